@@ -1,0 +1,43 @@
+"""The two ways in which something may fail, and how each is told to a person.
+
+`UserError` is a mistake that a retry cannot mend; `InfrastructureError` is one that it may.
+Both carry a CamelCase reason, the one that the `Failed` and `Running` conditions show.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SeedbedError(Exception):
+    """An expected failure: one line for a person, a reason for a machine, an exit code for a pod."""
+
+    exit_code: ClassVar[int]
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.reason, self.message))
+
+
+class UserError(SeedbedError):
+    """The user's mistake (spec, dataset, model code, non-finite loss); exit code 2, no retry."""
+
+    exit_code = 2
+
+
+class InfrastructureError(SeedbedError):
+    """Start-up, CUDA, storage or network trouble; exit code 75, a retry may help."""
+
+    exit_code = 75
+
+
+def refusal(field: str, value: object, problem: str, fix: str) -> str:
+    """Return the one line that names the field, the value, what is wrong with it and the fix."""
+    shown = repr(value)
+    if len(shown) > 120:
+        shown = shown[:117] + "..."
+    return f"{field}: {problem} (got {shown}); {fix}"

@@ -1,0 +1,1 @@
+"""The data plane of Seedbed: datasets, streaming, deterministic training, receipts, and the command line."""

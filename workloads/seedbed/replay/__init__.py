@@ -1,0 +1,1 @@
+"""Recompute a run from its receipt, and find where two runs part."""
