@@ -1,1 +1,11 @@
-"""."""
+"""The order: a pure function of (seed, epoch, view), and the plan that cuts the stream of epochs into leaves.
+
+Nothing here knows a worker, a clock or a file; a resume is a slice, not a state.
+"""
+
+from __future__ import annotations
+
+from seedbed.order.planning import Plan, total_steps
+from seedbed.order.shuffling import WINDOW, Order
+
+__all__ = ["WINDOW", "Order", "Plan", "total_steps"]

@@ -1,0 +1,30 @@
+"""Random sort keys by counter-based Philox: the same numbers whoever draws them, and in whatever order.
+
+Only `random_raw` is used: numpy keeps the raw 64-bit stream of a bit generator stable, its
+distributions it does not.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Purpose(IntEnum):
+    """What a stream of keys is for; part of the Philox key, so that no two purposes share a number."""
+
+    SHARDS = 1
+    WINDOW = 2
+
+
+def permutation(
+    count: int, *, seed: int, purpose: Purpose, epoch: int, block: int = 0
+) -> npt.NDArray[np.int64]:
+    """Return a permutation of range(count), shape (count,): the stable argsort of 64-bit Philox keys.
+
+    The Philox key is (seed, purpose), its counter (running, block, epoch, 0).
+    """
+    generator = np.random.Philox(key=[seed, int(purpose)], counter=[0, block, epoch, 0])
+    return np.argsort(generator.random_raw(count), kind="stable")
