@@ -71,6 +71,14 @@ def test_memory_is_bounded_by_windows_not_by_the_epoch():
     assert sum(len(rows) for rows in order._windows.values()) <= 3 * 200
 
 
+def test_neighbouring_large_seeds_give_different_orders():
+    view = a_view(*[10] * 8)
+    orders = [
+        Order(seed=seed, view=view, window=8).rows(0, 0, 80).tolist() for seed in (2**64 - 1, 2**64 - 2)
+    ]
+    assert orders[0] != orders[1]
+
+
 def test_a_pickled_order_is_the_same_order():
     order = Order(seed=3, view=a_view(5, 9, 2), window=2)
     order.rows(0, 0, 4)

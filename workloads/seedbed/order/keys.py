@@ -26,5 +26,6 @@ def permutation(
 
     The Philox key is (seed, purpose), its counter (running, block, epoch, 0).
     """
-    generator = np.random.Philox(key=[seed, int(purpose)], counter=[0, block, epoch, 0])
+    key = np.array([seed, purpose], np.uint64)  # a plain list with a seed above 2**63 would become floats
+    generator = np.random.Philox(key=key, counter=np.array([0, block, epoch, 0], np.uint64))
     return np.argsort(generator.random_raw(count), kind="stable")

@@ -1,7 +1,8 @@
 """The plan: the stream of epochs, end to end, cut into steps of L leaves of m rows.
 
 Position p of the stream is row p mod N of epoch p div N. Step s, leaf l owns the m positions from
-(s·L + l)·m on. Nothing is dropped and every leaf has exactly m rows; the last step runs over into the epoch after the last.
+(s·L + l)·m on. Nothing is dropped and every leaf has exactly m rows; the last step runs over into the
+epoch after the last.
 """
 
 from __future__ import annotations

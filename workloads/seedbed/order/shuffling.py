@@ -79,7 +79,7 @@ class Order:
         return rows[start - base : stop - base]
 
     def _layout(self, epoch: int) -> tuple[Rows, Rows]:
-        """Return the permuted shards, shape (S,), and the windows' first positions, shape (ceil(S/k) + 1,)."""
+        """Return the permuted shards, shape (S,), and the windows' first positions."""
         if epoch not in self._epochs:
             _remember(self._epochs, epoch, self._compute_layout(epoch), _KEPT_EPOCHS)
         return self._epochs[epoch]
