@@ -8,21 +8,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from seedbed.storage.errors import ShortRead
+from seedbed.storage.local import LocalStorage
+from seedbed.storage.urls import Location, check_supported, describe, locate
+
+__all__ = ["LocalStorage", "ShortRead", "Storage", "describe", "open_storage"]
+
 
 @runtime_checkable
 class Storage(Protocol):
-    """A prefix (`s3://bucket/folder`, `file:///…`, a plain path, `memory://…`, `https://…`) and the objects below it.
+    """A prefix (`s3://bucket/folder`, `file:///…`, a plain path, `memory://…`, `https://…`) and its objects.
 
     Instances are picklable, so that a Ray task can carry one, and safe to use from several threads.
     """
 
-    url: str
+    @property
+    def url(self) -> str:
+        """The URL as it may be printed: without user, password or query values."""
 
     def read(self, path: str) -> bytes:
         """Return the whole object; `FileNotFoundError` where there is none."""
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        """Return exactly `length` bytes from byte `start`; a shorter object is `InvalidDataset`-like `OSError`."""
+        """Return exactly `length` bytes from `start`; `ShortRead` (an `OSError`) where there are fewer."""
 
     def exists(self, path: str) -> bool:
         """Say whether an object is there."""
@@ -34,7 +42,10 @@ class Storage(Protocol):
         """Return the relative paths of all objects below `prefix`, sorted."""
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write an object that is not there yet, all or nothing; return False where one is, whatever it holds."""
+        """Write an object that is not there yet, all or nothing; False where one is, whatever it holds.
+
+        Remotely, a lost answer can make our own object look like another's: who must know compares the bytes.
+        """
 
     def put(self, path: str, data: bytes) -> None:
         """Write or replace an object, all or nothing."""
@@ -47,5 +58,20 @@ class Storage(Protocol):
 
 
 def open_storage(url: str, *, secret: Path | None = None) -> Storage:
-    """Open the storage of a URL or local path, with credentials from the files of `secret` or the environment."""
-    raise NotImplementedError
+    """Open the storage of a URL or local path, with credentials from the folder `secret` or the environment.
+
+    Nothing is touched before the first use. `UserError` for a URL that names no storage.
+    """
+    location = locate(url)
+    if location.scheme == "file":
+        return LocalStorage(root=Path(location.url.removeprefix("file://")))
+    return _remote(location, secret)
+
+
+def _remote(location: Location, secret: Path | None) -> Storage:
+    from seedbed.storage.connections import Connection
+    from seedbed.storage.remote import RemoteStorage
+
+    scheme = {"s3a": "s3"}.get(location.scheme, location.scheme)
+    check_supported(scheme, location.shown)
+    return RemoteStorage(connection=Connection(scheme=scheme, secret=secret), address=location.url)

@@ -1,0 +1,90 @@
+"""What a remote store's failure means: absent, taken, denied, refused, or worth another try."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from seedbed.storage.errors import ShortRead, denied, unavailable, unwritable
+from seedbed_api.errors import SeedbedError, UserError, refusal
+
+_CLIENTS = ("aiohttp", "aiobotocore", "botocore", "fsspec", "s3fs", "ssl")
+_NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
+_NOT_OURS = frozenset(
+    {
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "InvalidToken",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+    }
+)
+_FULL = frozenset({"InsufficientStorage", "QuotaExceeded", "StorageFull", "XMinioStorageFull"})
+_PASSING = frozenset({408, 409, 425, 429})
+
+
+def told(error: Exception, *, shown: str, keys: str, writing: bool) -> Exception:
+    """Return the exception that says what happened; an unknown one (a defect) comes back as it is."""
+    if isinstance(error, SeedbedError):
+        return error
+    origin = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    status, code = _status(origin), _code(origin)
+    if status is not None:
+        return _of_status(status, code, shown=shown, keys=keys, writing=writing)
+    if isinstance(error, FileExistsError) or isinstance(origin, FileExistsError):
+        return FileExistsError(17, "object exists", shown)
+    if isinstance(origin, (FileNotFoundError, IsADirectoryError)):
+        return FileNotFoundError(2, "no such object", shown)
+    if isinstance(origin, PermissionError) or type(origin).__name__ in _NO_CREDENTIALS:
+        return denied(shown, "access denied", keys)
+    return _of_transport(origin, shown)
+
+
+def _of_status(status: int, code: str, *, shown: str, keys: str, writing: bool) -> Exception:
+    if code == "NoSuchBucket":
+        fix = "create the bucket or correct its name"
+        return UserError("StorageNotFound", refusal("uri", shown, "there is no such bucket", fix))
+    if status in {401, 403} or code in _NOT_OURS:
+        return denied(shown, f"access denied ({code or status})", keys)
+    if status == 404:
+        return FileNotFoundError(2, "no such object", shown)
+    if status == 412:
+        return FileExistsError(17, "object exists", shown)
+    if status == 416:
+        return ShortRead(shown, 0, 0, 0)
+    if writing and (status == 507 or code in _FULL):
+        return unwritable(shown, f"the store is full ({code or status})")
+    if status >= 500 or status in _PASSING:
+        return unavailable(shown, f"status {status} {code}")
+    return UserError(
+        "StorageRefused", refusal("uri", shown, f"refused: {status} {code}".strip(), "check the URL")
+    )
+
+
+def _of_transport(origin: Exception, shown: str) -> Exception:
+    known = type(origin).__module__.split(".")[0] in _CLIENTS
+    if known or isinstance(origin, (OSError, asyncio.TimeoutError, TimeoutError)):
+        return unavailable(shown, f"{type(origin).__name__}: {origin}")
+    if isinstance(origin, ValueError):
+        problem = " ".join(str(origin).split())
+        return UserError(
+            "InvalidStorageURL", refusal("uri", shown, problem, "correct the URL or the endpoint")
+        )
+    return origin
+
+
+def _status(error: BaseException) -> int | None:
+    response: Any = getattr(error, "response", None)
+    if isinstance(response, dict):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return int(status) if status is not None else None
+    status = getattr(error, "status", None)
+    return status if isinstance(status, int) and status >= 400 else None
+
+
+def _code(error: BaseException) -> str:
+    response: Any = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return ""
+    code = str(response.get("Error", {}).get("Code", ""))
+    return "" if code.isdigit() else code

@@ -1,0 +1,47 @@
+"""A secret as a mounted folder of files with known names; any other file in it is ignored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from seedbed_api.errors import UserError, refusal
+
+S3_KEYS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL",
+    "AWS_DEFAULT_REGION",
+)
+HTTP_KEYS = ("HTTP_BEARER_TOKEN",)
+CERTIFICATE = "ca.crt"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Secret:
+    """The known keys of one secret folder; it is read when a storage connects and never pickled."""
+
+    values: dict[str, str]
+    certificate: Path | None
+
+
+def read_secret(folder: Path | None) -> Secret:
+    """Read the known keys of a secret folder; an absent `folder` argument is an empty secret."""
+    if folder is None:
+        return Secret(values={}, certificate=None)
+    if not folder.is_dir():
+        fix = f"mount a folder with files named {', '.join((*S3_KEYS, *HTTP_KEYS, CERTIFICATE))}"
+        raise UserError("SecretNotFound", refusal("secretRef", str(folder), "is no folder", fix))
+    values = {name: _read(folder / name) for name in (*S3_KEYS, *HTTP_KEYS) if (folder / name).is_file()}
+    certificate = folder / CERTIFICATE
+    return Secret(values=values, certificate=certificate if certificate.is_file() else None)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"cannot be read: {type(error).__name__}"
+        fix = "make the file readable UTF-8 text"
+        raise UserError("SecretNotFound", refusal("secretRef", str(file), problem, fix)) from error

@@ -1,0 +1,88 @@
+"""What a URL of a storage names, and how it may be shown: a shown URL never carries a credential."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from seedbed_api.errors import UserError, refusal
+
+KNOWN_SCHEMES = ("file", "http", "https", "memory", "s3")
+"""Schemes that are tested; others of fsspec can be read where their package is installed."""
+
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*)://")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Location:
+    """The parts of a storage URL that decide how it is opened."""
+
+    scheme: str
+    """Lower case; `file` for a plain path."""
+    url: str
+    """The URL without a trailing slash, credentials included: never to be printed."""
+    shown: str
+    """The same without user, password and query values."""
+
+
+def locate(url: str) -> Location:
+    """Split a URL or local path; relative paths are taken from the working folder of this process."""
+    match = _SCHEME.match(url)
+    if match is None:
+        return _local(url)
+    scheme = match[1].lower()
+    if scheme == "file":
+        return _local(url[match.end() :])
+    return Location(scheme=scheme, url=_trimmed(url), shown=describe(url))
+
+
+def describe(url: str) -> str:
+    """Return the URL as it may be printed: no user, no password, no values of its query."""
+    if _SCHEME.match(url) is None:
+        return url
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    query = "…" if parts.query else ""
+    return _trimmed(urlunsplit((parts.scheme, host, parts.path, query, "")))
+
+
+def check_supported(scheme: str, shown: str) -> None:
+    """Refuse a scheme that nothing here can open; imports fsspec for one that is not our own."""
+    if scheme in KNOWN_SCHEMES:
+        return
+    import fsspec
+
+    if scheme not in fsspec.available_protocols():
+        known = ", ".join(f"{name}://" for name in KNOWN_SCHEMES)
+        message = refusal("uri", shown, "unknown scheme", f"use one of {known} or a path")
+        raise UserError("InvalidStorageURL", message)
+
+
+def relative(path: str) -> str:
+    """Return `path` if it names an object below a storage; a manifest must not lead out of its folder."""
+    if not path or "\0" in path or path.startswith("/") or ".." in path.split("/"):
+        problem = "is not a relative path below the storage"
+        raise UserError("InvalidPath", refusal("path", path, problem, "use a path without a leading / or .."))
+    return path
+
+
+def joined(url: str, path: str) -> str:
+    """Return the URL of `path` below `url`; a query of the URL stays at the end."""
+    base, mark, query = url.partition("?") if url.startswith(("http://", "https://")) else (url, "", "")
+    return f"{base.rstrip('/')}/{path}{mark}{query}"
+
+
+def _local(path: str) -> Location:
+    if not path or "::" in path or "\0" in path:
+        known = ", ".join(f"{scheme}://" for scheme in KNOWN_SCHEMES)
+        fix = f"give a path or one URL ({known})"
+        raise UserError("InvalidStorageURL", refusal("uri", path, "names no folder", fix))
+    absolute = Path(path).expanduser().absolute()
+    return Location(scheme="file", url=f"file://{absolute}", shown=f"file://{absolute}")
+
+
+def _trimmed(url: str) -> str:
+    head, mark, query = url.partition("?")
+    return (head if head.endswith("://") else head.rstrip("/")) + mark + query
