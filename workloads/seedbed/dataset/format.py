@@ -1,0 +1,167 @@
+"""What a dataset is on disk: manifest.json, shards (Arrow IPC files) and one index per shard.
+
+The names and schemas here are the format; a change of any of them is a new `SCHEMA_VERSION`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import rfc8785
+from pydantic import TypeAdapter, ValidationError
+
+from seedbed_api.errors import UserError, refusal
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "validation", "test")
+MANIFEST = "manifest.json"
+REPORT = "report.json"
+VERSIONS = "versions"
+
+SHARD_SCHEMA = pa.schema([("image", pa.large_binary()), ("label", pa.int32()), ("id", pa.binary(32))])
+INDEX_SCHEMA = pa.schema(
+    [
+        ("batch", pa.int32()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("label", pa.int32()),
+        ("id", pa.binary(32)),
+        ("key", pa.binary(32)),
+        ("digest", pa.binary(32)),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """One record batch: a byte range of the shard file, verified as a whole."""
+
+    offset: int
+    length: int
+    rows: int
+    sha256: str
+    """Over bytes [offset, offset + length) of the shard file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """One Arrow IPC file with rows of a single split, and its index."""
+
+    path: str
+    split: str
+    first_row: int
+    rows: int
+    bytes: int
+    sha256: str
+    batches: tuple[Batch, ...]
+    index_path: str
+    index_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How sources became rows; an extension must use the same."""
+
+    split: dict[str, str]
+    """Fraction per split as a decimal string; used where the source does not say the split itself."""
+    image_size: int | None
+    """Shorter side in pixels after ingest, or None for the source's own size."""
+    encoding: str
+    """`source` (bytes kept where they are plain 8-bit JPEG or PNG, else PNG), `png` or `jpeg`."""
+    group_by: str | None
+    """CSV column or regular expression of the path whose rows stay together, or None."""
+    pillow: str
+    """Version of the library that decoded and encoded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """Everything that a reader needs to find and verify a row."""
+
+    schema_version: int
+    version: int
+    """1 for the first build, one more for each extension."""
+    parent: str | None
+    """Digest of the version that this one extends."""
+    classes: tuple[str, ...]
+    """Class names; the label of a row is a position here."""
+    counts: dict[str, tuple[int, ...]]
+    """Rows per split and class."""
+    recipe: Recipe
+    contents: str
+    """Order-free sum of hashes of (id, key, label, split): tells equal sources before a shard is written."""
+    shards: tuple[Shard, ...]
+    digest: str
+    """`sha256:…` over the logical rows; see `digests`."""
+
+    @property
+    def total(self) -> int:
+        """Return the number of rows of all splits."""
+        return sum(shard.rows for shard in self.shards)
+
+    def rows(self, split: str) -> int:
+        """Return the number of rows of a split."""
+        return sum(shard.rows for shard in self.shards if shard.split == split)
+
+
+_ADAPTER = TypeAdapter(Manifest)
+
+
+def _seal(document: dict[str, Any]) -> str:
+    return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
+
+
+def dump_manifest(manifest: Manifest) -> bytes:
+    """Return the canonical JSON of a manifest, sealed with the sha256 of its other fields."""
+    document = json.loads(json.dumps(asdict(manifest)))
+    return rfc8785.dumps(document | {"sha256": _seal(document)}) + b"\n"
+
+
+def load_manifest(data: bytes, *, where: str) -> Manifest:
+    """Parse and verify a manifest; `UserError("InvalidDataset")` names what is wrong with it."""
+    try:
+        document = json.loads(data)
+        seal = document.pop("sha256")
+        assert_version(document.get("schema_version"), where=where)
+        manifest = _ADAPTER.validate_python(document)
+    except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
+        raise invalid(
+            where, "manifest.json is not a dataset manifest", detail=type(error).__name__
+        ) from error
+    if seal != _seal(document):
+        raise invalid(where, "manifest.json was changed after it was written (its sha256 differs)")
+    _require_consistent(manifest, where=where)
+    return manifest
+
+
+def assert_version(version: object, *, where: str) -> None:
+    """Refuse a manifest of another schema version."""
+    if version != SCHEMA_VERSION:
+        fix = f"this Seedbed reads version {SCHEMA_VERSION}; rebuild it with `seedbed dataset build`"
+        raise UserError(
+            "InvalidDataset",
+            refusal("schema_version", version, f"dataset {where} is of another version", fix),
+        )
+
+
+def invalid(where: str, problem: str, *, detail: str = "") -> UserError:
+    """Return the error of a dataset that cannot be read."""
+    text = f"{problem} ({detail})" if detail else problem
+    fix = "check the URL with `seedbed dataset check`, or rebuild it with `seedbed dataset build`"
+    return UserError("InvalidDataset", refusal("dataset.uri", where, text, fix))
+
+
+def _require_consistent(manifest: Manifest, *, where: str) -> None:
+    first = 0
+    for shard in manifest.shards:
+        whole = shard.first_row == first and shard.rows == sum(batch.rows for batch in shard.batches)
+        if not whole or shard.split not in SPLITS:
+            raise invalid(where, f"shard {shard.path} does not fit its neighbours")
+        first += shard.rows
+    for split, counts in manifest.counts.items():
+        if sum(counts) != manifest.rows(split) or len(counts) != len(manifest.classes):
+            raise invalid(where, f"the counts of split {split} do not add up")
