@@ -1,0 +1,71 @@
+"""Transforms in their written order over one picture, from pixels or straight from the bytes of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from seedbed.augmentation.colour import ColorJitter
+from seedbed.augmentation.cropping import RandomResizedCrop, Resize, denominator_for, resize
+from seedbed.augmentation.draws import WORDS, Words, words
+from seedbed.augmentation.flipping import HorizontalFlip, VerticalFlip
+from seedbed.augmentation.rotation import Rotation
+from seedbed.images.decoding import DENOMINATORS, Octets, decode_reduced, picture_size
+
+Pixels = npt.NDArray[np.uint8]
+Sizing = Resize | RandomResizedCrop
+Transform = Resize | RandomResizedCrop | HorizontalFlip | VerticalFlip | Rotation | ColorJitter
+
+
+def apply(transforms: Sequence[Transform], pixels: Pixels, *, seed: int, epoch: int, row: int) -> Pixels:
+    """Apply transforms to RGB pixels of shape (H, W, 3); the result may be a view of the argument."""
+    return _apply_from(0, transforms, pixels, words(WORDS * len(transforms), seed=seed, epoch=epoch, row=row))
+
+
+def render(transforms: Sequence[Transform], data: Octets, *, seed: int, epoch: int, row: int) -> Pixels:
+    """Decode an image file and apply transforms, shape (H, W, 3); what the feeds deliver.
+
+    Where the first transform fixes the size, its box is drawn on the original dimensions and a JPEG is
+    decoded at the largest reduction that leaves the box as large as its result. The result may lie in the
+    calling thread's decoding buffer: copy it before the next call. Raises UndecodableImageError.
+    """
+    drawn = words(WORDS * len(transforms), seed=seed, epoch=epoch, row=row)
+    if transforms and isinstance(transforms[0], Sizing):
+        return _apply_from(1, transforms, _decode_box(transforms[0], data, drawn), drawn)
+    return _apply_from(0, transforms, decode_reduced(data, 1), drawn)
+
+
+def for_evaluation(transforms: Sequence[Transform]) -> tuple[Transform, ...]:
+    """Return what evaluation applies: a plain resize to the size that training ends with, or nothing."""
+    size = output_size(transforms)
+    return () if size is None else (Resize(size=size),)
+
+
+def output_size(transforms: Sequence[Transform]) -> int | None:
+    """Return the side of the square that every picture ends as, or None where pictures keep their size."""
+    sizes = [transform.size for transform in transforms if isinstance(transform, Sizing)]
+    return sizes[-1] if sizes else None
+
+
+def _apply_from(first: int, transforms: Sequence[Transform], pixels: Pixels, drawn: Words) -> Pixels:
+    for position in range(first, len(transforms)):
+        own = drawn[position * WORDS : (position + 1) * WORDS]
+        pixels = _apply_one(transforms[position], pixels, own)
+    return pixels
+
+
+def _apply_one(transform: Transform, pixels: Pixels, own: Words) -> Pixels:
+    if isinstance(transform, Sizing):
+        height, width, _ = pixels.shape
+        return resize(pixels, transform.box(width, height, own), transform.size)
+    return transform.change(pixels, own)
+
+
+def _decode_box(transform: Sizing, data: Octets, drawn: Words) -> Pixels:
+    original = picture_size(data)
+    box = transform.box(*original, drawn[:WORDS])
+    pixels = decode_reduced(data, denominator_for(box, transform.size, DENOMINATORS))
+    height, width, _ = pixels.shape
+    return resize(pixels, box.on((width, height), original=original), transform.size)
