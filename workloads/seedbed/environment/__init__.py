@@ -1,1 +1,35 @@
-"""."""
+"""Environment class: pins hold arithmetic to one set of bits, a document names them, a probe checks."""
+
+from seedbed.environment.environment_class import (
+    differences,
+    environment_class,
+    environment_document,
+    environment_name,
+)
+from seedbed.environment.pins import (
+    CPU_CLASS_VARIABLE,
+    THREADS_VARIABLE,
+    assert_pinned,
+    default_cpu_class,
+    pin_environment,
+    pin_torch,
+    pinned_variables,
+)
+from seedbed.environment.probe import Probe, check_probe, run_probe
+
+__all__ = [
+    "CPU_CLASS_VARIABLE",
+    "THREADS_VARIABLE",
+    "Probe",
+    "assert_pinned",
+    "check_probe",
+    "default_cpu_class",
+    "differences",
+    "environment_class",
+    "environment_document",
+    "environment_name",
+    "pin_environment",
+    "pin_torch",
+    "pinned_variables",
+    "run_probe",
+]

@@ -1,0 +1,266 @@
+"""Pins: the environment variables that decide which instructions and how many threads compute a float.
+
+They are read when torch, MKL, oneDNN and OpenBLAS are loaded, so this module imports none of them.
+What each variable was seen to change is in docs/adr/0006-cpu-class.md.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from seedbed_api.errors import UserError, refusal
+
+CPU_CLASS_VARIABLE = "SEEDBED_CPU_CLASS"
+THREADS_VARIABLE = "SEEDBED_THREADS"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CpuClass:
+    """A set of instructions that many machines share, and how each library is held to it."""
+
+    name: str
+    cpu_flags: frozenset[str]
+    """Flags of /proc/cpuinfo without which a CPU cannot be of this class."""
+    aten: str
+    onednn: str | None
+    mkl_branch: str | None
+    mkl_branch_code: int | None
+    """What MKL itself answers for the branch in effect."""
+    openblas: str | None
+
+
+_AVX2_FLAGS = frozenset({"avx2", "fma", "f16c", "bmi2"})
+_AVX512_FLAGS = _AVX2_FLAGS | {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
+
+CPU_CLASSES: Mapping[str, CpuClass] = {
+    "generic": CpuClass(
+        name="generic",
+        cpu_flags=frozenset(),
+        aten="default",
+        onednn=None,
+        mkl_branch=None,
+        mkl_branch_code=None,
+        openblas=None,
+    ),
+    "baseline": CpuClass(
+        name="baseline",
+        cpu_flags=frozenset({"sse4_1", "sse4_2"}),
+        aten="default",
+        onednn="SSE41",
+        mkl_branch="COMPATIBLE",
+        mkl_branch_code=3,
+        openblas="Nehalem",
+    ),
+    "avx2": CpuClass(
+        name="avx2",
+        cpu_flags=_AVX2_FLAGS,
+        aten="avx2",
+        onednn="AVX2",
+        mkl_branch="AVX2",
+        mkl_branch_code=10,
+        openblas="Haswell",
+    ),
+    "avx512": CpuClass(
+        name="avx512",
+        cpu_flags=_AVX512_FLAGS,
+        aten="avx512",
+        onednn="AVX512_CORE",
+        mkl_branch="AVX512",
+        mkl_branch_code=12,
+        openblas="SkylakeX",
+    ),
+}
+
+_SAME_FOR_EVERY_CLASS: Mapping[str, str] = {
+    "OMP_DYNAMIC": "FALSE",
+    "MKL_DYNAMIC": "FALSE",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "NVIDIA_TF32_OVERRIDE": "0",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0",
+    "PYTHONHASHSEED": "0",
+}
+# Speed only: buffers of decoded images stay with the allocator instead of going back to the kernel.
+_MALLOC_THRESHOLD_BYTES = 512 * 1024 * 1024
+_MALLOC: Mapping[str, str] = {
+    "MALLOC_TRIM_THRESHOLD_": str(_MALLOC_THRESHOLD_BYTES),
+    "MALLOC_MMAP_THRESHOLD_": str(_MALLOC_THRESHOLD_BYTES),
+}
+
+
+def pinned_variables(cpu_class: str, *, threads: int = 1) -> dict[str, str]:
+    """Return the bit-relevant variables of a class, also fit for a Ray `runtime_env` and a pod."""
+    chosen = CPU_CLASSES[cpu_class]
+    per_class = {
+        "ATEN_CPU_CAPABILITY": chosen.aten,
+        "ONEDNN_MAX_CPU_ISA": chosen.onednn,
+        "MKL_CBWR": chosen.mkl_branch,
+        "OPENBLAS_CORETYPE": chosen.openblas,
+    }
+    count = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    named = {CPU_CLASS_VARIABLE: cpu_class, THREADS_VARIABLE: str(threads)}
+    return {
+        **{k: v for k, v in per_class.items() if v is not None},
+        **count,
+        **_SAME_FOR_EVERY_CLASS,
+        **named,
+    }
+
+
+def pin_environment(
+    environ: MutableMapping[str, str], *, cpu_class: str | None = None, threads: int | None = None
+) -> None:
+    """Set every pin in `environ`; call it before torch is imported.
+
+    The class is `cpu_class`, else SEEDBED_CPU_CLASS, else avx2 where the CPU has it; threads likewise,
+    default 1. Processes started from here inherit the pins. Raises UserError for a class the CPU cannot
+    run, and where `environ` is this process's own, torch is loaded already and a pin would change.
+    """
+    chosen = _supported(cpu_class or environ.get(CPU_CLASS_VARIABLE) or default_cpu_class())
+    wanted_threads = _threads_named(environ if threads is None else {THREADS_VARIABLE: str(threads)})
+    pins = pinned_variables(chosen, threads=wanted_threads)
+    changed = [
+        name for name, value in pins.items() if environ.get(name) != value and name != "PYTHONHASHSEED"
+    ]
+    if environ is os.environ and changed and "torch" in sys.modules:
+        raise _too_late(changed[0], environ.get(changed[0]), pins[changed[0]])
+    environ.pop("DNNL_MAX_CPU_ISA", None)
+    environ.pop("MKL_ENABLE_INSTRUCTIONS", None)
+    environ.update(pins)
+    for name, value in _MALLOC.items():
+        environ.setdefault(name, value)
+    if environ is os.environ:
+        raise_malloc_thresholds()
+
+
+def default_cpu_class() -> str:
+    """Return the class that most machines share: avx2, else baseline; generic where the CPU is no x86-64."""
+    if platform.machine() not in {"x86_64", "AMD64"}:
+        return "generic"
+    return "avx2" if CPU_CLASSES["avx2"].cpu_flags <= cpu_flags() else "baseline"
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the flags of the first CPU in /proc/cpuinfo; empty where there is no such file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    flags = next((line for line in lines if line.startswith("flags")), ":")
+    return frozenset(flags.partition(":")[2].split())
+
+
+def raise_malloc_thresholds() -> None:
+    """Keep freed memory in this process, where the C library is glibc. Changes no bit."""
+    m_trim_threshold, m_mmap_threshold = -1, -3
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(m_trim_threshold, _MALLOC_THRESHOLD_BYTES)
+        mallopt(m_mmap_threshold, _MALLOC_THRESHOLD_BYTES)
+
+
+def pin_torch() -> None:
+    """Turn off every switch by which torch may choose another kernel or another precision by itself.
+
+    Call it after importing torch, in each process that computes; it is idempotent.
+    """
+    import torch
+
+    torch.set_num_threads(_threads_named(os.environ))
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # Sets the same flag as use_deterministic_algorithms(True), which would import torch._inductor.
+    torch.set_deterministic_debug_mode("error")
+
+
+def assert_pinned() -> None:
+    """Refuse, with UserError, a process whose pins are missing, came too late or were changed since."""
+    name = os.environ.get(CPU_CLASS_VARIABLE)
+    if name is None:
+        raise _too_late(CPU_CLASS_VARIABLE, None, default_cpu_class())
+    chosen = CPU_CLASSES[_supported(name)]
+    threads = _threads_named(os.environ)
+    for variable, wanted in pinned_variables(name, threads=threads).items():
+        if variable != "PYTHONHASHSEED" and os.environ.get(variable) != wanted:
+            raise _too_late(variable, os.environ.get(variable), wanted)
+    _assert_effective(chosen, threads=threads)
+
+
+def mkl_branch_in_effect() -> int | None:
+    """Ask MKL for its branch of conditional numerical reproducibility; None where torch has no MKL.
+
+    The first call fixes the branch for the life of the process.
+    """
+    import torch
+
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    if not library.exists():
+        return None
+    query = getattr(ctypes.CDLL(str(library)), "mkl_serv_cbwr_get", None)
+    mkl_cbwr_branch = 1
+    return None if query is None else int(query(mkl_cbwr_branch))
+
+
+def _assert_effective(chosen: CpuClass, *, threads: int) -> None:
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability().lower()
+    if capability != chosen.aten:
+        raise _too_late("ATEN_CPU_CAPABILITY", capability, chosen.aten)
+    if torch.get_num_threads() != threads:
+        raise _too_late("OMP_NUM_THREADS", torch.get_num_threads(), threads)
+    branch = mkl_branch_in_effect()
+    if branch is not None and _mkl_obeys(chosen) and branch != chosen.mkl_branch_code:
+        raise _too_late("MKL_CBWR", branch, chosen.mkl_branch_code)
+
+
+def _mkl_obeys(chosen: CpuClass) -> bool:
+    """On other vendors' CPUs MKL takes the branch it thinks right; the probe tells those apart."""
+    return chosen.mkl_branch_code is not None and "GenuineIntel" in _cpu_vendor()
+
+
+def _cpu_vendor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    return next((line for line in text.splitlines() if line.startswith("vendor_id")), "")
+
+
+def _supported(name: str) -> str:
+    if name not in CPU_CLASSES:
+        fix = f"use one of {', '.join(CPU_CLASSES)}"
+        raise UserError("InvalidSpec", refusal(CPU_CLASS_VARIABLE, name, "no such CPU class", fix))
+    missing = CPU_CLASSES[name].cpu_flags - cpu_flags()
+    if missing:
+        problem = f"this CPU lacks {', '.join(sorted(missing))}"
+        raise UserError(
+            "EnvironmentChanged",
+            refusal(CPU_CLASS_VARIABLE, name, problem, f"use {default_cpu_class()} or another machine"),
+        )
+    return name
+
+
+def _threads_named(environ: Mapping[str, str]) -> int:
+    text = environ.get(THREADS_VARIABLE, "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(
+            "InvalidSpec", refusal(THREADS_VARIABLE, text, "not a number of threads", "use 1 or more")
+        )
+    return int(text)
+
+
+def _too_late(variable: str, value: object, wanted: object) -> UserError:
+    fix = f"start the process with {variable}={wanted}, or call pin_environment before torch is imported"
+    return UserError("EnvironmentChanged", refusal(variable, value, "not the pin of this CPU class", fix))
