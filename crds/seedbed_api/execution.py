@@ -1,0 +1,101 @@
+"""Execution: what may change without changing a bit of the model."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from seedbed_api.blocks import Block, Rule
+from seedbed_api.recipe import SecretRef
+from seedbed_api.scalars import Flag, Integer, Matches, ResourceName, Seconds, Steps, Uri
+
+Manager = Annotated[
+    str,
+    Matches(
+        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$",
+        63,
+        "must be a domain, a slash and a name",
+        "write for example seedbed.dev/operator",
+    ),
+]
+OPERATOR = "seedbed.dev/operator"
+WorkerCount = Annotated[Integer, Field(ge=1, le=4096)]
+
+
+class Output(Block):
+    """Where runs are kept: checkpoints, models, receipts."""
+
+    uri: Uri
+    """Folder of runs: any fsspec URL, pvc://claim/path, or a path."""
+    secret_ref: SecretRef | None = None
+    """Who may write it."""
+
+
+class Checkpoint(Block):
+    """How often the state is kept."""
+
+    every_steps: Steps = 200
+    """Steps between two checkpoints; a kill costs at most as many."""
+    keep: Annotated[Integer, Field(ge=1, le=1000)] = 3
+    """How many of the newest checkpoints stay; the best one by modelSelection always stays."""
+
+
+class Workers(Block):
+    """How many training ranks may work at the same time."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="min",
+            cel="self.min <= self.max",
+            holds=lambda workers: workers.min <= workers.max,
+            problem="must not be more than max",
+            fix="exchange or correct the two",
+        ),
+    )
+
+    min: WorkerCount = 1
+    """Fewest ranks with which training goes on."""
+    max: WorkerCount = 1
+    """Most ranks; at most the number of logical shards."""
+
+
+class Cluster(Block):
+    """On which machines, and with how many workers."""
+
+    profile: ResourceName = "default"
+    """TrainingProfile that describes image, node pool and resources; a run on this machine needs none."""
+    workers: Workers = Workers()
+    """How many training ranks may work at the same time."""
+    feed: Literal["Auto", "RayData", "Local"] = "Auto"
+    """Who decodes images: tasks of Ray Data, or threads inside the worker; the same bits either way."""
+
+
+class Lifecycle(Block):
+    """Limits and retries, as in a Job of Kubernetes."""
+
+    suspend: Flag = False
+    """Stop after a checkpoint at the end of the current step, and give all machines back."""
+    backoff_limit: Annotated[Integer, Field(ge=0, le=1000)] = 3
+    """Failed attempts after which the job fails; preemptions do not count."""
+    active_deadline_seconds: Seconds | None = None
+    """Longest time that the job may be active; the timer restarts when the job is resumed."""
+    pre_running_deadline_seconds: Seconds = 900
+    """Longest time from the start of an attempt to its first step."""
+    progress_deadline_seconds: Seconds = 600
+    """Longest time without a step; then the attempt is hung and is retried."""
+    ttl_seconds_after_finished: Annotated[Integer, Field(ge=0, le=31_536_000)] | None = None
+    """Time after its end at which the object is deleted; what it wrote stays."""
+    managed_by: Manager = OPERATOR
+    """Which controller takes care of the object."""
+
+
+class Execution(Lifecycle):
+    """Everything of a TrainingJob that is no recipe."""
+
+    output: Output
+    """Where runs are kept."""
+    checkpoint: Checkpoint = Checkpoint()
+    """How often the state is kept."""
+    cluster: Cluster = Cluster()
+    """On which machines, and with how many workers."""

@@ -1,0 +1,79 @@
+"""What fields there are: look-up of a field by its manifest name, and the nearest names to a wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from seedbed_api.blocks import Block, block_in
+from seedbed_api.scalars import Sweepable
+
+
+def named_fields(block: type[Block]) -> dict[str, FieldInfo]:
+    """Return the fields of a block by their names in a manifest."""
+    return {field.alias or name: field for name, field in block.model_fields.items()}
+
+
+def without_none(annotation: Any) -> Any:
+    """Return the annotation of an optional field without the None."""
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    return parts[0] if len(parts) == 1 and get_origin(annotation) is not tuple else annotation
+
+
+def is_list(annotation: Any) -> bool:
+    """Tell whether a field holds a list."""
+    return get_origin(annotation) is tuple or any(get_origin(part) is tuple for part in get_args(annotation))
+
+
+def is_string(annotation: Any) -> bool:
+    """Tell whether a field, or the entries of a list, hold strings."""
+    if annotation is str or isinstance(annotation, str):
+        return True
+    return any(is_string(part) for part in get_args(annotation))
+
+
+def block_at(model: type[Block], location: Sequence[int | str]) -> type[Block] | None:
+    """Return the block at a location of names and indices below a model; None where there is none."""
+    block: type[Block] | None = model
+    for name in location:
+        if isinstance(name, int):
+            continue
+        field = named_fields(block).get(name) if block else None
+        block = block_in(field.annotation) if field else None
+    return block
+
+
+def every_path(model: type[Block], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield the dotted path and the field of everything below a model; lists are written with []."""
+    for name, field in named_fields(model).items():
+        path = f"{prefix}{name}{'[]' if is_list(field.annotation) else ''}"
+        yield path, field
+        block = block_in(field.annotation)
+        if block is not None:
+            yield from every_path(block, f"{path}.")
+
+
+def is_sweepable(field: FieldInfo) -> bool:
+    """Tell whether a field bears the mark Sweepable."""
+    return any(isinstance(mark, Sweepable) for mark in _marks(field.annotation, field.metadata))
+
+
+def _marks(annotation: Any, metadata: Iterable[Any]) -> Iterator[Any]:
+    yield from metadata
+    yield from getattr(annotation, "__metadata__", ())
+    for part in get_args(annotation):
+        yield from _marks(part, ())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the fix for an unknown name: the closest known one, else all of them."""
+    names = list(known)
+    lower = {entry.lower(): entry for entry in names}
+    close = get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {lower[close[0]]}?"
+    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"known are {shown}"

@@ -1,0 +1,106 @@
+"""Identities: of a run, from its resolved recipe, and of a trajectory up to a step.
+
+It is over the whole recipe minus EXCLUDED, so a new field of a recipe block counts unless it is listed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any, TypeAlias
+
+from seedbed_api.blocks import camel
+from seedbed_api.canonical import canonical_json, digest_of
+from seedbed_api.errors import UserError, refusal
+from seedbed_api.recipe import Recipe
+
+Resolved: TypeAlias = dict[str, Any]
+
+EXCLUDED = ("dataset.uri", "dataset.secretRef", "model.code.uri")
+"""Fields of the recipe blocks that say where things lie and who may read them, not what they are."""
+
+NOT_OF_A_TRAJECTORY = (
+    "evaluation",
+    "training.epochs",
+    "training.steps",
+    "training.learningRateSchedule",
+    "training.optimizer.learningRate",
+    "training.earlyStopping",
+    "training.modelSelection",
+)
+"""What decides where a training ends, what is measured and which weights are kept, and the rule of the
+learning rates, which the digest of the rates themselves replaces."""
+
+
+def resolve(job: Any, *, dataset_digest: str, code_digest: str | None = None) -> Resolved:
+    """Return the resolved recipe of a TrainingJob or Recipe: defaults filled, dataset and code by digest.
+
+    Raises UserError DatasetChanged or ModelError when a pinned digest is another one.
+    """
+    recipe: Recipe = getattr(job, "spec", job)
+    _refuse_other_dataset(recipe, dataset_digest)
+    _refuse_other_code(recipe, code_digest)
+    plain = recipe.plain()
+    resolved = {camel(block): plain[camel(block)] for block in Recipe.model_fields}
+    resolved["dataset"]["digest"] = dataset_digest
+    if code_digest is not None:
+        resolved["model"].setdefault("code", {})["digest"] = code_digest
+    return without(resolved, EXCLUDED)
+
+
+def run_id(resolved: Resolved, *, arithmetic_version: int | str, environment_class: str) -> str:
+    """Return the run identity, sha256:<hex>, of a resolved recipe in one environment class."""
+    content = {
+        "arithmeticVersion": arithmetic_version,
+        "environmentClass": environment_class,
+        "recipe": resolved,
+    }
+    return digest_of(canonical_json(content))
+
+
+def trajectory_id(
+    resolved: Resolved,
+    *,
+    arithmetic_version: int | str,
+    environment_class: str,
+    learning_rates: Sequence[float],
+) -> str:
+    """Return the identity of the state after step s, given the learning rates of steps 1..s (float64)."""
+    content = {
+        "arithmeticVersion": arithmetic_version,
+        "environmentClass": environment_class,
+        "learningRates": digest_of(struct.pack(f"<{len(learning_rates)}d", *learning_rates)),
+        "recipe": without(resolved, NOT_OF_A_TRAJECTORY),
+        "steps": len(learning_rates),
+    }
+    return digest_of(canonical_json(content))
+
+
+def without(resolved: Resolved, paths: Sequence[str]) -> Resolved:
+    """Return a copy of a JSON object without the fields at some dotted paths."""
+    kept = deepcopy(resolved)
+    for path in paths:
+        *parents, name = path.split(".")
+        place: Any = kept
+        for parent in parents:
+            place = place.get(parent, {})
+        place.pop(name, None)
+    return kept
+
+
+def _refuse_other_dataset(recipe: Recipe, found: str) -> None:
+    pinned = recipe.dataset.digest
+    if pinned is not None and pinned != found:
+        fix = "restore the dataset or pin its present digest"
+        line = refusal("spec.dataset.digest", pinned, f"is not the dataset's digest {found}", fix)
+        raise UserError("DatasetChanged", line)
+
+
+def _refuse_other_code(recipe: Recipe, found: str | None) -> None:
+    assert recipe.model.entrypoint is None or found is not None, "user code enters the identity by its digest"
+    pinned = recipe.model.code.digest if recipe.model.code else None
+    if pinned is not None and pinned != found:
+        fix = "restore the code or pin its present digest"
+        line = refusal("spec.model.code.digest", pinned, f"is not the code's digest {found}", fix)
+        raise UserError("ModelError", line)

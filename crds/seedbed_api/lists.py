@@ -1,0 +1,72 @@
+"""Lists of the API: every one bounded; a list-map has one entry per key."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from seedbed_api.scalars import refused
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListRule:
+    """A condition on a whole list, for the models and in CEL."""
+
+    cel: str
+    holds: Callable[[Sequence[Any]], bool]
+    problem: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounded:
+    """A list of `least` to `most` entries; with `key` a list-map, `ordered` when its order has a meaning."""
+
+    most: int
+    least: int = 0
+    key: str | None = None
+    ordered: bool = True
+    rules: tuple[ListRule, ...] = field(default=())
+
+    def check(self, entries: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the entries, sorted by key where their order has no meaning; refuse a wrong list."""
+        if not self.least <= len(entries) <= self.most:
+            raise refused(f"must have {self.least} to {self.most} entries", "add or remove entries")
+        self._refuse_equal_keys(entries)
+        for rule in self.rules:
+            if not rule.holds(entries):
+                raise refused(rule.problem, rule.fix)
+        if self.key is None or self.ordered:
+            return entries
+        return tuple(sorted(entries, key=lambda entry: str(getattr(entry, self.key or ""))))
+
+    def _refuse_equal_keys(self, entries: tuple[Any, ...]) -> None:
+        if self.key is None:
+            return
+        counted = Counter(getattr(entry, self.key) for entry in entries)
+        twice = [str(key) for key, count in counted.items() if count > 1]
+        if twice:
+            raise refused(f"has {self.key} {twice[0]} more than once", "keep one of them")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        kind = "map" if self.key else "atomic"
+        bounds: dict[str, Any] = {"maxItems": self.most, "x-kubernetes-list-type": kind}
+        if self.least:
+            bounds["minItems"] = self.least
+        if self.key:
+            bounds["x-kubernetes-list-map-keys"] = [self.key]
+        if self.rules:
+            bounds["x-kubernetes-validations"] = [
+                {"rule": rule.cel, "message": f"{rule.problem}; {rule.fix}"} for rule in self.rules
+            ]
+        return {**handler(schema), **bounds}

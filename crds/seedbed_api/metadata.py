@@ -1,0 +1,57 @@
+"""The metadata of a resource, as far as a manifest or a dump of the API server may hold it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from seedbed_api.blocks import Block
+from seedbed_api.scalars import Integer, Label, Matches, text
+
+LONGEST_NAME = 40
+NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+ObjectName = Annotated[
+    str,
+    Matches(
+        NAME_PATTERN,
+        LONGEST_NAME,
+        "must be an RFC 1035 label: a lower case letter, then lower case letters, digits and inner dashes",
+        "rename the object",
+    ),
+]
+Labels = Annotated[dict[str, Annotated[str, text(63)]], Field(max_length=256)]
+Annotations = Annotated[dict[str, Annotated[str, text(262_144)]], Field(max_length=1024)]
+
+
+class ObjectMeta(Block):
+    """Name and labels of a resource; the rest is the API server's."""
+
+    name: ObjectName
+    """Name of the object: at most 40 characters, RFC 1035, since pods are named after it."""
+    namespace: Label | None = None
+    """Namespace of the object."""
+    labels: Labels = Field(default_factory=dict)
+    """Labels, for example the queue of Kueue."""
+    annotations: Annotations = Field(default_factory=dict)
+    """Annotations."""
+    uid: Annotated[str, text(64)] | None = None
+    """Set by the API server."""
+    generation: Integer | None = None
+    """Set by the API server."""
+    resource_version: Annotated[str, text(64)] | None = None
+    """Set by the API server."""
+    creation_timestamp: Annotated[str, text(40)] | None = None
+    """Set by the API server."""
+    deletion_timestamp: Annotated[str, text(40)] | None = None
+    """Set by the API server."""
+    deletion_grace_period_seconds: Integer | None = None
+    """Set by the API server."""
+    generate_name: Annotated[str, text(63)] | None = None
+    """Set by whoever let the API server choose the name."""
+    finalizers: tuple[str, ...] = ()
+    """Set by controllers."""
+    owner_references: tuple[dict[str, Any], ...] = ()
+    """Set by controllers."""
+    managed_fields: tuple[dict[str, Any], ...] = ()
+    """Set by the API server."""

@@ -1,0 +1,96 @@
+"""`path=value` overrides of a document, as `--set` takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from copy import deepcopy
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from seedbed_api.blocks import Block, block_in
+from seedbed_api.documents import REASON, parse_value, without_nulls
+from seedbed_api.errors import UserError, refusal
+from seedbed_api.fields import every_path, named_fields, nearest
+from seedbed_api.lists import Bounded
+from seedbed_api.refusals import quoted_if_string
+from seedbed_api.trainingjob import TrainingJob
+
+_PART = re.compile(r"([A-Za-z0-9_]+)((?:\[[^\[\]]+\])*)$")
+
+
+def apply_overrides(
+    document: dict[str, Any], assignments: Iterable[str], model: type[Block] = TrainingJob
+) -> dict[str, Any]:
+    """Return a copy of the document with each `path=value` set; `path=null` removes a field.
+
+    A path is dotted; entries of lists are named by index or, in list-maps, by key, as in
+    spec.model.args[width].value.
+    Raises UserError InvalidSpec for a path that the model does not have, naming the closest.
+    """
+    changed = deepcopy(document)
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator:
+            fix = "write for example spec.training.epochs=3"
+            raise UserError(REASON, refusal("--set", assignment, "must be path=value", fix))
+        _assign(changed, path.strip(), text.strip(), model)
+    cleaned = without_nulls(changed)
+    assert isinstance(cleaned, dict)
+    return cleaned
+
+
+def _assign(document: dict[str, Any], path: str, text: str, model: type[Block]) -> None:
+    place: Any = document
+    block: type[Block] | None = model
+    parts = path.split(".")
+    for number, part in enumerate(parts):
+        name, selectors = _split(part, path, model)
+        field = named_fields(block).get(name) if block else None
+        if field is None or not isinstance(place, dict):
+            raise _unknown(path, model)
+        last = number == len(parts) - 1
+        if last and not selectors:
+            place[name] = quoted_if_string(field.annotation, text, parse_value(text))
+            return
+        place = _entry(place, name, selectors[0], field, path) if selectors else _below(place, name)
+        block = block_in(field.annotation)
+    raise _unknown(path, model)
+
+
+def _split(part: str, path: str, model: type[Block]) -> tuple[str, list[str]]:
+    match = _PART.match(part)
+    if match is None:
+        raise _unknown(path, model)
+    return match[1], re.findall(r"\[([^\[\]]+)\]", match[2])
+
+
+def _below(place: dict[str, Any], name: str) -> Any:
+    if place.get(name) is None:
+        place[name] = {}
+    return place[name]
+
+
+def _entry(place: dict[str, Any], name: str, selector: str, field: FieldInfo, path: str) -> Any:
+    entries = place.setdefault(name, [])
+    key = next((mark.key for mark in field.metadata if isinstance(mark, Bounded)), None)
+    if key is not None and not selector.isdecimal():
+        return _keyed(entries, key, selector)
+    if not selector.isdecimal() or int(selector) >= len(entries):
+        fix = f"it has {len(entries)} entries, counted from 0"
+        raise UserError(REASON, refusal("--set", path, f"names no entry {selector} of {name}", fix))
+    return entries[int(selector)]
+
+
+def _keyed(entries: list[Any], key: str, selector: str) -> Any:
+    for entry in entries:
+        if isinstance(entry, dict) and entry.get(key) == selector:
+            return entry
+    entries.append({key: selector})
+    return entries[-1]
+
+
+def _unknown(path: str, model: type[Block]) -> UserError:
+    known = [name.replace("[]", "[0]") for name, _ in every_path(model)]
+    return UserError(REASON, refusal("--set", path, "is not a field", nearest(path, known)))

@@ -1,0 +1,179 @@
+"""The recipe: the blocks that make the run identity, immutable as a whole except for where data lies."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from seedbed_api.blocks import Block, Rule
+from seedbed_api.decimals import Share
+from seedbed_api.lists import Bounded
+from seedbed_api.scalars import (
+    Digest,
+    Entrypoint,
+    Epochs,
+    Identifier,
+    Integer,
+    ResourceName,
+    Steps,
+    Uri,
+    text,
+)
+from seedbed_api.training import SWEEPABLE, Training
+
+ModelName = Literal["simple-cnn", "resnet18", "resnet34", "resnet50"]
+
+
+class SecretRef(Block):
+    """A Secret of the job's namespace; known keys are mounted as files for this role only."""
+
+    name: ResourceName
+    """Name of the Secret."""
+
+
+class Subset(Block):
+    """A part of the rows, chosen by their content."""
+
+    fraction: Annotated[Share, SWEEPABLE]
+    """Which part of the rows of each split is used."""
+
+
+class Fold(Block):
+    """One fold of a cross-validation, cut from train and validation, never from test."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="index",
+            cel="self.index < self.count",
+            holds=lambda fold: fold.index < fold.count,
+            problem="must be less than count",
+            fix="count folds from 0",
+        ),
+    )
+
+    index: Annotated[Integer, Field(ge=0, le=99)]
+    """Which fold is held out for validation, from 0."""
+    count: Annotated[Integer, Field(ge=2, le=100)]
+    """Number of folds."""
+
+
+class Dataset(Block):
+    """What the model learns from."""
+
+    uri: Uri
+    """Folder of the built dataset: any fsspec URL, pvc://claim/path, or a path. Execution: it may change
+    while the job is suspended."""
+    secret_ref: SecretRef | None = None
+    """Who may read it. Execution: it may change while the job is suspended."""
+    digest: Digest | None = None
+    """Content that the dataset must have; when left out, what the first attempt finds is pinned."""
+    subset: Subset | None = None
+    """Use only a part of the rows."""
+    fold: Fold | None = None
+    """Train on one fold of a cross-validation."""
+
+
+class ModelArgument(Block):
+    """One argument of the model."""
+
+    name: Identifier
+    """Name of the argument."""
+    value: Annotated[str, text(256)]
+    """Its value, as a string."""
+
+
+class Code(Block):
+    """A wheel of pure Python that holds the entrypoint."""
+
+    uri: Uri
+    """Where the wheel lies; for a run on this machine also a folder that is packed into one."""
+    digest: Digest | None = None
+    """Digest of the source files that it must have."""
+
+
+class Model(Block):
+    """What is trained: a model of the registry, or an object of the user's code."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="",
+            cel="has(self.name) != has(self.entrypoint)",
+            holds=lambda model: (model.name is None) != (model.entrypoint is None),
+            problem="must have exactly one of name and entrypoint",
+            fix="keep one of them",
+        ),
+        Rule(
+            field="code",
+            cel="!has(self.code) || has(self.entrypoint)",
+            holds=lambda model: model.code is None or model.entrypoint is not None,
+            problem="is only allowed with entrypoint",
+            fix="remove it or name the entrypoint",
+        ),
+    )
+
+    name: Annotated[ModelName, SWEEPABLE] | None = None
+    """A model of the registry; exactly one of name and entrypoint."""
+    entrypoint: Entrypoint | None = None
+    """module:Object of the user's code with build(args); exactly one of name and entrypoint."""
+    args: Annotated[tuple[ModelArgument, ...], Bounded(most=64, key="name", ordered=False)] = ()
+    """Arguments of the model."""
+    code: Code | None = None
+    """Where the entrypoint's code comes from; when left out, from the image."""
+
+
+class Evaluation(Block):
+    """When the model is evaluated on the validation rows during training. At the end it always is, on
+    validation and on test rows."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="",
+            cel="!(has(self.everyEpochs) && has(self.everySteps))",
+            holds=lambda evaluation: evaluation.every_epochs is None or evaluation.every_steps is None,
+            problem="must have at most one of everyEpochs and everySteps",
+            fix="keep one of them",
+        ),
+    )
+
+    every_epochs: Epochs | None = None
+    """Distance in epochs."""
+    every_steps: Steps | None = None
+    """Distance in optimizer steps."""
+
+
+def _evaluates(recipe: Recipe) -> bool:
+    return recipe.evaluation.every_epochs is not None or recipe.evaluation.every_steps is not None
+
+
+_EVALUATES = "has(self.evaluation.everyEpochs) || has(self.evaluation.everySteps)"
+
+
+class Recipe(Block):
+    """The blocks that decide the bits of the model."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="training.modelSelection",
+            cel=f"self.training.modelSelection != 'Best' || {_EVALUATES}",
+            holds=lambda recipe: recipe.training.model_selection != "Best" or _evaluates(recipe),
+            problem="Best needs a regular evaluation",
+            fix="set evaluation.everyEpochs or evaluation.everySteps, or modelSelection: Last",
+        ),
+        Rule(
+            field="training.earlyStopping",
+            cel=f"!has(self.training.earlyStopping) || {_EVALUATES}",
+            holds=lambda recipe: recipe.training.early_stopping is None or _evaluates(recipe),
+            problem="needs a regular evaluation",
+            fix="set evaluation.everyEpochs or evaluation.everySteps, or remove earlyStopping",
+        ),
+    )
+
+    dataset: Dataset
+    """What the model learns from."""
+    model: Model
+    """What is trained."""
+    training: Training
+    """How it is trained."""
+    evaluation: Evaluation = Evaluation(everyEpochs=1)
+    """When it is evaluated; by default after each epoch."""

@@ -1,0 +1,90 @@
+"""From what pydantic finds to one line per mistake: field, value, what is wrong with it, and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from seedbed_api.blocks import Block, Rule
+from seedbed_api.errors import refusal
+from seedbed_api.fields import block_at, is_string, named_fields, nearest
+
+_PLAIN: Mapping[str, tuple[str, str]] = {
+    "int_type": ("must be an integer", "write a whole number without quotes"),
+    "int_from_float": ("must be an integer", "write a whole number"),
+    "bool_type": ("must be true or false", "write true or false without quotes"),
+    "string_type": ("must be a string", "put it in quotes"),
+    "model_type": ("must be a block of fields", "write its fields below it, indented"),
+    "model_attributes_type": ("must be a block of fields", "write its fields below it, indented"),
+    "dict_type": ("must be a map", "write key: value pairs below it, indented"),
+    "tuple_type": ("must be a list", "write its entries below it, each with a dash"),
+    "greater_than_equal": ("must be at least {ge}", "choose a larger value"),
+    "less_than_equal": ("must be at most {le}", "choose a smaller value"),
+    "string_too_long": ("must have at most {max_length} characters", "shorten it"),
+    "too_long": ("must have at most {max_length} entries", "remove some"),
+    "refused": ("{problem}", "{fix}"),
+}
+
+
+class _Nothing:
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+def mistakes(error: ValidationError, model: type[Block]) -> Iterator[str]:
+    """Yield one line for each mistake that pydantic found in a document of a model."""
+    for found in error.errors(include_url=False):
+        location, kind, value = found["loc"], found["type"], found["input"]
+        context = found.get("ctx", {})
+        if kind == "rules":
+            yield from (_broken(rule, location, value) for rule in context["broken"])
+        elif kind == "missing":
+            yield refusal(written(location), _Nothing(), "is missing", "write it")
+        elif kind == "extra_forbidden":
+            yield _unknown(location, value, model)
+        elif kind == "literal_error":
+            yield _not_in_enum(location, value, context["expected"])
+        else:
+            problem, fix = _PLAIN.get(kind, (found["msg"], "correct it"))
+            yield refusal(written(location), value, problem.format(**context), fix.format(**context))
+
+
+def written(location: Sequence[int | str]) -> str:
+    """Return a location as it is written in a message: spec.training.augmentation[0].type."""
+    path = "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in location)
+    return path.removeprefix(".") or "manifest"
+
+
+def value_at(document: Any, path: str) -> Any:
+    """Return what stands at a dotted path below a value; what reads "nothing" where nothing does."""
+    for name in filter(None, path.split(".")):
+        if not isinstance(document, Mapping) or name not in document:
+            return _Nothing()
+        document = document[name]
+    return document
+
+
+def _broken(rule: Rule, location: Sequence[int | str], value: Any) -> str:
+    document = value.plain() if isinstance(value, Block) else value
+    names = [*location, *filter(None, rule.field.split("."))]
+    return refusal(written(names), value_at(document, rule.field), rule.problem, rule.fix)
+
+
+def _unknown(location: Sequence[int | str], value: Any, model: type[Block]) -> str:
+    block = block_at(model, location[:-1])
+    known = named_fields(block) if block else {}
+    return refusal(written(location), value, "is not a field", nearest(str(location[-1]), known))
+
+
+def _not_in_enum(location: Sequence[int | str], value: Any, expected: str) -> str:
+    names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
+    fix = nearest(value, names) if isinstance(value, str) else f"write {expected}"
+    return refusal(written(location), value, f"must be {expected}", fix)
+
+
+def quoted_if_string(annotation: Any, text: str, value: Any) -> Any:
+    """Return the text itself where a field holds strings and its YAML value is a number or a flag."""
+    scalar = isinstance(value, bool | int | float)
+    return text if scalar and is_string(annotation) else value

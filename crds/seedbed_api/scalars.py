@@ -1,0 +1,134 @@
+"""Bounded strings and integers of the API: what each accepts, and the words in which it refuses."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StrictBool, StrictInt
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+
+def refused(problem: str, fix: str) -> PydanticCustomError:
+    """Return the error of a value that cannot stand, in the words of the one-line message."""
+    return PydanticCustomError("refused", "{problem}", {"problem": problem, "fix": fix})
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """A string matches a pattern (RE2 and Python alike) and has at most `longest` characters."""
+
+    pattern: str
+    longest: int
+    problem: str
+    fix: str
+
+    def check(self, value: str) -> str:
+        """Return the value; refuse it when it is too long or does not match."""
+        if len(value) > self.longest:
+            raise refused(f"must have at most {self.longest} characters", "shorten it")
+        if not re.fullmatch(self.pattern, value):
+            raise refused(self.problem, self.fix)
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "pattern": self.pattern, "maxLength": self.longest}
+
+
+class Sweepable:
+    """Marks a field that a SweepJob may vary."""
+
+
+def text(longest: int) -> Any:
+    """Return the bound of a free text of at most `longest` characters."""
+    return Field(max_length=longest)
+
+
+Flag = StrictBool
+Integer = StrictInt
+
+Count = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
+"""How many of something."""
+Seconds = Annotated[StrictInt, Field(ge=1, le=31_536_000)]
+"""A time limit of at most a year."""
+Steps = Annotated[StrictInt, Field(ge=1, le=2_000_000_000)]
+"""A number of optimizer steps, at least one."""
+Epochs = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+"""A number of epochs, at least one."""
+Seed = Annotated[StrictInt, Field(ge=0, le=2**53 - 1)]
+"""A seed that JSON carries exactly."""
+
+Digest = Annotated[
+    str,
+    Matches(
+        r"^sha256:[0-9a-f]{64}$",
+        71,
+        "must be sha256: and 64 lower case hexadecimal digits",
+        "copy the digest that `seedbed dataset show` or the receipt prints",
+    ),
+]
+Uri = Annotated[
+    str,
+    Matches(
+        r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$",
+        1024,
+        "must be a URL or a path without control characters or blanks around it",
+        "write for example s3://bucket/folder, file:///folder, pvc://claim/folder or a path",
+    ),
+]
+Label = Annotated[
+    str,
+    Matches(
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        63,
+        "must be an RFC 1123 label: lower case letters, digits and inner dashes",
+        "use lower case letters, digits and dashes",
+    ),
+]
+ResourceName = Annotated[
+    str,
+    Matches(
+        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        253,
+        "must be the name of an object: lower case letters, digits, inner dashes and dots",
+        "use lower case letters, digits, dashes and dots",
+    ),
+]
+Identifier = Annotated[
+    str,
+    Matches(
+        r"^[A-Za-z_][A-Za-z0-9_]*$",
+        63,
+        "must be an identifier: letters, digits and underscores, no digit first",
+        "rename it",
+    ),
+]
+Entrypoint = Annotated[
+    str,
+    Matches(
+        r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$",
+        253,
+        "must be module:Object",
+        "write for example mypackage.network:Network",
+    ),
+]
+CamelReason = Annotated[
+    str,
+    Matches(r"^[A-Z][A-Za-z0-9]*$", 64, "must be a CamelCase reason", "write for example InvalidDataset"),
+]
+Time = Annotated[
+    str,
+    Matches(
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
+        40,
+        "must be an RFC 3339 time",
+        "write for example 2030-01-02T03:04:05Z",
+    ),
+    Field(json_schema_extra={"format": "date-time"}),
+]

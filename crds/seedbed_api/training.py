@@ -1,0 +1,269 @@
+"""The `training` block: how long, which batches, loss, optimizer, schedule, transforms and stop rules."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from seedbed_api.augmentations import Augmentation, Resize, Transform
+from seedbed_api.blocks import Block, Choice, Rule
+from seedbed_api.decimals import Between, Decay, NotNegative, Positive, Probability, Share
+from seedbed_api.lists import Bounded
+from seedbed_api.scalars import Count, Epochs, Flag, Integer, Seed, Steps, Sweepable, text
+
+MOST_LEAVES = 4096
+MetricName = Literal["validation/accuracy", "validation/loss"]
+Direction = Literal["Maximize", "Minimize"]
+DIRECTIONS: dict[str, str] = {"validation/accuracy": "Maximize", "validation/loss": "Minimize"}
+SWEEPABLE = Sweepable()
+
+Rate = Annotated[str, Between(low="0", high="1000", low_open=True)]
+Channels = Annotated[tuple[Probability, ...], Bounded(least=3, most=3)]
+Spreads = Annotated[tuple[Share, ...], Bounded(least=3, most=3)]
+
+
+class Batch(Block):
+    """The global batch and its cut into logical shards of equal size."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="globalSize",
+            cel="self.globalSize % self.microSize == 0",
+            holds=lambda batch: batch.global_size % batch.micro_size == 0,
+            problem="must be a multiple of microSize",
+            fix="change one of the two",
+        ),
+        Rule(
+            field="globalSize",
+            cel=f"self.globalSize / self.microSize <= {MOST_LEAVES}",
+            holds=lambda batch: batch.global_size // batch.micro_size <= MOST_LEAVES,
+            problem=f"must be at most {MOST_LEAVES} times microSize",
+            fix="choose a larger microSize",
+        ),
+    )
+
+    global_size: Annotated[Integer, Field(ge=1, le=1_048_576)] = 128
+    """Rows per optimizer step."""
+    micro_size: Annotated[Integer, Field(ge=1, le=65_536)] = 16
+    """Rows per logical shard. globalSize / microSize shards fix the arithmetic; they are no worker count."""
+
+    @property
+    def leaves(self) -> int:
+        """Logical shards per step."""
+        return self.global_size // self.micro_size
+
+
+class ClassWeight(Block):
+    """The weight of one class in the loss."""
+
+    name: Annotated[str, text(253)]
+    """Name of the class in the dataset."""
+    weight: Positive
+    """Factor on the loss of its rows; classes that are not listed have 1."""
+
+
+class CrossEntropy(Block):
+    """Parameters of CrossEntropy."""
+
+    label_smoothing: Annotated[Decay, SWEEPABLE] = "0"
+    """Part of each label that is spread evenly over all classes."""
+    class_weights: Annotated[tuple[ClassWeight, ...], Bounded(most=1000, key="name", ordered=False)] = ()
+    """Weights of classes in the loss."""
+
+
+class Loss(Choice):
+    """What is minimised."""
+
+    members: ClassVar = {"CrossEntropy": "cross_entropy"}
+
+    type: Literal["CrossEntropy"] = "CrossEntropy"
+    """Which loss."""
+    cross_entropy: CrossEntropy | None = None
+    """Parameters of CrossEntropy."""
+
+
+class SGD(Block):
+    """Parameters of SGD."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="nesterov",
+            cel="!self.nesterov || double(self.momentum) > 0.0",
+            holds=lambda sgd: not sgd.nesterov or Decimal(sgd.momentum) > 0,
+            problem="needs a momentum above 0",
+            fix='set momentum, for example "0.9"',
+        ),
+    )
+
+    momentum: Annotated[Decay, SWEEPABLE] = "0"
+    """Factor of the running sum of gradients."""
+    nesterov: Flag = False
+    """Look one step of momentum ahead."""
+
+
+class AdamW(Block):
+    """Parameters of AdamW."""
+
+    beta1: Annotated[Decay, SWEEPABLE] = "0.9"
+    """Factor of the running mean of gradients."""
+    beta2: Annotated[Decay, SWEEPABLE] = "0.999"
+    """Factor of the running mean of squared gradients."""
+    epsilon: Share = "0.00000001"
+    """Added to the denominator."""
+
+
+class Optimizer(Choice):
+    """How parameters follow their gradients."""
+
+    members: ClassVar = {"SGD": "sgd", "AdamW": "adam_w"}
+
+    type: Annotated[Literal["SGD", "AdamW"], SWEEPABLE]
+    """Which optimizer; its own parameters stand in the member of that name."""
+    learning_rate: Annotated[Rate, SWEEPABLE]
+    """Learning rate that the schedule starts from, after the warm-up."""
+    weight_decay: Annotated[NotNegative, SWEEPABLE] = "0"
+    """SGD adds it to the gradient (L2), AdamW applies it to the parameters (decoupled)."""
+    sgd: SGD | None = None
+    """Parameters of SGD."""
+    adam_w: AdamW | None = None
+    """Parameters of AdamW."""
+
+
+class Cosine(Block):
+    """Parameters of Cosine: half a cosine wave from the learning rate to the minimum at the last step."""
+
+    minimum: Annotated[str, Between(low="0", high="1000")] = "0"
+    """Learning rate at the last step."""
+
+
+class Step(Block):
+    """Parameters of Step: the learning rate is multiplied by a factor at regular distances."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="",
+            cel="has(self.everyEpochs) != has(self.everySteps)",
+            holds=lambda step: (step.every_epochs is None) != (step.every_steps is None),
+            problem="must have exactly one of everyEpochs and everySteps",
+            fix="keep one of them",
+        ),
+    )
+
+    every_epochs: Epochs | None = None
+    """Distance in epochs."""
+    every_steps: Steps | None = None
+    """Distance in optimizer steps."""
+    factor: Annotated[Share, SWEEPABLE]
+    """What the learning rate is multiplied by."""
+
+
+class LearningRateSchedule(Choice):
+    """How the learning rate moves over the steps."""
+
+    members: ClassVar = {"Cosine": "cosine", "Step": "step"}
+
+    type: Annotated[Literal["Constant", "Cosine", "Step"], SWEEPABLE] = "Constant"
+    """Which schedule; its own parameters stand in the member of that name."""
+    warmup_steps: Annotated[Count, SWEEPABLE] = 0
+    """Steps over which the learning rate rises linearly to where the schedule starts."""
+    cosine: Cosine | None = None
+    """Parameters of Cosine."""
+    step: Step | None = None
+    """Parameters of Step."""
+
+
+class Normalization(Block):
+    """What is subtracted from and divided out of each colour channel, on a scale from 0 to 1."""
+
+    mean: Channels = ("0.485", "0.456", "0.406")
+    """Subtracted, for red, green and blue; by default that of ImageNet."""
+    std: Spreads = ("0.229", "0.224", "0.225")
+    """Divided by, for red, green and blue; by default that of ImageNet."""
+
+
+class GradientClipping(Block):
+    """A bound of the gradient."""
+
+    max_norm: Annotated[Positive, SWEEPABLE]
+    """Largest Euclidean norm over all parameters; larger gradients are scaled down to it."""
+
+
+class EarlyStopping(Block):
+    """End the training when a metric has not improved for a while; a function of the evaluation records."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="direction",
+            cel="(self.metric == 'validation/loss') == (self.direction == 'Minimize')",
+            holds=lambda stop: DIRECTIONS[stop.metric] == stop.direction,
+            problem="must be Maximize for validation/accuracy and Minimize for validation/loss",
+            fix="change direction or metric",
+        ),
+    )
+
+    metric: MetricName
+    """Which metric is watched."""
+    direction: Direction
+    """Which way is better."""
+    patience_evaluations: Annotated[Integer, Field(ge=1, le=10_000)]
+    """Evaluations in a row without improvement after which the training ends."""
+    min_delta: NotNegative = "0"
+    """Smallest change that counts as an improvement."""
+
+
+class Training(Block):
+    """How the model is trained."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="",
+            cel="has(self.epochs) != has(self.steps)",
+            holds=lambda training: (training.epochs is None) != (training.steps is None),
+            problem="must have exactly one of epochs and steps",
+            fix="keep one of them",
+        ),
+        Rule(
+            field="learningRateSchedule.cosine.minimum",
+            cel="!has(self.learningRateSchedule.cosine) || "
+            "double(self.learningRateSchedule.cosine.minimum) <= double(self.optimizer.learningRate)",
+            holds=lambda training: (
+                training.learning_rate_schedule.cosine is None
+                or Decimal(training.learning_rate_schedule.cosine.minimum)
+                <= Decimal(training.optimizer.learning_rate)
+            ),
+            problem="must not be more than optimizer.learningRate",
+            fix="choose a smaller minimum",
+        ),
+    )
+
+    epochs: Annotated[Epochs, SWEEPABLE] | None = None
+    """Passes over the training rows; exactly one of epochs and steps."""
+    steps: Annotated[Steps, SWEEPABLE] | None = None
+    """Optimizer steps; exactly one of epochs and steps."""
+    seed: Annotated[Seed, SWEEPABLE] = 0
+    """Where all randomness of the training comes from: order, augmentation, dropout, first weights."""
+    batch: Batch = Batch()
+    """The global batch and its cut into logical shards."""
+    precision: Literal["Float32", "BFloat16"] = "Float32"
+    """Number format of the forward and backward pass; gradients and weights are always float32."""
+    loss: Loss = Loss(crossEntropy=CrossEntropy())
+    """What is minimised."""
+    optimizer: Optimizer
+    """How parameters follow their gradients."""
+    learning_rate_schedule: LearningRateSchedule = LearningRateSchedule()
+    """How the learning rate moves over the steps."""
+    gradient_clipping: GradientClipping | None = None
+    """A bound of the gradient; none when left out."""
+    augmentation: Augmentation = (Transform(type="Resize", resize=Resize(size=224)),)
+    """Transforms of a training image, in order; evaluation uses Resize to the same size alone."""
+    normalization: Normalization = Normalization()
+    """What is subtracted from and divided out of each colour channel."""
+    shuffle_window: Annotated[Integer, Field(ge=1, le=1024)] = 4
+    """Shards of the dataset that are shuffled together."""
+    early_stopping: EarlyStopping | None = None
+    """End the training when a metric has not improved for a while; needs a regular evaluation."""
+    model_selection: Literal["Last", "Best"] = "Last"
+    """Which weights become the model: the last, or those of the evaluation that was best by the metric of
+    earlyStopping (without it by validation/accuracy); Best needs a regular evaluation."""

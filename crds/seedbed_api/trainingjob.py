@@ -1,0 +1,39 @@
+"""TrainingJob: one manifest, one model."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from seedbed_api.blocks import Block, Rule
+from seedbed_api.execution import Execution
+from seedbed_api.metadata import ObjectMeta
+from seedbed_api.recipe import Recipe
+
+API_VERSION = "seedbed.dev/v1alpha1"
+
+
+class TrainingJobSpec(Recipe, Execution):
+    """What is asked for: the recipe decides the bits, all else only how they come about."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="cluster.workers.max",
+            cel="self.cluster.workers.max <= self.training.batch.globalSize / self.training.batch.microSize",
+            holds=lambda spec: spec.cluster.workers.max <= spec.training.batch.leaves,
+            problem="must not be more than training.batch.globalSize / microSize",
+            fix="lower it, or choose a smaller microSize",
+        ),
+    )
+
+
+class TrainingJob(Block):
+    """Train a convolutional network on an image dataset: one manifest gives one model, bit for bit."""
+
+    api_version: Literal["seedbed.dev/v1alpha1"]
+    """Version of the language."""
+    kind: Literal["TrainingJob"]
+    """Kind of the resource."""
+    metadata: ObjectMeta
+    """Name and labels."""
+    spec: TrainingJobSpec
+    """What is asked for."""
