@@ -1,0 +1,104 @@
+"""Go tools of the testbed: one folder per module, built once per content into the user's cache."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCES = Path(__file__).parent
+FLAGS = ("-trimpath", "-ldflags=-s -w")
+
+
+class ToolMissing(Exception):  # noqa: N818 - a state of the machine, not a fault
+    """The means to build a tool are not on this machine; the text is the reason to print."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tool:
+    """A command of a Go module that `tests/testbed/<name>/go.mod` pins."""
+
+    name: str
+    package: str
+
+
+VERSITYGW = Tool(name="versitygw", package="github.com/versity/versitygw/cmd/versitygw")
+TOOLS = (VERSITYGW,)
+
+
+def built(tool: Tool) -> Path:
+    """Return the tool's binary, built first if this content was never built here; `ToolMissing` without Go."""
+    binary = binary_of(tool)
+    if binary.exists():
+        return binary
+    go = shutil.which("go")
+    if go is None:
+        raise ToolMissing("not run: no Go")
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(binary.parent / "lock"):
+        if not binary.exists():
+            _build(go, tool, binary)
+    return binary
+
+
+def binary_of(tool: Tool) -> Path:
+    """Return where the binary of the tool's present content lies, built or not."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "seedbed" / "testbed" / _content(tool) / tool.name
+
+
+def _content(tool: Tool) -> str:
+    digest = hashlib.sha256("\0".join((tool.package, *FLAGS)).encode())
+    for name in ("go.mod", "go.sum"):
+        digest.update((SOURCES / tool.name / name).read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _build(go: str, tool: Tool, binary: Path) -> None:
+    aside = binary.with_suffix(".building")
+    command = [go, "build", "-v", *FLAGS, "-o", str(aside), tool.package]
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+    with subprocess.Popen(
+        command,
+        cwd=SOURCES / tool.name,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        last = _shown(tool, process.stderr)
+    if process.returncode != 0:
+        raise ToolMissing(f"not run: go build of {tool.name} failed: {last}")
+    aside.replace(binary)
+
+
+def _shown(tool: Tool, lines: Iterator[str]) -> str:
+    """Print one line per 5 s while packages compile; return the last line of the compiler."""
+    count, last, started, told = 0, "", time.monotonic(), 0.0
+    for line in lines:
+        count, last = count + 1, line.strip() or last
+        elapsed = time.monotonic() - started
+        if elapsed - told >= 5:
+            told = elapsed
+            print(
+                f"testbed: building {tool.name}: {count} packages, {elapsed:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    return last
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
