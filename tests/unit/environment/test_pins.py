@@ -144,8 +144,9 @@ from seedbed.environment.pins import mkl_branch_in_effect
 from seedbed_api.errors import UserError
 pin_environment(os.environ)
 import torch
-pin_torch(); assert_pinned()
-document = environment_document(arithmetic_version="1")
+from seedbed.arithmetic.determinism import fix_determinism
+fix_determinism(threads=pinned_threads()); assert_pinned()
+document = environment_document(arithmetic_version=1)
 check_probe(document["probe"])
 refused = {}
 def attempt(name, change, undo):
@@ -214,7 +215,6 @@ import json, os
 from seedbed.environment import *
 pin_environment(os.environ)
 import torch
-pin_torch()
 print(json.dumps(environment_document()["probe"]["parts"]))
 """
     parts = {

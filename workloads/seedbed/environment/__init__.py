@@ -12,7 +12,7 @@ from seedbed.environment.pins import (
     assert_pinned,
     default_cpu_class,
     pin_environment,
-    pin_torch,
+    pinned_threads,
     pinned_variables,
 )
 from seedbed.environment.probe import Probe, check_probe, run_probe
@@ -29,7 +29,7 @@ __all__ = [
     "environment_document",
     "environment_name",
     "pin_environment",
-    "pin_torch",
+    "pinned_threads",
     "pinned_variables",
     "run_probe",
 ]

@@ -29,10 +29,11 @@ _PACKAGES = ("numpy", "pillow", "simplejpeg", "torch")
 _UNHASHED_PINS = frozenset({CPU_CLASS_VARIABLE, THREADS_VARIABLE, "PYTHONHASHSEED"})
 
 
-def environment_document(device: str = "cpu", *, arithmetic_version: str | None = None) -> dict[str, Any]:
+def environment_document(device: str = "cpu", *, arithmetic_version: int | None = None) -> dict[str, Any]:
     """Describe this process as it would compute on `device` ("cpu", "cuda", "cuda:1"), probe included.
 
-    Call it after `pin_environment` and `pin_torch`. Raises UserError where the pins are not in effect.
+    Call it after `pin_environment` and the arithmetic's `fix_determinism`, whose flags are part of it.
+    Raises UserError where the pins are not in effect.
     """
     assert_pinned()
     document: dict[str, Any] = {

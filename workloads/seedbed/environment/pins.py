@@ -165,23 +165,9 @@ def raise_malloc_thresholds() -> None:
         mallopt(m_mmap_threshold, _MALLOC_THRESHOLD_BYTES)
 
 
-def pin_torch() -> None:
-    """Turn off every switch by which torch may choose another kernel or another precision by itself.
-
-    Call it after importing torch, in each process that computes; it is idempotent.
-    """
-    import torch
-
-    torch.set_num_threads(_threads_named(os.environ))
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    # Sets the same flag as use_deterministic_algorithms(True), which would import torch._inductor.
-    torch.set_deterministic_debug_mode("error")
+def pinned_threads() -> int:
+    """Return the pinned number of threads of this process, for `fix_determinism` of the arithmetic."""
+    return _threads_named(os.environ)
 
 
 def assert_pinned() -> None:

@@ -1,0 +1,202 @@
+"""What a person sees of a run: a bar on a terminal, plain lines elsewhere, always on stderr.
+
+stdout stays free for `-o json`. Values in, characters out; rich is imported at the first use.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from seedbed.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+PLAIN_INTERVAL_SECONDS = 10.0
+
+
+class Display:
+    """Draw the progress of one run. A context manager: it gives the terminal back on every way out."""
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        stream: TextIO | None = None,
+        interactive: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._title = title
+        self._stream = stream if stream is not None else sys.stderr
+        self._interactive = self._stream.isatty() if interactive is None else interactive
+        self._clock = clock
+        self._pace = _Pace()
+        self._screen: _Screen | _Lines = _Lines(title, stream=self._stream)
+
+    def __enter__(self) -> Self:
+        if self._interactive:
+            self._screen = _Screen(self._title, stream=self._stream)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._screen.close()
+
+    def update(self, progress: Progress) -> None:
+        """Show a new state; cheap enough for every step (plain lines come at most every ten seconds)."""
+        now = self._clock()
+        self._pace = self._pace.after(progress, now=now)
+        self._screen.draw(progress, seconds_left=self._pace.seconds_left(progress, now=now), now=now)
+
+    def notice(self, text: str) -> None:
+        """Show one line that stays: an attempt began, a worker was lost, a checkpoint was found."""
+        self._screen.say(text)
+
+    def finish(self, rows: Mapping[str, str]) -> None:
+        """Close the bar and show the final table, label -> value."""
+        self._screen.close()
+        self._screen.table(rows)
+
+
+class _Pace:
+    """The speed of this attempt since it was first seen moving; steps of earlier attempts took no time."""
+
+    def __init__(self, *, attempt: int = 0, step: int = 0, began: float = 0.0) -> None:
+        self._attempt, self._step, self._began = attempt, step, began
+
+    def after(self, progress: Progress, *, now: float) -> _Pace:
+        """Return the pace to judge by: a fresh one for the first sight of an attempt."""
+        if progress.attempt == self._attempt and progress.step > 0 and self._step > 0:
+            return self
+        return _Pace(attempt=progress.attempt, step=progress.step, began=now)
+
+    def seconds_left(self, progress: Progress, *, now: float) -> float | None:
+        """Return the time to the last step at this pace, None until a step was seen."""
+        done = progress.step - self._step
+        if done <= 0 or self._step == 0:
+            return None
+        return (progress.total_steps - progress.step) * (now - self._began) / done
+
+
+class _Lines:
+    """For logs and pipes: one line per change of phase, epoch or attempt, and every ten seconds between."""
+
+    def __init__(self, title: str, *, stream: TextIO) -> None:
+        self._title, self._stream = title, stream
+        self._last_key: tuple[object, ...] = ()
+        self._last_time = float("-inf")
+
+    def draw(self, progress: Progress, *, seconds_left: float | None, now: float) -> None:
+        key = (progress.phase, progress.epoch, progress.attempt, progress.step == progress.total_steps)
+        if key == self._last_key and now - self._last_time < PLAIN_INTERVAL_SECONDS:
+            return
+        self._last_key, self._last_time = key, now
+        words = [self._title, progress.phase.lower(), *_words(progress), _left(seconds_left)]
+        self._print("  ".join(word for word in words if word))
+
+    def say(self, text: str) -> None:
+        self._print(f"{self._title}  {text}")
+
+    def table(self, rows: Mapping[str, str]) -> None:
+        width = max((len(label) for label in rows), default=0)
+        for label, value in rows.items():
+            self._print(f"{label:<{width}}  {value}")
+
+    def close(self) -> None:
+        self._stream.flush()
+
+    def _print(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
+class _Screen:
+    """For a terminal: one bar at the bottom, notices above it."""
+
+    def __init__(self, title: str, *, stream: TextIO) -> None:
+        self._console = _console(stream)
+        self._bar, self._task = _bar(self._console, title=title)
+        self._bar.start()
+
+    def draw(self, progress: Progress, *, seconds_left: float | None, now: float) -> None:
+        del now  # rich keeps its own pace of redrawing
+        self._bar.update(
+            self._task,
+            total=max(progress.total_steps, 1),
+            completed=progress.step,
+            phase=progress.phase,
+            words="  ".join(_words(progress)[1:]),
+            left=_left(seconds_left),
+        )
+
+    def say(self, text: str) -> None:
+        self._console.print(f"• {text}", style="yellow", markup=False, highlight=False)
+
+    def table(self, rows: Mapping[str, str]) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for label, value in rows.items():
+            table.add_row(label, Text(value))
+        self._console.print(table)
+
+    def close(self) -> None:
+        self._bar.stop()
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, force_terminal=True)
+
+
+def _bar(console: Console, *, title: str) -> tuple[Bar, TaskID]:
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        TextColumn("[bold]{task.description}", markup=True),
+        TextColumn("{task.fields[phase]}", style="cyan", markup=False),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed}/{task.total}", markup=False),
+        TextColumn("{task.fields[words]}", markup=False),
+        TextColumn("{task.fields[left]}", style="green", markup=False),
+        console=console,
+        expand=True,
+        refresh_per_second=8,
+    )
+    from rich.markup import escape
+
+    return bar, bar.add_task(escape(title), total=1, phase="Starting", words="", left="")
+
+
+def _words(progress: Progress) -> list[str]:
+    epoch = f"epoch {progress.epoch}" + (f"/{progress.epochs}" if progress.epochs else "")
+    words = [f"step {progress.step}/{progress.total_steps} ({progress.percent} %)", epoch]
+    if progress.loss is not None:
+        words.append(f"loss {progress.loss:.4f}")
+    if progress.accuracy is not None:
+        words.append(f"accuracy {progress.accuracy:.4f}")
+    if progress.images_per_second is not None:
+        words.append(f"{progress.images_per_second:,.0f} images/s")
+    words.append(f"{progress.workers} worker{'s' if progress.workers != 1 else ''}")
+    if progress.attempt > 1:
+        words.append(f"attempt {progress.attempt}")
+    return words
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"

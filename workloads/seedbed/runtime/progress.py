@@ -1,0 +1,46 @@
+"""How far a run is, as a frozen value: the display draws it, the endpoint serves it, the status sums it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Phase = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing", "Done"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartSeconds:
+    """Wall-clock seconds of rank 0 since this attempt began, by what the trainer was doing or waiting for."""
+
+    data: float = 0.0
+    compute: float = 0.0
+    reduce: float = 0.0
+    checkpoint: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """The state of a run after `step` of `total_steps` optimizer steps."""
+
+    step: int
+    """Steps done, over all attempts; 0 before the first."""
+    total_steps: int
+    epoch: int
+    """The epoch in progress, counted from 1; 0 before the first step."""
+    epochs: int | None = None
+    """How many there will be, None where the recipe counts steps."""
+    loss: float | None = None
+    """Training loss of the last step."""
+    accuracy: float | None = None
+    """Of the last evaluation, 0 to 1."""
+    images_per_second: float | None = None
+    """Over all workers, over the last seconds."""
+    workers: int = 1
+    phase: Phase = "Starting"
+    attempt: int = 1
+    seconds: PartSeconds = field(default_factory=PartSeconds)
+
+    @property
+    def percent(self) -> int:
+        """Return 0 to 100, rounded down, so that 100 means done."""
+        return 100 * self.step // self.total_steps if self.total_steps else 0
