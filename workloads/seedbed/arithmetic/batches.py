@@ -1,0 +1,40 @@
+"""What the arithmetic needs to see of a micro-batch; the feed's classes fit these protocols."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class LeafRows(Protocol):
+    """The rows of one leaf."""
+
+    @property
+    def leaf(self) -> int:
+        """0-based global leaf index."""
+
+    @property
+    def labels_m(self) -> npt.NDArray[np.int64]:
+        """Class indices."""
+
+    @property
+    def pixels_mhwc(self) -> npt.NDArray[np.uint8]:
+        """RGB pixels, C-contiguous, not normalised."""
+
+
+class EvaluationRows(Protocol):
+    """One fixed batch of an evaluation, the last one padded."""
+
+    @property
+    def count(self) -> int:
+        """How many of the b rows are real."""
+
+    @property
+    def labels_b(self) -> npt.NDArray[np.int64]:
+        """Class indices."""
+
+    @property
+    def pixels_bhwc(self) -> npt.NDArray[np.uint8]:
+        """RGB pixels, not normalised."""

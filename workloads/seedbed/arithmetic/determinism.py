@@ -1,0 +1,28 @@
+"""The process-wide switches that the bits depend on; call once, before the first kernel."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+
+def fix_determinism(*, threads: int = 1, fill_uninitialised: bool = False) -> None:
+    """Turn off everything that may change bits from run to run; an operation without a fixed order raises.
+
+    `threads` is the number of intra-op threads: CPU bits depend on it. `fill_uninitialised` makes reads of
+    uninitialised memory show up (tests); it costs time on a GPU.
+    """
+    # cuBLAS reads it when CUDA starts; deterministic mode refuses to run without it
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # sets the same flag as use_deterministic_algorithms(True), which would import the compiler (seconds)
+    torch.set_deterministic_debug_mode("error")
+    torch.utils.deterministic.fill_uninitialized_memory = fill_uninitialised  # type: ignore[attr-defined]
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False

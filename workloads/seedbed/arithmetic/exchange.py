@@ -1,0 +1,242 @@
+"""How workers add their subtrees: point to point and in tree order, so that the bits do not depend on W.
+
+No sum collective touches a float here: its order depends on W, bucket and offset. Integers may be summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+
+from seedbed.arithmetic.flat import Layout, layout_of
+from seedbed.arithmetic.leaf import Contribution, add_contributions
+from seedbed.arithmetic.tree import Node, fold, ranges, subtrees
+
+Parts: TypeAlias = Mapping[Node, Contribution]
+R = TypeVar("R")
+
+
+class ExchangeError(RuntimeError):
+    """A peer did not answer: it died, or the group's time-out passed."""
+
+
+class Exchange(Protocol):
+    """What a step and an evaluation need of the other workers."""
+
+    rank: int
+    world: int
+
+    def reduce(self, parts: Parts, *, leaves: int) -> Contribution:
+        """Return the sum over all leaves in tree order, the same bits on every worker.
+
+        `parts` are this worker's maximal subtrees; they may be overwritten. The result is valid until the
+        next call.
+        """
+
+    def sum_counts(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the elementwise sum over all workers."""
+
+    def any_of(self, flag: bool) -> bool:
+        """Return whether any worker raised its flag: the lane by which all stop after the same step."""
+
+    def gather_bytes(self, payload: bytes) -> list[bytes]:
+        """Return the payloads of all workers in rank order on rank 0, nothing elsewhere."""
+
+    def broadcast_bytes(self, payload: bytes) -> bytes:
+        """Return rank 0's payload on every worker."""
+
+    def barrier(self) -> None:
+        """Wait until every worker is here."""
+
+
+class SingleProcess:
+    """One worker that owns all leaves."""
+
+    rank = 0
+    world = 1
+
+    def reduce(self, parts: Parts, *, leaves: int) -> Contribution:
+        """Return the one subtree."""
+        return _total(parts, leaves)
+
+    def sum_counts(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return `counts`."""
+        return counts
+
+    def any_of(self, flag: bool) -> bool:
+        """Return `flag`."""
+        return flag
+
+    def gather_bytes(self, payload: bytes) -> list[bytes]:
+        """Return the one payload."""
+        return [payload]
+
+    def broadcast_bytes(self, payload: bytes) -> bytes:
+        """Return `payload`."""
+        return payload
+
+    def barrier(self) -> None:
+        """Return at once."""
+
+
+class PointToPoint:
+    """The workers of the initialised default process group of torch.distributed, gloo or NCCL.
+
+    Its time-out is the group's. With gloo the vectors lie on the CPU whatever the device of the model.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.rank = dist.get_rank()
+        self.world = dist.get_world_size()
+        on_cpu = "nccl" not in dist.get_backend()
+        self._device = torch.device("cpu") if on_cpu else torch.device(device)
+        self._layout: Layout | None = None
+        self._vectors: dict[str, torch.Tensor] = {}
+
+    def reduce(self, parts: Parts, *, leaves: int) -> Contribution:
+        """Return the sum over all leaves in tree order, the same bits on every worker."""
+        owned = [subtrees(own.start, own.stop, leaves) for own in ranges(leaves, self.world)]
+        assert list(parts) == owned[self.rank], f"worker {self.rank} holds {list(parts)}"
+        first = next(iter(parts.values()))
+        layout = self._laid_out(first)
+        vectors = [self._packed(layout, index, part) for index, part in enumerate(parts.values())]
+        total = self._guarded(lambda: self._sum(vectors, owned, leaves))
+        views = layout.views(total)
+        return views if self._device == first[0].device else [v.to(first[0].device) for v in views]
+
+    def _laid_out(self, contribution: Contribution) -> Layout:
+        if self._layout is None:
+            self._layout = layout_of(contribution, slices=self.world)
+        return self._layout
+
+    def _packed(self, layout: Layout, index: int, part: Contribution) -> torch.Tensor:
+        vector = self._vector(f"own {index}", layout.size)
+        torch._foreach_copy_(layout.views(vector), part)
+        return vector
+
+    def _vector(self, name: str, size: int) -> torch.Tensor:
+        if name not in self._vectors:
+            self._vectors[name] = torch.zeros(size, dtype=torch.float32, device=self._device)
+        return self._vectors[name]
+
+    def _sum(self, vectors: list[torch.Tensor], owned: list[list[Node]], leaves: int) -> torch.Tensor:
+        if is_balanced(owned):
+            return self._by_halving_and_doubling(vectors[0])
+        return self._by_subtrees(vectors, owned, leaves)
+
+    def _by_halving_and_doubling(self, vector_n: torch.Tensor) -> torch.Tensor:
+        """Add ever larger neighbours, each time on half of what is left; then hand the sums around."""
+        size = vector_n.numel()
+        received = self._vector("received", size // 2)
+        start, stop, halves = 0, size, []
+        distance = 1
+        while distance < self.world:
+            peer, middle = self.rank ^ distance, (start + stop) // 2
+            lower, upper = (start, middle), (middle, stop)
+            keep, give = (upper, lower) if self.rank & distance else (lower, upper)
+            landing = received[: middle - start]
+            self._transfer([(vector_n[slice(*give)], peer)], [(landing, peer)])
+            vector_n[slice(*keep)].add_(landing)
+            halves.append((peer, keep, give))
+            (start, stop), distance = keep, distance * 2
+        for peer, keep, give in reversed(halves):
+            self._transfer([(vector_n[slice(*keep)], peer)], [(vector_n[slice(*give)], peer)])
+        return vector_n
+
+    def _by_subtrees(self, vectors: list[torch.Tensor], owned: list[list[Node]], leaves: int) -> torch.Tensor:
+        """Fold 1/W of the vector out of everyone's subtrees, then hand the folded slices around."""
+        size = vectors[0].numel()
+        width = size // self.world
+        slices = [slice(peer * width, (peer + 1) * width) for peer in range(self.world)]
+        others = [peer for peer in range(self.world) if peer != self.rank]
+        places = {
+            node: (peer, self._vector(f"subtree {peer} {index}", width))
+            for peer in others
+            for index, node in enumerate(owned[peer])
+        }
+        sends = [(vector[slices[peer]], peer) for peer in others for vector in vectors]
+        self._transfer(sends, [(place, peer) for peer, place in places.values()])
+        mine = slices[self.rank]
+        parts = {node: [v[mine]] for node, v in zip(owned[self.rank], vectors, strict=True)}
+        parts |= {node: [place] for node, (_, place) in places.items()}
+        total = self._vector("total", size)
+        total[mine].copy_(_total(parts, leaves)[0])
+        self._transfer([(total[mine], p) for p in others], [(total[slices[p]], p) for p in others])
+        return total
+
+    def _transfer(
+        self, sends: Sequence[tuple[torch.Tensor, int]], receives: Sequence[tuple[torch.Tensor, int]]
+    ) -> None:
+        operations = [
+            dist.P2POp(operation, tensor, peer, tag=tag)
+            for operation, messages in ((dist.isend, sends), (dist.irecv, receives))
+            for tag, (tensor, peer) in _numbered(messages)
+        ]
+        for work in dist.batch_isend_irecv(operations):
+            work.wait()
+
+    def sum_counts(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the elementwise sum over all workers; integers, so a collective may add in any order."""
+        summed = torch.from_numpy(counts.copy()).to(self._device)
+        assert summed.dtype == torch.int64
+        self._guarded(lambda: dist.all_reduce(summed))  # noqa: TID251 - int64 only
+        array: npt.NDArray[np.int64] = summed.cpu().numpy()
+        return array
+
+    def any_of(self, flag: bool) -> bool:
+        """Return whether any worker raised its flag."""
+        return bool(self.sum_counts(np.array([flag], dtype=np.int64))[0])
+
+    def gather_bytes(self, payload: bytes) -> list[bytes]:
+        """Return the payloads of all workers in rank order on rank 0, nothing elsewhere."""
+        gathered: list[bytes] | None = [b""] * self.world if self.rank == 0 else None
+        self._guarded(lambda: dist.gather_object(payload, gathered, dst=0))
+        return gathered or []
+
+    def broadcast_bytes(self, payload: bytes) -> bytes:
+        """Return rank 0's payload on every worker."""
+        box = [payload]
+        self._guarded(lambda: dist.broadcast_object_list(box, src=0))
+        return box[0]
+
+    def barrier(self) -> None:
+        """Wait until every worker is here."""
+        self.sum_counts(np.zeros(1, dtype=np.int64))
+
+    def _guarded(self, call: Callable[[], R]) -> R:
+        try:
+            return call()
+        except RuntimeError as error:
+            raise ExchangeError(f"worker {self.rank} of {self.world} lost a peer: {error}") from error
+
+
+def is_balanced(owned: Sequence[Sequence[Node]]) -> bool:
+    """Tell whether every worker holds one subtree of equal size; then rank ^ 1, ^ 2, ^ 4 … are siblings.
+
+    So it is where W and L are powers of two; a W that only divides L (2 of 6) is not enough.
+    """
+    sizes = {stop - start for nodes in owned for start, stop in nodes}
+    world = len(owned)
+    return len(sizes) == 1 and all(len(nodes) == 1 for nodes in owned) and world & (world - 1) == 0
+
+
+def _numbered(messages: Sequence[tuple[torch.Tensor, int]]) -> list[tuple[int, tuple[torch.Tensor, int]]]:
+    """Number the messages of each pair of workers; the n-th sent is the n-th received."""
+    counts: dict[int, int] = {}
+    numbered = []
+    for message in messages:
+        tag = counts.get(message[1], 0)
+        counts[message[1]] = tag + 1
+        numbered.append((tag, message))
+    return numbered
+
+
+def _total(parts: Parts, leaves: int) -> Contribution:
+    total = fold((0, leaves), parts, add_contributions)
+    assert total is not None, "a step without leaves"
+    return total

@@ -1,0 +1,133 @@
+"""One leaf: m rows forward and backward, starting from nothing but the pre-step state and (seed, step, leaf).
+
+Shapes: m rows, h w c of a picture, k classes.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from seedbed.arithmetic.batches import LeafRows
+from seedbed.arithmetic.config import Arithmetic, Normalisation
+from seedbed.arithmetic.replica import Replica
+from seedbed.arithmetic.seeding import seed_leaf
+
+Contribution: TypeAlias = list[torch.Tensor]
+"""What leaves add up: gradients in parameter order, running statistics, loss; all float32."""
+
+
+class ModelOutputError(ValueError):
+    """The model does not fit the task: wrong output shape, or a parameter without a gradient."""
+
+
+def add_contributions(left: Contribution, right: Contribution) -> Contribution:
+    """Add `right` to `left` in place and return `left`."""
+    torch._foreach_add_(left, right)
+    return left
+
+
+def leaf_contribution(replica: Replica, step: int, rows: LeafRows) -> Contribution:
+    """Run one leaf on the pre-step state and return what it adds to the step.
+
+    Raises ModelOutputError if the output has the wrong shape or a trained parameter took no part: a missing
+    gradient is no zero, since momentum and weight decay would move the parameter all the same.
+    """
+    replica.statistics.restore()
+    seed_leaf(replica.arithmetic.seed, step, rows.leaf, device=replica.device)
+    loss = _loss(replica, rows)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return [*_taken_gradients(replica), replica.statistics.values.clone(), loss.detach()]
+
+
+def _taken_gradients(replica: Replica) -> list[torch.Tensor]:
+    taken = []
+    for name, parameter in replica.trained.items():
+        if parameter.grad is None:
+            raise ModelOutputError(f"parameter {name} took no part in the loss; freeze it or use it")
+        taken.append(parameter.grad)
+        parameter.grad = None
+    return taken
+
+
+def _loss(replica: Replica, rows: LeafRows) -> torch.Tensor:
+    arithmetic = replica.arithmetic
+    assert len(rows.labels_m) == arithmetic.leaf_rows, f"a leaf has {arithmetic.leaf_rows} rows"
+    images = normalised(rows.pixels_mhwc, arithmetic.normalisation, replica.device)
+    labels = torch.from_numpy(rows.labels_m).to(replica.device)
+    if replica.objective is not None:
+        with _autocast(replica):
+            loss = replica.objective(replica.model, images, labels).float()
+        if loss.dim() != 0:
+            raise ModelOutputError(f"the loss has shape {tuple(loss.shape)}, a scalar is needed")
+        return loss
+    if arithmetic.mixup_alpha == 0.0:
+        return _cross_entropy(arithmetic, forward(replica, images), labels)
+    share, order = _mixup_draw(arithmetic.mixup_alpha, arithmetic.leaf_rows)
+    order = order.to(replica.device)
+    logits = forward(replica, images * share + images[order] * (1.0 - share))
+    own = _cross_entropy(arithmetic, logits, labels)
+    return own * share + _cross_entropy(arithmetic, logits, labels[order]) * (1.0 - share)
+
+
+def _mixup_draw(alpha: float, rows: int) -> tuple[float, torch.Tensor]:
+    """Draw a share from Beta(alpha, alpha) and partners, on the CPU whatever the device: the same numbers."""
+    gammas = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64))
+    first, second = gammas.tolist()
+    total = first + second
+    return (first / total if total > 0.0 else 1.0), torch.randperm(rows)
+
+
+def forward(replica: Replica, images_mchw: torch.Tensor) -> torch.Tensor:
+    """Return float32 logits (m, k) in the replica's precision. Raises ModelOutputError on another shape."""
+    with _autocast(replica):
+        logits = replica.model(images_mchw)
+    expected = (images_mchw.shape[0], replica.arithmetic.classes)
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
+        shown = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelOutputError(f"the model returned {shown}, expected a tensor of shape {expected}")
+    return logits.float()
+
+
+def _autocast(replica: Replica) -> torch.autocast:
+    reduced = replica.arithmetic.precision == "BFloat16"
+    return torch.autocast(replica.device.type, dtype=torch.bfloat16, enabled=reduced)
+
+
+def _cross_entropy(arithmetic: Arithmetic, logits_mk: torch.Tensor, labels_m: torch.Tensor) -> torch.Tensor:
+    summed = F.cross_entropy(
+        logits_mk,
+        labels_m,
+        weight=_class_weights(arithmetic.loss.class_weights, logits_mk.device),
+        reduction="sum",
+        label_smoothing=arithmetic.loss.label_smoothing,
+    )
+    return summed / arithmetic.leaf_rows
+
+
+@lru_cache(maxsize=8)
+def _class_weights(weights: tuple[float, ...] | None, device: torch.device) -> torch.Tensor | None:
+    return None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
+
+
+def normalised(
+    pixels_mhwc: npt.NDArray[np.uint8], normalisation: Normalisation, device: torch.device
+) -> torch.Tensor:
+    """Return float32 pictures (m, c, h, w), contiguous: pixel · 1/(255 std) - mean/std."""
+    pixels = torch.from_numpy(pixels_mhwc).to(device)
+    scale, offset = _constants(normalisation, device)
+    planes = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    return planes.mul_(scale).add_(offset)
+
+
+@lru_cache(maxsize=8)
+def _constants(normalisation: Normalisation, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    pairs = list(zip(normalisation.mean, normalisation.std, strict=True))
+    scale = torch.tensor([1.0 / (255.0 * std) for _, std in pairs], dtype=torch.float64)
+    offset = torch.tensor([-mean / std for mean, std in pairs], dtype=torch.float64)
+    return tuple(c.to(torch.float32).view(1, -1, 1, 1).to(device) for c in (scale, offset))  # type: ignore[return-value]

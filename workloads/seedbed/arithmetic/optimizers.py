@@ -1,0 +1,108 @@
+"""The optimizer's state as named float32 tensors and torch's own fused update, which reads each tensor once.
+
+The functions behind torch.optim are called directly: constructing torch.optim.SGD imports the compiler, which
+takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
+
+from seedbed.arithmetic.config import SGD, AdamW, Optimizer
+
+Named = Mapping[str, torch.Tensor]
+
+
+class Updates(Protocol):
+    """What a step needs of an optimizer."""
+
+    def named_state(self) -> dict[str, torch.Tensor]:
+        """Return the live state tensors, the same names from step 0 on."""
+
+    def apply(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int) -> None:
+        """Update the parameters in place; `step` is the 0-based global step."""
+
+
+class SgdUpdates:
+    """Momentum buffers that start at zero, so that state has the same tensors before the first step."""
+
+    def __init__(self, config: SGD, parameters: Named) -> None:
+        self._config = config
+        self._parameters = list(parameters.values())
+        with_momentum = parameters if config.momentum else {}
+        self._momentum = {name: torch.zeros_like(value) for name, value in with_momentum.items()}
+
+    def named_state(self) -> dict[str, torch.Tensor]:
+        """Return momentum buffers by `momentum.<parameter>`."""
+        return {f"momentum.{name}": buffer for name, buffer in self._momentum.items()}
+
+    @torch.no_grad()
+    def apply(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int) -> None:  # noqa: ARG002
+        """Update parameters and momentum in place."""
+        config = self._config
+        buffers: list[torch.Tensor | None] = list(self._momentum.values())
+        sgd(
+            self._parameters,
+            list(gradients),
+            buffers or [None] * len(self._parameters),
+            has_sparse_grad=False,
+            fused=True,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+            lr=rate,
+            dampening=0.0,
+            nesterov=config.nesterov,
+            maximize=False,
+        )
+
+
+class AdamWUpdates:
+    """First and second moments; the bias correction counts from the global step, no state of its own."""
+
+    def __init__(self, config: AdamW, parameters: Named) -> None:
+        self._config = config
+        self._parameters = list(parameters.values())
+        self._first = {name: torch.zeros_like(value) for name, value in parameters.items()}
+        self._second = {name: torch.zeros_like(value) for name, value in parameters.items()}
+        device = self._parameters[0].device
+        self._step = torch.zeros(len(self._parameters), dtype=torch.float32, device=device)
+        self._steps = list(self._step.unbind())
+
+    def named_state(self) -> dict[str, torch.Tensor]:
+        """Return moments by `first.<parameter>` and `second.<parameter>`."""
+        first = {f"first.{name}": moment for name, moment in self._first.items()}
+        return first | {f"second.{name}": moment for name, moment in self._second.items()}
+
+    @torch.no_grad()
+    def apply(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int) -> None:
+        """Update parameters and moments in place."""
+        config = self._config
+        self._step.fill_(step)
+        adamw(
+            self._parameters,
+            list(gradients),
+            list(self._first.values()),
+            list(self._second.values()),
+            [],
+            self._steps,
+            fused=True,
+            amsgrad=False,
+            beta1=config.beta1,
+            beta2=config.beta2,
+            lr=rate,
+            weight_decay=config.weight_decay,
+            eps=config.epsilon,
+            maximize=False,
+        )
+
+
+def updates_for(config: Optimizer, parameters: Named) -> Updates:
+    """Return the updates of `config` over named parameters, in their order."""
+    if isinstance(config, SGD):
+        return SgdUpdates(config, parameters)
+    return AdamWUpdates(config, parameters)

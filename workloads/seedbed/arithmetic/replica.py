@@ -1,0 +1,77 @@
+"""A model with its optimizer state on one device: what a step reads and writes, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import torch
+from torch import nn
+
+from seedbed.arithmetic.config import Arithmetic
+from seedbed.arithmetic.optimizers import updates_for
+from seedbed.arithmetic.statistics import RunningStatistics
+
+Objective: TypeAlias = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+"""(model, images (m, 3, h, w), labels (m,)) -> mean loss over the m rows, a scalar."""
+
+
+class Replica:
+    """The parameters, buffers and optimizer state that every worker holds in full.
+
+    `model` is moved to `device` and owned from now on. `objective` replaces the configured cross-entropy.
+    """
+
+    def __init__(
+        self,
+        arithmetic: Arithmetic,
+        model: nn.Module,
+        device: torch.device | str = "cpu",
+        *,
+        objective: Objective | None = None,
+    ) -> None:
+        if objective is not None and arithmetic.mixup_alpha > 0.0:
+            raise ValueError(
+                "mixup blends the labels of cross-entropy: it does not go with a loss of one's own"
+            )
+        self.arithmetic = arithmetic
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.objective = objective
+        self.statistics = RunningStatistics(model, self.device)
+        kept = set(model.state_dict())
+        self._weights = {n: p.detach() for n, p in model.named_parameters() if n in kept}
+        self._weights |= {n: b for n, b in model.named_buffers() if n in kept}
+        self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if not self.trained:
+            raise ValueError("the model has no parameter to train")
+        self.updates = updates_for(arithmetic.optimizer, self.trained)
+
+    def named_weights(self) -> dict[str, torch.Tensor]:
+        """Return the live parameters and persistent buffers, as in the model's state_dict."""
+        return dict(self._weights)
+
+    def named_state(self) -> dict[str, torch.Tensor]:
+        """Return all that a checkpoint holds: `model.<name>` and `optimizer.<name>`, live tensors."""
+        weights = {f"model.{name}": tensor for name, tensor in self._weights.items()}
+        return weights | {f"optimizer.{name}": t for name, t in self.updates.named_state().items()}
+
+    @torch.no_grad()
+    def load(self, named: Mapping[str, torch.Tensor]) -> None:
+        """Copy a full `named_state` in. Raises ValueError naming the first tensor that does not fit."""
+        state = self.named_state()
+        for name in sorted(state.keys() ^ named.keys()):
+            raise ValueError(
+                f"{name}: {'missing in the state to load' if name in state else 'unknown tensor'}"
+            )
+        for name, tensor in named.items():
+            _check_fits(name, tensor, state[name])
+            state[name].copy_(tensor)
+        self.statistics.remember()
+
+
+def _check_fits(name: str, given: torch.Tensor, own: torch.Tensor) -> None:
+    if given.shape != own.shape or given.dtype != own.dtype:
+        raise ValueError(
+            f"{name}: {given.dtype} {tuple(given.shape)} given, {own.dtype} {tuple(own.shape)} expected"
+        )

@@ -1,0 +1,96 @@
+"""One optimizer step: own leaves, tree, exchange, scale, norm, clip, update; equal bits on every worker."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from seedbed.arithmetic.batches import LeafRows
+from seedbed.arithmetic.exchange import Exchange
+from seedbed.arithmetic.leaf import Contribution, add_contributions, leaf_contribution
+from seedbed.arithmetic.replica import Replica
+from seedbed.arithmetic.schedules import learning_rate
+from seedbed.arithmetic.tree import CarryStack, ranges
+from seedbed.arithmetic.witness import witness_sums
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """What a step tells; equal on every worker."""
+
+    loss: float
+    """Mean over all leaves, a float32 value."""
+    gradient_norm: float
+    """L2 norm before clipping, a float32 value."""
+    learning_rate: float
+    stop: bool
+    """Whether any worker asked to stop after this step."""
+    witness: npt.NDArray[np.int64]
+    """Shape (t,), in the order of `Replica.named_weights()`; read-only by convention."""
+
+    @property
+    def finite(self) -> bool:
+        """False if loss or gradient is NaN or infinite; the state after the step is then of no use."""
+        return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
+
+    @property
+    def loss_bits(self) -> int:
+        """The loss as the bits of a float32."""
+        return int(struct.unpack("<I", struct.pack("<f", self.loss))[0])
+
+
+def run_step(
+    replica: Replica,
+    step: int,
+    micro_batches: Iterable[LeafRows],
+    exchange: Exchange,
+    *,
+    total_steps: int,
+    stop: bool = False,
+) -> StepResult:
+    """Run 0-based `step` on this worker's leaves, which must come in ascending order and be complete.
+
+    Exactly the own leaves are taken from `micro_batches`, so it may be the feed of the whole run.
+    Raises ModelOutputError for a model that does not fit and ExchangeError when a peer is lost.
+    """
+    arithmetic = replica.arithmetic
+    rate = learning_rate(arithmetic.learning_rate, step, total_steps)
+    replica.statistics.remember()
+    stack = CarryStack(arithmetic.leaves, add_contributions)
+    own = ranges(arithmetic.leaves, exchange.world)[exchange.rank]
+    arriving = iter(micro_batches)
+    for leaf in own:
+        rows = next(arriving)
+        assert rows.leaf == leaf, f"leaf {rows.leaf} came where {leaf} was due"
+        stack.push(leaf, leaf_contribution(replica, step, rows))
+    stop_all = exchange.any_of(stop)
+    total = exchange.reduce(stack.parts(), leaves=arithmetic.leaves)
+    torch._foreach_div_(total, float(arithmetic.leaves))
+    scalars = _update(replica, total, rate=rate, step=step)
+    return _result(replica, scalars, rate=rate, stop=stop_all)
+
+
+@torch.no_grad()
+def _update(replica: Replica, mean: Contribution, *, rate: float, step: int) -> torch.Tensor:
+    """Apply the mean contribution; return loss and gradient norm, shape (2,), on the device."""
+    *gradients, statistics, loss = mean
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    limit = replica.arithmetic.gradient_clip_norm
+    if limit is not None:
+        torch._foreach_mul_(gradients, torch.clamp(limit / (norm + 1e-6), max=1.0))
+    replica.updates.apply(gradients, rate=rate, step=step)
+    replica.statistics.replace(statistics)
+    return torch.stack([loss, norm])
+
+
+def _result(replica: Replica, scalars: torch.Tensor, *, rate: float, stop: bool) -> StepResult:
+    # both queued before the first is read: one wait for the device per step
+    witness = witness_sums(list(replica.named_weights().values())).to("cpu", non_blocking=True)
+    loss, norm = scalars.tolist()
+    return StepResult(loss=loss, gradient_norm=norm, learning_rate=rate, stop=stop, witness=witness.numpy())
