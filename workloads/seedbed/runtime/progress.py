@@ -1,4 +1,4 @@
-"""How far a run is, as a frozen value: the display draws it, the endpoint serves it, the status sums it up."""
+"""How far a run is, as a frozen value: the display draws it, the endpoint serves it, the status shows it."""
 
 from __future__ import annotations
 
