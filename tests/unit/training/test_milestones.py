@@ -1,0 +1,47 @@
+"""Milestones: when a run evaluates and keeps its state."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seedbed.training.milestones import EveryEpochs, EverySteps, Milestones
+
+
+def milestones(evaluation: EveryEpochs | EverySteps | None, *, total: int = 20, best: bool = False) -> Milestones:
+    return Milestones(total_steps=total, evaluation=evaluation, checkpoint_every_steps=1000, checkpoint_at_evaluations=best)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "expected"),
+    [
+        pytest.param(EveryEpochs(epochs=1, samples=100, global_rows=20), [5, 10, 15, 20], id="batches divide the epoch"),
+        pytest.param(EveryEpochs(epochs=1, samples=100, global_rows=16), [7, 13, 19, 20], id="a batch reaches into the next epoch"),
+        pytest.param(EveryEpochs(epochs=2, samples=100, global_rows=20), [10, 20], id="every second epoch"),
+        pytest.param(EveryEpochs(epochs=1, samples=100, global_rows=100), list(range(1, 21)), id="one batch is one epoch"),
+        pytest.param(EverySteps(steps=6), [6, 12, 18, 20], id="every six steps, and the end"),
+        pytest.param(None, [20], id="only the end"),
+    ],
+)
+def test_evaluations(evaluation: EveryEpochs | EverySteps | None, expected: list[int]) -> None:
+    assert milestones(evaluation).evaluations_until(20) == expected
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 60), st.integers(1, 200), st.integers(1, 200), st.integers(1, 4))
+def test_each_full_period_of_epochs_is_evaluated_once(total: int, samples: int, rows: int, every: int) -> None:
+    rows = min(rows, samples)
+    marks = milestones(EveryEpochs(epochs=every, samples=samples, global_rows=rows), total=total)
+    periods = total * rows // (every * samples)
+    regular = {-(-k * every * samples // rows) for k in range(1, periods + 1)}
+    assert set(marks.evaluations_until(total)) == regular | {total}
+
+
+def test_the_end_is_always_kept() -> None:
+    assert [step for step in range(1, 21) if milestones(None).is_checkpoint(step)] == [20]
+
+
+def test_a_best_model_is_kept_wherever_it_may_be_chosen() -> None:
+    marks = milestones(EverySteps(steps=6), best=True)
+    assert [step for step in range(1, 21) if marks.is_checkpoint(step)] == marks.evaluations_until(20)

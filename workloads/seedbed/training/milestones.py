@@ -1,0 +1,66 @@
+"""At which steps something besides training happens. Pure: sizes in, steps out.
+
+A milestone is named by the number of completed steps: milestone s lies between the 0-based steps s-1 and s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EveryEpochs:
+    """Evaluate where another share of epochs has been consumed; an epoch need not end where a batch does."""
+
+    epochs: int
+    samples: int
+    """N, the train rows of one epoch."""
+    global_rows: int
+    """L·m, the rows of one step."""
+
+    def count(self, completed: int) -> int:
+        """Return how many times the period was filled after `completed` steps."""
+        return completed * self.global_rows // (self.epochs * self.samples)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EverySteps:
+    """Evaluate at a fixed distance of steps."""
+
+    steps: int
+
+    def count(self, completed: int) -> int:
+        """Return how many times the period was filled after `completed` steps."""
+        return completed // self.steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Milestones:
+    """Where a run evaluates and where it writes checkpoints."""
+
+    total_steps: int
+    """Steps of the whole run."""
+    evaluation: EveryEpochs | EverySteps | None
+    """When the recipe evaluates besides the end."""
+    checkpoint_every_steps: int
+    """Steps between checkpoints; execution, never part of the identity."""
+    checkpoint_at_evaluations: bool
+    """True where the best model must be kept, which needs a checkpoint wherever it may be chosen."""
+
+    def is_evaluation(self, completed: int) -> bool:
+        """Say whether the run evaluates after `completed` steps: at the end, and where a period is full."""
+        if completed == self.total_steps:
+            return True
+        if self.evaluation is None:
+            return False
+        return self.evaluation.count(completed) > self.evaluation.count(completed - 1)
+
+    def is_checkpoint(self, completed: int) -> bool:
+        """Say whether a checkpoint is written after `completed` steps."""
+        if completed == self.total_steps or completed % self.checkpoint_every_steps == 0:
+            return True
+        return self.checkpoint_at_evaluations and self.is_evaluation(completed)
+
+    def evaluations_until(self, completed: int) -> list[int]:
+        """Return the evaluation milestones in (0, completed], ascending."""
+        return [step for step in range(1, completed + 1) if self.is_evaluation(step)]
