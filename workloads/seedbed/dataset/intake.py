@@ -1,0 +1,141 @@
+"""From sorted metadata to rows: refused files, duplicates and conflicts leave here, each by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seedbed.dataset.format import SPLITS
+from seedbed.dataset.ingest import METADATA_SCHEMA
+from seedbed.dataset.opening import Dataset
+from seedbed.dataset.ordering import Spill
+from seedbed.dataset.reporting import Report, shown
+
+_MODULUS = 2**256
+
+
+class Intake:
+    """Takes metadata in order of id, and keeps what becomes a row, by split, on local disk."""
+
+    def __init__(self, *, classes: tuple[str, ...], report: Report, folder: Path, known: pa.Table) -> None:
+        self.report = report
+        self.contents = 0
+        self.label_counts = np.zeros(len(classes), np.int64)
+        self._classes = classes
+        self._known = known
+        self._spills = [Spill(folder / f"{split}.arrow", METADATA_SCHEMA) for split in SPLITS]
+
+    def take(self, block: pa.Table) -> None:
+        """Take the next block; all rows of one id are in the same block."""
+        refused = block.filter(pc.is_valid(block["reason"]))
+        for row in refused.select(["path", "reason", "detail"]).to_pylist():
+            self.report.refused.add(row["reason"], row["path"], detail=row["detail"])
+        accepted = self._without_known(block.filter(pc.is_null(block["reason"])))
+        accepted = self._without_copies(accepted)
+        self.report.add_notes(accepted)
+        self._keep(accepted)
+
+    def rows(self, split: str) -> pa.Table:
+        """Return the rows of a split in order of id, mapped from disk."""
+        return self._spills[SPLITS.index(split)].mapped()
+
+    def _keep(self, accepted: pa.Table) -> None:
+        self.report.images += accepted.num_rows
+        self.label_counts += np.bincount(accepted["label"].to_numpy(), minlength=len(self._classes))
+        self.contents = (self.contents + contents_sum(accepted)) % _MODULUS
+        for code, spill in enumerate(self._spills):
+            spill.add(accepted.filter(pc.equal(accepted["split"], code)))
+
+    def _without_known(self, accepted: pa.Table) -> pa.Table:
+        """Leave out rows that the extended dataset has already; another label there is a conflict."""
+        if self._known.num_rows == 0 or accepted.num_rows == 0:
+            return accepted
+        place = pc.index_in(accepted["id"], self._known["id"])
+        old = pc.take(self._known["label"], place)
+        for row in (
+            accepted.filter(pc.not_equal(old, accepted["label"])).select(["path", "label"]).to_pylist()
+        ):
+            detail = (
+                f"the same bytes are in the dataset under another class than {self._classes[row['label']]}"
+            )
+            self.report.refused.add("label-conflict", row["path"], detail=detail)
+        self.report.already_there += len(place.drop_null())
+        return accepted.filter(pc.is_null(place))
+
+    def _without_copies(self, accepted: pa.Table) -> pa.Table:
+        """Keep one row per id: of several splits the one farthest from training, then the first path."""
+        ids = _ids(accepted)
+        repeats = (ids[1:] == ids[:-1]).all(axis=1)
+        if not repeats.any():
+            return accepted
+        keep = np.ones(len(ids), bool)
+        for start, stop in _runs(repeats):
+            keep[start:stop] = False
+            kept = self._judge_copies(accepted.slice(start, stop - start).to_pylist())
+            if kept is not None:
+                keep[start + kept] = True
+        return accepted.filter(pa.array(keep))
+
+    def _judge_copies(self, copies: list[dict[str, object]]) -> int | None:
+        """Return which of some files with equal bytes stays; none where their labels differ."""
+        labels = sorted({str(self._classes[int(str(copy["label"]))]) for copy in copies})
+        if len(labels) > 1:
+            for copy in copies:
+                detail = f"the same bytes lie in classes {', '.join(labels)}"
+                self.report.refused.add("label-conflict", _path(copy), detail=detail)
+            return None
+        best = max(range(len(copies)), key=lambda number: (int(str(copies[number]["split"])), -number))
+        for number, copy in enumerate(copies):
+            if number != best:
+                self.report.duplicates.add("same-bytes", _path(copy), sameAs=shown(_path(copies[best])))
+        return best
+
+
+def _path(row: dict[str, object]) -> bytes:
+    path = row["path"]
+    assert isinstance(path, bytes)
+    return path
+
+
+def _ids(table: pa.Table) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(table["id"].to_pylist()), np.uint8).reshape(-1, 32)
+
+
+def _runs(repeats: npt.NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
+    """Yield [start, stop) of each stretch of equal neighbours; repeats[i] says that i and i + 1 are equal."""
+    edges = np.diff(np.concatenate([[False], repeats, [False]]).astype(np.int8))
+    starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return ((int(start), int(stop) + 1) for start, stop in zip(starts, stops, strict=True))
+
+
+def contents_sum(rows: pa.Table) -> int:
+    """Return the sum modulo 2**256 of sha256(id ‖ key ‖ label ‖ split); equal sets of rows have equal sums."""
+    columns = (rows[name].to_pylist() for name in ("id", "key", "label", "split"))
+    return sum(_content(*row) for row in zip(*columns, strict=True)) % _MODULUS
+
+
+def _content(row_id: bytes, key: bytes, label: int, split: int) -> int:
+    digest = hashlib.sha256(row_id + key + label.to_bytes(4, "little") + bytes([split])).digest()
+    return int.from_bytes(digest, "big")
+
+
+def known_rows(dataset: Dataset | None) -> pa.Table:
+    """Return id and label of every row of a dataset that is extended; empty without one."""
+    schema = pa.schema([("id", pa.binary(32)), ("label", pa.int32())])
+    if dataset is None:
+        return schema.empty_table()
+    indices = (dataset.index(number) for number in range(len(dataset.manifest.shards)))
+    batches = [
+        pa.record_batch([_id_array(index.id), pa.array(index.label)], schema=schema) for index in indices
+    ]
+    return pa.Table.from_batches(batches, schema).combine_chunks()
+
+
+def _id_array(ids: npt.NDArray[np.uint8]) -> pa.Array:
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(ids), [None, pa.py_buffer(ids.tobytes())])

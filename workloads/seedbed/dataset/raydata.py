@@ -1,0 +1,135 @@
+"""The two passes on Ray: pass 1 as a Ray Data map over the listing, pass 2 as one task per planned shard."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+
+from seedbed.dataset.ingest import Job, ShardTask, WrittenShard, inspect_files, write_shard
+from seedbed_api.errors import InfrastructureError, SeedbedError
+
+_FILES_PER_CALL = 128
+_FILES_PER_BLOCK = 1024
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_AUTH_MODE": "token",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RayEngine:
+    """Runs on a Ray of its own on this machine, or on the one that this process has started already."""
+
+    parallelism: int
+
+    def session(self) -> AbstractContextManager[None]:
+        """Start a quiet local Ray and stop it again."""
+        return _ray(self.parallelism)
+
+    def inspect(self, files: pa.Table, *, job: Job) -> Iterator[pa.Table]:
+        """Yield metadata as Ray Data finishes it."""
+        with _unwrapped():
+            import ray.data
+
+            listing = _listing_blocks(files)
+            dataset = ray.data.from_arrow(listing).map_batches(
+                partial(inspect_files, job=job),
+                batch_format="pyarrow",
+                batch_size=_FILES_PER_CALL,
+            )
+            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
+
+    def write(self, tasks: Iterable[ShardTask], *, job: Job) -> Iterator[WrittenShard]:
+        """Write shards in parallel; twice as many are under way as run at once."""
+        with _unwrapped():
+            import ray
+
+            shared, remote = ray.put(job), ray.remote(_write_shard)
+            under_way: deque[ray.ObjectRef[WrittenShard]] = deque()
+            for task in tasks:
+                under_way.append(remote.remote(task, shared))
+                if len(under_way) >= 2 * self.parallelism:
+                    yield ray.get(under_way.popleft())
+            while under_way:
+                yield ray.get(under_way.popleft())
+
+
+def _write_shard(task: ShardTask, job: Job) -> WrittenShard:
+    return write_shard(task, job=job)
+
+
+def _listing_blocks(files: pa.Table) -> list[pa.Table]:
+    """Cut the listing into blocks; each is one task of pass 1."""
+    starts = range(0, files.num_rows, _FILES_PER_BLOCK)
+    return [files.slice(start, _FILES_PER_BLOCK).combine_chunks() for start in starts]
+
+
+@contextmanager
+def _ray(parallelism: int) -> Iterator[None]:
+    """Start a quiet local Ray with its own token and stop it again; one that runs is used and left alone."""
+    for name, value in (_ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}).items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(
+        address="local",
+        num_cpus=parallelism,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        logging_level=logging.ERROR,
+    )
+    _silence_ray_data()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _silence_ray_data() -> None:
+    from ray.data import DataContext
+
+    DataContext.get_current().enable_progress_bars = False
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Raise our own error that a task ended with, not Ray's wrapping of it."""
+    import ray.exceptions
+
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        own = _own_cause(error)
+        if own is not None:
+            raise own from None
+        if isinstance(error, ray.exceptions.RayTaskError):
+            raise
+        raise InfrastructureError("RayFailed", f"Ray could not finish the build: {error}") from error
+
+
+def _own_cause(error: BaseException) -> SeedbedError | None:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(getattr(seen, "cause", None), SeedbedError):
+            return seen.cause  # type: ignore[attr-defined, no-any-return]
+        if isinstance(seen, SeedbedError) and type(seen).__module__.startswith("seedbed"):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return None
