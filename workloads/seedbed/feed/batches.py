@@ -1,4 +1,4 @@
-"""What a feed delivers. Pure data; shapes: m rows of a leaf, b rows of an evaluation batch, H W C of a picture."""
+"""What a feed delivers. Shapes: m rows of a leaf, b rows of an evaluation batch, H W C of a picture."""
 
 from __future__ import annotations
 

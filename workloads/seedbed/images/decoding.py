@@ -24,6 +24,9 @@ DENOMINATORS: Final = (8, 4, 2, 1)
 
 _JPEG_START: Final = b"\xff\xd8\xff"
 
+_REFUSALS: Final = (ValueError, KeyError)
+"""What simplejpeg raises; the KeyError is its own for a header without colours."""
+
 
 class UndecodableImageError(ValueError):
     """The bytes are no picture that can be decoded in full."""
@@ -69,7 +72,7 @@ def picture_size(data: Octets) -> tuple[int, int]:
         try:
             height, width, _, _ = simplejpeg.decode_jpeg_header(octets, strict=False)
             return width, height
-        except ValueError:
+        except _REFUSALS:
             pass  # Pillow reads some headers that libjpeg's short cut does not, and words its refusals
     try:
         with Image.open(io.BytesIO(octets.data)) as image:
@@ -95,7 +98,7 @@ def _decode_jpeg(octets: Pixels, denominator: int) -> Pixels | None:
         pixels: Pixels = simplejpeg.decode_jpeg(
             octets, "RGB", min_height=least_height, min_width=least_width, buffer=buffer
         )
-    except ValueError:
+    except _REFUSALS:
         return None
     return pixels
 
