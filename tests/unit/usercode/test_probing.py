@@ -1,0 +1,93 @@
+"""The probe step finds what would make a model depend on time, chance or the owner of a leaf."""
+
+import numpy as np
+import pytest
+
+from seedbed.arithmetic.config import Arithmetic
+from seedbed.arithmetic.schedules import LearningRate
+from seedbed.feed.batches import MicroBatch
+from seedbed.usercode import fetch_code, load_entrypoint
+from seedbed.usercode.probing import probe_step
+from seedbed_api.errors import UserError
+
+ARITHMETIC = Arithmetic(leaves=4, leaf_rows=4, classes=5, seed=3, learning_rate=LearningRate(base=0.1))
+
+NETWORK = """
+import os, time, random, numpy, torch
+from torch import nn
+CALLS = [0]
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 5)
+        self.cache = None
+        {init}
+    def forward(self, x):
+        y = torch.relu(self.norm(self.conv(x))).mean((2, 3))
+        {forward}
+        return self.head(y)
+class Net:
+    def build(self, args):
+        return Network()
+    {more}
+"""
+
+
+def micro_batch(leaf):
+    generator = np.random.default_rng(leaf)
+    return MicroBatch(
+        step=0,
+        leaf=leaf,
+        rows_m=np.arange(4) + 4 * leaf,
+        labels_m=generator.integers(0, 5, 4),
+        pixels_mhwc=generator.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8),
+    )
+
+
+def probe(tmp_path, *, init="pass", forward="pass", more=""):
+    (tmp_path / "probed.py").write_text(NETWORK.format(init=init, forward=forward, more=more))
+    user = load_entrypoint("probed:Net", {}, fetch_code(str(tmp_path)))
+    probe_step(user, ARITHMETIC, [micro_batch(leaf) for leaf in range(4)])
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param({}, id="a plain network with BatchNorm"),
+        pytest.param({"forward": "y = nn.functional.dropout(y, 0.5, self.training)"}, id="dropout from the leaf's generator"),
+        pytest.param({"forward": "y = y + torch.randn_like(y)"}, id="noise from the leaf's generator"),
+        pytest.param({"init": "self.head.weight.data.fill_(random.random() + numpy.random.rand())"}, id="seeded first weights"),
+        pytest.param({"more": "def loss(self, model, batch): return model(batch.images_mchw).square().mean()"}, id="a loss of one's own"),
+    ],
+)  # fmt: skip
+def test_a_deterministic_network_passes(tmp_path, parts):
+    probe(tmp_path, **parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        pytest.param({"forward": "y = y * (1 + time.perf_counter() % 1)"}, "not deterministic: loss (leaf 0) differs when run twice", id="time"),
+        pytest.param({"forward": "y = y + float(numpy.random.rand())"}, "not deterministic: loss (leaf 0)", id="numpy's global generator"),
+        pytest.param({"forward": "y = y + random.random()"}, "not deterministic: loss (leaf 0)", id="Python's global generator"),
+        pytest.param({"forward": "y = y + os.urandom(1)[0] / 255"}, "not deterministic: loss", id="os.urandom"),
+        pytest.param({"forward": "y = y * torch.rand(1, generator=torch.Generator().manual_seed(time.perf_counter_ns()))"}, "not deterministic: loss", id="a generator seeded by time"),
+        pytest.param({"init": "self.head.bias.data.fill_(time.perf_counter() % 1)"}, "head.bias (initial value) differs when built twice", id="first weights from the clock"),
+        pytest.param({"init": "self.head.bias.data.copy_(torch.tensor(list(os.urandom(5))))"}, "head.bias (initial value)", id="first weights from the kernel"),
+        pytest.param({"forward": "CALLS[0] += 1; y = y * CALLS[0]"}, "not deterministic: loss (leaf 0) differs when run twice", id="a global counter"),
+        pytest.param({"forward": "y = y if self.cache is None else y + self.cache; self.cache = y.detach()"}, "differs when leaves run in another order", id="memory of the leaf before"),
+        pytest.param({"forward": "y = y + 0 * self.head.bias.sum() if self.head.bias.register_hook(lambda g: g * time.perf_counter()) else y"}, "gradient of head.bias (leaf 0)", id="time in the backward pass alone"),
+        pytest.param({"init": "self.unused = nn.Linear(2, 2)"}, "parameter unused.weight took no part in the loss", id="a parameter without gradient"),
+        pytest.param({"init": "[p.requires_grad_(False) for p in self.parameters()]"}, "no parameter to train", id="nothing to train"),
+        pytest.param({"more": "def loss(self, model, batch): return model(batch.images_mchw)"}, "a scalar is needed", id="a loss that is no number"),
+        pytest.param({"forward": "y = y[:, :3]"}, "forward and backward raised at probed.py:16 RuntimeError", id="sizes that do not fit"),
+    ],
+)  # fmt: skip
+def test_what_would_change_bits_is_named(tmp_path, parts, words):
+    with pytest.raises(UserError) as caught:
+        probe(tmp_path, **parts)
+    assert words in caught.value.message
+    assert caught.value.reason == "ModelError"
+    assert "\n" not in caught.value.message
