@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,25 +83,19 @@ class Intake:
                 keep[start + kept] = True
         return accepted.filter(pa.array(keep))
 
-    def _judge_copies(self, copies: list[dict[str, object]]) -> int | None:
+    def _judge_copies(self, copies: list[dict[str, Any]]) -> int | None:
         """Return which of some files with equal bytes stays; none where their labels differ."""
-        labels = sorted({str(self._classes[int(str(copy["label"]))]) for copy in copies})
+        labels = sorted({self._classes[copy["label"]] for copy in copies})
         if len(labels) > 1:
             for copy in copies:
                 detail = f"the same bytes lie in classes {', '.join(labels)}"
-                self.report.refused.add("label-conflict", _path(copy), detail=detail)
+                self.report.refused.add("label-conflict", copy["path"], detail=detail)
             return None
-        best = max(range(len(copies)), key=lambda number: (int(str(copies[number]["split"])), -number))
+        best = max(range(len(copies)), key=lambda number: (copies[number]["split"], -number))
         for number, copy in enumerate(copies):
             if number != best:
-                self.report.duplicates.add("same-bytes", _path(copy), sameAs=shown(_path(copies[best])))
+                self.report.duplicates.add("same-bytes", copy["path"], sameAs=shown(copies[best]["path"]))
         return best
-
-
-def _path(row: dict[str, object]) -> bytes:
-    path = row["path"]
-    assert isinstance(path, bytes)
-    return path
 
 
 def _ids(table: pa.Table) -> npt.NDArray[np.uint8]:
@@ -115,7 +110,7 @@ def _runs(repeats: npt.NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
 
 
 def contents_sum(rows: pa.Table) -> int:
-    """Return the sum modulo 2**256 of sha256(id ‖ key ‖ label ‖ split); equal sets of rows have equal sums."""
+    """Return the sum modulo 2**256 of sha256(id ‖ key ‖ label ‖ split); equal sets, equal sums."""
     columns = (rows[name].to_pylist() for name in ("id", "key", "label", "split"))
     return sum(_content(*row) for row in zip(*columns, strict=True)) % _MODULUS
 
@@ -131,9 +126,8 @@ def known_rows(dataset: Dataset | None) -> pa.Table:
     if dataset is None:
         return schema.empty_table()
     indices = (dataset.index(number) for number in range(len(dataset.manifest.shards)))
-    batches = [
-        pa.record_batch([_id_array(index.id), pa.array(index.label)], schema=schema) for index in indices
-    ]
+    columns = ([_id_array(index.id), pa.array(index.label)] for index in indices)
+    batches = [pa.record_batch(arrays, schema=schema) for arrays in columns]
     return pa.Table.from_batches(batches, schema).combine_chunks()
 
 
