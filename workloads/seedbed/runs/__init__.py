@@ -1,1 +1,80 @@
-"""."""
+"""The run folder: claims and leases, checkpoints, the ledger, evaluation records, events, model files.
+
+Everything but attempts, logs, events and the report is a function of the run identity, created once.
+"""
+
+from __future__ import annotations
+
+from seedbed.runs.checkpoints import (
+    CheckpointRecord,
+    Damaged,
+    checkpoint_record,
+    checkpoint_steps,
+    latest_checkpoint,
+    load_checkpoint,
+    prune,
+    read_record,
+    save_checkpoint,
+)
+from seedbed.runs.coverage import Coverage, LedgerReader, LedgerStep, check_exactly_once
+from seedbed.runs.evaluations import Evaluation, evaluations_digest, read_evaluations, save_evaluation
+from seedbed.runs.events import EventLog, read_events
+from seedbed.runs.folder import ENVIRONMENT, RECEIPT, RECIPE, REPORT, RESULT, RunFolder, open_run
+from seedbed.runs.leases import Lease, acquire
+from seedbed.runs.ledger import (
+    CHAIN_START,
+    LedgerBuffer,
+    LedgerPart,
+    LedgerSegment,
+    leaf_digest,
+    next_chain,
+    save_segment,
+    segment_of,
+)
+from seedbed.runs.model_files import ModelFiles, model_config, save_model
+from seedbed.runs.tensors import describe_tensors, to_torch, weights_digest
+
+__all__ = [
+    "CHAIN_START",
+    "ENVIRONMENT",
+    "RECEIPT",
+    "RECIPE",
+    "REPORT",
+    "RESULT",
+    "CheckpointRecord",
+    "Coverage",
+    "Damaged",
+    "Evaluation",
+    "EventLog",
+    "Lease",
+    "LedgerBuffer",
+    "LedgerPart",
+    "LedgerReader",
+    "LedgerSegment",
+    "LedgerStep",
+    "ModelFiles",
+    "RunFolder",
+    "acquire",
+    "check_exactly_once",
+    "checkpoint_record",
+    "checkpoint_steps",
+    "describe_tensors",
+    "evaluations_digest",
+    "latest_checkpoint",
+    "leaf_digest",
+    "load_checkpoint",
+    "model_config",
+    "next_chain",
+    "open_run",
+    "prune",
+    "read_evaluations",
+    "read_events",
+    "read_record",
+    "save_checkpoint",
+    "save_evaluation",
+    "save_model",
+    "save_segment",
+    "segment_of",
+    "to_torch",
+    "weights_digest",
+]

@@ -1,0 +1,92 @@
+"""The run folder: where each object of a run lies, and the rule that none is overwritten with other bytes.
+
+An object that exists with other bytes than ours is nondeterminism found, and is said loudly.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from seedbed.storage import Storage
+from seedbed_api.errors import InfrastructureError
+
+logger = logging.getLogger(__name__)
+
+RECIPE = "recipe.json"
+ENVIRONMENT = "environment.json"
+RECEIPT = "receipt.json"
+RESULT = "result.json"
+REPORT = "report.html"
+
+Valid = Callable[[bytes], bool]
+Agrees = Callable[[bytes, bytes], bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFolder:
+    """The objects of one run below an output storage."""
+
+    output: Storage
+    run_id: str
+    """`sha256:<hex>`."""
+
+    @property
+    def name(self) -> str:
+        """Return the run identity as a folder name: its hex digits."""
+        return self.run_id.removeprefix("sha256:")
+
+    @property
+    def objects(self) -> Storage:
+        """Return the storage of `runs/<run>`."""
+        return self.output.child(f"runs/{self.name}")
+
+    @property
+    def leases(self) -> Storage:
+        """Return the storage of `leases/<run>`, the only objects that are rewritten."""
+        return self.output.child(f"leases/{self.name}")
+
+    @property
+    def url(self) -> str:
+        """Return the folder's URL, safe to print."""
+        return self.objects.url
+
+    def finished(self) -> bool:
+        """Say whether the run is complete: its result is written last."""
+        return self.objects.exists(RESULT)
+
+    def publish(
+        self, path: str, data: bytes, *, valid: Valid | None = None, agrees: Agrees | None = None
+    ) -> None:
+        """Write an object that no attempt may write differently.
+
+        `valid` tells a damaged object, which is then restored; `agrees(theirs, ours)` relaxes equality.
+        Raises InfrastructureError RunFolderConflict where another object has the name.
+        """
+        if self.objects.create(path, data):
+            return
+        theirs = self.objects.read(path)
+        if theirs == data or (agrees is not None and agrees(theirs, data)):
+            return
+        if valid is not None and not valid(theirs):
+            logger.warning("%s/%s is damaged; restored", self.url, path)
+            self.objects.put(path, data)
+            return
+        raise InfrastructureError("RunFolderConflict", conflict(f"{self.url}/{path}", theirs, data))
+
+
+def open_run(output: Storage, run_id: str) -> RunFolder:
+    """Return the folder of a run; nothing is touched."""
+    assert run_id.startswith("sha256:"), run_id
+    return RunFolder(output=output, run_id=run_id)
+
+
+def conflict(shown: str, theirs: bytes, ours: bytes) -> str:
+    """Return the line that names an object and where two versions of it part."""
+    part = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), None)
+    at = f"from byte {part}" if part is not None else f"in length ({len(theirs)} and {len(ours)} bytes)"
+    return (
+        f"{shown}: exists with other bytes, they differ {at}; "
+        "the run did not repeat itself: keep the folder and compare with `seedbed diff`"
+    )

@@ -1,0 +1,205 @@
+"""The ledger: what each leaf consumed in each step, chained over steps, stored in segments.
+
+The chain does not depend on where segments are cut, on workers or on attempts. Shapes: S steps of a segment,
+L leaves, m rows of a leaf, T tensors of the witness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seedbed.runs.folder import RunFolder
+from seedbed.runs.tensors import deserialised, serialised
+
+CHAIN_START = bytes(32)
+"""The chain before step 0."""
+
+Int64 = npt.NDArray[np.int64]
+
+
+def leaf_digest(rows_m: npt.ArrayLike, labels_m: npt.ArrayLike, pixels_mhwc: npt.NDArray[np.uint8]) -> bytes:
+    """Return sha256(rows int64 LE ‖ labels int64 LE ‖ pixels uint8) of what a leaf consumed, 32 bytes."""
+    digest = sha256(np.ascontiguousarray(rows_m, dtype="<i8").data)
+    digest.update(np.ascontiguousarray(labels_m, dtype="<i8").data)
+    assert pixels_mhwc.dtype == np.uint8
+    digest.update(np.ascontiguousarray(pixels_mhwc).data)
+    return digest.digest()
+
+
+def next_chain(chain: bytes, step: int, leaf_digests: Iterable[bytes]) -> bytes:
+    """Return sha256(chain ‖ step as 8 bytes LE ‖ leaf digests in leaf order)."""
+    digest = sha256(chain)
+    digest.update(step.to_bytes(8, "little"))
+    for leaf in leaf_digests:
+        digest.update(leaf)
+    return digest.digest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerPart:
+    """What one worker saw since the last checkpoint; picklable, gathered to rank 0."""
+
+    leaves: dict[tuple[int, int], tuple[Int64, bytes]]
+    """(step, leaf) -> rows (m,) and leaf digest."""
+    steps: dict[int, tuple[float, Int64]]
+    """step -> loss and witness (T,); the same on every worker."""
+
+
+@dataclass(kw_only=True, slots=True)
+class LedgerBuffer:
+    """Collects the ledger of one worker between checkpoints."""
+
+    leaves: dict[tuple[int, int], tuple[Int64, bytes]] = field(default_factory=dict)
+    steps: dict[int, tuple[float, Int64]] = field(default_factory=dict)
+
+    def add_leaf(self, step: int, leaf: int, *, rows_m: npt.ArrayLike, digest: bytes) -> None:
+        """Note the rows of a leaf and the digest over what it consumed."""
+        assert (step, leaf) not in self.leaves, f"leaf {leaf} of step {step} was consumed twice"
+        self.leaves[step, leaf] = (np.array(rows_m, dtype=np.int64), digest)
+
+    def add_step(self, step: int, *, loss: float, witness: npt.ArrayLike) -> None:
+        """Note the loss and the witness after the optimizer step."""
+        self.steps[step] = (float(loss), np.array(witness, dtype=np.int64))
+
+    def drain(self) -> LedgerPart:
+        """Return what was collected and start anew."""
+        taken = LedgerPart(leaves=self.leaves, steps=self.steps)
+        self.leaves, self.steps = {}, {}
+        return taken
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerSegment:
+    """Steps [first, stop) of the ledger."""
+
+    first: int
+    chain_before: bytes
+    rows: Int64
+    """Shape (S, L, m)."""
+    digests: npt.NDArray[np.uint8]
+    """Leaf digests, shape (S, L, 32)."""
+    loss: npt.NDArray[np.float64]
+    """Shape (S,)."""
+    witness: Int64
+    """Shape (S, T)."""
+
+    @property
+    def stop(self) -> int:
+        """Return the first step after the segment."""
+        return self.first + len(self.rows)
+
+    def chains(self) -> list[bytes]:
+        """Return the chain after each step of the segment."""
+        chain, chains = self.chain_before, []
+        for offset, leaves in enumerate(self.digests):
+            chain = next_chain(chain, self.first + offset, (leaf.tobytes() for leaf in leaves))
+            chains.append(chain)
+        return chains
+
+    @property
+    def chain(self) -> bytes:
+        """Return the chain after the last step."""
+        return self.chains()[-1]
+
+    @property
+    def path(self) -> str:
+        """Return where the segment lies in the run folder."""
+        return f"ledger/{self.first}-{self.stop}-{self.chain.hex()[:16]}.safetensors"
+
+    def to_bytes(self) -> bytes:
+        """Return the segment as stored, with a checksum over all of it."""
+        arrays = self._arrays()
+        return serialised({**arrays, "checksum": _checksum(arrays)})
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {
+            "first": np.array([self.first], dtype=np.int64),
+            "chain_before": np.frombuffer(self.chain_before, dtype=np.uint8),
+            "rows": self.rows,
+            "digests": self.digests,
+            "loss": self.loss,
+            "witness": self.witness,
+        }
+
+
+def segment_of(parts: Iterable[LedgerPart], *, first: int, leaves: int, chain_before: bytes) -> LedgerSegment:
+    """Join the parts of all workers to one segment from step `first` on.
+
+    Every (step, leaf) must be there once; an assertion names one that is missing or doubled.
+    """
+    parts = list(parts)
+    consumed: dict[tuple[int, int], tuple[Int64, bytes]] = {}
+    for part in parts:
+        doubled = consumed.keys() & part.leaves.keys()
+        assert not doubled, f"(step, leaf) consumed by two workers: {sorted(doubled)[:3]}"
+        consumed.update(part.leaves)
+    steps = _steps_of(parts, first)
+    missing = [place for s in steps for leaf in range(leaves) if (place := (s, leaf)) not in consumed]
+    assert not missing, f"(step, leaf) consumed by no worker: {missing[:3]}"
+    assert len(consumed) == len(steps) * leaves, "leaves beyond the segment"
+    cells = [[consumed[s, leaf] for leaf in range(leaves)] for s in steps]
+    return LedgerSegment(
+        first=first,
+        chain_before=chain_before,
+        rows=np.array([[rows for rows, _ in row] for row in cells], dtype=np.int64),
+        digests=np.array(
+            [[np.frombuffer(digest, dtype=np.uint8) for _, digest in row] for row in cells], dtype=np.uint8
+        ),
+        loss=np.array([loss for loss, _ in steps.values()], dtype=np.float64),
+        witness=np.array([witness for _, witness in steps.values()], dtype=np.int64),
+    )
+
+
+def save_segment(folder: RunFolder, segment: LedgerSegment) -> None:
+    """Store a segment; it is written before the checkpoint record that names its chain."""
+    folder.publish(segment.path, segment.to_bytes(), valid=is_segment)
+
+
+def segment_from_bytes(data: bytes) -> LedgerSegment:
+    """Return the segment of stored bytes; ValueError where they are damaged."""
+    arrays = deserialised(data)
+    checksum = arrays.pop("checksum", np.zeros(0))
+    if checksum.tobytes() != _checksum(arrays).tobytes():
+        raise ValueError("its checksum does not match")
+    return LedgerSegment(
+        first=int(arrays["first"][0]),
+        chain_before=arrays["chain_before"].tobytes(),
+        rows=arrays["rows"],
+        digests=arrays["digests"],
+        loss=arrays["loss"],
+        witness=arrays["witness"],
+    )
+
+
+def is_segment(data: bytes) -> bool:
+    """Say whether bytes are a segment without damage."""
+    try:
+        segment_from_bytes(data)
+    except (ValueError, KeyError):
+        return False
+    return True
+
+
+def _steps_of(parts: list[LedgerPart], first: int) -> dict[int, tuple[float, Int64]]:
+    """Return step -> (loss, witness), ascending; all workers that noted a step must agree bit for bit."""
+    steps: dict[int, tuple[float, Int64]] = {}
+    for part in parts:
+        for step, (loss, witness) in part.steps.items():
+            seen = steps.setdefault(step, (loss, witness))
+            same = np.float64(seen[0]).tobytes() == np.float64(loss).tobytes() and np.array_equal(
+                seen[1], witness
+            )
+            assert same, f"workers disagree on loss or weights after step {step}"
+    assert sorted(steps) == list(range(first, first + len(steps))), "steps are missing"
+    assert steps, "a segment has at least one step"
+    return dict(sorted(steps.items()))
+
+
+def _checksum(arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(sha256(serialised(arrays)).digest(), dtype=np.uint8)

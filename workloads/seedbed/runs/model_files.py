@@ -1,0 +1,57 @@
+"""The model files for users: safetensors and a config, loadable with plain torch and safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from seedbed.runs.documents import Document
+from seedbed.runs.folder import RunFolder
+from seedbed.runs.tensors import serialised, weights_digest
+from seedbed_api.canonical import canonical_json
+
+WEIGHTS = "model/model.safetensors"
+CONFIG = "model/config.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFiles:
+    """What was written: the subjects of the receipt."""
+
+    weights_digest: str
+    """`sha256:<hex>` over names, dtypes, shapes and values."""
+    files: dict[str, str]
+    """Path in the run folder -> hex sha256 of the file."""
+
+
+def model_config(
+    *,
+    name: str | None,
+    entrypoint: str | None,
+    arguments: Mapping[str, str],
+    classes: list[str],
+    image_size: int,
+    mean: list[str],
+    std: list[str],
+) -> Document:
+    """Return the config of a model; mean and std are decimal strings on the scale of 0 to 1, RGB."""
+    assert (name is None) != (entrypoint is None), "a model is built in or from user code"
+    return {
+        "schemaVersion": 1,
+        "model": {"name": name} if name else {"entrypoint": entrypoint},
+        "arguments": dict(arguments),
+        "classes": classes,
+        "imageSize": image_size,
+        "normalization": {"mean": mean, "std": std},
+    }
+
+
+def save_model(folder: RunFolder, weights: Mapping[str, Any], config: Document) -> ModelFiles:
+    """Write weights (named as in the model's state_dict) and config."""
+    contents = {WEIGHTS: serialised(weights), CONFIG: canonical_json(config)}
+    for path, data in contents.items():
+        folder.publish(path, data)
+    files = {path: sha256(data).hexdigest() for path, data in contents.items()}
+    return ModelFiles(weights_digest=weights_digest(weights), files=files)
