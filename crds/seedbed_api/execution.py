@@ -8,7 +8,7 @@ from pydantic import Field
 
 from seedbed_api.blocks import Block, Rule
 from seedbed_api.recipe import SecretRef
-from seedbed_api.scalars import Flag, Integer, Matches, ResourceName, Seconds, Steps, Uri
+from seedbed_api.scalars import Flag, Image, Integer, Matches, Quantity, ResourceName, Seconds, Steps, Uri
 
 Manager = Annotated[
     str,
@@ -60,6 +60,21 @@ class Workers(Block):
     """Most ranks; at most the number of logical shards."""
 
 
+class Overrides(Block):
+    """What a job sets in place of the profile, as far as the profile allows it."""
+
+    image: Image | None = None
+    """Image of driver and workers, by digest."""
+    cpu: Quantity | None = None
+    """CPU cores of a training rank."""
+    memory: Quantity | None = None
+    """Memory of a training rank."""
+    workers_per_pod: Annotated[Integer, Field(ge=1, le=64)] | None = None
+    """Training ranks that share a pod."""
+    priority_class_name: ResourceName | None = None
+    """Priority class of the pods."""
+
+
 class Cluster(Block):
     """On which machines, and with how many workers."""
 
@@ -69,6 +84,8 @@ class Cluster(Block):
     """How many training ranks may work at the same time."""
     feed: Literal["Auto", "RayData", "Local"] = "Auto"
     """Who decodes images: tasks of Ray Data, or threads inside the worker; the same bits either way."""
+    overrides: Overrides | None = None
+    """What the job sets in place of the profile, as far as the profile allows it."""
 
 
 class Lifecycle(Block):

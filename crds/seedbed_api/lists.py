@@ -25,11 +25,15 @@ class ListRule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounded:
-    """A list of `least` to `most` entries; with `key` a list-map, `ordered` when its order has a meaning."""
+    """A list of `least` to `most` entries; with `key` a list-map, with `unique` a set of strings.
+
+    Where their order has no meaning (`ordered` False) the entries are sorted: it is no part of an identity.
+    """
 
     most: int
     least: int = 0
     key: str | None = None
+    unique: bool = False
     ordered: bool = True
     rules: tuple[ListRule, ...] = field(default=())
 
@@ -41,17 +45,19 @@ class Bounded:
         for rule in self.rules:
             if not rule.holds(entries):
                 raise refused(rule.problem, rule.fix)
-        if self.key is None or self.ordered:
+        if self.ordered:
             return entries
-        return tuple(sorted(entries, key=lambda entry: str(getattr(entry, self.key or ""))))
+        return tuple(sorted(entries, key=self._name))
+
+    def _name(self, entry: Any) -> str:
+        return str(getattr(entry, self.key) if self.key else entry)
 
     def _refuse_equal_keys(self, entries: tuple[Any, ...]) -> None:
-        if self.key is None:
+        if self.key is None and not self.unique:
             return
-        counted = Counter(getattr(entry, self.key) for entry in entries)
-        twice = [str(key) for key, count in counted.items() if count > 1]
+        twice = [name for name, count in Counter(map(self._name, entries)).items() if count > 1]
         if twice:
-            raise refused(f"has {self.key} {twice[0]} more than once", "keep one of them")
+            raise refused(f"has {self.key or 'entry'} {twice[0]} more than once", "keep one of them")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
@@ -59,7 +65,7 @@ class Bounded:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        kind = "map" if self.key else "atomic"
+        kind = "map" if self.key else "set" if self.unique else "atomic"
         bounds: dict[str, Any] = {"maxItems": self.most, "x-kubernetes-list-type": kind}
         if self.least:
             bounds["minItems"] = self.least

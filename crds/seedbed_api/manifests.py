@@ -17,9 +17,11 @@ from seedbed_api.overrides import apply_overrides
 from seedbed_api.refusals import mistakes
 from seedbed_api.trainingjob import TrainingJob
 
-GROUP = "seedbed.dev/"
+GROUP = "seedbed.dev"
 KINDS = {
     "TrainingJob": "seedbed_api.trainingjob",
+    "SweepJob": "seedbed_api.sweepjob",
+    "TrainingProfile": "seedbed_api.trainingprofile",
 }
 
 
@@ -40,16 +42,41 @@ def read_documents(source: Path | str) -> list[Document]:
     return parse(read_text(Path(source)), str(source))
 
 
+def is_ours(document: Document) -> bool:
+    """Tell whether a document is, or tries to be, a resource of seedbed.dev."""
+    group = str(document.get("apiVersion", "")).partition("/")[0]
+    return group == GROUP or document.get("kind") in KINDS or "apiVersion" not in document
+
+
 def validated(document: Document, where: str = "") -> Block:
     """Return the resource of a document; raises UserError InvalidSpec with one line per mistake."""
     prefix = f"{where} " if where else ""
     try:
-        return model_of(document.get("kind")).model_validate(document)
-    except ValidationError as error:
-        lines = mistakes(error, model_of(document["kind"]))
-        raise UserError(REASON, "\n".join(prefix + line for line in lines)) from None
+        return _resource(document)
     except UserError as error:
-        raise UserError(REASON, prefix + error.message) from None
+        message = "\n".join(prefix + line for line in error.message.splitlines())
+        raise UserError(error.reason, message) from None
+
+
+def _resource(document: Document) -> Block:
+    model = model_of(document.get("kind"))
+    try:
+        resource = model.model_validate(document)
+    except ValidationError as error:
+        raise UserError(REASON, "\n".join(mistakes(error, model))) from None
+    if lines := _impossible_trials(resource):
+        raise UserError(REASON, "\n".join(lines))
+    return resource
+
+
+def _impossible_trials(resource: Block) -> list[str]:
+    if type(resource).__name__ != "SweepJob":
+        return []
+    from seedbed_api.sweepjob import SweepJob
+    from seedbed_api.trials import impossible_trials
+
+    assert isinstance(resource, SweepJob)
+    return impossible_trials(resource.spec)
 
 
 def load_training_job(source: Path | str, overrides: Iterable[str] = ()) -> TrainingJob:

@@ -49,9 +49,9 @@ class ObjectMeta(Block):
     """Set by the API server."""
     generate_name: Annotated[str, text(63)] | None = None
     """Set by whoever let the API server choose the name."""
-    finalizers: tuple[str, ...] = ()
+    finalizers: tuple[str, ...] | None = None
     """Set by controllers."""
-    owner_references: tuple[dict[str, Any], ...] = ()
+    owner_references: tuple[dict[str, Any], ...] | None = None
     """Set by controllers."""
-    managed_fields: tuple[dict[str, Any], ...] = ()
+    managed_fields: tuple[dict[str, Any], ...] | None = None
     """Set by the API server."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StrictBool, StrictInt
@@ -41,6 +42,29 @@ class Matches:
         return {**handler(schema), "pattern": self.pattern, "maxLength": self.longest}
 
 
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A string is one of some values that are known only when the module is loaded."""
+
+    values: tuple[str, ...]
+
+    def check(self, value: str) -> str:
+        """Return the value; refuse one that is not listed."""
+        if value not in self.values:
+            close = get_close_matches(value, self.values, n=1)
+            fix = f"did you mean {close[0]}?" if close else f"write one of {', '.join(self.values)}"
+            raise refused("is not a value that is allowed here", fix)
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "enum": list(self.values)}
+
+
 class Sweepable:
     """Marks a field that a SweepJob may vary."""
 
@@ -55,6 +79,10 @@ Integer = StrictInt
 
 Count = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 """How many of something."""
+Whole = Annotated[StrictInt, Field(ge=0, le=2**53 - 1)]
+"""A count that may be large: rows, steps, milliseconds."""
+Generation = Annotated[StrictInt, Field(ge=0, le=2**53 - 1)]
+"""A generation of the API server."""
 Seconds = Annotated[StrictInt, Field(ge=1, le=31_536_000)]
 """A time limit of at most a year."""
 Steps = Annotated[StrictInt, Field(ge=1, le=2_000_000_000)]
@@ -122,6 +150,43 @@ CamelReason = Annotated[
     str,
     Matches(r"^[A-Z][A-Za-z0-9]*$", 64, "must be a CamelCase reason", "write for example InvalidDataset"),
 ]
+Quantity = Annotated[
+    str,
+    Matches(
+        r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
+        32,
+        "must be a quantity of Kubernetes in quotes",
+        'write for example "500m", "4" or 16Gi',
+    ),
+]
+Image = Annotated[
+    str,
+    Matches(
+        r"^[a-z0-9][-a-zA-Z0-9._/:]*@sha256:[0-9a-f]{64}$",
+        512,
+        "must be an image by digest",
+        "write for example registry.example/seedbed@sha256:<64 hexadecimal digits>",
+    ),
+]
+MetricId = Annotated[
+    str,
+    Matches(
+        r"^[a-z0-9]([-a-z0-9_./]*[a-z0-9])?$",
+        128,
+        "must be the lower case name of a metric",
+        "write for example validation/accuracy",
+    ),
+]
+Measured = Annotated[
+    str,
+    Matches(
+        r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$",
+        40,
+        "must be a decimal number in quotes",
+        'write for example "0.98"',
+    ),
+]
+"""A measured value; unlike a fraction of a recipe it may be negative, and is not hashed."""
 Time = Annotated[
     str,
     Matches(

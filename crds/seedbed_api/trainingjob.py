@@ -8,6 +8,7 @@ from seedbed_api.blocks import Block, Rule
 from seedbed_api.execution import Execution
 from seedbed_api.metadata import ObjectMeta
 from seedbed_api.recipe import Recipe
+from seedbed_api.status import TrainingJobStatus
 
 API_VERSION = "seedbed.dev/v1alpha1"
 
@@ -37,3 +38,5 @@ class TrainingJob(Block):
     """Name and labels."""
     spec: TrainingJobSpec
     """What is asked for."""
+    status: TrainingJobStatus | None = None
+    """What became of it; written by the operator, or by a run on this machine."""

@@ -1,0 +1,43 @@
+"""What a valid resource could do better: one line each, never a reason to refuse it."""
+
+from __future__ import annotations
+
+from seedbed_api.blocks import Block
+from seedbed_api.errors import refusal
+from seedbed_api.sweepjob import SweepJob
+from seedbed_api.trainingjob import TrainingJob
+
+
+def advice(resource: Block) -> list[str]:
+    """Return the lines for a resource."""
+    if isinstance(resource, TrainingJob):
+        cluster, leaves = resource.spec.cluster, resource.spec.training.batch.leaves
+        return [
+            *_idle("spec.cluster.workers.min", cluster.workers.min, leaves),
+            *_idle("spec.cluster.workers.max", cluster.workers.max, leaves),
+        ]
+    if isinstance(resource, SweepJob):
+        leaves = resource.spec.trial_template.spec.training.batch.leaves
+        return _idle("spec.workersPerTrial", resource.spec.workers_per_trial, leaves)
+    return []
+
+
+def shards_of_the_busiest(leaves: int, workers: int) -> int:
+    """Return the logical shards of the worker that has most: it sets the pace of a step."""
+    return -(-leaves // workers)
+
+
+def fewest_workers_as_fast_as(leaves: int, workers: int) -> int:
+    """Return the smallest number of workers with which a step takes no longer."""
+    return shards_of_the_busiest(leaves, shards_of_the_busiest(leaves, workers))
+
+
+def _idle(field: str, workers: int, leaves: int) -> list[str]:
+    enough = fewest_workers_as_fast_as(leaves, workers)
+    if enough == workers:
+        return []
+    most = shards_of_the_busiest(leaves, workers)
+    problem = (
+        f"{enough} workers are as fast, since the busiest has {most} of {leaves} logical shards either way"
+    )
+    return [refusal(field, workers, problem, f"use {enough}")]

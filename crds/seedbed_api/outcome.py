@@ -1,0 +1,127 @@
+"""The driver's last word (its termination message) and its live progress (an endpoint that may be missed).
+
+Both are caches of the output store. A termination message that cannot be parsed is log text.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ValidationError
+
+from seedbed_api.blocks import StatusBlock
+from seedbed_api.conditions import LONGEST_MESSAGE
+from seedbed_api.scalars import CamelReason, Count, Digest, Time, text
+from seedbed_api.status import (
+    CheckpointStatus,
+    DatasetStatus,
+    Metrics,
+    ModelStatus,
+    ObjectStatus,
+    Timings,
+    WorkerCounts,
+)
+from seedbed_api.status import Progress as StepProgress
+
+MOST_BYTES = 4000
+"""The kubelet cuts a termination message at 4,096 bytes."""
+
+
+class Outcome(StatusBlock):
+    """How an attempt ended."""
+
+    schema_version: Literal[1] = 1
+    """Version of this message."""
+    result: Literal["Succeeded", "Failed", "Stopped"]
+    """Whether the run is complete, failed, or was told to stop after a checkpoint."""
+    reason: CamelReason
+    """Trained, AlreadyComputed, or why it failed."""
+    message: Annotated[str, text(LONGEST_MESSAGE)] = ""
+    """Why, in one sentence."""
+    attempt: Count
+    """Which attempt, from 0."""
+    steps_executed: Count = 0
+    """Optimizer steps that this attempt computed itself."""
+    run_id: Digest | None = None
+    """Identity of the run."""
+    environment_class: Digest | None = None
+    """Digest of the environment class."""
+    progress: StepProgress | None = None
+    """How far the training has come."""
+    dataset: DatasetStatus | None = None
+    """The dataset as it was found."""
+    checkpoint: CheckpointStatus | None = None
+    """The newest checkpoint."""
+    model: ModelStatus | None = None
+    """The model that came out."""
+    receipt: ObjectStatus | None = None
+    """The receipt."""
+    metrics: Metrics = ()
+    """Newest values of the metrics."""
+    timings: Timings = ()
+    """How long the parts of the way took."""
+
+    def encode(self) -> bytes:
+        """Return the message as JSON of at most 4,000 bytes; details are left out, last the message's end."""
+        shorter = self
+        for details in _LEAST_NEEDED_FIRST:
+            if len(content := shorter._bytes()) <= MOST_BYTES:
+                return content
+            shorter = shorter.model_copy(update=details)
+        return shorter._cut()
+
+    def _cut(self) -> bytes:
+        message = self.message.encode()
+        while len(content := self._bytes_with(message)) > MOST_BYTES:
+            message = message[: len(message) * 3 // 4]
+            assert message, "what is left besides the message is far below the limit"
+        return content
+
+    def _bytes_with(self, message: bytes) -> bytes:
+        return self.model_copy(update={"message": message.decode(errors="ignore")})._bytes()
+
+    def _bytes(self) -> bytes:
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+_LEAST_NEEDED_FIRST: tuple[dict[str, object], ...] = (
+    {"timings": ()},
+    {"metrics": ()},
+    {"model": None, "receipt": None},
+)
+"""What is left out of a message that is too long; the output store has it all."""
+
+
+def parse_outcome(message: str | bytes) -> Outcome | None:
+    """Return the outcome in a termination message; None where it is log text or of another version."""
+    try:
+        return Outcome.model_validate_json(message)
+    except ValidationError:
+        return None
+
+
+class LiveProgress(StatusBlock):
+    """What the driver's endpoint tells while it works."""
+
+    schema_version: Literal[1] = 1
+    """Version of this message."""
+    time: Time
+    """When this was said."""
+    attempt: Count
+    """Which attempt, from 0."""
+    activity: Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing"]
+    """What the driver is doing."""
+    run_id: Digest | None = None
+    """Identity of the run."""
+    workers: WorkerCounts | None = None
+    """Workers of the present attempt."""
+    progress: StepProgress | None = None
+    """How far the training has come."""
+    dataset: DatasetStatus | None = None
+    """The dataset as it was found."""
+    checkpoint: CheckpointStatus | None = None
+    """The newest checkpoint."""
+    metrics: Metrics = ()
+    """Newest values of the metrics."""
+    timings: Timings = ()
+    """How long the parts of the way took."""

@@ -1,0 +1,194 @@
+"""The status of a TrainingJob, which `seedbed run -o json` prints too. What is measured is a string."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from seedbed_api.blocks import StatusBlock
+from seedbed_api.conditions import Conditions
+from seedbed_api.lists import Bounded
+from seedbed_api.scalars import (
+    CamelReason,
+    Count,
+    Digest,
+    Generation,
+    Integer,
+    Measured,
+    MetricId,
+    ResourceName,
+    Time,
+    Uri,
+    Whole,
+    text,
+)
+
+MOST_METRICS = 32
+LONGEST_LOG_TAIL = 2048
+
+
+class Environment(StatusBlock):
+    """Where the bits of the model hold."""
+
+    class_: Annotated[Digest, Field(alias="class")]
+    """Digest of the environment class."""
+    image_digest: Digest | None = None
+    """Image that was pinned at the first attempt."""
+    profile_generation: Generation | None = None
+    """Generation of the profile that was pinned at the first attempt."""
+
+
+class Timing(StatusBlock):
+    """How long one part of the way took."""
+
+    name: CamelReason
+    """Which part, for example RayStarted or FirstStep."""
+    milliseconds: Whole
+    """Duration."""
+
+
+class WorkerCounts(StatusBlock):
+    """Workers of the present attempt."""
+
+    ready: Count
+    """How many work."""
+    desired: Count
+    """How many are wanted."""
+
+
+class Progress(StatusBlock):
+    """How far the training has come."""
+
+    epoch: Whole
+    """Epoch of the last finished step, from 0."""
+    step: Whole
+    """Optimizer steps that are done."""
+    total_steps: Whole
+    """Optimizer steps of the whole training."""
+    percent: Annotated[Integer, Field(ge=0, le=100)]
+    """Steps that are done, in percent."""
+    estimated_completion_time: Time | None = None
+    """When the training will be over at the present pace."""
+
+
+class Metric(StatusBlock):
+    """One measured value."""
+
+    name: MetricId
+    """Name in the registry of metrics."""
+    value: Measured
+    """Value as a decimal string."""
+
+
+class DatasetStatus(StatusBlock):
+    """The dataset as the first attempt found it."""
+
+    digest: Digest
+    """Digest of its rows."""
+    samples: Whole
+    """Rows that the job trains on in an epoch."""
+
+
+class CheckpointStatus(StatusBlock):
+    """The newest checkpoint."""
+
+    step: Whole
+    """Optimizer steps that it holds."""
+    digest: Digest
+    """Digest of its record."""
+    time: Time
+    """When it was written."""
+
+
+class ModelStatus(StatusBlock):
+    """The model that came out."""
+
+    uri: Uri
+    """Folder with model.safetensors and config.json."""
+    weights_digest: Digest
+    """Digest of parameters and buffers."""
+
+
+class ObjectStatus(StatusBlock):
+    """An object of the output store."""
+
+    uri: Uri
+    """Where it lies."""
+    digest: Digest
+    """Digest of its bytes, or of its deterministic part."""
+
+
+class Failure(StatusBlock):
+    """The last failed attempt."""
+
+    attempt: Count
+    """Which attempt, from 0."""
+    reason: CamelReason
+    """Why it failed."""
+    pod: ResourceName | None = None
+    """Pod that failed first."""
+    node: ResourceName | None = None
+    """Node of that pod."""
+    exit_code: Annotated[Integer, Field(ge=-255, le=255)] | None = None
+    """Exit code of its container; negative for a signal."""
+    log_tail: Annotated[str, text(LONGEST_LOG_TAIL)] | None = None
+    """End of its log."""
+    log_uri: Uri | None = None
+    """Its whole log in the output store."""
+
+
+Metrics = Annotated[tuple[Metric, ...], Bounded(most=MOST_METRICS, key="name")]
+Timings = Annotated[tuple[Timing, ...], Bounded(most=32, key="name")]
+
+
+class TrainingJobStatus(StatusBlock):
+    """What became of the job; a cache of what the output store holds."""
+
+    observed_generation: Generation | None = None
+    """Generation of the spec that this status is about."""
+    run_id: Digest | None = None
+    """Identity of the run: the whole recipe with dataset and code by digest, arithmetic and environment."""
+    environment: Environment | None = None
+    """Where the bits of the model hold."""
+    backend: Literal["Local", "Pods", "KubeRay"] | None = None
+    """What runs Ray for this job; chosen once."""
+    start_time: Time | None = None
+    """When the first attempt began."""
+    completion_time: Time | None = None
+    """When the job was complete or had failed."""
+    attempts: Count | None = None
+    """Attempts so far."""
+    preemptions: Count | None = None
+    """Attempts that were preempted; they do not count towards backoffLimit."""
+    timings: Timings = ()
+    """How long the parts of the way took."""
+    workers: WorkerCounts | None = None
+    """Workers of the present attempt."""
+    progress: Progress | None = None
+    """How far the training has come."""
+    metrics: Metrics = ()
+    """Newest values of the metrics."""
+    dataset: DatasetStatus | None = None
+    """The dataset as the first attempt found it."""
+    checkpoint: CheckpointStatus | None = None
+    """The newest checkpoint."""
+    model: ModelStatus | None = None
+    """The model that came out."""
+    receipt: ObjectStatus | None = None
+    """What went in and what came out, for others to check."""
+    last_failure: Failure | None = None
+    """The last failed attempt."""
+    conditions: Conditions = ()
+    """Complete, Failed, Suspended, Running, Reconciling, Stalled."""
+
+
+def measured(value: float) -> str:
+    """Return a finite measured value as the string of a status, with six significant digits."""
+    assert value - value == 0, "a status holds finite values only"
+    return f"{value:.6g}"
+
+
+def percent(step: int, total: int) -> int:
+    """Return how much is done in whole percent; 100 only when all is."""
+    return 100 if step >= total else 100 * step // total

@@ -1,0 +1,96 @@
+"""From a block to a structural OpenAPI v3 schema, as the API server wants it in a CRD.
+
+No $ref, no anyOf, a type everywhere, every list, map and string bounded, rules as x-kubernetes-validations.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from pydantic.fields import FieldInfo
+
+from seedbed_api.blocks import Block, Rule, block_in
+from seedbed_api.fields import is_list, named_fields
+
+Json: TypeAlias = dict[str, Any]
+_DROPPED = ("title", "additionalProperties", "default", "properties", "required", "$defs")
+
+
+def structural(block: type[Block]) -> Json:
+    """Return the structural schema of a block with the descriptions, defaults and rules of its fields."""
+    raw = block.model_json_schema(by_alias=True, mode="validation")
+    return _object(block, raw, raw.get("$defs", {}))
+
+
+def _object(block: type[Block], raw: Json, definitions: Json) -> Json:
+    named = named_fields(block)
+    schema: Json = {"type": "object", "description": _line(block.__doc__)}
+    schema["properties"] = {
+        name: _property(field, raw["properties"][name], definitions) for name, field in named.items()
+    }
+    required = [name for name, field in named.items() if field.is_required()]
+    rules = [validation(rule) for rule in block.all_rules()]
+    return schema | _present({"required": required, "x-kubernetes-validations": rules})
+
+
+def _property(field: FieldInfo, raw: Json, definitions: Json) -> Json:
+    block = block_in(field.annotation)
+    schema = _plain(_without_null(raw), definitions)
+    if block is not None and is_list(field.annotation):
+        schema["items"] = _object(block, _definition(schema["items"], definitions), definitions)
+    elif block is not None:
+        inner = _object(block, _definition(schema, definitions), definitions)
+        schema = inner
+    return {**schema, **_present({"description": _line(field.description), "default": _default(field)})}
+
+
+def _plain(raw: Json, definitions: Json) -> Json:
+    schema = {key: value for key, value in raw.items() if key not in _DROPPED or key == "properties"}
+    if "const" in schema:
+        schema["enum"] = [schema.pop("const")]
+    if isinstance(raw.get("additionalProperties"), dict):
+        schema["additionalProperties"] = _plain(raw["additionalProperties"], definitions)
+    if "items" in raw and "$ref" not in raw["items"]:
+        schema["items"] = _plain(raw["items"], definitions)
+    if schema.get("type") == "integer":
+        schema["format"] = "int64"
+    return schema
+
+
+def _without_null(raw: Json) -> Json:
+    if "anyOf" not in raw:
+        return raw
+    (inner,) = (part for part in raw["anyOf"] if part.get("type") != "null")
+    return {**{key: value for key, value in raw.items() if key != "anyOf"}, **inner}
+
+
+def _definition(raw: Json, definitions: Json) -> Json:
+    definition: Json = definitions[raw["$ref"].rsplit("/", 1)[-1]] if "$ref" in raw else raw
+    return definition
+
+
+def _default(field: FieldInfo) -> Any:
+    if field.is_required():
+        return None
+    return plain_default(field.get_default(call_default_factory=True))
+
+
+def plain_default(value: Any) -> Any:
+    """Return a default as JSON; a block in full, since its own defaults are not filled when it is checked."""
+    if isinstance(value, Block):
+        return value.plain()
+    return [plain_default(entry) for entry in value] if isinstance(value, tuple) else value
+
+
+def validation(rule: Rule) -> Json:
+    """Return a rule as an entry of x-kubernetes-validations."""
+    entry = {"rule": rule.cel, "message": f"{rule.problem}; {rule.fix}"}
+    return {**entry, "fieldPath": f".{rule.field}"} if rule.field else entry
+
+
+def _present(entries: Json) -> Json:
+    return {key: value for key, value in entries.items() if value is not None and value not in ([], "")}
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split())

@@ -1,0 +1,349 @@
+"""SweepJob: many runs of one recipe; only functions of the spec decide which wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from seedbed_api.blocks import Block, Choice, Rule
+from seedbed_api.decimals import Number
+from seedbed_api.execution import Execution
+from seedbed_api.fields import every_path, is_sweepable
+from seedbed_api.lists import Bounded, ListRule
+from seedbed_api.metadata import ObjectMeta
+from seedbed_api.recipe import Recipe
+from seedbed_api.scalars import Identifier, Integer, OneOf, Seed, text
+from seedbed_api.sweepstatus import SweepJobStatus
+from seedbed_api.training import DIRECTIONS, Direction, MetricName
+
+FIELD_PATHS = tuple(sorted(path for path, field in every_path(Recipe, "spec.") if is_sweepable(field)))
+FieldPath = Annotated[str, OneOf(FIELD_PATHS)]
+ParameterValue = Annotated[str, text(256)]
+Values = Annotated[tuple[ParameterValue, ...], Bounded(least=1, most=64, unique=True)]
+TrialCount = Annotated[Integer, Field(ge=1, le=100_000)]
+
+
+class Objective(Block):
+    """What makes a trial better than another."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="direction",
+            cel="(self.metric == 'validation/loss') == (self.direction == 'Minimize')",
+            holds=lambda objective: DIRECTIONS[objective.metric] == objective.direction,
+            problem="must be Maximize for validation/accuracy and Minimize for validation/loss",
+            fix="change direction or metric",
+        ),
+    )
+
+    metric: MetricName
+    """Which metric of the validation rows counts."""
+    direction: Direction
+    """Which way is better."""
+    target: Number | None = None
+    """Value with which the sweep is content: the lowest trial that reaches it ends the sweep."""
+
+
+class TPE(Block):
+    """Parameters of TPE."""
+
+    generation_size: Annotated[Integer, Field(ge=1, le=256)] = 8
+    """Trials that are proposed at a time; the proposals learn from all earlier generations."""
+
+
+class Algorithm(Choice):
+    """Which trials are tried."""
+
+    members: ClassVar = {"TPE": "tpe"}
+
+    type: Literal["Random", "Grid", "Sobol", "TPE"]
+    """How proposals are made."""
+    seed: Seed = 0
+    """A proposal is a function of this seed and the trial's index; it is not the seed of the training."""
+    tpe: TPE | None = None
+    """Parameters of TPE."""
+
+
+class CrossValidation(Block):
+    """Each trial is trained once per fold; its objective is the mean."""
+
+    folds: Annotated[Integer, Field(ge=2, le=20)]
+    """Number of folds."""
+
+
+class PrefixASHA(Block):
+    """Parameters of PrefixASHA: at a rung a trial is judged against the trials of lower index only."""
+
+    reduction_factor: Annotated[Integer, Field(ge=2, le=16)] = 3
+    """One of so many trials goes on beyond a rung."""
+    min_epochs: Annotated[Integer, Field(ge=1, le=1_000_000)] = 1
+    """Epochs to the first rung."""
+
+
+class Median(Block):
+    """Parameters of Median: a trial ends when it is worse than the median of the trials of lower index."""
+
+    min_epochs: Annotated[Integer, Field(ge=1, le=1_000_000)] = 1
+    """Epochs that every trial is given."""
+    min_trials: Annotated[Integer, Field(ge=1, le=10_000)] = 5
+    """Trials that every median is taken over at least."""
+
+
+class TrialStopping(Choice):
+    """When a trial is ended early."""
+
+    members: ClassVar = {"PrefixASHA": "prefix_asha", "Median": "median"}
+
+    type: Literal["PrefixASHA", "Median"]
+    """Which rule."""
+    prefix_asha: PrefixASHA | None = None
+    """Parameters of PrefixASHA."""
+    median: Median | None = None
+    """Parameters of Median."""
+
+
+class Uniform(Block):
+    """Fractions, evenly."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="min",
+            cel="double(self.min) < double(self.max)",
+            holds=lambda space: Decimal(space.min) < Decimal(space.max),
+            problem="must be less than max",
+            fix="exchange or correct the two",
+        ),
+    )
+
+    min: Number
+    """Smallest value."""
+    max: Number
+    """Largest value."""
+
+
+class LogUniform(Uniform):
+    """Fractions, evenly on a logarithmic scale."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="min",
+            cel="double(self.min) > 0.0",
+            holds=lambda space: Decimal(space.min) > 0,
+            problem="must be more than 0",
+            fix="choose a positive minimum",
+        ),
+    )
+
+
+class IntegerRange(Block):
+    """Whole numbers, evenly."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="min",
+            cel="self.min <= self.max",
+            holds=lambda space: space.min <= space.max,
+            problem="must not be more than max",
+            fix="exchange or correct the two",
+        ),
+    )
+
+    min: Seed
+    """Smallest value."""
+    max: Seed
+    """Largest value."""
+    step: Annotated[Integer, Field(ge=1, le=2**31 - 1)] = 1
+    """Distance of neighbouring values, counted from the smallest."""
+
+
+class Categorical(Block):
+    """One of some values."""
+
+    values: Values
+    """The values, as strings."""
+
+
+class SearchSpace(Block):
+    """From which values a parameter is drawn: exactly one of the members."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="",
+            cel="[has(self.uniform), has(self.logUniform), has(self.int), has(self.categorical)]"
+            ".filter(x, x).size() == 1",
+            holds=lambda space: len(space.model_fields_set) == 1,
+            problem="must have exactly one of uniform, logUniform, int and categorical",
+            fix="keep one of them",
+        ),
+    )
+
+    uniform: Uniform | None = None
+    """Fractions, evenly."""
+    log_uniform: LogUniform | None = None
+    """Fractions, evenly on a logarithmic scale."""
+    int_: Annotated[IntegerRange | None, Field(alias="int")] = None
+    """Whole numbers, evenly."""
+    categorical: Categorical | None = None
+    """One of some values."""
+
+
+class When(Block):
+    """A parameter exists only where another one has certain values."""
+
+    parameter: Identifier
+    """The other parameter; it stands earlier in the list."""
+    in_: Annotated[Values, Field(alias="in")]
+    """Its values."""
+
+
+class Parameter(Block):
+    """What differs between trials."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="",
+            cel="has(self.fieldPath) != has(self.modelArg)",
+            holds=lambda parameter: (parameter.field_path is None) != (parameter.model_arg is None),
+            problem="must have exactly one of fieldPath and modelArg",
+            fix="keep one of them",
+        ),
+    )
+
+    name: Identifier
+    """Name of the parameter."""
+    field_path: FieldPath | None = None
+    """Field of the trial that it sets; exactly one of fieldPath and modelArg."""
+    model_arg: Identifier | None = None
+    """Argument of the model that it sets; exactly one of fieldPath and modelArg."""
+    search_space: SearchSpace
+    """From which values it is drawn."""
+    when: When | None = None
+    """Set it only where another parameter has certain values."""
+
+
+def _conditions_point_back(parameters: Sequence[Any]) -> bool:
+    earlier: set[str] = set()
+    for parameter in parameters:
+        if parameter.when is not None and parameter.when.parameter not in earlier:
+            return False
+        earlier.add(parameter.name)
+    return True
+
+
+def _is_countable(parameter: Any) -> bool:
+    return parameter.search_space.categorical is not None or parameter.search_space.int_ is not None
+
+
+Parameters = Annotated[
+    tuple[Parameter, ...],
+    Bounded(
+        most=32,
+        key="name",
+        rules=(
+            ListRule(
+                cel="self.all(p, !has(p.when) || (self.exists(q, q.name == p.when.parameter) && "
+                "self.map(q, q.name).indexOf(p.when.parameter) < self.map(q, q.name).indexOf(p.name)))",
+                holds=_conditions_point_back,
+                problem="has a condition on a parameter that does not stand earlier in the list",
+                fix="name an earlier parameter in when.parameter",
+            ),
+        ),
+    ),
+]
+
+
+class TrialTemplate(Block):
+    """What all trials have in common."""
+
+    spec: Recipe
+    """The recipe blocks of a TrainingJob and nothing else."""
+
+
+class SweepJobSpec(Execution):
+    """What is asked for."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="parallelTrialCount",
+            cel="self.parallelTrialCount <= self.maxTrialCount",
+            holds=lambda spec: spec.parallel_trial_count <= spec.max_trial_count,
+            problem="must not be more than maxTrialCount",
+            fix="lower it",
+        ),
+        Rule(
+            field="workersPerTrial",
+            cel="self.workersPerTrial <= self.trialTemplate.spec.training.batch.globalSize"
+            " / self.trialTemplate.spec.training.batch.microSize",
+            holds=lambda spec: spec.workers_per_trial <= spec.trial_template.spec.training.batch.leaves,
+            problem="must not be more than training.batch.globalSize / microSize of the template",
+            fix="lower it, or choose a smaller microSize",
+        ),
+        Rule(
+            field="parameters",
+            cel="self.algorithm.type != 'Grid' || "
+            "self.parameters.all(p, has(p.searchSpace.categorical) || has(p.searchSpace.int))",
+            holds=lambda spec: spec.algorithm.type != "Grid" or all(map(_is_countable, spec.parameters)),
+            problem="must all be int or categorical for Grid",
+            fix="change the search spaces or the algorithm",
+        ),
+        Rule(
+            field="crossValidation",
+            cel="!has(self.crossValidation) || !has(self.trialTemplate.spec.dataset.fold)",
+            holds=lambda spec: spec.cross_validation is None or spec.trial_template.spec.dataset.fold is None,
+            problem="cannot be combined with dataset.fold of the template",
+            fix="remove one of the two",
+        ),
+        Rule(
+            field="earlyStopping",
+            cel="!has(self.earlyStopping) || (has(self.trialTemplate.spec.training.epochs)"
+            " && has(self.trialTemplate.spec.evaluation.everyEpochs))",
+            holds=lambda spec: (
+                spec.early_stopping is None
+                or (
+                    spec.trial_template.spec.training.epochs is not None
+                    and spec.trial_template.spec.evaluation.every_epochs is not None
+                )
+            ),
+            problem="needs training.epochs and evaluation.everyEpochs in the template",
+            fix="set them, or remove earlyStopping",
+        ),
+    )
+
+    objective: Objective
+    """What makes a trial better than another."""
+    algorithm: Algorithm
+    """Which trials are tried."""
+    cross_validation: CrossValidation | None = None
+    """Train each trial once per fold."""
+    early_stopping: TrialStopping | None = None
+    """When a trial is ended early; never when left out."""
+    parameters: Parameters = ()
+    """What differs between trials."""
+    trial_template: TrialTemplate
+    """What all trials have in common."""
+    max_trial_count: TrialCount
+    """Trials of the sweep."""
+    parallel_trial_count: TrialCount = 1
+    """Trials at the same time; it changes nothing but the time."""
+    workers_per_trial: Annotated[Integer, Field(ge=1, le=4096)] = 1
+    """Training ranks of each trial; one process holds all logical shards by default."""
+    max_failed_trial_count: Annotated[Integer, Field(ge=0, le=100_000)] = 5
+    """Trials that may fail before the sweep does."""
+
+
+class SweepJob(Block):
+    """Search for the best values of some fields of a recipe."""
+
+    api_version: Literal["seedbed.dev/v1alpha1"]
+    """Version of the language."""
+    kind: Literal["SweepJob"]
+    """Kind of the resource."""
+    metadata: ObjectMeta
+    """Name and labels."""
+    spec: SweepJobSpec
+    """What is asked for."""
+    status: SweepJobStatus | None = None
+    """What became of it."""
