@@ -1,0 +1,185 @@
+"""Claims and leases: one trains, others wait or take over; decided by pure functions and by real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seedbed.runs import RunFolder, acquire, open_run
+from seedbed.runs.attempts import Attempt, claim, highest_attempt, read_attempt
+from seedbed.runs.leases import Lease, Sighting, released, seen, standing
+from seedbed.runs.processes import known_dead, this_process
+from seedbed.storage import open_storage
+from seedbed_api.errors import InfrastructureError
+
+RUN = "sha256:" + "ef" * 32
+QUICK = {"workers": 1, "version": "0", "poll": 0.02, "beat_every": 0.05}
+RELEASED = json.dumps({"state": "released"}).encode()
+ELSEWHERE = replace(this_process(), host="another", boot="another", pid=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return open_run(open_storage(str(tmp_path)), RUN)
+
+
+@pytest.mark.parametrize(
+    ("beat", "dead", "silent", "expected"),
+    [
+        pytest.param(b"1", False, 29.9, "held", id="silent, not yet for the whole time"),
+        pytest.param(b"1", False, 30.0, "free", id="silent for the whole time"),
+        pytest.param(b"1", True, 0.0, "free", id="surely dead"),
+        pytest.param(RELEASED, False, 0.0, "free", id="given back"),
+        pytest.param(None, False, 1.0, "held", id="claimed, no heartbeat yet"),
+        pytest.param(None, False, 31.0, "free", id="claimed, never a heartbeat"),
+        pytest.param(b"{torn", False, 0.0, "held", id="an unreadable heartbeat is one"),
+    ],
+)
+def test_standing(beat: bytes | None, dead: bool, silent: float, expected: str) -> None:
+    sighting = Sighting(attempt=1, beat=beat, since=100.0)
+    assert standing(sighting, holder_dead=dead, now=100.0 + silent, stale_after=30.0) == expected
+
+
+def test_sighting_is_young_again_after_any_change() -> None:
+    first = seen(None, attempt=1, beat=b"1", now=10.0)
+    assert seen(first, attempt=1, beat=b"1", now=20.0).since == 10.0
+    assert seen(first, attempt=1, beat=b"2", now=20.0).since == 20.0
+    assert seen(first, attempt=2, beat=b"1", now=20.0).since == 20.0
+
+
+def test_dead_is_only_said_of_what_this_machine_can_see() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        here = replace(this_process(), pid=child.pid, start=_start(child.pid))
+        assert not known_dead(here)
+        child.kill()
+        time.sleep(0.05)
+        assert known_dead(here), "killed and not reaped"
+    assert known_dead(here)
+    assert known_dead(replace(this_process(), start="1")), "another process took the number"
+    for other in ({"host": "another"}, {"boot": "another"}, {"namespace": "another"}, {"start": ""}):
+        assert not known_dead(replace(here, **other)), other
+
+
+def _start(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def test_first_driver_gets_attempt_one_and_gives_it_back(folder: RunFolder) -> None:
+    with acquire(folder, **QUICK) as lease:  # type: ignore[arg-type, union-attr]
+        assert lease.attempt.number == 1
+        lease.check()
+    second = acquire(folder, **QUICK)  # type: ignore[arg-type]
+    assert second is not None
+    assert second.attempt.number == 2
+    with pytest.raises(InfrastructureError) as caught:
+        lease.check()
+    assert caught.value.reason == "Superseded"
+    second.release()
+
+
+def test_second_driver_waits_and_returns_when_the_result_is_there(folder: RunFolder) -> None:
+    holders: list[Attempt] = []
+    with acquire(folder, **QUICK) as lease:  # type: ignore[arg-type, union-attr]
+        waiter = threading.Thread(
+            target=lambda: outcome.append(acquire(folder, waiting=holders.append, stale_after=0.5, **QUICK))  # type: ignore[arg-type]
+        )
+        outcome: list[Lease | None] = []
+        waiter.start()
+        time.sleep(1.0)
+        assert waiter.is_alive(), "a live heartbeat is never stale"
+        folder.publish("result.json", b"{}")
+        waiter.join(5)
+    assert outcome == [None]
+    assert {holder.process.pid for holder in holders} == {os.getpid()}
+    assert highest_attempt(folder) == 1
+    assert lease.attempt.number == 1
+
+
+def test_silent_holder_of_another_machine_is_replaced_after_the_time(folder: RunFolder) -> None:
+    attempt = claim(folder, 1, workers=1, version="0")
+    assert attempt is not None
+    folder.objects.put("attempts/1.json", replace(attempt, process=ELSEWHERE).to_bytes())
+    folder.leases.put("1", b'{"state": "held"}')
+    started = time.monotonic()
+    lease = acquire(folder, stale_after=0.4, **QUICK)  # type: ignore[arg-type]
+    assert lease is not None
+    lease.release()
+    assert 0.4 <= time.monotonic() - started < 3
+    assert lease.attempt.number == 2
+
+
+def test_lost_answer_to_a_claim_is_still_our_claim(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cls = type(folder.objects)
+    create = cls.create
+    monkeypatch.setattr(cls, "create", lambda self, path, data: create(self, path, data) and False)
+    attempt = claim(folder, 1, workers=1, version="0")
+    assert attempt is not None
+    assert read_attempt(folder, 1) == attempt
+    assert claim(folder, 1, workers=1, version="0") is None
+
+
+def test_released_wants_the_word(folder: RunFolder) -> None:
+    assert released(RELEASED)
+    assert not any(map(released, (None, b"", b"[]", b'{"state": "held"}')))
+
+
+HOLDER = """
+import sys, time
+from seedbed.runs import acquire, open_run
+from seedbed.storage import open_storage
+folder = open_run(open_storage(sys.argv[1]), sys.argv[2])
+lease = acquire(folder, workers=1, version="0", poll=0.02, beat_every=0.05)
+print(lease.attempt.number if lease else "finished", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[object]:
+    children: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", HOLDER, str(tmp_path), RUN]
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
+        )
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.kill()
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
+
+
+def test_of_two_processes_one_trains_and_the_other_takes_over_when_it_is_killed(
+    spawn, folder: RunFolder
+) -> None:  # type: ignore[no-untyped-def]
+    first, second = spawn(), spawn()
+    deadline = time.monotonic() + 10
+    while highest_attempt(folder) == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    assert highest_attempt(folder) == 1, "the other one waits"
+    holder = read_attempt(folder, 1).process.pid
+    victim, heir = (first, second) if holder == first.pid else (second, first)
+    assert victim.poll() is None
+    victim.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    assert heir.stdout.readline().strip() == "2"
+    assert time.monotonic() - killed < 5, "a dead process of this machine needs no time-out"
+    assert read_attempt(folder, 2).process.pid == heir.pid
