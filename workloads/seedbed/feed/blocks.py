@@ -5,6 +5,7 @@ Arrays that come out of a block are read-only views of the object store's memory
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -56,28 +57,32 @@ def failure_to_block(error: SeedbedError) -> pa.Table:
 def micro_batches_of(block: pa.Table) -> Iterator[MicroBatch]:
     """Yield a block's micro-batches; raise the failure of a row that holds one."""
     for record in block.to_batches():
-        columns = {name: record.column(name) for name in SCHEMA.names}
-        for row in range(record.num_rows):
-            if columns["failure"][row].is_valid:
-                raise _failure(columns["failure"][row].as_py())
-            yield _micro_batch(columns, row)
-
-
-def _micro_batch(columns: dict[str, Any], row: int) -> MicroBatch:
-    height, width = columns["height"][row].as_py(), columns["width"][row].as_py()
-    pixels = np.frombuffer(columns["pixels"][row].as_buffer(), np.uint8)
-    return MicroBatch(
-        step=columns["step"][row].as_py(),
-        leaf=columns["leaf"][row].as_py(),
-        rows_m=np.frombuffer(columns["rows"][row].as_buffer(), np.int64),
-        labels_m=np.frombuffer(columns["labels"][row].as_buffer(), np.int64),
-        pixels_mhwc=pixels.reshape(-1, height, width, 3),
-    )
+        for told in record.column("failure").drop_null().to_pylist():
+            raise _failure(told)
+        numbers = zip(*(record.column(name).to_pylist() for name in SCHEMA.names[:4]), strict=True)
+        rows, labels, pixels = (_values(record.column(name)) for name in SCHEMA.names[4:7])
+        for number, (step, leaf, height, width) in enumerate(numbers):
+            yield MicroBatch(
+                step=step,
+                leaf=leaf,
+                rows_m=rows[number].view(np.int64),
+                labels_m=labels[number].view(np.int64),
+                pixels_mhwc=pixels[number].reshape(-1, height, width, 3),
+            )
 
 
 def _failure(told: str) -> SeedbedError:
     failure = json.loads(told)
     return _FAILURES[failure["type"]](failure["reason"], failure["message"])
+
+
+def _values(column: pa.Array) -> list[npt.NDArray[np.uint8]]:
+    """Return the values of a large_binary array as views; its scalars would be copies."""
+    _, ends, data = column.buffers()
+    first = column.offset
+    bounds = np.frombuffer(ends, np.int64)[first : first + len(column) + 1].tolist()
+    octets = np.frombuffer(data, np.uint8)
+    return [octets[start:stop] for start, stop in itertools.pairwise(bounds)]
 
 
 def _binary(arrays: Sequence[npt.NDArray[Any]]) -> pa.Array:

@@ -7,7 +7,9 @@ no CPU: with one each they would wait for ever for the CPUs that the trainers ho
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -39,6 +41,9 @@ BLOCK_BYTES: Final = 1 << 20
 
 STORE_BYTES: Final = 256 << 20
 """Most object store memory that one execution asks for."""
+
+_LOG_LEVELS: Final = {"ray.data": logging.WARNING, "ray.data._internal.progress": logging.ERROR}
+"""Lines that Ray Data writes per execution, and its advice to turn progress bars on."""
 
 _MOST_TASKS: Final = 2000
 _UNKNOWN_SIZE: Final = 256
@@ -114,9 +119,14 @@ def ray_feed(
 
 
 def _micro_batches(source: PlanDatasource, *, ahead: int, tasks_at_once: int) -> Any:
+    for name, level in _LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
     with DataContext.current(_context(source)):
         dataset = ray.data.read_datasource(
-            source, override_num_blocks=source.tasks, num_cpus=0, concurrency=tasks_at_once
+            source,
+            override_num_blocks=source.tasks,
+            num_cpus=0,
+            concurrency=min(tasks_at_once, source.tasks),
         )
     blocks = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=ahead))
     return _unpacked(blocks)
@@ -133,7 +143,9 @@ def _unpacked(blocks: Any) -> Iterator[MicroBatch]:
 
 def _context(source: PlanDatasource) -> DataContext:
     """Return the settings of one execution: in order, a block per step, bounded, silent."""
-    context = DataContext.get_current().copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # raised by its own deprecated fields
+        context = DataContext()
     context.execution_options.preserve_order = True
     context.execution_options.resource_limits = ExecutionResources.for_limits(
         object_store_memory=max(STORE_BYTES, 8 * source.step_bytes)
