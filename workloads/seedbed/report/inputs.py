@@ -1,0 +1,102 @@
+"""What a report shows, as frozen values: filled by the driver, drawn by `build_report`, asked of nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationPoint:
+    """One evaluation record."""
+
+    step: int
+    """Steps done when it was made."""
+    split: str
+    """validation or test."""
+    loss: float
+    accuracy: float
+    """0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplePrediction:
+    """One picture and what the model said."""
+
+    pixels_hwc: npt.NDArray[np.uint8]
+    true_class: str
+    predicted_class: str
+    confidence: float
+    """Softmax of the predicted class, 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimeSpent:
+    """Wall-clock seconds of the whole run by what it was doing or waiting for, over all attempts."""
+
+    start_up: float = 0.0
+    """From process start to the first step: imports, Ray, worker group, opening data, resuming."""
+    data: float = 0.0
+    """Waiting for micro-batches."""
+    compute: float = 0.0
+    """Forward, backward and optimizer step."""
+    exchange: float = 0.0
+    """Adding gradients between workers, waiting for the slowest included."""
+    evaluation: float = 0.0
+    checkpoint: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One attempt at the run."""
+
+    number: int
+    workers: int
+    from_step: int
+    to_step: int
+    seconds: float
+    outcome: str
+    """Done, Preempted, Failed: OutOfMemory …"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportInputs:
+    """Everything in a report. Beyond job, state and run_id, what is missing leaves its section out."""
+
+    job: str
+    state: str
+    """Reason of the last condition: Trained, AlreadyComputed, Suspended, NonFiniteLoss …"""
+    run_id: str
+    message: str = ""
+    """One sentence on a state that is no success."""
+    succeeded: bool = True
+    created: str = ""
+    """When, as text; the report asks no clock."""
+    model: str = ""
+    """Name or entrypoint."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """Headline: label -> shown value, in order; about six."""
+    train_losses: Sequence[tuple[int, float]] = ()
+    """(step, loss) of every step or of a sample of them."""
+    learning_rates: Sequence[tuple[int, float]] = ()
+    evaluations: Sequence[EvaluationPoint] = ()
+    classes: Sequence[str] = ()
+    confusion_kk: npt.NDArray[np.int64] | None = None
+    """Rows are true classes, columns predicted ones."""
+    confusion_split: str = "test"
+    samples: Sequence[SamplePrediction] = ()
+    dataset_uri: str = ""
+    dataset_digest: str = ""
+    rows_per_split: Mapping[str, int] = field(default_factory=dict)
+    recipe_yaml: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment_name: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Label -> digest: environment class, weights, receipt, ledger chain, dataset …"""
+    verify_command: str = ""
+    time_spent: TimeSpent | None = None
+    attempts: Sequence[Attempt] = ()
