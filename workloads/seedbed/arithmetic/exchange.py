@@ -1,6 +1,6 @@
 """How workers add their subtrees: point to point and in tree order, so that the bits do not depend on W.
 
-No sum collective touches a float here: its order depends on W, bucket and offset. Integers may be summed.
+No sum collective here: on floats its order depends on W, bucket and offset.
 """
 
 from __future__ import annotations
@@ -110,8 +110,10 @@ class PointToPoint:
         return views if self._device == first[0].device else [v.to(first[0].device) for v in views]
 
     def _laid_out(self, contribution: Contribution) -> Layout:
-        if self._layout is None:
+        shapes = tuple(tuple(tensor.shape) for tensor in contribution)
+        if self._layout is None or self._layout.shapes != shapes:
             self._layout = layout_of(contribution, slices=self.world)
+            self._vectors.clear()
         return self._layout
 
     def _packed(self, layout: Layout, index: int, part: Contribution) -> torch.Tensor:
@@ -153,7 +155,7 @@ class PointToPoint:
         size = vectors[0].numel()
         width = size // self.world
         slices = [slice(peer * width, (peer + 1) * width) for peer in range(self.world)]
-        others = [peer for peer in range(self.world) if peer != self.rank]
+        others = self._others()
         places = {
             node: (peer, self._vector(f"subtree {peer} {index}", width))
             for peer in others
@@ -177,16 +179,14 @@ class PointToPoint:
             for operation, messages in ((dist.isend, sends), (dist.irecv, receives))
             for tag, (tensor, peer) in _numbered(messages)
         ]
-        for work in dist.batch_isend_irecv(operations):
+        for work in dist.batch_isend_irecv(operations) if operations else []:
             work.wait()
 
     def sum_counts(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the elementwise sum over all workers; integers, so a collective may add in any order."""
-        summed = torch.from_numpy(counts.copy()).to(self._device)
-        assert summed.dtype == torch.int64
-        self._guarded(lambda: dist.all_reduce(summed))  # noqa: TID251 - int64 only
-        array: npt.NDArray[np.int64] = summed.cpu().numpy()
-        return array
+        """Return the elementwise sum over all workers."""
+        rows = self._from_everyone(counts.reshape(-1))
+        summed: npt.NDArray[np.int64] = rows.sum(axis=0, dtype=np.int64).reshape(counts.shape)
+        return summed
 
     def any_of(self, flag: bool) -> bool:
         """Return whether any worker raised its flag."""
@@ -194,19 +194,49 @@ class PointToPoint:
 
     def gather_bytes(self, payload: bytes) -> list[bytes]:
         """Return the payloads of all workers in rank order on rank 0, nothing elsewhere."""
-        gathered: list[bytes] | None = [b""] * self.world if self.rank == 0 else None
-        self._guarded(lambda: dist.gather_object(payload, gathered, dst=0))
-        return gathered or []
+        sizes = self._sizes(payload)
+        boxes = [self._box(payload if rank == self.rank else bytes(size)) for rank, size in enumerate(sizes)]
+        if self.rank != 0:
+            self._guarded(lambda: self._transfer(_filled([(boxes[self.rank], 0)]), []))
+            return []
+        self._guarded(lambda: self._transfer([], _filled([(boxes[peer], peer) for peer in self._others()])))
+        return [box.cpu().numpy().tobytes() for box in boxes]
 
     def broadcast_bytes(self, payload: bytes) -> bytes:
         """Return rank 0's payload on every worker."""
-        box = [payload]
-        self._guarded(lambda: dist.broadcast_object_list(box, src=0))
-        return box[0]
+        size = self._sizes(payload)[0]
+        box = self._box(payload if self.rank == 0 else bytes(size))
+        sends = [(box, peer) for peer in self._others()] if self.rank == 0 else []
+        receives = [] if self.rank == 0 else [(box, 0)]
+        self._guarded(lambda: self._transfer(_filled(sends), _filled(receives)))
+        return box.cpu().numpy().tobytes()
 
     def barrier(self) -> None:
         """Wait until every worker is here."""
-        self.sum_counts(np.zeros(1, dtype=np.int64))
+        self._from_everyone(np.zeros(1, dtype=np.int64))
+
+    def _others(self) -> list[int]:
+        return [peer for peer in range(self.world) if peer != self.rank]
+
+    def _sizes(self, payload: bytes) -> list[int]:
+        return [int(size) for size in self._from_everyone(np.array([len(payload)], dtype=np.int64))[:, 0]]
+
+    def _box(self, payload: bytes) -> torch.Tensor:
+        return torch.from_numpy(np.frombuffer(payload, dtype=np.uint8).copy()).to(self._device)
+
+    def _from_everyone(self, counts_n: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return everyone's counts, shape (W, n).
+
+        By direct messages: who waits for a dead peer hears of it at once, whereas the survivors in the ring
+        of a collective wait for each other until the time-out.
+        """
+        assert counts_n.dtype == np.int64
+        rows = torch.from_numpy(np.tile(counts_n, (self.world, 1))).to(self._device)
+        own = rows[self.rank].clone()
+        sends = [(own, peer) for peer in self._others()]
+        self._guarded(lambda: self._transfer(sends, [(rows[peer], peer) for peer in self._others()]))
+        array: npt.NDArray[np.int64] = rows.cpu().numpy()
+        return array
 
     def _guarded(self, call: Callable[[], R]) -> R:
         try:
@@ -234,6 +264,11 @@ def _numbered(messages: Sequence[tuple[torch.Tensor, int]]) -> list[tuple[int, t
         counts[message[1]] = tag + 1
         numbered.append((tag, message))
     return numbered
+
+
+def _filled(messages: Sequence[tuple[torch.Tensor, int]]) -> list[tuple[torch.Tensor, int]]:
+    """Drop empty messages: both sides know that there is nothing to send."""
+    return [(tensor, peer) for tensor, peer in messages if tensor.numel()]
 
 
 def _total(parts: Parts, leaves: int) -> Contribution:

@@ -28,7 +28,7 @@ class RunningStatistics:
         self.remember()
 
     def remember(self) -> None:
-        """Take the present values as those before the step."""
+        """Take the present values as those before the next step."""
         self._values_before = self.values.clone()
         self._counts_before = self._counts.clone()
 
@@ -37,9 +37,10 @@ class RunningStatistics:
         self.values.copy_(self._values_before)
 
     def replace(self, values: torch.Tensor) -> None:
-        """Take `values`, and count one batch more than before the step."""
+        """End the step: take `values`, and count one batch more than before it."""
         self.values.copy_(values)
         torch.add(self._counts_before, 1, out=self._counts)
+        self.remember()
 
 
 def _tracks(layer: nn.Module) -> bool:

@@ -61,7 +61,6 @@ def run_step(
     """
     arithmetic = replica.arithmetic
     rate = learning_rate(arithmetic.learning_rate, step, total_steps)
-    replica.statistics.remember()
     stack = CarryStack(arithmetic.leaves, add_contributions)
     own = ranges(arithmetic.leaves, exchange.world)[exchange.rank]
     arriving = iter(micro_batches)

@@ -1,0 +1,137 @@
+"""One digest for every worker count, over the whole matrix, in real processes; and the faults that break it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+import pytest
+
+from determinism.harness import WorkerGroup, worker_group
+from determinism.harness_cases import Case, matrix
+from determinism.harness_oracle import oracle_weights
+from determinism.harness_tasks import (
+    Numbers,
+    Outcome,
+    Run,
+    add_up,
+    evaluation,
+    fixed_point,
+    small_messages,
+    train,
+)
+from seedbed.arithmetic.determinism import fix_determinism
+from seedbed.arithmetic.digests import weights_digest
+from seedbed.arithmetic.tree import ranges
+
+WORLDS = (1, 2, 3, 4, 5, 8)
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=WORLDS, ids=lambda world: f"W={world}")
+def group(request: pytest.FixtureRequest) -> Iterator[WorkerGroup]:
+    with worker_group(request.param) as workers:
+        yield workers
+
+
+@cache
+def oracle_digest(case: Case) -> str:
+    fix_determinism(threads=1)
+    return weights_digest(oracle_weights(case))
+
+
+def check_run(outcomes: list[Outcome], case: Case) -> None:
+    """Equal on every worker, and every worker did its own leaves."""
+    world = len(outcomes)
+    assert [o.leaves_run for o in outcomes] == [len(r) * case.steps for r in ranges(case.leaves, world)]
+    assert len({(o.digest, o.losses, o.witnesses) for o in outcomes}) == 1
+
+
+@pytest.mark.parametrize("case", matrix(), ids=str)
+def test_every_worker_count_gives_the_digest_of_the_oracle(group: WorkerGroup, case: Case) -> None:
+    if group.world > case.leaves:
+        pytest.skip("W <= L")
+    outcomes = group.run(train, Run(case=case))
+    check_run(outcomes, case)
+    assert outcomes[0].digest == oracle_digest(case)
+
+
+def test_clipping_gives_the_digest_of_the_oracle(group: WorkerGroup) -> None:
+    case = Case(leaves=8, clip=0.05)
+    assert group.run(train, Run(case=case))[0].digest == oracle_digest(case)
+    assert oracle_digest(case) != oracle_digest(Case(leaves=8))
+
+
+def test_mixup_draws_the_same_partners_for_every_worker_count(group: WorkerGroup) -> None:
+    case = Case(leaves=8, mixup_alpha=0.4)
+    check_run(group.run(train, Run(case=case)), case)
+    assert group.run(train, Run(case=case))[0].digest == mixup_digest()
+
+
+@cache
+def mixup_digest() -> str:
+    with worker_group(1) as single:
+        digest = single.run(train, Run(case=Case(leaves=8, mixup_alpha=0.4)))[0].digest
+    assert digest != oracle_digest(Case(leaves=8))
+    return str(digest)
+
+
+@pytest.mark.parametrize("leaves", [3, 6, 7, 8, 12, 13, 16])
+def test_crafted_numbers_are_added_in_tree_order(group: WorkerGroup, leaves: int) -> None:
+    if group.world > leaves:
+        pytest.skip("W <= L")
+    numbers = crafted_numbers(leaves)
+    expected = tree_of(list(numbers.leaves_ln))
+    for summed in group.run(add_up, numbers):
+        assert summed.tobytes() == expected.tobytes()
+
+
+def crafted_numbers(leaves: int, mutation: str | None = None) -> Numbers:
+    """Magnitudes from subnormal to 1e30, cancellations and -0.0 in every leaf."""
+    draw = np.random.Generator(np.random.Philox(key=leaves))
+    values = draw.standard_normal((leaves, 700)) * 10.0 ** draw.integers(-44, 30, (leaves, 700))
+    values[:, :50] = -0.0
+    return Numbers(leaves_ln=values.astype(np.float32), mutation=mutation)
+
+
+def tree_of(leaves: list[np.ndarray]) -> np.ndarray:
+    if len(leaves) == 1:
+        return leaves[0]
+    middle = 1 << ((len(leaves) - 1).bit_length() - 1)
+    return tree_of(leaves[:middle]) + tree_of(leaves[middle:])
+
+
+def test_fixed_point_sums_do_not_depend_on_workers_and_bound_the_error_of_the_tree(
+    group: WorkerGroup,
+) -> None:
+    case = Case(leaves=8)
+    answers = group.run(fixed_point, case)
+    assert {answer.digest for answer in answers} == {fixed_point_digest()}
+    assert all(answer.worst_share_of_bound <= 1.0 for answer in answers)
+
+
+@cache
+def fixed_point_digest() -> str:
+    with worker_group(1) as single:
+        return str(single.run(fixed_point, Case(leaves=8))[0].digest)
+
+
+def test_evaluation_counts_are_equal(group: WorkerGroup) -> None:
+    answers = group.run(evaluation, Case(leaves=8))
+    assert set(answers) == {evaluation_counts()}
+
+
+@cache
+def evaluation_counts() -> tuple[int, ...]:
+    with worker_group(1) as single:
+        return tuple(single.run(evaluation, Case(leaves=8))[0])
+
+
+def test_small_messages_and_flags_cross(group: WorkerGroup) -> None:
+    answers = group.run(small_messages, None)
+    payloads = [bytes([rank]) * rank for rank in range(group.world)]
+    assert answers[0].gathered == payloads
+    assert all(answer.gathered == [] for answer in answers[1:])
+    assert {answer.broadcast for answer in answers} == {b"from 0"}
+    assert {(answer.one_flag, answer.no_flag) for answer in answers} == {(True, False)}

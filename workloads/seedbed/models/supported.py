@@ -1,0 +1,88 @@
+"""What a network may contain: nothing whose state outside of BatchNorm depends on the leaves it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class UnsupportedModelError(ValueError):
+    """The network cannot be trained with equal bits for every worker count; the message names the part."""
+
+
+def check_supported(model: nn.Module, example_bchw: torch.Tensor) -> None:
+    """Refuse a network by the name of the part that does not fit. Raises UnsupportedModelError.
+
+    Runs one forward pass in training mode on `example_bchw` (two rows or more); parameters, buffers and the
+    default generators are as before afterwards.
+    """
+    for name, layer in model.named_modules():
+        _check_layer(name or "the model", layer)
+    for name, parameter in model.named_parameters():
+        _check_parameter(name, parameter)
+    _check_buffers(model, example_bchw)
+
+
+def _check_layer(name: str, layer: nn.Module) -> None:
+    if isinstance(layer, nn.SyncBatchNorm):
+        raise UnsupportedModelError(f"{name}: SyncBatchNorm adds across workers; use BatchNorm")
+    if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.momentum is None:
+        raise UnsupportedModelError(
+            f"{name}: BatchNorm with momentum=None averages over batches seen; give it a momentum"
+        )
+
+
+def _check_parameter(name: str, parameter: nn.Parameter) -> None:
+    if isinstance(parameter, nn.UninitializedParameter):
+        raise UnsupportedModelError(f"{name}: a lazy layer has no shape yet; give its sizes")
+    if parameter.dtype != torch.float32:
+        raise UnsupportedModelError(
+            f"{name}: parameters are float32, not {str(parameter.dtype).removeprefix('torch.')}; "
+            "BFloat16 is a training precision, float16 is not supported"
+        )
+
+
+def _check_buffers(model: nn.Module, example_bchw: torch.Tensor) -> None:
+    statistics = {
+        f"{name}.{buffer}" if name else buffer
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm)
+        for buffer, _ in layer.named_buffers(recurse=False)
+    }
+    before = _copied(model)
+    was_training = model.training
+    with torch.random.fork_rng(devices=_cuda_indices(example_bchw)), torch.no_grad():
+        model.train()(example_bchw)
+    changed = [name for name, tensor in _copied(model).items() if not _same(tensor, before.get(name))]
+    _restore(model, before)
+    model.train(was_training)
+    for name in changed:
+        if name not in statistics:
+            raise UnsupportedModelError(
+                f"{name}: a forward pass changes it; only BatchNorm may keep statistics"
+            )
+
+
+def _copied(model: nn.Module) -> dict[str, torch.Tensor]:
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return {name: tensor.detach().clone() for name, tensor in tensors}
+
+
+def _same(after: torch.Tensor, before: torch.Tensor | None) -> bool:
+    if before is None or after.shape != before.shape or after.dtype != before.dtype:
+        return False
+    return bool(torch.equal(after.reshape(-1).view(torch.uint8), before.reshape(-1).view(torch.uint8)))
+
+
+@torch.no_grad()
+def _restore(model: nn.Module, before: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if name in before and tensor.shape == before[name].shape:
+            tensor.copy_(before[name])
+
+
+def _cuda_indices(example: torch.Tensor) -> list[int]:
+    return [example.device.index or 0] if example.device.type == "cuda" else []
