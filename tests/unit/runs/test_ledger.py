@@ -106,12 +106,15 @@ def test_chain_and_rows_do_not_depend_on_cadence_workers_or_kills(
     expected = straight(reference, total)
     folder = a_folder(tmp_path_factory.mktemp("killed"))
     done, chain = 0, CHAIN_START
+    kills = data.draw(st.integers(0, 3), label="kills")
     while done < total:
         stop = data.draw(st.integers(done + 1, total), label="checkpoint after")
         workers = data.draw(st.integers(1, LEAVES), label="workers")
         reached = train(folder, first=done, stop=stop, workers=workers, chain=chain)
-        if data.draw(st.booleans(), label="record stored before the kill") or stop == total:
-            done, chain = stop, reached
+        if kills and data.draw(st.booleans(), label="killed before the record"):
+            kills -= 1
+            continue
+        done, chain = stop, reached
     assert chain == expected
     ours, theirs = LedgerReader(folder=folder), LedgerReader(folder=reference)
     for a, b in zip(ours.steps(stop=total), theirs.steps(stop=total), strict=True):

@@ -1,1 +1,20 @@
-"""."""
+"""Receipts: what went in, what came out, readable by policy engines, verified bit by bit."""
+
+from __future__ import annotations
+
+from seedbed.receipts.reading import Receipt, read_receipt, to_bytes, verified
+from seedbed.receipts.statements import Decided, Execution, Statement, statement
+from seedbed.receipts.storing import receipt_digest, save_receipt
+
+__all__ = [
+    "Decided",
+    "Execution",
+    "Receipt",
+    "Statement",
+    "read_receipt",
+    "receipt_digest",
+    "save_receipt",
+    "statement",
+    "to_bytes",
+    "verified",
+]
