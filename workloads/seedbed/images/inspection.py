@@ -16,8 +16,9 @@ from pathlib import PurePosixPath
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-# The limit below is lower than the one at which Pillow warns.
+# What Pillow warns about is judged here: the limit below is lower than its own, damage ends in a verdict.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 MAX_PIXELS = 80_000_000
 _FORMATS = {
@@ -42,6 +43,13 @@ _SUFFIXES = {
     ".dib": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+}
+_BEGINNINGS = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG",),
+    "WebP": (b"RIFF",),
+    "BMP": (b"BM",),
+    "TIFF": (b"II*\0", b"MM\0*"),
 }
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 _MODES = ("1", "L", "P", "RGB", *_ALPHA)
@@ -146,11 +154,18 @@ def _accepted(data: bytes, path: str) -> tuple[Image.Image, tuple[str, ...]]:
 
 def _opened(data: bytes) -> Image.Image:
     assert not ImageFile.LOAD_TRUNCATED_IMAGES, "truncated images would pass"
-    with _judging("not-an-image"):
+    with _judging("damaged"):
         try:
             return Image.open(io.BytesIO(data))
         except UnidentifiedImageError:
-            raise BadImage("not-an-image", "its content is no JPEG, PNG, WebP, BMP or TIFF image") from None
+            raise _unidentified(data) from None
+
+
+def _unidentified(data: bytes) -> BadImage:
+    for container, beginnings in _BEGINNINGS.items():
+        if data.startswith(beginnings):
+            return BadImage("damaged", f"it begins like {container}, but cannot be read")
+    return BadImage("not-an-image", "its content is no JPEG, PNG, WebP, BMP or TIFF image")
 
 
 def _refuse_by_header(picture: Image.Image, data: bytes) -> None:
