@@ -74,7 +74,7 @@ def test_reductions_round_sides_up_and_keep_the_picture(denominator, size):
     reduced = decode_reduced(data, denominator).copy()
     assert reduced.shape == (*size, 3)
     shrunk = Image.fromarray(decode(data)).resize((size[1], size[0]), Image.Resampling.BOX)
-    assert np.abs(reduced.astype(int) - np.asarray(shrunk)).mean() < 6
+    assert np.abs(reduced.astype(int) - np.asarray(shrunk)).mean() < 15  # another picture is at 80
 
 
 def test_a_result_in_own_memory_survives_the_next_call():

@@ -8,7 +8,6 @@ Once per process is enough, because entries are never changed in place, only cre
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -22,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 _TOUCH_SECONDS: Final = 30.0
 """How often a process renews an entry's place in the eviction order."""
 _LOCK_SECONDS: Final = 120.0
@@ -209,12 +207,10 @@ class DiskCache:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Go on without writing, after one warning, where the folder takes no data."""
+        """Go on without writing, after one warning, where the folder takes no data for whatever reason."""
         try:
             yield
         except OSError as error:
-            if error.errno not in _FULL:
-                raise
             if self._writable:
                 self._writable = False
                 problem = (error.strerror or str(error)).lower()
