@@ -56,7 +56,8 @@ class Block(BaseModel):
         broken = [rule for rule in self.all_rules() if not rule.holds(self)]
         if broken:
             text = ", ".join(rule.problem for rule in broken)
-            raise PydanticCustomError("rules", "{text}", {"text": text, "broken": broken})
+            context = {"text": text, "broken": broken, "block": self.plain()}
+            raise PydanticCustomError("rules", "{text}", context)
         return self
 
     def plain(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from seedbed_api.lists import Bounded
 from seedbed_api.refusals import quoted_if_string
 from seedbed_api.trainingjob import TrainingJob
 
-_PART = re.compile(r"([A-Za-z0-9_]+)((?:\[[^\[\]]+\])*)$")
+_PART = re.compile(r"([A-Za-z0-9_]+)(?:\[([^\[\]]+)\])?")
 
 
 def apply_overrides(
@@ -44,26 +44,34 @@ def apply_overrides(
 def _assign(document: dict[str, Any], path: str, text: str, model: type[Block]) -> None:
     place: Any = document
     block: type[Block] | None = model
-    parts = path.split(".")
-    for number, part in enumerate(parts):
-        name, selectors = _split(part, path, model)
-        field = named_fields(block).get(name) if block else None
-        if field is None or not isinstance(place, dict):
-            raise _unknown(path, model)
-        last = number == len(parts) - 1
-        if last and not selectors:
-            place[name] = quoted_if_string(field.annotation, text, parse_value(text))
-            return
-        place = _entry(place, name, selectors[0], field, path) if selectors else _below(place, name)
+    *parents, last = path.split(".")
+    for part in parents:
+        name, selector = _split(part, path, model)
+        field = _field(block, place, name, path, model)
+        place = _below(place, name) if selector is None else _entry(place, name, selector, field, path)
         block = block_in(field.annotation)
-    raise _unknown(path, model)
+    name, selector = _split(last, path, model)
+    field = _field(block, place, name, path, model)
+    value = quoted_if_string(field.annotation, text, parse_value(text))
+    if selector is None:
+        place[name] = value
+    else:
+        entries = _list(place, name, path)
+        entries[_index(entries, name, selector, path)] = value
 
 
-def _split(part: str, path: str, model: type[Block]) -> tuple[str, list[str]]:
-    match = _PART.match(part)
+def _field(block: type[Block] | None, place: Any, name: str, path: str, model: type[Block]) -> FieldInfo:
+    field = named_fields(block).get(name) if block else None
+    if field is None or not isinstance(place, dict):
+        raise _unknown(path, model)
+    return field
+
+
+def _split(part: str, path: str, model: type[Block]) -> tuple[str, str | None]:
+    match = _PART.fullmatch(part)
     if match is None:
         raise _unknown(path, model)
-    return match[1], re.findall(r"\[([^\[\]]+)\]", match[2])
+    return match[1], match[2]
 
 
 def _below(place: dict[str, Any], name: str) -> Any:
@@ -73,14 +81,26 @@ def _below(place: dict[str, Any], name: str) -> Any:
 
 
 def _entry(place: dict[str, Any], name: str, selector: str, field: FieldInfo, path: str) -> Any:
-    entries = place.setdefault(name, [])
+    entries = _list(place, name, path)
     key = next((mark.key for mark in field.metadata if isinstance(mark, Bounded)), None)
     if key is not None and not selector.isdecimal():
         return _keyed(entries, key, selector)
-    if not selector.isdecimal() or int(selector) >= len(entries):
-        fix = f"it has {len(entries)} entries, counted from 0"
-        raise UserError(REASON, refusal("--set", path, f"names no entry {selector} of {name}", fix))
-    return entries[int(selector)]
+    return entries[_index(entries, name, selector, path)]
+
+
+def _list(place: dict[str, Any], name: str, path: str) -> list[Any]:
+    entries = place.setdefault(name, [])
+    if not isinstance(entries, list):
+        fix = f"correct {name} in the manifest"
+        raise UserError(REASON, refusal("--set", path, f"names an entry of {name}, which is no list", fix))
+    return entries
+
+
+def _index(entries: list[Any], name: str, selector: str, path: str) -> int:
+    if selector.isdecimal() and int(selector) < len(entries):
+        return int(selector)
+    fix = f"it has {len(entries)} entries, counted from 0"
+    raise UserError(REASON, refusal("--set", path, f"names no entry {selector} of {name}", fix))
 
 
 def _keyed(entries: list[Any], key: str, selector: str) -> Any:

@@ -39,7 +39,7 @@ def mistakes(error: ValidationError, model: type[Block]) -> Iterator[str]:
         location, kind, value = found["loc"], found["type"], found["input"]
         context = found.get("ctx", {})
         if kind == "rules":
-            yield from (_broken(rule, location, value) for rule in context["broken"])
+            yield from (_broken(rule, location, context["block"]) for rule in context["broken"])
         elif kind == "missing":
             yield refusal(written(location), _Nothing(), "is missing", "write it")
         elif kind == "extra_forbidden":
@@ -66,10 +66,9 @@ def value_at(document: Any, path: str) -> Any:
     return document
 
 
-def _broken(rule: Rule, location: Sequence[int | str], value: Any) -> str:
-    document = value.plain() if isinstance(value, Block) else value
+def _broken(rule: Rule, location: Sequence[int | str], block: Any) -> str:
     names = [*location, *filter(None, rule.field.split("."))]
-    return refusal(written(names), value_at(document, rule.field), rule.problem, rule.fix)
+    return refusal(written(names), value_at(block, rule.field), rule.problem, rule.fix)
 
 
 def _unknown(location: Sequence[int | str], value: Any, model: type[Block]) -> str:

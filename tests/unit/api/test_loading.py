@@ -41,8 +41,14 @@ def test_the_example_loads() -> None:
 SYNTAX = {
     "an empty file": ("\n", "manifest: holds no document; write a manifest into it"),
     "only comments": ("# nothing\n---\n", "manifest: holds no document; write a manifest into it"),
-    "a list at the top": ("- a\n- b\n", "manifest:1: is a list, not a manifest; begin it with apiVersion and kind"),
-    "a word at the top": ("hello\n", "manifest:1: is a str, not a manifest; begin it with apiVersion and kind"),
+    "a list at the top": (
+        "- a\n- b\n",
+        "manifest:1: is a list, not a manifest; begin it with apiVersion and kind",
+    ),
+    "a word at the top": (
+        "hello\n",
+        "manifest:1: is a str, not a manifest; begin it with apiVersion and kind",
+    ),
     "a bracket that is never closed": (
         "kind: [TrainingJob\n",
         "manifest: is no YAML: did not find expected ',' or ']' at line 2, column 1; correct the syntax",
@@ -89,7 +95,9 @@ def test_a_file_that_cannot_be_read_is_one_line(content: bytes, line: str, tmp_p
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read \\(No such file or directory\\); name a manifest file"):
+    with pytest.raises(
+        UserError, match="cannot be read \\(No such file or directory\\); name a manifest file"
+    ):
         load_training_job(tmp_path / "none.yaml")
 
 
@@ -101,6 +109,14 @@ def test_every_mistake_of_a_document_is_told() -> None:
         "manifest:1 spec.training.epochs: must be an integer (got 'one'); write a whole number without quotes",
         "manifest:1 spec.training.sed: is not a field (got 3); did you mean seed?",
     ]
+
+
+def test_a_number_with_an_exponent_needs_quotes_as_for_the_api_server() -> None:
+    line = refused(SMALL.replace('"0.1"', "1e-1"))
+    assert (
+        line
+        == "manifest:1 spec.training.optimizer.learningRate: must be a string (got 0.1); put it in quotes"
+    )
 
 
 def test_a_field_without_value_counts_as_left_out() -> None:

@@ -1,0 +1,167 @@
+"""The generated CustomResourceDefinitions: up to date, structural, documented, and of one mind with the models."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from seedbed_api.crdgen import definitions, rendered
+from seedbed_api.manifests import model_of, validated
+from seedbed_api.sweepjob import FIELD_PATHS
+from unit.api.cases import CASES, Case
+from unit.api.structure import complaints, nodes
+
+DEFINITIONS = definitions()
+SCHEMAS: dict[str, dict[str, Any]] = {
+    definition["spec"]["names"]["kind"]: definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for definition in DEFINITIONS.values()
+}
+
+
+def told(kind: str) -> list[str]:
+    return list(complaints(SCHEMAS[kind]))
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_the_committed_file_is_what_the_models_generate(name: str) -> None:
+    committed = Path("crds", name).read_text(encoding="utf-8")
+    assert committed == rendered(DEFINITIONS[name]), "run `make generate`"
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_the_schema_is_structural_and_bounded(kind: str) -> None:
+    assert told(kind) == []
+
+
+SPOILT = {
+    "a string without bound": ("spec.dataset.uri", "maxLength", None, "is a string without maxLength"),
+    "a list without bound": ("spec.model.args", "maxItems", None, "is a list without maxItems"),
+    "no type": ("spec.training", "type", None, "has no type"),
+    "a reference": ("spec.training", "$ref", "#/x", "has $ref"),
+    "an alternative": ("spec.training.seed", "anyOf", [], "has anyOf"),
+    "an integer without bound": ("spec.training.seed", "maximum", None, "is an integer without"),
+    "a list of no type": ("spec.model.args", "x-kubernetes-list-type", None, "has no list type"),
+    "a key that may be missing": ("spec.model.args.[]", "required", None, "has a key that may be missing"),
+    "a rule about nothing": (
+        "spec.training",
+        "x-kubernetes-validations",
+        [{"rule": "true", "message": "m", "fieldPath": ".novelty"}],
+        "which is no field",
+    ),
+    "a need with a default": ("spec.training", "required", ["seed"], "is needed and has a default"),
+}
+
+
+@pytest.mark.parametrize(("path", "key", "value", "complaint"), SPOILT.values(), ids=SPOILT)
+def test_the_checker_sees_a_spoilt_schema(path: str, key: str, value: object, complaint: str) -> None:
+    schema = copy.deepcopy(SCHEMAS["TrainingJob"])
+    place = schema
+    for name in path.split("."):
+        place = place["items"] if name == "[]" else place["properties"][name]
+    if value is None:
+        del place[key]
+    else:
+        place[key] = value
+    assert any(complaint in line for line in complaints(schema))
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_every_field_has_a_description_that_is_a_sentence(kind: str) -> None:
+    fields = [(path, node) for path, node in nodes(SCHEMAS[kind]) if path.startswith((".spec", ".status"))]
+    named = [(path, node) for path, node in fields if not path.endswith(("[]", "{}"))]
+    assert len(named) > 20
+    assert [path for path, node in named if not re.match(r"[A-Za-z].*\.$", node.get("description", ""))] == []
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_defaults_of_the_schema_are_valid_in_it(kind: str) -> None:
+    for path, node in nodes(SCHEMAS[kind]):
+        if "default" in node:
+            assert not list(Draft202012Validator(node).iter_errors(node["default"])), path
+
+
+@pytest.mark.parametrize(("name", "case"), CASES.items(), ids=CASES)
+def test_schema_and_models_are_of_one_mind(name: str, case: Case) -> None:
+    """What the table leaves to CEL passes the schema; all else that the models refuse, the schema refuses too."""
+    refused = bool(list(Draft202012Validator(SCHEMAS[case.kind]).iter_errors(case.manifest())))
+    by_schema_alone = case.line is not None and case.server is None and not case.server_accepts
+    by_schema_too = case.server in ("Required value", "Unsupported value")
+    assert refused == (by_schema_alone or by_schema_too)
+
+
+MESSAGES = {
+    rule["message"]
+    for schema in SCHEMAS.values()
+    for _, node in nodes(schema)
+    for rule in node.get("x-kubernetes-validations", ())
+}
+FROM_THE_SERVER = ("Required value", "Unsupported value", "Duplicate value", "unknown field")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES.values() if case.server and not case.server.startswith(FROM_THE_SERVER)],
+    ids=str,
+)
+def test_a_message_that_the_table_expects_of_the_server_is_in_a_definition(case: Case) -> None:
+    assert case.server is not None
+    assert any(message.startswith(case.server) for message in MESSAGES)
+
+
+def test_every_rule_of_the_models_has_a_case() -> None:
+    expected = [case.server for case in CASES.values() if case.server]
+    untested = {message for message in MESSAGES if not any(message.startswith(server) for server in expected)}
+    ranges = {
+        message for message in untested if message.startswith(("must be at least", "must be more than"))
+    }
+    changes = {message for message in untested if "suspended" in message or "immutable" in message}
+    members = {
+        message for message in untested if message.startswith(("is only allowed with", "is needed with"))
+    }
+    assert untested == ranges | changes | members
+
+
+def test_field_paths_are_those_that_are_marked() -> None:
+    listed = SCHEMAS["SweepJob"]["properties"]["spec"]["properties"]["parameters"]["items"]
+    assert listed["properties"]["fieldPath"]["enum"] == list(FIELD_PATHS)
+    assert "spec.training.optimizer.learningRate" in FIELD_PATHS
+    assert "spec.dataset.uri" not in FIELD_PATHS
+    assert not [path for path in FIELD_PATHS if "[]" in path]
+
+
+def test_names_columns_and_subresource() -> None:
+    spec = DEFINITIONS["trainingjobs.yaml"]["spec"]
+    (version,) = spec["versions"]
+    assert spec["names"]["shortNames"] == ["tjob"]
+    assert spec["names"]["categories"] == ["seedbed"]
+    assert version["subresources"] == {"status": {}}
+    plain = [column["name"] for column in version["additionalPrinterColumns"] if "priority" not in column]
+    wide = [column["name"] for column in version["additionalPrinterColumns"] if column.get("priority") == 1]
+    assert plain == ["STATUS", "PROGRESS", "WORKERS", "AGE"]
+    assert wide == ["PROFILE", "ATTEMPTS", "DIGEST", "MESSAGE"]
+    assert DEFINITIONS["trainingprofiles.yaml"]["spec"]["scope"] == "Cluster"
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_what_the_server_fills_in_is_what_the_models_fill_in(kind: str) -> None:
+    document = Case(kind=kind).manifest()
+    filled = fill(copy.deepcopy(document), SCHEMAS[kind])
+    assert validated(filled) == validated(document)
+    assert model_of(kind).model_validate(filled) == validated(document)
+
+
+def fill(document: Any, schema: dict[str, Any]) -> Any:
+    """Fill in the defaults of a schema, as the API server does."""
+    if isinstance(document, list):
+        return [fill(entry, schema["items"]) for entry in document]
+    for name, node in schema.get("properties", {}).items() if isinstance(document, dict) else ():
+        if "default" in node:
+            document.setdefault(name, copy.deepcopy(node["default"]))
+        if name in document and name != "status":
+            document[name] = fill(document[name], node)
+    return document
