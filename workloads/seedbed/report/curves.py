@@ -62,7 +62,7 @@ def nice_range(low: float, high: float, *, whole: bool = False, most_ticks: int 
     """Return a range around low…high whose ticks are 1, 2 or 5 times a power of ten apart."""
     scale = max(abs(low), abs(high))
     if high - low <= 1e-9 * scale or scale < 1e-100:
-        high = low + (abs(low) or 1.0)
+        high = low + (abs(low) if scale >= 1e-100 else 1.0)
     high = max(high, low + 1.0) if whole else high
     step = _nice_step((high - low) / most_ticks)
     step = max(step, 1.0) if whole else step
