@@ -34,7 +34,9 @@ class WorkerFailedError(Exception):
 class WorkerGroup:
     """W processes with one exchange between them."""
 
-    def __init__(self, world: int, *, folder: Path, timeout_seconds: float = 60.0) -> None:
+    def __init__(
+        self, world: int, *, folder: Path, timeout_seconds: float = 60.0, backend: str = "gloo"
+    ) -> None:
         self.world = world
         context = multiprocessing.get_context("forkserver")
         # one import of torch for all workers; nothing else runs in the server, so forking it is safe
@@ -44,7 +46,7 @@ class WorkerGroup:
         self.processes = []
         for rank in range(world):
             here, there = context.Pipe()
-            arguments = (rank, world, rendezvous, there, timeout_seconds)
+            arguments = (rank, world, rendezvous, there, timeout_seconds, backend)
             process = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
             there.close()
@@ -83,29 +85,35 @@ class WorkerGroup:
 
 
 @contextlib.contextmanager
-def worker_group(world: int, *, timeout_seconds: float = 60.0) -> Iterator[WorkerGroup]:
+def worker_group(
+    world: int, *, timeout_seconds: float = 60.0, backend: str = "gloo"
+) -> Iterator[WorkerGroup]:
     """A group for the time of a with block."""
     with tempfile.TemporaryDirectory() as folder:
-        group = WorkerGroup(world, folder=Path(folder), timeout_seconds=timeout_seconds)
+        group = WorkerGroup(world, folder=Path(folder), timeout_seconds=timeout_seconds, backend=backend)
         try:
             yield group
         finally:
             group.close()
 
 
-def _work(rank: int, world: int, rendezvous: str, pipe: Connection, timeout_seconds: float) -> None:
+def _work(
+    rank: int, world: int, rendezvous: str, pipe: Connection, timeout_seconds: float, backend: str
+) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     fix_determinism(threads=1, fill_uninitialised=True)
     exchange: Exchange = SingleProcess()
-    if world > 1:
+    if backend == "nccl":
+        torch.cuda.set_device(rank)
+    if world > 1 or backend == "nccl":
         dist.init_process_group(
-            "gloo",
+            backend,
             store=dist.FileStore(rendezvous, world),
             rank=rank,
             world_size=world,
             timeout=timedelta(seconds=timeout_seconds),
         )
-        exchange = PointToPoint()
+        exchange = PointToPoint("cuda" if backend == "nccl" else "cpu")
     while (message := pipe.recv()) is not None:
         task, argument = message
         pipe.send(_answered(task, exchange, argument))

@@ -105,7 +105,7 @@ def _add_up(exchange: Exchange, numbers: Numbers) -> npt.NDArray[np.float32]:
     for leaf in ranges(leaves, exchange.world)[exchange.rank]:
         stack.push(leaf, [torch.from_numpy(numbers.leaves_ln[leaf].copy())])
     (total,) = exchange.reduce(stack.parts(), leaves=leaves)
-    summed: npt.NDArray[np.float32] = total.numpy().copy()
+    summed: npt.NDArray[np.float32] = total.cpu().numpy().copy()
     return summed
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -77,6 +79,22 @@ def test_survivors_of_a_killed_worker_hear_of_it_and_another_group_goes_on(
             doomed.answer(world - 1)
     other = groups[world % 4 + 1]
     assert other.run(train, Run(case=case, first=2, state=saved))[0].digest == expected(case)
+
+
+def test_a_peer_that_hangs_is_given_up_after_the_time_out() -> None:
+    case = Case(leaves=8, steps=4)
+    with worker_group(2, timeout_seconds=2) as group:
+        group.run(train, Run(case=case, stop=1))
+        stopped = group.processes[1].pid
+        assert stopped is not None
+        os.kill(stopped, signal.SIGSTOP)
+        group.send(train, Run(case=case))
+        started = time.monotonic()
+        answer = group.answer(0)
+        os.kill(stopped, signal.SIGKILL)
+        assert isinstance(answer, WorkerFailedError)
+        assert "lost a peer" in str(answer)
+        assert 1 < time.monotonic() - started < 15
 
 
 class TestPlantedFaults:

@@ -1,0 +1,312 @@
+"""What one digest costs: our step against PyTorch's own data parallelism on the same micro-batches.
+
+Peers run in the same processes, interleaved, with the same threads. At W = 1 the peer is the plain model (Ray
+Train and others wrap it only for W > 1), at W = 2 DistributedDataParallel over the same gloo, micro-batches before
+the last under no_sync. "tuned" is the peer with torch's fused optimizer and gradients as bucket views.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from seedbed.arithmetic.config import SGD, Arithmetic
+from seedbed.arithmetic.determinism import fix_determinism
+from seedbed.arithmetic.exchange import Exchange, PointToPoint, SingleProcess
+from seedbed.arithmetic.leaf import normalised
+from seedbed.arithmetic.replica import Replica
+from seedbed.arithmetic.schedules import LearningRate
+from seedbed.arithmetic.step import run_step
+from seedbed.arithmetic.tree import ranges
+from seedbed.models.registry import build
+
+CLASSES = 12
+GOAL = 0.97
+MODES = ("seedbed", "torch", "torch, tuned")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One network at one size."""
+
+    model: str
+    pixels: int
+    leaf_rows: int
+    leaves: int
+    steps: int
+    """Per measurement."""
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What our step is told; the peers use the same figures."""
+        return Arithmetic(
+            leaves=self.leaves,
+            leaf_rows=self.leaf_rows,
+            classes=CLASSES,
+            seed=1,
+            learning_rate=LearningRate(base=0.01),
+            optimizer=SGD(momentum=0.9, weight_decay=5e-4),
+        )
+
+
+WORKLOADS = (
+    Workload(model="resnet18", pixels=96, leaf_rows=16, leaves=4, steps=2),
+    Workload(model="resnet18", pixels=96, leaf_rows=16, leaves=8, steps=1),
+    Workload(model="simple-cnn", pixels=32, leaf_rows=16, leaves=4, steps=20),
+    Workload(model="simple-cnn", pixels=32, leaf_rows=16, leaves=8, steps=10),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """One micro-batch of noise."""
+
+    leaf: int
+    labels_m: npt.NDArray[np.int64]
+    pixels_mhwc: npt.NDArray[np.uint8]
+
+
+def rows_of(workload: Workload, leaf: int) -> Rows:
+    """Draw a micro-batch by leaf."""
+    draw = np.random.Generator(np.random.Philox(key=leaf))
+    shape = (workload.leaf_rows, workload.pixels, workload.pixels, 3)
+    return Rows(
+        leaf=leaf,
+        labels_m=draw.integers(0, CLASSES, workload.leaf_rows),
+        pixels_mhwc=draw.integers(0, 256, shape, dtype=np.uint8),
+    )
+
+
+Steps = Callable[[int], None]
+
+
+def our_steps(workload: Workload, exchange: Exchange) -> Steps:
+    """Return a function that runs so many of our steps, witness included."""
+    replica = Replica(workload.arithmetic, build(workload.model, {}, CLASSES))
+    batches = [rows_of(workload, leaf) for leaf in ranges(workload.leaves, exchange.world)[exchange.rank]]
+
+    def run(count: int) -> None:
+        torch.set_deterministic_debug_mode("error")
+        for step in range(count):
+            run_step(replica, step, batches, exchange, total_steps=count)
+
+    return run
+
+
+def torch_steps(workload: Workload, exchange: Exchange, *, tuned: bool) -> Steps:
+    """Return a function that runs so many steps of plain torch, loss read once per step."""
+    model = build(workload.model, {}, CLASSES)
+    if exchange.world > 1:
+        model = DistributedDataParallel(model, gradient_as_bucket_view=tuned)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True if tuned else None
+    )
+    batches = [rows_of(workload, leaf) for leaf in ranges(workload.leaves, exchange.world)[exchange.rank]]
+
+    def run(count: int) -> None:
+        torch.set_deterministic_debug_mode("default")
+        for _ in range(count):
+            torch_step(workload, model, optimizer, batches)
+
+    return run
+
+
+def torch_step(
+    workload: Workload, model: torch.nn.Module, optimizer: torch.optim.Optimizer, batches: list[Rows]
+) -> float:
+    """Accumulate over micro-batches, exchange with the last one, update."""
+    normalisation = workload.arithmetic.normalisation
+    total = torch.zeros(())
+    for index, batch in enumerate(batches):
+        last = index == len(batches) - 1
+        distributed = isinstance(model, DistributedDataParallel)
+        with model.no_sync() if distributed and not last else contextlib.nullcontext():
+            images = normalised(batch.pixels_mhwc, normalisation, torch.device("cpu"))
+            loss = F.cross_entropy(model(images), torch.from_numpy(batch.labels_m)) / len(batches)
+            loss.backward()
+        total += loss.detach()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total.item()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One measurement of one worker."""
+
+    mode: str
+    seconds: float
+    cpu_seconds: float
+
+
+def work(rank: int, world: int, rendezvous: str, repetitions: int, pipe: Connection) -> None:
+    """Measure every workload in this worker and send lists of samples."""
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    fix_determinism(threads=1)
+    exchange: Exchange = SingleProcess()
+    if world > 1:
+        dist.init_process_group("gloo", store=dist.FileStore(rendezvous, world), rank=rank, world_size=world)
+        exchange = PointToPoint()
+    for workload in WORKLOADS:
+        pipe.send(measured(workload, exchange, repetitions))
+    pipe.recv()
+    os._exit(0)
+
+
+def measured(workload: Workload, exchange: Exchange, repetitions: int) -> list[Sample]:
+    """Warm every mode up, then measure them in turns, each repetition starting with another one."""
+    modes = {
+        "seedbed": our_steps(workload, exchange),
+        "torch": torch_steps(workload, exchange, tuned=False),
+        "torch, tuned": torch_steps(workload, exchange, tuned=True),
+    }
+    for run in modes.values():
+        run(2)
+    samples = []
+    for repetition in range(repetitions):
+        shift = repetition % len(MODES)
+        for mode in MODES[shift:] + MODES[:shift]:
+            exchange.barrier()
+            wall, cpu = time.perf_counter(), time.process_time()
+            modes[mode](workload.steps)
+            cpu = time.process_time() - cpu
+            exchange.barrier()
+            samples.append(Sample(mode=mode, seconds=time.perf_counter() - wall, cpu_seconds=cpu))
+    return samples
+
+
+@contextlib.contextmanager
+def workers(world: int, repetitions: int) -> Iterator[list[Connection]]:
+    """Start the workers and yield a pipe to each."""
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        pipes, processes = [], []
+        for rank in range(world):
+            here, there = context.Pipe()
+            arguments = (rank, world, f"{folder}/rendezvous", repetitions, there)
+            processes.append(context.Process(target=work, args=arguments, daemon=True))
+            processes[-1].start()
+            pipes.append(here)
+        yield pipes
+        for pipe in pipes:
+            pipe.send(None)
+        for process in processes:
+            process.join()
+
+
+def table_rows(world: int, repetitions: int) -> Iterator[str]:
+    """Measure one worker count and yield a line per workload and mode."""
+    with workers(world, repetitions) as pipes:
+        for workload in WORKLOADS:
+            answers: list[list[Sample]] = [pipe.recv() for pipe in pipes]
+            cpu = {mode: cpu_per_step(answers, mode, workload) for mode in MODES}
+            wall = {mode: wall_per_step(answers[0], mode, workload) for mode in MODES}
+            for mode in MODES:
+                yield row(workload, world, mode, cpu, wall)
+
+
+def cpu_per_step(answers: list[list[Sample]], mode: str, workload: Workload) -> list[float]:
+    """CPU-seconds of all workers together, per repetition."""
+    per_worker = [[s.cpu_seconds for s in samples if s.mode == mode] for samples in answers]
+    return [sum(seconds) / workload.steps for seconds in zip(*per_worker, strict=True)]
+
+
+def wall_per_step(samples: list[Sample], mode: str, workload: Workload) -> list[float]:
+    """Seconds between barriers, per repetition."""
+    return [s.seconds / workload.steps for s in samples if s.mode == mode]
+
+
+def row(
+    workload: Workload, world: int, mode: str, cpu: dict[str, list[float]], wall: dict[str, list[float]]
+) -> str:
+    """Format medians, and the ratio of our speed to this peer's (above 1: ours is faster)."""
+    of_cpu = statistics.median(t / o for t, o in zip(cpu[mode], cpu["seedbed"], strict=True))
+    of_wall = statistics.median(t / o for t, o in zip(wall[mode], wall["seedbed"], strict=True))
+    ratios = ("", "", "") if mode == "seedbed" else (f"{of_cpu:.3f}", f"{of_wall:.3f}", verdict(of_cpu))
+    cells = (
+        f"{workload.model} {workload.pixels} px, m = {workload.leaf_rows}, L = {workload.leaves}",
+        str(world),
+        mode,
+        f"{statistics.median(cpu[mode]) * 1e3:.1f}",
+        f"{1 / statistics.median(wall[mode]):.2f}",
+        *ratios,
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def verdict(ratio: float) -> str:
+    """Say whether the goal is met."""
+    return "met" if ratio >= GOAL else "missed"
+
+
+def report(repetitions: int) -> str:
+    """Run everything and return a Markdown page."""
+    header = (
+        "| workload | W | step | CPU-ms per step, all workers | steps/s "
+        "| ours / peer per CPU-second | ours / peer, steps/s | goal |"
+    )
+    lines = [header, "| --- | ---: | --- | ---: | ---: | ---: | ---: | --- |"]
+    for world in (1, 2):
+        for line in table_rows(world, repetitions):
+            lines.append(line)
+            print(line, flush=True)
+    return PAGE.format(goal=GOAL, machine=machine(), repetitions=repetitions) + "\n".join(lines)
+
+
+PAGE = """# What one digest costs
+
+`make bench-determinism`: our step (tree, per-leaf BatchNorm and random numbers, witness, deterministic kernels)
+against plain torch on the same micro-batches. At W = 1 the peer is the bare model with gradient accumulation, at
+W = 2 DistributedDataParallel over gloo with `no_sync` before the last micro-batch; "tuned" adds the fused
+optimizer and gradients as bucket views. Ray Train's wrapper around DDP is not part of the comparison. Goal: at
+least {goal} of the peer's speed per CPU-second.
+
+{machine}. Medians of {repetitions} repetitions, interleaved in the same processes, one thread each; ratios are
+medians of the ratios within a repetition.
+
+"""
+
+
+def machine() -> str:
+    """Name processor, cores and versions."""
+    name = platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{name}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, {versions}"
+
+
+def main() -> None:
+    """Measure, print, and write the page if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--write", type=Path, help="Markdown file to write")
+    options = parser.parse_args()
+    # as in our training processes, and for every peer alike: keep freed memory instead of faulting it in again
+    os.environ |= {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
+    page = report(options.repetitions)
+    if options.write:
+        options.write.parent.mkdir(parents=True, exist_ok=True)
+        options.write.write_text(page + "\n")
+
+
+if __name__ == "__main__":
+    main()

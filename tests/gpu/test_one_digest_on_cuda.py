@@ -1,0 +1,73 @@
+"""The promises of the matrix on a GPU, with torch alone: several processes share one device over gloo, or NCCL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+import torch
+
+from determinism.harness import WorkerGroup, worker_group
+from determinism.harness_cases import Case, matrix
+from determinism.harness_oracle import oracle_weights
+from determinism.harness_tasks import Run, State, train
+from determinism.test_matrix import check_run
+from seedbed.arithmetic.determinism import fix_determinism
+from seedbed.arithmetic.digests import weights_digest
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.slow,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="not run: no CUDA device"),
+]
+
+
+@pytest.fixture(scope="module", params=[1, 2, 3, 4], ids=lambda world: f"W={world}")
+def group(request: pytest.FixtureRequest) -> Iterator[WorkerGroup]:
+    with worker_group(request.param) as workers:
+        yield workers
+
+
+@cache
+def oracle_digest(case: Case) -> str:
+    fix_determinism(threads=1)
+    return weights_digest(oracle_weights(case))
+
+
+@pytest.mark.parametrize("case", matrix("cuda"), ids=str)
+def test_workers_that_share_a_device_give_the_digest_of_the_oracle(group: WorkerGroup, case: Case) -> None:
+    outcomes = group.run(train, Run(case=case))
+    check_run(outcomes, case)
+    assert outcomes[0].digest == oracle_digest(case)
+
+
+def test_a_run_handed_from_group_to_group_ends_with_the_digest_of_the_oracle() -> None:
+    case = Case(leaves=8, steps=6, device="cuda")
+    state: State | None = None
+    first, digest = 0, ""
+    for world, stop in [(4, 2), (2, 3), (3, 6)]:
+        with worker_group(world) as workers:
+            outcomes = workers.run(train, Run(case=case, first=first, stop=stop, state=state))
+        first, state, digest = stop, outcomes[0].state, outcomes[0].digest
+    assert digest == oracle_digest(case)
+
+
+@pytest.mark.parametrize("fault", ["no BatchNorm restore", "random numbers keyed by rank"])
+def test_planted_faults_turn_the_digest_red(fault: str) -> None:
+    case = Case(leaves=4, device="cuda")
+    with worker_group(2) as workers:
+        faulty = {outcome.digest for outcome in workers.run(train, Run(case=case, mutation=fault))}
+    assert faulty != {oracle_digest(case)}
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+@pytest.mark.parametrize("leaves", [4, 8])
+def test_nccl_gives_the_digest_of_the_oracle(world: int, leaves: int) -> None:
+    if torch.cuda.device_count() < world:
+        pytest.skip(f"not run: {torch.cuda.device_count()} CUDA devices, NCCL needs one per worker")
+    case = Case(leaves=leaves, device="cuda")
+    with worker_group(world, backend="nccl") as workers:
+        outcomes = workers.run(train, Run(case=case))
+    check_run(outcomes, case)
+    assert outcomes[0].digest == oracle_digest(case)
