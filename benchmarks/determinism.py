@@ -1,8 +1,8 @@
 """What one digest costs: our step against PyTorch's own data parallelism on the same micro-batches.
 
 Peers run in the same processes, interleaved, with the same threads. At W = 1 the peer is the plain model (Ray
-Train and others wrap it only for W > 1), at W = 2 DistributedDataParallel over the same gloo, micro-batches before
-the last under no_sync. "tuned" is the peer with torch's fused optimizer and gradients as bucket views.
+Train and others wrap it only for W > 1), at W = 2 DistributedDataParallel over the same gloo, micro-batches
+before the last under no_sync. "tuned" is the peer with torch's fused optimizer and gradients as bucket views.
 """
 
 from __future__ import annotations
@@ -272,14 +272,14 @@ def report(repetitions: int) -> str:
 
 PAGE = """# What one digest costs
 
-`make bench-determinism`: our step (tree, per-leaf BatchNorm and random numbers, witness, deterministic kernels)
-against plain torch on the same micro-batches. At W = 1 the peer is the bare model with gradient accumulation, at
-W = 2 DistributedDataParallel over gloo with `no_sync` before the last micro-batch; "tuned" adds the fused
-optimizer and gradients as bucket views. Ray Train's wrapper around DDP is not part of the comparison. Goal: at
-least {goal} of the peer's speed per CPU-second.
+`make bench-determinism`: our step (tree, per-leaf BatchNorm and random numbers, witness, deterministic
+kernels) against plain torch on the same micro-batches. At W = 1 the peer is the bare model with gradient
+accumulation, at W = 2 DistributedDataParallel over gloo with `no_sync` before the last micro-batch; "tuned"
+adds the fused optimizer and gradients as bucket views. Ray Train's wrapper around DDP is not part of the
+comparison. Goal: at least {goal} of the peer's speed per CPU-second.
 
-{machine}. Medians of {repetitions} repetitions, interleaved in the same processes, one thread each; ratios are
-medians of the ratios within a repetition.
+{machine}. Medians of {repetitions} repetitions, interleaved in the same processes, one thread each; ratios
+are medians of the ratios within a repetition.
 
 """
 
@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--write", type=Path, help="Markdown file to write")
     options = parser.parse_args()
-    # as in our training processes, and for every peer alike: keep freed memory instead of faulting it in again
+    # for every peer alike: keep freed memory instead of faulting it in again
     os.environ |= {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
     page = report(options.repetitions)
     if options.write:
