@@ -206,6 +206,13 @@ def test_resealing_an_honest_statement_changes_nothing() -> None:
     assert to_bytes(resealed(copy.deepcopy(document))) == to_bytes(document)
 
 
+def test_selected_weights_are_those_of_some_checkpoint() -> None:
+    best = DECIDED.checkpoints[0][1]
+    assert read(statement(replace(DECIDED, weights_digest=best), EXECUTION)).decided.weights_digest == best
+    with pytest.raises(UserError, match="byproducts/weights"):
+        read(statement(replace(DECIDED, weights_digest=DATASET), EXECUTION))
+
+
 def test_links_depend_on_all_before() -> None:
     chain = chained(DECIDED.checkpoints)
     content = {"previous": chain[0]["link"], "step": 20, "weightsDigest": WEIGHTS}

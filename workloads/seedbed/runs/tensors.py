@@ -9,8 +9,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from seedbed_api.canonical import canonical_json, digest_of
-
 Array: TypeAlias = npt.NDArray[Any]
 TensorDocument: TypeAlias = dict[str, Any]
 """`{"dtype": "float32", "shape": [64, 3, 3, 3], "sha256": "<hex>"}`."""
@@ -47,8 +45,15 @@ def weights_digest(weights: Mapping[str, Any]) -> str:
 
 
 def digest_of_documents(documents: Mapping[str, TensorDocument]) -> str:
-    """Return the digest over names, dtypes, shapes and values of described tensors."""
-    return digest_of(canonical_json(dict(documents)))
+    """Return the digest over names, dtypes, shapes and values of described tensors: the arithmetic's."""
+    from seedbed.arithmetic.digests import TensorDigest, listing_digest
+
+    return listing_digest(
+        {
+            name: TensorDigest(dtype=entry["dtype"], shape=tuple(entry["shape"]), sha256=entry["sha256"])
+            for name, entry in documents.items()
+        }
+    )
 
 
 def serialised(tensors: Mapping[str, Any]) -> bytes:

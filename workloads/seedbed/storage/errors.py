@@ -6,10 +6,11 @@ import errno
 
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
 
-FULL_OR_READ_ONLY = frozenset(
+NOT_WRITABLE = frozenset(
     {
         errno.EACCES,
         errno.EDQUOT,
+        errno.EEXIST,
         errno.EFBIG,
         errno.EISDIR,
         errno.ENAMETOOLONG,
@@ -56,7 +57,7 @@ def denied(shown: str, problem: str, keys: str) -> UserError:
 def of_local(error: OSError, *, shown: str, writing: bool) -> SeedbedError:
     """Tell a failure of the local file system."""
     problem = (error.strerror or str(error)).lower()
-    if writing and error.errno in FULL_OR_READ_ONLY:
+    if writing and error.errno in NOT_WRITABLE:
         return unwritable(shown, problem)
     if error.errno in {errno.EACCES, errno.EPERM}:
         return denied(shown, problem, "the owner and the mode of the file")

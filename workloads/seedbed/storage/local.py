@@ -1,15 +1,18 @@
 """Local files, written so that a kill at any moment leaves either the old object, the new one, or none.
 
-Data goes to a temporary name in the same folder, is synced, and gets its name by link (exclusive) or rename.
+Data is written aside in the same folder, is synced, and gets its name by link (exclusive) or rename. For a
+new object, aside means without a name where the file system can do that: a kill leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedWriter
 from pathlib import Path
 
 from seedbed.storage.errors import of_local, short_read_checked
@@ -17,6 +20,8 @@ from seedbed.storage.urls import relative
 
 ASIDE = ".seedbed-aside-"
 """Prefix of temporary names; such files are no objects."""
+
+_NO_UNNAMED_FILES = frozenset({errno.EISDIR, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,13 +70,26 @@ class LocalStorage:
     def create(self, path: str, data: bytes) -> bool:
         """Write a new file, all or nothing; False where the name is taken."""
         target = self._file(path)
-        if target.exists():
-            return False
-        return self._write(target, data, _link)
+        with _writing(target):
+            if target.exists():
+                return False
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _opened_folder(target.parent) as folder:
+                created = _create_unnamed(folder, target, data)
+                if created is None:
+                    created = _create_named(target, data)
+                os.fsync(folder)
+        return created
 
     def put(self, path: str, data: bytes) -> None:
         """Write or replace a file, all or nothing."""
-        self._write(self._file(path), data, _replace)
+        target = self._file(path)
+        with _writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _opened_folder(target.parent) as folder:
+                with _aside(target, data) as aside:
+                    aside.replace(target)
+                os.fsync(folder)
 
     def delete(self, path: str) -> None:
         """Remove a file if it is there."""
@@ -96,47 +114,69 @@ class LocalStorage:
         except OSError as error:
             raise of_local(error, shown=f"{self.url}/{path}", writing=False) from error
 
-    def _write(self, target: Path, data: bytes, publish: Callable[[Path, Path], bool]) -> bool:
-        aside = target.with_name(f"{ASIDE}{secrets.token_hex(8)}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                _write_synced(aside, data)
-                published = publish(aside, target)
-            finally:
-                aside.unlink(missing_ok=True)
-            _sync_folder(target.parent)
-        except OSError as error:
-            raise of_local(error, shown=f"file://{target}", writing=True) from error
-        return published
 
-
-def _write_synced(aside: Path, data: bytes) -> None:
-    with aside.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _link(aside: Path, target: Path) -> bool:
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[None]:
     try:
-        os.link(aside, target)
+        yield
+    except OSError as error:
+        raise of_local(error, shown=f"file://{target}", writing=True) from error
+
+
+@contextlib.contextmanager
+def _opened_folder(folder: Path) -> Iterator[int]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _create_unnamed(folder: int, target: Path, data: bytes) -> bool | None:
+    """Write a file that has no name until it is whole; None where the system or file system cannot."""
+    if not hasattr(os, "O_TMPFILE"):
+        return None
+    try:
+        handle = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    except OSError as error:
+        if error.errno in _NO_UNNAMED_FILES:
+            return None
+        raise
+    with os.fdopen(handle, "wb") as file:
+        _write_synced(file, data)
+        # An absolute source needs no handle of a folder, but with one os.link follows it to the open file.
+        return _linked(lambda: os.link(f"/proc/self/fd/{handle}", target, src_dir_fd=folder))
+
+
+def _create_named(target: Path, data: bytes) -> bool:
+    with _aside(target, data) as aside:
+        return _linked(lambda: os.link(aside, target))
+
+
+@contextlib.contextmanager
+def _aside(target: Path, data: bytes) -> Iterator[Path]:
+    """Write data to a temporary name beside the target, and remove that name in the end."""
+    aside = target.with_name(f"{ASIDE}{secrets.token_hex(8)}")
+    try:
+        with aside.open("xb") as file:
+            _write_synced(file, data)
+        yield aside
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _write_synced(file: BufferedWriter, data: bytes) -> None:
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _linked(link: Callable[[], None]) -> bool:
+    try:
+        link()
     except FileExistsError:
         return False
     return True
-
-
-def _replace(aside: Path, target: Path) -> bool:
-    aside.replace(target)
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _pread_all(handle: int, start: int, length: int) -> bytes:

@@ -27,7 +27,7 @@ def told(error: Exception, *, shown: str, keys: str, writing: bool) -> Exception
     """Return the exception that says what happened; an unknown one (a defect) comes back as it is."""
     if isinstance(error, SeedbedError):
         return error
-    origin = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    origin = _origin(error)
     status, code = _status(origin), _code(origin)
     if status is not None:
         return _of_status(status, code, shown=shown, keys=keys, writing=writing)
@@ -38,6 +38,20 @@ def told(error: Exception, *, shown: str, keys: str, writing: bool) -> Exception
     if isinstance(origin, PermissionError) or type(origin).__name__ in _NO_CREDENTIALS:
         return denied(shown, "access denied", keys)
     return _of_transport(origin, shown)
+
+
+def _origin(error: Exception) -> Exception:
+    """Return what fsspec dressed up, as a missing file too, if it came from the line or the server."""
+    cause = error.__cause__
+    return (
+        cause
+        if isinstance(cause, Exception) and (isinstance(cause, OSError) or _of_a_client(cause))
+        else error
+    )
+
+
+def _of_a_client(error: Exception) -> bool:
+    return type(error).__module__.split(".")[0] in _CLIENTS
 
 
 def _of_status(status: int, code: str, *, shown: str, keys: str, writing: bool) -> Exception:
@@ -62,8 +76,7 @@ def _of_status(status: int, code: str, *, shown: str, keys: str, writing: bool) 
 
 
 def _of_transport(origin: Exception, shown: str) -> Exception:
-    known = type(origin).__module__.split(".")[0] in _CLIENTS
-    if known or isinstance(origin, (OSError, asyncio.TimeoutError, TimeoutError)):
+    if _of_a_client(origin) or isinstance(origin, (OSError, asyncio.TimeoutError, TimeoutError)):
         return unavailable(shown, f"{type(origin).__name__}: {origin}")
     if isinstance(origin, ValueError):
         problem = " ".join(str(origin).split())
