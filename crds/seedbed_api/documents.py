@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,10 +15,12 @@ from seedbed_api.errors import UserError
 Document: TypeAlias = dict[str, Any]
 REASON = "InvalidSpec"
 MOST_BYTES = 3 * 2**20
+MOST_ENTRIES = 200_000
+DEEPEST = 100
 _NUMBER = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$")
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
@@ -53,7 +56,8 @@ def read_text(path: Path) -> str:
 def parse(text: str, name: str) -> list[Document]:
     """Return the documents of a YAML text, empty ones left out; raises UserError InvalidSpec in one line."""
     try:
-        documents = [document for document in yaml.load_all(text, _Loader) if document is not None]
+        loaded = yaml.load_all(text, _Loader)
+        documents = [without_nulls(document) for document in loaded if document is not None]
     except yaml.YAMLError as error:
         raise UserError(REASON, f"{name}: is no YAML: {_told(error)}; correct the syntax") from error
     except (RecursionError, ValueError) as error:
@@ -81,13 +85,21 @@ def _document(content: Any, where: str) -> Document:
     if not isinstance(content, dict):
         kind = type(content).__name__
         raise UserError(REASON, f"{where}: is a {kind}, not a manifest; begin it with apiVersion and kind")
-    document = without_nulls(content)
-    assert isinstance(document, dict)
-    return document
+    return content
 
 
 def without_nulls(value: Any) -> Any:
-    """Return a value whose empty fields are left out, as the API server does."""
+    """Return a value whose empty fields are left out, as the API server does.
+
+    Raises ValueError where aliases make the value larger than a manifest can be.
+    """
+    return _copied(value, count(1), 0)
+
+
+def _copied(value: Any, copied: count[int], depth: int) -> Any:
+    if next(copied) > MOST_ENTRIES or depth > DEEPEST:
+        raise ValueError(f"more than {MOST_ENTRIES} entries, or blocks more than {DEEPEST} deep")
     if isinstance(value, dict):
-        return {str(key): without_nulls(entry) for key, entry in value.items() if entry is not None}
-    return [without_nulls(entry) for entry in value] if isinstance(value, list) else value
+        kept = {str(key): entry for key, entry in value.items() if entry is not None}
+        return {key: _copied(entry, copied, depth + 1) for key, entry in kept.items()}
+    return [_copied(entry, copied, depth + 1) for entry in value] if isinstance(value, list) else value

@@ -40,7 +40,7 @@ class Bounded:
     def check(self, entries: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the entries, sorted by key where their order has no meaning; refuse a wrong list."""
         if not self.least <= len(entries) <= self.most:
-            raise refused(f"must have {self.least} to {self.most} entries", "add or remove entries")
+            raise refused(f"must have {self._size()} entries", "add or remove entries")
         self._refuse_equal_keys(entries)
         for rule in self.rules:
             if not rule.holds(entries):
@@ -48,6 +48,9 @@ class Bounded:
         if self.ordered:
             return entries
         return tuple(sorted(entries, key=self._name))
+
+    def _size(self) -> str:
+        return f"exactly {self.most}" if self.least == self.most else f"{self.least} to {self.most}"
 
     def _name(self, entry: Any) -> str:
         return str(getattr(entry, self.key) if self.key else entry)

@@ -41,7 +41,9 @@ def _property(field: FieldInfo, raw: Json, definitions: Json) -> Json:
     elif block is not None:
         inner = _object(block, _definition(schema, definitions), definitions)
         schema = inner
-    return {**schema, **_present({"description": _line(field.description), "default": _default(field)})}
+    default = _default(field)
+    filled = {} if default is None else {"default": default}
+    return {**schema, "description": _line(field.description), **filled}
 
 
 def _plain(raw: Json, definitions: Json) -> Json:

@@ -5,6 +5,7 @@ Each function yields the path and the complaint of everything that a schema gets
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,6 +94,27 @@ def _wrong_rules(schema: Schema, path: str) -> Iterator[str]:
             yield f"{path}: has a rule without a message of one line"
         if "fieldPath" in rule and not _has(schema, rule["fieldPath"]):
             yield f"{path}: has a rule about {rule['fieldPath']}, which is no field"
+
+
+def careless_reads(schema: Schema) -> Iterator[str]:
+    """Yield each rule that reads a field which may be absent, without asking `has` of it, and the field."""
+    for path, node in nodes(schema):
+        for rule in node.get("x-kubernetes-validations", ()):
+            for this, read in set(re.findall(r"\b(self|oldSelf)((?:\.[A-Za-z]\w*)+)\b(?!\()", rule["rule"])):
+                for field in _may_be_absent(node, read):
+                    if f"has({this}{field})" not in rule["rule"]:
+                        yield f"{path}: {rule['rule']} reads {this}{field}"
+
+
+def _may_be_absent(schema: Schema, read: str) -> Iterator[str]:
+    names = read.removeprefix(".").split(".")
+    for depth, name in enumerate(names, start=1):
+        entry = schema.get("properties", {}).get(name)
+        if entry is None or name == "metadata":
+            return
+        if name not in schema.get("required", ()) and "default" not in entry:
+            yield "." + ".".join(names[:depth])
+        schema = entry
 
 
 def _has(schema: Schema, field_path: str) -> bool:

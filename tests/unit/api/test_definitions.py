@@ -14,7 +14,8 @@ from seedbed_api.crdgen import definitions, rendered
 from seedbed_api.manifests import model_of, validated
 from seedbed_api.sweepjob import FIELD_PATHS
 from unit.api.cases import CASES, Case
-from unit.api.structure import complaints, nodes
+from unit.api.statuses import a_full_status
+from unit.api.structure import careless_reads, complaints, nodes
 
 DEFINITIONS = definitions()
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -71,6 +72,18 @@ def test_the_checker_sees_a_spoilt_schema(path: str, key: str, value: object, co
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
+def test_rules_read_only_what_is_always_there_or_asked_for(kind: str) -> None:
+    assert list(careless_reads(SCHEMAS[kind])) == []
+
+
+def test_the_checker_sees_a_rule_that_reads_what_may_be_absent() -> None:
+    schema = copy.deepcopy(SCHEMAS["TrainingJob"])
+    del schema["properties"]["spec"]["properties"]["model"]["properties"]["args"]["default"]
+    reads = {line.rsplit(" ", 1)[-1] for line in careless_reads(schema)}
+    assert reads == {"self.model.args", "oldSelf.model.args"}
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
 def test_every_field_has_a_description_that_is_a_sentence(kind: str) -> None:
     fields = [(path, node) for path, node in nodes(SCHEMAS[kind]) if path.startswith((".spec", ".status"))]
     named = [(path, node) for path, node in fields if not path.endswith(("[]", "{}"))]
@@ -124,6 +137,14 @@ def test_every_rule_of_the_models_has_a_case() -> None:
         message for message in untested if message.startswith(("is only allowed with", "is needed with"))
     }
     assert untested == ranges | changes | members
+
+
+def test_a_full_status_is_accepted_by_the_schema() -> None:
+    status = SCHEMAS["TrainingJob"]["properties"]["status"]
+    full = a_full_status().plain()
+    assert set(full) == set(status["properties"])
+    assert not list(Draft202012Validator(status).iter_errors(full))
+    assert list(Draft202012Validator(status).iter_errors({**full, "runID": "abc"}))
 
 
 def test_field_paths_are_those_that_are_marked() -> None:

@@ -43,6 +43,18 @@ def test_the_fully_defaulted_recipe_is_contract() -> None:
     assert training_job(copy.deepcopy(TRAINING_JOB)).spec.plain() == golden
 
 
+def test_every_default_is_written_canonically() -> None:
+    document = Case().manifest()
+    spec = training_job(document).spec.plain()
+    transforms = ["RandomResizedCrop", "HorizontalFlip", "VerticalFlip", "ColorJitter", "Mixup"]
+    sizes = {"RandomResizedCrop": {"randomResizedCrop": {"size": 32}}}
+    spec["training"]["augmentation"] = [{"type": kind, **sizes.get(kind, {})} for kind in transforms]
+    spec["training"]["optimizer"] = {"type": "AdamW", "learningRate": "0.1"}
+    spec["training"]["learningRateSchedule"] = {"type": "Cosine"}
+    once = training_job({**document, "spec": spec}).spec.plain()
+    assert training_job({**document, "spec": once}).spec.plain() == once
+
+
 def test_the_identity_of_the_smallest_job_is_contract() -> None:
     golden = json.loads((GOLDEN / "identity.json").read_text())
     assert identity() == golden["runID"]

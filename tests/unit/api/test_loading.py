@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,11 @@ SYNTAX = {
     ),
     "a bracket that is never closed": (
         "kind: [TrainingJob\n",
-        "manifest: is no YAML: did not find expected ',' or ']' at line 2, column 1; correct the syntax",
+        "manifest: is no YAML: expected ',' or ']', but got '<stream end>' at line 2, column 1; correct the syntax",
     ),
     "a tab as indentation": (
         "kind: TrainingJob\nspec:\n\ttraining: 1\n",
-        "manifest: is no YAML: found character that cannot start any token at line 3, column 1; correct the syntax",
+        "manifest: is no YAML: found character '\\t' that cannot start any token at line 3, column 1; correct the syntax",
     ),
     "a key twice": (
         SMALL + "kind: TrainingJob\n",
@@ -64,6 +65,15 @@ SYNTAX = {
     "two documents": (
         SMALL + "---\n" + SMALL,
         "manifest: holds 2 documents where one TrainingJob is expected; split the file",
+    ),
+    "a list that holds itself": (
+        "kind: &a [*a]\n",
+        "manifest: is no YAML manifest: more than 200000 entries, or blocks more than 100 deep; correct the syntax",
+    ),
+    "aliases that multiply": (
+        "a: &a [1,1,1,1,1,1,1,1,1]\n"
+        + "".join(f"{n}: &{n} [{','.join(['*' + m] * 9)}]\n" for m, n in pairwise("abcdefghi")),
+        "manifest: is no YAML manifest: more than 200000 entries, or blocks more than 100 deep; correct the syntax",
     ),
     "a tag that would run code": (
         "kind: !!python/object/apply:os.system [ls]\n",

@@ -1,0 +1,62 @@
+"""A status in which every field is set."""
+
+from __future__ import annotations
+
+from seedbed_api.conditions import Condition
+from seedbed_api.status import (
+    CheckpointStatus,
+    DatasetStatus,
+    Environment,
+    Failure,
+    Metric,
+    ModelStatus,
+    ObjectStatus,
+    Progress,
+    Timing,
+    TrainingJobStatus,
+    WorkerCounts,
+)
+from unit.api.cases import DIGEST
+
+NOON = "2030-01-02T12:00:00Z"
+
+
+def a_full_status() -> TrainingJobStatus:
+    """Return a status of a job that failed once and then trained."""
+    return TrainingJobStatus(
+        observed_generation=1,
+        run_id=DIGEST,
+        environment=Environment(class_=DIGEST, image_digest=DIGEST, profile_generation=3),
+        backend="Pods",
+        start_time=NOON,
+        completion_time=NOON,
+        attempts=2,
+        preemptions=0,
+        timings=(Timing(name="FirstStep", milliseconds=12_000),),
+        workers=WorkerCounts(ready=2, desired=2),
+        progress=Progress(epoch=1, step=3, total_steps=6, percent=50, estimated_completion_time=NOON),
+        metrics=(Metric(name="validation/accuracy", value="0.98"),),
+        dataset=DatasetStatus(digest=DIGEST, samples=1000),
+        checkpoint=CheckpointStatus(step=3, digest=DIGEST, time=NOON),
+        model=ModelStatus(uri="s3://runs/x/model", weights_digest=DIGEST),
+        receipt=ObjectStatus(uri="s3://runs/x/receipt.json", digest=DIGEST),
+        last_failure=Failure(
+            attempt=0,
+            reason="OutOfMemory",
+            pod="small-0-worker-1",
+            node="node-1",
+            exit_code=137,
+            log_tail="Killed",
+            log_uri="s3://runs/x/logs/0.txt",
+        ),
+        conditions=(
+            Condition(
+                type="Running",
+                status="True",
+                reason="Training",
+                message="2 of 2 workers train",
+                last_transition_time=NOON,
+                observed_generation=1,
+            ),
+        ),
+    )
