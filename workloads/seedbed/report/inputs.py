@@ -52,14 +52,15 @@ class TimeSpent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """One attempt at the run."""
+    """One stretch of the run: an attempt, or a worker group of it."""
 
     number: int
     workers: int
-    from_step: int
-    to_step: int
-    seconds: float
-    outcome: str
+    from_step: int | None = None
+    """None where an attempt left no trace but its claim."""
+    to_step: int | None = None
+    seconds: float | None = None
+    outcome: str = ""
     """Done, Preempted, Failed: OutOfMemory …"""
 
 

@@ -1,0 +1,170 @@
+"""From a run folder to what a report shows; the driver adds what only it knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import yaml
+
+from seedbed.arithmetic.schedules import LearningRate, learning_rate
+from seedbed.environment import environment_class, environment_name
+from seedbed.report.inputs import Attempt, EvaluationPoint, ReportInputs, SamplePrediction, TimeSpent
+from seedbed.runs.attempts import highest_attempt, read_attempt
+from seedbed.runs.evaluations import Evaluation, read_evaluations
+from seedbed.runs.events import read_events
+from seedbed.runs.folder import ENVIRONMENT, RECIPE, RunFolder
+from seedbed.runs.ledger import segment_from_bytes
+
+MOST_SEGMENTS = 200
+"""A ledger of more segments is sampled: a curve needs no more points."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What the driver knows and the run folder does not say."""
+
+    job: str
+    state: str
+    succeeded: bool = True
+    message: str = ""
+    created: str = ""
+    model: str = ""
+    """Name or entrypoint."""
+    schedule: LearningRate
+    total_steps: int
+    classes: Sequence[str] = ()
+    dataset_uri: str = ""
+    dataset_digest: str = ""
+    rows_per_split: Mapping[str, int] = field(default_factory=dict)
+    images_per_second: float | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Weights, Receipt, Ledger chain; the environment class is added."""
+    samples: Sequence[SamplePrediction] = ()
+    time_spent: TimeSpent | None = None
+
+
+def gather(folder: RunFolder, known: Known) -> ReportInputs:
+    """Return the inputs of the report of a run, finished or not."""
+    evaluations = read_evaluations(folder)
+    losses = _losses(folder)
+    environment = _json(folder, ENVIRONMENT)
+    shown = _newest(evaluations)
+    done = max((step for step, _ in losses), default=0)
+    return ReportInputs(
+        job=known.job,
+        state=known.state,
+        succeeded=known.succeeded,
+        message=known.message,
+        created=known.created,
+        model=known.model,
+        run_id=folder.run_id,
+        metrics=_headline(known, evaluations, done),
+        train_losses=losses,
+        learning_rates=[(s, learning_rate(known.schedule, s - 1, known.total_steps)) for s in _spread(done)],
+        evaluations=[_point(record) for record in evaluations if record.document["samples"]],
+        classes=known.classes,
+        confusion_kk=np.array(shown.document["confusion"], dtype=np.int64) if shown else None,
+        confusion_split=shown.split if shown else "",
+        samples=known.samples,
+        dataset_uri=known.dataset_uri,
+        dataset_digest=known.dataset_digest,
+        rows_per_split=known.rows_per_split,
+        recipe_yaml=yaml.safe_dump(_json(folder, RECIPE), sort_keys=False, allow_unicode=True),
+        environment=environment,
+        environment_name=environment_name(environment) if environment else "",
+        digests=dict(known.digests)
+        | ({"Environment class": environment_class(environment)} if environment else {}),
+        verify_command=f"seedbed verify {folder.url}/receipt.json" if known.succeeded else "",
+        time_spent=known.time_spent,
+        attempts=attempts_of(folder),
+    )
+
+
+def attempts_of(folder: RunFolder) -> list[Attempt]:
+    """Return a row per worker group that left events, and one per attempt that left its claim alone."""
+    groups: dict[tuple[int, int, int], list[dict[str, Any]]] = {}
+    for event in read_events(folder):
+        if event["kind"] == "Progress":
+            key = (event["attempt"], event["workers"], event["resumedFrom"])
+            groups.setdefault(key, []).append(event)
+    rows = [_group(key, events) for key, events in groups.items()]
+    told = {row.number for row in rows}
+    claims = (n for n in range(1, highest_attempt(folder) + 1) if n not in told)
+    rows += [Attempt(number=n, workers=read_attempt(folder, n).workers) for n in claims]
+    return sorted(rows, key=lambda row: (row.number, row.to_step or 0))
+
+
+def _group(key: tuple[int, int, int], events: list[dict[str, Any]]) -> Attempt:
+    number, workers, resumed_from = key
+    return Attempt(
+        number=number,
+        workers=workers,
+        from_step=resumed_from,
+        to_step=max(event["step"] for event in events),
+        seconds=events[-1]["time"] - events[0]["time"],
+    )
+
+
+def _losses(folder: RunFolder) -> list[tuple[int, float]]:
+    paths = sorted(folder.objects.list("ledger"), key=_first_step)
+    kept = paths[:: max(1, -(-len(paths) // MOST_SEGMENTS))]
+    losses: dict[int, float] = {}
+    for path in dict.fromkeys([*kept, *paths[-1:]]):
+        segment = segment_from_bytes(folder.objects.read(path))
+        losses |= {segment.first + 1 + i: float(loss) for i, loss in enumerate(segment.loss)}
+    return sorted(losses.items())
+
+
+def _first_step(path: str) -> int:
+    return int(path.removeprefix("ledger/").partition("-")[0])
+
+
+def _spread(done: int, *, most: int = 400) -> list[int]:
+    """Return up to `most` step counts from 1 to `done`, both ends included."""
+    if done <= most:
+        return list(range(1, done + 1))
+    return [1 + round(index * (done - 1) / (most - 1)) for index in range(most)]
+
+
+def _newest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
+    """Return the newest record with rows, test before validation."""
+    counted = [record for record in evaluations if record.document["samples"]]
+    return max(counted, key=lambda record: (record.split == "test", record.step), default=None)
+
+
+def _point(record: Evaluation) -> EvaluationPoint:
+    counts = record.document
+    return EvaluationPoint(
+        step=record.step,
+        split=record.split,
+        loss=counts["loss"] / (counts["lossScale"] * counts["samples"]),
+        accuracy=counts["correct"] / counts["samples"],
+    )
+
+
+def _headline(known: Known, evaluations: Sequence[Evaluation], done: int) -> dict[str, str]:
+    newest = {record.split: _point(record) for record in evaluations if record.document["samples"]}
+    figures = {
+        f"{split} accuracy": f"{newest[split].accuracy:.4f}"
+        for split in ("test", "validation")
+        if split in newest
+    }
+    figures |= {
+        f"{split} loss": f"{newest[split].loss:.4f}" for split in ("test", "validation") if split in newest
+    }
+    if known.images_per_second is not None:
+        figures["images per second"] = f"{known.images_per_second:,.0f}"
+    return figures | {"steps": f"{done:,}"}
+
+
+def _json(folder: RunFolder, path: str) -> dict[str, Any]:
+    """Return a document of the folder, {} where a run ended before it was written."""
+    try:
+        document: dict[str, Any] = json.loads(folder.objects.read(path))
+    except FileNotFoundError:
+        return {}
+    return document
