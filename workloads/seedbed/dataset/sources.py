@@ -5,9 +5,10 @@ Image folders (`class/…/file`, or `train/class/…/file` beside `validation` a
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -72,13 +73,29 @@ def list_source(storage: Storage, *, csv: str | None, group_by: str | None) -> L
 
 
 def _list_folder(storage: Storage, group_by: str | None) -> Listing:
-    paths = storage.list()
-    explicit = _has_split_folders(paths)
+    explicit, total = _survey(_paths(storage))
     _require_no_empty_class(storage, explicit=explicit)
     pattern = None if group_by is None else _pattern(group_by)
-    rows = (row for path in paths if (row := _file_row(path, explicit, pattern)) is not None)
+    rows = (row for path in _paths(storage) if (row := _file_row(path, explicit, pattern)) is not None)
     files = pa.Table.from_batches(_record_batches(rows), LISTING_SCHEMA)
-    return Listing(files=files, ignored=len(paths) - files.num_rows)
+    return Listing(files=files.sort_by("path"), ignored=max(0, total - files.num_rows))
+
+
+def _paths(storage: Storage) -> Iterable[str]:
+    """Return the paths of a source; of local folders one by one, for they may be too many for a list."""
+    return _walk(storage.root) if isinstance(storage, LocalStorage) else storage.list()
+
+
+def _walk(root: Path) -> Iterator[str]:
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:  # a link back into the tree
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        base = os.path.relpath(folder, root)
+        yield from names if base == "." else (f"{base}/{name}" for name in names)
 
 
 _FileRow = tuple[bytes, str | None, int, str | None, str | None]
@@ -107,11 +124,20 @@ def _file_row(path: str, explicit: bool, pattern: re.Pattern[str] | None) -> _Fi
     return encode_path(path), _class_name(parts[0]), split, group, reason
 
 
-def _has_split_folders(paths: list[str]) -> bool:
-    """Say whether the top folders are splits: only such names, train among them, class folders below."""
-    nested = [path for path in paths if "/" in path and not path.startswith(".")]
-    tops = {path.split("/", 1)[0] for path in nested} - set(_IGNORED)
-    return "train" in tops and tops <= set(_SPLIT_CODES) and any(path.count("/") >= 2 for path in nested)
+def _survey(paths: Iterable[str]) -> tuple[bool, int]:
+    """Say whether the top folders are splits, and count the files.
+
+    They are where all have such a name, train is among them, and class folders lie below.
+    """
+    tops: set[str] = set()
+    deep, total = False, 0
+    for path in paths:
+        total += 1
+        if "/" in path and not path.startswith("."):
+            tops.add(path.partition("/")[0])
+            deep = deep or path.count("/") >= 2
+    tops -= set(_IGNORED)
+    return "train" in tops and tops <= set(_SPLIT_CODES) and deep, total
 
 
 def _class_name(folder: str) -> str:

@@ -1,0 +1,98 @@
+"""Datasets under every kind of URL: memory, HTTP (read only) and a real S3 server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seedbed.dataset.building import BuildOptions, build_dataset
+from seedbed.dataset.checking import check_dataset
+from seedbed.dataset.opening import open_dataset
+from seedbed.storage import open_storage
+from testbed.gateway import Gateway
+from unit.dataset.pictures import build, two_classes
+
+
+class RangeHandler(SimpleHTTPRequestHandler):
+    """Serves files with single byte ranges, which the standard handler does not."""
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        path = Path(self.translate_path(self.path))
+        if wanted is None or not path.is_file():
+            super().do_GET()
+            return
+        first, last = (int(part) for part in wanted.removeprefix("bytes=").split("-"))
+        data = path.read_bytes()
+        part = data[first : last + 1]
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(data)}")
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def http_url(tmp_path: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeHandler, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+
+
+def test_a_dataset_in_memory_has_the_digest_of_the_one_on_disk(tmp_path) -> None:
+    source = two_classes(tmp_path / "source")
+    on_disk = build(source, tmp_path / "ds").manifest
+    dest = open_storage("memory://test-dataset-urls")
+    built = build_dataset(open_storage(str(source)), dest, options=BuildOptions(parallelism=2)).manifest
+    assert built.digest == on_disk.digest
+    assert check_dataset(open_dataset(dest)) == []
+
+
+def test_a_dataset_is_read_over_http_by_ranges(http_url, tmp_path) -> None:
+    build(two_classes(tmp_path / "source"), tmp_path / "ds")
+    remote, local = (
+        open_dataset(open_storage(f"{http_url}/ds")),
+        open_dataset(open_storage(str(tmp_path / "ds"))),
+    )
+    assert remote.manifest == local.manifest
+    assert remote.read_batch(1, 1) == local.read_batch(1, 1)
+    assert np.array_equal(remote.view(subset="0.5").row_numbers(), local.view(subset="0.5").row_numbers())
+    assert check_dataset(remote) == []
+
+
+def test_a_csv_of_images_over_http_is_a_source(http_url, tmp_path) -> None:
+    source = two_classes(tmp_path / "source")
+    paths = sorted(path.relative_to(source) for path in source.rglob("*.png"))
+    (source / "labels.csv").write_text("image,label\n" + "".join(f"{path},{path.parent}\n" for path in paths))
+    options = BuildOptions(csv="labels.csv", parallelism=2)
+    built = build_dataset(
+        open_storage(f"{http_url}/source"), open_storage(str(tmp_path / "remote")), options=options
+    )
+    assert built.manifest.digest == build(source, tmp_path / "local", csv="labels.csv").manifest.digest
+
+
+@pytest.mark.s3
+@pytest.mark.ray
+def test_source_and_dataset_on_s3_have_the_digest_of_the_local_ones(s3: Gateway, tmp_path) -> None:
+    local = two_classes(tmp_path / "source")
+    bucket, secret = s3.bucket(), s3.secret(tmp_path / "secret")
+    source, dest = (open_storage(f"{bucket}/{name}", secret=secret) for name in ("source", "ds"))
+    for path in sorted(local.rglob("*.png")):
+        source.put(str(path.relative_to(local)), path.read_bytes())
+    on_disk = build(local, tmp_path / "ds").manifest.digest
+    for engine, folder in (("local", dest.child("local")), ("ray", dest.child("ray"))):
+        options = BuildOptions(engine=engine, parallelism=2, shard_bytes=2_000, batch_bytes=500)
+        assert build_dataset(source, folder, options=options).manifest.digest == on_disk
+        assert check_dataset(open_dataset(folder)) == []
