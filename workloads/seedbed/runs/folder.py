@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from seedbed.storage import Storage
+from seedbed.storage import DamagedObject, Storage
 from seedbed_api.errors import InfrastructureError
 
 logger = logging.getLogger(__name__)
@@ -66,14 +66,21 @@ class RunFolder:
         """
         if self.objects.create(path, data):
             return
-        theirs = self.objects.read(path)
-        if theirs == data or (agrees is not None and agrees(theirs, data)):
+        theirs = self._present(path)
+        if theirs == data or (theirs is not None and agrees is not None and agrees(theirs, data)):
             return
-        if valid is not None and not valid(theirs):
+        if valid is not None and (theirs is None or not valid(theirs)):
             logger.warning("%s/%s is damaged; restored", self.url, path)
             self.objects.put(path, data)
             return
-        raise InfrastructureError("RunFolderConflict", conflict(f"{self.url}/{path}", theirs, data))
+        raise InfrastructureError("RunFolderConflict", conflict(f"{self.url}/{path}", theirs or b"", data))
+
+    def _present(self, path: str) -> bytes | None:
+        """Return the bytes of an object that is there; None where the store itself finds them damaged."""
+        try:
+            return self.objects.read(path)
+        except DamagedObject:
+            return None
 
 
 def open_run(output: Storage, run_id: str) -> RunFolder:

@@ -30,6 +30,13 @@ class ShortRead(OSError):  # noqa: N818 - named for what happened, like the othe
         super().__init__(errno.EIO, f"{shown}: {got} of {length} bytes from byte {start}")
 
 
+class DamagedObject(OSError, ValueError):  # noqa: N818 - as above; a ValueError like other damage to contents
+    """The store's own checksum of an object does not match its bytes, at each try."""
+
+    def __init__(self, shown: str) -> None:
+        super().__init__(errno.EIO, "the bytes do not match the checksum that the store keeps", shown)
+
+
 def short_read_checked(data: bytes, *, shown: str, start: int, length: int) -> bytes:
     """Return `data` if it is as long as the range asked for."""
     if len(data) < length:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from seedbed.storage.connections import Connection
-from seedbed.storage.errors import ShortRead, short_read_checked, unwritable
+from seedbed.storage.errors import DamagedObject, ShortRead, short_read_checked, unwritable
 from seedbed.storage.replies import told
 from seedbed.storage.urls import describe, joined, relative
 from seedbed_api.errors import InfrastructureError, UserError, refusal
@@ -138,7 +138,7 @@ class RemoteStorage:
                 return operation(self.connection.fs, key)
             except Exception as error:
                 failure = told(error, shown=self._shown(path), keys=self.connection.keys, writing=writing)
-                if attempt == ATTEMPTS or not isinstance(failure, InfrastructureError):
+                if attempt == ATTEMPTS or not isinstance(failure, (InfrastructureError, DamagedObject)):
                     raise failure from error
             time.sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
             attempt += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from seedbed.storage.errors import ShortRead, denied, unavailable, unwritable
+from seedbed.storage.errors import DamagedObject, ShortRead, denied, unavailable, unwritable
 from seedbed_api.errors import SeedbedError, UserError, refusal
 
 _CLIENTS = ("aiohttp", "aiobotocore", "botocore", "fsspec", "s3fs", "ssl")
@@ -76,6 +76,8 @@ def _of_status(status: int, code: str, *, shown: str, keys: str, writing: bool) 
 
 
 def _of_transport(origin: Exception, shown: str) -> Exception:
+    if type(origin).__name__ == "FlexibleChecksumError":
+        return DamagedObject(shown)
     if _of_a_client(origin) or isinstance(origin, (OSError, asyncio.TimeoutError, TimeoutError)):
         return unavailable(shown, f"{type(origin).__name__}: {origin}")
     if isinstance(origin, ValueError):
