@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.runtime.display import PLAIN_INTERVAL_SECONDS, Display
-from seedbed.runtime.progress import Progress
+from seedbed.training.progress import Progress
 
 TRAINING = Progress(
     step=10,
@@ -119,7 +119,7 @@ def test_nothing_goes_to_stdout_and_rich_is_not_imported_for_pipes():
     code = """
 import sys
 from seedbed.runtime.display import Display
-from seedbed.runtime.progress import Progress
+from seedbed.training.progress import Progress
 with Display("seedlings") as display:
     display.update(Progress(step=1, total_steps=2, epoch=1))
     display.finish({"a": "b"})

@@ -9,17 +9,31 @@ from hypothesis import strategies as st
 from seedbed.training.milestones import EveryEpochs, EverySteps, Milestones
 
 
-def milestones(evaluation: EveryEpochs | EverySteps | None, *, total: int = 20, best: bool = False) -> Milestones:
-    return Milestones(total_steps=total, evaluation=evaluation, checkpoint_every_steps=1000, checkpoint_at_evaluations=best)
+def milestones(
+    evaluation: EveryEpochs | EverySteps | None, *, total: int = 20, best: bool = False
+) -> Milestones:
+    return Milestones(
+        total_steps=total, evaluation=evaluation, checkpoint_every_steps=1000, checkpoint_at_evaluations=best
+    )
 
 
 @pytest.mark.parametrize(
     ("evaluation", "expected"),
     [
-        pytest.param(EveryEpochs(epochs=1, samples=100, global_rows=20), [5, 10, 15, 20], id="batches divide the epoch"),
-        pytest.param(EveryEpochs(epochs=1, samples=100, global_rows=16), [7, 13, 19, 20], id="a batch reaches into the next epoch"),
+        pytest.param(
+            EveryEpochs(epochs=1, samples=100, global_rows=20), [5, 10, 15, 20], id="batches divide the epoch"
+        ),
+        pytest.param(
+            EveryEpochs(epochs=1, samples=100, global_rows=16),
+            [7, 13, 19, 20],
+            id="a batch reaches into the next epoch",
+        ),
         pytest.param(EveryEpochs(epochs=2, samples=100, global_rows=20), [10, 20], id="every second epoch"),
-        pytest.param(EveryEpochs(epochs=1, samples=100, global_rows=100), list(range(1, 21)), id="one batch is one epoch"),
+        pytest.param(
+            EveryEpochs(epochs=1, samples=100, global_rows=100),
+            list(range(1, 21)),
+            id="one batch is one epoch",
+        ),
         pytest.param(EverySteps(steps=6), [6, 12, 18, 20], id="every six steps, and the end"),
         pytest.param(None, [20], id="only the end"),
     ],
@@ -30,7 +44,9 @@ def test_evaluations(evaluation: EveryEpochs | EverySteps | None, expected: list
 
 @settings(deadline=None, max_examples=100)
 @given(st.integers(1, 60), st.integers(1, 200), st.integers(1, 200), st.integers(1, 4))
-def test_each_full_period_of_epochs_is_evaluated_once(total: int, samples: int, rows: int, every: int) -> None:
+def test_each_full_period_of_epochs_is_evaluated_once(
+    total: int, samples: int, rows: int, every: int
+) -> None:
     rows = min(rows, samples)
     marks = milestones(EveryEpochs(epochs=every, samples=samples, global_rows=rows), total=total)
     periods = total * rows // (every * samples)

@@ -34,8 +34,12 @@ def test_patience(values: list[int], stops: bool) -> None:
 
 def test_a_gain_below_the_margin_is_no_gain() -> None:
     rule = EarlyStopping(metric="validation/loss", maximize=False, patience=1, min_delta=Fraction(1, 2))
-    assert should_stop(rule, [Score(completed=1, value=Fraction(3)), Score(completed=2, value=Fraction(5, 2))])
-    assert not should_stop(rule, [Score(completed=1, value=Fraction(3)), Score(completed=2, value=Fraction(2))])
+    assert should_stop(
+        rule, [Score(completed=1, value=Fraction(3)), Score(completed=2, value=Fraction(5, 2))]
+    )
+    assert not should_stop(
+        rule, [Score(completed=1, value=Fraction(3)), Score(completed=2, value=Fraction(2))]
+    )
 
 
 def test_without_a_rule_nothing_stops() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from seedbed.runtime.progress import Progress
+from seedbed.training.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -61,9 +61,7 @@ def steps_of(block: training.Training, *, samples: int) -> int:
     if block.steps is not None:
         return block.steps
     assert block.epochs is not None
-    return total_steps(
-        epochs=block.epochs, count=samples, leaves=batch.leaves, leaf_rows=batch.micro_size
-    )
+    return total_steps(epochs=block.epochs, count=samples, leaves=batch.leaves, leaf_rows=batch.micro_size)
 
 
 def arithmetic_of(block: training.Training, *, classes: Sequence[str], samples: int) -> Arithmetic:

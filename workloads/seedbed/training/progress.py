@@ -16,6 +16,7 @@ class PartSeconds:
     compute: float = 0.0
     reduce: float = 0.0
     checkpoint: float = 0.0
+    evaluation: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +39,10 @@ class Progress:
     workers: int = 1
     phase: Phase = "Starting"
     attempt: int = 1
+    resumed_from: int = 0
+    """Completed steps when this worker group began."""
+    leaves_by_worker: tuple[int, ...] = ()
+    """Leaves that each worker has computed since this group began, as of the newest checkpoint."""
     seconds: PartSeconds = field(default_factory=PartSeconds)
 
     @property

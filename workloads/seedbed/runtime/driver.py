@@ -1,0 +1,231 @@
+"""The driver: prepare, claim, train, conclude. The output store decides what happened."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from seedbed.runs.attempts import Attempt, highest_attempt
+from seedbed.runs.checkpoints import checkpoint_steps
+from seedbed.runs.events import EventLog
+from seedbed.runs.folder import ENVIRONMENT, RECIPE
+from seedbed.runs.leases import Lease, acquire
+from seedbed.runtime.concluding import Circumstances, conclude
+from seedbed.runtime.display import Display
+from seedbed.runtime.fitting import WorkerRange, fit, trains_in_process
+from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
+from seedbed.runtime.ray_local import local_ray
+from seedbed.runtime.results import Result, final_metrics, read_result
+from seedbed.runtime.statuses import Told, status_of
+from seedbed.runtime.timeline import Timeline
+from seedbed.training.outcomes import Outcome, read_outcome
+from seedbed.training.programs import TrainingProgram
+from seedbed.training.progress import Progress
+from seedbed_api.canonical import canonical_json
+from seedbed_api.conditions import ExitCode
+from seedbed_api.errors import InfrastructureError, SeedbedError
+from seedbed_api.status import TrainingJobStatus
+from seedbed_api.trainingjob import TrainingJob
+
+
+@dataclass(kw_only=True, slots=True)
+class Session:
+    """One call of the driver: what it was given, and what it has learned so far."""
+
+    job: TrainingJob
+    options: RunOptions
+    display: Display
+    stopping: threading.Event
+    """Set by SIGTERM and SIGINT: checkpoint after the step and end."""
+    timeline: Timeline = field(default_factory=Timeline)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    prepared: Prepared | None = None
+    attempt: int = 0
+    groups: list[int] = field(default_factory=list)
+    """Sizes of the worker groups that trained."""
+    progress: Progress | None = None
+    result: Result | None = None
+    computed_here: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How a call of the driver ended."""
+
+    exit_code: int
+    status: TrainingJobStatus
+    error: SeedbedError | None
+    session: Session
+
+
+def run_job(session: Session) -> Ended:
+    """Train a job to its end, or find that it was; an expected failure is told in the status."""
+    try:
+        _run(session)
+    except SeedbedError as error:
+        return _ended(session, error.exit_code, error=error)
+    if session.result is None:
+        return _ended(session, ExitCode.STOPPED)
+    return _ended(session, ExitCode.DONE)
+
+
+def _run(session: Session) -> None:
+    prepared = session.prepared = prepare(session.job, session.options, session.timeline)
+    session.result = read_result(prepared.folder)
+    if session.result is not None:
+        session.attempt = highest_attempt(prepared.folder)
+        return
+    with _claimed(session, prepared) as lease:
+        if lease is None:
+            session.result = read_result(prepared.folder)
+            return
+        session.attempt = lease.attempt.number
+        session.timeline.mark("RunClaimed")
+        _describe(prepared)
+        outcome = read_outcome(prepared.folder) or _train(session, prepared, lease)
+        if outcome is not None:
+            session.computed_here = True
+            session.result = conclude(prepared, outcome, _circumstances(session))
+
+
+@contextmanager
+def _claimed(session: Session, prepared: Prepared) -> Iterator[Lease | None]:
+    told: set[int] = set()
+
+    def waiting(holder: Attempt) -> None:
+        if session.stopping.is_set():
+            raise InfrastructureError("Stopped", "told to stop while another process trains this run")
+        if holder.number not in told:
+            told.add(holder.number)
+            who = f"process {holder.process.pid} on {holder.process.host}"
+            session.display.notice(f"{who} trains this run (attempt {holder.number}); waiting for its result")
+
+    lease = acquire(
+        prepared.folder,
+        workers=session.job.spec.cluster.workers.max,
+        version=version("seedbed"),
+        waiting=waiting,
+    )
+    with lease or nullcontext():
+        yield lease
+
+
+def _describe(prepared: Prepared) -> None:
+    prepared.folder.publish(RECIPE, canonical_json(prepared.resolved))
+    prepared.folder.publish(ENVIRONMENT, canonical_json(dict(prepared.environment)))
+
+
+def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None:
+    spec = session.job.spec
+    workers = WorkerRange(least=spec.cluster.workers.min, most=spec.cluster.workers.max)
+    program = program_of(prepared, attempt=lease.attempt.number, workers=workers)
+    _check_model(program)
+    session.timeline.mark("ModelChecked")
+    events = EventLog(folder=prepared.folder, attempt=lease.attempt.number)
+    try:
+        with _ray_where_needed(session, program, workers):
+            _fit_while_it_advances(session, program, workers, events)
+    finally:
+        events.flush()
+    return read_outcome(prepared.folder)
+
+
+def _fit_while_it_advances(
+    session: Session, program: TrainingProgram, workers: WorkerRange, events: EventLog
+) -> None:
+    """Restart a lost group within `backoffLimit`; whenever new checkpoints came, the count begins anew."""
+    assert session.prepared is not None
+    while True:
+        kept = checkpoint_steps(session.prepared.folder)[-1:]
+        try:
+            fit(
+                program,
+                workers=workers,
+                restarts=session.job.spec.backoff_limit,
+                watch=lambda progress: _watch(session, progress, events),
+                stopping=session.stopping,
+            )
+        except InfrastructureError as error:
+            if error.reason != "WorkersLost" or checkpoint_steps(session.prepared.folder)[-1:] == kept:
+                raise
+            session.display.notice(f"{error.message}; new checkpoints came, so it goes on")
+        else:
+            return
+
+
+def _check_model(program: TrainingProgram) -> None:
+    """Refuse user code that does not fit or does not repeat itself, before any worker starts."""
+    from seedbed.training.checking import check_model
+
+    check_model(program)
+
+
+@contextmanager
+def _ray_where_needed(session: Session, program: TrainingProgram, workers: WorkerRange) -> Iterator[None]:
+    if trains_in_process(program, workers):
+        yield
+        return
+    with local_ray(workers=workers.most, gpus=workers.most if program.device == "cuda" else 0):
+        session.timeline.mark("RayStarted")
+        yield
+
+
+def _watch(session: Session, progress: Progress, events: EventLog) -> None:
+    before = session.progress
+    if before is None or (before.workers, before.resumed_from) != (progress.workers, progress.resumed_from):
+        session.groups.append(progress.workers)
+        if progress.resumed_from:
+            session.display.notice(
+                f"{progress.workers} workers go on from the checkpoint of step {progress.resumed_from}"
+            )
+    if progress.step > progress.resumed_from and "FirstStep" not in session.timeline.parts:
+        session.timeline.mark("FirstStep")
+    if progress != before:
+        session.progress = progress
+        session.display.update(progress)
+        if before is None or before.leaves_by_worker != progress.leaves_by_worker:
+            _note(events, progress)
+
+
+def _note(events: EventLog, progress: Progress) -> None:
+    events.add(
+        "Progress",
+        workers=progress.workers,
+        resumedFrom=progress.resumed_from,
+        step=progress.step,
+        leavesByWorker=list(progress.leaves_by_worker),
+    )
+
+
+def _circumstances(session: Session) -> Circumstances:
+    return Circumstances(
+        started=session.started,
+        finished=datetime.now(UTC),
+        version=version("seedbed"),
+        attempt=session.attempt,
+        workers=tuple(session.groups),
+    )
+
+
+def _ended(session: Session, exit_code: int, *, error: SeedbedError | None = None) -> Ended:
+    prepared, result = session.prepared, session.result
+    metrics = final_metrics(prepared.folder, result.outcome) if prepared and result else {}
+    status = status_of(
+        Told(
+            started=session.started,
+            now=datetime.now(UTC),
+            attempts=session.attempt,
+            timings=session.timeline.parts,
+            prepared=prepared,
+            progress=session.progress,
+            result=result,
+            computed_here=session.computed_here,
+            metrics=metrics,
+            failure=error,
+        )
+    )
+    return Ended(exit_code=int(exit_code), status=status, error=error, session=session)

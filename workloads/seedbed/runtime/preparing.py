@@ -1,0 +1,204 @@
+"""What is known before anything is written: dataset, code, environment, and with them the run identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seedbed.arithmetic.config import ARITHMETIC_VERSION
+from seedbed.dataset import Dataset, open_dataset
+from seedbed.feed import FeedKind, StreamSpec
+from seedbed.feed.stream import DEFAULT_CACHE_BYTES
+from seedbed.runs.folder import RunFolder, open_run
+from seedbed.runtime.fitting import WorkerRange
+from seedbed.runtime.timeline import Timeline
+from seedbed.storage import open_storage
+from seedbed.training.programs import ModelSource, TrainingProgram
+from seedbed.training.recipes import (
+    arithmetic_of,
+    early_stopping_of,
+    milestones_of,
+    transforms_of,
+)
+from seedbed.usercode.fetching import CodeArchive, fetch_code, installed_sources
+from seedbed_api.errors import UserError, refusal
+from seedbed_api.identity import resolve, run_id
+from seedbed_api.trainingjob import TrainingJob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """What is given besides the manifest; all of it is execution."""
+
+    device: str = "cpu"
+    code: Path | None = None
+    """Folder of the user's code, instead of `model.code.uri`."""
+    dataset_secret: Path | None = None
+    """Folder with one file per credential."""
+    output_secret: Path | None = None
+    cache_folder: Path | None = None
+    cache_bytes: int = DEFAULT_CACHE_BYTES
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A run that is fully determined."""
+
+    job: TrainingJob
+    options: RunOptions
+    dataset: Dataset
+    samples: int
+    """N, the train rows after split, subset and fold."""
+    code: CodeArchive | None
+    resolved: dict[str, Any]
+    environment: Mapping[str, Any]
+    environment_class: str
+    run_id: str
+    folder: RunFolder
+
+
+def prepare(job: TrainingJob, options: RunOptions, timeline: Timeline) -> Prepared:
+    """Resolve the recipe and name the run. Raises UserError for what no retry can mend; writes nothing."""
+    storage = open_storage(job.spec.dataset.uri, secret=options.dataset_secret)
+    dataset = open_dataset(storage, digest=job.spec.dataset.digest)
+    samples = _samples(job, dataset)
+    timeline.mark("DatasetOpened")
+    code, code_digest = _code(job, options)
+    environment, environment_class = _environment(options.device)
+    timeline.mark("EnvironmentProbed")
+    resolved = resolve(job, dataset_digest=dataset.digest, code_digest=code_digest)
+    identity = run_id(resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=environment_class)
+    output = open_storage(job.spec.output.uri, secret=options.output_secret)
+    return Prepared(
+        job=job,
+        options=options,
+        dataset=dataset,
+        samples=samples,
+        code=code,
+        resolved=resolved,
+        environment=environment,
+        environment_class=environment_class,
+        run_id=identity,
+        folder=open_run(output, identity),
+    )
+
+
+def _samples(job: TrainingJob, dataset: Dataset) -> int:
+    subset, fold = selection_of(job)
+    count = dataset.view(split="train", subset=subset, fold=fold).count
+    if count == 0:
+        raise UserError(
+            "InvalidDataset",
+            refusal(
+                "spec.dataset.uri",
+                job.spec.dataset.uri,
+                "there is no training row after split, subset and fold",
+                "choose a larger subset, another fold, or build the dataset with a train split",
+            ),
+        )
+    milestones_of(job.spec, samples=count)
+    if _needs_validation(job) and not dataset.view(split="validation", subset=subset, fold=fold).count:
+        problem = "has no validation rows, which earlyStopping and modelSelection: Best decide by"
+        fix = "build the dataset with a validation split, or remove these fields"
+        raise UserError("InvalidDataset", refusal("spec.dataset.uri", job.spec.dataset.uri, problem, fix))
+    return count
+
+
+def _needs_validation(job: TrainingJob) -> bool:
+    return job.spec.training.early_stopping is not None or job.spec.training.model_selection == "Best"
+
+
+def selection_of(job: TrainingJob) -> tuple[str | None, tuple[int, int] | None]:
+    """Return the subset fraction and the fold (index, count) of a job."""
+    block = job.spec.dataset
+    fold = None if block.fold is None else (block.fold.index, block.fold.count)
+    return (None if block.subset is None else block.subset.fraction), fold
+
+
+def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, str | None]:
+    model = job.spec.model
+    if model.entrypoint is None:
+        return None, None
+    uri = str(options.code) if options.code else (model.code.uri if model.code else None)
+    if uri is None:
+        sources, _ = installed_sources(model.entrypoint.partition(":")[0])
+        return None, sources.digest
+    archive = fetch_code(uri, digest=model.code.digest if model.code else None)
+    return archive, archive.digest
+
+
+def _environment(device: str) -> tuple[Mapping[str, Any], str]:
+    from seedbed.arithmetic.determinism import fix_determinism
+    from seedbed.environment.environment_class import environment_class, environment_document
+    from seedbed.environment.pins import pinned_threads
+
+    fix_determinism(threads=pinned_threads())
+    document = environment_document(device, arithmetic_version=ARITHMETIC_VERSION)
+    return document, environment_class(document)
+
+
+def program_of(prepared: Prepared, *, attempt: int, workers: WorkerRange) -> TrainingProgram:
+    """Return what the workers are given."""
+    spec, options = prepared.job.spec, prepared.options
+    milestones = milestones_of(spec, samples=prepared.samples)
+    return TrainingProgram(
+        run_id=prepared.run_id,
+        attempt=attempt,
+        output_url=spec.output.uri,
+        output_secret=options.output_secret,
+        resolved=prepared.resolved,
+        environment_class=prepared.environment_class,
+        probe=prepared.environment["probe"],
+        device=options.device,
+        model=_model(prepared),
+        classes=prepared.dataset.classes,
+        samples=prepared.samples,
+        arithmetic=arithmetic_of(spec.training, classes=prepared.dataset.classes, samples=prepared.samples),
+        stream=_stream(prepared, total_steps=milestones.total_steps),
+        feed=feed_of(spec.cluster.feed, workers),
+        milestones=milestones,
+        early_stopping=early_stopping_of(spec.training),
+        select_best=spec.training.model_selection == "Best",
+        keep_checkpoints=spec.checkpoint.keep,
+    )
+
+
+def feed_of(wanted: str, workers: WorkerRange) -> FeedKind:
+    """Return the feed: left to us, one worker decodes in its own threads, more share Ray Data's tasks."""
+    if wanted == "Auto":
+        return "Local" if workers.most == 1 else "RayData"
+    assert wanted in ("Local", "RayData"), wanted
+    return "Local" if wanted == "Local" else "RayData"
+
+
+def _model(prepared: Prepared) -> ModelSource:
+    model = prepared.job.spec.model
+    return ModelSource(
+        name=model.name,
+        args={arg.name: arg.value for arg in model.args},
+        entrypoint=model.entrypoint,
+        code=prepared.code,
+    )
+
+
+def _stream(prepared: Prepared, *, total_steps: int) -> StreamSpec:
+    training, options = prepared.job.spec.training, prepared.options
+    subset, fold = selection_of(prepared.job)
+    return StreamSpec(
+        dataset_url=prepared.job.spec.dataset.uri,
+        digest=prepared.dataset.digest,
+        seed=training.seed,
+        leaves=training.batch.leaves,
+        leaf_rows=training.batch.micro_size,
+        total_steps=total_steps,
+        epochs=training.epochs,
+        transforms=transforms_of(training.augmentation),
+        window=training.shuffle_window,
+        subset=subset,
+        fold=fold,
+        secret=options.dataset_secret,
+        cache_folder=options.cache_folder,
+        cache_bytes=options.cache_bytes,
+    )

@@ -1,0 +1,74 @@
+"""A Ray of this process's own, on loopback, with everything off that training does not need.
+
+The environment must be set before Ray is imported; daemons and workers inherit it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from seedbed_api.errors import InfrastructureError
+
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # an elastic group waits this long for the workers that a lost node still seems to offer
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+    "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "GLOO_SOCKET_IFNAME": "lo",
+}
+
+
+def prepare(environ: MutableMapping[str, str]) -> None:
+    """Set what Ray reads at import and at start; a value that the user set stays."""
+    for name, value in SETTINGS.items():
+        environ.setdefault(name, value)
+
+
+@contextmanager
+def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
+    """Start a Ray with a CPU slot for each worker, and end it; it may not start: `InfrastructureError`."""
+    prepare(os.environ)
+    import ray
+
+    try:
+        ray.init(
+            address="local",
+            num_cpus=max(workers, os.cpu_count() or 1),
+            num_gpus=gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_object_store_bytes(),
+            _node_ip_address="127.0.0.1",
+        )
+    except (RuntimeError, OSError, TimeoutError) as error:
+        raise InfrastructureError(
+            "RayStartFailed",
+            f"Ray did not start on this machine: {error}; try again, or free memory and ports",
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _object_store_bytes() -> int:
+    """Half of /dev/shm, at most 1 GiB: blocks are consumed as they come and never pile up."""
+    shared = Path("/dev/shm")
+    folder = shared if shared.is_dir() else Path(tempfile.gettempdir())
+    stats = os.statvfs(folder)
+    return max(80 * 2**20, min(2**30, stats.f_bavail * stats.f_frsize // 2))

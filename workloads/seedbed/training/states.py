@@ -1,0 +1,253 @@
+"""The state of a run on one worker, and what is done between steps: resume, note, evaluate, keep, finish.
+
+Rank 0 alone writes; what it writes is a function of the run identity.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from seedbed.arithmetic.config import ARITHMETIC_VERSION
+from seedbed.arithmetic.digests import weights_digest
+from seedbed.arithmetic.exchange import Exchange
+from seedbed.arithmetic.replica import Replica
+from seedbed.arithmetic.schedules import learning_rate
+from seedbed.arithmetic.step import StepResult
+from seedbed.augmentation.pipeline import output_size
+from seedbed.runs.attempts import highest_attempt
+from seedbed.runs.checkpoints import (
+    CheckpointRecord,
+    checkpoint_record,
+    latest_checkpoint,
+    load_checkpoint,
+    prune,
+    save_checkpoint,
+)
+from seedbed.runs.evaluations import Evaluation, read_evaluations, save_evaluation
+from seedbed.runs.folder import RunFolder, open_run
+from seedbed.runs.ledger import CHAIN_START, LedgerBuffer, LedgerPart, save_segment, segment_of
+from seedbed.runs.model_files import model_config, save_model
+from seedbed.runs.tensors import to_torch
+from seedbed.storage import open_storage
+from seedbed.training.building import build_replica
+from seedbed.training.evaluating import document_of, evaluate_split, metrics_of, scores_of
+from seedbed.training.links import Link
+from seedbed.training.outcomes import Outcome, save_outcome
+from seedbed.training.programs import TrainingProgram
+from seedbed.training.progress import Phase, Progress
+from seedbed.training.stopping import Score, best_score
+from seedbed.training.timing import Stopwatch, TimedExchange
+from seedbed_api.errors import InfrastructureError
+from seedbed_api.identity import trajectory_id
+
+
+@dataclass(kw_only=True, slots=True)
+class RunState:
+    """One worker's replica, ledger and records."""
+
+    program: TrainingProgram
+    exchange: Exchange
+    folder: RunFolder
+    replica: Replica
+    watch: Stopwatch
+    ledger: LedgerBuffer = field(default_factory=LedgerBuffer)
+    completed: int = 0
+    """Completed steps."""
+    resumed_from: int = 0
+    kept: int = 0
+    """Milestone of the newest checkpoint."""
+    chain: bytes = CHAIN_START
+    """Ledger chain at `kept`; known to rank 0."""
+    evaluations: list[Evaluation] = field(default_factory=list)
+    last: StepResult | None = None
+    leaves_by_worker: tuple[int, ...] = ()
+    """Leaves that each worker computed up to `kept`; known to rank 0."""
+
+    @property
+    def writes(self) -> bool:
+        """Say whether this worker writes the run folder."""
+        return self.exchange.rank == 0
+
+    def resume(self) -> None:
+        """Take the newest checkpoint that verifies; rank 0 chooses, so that all take the same."""
+        found = latest_checkpoint(self.folder) if self.writes else None
+        step = pickle.loads(self.exchange.broadcast_bytes(pickle.dumps(found and found[0].step)))
+        if step is None:
+            return
+        record, tensors = found or load_checkpoint(self.folder, step)
+        self.replica.load(to_torch(tensors))
+        self.completed = self.resumed_from = self.kept = record.step
+        self.chain = bytes.fromhex(record.ledger_chain)
+        self.evaluations = read_evaluations(self.folder, split="validation", up_to=record.step)
+
+    def note(self, result: StepResult) -> None:
+        """Count a step that is done."""
+        self.ledger.add_step(self.completed, loss=result.loss, witness=result.witness)
+        self.completed += 1
+        self.last = result
+
+    def scores(self) -> list[Score]:
+        """Return the exact values of the watched metric so far."""
+        return scores_of(self.evaluations, self._metric()[0])
+
+    def evaluate(self, split: str = "validation") -> None:
+        """Evaluate the present weights; the record is stored before the next step."""
+        with self.watch.part("evaluation"):
+            counts = evaluate_split(self.program, self.replica, self.exchange, split=split)
+            if counts.samples == 0:
+                return
+            document = document_of(counts, weights_digest=weights_digest(self.replica.named_weights()))
+            self.evaluations.append(self._stored(split, document))
+
+    def _stored(self, split: str, document: dict[str, object]) -> Evaluation:
+        if self.writes:
+            return save_evaluation(self.folder, split=split, step=self.completed, document=document)
+        return Evaluation(split=split, step=self.completed, document=document, digest="")
+
+    def checkpoint(self) -> None:
+        """Keep the state: ledger segment and blobs first, the record last, then prune."""
+        if self.kept == self.completed:
+            return
+        with self.watch.part("checkpoint"):
+            gathered = self.exchange.gather_bytes(pickle.dumps(self.ledger.drain()))
+            if self.writes:
+                self._refuse_if_superseded()
+                self._keep([pickle.loads(part) for part in gathered])
+            self.kept = self.completed
+            self.exchange.barrier()
+
+    def _keep(self, parts: list[LedgerPart]) -> None:
+        counted = self.leaves_by_worker or (0,) * len(parts)
+        self.leaves_by_worker = tuple(n + len(part.leaves) for n, part in zip(counted, parts, strict=True))
+        segment = segment_of(
+            parts,
+            first=self.kept,
+            leaves=self.program.arithmetic.leaves,
+            chain_before=self.chain,
+        )
+        save_segment(self.folder, segment)
+        self.chain = segment.chain
+        tensors = self.replica.named_state()
+        save_checkpoint(self.folder, self._record(tensors), tensors)
+        prune(self.folder, keep=self.program.keep_checkpoints, protect=self._protected())
+
+    def _record(self, tensors: Mapping[str, object]) -> CheckpointRecord:
+        return checkpoint_record(
+            tensors,
+            run_id=self.program.run_id,
+            trajectory_id=self.trajectory(self.completed),
+            step=self.completed,
+            ledger_chain=self.chain,
+            evaluations=self.evaluations,
+        )
+
+    def _protected(self) -> list[int]:
+        scores = self.scores()
+        return [self._best(scores)] if self.program.select_best and scores else []
+
+    def trajectory(self, completed: int) -> str:
+        """Return the identity of the state after `completed` steps."""
+        program = self.program
+        total = program.milestones.total_steps
+        rates = [learning_rate(program.arithmetic.learning_rate, step, total) for step in range(completed)]
+        return trajectory_id(
+            dict(program.resolved),
+            arithmetic_version=ARITHMETIC_VERSION,
+            environment_class=program.environment_class,
+            learning_rates=rates,
+        )
+
+    def finish(self) -> None:
+        """Select the weights, evaluate them on test rows, write model files and outcome."""
+        selected = self._best(self.scores()) if self.program.select_best else self.completed
+        if selected != self.completed:
+            _, tensors = load_checkpoint(self.folder, selected)
+            self.replica.load(to_torch(tensors))
+        self.evaluate("test")
+        if self.writes:
+            self._refuse_if_superseded()
+            self._write_model(selected)
+        self.exchange.barrier()
+
+    def _write_model(self, selected: int) -> None:
+        files = save_model(self.folder, self.replica.named_weights(), _config(self.program))
+        save_outcome(
+            self.folder,
+            Outcome(
+                step=self.completed,
+                total_steps=self.program.milestones.total_steps,
+                selected_step=selected,
+                weights_digest=files.weights_digest,
+                files=files.files,
+                ledger_chain=self.chain.hex(),
+                trajectory_id=self.trajectory(selected),
+            ),
+        )
+
+    def tell(self, link: Link, *, phase: Phase) -> None:
+        """Tell the driver how far the run is; rank 0 speaks for all."""
+        if self.writes:
+            link.tell(self._progress(phase))
+
+    def _progress(self, phase: Phase) -> Progress:
+        program = self.program
+        done = self.completed - self.resumed_from
+        images = done * program.arithmetic.leaves * program.arithmetic.leaf_rows
+        validations = [e for e in self.evaluations if e.split == "validation"]
+        return Progress(
+            step=self.completed,
+            total_steps=program.milestones.total_steps,
+            epoch=self.completed * program.stream.leaves * program.stream.leaf_rows // program.samples + 1,
+            epochs=program.stream.epochs,
+            loss=self.last.loss if self.last else None,
+            accuracy=metrics_of(validations[-1].document).accuracy if validations else None,
+            images_per_second=images / self.watch.elapsed if done else None,
+            workers=self.exchange.world,
+            phase=phase,
+            attempt=program.attempt,
+            resumed_from=self.resumed_from,
+            leaves_by_worker=self.leaves_by_worker,
+            seconds=self.watch.seconds(),
+        )
+
+    def _metric(self) -> tuple[str, bool]:
+        rule = self.program.early_stopping
+        return (rule.metric, rule.maximize) if rule else ("validation/accuracy", True)
+
+    def _best(self, scores: list[Score]) -> int:
+        return best_score(scores, maximize=self._metric()[1]).completed
+
+    def _refuse_if_superseded(self) -> None:
+        newest = highest_attempt(self.folder)
+        if newest > self.program.attempt:
+            message = f"{self.folder.url}: attempt {self.program.attempt} was taken over by attempt {newest}"
+            raise InfrastructureError("Superseded", message)
+
+
+def open_state(program: TrainingProgram, *, exchange: Exchange) -> RunState:
+    """Return the state before the first step, with first weights."""
+    watch = Stopwatch()
+    return RunState(
+        program=program,
+        exchange=TimedExchange(exchange, watch),
+        folder=open_run(open_storage(program.output_url, secret=program.output_secret), program.run_id),
+        replica=build_replica(program.model, program.arithmetic, device=program.device),
+        watch=watch,
+    )
+
+
+def _config(program: TrainingProgram) -> dict[str, object]:
+    size = output_size(program.stream.transforms)
+    assert size is not None, "every recipe has one transform that sets the size"
+    normalization = program.resolved["training"]["normalization"]
+    return model_config(
+        name=program.model.name,
+        entrypoint=program.model.entrypoint,
+        arguments=program.model.args,
+        classes=list(program.classes),
+        image_size=size,
+        mean=normalization["mean"],
+        std=normalization["std"],
+    )

@@ -1,0 +1,76 @@
+"""Where the seconds go: a stopwatch per part, and an exchange that is timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+
+from seedbed.arithmetic.exchange import Exchange, Parts
+from seedbed.arithmetic.leaf import Contribution
+from seedbed.training.progress import PartSeconds
+
+
+class Stopwatch:
+    """Seconds by part since the first step; what belongs to no other part is compute."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._parts = {"data": 0.0, "reduce": 0.0, "checkpoint": 0.0, "evaluation": 0.0}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count the seconds inside the block as `name`."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._parts[name] += time.perf_counter() - began
+
+    @property
+    def elapsed(self) -> float:
+        """Return the seconds since the stopwatch was made."""
+        return time.perf_counter() - self._began
+
+    def seconds(self) -> PartSeconds:
+        """Return the seconds so far."""
+        return PartSeconds(compute=self.elapsed - sum(self._parts.values()), **self._parts)
+
+
+class TimedExchange:
+    """An exchange whose float reduction is counted as `reduce`."""
+
+    def __init__(self, exchange: Exchange, watch: Stopwatch) -> None:
+        self._exchange = exchange
+        self._watch = watch
+        self.rank = exchange.rank
+        self.world = exchange.world
+
+    def reduce(self, parts: Parts, *, leaves: int) -> Contribution:
+        """Return the sum over all leaves in tree order."""
+        with self._watch.part("reduce"):
+            return self._exchange.reduce(parts, leaves=leaves)
+
+    def any_of(self, flag: bool) -> bool:
+        """Return whether any worker raised its flag; whoever is early waits here for the others."""
+        with self._watch.part("reduce"):
+            return self._exchange.any_of(flag)
+
+    def sum_counts(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the elementwise sum over all workers."""
+        return self._exchange.sum_counts(counts)
+
+    def gather_bytes(self, payload: bytes) -> list[bytes]:
+        """Return the payloads of all workers on rank 0."""
+        return self._exchange.gather_bytes(payload)
+
+    def broadcast_bytes(self, payload: bytes) -> bytes:
+        """Return rank 0's payload on every worker."""
+        return self._exchange.broadcast_bytes(payload)
+
+    def barrier(self) -> None:
+        """Wait until every worker is here."""
+        self._exchange.barrier()

@@ -1,0 +1,48 @@
+"""One worker of a training: checks itself, takes its place among the others, trains, tells how it ended."""
+
+from __future__ import annotations
+
+from seedbed.arithmetic.determinism import fix_determinism
+from seedbed.arithmetic.exchange import Exchange, ExchangeError, PointToPoint, SingleProcess
+from seedbed.environment.pins import assert_pinned, pinned_threads
+from seedbed.environment.probe import check_probe
+from seedbed.training.links import Link
+from seedbed.training.loop import train
+from seedbed.training.programs import TrainingProgram
+from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
+
+
+def work(program: TrainingProgram, link: Link) -> None:
+    """Train as one of the workers of torch.distributed, or alone where there is no process group.
+
+    The outcome lies in the run folder. A failure that no restart mends is told over the link, and the worker
+    returns; any other leaves as an exception, so that the group is restarted.
+    """
+    if link.failure() is not None:
+        return
+    try:
+        fix_determinism(threads=pinned_threads())
+        assert_pinned()
+        check_probe(program.probe, device=program.device)
+        train(program, exchange=_exchange(program.device), link=link)
+    except (UserError, InfrastructureError) as error:
+        if _worth_a_restart(error):
+            raise
+        link.fail(error)
+        raise
+
+
+def _exchange(device: str) -> Exchange:
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        return PointToPoint(device)
+    return SingleProcess()
+
+
+def _worth_a_restart(error: SeedbedError) -> bool:
+    """Another worker group may mend storage and peers; it cannot mend the user's mistake or a lost claim."""
+    return isinstance(error, InfrastructureError) and error.reason not in {"Superseded", "RunFolderConflict"}
+
+
+__all__ = ["ExchangeError", "work"]
