@@ -53,8 +53,12 @@ def mistakes(error: ValidationError, model: type[Block]) -> Iterator[str]:
 
 def written(location: Sequence[int | str]) -> str:
     """Return a location as it is written in a message: spec.training.augmentation[0].type."""
-    path = "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in location)
+    path = "".join(f"[{name}]" if isinstance(name, int) else f".{_shown(name)}" for name in location)
     return path.removeprefix(".") or "manifest"
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 80 else repr(name[:80])
 
 
 def value_at(document: Any, path: str) -> Any:
