@@ -108,6 +108,19 @@ def test_a_terminal_gets_a_bar_and_text_of_users_is_no_markup(monkeypatch):
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1, "the cursor must come back"
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 140])
+def test_a_narrow_terminal_drops_words_whole_and_keeps_step_and_digest(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = io.StringIO()
+    with Display("seedlings", stream=stream, interactive=True) as display:
+        display.update(TRAINING)
+        display.finish({"weights digest": "sha256:" + "ab" * 32})
+    text = stream.getvalue()
+    assert "…" not in text
+    assert "10/100" in text
+    assert "sha256:" + "ab" * 32 in text, "in one piece, so that it can be copied"
+
+
 def test_the_terminal_is_given_back_when_the_run_raises():
     stream = io.StringIO()
     with pytest.raises(RuntimeError), Display("seedlings", stream=stream, interactive=True):

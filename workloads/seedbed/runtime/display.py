@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 PLAIN_INTERVAL_SECONDS = 10.0
+_LEAST_BAR_WIDTH = 12
 
 
 class Display:
@@ -120,34 +121,35 @@ class _Screen:
     """For a terminal: one bar at the bottom, notices above it."""
 
     def __init__(self, title: str, *, stream: TextIO) -> None:
-        self._console = _console(stream)
+        self._console, self._title = _console(stream), title
         self._bar, self._task = _bar(self._console, title=title)
         self._bar.start()
 
     def draw(self, progress: Progress, *, seconds_left: float | None, now: float) -> None:
         del now  # rich keeps its own pace of redrawing
+        left = _left(seconds_left)
+        fixed = [self._title, progress.phase, f"{progress.total_steps}/{progress.total_steps}", left]
+        room = self._console.width - sum(map(len, fixed)) - len(fixed) - _LEAST_BAR_WIDTH
         self._bar.update(
             self._task,
             total=max(progress.total_steps, 1),
             completed=progress.step,
             phase=progress.phase,
-            words="  ".join(_words(progress)[1:]),
-            left=_left(seconds_left),
+            words=_fitting(_words(progress)[1:], room=room),
+            left=left,
         )
 
     def say(self, text: str) -> None:
         self._console.print(f"• {text}", style="yellow", markup=False, highlight=False)
 
     def table(self, rows: Mapping[str, str]) -> None:
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(overflow="fold")
+        width = max((len(label) for label in rows), default=0)
         for label, value in rows.items():
-            table.add_row(label, Text(value))
-        self._console.print(table)
+            line = Text.assemble((f"{label:<{width}}", "bold"), "  ", value)
+            # left to the terminal to wrap: a digest that was cut into lines cannot be copied
+            self._console.print(line, soft_wrap=True)
 
     def close(self) -> None:
         self._bar.stop()
@@ -192,6 +194,14 @@ def _words(progress: Progress) -> list[str]:
     if progress.attempt > 1:
         words.append(f"attempt {progress.attempt}")
     return words
+
+
+def _fitting(words: list[str], *, room: int) -> str:
+    """Return the words that fit into `room` columns; on a narrow terminal the last ones go first."""
+    kept = words
+    while kept and len("  ".join(kept)) > room:
+        kept = kept[:-1]
+    return "  ".join(kept)
 
 
 def _left(seconds: float | None) -> str:
