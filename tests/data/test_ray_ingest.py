@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from seedbed.dataset.building import BuildOptions, build_dataset
 from seedbed.dataset.checking import check_dataset
 from seedbed.dataset.opening import open_dataset
 from seedbed.storage import open_storage
-from seedbed_api.errors import UserError
+from seedbed_api.errors import InfrastructureError, UserError
 from unit.dataset.pictures import build, jpeg, png, two_classes, write_files
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -84,6 +87,36 @@ def test_the_users_error_of_a_task_is_the_users_error_of_the_build(tmp_path) -> 
         )
     assert caught.value.reason == "SourceChanged"
     assert not (tmp_path / "ds/manifest.json").exists()
+
+
+class Busy(SimpleHTTPRequestHandler):
+    """Serves the CSV and is too busy for every image."""
+
+    def do_GET(self) -> None:
+        if self.path.endswith(".csv"):
+            super().do_GET()
+        else:
+            self.send_error(503)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_trouble_of_the_store_in_a_task_is_one_error_that_a_retry_may_help(tmp_path) -> None:
+    (tmp_path / "labels.csv").write_text("image,label\n1.png,a\n2.png,b\n")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Busy, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        source = open_storage(f"http://127.0.0.1:{server.server_port}")
+        options = BuildOptions(engine="ray", parallelism=2, csv="labels.csv")
+        with pytest.raises(InfrastructureError) as caught:
+            build_dataset(source, open_storage(str(tmp_path / "ds")), options=options)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert "\n" not in caught.value.message
 
 
 def test_the_command_starts_and_stops_a_ray_of_its_own(tmp_path) -> None:

@@ -282,6 +282,7 @@ def test_odd_file_names_are_read_and_shown(tmp_path) -> None:
 HOPELESS = {
     "no such folder": ({}, {}, "NoImages"),
     "no image": ({"README.md": b"hello"}, {}, "NoImages"),
+    "images in no class folder": ({"1.png": png(1), "2.png": png(2)}, {}, "NoClasses"),
     "one image": ({"a/1.png": png(1)}, {}, "TooFewImages"),
     "one class": ({"a/1.png": png(1), "a/2.png": png(2)}, {}, "TooFewClasses"),
     "nothing but bad images": ({"a/1.png": b"", "b/1.png": b""}, {"on_error": "skip"}, "TooFewImages"),

@@ -78,6 +78,9 @@ def _list_folder(storage: Storage, group_by: str | None) -> Listing:
     pattern = None if group_by is None else _pattern(group_by)
     rows = (row for path in _paths(storage) if (row := _file_row(path, explicit, pattern)) is not None)
     files = pa.Table.from_batches(_record_batches(rows), LISTING_SCHEMA)
+    if files.num_rows and files["class"].null_count == files.num_rows:
+        fix = "put the images of each class into a folder of their own, or add --csv FILE"
+        raise UserError("NoClasses", refusal("SOURCE", storage.url, "its images lie in no class folder", fix))
     return Listing(files=files.sort_by("path"), ignored=max(0, total - files.num_rows))
 
 
