@@ -100,8 +100,13 @@ def _table(ended: Ended) -> dict[str, str]:
     assert status.model is not None
     assert status.run_id is not None
     rows = {metric.name: metric.value for metric in status.metrics}
-    return rows | {
-        "weights digest": status.model.weights_digest,
-        "run": status.run_id,
-        "model": status.model.uri,
-    }
+    report = {"report": ended.session.report} if ended.session.report else {}
+    return (
+        rows
+        | report
+        | {
+            "weights digest": status.model.weights_digest,
+            "run": status.run_id,
+            "model": status.model.uri,
+        }
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from seedbed.runs.documents import Document
 from seedbed.runs.folder import RunFolder
-from seedbed.runs.tensors import serialised, weights_digest
+from seedbed.runs.tensors import Array, deserialised, serialised, weights_digest
 from seedbed_api.canonical import canonical_json
 
 WEIGHTS = "model/model.safetensors"
@@ -46,6 +46,11 @@ def model_config(
         "imageSize": image_size,
         "normalization": {"mean": mean, "std": std},
     }
+
+
+def read_model(folder: RunFolder) -> dict[str, Array]:
+    """Return the weights of a finished run, named as in the model's state_dict."""
+    return deserialised(folder.objects.read(WEIGHTS))
 
 
 def save_model(folder: RunFolder, weights: Mapping[str, Any], config: Document) -> ModelFiles:

@@ -24,7 +24,7 @@ from seedbed.runtime.statuses import Told, status_of
 from seedbed.runtime.timeline import Timeline
 from seedbed.training.outcomes import Outcome, read_outcome
 from seedbed.training.programs import TrainingProgram
-from seedbed.training.progress import Progress
+from seedbed.training.progress import PartSeconds, Progress
 from seedbed_api.canonical import canonical_json
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError
@@ -48,6 +48,10 @@ class Session:
     groups: list[int] = field(default_factory=list)
     """Sizes of the worker groups that trained."""
     progress: Progress | None = None
+    spent: dict[int, PartSeconds] = field(default_factory=dict)
+    """Seconds of each worker group, by its place in `groups`."""
+    report: str | None = None
+    """URL of the report that this call wrote."""
     result: Result | None = None
     computed_here: bool = False
 
@@ -90,6 +94,7 @@ def _run(session: Session) -> None:
         if outcome is not None:
             session.computed_here = True
             session.result = conclude(prepared, outcome, _circumstances(session))
+            _report(session, prepared)
 
 
 @contextmanager
@@ -119,9 +124,30 @@ def _describe(prepared: Prepared) -> None:
     prepared.folder.publish(ENVIRONMENT, canonical_json(dict(prepared.environment)))
 
 
+def _report(session: Session, prepared: Prepared) -> None:
+    """Write the report; the run is complete without it, so trouble is told and not raised."""
+    from seedbed.runtime.reporting import time_spent, write_report
+
+    assert session.result is not None
+    try:
+        session.report = write_report(
+            prepared,
+            program_of(prepared, attempt=session.attempt, workers=_worker_range(session)),
+            session.result,
+            created=session.started.strftime("%Y-%m-%d %H:%M UTC"),
+            time_spent=time_spent(session.timeline.parts, session.spent.values()),
+        )
+    except SeedbedError as error:
+        session.display.notice(f"no report: {error.message}")
+
+
+def _worker_range(session: Session) -> WorkerRange:
+    workers = session.job.spec.cluster.workers
+    return WorkerRange(least=workers.min, most=workers.max)
+
+
 def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None:
-    spec = session.job.spec
-    workers = WorkerRange(least=spec.cluster.workers.min, most=spec.cluster.workers.max)
+    workers = _worker_range(session)
     program = program_of(prepared, attempt=lease.attempt.number, workers=workers)
     _check_model(program)
     session.timeline.mark("ModelChecked")
@@ -184,6 +210,7 @@ def _watch(session: Session, progress: Progress, events: EventLog) -> None:
             )
     if progress.step > progress.resumed_from and "FirstStep" not in session.timeline.parts:
         session.timeline.mark("FirstStep")
+    session.spent[len(session.groups)] = progress.seconds
     if progress != before:
         session.progress = progress
         session.display.update(progress)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from seedbed.arithmetic.config import Arithmetic
 from seedbed.arithmetic.replica import Replica
+from seedbed.runs.tensors import Array, to_torch
 from seedbed.training.programs import ModelSource
 from seedbed_api.errors import UserError
 
@@ -24,6 +27,12 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
     except ValueError as error:
         raise UserError("ModelError", f"spec.model: {error}") from error
     return _replica(arithmetic, network, device, objective=None)
+
+
+def load_weights(replica: Replica, weights: Mapping[str, Array]) -> None:
+    """Copy parameters and buffers in; the optimizer state stays."""
+    state = {name: tensor for name, tensor in replica.named_state().items() if name.startswith("optimizer.")}
+    replica.load(state | {f"model.{name}": tensor for name, tensor in to_torch(weights).items()})
 
 
 def _replica(arithmetic: Arithmetic, network: object, device: str, *, objective: object) -> Replica:
