@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dataclasses import field as filled
 from typing import Any
 
-from unit.api.cases import DIGEST, Case
+from unit.api.bases import DIGEST, Case
 
 CODE = {"spec.model": {"entrypoint": "mine.net:Net", "code": {"uri": "s3://code/a.whl"}}}
 

@@ -16,7 +16,7 @@ from seedbed_api.status import (
     TrainingJobStatus,
     WorkerCounts,
 )
-from unit.api.cases import DIGEST
+from unit.api.bases import DIGEST
 
 NOON = "2030-01-02T12:00:00Z"
 

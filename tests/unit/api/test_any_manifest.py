@@ -14,7 +14,8 @@ from seedbed_api.crdgen import definitions
 from seedbed_api.documents import without_nulls
 from seedbed_api.errors import UserError
 from seedbed_api.manifests import validated
-from unit.api.cases import BASES, CASES
+from unit.api.bases import BASES
+from unit.api.cases import CASES
 
 SCHEMAS = {
     definition["spec"]["names"]["kind"]: Draft202012Validator(

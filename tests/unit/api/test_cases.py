@@ -6,7 +6,8 @@ import pytest
 
 from seedbed_api.errors import UserError
 from seedbed_api.manifests import validated
-from unit.api.cases import CASES, Case
+from unit.api.bases import Case
+from unit.api.cases import CASES
 
 VALID = {name: case for name, case in CASES.items() if case.line is None}
 INVALID = {name: case for name, case in CASES.items() if case.line is not None}

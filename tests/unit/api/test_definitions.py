@@ -13,7 +13,8 @@ from jsonschema import Draft202012Validator
 from seedbed_api.crdgen import definitions, rendered
 from seedbed_api.manifests import model_of, validated
 from seedbed_api.sweepjob import FIELD_PATHS
-from unit.api.cases import CASES, Case
+from unit.api.bases import Case
+from unit.api.cases import CASES
 from unit.api.statuses import a_full_status
 from unit.api.structure import careless_reads, complaints, nodes
 

@@ -18,7 +18,8 @@ from seedbed_api.fields import every_path
 from seedbed_api.identity import EXCLUDED, NOT_OF_A_TRAJECTORY, resolve, run_id, trajectory_id, without
 from seedbed_api.manifests import training_job
 from seedbed_api.recipe import Model, Recipe
-from unit.api.cases import CASES, DIGEST, TRAINING_JOB, Case
+from unit.api.bases import DIGEST, TRAINING_JOB, Case
+from unit.api.cases import CASES
 
 GOLDEN = Path(__file__).parent / "golden"
 CODE = "sha256:" + "c" * 64

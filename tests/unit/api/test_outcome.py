@@ -24,7 +24,7 @@ from seedbed_api.status import (
     measured,
     percent,
 )
-from unit.api.cases import DIGEST
+from unit.api.bases import DIGEST
 
 NOON, LATER = "2030-01-02T12:00:00Z", "2030-01-02T13:00:00Z"
 

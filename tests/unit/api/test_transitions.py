@@ -11,7 +11,7 @@ from seedbed_api.identity import EXCLUDED
 from seedbed_api.manifests import training_job
 from seedbed_api.recipe import Recipe
 from seedbed_api.transitions import recipe_transitions, refused_changes
-from unit.api.cases import DIGEST
+from unit.api.bases import DIGEST
 from unit.api.changes import CHANGES, Change
 
 RULES = recipe_transitions()

@@ -17,7 +17,7 @@ from seedbed_api.manifests import validated
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trials import impossible_trials, trial_recipe
-from unit.api.cases import Case
+from unit.api.bases import Case
 
 EXAMPLES = sorted(Path("examples").glob("*.yaml"))
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "reader"}}
