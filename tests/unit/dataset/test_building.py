@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,17 @@ def test_another_digest_for_other_rows(change, tmp_path) -> None:
 @settings(deadline=None, max_examples=3)
 @given(more=st.integers(1, 30), seed=st.integers(10_000, 20_000))
 def test_growth_moves_no_old_row(tmp_path_factory, more, seed) -> None:
-    root = tmp_path_factory.mktemp("growth")
+    require_stable_growth(tmp_path_factory.mktemp("growth"), more=more, seed=seed)
+
+
+def test_a_split_by_turn_would_be_noticed(tmp_path, monkeypatch) -> None:
+    turns = count()
+    monkeypatch.setattr(ingest, "split_of", lambda _key, _fractions: SPLITS[0 if next(turns) % 3 else 1])
+    with pytest.raises(AssertionError):
+        require_stable_growth(tmp_path, more=7, seed=10_000)
+
+
+def require_stable_growth(root: Path, *, more: int, seed: int) -> None:
     source = two_classes(root / "source", per_class=15)
     build(source, root / "ds")
     old = opened(root / "ds")
