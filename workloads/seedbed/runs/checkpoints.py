@@ -25,7 +25,7 @@ from seedbed.runs.tensors import (
     part,
     serialised,
 )
-from seedbed_api.errors import SeedbedError
+from seedbed_api.errors import InfrastructureError
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,14 @@ SCHEMA_VERSION = 1
 _PARTS = (MODEL, OPTIMIZER)
 
 
-class Damaged(Exception):  # noqa: N818 - a state of an object in the store
-    """An object of a checkpoint is missing or holds other bytes; the text names it."""
+class Damaged(InfrastructureError):  # noqa: N818 - a state of an object in the store
+    """An object of a checkpoint is missing or holds other bytes; the message names it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("RunFolderDamaged", message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Damaged, (self.message,))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,7 +231,7 @@ def _check_evaluations(folder: RunFolder, record: CheckpointRecord) -> None:
         found = evaluations_digest(
             read_evaluations(folder, split="validation", up_to=record.step), up_to=record.step
         )
-    except SeedbedError as error:
+    except InfrastructureError as error:
         if error.reason != "RunFolderDamaged":
             raise
         raise Damaged(error.message) from error
