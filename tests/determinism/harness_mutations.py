@@ -12,6 +12,7 @@ import torch.distributed as dist
 from seedbed.arithmetic import leaf as leaf_module
 from seedbed.arithmetic import seeding, step, tree
 from seedbed.arithmetic.exchange import Exchange, Parts, PointToPoint
+from seedbed.arithmetic.flat import layout_of
 from seedbed.arithmetic.leaf import Contribution
 from seedbed.arithmetic.statistics import RunningStatistics
 from seedbed.arithmetic.tree import ranges
@@ -26,10 +27,11 @@ class SumCollective(PointToPoint):
         first, *rest = parts.values()
         for part in rest:
             torch._foreach_add_(first, part)
-        vector = torch.cat([tensor.reshape(-1) for tensor in first])
+        layout = layout_of(first, slices=self.world)
+        vector = torch.zeros(layout.size)
+        torch._foreach_copy_(layout.views(vector), first)
         dist.all_reduce(vector)  # noqa: TID251 - the fault
-        pieces = vector.split([tensor.numel() for tensor in first])
-        return [piece.view(tensor.shape) for piece, tensor in zip(pieces, first, strict=True)]
+        return layout.views(vector)
 
 
 class ZeroForMissing(PointToPoint):

@@ -111,7 +111,14 @@ class TestLeaf:
         images = normalised(pixels, normalisation, CPU)
         expected = (pixels / 255.0 - np.array(normalisation.mean)) / np.array(normalisation.std)
         np.testing.assert_allclose(images.numpy(), expected.transpose(0, 3, 1, 2), rtol=1e-5, atol=1e-5)
-        assert images.is_contiguous()
+
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+    def test_pictures_come_in_the_layout_of_the_weights(self, layout: torch.memory_format) -> None:
+        seen: list[bool] = []
+        model = build("simple-cnn", {"width": "4"}, CLASSES).to(memory_format=layout)
+        model.register_forward_pre_hook(lambda _, x: seen.append(x[0].is_contiguous(memory_format=layout)))
+        leaf_contribution(a_replica(model), 0, rows(0))
+        assert seen == [True]
 
     def test_mixup_changes_the_leaf_and_its_random_numbers_come_from_the_leaf(self) -> None:
         plain, mixed = a_replica(Linear()), a_replica(Linear(), mixup_alpha=0.4)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from seedbed.arithmetic.batches import EvaluationRows
 from seedbed.arithmetic.exchange import Exchange
-from seedbed.arithmetic.leaf import forward, normalised
+from seedbed.arithmetic.leaf import forward, images_of
 from seedbed.arithmetic.replica import Replica
 
 LOSS_SCALE = 1 << 20
@@ -107,7 +107,7 @@ def evaluate(replica: Replica, batches: Iterable[EvaluationRows], exchange: Exch
 @torch.no_grad()
 def logits(replica: Replica, pixels_bhwc: npt.NDArray[np.uint8]) -> torch.Tensor:
     """Return float32 logits (b, k) on the replica's device; the model's mode is the caller's."""
-    return forward(replica, normalised(pixels_bhwc, replica.arithmetic.normalisation, replica.device))
+    return forward(replica, images_of(replica, pixels_bhwc))
 
 
 def _batch_counts(replica: Replica, batch: EvaluationRows) -> Counts:

@@ -58,7 +58,7 @@ def _taken_gradients(replica: Replica) -> list[torch.Tensor]:
 def _loss(replica: Replica, rows: LeafRows) -> torch.Tensor:
     arithmetic = replica.arithmetic
     assert len(rows.labels_m) == arithmetic.leaf_rows, f"a leaf has {arithmetic.leaf_rows} rows"
-    images = normalised(rows.pixels_mhwc, arithmetic.normalisation, replica.device)
+    images = images_of(replica, rows.pixels_mhwc)
     labels = torch.from_numpy(rows.labels_m).to(replica.device)
     if replica.objective is not None:
         with _autocast(replica):
@@ -115,19 +115,38 @@ def _class_weights(weights: tuple[float, ...] | None, device: torch.device) -> t
     return None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
 
 
+def images_of(replica: Replica, pixels_mhwc: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """Return the normalised pictures (m, c, h, w) in the layout of the replica's weights."""
+    layout = normalised_channels_last if replica.channels_last else normalised
+    return layout(pixels_mhwc, replica.arithmetic.normalisation, replica.device)
+
+
 def normalised(
     pixels_mhwc: npt.NDArray[np.uint8], normalisation: Normalisation, device: torch.device
 ) -> torch.Tensor:
     """Return float32 pictures (m, c, h, w), contiguous: pixel · 1/(255 std) - mean/std."""
+    return normalised_channels_last(pixels_mhwc, normalisation, device).contiguous()
+
+
+def normalised_channels_last(
+    pixels_mhwc: npt.NDArray[np.uint8], normalisation: Normalisation, device: torch.device
+) -> torch.Tensor:
+    """Return the same pictures in channels-last layout."""
     pixels = torch.from_numpy(pixels_mhwc).to(device)
-    scale, offset = _constants(normalisation, device)
-    planes = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-    return planes.mul_(scale).add_(offset)
+    rows, height, width, channels = pixels.shape
+    scale, offset = _constants(normalisation, width, device)
+    # whole rows of a picture at once: a broadcast along three channels would not vectorise
+    lines = pixels.view(rows * height, width * channels).to(torch.float32).mul_(scale).add_(offset)
+    return lines.view(rows, height, width, channels).permute(0, 3, 1, 2)
 
 
-@lru_cache(maxsize=8)
-def _constants(normalisation: Normalisation, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+@lru_cache(maxsize=32)
+def _constants(
+    normalisation: Normalisation, width: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return scale and offset of one line of a picture, shape (w · c,), rounded once from float64."""
     pairs = list(zip(normalisation.mean, normalisation.std, strict=True))
     scale = torch.tensor([1.0 / (255.0 * std) for _, std in pairs], dtype=torch.float64)
     offset = torch.tensor([-mean / std for mean, std in pairs], dtype=torch.float64)
-    return tuple(c.to(torch.float32).view(1, -1, 1, 1).to(device) for c in (scale, offset))  # type: ignore[return-value]
+    line = (scale.to(torch.float32).repeat(width), offset.to(torch.float32).repeat(width))
+    return line[0].to(device), line[1].to(device)

@@ -20,6 +20,7 @@ class Replica:
     """The parameters, buffers and optimizer state that every worker holds in full.
 
     `model` is moved to `device` and owned from now on. `objective` replaces the configured cross-entropy.
+    Pictures come in channels-last layout if the convolutions of the model are laid out so, else contiguous.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Replica:
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.objective = objective
+        self.channels_last = any(map(_is_channels_last, model.parameters()))
         self.statistics = RunningStatistics(model, self.device)
         kept = set(model.state_dict())
         self._weights = {n: p.detach() for n, p in model.named_parameters() if n in kept}
@@ -68,6 +70,12 @@ class Replica:
             _check_fits(name, tensor, state[name])
             state[name].copy_(tensor)
         self.statistics.remember()
+
+
+def _is_channels_last(parameter: torch.Tensor) -> bool:
+    """Tell whether a network asks for channels-last pictures: by the layout of its own convolutions."""
+    apart = parameter.dim() == 4 and not parameter.is_contiguous()
+    return apart and parameter.is_contiguous(memory_format=torch.channels_last)
 
 
 def _check_fits(name: str, given: torch.Tensor, own: torch.Tensor) -> None:

@@ -79,6 +79,8 @@ def run_step(
 def _update(replica: Replica, mean: Contribution, *, rate: float, step: int) -> torch.Tensor:
     """Apply the mean contribution; return loss and gradient norm, shape (2,), on the device."""
     *gradients, statistics, loss = mean
+    # the fused update walks memory, not indices
+    assert all(map(_laid_out_alike, gradients, replica.trained.values())), "gradients in another layout"
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     limit = replica.arithmetic.gradient_clip_norm
     if limit is not None:
@@ -86,6 +88,11 @@ def _update(replica: Replica, mean: Contribution, *, rate: float, step: int) -> 
     replica.updates.apply(gradients, rate=rate, step=step)
     replica.statistics.replace(statistics)
     return torch.stack([loss, norm])
+
+
+def _laid_out_alike(gradient: torch.Tensor, parameter: torch.Tensor) -> bool:
+    steps = zip(gradient.stride(), parameter.stride(), parameter.shape, strict=True)
+    return all(own == other for own, other, size in steps if size > 1)
 
 
 def _result(replica: Replica, scalars: torch.Tensor, *, rate: float, stop: bool) -> StepResult:

@@ -51,7 +51,7 @@ MODELS: Mapping[str, Entry] = {
 
 
 def build(name: str, args: Mapping[str, str | int | float], classes: int, *, seed: int = 0) -> nn.Module:
-    """Return a freshly initialised network on the CPU.
+    """Return a freshly initialised network on the CPU, in channels-last layout.
 
     Raises ValueError for an unknown name or argument, listing the known ones, and a value out of range.
     """
@@ -63,4 +63,5 @@ def build(name: str, args: Mapping[str, str | int | float], classes: int, *, see
     with torch.random.fork_rng(devices=[]):
         model = entry.construct(classes=classes, **values)
     initialise(model, seed=seed)
-    return model
+    # never slower on the CPUs tried, and a quarter faster where max pooling counts
+    return model.to(memory_format=torch.channels_last)
