@@ -15,7 +15,7 @@ import numpy.typing as npt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from seedbed.report.curves import Line, Range, line_chart, shown_number, smoothed, thinned
+from seedbed.report.curves import Line, Range, line_chart, nice_range, shown_number, smoothed, thinned
 from seedbed.report.inputs import EvaluationPoint, ReportInputs
 from seedbed.report.limits import parts_of, what_limited
 from seedbed.report.scores import class_scores, worst_confusions
@@ -78,7 +78,11 @@ def _accuracy_chart(evaluations: Sequence[EvaluationPoint]) -> dict[str, Any]:
 
 def _rate_chart(inputs: ReportInputs) -> dict[str, Any]:
     points = thinned(inputs.learning_rates)
-    return _chart("Learning rate", [Line(label="learning rate", points=points, style="line-1")])
+    # from zero: a constant rate would else lie on the edge of the chart
+    y_range = nice_range(0.0, max((rate for _, rate in points), default=1.0))
+    return _chart(
+        "Learning rate", [Line(label="learning rate", points=points, style="line-1")], y_range=y_range
+    )
 
 
 def _evaluation_lines(evaluations: Sequence[EvaluationPoint], member: str) -> list[Line]:
