@@ -135,6 +135,44 @@ def test_released_wants_the_word(folder: RunFolder) -> None:
     assert not any(map(released, (None, b"", b"[]", b'{"state": "held"}')))
 
 
+FROZEN = """
+import sys, time
+from seedbed.runs import acquire, open_run
+from seedbed.storage import open_storage
+from seedbed_api.errors import InfrastructureError
+folder = open_run(open_storage(sys.argv[1]), sys.argv[2])
+with acquire(folder, workers=1, version="0", beat_every=0.05) as lease:
+    print("holds", flush=True)
+    sys.stdin.readline()
+    try:
+        lease.check()
+        folder.publish("result.json", b"{}")
+    except InfrastructureError as error:
+        print(error.reason, flush=True)
+"""
+
+
+def test_holder_that_was_frozen_finds_out_that_it_was_replaced(tmp_path: Path, folder: RunFolder) -> None:
+    command = [sys.executable, "-c", FROZEN, str(tmp_path), RUN]
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as frozen:
+        assert frozen.stdin is not None
+        assert frozen.stdout is not None
+        assert frozen.stdout.readline() == "holds\n"
+        frozen.send_signal(signal.SIGSTOP)
+        heir = acquire(folder, stale_after=0.5, **QUICK)  # type: ignore[arg-type]
+        frozen.send_signal(signal.SIGCONT)
+        frozen.stdin.write("\n")
+        frozen.stdin.flush()
+        assert frozen.stdout.readline() == "Superseded\n"
+    assert heir is not None
+    assert heir.attempt.number == 2
+    heir.check()
+    heir.release()
+    assert not folder.finished(), "the older attempt wrote nothing"
+
+
 HOLDER = """
 import sys, time
 from seedbed.runs import acquire, open_run

@@ -30,7 +30,7 @@ def describe_tensor(tensor: Any) -> TensorDocument:
     return {
         "dtype": array.dtype.name,
         "shape": list(array.shape),
-        "sha256": sha256(array.tobytes()).hexdigest(),
+        "sha256": sha256(array.reshape(-1).view(np.uint8).data).hexdigest(),
     }
 
 
