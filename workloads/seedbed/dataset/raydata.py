@@ -42,6 +42,7 @@ class RayEngine:
         with _unwrapped():
             import ray.data
 
+            _prepare_ray_data()
             listing = _listing_blocks(files)
             dataset = ray.data.from_arrow(listing).map_batches(
                 partial(inspect_files, job=job),
@@ -93,19 +94,21 @@ def _ray(parallelism: int) -> Iterator[None]:
         configure_logging=False,
         logging_level=logging.ERROR,
     )
-    _silence_ray_data()
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _silence_ray_data() -> None:
+def _prepare_ray_data() -> None:
+    """Silence Ray Data, and let an error of ours leave a task as it is: its wrapping loses the cause."""
     from ray.data import DataContext
 
-    DataContext.get_current().enable_progress_bars = False
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True
     for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextmanager
