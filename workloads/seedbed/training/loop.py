@@ -5,18 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import closing
 
 from seedbed.arithmetic.exchange import Exchange
-from seedbed.arithmetic.step import StepResult, run_step
-from seedbed.arithmetic.tree import ranges
-from seedbed.feed import MicroBatch, open_feed
-from seedbed.runs.ledger import leaf_digest
 from seedbed.training.links import Link
 from seedbed.training.programs import TrainingProgram
 from seedbed.training.states import RunState, open_state
 from seedbed.training.stopping import should_stop
-from seedbed_api.errors import UserError
+from seedbed.training.walking import walk
 
 
 def train(program: TrainingProgram, *, exchange: Exchange, link: Link) -> None:
@@ -35,29 +31,19 @@ def train(program: TrainingProgram, *, exchange: Exchange, link: Link) -> None:
 
 def _train_steps(state: RunState, link: Link) -> bool:
     """Run steps until the run is over or stopped; return whether it was stopped."""
-    program, exchange = state.program, state.exchange
-    total = program.milestones.total_steps
-    own = ranges(program.arithmetic.leaves, exchange.world)[exchange.rank]
-    with open_feed(
-        program.feed,
-        program.stream,
-        leaves=own,
-        steps=range(state.completed, total),
-        threads=program.decode_threads,
-    ) as batches:
-        while not _over(state):
-            rows = _consumed(state, batches, count=len(own))
-            stop = link.stop_requested()
-            result = run_step(state.replica, state.completed, rows, exchange, total_steps=total, stop=stop)
-            state.note(_finite(result, step=state.completed))
-            if program.milestones.is_evaluation(state.completed):
+    milestones = state.program.milestones
+    steps = walk(state, until=milestones.total_steps, stop_requested=link.stop_requested)
+    with closing(steps):
+        for result in steps:
+            if milestones.is_evaluation(state.completed):
                 state.tell(link, phase="Evaluating")
                 state.evaluate()
-            if program.milestones.is_checkpoint(state.completed) or result.stop or _over(state):
+            over = _over(state)
+            if milestones.is_checkpoint(state.completed) or result.stop or over:
                 state.checkpoint()
             state.tell(link, phase="Training")
-            if result.stop and not _over(state):
-                return True
+            if result.stop or over:
+                return not over
     return False
 
 
@@ -68,25 +54,3 @@ def _over(state: RunState) -> bool:
         return True
     at_evaluation = state.completed > 0 and milestones.is_evaluation(state.completed)
     return at_evaluation and should_stop(state.program.early_stopping, state.scores())
-
-
-def _consumed(state: RunState, batches: Iterator[MicroBatch], *, count: int) -> Iterator[MicroBatch]:
-    """Yield the next micro-batches, each written into the ledger as the leaf gets it."""
-    for _ in range(count):
-        with state.watch.part("data"):
-            batch = next(batches)
-        assert batch.step == state.completed, f"step {batch.step} came where {state.completed} was due"
-        digest = leaf_digest(batch.rows_m, batch.labels_m, batch.pixels_mhwc)
-        state.ledger.add_leaf(batch.step, batch.leaf, rows_m=batch.rows_m, digest=digest)
-        yield batch
-
-
-def _finite(result: StepResult, *, step: int) -> StepResult:
-    if result.finite:
-        return result
-    raise UserError(
-        "NonFiniteLoss",
-        f"loss {result.loss} with gradient norm {result.gradient_norm} at step {step}, learning rate "
-        f"{result.learning_rate:g}; lower spec.training.optimizer.learningRate, or add warmupSteps "
-        "or gradientClipping",
-    )

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from seedbed.arithmetic.config import ARITHMETIC_VERSION
 from seedbed.arithmetic.digests import weights_digest
 from seedbed.arithmetic.exchange import Exchange
-from seedbed.arithmetic.replica import Replica
 from seedbed.arithmetic.schedules import learning_rate
-from seedbed.arithmetic.step import StepResult
 from seedbed.augmentation.pipeline import output_size
 from seedbed.runs.attempts import highest_attempt
 from seedbed.runs.checkpoints import (
@@ -27,7 +25,7 @@ from seedbed.runs.checkpoints import (
 )
 from seedbed.runs.evaluations import Evaluation, read_evaluations, save_evaluation
 from seedbed.runs.folder import RunFolder, open_run
-from seedbed.runs.ledger import CHAIN_START, LedgerBuffer, LedgerPart, save_segment, segment_of
+from seedbed.runs.ledger import CHAIN_START, LedgerPart, save_segment, segment_of
 from seedbed.runs.model_files import model_config, save_model
 from seedbed.runs.tensors import to_torch
 from seedbed.storage import open_storage
@@ -39,31 +37,30 @@ from seedbed.training.programs import TrainingProgram
 from seedbed.training.progress import Phase, Progress
 from seedbed.training.stopping import Score, best_score
 from seedbed.training.timing import Stopwatch, TimedExchange
+from seedbed.training.walking import Walk
+from seedbed_api.canonical import canonical_json
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.identity import trajectory_id
 
+WITNESS = "witness.json"
+"""Names of the tensors in the order of the ledger's witness: with them `diff` needs no model code."""
+
 
 @dataclass(kw_only=True, slots=True)
-class RunState:
+class RunState(Walk):
     """One worker's replica, ledger and records."""
 
-    program: TrainingProgram
-    exchange: Exchange
     folder: RunFolder
-    replica: Replica
-    watch: Stopwatch
-    ledger: LedgerBuffer = field(default_factory=LedgerBuffer)
-    completed: int = 0
-    """Completed steps."""
     resumed_from: int = 0
     kept: int = 0
     """Milestone of the newest checkpoint."""
     chain: bytes = CHAIN_START
     """Ledger chain at `kept`; known to rank 0."""
     evaluations: list[Evaluation] = field(default_factory=list)
-    last: StepResult | None = None
     leaves_by_worker: tuple[int, ...] = ()
     """Leaves that each worker computed up to `kept`; known to rank 0."""
+    named: bool = False
+    """Whether the names of the witness are known to be stored."""
 
     @property
     def writes(self) -> bool:
@@ -81,12 +78,6 @@ class RunState:
         self.completed = self.resumed_from = self.kept = record.step
         self.chain = bytes.fromhex(record.ledger_chain)
         self.evaluations = read_evaluations(self.folder, split="validation", up_to=record.step)
-
-    def note(self, result: StepResult) -> None:
-        """Count a step that is done."""
-        self.ledger.add_step(self.completed, loss=result.loss, witness=result.witness)
-        self.completed += 1
-        self.last = result
 
     def scores(self) -> list[Score]:
         """Return the exact values of the watched metric so far."""
@@ -127,11 +118,17 @@ class RunState:
             leaves=self.program.arithmetic.leaves,
             chain_before=self.chain,
         )
+        self._name_witness()
         save_segment(self.folder, segment)
         self.chain = segment.chain
         tensors = self.replica.named_state()
         save_checkpoint(self.folder, self._record(tensors), tensors)
         prune(self.folder, keep=self.program.keep_checkpoints, protect=self._protected())
+
+    def _name_witness(self) -> None:
+        if not self.named:
+            self.folder.publish(WITNESS, canonical_json({"tensors": list(self.replica.named_weights())}))
+            self.named = True
 
     def _record(self, tensors: Mapping[str, object]) -> CheckpointRecord:
         return checkpoint_record(
@@ -172,7 +169,7 @@ class RunState:
         self.exchange.barrier()
 
     def _write_model(self, selected: int) -> None:
-        files = save_model(self.folder, self.replica.named_weights(), _config(self.program))
+        files = save_model(self.folder, self.replica.named_weights(), config_of(self.program))
         save_outcome(
             self.folder,
             Outcome(
@@ -238,7 +235,8 @@ def open_state(program: TrainingProgram, *, exchange: Exchange) -> RunState:
     )
 
 
-def _config(program: TrainingProgram) -> dict[str, object]:
+def config_of(program: TrainingProgram) -> dict[str, object]:
+    """Return the config that goes with the model file."""
     size = output_size(program.stream.transforms)
     assert size is not None, "every recipe has one transform that sets the size"
     normalization = program.resolved["training"]["normalization"]
