@@ -12,7 +12,6 @@ import importlib.util
 import io
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from process_tree import cpu_seconds
+from process_tree import cpu_seconds, machine
 
 SIDE, BATCH, LEAVES = 96, 16, 8
 SEED = 5
@@ -271,26 +270,13 @@ def report(results: dict[str, list[dict[str, float]]], *, epochs: int, images: i
         "the crop allows; the other loaders decode in full. The feeds also verify bytes and keep an order.",
         "The machine also ran other work: CPU seconds suffer less from it than images per second.",
         "",
-        _machine(),
+        machine(),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _spread(values: list[float]) -> str:
     return f"{statistics.median(values):.0f} [{min(values):.0f}–{max(values):.0f}]"
-
-
-def _machine() -> str:
-    from importlib.metadata import version
-
-    cpu = next(
-        line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
-    )
-    names = ("ray", "torch", "pyarrow", "numpy", "pillow", "simplejpeg")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    return (
-        f"{os.cpu_count()} cores, {cpu.partition(': ')[2]}; Python {platform.python_version()}, {versions}."
-    )
 
 
 def _pixels(folder: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from process_tree import private_bytes
+from process_tree import machine, private_bytes
 
 ROOT = Path(__file__).parents[1]
 MIB = 1 << 20
@@ -127,7 +127,8 @@ def report(samples: dict[str, list[dict[str, Any]]], *, dataset: int, cache: int
             sizes = " | ".join(f"{one[name] / MIB:.0f}" for name in ("private", "shared", "cache"))
             lines.append(f"| {one['images']} | {one['seconds']:.1f} | {sizes} |")
         lines.append("")
-    return "\n".join(lines)
+    lines.append(machine())
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -40,6 +41,20 @@ def private_bytes() -> dict[str, int]:
             own += (resident - mapped) * _PAGE
             shared = max(shared, mapped * _PAGE)
     return {"private": own, "shared": shared}
+
+
+def machine() -> str:
+    """Return the line that names cores, processor and versions."""
+    from importlib.metadata import version
+
+    cpu = next(
+        line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
+    )
+    names = ("ray", "torch", "pyarrow", "numpy", "pillow", "simplejpeg")
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    return (
+        f"{os.cpu_count()} cores, {cpu.partition(': ')[2]}; Python {platform.python_version()}, {versions}."
+    )
 
 
 def _stat(process: int) -> list[str]:
