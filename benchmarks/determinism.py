@@ -67,7 +67,7 @@ class Workload:
 
 
 WORKLOADS = (
-    Workload(model="resnet18", pixels=96, leaf_rows=16, leaves=4, steps=2),
+    Workload(model="resnet18", pixels=96, leaf_rows=16, leaves=4, steps=1),
     Workload(model="simple-cnn", pixels=32, leaf_rows=16, leaves=8, steps=10),
 )
 
