@@ -1,0 +1,131 @@
+"""Recomputing with several workers: plain processes on this machine that exchange over loopback, no Ray."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from seedbed.replay.recomputing import Recomputed, Task, Tell, recompute
+from seedbed_api.errors import InfrastructureError, SeedbedError
+
+_PEER_SECONDS = 600.0
+_CAUSE_SECONDS = 10.0
+"""How long to wait for the worker that failed first to say why, once another has lost it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Crash:
+    """A worker raised what it should not."""
+
+    text: str
+
+
+def recompute_in_group(task: Task, *, workers: int, tell: Tell) -> list[Recomputed]:
+    """Recompute with `workers` processes; answers in rank order. Raises what a worker raised."""
+    with (
+        tempfile.TemporaryDirectory(prefix="seedbed-verify-") as folder,
+        _workers(task, workers, folder) as pipes,
+    ):
+        answers: dict[int, Recomputed] = {}
+        lost: str | None = None
+        deadline = time.monotonic() + _PEER_SECONDS
+        while len(answers) < workers:
+            rank, message = _next(pipes, answers, deadline)
+            if isinstance(message, int):
+                tell(message)
+                deadline = time.monotonic() + _PEER_SECONDS
+            elif isinstance(message, Recomputed):
+                answers[rank] = message
+            elif isinstance(message, SeedbedError):
+                raise message
+            else:
+                # peers of a worker that failed fail too; the one that has a reason is the one to hear
+                lost = lost or _told(rank, message)
+                deadline = min(deadline, time.monotonic() + _CAUSE_SECONDS)
+                del pipes[rank]
+                if not pipes or rank is None:
+                    raise InfrastructureError("WorkersLost", lost)
+    return [answers[rank] for rank in range(workers)]
+
+
+def _next(pipes: dict[int, Connection], answers: dict[int, Recomputed], deadline: float) -> tuple[int, Any]:
+    waiting = {pipe: rank for rank, pipe in pipes.items() if rank not in answers}
+    ready = wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
+    if not ready:
+        raise InfrastructureError("WorkersLost", "a worker of the replay does not answer")
+    pipe = ready[0]
+    assert isinstance(pipe, Connection)
+    try:
+        return waiting[pipe], pipe.recv()
+    except EOFError:
+        return waiting[pipe], _Crash(text="it died")
+
+
+def _told(rank: int, message: object) -> str:
+    text = message.text if isinstance(message, _Crash) else str(message)
+    return f"worker {rank} of the replay failed: {text}"
+
+
+@contextmanager
+def _workers(task: Task, workers: int, folder: str) -> Iterator[dict[int, Connection]]:
+    """Start the processes; whatever happens, none is left."""
+    context = multiprocessing.get_context("spawn")
+    processes: list[BaseProcess] = []
+    pipes: dict[int, Connection] = {}
+    try:
+        for rank in range(workers):
+            here, there = context.Pipe(duplex=False)
+            arguments = (rank, workers, str(Path(folder) / "rendezvous"), there, task)
+            process: BaseProcess = context.Process(target=_work, args=arguments, daemon=True)
+            process.start()
+            there.close()
+            processes.append(process)
+            pipes[rank] = here
+        yield pipes
+    finally:
+        for process in processes:
+            process.join(timeout=0.5)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def _work(rank: int, world: int, rendezvous: str, pipe: Connection, task: Task) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends us
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    pipe.send(_answer(rank, world, rendezvous, pipe, task))
+    pipe.close()
+    os._exit(0)  # gloo's tear-down may hang
+
+
+def _answer(rank: int, world: int, rendezvous: str, pipe: Connection, task: Task) -> object:
+    import torch.distributed as dist
+
+    from seedbed.arithmetic.exchange import PointToPoint
+
+    try:
+        dist.init_process_group(
+            "gloo",
+            init_method=f"file://{rendezvous}",
+            rank=rank,
+            world_size=world,
+            timeout=timedelta(seconds=_PEER_SECONDS),
+        )
+        return recompute(task, PointToPoint(task.program.device), pipe.send)
+    except SeedbedError as error:
+        return error
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return _Crash(text=f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})")
