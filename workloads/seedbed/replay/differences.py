@@ -6,7 +6,7 @@ Steps are told as people and checkpoints count them: step s is the one after whi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,11 @@ class Difference:
 
 def step_difference(a: LedgerStep, b: LedgerStep, *, names: Names, words: Words) -> Difference | None:
     """Return what differs first in a step: the data, then the tensors, then the loss."""
-    return (
-        rows_difference(a, b, words=words)
-        or pixels_difference(a, b)
-        or tensor_difference(a, b, names=names, words=words)
-        or loss_difference(a, b, words=words)
-    )
+    loss = loss_difference(a, b, words=words)
+    tensor = tensor_difference(a, b, names=names, words=words)
+    if tensor is not None and loss is not None:
+        tensor = replace(tensor, text=f"{tensor.text}; {loss.text}")
+    return rows_difference(a, b, words=words) or pixels_difference(a, b) or tensor or loss
 
 
 def rows_difference(a: LedgerStep, b: LedgerStep, *, words: Words) -> Difference | None:
@@ -92,9 +91,7 @@ def tensor_difference(a: LedgerStep, b: LedgerStep, *, names: Names, words: Word
         return None
     name = tensor_name(int(other[0]), len(a.witness), names)
     more = f" (and {len(other) - 1} more of {len(a.witness)} tensors)" if len(other) > 1 else ""
-    beside = loss_difference(a, b, words=words)
-    loss = f"; {beside.text}" if beside else ""
-    return _of(a, "tensor", name, f"tensor {name} differs after the update{more}{loss}")
+    return _of(a, "tensor", name, f"tensor {name} differs after the update{more}")
 
 
 def tensor_name(index: int, count: int, names: Names) -> str:
@@ -112,21 +109,23 @@ def checkpoint_difference(
     if not other:
         return None
     more = f" (and {len(other) - 1} more of {len({*a, *b})} tensors)" if len(other) > 1 else ""
-    text = f"checkpoint: tensor {other[0]} differs{more}"
+    text = f"tensor {other[0]} of the checkpoint differs{more}"
     return Difference(kind="checkpoint", step=step, subject=other[0], text=text)
 
 
 def evaluation_difference(
     a: Mapping[str, Any], b: Mapping[str, Any], *, split: str, step: int, words: Words
 ) -> Difference | None:
-    """Return the first field of two evaluation records that differs."""
-    for name in ("weightsDigest", "samples", "correct", "loss", "nonFinite", "confusion"):
-        if a.get(name) == b.get(name):
-            continue
-        values = "" if name == "confusion" else f": {a.get(name)} {words[0]}, {b.get(name)} {words[1]}"
-        text = f"{split} evaluation: {name} differs{values}"
-        return Difference(kind="evaluation", step=step, subject=f"{split}/{name}", text=text)
-    return None
+    """Return the first field of two evaluation records that differs; other counts before other weights."""
+    names = ("samples", "correct", "loss", "nonFinite", "confusion", "weightsDigest")
+    other = [name for name in names if a.get(name) != b.get(name)]
+    if not other:
+        return None
+    name = other[0]
+    values = "" if name == "confusion" else f" ({a.get(name)} {words[0]}, {b.get(name)} {words[1]})"
+    weights = " of other weights" if "weightsDigest" in other[1:] else ""
+    text = f"{split} evaluation{weights}: {name} differs{values}"
+    return Difference(kind="evaluation", step=step, subject=f"{split}/{name}", text=text)
 
 
 def field_differences(a: Any, b: Any, *, path: str = "") -> list[tuple[str, str, str]]:

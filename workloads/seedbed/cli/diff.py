@@ -1,0 +1,36 @@
+"""`seedbed diff`: where two runs part, from recipe to weights."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from seedbed_api.errors import UserError
+
+
+@click.command("diff")
+@click.argument("a")
+@click.argument("b")
+@click.option("--output-secret", type=click.Path(path_type=Path, exists=True), help="Credential files.")
+@click.option("-o", "output_format", type=click.Choice(["json"]), help="Print the comparison as JSON.")
+def command(a: str, b: str, output_secret: Path | None, output_format: str | None) -> None:
+    """Name the first step and tensor at which two runs part.
+
+    A and B are run folders or receipts, paths or URLs; a run need not have ended. Steps are counted as
+    checkpoints are: step 1 is the first. Exit code 0 where all is equal, 2 where something differs.
+    """
+    from seedbed.replay.accounts import open_account
+    from seedbed.replay.comparing import compare, lines
+
+    comparison = compare(open_account(a, secret=output_secret), open_account(b, secret=output_secret))
+    if output_format == "json":
+        click.echo(json.dumps(comparison.document(), indent=2))
+    else:
+        click.echo(f"A: {comparison.a}\nB: {comparison.b}")
+        for line in lines(comparison):
+            click.echo(line)
+    sys.stdout.flush()
+    sys.exit(0 if comparison.equal else UserError.exit_code)
