@@ -3,16 +3,20 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-export UV_COMPILE_BYTECODE := 1
+DEMO := build/demo
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 export RAY_USAGE_STATS_ENABLED := 0
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+# -- environment -------------------------------------------------------------------------------------------------
 
 .venv/.installed: requirements/bootstrap.lock requirements/dev.lock pyproject.toml
+	@echo "installing into .venv (about 6 GB: torch with CUDA, Ray)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -21,6 +25,80 @@ help: ## Show this list
 install: .venv/.installed ## Create .venv from the lock
 
 .PHONY: lock
-lock: .venv/.installed ## Re-resolve requirements/*.lock (newest versions that satisfy pyproject.toml)
-	cd requirements && ../$(BIN)/uv pip compile --upgrade --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate bootstrap.in -o bootstrap.lock
-	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.lock
+lock: .venv/.installed ## Resolve requirements/*.lock anew: the newest versions that pyproject.toml allows
+	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate requirements/bootstrap.in -o requirements/bootstrap.lock
+	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.lock
+
+# -- using it ----------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: .venv/.installed ## Train on handwritten digits: 2 workers, one digest, a report
+	@rm -rf $(DEMO)
+	@$(BIN)/python examples/digits/write_digits.py $(DEMO)/images
+	@$(BIN)/seedbed dataset build $(DEMO)/images $(DEMO)/digits
+	@$(BIN)/seedbed run -f examples/digits.yaml --workers 2
+
+.PHONY: generate
+generate: .venv/.installed ## Write crds/*.yaml from the models
+	$(BIN)/python -m seedbed_api.crdgen crds
+
+# -- checking it -------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: .venv/.installed ## Style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: .venv/.installed ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: test
+test: test-unit test-data test-matrix test-ray test-gpu ## All tiers; what this machine cannot run says why
+
+.PHONY: test-unit
+test-unit: .venv/.installed ## Pure functions and single processes, under 30 s
+	$(PYTEST) -q -n 2 tests/unit -m "not slow and not ray and not s3 and not gpu"
+
+.PHONY: test-data
+test-data: testbed .venv/.installed ## Datasets and run folders on Ray Data, HTTP and a real S3 server
+	$(PYTEST) tests/data tests/unit -m "ray or s3 or slow"  --override-ini "addopts=--strict-markers --import-mode=importlib -ra"
+
+.PHONY: test-matrix
+test-matrix: .venv/.installed ## One digest for all W x L x m x model, in gloo processes
+	$(PYTEST) tests/determinism -m "not ray"
+
+.PHONY: test-ray
+test-ray: .venv/.installed ## One digest on real Ray, with kills
+	$(PYTEST) tests/determinism -m ray
+
+.PHONY: test-gpu
+test-gpu: .venv/.installed ## One digest on a GPU
+	$(PYTEST) tests/gpu || test $$? -eq 5
+
+.PHONY: testbed
+testbed: .venv/.installed ## Build the servers of the tests (Go), once per content
+	@PYTHONPATH=tests $(BIN)/python -m testbed build || echo "not run: the S3 tier, its server could not be built"
+
+# -- measuring it ------------------------------------------------------------------------------------------------
+
+.PHONY: bench-loader
+bench-loader: .venv/.installed ## This loader against Ray Data and a torch DataLoader
+	$(BIN)/python benchmarks/loader.py
+
+.PHONY: bench-memory
+bench-memory: .venv/.installed ## Memory and cache while a dataset 10 times larger streams by
+	$(BIN)/python benchmarks/memory.py
+
+.PHONY: bench-determinism
+bench-determinism: .venv/.installed ## What one digest costs against DistributedDataParallel
+	$(BIN)/python benchmarks/determinism.py
+
+.PHONY: bench-start
+bench-start: .venv/.installed ## Process start to first step against plain Ray Train
+	$(BIN)/python benchmarks/start.py

@@ -115,10 +115,14 @@ class TestLeaf:
     @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
     def test_pictures_come_in_the_layout_of_the_weights(self, layout: torch.memory_format) -> None:
         seen: list[bool] = []
-        model = build("simple-cnn", {"width": "4"}, CLASSES).to(memory_format=layout)
+        model = build("simple-cnn", {"width": "8"}, CLASSES).to(memory_format=layout)
         model.register_forward_pre_hook(lambda _, x: seen.append(x[0].is_contiguous(memory_format=layout)))
         leaf_contribution(a_replica(model), 0, rows(0))
         assert seen == [True]
+
+    def test_a_narrow_network_is_never_run_channels_last(self) -> None:
+        model = build("simple-cnn", {"width": "4"}, CLASSES).to(memory_format=torch.channels_last)
+        assert not a_replica(model).channels_last
 
     def test_mixup_changes_the_leaf_and_its_random_numbers_come_from_the_leaf(self) -> None:
         plain, mixed = a_replica(Linear()), a_replica(Linear(), mixup_alpha=0.4)

@@ -11,6 +11,7 @@ from torch import nn
 from seedbed.arithmetic.config import Arithmetic
 from seedbed.arithmetic.optimizers import updates_for
 from seedbed.arithmetic.statistics import RunningStatistics
+from seedbed.models.layout import has_narrow_convolution, is_channels_last
 
 Objective: TypeAlias = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 """(model, images (m, 3, h, w), labels (m,)) -> mean loss over the m rows, a scalar."""
@@ -39,7 +40,9 @@ class Replica:
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.objective = objective
-        self.channels_last = any(map(_is_channels_last, model.parameters()))
+        if has_narrow_convolution(model):
+            model.to(memory_format=torch.contiguous_format)
+        self.channels_last = is_channels_last(model)
         self.statistics = RunningStatistics(model, self.device)
         kept = set(model.state_dict())
         self._weights = {n: p.detach() for n, p in model.named_parameters() if n in kept}
@@ -70,12 +73,6 @@ class Replica:
             _check_fits(name, tensor, state[name])
             state[name].copy_(tensor)
         self.statistics.remember()
-
-
-def _is_channels_last(parameter: torch.Tensor) -> bool:
-    """Tell whether a network asks for channels-last pictures: by the layout of its own convolutions."""
-    apart = parameter.dim() == 4 and not parameter.is_contiguous()
-    return apart and parameter.is_contiguous(memory_format=torch.channels_last)
 
 
 def _check_fits(name: str, given: torch.Tensor, own: torch.Tensor) -> None:

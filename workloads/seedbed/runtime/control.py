@@ -11,6 +11,7 @@ from seedbed_api.errors import SeedbedError
 
 _ACTOR_SECONDS = 0.2
 """Distance of two messages: a bar needs no more, and a step may take milliseconds."""
+_LAST_WORD_SECONDS = 10.0
 
 
 class Board:
@@ -82,10 +83,13 @@ class ActorLink:
         now = time.monotonic()
         if now - self._told < _ACTOR_SECONDS and progress.phase == "Training":
             return
-        self._collect()
+        last = progress.phase == "Done"
+        self._collect(wait=last)
         if self._answer is None:
             self._told = now
             self._answer = self._board.post.remote(progress)
+        if last:
+            self._collect(wait=True)
 
     def stop_requested(self) -> bool:
         """Return what the answer to the last message said."""
@@ -104,12 +108,12 @@ class ActorLink:
         failure: SeedbedError | None = ray.get(self._board.look.remote())[1]
         return failure
 
-    def _collect(self) -> None:
+    def _collect(self, *, wait: bool) -> None:
         import ray
 
         if self._answer is None:
             return
-        done, _ = ray.wait([self._answer], timeout=0)
+        done, _ = ray.wait([self._answer], timeout=_LAST_WORD_SECONDS if wait else 0)
         if done:
             self._stop = bool(ray.get(done[0]))
             self._answer = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import threading
@@ -110,6 +111,9 @@ def _trainer(
     device: str = "cpu",
 ) -> Any:
     from ray.train.torch import TorchConfig, TorchTrainer
+
+    # its loggers speak of every restart and of local mode; what matters is told by the driver
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 
     cuda = device == "cuda"
@@ -155,6 +159,9 @@ def _watching(
     finally:
         over.set()
         thread.join(timeout=5)
+        progress, _ = look()
+        if progress is not None:
+            watch(progress)
 
 
 @contextmanager

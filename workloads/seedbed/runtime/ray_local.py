@@ -40,10 +40,16 @@ def prepare(environ: MutableMapping[str, str]) -> None:
 
 @contextmanager
 def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
-    """Start a Ray with a CPU slot for each worker, and end it; it may not start: `InfrastructureError`."""
+    """Start a Ray with a CPU slot for each worker, and end it; it may not start: `InfrastructureError`.
+
+    A Ray that this process has started already is used as it is, and left running.
+    """
     prepare(os.environ)
     import ray
 
+    if ray.is_initialized():
+        yield
+        return
     try:
         ray.init(
             address="local",

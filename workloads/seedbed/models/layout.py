@@ -1,0 +1,40 @@
+"""The memory layout of pictures and convolutions: channels-last where that is sound, else contiguous."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+COLOURS = 3
+_NARROW = 8
+
+
+def in_best_layout(model: nn.Module) -> nn.Module:
+    """Lay a network out channels-last, which is faster, unless a convolution of it is too narrow for that."""
+    layout = torch.contiguous_format if has_narrow_convolution(model) else torch.channels_last
+    return model.to(memory_format=layout)
+
+
+def has_narrow_convolution(model: nn.Module) -> bool:
+    """Tell whether some convolution has fewer than 8 channels per group, the 3 colours aside.
+
+    oneDNN 3.13 with AVX2 writes past its buffers in the channels-last backward pass of these; the other
+    layout is sound (`tests/determinism/test_layout.py`).
+    """
+    return any(_is_narrow(layer) for layer in model.modules() if isinstance(layer, nn.Conv2d))
+
+
+def is_channels_last(model: nn.Module) -> bool:
+    """Tell whether a network asks for channels-last pictures: by the layout of its own convolutions."""
+    return any(map(_is_laid_out_last, model.parameters()))
+
+
+def _is_narrow(layer: nn.Conv2d) -> bool:
+    into = layer.in_channels // layer.groups
+    out = layer.out_channels // layer.groups
+    return out < _NARROW or (into < _NARROW and layer.in_channels != COLOURS)
+
+
+def _is_laid_out_last(parameter: torch.Tensor) -> bool:
+    apart = parameter.dim() == 4 and not parameter.is_contiguous()
+    return apart and parameter.is_contiguous(memory_format=torch.channels_last)
