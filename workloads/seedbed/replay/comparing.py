@@ -248,10 +248,7 @@ def _of(kind: str, subject: str, text: str) -> Difference:
 def lines(comparison: Comparison) -> Iterator[str]:
     """Yield the comparison in words."""
     if comparison.equal:
-        extents = {
-            category.category: category.extent for category in comparison.categories if category.extent
-        }
-        yield "equal: " + "; ".join(f"{name}: {extent}" for name, extent in extents.items())
+        yield f"equal: {'; '.join(_extents(comparison))}"
     else:
         for category in comparison.categories:
             yield from (f"differs: {category.category}: {difference.line}" for difference in category.found)
@@ -261,3 +258,13 @@ def lines(comparison: Comparison) -> Iterator[str]:
     for category in comparison.categories:
         if category.why_not:
             yield f"not compared: {category.category}: {category.why_not}"
+
+
+def _extents(comparison: Comparison) -> Iterator[str]:
+    """Yield what was compared, categories of one extent together."""
+    together: dict[str, list[str]] = {}
+    for category in comparison.categories:
+        together.setdefault(category.extent, []).append(category.category)
+    for extent, names in together.items():
+        if extent:
+            yield f"{', '.join(names)} ({extent})"

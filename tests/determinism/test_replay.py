@@ -1,0 +1,112 @@
+"""verify and diff over worker counts: real processes recompute what any number of workers trained."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from determinism.harness import worker_group
+from seedbed.replay.accounts import open_account
+from seedbed.replay.comparing import compare
+from seedbed.replay.programs import Sources
+from seedbed.replay.verifying import Verdict, Watcher, Window, verify
+from seedbed.training.programs import TrainingProgram
+from seedbed_api.errors import UserError
+from unit.replay.small_run import a_dataset, a_manifest, as_worker, claim_of, objects_of, train_run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return a_dataset(tmp_path_factory.mktemp("replay") / "data")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[int, Path]:
+    """Return a run by 1 and one by 3 workers, in stores of their own, with other cadences."""
+    alone = a_manifest(data, tmp_path_factory.mktemp("alone"), modelSelection="Best")
+    shared = a_manifest(data, tmp_path_factory.mktemp("shared"), modelSelection="Best")
+    shared["spec"]["checkpoint"] = {"everySteps": 2, "keep": 3}
+    with worker_group(3) as group:
+
+        def together(program: TrainingProgram) -> None:
+            group.run(as_worker, program)
+
+        return {1: train_run(alone), 3: train_run(shared, together)}
+
+
+def verdict_of(run: Path, workers: int, first: int = 0, last: int = 8, **options: str) -> Verdict:
+    sources = Sources(workers=workers, **options)
+    return verify(claim_of(run), Window(first=first, last=last), sources, Watcher())
+
+
+@pytest.mark.parametrize(
+    ("trained_by", "workers", "first", "last"),
+    [
+        pytest.param(1, 2, 0, 8, id="one trained, two recompute"),
+        pytest.param(1, 3, 4, 8, id="one trained, three recompute a window"),
+        pytest.param(3, 1, 0, 8, id="three trained, one recomputes"),
+        pytest.param(3, 2, 5, 7, id="three trained, two recompute a window"),
+    ],
+)
+def test_any_number_of_workers_reproduces_what_any_number_trained(
+    runs: dict[int, Path], trained_by: int, workers: int, first: int, last: int
+) -> None:
+    run = runs[trained_by]
+    before = objects_of(run)
+    verdict = verdict_of(run, workers, first, last)
+    assert verdict.result == "reproduced", verdict.difference
+    assert len(verdict.leaves) == workers
+    assert sum(verdict.leaves) == verdict.steps * 4, "all leaves of all steps, each once"
+    assert min(verdict.leaves) > 0, "every worker took its part"
+    assert objects_of(run) == before
+
+
+def test_runs_of_other_worker_counts_and_cadence_are_equal(runs: dict[int, Path]) -> None:
+    comparison = compare(open_account(str(runs[1])), open_account(str(runs[3])))
+    assert comparison.equal, comparison.document()["differences"]
+    assert objects_of(runs[1]).keys() != objects_of(runs[3]).keys()
+
+
+def test_a_forged_witness_is_named_by_two_workers_too(runs: dict[int, Path], tmp_path: Path) -> None:
+    from unit.replay.small_run import rewrite
+    from unit.replay.test_verifying import other_witness
+
+    run = Path(shutil.copytree(runs[1], tmp_path / runs[1].name))
+    rewrite(run, 5, other_witness)
+    difference = verdict_of(run, 2).difference
+    assert difference is not None
+    assert (difference.step, difference.subject) == (6, "norm2.weight")
+
+
+def test_the_failure_of_one_worker_is_told_once(runs: dict[int, Path], data: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(data, tmp_path / "data"))
+    shard = copied / "shards" / "000000.arrow"
+    shard.write_bytes(shard.read_bytes()[:700])
+    with pytest.raises(UserError, match=r"000000\.arrow"):
+        verdict_of(runs[1], 2, dataset=str(copied))
+
+
+def seedbed(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from seedbed.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_command_line_says_it_in_one_line_and_exits_with_2(runs: dict[int, Path], tmp_path: Path) -> None:
+    fine = seedbed("verify", str(runs[3]), "--from-step", "6")
+    assert fine.returncode == 0, fine.stderr
+    assert fine.stdout.splitlines()[-1].startswith(
+        "reproduced: steps 6..8, 2 steps recomputed from the checkpoint"
+    )
+    run = Path(shutil.copytree(runs[1], tmp_path / runs[1].name))
+    for path in ("receipt.json", *(str(p.relative_to(run)) for p in sorted(run.glob("blobs/*"))[:1])):
+        content = (run / path).read_bytes()
+        (run / path).write_bytes(content[:-20])
+        told = seedbed("verify", str(run))
+        assert (told.returncode, told.stdout) == (2, "")
+        assert told.stderr.startswith("error: ")
+        assert told.stderr.count("\n") == 1
+        (run / path).write_bytes(content)
