@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,13 @@ import pytest
 from determinism.harness import worker_group
 from seedbed.replay.accounts import open_account
 from seedbed.replay.comparing import compare
+from seedbed.replay.places import find_claim
 from seedbed.replay.programs import Sources
 from seedbed.replay.verifying import Verdict, Watcher, Window, verify
+from seedbed.storage import open_storage
 from seedbed.training.programs import TrainingProgram
-from seedbed_api.errors import UserError
+from seedbed_api.errors import InfrastructureError, UserError
+from testbed.gateway import Gateway
 from unit.replay.small_run import a_dataset, a_manifest, as_worker, claim_of, objects_of, train_run
 
 
@@ -88,6 +92,40 @@ def test_the_failure_of_one_worker_is_told_once(runs: dict[int, Path], data: Pat
     shard.write_bytes(shard.read_bytes()[:700])
     with pytest.raises(UserError, match=r"000000\.arrow"):
         verdict_of(runs[1], 2, dataset=str(copied))
+
+
+def test_a_worker_that_dies_ends_the_replay(data: Path, tmp_path: Path) -> None:
+    run = train_run(a_manifest(data, tmp_path, steps=80))
+
+    def kill_one(completed: int) -> None:
+        if completed == 1:
+            multiprocessing.active_children()[-1].kill()
+
+    with pytest.raises(InfrastructureError) as caught:
+        verify(claim_of(run), Window(), Sources(workers=2), Watcher(step=kill_one))
+    assert caught.value.reason == "WorkersLost"
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.s3
+def test_a_run_in_a_bucket_is_verified_and_compared(
+    s3: Gateway, runs: dict[int, Path], tmp_path: Path
+) -> None:
+    secret = s3.secret(tmp_path / "secret")
+    url = f"{s3.bucket()}/runs/{runs[1].name}"
+    bucket = open_storage(url, secret=secret)
+    for path, content in objects_of(runs[1]).items():
+        bucket.put(path, content)
+    claim = find_claim(f"{url}/receipt.json", secret=secret)
+    assert claim.folder is not None
+    verdict = verify(claim, Window(first=4), Sources(workers=2), Watcher())
+    assert (verdict.result, verdict.started, verdict.missing) == ("reproduced", 4, ())
+    assert sorted(bucket.list()) == sorted(objects_of(runs[1]))
+    assert compare(open_account(url, secret=secret), open_account(str(runs[3]))).equal
+    (blob,) = bucket.list("blobs")[:1]
+    bucket.put(blob, bucket.read(blob)[:-1] + b"x")
+    with pytest.raises(UserError, match=blob):
+        verify(claim, Window(first=4), Sources(), Watcher())
 
 
 def seedbed(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -131,6 +131,15 @@ def test_another_dataset_is_refused(finished: Path, tmp_path: Path) -> None:
     assert caught.value.reason == "DatasetChanged"
 
 
+def test_a_dataset_that_is_gone_is_asked_for(tmp_path: Path) -> None:
+    moved = a_dataset(tmp_path / "data")
+    run = train_run(a_manifest(moved, tmp_path / "out", steps=1))
+    moved.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="give --dataset URL"):
+        verdict_of(run)
+    assert verdict_of(run, dataset=str(tmp_path / "elsewhere")).reproduced
+
+
 def test_a_dataset_that_moved_is_found_where_it_is_now(finished: Path, tmp_path: Path) -> None:
     assert verdict_of(finished, 6, 8, dataset=str(a_dataset(tmp_path))).reproduced
 
@@ -169,6 +178,21 @@ def swapped_rows(segment: LedgerSegment, offset: int) -> LedgerSegment:
     rows = segment.rows.copy()
     rows[offset, 2, 0], rows[offset, 3, 1] = rows[offset, 3, 1], rows[offset, 2, 0]
     return replace(segment, rows=rows)
+
+
+def test_segments_of_interrupted_attempts_may_overlap(run: Path) -> None:
+    from seedbed.runs.ledger import segment_from_bytes
+
+    (path,) = run.glob("ledger/3-6-*")
+    whole = segment_from_bytes(path.read_bytes())
+    parts = {name: getattr(whole, name)[1:] for name in ("rows", "digests", "loss", "witness")}
+    part = replace(whole, first=4, chain_before=whole.chains()[0], **parts)
+    (run / part.path).write_bytes(part.to_bytes())
+    assert verdict_of(run).reproduced
+    apart = replace(part, chain_before=bytes(32))
+    (run / apart.path).write_bytes(apart.to_bytes())
+    with pytest.raises(UserError, match="it does not link to the others at step 4"):
+        verdict_of(run)
 
 
 def nudged_loss(segment: LedgerSegment, offset: int) -> LedgerSegment:

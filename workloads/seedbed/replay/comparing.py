@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedbed.environment import differences
 from seedbed.replay.accounts import Account
 from seedbed.replay.differences import (
     Difference,
     Names,
     checkpoint_difference,
+    environment_differences,
     evaluation_difference,
     field_differences,
     loss_difference,
@@ -97,7 +97,7 @@ def _environment(a: Account, b: Account) -> Compared:
     if a.environment is None or b.environment is None:
         text = f"class {a.environment_class} in A, {b.environment_class} in B"
         return Compared(category="environment", extent="class", found=(_of("environment", "class", text),))
-    lines = differences(a.environment, b.environment)
+    lines = environment_differences(a.environment, b.environment)
     found = tuple(_of("environment", line.partition(":")[0], line) for line in lines)
     return Compared(category="environment", extent="document", found=found)
 

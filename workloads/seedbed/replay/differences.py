@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from seedbed.environment import differences
 from seedbed.runs import LedgerStep
 from seedbed.runs.tensors import TensorDocument
 
@@ -126,6 +127,12 @@ def evaluation_difference(
     weights = " of other weights" if "weightsDigest" in other[1:] else ""
     text = f"{split} evaluation{weights}: {name} differs{values}"
     return Difference(kind="evaluation", step=step, subject=f"{split}/{name}", text=text)
+
+
+def environment_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """Return the fields in which two environments differ; the probe's only where nothing else explains it."""
+    fields = differences(a, b)
+    return [field for field in fields if not field.startswith("probe.")] or fields
 
 
 def field_differences(a: Any, b: Any, *, path: str = "") -> list[tuple[str, str, str]]:

@@ -6,11 +6,9 @@ import multiprocessing
 import os
 import signal
 import tempfile
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -25,57 +23,53 @@ _CAUSE_SECONDS = 10.0
 """How long to wait for the worker that failed first to say why, once another has lost it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Crash:
-    """A worker raised what it should not."""
-
-    text: str
-
-
 def recompute_in_group(task: Task, *, workers: int, tell: Tell) -> list[Recomputed]:
-    """Recompute with `workers` processes; answers in rank order. Raises what a worker raised."""
+    """Recompute with `workers` processes; answers in rank order.
+
+    Raises what a worker raised, InfrastructureError WorkersLost where one died.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="seedbed-verify-") as folder,
         _workers(task, workers, folder) as pipes,
     ):
         answers: dict[int, Recomputed] = {}
-        lost: str | None = None
-        deadline = time.monotonic() + _PEER_SECONDS
-        while len(answers) < workers:
-            rank, message = _next(pipes, answers, deadline)
+        lost = ""
+        patience = _PEER_SECONDS
+        while pipes:
+            heard = _next(pipes, patience)
+            if heard is None:
+                break
+            rank, message = heard
             if isinstance(message, int):
                 tell(message)
-                deadline = time.monotonic() + _PEER_SECONDS
-            elif isinstance(message, Recomputed):
-                answers[rank] = message
-            elif isinstance(message, SeedbedError):
+                continue
+            del pipes[rank]
+            if isinstance(message, SeedbedError):
                 raise message
+            if isinstance(message, Recomputed):
+                answers[rank] = message
             else:
-                # peers of a worker that failed fail too; the one that has a reason is the one to hear
-                lost = lost or _told(rank, message)
-                deadline = min(deadline, time.monotonic() + _CAUSE_SECONDS)
-                del pipes[rank]
-                if not pipes or rank is None:
-                    raise InfrastructureError("WorkersLost", lost)
+                # the peers of a worker that failed fail too; the one that has a reason is the one to hear
+                lost, patience = lost or f"worker {rank}: {message}", _CAUSE_SECONDS
+    if lost or len(answers) < workers:
+        raise InfrastructureError(
+            "WorkersLost", f"the replay was given up: {lost or 'a worker does not answer'}"
+        )
     return [answers[rank] for rank in range(workers)]
 
 
-def _next(pipes: dict[int, Connection], answers: dict[int, Recomputed], deadline: float) -> tuple[int, Any]:
-    waiting = {pipe: rank for rank, pipe in pipes.items() if rank not in answers}
-    ready = wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
+def _next(pipes: dict[int, Connection], patience: float) -> tuple[int, Any] | None:
+    """Return rank and message of whoever speaks next, None where all are silent for too long."""
+    ranks = {pipe: rank for rank, pipe in pipes.items()}
+    ready = wait(list(ranks), timeout=patience)
     if not ready:
-        raise InfrastructureError("WorkersLost", "a worker of the replay does not answer")
+        return None
     pipe = ready[0]
     assert isinstance(pipe, Connection)
     try:
-        return waiting[pipe], pipe.recv()
+        return ranks[pipe], pipe.recv()
     except EOFError:
-        return waiting[pipe], _Crash(text="it died")
-
-
-def _told(rank: int, message: object) -> str:
-    text = message.text if isinstance(message, _Crash) else str(message)
-    return f"worker {rank} of the replay failed: {text}"
+        return ranks[pipe], "it died"
 
 
 @contextmanager
@@ -128,4 +122,4 @@ def _answer(rank: int, world: int, rendezvous: str, pipe: Connection, task: Task
         return error
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        return _Crash(text=f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})")
+        return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seedbed.environment import differences
 from seedbed.receipts import Receipt
+from seedbed.replay.differences import environment_differences
 from seedbed.runtime.fitting import WorkerRange
 from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
 from seedbed.runtime.timeline import Timeline
@@ -39,7 +39,14 @@ def prepared_again(receipt: Receipt, sources: Sources, environment: Mapping[str,
     """
     device = _device(environment)
     options = RunOptions(device=device, code=sources.code, dataset_secret=sources.dataset_secret)
-    prepared = prepare(training_job(_manifest(receipt, sources), "receipt"), options, Timeline())
+    job = training_job(_manifest(receipt, sources), "receipt")
+    try:
+        prepared = prepare(job, options, Timeline())
+    except UserError as error:
+        if sources.dataset is None and error.reason in {"InvalidDataset", "DatasetChanged"}:
+            line = f"{error.message}; where the dataset has moved, give --dataset URL"
+            raise UserError(error.reason, line) from error
+        raise
     _refuse_other_environment(receipt, prepared, environment)
     _refuse_other_recipe(receipt, prepared)
     return prepared
@@ -98,9 +105,9 @@ def _refuse_other_environment(
         return
     fix = "verify it on a machine of the same environment class"
     if environment is None:
-        line = f"environment class {theirs} in the receipt, {ours} here; {fix}"
+        line = f"environment class {theirs} in the receipt, {ours} here (--run URL tells what differs); {fix}"
     else:
-        lines = differences(environment, prepared.environment)
+        lines = environment_differences(environment, prepared.environment)
         line = f"environment of the run != here: {'; '.join(lines)}; {fix}"
     raise UserError("EnvironmentChanged", line)
 
