@@ -12,7 +12,7 @@ from seedbed.storage.errors import DamagedObject, ShortRead
 from seedbed.storage.local import LocalStorage
 from seedbed.storage.urls import Location, check_supported, describe, locate
 
-__all__ = ["DamagedObject", "LocalStorage", "ShortRead", "Storage", "describe", "open_storage"]
+__all__ = ["DamagedObject", "LocalStorage", "ShortRead", "Storage", "describe", "is_writable", "open_storage"]
 
 
 @runtime_checkable
@@ -57,21 +57,33 @@ class Storage(Protocol):
         """Return the storage of a folder below this one."""
 
 
-def open_storage(url: str, *, secret: Path | None = None) -> Storage:
+def open_storage(url: str, *, secret: Path | None = None, patience_seconds: float = 0.0) -> Storage:
     """Open the storage of a URL or local path, with credentials from the folder `secret` or the environment.
 
-    Nothing is touched before the first use. `UserError` for a URL that names no storage.
+    Nothing is touched before the first use. A remote store that does not answer is asked again for some
+    seconds, and at least for `patience_seconds`. `UserError` for a URL that names no storage.
     """
     location = locate(url)
     if location.scheme == "file":
         return LocalStorage(root=Path(location.url.removeprefix("file://")))
-    return _remote(location, secret)
+    return _remote(location, secret, patience_seconds)
 
 
-def _remote(location: Location, secret: Path | None) -> Storage:
+def is_writable(storage: Storage) -> bool:
+    """Say whether objects can be created there at all: an HTTP server is read only."""
+    from seedbed.storage.remote import RemoteStorage
+
+    return not isinstance(storage, RemoteStorage) or storage.connection.writable
+
+
+def _remote(location: Location, secret: Path | None, patience_seconds: float) -> Storage:
     from seedbed.storage.connections import Connection
     from seedbed.storage.remote import RemoteStorage
 
     scheme = {"s3a": "s3"}.get(location.scheme, location.scheme)
     check_supported(scheme, location.shown)
-    return RemoteStorage(connection=Connection(scheme=scheme, secret=secret), address=location.url)
+    return RemoteStorage(
+        connection=Connection(scheme=scheme, secret=secret),
+        address=location.url,
+        patience_seconds=patience_seconds,
+    )

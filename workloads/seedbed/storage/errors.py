@@ -14,6 +14,7 @@ NOT_WRITABLE = frozenset(
         errno.EFBIG,
         errno.EISDIR,
         errno.ENAMETOOLONG,
+        errno.ENOENT,
         errno.ENOSPC,
         errno.ENOTDIR,
         errno.EOPNOTSUPP,

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -19,6 +19,7 @@ from seedbed_api.errors import InfrastructureError, UserError, refusal
 
 ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 4.0
 _ASK_FIRST_BYTES = 1 << 20
 
 _MEMORY_LOCK = threading.Lock()
@@ -32,6 +33,8 @@ class RemoteStorage:
     connection: Connection
     address: str
     """The full URL, credentials included."""
+    patience_seconds: float = 0.0
+    """How long a store that does not answer is asked again, at least `ATTEMPTS` times."""
 
     @property
     def url(self) -> str:
@@ -117,7 +120,7 @@ class RemoteStorage:
     def child(self, path: str) -> RemoteStorage:
         """Return the storage of a folder below, over the same connection."""
         address = joined(self.address, self._escaped(relative(path.strip("/"))))
-        return RemoteStorage(connection=self.connection, address=address)
+        return replace(self, address=address)
 
     def _put(self, path: str, data: bytes, *, mode: str) -> None:
         self._check_writable(path)
@@ -132,16 +135,24 @@ class RemoteStorage:
 
     def _call(self, path: str, operation: Callable[[Any, str], _T], *, writing: bool = False) -> _T:
         key = self.address if path == "." else joined(self.address, self._escaped(relative(path)))
-        attempt = 1
+        attempt, began = 1, time.monotonic()
         while True:
             try:
                 return operation(self.connection.fs, key)
             except Exception as error:
                 failure = told(error, shown=self._shown(path), keys=self.connection.keys, writing=writing)
-                if attempt == ATTEMPTS or not isinstance(failure, (InfrastructureError, DamagedObject)):
+                if not self._may_pass(failure, attempt=attempt, waited=time.monotonic() - began):
                     raise failure from error
-            time.sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
+            pause = min(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
+            time.sleep(pause * random.uniform(0.5, 1.0))
             attempt += 1
+
+    def _may_pass(self, failure: Exception, *, attempt: int, waited: float) -> bool:
+        """Say whether to ask again: a store may come back, damage is read again a few times only."""
+        if isinstance(failure, DamagedObject):
+            return attempt < ATTEMPTS
+        patient = attempt < ATTEMPTS or waited < self.patience_seconds
+        return isinstance(failure, InfrastructureError) and patient
 
     def _shown(self, path: str) -> str:
         return describe(joined(self.address, path))

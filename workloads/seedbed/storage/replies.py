@@ -78,14 +78,16 @@ def _of_status(status: int, code: str, *, shown: str, keys: str, writing: bool) 
 def _of_transport(origin: Exception, shown: str) -> Exception:
     if type(origin).__name__ == "FlexibleChecksumError":
         return DamagedObject(shown)
+    if type(origin).__name__ == "ParamValidationError":
+        return _malformed(shown, str(origin).partition("failed:")[2].partition(": Bucket")[0])
     if _of_a_client(origin) or isinstance(origin, (OSError, asyncio.TimeoutError, TimeoutError)):
         return unavailable(shown, f"{type(origin).__name__}: {origin}")
-    if isinstance(origin, ValueError):
-        problem = " ".join(str(origin).split())
-        return UserError(
-            "InvalidStorageURL", refusal("uri", shown, problem, "correct the URL or the endpoint")
-        )
-    return origin
+    return _malformed(shown, str(origin)) if isinstance(origin, ValueError) else origin
+
+
+def _malformed(shown: str, problem: str) -> UserError:
+    fix = "correct the URL or the endpoint"
+    return UserError("InvalidStorageURL", refusal("uri", shown, " ".join(problem.split()), fix))
 
 
 def _status(error: BaseException) -> int | None:

@@ -12,6 +12,7 @@ from seedbed_api.errors import UserError, refusal
 KNOWN_SCHEMES = ("file", "http", "https", "memory", "s3")
 """Schemes that are tested; others of fsspec can be read where their package is installed."""
 
+_WITH_HOST = frozenset({"http", "https", "s3", "s3a"})
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*)://")
 
 
@@ -35,6 +36,9 @@ def locate(url: str) -> Location:
     scheme = match[1].lower()
     if scheme == "file":
         return _local(url[match.end() :])
+    if scheme in _WITH_HOST and not urlsplit(url).netloc:
+        message = refusal("uri", url, "names no bucket or host", f"write for example {scheme}://name/folder")
+        raise UserError("InvalidStorageURL", message)
     return Location(scheme=scheme, url=_trimmed(url), shown=describe(url))
 
 
@@ -56,8 +60,10 @@ def check_supported(scheme: str, shown: str) -> None:
 
     if scheme not in fsspec.available_protocols():
         known = ", ".join(f"{name}://" for name in KNOWN_SCHEMES)
-        message = refusal("uri", shown, "unknown scheme", f"use one of {known} or a path")
-        raise UserError("InvalidStorageURL", message)
+        fix = f"use one of {known} or a path"
+        if scheme == "pvc":
+            fix += " (of a cluster's volume, the path where it is mounted)"
+        raise UserError("InvalidStorageURL", refusal("uri", shown, "unknown scheme", fix))
 
 
 def relative(path: str) -> str:
