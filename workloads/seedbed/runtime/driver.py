@@ -24,7 +24,7 @@ from seedbed.runtime.statuses import Told, status_of
 from seedbed.runtime.timeline import Timeline
 from seedbed.training.outcomes import Outcome, read_outcome
 from seedbed.training.programs import TrainingProgram
-from seedbed.training.progress import PartSeconds, Progress
+from seedbed.training.progress import Moments, PartSeconds, Progress
 from seedbed_api.canonical import canonical_json
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError
@@ -206,16 +206,24 @@ def _watch(session: Session, progress: Progress, events: EventLog) -> None:
         session.groups.append(progress.workers)
         if progress.resumed_from:
             session.display.notice(
-                f"{progress.workers} workers go on from the checkpoint of step {progress.resumed_from}"
+                f"{progress.workers} worker{'s' * (progress.workers > 1)} go on from the checkpoint of step {progress.resumed_from}"
             )
-    if progress.step > progress.resumed_from and "FirstStep" not in session.timeline.parts:
-        session.timeline.mark("FirstStep")
+    _mark_moments(session.timeline, progress.moments)
     session.spent[len(session.groups)] = progress.seconds
     if progress != before:
         session.progress = progress
         session.display.update(progress)
         if before is None or before.leaves_by_worker != progress.leaves_by_worker:
             _note(events, progress)
+
+
+def _mark_moments(timeline: Timeline, moments: Moments | None) -> None:
+    """Mark what the first worker group has told of; in the order of the way, and once the step is done."""
+    if moments is None or moments.first_batch is None or moments.first_step is None:
+        return
+    timeline.mark("WorkersStarted", at=moments.began)
+    timeline.mark("FirstBatch", at=moments.first_batch)
+    timeline.mark("FirstStep", at=moments.first_step)
 
 
 def _note(events: EventLog, progress: Progress) -> None:
@@ -226,6 +234,7 @@ def _note(events: EventLog, progress: Progress) -> None:
         step=progress.step,
         leavesByWorker=list(progress.leaves_by_worker),
     )
+    events.flush()
 
 
 def _circumstances(session: Session) -> Circumstances:

@@ -1,0 +1,61 @@
+"""What a worker of a plain gloo group does with a whole training program: run it, or be interrupted in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seedbed.arithmetic.exchange import Exchange
+from seedbed.training.links import Unwatched
+from seedbed.training.loop import train
+from seedbed.training.programs import TrainingProgram
+from seedbed.training.progress import Progress
+
+
+class InterruptedTraining(Exception):  # noqa: N818 - an event of the test, no error
+    """The process would be gone now."""
+
+
+class Clock(Unwatched):
+    """Counts steps, and interrupts every worker before the step after the last that it may do."""
+
+    def __init__(self, survives: int | None) -> None:
+        self.survives = survives
+        self.started = 0
+        self.resumed_from = 0
+
+    def stop_requested(self) -> bool:
+        """Be asked once per step, on every worker."""
+        if self.started == self.survives:
+            raise InterruptedTraining
+        self.started += 1
+        return False
+
+    def tell(self, progress: Progress) -> None:
+        """Note where the training began."""
+        self.resumed_from = progress.resumed_from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """One attempt: a program, and how many steps it survives; None is to the end."""
+
+    program: TrainingProgram
+    survives: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What an attempt did."""
+
+    executed: int
+    ended: bool
+
+
+def attempt(exchange: Exchange, stretch: Stretch) -> Report:
+    """Train until the end or the interruption."""
+    clock = Clock(stretch.survives)
+    try:
+        train(stretch.program, exchange=exchange, link=clock)
+    except InterruptedTraining:
+        return Report(executed=clock.started, ended=False)
+    return Report(executed=clock.started, ended=True)
