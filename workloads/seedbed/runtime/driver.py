@@ -205,9 +205,8 @@ def _watch(session: Session, progress: Progress, events: EventLog) -> None:
     if before is None or (before.workers, before.resumed_from) != (progress.workers, progress.resumed_from):
         session.groups.append(progress.workers)
         if progress.resumed_from:
-            session.display.notice(
-                f"{progress.workers} worker{'s' * (progress.workers > 1)} go on from the checkpoint of step {progress.resumed_from}"
-            )
+            who = "1 worker goes" if progress.workers == 1 else f"{progress.workers} workers go"
+            session.display.notice(f"{who} on from the checkpoint of step {progress.resumed_from}")
     _mark_moments(session.timeline, progress.moments)
     session.spent[len(session.groups)] = progress.seconds
     if progress != before:
