@@ -9,6 +9,9 @@ import click
 
 from seedbed_api.errors import SeedbedError
 
+_INTERRUPTED = 130
+"""What a shell reports for a command that Ctrl-C ended."""
+
 _COMMANDS = {
     "run": ("seedbed.cli.run", "Train a model from a TrainingJob manifest on this machine."),
     "validate": ("seedbed.cli.validate", "Check manifests and name field, value and fix of every mistake."),
@@ -33,6 +36,14 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the subcommands to who asks for another one."""
+        if args[0] not in _COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"there is no command {args[0]!r}, only {', '.join(_COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the table of subcommands without importing any of them."""
         with formatter.section("Commands"):
@@ -48,7 +59,24 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an expected failure is one line on stderr and its exit code."""
     try:
-        cli.main(standalone_mode=True)
+        code = cli.main(prog_name="seedbed", standalone_mode=False)
     except SeedbedError as error:
         click.echo(f"error: {error.reason}: {error.message}", err=True)
         sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"error: InvalidUsage: {_one_line(error)}", err=True)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("error: Interrupted: ended at once; the same command begins again where it can", err=True)
+        sys.exit(_INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(error: click.ClickException) -> str:
+    """Return what is wrong with the words that were typed, and where to read about them."""
+    problem = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{problem}; see `{context.command_path if context else 'seedbed'} --help`"

@@ -6,16 +6,22 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed_api.errors import UserError, refusal
+from seedbed_api.conditions import ExitCode
+from seedbed_api.errors import SeedbedError, UserError, refusal
 
 if TYPE_CHECKING:
     from seedbed.runtime.driver import Ended
+    from seedbed.runtime.preparing import RunOptions
+    from seedbed_api.status import TrainingJobStatus
 
 
 @click.command("run")
@@ -35,19 +41,47 @@ def command(**arguments: Any) -> None:
 
     The same command after a kill continues; after completion it returns the finished result at once.
     """
-    from seedbed.environment.pins import pin_environment
-    from seedbed.runtime.ray_local import prepare
+    try:
+        with _only_the_status_on_stdout():
+            ended = _run(_job(arguments), arguments)
+    except SeedbedError as error:
+        if arguments["output_format"] == "json":
+            from seedbed.runtime.statuses import refused_status
 
-    job = _job(arguments)
-    pin_environment(os.environ)
-    prepare(os.environ)
-    ended = _run(job, arguments)
+            _print_status(refused_status(error))
+        raise
     if arguments["output_format"] == "json":
-        click.echo(ended.status.model_dump_json(by_alias=True, exclude_none=True, indent=2))
+        _print_status(ended.status)
     if ended.error is not None:
-        click.echo(f"error: {ended.error.reason}: {ended.error.message}", err=True)
-    sys.stdout.flush()
+        raise ended.error
+    if ended.exit_code == ExitCode.STOPPED:
+        click.echo(_stopped(ended), err=True)
     sys.exit(ended.exit_code)
+
+
+@contextmanager
+def _only_the_status_on_stdout() -> Iterator[None]:
+    """Send to stderr what is written on stdout meanwhile: Ray's daemons and user code write there."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _print_status(status: TrainingJobStatus) -> None:
+    click.echo(status.model_dump_json(by_alias=True, exclude_none=True, indent=2))
+    sys.stdout.flush()
+
+
+def _stopped(ended: Ended) -> str:
+    progress = ended.status.progress
+    where = f" after step {progress.step} of {progress.total_steps}" if progress else " before the first step"
+    return f"stopped{where}; the same command continues"
 
 
 def _job(arguments: dict[str, Any]) -> Any:
@@ -66,33 +100,67 @@ def _job(arguments: dict[str, Any]) -> Any:
 
 
 def _workers(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([0-9]+)(?::([0-9]+))?", text)
-    if match is None:
-        problem = "is neither a number nor a range"
+    match = re.fullmatch(r"([0-9]{1,6})(?::([0-9]{1,6}))?", text)
+    least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= least <= most:
+        problem = "is neither a number from 1 on nor a range MIN:MAX"
         raise UserError("InvalidSpec", refusal("--workers", text, problem, "write for example 2, or 1:4"))
-    return int(match[1]), int(match[2] or match[1])
+    return least, most
 
 
 def _run(job: Any, arguments: dict[str, Any]) -> Ended:
+    from seedbed.environment.pins import pin_environment
+    from seedbed.runtime.ray_local import prepare
+
+    pin_environment(os.environ)
+    prepare(os.environ)
     from seedbed.runtime.display import Display
     from seedbed.runtime.driver import Session, run_job
-    from seedbed.runtime.preparing import RunOptions
 
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stopping.set())
-    names = ("device", "code", "dataset_secret", "output_secret")
-    options = {name: arguments[name] for name in names}
-    if arguments["cache"] is not None:
-        options["cache_folder"] = arguments["cache"]
-    if arguments["cache_bytes"] is not None:
-        options["cache_bytes"] = arguments["cache_bytes"]
     with Display(job.metadata.name) as display:
-        session = Session(job=job, options=RunOptions(**options), display=display, stopping=stopping)
+        session = Session(job=job, options=_options(arguments), display=display, stopping=_stop_by_signal())
         ended = run_job(session)
         if ended.session.result is not None:
             display.finish(_table(ended))
     return ended
+
+
+def _stop_by_signal() -> threading.Event:
+    """Return what SIGTERM and Ctrl-C set; a second Ctrl-C ends the process at once."""
+    stopping = threading.Event()
+
+    def stop(number: int, _frame: object) -> None:
+        if number == signal.SIGINT and stopping.is_set():
+            raise KeyboardInterrupt
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return stopping
+
+
+def _options(arguments: dict[str, Any]) -> RunOptions:
+    from seedbed.runtime.preparing import RunOptions
+
+    names = ("device", "code", "dataset_secret", "output_secret")
+    options = {name: arguments[name] for name in names}
+    if arguments["cache"] is not None:
+        options["cache_folder"] = _writable(arguments["cache"])
+    if arguments["cache_bytes"] is not None:
+        options["cache_bytes"] = arguments["cache_bytes"]
+    return RunOptions(**options)
+
+
+def _writable(cache: Path) -> Path:
+    """Refuse a cache that was asked for and cannot be had; a run would go on without it, only slower."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return cache
+    except OSError as error:
+        problem = (error.strerror or str(error)).lower()
+        fix = "name a folder that can be written, or leave --cache away"
+        raise UserError("InvalidOption", refusal("--cache", str(cache), problem, fix)) from error
 
 
 def _table(ended: Ended) -> dict[str, str]:

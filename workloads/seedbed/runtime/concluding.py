@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,9 +10,8 @@ from seedbed.arithmetic.config import ARITHMETIC_VERSION
 from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, statement
 from seedbed.runs.evaluations import Evaluation, read_evaluations
 from seedbed.runtime.preparing import Prepared
-from seedbed.runtime.results import Result, final_metrics, save_result
+from seedbed.runtime.results import Measure, Result, final_metrics, save_result
 from seedbed.training.outcomes import Outcome
-from seedbed_api.status import measured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,10 +26,13 @@ class Circumstances:
     """Sizes of the worker groups of this attempt."""
 
 
-def conclude(prepared: Prepared, outcome: Outcome, circumstances: Circumstances) -> Result:
+def conclude(
+    prepared: Prepared, outcome: Outcome, circumstances: Circumstances, *, measure: Measure | None = None
+) -> Result:
     """Write receipt and result; a run that another driver concluded must agree."""
+    figures = final_metrics(prepared.folder, outcome, measure=measure)
     receipt = save_receipt(
-        prepared.folder, statement(_decided(prepared, outcome), _execution(prepared, circumstances))
+        prepared.folder, statement(_decided(prepared, outcome, figures), _execution(prepared, circumstances))
     )
     result = Result(
         run_id=prepared.run_id,
@@ -39,15 +41,15 @@ def conclude(prepared: Prepared, outcome: Outcome, circumstances: Circumstances)
         samples=prepared.samples,
         outcome=outcome,
         receipt_digest=receipt_digest(receipt),
+        metrics=figures,
     )
     save_result(prepared.folder, result)
     return result
 
 
-def _decided(prepared: Prepared, outcome: Outcome) -> Decided:
+def _decided(prepared: Prepared, outcome: Outcome, figures: Mapping[str, str]) -> Decided:
     batch = prepared.job.spec.training.batch
     evaluations = read_evaluations(prepared.folder, up_to=outcome.step)
-    figures = final_metrics(prepared.folder, outcome)
     code = prepared.resolved["model"].get("code", {})
     return Decided(
         run_id=prepared.run_id,
@@ -63,7 +65,7 @@ def _decided(prepared: Prepared, outcome: Outcome) -> Decided:
         ledger_chain=outcome.ledger_chain,
         weights_digest=outcome.weights_digest,
         checkpoints=_evaluated_weights(evaluations, outcome),
-        metrics={name: measured(value) for name, value in sorted(figures.items())},
+        metrics=dict(figures),
     )
 
 

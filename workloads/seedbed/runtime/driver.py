@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import TypeVar
 
 from seedbed.runs.attempts import Attempt, highest_attempt
 from seedbed.runs.checkpoints import checkpoint_steps
 from seedbed.runs.events import EventLog
-from seedbed.runs.folder import ENVIRONMENT, RECIPE
+from seedbed.runs.folder import ENVIRONMENT, RECIPE, RESULT
 from seedbed.runs.leases import Lease, acquire
 from seedbed.runtime.concluding import Circumstances, conclude
 from seedbed.runtime.display import Display
 from seedbed.runtime.fitting import WorkerRange, fit, trains_in_process
+from seedbed.runtime.lasting import lasting
+from seedbed.runtime.measuring import measure_of
 from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
 from seedbed.runtime.ray_local import local_ray
-from seedbed.runtime.results import Result, final_metrics, read_result
+from seedbed.runtime.results import Result, read_result
 from seedbed.runtime.statuses import Told, status_of
 from seedbed.runtime.timeline import Timeline
-from seedbed.training.outcomes import Outcome, read_outcome
+from seedbed.training.outcomes import OUTCOME, Outcome, read_outcome
 from seedbed.training.programs import TrainingProgram
 from seedbed.training.progress import Moments, PartSeconds, Progress
 from seedbed_api.canonical import canonical_json
@@ -54,6 +57,8 @@ class Session:
     """URL of the report that this call wrote."""
     result: Result | None = None
     computed_here: bool = False
+    told_to_stop: bool = False
+    """Whether the user has read that the wish to stop was heard."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +76,8 @@ def run_job(session: Session) -> Ended:
     try:
         _run(session)
     except SeedbedError as error:
-        return _ended(session, error.exit_code, error=error)
+        failure = lasting(error)
+        return _ended(session, failure.exit_code, error=failure)
     if session.result is None:
         return _ended(session, ExitCode.STOPPED)
     return _ended(session, ExitCode.DONE)
@@ -79,22 +85,46 @@ def run_job(session: Session) -> Ended:
 
 def _run(session: Session) -> None:
     prepared = session.prepared = prepare(session.job, session.options, session.timeline)
-    session.result = read_result(prepared.folder)
+    if session.stopping.is_set():
+        return
+    session.result = _intact(session, RESULT, lambda: read_result(prepared.folder))
     if session.result is not None:
         session.attempt = highest_attempt(prepared.folder)
         return
     with _claimed(session, prepared) as lease:
         if lease is None:
-            session.result = read_result(prepared.folder)
+            session.result = None if session.stopping.is_set() else read_result(prepared.folder)
             return
         session.attempt = lease.attempt.number
         session.timeline.mark("RunClaimed")
         _describe(prepared)
-        outcome = read_outcome(prepared.folder) or _train(session, prepared, lease)
+        stored = _intact(session, OUTCOME, lambda: read_outcome(prepared.folder))
+        outcome = stored or _train(session, prepared, lease)
         if outcome is not None:
             session.computed_here = True
-            session.result = conclude(prepared, outcome, _circumstances(session))
+            measure = measure_of(prepared, notice=session.display.notice)
+            session.result = conclude(prepared, outcome, _circumstances(session), measure=measure)
             _report(session, prepared)
+
+
+_T = TypeVar("_T")
+
+
+def _intact(session: Session, path: str, read: Callable[[], _T | None]) -> _T | None:
+    """Return what is stored; what fails its own checksum is removed and made again."""
+    try:
+        return read()
+    except InfrastructureError as error:
+        if error.reason != "RunFolderDamaged":
+            raise
+        assert session.prepared is not None
+        session.display.notice(f"{error.message}; it is made again")
+        session.prepared.folder.objects.delete(path)
+        return None
+
+
+class _StoppedWaiting(Exception):  # noqa: N818 - a way out, not a failure
+    """Told to stop while another process trains the run."""
 
 
 @contextmanager
@@ -103,18 +133,21 @@ def _claimed(session: Session, prepared: Prepared) -> Iterator[Lease | None]:
 
     def waiting(holder: Attempt) -> None:
         if session.stopping.is_set():
-            raise InfrastructureError("Stopped", "told to stop while another process trains this run")
+            raise _StoppedWaiting
         if holder.number not in told:
             told.add(holder.number)
             who = f"process {holder.process.pid} on {holder.process.host}"
             session.display.notice(f"{who} trains this run (attempt {holder.number}); waiting for its result")
 
-    lease = acquire(
-        prepared.folder,
-        workers=session.job.spec.cluster.workers.max,
-        version=version("seedbed"),
-        waiting=waiting,
-    )
+    try:
+        lease = acquire(
+            prepared.folder,
+            workers=session.job.spec.cluster.workers.max,
+            version=version("seedbed"),
+            waiting=waiting,
+        )
+    except _StoppedWaiting:
+        lease = None
     with lease or nullcontext():
         yield lease
 
@@ -137,8 +170,8 @@ def _report(session: Session, prepared: Prepared) -> None:
             created=session.started.strftime("%Y-%m-%d %H:%M UTC"),
             time_spent=time_spent(session.timeline.parts, session.spent.values()),
         )
-    except SeedbedError as error:
-        session.display.notice(f"no report: {error.message}")
+    except (SeedbedError, ValueError) as error:  # ValueError: a ledger segment is damaged
+        session.display.notice(f"no report: {error}")
 
 
 def _worker_range(session: Session) -> WorkerRange:
@@ -202,6 +235,9 @@ def _ray_where_needed(session: Session, program: TrainingProgram, workers: Worke
 
 def _watch(session: Session, progress: Progress, events: EventLog) -> None:
     before = session.progress
+    if session.stopping.is_set() and not session.told_to_stop:
+        session.told_to_stop = True
+        session.display.notice("stopping after this step; the same command continues")
     if before is None or (before.workers, before.resumed_from) != (progress.workers, progress.resumed_from):
         session.groups.append(progress.workers)
         if progress.resumed_from:
@@ -247,20 +283,18 @@ def _circumstances(session: Session) -> Circumstances:
 
 
 def _ended(session: Session, exit_code: int, *, error: SeedbedError | None = None) -> Ended:
-    prepared, result = session.prepared, session.result
-    metrics = final_metrics(prepared.folder, result.outcome) if prepared and result else {}
     status = status_of(
         Told(
             started=session.started,
             now=datetime.now(UTC),
             attempts=session.attempt,
             timings=session.timeline.parts,
-            prepared=prepared,
+            prepared=session.prepared,
             progress=session.progress,
-            result=result,
+            result=session.result,
             computed_here=session.computed_here,
-            metrics=metrics,
             failure=error,
+            stopped=exit_code == ExitCode.STOPPED,
         )
     )
     return Ended(exit_code=int(exit_code), status=status, error=error, session=session)

@@ -13,9 +13,10 @@ from seedbed.feed import FeedKind, StreamSpec
 from seedbed.feed.stream import DEFAULT_CACHE_BYTES
 from seedbed.runs.folder import RunFolder, open_run
 from seedbed.runtime.fitting import WorkerRange
+from seedbed.runtime.lasting import naming
 from seedbed.runtime.timeline import Timeline
-from seedbed.storage import open_storage
-from seedbed.training.programs import ModelSource, TrainingProgram
+from seedbed.storage import is_writable, open_storage
+from seedbed.training.programs import PATIENCE_SECONDS, ModelSource, TrainingProgram
 from seedbed.training.recipes import (
     arithmetic_of,
     early_stopping_of,
@@ -23,7 +24,7 @@ from seedbed.training.recipes import (
     transforms_of,
 )
 from seedbed.usercode.fetching import CodeArchive, fetch_code, installed_sources
-from seedbed_api.errors import UserError, refusal
+from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.identity import resolve, run_id
 from seedbed_api.trainingjob import TrainingJob
 
@@ -61,16 +62,16 @@ class Prepared:
 
 def prepare(job: TrainingJob, options: RunOptions, timeline: Timeline) -> Prepared:
     """Resolve the recipe and name the run. Raises UserError for what no retry can mend; writes nothing."""
-    storage = open_storage(job.spec.dataset.uri, secret=options.dataset_secret)
-    dataset = open_dataset(storage, digest=job.spec.dataset.digest)
-    samples = _samples(job, dataset)
+    with naming("spec.dataset"):
+        storage = open_storage(job.spec.dataset.uri, secret=options.dataset_secret)
+        dataset = open_dataset(storage, digest=job.spec.dataset.digest)
+        samples = _samples(job, dataset)
     timeline.mark("DatasetOpened")
     code, code_digest = _code(job, options)
     environment, environment_class = _environment(options.device)
     timeline.mark("EnvironmentProbed")
     resolved = resolve(job, dataset_digest=dataset.digest, code_digest=code_digest)
     identity = run_id(resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=environment_class)
-    output = open_storage(job.spec.output.uri, secret=options.output_secret)
     return Prepared(
         job=job,
         options=options,
@@ -81,8 +82,20 @@ def prepare(job: TrainingJob, options: RunOptions, timeline: Timeline) -> Prepar
         environment=environment,
         environment_class=environment_class,
         run_id=identity,
-        folder=open_run(output, identity),
+        folder=_run_folder(job, options, identity),
     )
+
+
+def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFolder:
+    """Return the run folder, which puts up with outages; that it can be had at all is asked for at once."""
+    uri, secret = job.spec.output.uri, options.output_secret
+    with naming("spec.output"):
+        first = open_storage(uri, secret=secret)
+        if not is_writable(first):
+            problem, fix = "can be read, not written", "name a folder or a bucket"
+            raise UserError("OutputUnwritable", refusal("spec.output.uri", first.url, problem, fix))
+        open_run(first, identity).finished()
+    return open_run(open_storage(uri, secret=secret, patience_seconds=PATIENCE_SECONDS), identity)
 
 
 def _samples(job: TrainingJob, dataset: Dataset) -> int:
@@ -125,7 +138,8 @@ def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, st
     if uri is None:
         sources, _ = installed_sources(model.entrypoint.partition(":")[0])
         return None, sources.digest
-    archive = fetch_code(uri, digest=model.code.digest if model.code else None)
+    digest = model.code.digest if model.code else None
+    archive = fetch_code(uri, digest=digest, secret=options.dataset_secret)
     return archive, archive.digest
 
 
@@ -135,8 +149,19 @@ def _environment(device: str) -> tuple[Mapping[str, Any], str]:
     from seedbed.environment.pins import pinned_threads
 
     fix_determinism(threads=pinned_threads())
+    _require_device(device)
     document = environment_document(device, arithmetic_version=ARITHMETIC_VERSION)
     return document, environment_class(document)
+
+
+def _require_device(device: str) -> None:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        fix = "leave --device away to train on the CPU, or check the driver with nvidia-smi"
+        raise InfrastructureError(
+            "DeviceUnavailable", refusal("--device", device, "there is no GPU here", fix)
+        )
 
 
 def program_of(prepared: Prepared, *, attempt: int, workers: WorkerRange) -> TrainingProgram:
@@ -152,7 +177,7 @@ def program_of(prepared: Prepared, *, attempt: int, workers: WorkerRange) -> Tra
         environment_class=prepared.environment_class,
         probe=prepared.environment["probe"],
         device=options.device,
-        model=_model(prepared),
+        model=model_of(prepared),
         classes=prepared.dataset.classes,
         samples=prepared.samples,
         arithmetic=arithmetic_of(spec.training, classes=prepared.dataset.classes, samples=prepared.samples),
@@ -173,7 +198,8 @@ def feed_of(wanted: str, workers: WorkerRange) -> FeedKind:
     return "Local" if wanted == "Local" else "RayData"
 
 
-def _model(prepared: Prepared) -> ModelSource:
+def model_of(prepared: Prepared) -> ModelSource:
+    """Return where the network comes from."""
     model = prepared.job.spec.model
     return ModelSource(
         name=model.name,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from seedbed.arithmetic.evaluation import metrics
 from seedbed.runs.documents import is_sealed, opened, sealed
@@ -12,6 +15,7 @@ from seedbed.runs.folder import RESULT, RunFolder
 from seedbed.training.evaluating import counts_of
 from seedbed.training.outcomes import Outcome
 from seedbed_api.errors import InfrastructureError
+from seedbed_api.status import measured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +30,8 @@ class Result:
     outcome: Outcome
     receipt_digest: str
     """Digest of the deterministic part of the receipt."""
+    metrics: dict[str, str]
+    """Final metrics by name, as the receipt has them."""
 
     def to_bytes(self) -> bytes:
         """Return the result as stored."""
@@ -40,29 +46,36 @@ def save_result(folder: RunFolder, result: Result) -> None:
 def read_result(folder: RunFolder) -> Result | None:
     """Return the stored result, None while the run is not complete."""
     try:
-        data = folder.objects.read(RESULT)
+        document = opened(folder.objects.read(RESULT))
+        return Result(**{**document, "outcome": Outcome.from_document(document["outcome"])})
     except FileNotFoundError:
         return None
-    try:
-        document = opened(data)
-        return Result(**{**document, "outcome": Outcome.from_document(document["outcome"])})
     except (ValueError, TypeError, KeyError) as error:
         raise InfrastructureError("RunFolderDamaged", f"{folder.url}/{RESULT}: {error}") from error
 
 
-def final_metrics(folder: RunFolder, outcome: Outcome) -> dict[str, float]:
-    """Return loss and accuracy of the selected weights on validation and test rows, by registry name."""
+Measure = Callable[[npt.NDArray[np.int64]], Mapping[str, float]]
+"""Metrics of a confusion matrix (true class, predicted class)."""
+
+
+def final_metrics(folder: RunFolder, outcome: Outcome, *, measure: Measure | None = None) -> dict[str, str]:
+    """Return loss, accuracy and the user's metrics of the selected weights on validation and test rows."""
     newest: dict[str, Evaluation] = {}
     for record in read_evaluations(folder, up_to=outcome.step):
         wanted = outcome.selected_step if record.split == "validation" else outcome.step
         if record.step == wanted:
             newest[record.split] = record
-    return _named(newest)
+    figures = (
+        (f"{split}/{name}", value)
+        for split, record in newest.items()
+        for name, value in _figures(record, measure)
+    )
+    return {name: measured(value) for name, value in sorted(figures)}
 
 
-def _named(records: dict[str, Evaluation]) -> dict[str, float]:
-    named: dict[str, Any] = {}
-    for split, record in sorted(records.items()):
-        figures = metrics(counts_of(record.document))
-        named |= {f"{split}/loss": figures.loss, f"{split}/accuracy": figures.accuracy}
-    return named
+def _figures(record: Evaluation, measure: Measure | None) -> Iterator[tuple[str, float]]:
+    counts = counts_of(record.document)
+    figures = metrics(counts)
+    yield "loss", figures.loss
+    yield "accuracy", figures.accuracy
+    yield from measure(counts.confusion_kk).items() if measure else ()

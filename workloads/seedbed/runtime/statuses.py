@@ -1,9 +1,9 @@
-"""From what is known of a run to the status of its TrainingJob, the same that Kubernetes shows. Pure."""
+"""From what is known of a run to the status of its TrainingJob, the same that Kubernetes shows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from seedbed.runtime.preparing import Prepared
@@ -21,7 +21,6 @@ from seedbed_api.status import (
     Timing,
     TrainingJobStatus,
     WorkerCounts,
-    measured,
     percent,
 )
 from seedbed_api.status import Progress as StepProgress
@@ -42,7 +41,6 @@ class Told:
     result: Result | None = None
     computed_here: bool = True
     """False where the result was there before."""
-    metrics: Mapping[str, float] = field(default_factory=dict)
     failure: SeedbedError | None = None
     stopped: bool = False
 
@@ -59,15 +57,24 @@ def status_of(told: Told) -> TrainingJobStatus:
         timings=_timings(told),
         workers=_workers(told),
         progress=_progress(told),
-        metrics=tuple(
-            Metric(name=name, value=measured(value)) for name, value in sorted(told.metrics.items())
-        ),
+        metrics=_metrics(told.result),
         dataset=_dataset(told.prepared),
         model=_model(told),
         receipt=_receipt(told),
         last_failure=_failure(told),
         conditions=_conditions(told),
     )
+
+
+def refused_status(error: SeedbedError) -> TrainingJobStatus:
+    """Return the status of a job whose manifest was refused."""
+    now = datetime.now(UTC)
+    return status_of(Told(started=now, now=now, attempts=0, timings={}, failure=error))
+
+
+def _metrics(result: Result | None) -> tuple[Metric, ...]:
+    figures = result.metrics if result else {}
+    return tuple(Metric(name=name, value=value) for name, value in sorted(figures.items()))
 
 
 def _timings(told: Told) -> tuple[Timing, ...]:

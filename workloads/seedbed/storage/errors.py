@@ -54,7 +54,8 @@ def unwritable(shown: str, problem: str) -> UserError:
 def unavailable(shown: str, error: object) -> InfrastructureError:
     """Return the error of a store that did not answer, or answered with a fault of its own."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return InfrastructureError("StorageUnavailable", f"{shown}: the store did not answer: {text[:300]}")
+    line = f"{shown}: the store did not answer: {text[:300]}; try again, or check the address"
+    return InfrastructureError("StorageUnavailable", line)
 
 
 def denied(shown: str, problem: str, keys: str) -> UserError:

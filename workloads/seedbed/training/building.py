@@ -25,7 +25,7 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
     try:
         network = build(source.name, dict(source.args), arithmetic.classes, seed=arithmetic.seed)
     except ValueError as error:
-        raise UserError("ModelError", f"spec.model: {error}") from error
+        raise UserError("ModelError", f"spec.model.args: {error}") from error
     return _replica(arithmetic, network, device, objective=None)
 
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from seedbed.arithmetic.leaf import normalised
+from seedbed.arithmetic.leaf import forward, normalised
 from seedbed.augmentation.pipeline import output_size
 from seedbed.feed import MicroBatch
 from seedbed.training.building import build_replica
 from seedbed.training.programs import TrainingProgram
+from seedbed_api.errors import UserError, refusal
 
 
 def check_model(program: TrainingProgram) -> None:
     """Raise `UserError("ModelError")` for a model that cannot be trained.
 
-    A model of the registry need only be built; user code runs a probe step on made-up pictures.
+    A model of the registry sees one picture of the right size; user code runs a probe step.
     """
     source = program.model
     if source.entrypoint is None:
-        build_replica(source, program.arithmetic, device="cpu")
+        _check_size(program)
         return
     from seedbed.usercode.loading import check_network, load_entrypoint
+    from seedbed.usercode.measuring import probe_metrics
     from seedbed.usercode.probing import probe_step
 
     user = load_entrypoint(source.entrypoint, source.args, source.code)
@@ -30,6 +32,27 @@ def check_model(program: TrainingProgram) -> None:
     images = normalised(leaves[0].pixels_mhwc, program.arithmetic.normalisation, torch.device("cpu"))
     check_network(user, network, images_mchw=images, classes=program.arithmetic.classes)
     probe_step(user, program.arithmetic, leaves, device=program.device)
+    probe_metrics(user, classes=program.arithmetic.classes)
+
+
+def _check_size(program: TrainingProgram) -> None:
+    """Refuse pictures that the network halves until nothing is left of them."""
+    replica = build_replica(program.model, program.arithmetic, device="cpu")
+    picture = _made_up(program, 0).pixels_mhwc[:1]
+    # BatchNorm cannot train on a single value, which is what a leaf of one small picture may come down to
+    replica.model.train(program.arithmetic.leaf_rows == 1)
+    try:
+        with torch.no_grad():
+            forward(replica, normalised(picture, program.arithmetic.normalisation, torch.device("cpu")))
+    except (RuntimeError, ValueError) as error:
+        size, line = picture.shape[1], str(error).splitlines()[0]
+        problem = f"{program.model.name} cannot take pictures of {size} x {size} pixels: {line[:200]}"
+        fix = (
+            "choose a larger size, or a larger microSize"
+            if "than 1 value" in line
+            else "choose a larger size"
+        )
+        raise UserError("ModelError", refusal("spec.training.augmentation", size, problem, fix)) from error
 
 
 def _made_up(program: TrainingProgram, leaf: int) -> MicroBatch:

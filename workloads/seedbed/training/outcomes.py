@@ -46,10 +46,8 @@ def save_outcome(folder: RunFolder, outcome: Outcome) -> None:
 def read_outcome(folder: RunFolder) -> Outcome | None:
     """Return the stored outcome, None where the training has not ended."""
     try:
-        data = folder.objects.read(OUTCOME)
+        return Outcome.from_document(opened(folder.objects.read(OUTCOME)))
     except FileNotFoundError:
         return None
-    try:
-        return Outcome.from_document(opened(data))
     except (ValueError, TypeError) as error:
         raise InfrastructureError("RunFolderDamaged", f"{folder.url}/{OUTCOME}: {error}") from error

@@ -13,6 +13,9 @@ from seedbed.training.milestones import Milestones
 from seedbed.training.stopping import EarlyStopping
 from seedbed.usercode.fetching import CodeArchive
 
+PATIENCE_SECONDS = 60.0
+"""How long a run puts up with an output store that does not answer, as long as with that of the dataset."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSource:

@@ -28,12 +28,12 @@ from seedbed.runs.folder import RunFolder, open_run
 from seedbed.runs.ledger import CHAIN_START, LedgerPart, save_segment, segment_of
 from seedbed.runs.model_files import model_config, save_model
 from seedbed.runs.tensors import to_torch
-from seedbed.storage import open_storage
+from seedbed.storage import Storage, open_storage
 from seedbed.training.building import build_replica
 from seedbed.training.evaluating import document_of, evaluate_split, metrics_of, scores_of
 from seedbed.training.links import Link
 from seedbed.training.outcomes import Outcome, save_outcome
-from seedbed.training.programs import TrainingProgram
+from seedbed.training.programs import PATIENCE_SECONDS, TrainingProgram
 from seedbed.training.progress import Phase, Progress
 from seedbed.training.stopping import Score, best_score
 from seedbed.training.timing import Stopwatch, TimedExchange
@@ -229,10 +229,14 @@ def open_state(program: TrainingProgram, *, exchange: Exchange) -> RunState:
     return RunState(
         program=program,
         exchange=TimedExchange(exchange, watch),
-        folder=open_run(open_storage(program.output_url, secret=program.output_secret), program.run_id),
+        folder=open_run(_output(program), program.run_id),
         replica=build_replica(program.model, program.arithmetic, device=program.device),
         watch=watch,
     )
+
+
+def _output(program: TrainingProgram) -> Storage:
+    return open_storage(program.output_url, secret=program.output_secret, patience_seconds=PATIENCE_SECONDS)
 
 
 def config_of(program: TrainingProgram) -> dict[str, object]:

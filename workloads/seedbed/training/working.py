@@ -6,6 +6,7 @@ from seedbed.arithmetic.determinism import fix_determinism
 from seedbed.arithmetic.exchange import Exchange, ExchangeError, PointToPoint, SingleProcess
 from seedbed.environment.pins import assert_pinned, pinned_threads
 from seedbed.environment.probe import check_probe
+from seedbed.training.causes import telling_causes
 from seedbed.training.links import Link
 from seedbed.training.loop import train
 from seedbed.training.programs import TrainingProgram
@@ -24,7 +25,8 @@ def work(program: TrainingProgram, link: Link) -> None:
         fix_determinism(threads=pinned_threads())
         assert_pinned()
         check_probe(program.probe, device=program.device)
-        train(program, exchange=_exchange(program.device), link=link)
+        with telling_causes(program):
+            train(program, exchange=_exchange(program.device), link=link)
     except (UserError, InfrastructureError) as error:
         if _worth_a_restart(error):
             raise

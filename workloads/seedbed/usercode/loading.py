@@ -12,6 +12,7 @@ import random
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _OURS = frozenset({"seedbed", "seedbed_api", "seedbed_operator", "torch", "numpy", "ray"})
 _unpacked: dict[str, Path] = {}
+_loaded: dict[str, UserModel] = {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +55,8 @@ class UserModel:
     source_digest: str
     root: Path
     """Folder of the source files, to name lines in errors."""
+    files: frozenset[str] = frozenset()
+    """The source files below `root`."""
 
     def build(self, *, classes: int, seed: int) -> nn.Module:
         """Return a new network. `args` has the number of classes as `classes` unless the manifest sets it.
@@ -91,6 +95,12 @@ class UserModel:
         with self.blaming("metrics"):
             return {str(name): float(value) for name, value in dict(metrics(confusion_kk)).items()}
 
+    def raised(self, error: BaseException) -> bool:
+        """Say whether an exception came through the user's own files."""
+        frames = (Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+        below = (path.relative_to(self.root) for path in frames if path.is_relative_to(self.root))
+        return any(path.as_posix() in self.files for path in below)
+
     def blaming(self, action: str) -> Any:
         """Return a context manager that turns what user code raises into a ModelError with file and line."""
         return blaming(self.entrypoint, action, root=self.root)
@@ -114,9 +124,28 @@ def load_entrypoint(entrypoint: str, args: Mapping[str, str], code: CodeArchive 
             subject = subject()
     if not callable(getattr(subject, "build", None)):
         raise refused("entrypoint", entrypoint, "has no build(args)", "add a method that returns the network")
-    return UserModel(
-        entrypoint=entrypoint, subject=subject, args=dict(args), source_digest=sources.digest, root=root
+    _loaded[entrypoint] = UserModel(
+        entrypoint=entrypoint,
+        subject=subject,
+        args=dict(args),
+        source_digest=sources.digest,
+        root=root,
+        files=frozenset(sources.files),
     )
+    return _loaded[entrypoint]
+
+
+@contextmanager
+def blaming_loaded(entrypoint: str | None) -> Iterator[None]:
+    """Turn what comes out of user code that this process has loaded into a ModelError; the rest passes."""
+    try:
+        yield
+    except Exception as error:
+        user = _loaded.get(entrypoint) if entrypoint else None
+        if user is None or not user.raised(error):
+            raise
+        with user.blaming("training"):
+            raise
 
 
 def check_network(user: UserModel, network: nn.Module, *, images_mchw: Tensor, classes: int) -> None:
