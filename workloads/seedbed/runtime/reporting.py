@@ -26,6 +26,8 @@ START_UP = (
     "RunClaimed",
     "ModelChecked",
     "RayStarted",
+    "WorkersStarted",
+    "FirstBatch",
     "FirstStep",
 )
 

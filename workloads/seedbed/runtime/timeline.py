@@ -14,11 +14,16 @@ class Timeline:
         self._last = began if began is not None else process_start()
         self.parts: dict[str, float] = {}
 
-    def mark(self, name: str) -> None:
-        """Close a part: its seconds are those since the mark before."""
-        now = time.time()
-        self.parts[name] = self.parts.get(name, 0.0) + max(0.0, now - self._last)
-        self._last = now
+    def mark(self, name: str, *, at: float | None = None) -> None:
+        """Close a part, now or at a time (seconds since 1970): its seconds are those since the mark before.
+
+        Only the first mark of a name counts, and a clock of another machine cannot make a part negative.
+        """
+        if name in self.parts:
+            return
+        moment = max(self._last, time.time() if at is None else at)
+        self.parts[name] = moment - self._last
+        self._last = moment
 
 
 def process_start() -> float:

@@ -20,6 +20,16 @@ class PartSeconds:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Moments:
+    """When the first things of this attempt happened on rank 0, in seconds since 1970; None until then."""
+
+    began: float
+    """The worker had its libraries and its place among the others."""
+    first_batch: float | None = None
+    first_step: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
     """The state of a run after `step` of `total_steps` optimizer steps."""
 
@@ -44,6 +54,7 @@ class Progress:
     leaves_by_worker: tuple[int, ...] = ()
     """Leaves that each worker has computed since this group began, as of the newest checkpoint."""
     seconds: PartSeconds = field(default_factory=PartSeconds)
+    moments: Moments | None = None
 
     @property
     def percent(self) -> int:

@@ -207,6 +207,7 @@ class RunState(Walk):
             resumed_from=self.resumed_from,
             leaves_by_worker=self.leaves_by_worker,
             seconds=self.watch.seconds(),
+            moments=self.watch.moments,
         )
 
     def _metric(self) -> tuple[str, bool]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from seedbed.arithmetic.exchange import Exchange, Parts
 from seedbed.arithmetic.leaf import Contribution
-from seedbed.training.progress import PartSeconds
+from seedbed.training.progress import Moments, PartSeconds
 
 
 class Stopwatch:
@@ -19,6 +20,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
+        self.moments = Moments(began=time.time())
         self._parts = {"data": 0.0, "reduce": 0.0, "checkpoint": 0.0, "evaluation": 0.0}
 
     @contextmanager
@@ -29,6 +31,16 @@ class Stopwatch:
             yield
         finally:
             self._parts[name] += time.perf_counter() - began
+
+    def note_batch(self) -> None:
+        """Note that a micro-batch was there."""
+        if self.moments.first_batch is None:
+            self.moments = replace(self.moments, first_batch=time.time())
+
+    def note_step(self) -> None:
+        """Note that a step was done."""
+        if self.moments.first_step is None:
+            self.moments = replace(self.moments, first_step=time.time())
 
     @property
     def elapsed(self) -> float:

@@ -35,6 +35,7 @@ class Walk:
         self.ledger.add_step(self.completed, loss=result.loss, witness=result.witness)
         self.completed += 1
         self.last = result
+        self.watch.note_step()
 
 
 Steps: TypeAlias = Generator[StepResult, None, None]
@@ -73,6 +74,7 @@ def _consumed(state: Walk, batches: Iterator[MicroBatch], *, count: int) -> Iter
     for _ in range(count):
         with state.watch.part("data"):
             batch = next(batches)
+        state.watch.note_batch()
         assert batch.step == state.completed, f"step {batch.step} came where {state.completed} was due"
         digest = leaf_digest(batch.rows_m, batch.labels_m, batch.pixels_mhwc)
         state.ledger.add_leaf(batch.step, batch.leaf, rows_m=batch.rows_m, digest=digest)
