@@ -66,7 +66,8 @@ def leaf_tensors(case: Case, model: torch.nn.Module, step: int, rows: Rows) -> T
     scale = torch.tensor(1.0 / (255.0 * 0.5), dtype=torch.float32, device=case.device)
     pixels = torch.from_numpy(rows.pixels_mhwc.transpose(0, 3, 1, 2).copy()).to(case.device)
     images = pixels.float() * scale + torch.tensor(-1.0, device=case.device)
-    images = images.contiguous(memory_format=torch.channels_last)
+    if any(not value.is_contiguous() for value in replica.parameters()):
+        images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(case.device, dtype=torch.bfloat16, enabled=case.precision == "BFloat16"):
         logits = replica(images)
     labels = torch.from_numpy(rows.labels_m).to(case.device)
