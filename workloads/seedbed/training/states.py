@@ -196,7 +196,7 @@ class RunState(Walk):
         return Progress(
             step=self.completed,
             total_steps=program.milestones.total_steps,
-            epoch=self.completed * program.stream.leaves * program.stream.leaf_rows // program.samples + 1,
+            epoch=_epoch(program, self.completed),
             epochs=program.stream.epochs,
             loss=self.last.loss if self.last else None,
             accuracy=metrics_of(validations[-1].document).accuracy if validations else None,
@@ -222,6 +222,12 @@ class RunState(Walk):
         if newest > self.program.attempt:
             message = f"{self.folder.url}: attempt {self.program.attempt} was taken over by attempt {newest}"
             raise InfrastructureError("Superseded", message)
+
+
+def _epoch(program: TrainingProgram, completed: int) -> int:
+    """Return the epoch in progress, from 1; the rows that fill the last step belong to no further one."""
+    begun = completed * program.stream.leaves * program.stream.leaf_rows // program.samples + 1
+    return begun if program.stream.epochs is None else min(begun, program.stream.epochs)
 
 
 def open_state(program: TrainingProgram, *, exchange: Exchange) -> RunState:
