@@ -106,16 +106,23 @@ class PlanDatasource(Datasource):
 def ray_feed(
     spec: StreamSpec, *, leaves: range, steps: range, ahead: int, threads: int
 ) -> Iterator[Iterator[MicroBatch]]:
-    """Serve micro-batches by one Ray Data execution over all steps; `threads` read tasks run at once."""
+    """Serve micro-batches by one Ray Data execution over all steps; at most `threads` tasks run at once."""
     if not leaves or not steps:
         yield iter(())
         return
     if not ray.is_initialized():
         raise InfrastructureError("RayStarting", "the RayData feed needs a running Ray; feed Local does not")
     source = PlanDatasource(spec, leaves=leaves, steps=steps)
-    batches = _micro_batches(source, ahead=max(1, ahead // len(leaves)), tasks_at_once=threads)
+    at_once = min(threads, _own_cpus(len(leaves) / spec.leaves))
+    batches = _micro_batches(source, ahead=max(1, ahead // len(leaves)), tasks_at_once=at_once)
     with contextlib.closing(batches):
         yield batches
+
+
+def _own_cpus(share: float) -> int:
+    """Return the CPUs of a trainer with this share of the leaves: more tasks would only cost their start."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return max(1, int(resources.get("CPU", 1) * share))
 
 
 def _micro_batches(source: PlanDatasource, *, ahead: int, tasks_at_once: int) -> Any:

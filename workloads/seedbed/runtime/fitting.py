@@ -110,18 +110,21 @@ def _trainer(
     folder: str,
     device: str = "cpu",
 ) -> Any:
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
+
+    from seedbed.runtime.groups import CpuGroup
+    from seedbed.runtime.trainers import LeanTrainer
 
     # its loggers speak of every restart and of local mode; what matters is told by the driver
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 
     cuda = device == "cuda"
-    trainer: Any = TorchTrainer  # its annotations are those of the version before
+    trainer: Any = LeanTrainer  # its annotations are those of the version before
     return trainer(
         loop,
         train_loop_config=config,
-        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if cuda else "gloo", timeout_s=600),
+        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl", timeout_s=600) if cuda else CpuGroup(),
         scaling_config=ScalingConfig(
             num_workers=workers, use_gpu=cuda and workers != 0, elastic_resize_monitor_interval_s=10.0
         ),
