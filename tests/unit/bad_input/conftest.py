@@ -1,0 +1,19 @@
+"""One dataset for all scenes of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from unit.bad_input.scene import Scene, dataset
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dataset(tmp_path_factory.mktemp("bad-input") / "data")
+
+
+@pytest.fixture
+def scene(small_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Scene:
+    return Scene(folder=tmp_path, shared=small_data, capture=capfd)
