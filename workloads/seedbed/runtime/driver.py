@@ -84,6 +84,7 @@ def run_job(session: Session) -> Ended:
 
 
 def _run(session: Session) -> None:
+    session.timeline.mark("ProgramLoaded")
     prepared = session.prepared = prepare(session.job, session.options, session.timeline)
     if session.stopping.is_set():
         return
@@ -238,11 +239,9 @@ def _watch(session: Session, progress: Progress, events: EventLog) -> None:
     if session.stopping.is_set() and not session.told_to_stop:
         session.told_to_stop = True
         session.display.notice("stopping after this step; the same command continues")
-    if before is None or (before.workers, before.resumed_from) != (progress.workers, progress.resumed_from):
+    if _is_another_group(before, progress):
         session.groups.append(progress.workers)
-        if progress.resumed_from:
-            who = "1 worker goes" if progress.workers == 1 else f"{progress.workers} workers go"
-            session.display.notice(f"{who} on from the checkpoint of step {progress.resumed_from}")
+        _tell_of_group(session, progress)
     _mark_moments(session.timeline, progress.moments)
     session.spent[len(session.groups)] = progress.seconds
     if progress != before:
@@ -250,6 +249,19 @@ def _watch(session: Session, progress: Progress, events: EventLog) -> None:
         session.display.update(progress)
         if before is None or before.leaves_by_worker != progress.leaves_by_worker:
             _note(events, progress)
+
+
+def _is_another_group(before: Progress | None, progress: Progress) -> bool:
+    began = (each.moments and each.moments.began for each in (before, progress) if each is not None)
+    return before is None or len(set(began)) == 2
+
+
+def _tell_of_group(session: Session, progress: Progress) -> None:
+    who = "1 worker goes" if progress.workers == 1 else f"{progress.workers} workers go"
+    if progress.resumed_from:
+        session.display.notice(f"{who} on from the checkpoint of step {progress.resumed_from}")
+    elif len(session.groups) > 1:
+        session.display.notice(f"{who} on from the beginning: a worker was lost before the first checkpoint")
 
 
 def _mark_moments(timeline: Timeline, moments: Moments | None) -> None:

@@ -30,7 +30,8 @@ SETTINGS = {
     "RAY_prestart_worker_first_driver": "0",
     # Ray's own word for "this node is alone": it then stays on 127.0.0.1, which it would replace otherwise
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_DEDUP_LOGS": "0",
+    # what raylets say of dead workers would go to stdout, where the status belongs; the driver tells of it
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
     "GLOO_SOCKET_IFNAME": "lo",
 }
 

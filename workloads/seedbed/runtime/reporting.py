@@ -21,6 +21,7 @@ from seedbed.training.programs import TrainingProgram
 from seedbed.training.progress import PartSeconds
 
 START_UP = (
+    "ProgramLoaded",
     "DatasetOpened",
     "EnvironmentProbed",
     "RunClaimed",
