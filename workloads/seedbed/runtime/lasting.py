@@ -15,24 +15,19 @@ _BY_HAND = {
 
 
 def lasting(error: SeedbedError) -> SeedbedError:
-    """Return the failure with the exit code of one that lasts, where it does: what is stored stays so."""
-    if isinstance(error, InfrastructureError) and error.reason in _BY_HAND:
-        return UserError(error.reason, error.message + _BY_HAND[error.reason])
-    return error
+    """Return a failure as a job tells it: by its field, and with exit code 2 where a retry is no help."""
+    message = f"spec.{error.message}" if error.message.startswith(("dataset.", "output.")) else error.message
+    if isinstance(error, InfrastructureError) and error.reason not in _BY_HAND:
+        return InfrastructureError(error.reason, message)
+    return UserError(error.reason, message + _BY_HAND.get(error.reason, ""))
 
 
 @contextmanager
 def naming(field: str) -> Iterator[None]:
-    """Let failures of a storage name the block of the manifest that holds its URL."""
+    """Let failures of a storage, which knows a URL alone, name the field that holds it."""
     try:
         yield
-    except SeedbedError as error:
-        kind, known = type(error), ("uri:", "dataset.uri:", "output.uri:", "dataset.digest:")
-        head, separator, rest = error.message.partition(" ")
-        if not separator or head not in known:
+    except UserError as error:
+        if not error.message.startswith("uri: "):
             raise
-        name = head if head == "uri:" else head.partition(".")[2]
-        place = f"{field}.{name}"
-        raise (UserError if kind is UserError else InfrastructureError)(
-            error.reason, f"{place} {rest}"
-        ) from error
+        raise UserError(error.reason, f"{field}{error.message.removeprefix('uri')}") from error

@@ -62,7 +62,7 @@ class Prepared:
 
 def prepare(job: TrainingJob, options: RunOptions, timeline: Timeline) -> Prepared:
     """Resolve the recipe and name the run. Raises UserError for what no retry can mend; writes nothing."""
-    with naming("spec.dataset"):
+    with naming("spec.dataset.uri"):
         storage = open_storage(job.spec.dataset.uri, secret=options.dataset_secret)
         dataset = open_dataset(storage, digest=job.spec.dataset.digest)
         samples = _samples(job, dataset)
@@ -89,7 +89,7 @@ def prepare(job: TrainingJob, options: RunOptions, timeline: Timeline) -> Prepar
 def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFolder:
     """Return the run folder, which puts up with outages; that it can be had at all is asked for at once."""
     uri, secret = job.spec.output.uri, options.output_secret
-    with naming("spec.output"):
+    with naming("spec.output.uri"):
         first = open_storage(uri, secret=secret)
         if not is_writable(first):
             problem, fix = "can be read, not written", "name a folder or a bucket"
