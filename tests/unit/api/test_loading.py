@@ -34,7 +34,7 @@ def refused(text: str) -> str:
 def test_the_example_loads() -> None:
     job = load_training_job(EXAMPLE)
     assert job.metadata.name == "digits"
-    assert job.spec.training.optimizer.learning_rate == "0.05"
+    assert job.spec.training.optimizer.learning_rate == "0.1"
     assert job.spec.training.optimizer.weight_decay == "0.0005"
     assert job.spec.training.batch.leaves == 8
 

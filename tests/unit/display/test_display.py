@@ -54,7 +54,7 @@ def test_a_plain_line_says_all_a_person_asks():
         pytest.param(replace(TRAINING, step=11), 0.1, 1, id="a step alone is no news"),
         pytest.param(replace(TRAINING, step=11), PLAIN_INTERVAL_SECONDS, 2, id="ten seconds are"),
         pytest.param(replace(TRAINING, epoch=2), 0.1, 2, id="so is an epoch"),
-        pytest.param(replace(TRAINING, phase="Evaluating"), 0.1, 2, id="so is a phase"),
+        pytest.param(replace(TRAINING, phase="Evaluating"), 0.1, 1, id="a phase passes by without one"),
         pytest.param(replace(TRAINING, attempt=2), 0.1, 2, id="so is an attempt"),
         pytest.param(replace(TRAINING, step=100), 0.1, 2, id="so is the end"),
     ],

@@ -87,7 +87,7 @@ class _Pace:
 
 
 class _Lines:
-    """For logs and pipes: one line per change of phase, epoch or attempt, and every ten seconds between."""
+    """For logs and pipes: one line per change of epoch or attempt, and every ten seconds between."""
 
     def __init__(self, title: str, *, stream: TextIO) -> None:
         self._title, self._stream = title, stream
@@ -95,7 +95,7 @@ class _Lines:
         self._last_time = float("-inf")
 
     def draw(self, progress: Progress, *, seconds_left: float | None, now: float) -> None:
-        key = (progress.phase, progress.epoch, progress.attempt, progress.step == progress.total_steps)
+        key = (progress.epoch, progress.attempt, progress.step == progress.total_steps)
         if key == self._last_key and now - self._last_time < PLAIN_INTERVAL_SECONDS:
             return
         self._last_key, self._last_time = key, now

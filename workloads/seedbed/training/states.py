@@ -36,7 +36,7 @@ from seedbed.training.outcomes import Outcome, save_outcome
 from seedbed.training.programs import PATIENCE_SECONDS, TrainingProgram
 from seedbed.training.progress import Phase, Progress
 from seedbed.training.stopping import Score, best_score
-from seedbed.training.timing import Stopwatch, TimedExchange
+from seedbed.training.timing import Pace, Stopwatch, TimedExchange
 from seedbed.training.walking import Walk
 from seedbed_api.canonical import canonical_json
 from seedbed_api.errors import InfrastructureError
@@ -57,6 +57,7 @@ class RunState(Walk):
     chain: bytes = CHAIN_START
     """Ledger chain at `kept`; known to rank 0."""
     evaluations: list[Evaluation] = field(default_factory=list)
+    pace: Pace = field(default_factory=Pace)
     leaves_by_worker: tuple[int, ...] = ()
     """Leaves that each worker computed up to `kept`; known to rank 0."""
     named: bool = False
@@ -190,8 +191,8 @@ class RunState(Walk):
 
     def _progress(self, phase: Phase) -> Progress:
         program = self.program
-        done = self.completed - self.resumed_from
-        images = done * program.arithmetic.leaves * program.arithmetic.leaf_rows
+        rows = program.arithmetic.leaves * program.arithmetic.leaf_rows
+        pace = self.pace.steps_per_second(self.completed, now=self.watch.elapsed)
         validations = [e for e in self.evaluations if e.split == "validation"]
         return Progress(
             step=self.completed,
@@ -200,7 +201,9 @@ class RunState(Walk):
             epochs=program.stream.epochs,
             loss=self.last.loss if self.last else None,
             accuracy=metrics_of(validations[-1].document).accuracy if validations else None,
-            images_per_second=images / self.watch.elapsed if done else None,
+            images_per_second=None
+            if steps is None
+            else steps * program.stream.leaves * program.stream.leaf_rows,
             workers=self.exchange.world,
             phase=phase,
             attempt=program.attempt,

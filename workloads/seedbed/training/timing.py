@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,6 +51,22 @@ class Stopwatch:
     def seconds(self) -> PartSeconds:
         """Return the seconds so far."""
         return PartSeconds(compute=self.elapsed - sum(self._parts.values()), **self._parts)
+
+
+class Pace:
+    """Steps per second over the last seconds, so that a slow start is soon forgotten."""
+
+    def __init__(self, window_seconds: float = 3.0) -> None:
+        self._window = window_seconds
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def steps_per_second(self, completed: int, *, now: float) -> float | None:
+        """Note where the run is; return its pace since the oldest mark of the window, None before a second."""
+        self._marks.append((now, completed))
+        while len(self._marks) > 2 and self._marks[1][0] <= now - self._window:
+            self._marks.popleft()
+        began, first = self._marks[0]
+        return (completed - first) / (now - began) if now > began and completed > first else None
 
 
 class TimedExchange:
