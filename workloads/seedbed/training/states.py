@@ -201,9 +201,7 @@ class RunState(Walk):
             epochs=program.stream.epochs,
             loss=self.last.loss if self.last else None,
             accuracy=metrics_of(validations[-1].document).accuracy if validations else None,
-            images_per_second=None
-            if steps is None
-            else steps * program.stream.leaves * program.stream.leaf_rows,
+            images_per_second=None if pace is None else pace * rows,
             workers=self.exchange.world,
             phase=phase,
             attempt=program.attempt,

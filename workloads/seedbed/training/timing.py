@@ -61,7 +61,7 @@ class Pace:
         self._marks: deque[tuple[float, int]] = deque()
 
     def steps_per_second(self, completed: int, *, now: float) -> float | None:
-        """Note where the run is; return its pace since the oldest mark of the window, None before a second."""
+        """Note where the run is; return its pace since the oldest mark of the window, if there is another."""
         self._marks.append((now, completed))
         while len(self._marks) > 2 and self._marks[1][0] <= now - self._window:
             self._marks.popleft()
