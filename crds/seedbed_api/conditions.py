@@ -60,9 +60,29 @@ class FailedReason(StrEnum):
     NON_FINITE_LOSS = "NonFiniteLoss"
     OUT_OF_MEMORY = "OutOfMemory"
     OUTPUT_UNWRITABLE = "OutputUnwritable"
+    STORAGE_REFUSED = "StorageRefused"
+    RANGES_UNSUPPORTED = "RangesUnsupported"
+    INVALID_PATH = "InvalidPath"
+    INVALID_OPTION = "InvalidOption"
+    RUN_FOLDER_DAMAGED = "RunFolderDamaged"
+    RUN_FOLDER_CONFLICT = "RunFolderConflict"
     BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     TRIAL_UNDECIDED = "TrialUndecided"
+
+
+class AttemptReason(StrEnum):
+    """Why an attempt failed that another one may mend; `seedbed run`, which is one attempt, ends with it."""
+
+    STORAGE_UNAVAILABLE = "StorageUnavailable"
+    FEED_FAILED = "FeedFailed"
+    RAY_START_FAILED = "RayStartFailed"
+    RAY_STARTING = "RayStarting"
+    WORKERS_LOST = "WorkersLost"
+    DEVICE_UNAVAILABLE = "DeviceUnavailable"
+    OUT_OF_MEMORY = "OutOfMemory"
+    ENVIRONMENT_CHANGED = "EnvironmentChanged"
+    SUPERSEDED = "Superseded"
 
 
 class RunningReason(StrEnum):

@@ -49,7 +49,13 @@ MENDED = {
 }
 
 
-@pytest.mark.parametrize("name", MENDED)
+QUICK = ("result", "newest checkpoint", "all blobs")
+"""What the unit tier tries; the others take as long and differ little."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MENDED]
+)
 def test_damage_that_the_run_can_mend_costs_time_and_no_bit(scene: Scene, name: str) -> None:
     scene.job()
     whole = scene.run("-o", "json")
