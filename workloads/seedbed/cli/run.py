@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from seedbed.runtime.preparing import RunOptions
     from seedbed_api.status import TrainingJobStatus
 
+_secret = click.Path(path_type=Path, exists=True, file_okay=False)
+
 
 @click.command("run")
 @click.option("-f", "--file", "manifest", required=True, help="TrainingJob manifest; - reads standard input.")
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 @click.option("-o", "output_format", type=click.Choice(["json"]), help="Print the status on stdout.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--code", type=click.Path(path_type=Path, exists=True), help="Folder of the entrypoint's code.")
-@click.option("--dataset-secret", type=click.Path(path_type=Path, exists=True), help="Credential files.")
-@click.option("--output-secret", type=click.Path(path_type=Path, exists=True), help="Credential files.")
+@click.option("--dataset-secret", type=_secret, help="Folder of credential files.")
+@click.option("--output-secret", type=_secret, help="Folder of credential files.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder of the data cache of this machine.")
 @click.option("--cache-bytes", type=click.IntRange(min=1), help="Bound of the data cache.")
 def command(**arguments: Any) -> None:
