@@ -59,15 +59,19 @@ format: .venv/.installed ## Format the code
 	$(BIN)/ruff format .
 
 .PHONY: test
-test: test-unit test-data test-matrix test-ray test-gpu ## All tiers; what this machine cannot run says why
+test: test-unit test-scenarios test-data test-matrix test-ray test-gpu ## All tiers; what this machine cannot run says why
 
 .PHONY: test-unit
 test-unit: .venv/.installed ## Pure functions and single processes, under 30 s
-	$(PYTEST) -q -n 2 tests/unit -m "not slow and not ray and not s3 and not gpu"
+	$(PYTEST) -q -n 2 tests/unit -m "not scenario and not slow and not ray and not s3 and not gpu"
+
+.PHONY: test-scenarios
+test-scenarios: .venv/.installed ## Whole runs in one process: bad input, damage, verify and diff; slow unit tests
+	$(PYTEST) -q -n 2 tests/scenarios tests/unit -m "not ray and not s3 and not gpu and (scenario or slow)"
 
 .PHONY: test-data
 test-data: testbed .venv/.installed ## Datasets and run folders on Ray Data, HTTP and a real S3 server
-	$(PYTEST) tests/data tests/unit -m "ray or s3 or slow"  --override-ini "addopts=--strict-markers --import-mode=importlib -ra"
+	$(PYTEST) tests/data
 
 .PHONY: test-matrix
 test-matrix: .venv/.installed ## One digest for all W x L x m x model, in gloo processes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from seedbed.environment.pins import pin_environment
 from seedbed.runtime.ray_local import prepare
 
@@ -13,3 +15,10 @@ prepare(os.environ)
 from testbed.fixtures import s3, s3_faults  # noqa: E402
 
 __all__ = ["s3", "s3_faults"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all of tests/scenarios, so that no module of it can forget to."""
+    for item in items:
+        if "scenarios" in item.path.parts:
+            item.add_marker(pytest.mark.scenario)

@@ -10,10 +10,10 @@ from threading import Thread
 
 import pytest
 
+from scenarios.bad_input.scene import Scene, Typed, dataset
 from seedbed.storage import open_storage
 from testbed.faults import Fault, FaultProxy
 from testbed.gateway import Gateway, free_port
-from unit.bad_input.scene import Scene, Typed, dataset
 
 pytestmark = pytest.mark.s3
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from determinism.harness import worker_group
+from scenarios.replay.small_run import a_dataset, a_manifest, as_worker, claim_of, objects_of, train_run
 from seedbed.replay.accounts import open_account
 from seedbed.replay.comparing import compare
 from seedbed.replay.places import find_claim
@@ -20,7 +21,6 @@ from seedbed.storage import open_storage
 from seedbed.training.programs import TrainingProgram
 from seedbed_api.errors import InfrastructureError, UserError
 from testbed.gateway import Gateway
-from unit.replay.small_run import a_dataset, a_manifest, as_worker, claim_of, objects_of, train_run
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def test_runs_of_other_worker_counts_and_cadence_are_equal(runs: dict[int, Path]
 
 
 def test_a_forged_witness_is_named_by_two_workers_too(runs: dict[int, Path], tmp_path: Path) -> None:
-    from unit.replay.small_run import rewrite
-    from unit.replay.test_verifying import other_witness
+    from scenarios.replay.small_run import rewrite
+    from scenarios.replay.test_verifying import other_witness
 
     run = Path(shutil.copytree(runs[1], tmp_path / runs[1].name))
     rewrite(run, 5, other_witness)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.bad_input.scene import Scene, Typed, edited, flipped
+from scenarios.bad_input.scene import Scene, Typed, edited, flipped
 
 NOT_DONE = ("result.json", "receipt.json", "outcome.json")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from unit.bad_input.scene import Scene, Typed
+from scenarios.bad_input.scene import Scene, Typed
 
 
 @dataclass(frozen=True, kw_only=True)

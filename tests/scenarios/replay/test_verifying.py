@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import seedbed.arithmetic.step
+from scenarios.replay.small_run import STEPS, a_dataset, a_manifest, claim_of, objects_of, rewrite, train_run
 from seedbed.feed.stream import Stream
 from seedbed.order import Plan
 from seedbed.receipts import Execution, statement, to_bytes
@@ -17,7 +18,6 @@ from seedbed.replay.verifying import Verdict, Watcher, Window, verify
 from seedbed.runs import LedgerSegment
 from seedbed_api.errors import UserError
 from seedbed_api.identity import run_id
-from unit.replay.small_run import STEPS, a_dataset, a_manifest, claim_of, objects_of, rewrite, train_run
 
 FIRST = "conv1.weight"
 
@@ -246,9 +246,9 @@ def test_a_ledger_with_other_leaf_digests_does_not_end_as_the_receipt_says(run: 
 
 def forged_checkpoint(run: Path, step: int, tensor: str) -> None:
     """Flip a bit of a tensor in a kept checkpoint, and fit blob and record to it."""
+    from scenarios.replay.small_run import folder_of
     from seedbed.runs import load_checkpoint, read_evaluations, save_checkpoint
     from seedbed.runs.checkpoints import checkpoint_record
-    from unit.replay.small_run import folder_of
 
     folder = folder_of(run)
     record, tensors = load_checkpoint(folder, step)

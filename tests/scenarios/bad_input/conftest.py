@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.bad_input.scene import Scene, dataset
+from scenarios.bad_input.scene import Scene, dataset
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from scenarios.bad_input.scene import Scene, Typed, dataset, edited, flipped, images
 from seedbed.storage import open_storage
-from unit.bad_input.scene import Scene, Typed, dataset, edited, flipped, images
 from unit.dataset.pictures import png
 from unit.feed.datasets import write_dataset
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scenarios.replay.small_run import a_dataset, a_manifest, rewrite, train_run
 from seedbed.replay.accounts import open_account
 from seedbed.replay.comparing import Comparison, compare, lines
 from seedbed.runs import LedgerSegment
 from seedbed_api.errors import UserError
-from unit.replay.small_run import a_dataset, a_manifest, rewrite, train_run
 
 
 def comparison_of(a: Path, b: Path) -> Comparison:
