@@ -15,7 +15,7 @@ from seedbed.arithmetic.digests import tensor_digest, tensor_digests, weights_di
 from seedbed.arithmetic.evaluation import LOSS_LIMIT, LOSS_SCALE, Counts, metrics, quantised
 from seedbed.arithmetic.flat import layout_of
 from seedbed.arithmetic.seeding import mix64, seed_leaf
-from seedbed.arithmetic.witness import witness_sums
+from seedbed.arithmetic.witness import Witness, witness_sums
 
 CPU = torch.device("cpu")
 
@@ -67,6 +67,26 @@ class TestWitness:
         before = witness_sums([tensor]).tolist()
         tensor.view(torch.int32)[37] ^= 1
         assert witness_sums([tensor]).tolist() != before
+
+    @pytest.mark.parametrize(
+        "tensor",
+        [
+            torch.zeros(3, 4, 5, 6),
+            torch.zeros(3, 4, 5, 6).to(memory_format=torch.channels_last),
+            torch.zeros(4, 6).t(),
+            torch.zeros(4, 6)[:, ::2],
+            torch.zeros((), dtype=torch.int64),
+            torch.zeros(4, 6, dtype=torch.int64).t(),
+            torch.zeros(3, dtype=torch.bfloat16),
+            torch.zeros(3, dtype=torch.bool),
+        ],
+        ids=["dense", "channels last", "turned", "gaps", "one int64", "turned int64", "bfloat16", "bool"],
+    )
+    def test_sees_what_was_written_since_it_was_made(self, tensor: torch.Tensor) -> None:
+        witness = Witness([tensor])
+        before = witness.sums().tolist()
+        tensor.fill_(1)
+        assert witness.sums().tolist() == witness_sums([tensor.clone()]).tolist() != before
 
     def test_no_tensors_give_no_sums(self) -> None:
         assert witness_sums([]).tolist() == []

@@ -245,6 +245,16 @@ class TestOptimizers:
             )
         return torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=decay, fused=True)
 
+    @pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9, weight_decay=0.01), AdamW()], ids=repr)
+    @pytest.mark.parametrize("divisor", [2, 3, 7])
+    def test_divide_gradients_as_a_division_does(self, optimizer: Optimizer, divisor: int) -> None:
+        one, other = (a_replica(optimizer=optimizer) for _ in range(2))
+        other.load(one.named_state())
+        gradients = [torch.randn_like(p) for p in one.model.parameters()]
+        one.updates.apply([g / divisor for g in gradients], rate=0.1, step=1)
+        other.updates.apply([g.clone() for g in gradients], rate=0.1, step=1, divisor=divisor)
+        assert bits(list(one.named_state().values())) == bits(list(other.named_state().values()))
+
     def test_bias_correction_counts_from_the_global_step(self) -> None:
         one, other = (a_replica(Linear(), optimizer=AdamW()) for _ in range(2))
         other.load(one.named_state())

@@ -5,6 +5,7 @@ Shapes: m rows, h w c of a picture, k classes.
 
 from __future__ import annotations
 
+import contextlib
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -46,6 +47,8 @@ def leaf_contribution(replica: Replica, step: int, rows: LeafRows) -> Contributi
 
 
 def _taken_gradients(replica: Replica) -> list[torch.Tensor]:
+    # a sibling's gradients never wait in .grad to be added to: where autograd reaches a parameter twice, or
+    # a hook of the model reads .grad, the sum would then depend on which leaves a worker owns
     taken = []
     for name, parameter in replica.trained.items():
         if parameter.grad is None:
@@ -94,9 +97,10 @@ def forward(replica: Replica, images_mchw: torch.Tensor) -> torch.Tensor:
     return logits.float()
 
 
-def _autocast(replica: Replica) -> torch.autocast:
-    reduced = replica.arithmetic.precision == "BFloat16"
-    return torch.autocast(replica.device.type, dtype=torch.bfloat16, enabled=reduced)
+def _autocast(replica: Replica) -> contextlib.AbstractContextManager[object]:
+    if replica.arithmetic.precision != "BFloat16":
+        return contextlib.nullcontext()
+    return torch.autocast(replica.device.type, dtype=torch.bfloat16)
 
 
 def _cross_entropy(arithmetic: Arithmetic, logits_mk: torch.Tensor, labels_m: torch.Tensor) -> torch.Tensor:

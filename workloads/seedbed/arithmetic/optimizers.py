@@ -24,8 +24,12 @@ class Updates(Protocol):
     def named_state(self) -> dict[str, torch.Tensor]:
         """Return the live state tensors, the same names from step 0 on."""
 
-    def apply(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int) -> None:
-        """Update the parameters in place; `step` is the 0-based global step."""
+    def apply(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int, divisor: int = 1) -> None:
+        """Update the parameters in place; `step` is the 0-based global step.
+
+        Gradients are divided by `divisor` on the way, in place: the bits of a division of one's own, without
+        its pass over memory.
+        """
 
 
 class SgdUpdates:
@@ -42,7 +46,14 @@ class SgdUpdates:
         return {f"momentum.{name}": buffer for name, buffer in self._momentum.items()}
 
     @torch.no_grad()
-    def apply(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int) -> None:  # noqa: ARG002
+    def apply(
+        self,
+        gradients: Sequence[torch.Tensor],
+        *,
+        rate: float,
+        step: int,  # noqa: ARG002
+        divisor: int = 1,
+    ) -> None:
         """Update parameters and momentum in place."""
         config = self._config
         buffers: list[torch.Tensor | None] = list(self._momentum.values())
@@ -52,6 +63,7 @@ class SgdUpdates:
             buffers or [None] * len(self._parameters),
             has_sparse_grad=False,
             fused=True,
+            grad_scale=_scalar(divisor, gradients[0].device),
             weight_decay=config.weight_decay,
             momentum=config.momentum,
             lr=rate,
@@ -79,7 +91,7 @@ class AdamWUpdates:
         return first | {f"second.{name}": moment for name, moment in self._second.items()}
 
     @torch.no_grad()
-    def apply(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int) -> None:
+    def apply(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int, divisor: int = 1) -> None:
         """Update parameters and moments in place."""
         config = self._config
         self._step.fill_(step)
@@ -91,6 +103,7 @@ class AdamWUpdates:
             [],
             self._steps,
             fused=True,
+            grad_scale=_scalar(divisor, gradients[0].device),
             amsgrad=False,
             beta1=config.beta1,
             beta2=config.beta2,
@@ -99,6 +112,11 @@ class AdamWUpdates:
             eps=config.epsilon,
             maximize=False,
         )
+
+
+def _scalar(divisor: int, device: torch.device) -> torch.Tensor | None:
+    # filled on the device: a copy from the host would wait for it
+    return None if divisor == 1 else torch.full((), float(divisor), device=device)
 
 
 def updates_for(config: Optimizer, parameters: Named) -> Updates:

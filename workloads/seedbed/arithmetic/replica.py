@@ -11,6 +11,7 @@ from torch import nn
 from seedbed.arithmetic.config import Arithmetic
 from seedbed.arithmetic.optimizers import updates_for
 from seedbed.arithmetic.statistics import RunningStatistics
+from seedbed.arithmetic.witness import Witness
 from seedbed.models.layout import has_narrow_convolution, is_channels_last
 
 Objective: TypeAlias = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -51,6 +52,7 @@ class Replica:
         if not self.trained:
             raise ValueError("the model has no parameter to train")
         self.updates = updates_for(arithmetic.optimizer, self.trained)
+        self.witness = Witness(list(self._weights.values()))
 
     def named_weights(self) -> dict[str, torch.Tensor]:
         """Return the live parameters and persistent buffers, as in the model's state_dict."""

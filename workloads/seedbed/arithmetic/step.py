@@ -17,7 +17,6 @@ from seedbed.arithmetic.leaf import Contribution, add_contributions, leaf_contri
 from seedbed.arithmetic.replica import Replica
 from seedbed.arithmetic.schedules import learning_rate
 from seedbed.arithmetic.tree import CarryStack, ranges
-from seedbed.arithmetic.witness import witness_sums
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,24 +69,33 @@ def run_step(
         stack.push(leaf, leaf_contribution(replica, step, rows))
     stop_all = exchange.any_of(stop)
     total = exchange.reduce(stack.parts(), leaves=arithmetic.leaves)
-    torch._foreach_div_(total, float(arithmetic.leaves))
     scalars = _update(replica, total, rate=rate, step=step)
     return _result(replica, scalars, rate=rate, stop=stop_all)
 
 
 @torch.no_grad()
-def _update(replica: Replica, mean: Contribution, *, rate: float, step: int) -> torch.Tensor:
-    """Apply the mean contribution; return loss and gradient norm, shape (2,), on the device."""
-    *gradients, statistics, loss = mean
+def _update(replica: Replica, total: Contribution, *, rate: float, step: int) -> torch.Tensor:
+    """Apply the sum over leaves, divided by L; return loss and gradient norm, shape (2,), on the device."""
+    *gradients, statistics, loss = total
+    leaves = replica.arithmetic.leaves
     # the fused update walks memory, not indices
     assert all(map(_laid_out_alike, gradients, replica.trained.values())), "gradients in another layout"
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     limit = replica.arithmetic.gradient_clip_norm
-    if limit is not None:
+    if limit is None:
+        norm = _norm(gradients) / leaves
+        replica.updates.apply(gradients, rate=rate, step=step, divisor=leaves)
+    else:
+        torch._foreach_div_(gradients, float(leaves))
+        norm = _norm(gradients)
         torch._foreach_mul_(gradients, torch.clamp(limit / (norm + 1e-6), max=1.0))
-    replica.updates.apply(gradients, rate=rate, step=step)
-    replica.statistics.replace(statistics)
-    return torch.stack([loss, norm])
+        replica.updates.apply(gradients, rate=rate, step=step)
+    replica.statistics.replace(statistics.div_(leaves))
+    return torch.stack([loss / leaves, norm])
+
+
+def _norm(tensors: list[torch.Tensor]) -> torch.Tensor:
+    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+    return norm
 
 
 def _laid_out_alike(gradient: torch.Tensor, parameter: torch.Tensor) -> bool:
@@ -97,6 +105,6 @@ def _laid_out_alike(gradient: torch.Tensor, parameter: torch.Tensor) -> bool:
 
 def _result(replica: Replica, scalars: torch.Tensor, *, rate: float, stop: bool) -> StepResult:
     # both queued before the first is read: one wait for the device per step
-    witness = witness_sums(list(replica.named_weights().values())).to("cpu", non_blocking=True)
+    witness = replica.witness.sums().to("cpu", non_blocking=True)
     loss, norm = scalars.tolist()
     return StepResult(loss=loss, gradient_norm=norm, learning_rate=rate, stop=stop, witness=witness.numpy())
