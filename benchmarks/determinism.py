@@ -1,29 +1,40 @@
-"""What one digest costs: our step against PyTorch's own data parallelism on the same micro-batches.
+"""What one digest costs: our step against Ray Train's own data parallelism on the same micro-batches.
 
-Peers run in the same processes, interleaved, with the same threads. At W = 1 the peer is the plain model (Ray
-Train and others wrap it only for W > 1), at W = 2 DistributedDataParallel over the same gloo, micro-batches
-before the last under no_sync. "tuned" is the peer with torch's fused optimizer and gradients as bucket views.
+Peers run in the same processes, the worker group of a TorchTrainer, interleaved, pinned as every Seedbed
+worker. `prepare_model` leaves the model plain at W = 1 and wraps it in DistributedDataParallel at W = 2,
+micro-batches before the last under no_sync. "tuned" adds the fused optimizer and gradients as bucket views.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import multiprocessing
+import json
 import os
 import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from seedbed.environment.pins import CPU_CLASS_VARIABLE, assert_pinned, pin_environment
+from seedbed.runtime import ray_local
+
+# both are read when torch and Ray are imported
+pin_environment(os.environ)
+ray_local.prepare(os.environ)
+
+# ruff: noqa: E402
 import numpy as np
 import numpy.typing as npt
+import ray
+import ray.train
 import torch
-import torch.distributed as dist
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, prepare_model
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -39,7 +50,7 @@ from seedbed.models.registry import build
 
 CLASSES = 12
 GOAL = 0.97
-MODES = ("seedbed", "torch", "torch, tuned")
+MODES = ("seedbed", "Ray Train", "Ray Train, tuned")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +119,12 @@ def our_steps(workload: Workload, exchange: Exchange) -> Steps:
     return run
 
 
-def torch_steps(workload: Workload, exchange: Exchange, *, tuned: bool) -> Steps:
-    """Return a function that runs so many steps of plain torch, loss read once per step."""
+def peer_steps(workload: Workload, exchange: Exchange, *, tuned: bool) -> Steps:
+    """Return a function that runs so many steps as Ray Train has them, loss read once per step."""
     network = build(workload.model, {}, CLASSES)
-    model = DistributedDataParallel(network, gradient_as_bucket_view=tuned) if exchange.world > 1 else network
+    model: torch.nn.Module = prepare_model(
+        network, parallel_strategy_kwargs={"gradient_as_bucket_view": tuned}
+    )
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True if tuned else None
     )
@@ -120,12 +133,12 @@ def torch_steps(workload: Workload, exchange: Exchange, *, tuned: bool) -> Steps
     def run(count: int) -> None:
         torch.set_deterministic_debug_mode("default")
         for _ in range(count):
-            torch_step(workload, model, optimizer, batches)
+            peer_step(workload, model, optimizer, batches)
 
     return run
 
 
-def torch_step(
+def peer_step(
     workload: Workload, model: torch.nn.Module, optimizer: torch.optim.Optimizer, batches: list[Rows]
 ) -> float:
     """Accumulate over micro-batches, exchange with the last one, update."""
@@ -133,8 +146,8 @@ def torch_step(
     total = torch.zeros(())
     for index, batch in enumerate(batches):
         last = index == len(batches) - 1
-        distributed = isinstance(model, DistributedDataParallel)
-        with model.no_sync() if distributed and not last else contextlib.nullcontext():
+        waits = isinstance(model, DistributedDataParallel) and not last
+        with model.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
             images = normalised_channels_last(batch.pixels_mhwc, normalisation, torch.device("cpu"))
             labels = torch.from_numpy(batch.labels_m)
             loss = F.cross_entropy(model(images), labels) / len(batches)
@@ -154,26 +167,24 @@ class Sample:
     cpu_seconds: float
 
 
-def work(rank: int, world: int, rendezvous: str, repetitions: int, pipe: Connection) -> None:
-    """Measure every workload in this worker and send lists of samples."""
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+def train(config: dict[str, Any]) -> None:
+    """Measure every workload in this worker and leave the samples in a file."""
+    pin_environment(os.environ)
+    assert_pinned()
     fix_determinism(threads=1)
-    exchange: Exchange = SingleProcess()
-    if world > 1:
-        dist.init_process_group("gloo", store=dist.FileStore(rendezvous, world), rank=rank, world_size=world)
-        exchange = PointToPoint()
-    for workload in WORKLOADS:
-        pipe.send(measured(workload, exchange, repetitions))
-    pipe.recv()
-    os._exit(0)
+    context = ray.train.get_context()
+    exchange: Exchange = PointToPoint() if context.get_world_size() > 1 else SingleProcess()
+    measurements = [measured(workload, exchange, config["repetitions"]) for workload in WORKLOADS]
+    plain = [[asdict(sample) for sample in samples] for samples in measurements]
+    Path(config["folder"], str(context.get_world_rank())).write_text(json.dumps(plain))
 
 
 def measured(workload: Workload, exchange: Exchange, repetitions: int) -> list[Sample]:
     """Warm every mode up, then measure them in turns, each repetition starting with another one."""
     modes = {
         "seedbed": our_steps(workload, exchange),
-        "torch": torch_steps(workload, exchange, tuned=False),
-        "torch, tuned": torch_steps(workload, exchange, tuned=True),
+        "Ray Train": peer_steps(workload, exchange, tuned=False),
+        "Ray Train, tuned": peer_steps(workload, exchange, tuned=True),
     }
     for run in modes.values():
         run(2)
@@ -190,34 +201,28 @@ def measured(workload: Workload, exchange: Exchange, repetitions: int) -> list[S
     return samples
 
 
-@contextlib.contextmanager
-def workers(world: int, repetitions: int) -> Iterator[list[Connection]]:
-    """Start the workers and yield a pipe to each."""
-    context = multiprocessing.get_context("spawn")
+def from_workers(world: int, repetitions: int) -> list[list[list[Sample]]]:
+    """Run a worker group; return what each worker measured of each workload."""
     with tempfile.TemporaryDirectory() as folder:
-        pipes, processes = [], []
-        for rank in range(world):
-            here, there = context.Pipe()
-            arguments = (rank, world, f"{folder}/rendezvous", repetitions, there)
-            processes.append(context.Process(target=work, args=arguments, daemon=True))
-            processes[-1].start()
-            pipes.append(here)
-        yield pipes
-        for pipe in pipes:
-            pipe.send(None)
-        for process in processes:
-            process.join()
+        TorchTrainer(
+            train,
+            train_loop_config={"folder": folder, "repetitions": repetitions},
+            scaling_config=ScalingConfig(num_workers=world),
+            run_config=RunConfig(storage_path=folder, name="determinism"),
+        ).fit()
+        answers = [json.loads(Path(folder, str(rank)).read_text()) for rank in range(world)]
+    return [[[Sample(**plain) for plain in samples] for samples in answer] for answer in answers]
 
 
 def table_rows(world: int, repetitions: int) -> Iterator[str]:
     """Measure one worker count and yield a line per workload and mode."""
-    with workers(world, repetitions) as pipes:
-        for workload in WORKLOADS:
-            answers: list[list[Sample]] = [pipe.recv() for pipe in pipes]
-            cpu = {mode: cpu_per_step(answers, mode, workload) for mode in MODES}
-            wall = {mode: wall_per_step(answers[0], mode, workload) for mode in MODES}
-            for mode in MODES:
-                yield row(workload, world, mode, cpu, wall)
+    per_worker = from_workers(world, repetitions)
+    for index, workload in enumerate(WORKLOADS):
+        answers = [samples[index] for samples in per_worker]
+        cpu = {mode: cpu_per_step(answers, mode, workload) for mode in MODES}
+        wall = {mode: wall_per_step(answers[0], mode, workload) for mode in MODES}
+        for mode in MODES:
+            yield row(workload, world, mode, cpu, wall)
 
 
 def cpu_per_step(answers: list[list[Sample]], mode: str, workload: Workload) -> list[float]:
@@ -271,13 +276,16 @@ def report(repetitions: int) -> str:
 PAGE = """# What one digest costs
 
 `make bench-determinism`: our step (tree, per-leaf BatchNorm and random numbers, witness, deterministic
-kernels) against plain torch on the same micro-batches. At W = 1 the peer is the bare model with gradient
-accumulation, at W = 2 DistributedDataParallel over gloo with `no_sync` before the last micro-batch; "tuned"
-adds the fused optimizer and gradients as bucket views. Ray Train's wrapper around DDP is not part of the
-comparison. Goal: at least {goal} of the peer's speed per CPU-second.
+kernels) against an ordinary Ray Train loop on the same micro-batches: gradient accumulation, `prepare_model`,
+which leaves the model plain at W = 1 and makes it DistributedDataParallel over gloo at W = 2, and `no_sync`
+before the last micro-batch; "tuned" adds the fused optimizer and gradients as bucket views. Both run in the
+same processes, the worker group of one TorchTrainer, interleaved, pinned as every Seedbed worker is (one
+thread, one CPU class, memory kept by the allocator). The feed is not part of the comparison. Goal: at least
+{goal} of the peer's speed per CPU-second.
 
-{machine}. Medians of {repetitions} repetitions, interleaved in the same processes, one thread each; ratios
-are medians of the ratios within a repetition.
+{machine}. Medians of {repetitions} repetitions; ratios are medians of the ratios within a repetition. On a
+machine that does other work as well, steps/s says little; CPU-seconds of one mode against itself scatter by
+about 0.01.
 
 """
 
@@ -288,8 +296,8 @@ def machine() -> str:
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{name}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, {versions}"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, Ray {ray.__version__}"
+    return f"{name}, {os.cpu_count()} cores, CPU class {os.environ[CPU_CLASS_VARIABLE]}, {versions}"
 
 
 def main() -> None:
@@ -298,9 +306,8 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--write", type=Path, help="Markdown file to write")
     options = parser.parse_args()
-    # for every peer alike: keep freed memory instead of faulting it in again
-    os.environ |= {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
-    page = report(options.repetitions)
+    with ray_local.local_ray(workers=2, gpus=0):
+        page = report(options.repetitions)
     if options.write:
         options.write.parent.mkdir(parents=True, exist_ok=True)
         options.write.write_text(page + "\n")
