@@ -17,12 +17,6 @@ def named_fields(block: type[Block]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in block.model_fields.items()}
 
 
-def without_none(annotation: Any) -> Any:
-    """Return the annotation of an optional field without the None."""
-    parts = [part for part in get_args(annotation) if part is not type(None)]
-    return parts[0] if len(parts) == 1 and get_origin(annotation) is not tuple else annotation
-
-
 def is_list(annotation: Any) -> bool:
     """Tell whether a field holds a list."""
     return get_origin(annotation) is tuple or any(get_origin(part) is tuple for part in get_args(annotation))

@@ -10,8 +10,6 @@ from seedbed_api.metadata import ObjectMeta
 from seedbed_api.recipe import Recipe
 from seedbed_api.status import TrainingJobStatus
 
-API_VERSION = "seedbed.dev/v1alpha1"
-
 
 class TrainingJobSpec(Recipe, Execution):
     """What is asked for: the recipe decides the bits, all else only how they come about."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -192,14 +191,3 @@ def groups(folder: RunFolder) -> list[list[dict[str, Any]]]:
 def steps_executed(folder: RunFolder) -> int:
     """Return the steps that all worker groups computed, as far as they told."""
     return sum(max(event["step"] for event in group) - group[0]["resumedFrom"] for group in groups(folder))
-
-
-def with_steps(recipe: Recipe, steps: int) -> Recipe:
-    """Return a longer or shorter recipe."""
-    return replace(recipe, steps=steps)
-
-
-def write_manifest(path: Path, document: dict[str, Any]) -> Path:
-    """Write a manifest as JSON, which is YAML."""
-    path.write_text(json.dumps(document), encoding="utf-8")
-    return path

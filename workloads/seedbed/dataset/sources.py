@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from seedbed.dataset.format import SPLITS
 from seedbed.images.inspection import has_image_suffix
 from seedbed.storage import Storage, open_storage
 from seedbed.storage.local import LocalStorage
@@ -250,8 +249,3 @@ def _read_csv(storage: Storage, csv: str) -> pa.Table:
 def _read_elsewhere(csv: str) -> bytes:
     folder, _, name = csv.rpartition("/")
     return open_storage(folder or ".").read(name)
-
-
-def split_code(split: str) -> int:
-    """Return the number under which a split is kept in metadata."""
-    return SPLITS.index(split)

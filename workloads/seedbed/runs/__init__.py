@@ -1,6 +1,6 @@
 """The run folder: claims and leases, checkpoints, the ledger, evaluation records, events, model files.
 
-Everything but attempts, logs, events and the report is a function of the run identity, created once.
+Everything but attempts, events and the report is a function of the run identity, created once.
 """
 
 from __future__ import annotations
