@@ -210,6 +210,14 @@ CODE = {
         middle_layer("Middle.calls += 1; return images * Middle.calls"),
         ("not deterministic",),
     ),
+    "other threads at import": (
+        f"import torch; torch.set_num_threads(3)\n{GOOD}",
+        ("threads or deterministic mode", "remove calls"),
+    ),
+    "autotuning in forward": (
+        middle_layer("import torch; torch.backends.cudnn.benchmark = True; return images"),
+        ("threads or deterministic mode", "remove calls"),
+    ),
     "momentum of no meaning": (
         GOOD.replace("Middle()", "nn.BatchNorm2d(3, momentum=None)"),
         ("BatchNorm with momentum=None", "give it a momentum"),

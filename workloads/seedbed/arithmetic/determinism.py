@@ -6,6 +6,9 @@ import os
 
 import torch
 
+_ERROR = 2
+"""What torch calls the mode in which an operation without a fixed order raises."""
+
 
 def fix_determinism(*, threads: int = 1, fill_uninitialised: bool = False) -> None:
     """Turn off everything that may change bits from run to run; an operation without a fixed order raises.
@@ -26,3 +29,14 @@ def fix_determinism(*, threads: int = 1, fill_uninitialised: bool = False) -> No
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+
+
+def is_deterministic(*, threads: int) -> bool:
+    """Say whether the switches are still as `fix_determinism` left them."""
+    return (
+        torch.get_deterministic_debug_mode() == _ERROR
+        and torch.get_num_threads() == threads
+        and not torch.backends.cudnn.benchmark
+        and torch.backends.cudnn.deterministic
+        and not torch.backends.cuda.matmul.allow_tf32
+    )

@@ -5,12 +5,14 @@ Shapes: b rows of a batch, k classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from seedbed.arithmetic.batches import EvaluationRows
@@ -94,14 +96,25 @@ def evaluate(replica: Replica, batches: Iterable[EvaluationRows], exchange: Exch
     """
     classes = replica.arithmetic.classes
     sums = np.zeros(2 + classes * classes, dtype=np.int64)
-    was_training = replica.model.training
-    replica.model.eval()
-    try:
+    with evaluating(replica.model):
         for batch in batches:
             sums += _batch_counts(replica, batch).as_vector()
-    finally:
-        replica.model.train(was_training)
     return Counts.from_vector(exchange.sum_counts(sums), classes)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode for a while; each layer goes back to the mode it had.
+
+    A layer that user code froze must stay frozen, or a run that is resumed would part from one that is not.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 @torch.no_grad()

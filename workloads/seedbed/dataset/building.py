@@ -64,6 +64,7 @@ def build_dataset(
     source: Storage, dest: Storage, *, options: BuildOptions, progress: Progress = lambda *_: None
 ) -> BuildResult:
     """Build or extend a dataset; `UserError` where sources, options or an existing dataset forbid it."""
+    _require_apart(source, dest)
     recipe = _recipe(options)
     existing = _existing(dest)
     _require_extendable(existing, recipe, options)
@@ -80,6 +81,16 @@ def build_dataset(
     return build.run(
         listing, choose_engine(options, files=listing.files.num_rows, urls=(source.url, dest.url))
     )
+
+
+def _require_apart(source: Storage, dest: Storage) -> None:
+    """Refuse to write among the images: they would be sources and shards at once."""
+    above, below = sorted((f"{source.url.rstrip('/')}/", f"{dest.url.rstrip('/')}/"), key=len)
+    if below.startswith(above):
+        line = refusal(
+            "DEST", dest.url, f"lies in one folder with SOURCE {source.url}", "choose a folder beside it"
+        )
+        raise UserError("InvalidSpec", line)
 
 
 def choose_engine(options: BuildOptions, *, files: int, urls: Iterable[str]) -> Engine:

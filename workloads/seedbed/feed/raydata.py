@@ -173,7 +173,7 @@ def _render(part: _Part) -> Iterable[pa.Table]:
         yield failure_to_block(error)
 
 
-@lru_cache(maxsize=4)  # worker processes serve the executions of several trainers in turn
+@lru_cache(maxsize=1)  # worker processes serve the executions of several trainers in turn
 def _opened(execution: str, spec: StreamSpec) -> tuple[Stream, Plan]:
     del execution  # part of the key
     stream = Stream(spec)

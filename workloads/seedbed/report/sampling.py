@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from seedbed.arithmetic.leaf import forward, normalised
+from seedbed.arithmetic.evaluation import evaluating, logits
 from seedbed.arithmetic.replica import Replica
 from seedbed.feed import EvaluationBatch
 from seedbed.report.inputs import SamplePrediction
@@ -26,12 +26,8 @@ def sample_predictions(
     batch = next(iter(batches), None)
     if batch is None:
         return []
-    was_training = replica.model.training
-    replica.model.eval()
-    logits_bk = forward(
-        replica, normalised(batch.pixels_bhwc, replica.arithmetic.normalisation, replica.device)
-    )
-    replica.model.train(was_training)
+    with evaluating(replica.model):
+        logits_bk = logits(replica, batch.pixels_bhwc)
     confidences_b, predicted_b = torch.softmax(logits_bk, dim=1).max(dim=1)
     found = [
         SamplePrediction(

@@ -21,18 +21,33 @@ class Board:
         self._lock = threading.Lock()
         self._progress: Progress | None = None
         self._failure: SeedbedError | None = None
+        self._excuse: SeedbedError | None = None
         self._stop = False
 
-    def post(self, progress: Progress) -> bool:
-        """Keep the newest progress; return whether the run was told to stop."""
+    def post(self, progress: Progress) -> None:
+        """Keep the newest progress."""
         with self._lock:
             self._progress = progress
-            return self._stop
 
     def fail(self, error: SeedbedError) -> None:
-        """Keep the first failure."""
+        """Keep the first failure that no restart mends."""
         with self._lock:
             self._failure = self._failure or error
+
+    def excuse(self, error: SeedbedError) -> None:
+        """Keep the newest failure that a restart may mend: the reason, should restarts run out."""
+        with self._lock:
+            self._excuse = error
+
+    def excused(self) -> SeedbedError | None:
+        """Return the newest failure that a restart might have mended."""
+        with self._lock:
+            return self._excuse
+
+    def stopping(self) -> bool:
+        """Say whether the run was told to stop."""
+        with self._lock:
+            return self._stop
 
     def stop(self) -> None:
         """Ask the training to stop after the step that it is in."""
@@ -50,19 +65,22 @@ class LocalLink:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._stop = False
 
     def tell(self, progress: Progress) -> None:
         """Hand over the newest progress."""
-        self._stop = self._board.post(progress)
+        self._board.post(progress)
 
     def stop_requested(self) -> bool:
         """Say whether the driver was told to stop."""
-        return self._stop
+        return self._board.stopping()
 
     def fail(self, error: SeedbedError) -> None:
         """Tell of a failure that no restart can mend."""
         self._board.fail(error)
+
+    def excuse(self, error: SeedbedError) -> None:
+        """Tell of a failure that a restart may mend."""
+        self._board.excuse(error)
 
     def failure(self) -> SeedbedError | None:
         """Return the failure that was told of, if any."""
@@ -74,25 +92,26 @@ class ActorLink:
 
     def __init__(self, board: Any) -> None:
         self._board = board
-        self._answer: Any = None
-        self._told = float("-inf")
+        self._report = _Call()
+        self._question = _Call()
         self._stop = False
 
     def tell(self, progress: Progress) -> None:
-        """Hand over the newest progress, some times a second, without waiting for the answer."""
-        now = time.monotonic()
-        if now - self._told < _ACTOR_SECONDS and progress.phase == "Training":
-            return
+        """Hand over the newest progress, some times a second, without waiting; the last one is waited for."""
         last = progress.phase == "Done"
-        self._collect(wait=last)
-        if self._answer is None:
-            self._told = now
-            self._answer = self._board.post.remote(progress)
         if last:
-            self._collect(wait=True)
+            self._report.answer(wait=_LAST_WORD_SECONDS)
+        self._report.answer()
+        if last or self._report.is_due(every=0.0 if progress.phase != "Training" else _ACTOR_SECONDS):
+            self._report.send(self._board.post, progress)
+        if last:
+            self._report.answer(wait=_LAST_WORD_SECONDS)
 
     def stop_requested(self) -> bool:
-        """Return what the answer to the last message said."""
+        """Say whether the driver was told to stop, as of a moment ago: one question is always under way."""
+        self._stop = self._stop or bool(self._question.answer())
+        if self._question.is_due(every=_ACTOR_SECONDS):
+            self._question.send(self._board.stopping)
         return self._stop
 
     def fail(self, error: SeedbedError) -> None:
@@ -101,6 +120,12 @@ class ActorLink:
 
         ray.get(self._board.fail.remote(error))
 
+    def excuse(self, error: SeedbedError) -> None:
+        """Tell of a failure that a restart may mend, and wait until it is known."""
+        import ray
+
+        ray.get(self._board.excuse.remote(error))
+
     def failure(self) -> SeedbedError | None:
         """Ask for the failure that some worker told of."""
         import ray
@@ -108,12 +133,31 @@ class ActorLink:
         failure: SeedbedError | None = ray.get(self._board.look.remote())[1]
         return failure
 
-    def _collect(self, *, wait: bool) -> None:
+
+class _Call:
+    """One call of an actor at a time, never waited for unless that is asked for."""
+
+    def __init__(self) -> None:
+        self._pending: Any = None
+        self._sent = float("-inf")
+
+    def is_due(self, *, every: float) -> bool:
+        """Say whether no call is under way and the last one was long enough ago."""
+        return self._pending is None and time.monotonic() - self._sent >= every
+
+    def send(self, method: Any, *arguments: object) -> None:
+        """Call a method of the actor."""
+        self._pending, self._sent = method.remote(*arguments), time.monotonic()
+
+    def answer(self, *, wait: float = 0.0) -> object:
+        """Return the answer if it came, else None."""
         import ray
 
-        if self._answer is None:
-            return
-        done, _ = ray.wait([self._answer], timeout=_LAST_WORD_SECONDS if wait else 0)
-        if done:
-            self._stop = bool(ray.get(done[0]))
-            self._answer = None
+        if self._pending is None:
+            return None
+        done, _ = ray.wait([self._pending], timeout=wait)
+        if not done:
+            return None
+        self._pending = None
+        answer: object = ray.get(done[0])
+        return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -30,9 +31,11 @@ from seedbed.training.programs import TrainingProgram
 from seedbed.training.progress import Moments, PartSeconds, Progress
 from seedbed_api.canonical import canonical_json
 from seedbed_api.conditions import ExitCode
-from seedbed_api.errors import InfrastructureError, SeedbedError
+from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
 from seedbed_api.status import TrainingJobStatus
 from seedbed_api.trainingjob import TrainingJob
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -190,7 +193,7 @@ def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None
         with _ray_where_needed(session, program, workers):
             _fit_while_it_advances(session, program, workers, events)
     finally:
-        events.flush()
+        _flush(events)
     return read_outcome(prepared.folder)
 
 
@@ -224,12 +227,26 @@ def _check_model(program: TrainingProgram) -> None:
     check_model(program)
 
 
+def _gpus(program: TrainingProgram, workers: WorkerRange) -> int:
+    """Return the GPUs that workers may be placed on: those that are there."""
+    if program.device != "cuda":
+        return 0
+    import torch
+
+    found = torch.cuda.device_count()
+    if found < workers.least:
+        fix = f"use at most {found} workers on this machine"
+        line = refusal("spec.cluster.workers.min", workers.least, f"there are {found} GPUs", fix)
+        raise UserError("InvalidSpec", line)
+    return min(found, workers.most)
+
+
 @contextmanager
 def _ray_where_needed(session: Session, program: TrainingProgram, workers: WorkerRange) -> Iterator[None]:
     if trains_in_process(program, workers):
         yield
         return
-    with local_ray(workers=workers.most, gpus=workers.most if program.device == "cuda" else 0):
+    with local_ray(workers=workers.most, gpus=_gpus(program, workers)):
         session.timeline.mark("RayStarted")
         yield
 
@@ -273,6 +290,14 @@ def _mark_moments(timeline: Timeline, moments: Moments | None) -> None:
     timeline.mark("FirstStep", at=moments.first_step)
 
 
+def _flush(events: EventLog) -> None:
+    """Store events; they are telemetry, so trouble with them changes no outcome."""
+    try:
+        events.flush()
+    except SeedbedError as error:
+        logger.warning("events were not stored: %s", error.message)
+
+
 def _note(events: EventLog, progress: Progress) -> None:
     events.add(
         "Progress",
@@ -281,7 +306,7 @@ def _note(events: EventLog, progress: Progress) -> None:
         step=progress.step,
         leavesByWorker=list(progress.leaves_by_worker),
     )
-    events.flush()
+    _flush(events)
 
 
 def _circumstances(session: Session) -> Circumstances:

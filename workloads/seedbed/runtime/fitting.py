@@ -16,7 +16,10 @@ from seedbed.training.programs import TrainingProgram
 from seedbed.training.progress import Progress
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
+logger = logging.getLogger(__name__)
+
 Watch = Callable[[Progress], None]
+Look = Callable[[], tuple[Progress | None, SeedbedError | None]]
 
 _LOOK_SECONDS = 0.25
 
@@ -89,7 +92,7 @@ def _fit_on_ray(
                 _work_on_ray, config, workers=size, restarts=restarts, folder=f, device=program.device
             ).fit()
         except TrainingFailedError as error:
-            raise look()[1] or _lost(error) from error
+            raise look()[1] or _lost(error, ray.get(board.excused.remote())) from error
         failure = look()[1]
         if failure is not None:
             raise failure
@@ -136,7 +139,7 @@ def _trainer(
 
 @contextmanager
 def _watching(
-    look: Callable[[], tuple[Progress | None, SeedbedError | None]],
+    look: Look,
     stop: Callable[[], None],
     *,
     watch: Watch,
@@ -151,9 +154,7 @@ def _watching(
             if stopping.is_set() and not told:
                 stop()
                 told = True
-            progress, _ = look()
-            if progress is not None:
-                watch(progress)
+            _look_once(look, watch)
 
     thread = threading.Thread(target=follow, name="seedbed-watch", daemon=True)
     thread.start()
@@ -162,9 +163,17 @@ def _watching(
     finally:
         over.set()
         thread.join(timeout=5)
+        _look_once(look, watch)
+
+
+def _look_once(look: Look, watch: Watch) -> None:
+    """Hand new progress on; trouble in telling of it must not keep a stop from being delivered."""
+    try:
         progress, _ = look()
         if progress is not None:
             watch(progress)
+    except SeedbedError as error:
+        logger.warning("progress was not recorded: %s", error.message)
 
 
 @contextmanager
@@ -177,7 +186,10 @@ def _scratch() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lost(error: Exception) -> InfrastructureError:
+def _lost(error: Exception, told: SeedbedError | None) -> SeedbedError:
+    """Return why the group is gone for good: what a worker told last, else what Ray says."""
+    if told is not None:
+        return told
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = lines[-1] if lines else type(error).__name__
     return InfrastructureError(

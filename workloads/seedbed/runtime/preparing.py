@@ -206,6 +206,7 @@ def model_of(prepared: Prepared) -> ModelSource:
         args={arg.name: arg.value for arg in model.args},
         entrypoint=model.entrypoint,
         code=prepared.code,
+        code_digest=prepared.resolved["model"].get("code", {}).get("digest"),
     )
 
 

@@ -81,7 +81,13 @@ def _connect(scheme: str, secret: Secret) -> AbstractFileSystem:
         known = ", ".join(f"{name}://" for name in KNOWN_SCHEMES)
         fix = f"use one of {known} or a path"
         raise UserError("InvalidStorageURL", refusal("uri", f"{scheme}://", "unknown scheme", fix)) from error
-    fs = cls(skip_instance_cache=True, use_listings_cache=False, **options)
+    try:
+        fs = cls(skip_instance_cache=True, use_listings_cache=False, **options)
+    except (TypeError, ValueError) as error:  # a scheme of fsspec's that needs more than a URL
+        known = ", ".join(f"{name}://" for name in KNOWN_SCHEMES)
+        fix = f"use one of {known} or a path"
+        line = refusal("uri", f"{scheme}://", f"this scheme cannot be opened ({error})", fix)
+        raise UserError("InvalidStorageURL", line) from error
     fs.retries = 1  # the one layer of retries is ours
     return fs
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from seedbed.arithmetic.config import Arithmetic
+from seedbed.arithmetic.determinism import is_deterministic
 from seedbed.arithmetic.replica import Replica
+from seedbed.environment.pins import pinned_threads
 from seedbed.runs.tensors import Array, to_torch
 from seedbed.training.programs import ModelSource
-from seedbed_api.errors import UserError
+from seedbed_api.errors import UserError, refusal
 
 
 def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -> Replica:
@@ -17,7 +19,9 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
         from seedbed.usercode.loading import load_entrypoint
 
         user = load_entrypoint(source.entrypoint, source.args, source.code)
+        _refuse_other_code(source, user.source_digest)
         network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
+        require_determinism(source)
         return _replica(arithmetic, network, device, objective=user.objective)
     from seedbed.models.registry import build
 
@@ -27,6 +31,24 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
     except ValueError as error:
         raise UserError("ModelError", f"spec.model.args: {error}") from error
     return _replica(arithmetic, network, device, objective=None)
+
+
+def _refuse_other_code(source: ModelSource, found: str) -> None:
+    """A worker must import the code that the run is named by, wherever it is installed."""
+    if found != source.code_digest:
+        problem = f"a worker found code with digest {found}"
+        fix = "install one version on all machines and do not edit it while a run goes on"
+        line = refusal("spec.model.code.digest", source.code_digest, problem, fix)
+        raise UserError("ModelError", line)
+
+
+def require_determinism(source: ModelSource) -> None:
+    """Refuse user code that changed what bits depend on: threads, deterministic kernels, autotuning."""
+    if source.entrypoint is None or is_deterministic(threads=pinned_threads()):
+        return
+    problem = "the code changed torch's threads or deterministic mode, which belong to the environment class"
+    fix = "remove calls such as torch.set_num_threads and torch.use_deterministic_algorithms"
+    raise UserError("ModelError", refusal("spec.model.entrypoint", source.entrypoint, problem, fix))
 
 
 def load_weights(replica: Replica, weights: Mapping[str, Array]) -> None:

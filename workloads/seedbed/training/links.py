@@ -20,6 +20,9 @@ class Link(Protocol):
     def fail(self, error: SeedbedError) -> None:
         """Tell of a failure that no restart of the worker can mend, and wait until it is known."""
 
+    def excuse(self, error: SeedbedError) -> None:
+        """Tell of a failure that a restart may mend, so that its reason is known should restarts run out."""
+
     def failure(self) -> SeedbedError | None:
         """Return the failure that some worker told of, if any."""
 
@@ -35,6 +38,9 @@ class Unwatched:
         return False
 
     def fail(self, error: SeedbedError) -> None:
+        """Leave it to the caller, who sees the exception."""
+
+    def excuse(self, error: SeedbedError) -> None:
         """Leave it to the caller, who sees the exception."""
 
     def failure(self) -> SeedbedError | None:

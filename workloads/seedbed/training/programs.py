@@ -28,6 +28,8 @@ class ModelSource:
     """`module:Object` of the user's code."""
     code: CodeArchive | None = None
     """The packed code, where it is not installed."""
+    code_digest: str | None = None
+    """Digest of the source files that name the run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,7 +29,7 @@ from seedbed.runs.ledger import CHAIN_START, LedgerPart, save_segment, segment_o
 from seedbed.runs.model_files import model_config, save_model
 from seedbed.runs.tensors import to_torch
 from seedbed.storage import Storage, open_storage
-from seedbed.training.building import build_replica
+from seedbed.training.building import build_replica, require_determinism
 from seedbed.training.evaluating import document_of, evaluate_split, metrics_of, scores_of
 from seedbed.training.links import Link
 from seedbed.training.outcomes import Outcome, save_outcome
@@ -102,6 +102,7 @@ class RunState(Walk):
         """Keep the state: ledger segment and blobs first, the record last, then prune."""
         if self.kept == self.completed:
             return
+        require_determinism(self.program.model)
         with self.watch.part("checkpoint"):
             gathered = self.exchange.gather_bytes(pickle.dumps(self.ledger.drain()))
             if self.writes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedbed.arithmetic.determinism import fix_determinism
-from seedbed.arithmetic.exchange import Exchange, ExchangeError, PointToPoint, SingleProcess
+from seedbed.arithmetic.exchange import Exchange, PointToPoint, SingleProcess
 from seedbed.environment.pins import assert_pinned, pinned_threads
 from seedbed.environment.probe import check_probe
 from seedbed.training.causes import telling_causes
@@ -11,6 +11,8 @@ from seedbed.training.links import Link
 from seedbed.training.loop import train
 from seedbed.training.programs import TrainingProgram
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
+
+_LASTING = {"Superseded", "RunFolderConflict", "RunFolderDamaged", "EnvironmentChanged"}
 
 
 def work(program: TrainingProgram, link: Link) -> None:
@@ -28,9 +30,8 @@ def work(program: TrainingProgram, link: Link) -> None:
         with telling_causes(program):
             train(program, exchange=_exchange(program.device), link=link)
     except (UserError, InfrastructureError) as error:
-        if _worth_a_restart(error):
-            raise
-        link.fail(error)
+        tell = link.excuse if _worth_a_restart(error) else link.fail
+        tell(error)
         raise
 
 
@@ -44,7 +45,4 @@ def _exchange(device: str) -> Exchange:
 
 def _worth_a_restart(error: SeedbedError) -> bool:
     """Another worker group may mend storage and peers; it cannot mend the user's mistake or a lost claim."""
-    return isinstance(error, InfrastructureError) and error.reason not in {"Superseded", "RunFolderConflict"}
-
-
-__all__ = ["ExchangeError", "work"]
+    return isinstance(error, InfrastructureError) and error.reason not in _LASTING

@@ -1,0 +1,50 @@
+"""The line between driver and training: a stop gets through, whatever happens to telemetry."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from seedbed.runtime.control import Board, LocalLink
+from seedbed.runtime.fitting import _watching
+from seedbed.training.progress import Progress
+from seedbed_api.errors import InfrastructureError
+
+PROGRESS = Progress(step=1, total_steps=2, epoch=1)
+
+
+def test_a_stop_is_delivered_although_progress_cannot_be_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    board, stopping = Board(), threading.Event()
+    board.post(PROGRESS)
+
+    def watch(_: Progress) -> None:
+        raise InfrastructureError("StorageUnavailable", "the store is away")
+
+    with _watching(board.look, board.stop, watch=watch, stopping=stopping):
+        time.sleep(0.6)
+        stopping.set()
+        deadline = time.monotonic() + 10
+        while not board.stopping():
+            assert time.monotonic() < deadline, "the stop was not delivered"
+            time.sleep(0.01)
+    assert "the store is away" in caplog.text
+
+
+def test_a_training_in_this_process_hears_a_stop_at_once() -> None:
+    board = Board()
+    link = LocalLink(board)
+    assert not link.stop_requested()
+    board.stop()
+    assert link.stop_requested()
+
+
+def test_the_first_lasting_failure_counts_and_the_newest_excuse() -> None:
+    board = Board()
+    errors = [InfrastructureError(name, name) for name in ("First", "Second")]
+    for error in errors:
+        board.fail(error)
+        board.excuse(error)
+    assert board.look()[1] is errors[0]
+    assert board.excused() is errors[1]
