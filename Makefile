@@ -100,7 +100,7 @@ bench-memory: .venv/.installed ## Memory and cache while a dataset 10 times larg
 	$(BIN)/python benchmarks/memory.py
 
 .PHONY: bench-determinism
-bench-determinism: .venv/.installed ## What one digest costs against DistributedDataParallel
+bench-determinism: .venv/.installed ## What one digest costs against an ordinary Ray Train loop
 	$(BIN)/python benchmarks/determinism.py
 
 .PHONY: bench-start

@@ -285,7 +285,7 @@ thread, one CPU class, memory kept by the allocator). The feed is not part of th
 
 {machine}. Medians of {repetitions} repetitions; ratios are medians of the ratios within a repetition. On a
 machine that does other work as well, steps/s says little; CPU-seconds of one mode against itself scatter by
-about 0.01.
+about 0.02.
 
 """
 

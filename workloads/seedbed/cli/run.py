@@ -170,7 +170,7 @@ def _table(ended: Ended) -> dict[str, str]:
     assert status.model is not None
     assert status.run_id is not None
     rows = {metric.name: metric.value for metric in status.metrics}
-    report = {"report": ended.session.report} if ended.session.report else {}
+    report = {"report": ended.report} if ended.report else {}
     return (
         rows
         | report

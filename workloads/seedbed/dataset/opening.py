@@ -185,5 +185,7 @@ def _read_manifest(storage: Storage, path: str) -> Manifest:
     try:
         data = storage.read(path)
     except FileNotFoundError as error:
-        raise invalid(storage.url, f"there is no dataset here ({path} is missing)") from error
+        problem = f"there is no dataset here ({path} is missing)"
+        fix = "give the folder that `seedbed dataset build` wrote"
+        raise UserError("InvalidDataset", refusal("dataset.uri", storage.url, problem, fix)) from error
     return load_manifest(data, where=storage.url)

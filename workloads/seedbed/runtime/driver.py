@@ -14,7 +14,7 @@ from typing import TypeVar
 from seedbed.runs.attempts import Attempt, highest_attempt
 from seedbed.runs.checkpoints import checkpoint_steps
 from seedbed.runs.events import EventLog
-from seedbed.runs.folder import ENVIRONMENT, RECIPE, RESULT
+from seedbed.runs.folder import ENVIRONMENT, RECIPE, REPORT, RESULT
 from seedbed.runs.leases import Lease, acquire
 from seedbed.runtime.concluding import Circumstances, conclude
 from seedbed.runtime.display import Display
@@ -56,8 +56,6 @@ class Session:
     progress: Progress | None = None
     spent: dict[int, PartSeconds] = field(default_factory=dict)
     """Seconds of each worker group, by its place in `groups`."""
-    report: str | None = None
-    """URL of the report that this call wrote."""
     result: Result | None = None
     computed_here: bool = False
     told_to_stop: bool = False
@@ -72,6 +70,8 @@ class Ended:
     status: TrainingJobStatus
     error: SeedbedError | None
     session: Session
+    report: str | None = None
+    """URL of the report of a complete run, whoever wrote it."""
 
 
 def run_job(session: Session) -> Ended:
@@ -83,6 +83,8 @@ def run_job(session: Session) -> Ended:
         return _ended(session, failure.exit_code, error=failure)
     if session.result is None:
         return _ended(session, ExitCode.STOPPED)
+    if not session.computed_here:
+        session.display.notice("this run was complete already; nothing was trained")
     return _ended(session, ExitCode.DONE)
 
 
@@ -167,7 +169,7 @@ def _report(session: Session, prepared: Prepared) -> None:
 
     assert session.result is not None
     try:
-        session.report = write_report(
+        write_report(
             prepared,
             program_of(prepared, attempt=session.attempt, workers=_worker_range(session)),
             session.result,
@@ -334,4 +336,13 @@ def _ended(session: Session, exit_code: int, *, error: SeedbedError | None = Non
             stopped=exit_code == ExitCode.STOPPED,
         )
     )
-    return Ended(exit_code=int(exit_code), status=status, error=error, session=session)
+    report = _report_of(session)
+    return Ended(exit_code=int(exit_code), status=status, error=error, session=session, report=report)
+
+
+def _report_of(session: Session) -> str | None:
+    """Return the URL of the report, where the run is complete and has one."""
+    prepared = session.prepared
+    if prepared is None or session.result is None or not prepared.folder.objects.exists(REPORT):
+        return None
+    return f"{prepared.folder.url}/{REPORT}"
