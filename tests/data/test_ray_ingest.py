@@ -53,7 +53,7 @@ def test_ray_and_one_process_build_the_same_dataset(tmp_path) -> None:
         image_size=16,
         engine="ray",
         parallelism=2,
-        shard_bytes=30_000,
+        batch_bytes=30_000,
     )
     assert many.manifest.digest == local.manifest.digest
     assert many.manifest.contents == local.manifest.contents

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from seedbed.dataset import digests, ingest
 from seedbed.dataset.format import SPLITS
 from seedbed.dataset.opening import Dataset, open_dataset
+from seedbed.order import Order
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
 from unit.dataset.pictures import build, jpeg, png, two_classes, write_files
@@ -39,12 +40,12 @@ def places(dataset: Dataset) -> dict[bytes, tuple[str, str]]:
 @settings(deadline=None, max_examples=8)
 @given(
     classes=st.lists(st.sampled_from(["a", "b", "ü", "z z", "#?"]), min_size=12, max_size=12),
-    sizes=st.tuples(st.integers(1, 5_000), st.integers(1, 5_000)),
+    batch_bytes=st.integers(1, 5_000),
     parallelism=st.integers(1, 4),
     reverse=st.booleans(),
 )
-def test_one_digest_for_any_folder_order_shard_size_and_parallelism(
-    tmp_path_factory, classes, sizes, parallelism, reverse
+def test_one_digest_for_any_folder_order_batch_size_and_parallelism(
+    tmp_path_factory, classes, batch_bytes, parallelism, reverse
 ) -> None:
     classes = ["a", "b", *classes[2:]]
     files = {
@@ -59,12 +60,54 @@ def test_one_digest_for_any_folder_order_shard_size_and_parallelism(
         other,
         root / "ds2",
         split="train=1",
-        shard_bytes=sizes[0],
-        batch_bytes=sizes[1],
+        batch_bytes=batch_bytes,
         parallelism=parallelism,
     )
     assert one.manifest.digest == two.manifest.digest
     assert one.manifest.contents == two.manifest.contents
+
+
+def cuts(dataset: Dataset) -> list[tuple[str, int]]:
+    return [(shard.split, shard.rows) for shard in dataset.manifest.shards]
+
+
+@settings(deadline=None, max_examples=10)
+@given(
+    sizes=st.tuples(*[st.sampled_from([1, 300, 500, 700, 1_500, 9_000, 9_001])] * 2),
+    batch_bytes=st.integers(1, 5_000),
+)
+def test_one_digest_means_one_order_and_other_cuts_mean_another_digest(
+    tmp_path_factory, sizes, batch_bytes
+) -> None:
+    """Training permutes and windows shards: where they are cut decides which rows a step sees."""
+    root = tmp_path_factory.mktemp("cuts")
+    source = two_classes(root / "source")
+    build(source, root / "one", shard_bytes=sizes[0])
+    build(source, root / "two", shard_bytes=sizes[1], batch_bytes=batch_bytes)
+    one, two = opened(root / "one"), opened(root / "two")
+    assert (one.digest == two.digest) == (cuts(one) == cuts(two))
+    for view in ({}, {"split": "validation"}, {"fold": (0, 2)}, {"subset": "0.5"}) * (
+        one.digest == two.digest
+    ):
+        orders = [Order(seed=3, view=dataset.view(**view), window=2) for dataset in (one, two)]
+        assert (
+            orders[0].rows(1, 0, orders[0].count).tolist() == orders[1].rows(1, 0, orders[1].count).tolist()
+        )
+
+
+def test_other_cuts_order_the_same_rows_otherwise(tmp_path) -> None:
+    """The check of the check: a digest that left the cuts out would name two orders."""
+    source = two_classes(tmp_path / "source")
+    orders, names = [], set()
+    for name, shard_bytes in (("many", 500), ("one", 1_000_000)):
+        build(source, tmp_path / name, split="train=1", shard_bytes=shard_bytes)
+        dataset = opened(tmp_path / name)
+        order = Order(seed=3, view=dataset.view(), window=2)
+        orders.append(order.rows(0, 0, order.count).tolist())
+        names.add(dataset.digest)
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert orders[0] != orders[1]
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize(

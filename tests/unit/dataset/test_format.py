@@ -1,4 +1,4 @@
-"""The format itself: golden bytes of a tiny shard, other readers, and the digest over logical rows."""
+"""The format itself: golden bytes of a tiny shard, other readers, and the digest over rows and cuts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_other_readers_open_a_shard(reader: str, tmp_path) -> None:
     assert list(labels) == [0, 1, 2, 3, 4]
 
 
-def test_the_digest_sees_order_split_and_classes_and_no_shard_borders() -> None:
+def test_the_digest_sees_order_split_classes_and_where_shards_are_cut() -> None:
     rows = [hashlib.sha256(bytes([n])).digest() for n in range(4)]
 
     def digest(classes: list[str], *pieces: tuple[str, list[int]]) -> str:
@@ -85,7 +85,7 @@ def test_the_digest_sees_order_split_and_classes_and_no_shard_borders() -> None:
         return streamed.finish()
 
     whole = digest(["a"], ("train", [0, 1, 2]), ("test", [3]))
-    assert whole == digest(["a"], ("train", [0]), ("train", [1, 2]), ("test", [3]))
+    assert whole == digest(["a"], ("train", [0, 1, 2]), ("test", [3]))
     others = {
         digest(["b"], ("train", [0, 1, 2]), ("test", [3])),
         digest(["a"], ("train", [0, 2, 1]), ("test", [3])),
@@ -93,8 +93,10 @@ def test_the_digest_sees_order_split_and_classes_and_no_shard_borders() -> None:
         digest(["a"], ("test", [3]), ("train", [0, 1, 2])),
         digest(["a"], ("train", [0, 1, 2, 3])),
         digest(["a"], ("train", [0, 1]), ("test", [3]), ("train", [2])),
+        digest(["a"], ("train", [0]), ("train", [1, 2]), ("test", [3])),
+        digest(["a"], ("train", [0, 1]), ("train", [2]), ("test", [3])),
     }
-    assert len(others | {whole}) == 7
+    assert len(others | {whole}) == 9
 
 
 def test_a_manifest_survives_its_json(tmp_path) -> None:

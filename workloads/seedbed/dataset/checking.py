@@ -41,7 +41,7 @@ def check_dataset(
 
 def _check_whole(dataset: Dataset, digest: str, counts: dict[str, npt.NDArray[np.int64]]) -> Iterator[str]:
     if digest != dataset.digest:
-        yield f"the dataset digest of the rows is {digest}, the manifest says {dataset.digest}"
+        yield f"the dataset digest of rows and shards is {digest}, the manifest says {dataset.digest}"
     for split, expected in dataset.manifest.counts.items():
         if tuple(counts[split]) != expected:
             yield f"split {split} has {counts[split].tolist()} rows per class, not {list(expected)}"

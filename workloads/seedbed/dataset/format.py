@@ -96,7 +96,7 @@ class Manifest:
     """Order-free sum of hashes of (id, key, label, split): tells equal sources before a shard is written."""
     shards: tuple[Shard, ...]
     digest: str
-    """`sha256:…` over the logical rows; see `digests`."""
+    """`sha256:…` over the rows and the cuts of shards; see `digests`."""
 
     @property
     def total(self) -> int:
