@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.storage import LocalStorage, open_storage
-from seedbed_api.errors import UserError
+from seedbed_api.errors import InfrastructureError, UserError
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
 
@@ -79,11 +80,14 @@ def closed_folder(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     (folder / "mine").write_bytes(b"mine")
     (folder / "mine").chmod(0o000)
+    (folder / "hidden").mkdir()
+    (folder / "hidden").chmod(0o000)
     for above in (*tmp_path.parents[:2], tmp_path):
         above.chmod(above.stat().st_mode | 0o055)
     folder.chmod(0o555)
     yield folder
     folder.chmod(0o755)
+    (folder / "hidden").chmod(0o755)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +98,9 @@ def closed_folder(tmp_path: Path) -> Iterator[Path]:
         ("put", "below/new", "2 OutputUnwritable"),
         ("delete", "mine", "2 OutputUnwritable"),
         ("read", "mine", "2 StorageDenied"),
+        ("list", "hidden", "2 StorageDenied"),
+        ("list", "hidden/below", "2 StorageDenied"),
+        ("list", "", "2 StorageDenied"),
     ],
 )
 def test_closed_folder_is_the_users_to_mend(
@@ -103,6 +110,45 @@ def test_closed_folder_is_the_users_to_mend(
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
     assert done.stdout.startswith(expected), done.stdout + done.stderr
     assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("broken", ["", "a", "a/b"], ids=["the root", "a folder", "a folder below"])
+def test_listing_that_the_disk_fails_is_never_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    store = open_storage(str(tmp_path))
+    store.put("a/b/c", b"1")
+    scan, folder = os.scandir, str(tmp_path / broken)
+
+    def failing(path: str) -> object:
+        if str(path) == folder:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(InfrastructureError) as caught:
+        store.list()
+    assert caught.value.reason == "StorageUnavailable"
+    assert folder in caught.value.message
+
+
+def test_folder_that_goes_away_during_a_listing_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_storage(str(tmp_path))
+    store.put("a/gone/b", b"1")
+    store.put("c", b"2")
+    scan = os.scandir
+
+    def late(path: str) -> object:
+        if str(path).endswith("/gone"):
+            (tmp_path / "a/gone/b").unlink()
+            (tmp_path / "a/gone").rmdir()
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert store.list() == ["c"]
+    assert store.list("a/gone") == store.list("c/below") == []
 
 
 def test_file_in_the_way_of_a_folder_is_the_users_to_mend(tmp_path: Path) -> None:

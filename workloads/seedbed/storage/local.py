@@ -63,9 +63,15 @@ class LocalStorage:
             return file.stat().st_size
 
     def list(self, prefix: str = "") -> list[str]:
-        """Return the files below the folder `prefix`, sorted; links to folders are followed once."""
+        """Return the files below the folder `prefix`, sorted; links to folders are followed once.
+
+        A folder that is not there holds nothing; one that cannot be read is an error, never an empty one.
+        """
         top = self._file(prefix) if prefix.strip("/") else self.root
-        return sorted(path for path in _walk(self.root, top) if not _is_aside(path))
+        try:
+            return sorted(path for path in _walk(self.root, top) if not _is_aside(path))
+        except OSError as error:
+            raise of_local(error, shown=f"file://{error.filename or top}", writing=False) from error
 
     def create(self, path: str, data: bytes) -> bool:
         """Write a new file, all or nothing; False where the name is taken."""
@@ -189,14 +195,24 @@ def _pread_all(handle: int, start: int, length: int) -> bytes:
 
 def _walk(root: Path, top: Path) -> Iterator[str]:
     seen: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(top, followlinks=True):
-        status = os.stat(folder)  # noqa: PTH116 - a path of os.walk
+    for folder, folders, files in os.walk(top, followlinks=True, onerror=_raise_unless_gone):
+        try:
+            status = os.stat(folder)  # noqa: PTH116 - a path of os.walk
+        except FileNotFoundError:  # removed since it was listed, with what it held
+            folders.clear()
+            continue
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
         base = os.path.relpath(folder, root)
         yield from files if base == "." else (f"{base}/{name}" for name in files)
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """Let a folder be absent: os.walk by itself would pass over every error."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
 
 
 def _is_aside(path: str) -> bool:
