@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -216,9 +218,84 @@ def test_pruning_leaves_the_newest_and_the_protected(
     assert set(folder.objects.list("blobs")) == blobs
 
 
-def test_pruning_sweeps_blobs_of_a_checkpoint_that_was_killed(folder: RunFolder) -> None:
-    save(folder, 4)
-    folder.objects.create("blobs/" + "0" * 64, b"left behind")
-    prune(folder, keep=1)
-    assert "blobs/" + "0" * 64 not in folder.objects.list("blobs")
-    assert latest_checkpoint(folder) is not None
+@pytest.mark.parametrize("part", ["model", "optimizer", "record"])
+def test_damaged_newer_checkpoint_does_not_push_out_the_one_just_written(
+    folder: RunFolder, part: str
+) -> None:
+    save(folder, 2, 4, 8)
+    damage(folder, {"record": "checkpoints/8.json"}.get(part) or f"blobs/{blobs_of(8)[part]}", "last bit")
+    assert latest_checkpoint(folder)[0].step == 4  # type: ignore[index]
+    save(folder, 6)
+    assert prune(folder, keep=1, newest=6) == [2, 4, 8]
+    assert checkpoint_steps(folder) == [6]
+    assert latest_checkpoint(folder)[0].step == 6  # type: ignore[index]
+
+
+def test_whole_checkpoint_of_a_later_attempt_survives_a_late_pruning(folder: RunFolder) -> None:
+    """Who was frozen between the check of the lease and the pruning deletes nothing that a resume would take."""
+    save(folder, 2, 4, 6, 8)
+    assert prune(folder, keep=1, newest=4) == [2]
+    assert latest_checkpoint(folder)[0].step == 8  # type: ignore[index]
+
+
+def test_pruning_counts_and_keeps_the_protected_whatever_is_newest(folder: RunFolder) -> None:
+    save(folder, 1, 2, 3, 4)
+    assert prune(folder, keep=2, protect={1, 9}, newest=4) == [2]
+    assert checkpoint_steps(folder) == [1, 3, 4]
+
+
+@pytest.mark.parametrize("listed", [(), (2, 4)], ids=["nothing", "older ones"])
+def test_nothing_is_deleted_while_the_newest_is_not_listed(
+    folder: RunFolder, listed: tuple[int, ...]
+) -> None:
+    save(folder, *listed)
+    before = folder.objects.list()
+    with pytest.raises(AssertionError, match="not listed"):
+        prune(folder, keep=1, newest=6)
+    assert folder.objects.list() == before
+
+
+def test_listing_that_fails_deletes_nothing(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(folder, 2, 4)
+    before, scan = folder.objects.list(), os.scandir
+
+    def failing(path: str) -> object:
+        if str(path).endswith("/checkpoints"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(InfrastructureError):
+        prune(folder, keep=1)
+    monkeypatch.undo()
+    assert folder.objects.list() == before
+
+
+def test_blobs_that_wait_for_their_record_survive_pruning(folder: RunFolder) -> None:
+    """Another attempt has written its blobs, and its record comes after our pruning."""
+    save(folder, 2, 4)
+    publish, state = type(folder).publish, a_state(6)
+
+    def pruned_before_the_record(self: RunFolder, path: str, data: bytes, **options: Any) -> None:
+        if path == "checkpoints/6.json":
+            assert prune(folder, keep=1, newest=4) == [2]
+        publish(self, path, data, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "publish", pruned_before_the_record)
+        save_checkpoint(folder, a_record(6, state), state)
+    assert checkpoint_steps(folder) == [4, 6]
+    assert latest_checkpoint(folder)[0].step == 6  # type: ignore[index]
+
+
+def test_blob_that_a_kept_record_shares_with_a_deleted_one_stays(folder: RunFolder) -> None:
+    for step in (2, 4):  # an optimizer without state has one blob for all steps
+        state = a_state(step) | {"optimizer.momentum.conv.weight": np.zeros(3, dtype=np.float32)}
+        save_checkpoint(folder, a_record(step, state), state)
+    assert prune(folder, keep=1, newest=4) == [2]
+    assert latest_checkpoint(folder)[0].step == 4  # type: ignore[index]
+    assert len(folder.objects.list("blobs")) == 2
+
+
+def blobs_of(step: int) -> dict[str, str]:
+    return a_record(step, a_state(step)).blobs

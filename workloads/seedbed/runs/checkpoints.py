@@ -181,22 +181,46 @@ def read_record(folder: RunFolder, step: int) -> CheckpointRecord:
     return record
 
 
-def prune(folder: RunFolder, *, keep: int, protect: Iterable[int] = ()) -> list[int]:
-    """Delete records but the newest `keep` and those of `protect`, then unnamed blobs; return the steps.
+def prune(
+    folder: RunFolder, *, keep: int, protect: Iterable[int] = (), newest: int | None = None
+) -> list[int]:
+    """Delete records but the last `keep` up to `newest` and those of `protect`; return the deleted steps.
 
+    `newest` is the step that was just written, by default the highest listed. Records after it that do not
+    verify go as well: the run resumed before them. Of the blobs only those go that a deleted record named
+    and no kept one names: another writer's blobs come before their record. So what a killed writer, or a
+    killed pruning, left unnamed stays, until a checkpoint with the same bytes names it again.
     Only the holder of the highest attempt may call it.
     """
     assert keep >= 1
     steps = checkpoint_steps(folder)
-    kept = {*steps[-keep:], *protect}
+    if not steps and newest is None:
+        return []
+    newest = steps[-1] if newest is None else newest
+    assert newest in steps, f"{folder.url}: the record of step {newest} is not listed among {steps}"
+    written = [step for step in steps if step <= newest]
+    later = {step for step in steps if step > newest and _verifies(folder, step)}
+    kept = {*written[-keep:], *protect, *later}
     gone = [step for step in steps if step not in kept]
-    for step in gone:
-        folder.objects.delete(record_path(step))
-    named = _blobs_named(folder, [step for step in steps if step in kept])
-    for path in folder.objects.list("blobs"):
-        if path.removeprefix("blobs/") not in named:
-            folder.objects.delete(path)
+    _delete(folder, gone, blobs=_blobs_named(folder, gone) - _blobs_named(folder, kept.intersection(steps)))
     return gone
+
+
+def _delete(folder: RunFolder, steps: Iterable[int], *, blobs: Iterable[str]) -> None:
+    """Delete records, then blobs: no reader meets a record whose blobs are gone."""
+    for step in steps:
+        folder.objects.delete(record_path(step))
+    for digest in sorted(blobs):
+        folder.objects.delete(blob_path(digest))
+
+
+def _verifies(folder: RunFolder, step: int) -> bool:
+    try:
+        load_checkpoint(folder, step)
+    except Damaged as damage:
+        logger.warning("checkpoint of step %d is deleted: %s", step, damage)
+        return False
+    return True
 
 
 def record_path(step: int) -> str:
