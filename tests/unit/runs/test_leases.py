@@ -9,15 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seedbed.runs import RunFolder, acquire, open_run
 from seedbed.runs.attempts import Attempt, claim, highest_attempt, read_attempt
-from seedbed.runs.leases import Lease, Sighting, released, seen, standing
+from seedbed.runs.leases import Lease, Sighting, longest_gap, released, seen, standing
 from seedbed.runs.processes import known_dead, this_process
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError
@@ -46,15 +47,77 @@ def folder(tmp_path: Path) -> RunFolder:
     ],
 )
 def test_standing(beat: bytes | None, dead: bool, silent: float, expected: str) -> None:
-    sighting = Sighting(attempt=1, beat=beat, since=100.0)
+    sighting = Sighting(attempt=1, beat=beat, since=100.0, looked=100.0)
     assert standing(sighting, holder_dead=dead, now=100.0 + silent, stale_after=30.0) == expected
 
 
 def test_sighting_is_young_again_after_any_change() -> None:
-    first = seen(None, attempt=1, beat=b"1", now=10.0)
-    assert seen(first, attempt=1, beat=b"1", now=20.0).since == 10.0
-    assert seen(first, attempt=1, beat=b"2", now=20.0).since == 20.0
-    assert seen(first, attempt=2, beat=b"1", now=20.0).since == 20.0
+    first = seen(None, attempt=1, beat=b"1", now=10.0, gap=10.0)
+    assert seen(first, attempt=1, beat=b"1", now=20.0, gap=10.0).since == 10.0
+    assert seen(first, attempt=1, beat=b"2", now=20.0, gap=10.0).since == 20.0
+    assert seen(first, attempt=2, beat=b"1", now=20.0, gap=10.0).since == 20.0
+
+
+@pytest.mark.parametrize(
+    ("looks", "since"),
+    [
+        pytest.param([0, 1, 2, 3, 40], 40, id="the store was away, and its first answer is an old beat"),
+        pytest.param([0, 1, 40, 41, 45, 50], 40, id="silence counts again from there"),
+        pytest.param([0, 5, 10, 15, 20, 25, 30], 0, id="slow looks are looks"),
+        pytest.param([0, 5.1, 10], 5.1, id="a gap of a little more than allowed"),
+    ],
+)
+def test_silence_counts_only_while_we_look(looks: list[float], since: float) -> None:
+    sighting = None
+    for now in looks:
+        sighting = seen(sighting, attempt=1, beat=b"1", now=now, gap=5.0)
+    assert sighting == Sighting(attempt=1, beat=b"1", since=since, looked=looks[-1])
+
+
+def test_gap_allows_slow_looks_and_is_well_below_the_time_of_silence() -> None:
+    assert longest_gap(poll=1.0, stale_after=30.0) == 7.5
+    assert longest_gap(poll=2.0, stale_after=30.0) == 10.0
+
+
+def test_outage_of_the_store_is_no_silence_of_the_holder(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can read or write for longer than the time of silence; the holder's writes come back last."""
+    readable, writable = threading.Event(), threading.Event()
+    gates = {"list": readable, "read": readable, "exists": readable, "put": writable}
+    for gate in gates.values():
+        gate.set()
+    for name, gate in gates.items():
+        monkeypatch.setattr(type(folder.objects), name, behind(gate, getattr(type(folder.objects), name)))
+    outcome: list[Lease | None] = []
+    with acquire(folder, **QUICK):  # type: ignore[arg-type, union-attr]
+        waiter = threading.Thread(
+            target=lambda: outcome.append(acquire(folder, stale_after=0.8, **QUICK)),  # type: ignore[arg-type]
+            daemon=True,
+        )
+        waiter.start()
+        time.sleep(0.3)
+        readable.clear()
+        writable.clear()
+        time.sleep(1.2)
+        readable.set()
+        time.sleep(0.3)
+        writable.set()
+        time.sleep(0.3)
+        assert (waiter.is_alive(), highest_attempt(folder)) == (True, 1), "the holder was taken for gone"
+        folder.publish("result.json", b"{}")
+        waiter.join(5)
+    assert outcome == [None]
+
+
+def behind(gate: threading.Event, operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an operation of a store that answers when the gate is open."""
+
+    def gated(*args: Any, **options: Any) -> Any:
+        gate.wait()
+        return operation(*args, **options)
+
+    return gated
 
 
 def test_dead_is_only_said_of_what_this_machine_can_see() -> None:

@@ -1,6 +1,7 @@
 """Leases: who trains a run now. A second driver waits for the result, or takes over from one that is gone.
 
-Clocks of different machines are never compared: a heartbeat is old when *we* saw no change for so long.
+Clocks of different machines are never compared: a heartbeat is old when *we* saw no change for so long, and
+looked all the while. When the store answers nobody, the holder cannot write either.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Literal, TypeAlias
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 30.0
 POLL_SECONDS = 1.0
+_POLLS_APART = 5
+_STALE_PART = 0.25
 
 Standing: TypeAlias = Literal["held", "free"]
 Waiting: TypeAlias = Callable[[Attempt], None]
@@ -38,14 +41,25 @@ class Sighting:
     beat: bytes | None
     """The heartbeat object; None where it is not written yet."""
     since: float
-    """When we first saw this heartbeat."""
+    """When we first saw this heartbeat, or saw it again after a gap in our looking."""
+    looked: float
+    """When we last saw it."""
 
 
-def seen(before: Sighting | None, *, attempt: int, beat: bytes | None, now: float) -> Sighting:
-    """Return the sighting after a look: an unchanged heartbeat keeps its time."""
-    if before is not None and (before.attempt, before.beat) == (attempt, beat):
-        return before
-    return Sighting(attempt=attempt, beat=beat, since=now)
+def seen(before: Sighting | None, *, attempt: int, beat: bytes | None, now: float, gap: float) -> Sighting:
+    """Return the sighting after a look: an unchanged heartbeat keeps its time.
+
+    Silence counts only while we look: after more than `gap` seconds without a look it starts anew.
+    """
+    unchanged = before is not None and (before.attempt, before.beat) == (attempt, beat)
+    if before is not None and unchanged and now - before.looked <= gap:
+        return replace(before, looked=now)
+    return Sighting(attempt=attempt, beat=beat, since=now, looked=now)
+
+
+def longest_gap(*, poll: float, stale_after: float) -> float:
+    """Return the seconds between two looks from which on the store counts as having been away."""
+    return max(_POLLS_APART * poll, _STALE_PART * stale_after)
 
 
 def standing(sighting: Sighting, *, holder_dead: bool, now: float, stale_after: float) -> Standing:
@@ -78,11 +92,13 @@ def acquire(
     Waits, calling `waiting(holder)` at each look, while another driver trains the run.
     """
     sighting: Sighting | None = None
+    gap = longest_gap(poll=poll, stale_after=stale_after)
     while not folder.finished():
         number = highest_attempt(folder)
-        now = time.monotonic()
+        now = time.monotonic()  # before the read: one that blocks for long is a gap before the next look
         if number:
-            sighting = seen(sighting, attempt=number, beat=_read_beat(folder, number), now=now)
+            beat = _read_beat(folder, number)
+            sighting = seen(sighting, attempt=number, beat=beat, now=now, gap=gap)
         if sighting is None or _free(folder, sighting, now=now, stale_after=stale_after, waiting=waiting):
             attempt = claim(folder, number + 1, workers=workers, version=version)
             if attempt is not None:
