@@ -125,7 +125,10 @@ class RunState(Walk):
         self.chain = segment.chain
         tensors = self.replica.named_state()
         save_checkpoint(self.folder, self._record(tensors), tensors)
-        prune(self.folder, keep=self.program.keep_checkpoints, protect=self._protected())
+        self._refuse_if_superseded()
+        prune(
+            self.folder, keep=self.program.keep_checkpoints, protect=self._protected(), newest=self.completed
+        )
 
     def _name_witness(self) -> None:
         if not self.named:
