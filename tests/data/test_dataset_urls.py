@@ -55,7 +55,9 @@ def test_a_dataset_in_memory_has_the_digest_of_the_one_on_disk(tmp_path) -> None
     source = two_classes(tmp_path / "source")
     on_disk = build(source, tmp_path / "ds").manifest
     dest = open_storage("memory://test-dataset-urls")
-    built = build_dataset(open_storage(str(source)), dest, options=BuildOptions(parallelism=2)).manifest
+    built = build_dataset(
+        open_storage(str(source)), dest, options=BuildOptions(parallelism=2, shard_bytes=2_000)
+    ).manifest
     assert built.digest == on_disk.digest
     assert check_dataset(open_dataset(dest)) == []
 
@@ -76,7 +78,7 @@ def test_a_csv_of_images_over_http_is_a_source(http_url, tmp_path) -> None:
     source = two_classes(tmp_path / "source")
     paths = sorted(path.relative_to(source) for path in source.rglob("*.png"))
     (source / "labels.csv").write_text("image,label\n" + "".join(f"{path},{path.parent}\n" for path in paths))
-    options = BuildOptions(csv="labels.csv", parallelism=2)
+    options = BuildOptions(csv="labels.csv", parallelism=2, shard_bytes=2_000)
     built = build_dataset(
         open_storage(f"{http_url}/source"), open_storage(str(tmp_path / "remote")), options=options
     )

@@ -123,6 +123,7 @@ def test_the_command_starts_and_stops_a_ray_of_its_own(tmp_path) -> None:
     source = two_classes(tmp_path / "source")
     code = "from seedbed.cli import main; main()"
     arguments = ["dataset", "build", str(source), str(tmp_path / "ds"), "--engine", "ray", "-o", "json"]
+    arguments += ["--shard-bytes", "2000"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
