@@ -130,6 +130,7 @@ def test_another_digest_for_other_rows(change, tmp_path) -> None:
     assert (before.contents, before.classes) != (after.contents, after.classes)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=3)
 @given(more=st.integers(1, 30), seed=st.integers(10_000, 20_000))
 def test_growth_moves_no_old_row(tmp_path_factory, more, seed) -> None:

@@ -169,6 +169,7 @@ print(json.dumps({"document": document, "class": environment_class(document), "n
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not CPU_CLASSES["avx2"].cpu_flags <= cpu_flags(), reason="not run: this CPU is not of class avx2"
 )

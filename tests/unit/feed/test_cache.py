@@ -152,6 +152,7 @@ def _writers(folder, count):
         yield subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_point_leaves_a_sound_and_bounded_cache(tmp_path):
     rng = random.Random(5)
     cache = DiskCache(tmp_path, bound=200_000)

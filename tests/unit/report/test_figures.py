@@ -70,6 +70,7 @@ def test_numbers_are_short(value, shown):
     assert shown_number(value) == shown
 
 
+@pytest.mark.slow
 @given(data=st.data(), classes=st.integers(2, 6))
 @settings(max_examples=30, deadline=None)
 def test_scores_are_those_of_scikit_learn(data, classes):

@@ -150,6 +150,7 @@ def test_first_driver_gets_attempt_one_and_gives_it_back(folder: RunFolder) -> N
     second.release()
 
 
+@pytest.mark.slow
 def test_second_driver_waits_and_returns_when_the_result_is_there(folder: RunFolder) -> None:
     holders: list[Attempt] = []
     with acquire(folder, **QUICK) as lease:  # type: ignore[arg-type, union-attr]
@@ -215,6 +216,7 @@ with acquire(folder, workers=1, version="0", beat_every=0.05) as lease:
 """
 
 
+@pytest.mark.slow
 def test_holder_that_was_frozen_finds_out_that_it_was_replaced(tmp_path: Path, folder: RunFolder) -> None:
     command = [sys.executable, "-c", FROZEN, str(tmp_path), RUN]
     environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
@@ -267,6 +269,7 @@ def spawn(tmp_path: Path) -> Iterator[object]:
         child.stdout.close()
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_trains_and_the_other_takes_over_when_it_is_killed(
     spawn, folder: RunFolder
 ) -> None:  # type: ignore[no-untyped-def]

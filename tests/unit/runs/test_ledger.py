@@ -97,6 +97,7 @@ def test_chain_is_as_written_in_the_architecture() -> None:
     assert next_chain(CHAIN_START, 258, leaves) == sha256(bytes(32) + step + leaves[0] + leaves[1]).digest()
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(data=st.data(), total=st.integers(1, 16))
 def test_chain_and_rows_do_not_depend_on_cadence_workers_or_kills(
