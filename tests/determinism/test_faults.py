@@ -68,10 +68,9 @@ def test_survivors_of_a_killed_worker_hear_of_it_and_another_group_goes_on(
     case = Case(leaves=8, steps=4)
     saved = groups[1].run(train, Run(case=case, stop=2))[0].state
     with worker_group(world) as doomed:
-        started = time.monotonic()
         doomed.send(train, Run(case=case, first=2, state=saved, die_at=(world - 1, 3)))
+        # neighbours hear of it at once, others at the latest at the group's time-out; `answer` waits longer
         answers = [doomed.answer(rank) for rank in range(world - 1)]
-        assert time.monotonic() - started < 15
         assert all(
             isinstance(answer, WorkerFailedError) and "lost a peer" in str(answer) for answer in answers
         )
