@@ -160,6 +160,10 @@ def test_kill_9_at_any_point_leaves_a_sound_and_bounded_cache(tmp_path):
         writers = list(_writers(tmp_path, 3))
         for writer in writers:
             assert writer.stdout.readline() == "ready\n"
+            deadline = time.monotonic() + 60
+            while not list((tmp_path / "entries").glob("*/*")):  # a busy machine may take its time
+                assert time.monotonic() < deadline, "nothing was ever written"
+                time.sleep(0.005)
             time.sleep(rng.uniform(0.01, 0.08))
             assert writer.poll() is None, writer.stderr.read()
             assert cache.size() <= 200_000
