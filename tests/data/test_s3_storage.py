@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import threading
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from seedbed.storage import ShortRead, Storage, open_storage
 from seedbed_api.errors import InfrastructureError, UserError
 from testbed.faults import Fault, FaultProxy
 from testbed.gateway import Gateway
+from unit.storage.races import check_only_the_first_creator_wins
 
 pytestmark = pytest.mark.s3
 
@@ -29,21 +29,7 @@ def faulty(s3: Gateway, s3_faults: FaultProxy, tmp_path: Path) -> Storage:
 
 
 def test_only_the_first_of_many_creators_wins(store: Storage) -> None:
-    won: list[int] = []
-    start = threading.Barrier(8)
-
-    def claim(number: int) -> None:
-        start.wait()
-        if store.create("attempts/1.json", str(number).encode()):
-            won.append(number)
-
-    threads = [threading.Thread(target=claim, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
-    assert store.read("attempts/1.json") == str(won[0]).encode()
+    check_only_the_first_creator_wins(store, "attempts/1.json")
 
 
 def test_usual_environment_opens_the_store(s3: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from seedbed.storage import LocalStorage, ShortRead, Storage, describe, open_storage
 from seedbed_api.errors import InfrastructureError, UserError
+from unit.storage.races import check_only_the_first_creator_wins
 
 _NUMBERS = itertools.count()
 
@@ -84,21 +85,7 @@ def test_no_path_leads_out_of_the_store(store: Storage, path: str) -> None:
 
 
 def test_only_the_first_of_many_creators_wins(store: Storage) -> None:
-    won: list[int] = []
-    start = threading.Barrier(8)
-
-    def claim(number: int) -> None:
-        start.wait()
-        if store.create("claim", str(number).encode()):
-            won.append(number)
-
-    threads = [threading.Thread(target=claim, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
-    assert store.read("claim") == str(won[0]).encode()
+    check_only_the_first_creator_wins(store, "claim")
 
 
 def test_pickled_store_opens_the_same_objects(store: Storage) -> None:
