@@ -1,0 +1,44 @@
+"""The port to what runs Ray: two pure functions, so that KubeRay fits beside plain pods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from seedbed_operator.observations import JobView, PodView, ProfileView
+from seedbed_operator.plans import Create
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One attempt as it should be."""
+
+    number: int
+    driver_uid: str | None
+    """The driver pod if it is there; its children are owned by it."""
+    workers: tuple[int, ...]
+    """Indices of the worker pods that should be there now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """What the children of an attempt say of the Ray cluster as a whole."""
+
+    workers_ready: int
+    """Ranks on worker pods that run."""
+    state: Literal["Starting", "Ready", "Degraded", "Gone"]
+    message: str = ""
+
+
+class Backend(Protocol):
+    """What runs Ray for a job; chosen once per job and kept in its status."""
+
+    name: Literal["Pods", "KubeRay"]
+    ray_mode: Literal["head", "join"]
+    """What the driver is told: to be the head, or to join a cluster."""
+
+    def children(self, job: JobView, profile: ProfileView, attempt: Attempt) -> tuple[Create, ...]:
+        """Return every child that the attempt should have, in the order of creation."""
+
+    def health(self, pods: tuple[PodView, ...]) -> Health:
+        """Return how the children of the attempt are."""

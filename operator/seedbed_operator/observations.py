@@ -1,0 +1,158 @@
+"""What is known of one job at one moment: frozen values, made from stores and answers; planning sees nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from seedbed_api.outcome import LiveProgress
+from seedbed_api.status import TrainingJobStatus
+from seedbed_api.trainingjob import TrainingJobSpec
+from seedbed_api.trainingprofile import TrainingProfileSpec
+
+Role = Literal["driver", "worker"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobView:
+    """A TrainingJob as it was last seen."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    created: datetime
+    deleting: bool
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    spec: TrainingJobSpec | None
+    """None where the models refuse what the API server let pass; `invalid` tells why."""
+    invalid: str | None
+    status: TrainingJobStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProfileView:
+    """The TrainingProfile that a job names."""
+
+    name: str
+    generation: int
+    spec: TrainingProfileSpec | None
+    """None where the models refuse it; `invalid` tells why."""
+    invalid: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """Why a container has not started, in the kubelet's words."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terminated:
+    """How a container ended."""
+
+    exit_code: int
+    reason: str
+    """Completed, Error, OOMKilled, ContainerStatusUnknown …"""
+    message: str
+    """Termination message: an outcome, or the end of the log."""
+    started: datetime | None
+    finished: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PodView:
+    """A pod that carries the labels of a job; whether it belongs to it, `owner_uid` tells."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    job_uid: str
+    role: Role
+    attempt: int
+    index: int
+    """K of a worker; 0 for the driver."""
+    owner_uid: str | None
+    """The controller: the job for a driver, the driver pod for a worker."""
+    created: datetime
+    deleting: bool
+    phase: Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
+    node: str | None
+    ip: str | None
+    ready: bool
+    scheduled: datetime | None
+    """When a node was found."""
+    unschedulable: str | None
+    """The scheduler's message while no node was found."""
+    gated: bool
+    """Held by a scheduling gate (Kueue): queued."""
+    started: datetime | None
+    """When the container began to run."""
+    disruption: str | None
+    """Reason of a DisruptionTarget condition: a preemption, an eviction, a lost node."""
+    reason: str
+    """The pod's own reason (Evicted, NodeLost, DeadlineExceeded, UnexpectedAdmissionError …)."""
+    message: str
+    waiting: Waiting | None
+    terminated: Terminated | None
+
+    @property
+    def ended(self) -> bool:
+        """Say whether its containers will not run again."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """An Event about a pod, as far as it explains why a pod does not start."""
+
+    reason: str
+    message: str
+    time: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """A write that the API server refused in the pass before: quota, admission, a name that is taken."""
+
+    kind: str
+    name: str
+    code: int
+    reason: str
+    """Reason of the API server's Status: Forbidden, AlreadyExists, Invalid …"""
+    message: str
+    time: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What was asked for because a plan needed it; a key that is there with nothing means: asked, none found."""
+
+    progress: Mapping[str, LiveProgress | None] = field(default_factory=dict)
+    """Newest answer of each driver, by pod uid; None when it did not answer."""
+    progress_changed: Mapping[str, datetime] = field(default_factory=dict)
+    """When the step or the activity of a driver was last seen to change, by pod uid."""
+    log_tails: Mapping[str, str] = field(default_factory=dict)
+    """End of a pod's log, by pod uid."""
+    notices: Mapping[str, tuple[Notice, ...]] = field(default_factory=dict)
+    """Warnings about a pod, by pod uid."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observation:
+    """Everything that a plan depends on; `now` is data."""
+
+    now: datetime
+    job: JobView
+    profile: ProfileView | None
+    pods: tuple[PodView, ...] = ()
+    """Every pod whose labels name the job by name, whatever its owner, sorted by name."""
+    refusals: tuple[Refusal, ...] = ()
+    evidence: Evidence = Evidence()
