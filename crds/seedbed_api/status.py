@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from seedbed_api.blocks import StatusBlock
-from seedbed_api.conditions import Conditions
+from seedbed_api.conditions import LONGEST_MESSAGE, Conditions
 from seedbed_api.lists import Bounded
 from seedbed_api.scalars import (
     CamelReason,
     Count,
     Digest,
     Generation,
+    Image,
     Integer,
     Measured,
     MetricId,
@@ -31,10 +32,12 @@ LONGEST_LOG_TAIL = 2048
 class Environment(StatusBlock):
     """Where the bits of the model hold."""
 
-    class_: Annotated[Digest, Field(alias="class")]
-    """Digest of the environment class."""
+    class_: Annotated[Digest | None, Field(alias="class")] = None
+    """Digest of the environment class; on a cluster known when the first attempt has told it."""
+    image: Image | None = None
+    """Image that was pinned at the first attempt, by digest; every later attempt runs it."""
     image_digest: Digest | None = None
-    """Image that was pinned at the first attempt."""
+    """Digest of that image."""
     profile_generation: Generation | None = None
     """Generation of the profile that was pinned at the first attempt."""
 
@@ -120,12 +123,16 @@ class ObjectStatus(StatusBlock):
 
 
 class Failure(StatusBlock):
-    """The last failed attempt."""
+    """The last failed attempt, with what a person needs when its pods are gone."""
 
     attempt: Count
-    """Which attempt, from 0."""
+    """Which attempt: the number in the names of its pods; of a run on this machine, counted from 0."""
     reason: CamelReason
     """Why it failed."""
+    message: Annotated[str, text(LONGEST_MESSAGE)] | None = None
+    """Why it failed, in one sentence."""
+    time: Time | None = None
+    """When it failed."""
     pod: ResourceName | None = None
     """Pod that failed first."""
     node: ResourceName | None = None
@@ -157,10 +164,24 @@ class TrainingJobStatus(StatusBlock):
     """When the first attempt began."""
     completion_time: Time | None = None
     """When the job was complete or had failed."""
+    resume_time: Time | None = None
+    """When the job was last resumed, at first its start; activeDeadlineSeconds counts from it."""
     attempts: Count | None = None
-    """Attempts so far."""
+    """Attempts so far; the newest one bears this number."""
+    attempt_start_time: Time | None = None
+    """When the newest attempt began; preRunningDeadlineSeconds counts from it."""
+    accounted_attempts: Count | None = None
+    """Highest attempt whose end has been counted below; an attempt above it is open."""
+    failures: Count | None = None
+    """Failed attempts that count towards backoffLimit."""
+    infrastructure_failures: Count | None = None
+    """Attempts that failed by fault of the infrastructure; they do not count towards backoffLimit."""
     preemptions: Count | None = None
     """Attempts that were preempted; they do not count towards backoffLimit."""
+    attempts_without_checkpoint: Count | None = None
+    """Attempts in a row that ended without a new checkpoint; from the third on each counts as a failure."""
+    retry_time: Time | None = None
+    """When the back-off ends and the next attempt may begin."""
     timings: Timings = ()
     """How long the parts of the way took."""
     workers: WorkerCounts | None = None
