@@ -1,4 +1,4 @@
-"""What is known of one job at one moment: frozen values, made from stores and answers; planning sees nothing else."""
+"""What is known of one job at one moment, as frozen values; planning sees nothing else."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """What was asked for because a plan needed it; a key that is there with nothing means: asked, none found."""
+    """What was asked for because a plan needed it; a key without a value means: asked, none found."""
 
     progress: Mapping[str, LiveProgress | None] = field(default_factory=dict)
     """Newest answer of each driver, by pod uid; None when it did not answer."""
