@@ -32,6 +32,8 @@ class JobView:
     """None where the models refuse what the API server let pass; `invalid` tells why."""
     invalid: str | None
     status: TrainingJobStatus
+    managed_by: str | None = None
+    """spec.managedBy as it was written, also where the models refuse the spec."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +85,8 @@ class PodView:
     """The controller: the job for a driver, the driver pod for a worker."""
     created: datetime
     deleting: bool
+    deletion_due: datetime | None
+    """metadata.deletionTimestamp: when it should be gone, its grace included; one long overdue is lost."""
     phase: Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
     node: str | None
     ip: str | None
@@ -111,7 +115,7 @@ class PodView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """An Event about a pod, as far as it explains why a pod does not start."""
+    """An Event about a pod, Warning or Normal, as far as it explains why a pod does not start."""
 
     reason: str
     message: str
@@ -120,7 +124,8 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """A write that the API server refused in the pass before: quota, admission, a name that is taken."""
+    """A write that the API server refused (quota, admission, a name that is taken), kept until a pass whose
+    writes all succeed. Not refusals: 409 for a Secret (it is there), 404 or another uid at a delete (gone)."""
 
     kind: str
     name: str
@@ -129,6 +134,8 @@ class Refusal:
     """Reason of the API server's Status: Forbidden, AlreadyExists, Invalid …"""
     message: str
     time: datetime
+    count: int = 1
+    """How often in a row this write was refused: the pause before the next try grows with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,13 +143,15 @@ class Evidence:
     """What was asked for because a plan needed it; a key without a value means: asked, none found."""
 
     progress: Mapping[str, LiveProgress | None] = field(default_factory=dict)
-    """Newest answer of each driver, by pod uid; None when it did not answer."""
+    """Newest answer of each driver, by pod uid (one a few seconds old may be given again); None when it did
+    not answer this time."""
     progress_changed: Mapping[str, datetime] = field(default_factory=dict)
-    """When the step or the activity of a driver was last seen to change, by pod uid."""
+    """When the step or the activity of a driver was last seen to change, by pod uid; without an answer since
+    its container started: when it was first asked. Kept while the pod is there."""
     log_tails: Mapping[str, str] = field(default_factory=dict)
     """End of a pod's log, by pod uid."""
     notices: Mapping[str, tuple[Notice, ...]] = field(default_factory=dict)
-    """Warnings about a pod, by pod uid."""
+    """Events about a pod, oldest first, by pod uid."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,4 +164,6 @@ class Observation:
     pods: tuple[PodView, ...] = ()
     """Every pod whose labels name the job by name, whatever its owner, sorted by name."""
     refusals: tuple[Refusal, ...] = ()
+    status_written: datetime | None = None
+    """When this process last wrote the status; mere progress is written at most every ten seconds."""
     evidence: Evidence = Evidence()

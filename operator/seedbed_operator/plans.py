@@ -12,7 +12,7 @@ from seedbed_api.status import TrainingJobStatus
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Create:
-    """Create a child by POST; an answer 409 is a refusal, never an adoption."""
+    """Create a child by POST; an answer 409 is a refusal, never an adoption (a Secret is just there already)."""
 
     kind: Literal["Pod", "Service", "Secret"]
     body: Mapping[str, Any]
@@ -77,4 +77,5 @@ class Plan:
     announcements: tuple[Announcement, ...] = ()
     needs: tuple[Need, ...] = ()
     wake_at: datetime | None = None
-    """When time alone changes the plan: a deadline, the end of a back-off, the next look at progress."""
+    """When time alone changes the plan: a deadline, the end of a back-off, the next look at progress. A time
+    that is past means: again, as soon as this plan's writes are in the store."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from seedbed_operator.observations import JobView, PodView, ProfileView
@@ -18,6 +19,10 @@ class Attempt:
     """The driver pod if it is there; its children are owned by it."""
     workers: tuple[int, ...]
     """Indices of the worker pods that should be there now."""
+    image: str
+    """By digest; pinned at the first attempt."""
+    expected: Mapping[str, str] = field(default_factory=dict)
+    """What earlier attempts have found and this one must find again: SEEDBED_EXPECTED_* and their values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
