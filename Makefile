@@ -41,8 +41,9 @@ demo: .venv/.installed ## Train on handwritten digits: 2 workers, one digest, a 
 	@$(BIN)/seedbed run -f examples/digits.yaml --workers 2
 
 .PHONY: generate
-generate: .venv/.installed ## Write crds/*.yaml from the models
+generate: .venv/.installed ## Write crds/*.yaml from the models, and what the chart repeats
 	$(BIN)/python -m seedbed_api.crdgen crds
+	$(BIN)/python charts/reference.py
 
 # -- checking it -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,63 @@
+{{/* Names and labels, by the conventions of Kubernetes and Helm. */}}
+
+{{- define "seedbed.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "seedbed.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "seedbed.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (printf "%s-operator" (include "seedbed.fullname" .)) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* Cluster-scoped names carry the namespace, so that two releases do not meet. */}}
+{{- define "seedbed.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "seedbed.fullname" .) }}
+{{- end }}
+
+{{- define "seedbed.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "seedbed.selector" . }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "seedbed.selector" -}}
+app.kubernetes.io/name: {{ include "seedbed.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "seedbed.operatorSelector" -}}
+{{ include "seedbed.selector" . }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "seedbed.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* Namespaces whose training pods are fenced, as a JSON list. */}}
+{{- define "seedbed.trainingNamespaces" -}}
+{{- $namespaces := default .Values.watchNamespaces .Values.networkPolicy.training.namespaces }}
+{{- default (list .Release.Namespace) $namespaces | uniq | toJson }}
+{{- end }}

@@ -1,0 +1,39 @@
+{{/* What the operator may do: a test compares these rules with the operator's own list of what it needs. */}}
+
+{{- define "seedbed.profileRules" }}
+- apiGroups: [seedbed.dev]
+  resources: [trainingprofiles]
+  verbs: [get, list, watch]
+{{- end }}
+
+{{/* In each namespace of jobs. Secrets are created and never read; pods are created and deleted, never changed. */}}
+{{- define "seedbed.jobRules" }}
+- apiGroups: [seedbed.dev]
+  resources: [trainingjobs]
+  verbs: [get, list, watch, delete]
+- apiGroups: [seedbed.dev]
+  resources: [trainingjobs/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [services, secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
+{{/* In the release's own namespace. */}}
+{{- define "seedbed.leaseRules" }}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, create, update]
+{{- end }}
