@@ -1,0 +1,52 @@
+"""The kinds of objects that the operator reads or writes, and their paths at the API server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """One resource of the API server."""
+
+    name: str
+    group: str
+    version: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """Return what stands in an object's apiVersion."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """Return the path of an object, or of the list of a namespace or of all of them."""
+        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        parts = (f"{root}{scope}/{self.plural}", name, subresource)
+        return "/".join(part for part in parts if part)
+
+
+JOBS: Final = Kind(name="TrainingJob", group="seedbed.dev", version="v1alpha1", plural="trainingjobs")
+PROFILES: Final = Kind(
+    name="TrainingProfile",
+    group="seedbed.dev",
+    version="v1alpha1",
+    plural="trainingprofiles",
+    namespaced=False,
+)
+PODS: Final = Kind(name="Pod", group="", version="v1", plural="pods")
+SERVICES: Final = Kind(name="Service", group="", version="v1", plural="services")
+SECRETS: Final = Kind(name="Secret", group="", version="v1", plural="secrets")
+CORE_EVENTS: Final = Kind(name="Event", group="", version="v1", plural="events")
+EVENTS: Final = Kind(name="Event", group="events.k8s.io", version="v1", plural="events")
+LEASES: Final = Kind(name="Lease", group="coordination.k8s.io", version="v1", plural="leases")
+
+CREATABLE: Final = {kind.name: kind for kind in (PODS, SERVICES, SECRETS)}
+"""What a plan may create."""
+
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+OUR_PODS: Final = f"{MANAGED_BY}=seedbed,seedbed.dev/job"
+"""Selects the pods of jobs, those of other operators' jobs among them."""

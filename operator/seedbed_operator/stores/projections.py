@@ -1,0 +1,187 @@
+"""From raw objects to what is kept of them: no I/O, and no trust in what another client may have written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from sys import intern
+from typing import Any, Literal, cast
+
+from pydantic import ValidationError
+
+from seedbed_api.refusals import mistakes
+from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
+from seedbed_operator.cluster.port import Raw
+from seedbed_operator.observations import PodView, ProfileView, Role, Terminated, Waiting
+
+JOB_LABEL = "seedbed.dev/job"
+JOB_UID_LABEL = "seedbed.dev/job-uid"
+ATTEMPT_LABEL = "seedbed.dev/attempt"
+ROLE_LABEL = "seedbed.dev/role"
+Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
+_NEVER_KEPT = ("kubectl.kubernetes.io/last-applied-configuration",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRecord:
+    """A TrainingJob as it is kept: what identifies it, and the rest as compact JSON, parsed when observed."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    finished: bool
+    content: bytes
+    """JSON of metadata (generation, creationTimestamp, deleting, labels, annotations), spec and status."""
+
+
+def job_record(raw: Raw) -> JobRecord:
+    """Return what is kept of a TrainingJob."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    kept = {
+        "generation": metadata.get("generation", 0),
+        "created": metadata.get("creationTimestamp"),
+        "deleting": "deletionTimestamp" in metadata,
+        "labels": metadata.get("labels") or {},
+        "annotations": _without(metadata.get("annotations") or {}, _NEVER_KEPT),
+        "spec": raw.get("spec"),
+        "status": status,
+    }
+    return JobRecord(
+        namespace=intern(metadata["namespace"]),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        finished=isinstance(status, Mapping) and "completionTime" in status,
+        content=json.dumps(kept, separators=(",", ":")).encode(),
+    )
+
+
+def _without(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in names}
+
+
+def profile_view(raw: Raw) -> ProfileView:
+    """Return what is kept of a TrainingProfile."""
+    metadata = raw["metadata"]
+    spec, invalid = _profile_spec(raw.get("spec"))
+    return ProfileView(
+        name=metadata["name"], generation=metadata.get("generation", 0), spec=spec, invalid=invalid
+    )
+
+
+def _profile_spec(raw: Any) -> tuple[TrainingProfileSpec | None, str | None]:
+    try:
+        return TrainingProfileSpec.model_validate(raw), None
+    except ValidationError as error:
+        return None, "; ".join(mistakes(error, TrainingProfile))
+
+
+def pod_view(raw: Raw) -> PodView | None:
+    """Return what is kept of a pod; None where its labels are not those of a job's pod."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    labels = metadata.get("labels") or {}
+    role, attempt = labels.get(ROLE_LABEL), _attempt(labels.get(ATTEMPT_LABEL, ""))
+    if role not in ("driver", "worker") or attempt is None or JOB_LABEL not in labels:
+        return None
+    conditions = {str(entry.get("type")): entry for entry in status.get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled", {})
+    container = _container(status, str(role))
+    state = container.get("state") or {}
+    return PodView(
+        namespace=intern(metadata["namespace"]),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        job_uid=str(labels.get(JOB_UID_LABEL, "")),
+        role=cast("Role", intern(str(role))),
+        attempt=attempt,
+        index=_index(metadata["name"]) if role == "worker" else 0,
+        owner_uid=_controller(metadata),
+        created=_time(metadata.get("creationTimestamp")) or _EPOCH,
+        deleting="deletionTimestamp" in metadata,
+        deletion_due=_time(metadata.get("deletionTimestamp")),
+        phase=cast("Phase", intern(status.get("phase") or "Pending")),
+        node=intern(spec["nodeName"]) if spec.get("nodeName") else None,
+        ip=status.get("podIP"),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        scheduled=_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
+        unschedulable=_unschedulable(scheduled),
+        gated=scheduled.get("reason") == "SchedulingGated",
+        started=_started(state),
+        disruption=_disruption(conditions.get("DisruptionTarget", {})),
+        reason=str(status.get("reason") or ""),
+        message=str(status.get("message") or ""),
+        waiting=_waiting(state, status),
+        terminated=_terminated(state),
+    )
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def _attempt(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
+def _index(name: str) -> int:
+    end = name.rpartition("-")[2]
+    return int(end) if end.isascii() and end.isdigit() and len(end) <= 9 else 0
+
+
+def _controller(metadata: Raw) -> str | None:
+    owners = metadata.get("ownerReferences") or ()
+    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), None)
+
+
+def _container(status: Raw, role: str) -> Raw:
+    """Return the status of our container; a pod that others put containers into has more of them."""
+    statuses = status.get("containerStatuses") or ()
+    return next((entry for entry in statuses if entry.get("name") == role), {})
+
+
+def _started(state: Raw) -> datetime | None:
+    running, terminated = state.get("running") or {}, state.get("terminated") or {}
+    return _time(running.get("startedAt") or terminated.get("startedAt"))
+
+
+def _unschedulable(condition: Raw) -> str | None:
+    if condition.get("status") == "False" and condition.get("reason") == "Unschedulable":
+        return str(condition.get("message") or "")
+    return None
+
+
+def _disruption(condition: Raw) -> str | None:
+    return str(condition.get("reason") or "Unknown") if condition.get("status") == "True" else None
+
+
+def _waiting(state: Raw, status: Raw) -> Waiting | None:
+    waiting = state.get("waiting") or _waiting_before(status)
+    if not waiting:
+        return None
+    return Waiting(reason=str(waiting.get("reason") or ""), message=str(waiting.get("message") or ""))
+
+
+def _waiting_before(status: Raw) -> Raw | None:
+    """Return what an init container waits for, which keeps ours from starting."""
+    states = (entry.get("state") or {} for entry in status.get("initContainerStatuses") or ())
+    return next((state["waiting"] for state in states if state.get("waiting")), None)
+
+
+def _terminated(state: Raw) -> Terminated | None:
+    terminated = state.get("terminated")
+    if not terminated:
+        return None
+    return Terminated(
+        exit_code=int(terminated.get("exitCode", 0)),
+        reason=str(terminated.get("reason") or ""),
+        message=str(terminated.get("message") or ""),
+        started=_time(terminated.get("startedAt")),
+        finished=_time(terminated.get("finishedAt")),
+    )
+
+
+def _time(text: Any) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
