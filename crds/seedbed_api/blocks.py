@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, get_args
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-_ACRONYMS = {"id": "ID", "uri": "URI", "asha": "ASHA"}
+_ACRONYMS = {"id": "ID", "uri": "URI", "url": "URL", "asha": "ASHA"}
 
 
 def camel(name: str) -> str:

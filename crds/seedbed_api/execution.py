@@ -7,8 +7,22 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from seedbed_api.blocks import Block, Rule
+from seedbed_api.lists import Bounded
+from seedbed_api.pods import PodAnnotations, PodLabels, Variables
 from seedbed_api.recipe import SecretRef
-from seedbed_api.scalars import Flag, Image, Integer, Matches, Quantity, ResourceName, Seconds, Steps, Uri
+from seedbed_api.scalars import (
+    Bytes,
+    Cpu,
+    Flag,
+    Image,
+    Integer,
+    Matches,
+    ResourceName,
+    Seconds,
+    Steps,
+    Uri,
+)
+from seedbed_api.uris import URI_RULES
 
 Manager = Annotated[
     str,
@@ -20,14 +34,17 @@ Manager = Annotated[
     ),
 ]
 OPERATOR = "seedbed.dev/operator"
+PullSecrets = Annotated[tuple[ResourceName, ...], Bounded(most=8, unique=True, ordered=False)]
 WorkerCount = Annotated[Integer, Field(ge=1, le=4096)]
 
 
 class Output(Block):
     """Where runs are kept: checkpoints, models, receipts."""
 
+    rules: ClassVar[tuple[Rule, ...]] = URI_RULES
+
     uri: Uri
-    """Folder of runs: any fsspec URL, pvc://claim/path, or a path."""
+    """Folder of runs: any fsspec URL, pvc://claim/path, or a path of this machine."""
     secret_ref: SecretRef | None = None
     """Who may write it."""
 
@@ -61,18 +78,29 @@ class Workers(Block):
 
 
 class Overrides(Block):
-    """What a job sets in place of the profile, as far as the profile allows it."""
+    """What a job sets in place of the profile: only what its allowedOverrides name, and of that
+    only what its lists of images, service accounts, priority classes, Secrets, keys and variables hold."""
 
     image: Image | None = None
-    """Image of driver and workers, by digest."""
-    cpu: Quantity | None = None
+    """Image of driver and workers, by digest, from a repository in the profile's allowedImages."""
+    image_pull_secrets: PullSecrets = ()
+    """Secrets with which the image is pulled; names in the profile's allowedSecrets."""
+    cpu: Cpu | None = None
     """CPU cores of a training rank."""
-    memory: Quantity | None = None
+    memory: Bytes | None = None
     """Memory of a training rank."""
     workers_per_pod: Annotated[Integer, Field(ge=1, le=64)] | None = None
     """Training ranks that share a pod."""
+    service_account_name: ResourceName | None = None
+    """Service account of the pods, one of the profile's allowedServiceAccounts; its token is not mounted."""
     priority_class_name: ResourceName | None = None
-    """Priority class of the pods."""
+    """Priority class of the pods, one of the profile's allowedPriorityClasses."""
+    labels: PodLabels = Field(default_factory=dict)
+    """Labels added to the pods; keys in the profile's allowedLabels."""
+    annotations: PodAnnotations = Field(default_factory=dict)
+    """Annotations added to the pods; keys in the profile's allowedAnnotations."""
+    env: Variables = ()
+    """Environment variables added to the containers; names in the profile's allowedEnv."""
 
 
 class Cluster(Block):

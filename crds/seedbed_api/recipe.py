@@ -21,6 +21,7 @@ from seedbed_api.scalars import (
     text,
 )
 from seedbed_api.training import SWEEPABLE, Training
+from seedbed_api.uris import URI_RULES
 
 ModelName = Literal["simple-cnn", "resnet18", "resnet34", "resnet50"]
 
@@ -61,6 +62,8 @@ class Fold(Block):
 class Dataset(Block):
     """What the model learns from."""
 
+    rules: ClassVar[tuple[Rule, ...]] = URI_RULES
+
     uri: Uri
     """Folder of the built dataset: any fsspec URL, pvc://claim/path, or a path. Execution: it may change
     while the job is suspended."""
@@ -85,6 +88,8 @@ class ModelArgument(Block):
 
 class Code(Block):
     """A wheel of pure Python that holds the entrypoint."""
+
+    rules: ClassVar[tuple[Rule, ...]] = URI_RULES
 
     uri: Uri
     """Where the wheel lies; for a run on this machine also a folder that is packed into one."""

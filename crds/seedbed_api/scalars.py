@@ -150,19 +150,31 @@ CamelReason = Annotated[
     str,
     Matches(r"^[A-Z][A-Za-z0-9]*$", 64, "must be a CamelCase reason", "write for example InvalidDataset"),
 ]
-Quantity = Annotated[
+Cpu = Annotated[
     str,
     Matches(
-        r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
+        r"^([1-9][0-9]{0,5}(\.[0-9]{1,3})?|0\.[0-9]{0,2}[1-9][0-9]{0,2}|[1-9][0-9]{0,8}m)$",
         32,
-        "must be a quantity of Kubernetes in quotes",
-        'write for example "500m", "4" or 16Gi',
+        "must be CPU cores in quotes",
+        'write for example "4", "1.5" or 500m',
     ),
 ]
+"""A quantity of Kubernetes, more than nothing: a limit of 0 would be none."""
+Bytes = Annotated[
+    str,
+    Matches(
+        r"^([1-9][0-9]{0,14}(\.[0-9]{1,9})?|0\.[0-9]{0,8}[1-9][0-9]{0,8})(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
+        32,
+        "must be an amount of bytes as Kubernetes writes it",
+        "write for example 512Mi or 16Gi",
+    ),
+]
+"""A quantity of Kubernetes, more than nothing: a limit of 0 would be none."""
 Image = Annotated[
     str,
     Matches(
-        r"^[a-z0-9][-a-zA-Z0-9._/:]*@sha256:[0-9a-f]{64}$",
+        r"^[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)*"
+        r"(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?@sha256:[0-9a-f]{64}$",
         512,
         "must be an image by digest",
         "write for example registry.example/seedbed@sha256:<64 hexadecimal digits>",

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from seedbed_api.blocks import Block, StatusBlock
+from seedbed_api.blocks import Block, Choice, StatusBlock
 from seedbed_api.conditions import Conditions
+from seedbed_api.execution import PullSecrets
 from seedbed_api.lists import Bounded
 from seedbed_api.metadata import ObjectMeta
-from seedbed_api.scalars import Generation, Image, Integer, Matches, Quantity, ResourceName, Seconds, text
+from seedbed_api.pods import AllowedKeys, AllowedVariables, PodAnnotations, PodLabels, Variables
+from seedbed_api.scalars import Bytes, Cpu, Generation, Image, Integer, Matches, ResourceName, Seconds, text
 
-Overridable = Literal["image", "cpu", "memory", "workersPerPod", "priorityClassName"]
+Overridable = Literal[
+    "image",
+    "imagePullSecrets",
+    "cpu",
+    "memory",
+    "workersPerPod",
+    "serviceAccountName",
+    "priorityClassName",
+    "labels",
+    "annotations",
+    "env",
+]
 UriPrefix = Annotated[
     str,
     Matches(
@@ -22,7 +35,17 @@ UriPrefix = Annotated[
         "write for example s3://datasets/",
     ),
 ]
+Repository = Annotated[
+    str,
+    Matches(
+        r"^[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)*/?$",
+        512,
+        "must be a registry or a repository without tag and digest",
+        "write for example registry.example/team/ or registry.example/team/seedbed",
+    ),
+]
 NodeSelector = Annotated[dict[str, Annotated[str, text(63)]], Field(max_length=32)]
+Names = Annotated[tuple[ResourceName, ...], Bounded(most=64, unique=True, ordered=False)]
 
 
 class Toleration(Block):
@@ -46,11 +69,11 @@ Tolerations = Annotated[tuple[Toleration, ...], Bounded(most=32)]
 class Resources(Block):
     """What one container asks for; memory is request and limit alike."""
 
-    cpu: Quantity = "1"
+    cpu: Cpu = "1"
     """CPU cores."""
-    memory: Quantity = "2Gi"
+    memory: Bytes = "2Gi"
     """Memory."""
-    ephemeral_storage: Quantity | None = None
+    ephemeral_storage: Bytes | None = None
     """Local disk for logs and temporary files."""
 
 
@@ -74,6 +97,23 @@ class Gpu(Block):
     """How many each training rank has; 0 trains on CPU."""
 
 
+class TopologySpread(Block):
+    """How the worker pods of a job are spread over nodes, racks or zones."""
+
+    mode: Literal["Preferred", "Required", "None"] = "Preferred"
+    """Preferred spreads as far as it can, Required rather leaves a pod pending, None does not spread."""
+    topology_key: Annotated[
+        str,
+        Matches(
+            r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+            317,
+            "must be the key of a node label",
+            "write for example kubernetes.io/hostname",
+        ),
+    ] = "kubernetes.io/hostname"
+    """Label of nodes whose values are the places."""
+
+
 class Worker(Block):
     """The pods that train."""
 
@@ -87,40 +127,134 @@ class Worker(Block):
     """Taints of the pool."""
     workers_per_pod: Annotated[Integer, Field(ge=1, le=64)] = 1
     """Training ranks that share a pod."""
+    topology_spread: TopologySpread = TopologySpread()
+    """How the worker pods of a job are spread."""
 
 
-class Cache(Block):
-    """Where pods of a node keep the batches that they have fetched."""
+class HostPath(Block):
+    """A folder of the node; the Pod Security levels baseline and restricted refuse it."""
 
-    size_limit: Quantity = "10Gi"
+    path: Annotated[
+        str,
+        Matches(
+            r"^(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+$",
+            1024,
+            "must be an absolute path whose folders do not begin with a dot",
+            "write for example /var/cache/seedbed",
+        ),
+    ]
+    """Absolute path; made when it is not there."""
+
+
+class CacheClaim(Block):
+    """A PersistentVolumeClaim that many pods may write."""
+
+    claim_name: ResourceName
+    """Name of the claim, in the namespace of the job."""
+
+
+class Cache(Choice):
+    """Where pods keep the batches that they have fetched; the content is checked whenever it is read."""
+
+    members: ClassVar = {"HostPath": "host_path", "PersistentVolumeClaim": "persistent_volume_claim"}
+
+    type: Literal["EmptyDir", "HostPath", "PersistentVolumeClaim"] = "EmptyDir"
+    """EmptyDir lives as long as its pod, HostPath is shared by all jobs of a node, PersistentVolumeClaim by
+    all pods of a namespace."""
+    size_limit: Bytes = "10Gi"
     """Most that the cache may hold."""
-    host_path: Annotated[str, text(1024)] | None = None
-    """Folder of the node, shared by all jobs; an emptyDir of the pod when left out."""
+    host_path: HostPath | None = None
+    """The folder of the node."""
+    persistent_volume_claim: CacheClaim | None = None
+    """The claim."""
 
 
-class TrainingProfileSpec(Block):
+class Storage(Block):
+    """The object store, where AWS_ENDPOINT_URL and AWS_DEFAULT_REGION of a job's Secret do not say otherwise;
+    a CA of its own comes with the Secret, as ca.crt."""
+
+    endpoint_url: (
+        Annotated[
+            str,
+            Matches(
+                r"^https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[-A-Za-z0-9._~/]*)?$",
+                1024,
+                "must be an http or https URL without user and query",
+                "write for example https://s3.example.org:9000",
+            ),
+        ]
+        | None
+    ) = None
+    """Endpoint of S3; that of AWS when left out."""
+    region: (
+        Annotated[
+            str,
+            Matches(
+                r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", 63, "must be a region", "write for example eu-central-1"
+            ),
+        ]
+        | None
+    ) = None
+    """Region of S3."""
+
+
+class Allowed(Block):
+    """What jobs may name and override. A list that is left out allows nothing, except for URLs."""
+
+    allowed_uri_prefixes: Annotated[tuple[UriPrefix, ...], Bounded(most=64, unique=True, ordered=False)] = ()
+    """Beginnings of the URLs that datasets, code and outputs may have, in whole segments: s3://data allows
+    s3://data/a and not s3://database. Every URL when left out; never a path of the pod."""
+    allowed_secrets: Names = ()
+    """Secrets that a job may name."""
+    allowed_persistent_volume_claims: Names = ()
+    """Claims that a job may mount through pvc://claim/path."""
+    allowed_overrides: Annotated[tuple[Overridable, ...], Bounded(most=10, unique=True, ordered=False)] = ()
+    """Fields of spec.cluster.overrides that a job may set; for some of them the lists below say to what."""
+    allowed_images: Annotated[tuple[Repository, ...], Bounded(most=64, unique=True, ordered=False)] = ()
+    """Repositories of the images that a job may choose; one that ends in / allows all below it."""
+    allowed_service_accounts: Names = ()
+    """Service accounts that a job may choose."""
+    allowed_priority_classes: Names = ()
+    """Priority classes that a job may choose."""
+    allowed_labels: AllowedKeys = ()
+    """Keys of the labels that a job may add to its pods; one that ends in / allows its whole domain."""
+    allowed_annotations: AllowedKeys = ()
+    """Keys of the annotations that a job may add to its pods; one that ends in / allows its whole domain."""
+    allowed_env: AllowedVariables = ()
+    """Names of the environment variables that a job may set."""
+
+
+class TrainingProfileSpec(Allowed):
     """What the admin offers."""
 
     image: Image
     """Image of driver and workers, by digest."""
+    image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    """When the image is pulled."""
+    image_pull_secrets: PullSecrets = ()
+    """Secrets with which the image is pulled, in the namespace of the job."""
     driver: Driver = Driver()
     """The pod that is the job."""
     worker: Worker = Worker()
     """The pods that train."""
     cache: Cache = Cache()
-    """Where pods of a node keep what they have fetched."""
+    """Where pods keep what they have fetched."""
+    storage: Storage = Storage()
+    """The object store."""
     backend: Literal["Pods", "KubeRay"] = "Pods"
     """What runs Ray for jobs of this profile."""
     service_account_name: ResourceName = "default"
     """Service account of the pods; its token is not mounted."""
     priority_class_name: ResourceName | None = None
     """Priority class of the pods."""
-    allowed_uri_prefixes: Annotated[tuple[UriPrefix, ...], Bounded(most=64, unique=True, ordered=False)] = ()
-    """Beginnings of the URLs that datasets, code and outputs may have; every URL when left out."""
-    allowed_secrets: Annotated[tuple[ResourceName, ...], Bounded(most=64, unique=True, ordered=False)] = ()
-    """Secrets that a job may name; none when left out."""
-    allowed_overrides: Annotated[tuple[Overridable, ...], Bounded(most=5, unique=True, ordered=False)] = ()
-    """Fields of spec.cluster.overrides that a job may set; none when left out."""
+    runtime_class_name: ResourceName | None = None
+    """Runtime class of the pods, for example nvidia."""
+    labels: PodLabels = Field(default_factory=dict)
+    """Labels of the pods."""
+    annotations: PodAnnotations = Field(default_factory=dict)
+    """Annotations of the pods."""
+    env: Variables = ()
+    """Environment variables of the containers, for example proxies."""
 
 
 class TrainingProfileStatus(StatusBlock):

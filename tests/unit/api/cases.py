@@ -8,6 +8,7 @@ the server refuses by its schema alone. `server_accepts` marks what only the mod
 from __future__ import annotations
 
 from unit.api.bases import DIGEST, Case
+from unit.api.clustercases import CLUSTER_CASES
 
 T, S = "spec.training", "spec.trialTemplate.spec"
 CROP = {"type": "RandomResizedCrop", "randomResizedCrop": {"size": 96}}
@@ -369,22 +370,5 @@ CASES: dict[str, Case] = {
         "'simple-cnn', 'resnet18', 'resnet34' or 'resnet50' (got 'resnet81'); did you mean resnet18?",
         server_accepts=True,
     ),
-    # profiles
-    "an image by tag": Case(
-        kind="TrainingProfile",
-        change={"spec.image": "registry.example/seedbed:latest"},
-        line="spec.image: must be an image by digest (got 'registry.example/seedbed:latest'); "
-        "write for example registry.example/seedbed@sha256:<64 hexadecimal digits>",
-    ),
-    "memory in words": Case(
-        kind="TrainingProfile",
-        change={"spec.worker": {"resources": {"memory": "16 GB"}}},
-        line="spec.worker.resources.memory: must be a quantity of Kubernetes in quotes (got '16 GB'); "
-        'write for example "500m", "4" or 16Gi',
-    ),
-    "an override that cannot be allowed": Case(
-        kind="TrainingProfile",
-        change={"spec.allowedOverrides": ["gpu"]},
-        line="spec.allowedOverrides[0]: must be 'image', 'cpu', 'memory', 'workersPerPod' or 'priorityClassName'",
-    ),
+    **CLUSTER_CASES,
 }

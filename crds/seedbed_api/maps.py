@@ -1,0 +1,48 @@
+"""Maps of the API: every one bounded, with keys of one form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from seedbed_api.lists import ListRule
+from seedbed_api.scalars import refused
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keyed:
+    """A map of at most `most` entries whose keys match a pattern.
+
+    The API server cannot check the pattern, since keys have no bound for it; it checks `rules` as the models do.
+    """
+
+    most: int
+    pattern: str
+    problem: str
+    fix: str
+    rules: tuple[ListRule, ...] = ()
+
+    def check(self, entries: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the map, sorted by key; refuse a wrong one."""
+        if len(entries) > self.most:
+            raise refused(f"must have at most {self.most} entries", "remove some")
+        for rule in self.rules:
+            if not rule.holds(list(entries)):
+                raise refused(rule.problem, rule.fix)
+        if not all(re.fullmatch(self.pattern, key) for key in entries):
+            raise refused(self.problem, self.fix)
+        return dict(sorted(entries.items()))
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        rules = [{"rule": rule.cel, "message": f"{rule.problem}; {rule.fix}"} for rule in self.rules]
+        return {**handler(schema), "maxProperties": self.most, "x-kubernetes-validations": rules}
