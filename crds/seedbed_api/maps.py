@@ -18,7 +18,7 @@ from seedbed_api.scalars import refused
 class Keyed:
     """A map of at most `most` entries whose keys match a pattern.
 
-    The API server cannot check the pattern, since keys have no bound for it; it checks `rules` as the models do.
+    The API server cannot check the pattern, since keys have no bound for it; `rules` it checks too.
     """
 
     most: int

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+from itertools import chain, pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed_api.conditions import CompleteReason, Condition, ExitCode, FailedReason, one_line, with_condition
+from seedbed_api import conditions
+from seedbed_api.conditions import (
+    AttemptReason,
+    CompleteReason,
+    Condition,
+    ExitCode,
+    FailedReason,
+    RunningReason,
+    one_line,
+    with_condition,
+)
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.outcome import LiveProgress, Outcome, parse_outcome
 from seedbed_api.status import (
@@ -164,9 +177,31 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     assert {code.value for code in ExitCode} == {0, 2, 75, 143}
 
 
+REASONS = (CompleteReason, FailedReason, AttemptReason, RunningReason)
+
+
 def test_every_reason_can_stand_in_a_condition() -> None:
-    for reason in FailedReason:
+    for reason in chain(*REASONS):
         assert Condition.model_validate(a_condition("True", reason=reason).plain()).reason == reason
+
+
+def test_every_reason_says_what_it_means() -> None:
+    """The sentences below the members are the reference of the API."""
+    module = ast.parse(inspect.getsource(conditions))
+    bodies = {node.name: node.body for node in module.body if isinstance(node, ast.ClassDef)}
+    for words in REASONS:
+        pairs = pairwise(bodies[words.__name__])
+        told = {ast.unparse(name): meaning for name, meaning in pairs if isinstance(name, ast.Assign)}
+        assert len(told) == len(words)
+        for name, meaning in told.items():
+            assert isinstance(meaning, ast.Expr), name
+            assert ast.unparse(meaning).rstrip("'\"").endswith("."), name
+
+
+def test_what_a_job_waits_for_is_no_end_of_it() -> None:
+    """A reason that stands in both enumerations would leave open whether the job may go on."""
+    assert {*RunningReason} & {*CompleteReason} == set()
+    assert {*RunningReason} & {*FailedReason} == {"SecretNotFound"}
 
 
 def test_live_progress_is_plain_json() -> None:
