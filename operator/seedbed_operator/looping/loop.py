@@ -1,0 +1,194 @@
+"""The queue of jobs that want a pass: one pass at a time for each, a few at a time for all, none lost.
+
+A job that failed is left alone until its back-off is over, whatever happens around it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from seedbed_operator.cluster.port import ClusterError
+from seedbed_operator.looping.passing import After
+from seedbed_operator.stores.tables import Key
+
+FIRST_BACKOFF: Final = 1.0
+LONGEST_BACKOFF: Final = 60.0
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 5.0
+AT_ONCE: Final = 3
+"""So often in a row a job may be planned again without a pause."""
+
+present_job: ContextVar[Key | None] = ContextVar("present_job", default=None)
+"""The job of the pass that is running, for the log."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Slot:
+    not_before: float = 0.0
+    timer: asyncio.TimerHandle | None = None
+    queued: bool = False
+    running: bool = False
+    dirty: bool = False
+    failures: int = 0
+    repeats: int = 0
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+
+@dataclass(kw_only=True, slots=True)
+class Counts:
+    """What the loop has done so far."""
+
+    passes: int = 0
+    failures: int = 0
+    last_end: float = 0.0
+    """When a pass last ended, on the clock of the event loop."""
+
+
+def backoff(failures: int) -> float:
+    """Return how long to leave a job alone after so many failures in a row, in seconds."""
+    longest: float = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures - 1, 16))
+    return longest * random.uniform(0.5, 1.0)
+
+
+def pause(repeats: int) -> float:
+    """Return how long to wait before a job is planned again so many times in a row, in seconds."""
+    if repeats <= AT_ONCE:
+        return 0.0
+    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(repeats - AT_ONCE - 1, 16)))
+
+
+class Loop:
+    """Wakes jobs and passes over them."""
+
+    def __init__(self, run: Callable[[Key], Awaitable[After]], clock: Callable[[], datetime]) -> None:
+        self._run = run
+        self._clock = clock
+        self._slots: dict[Key, _Slot] = {}
+        self._ready: asyncio.Queue[Key | None] = asyncio.Queue()
+        self._open = asyncio.Event()
+        self._stopping = False
+        self._workers = 0
+        self.counts = Counts()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many jobs are ready for a pass."""
+        return self._ready.qsize()
+
+    def open(self) -> None:
+        """Let the passes begin: the stores are filled."""
+        self.counts.last_end = asyncio.get_running_loop().time()
+        self._open.set()
+
+    def stop(self) -> None:
+        """Begin no more passes; `work` returns when those under way have ended."""
+        self._stopping = True
+        self._open.set()
+        for _ in range(self._workers):
+            self._ready.put_nowait(None)
+
+    def wake(self, keys: Iterable[Key]) -> None:
+        """Ask for a pass over each of these jobs; one that is under way is followed by another."""
+        now = asyncio.get_running_loop().time()
+        for key in keys:
+            slot = self._slots.setdefault(key, _Slot())
+            if slot.running:
+                slot.dirty = True
+            else:
+                self._schedule(key, slot, now)
+
+    async def work(self) -> None:
+        """Pass over one ready job after the other until told to stop; several may work side by side."""
+        self._workers += 1
+        await self._open.wait()
+        while not self._stopping:
+            key = await self._ready.get()
+            if key is not None and not self._stopping:
+                await self._pass(key)
+
+    def _schedule(self, key: Key, slot: _Slot, at: float) -> None:
+        """Queue a job, or set its timer where its back-off is not over or it is due later."""
+        loop = asyncio.get_running_loop()
+        at = max(at, slot.not_before)
+        if slot.queued or (slot.timer is not None and slot.timer.when() <= at):
+            return
+        slot.stop_timer()
+        if at <= loop.time():
+            slot.queued = True
+            self._ready.put_nowait(key)
+        else:
+            slot.timer = loop.call_at(at, self._due, key, slot)
+
+    def _due(self, key: Key, slot: _Slot) -> None:
+        slot.timer = None
+        if slot.running:
+            slot.dirty = True
+        else:
+            self._schedule(key, slot, 0.0)
+
+    async def _pass(self, key: Key) -> None:
+        slot = self._slots[key]
+        slot.queued, slot.running, slot.dirty = False, True, False
+        slot.stop_timer()
+        token = present_job.set(key)
+        try:
+            after = await self._run(key)
+        except Exception as error:
+            self._failed(slot, error)
+            after = After(again=True)
+        else:
+            slot.failures = 0
+            self._follow(slot, after)
+        finally:
+            slot.running = False
+            present_job.reset(token)
+        self._count()
+        self._next(key, slot, after)
+
+    def _failed(self, slot: _Slot, error: Exception) -> None:
+        slot.failures += 1
+        self.counts.failures += 1
+        delay = backoff(slot.failures)
+        slot.not_before = asyncio.get_running_loop().time() + delay
+        if isinstance(error, ClusterError):
+            log.warning("pass failed, again in %.1f s: %s", delay, error)
+        else:
+            log.error(
+                "pass failed, again in %.1f s: %s: %s", delay, type(error).__name__, error, exc_info=error
+            )
+
+    def _follow(self, slot: _Slot, after: After) -> None:
+        """Slow a job down that is planned again and again."""
+        past = after.wake_at is not None and after.wake_at <= self._clock()
+        slot.repeats = slot.repeats + 1 if after.again or past else 0
+        slot.not_before = asyncio.get_running_loop().time() + pause(slot.repeats)
+
+    def _count(self) -> None:
+        self.counts.passes += 1
+        self.counts.last_end = asyncio.get_running_loop().time()
+
+    def _next(self, key: Key, slot: _Slot, after: After) -> None:
+        now = asyncio.get_running_loop().time()
+        if slot.dirty or after.again:
+            self._schedule(key, slot, now)
+        elif after.gone:
+            self._forget(key, slot)
+        if after.wake_at is not None:
+            self._schedule(key, slot, now + (after.wake_at - self._clock()).total_seconds())
+
+    def _forget(self, key: Key, slot: _Slot) -> None:
+        slot.stop_timer()
+        del self._slots[key]

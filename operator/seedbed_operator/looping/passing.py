@@ -1,0 +1,129 @@
+"""One pass over one job: observe, plan, apply, report. It may be cut off anywhere and begun again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from seedbed_api.status import TrainingJobStatus
+from seedbed_operator.applying import Applied, Applier, Stale
+from seedbed_operator.observations import Observation, Refusal
+from seedbed_operator.observing.evidence import Gatherer, remembered
+from seedbed_operator.observing.memories import Memories, Memory
+from seedbed_operator.observing.observer import observe
+from seedbed_operator.plans import Plan
+from seedbed_operator.reporting import Conflict, Reporter
+from seedbed_operator.stores.stores import Stores
+from seedbed_operator.stores.tables import Key
+
+MOST_REFUSALS: Final = 8
+
+log = logging.getLogger(__name__)
+
+
+class Planner(Protocol):
+    """What decides."""
+
+    def plan(self, observation: Observation) -> Plan:
+        """Return what shall be done."""
+
+    def plan_status_after(
+        self, observation: Observation, plan: Plan, refusals: tuple[Refusal, ...]
+    ) -> TrainingJobStatus | None:
+        """Return the status that is true when a write of the plan was refused."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class After:
+    """What follows from a pass."""
+
+    gone: bool = False
+    """The job is no more."""
+    again: bool = False
+    """What the plan was made from has changed: plan again soon."""
+    wake_at: datetime | None = None
+    """When time alone makes another pass worth while."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """What a pass needs."""
+
+    stores: Stores
+    memories: Memories
+    planner: Planner
+    gatherer: Gatherer
+    applier: Applier
+    reporter: Reporter
+    clock: Callable[[], datetime]
+
+    async def run(self, key: Key) -> After:
+        """Bring one job one step on; raise ClusterError where the API server fails."""
+        record = self.stores.job(key)
+        if record is None:
+            self.memories.forget(key)
+            return After(gone=True)
+        memory = self.memories.of(key, record.uid)
+        observed = await self._observe_and_plan(key, memory)
+        if observed is None:
+            return After(again=True)
+        return await self._carry_out(key, memory, *observed)
+
+    async def _observe_and_plan(self, key: Key, memory: Memory) -> tuple[Observation, Plan] | None:
+        """Plan, and once more with the evidence that the first plan asked for."""
+        now = self.clock()
+        observation = observe(self.stores, key, memory=memory, now=now, evidence=remembered(memory, now))
+        assert observation is not None, "nothing was awaited since the job was there"
+        plan = self.planner.plan(observation)
+        if not plan.needs:
+            return observation, plan
+        evidence = await self.gatherer.gather(key[0], plan.needs, memory, now)
+        again = observe(self.stores, key, memory=memory, now=now, evidence=evidence)
+        if again is None or again.job.uid != memory.uid:
+            return None
+        return again, self.planner.plan(again)
+
+    async def _carry_out(self, key: Key, memory: Memory, observation: Observation, plan: Plan) -> After:
+        stored = self._stored_status(key)
+        memory.forget_pods({pod.uid for pod in observation.pods})
+        try:
+            applied = await self.applier.apply(key, plan.actions, observation.now)
+            status = self._status(memory, observation, plan, applied)
+            if status is not None and await self.reporter.write(observation.job, stored, status):
+                memory.status_written = observation.now
+        except (Stale, Conflict) as behind:
+            log.debug("planning again: %s", behind)
+            return After(again=True)
+        if applied.refusal is None:
+            await self.reporter.announce(observation.job, plan.announcements, observation.now)
+        return After(again=applied.refusal is not None, wake_at=plan.wake_at)
+
+    def _stored_status(self, key: Key) -> Mapping[str, Any]:
+        record = self.stores.job(key)
+        assert record is not None, "nothing was awaited since the job was observed"
+        status = json.loads(record.content)["status"]
+        return status if isinstance(status, Mapping) else {}
+
+    def _status(
+        self, memory: Memory, observation: Observation, plan: Plan, applied: Applied
+    ) -> TrainingJobStatus | None:
+        if applied.refusal is not None:
+            memory.refusals = added(memory.refusals, applied.refusal)
+            log.warning(
+                "refused: %s %s: %s", applied.refusal.kind, applied.refusal.name, applied.refusal.message
+            )
+            return self.planner.plan_status_after(observation, plan, memory.refusals)
+        if plan.actions:
+            memory.refusals = ()
+        return plan.status
+
+
+def added(refusals: tuple[Refusal, ...], new: Refusal) -> tuple[Refusal, ...]:
+    """Return the refusals with a new one, which counts those of the same write before it."""
+    same = next((old for old in refusals if (old.kind, old.name) == (new.kind, new.name)), None)
+    kept = [old for old in refusals if old is not same]
+    return (*kept, replace(new, count=same.count + 1 if same else 1))[-MOST_REFUSALS:]

@@ -1,0 +1,78 @@
+"""What one process remembers of a job between passes; a restart may lose all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from seedbed_api.outcome import LiveProgress
+from seedbed_operator.observations import Refusal
+from seedbed_operator.stores.tables import Key
+
+FRESH: Final = timedelta(seconds=3)
+"""An answer of a driver is given again for so long."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Heard:
+    """The last answer of one driver."""
+
+    asked: datetime
+    answer: LiveProgress | None
+    changed: datetime
+    """When step or activity last changed, or when the driver was first asked."""
+    mark: object
+    """What must differ in an answer for it to count as a change."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Memory:
+    """One job."""
+
+    uid: str
+    refusals: tuple[Refusal, ...] = ()
+    status_written: datetime | None = None
+    heard: dict[str, Heard] = field(default_factory=dict)
+    """By uid of the driver pod."""
+
+    def hear(self, pod_uid: str, answer: LiveProgress | None, now: datetime) -> None:
+        """Remember an answer, and whether it shows that the driver gets on."""
+        known, mark = self.heard.get(pod_uid), _mark(answer)
+        if known is None:
+            self.heard[pod_uid] = Heard(asked=now, answer=answer, changed=now, mark=mark)
+            return
+        known.asked, known.answer = now, answer
+        if mark is not None and mark != known.mark:
+            known.changed, known.mark = now, mark
+
+    def fresh(self, pod_uid: str, now: datetime) -> bool:
+        """Tell whether a driver was asked so lately that it need not be asked again."""
+        known = self.heard.get(pod_uid)
+        return known is not None and now - known.asked < FRESH
+
+    def forget_pods(self, present: set[str]) -> None:
+        """Forget the answers of drivers that are gone."""
+        self.heard = {uid: heard for uid, heard in self.heard.items() if uid in present}
+
+
+def _mark(answer: LiveProgress | None) -> object:
+    return None if answer is None else (answer.activity, answer.progress.step if answer.progress else None)
+
+
+class Memories:
+    """All jobs."""
+
+    def __init__(self) -> None:
+        self._memories: dict[Key, Memory] = {}
+
+    def of(self, key: Key, uid: str) -> Memory:
+        """Return what is remembered of a job; nothing of an earlier one of the same name."""
+        memory = self._memories.get(key)
+        if memory is None or memory.uid != uid:
+            memory = self._memories[key] = Memory(uid=uid)
+        return memory
+
+    def forget(self, key: Key) -> None:
+        """Forget a job that is gone."""
+        self._memories.pop(key, None)

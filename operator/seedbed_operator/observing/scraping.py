@@ -1,0 +1,72 @@
+"""Ask a driver how far it is. It runs users' code: its answer is small, quick and valid, or there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from ipaddress import ip_address
+from typing import Final, Protocol
+
+import aiohttp
+from pydantic import ValidationError
+
+from seedbed_api.outcome import LiveProgress
+
+PORT: Final = 8701
+MOST_BYTES: Final = 64 * 1024
+SECONDS: Final = 3.0
+AT_ONCE: Final = 32
+
+log = logging.getLogger(__name__)
+
+
+class Drivers(Protocol):
+    """Who can be asked for progress."""
+
+    async def ask(self, address: str) -> LiveProgress | None:
+        """Return the progress of the driver at an IP address; None when there is no valid answer."""
+
+
+class Scraper:
+    """Drivers over HTTP."""
+
+    def __init__(self, *, port: int = PORT, seconds: float = SECONDS) -> None:
+        self._port = port
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(limit=AT_ONCE, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=seconds),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def ask(self, address: str) -> LiveProgress | None:
+        """Return the progress of the driver at an IP address; None when there is no valid answer."""
+        async with self._at_once:
+            try:
+                return LiveProgress.model_validate_json(await self._fetch(address))
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, ValidationError) as error:
+                log.debug("no progress from %s: %s", address, type(error).__name__)
+                return None
+
+    async def _fetch(self, address: str) -> bytes:
+        host = f"[{address}]" if ip_address(address).version == 6 else address
+        url = f"http://{host}:{self._port}/progress"
+        async with self._session.get(url, allow_redirects=False) as response:
+            if response.status != 200:
+                raise ValueError(f"status {response.status}")
+            return await _at_most(response.content, MOST_BYTES)
+
+
+async def _at_most(stream: aiohttp.StreamReader, most: int) -> bytes:
+    content = bytearray()
+    async for chunk in stream.iter_any():
+        content += chunk
+        if len(content) > most:
+            raise ValueError(f"more than {most} bytes")
+    return bytes(content)

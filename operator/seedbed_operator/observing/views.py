@@ -1,0 +1,61 @@
+"""From the record of a job to its view: the models judge the spec; a status that they refuse is mended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from seedbed_api.refusals import mistakes
+from seedbed_api.status import TrainingJobStatus
+from seedbed_api.trainingjob import TrainingJob, TrainingJobSpec
+from seedbed_operator.cluster.kinds import JOBS
+from seedbed_operator.observations import JobView
+from seedbed_operator.stores.projections import JobRecord
+
+
+def job_view(record: JobRecord) -> JobView:
+    """Return a job as planning sees it."""
+    kept = json.loads(record.content)
+    spec, invalid = _spec(record.name, kept["spec"])
+    return JobView(
+        namespace=record.namespace,
+        name=record.name,
+        uid=record.uid,
+        resource_version=record.resource_version,
+        generation=kept["generation"],
+        created=datetime.fromisoformat(kept["created"]),
+        deleting=kept["deleting"],
+        labels=kept["labels"],
+        annotations=kept["annotations"],
+        spec=spec,
+        invalid=invalid,
+        status=readable_status(kept["status"]),
+        managed_by=_managed_by(kept["spec"]),
+    )
+
+
+def _spec(name: str, raw: Any) -> tuple[TrainingJobSpec | None, str | None]:
+    document = {"apiVersion": JOBS.api_version, "kind": JOBS.name, "metadata": {"name": name}, "spec": raw}
+    try:
+        return TrainingJob.model_validate(document).spec, None
+    except ValidationError as error:
+        return None, "; ".join(mistakes(error, TrainingJob))
+
+
+def _managed_by(spec: Any) -> str | None:
+    manager = spec.get("managedBy") if isinstance(spec, Mapping) else None
+    return manager if isinstance(manager, str) else None
+
+
+def readable_status(raw: Any) -> TrainingJobStatus:
+    """Return a status without the fields that another hand or another version wrote in another way."""
+    fields = dict(raw) if isinstance(raw, Mapping) else {}
+    try:
+        return TrainingJobStatus.model_validate(fields)
+    except ValidationError as error:
+        unreadable = {found["loc"][0] for found in error.errors()}
+    return TrainingJobStatus.model_validate({name: fields[name] for name in fields.keys() - unreadable})

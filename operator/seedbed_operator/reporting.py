@@ -1,0 +1,136 @@
+"""Tell what became of a plan: one status write if anything differs, then what is to be announced."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+from seedbed_api.status import TrainingJobStatus
+from seedbed_operator.cluster.kinds import EVENTS, JOBS
+from seedbed_operator.cluster.port import Cluster, ClusterError, Raw, Refused
+from seedbed_operator.observations import JobView
+from seedbed_operator.plans import Announcement
+from seedbed_operator.stores.stores import Stores
+
+CONTROLLER: Final = "seedbed.dev/operator"
+LONGEST_NOTE: Final = 1024
+QUIET: Final = timedelta(minutes=10)
+"""The same words about the same job are announced once in so long."""
+MOST_REMEMBERED: Final = 10_000
+
+log = logging.getLogger(__name__)
+
+
+class Conflict(Exception):  # noqa: N818 - a way out, not a failure
+    """The job has changed since it was observed: nothing was written, plan again."""
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what turns one JSON object into another when it is merged (RFC 7386)."""
+    patch: dict[str, Any] = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            if inner := merge_patch(before, value):
+                patch[name] = inner
+        elif before != value or name not in old:
+            patch[name] = value
+    return patch
+
+
+def status_patch(stored: Mapping[str, Any], status: TrainingJobStatus) -> dict[str, Any]:
+    """Return the patch of a stored status; empty where it says the same. An empty list is no field."""
+    return merge_patch(stored, {name: value for name, value in status.plain().items() if value != []})
+
+
+class Reporter:
+    """Writes statuses and events."""
+
+    def __init__(self, cluster: Cluster, stores: Stores, instance: str) -> None:
+        self._cluster = cluster
+        self._stores = stores
+        self._instance = instance
+        self._announced: OrderedDict[tuple[str, str, str], datetime] = OrderedDict()
+
+    async def write(self, job: JobView, stored: Mapping[str, Any], status: TrainingJobStatus) -> bool:
+        """Write a status if it differs; tell whether. Conflict where the job is another by now, or gone."""
+        patch = status_patch(stored, status)
+        if not patch:
+            return False
+        try:
+            written = await self._cluster.patch_status(
+                JOBS, job.namespace, job.name, resource_version=job.resource_version, patch=patch
+            )
+        except Refused as refused:
+            await self._learn(job, refused)
+            raise Conflict(str(refused)) from refused
+        self._stores.put(JOBS, written)
+        return True
+
+    async def _learn(self, job: JobView, refused: Refused) -> None:
+        """Look at the job as it is now: the watch may be behind, or may have missed it."""
+        if refused.code not in (404, 409):
+            raise refused
+        key = (job.namespace, job.name)
+        try:
+            self._stores.put(JOBS, await self._cluster.get(JOBS, *key))
+        except Refused as gone:
+            if gone.code != 404:
+                raise
+            self._stores.drop(JOBS, key, job.uid)
+
+    async def announce(self, job: JobView, announcements: Iterable[Announcement], now: datetime) -> None:
+        """Send events that have not been sent lately; one that cannot be sent is logged, and lost."""
+        for announcement in announcements:
+            if self._is_new(job, announcement, now):
+                try:
+                    await self._cluster.create(
+                        EVENTS, job.namespace, event(job, announcement, now, self._instance)
+                    )
+                except ClusterError as error:
+                    log.warning("event %s was not sent: %s", announcement.reason, error)
+
+    def _is_new(self, job: JobView, announcement: Announcement, now: datetime) -> bool:
+        said = (job.uid, announcement.reason, announcement.message)
+        last = self._announced.get(said)
+        if last is not None and now - last < QUIET:
+            return False
+        self._announced[said] = now
+        self._announced.move_to_end(said)
+        if len(self._announced) > MOST_REMEMBERED:
+            self._announced.popitem(last=False)
+        return True
+
+
+def event(job: JobView, announcement: Announcement, now: datetime, instance: str) -> Raw:
+    """Return the Event that says something about a job."""
+    return {
+        "apiVersion": EVENTS.api_version,
+        "kind": EVENTS.name,
+        "metadata": {"name": f"{job.name}.{uuid4().hex[:16]}", "namespace": job.namespace},
+        "type": announcement.type,
+        "reason": announcement.reason,
+        "action": announcement.action,
+        "note": _cut(announcement.message),
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": CONTROLLER,
+        "reportingInstance": instance[:128],
+        "regarding": {
+            "apiVersion": JOBS.api_version,
+            "kind": JOBS.name,
+            "namespace": job.namespace,
+            "name": job.name,
+            "uid": job.uid,
+            "resourceVersion": job.resource_version,
+        },
+    }
+
+
+def _cut(note: str) -> str:
+    """Return a note of at most 1,024 bytes: the API server counts bytes."""
+    content = note.encode()
+    return note if len(content) <= LONGEST_NOTE else content[: LONGEST_NOTE - 3].decode(errors="ignore") + "…"

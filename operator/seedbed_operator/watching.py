@@ -1,0 +1,103 @@
+"""kopf watches and we listen: each event goes into the stores and wakes the jobs that it changes.
+
+Only `on.event`: no handler of kopf's puts a finalizer or an annotation on anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import kopf
+from kubernetes.aio.client.configuration import Configuration
+
+from seedbed_operator.cluster.kinds import JOBS, OUR_PODS, PODS, PROFILES, Kind
+from seedbed_operator.stores.stores import Stores
+from seedbed_operator.stores.tables import Key
+
+FIRST_LIST_SECONDS: Final = 30.0
+"""Within so long after the start, listed objects are those of the first list; later a gap was bridged."""
+CHUNK: Final = 200
+EXIT_SECONDS: Final = 20.0
+
+log = logging.getLogger(__name__)
+
+
+class Feed:
+    """Takes the events of the watches."""
+
+    def __init__(
+        self, stores: Stores, wake: Callable[[Iterable[Key]], None], gap: Callable[[], None]
+    ) -> None:
+        self._stores = stores
+        self._wake = wake
+        self._gap = gap
+        self._began = asyncio.get_running_loop().time()
+
+    def take(self, kind: Kind, event: Mapping[str, Any]) -> None:
+        """Take over one event; one without a type is of a list, a later one where a watch has lost track."""
+        raw, metadata = event["object"], event["object"]["metadata"]
+        if event["type"] == "DELETED":
+            key = (metadata.get("namespace", ""), metadata["name"])
+            self._wake(self._stores.drop(kind, key, metadata["uid"]))
+            return
+        self._wake(self._stores.put(kind, raw))
+        if event["type"] is None and asyncio.get_running_loop().time() - self._began > FIRST_LIST_SECONDS:
+            self._gap()
+
+
+def registry(feed: Feed, configuration: Configuration) -> kopf.OperatorRegistry:
+    """Return the handlers: one per kind, and the log-in with our own connection."""
+    handlers = kopf.OperatorRegistry()
+    for kind in (JOBS, PODS, PROFILES):
+        _listen(handlers, feed, kind)
+
+    @kopf.on.login(registry=handlers)
+    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+        return await connection_info(configuration)
+
+    return handlers
+
+
+def _listen(handlers: kopf.OperatorRegistry, feed: Feed, kind: Kind) -> None:
+    @kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=handlers)
+    async def take(event: Mapping[str, Any], **_: Any) -> None:
+        feed.take(kind, event)
+
+
+async def connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
+    """Return our connection in kopf's words; asked for again when a token has expired."""
+    header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        token=header.partition(" ")[2] or header or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+    )
+
+
+def settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: no scanning of CRDs, no events of its own, patience with the API server."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.peering.standalone = True
+    chosen.scanning.disabled = True
+    chosen.process.ultimate_exiting_timeout = EXIT_SECONDS
+    chosen.queueing.idle_timeout = 0.05
+    chosen.watching.chunk_size = CHUNK
+    chosen.watching.label_selectors[PODS.plural] = OUR_PODS
+    chosen.networking.connect_timeout = 5
+    chosen.networking.request_timeout = 60
+    chosen.networking.error_backoffs = _backoffs()
+    return chosen
+
+
+def _backoffs() -> list[float]:
+    """Return delays of two minutes altogether, no two processes alike."""
+    steps = (0.5, 1, 2, 3, 5, 8, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10)
+    return [step * random.uniform(0.7, 1.3) for step in steps]
