@@ -125,7 +125,7 @@ class Notice:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
     """A write that the API server refused (quota, admission, a name that is taken), kept until a pass whose
-    writes all succeed. Not refusals: 409 for a Secret (it is there), 404 or another uid at a delete (gone)."""
+    writes all succeed. Not refusals: 409 for a Secret (it is there), 404 or another uid at a delete."""
 
     kind: str
     name: str

@@ -12,7 +12,7 @@ from seedbed_api.status import TrainingJobStatus
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Create:
-    """Create a child by POST; an answer 409 is a refusal, never an adoption (a Secret is just there already)."""
+    """Create a child by POST; an answer 409 is a refusal, never an adoption (a Secret is there already)."""
 
     kind: Literal["Pod", "Service", "Secret"]
     body: Mapping[str, Any]

@@ -38,9 +38,13 @@ class Health:
 class Backend(Protocol):
     """What runs Ray for a job; chosen once per job and kept in its status."""
 
-    name: Literal["Pods", "KubeRay"]
-    ray_mode: Literal["head", "join"]
-    """What the driver is told: to be the head, or to join a cluster."""
+    @property
+    def name(self) -> Literal["Pods", "KubeRay"]:
+        """Return the name that status.backend keeps."""
+
+    @property
+    def ray_mode(self) -> Literal["head", "join"]:
+        """Return what the driver is told: to be the head, or to join a cluster."""
 
     def children(self, job: JobView, profile: ProfileView, attempt: Attempt) -> tuple[Create, ...]:
         """Return every child that the attempt should have, in the order of creation."""

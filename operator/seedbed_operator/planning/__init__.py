@@ -1,1 +1,6 @@
-"""Decisions: `plan(observation) -> Plan`, pure; no clock, no chance, no I/O, no kopf. One policy per file."""
+"""Decisions about one job: pure functions from what is observed to what shall be done."""
+
+from seedbed_operator.planning.deciding import plan
+from seedbed_operator.planning.refusing import plan_status_after
+
+__all__ = ["plan", "plan_status_after"]

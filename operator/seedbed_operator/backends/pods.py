@@ -1,0 +1,193 @@
+"""The built-in backend: the driver pod is the Ray head, plain worker pods join it by a Service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from seedbed_operator.backends.names import (
+    attempt_labels,
+    driver_name,
+    job_labels,
+    metadata,
+    owned_by_driver,
+    owned_by_job,
+    pod_labels,
+    service_name,
+    token_name,
+    worker_name,
+)
+from seedbed_operator.backends.offers import Offer, offer_of
+from seedbed_operator.backends.port import Attempt, Health
+from seedbed_operator.backends.settings import Variable, additions, contract
+from seedbed_operator.backends.specs import container, pod_spec, worker_placement
+from seedbed_operator.backends.volumes import cache_bytes
+from seedbed_operator.observations import JobView, PodView, ProfileView, Role
+from seedbed_operator.plans import Create
+
+RAY_PORT = 6379
+PROGRESS_PORT = 8701
+_DRIVER_PORTS = (
+    {"name": "progress", "containerPort": PROGRESS_PORT, "protocol": "TCP"},
+    {"name": "ray", "containerPort": RAY_PORT, "protocol": "TCP"},
+)
+_HEALTHZ = {
+    "httpGet": {"path": "/healthz", "port": "progress"},
+    "periodSeconds": 5,
+    "timeoutSeconds": 3,
+    "failureThreshold": 6,
+}
+_SAFE_TO_EVICT = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+DRIVER_GRACE_SECONDS = 120
+"""Longer than a step and the upload of a checkpoint."""
+WORKER_GRACE_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class PodsBackend:
+    """Ray on plain pods."""
+
+    name: Literal["Pods", "KubeRay"] = "Pods"
+    ray_mode: Literal["head", "join"] = "head"
+
+    def children(self, job: JobView, profile: ProfileView, attempt: Attempt) -> tuple[Create, ...]:
+        """Return Secret, driver, Service and workers, in the order of creation."""
+        offer = offer_of(job, profile)
+        return (
+            token_secret(job),
+            Create(kind="Pod", body=_driver(job, offer, attempt)),
+            _service(job, attempt),
+            *(worker_pod(job, offer, attempt, index) for index in attempt.workers),
+        )
+
+    def health(self, pods: tuple[PodView, ...]) -> Health:
+        """Return how the pods of an attempt are, as far as pods can tell."""
+        driver = next((pod for pod in pods if pod.role == "driver"), None)
+        workers = [pod for pod in pods if pod.role == "worker"]
+        running = sum(pod.phase == "Running" and not pod.deleting for pod in workers)
+        if driver is None or driver.ended:
+            return Health(workers_ready=running, state="Gone", message="the Ray head is gone")
+        if not driver.ready:
+            return Health(workers_ready=running, state="Starting", message="the Ray head is starting")
+        lost = sum(pod.ended for pod in workers)
+        if lost:
+            return Health(workers_ready=running, state="Degraded", message=f"{lost} worker pods have ended")
+        return Health(workers_ready=running, state="Ready")
+
+
+def token_secret(job: JobView) -> Create:
+    """Return the Secret of the job's Ray token; who creates it fills in the random token."""
+    meta = metadata(job, token_name(job), job_labels(job), owner=owned_by_job(job))
+    return Create(
+        kind="Secret",
+        body={"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "immutable": True},
+    )
+
+
+def ray_address(job: JobView, attempt: Attempt) -> str:
+    """Return where workers find the Ray head."""
+    return f"{service_name(job, attempt.number)}:{RAY_PORT}"
+
+
+def _driver(job: JobView, offer: Offer, attempt: Attempt) -> dict[str, Any]:
+    return driver_pod(job, offer, attempt, ray={"SEEDBED_RAY_MODE": "head"})
+
+
+def driver_pod(
+    job: JobView, offer: Offer, attempt: Attempt, *, ray: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Return the driver pod; `ray` tells it whether to be the head or which cluster to join."""
+    ray = {**ray, "SEEDBED_GPUS": str(offer.profile.worker.gpu.count), "SEEDBED_DEVICE": offer.device}
+    box = container(
+        "driver",
+        offer,
+        attempt.image,
+        env=_environment(job, offer, attempt, "driver", ray),
+        resources=offer.profile.driver.resources,
+    )
+    box |= {"ports": list(_DRIVER_PORTS), "readinessProbe": _HEALTHZ}
+    spec = pod_spec(offer, box, offer.profile.driver, grace_seconds=DRIVER_GRACE_SECONDS)
+    name = driver_name(job, attempt.number)
+    return _pod(job, offer, attempt, "driver", name=name, owner=owned_by_job(job), spec=spec)
+
+
+def worker_pod(job: JobView, offer: Offer, attempt: Attempt, index: int) -> Create:
+    """Return a worker pod, which holds the ranks that the profile puts into one."""
+    ray = {
+        "SEEDBED_RAY_MODE": "join",
+        "SEEDBED_RAY_ADDRESS": ray_address(job, attempt),
+        "SEEDBED_RANKS": str(offer.workers_per_pod),
+        "SEEDBED_GPUS": str(offer.profile.worker.gpu.count),
+        "SEEDBED_DEVICE": offer.device,
+    }
+    box = container(
+        "worker",
+        offer,
+        attempt.image,
+        env=_environment(job, offer, attempt, "worker", ray),
+        resources=offer.worker_resources,
+        ranks=offer.workers_per_pod,
+    )
+    spec = pod_spec(offer, box, offer.profile.worker, grace_seconds=WORKER_GRACE_SECONDS)
+    spec |= worker_placement(offer, pod_labels(job, attempt.number, "worker"))
+    name = worker_name(job, attempt.number, index)
+    body = _pod(job, offer, attempt, "worker", name=name, owner=_driver_owner(job, attempt), spec=spec)
+    return Create(kind="Pod", body=body, owner=_driver_to_come(job, attempt))
+
+
+def _service(job: JobView, attempt: Attempt) -> Create:
+    number = attempt.number
+    meta = metadata(
+        job, service_name(job, number), attempt_labels(job, number), owner=_driver_owner(job, attempt)
+    )
+    spec = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": pod_labels(job, number, "driver"),
+        "ports": [{"name": "ray", "port": RAY_PORT, "targetPort": "ray", "protocol": "TCP"}],
+    }
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+    return Create(kind="Service", body=body, owner=_driver_to_come(job, attempt))
+
+
+def _driver_owner(job: JobView, attempt: Attempt) -> dict[str, Any] | None:
+    if attempt.driver_uid is None:
+        return None
+    return owned_by_driver(driver_name(job, attempt.number), attempt.driver_uid)
+
+
+def _driver_to_come(job: JobView, attempt: Attempt) -> str | None:
+    return driver_name(job, attempt.number) if attempt.driver_uid is None else None
+
+
+def _environment(
+    job: JobView, offer: Offer, attempt: Attempt, role: Role, ray: Mapping[str, str | None]
+) -> list[Variable]:
+    given = contract(job, attempt, role, ray=ray, cache_bytes=cache_bytes(offer.profile.cache))
+    return [*additions(*offer.env), *_store(offer), *given]
+
+
+def _store(offer: Offer) -> Iterator[Variable]:
+    """Where the object store is, unless a Secret of the job says otherwise."""
+    storage = offer.profile.storage
+    values = {"AWS_ENDPOINT_URL": storage.endpoint_url, "AWS_DEFAULT_REGION": storage.region}
+    for name, value in values.items():
+        if value is not None:
+            yield {"name": name, "value": value}
+
+
+def _pod(
+    job: JobView,
+    offer: Offer,
+    attempt: Attempt,
+    role: Role,
+    *,
+    name: str,
+    owner: dict[str, Any] | None,
+    spec: dict[str, Any],
+) -> dict[str, Any]:
+    labels = {**offer.passed_labels(job), **pod_labels(job, attempt.number, role)}
+    annotations = {**offer.passed_annotations(job), **_SAFE_TO_EVICT}
+    meta = metadata(job, name, labels, owner=owner, annotations=annotations)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}

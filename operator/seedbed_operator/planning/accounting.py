@@ -1,0 +1,142 @@
+"""The end of an attempt, written into the status: counters, last failure, back-off, verdict.
+
+It is written before any pod of the attempt is deleted; what it needs of the pods is gone afterwards.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from seedbed_api.conditions import ConditionType, FailedReason, RunningReason, one_line
+from seedbed_api.status import LONGEST_LOG_TAIL, Failure, TrainingJobStatus
+from seedbed_operator.planning.backoff import backoff, backoff_after_preemption
+from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.ends import Cause, End, camel_reason
+from seedbed_operator.planning.scenes import Scene
+from seedbed_operator.planning.times import read, rounded_up, written
+from seedbed_operator.planning.tracking import told_by_outcome
+from seedbed_operator.planning.verdicts import decided
+
+MOST_WITHOUT_CHECKPOINT = 20
+"""Attempts in a row without a new checkpoint after which a job fails, whatever backoffLimit says."""
+_COUNT_AS_FAILURE_FROM = 3
+_LONGEST_URI = 1024
+_COUNTERS = {
+    Cause.FAILURE: "failures",
+    Cause.INFRASTRUCTURE: "infrastructure_failures",
+    Cause.PREEMPTION: "preemptions",
+}
+_UNCOUNTED = frozenset({Cause.DONE, Cause.USER, Cause.STOPPED, Cause.GIVEN_BACK})
+
+
+def accounted(scene: Scene, draft: Draft, end: End) -> Draft:
+    """Return the draft in which the newest attempt has ended; nothing but the status changes."""
+    draft = told_by_outcome(draft, end.outcome)
+    draft = draft.tells(
+        accounted_attempts=scene.attempt,
+        attempts=scene.attempt,
+        workers=draft.status.workers.model_copy(update={"ready": 0}) if draft.status.workers else None,
+    ).wakes(scene.now)
+    if end.cause is Cause.DONE:
+        return decided(draft, ConditionType.COMPLETE, end.reason, "the run is complete")
+    draft = _with_last_failure(scene, draft, end)
+    if end.cause is Cause.USER:
+        return decided(draft, ConditionType.FAILED, camel_reason(end.reason, "DriverCrashed"), end.message)
+    draft = _counted(draft, end.cause)
+    if _is_too_often(scene, draft.status):
+        message = _too_often(scene, draft.status, end)
+        return decided(draft, ConditionType.FAILED, FailedReason.BACKOFF_LIMIT_EXCEEDED, message)
+    return _backing_off(scene, draft, end)
+
+
+def _with_last_failure(scene: Scene, draft: Draft, end: End) -> Draft:
+    if end.cause is Cause.STOPPED:
+        return draft
+    pod = end.pod
+    failure = Failure(
+        attempt=scene.attempt,
+        reason=camel_reason(end.reason, "DriverCrashed"),
+        message=one_line(end.message),
+        time=written(scene.now),
+        pod=pod.name if pod else None,
+        node=pod.node if pod else None,
+        exit_code=pod.terminated.exit_code if pod and pod.terminated else None,
+        log_tail=_log_tail(scene, end),
+        log_uri=_log_uri(scene, end),
+    )
+    return draft.tells(last_failure=failure)
+
+
+def _log_tail(scene: Scene, end: End) -> str | None:
+    if end.pod is None:
+        return None
+    text = scene.evidence.log_tails.get(end.pod.uid) or ""
+    if not text and end.pod.terminated and end.outcome is None:
+        text = end.pod.terminated.message
+    tail = text.encode(errors="replace")[-LONGEST_LOG_TAIL:].decode(errors="ignore").replace("\0", "")
+    return tail or None
+
+
+def _log_uri(scene: Scene, end: End) -> str | None:
+    if end.pod is None or end.pod.started is None:
+        return None
+    base = scene.spec.output.uri.rstrip("/")
+    uri = f"{base}/logs/{scene.job.uid}/{scene.attempt}/{end.pod.name}/"
+    return uri if len(uri) <= _LONGEST_URI else None
+
+
+def _counted(draft: Draft, cause: Cause) -> Draft:
+    if cause in _UNCOUNTED:
+        return draft
+    status = draft.status
+    fruitless = 0 if made_a_checkpoint(status) else (status.attempts_without_checkpoint or 0) + 1
+    counted = {_COUNTERS[cause]} | ({"failures"} if fruitless >= _COUNT_AS_FAILURE_FROM else set())
+    counts = {name: (getattr(status, name) or 0) + 1 for name in counted}
+    return draft.tells(attempts_without_checkpoint=fruitless, **counts)
+
+
+def made_a_checkpoint(status: TrainingJobStatus) -> bool:
+    """Tell whether the newest checkpoint was written by the newest attempt."""
+    began = read(status.attempt_start_time)
+    kept = read(status.checkpoint.time) if status.checkpoint else None
+    return kept is not None and began is not None and kept >= began
+
+
+def _is_too_often(scene: Scene, status: TrainingJobStatus) -> bool:
+    fruitless = (status.attempts_without_checkpoint or 0) >= MOST_WITHOUT_CHECKPOINT
+    return fruitless or (status.failures or 0) > scene.spec.backoff_limit
+
+
+def _too_often(scene: Scene, status: TrainingJobStatus, end: End) -> str:
+    count = status.failures or 0
+    if count > scene.spec.backoff_limit:
+        told = f"{count} failed attempts are more than spec.backoffLimit {scene.spec.backoff_limit}"
+    else:
+        told = f"{MOST_WITHOUT_CHECKPOINT} attempts in a row made no checkpoint"
+    return f"{told}; the last, attempt {scene.attempt}: {end.reason}: {end.message}"
+
+
+def _backing_off(scene: Scene, draft: Draft, end: End) -> Draft:
+    if end.cause is Cause.STOPPED:
+        return draft.tells(retry_time=None)
+    retry = rounded_up(scene.now + _pause(scene, draft.status, end.cause))
+    draft = draft.tells(retry_time=written(retry)).wakes(retry)
+    reason = _WAITING.get(end.cause, RunningReason.BACKING_OFF)
+    told = f"attempt {scene.attempt} ended: {end.reason}: {end.message}"
+    return draft.waits(reason, f"{told}; the next attempt begins at {written(retry)}")
+
+
+_WAITING = {
+    Cause.PREEMPTION: RunningReason.PREEMPTED,
+    Cause.GIVEN_BACK: RunningReason.UNSCHEDULABLE,
+}
+
+
+def _pause(scene: Scene, status: TrainingJobStatus, cause: Cause) -> timedelta:
+    uid, attempt = scene.job.uid, scene.attempt
+    fruitless = status.attempts_without_checkpoint or 0
+    if cause is Cause.PREEMPTION:
+        return backoff_after_preemption(uid, attempt, in_a_row=fruitless)
+    if cause is Cause.GIVEN_BACK:
+        return backoff(uid, attempt, in_a_row=attempt)
+    return backoff(uid, attempt, in_a_row=fruitless)

@@ -1,0 +1,67 @@
+"""An attempt begins: what it pins, what it must find again, and which children it has first."""
+
+from __future__ import annotations
+
+from seedbed_api.conditions import RunningReason
+from seedbed_api.status import Environment, WorkerCounts
+from seedbed_operator.backends.offers import offer_of
+from seedbed_operator.backends.port import Attempt, Backend
+from seedbed_operator.observations import PodView, ProfileView
+from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.elasticity import first_workers, ranks_at_first
+from seedbed_operator.planning.scenes import Scene
+from seedbed_operator.planning.times import written
+from seedbed_operator.planning.tracking import expectations
+
+
+def begun(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) -> Draft:
+    """Create the children of the next attempt and say that it has begun."""
+    number = scene.attempt + 1
+    now = written(scene.now)
+    draft = _pinned(scene, draft, profile, backend)
+    attempt = attempt_of(draft, number, image=image_of(scene, profile), workers=first_workers(scene))
+    status = draft.status
+    draft = draft.does(*backend.children(scene.job, profile, attempt)).tells(
+        attempts=number,
+        accounted_attempts=scene.accounted,
+        attempt_start_time=now,
+        start_time=status.start_time or now,
+        resume_time=status.resume_time or now,
+        retry_time=None,
+        workers=WorkerCounts(ready=0, desired=ranks_at_first(scene)),
+    )
+    return draft.waits(RunningReason.PENDING, f"attempt {number}: its pods are being created")
+
+
+def attempt_of(
+    draft: Draft, number: int, *, image: str, workers: tuple[int, ...], driver: PodView | None = None
+) -> Attempt:
+    """Return an attempt as its children need it."""
+    return Attempt(
+        number=number,
+        driver_uid=driver.uid if driver else None,
+        workers=workers,
+        image=image,
+        expected=expectations(draft.status),
+    )
+
+
+def image_of(scene: Scene, profile: ProfileView) -> str:
+    """Return the image of every attempt: the pinned one, once there is one."""
+    environment = scene.status.environment
+    pinned = environment.image if environment else None
+    return pinned or offer_of(scene.job, profile).image
+
+
+def _pinned(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) -> Draft:
+    environment = draft.status.environment or Environment()
+    if environment.image is None:
+        image = image_of(scene, profile)
+        environment = environment.model_copy(
+            update={
+                "image": image,
+                "image_digest": image.rpartition("@")[2],
+                "profile_generation": profile.generation,
+            }
+        )
+    return draft.tells(environment=environment, backend=backend.name)

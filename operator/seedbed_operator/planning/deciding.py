@@ -1,0 +1,79 @@
+"""The plan of one job: which policy has the word. Each is asked in turn; the first that applies decides."""
+
+from __future__ import annotations
+
+from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
+from seedbed_api.execution import OPERATOR
+from seedbed_operator.backends.choosing import BACKENDS, Backends
+from seedbed_operator.observations import JobView, Observation
+from seedbed_operator.planning.attending import attended
+from seedbed_operator.planning.beginning import begun
+from seedbed_operator.planning.clearing import cleared
+from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.scenes import Scene, scene_of
+from seedbed_operator.planning.suspending import resumed, suspended
+from seedbed_operator.planning.times import read
+from seedbed_operator.planning.verdicts import (
+    after_the_end,
+    failed_at_once,
+    is_final,
+    verdict_of,
+    wound_up,
+)
+from seedbed_operator.plans import Plan
+
+
+def plan(observation: Observation, backends: Backends = BACKENDS) -> Plan:
+    """Return what shall be done about a job, and the status that is true once it is done."""
+    if is_none_of_ours(observation.job):
+        return Plan()
+    scene = scene_of(observation, backends)
+    draft = decided_for(scene, first_sight(scene))
+    return Plan(actions=draft.actions, status=draft.status, needs=draft.needs, wake_at=draft.wake_at)
+
+
+def is_none_of_ours(job: JobView) -> bool:
+    """Tell whether another controller takes care of the job, or the garbage collector already does."""
+    manager = job.spec.managed_by if job.spec else job.managed_by or OPERATOR
+    return job.deleting or manager != OPERATOR
+
+
+def first_sight(scene: Scene) -> Draft:
+    """Return the draft to begin with; a job that was never seen gets its first conditions."""
+    status = scene.status.model_copy(update={"observed_generation": scene.job.generation})
+    draft = Draft(now=scene.now, generation=scene.job.generation, status=status)
+    if scene.condition(ConditionType.RUNNING) is None:
+        return draft.waits(RunningReason.PENDING, "seen by the operator")
+    return draft
+
+
+def decided_for(scene: Scene, draft: Draft) -> Draft:
+    """Return the finished draft."""
+    verdict = verdict_of(scene.status)
+    if is_final(scene.status):
+        return after_the_end(scene, draft)
+    if verdict is not None:
+        return wound_up(scene, draft, verdict)
+    if scene.job.spec is None:
+        message = scene.job.invalid or "the spec is not valid"
+        return failed_at_once(scene, draft, FailedReason.INVALID_SPEC, message)
+    if scene.has_open_attempt:
+        return attended(scene, draft)
+    return between_attempts(scene, draft)
+
+
+def between_attempts(scene: Scene, draft: Draft) -> Draft:
+    """Suspend, clear away, back off, or begin the next attempt."""
+    if scene.spec.suspend:
+        return suspended(scene, draft)
+    draft = resumed(scene, draft)
+    if scene.remaining():
+        return cleared(scene, draft)
+    retry = read(scene.status.retry_time)
+    if retry is not None and scene.now < retry:
+        return draft.wakes(retry)
+    profile, backend = scene.profile, scene.backend
+    if profile is None or backend is None:
+        message = f"spec.cluster.profile: there is no TrainingProfile {scene.spec.cluster.profile}; create it"
+        return draft.waits(RunningReason.PROFILE_NOT_FOUND, message)
+    return begun(scene, draft, profile, backend)

@@ -1,0 +1,47 @@
+"""How many workers an attempt has: the minimum at first, the useful maximum once it trains."""
+
+from __future__ import annotations
+
+from seedbed_api.advice import fewest_workers_as_fast_as
+from seedbed_operator.observations import PodView
+from seedbed_operator.planning.pods import works
+from seedbed_operator.planning.scenes import Scene
+
+
+def ranks_at_first(scene: Scene) -> int:
+    """Return the ranks with which an attempt starts."""
+    return scene.spec.cluster.workers.min
+
+
+def ranks_at_most(scene: Scene) -> int:
+    """Return the most ranks that make a step faster: more would only wait for the busiest."""
+    workers = scene.spec.cluster.workers
+    useful = fewest_workers_as_fast_as(scene.spec.training.batch.leaves, workers.max)
+    return max(useful, workers.min)
+
+
+def pods_for(scene: Scene, ranks: int) -> int:
+    """Return how many worker pods hold so many ranks."""
+    return -(-ranks // scene.workers_per_pod)
+
+
+def first_workers(scene: Scene) -> tuple[int, ...]:
+    """Return the indices of the workers with which an attempt starts."""
+    return tuple(range(pods_for(scene, ranks_at_first(scene))))
+
+
+def present(scene: Scene) -> tuple[PodView, ...]:
+    """Return the workers of the newest attempt that work or will work."""
+    return tuple(pod for pod in scene.crew if works(pod, scene.now))
+
+
+def missing_workers(scene: Scene, *, ranks: int) -> tuple[int, ...]:
+    """Return indices for the workers that are missing: the smallest that no pod has."""
+    count = pods_for(scene, ranks) - len(present(scene))
+    taken = {pod.index for pod in scene.observation.pods if _bears_a_name_of(pod, scene.attempt)}
+    free = (index for index in range(len(taken) + max(count, 0)) if index not in taken)
+    return tuple(index for index, _ in zip(free, range(count), strict=False))
+
+
+def _bears_a_name_of(pod: PodView, attempt: int) -> bool:
+    return pod.role == "worker" and pod.attempt == attempt

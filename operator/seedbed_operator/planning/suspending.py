@@ -1,0 +1,56 @@
+"""Suspend and resume: the driver checkpoints and ends, then its workers; nothing of it is counted."""
+
+from __future__ import annotations
+
+from seedbed_api.conditions import ConditionType, RunningReason
+from seedbed_api.status import TrainingJobStatus
+from seedbed_operator.planning.clearing import cleared
+from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.scenes import Scene
+from seedbed_operator.planning.times import written
+
+SUSPENDING = "Suspending"
+RESUMED = "Resumed"
+_STOPPING = "told to stop: it checkpoints at the end of the step"
+
+
+def is_stopping(scene: Scene) -> bool:
+    """Tell whether the newest attempt is to end, or was told to, because the job is to be suspended."""
+    return scene.spec.suspend or was_told_to_stop(scene.status)
+
+
+def was_told_to_stop(status: TrainingJobStatus) -> bool:
+    """Tell whether a suspension had begun when the status was written."""
+    return any(
+        found.type == ConditionType.SUSPENDED and found.reason == SUSPENDING for found in status.conditions
+    )
+
+
+def stopped(scene: Scene, draft: Draft) -> Draft:
+    """Stop the attempt under way, driver first."""
+    draft = cleared(scene, draft)
+    draft = draft.finds(ConditionType.SUSPENDED, "False", SUSPENDING, _STOPPING)
+    return draft.waits(RunningReason.CHECKPOINTING, _STOPPING)
+
+
+def suspended(scene: Scene, draft: Draft) -> Draft:
+    """Wait for the last pod to be gone, then say so."""
+    if scene.remaining():
+        draft = cleared(scene, draft)
+        message = "waiting for the last pod to be gone"
+        draft = draft.finds(ConditionType.SUSPENDED, "False", SUSPENDING, message)
+        return draft.waits(RunningReason.CHECKPOINTING, message)
+    message = "spec.suspend is true; set it to false to go on from the newest checkpoint"
+    draft = draft.finds(ConditionType.SUSPENDED, "True", RunningReason.SUSPENDED, message)
+    draft = draft.tells(retry_time=None, workers=None)
+    draft = draft.finds(ConditionType.RUNNING, "False", RunningReason.SUSPENDED, message)
+    return draft.settles(RunningReason.SUSPENDED)
+
+
+def resumed(scene: Scene, draft: Draft) -> Draft:
+    """Note that a suspension is over: the clock of activeDeadlineSeconds starts again."""
+    found = scene.condition(ConditionType.SUSPENDED)
+    if found is None or found.reason == RESUMED:
+        return draft
+    draft = draft.finds(ConditionType.SUSPENDED, "False", RESUMED)
+    return draft.tells(resume_time=written(scene.now) if scene.status.start_time else None)

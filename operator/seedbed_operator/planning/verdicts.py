@@ -1,0 +1,65 @@
+"""The end of a job: decided first, then its pods are removed, then it is final and does not change again."""
+
+from __future__ import annotations
+
+from seedbed_api.conditions import Condition, ConditionType
+from seedbed_api.status import TrainingJobStatus
+from seedbed_operator.planning.clearing import cleared
+from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.scenes import Scene
+from seedbed_operator.planning.times import read, seconds, written
+from seedbed_operator.plans import DeleteJob
+
+_FINAL = (ConditionType.COMPLETE, ConditionType.FAILED)
+
+
+def is_final(status: TrainingJobStatus) -> bool:
+    """Tell whether the job is complete or has failed."""
+    return any(found.type in _FINAL and found.status == "True" for found in status.conditions)
+
+
+def verdict_of(status: TrainingJobStatus) -> Condition | None:
+    """Return the end that was decided while pods were still there."""
+    return next((found for found in status.conditions if found.type in _FINAL), None)
+
+
+def decided(draft: Draft, kind: ConditionType, reason: str, message: str) -> Draft:
+    """Decide the end: Complete or Failed is there, but False, until the last pod is gone."""
+    draft = draft.finds(kind, "False", reason, message).tells(retry_time=None).wakes(draft.now)
+    return draft.finds(ConditionType.RUNNING, "False", reason, message).settles(reason)
+
+
+def wound_up(scene: Scene, draft: Draft, verdict: Condition) -> Draft:
+    """Remove the pods of a job whose end is decided, driver first; make it final when none is left."""
+    if scene.remaining():
+        return cleared(scene, draft)
+    return final(draft, verdict)
+
+
+def final(draft: Draft, verdict: Condition) -> Draft:
+    """Make the decided end final."""
+    reason, message = verdict.reason, verdict.message
+    draft = draft.finds(verdict.type, "True", reason, message).tells(completion_time=written(draft.now))
+    draft = draft.finds(ConditionType.RUNNING, "False", reason, message)
+    if verdict.type == ConditionType.FAILED:
+        return draft.stalls(reason, message)
+    return draft.settles(reason)
+
+
+def failed_at_once(scene: Scene, draft: Draft, reason: str, message: str) -> Draft:
+    """Fail the job; where it has no pods, for good."""
+    draft = decided(draft, ConditionType.FAILED, reason, message)
+    verdict = verdict_of(draft.status)
+    assert verdict is not None
+    return draft if scene.remaining() else final(draft, verdict)
+
+
+def after_the_end(scene: Scene, draft: Draft) -> Draft:
+    """Remove late pods of a job that is over, and the object itself when its time is over."""
+    draft = cleared(scene, draft)
+    limit = scene.job.spec.ttl_seconds_after_finished if scene.job.spec else None
+    ended = read(scene.status.completion_time)
+    if limit is None or ended is None:
+        return draft
+    due = ended + seconds(limit)
+    return draft.does(DeleteJob(uid=scene.job.uid)) if scene.now >= due else draft.wakes(due)

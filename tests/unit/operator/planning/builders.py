@@ -1,0 +1,212 @@
+"""Builders of what planning looks at: jobs, profiles, pods, the words of drivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from seedbed_api.conditions import Condition
+from seedbed_api.outcome import LiveProgress, Outcome
+from seedbed_api.status import (
+    CheckpointStatus,
+    DatasetStatus,
+    ModelStatus,
+    ObjectStatus,
+    Progress,
+    TrainingJobStatus,
+    WorkerCounts,
+    percent,
+)
+from seedbed_api.trainingjob import TrainingJobSpec
+from seedbed_api.trainingprofile import TrainingProfileSpec
+from seedbed_operator.observations import JobView, PodView, ProfileView, Terminated
+from seedbed_operator.planning.times import written
+
+NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
+UID = "0a1b2c3d-0000-4000-8000-000000000001"
+IMAGE = "registry.example/seedbed@sha256:" + "a" * 64
+DATASET = "sha256:" + "d" * 64
+RUN = "sha256:" + "e" * 64
+ENVIRONMENT = "sha256:" + "c" * 64
+TOTAL_STEPS = 100
+
+
+def after(count: float) -> datetime:
+    """Return a moment so many seconds after noon."""
+    return NOON + timedelta(seconds=count)
+
+
+def a_recipe() -> dict[str, Any]:
+    return {
+        "dataset": {"uri": "s3://data/seedlings"},
+        "model": {"name": "simple-cnn"},
+        "training": {
+            "epochs": 2,
+            "batch": {"globalSize": 64, "microSize": 8},
+            "optimizer": {"type": "SGD", "learningRate": "0.1"},
+        },
+        "output": {"uri": "s3://runs"},
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobBuilder:
+    """A TrainingJob; every method returns another builder."""
+
+    fields: dict[str, Any] = field(default_factory=a_recipe)
+    view: dict[str, Any] = field(default_factory=dict)
+
+    def with_spec(self, **fields: Any) -> JobBuilder:
+        return replace(self, fields={**self.fields, **fields})
+
+    def with_cluster(self, **fields: Any) -> JobBuilder:
+        return self.with_spec(cluster={**self.fields.get("cluster", {}), **fields})
+
+    def with_workers(self, least: int, most: int) -> JobBuilder:
+        return self.with_cluster(workers={"min": least, "max": most})
+
+    def with_overrides(self, **fields: Any) -> JobBuilder:
+        return self.with_cluster(overrides=fields)
+
+    def suspended(self, value: bool = True) -> JobBuilder:
+        return self.with_spec(suspend=value)
+
+    def with_status(self, **fields: Any) -> JobBuilder:
+        status = self.view.get("status", TrainingJobStatus())
+        return replace(self, view={**self.view, "status": status.model_copy(update=fields)})
+
+    def seen(self, **fields: Any) -> JobBuilder:
+        return replace(self, view={**self.view, **fields})
+
+    def build(self) -> JobView:
+        given = {
+            "namespace": "team",
+            "name": "seedlings",
+            "uid": UID,
+            "resource_version": "1",
+            "generation": 1,
+            "created": NOON,
+            "deleting": False,
+            "labels": {},
+            "annotations": {},
+            "spec": TrainingJobSpec.model_validate(self.fields),
+            "invalid": None,
+            "status": TrainingJobStatus(),
+        }
+        return JobView(**{**given, **self.view})
+
+
+def a_training_job(**spec: Any) -> JobBuilder:
+    return JobBuilder().with_spec(**spec)
+
+
+def a_profile(*, generation: int = 1, **spec: Any) -> ProfileView:
+    given = TrainingProfileSpec.model_validate({"image": IMAGE, **spec})
+    return ProfileView(name="default", generation=generation, spec=given)
+
+
+def a_driver(attempt: int = 1, **fields: Any) -> PodView:
+    given = {"name": f"seedlings-{attempt}-driver", "uid": f"driver-{attempt}", "owner_uid": UID}
+    return a_pod("driver", attempt=attempt, **{**given, **fields})
+
+
+def a_worker(index: int = 0, *, attempt: int = 1, **fields: Any) -> PodView:
+    name = f"seedlings-{attempt}-worker-{index}"
+    given = {"name": name, "uid": f"worker-{attempt}-{index}", "owner_uid": f"driver-{attempt}"}
+    return a_pod("worker", attempt=attempt, index=index, **{**given, **fields})
+
+
+def a_pod(role: str, **fields: Any) -> PodView:
+    """Return a pod that runs since noon."""
+    given: dict[str, Any] = {
+        "namespace": "team",
+        "resource_version": "1",
+        "job_uid": UID,
+        "role": role,
+        "index": 0,
+        "created": NOON,
+        "deleting": False,
+        "deletion_due": None,
+        "phase": "Running",
+        "node": "node-a",
+        "ip": "10.0.0.1",
+        "ready": True,
+        "scheduled": NOON,
+        "unschedulable": None,
+        "gated": False,
+        "started": NOON,
+        "disruption": None,
+        "reason": "",
+        "message": "",
+        "waiting": None,
+        "terminated": None,
+    }
+    return PodView(**{**given, **fields})
+
+
+UNPLACED: dict[str, Any] = {
+    "phase": "Pending",
+    "node": None,
+    "ip": None,
+    "ready": False,
+    "scheduled": None,
+    "started": None,
+}
+"""Fields of a pod that has just been created."""
+
+
+def ended(pod: PodView, code: int, message: str = "", *, reason: str = "", at: datetime = NOON) -> PodView:
+    """Return a pod whose container has ended."""
+    why = reason or ("Completed" if code == 0 else "Error")
+    last = Terminated(exit_code=code, reason=why, message=message, started=pod.started, finished=at)
+    return replace(pod, phase="Succeeded" if code == 0 else "Failed", ready=False, terminated=last)
+
+
+def progress(step: int) -> Progress:
+    return Progress(epoch=0, step=step, total_steps=TOTAL_STEPS, percent=percent(step, TOTAL_STEPS))
+
+
+def a_checkpoint(step: int, at: datetime = NOON) -> CheckpointStatus:
+    return CheckpointStatus(step=step, digest="sha256:" + "b" * 64, time=written(at))
+
+
+def live(step: int | None, activity: str = "Training", **fields: Any) -> LiveProgress:
+    given: dict[str, Any] = {
+        "time": written(NOON),
+        "attempt": 1,
+        "activity": activity,
+        "run_id": RUN,
+        "dataset": DatasetStatus(digest=DATASET, samples=1000),
+        "workers": WorkerCounts(ready=1, desired=1),
+        "progress": progress(step) if step is not None else None,
+    }
+    return LiveProgress(**{**given, **fields})
+
+
+def an_outcome(result: str = "Succeeded", reason: str = "Trained", **fields: Any) -> str:
+    given: dict[str, Any] = {
+        "result": result,
+        "reason": reason,
+        "attempt": 1,
+        "run_id": RUN,
+        "environment_class": ENVIRONMENT,
+        "dataset": DatasetStatus(digest=DATASET, samples=1000),
+    }
+    if result == "Succeeded":
+        given |= {
+            "progress": progress(TOTAL_STEPS),
+            "model": ModelStatus(uri="s3://runs/model", weights_digest="sha256:" + "f" * 64),
+            "receipt": ObjectStatus(uri="s3://runs/receipt.json", digest="sha256:" + "9" * 64),
+        }
+    return Outcome(**{**given, **fields}).encode().decode()
+
+
+def condition(status: TrainingJobStatus, kind: str) -> Condition | None:
+    return next((found for found in status.conditions if found.type == kind), None)
+
+
+def says(status: TrainingJobStatus, kind: str) -> str:
+    """Return a condition as `True Training`; `-` where there is none."""
+    found = condition(status, kind)
+    return f"{found.status} {found.reason}" if found else "-"
