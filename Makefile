@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+TESTBED := PYTHONPATH=tests $(BIN)/python -m testbed
 export RAY_USAGE_STATS_ENABLED := 0
 
 .PHONY: help
@@ -60,7 +61,7 @@ format: .venv/.installed ## Format the code
 	$(BIN)/ruff format .
 
 .PHONY: test
-test: test-unit test-scenarios test-data test-matrix test-ray test-gpu ## All tiers; what this machine cannot run says why
+test: test-unit test-scenarios test-data test-matrix test-ray test-cluster test-e2e test-gpu ## All tiers; what this machine cannot run says why
 
 .PHONY: test-unit
 test-unit: .venv/.installed ## Pure functions and single processes, under 30 s
@@ -71,7 +72,8 @@ test-scenarios: .venv/.installed ## Whole runs in one process: bad input, damage
 	$(PYTEST) -q -n 2 tests/scenarios tests/unit -m "not ray and not s3 and not gpu and (scenario or slow)"
 
 .PHONY: test-data
-test-data: testbed .venv/.installed ## Datasets and run folders on Ray Data, HTTP and a real S3 server
+test-data: .venv/.installed ## Datasets and run folders on Ray Data, HTTP and a real S3 server
+	@$(TESTBED) build versitygw || echo "not run: the S3 tier, its server could not be built"
 	$(PYTEST) tests/data
 
 .PHONY: test-matrix
@@ -86,9 +88,27 @@ test-ray: .venv/.installed ## One digest on real Ray, with kills
 test-gpu: .venv/.installed ## One digest on a GPU
 	$(PYTEST) tests/gpu || test $$? -eq 5
 
+.PHONY: test-cluster
+test-cluster: .venv/.installed ## The operator's world on a real Kubernetes control plane, without kubelets
+	@$(TESTBED) build kubernetes kwok || echo "not run: the cluster tier, Kubernetes could not be built"
+	$(PYTEST) tests/cluster
+
+.PHONY: test-e2e
+test-e2e: .venv/.installed ## Real pods: kubelet, containerd, Ray, an S3 server
+	@$(TESTBED) build kubernetes coredns versitygw || echo "not run: the e2e tier, Kubernetes could not be built"
+	$(PYTEST) tests/e2e
+
 .PHONY: testbed
-testbed: .venv/.installed ## Build the servers of the tests (Go), once per content
-	@PYTHONPATH=tests $(BIN)/python -m testbed build || echo "not run: the S3 tier, its server could not be built"
+testbed: .venv/.installed ## Start a Kubernetes with a real node to play with, until Ctrl-C
+	@$(TESTBED) up --nodes 1
+
+.PHONY: testbed-tools
+testbed-tools: .venv/.installed ## Build the servers of the tests (Go), once per content
+	@$(TESTBED) build
+
+.PHONY: testbed-packages
+testbed-packages: .venv/.installed ## Install what the testbed takes from the distribution (apt, root)
+	@$(TESTBED) packages
 
 # -- measuring it ------------------------------------------------------------------------------------------------
 

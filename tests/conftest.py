@@ -12,9 +12,9 @@ from seedbed.runtime.ray_local import prepare
 pin_environment(os.environ)
 prepare(os.environ)
 
-from testbed.fixtures import s3, s3_faults  # noqa: E402
+from testbed.fixtures import control_plane, kube, namespace, s3, s3_faults  # noqa: E402
 
-__all__ = ["s3", "s3_faults"]
+__all__ = ["control_plane", "kube", "namespace", "s3", "s3_faults"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

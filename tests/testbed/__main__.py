@@ -1,25 +1,63 @@
-"""`python -m testbed build`: build the tools of the testbed; `list`: print where they lie."""
+"""The testbed by hand: `python -m testbed build|list|packages|up`."""
 
 from __future__ import annotations
 
+import argparse
+import signal
 import sys
+import time
+from pathlib import Path
 
+from testbed.boxes import NotStarted
 from testbed.builds import TOOLS, ToolMissing, binary_of, built
+from testbed.testbeds import running_testbed
 
 
 def main(arguments: list[str]) -> int:
-    """Run one verb over all tools; exit code 0, or 1 where a tool cannot be built."""
-    if arguments not in (["build"], ["list"]):
-        print("usage: python -m testbed build|list", file=sys.stderr)
-        return 2
-    for tool in TOOLS:
-        try:
-            binary = built(tool) if arguments == ["build"] else binary_of(tool)
-        except ToolMissing as missing:
-            print(f"{tool.name}: {missing}", file=sys.stderr)
-            return 1
-        print(f"{tool.name}\t{binary}\t{'built' if binary.exists() else 'not built'}")
+    """Run one verb; exit code 0, or 1 where this machine lacks the means."""
+    asked = _parser().parse_args(arguments)
+    try:
+        asked.verb(asked)
+    except (ToolMissing, NotStarted) as reason:
+        print(reason, file=sys.stderr)
+        return 1
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m testbed", description=__doc__)
+    verbs = parser.add_subparsers(required=True)
+    build = verbs.add_parser("build", help="build the tools of the testbed, once per content")
+    build.add_argument("tools", nargs="*", metavar="TOOL", help="default: all")
+    build.set_defaults(verb=_build)
+    verbs.add_parser("list", help="print where the tools lie").set_defaults(verb=_list)
+    up = verbs.add_parser("up", help="start one, and stop it at Ctrl-C")
+    up.add_argument("--folder", type=Path, help="keep certificates, kubeconfigs and logs there")
+    up.set_defaults(verb=_up)
+    return parser
+
+
+def _build(asked: argparse.Namespace) -> None:
+    for tool in TOOLS:
+        if not asked.tools or tool.name in asked.tools:
+            print(f"{tool.name}\t{built(tool)}", flush=True)
+
+
+def _list(_asked: argparse.Namespace) -> None:
+    for tool in TOOLS:
+        binary = binary_of(tool)
+        print(f"{tool.name}\t{binary}\t{'built' if binary.exists() else 'not built'}")
+
+
+def _up(asked: argparse.Namespace) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    started = time.monotonic()
+    with running_testbed(asked.folder, keep=asked.folder is not None) as testbed:
+        print(f"# up after {time.monotonic() - started:.1f} s; Ctrl-C ends it", flush=True)
+        print(f"export KUBECONFIG={testbed.kubeconfig}", flush=True)
+        while True:
+            signal.pause()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
-FLAGS = ("-trimpath", "-ldflags=-s -w")
+FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false")
+_SOURCE_NAMES = ("go.mod", "go.sum", "main.go")
 
 
 class ToolMissing(Exception):  # noqa: N818 - a state of the machine, not a fault
@@ -24,14 +25,41 @@ class ToolMissing(Exception):  # noqa: N818 - a state of the machine, not a faul
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tool:
-    """A command of a Go module that `tests/testbed/<name>/go.mod` pins."""
+    """A command of the Go module in `tests/testbed/<name>`: its own `main.go`, or one that its go.mod pins."""
 
     name: str
-    package: str
+    package: str = "."
+    values: tuple[tuple[str, str], ...] = ()
+    """Variables set by the linker, such as versions that a release build would have."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the module."""
+        return SOURCES / self.name
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags of `go build`; compiler flags are alike for all tools, so that they share the build cache."""
+        values = "".join(f" -X {name}={value}" for name, value in self.values)
+        return (*FLAGS, f"-ldflags=-s -w{values}")
 
 
+KUBERNETES_VERSION = "v1.36.4"
+KUBERNETES = Tool(
+    name="kubernetes",
+    values=(
+        ("k8s.io/component-base/version.gitVersion", KUBERNETES_VERSION),
+        ("k8s.io/component-base/version.gitMajor", "1"),
+        ("k8s.io/component-base/version.gitMinor", "36"),
+        ("k8s.io/client-go/pkg/version.gitVersion", KUBERNETES_VERSION),
+    ),
+)
+COREDNS = Tool(name="coredns", package="github.com/coredns/coredns")
+HELM3 = Tool(name="helm3", package="helm.sh/helm/v3/cmd/helm")
+HELM4 = Tool(name="helm4", package="helm.sh/helm/v4/cmd/helm")
+KWOK = Tool(name="kwok", package="sigs.k8s.io/kwok/cmd/kwok")
 VERSITYGW = Tool(name="versitygw", package="github.com/versity/versitygw/cmd/versitygw")
-TOOLS = (VERSITYGW,)
+TOOLS = (KUBERNETES, VERSITYGW, KWOK, COREDNS, HELM3, HELM4)
 
 
 def built(tool: Tool) -> Path:
@@ -56,19 +84,20 @@ def binary_of(tool: Tool) -> Path:
 
 
 def _content(tool: Tool) -> str:
-    digest = hashlib.sha256("\0".join((tool.package, *FLAGS)).encode())
-    for name in ("go.mod", "go.sum"):
-        digest.update((SOURCES / tool.name / name).read_bytes())
+    digest = hashlib.sha256("\0".join((tool.package, *tool.flags)).encode())
+    for path in (tool.folder / name for name in _SOURCE_NAMES):
+        if path.exists():
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 
 
 def _build(go: str, tool: Tool, binary: Path) -> None:
     aside = binary.with_suffix(".building")
-    command = [go, "build", "-v", *FLAGS, "-o", str(aside), tool.package]
+    command = [go, "build", "-v", *tool.flags, "-o", str(aside), tool.package]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
     with subprocess.Popen(
         command,
-        cwd=SOURCES / tool.name,
+        cwd=tool.folder,
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

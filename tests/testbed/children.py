@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,11 +23,21 @@ def start_tied(
     command: Sequence[str], *, environment: Mapping[str, str], log: Path
 ) -> subprocess.Popen[bytes]:
     """Start a command that the kernel kills when the calling thread's process ends; output goes to `log`."""
-    tied = [sys.executable, "-S", "-E", "-c", _EXEC_TIED, str(os.getpid()), *command]
     with log.open("wb") as output:
         return subprocess.Popen(
-            tied, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            tied_command(command),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         )
+
+
+def tied_command(command: Sequence[str]) -> list[str]:
+    """Return the command such that the kernel kills it when the thread ends that starts it."""
+    found = shutil.which(command[0])
+    assert found is not None, f"no command {command[0]}"
+    return [sys.executable, "-S", "-E", "-c", _EXEC_TIED, str(os.getpid()), found, *command[1:]]
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,164 @@
+"""What a test says to the API server: raw objects by path, and kubectl."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from testbed.kubeconfigs import User
+
+Json = dict[str, Any]
+_PATCH_TYPES = {
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
+
+
+class Refused(Exception):  # noqa: N818 - the API server's answer, often the one a test wants
+    """An answer of 400 or more; `status` is its code, `reason` and the text are the server's."""
+
+    def __init__(self, status: int, answer: Mapping[str, Any]) -> None:
+        self.status = status
+        self.reason = str(answer.get("reason", ""))
+        self.answer = answer
+        super().__init__(f"{status} {answer.get('message', answer)}")
+
+
+class Kube:
+    """One user's connection to the API server; objects are plain dicts, addressed by their path."""
+
+    def __init__(
+        self, *, server: str, authority: Path, user: User, kubeconfig: Path, kubectl_binary: Path
+    ) -> None:
+        self.server = server
+        self.kubeconfig = kubeconfig
+        self._kubectl = kubectl_binary
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = str(authority)
+        if user.certificate is not None:
+            self._session.cert = (str(user.certificate.certificate), str(user.certificate.key))
+        else:
+            self._session.headers["Authorization"] = f"Bearer {user.token}"
+
+    def get(self, path: str, **parameters: str) -> Json:
+        """Return an object or a list; `labelSelector` and the like are parameters."""
+        return self._ask("GET", path, parameters=parameters)
+
+    def items(self, path: str, **parameters: str) -> list[Json]:
+        """Return the items of a list."""
+        return list(self.get(path, **parameters)["items"])
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is such an object."""
+        try:
+            self.get(path)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return False
+        return True
+
+    def create(self, path: str, body: Mapping[str, Any], **parameters: str) -> Json:
+        """Post an object to a collection, or to a subresource such as `…/eviction`."""
+        return self._ask("POST", path, body=body, parameters=parameters)
+
+    def replace(self, path: str, body: Mapping[str, Any]) -> Json:
+        """Put an object."""
+        return self._ask("PUT", path, body=body)
+
+    def patch(self, path: str, body: Any, *, kind: str = "merge", **parameters: str) -> Json:
+        """Patch an object by a `merge`, `json`, `strategic` or `apply` patch."""
+        return self._ask("PATCH", path, body=body, parameters=parameters, content_type=_PATCH_TYPES[kind])
+
+    def delete(self, path: str, *, grace_seconds: int | None = None, propagation: str = "Background") -> Json:
+        """Delete an object, or all of a collection."""
+        options: Json = {"propagationPolicy": propagation}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        return self._ask("DELETE", path, body=options)
+
+    def text(self, path: str, **parameters: str) -> str:
+        """Return what is no JSON: `…/pods/NAME/log`, or what a pod serves by `…/pods/NAME:PORT/proxy/…`."""
+        answer = self._session.get(self.server + path, params=parameters, timeout=60)
+        if answer.status_code >= 400:
+            raise Refused(answer.status_code, {"message": answer.text[:2000]})
+        return answer.text
+
+    def wait_for(
+        self, path: str, accepted: Callable[[Json], bool], *, seconds: float = 60, what: str = ""
+    ) -> Json:
+        """Return the object once it is accepted; `TimeoutError` shows what it was last."""
+        deadline, seen = time.monotonic() + seconds, None
+        while time.monotonic() < deadline:
+            seen = self._looked_up(path)
+            if seen is not None and accepted(seen):
+                return seen
+            time.sleep(0.2)
+        shown = yaml.safe_dump((seen or {}).get("status"))
+        raise TimeoutError(f"{path}: {what or 'not as awaited'} within {seconds:.0f} s; its status:\n{shown}")
+
+    def wait_gone(self, path: str, *, seconds: float = 60) -> None:
+        """Return once there is no such object."""
+        deadline = time.monotonic() + seconds
+        while self.exists(path):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{path} is still there after {seconds:.0f} s")
+            time.sleep(0.2)
+
+    def kubectl(self, *arguments: str, feed: str | None = None, seconds: float = 120) -> str:
+        """Run kubectl as this user and return its output; `subprocess.CalledProcessError` has its complaint."""
+        return subprocess.run(
+            (str(self._kubectl), "kubectl", *arguments),
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            input=feed,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=True,
+        ).stdout
+
+    def apply(self, *objects: Mapping[str, Any], namespace: str = "default") -> None:
+        """Apply objects server-side, whatever their kinds, by kubectl."""
+        feed = yaml.safe_dump_all([dict(thing) for thing in objects])
+        self.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", feed=feed)
+
+    def _looked_up(self, path: str) -> Json | None:
+        try:
+            return self.get(path)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return None
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        parameters: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        answer = self._session.request(
+            method,
+            self.server + path,
+            params=dict(parameters or {}),
+            data=None if body is None else json.dumps(body),
+            headers={"Content-Type": content_type},
+            timeout=60,
+        )
+        content: Json = answer.json() if answer.content else {}
+        if answer.status_code >= 400:
+            raise Refused(answer.status_code, content)
+        return content
