@@ -9,7 +9,7 @@ from pydantic import Field
 from seedbed_api.blocks import Block, Choice, StatusBlock
 from seedbed_api.conditions import Conditions
 from seedbed_api.execution import PullSecrets
-from seedbed_api.lists import Bounded
+from seedbed_api.lists import Bounded, ListRule
 from seedbed_api.metadata import ObjectMeta
 from seedbed_api.pods import AllowedKeys, AllowedVariables, PodAnnotations, PodLabels, Variables
 from seedbed_api.scalars import Bytes, Cpu, Generation, Image, Integer, Matches, ResourceName, Seconds, text
@@ -33,6 +33,22 @@ UriPrefix = Annotated[
         1024,
         "must be the beginning of a URL",
         "write for example s3://datasets/",
+    ),
+]
+UriPrefixes = Annotated[
+    tuple[UriPrefix, ...],
+    Bounded(
+        most=64,
+        unique=True,
+        ordered=False,
+        rules=(
+            ListRule(
+                cel="self.all(prefix, !prefix.startsWith('pvc://'))",
+                holds=lambda prefixes: not any(prefix.startswith("pvc://") for prefix in prefixes),
+                problem="must not have pvc://",
+                fix="list claims in allowedPersistentVolumeClaims",
+            ),
+        ),
     ),
 ]
 Repository = Annotated[
@@ -201,13 +217,14 @@ class Storage(Block):
 class Allowed(Block):
     """What jobs may name and override. A list that is left out allows nothing, except for URLs."""
 
-    allowed_uri_prefixes: Annotated[tuple[UriPrefix, ...], Bounded(most=64, unique=True, ordered=False)] = ()
+    allowed_uri_prefixes: UriPrefixes = ()
     """Beginnings of the URLs that datasets, code and outputs may have, in whole segments: s3://data allows
-    s3://data/a and not s3://database. Every URL when left out; never a path of the pod."""
+    s3://data/a and not s3://database. Every one of S3 and HTTP when left out; never a path of the pod.
+    Volumes have a list of their own."""
     allowed_secrets: Names = ()
     """Secrets that a job may name."""
     allowed_persistent_volume_claims: Names = ()
-    """Claims that a job may mount through pvc://claim/path."""
+    """Claims that a job may mount through pvc://claim/path; that of the output is mounted for writing."""
     allowed_overrides: Annotated[tuple[Overridable, ...], Bounded(most=10, unique=True, ordered=False)] = ()
     """Fields of spec.cluster.overrides that a job may set; for some of them the lists below say to what."""
     allowed_images: Annotated[tuple[Repository, ...], Bounded(most=64, unique=True, ordered=False)] = ()

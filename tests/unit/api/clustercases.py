@@ -239,6 +239,12 @@ CLUSTER_CASES: dict[str, Case] = {
         change={"spec.allowedImages": ["registry.example/team/seedbed:latest"]},
         line="spec.allowedImages[0]: must be a registry or a repository without tag and digest",
     ),
+    "a claim among the URLs": Case(
+        kind="TrainingProfile",
+        change={"spec.allowedURIPrefixes": ["pvc://datasets"]},
+        line="spec.allowedURIPrefixes: must not have pvc:// (got ['pvc://datasets']); list claims in",
+        server="must not have pvc://",
+    ),
     "a spread of no kind": Case(
         kind="TrainingProfile",
         change={"spec.worker": {"topologySpread": {"mode": "Even"}}},
