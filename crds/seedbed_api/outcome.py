@@ -39,7 +39,7 @@ class Outcome(StatusBlock):
     message: Annotated[str, text(LONGEST_MESSAGE)] = ""
     """Why, in one sentence."""
     attempt: Count
-    """Which attempt, from 0."""
+    """Which attempt: the number in the names of its pods; of a run on this machine, counted from 0."""
     steps_executed: Count = 0
     """Optimizer steps that this attempt computed itself."""
     run_id: Digest | None = None
@@ -108,11 +108,13 @@ class LiveProgress(StatusBlock):
     time: Time
     """When this was said."""
     attempt: Count
-    """Which attempt, from 0."""
+    """Which attempt: the number in the names of its pods; of a run on this machine, counted from 0."""
     activity: Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing"]
-    """What the driver is doing."""
+    """What the driver is doing; Starting until the first step of a group of workers is done."""
     run_id: Digest | None = None
     """Identity of the run."""
+    environment_class: Digest | None = None
+    """Digest of the environment class."""
     workers: WorkerCounts | None = None
     """Workers of the present attempt."""
     progress: StepProgress | None = None
