@@ -43,8 +43,12 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 
 
 def status_patch(stored: Mapping[str, Any], status: TrainingJobStatus) -> dict[str, Any]:
-    """Return the patch of a stored status; empty where it says the same. An empty list is no field."""
-    return merge_patch(stored, {name: value for name, value in status.plain().items() if value != []})
+    """Return the patch of a stored status; empty where it says the same. An empty list is as good as none."""
+    return merge_patch(_filled(stored), _filled(status.plain()))
+
+
+def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value != []}
 
 
 class Reporter:

@@ -47,11 +47,6 @@ class ApiServer:
         self._statuses = asyncio.Semaphore(limits.statuses)
         self._others = asyncio.Semaphore(limits.others)
 
-    @property
-    def client(self) -> ApiClient:
-        """Return the client, for the Lease election."""
-        return self._client
-
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
@@ -74,6 +69,10 @@ class ApiServer:
     async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
         """Create an object and return it."""
         return await self._json("POST", kind.path(namespace), body=body, limit=self._creates)
+
+    async def replace(self, kind: Kind, namespace: str, name: str, body: Raw) -> Raw:
+        """Replace an object if it still has the body's resource version."""
+        return await self._json("PUT", kind.path(namespace, name), body=body, limit=None)
 
     async def delete(
         self, kind: Kind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None

@@ -1,0 +1,115 @@
+"""`seedbed-operator run` and `seedbed-operator check`: options, also from the environment, and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import click
+
+from seedbed_api.errors import SeedbedError, UserError
+from seedbed_operator.running.settings import Settings
+
+ENVIRONMENT: Final = "SEEDBED_OPERATOR"
+ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+log = logging.getLogger("seedbed_operator")
+
+
+def _own_namespace() -> str:
+    return ACCOUNT.read_text().strip() if ACCOUNT.is_file() else "default"
+
+
+def _identity() -> str:
+    """Return a name that no other process has, also not an earlier one in the same pod."""
+    return f"{os.environ.get('POD_NAME') or os.uname().nodename}_{uuid4().hex[:8]}"
+
+
+_OPTIONS: Final = (
+    click.option("--namespace", "namespaces", multiple=True, help="Namespace to serve; may be repeated."),
+    click.option("--all-namespaces", is_flag=True, help="Serve every namespace."),
+    click.option("--lease-namespace", default=_own_namespace, help="Namespace of the Lease of the leader."),
+    click.option("--lease-name", default="seedbed-operator", show_default=True, help="Name of that Lease."),
+    click.option("--kubeconfig", help="File that says where the API server is; in a pod not needed."),
+    click.option(
+        "--log-format",
+        type=click.Choice(["json", "text"]),
+        default=lambda: "text" if sys.stderr.isatty() else "json",
+        help="JSON lines, or lines for people; text in a terminal when left out.",
+    ),
+)
+
+_RUN_OPTIONS: Final = (
+    click.option("--sweep-seconds", default=120, show_default=True, help="Time between lists of everything."),
+    click.option(
+        "--health-port", default=8080, show_default=True, help="Port of /healthz, /readyz, /metrics."
+    ),
+    click.option("--concurrency", default=32, show_default=True, help="Jobs looked at side by side."),
+    click.option("--grace-seconds", default=20, show_default=True, help="Time to finish when told to stop."),
+)
+
+
+def _with(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": ENVIRONMENT})
+@click.version_option(package_name="seedbed")
+def cli() -> None:
+    """Turn TrainingJobs into Ray clusters of pods."""
+
+
+@cli.command()
+@_with(*_OPTIONS, *_RUN_OPTIONS)
+def run(**options: Any) -> None:
+    """Run the operator. Every option may come from the environment: SEEDBED_OPERATOR_RUN_SWEEP_SECONDS."""
+    settings = Settings(identity=_identity(), **options).check()
+    from seedbed_operator.running import logs, operator
+
+    logs.set_up(settings.log_format)
+    asyncio.run(operator.run(settings))
+
+
+@cli.command()
+@_with(*_OPTIONS)
+def check(**options: Any) -> None:
+    """Tell what keeps the operator from working here: CRDs and permissions."""
+    settings = Settings(**options).check()
+    from seedbed_operator.running import operator
+
+    problems = asyncio.run(operator.check(settings))
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        raise click.exceptions.Exit(UserError.exit_code)
+    click.echo("ok: the CRDs are there and nothing is forbidden that is needed")
+
+
+def main() -> None:
+    """Run the command line; an expected failure is one line on stderr and its exit code."""
+    try:
+        code = cli.main(prog_name="seedbed-operator", standalone_mode=False)
+    except SeedbedError as error:
+        for line in error.message.splitlines():
+            click.echo(f"error: {error.reason}: {line}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"error: InvalidUsage: {' '.join(error.format_message().split())}", err=True)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

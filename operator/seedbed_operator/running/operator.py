@@ -1,0 +1,139 @@
+"""The whole operator in the order in which it begins and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Final
+
+from seedbed_api.errors import InfrastructureError, UserError
+from seedbed_operator import planning
+from seedbed_operator.applying import Applier
+from seedbed_operator.cluster.api_server import ApiServer, Limits
+from seedbed_operator.cluster.connecting import connection
+from seedbed_operator.cluster.port import ClusterError, Unanswered
+from seedbed_operator.looping.loop import Loop
+from seedbed_operator.looping.passing import Pass
+from seedbed_operator.observing.evidence import Gatherer
+from seedbed_operator.observing.memories import Memories
+from seedbed_operator.observing.scraping import Scraper
+from seedbed_operator.reporting import Reporter
+from seedbed_operator.running.checking import problems
+from seedbed_operator.running.leading import Lock
+from seedbed_operator.running.serving import Vitals, serve
+from seedbed_operator.running.settings import Settings
+from seedbed_operator.running.working import Operator, lead_and_work
+from seedbed_operator.stores.stores import Stores
+from seedbed_operator.sweeping import Sweeper
+
+PATIENCE_SECONDS: Final = 60
+"""How long the API server may be silent when the operator starts."""
+LAST_RESORT_SECONDS: Final = 8
+"""What is still not over so long after the grace is cut off."""
+
+log = logging.getLogger(__name__)
+
+
+def now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+async def run(settings: Settings) -> None:
+    """Run until told to stop; raise InfrastructureError where it cannot go on and should be started again."""
+    async with AsyncExitStack() as opened:
+        operator = await _build(settings, opened)
+        stop = asyncio.Event()
+        on_signals(stop, settings)
+        runner = await serve(operator.vitals, settings.health_port)
+        opened.push_async_callback(runner.cleanup)
+        log.info("serving on port %s", runner.addresses[0][1])
+        work = asyncio.create_task(lead_and_work(operator, lambda: on_signals(stop, settings)))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            await asyncio.wait({work})
+        stopped.cancel()
+        await operator.lock.release()
+        if not work.cancelled():
+            work.result()
+
+
+def on_signals(stop: asyncio.Event, settings: Settings) -> None:
+    """Let SIGTERM and SIGINT set an event; soon after the grace the process ends whatever happens."""
+    loop = asyncio.get_running_loop()
+
+    def told(which: signal.Signals) -> None:
+        log.info("%s: finishing what is under way", which.name)
+        stop.set()
+        loop.call_later(settings.grace_seconds + LAST_RESORT_SECONDS, os._exit, 1)
+
+    for which in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(which, told, which)
+
+
+async def check(settings: Settings) -> list[str]:
+    """Return one line for everything that keeps the operator from working."""
+    async with AsyncExitStack() as opened:
+        cluster = ApiServer(await connection(settings.kubeconfig), Limits())
+        opened.push_async_callback(cluster.close)
+        try:
+            return await problems(cluster, settings)
+        except ClusterError as error:
+            return [f"the API server cannot be asked: {error}"]
+
+
+async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
+    configuration = await connection(settings.kubeconfig)
+    cluster = ApiServer(configuration, Limits())
+    opened.push_async_callback(cluster.close)
+    await _ready_to_start(cluster, settings)
+    scraper = Scraper()
+    opened.push_async_callback(scraper.close)
+    stores = Stores()
+    loop = Loop(_pass(cluster, stores, scraper, settings).run, now)
+    sweeper = Sweeper(cluster, stores, loop.wake, settings.scopes)
+    vitals = Vitals(loop=loop, sweeper=sweeper, stores=stores, sweep_seconds=settings.sweep_seconds)
+    lock = Lock(cluster, settings.lease_namespace, settings.lease_name, settings.identity)
+    return Operator(
+        settings=settings,
+        configuration=configuration,
+        stores=stores,
+        loop=loop,
+        sweeper=sweeper,
+        vitals=vitals,
+        lock=lock,
+    )
+
+
+def _pass(cluster: ApiServer, stores: Stores, scraper: Scraper, settings: Settings) -> Pass:
+    return Pass(
+        stores=stores,
+        memories=Memories(),
+        planner=planning,
+        gatherer=Gatherer(cluster, scraper),
+        applier=Applier(cluster, stores),
+        reporter=Reporter(cluster, stores, settings.identity),
+        clock=now,
+    )
+
+
+async def _ready_to_start(cluster: ApiServer, settings: Settings) -> None:
+    """Wait for the API server, then refuse to start without what is needed."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while True:
+        try:
+            found = await problems(cluster, settings)
+            break
+        except Unanswered as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise InfrastructureError("ApiServerUnavailable", str(error)) from error
+            log.warning("waiting for the API server: %s", error)
+            await asyncio.sleep(2)
+    if found:
+        raise UserError("NotReady", "\n".join(found))

@@ -1,0 +1,137 @@
+"""What the leader does: watch, sweep and pass, until one of them ends or the lease is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import kopf
+from kubernetes.aio.client.configuration import Configuration
+
+from seedbed_api.errors import InfrastructureError
+from seedbed_operator.cluster.port import ClusterError
+from seedbed_operator.looping.loop import Loop
+from seedbed_operator.running.leading import Lock, lead
+from seedbed_operator.running.serving import Vitals
+from seedbed_operator.running.settings import Settings
+from seedbed_operator.stores.stores import Stores
+from seedbed_operator.sweeping import RETRY_SECONDS, Sweeper
+from seedbed_operator.watching import Feed, registry
+from seedbed_operator.watching import settings as kopf_settings
+
+CLOSING_SECONDS: Final = 7
+"""How long kopf may take to close its watches."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """The parts of an operator."""
+
+    settings: Settings
+    configuration: Configuration
+    stores: Stores
+    loop: Loop
+    sweeper: Sweeper
+    vitals: Vitals
+    lock: Lock
+
+
+async def lead_and_work(operator: Operator, on_watching: Callable[[], None]) -> None:
+    """Stand by until the lease is ours, then work; raise InfrastructureError when that ends by itself.
+
+    When cancelled, finish the passes that are under way. `on_watching` is called once kopf has begun.
+    """
+    leading = asyncio.Event()
+    log.info("standing by for the lease %s/%s", operator.lock.namespace, operator.lock.name)
+    election = asyncio.create_task(lead(operator.lock, leading.set))
+    waiting = asyncio.create_task(leading.wait())
+    try:
+        await asyncio.wait({waiting, election}, return_when=asyncio.FIRST_COMPLETED)
+        if not leading.is_set():
+            election.result()
+            raise InfrastructureError("LeaseLost", "the election ended before it was won")
+        operator.vitals.leading_since = asyncio.get_running_loop().time()
+        log.info("leading as %s", operator.lock.identity)
+        await _work(operator, election, on_watching)
+    finally:
+        waiting.cancel()
+        election.cancel()
+
+
+async def _work(operator: Operator, election: asyncio.Task[None], on_watching: Callable[[], None]) -> None:
+    workers = {asyncio.create_task(operator.loop.work()) for _ in range(operator.settings.concurrency)}
+    sweeping = asyncio.create_task(_sweep(operator), name="sweeps")
+    closing = asyncio.Event()
+    watching = asyncio.create_task(_watch(operator, closing, on_watching), name="watch")
+    try:
+        await asyncio.wait({watching, sweeping, election}, return_when=asyncio.FIRST_COMPLETED)
+        raise InfrastructureError("Ended", _why(election, watching, sweeping))
+    finally:
+        operator.loop.stop()
+        sweeping.cancel()
+        await _end(workers, operator.settings.grace_seconds)
+        closing.set()
+        await _end({watching}, CLOSING_SECONDS)
+
+
+async def _end(tasks: set[asyncio.Task[None]], seconds: float) -> None:
+    """Wait for tasks to end by themselves, and cut off those that do not."""
+    _, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in late:
+        log.warning("cut off: %s", task.get_name())
+        task.cancel()
+
+
+def _why(election: asyncio.Task[None], *others: asyncio.Task[None]) -> str:
+    """Return what ended, and why."""
+    if election.done():
+        return "the lease is lost; another operator may lead by now"
+    done = next(task for task in others if task.done())
+    error = done.exception()
+    return (
+        f"the {done.get_name()} ended: {type(error).__name__}: {error}"
+        if error
+        else f"the {done.get_name()} ended"
+    )
+
+
+async def _sweep(operator: Operator) -> None:
+    """Fill the stores, let the passes begin, then sweep for ever."""
+    while operator.sweeper.last is None:
+        try:
+            await operator.sweeper.sweep()
+        except ClusterError as error:
+            log.warning("first sweep failed: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+    log.info("first sweep: %s", ", ".join(f"{n} {kind}" for kind, n in operator.stores.counts().items()))
+    operator.loop.open()
+    await operator.sweeper.run(operator.settings.sweep_seconds)
+
+
+async def _watch(operator: Operator, closing: asyncio.Event, on_watching: Callable[[], None]) -> None:
+    """Let kopf watch. It takes the signals for itself when it begins: `on_watching` takes them back."""
+    feed = Feed(operator.stores, operator.loop.wake, operator.sweeper.request)
+    begun = asyncio.Event()
+    taking_back = asyncio.create_task(_after(begun, on_watching))
+    try:
+        await kopf.operator(
+            registry=registry(feed, operator.configuration),
+            settings=kopf_settings(),
+            standalone=True,
+            clusterwide=operator.settings.all_namespaces,
+            namespaces=operator.settings.namespaces,
+            stop_flag=closing,
+            ready_flag=begun,
+        )
+    finally:
+        taking_back.cancel()
+
+
+async def _after(event: asyncio.Event, call: Callable[[], None]) -> None:
+    await event.wait()
+    call()
