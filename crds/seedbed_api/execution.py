@@ -44,9 +44,9 @@ class Output(Block):
     rules: ClassVar[tuple[Rule, ...]] = URI_RULES
 
     uri: Uri
-    """Folder of runs: any fsspec URL, pvc://claim/path, or a path of this machine."""
+    """Folder of runs: any fsspec URL, pvc://claim/path, or for a run on this machine a path."""
     secret_ref: SecretRef | None = None
-    """Who may write it."""
+    """Secret with the credentials to write it: known keys, mounted as files for this role only."""
 
 
 class Checkpoint(Block):
@@ -122,7 +122,8 @@ class Lifecycle(Block):
     suspend: Flag = False
     """Stop after a checkpoint at the end of the current step, and give all machines back."""
     backoff_limit: Annotated[Integer, Field(ge=0, le=1000)] = 3
-    """Failed attempts after which the job fails; preemptions do not count."""
+    """Failed attempts that are retried, with growing pauses; one more, and the job fails. Preemptions and
+    failures of the infrastructure do not count."""
     active_deadline_seconds: Seconds | None = None
     """Longest time that the job may be active; the timer restarts when the job is resumed."""
     pre_running_deadline_seconds: Seconds = 900
@@ -132,15 +133,16 @@ class Lifecycle(Block):
     ttl_seconds_after_finished: Annotated[Integer, Field(ge=0, le=31_536_000)] | None = None
     """Time after its end at which the object is deleted; what it wrote stays."""
     managed_by: Manager = OPERATOR
-    """Which controller takes care of the object."""
+    """Which controller takes care of the object; the operator leaves those of others alone. Immutable."""
 
 
 class Execution(Lifecycle):
     """Everything of a TrainingJob that is no recipe."""
 
     output: Output
-    """Where runs are kept."""
+    """Where runs are kept: checkpoints, models, receipts. It may change while the job is suspended."""
     checkpoint: Checkpoint = Checkpoint()
-    """How often the state is kept."""
+    """How often the state is kept; it never changes a bit."""
     cluster: Cluster = Cluster()
-    """On which machines, and with how many workers."""
+    """On which machines, and with how many workers; it never changes a bit of the model within one
+    environment class."""

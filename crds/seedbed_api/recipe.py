@@ -65,10 +65,11 @@ class Dataset(Block):
     rules: ClassVar[tuple[Rule, ...]] = URI_RULES
 
     uri: Uri
-    """Folder of the built dataset: any fsspec URL, pvc://claim/path, or a path. Execution: it may change
-    while the job is suspended."""
+    """Folder of the built dataset: any fsspec URL, pvc://claim/path, or for a run on this machine a
+    path. It may change while the job is suspended."""
     secret_ref: SecretRef | None = None
-    """Who may read it. Execution: it may change while the job is suspended."""
+    """Secret with the credentials to read it: known keys, mounted as files for this role only. It may change
+    while the job is suspended."""
     digest: Digest | None = None
     """Content that the dataset must have; when left out, what the first attempt finds is pinned."""
     subset: Subset | None = None
@@ -175,10 +176,15 @@ class Recipe(Block):
     )
 
     dataset: Dataset
-    """What the model learns from."""
+    """What the model learns from. Part of the recipe: immutable, except for uri and secretRef, which may
+    change while the job is suspended."""
     model: Model
-    """What is trained."""
+    """What is trained: a model of the registry by name, or an object of the user's code by entrypoint. Part
+    of the recipe: immutable."""
     training: Training
-    """How it is trained."""
+    """How it is trained: length, batch, optimizer, schedule, augmentation. Part of the recipe: immutable, and
+    with the rest of it all that decides the bits of the model. Fractions are strings, for example "0.1" or
+    "5e-4"."""
     evaluation: Evaluation = Evaluation(everyEpochs=1)
-    """When it is evaluated; by default after each epoch."""
+    """When it is evaluated on the validation rows; by default after each epoch. Part of the recipe:
+    immutable."""

@@ -179,7 +179,7 @@ class TrainingJobStatus(StatusBlock):
     preemptions: Count | None = None
     """Attempts that were preempted; they do not count towards backoffLimit."""
     attempts_without_checkpoint: Count | None = None
-    """Attempts in a row that ended without a new checkpoint; from the third on each counts as a failure."""
+    """Attempts in a row that ended without a new checkpoint; the third and later ones count as failures."""
     retry_time: Time | None = None
     """When the back-off ends and the next attempt may begin."""
     timings: Timings = ()
@@ -201,7 +201,8 @@ class TrainingJobStatus(StatusBlock):
     last_failure: Failure | None = None
     """The last failed attempt."""
     conditions: Conditions = ()
-    """Complete, Failed, Suspended, Running, Reconciling, Stalled."""
+    """Complete, Failed, Suspended, Running, Reconciling, Stalled. Reason and message of Running tell what the
+    job does or waits for."""
 
 
 def measured(value: float) -> str:

@@ -11,7 +11,7 @@ from seedbed_api.recipe import Recipe
 from seedbed_api.status import TrainingJobStatus
 
 
-class TrainingJobSpec(Recipe, Execution):
+class TrainingJobSpec(Execution, Recipe):
     """What is asked for: the recipe decides the bits, all else only how they come about."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -35,6 +35,7 @@ class TrainingJob(Block):
     metadata: ObjectMeta
     """Name and labels."""
     spec: TrainingJobSpec
-    """What is asked for."""
+    """What is asked for: the recipe (dataset, model, training, evaluation), which is immutable and decides
+    every bit of the model, and the execution (all else), which never does."""
     status: TrainingJobStatus | None = None
     """What became of it; written by the operator, or by a run on this machine."""
