@@ -2,45 +2,71 @@
 
 from __future__ import annotations
 
-from seedbed_api.conditions import ConditionType, RunningReason
-from seedbed_api.outcome import LiveProgress
+from collections.abc import Callable
+from datetime import datetime
+
+from seedbed_api.conditions import FailedReason, RunningReason
 from seedbed_api.status import WorkerCounts
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.accounting import accounted
 from seedbed_operator.planning.beginning import attempt_of, image_of
+from seedbed_operator.planning.deadlines import (
+    active_deadline,
+    active_for_too_long,
+    first_step_deadline,
+    has_trained,
+    hung,
+    never_stepped,
+    next_step_deadline,
+)
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.elasticity import missing_workers, ranks_at_first, ranks_at_most
 from seedbed_operator.planning.ends import Cause, End, end_of
-from seedbed_operator.planning.pods import is_over, runs
+from seedbed_operator.planning.explaining.scheduling import without_a_node
+from seedbed_operator.planning.explaining.starting import (
+    SOON,
+    events_needed,
+    slow,
+    team,
+    why_not_running,
+)
+from seedbed_operator.planning.gang import events_needed_for_patience, given_back, gives_back_at
+from seedbed_operator.planning.pods import is_lost, is_over, runs
+from seedbed_operator.planning.refusing import tries_again_at
+from seedbed_operator.planning.replacing import crash_loop, forget_the_oldest, may_replace_at
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.suspending import is_stopping, stopped
 from seedbed_operator.planning.times import seconds
 from seedbed_operator.planning.tracking import told_by_driver
+from seedbed_operator.planning.verdicts import failed_at_once
 from seedbed_operator.plans import Create, Need
 
 LOOK_EVERY = seconds(10)
-_NOT_WORTH_A_LOG = frozenset({Cause.DONE, Cause.STOPPED})
+_NOT_WORTH_A_LOG = frozenset({Cause.DONE, Cause.STOPPED, Cause.GIVEN_BACK})
+_REASONS_TO_END: tuple[Callable[[Scene], End | None], ...] = (given_back, never_stepped, hung, crash_loop)
 
 
 def attended(scene: Scene, draft: Draft) -> Draft:
     """Return the plan for an open attempt."""
     driver = scene.driver
     if driver is None or is_over(driver, scene.now):
-        return _ended(scene, draft, driver)
+        return _ended(scene, draft, end_of(scene, driver))
     if is_stopping(scene):
         return stopped(scene, draft)
     if driver.deleting:
         message = f"driver pod {driver.name} is being deleted by somebody else; it checkpoints first"
-        return draft.waits(RunningReason.CHECKPOINTING, message).wakes(driver.deletion_due)
-    if _may_answer(driver) and driver.uid not in scene.evidence.progress:
-        return draft.asks(
-            Need(kind="Progress", pod=driver.name, pod_uid=driver.uid, address=driver.ip)
-        ).wakes(scene.now + LOOK_EVERY)
+        return draft.waits(RunningReason.STOPPING, message).wakes(scene.now + LOOK_EVERY)
+    if needs := _needs(scene, driver):
+        return draft.asks(*needs).wakes(scene.now + LOOK_EVERY)
+    if late := active_for_too_long(scene):
+        return failed_at_once(scene, draft, FailedReason.DEADLINE_EXCEEDED, late)
+    for must_end in _REASONS_TO_END:
+        if end := must_end(scene):
+            return _ended(scene, draft, end)
     return _going_on(scene, draft, driver)
 
 
-def _ended(scene: Scene, draft: Draft, driver: PodView | None) -> Draft:
-    end = end_of(scene, driver)
+def _ended(scene: Scene, draft: Draft, end: End) -> Draft:
     if is_stopping(scene) and end.cause not in (Cause.DONE, Cause.USER):
         end = End(cause=Cause.STOPPED, reason="Suspended", message="suspended", outcome=end.outcome)
     needs = _log_of(scene, end)
@@ -49,48 +75,84 @@ def _ended(scene: Scene, draft: Draft, driver: PodView | None) -> Draft:
 
 def _log_of(scene: Scene, end: End) -> tuple[Need, ...]:
     pod = end.pod
-    if pod is None or not pod.ended or pod.started is None or end.cause in _NOT_WORTH_A_LOG:
+    if pod is None or pod.started is None or is_lost(pod, scene.now) or end.cause in _NOT_WORTH_A_LOG:
         return ()
     if pod.uid in scene.evidence.log_tails:
         return ()
     return (Need(kind="LogTail", pod=pod.name, pod_uid=pod.uid),)
 
 
-def _may_answer(driver: PodView) -> bool:
-    return driver.phase == "Running" and driver.ip is not None
+def _needs(scene: Scene, driver: PodView) -> tuple[Need, ...]:
+    """Return what has to be asked before anything can be decided, all at once."""
+    needs = {need.pod_uid: need for need in (*events_needed(scene), *events_needed_for_patience(scene))}
+    asked = tuple(needs.values())
+    if driver.phase != "Running" or driver.ip is None or driver.uid in scene.evidence.progress:
+        return asked
+    return (Need(kind="Progress", pod=driver.name, pod_uid=driver.uid, address=driver.ip), *asked)
 
 
 def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
+    if scene.live is not None:
+        draft = told_by_driver(draft, scene.live, goes_on=has_trained(scene))
+    draft = forget_the_oldest(scene, draft)
+    draft = _with_workers(scene, draft, driver)
+    draft = _with_counts(scene, draft)
+    draft = draft.wakes(*_alarms(scene, driver))
+    if has_trained(scene):
+        return _training(scene, draft)
+    why = why_not_running(scene)
+    return draft.waits(why.reason, why.message)
+
+
+def _alarms(scene: Scene, driver: PodView) -> tuple[datetime | None, ...]:
+    pending = [pod.scheduled + SOON for pod in team(scene) if pod.phase == "Pending" and pod.scheduled]
+    looks = driver.phase == "Running" or slow(scene)
+    return (
+        scene.now + LOOK_EVERY if looks else None,
+        *(moment for moment in pending if moment > scene.now),
+        gives_back_at(scene),
+        first_step_deadline(scene),
+        next_step_deadline(scene),
+        active_deadline(scene),
+        tries_again_at(scene),
+        may_replace_at(scene),
+    )
+
+
+def _training(scene: Scene, draft: Draft) -> Draft:
+    """Say that it trains; also while a driver does not answer, until it is held to be hung."""
     live = scene.live
-    trains = live is not None and has_stepped(live)
-    if live is not None:
-        goes_on = scene.is_true(ConditionType.RUNNING)
-        draft = told_by_driver(draft, live, goes_on=goes_on)
-    draft = _with_workers(scene, draft, driver, trains=trains)
-    draft = _counted_workers(scene, draft, trains=trains)
-    draft = draft.wakes(scene.now + LOOK_EVERY)
-    if live is not None and trains:
-        return draft.runs(live.activity if live.activity != "Finishing" else "Training", "")
-    if driver.phase == "Pending":
-        return draft.waits(RunningReason.PENDING, f"attempt {scene.attempt}: its pods are being created")
-    return draft.waits(RunningReason.RAY_STARTING, "the containers run, and Ray is coming up")
-
-
-def has_stepped(live: LiveProgress) -> bool:
-    """Tell whether the attempt has made its first step: until then the driver says Starting."""
-    return live.activity != "Starting" and live.progress is not None
-
-
-def _with_workers(scene: Scene, draft: Draft, driver: PodView, *, trains: bool) -> Draft:
-    """Create the workers that are missing; with the first of them whatever a crash may have left out."""
-    if scene.profile is None or scene.backend is None or is_finishing(scene):
+    if live is None:
         return draft
-    ranks = ranks_at_most(scene) if trains else ranks_at_first(scene)
+    if live.activity == "Starting":
+        return draft.runs(RunningReason.TRAINING, "its workers are being grouped anew")
+    waiting = without_a_node(team(scene))
+    told = f"goes on with fewer workers: {waiting.message}" if waiting else ""
+    return draft.runs(_ACTIVITIES.get(live.activity, RunningReason.TRAINING), told)
+
+
+_ACTIVITIES = {
+    "Evaluating": RunningReason.EVALUATING,
+    "Checkpointing": RunningReason.CHECKPOINTING,
+}
+
+
+def _with_workers(scene: Scene, draft: Draft, driver: PodView) -> Draft:
+    """Create the workers that are missing; with the first of them whatever a crash may have left out."""
+    profile, backend = scene.profile, scene.backend
+    if profile is None or backend is None or is_finishing(scene) or _must_pause(scene):
+        return draft
+    ranks = ranks_at_most(scene) if has_trained(scene) else ranks_at_first(scene)
     missing = missing_workers(scene, ranks=ranks)
-    image = image_of(scene, scene.profile)
-    attempt = attempt_of(draft, scene.attempt, image=image, workers=missing, driver=driver)
-    children = scene.backend.children(scene.job, scene.profile, attempt)
+    attempt = attempt_of(draft, scene.attempt, image=image_of(scene, profile), workers=missing, driver=driver)
+    children = backend.children(scene.job, profile, attempt)
     return draft.does(*(child for child in children if _is_wanted(scene, child, driver)))
+
+
+def _must_pause(scene: Scene) -> bool:
+    """Tell whether it is too early to create workers: some were refused, or have crashed just now."""
+    replaced_at = may_replace_at(scene)
+    return tries_again_at(scene) is not None or (replaced_at is not None and scene.now < replaced_at)
 
 
 def is_finishing(scene: Scene) -> bool:
@@ -104,8 +166,8 @@ def _is_wanted(scene: Scene, child: Create, driver: PodView) -> bool:
     return not scene.crew
 
 
-def _counted_workers(scene: Scene, draft: Draft, *, trains: bool) -> Draft:
-    desired = ranks_at_most(scene) if trains else ranks_at_first(scene)
+def _with_counts(scene: Scene, draft: Draft) -> Draft:
+    desired = ranks_at_most(scene) if has_trained(scene) else ranks_at_first(scene)
     running = sum(runs(pod, scene.now) for pod in scene.crew) * scene.workers_per_pod
     told = scene.live.workers.ready if scene.live and scene.live.workers else 0
     return draft.tells(workers=WorkerCounts(ready=min(told, running), desired=desired))

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.execution import OPERATOR
+from seedbed_api.status import TrainingJobStatus
 from seedbed_operator.backends.choosing import BACKENDS, Backends
-from seedbed_operator.observations import JobView, Observation
+from seedbed_operator.observations import JobView, Observation, Refusal
+from seedbed_operator.planning.allowing import not_allowed
+from seedbed_operator.planning.announcing import announcements
 from seedbed_operator.planning.attending import attended
 from seedbed_operator.planning.beginning import begun
-from seedbed_operator.planning.clearing import cleared
+from seedbed_operator.planning.clearing import LOOK_AGAIN, cleared
+from seedbed_operator.planning.conflicts import in_the_way
+from seedbed_operator.planning.deadlines import active_deadline, active_for_too_long
 from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.explaining.refusals import refused
+from seedbed_operator.planning.pacing import paced
+from seedbed_operator.planning.refusing import status_after, tries_again_at
 from seedbed_operator.planning.scenes import Scene, scene_of
 from seedbed_operator.planning.suspending import resumed, suspended
 from seedbed_operator.planning.times import read
@@ -28,14 +36,27 @@ def plan(observation: Observation, backends: Backends = BACKENDS) -> Plan:
     if is_none_of_ours(observation.job):
         return Plan()
     scene = scene_of(observation, backends)
-    draft = decided_for(scene, first_sight(scene))
-    return Plan(actions=draft.actions, status=draft.status, needs=draft.needs, wake_at=draft.wake_at)
+    draft = paced(scene, decided_for(scene, first_sight(scene)))
+    return Plan(
+        actions=draft.actions,
+        status=draft.status,
+        announcements=announcements(scene.status, draft.status),
+        needs=draft.needs,
+        wake_at=draft.wake_at,
+    )
+
+
+def plan_status_after(
+    observation: Observation, plan: Plan, refusals: tuple[Refusal, ...], backends: Backends = BACKENDS
+) -> TrainingJobStatus:
+    """Return the status that is true when the actions of a plan stopped at the newest of the refusals."""
+    return status_after(observation, plan, refusals, first_sight(scene_of(observation, backends)))
 
 
 def is_none_of_ours(job: JobView) -> bool:
     """Tell whether another controller takes care of the job, or the garbage collector already does."""
-    manager = job.spec.managed_by if job.spec else job.managed_by or OPERATOR
-    return job.deleting or manager != OPERATOR
+    manager = job.spec.managed_by if job.spec else job.managed_by
+    return job.deleting or (manager or OPERATOR) != OPERATOR
 
 
 def first_sight(scene: Scene) -> Draft:
@@ -66,14 +87,38 @@ def between_attempts(scene: Scene, draft: Draft) -> Draft:
     """Suspend, clear away, back off, or begin the next attempt."""
     if scene.spec.suspend:
         return suspended(scene, draft)
-    draft = resumed(scene, draft)
+    if message := active_for_too_long(scene):
+        return failed_at_once(scene, draft, FailedReason.DEADLINE_EXCEEDED, message)
+    draft = resumed(scene, draft).wakes(active_deadline(scene))
     if scene.remaining():
         return cleared(scene, draft)
-    retry = read(scene.status.retry_time)
+    retry = read(draft.status.retry_time)
     if retry is not None and scene.now < retry:
         return draft.wakes(retry)
-    profile, backend = scene.profile, scene.backend
-    if profile is None or backend is None:
-        message = f"spec.cluster.profile: there is no TrainingProfile {scene.spec.cluster.profile}; create it"
+    return _if_nothing_is_in_the_way(scene, draft)
+
+
+def _if_nothing_is_in_the_way(scene: Scene, draft: Draft) -> Draft:
+    if conflict := in_the_way(scene):
+        return draft.waits(conflict.reason, conflict.message).wakes(scene.now + LOOK_AGAIN)
+    if again := tries_again_at(scene):
+        why = refused(scene.observation.refusals[-1])
+        return draft.waits(why.reason, why.message).wakes(again)
+    return _as_the_profile_allows(scene, draft)
+
+
+def _as_the_profile_allows(scene: Scene, draft: Draft) -> Draft:
+    name, given = scene.spec.cluster.profile, scene.observation.profile
+    if given is None:
+        message = f"spec.cluster.profile: there is no TrainingProfile {name}; create it, or name another one"
         return draft.waits(RunningReason.PROFILE_NOT_FOUND, message)
+    profile, backend = scene.profile, scene.backend
+    if profile is None or profile.spec is None:
+        message = f"TrainingProfile {name} is not valid: {given.invalid}; its admin must correct it"
+        return draft.stalls(RunningReason.PROFILE_INVALID, message)
+    if problem := not_allowed(scene.spec, profile.spec):
+        return draft.stalls(problem.reason, problem.message)
+    if backend is None:
+        message = f"backend {profile.spec.backend} of TrainingProfile {name} is not to be had here; use Pods"
+        return draft.stalls(RunningReason.BACKEND_UNAVAILABLE, message)
     return begun(scene, draft, profile, backend)

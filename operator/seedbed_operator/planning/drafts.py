@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from seedbed_api.conditions import Condition, ConditionType, one_line, with_condition
+from seedbed_api.conditions import Condition, ConditionType, RunningReason, one_line, with_condition
 from seedbed_api.status import TrainingJobStatus
 from seedbed_operator.planning.times import written
 from seedbed_operator.plans import Action, Need
@@ -71,7 +71,7 @@ class Draft:
 
     def runs(self, reason: str, message: str) -> Draft:
         """Say that the job trains."""
-        draft = self.settles(reason)
+        draft = self.settles(RunningReason.TRAINING)
         return draft.finds(ConditionType.RUNNING, "True", reason, message)
 
     def settles(self, reason: str) -> Draft:

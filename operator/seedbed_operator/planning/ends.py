@@ -79,7 +79,7 @@ def _by_driver(driver: PodView, outcome: Outcome | None) -> End:
     if code == ExitCode.USER and outcome is not None:
         return _told(Cause.USER, driver, outcome)
     if was_out_of_memory(driver) or (outcome and outcome.reason == AttemptReason.OUT_OF_MEMORY):
-        return _out_of_memory(driver, outcome)
+        return out_of_memory(driver, outcome)
     if driver.disruption or driver.reason in _DISRUPTED_BY_REASON:
         return _disrupted(driver, outcome)
     if code == ExitCode.STOPPED:
@@ -99,7 +99,8 @@ def _told(cause: Cause, driver: PodView, outcome: Outcome) -> End:
     return End(cause=cause, reason=outcome.reason, message=outcome.message, pod=driver, outcome=outcome)
 
 
-def _out_of_memory(pod: PodView, outcome: Outcome | None) -> End:
+def out_of_memory(pod: PodView, outcome: Outcome | None) -> End:
+    """Return the end of an attempt by a pod that ran out of memory."""
     told = f"{outcome.message}; " if outcome and outcome.message else ""
     message = f"{told}pod {pod.name} ran out of memory; {_MORE_MEMORY.format(role=pod.role)}"
     return End(
@@ -150,7 +151,7 @@ def _by_workers(scene: Scene, end: End) -> End:
         return end
     for worker in scene.crew:
         if was_out_of_memory(worker):
-            return _out_of_memory(worker, end.outcome)
+            return out_of_memory(worker, end.outcome)
     taken = next((worker for worker in scene.crew if worker.disruption), None)
     return _disrupted(taken, end.outcome) if taken else end
 

@@ -72,7 +72,7 @@ class Scene:
     @property
     def attempt(self) -> int:
         """Return the number of the newest attempt, 0 before the first."""
-        return max([self.status.attempts or 0, *(pod.attempt for pod in (*self.drivers, *self.orphans))])
+        return max([self.status.attempts or 0, *(pod.attempt for pod in self.drivers)])
 
     @property
     def accounted(self) -> int:

@@ -30,7 +30,7 @@ def stopped(scene: Scene, draft: Draft) -> Draft:
     """Stop the attempt under way, driver first."""
     draft = cleared(scene, draft)
     draft = draft.finds(ConditionType.SUSPENDED, "False", SUSPENDING, _STOPPING)
-    return draft.waits(RunningReason.CHECKPOINTING, _STOPPING)
+    return draft.waits(RunningReason.STOPPING, _STOPPING)
 
 
 def suspended(scene: Scene, draft: Draft) -> Draft:
@@ -39,7 +39,7 @@ def suspended(scene: Scene, draft: Draft) -> Draft:
         draft = cleared(scene, draft)
         message = "waiting for the last pod to be gone"
         draft = draft.finds(ConditionType.SUSPENDED, "False", SUSPENDING, message)
-        return draft.waits(RunningReason.CHECKPOINTING, message)
+        return draft.waits(RunningReason.STOPPING, message)
     message = "spec.suspend is true; set it to false to go on from the newest checkpoint"
     draft = draft.finds(ConditionType.SUSPENDED, "True", RunningReason.SUSPENDED, message)
     draft = draft.tells(retry_time=None, workers=None)

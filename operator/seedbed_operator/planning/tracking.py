@@ -26,7 +26,7 @@ def told_by_outcome(draft: Draft, outcome: Outcome | None) -> Draft:
 
 def told_by_driver(draft: Draft, live: LiveProgress, *, goes_on: bool) -> Draft:
     """Take over live progress; while a group of workers goes on, steps do not go backwards."""
-    draft = _pinned(draft, live.run_id, live.dataset, getattr(live, "environment_class", None))
+    draft = _pinned(draft, live.run_id, live.dataset, live.environment_class)
     status = draft.status
     return draft.tells(
         progress=_forward(status.progress, live.progress) if goes_on else live.progress or status.progress,

@@ -1,0 +1,83 @@
+"""Events: when a job begins to train, ends, is suspended, or cannot go on; never one per step or per pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from seedbed_api.conditions import Condition, ConditionType, RunningReason
+from seedbed_api.status import TrainingJobStatus
+from seedbed_operator.plans import Announcement
+
+_QUIET = frozenset(
+    {
+        RunningReason.PENDING,
+        RunningReason.CONTAINER_CREATING,
+        RunningReason.RAY_STARTING,
+        RunningReason.WAITING_FOR_WORKERS,
+        RunningReason.WORKERS_PENDING,
+        RunningReason.STOPPING,
+        RunningReason.SUSPENDED,
+    }
+)
+"""Stations of every job: its status tells of them."""
+_NORMAL = frozenset({RunningReason.QUEUED, RunningReason.TERMINATING_OLD_PODS})
+_ACTIVE = "Training"
+_ENDS = (
+    (ConditionType.COMPLETE, "Normal", "Complete"),
+    (ConditionType.FAILED, "Warning", "Fail"),
+    (ConditionType.SUSPENDED, "Normal", "Suspend"),
+)
+
+
+def announcements(before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[Announcement, ...]:
+    """Return what is worth an Event between two statuses."""
+    ends = tuple(_ends(before, after))
+    return ends or tuple(_turns(before, after))
+
+
+def _ends(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Announcement]:
+    for kind, severity, action in _ENDS:
+        new = _found(after, kind)
+        if new is not None and new.status == "True" and not _holds(before, kind):
+            yield Announcement(
+                type="Normal" if severity == "Normal" else "Warning",
+                reason=new.reason,
+                message=new.message or new.reason,
+                action=action,
+            )
+
+
+def _turns(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Announcement]:
+    old, new = _found(before, ConditionType.RUNNING), _found(after, ConditionType.RUNNING)
+    if new is None or _word(old) == _word(new) or new.reason in _QUIET or _is_decided(after):
+        return
+    if new.status == "True":
+        attempt = f"attempt {after.attempts} trains"
+        yield Announcement(type="Normal", reason=_ACTIVE, message=attempt, action="Run")
+    else:
+        severity = "Normal" if new.reason in _NORMAL else "Warning"
+        yield Announcement(
+            type="Normal" if severity == "Normal" else "Warning",
+            reason=new.reason,
+            message=new.message or new.reason,
+            action="Wait",
+        )
+
+
+def _word(running: Condition | None) -> str | None:
+    if running is None:
+        return None
+    return _ACTIVE if running.status == "True" else running.reason
+
+
+def _is_decided(status: TrainingJobStatus) -> bool:
+    return any(found.type in (ConditionType.COMPLETE, ConditionType.FAILED) for found in status.conditions)
+
+
+def _found(status: TrainingJobStatus, kind: ConditionType) -> Condition | None:
+    return next((found for found in status.conditions if found.type == kind), None)
+
+
+def _holds(status: TrainingJobStatus, kind: ConditionType) -> bool:
+    found = _found(status, kind)
+    return found is not None and found.status == "True"

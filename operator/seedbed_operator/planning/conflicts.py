@@ -1,0 +1,22 @@
+"""Names that an attempt needs and somebody else's pod bears: an older object's go by themselves, others stay."""
+
+from __future__ import annotations
+
+from seedbed_api.conditions import RunningReason
+from seedbed_operator.backends.names import driver_name
+from seedbed_operator.planning.explaining.explanations import Explanation
+from seedbed_operator.planning.explaining.refusals import name_taken
+from seedbed_operator.planning.scenes import Scene, older_objects_pods
+
+
+def in_the_way(scene: Scene) -> Explanation | None:
+    """Return which pod has to go before the next attempt can begin; none is touched."""
+    if older := older_objects_pods(scene):
+        names = ", ".join(pod.name for pod in older[:3])
+        message = f"waiting for pods of a deleted job of this name to be gone: {names}"
+        return Explanation(reason=RunningReason.TERMINATING_OLD_PODS, message=message)
+    wanted = driver_name(scene.job, scene.attempt + 1)
+    pods = (*scene.strangers, *scene.orphans)
+    if any(pod.name == wanted for pod in pods):
+        return name_taken("Pod", wanted)
+    return None

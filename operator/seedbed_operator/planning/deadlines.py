@@ -1,0 +1,80 @@
+"""The limits of time: of the job, of an attempt until its first step, of an attempt between two steps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from seedbed_api.conditions import AttemptReason, ConditionType
+from seedbed_api.outcome import LiveProgress
+from seedbed_operator.planning.ends import Cause, End
+from seedbed_operator.planning.explaining.starting import team, why_not_running
+from seedbed_operator.planning.scenes import Scene
+from seedbed_operator.planning.times import read, seconds
+
+
+def active_deadline(scene: Scene) -> datetime | None:
+    """Return when the job has been active for too long; it counts from the last resume."""
+    began = read(scene.status.resume_time or scene.status.start_time)
+    limit = scene.spec.active_deadline_seconds
+    return began + seconds(limit) if began is not None and limit is not None else None
+
+
+def active_for_too_long(scene: Scene) -> str | None:
+    """Return the message of a job whose time is over."""
+    deadline = active_deadline(scene)
+    if deadline is None or scene.now < deadline:
+        return None
+    return f"active for longer than spec.activeDeadlineSeconds {scene.spec.active_deadline_seconds}; raise it"
+
+
+def has_trained(scene: Scene) -> bool:
+    """Tell whether the newest attempt has made a step: Running holds from then to its end."""
+    return scene.is_true(ConditionType.RUNNING) or (scene.live is not None and has_stepped(scene.live))
+
+
+def has_stepped(live: LiveProgress) -> bool:
+    """Tell whether a driver has made a step: until then it says Starting."""
+    return live.activity != "Starting" and live.progress is not None
+
+
+def first_step_deadline(scene: Scene) -> datetime | None:
+    """Return when the attempt should have made a step; it counts from when all its pods have a node."""
+    began = read(scene.status.attempt_start_time)
+    placed = [pod.scheduled for pod in team(scene)]
+    if has_trained(scene) or began is None or None in placed:
+        return None
+    latest = max(began, *(moment for moment in placed if moment is not None))
+    return latest + seconds(scene.spec.pre_running_deadline_seconds)
+
+
+def never_stepped(scene: Scene) -> End | None:
+    """Return the end of an attempt that made no step in time."""
+    deadline = first_step_deadline(scene)
+    if deadline is None or scene.now < deadline:
+        return None
+    why = why_not_running(scene)
+    message = (
+        f"no step within spec.preRunningDeadlineSeconds {scene.spec.pre_running_deadline_seconds}: "
+        f"{why.reason}: {why.message}"
+    )
+    reason = AttemptReason.PRE_RUNNING_DEADLINE_EXCEEDED
+    return End(cause=Cause.FAILURE, reason=reason, message=message, pod=scene.driver)
+
+
+def next_step_deadline(scene: Scene) -> datetime | None:
+    """Return when a training attempt should have shown another step, or another activity."""
+    if scene.driver is None or not has_trained(scene):
+        return None
+    changed = scene.evidence.progress_changed.get(scene.driver.uid)
+    return changed + seconds(scene.spec.progress_deadline_seconds) if changed is not None else None
+
+
+def hung(scene: Scene) -> End | None:
+    """Return the end of an attempt that makes no more steps, or whose driver does not answer."""
+    deadline = next_step_deadline(scene)
+    if deadline is None or scene.now < deadline:
+        return None
+    told = "no step" if scene.live is not None else "no answer of the driver"
+    message = f"{told} for spec.progressDeadlineSeconds {scene.spec.progress_deadline_seconds}: it hangs"
+    reason = AttemptReason.PROGRESS_DEADLINE_EXCEEDED
+    return End(cause=Cause.FAILURE, reason=reason, message=message, pod=scene.driver)

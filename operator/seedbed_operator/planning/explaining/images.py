@@ -1,0 +1,84 @@
+"""Images that cannot be pulled, and containers that cannot be made, in the kubelet's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from seedbed_api.conditions import RunningReason
+from seedbed_operator.observations import Evidence, PodView, Waiting
+from seedbed_operator.planning.explaining.explanations import Explanation
+from seedbed_operator.planning.explaining.volumes import missing_secret
+
+_PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
+_INVALID = frozenset({"InvalidImageName", "ErrInvalidImageName", "ImageInspectError"})
+_CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_CAUSES = (
+    (r"never", "it is not on the node, and imagePullPolicy of the profile is Never"),
+    (
+        r"no match for platform|exec format|manifest.*platform",
+        "it is not for this kind of machine: choose nodes or an image that fit",
+    ),
+    (
+        r"unauthorized|denied|forbidden|no basic auth|authentication|401|403",
+        "the registry wants credentials: name a Secret in imagePullSecrets of the profile",
+    ),
+    (
+        r"not ?found|manifest unknown|name unknown|404|does not exist",
+        "there is no such image: correct it in the profile or in spec.cluster.overrides.image",
+    ),
+    (
+        r"time-?out|no such host|connection refused|i/o|unavailable|dial |lookup |tls|x509|network",
+        "the registry does not answer: check its name, the network and its certificate",
+    ),
+)
+_SECRET = re.compile(r'secret "([^"]+)" not found', re.IGNORECASE)
+_PULL_SECRET = re.compile(r"pull secrets \(([^)]*)\)")
+
+
+def without_an_image(pods: Iterable[PodView], evidence: Evidence, image: str) -> Explanation | None:
+    """Explain the first container whose image cannot be had."""
+    for pod, waiting in _waiting(pods):
+        if waiting.reason in _PULLING:
+            return _lost_pull_secret(pod, evidence) or _not_pulled(pod, waiting, evidence, image)
+        if waiting.reason in _INVALID:
+            message = f"pod {pod.name}: image {image} cannot be used ({waiting.message}); correct it"
+            return Explanation(reason=RunningReason.IMAGE_INVALID, message=message)
+    return None
+
+
+def without_a_container(pods: Iterable[PodView]) -> Explanation | None:
+    """Explain the first container that the kubelet cannot make."""
+    for pod, waiting in _waiting(pods):
+        if waiting.reason in _CONFIG:
+            if missing := _SECRET.search(waiting.message):
+                return missing_secret(missing[1])
+            message = f"pod {pod.name}: the container cannot be made: {waiting.message or waiting.reason}"
+            return Explanation(reason=RunningReason.CONTAINER_CONFIG_ERROR, message=message)
+    return None
+
+
+def is_about_images(waiting: Waiting | None) -> bool:
+    """Tell whether events of a pod help to explain why its image is not there."""
+    return waiting is not None and waiting.reason in _PULLING
+
+
+def _waiting(pods: Iterable[PodView]) -> list[tuple[PodView, Waiting]]:
+    return [(pod, pod.waiting) for pod in pods if pod.waiting is not None and not pod.deleting]
+
+
+def _not_pulled(pod: PodView, waiting: Waiting, evidence: Evidence, image: str) -> Explanation:
+    """Name the cause; the kubelet tells it while it tries, and often not while it backs off."""
+    failures = [notice.message for notice in evidence.notices.get(pod.uid, ()) if notice.reason == "Failed"]
+    told = " ".join((waiting.message, waiting.reason, *failures))
+    cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, told, re.IGNORECASE)), None)
+    message = f"pod {pod.name}: image {image} cannot be pulled: {cause or 'the kubelet does not say why'}"
+    return Explanation(reason=RunningReason.IMAGE_PULL_FAILED, message=message)
+
+
+def _lost_pull_secret(pod: PodView, evidence: Evidence) -> Explanation | None:
+    for notice in evidence.notices.get(pod.uid, ()):
+        if notice.reason == "FailedToRetrieveImagePullSecret":
+            named = _PULL_SECRET.search(notice.message)
+            return missing_secret(named[1] if named else "in imagePullSecrets")
+    return None

@@ -1,0 +1,39 @@
+"""The containers run and there is no step yet: Ray comes up, workers join."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from seedbed_api.conditions import RunningReason
+from seedbed_api.outcome import LiveProgress
+from seedbed_operator.observations import PodView
+from seedbed_operator.planning.explaining.explanations import Explanation
+
+
+def without_its_workers(live: LiveProgress | None, least: int) -> Explanation | None:
+    """Explain a driver that waits for workers."""
+    if live is None or live.workers is None or live.workers.ready >= least:
+        return None
+    message = f"Ray runs; {live.workers.ready} of at least {least} workers have joined it"
+    return Explanation(reason=RunningReason.WAITING_FOR_WORKERS, message=message)
+
+
+def with_failing_workers(pods: Iterable[PodView]) -> Explanation | None:
+    """Explain workers that ended although the driver still waits for them."""
+    ended = [pod for pod in pods if pod.role == "worker" and pod.ended and pod.terminated]
+    if not ended:
+        return None
+    pod = ended[-1]
+    assert pod.terminated is not None
+    why = pod.terminated.reason or "Error"
+    message = f"worker pod {pod.name} ended ({why}, exit code {pod.terminated.exit_code}) and is replaced"
+    return Explanation(reason=RunningReason.WAITING_FOR_WORKERS, message=message)
+
+
+def coming_up(live: LiveProgress | None) -> Explanation:
+    """Say that Ray starts."""
+    if live is None:
+        message = "the driver's container runs; Ray is coming up"
+    else:
+        message = "Ray runs; the workers load data and model for their first step"
+    return Explanation(reason=RunningReason.RAY_STARTING, message=message)

@@ -1,0 +1,85 @@
+"""Writes that the API server refused: quota, admission, names that are taken; in plain words, with the fix."""
+
+from __future__ import annotations
+
+import re
+
+from seedbed_api.conditions import RunningReason
+from seedbed_operator.observations import Refusal
+from seedbed_operator.planning.explaining.explanations import Explanation
+
+_FAMILIES = (
+    (
+        r"exceeded quota",
+        RunningReason.QUOTA_EXCEEDED,
+        "raise the ResourceQuota, wait for others to finish, or ask for less",
+    ),
+    (
+        r"failed quota",
+        RunningReason.QUOTA_EXCEEDED,
+        "the ResourceQuota wants limits that the pods do not set: add a LimitRange with defaults",
+    ),
+    (
+        r"violates PodSecurity",
+        RunningReason.ADMISSION_DENIED,
+        "the pods are fit for level restricted unless the profile mounts a hostPath: correct the profile",
+    ),
+    (
+        r"serviceaccount.* not found",
+        RunningReason.SERVICE_ACCOUNT_NOT_FOUND,
+        "create it in the namespace of the job, or correct serviceAccountName",
+    ),
+    (
+        r"no PriorityClass",
+        RunningReason.PRIORITY_CLASS_NOT_FOUND,
+        "create it, or correct priorityClassName",
+    ),
+    (
+        r"RuntimeClass.* not found",
+        RunningReason.ADMISSION_DENIED,
+        "create it, or correct runtimeClassName of the profile",
+    ),
+    (
+        r"(maximum|minimum) .* usage per",
+        RunningReason.ADMISSION_DENIED,
+        "a LimitRange of the namespace refuses the resources: change one or the other",
+    ),
+    (
+        r"being terminated",
+        RunningReason.ADMISSION_DENIED,
+        "the namespace is being deleted: create the job in another one",
+    ),
+    (
+        r"cannot create resource",
+        RunningReason.ADMISSION_DENIED,
+        "the operator lacks a permission: install the RBAC rules of its chart",
+    ),
+    (
+        r"webhook",
+        RunningReason.ADMISSION_DENIED,
+        "ask whoever runs that webhook what it wants",
+    ),
+)
+
+
+def refused(refusal: Refusal) -> Explanation:
+    """Explain a refused write."""
+    if refusal.code == 409:
+        return name_taken(refusal.kind, refusal.name)
+    for pattern, reason, fix in _FAMILIES:
+        if re.search(pattern, refusal.message, re.IGNORECASE):
+            return Explanation(reason=reason, message=f"{_told(refusal)}; {fix}")
+    return Explanation(reason=RunningReason.ADMISSION_DENIED, message=_told(refusal))
+
+
+def name_taken(kind: str, name: str) -> Explanation:
+    """Explain a name that somebody else's object bears."""
+    message = (
+        f"there is a {kind} {name} that does not belong to this job; it is left alone: "
+        "delete or rename it, or create the job under another name"
+    )
+    return Explanation(reason=RunningReason.NAME_CONFLICT, message=message)
+
+
+def _told(refusal: Refusal) -> str:
+    return f"the API server refuses {refusal.kind} {refusal.name}: {refusal.message.strip().rstrip('.')}"

@@ -1,0 +1,94 @@
+"""Why an attempt that has begun makes no step yet: the families of causes, the earliest in its way first."""
+
+from __future__ import annotations
+
+from seedbed_api.conditions import RunningReason
+from seedbed_operator.observations import PodView
+from seedbed_operator.planning.explaining.explanations import Explanation
+from seedbed_operator.planning.explaining.images import (
+    is_about_images,
+    without_a_container,
+    without_an_image,
+)
+from seedbed_operator.planning.explaining.ray import coming_up, with_failing_workers, without_its_workers
+from seedbed_operator.planning.explaining.refusals import refused
+from seedbed_operator.planning.explaining.scheduling import (
+    held_by_a_queue,
+    waiting_for_workers,
+    without_a_node,
+)
+from seedbed_operator.planning.explaining.volumes import starts_slowly, without_a_volume
+from seedbed_operator.planning.pods import is_over
+from seedbed_operator.planning.scenes import Scene
+from seedbed_operator.planning.times import seconds
+from seedbed_operator.plans import Need
+
+SOON = seconds(5)
+"""A pod that has a node starts within so long, or there is something to tell."""
+
+
+def why_not_running(scene: Scene) -> Explanation:
+    """Return why the newest attempt makes no step."""
+    pods = team(scene)
+    evidence, live = scene.evidence, scene.live
+    least = scene.spec.cluster.workers.min
+    driver_runs = scene.driver is not None and scene.driver.phase == "Running"
+    found = (
+        _refused(scene)
+        or held_by_a_queue(pods)
+        or without_a_node(pods)
+        or without_an_image(pods, evidence, _image(scene))
+        or without_a_container(pods)
+        or without_a_volume(slow(scene), evidence)
+        or starts_slowly(slow(scene))
+    )
+    if found is not None:
+        return found
+    if not driver_runs:
+        message = f"attempt {scene.attempt}: its pods are being created"
+        return Explanation(reason=RunningReason.PENDING, message=message)
+    return (
+        with_failing_workers(scene.crew)
+        or waiting_for_workers(pods)
+        or without_its_workers(live, least)
+        or coming_up(live)
+    )
+
+
+def team(scene: Scene) -> tuple[PodView, ...]:
+    """Return driver and workers of the newest attempt that are not over."""
+    pods = (*((scene.driver,) if scene.driver else ()), *scene.crew)
+    return tuple(pod for pod in pods if not is_over(pod, scene.now))
+
+
+def slow(scene: Scene) -> tuple[PodView, ...]:
+    """Return pods that have had a node for a while and whose container does not run."""
+    return tuple(
+        pod
+        for pod in team(scene)
+        if pod.phase == "Pending" and pod.scheduled is not None and scene.now >= pod.scheduled + SOON
+    )
+
+
+def events_needed(scene: Scene) -> tuple[Need, ...]:
+    """Return whose events would explain what pods themselves do not."""
+    pods = [
+        pod
+        for pod in team(scene)
+        if pod.phase == "Pending" and (pod in slow(scene) or is_about_images(pod.waiting))
+    ]
+    missing = [pod for pod in pods[:_MOST_ASKED] if pod.uid not in scene.evidence.notices]
+    return tuple(Need(kind="Notices", pod=pod.name, pod_uid=pod.uid) for pod in missing)
+
+
+_MOST_ASKED = 3
+
+
+def _image(scene: Scene) -> str:
+    environment = scene.status.environment
+    return (environment.image if environment else None) or "of the profile"
+
+
+def _refused(scene: Scene) -> Explanation | None:
+    refusals = [refusal for refusal in scene.observation.refusals if refusal.kind != "TrainingJob"]
+    return refused(refusals[-1]) if refusals else None

@@ -1,0 +1,78 @@
+"""All or nothing: an attempt that cannot place its minimum of workers gives back what it holds.
+
+Otherwise two half-started jobs could hold what the other one needs, for ever. Nothing is counted.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from seedbed_operator.observations import PodView
+from seedbed_operator.planning.deadlines import has_trained
+from seedbed_operator.planning.elasticity import pods_for, present, ranks_at_first
+from seedbed_operator.planning.ends import Cause, End
+from seedbed_operator.planning.explaining.starting import team, why_not_running
+from seedbed_operator.planning.scenes import Scene
+from seedbed_operator.planning.times import read, seconds
+from seedbed_operator.plans import Need
+
+PATIENCE = seconds(60)
+"""While workers hold nodes: a scheduler places what fits within seconds, and idle GPUs are dear."""
+PATIENCE_OF_A_DRIVER = seconds(300)
+"""While only the driver does: it holds little, and a new attempt costs its start."""
+PATIENCE_FOR_NEW_NODES = seconds(900)
+"""While the cluster autoscaler says that it adds nodes: giving back would only make it wait longer."""
+_SCALING_UP = "TriggeredScaleUp"
+
+
+def is_incomplete(scene: Scene) -> bool:
+    """Tell whether a pod of the minimum has no node, or could not even be created."""
+    missing = len(present(scene)) < pods_for(scene, ranks_at_first(scene))
+    return not has_trained(scene) and (missing or bool(unplaced(scene)))
+
+
+def unplaced(scene: Scene) -> tuple[PodView, ...]:
+    """Return the pods of the attempt that have no node; what a queue holds back is not meant."""
+    return tuple(pod for pod in team(scene) if pod.scheduled is None and not pod.gated)
+
+
+def gives_back_at(scene: Scene) -> datetime | None:
+    """Return when the attempt gives back what it holds, unless its pods are placed by then."""
+    began = read(scene.status.attempt_start_time)
+    if began is None or not is_incomplete(scene) or not _holding(scene) or _queued(scene):
+        return None
+    return began + _patience(scene)
+
+
+def events_needed_for_patience(scene: Scene) -> tuple[Need, ...]:
+    """Return whose events would tell that nodes are being added, once patience is about to end."""
+    due = gives_back_at(scene)
+    if due is None or scene.now < due:
+        return ()
+    pods = [pod for pod in unplaced(scene)[:1] if pod.uid not in scene.evidence.notices]
+    return tuple(Need(kind="Notices", pod=pod.name, pod_uid=pod.uid) for pod in pods)
+
+
+def given_back(scene: Scene) -> End | None:
+    """Return the end of an attempt that has waited long enough for its minimum."""
+    due = gives_back_at(scene)
+    if due is None or scene.now < due:
+        return None
+    why = why_not_running(scene)
+    return End(cause=Cause.GIVEN_BACK, reason=why.reason, message=why.message)
+
+
+def _holding(scene: Scene) -> tuple[PodView, ...]:
+    return tuple(pod for pod in team(scene) if pod.scheduled is not None)
+
+
+def _queued(scene: Scene) -> bool:
+    return any(pod.gated for pod in team(scene))
+
+
+def _patience(scene: Scene) -> timedelta:
+    notices = (scene.evidence.notices.get(pod.uid, ()) for pod in unplaced(scene))
+    if any(notice.reason == _SCALING_UP for found in notices for notice in found):
+        return PATIENCE_FOR_NEW_NODES
+    holds_workers = any(pod.role == "worker" for pod in _holding(scene))
+    return PATIENCE if holds_workers else PATIENCE_OF_A_DRIVER

@@ -1,0 +1,46 @@
+"""Not every step is worth a write: what is mere progress goes into the status every ten seconds."""
+
+from __future__ import annotations
+
+from seedbed_api.conditions import Condition, ConditionType
+from seedbed_api.status import TrainingJobStatus
+from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.scenes import Scene
+from seedbed_operator.planning.times import seconds
+
+EVERY = seconds(10)
+_MERE_PROGRESS = ("progress", "metrics", "checkpoint", "timings", "workers")
+
+
+def paced(scene: Scene, draft: Draft) -> Draft:
+    """Return the draft with its status as it was, where only progress has changed and it is too early."""
+    written = scene.observation.status_written
+    if written is None or scene.now >= written + EVERY or draft.status == scene.status:
+        return draft
+    if _without_progress(draft.status) != _without_progress(scene.status):
+        return draft
+    return draft.tells(**{name: getattr(scene.status, name) for name in _FIELDS}).wakes(written + EVERY)
+
+
+_FIELDS = (*_MERE_PROGRESS, "conditions")
+
+
+def _without_progress(status: TrainingJobStatus) -> TrainingJobStatus:
+    conditions = tuple(map(_without_activity, status.conditions))
+    return status.model_copy(
+        update={
+            "progress": None,
+            "metrics": (),
+            "checkpoint": None,
+            "timings": (),
+            "workers": None,
+            "conditions": conditions,
+        }
+    )
+
+
+def _without_activity(condition: Condition) -> Condition:
+    """Return the condition that a running job trains, without what it does at this moment."""
+    if condition.type != ConditionType.RUNNING or condition.status != "True":
+        return condition
+    return condition.model_copy(update={"reason": "Training", "message": ""})

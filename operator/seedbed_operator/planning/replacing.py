@@ -1,0 +1,67 @@
+"""Workers that end while their driver goes on: replaced, slower each time, and not without bound."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from seedbed_api.conditions import AttemptReason
+from seedbed_operator.observations import PodView
+from seedbed_operator.planning.backoff import FIRST_SECONDS
+from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.ends import Cause, End, out_of_memory, was_out_of_memory
+from seedbed_operator.planning.scenes import Scene
+from seedbed_operator.planning.times import seconds
+from seedbed_operator.plans import Delete
+
+WINDOW = seconds(600)
+"""Ends of workers that are further apart are no loop of crashes."""
+MOST_CRASHES = 4
+MOST_OUT_OF_MEMORY = 2
+"""A worker that ran out of memory will do so again: it holds the same leaves."""
+MOST_KEPT = 4
+"""Ended workers that are kept, for whoever wants to look at them, until the attempt ends."""
+
+
+def crashed(scene: Scene) -> tuple[PodView, ...]:
+    """Return the workers that have ended by themselves, the newest last."""
+    ended = (pod for pod in scene.crew if pod.ended and not pod.disruption)
+    return tuple(sorted(ended, key=lambda pod: (ended_at(pod), pod.index)))
+
+
+def ended_at(pod: PodView) -> datetime:
+    """Return when a worker ended, as far as the kubelet has told."""
+    finished = pod.terminated.finished if pod.terminated else None
+    return finished or pod.started or pod.created
+
+
+def recent(scene: Scene) -> tuple[PodView, ...]:
+    """Return the workers that crashed lately."""
+    return tuple(pod for pod in crashed(scene) if ended_at(pod) + WINDOW > scene.now)
+
+
+def may_replace_at(scene: Scene) -> datetime | None:
+    """Return when the back-off of replacements is over; None where there is none."""
+    crashes = recent(scene)
+    if not crashes:
+        return None
+    return ended_at(crashes[-1]) + seconds(FIRST_SECONDS * 2 ** (len(crashes) - 1))
+
+
+def crash_loop(scene: Scene) -> End | None:
+    """Return the end of an attempt whose workers crash again and again."""
+    crashes = recent(scene)
+    starved = [pod for pod in crashes if was_out_of_memory(pod)]
+    if len(starved) >= MOST_OUT_OF_MEMORY:
+        return out_of_memory(starved[-1], None)
+    if len(crashes) < MOST_CRASHES:
+        return None
+    pod = crashes[-1]
+    code = pod.terminated.exit_code if pod.terminated else None
+    message = f"{len(crashes)} workers ended within {WINDOW.seconds} s, the last with exit code {code}"
+    return End(cause=Cause.FAILURE, reason=AttemptReason.WORKERS_LOST, message=message, pod=pod)
+
+
+def forget_the_oldest(scene: Scene, draft: Draft) -> Draft:
+    """Delete ended workers beyond those that are kept."""
+    surplus = [pod for pod in crashed(scene)[:-MOST_KEPT] if not pod.deleting]
+    return draft.does(*(Delete(kind="Pod", name=pod.name, uid=pod.uid) for pod in surplus))
