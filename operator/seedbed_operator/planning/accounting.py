@@ -50,7 +50,7 @@ def accounted(scene: Scene, draft: Draft, end: End) -> Draft:
 
 
 def _with_last_failure(scene: Scene, draft: Draft, end: End) -> Draft:
-    if end.cause is Cause.STOPPED:
+    if end.cause in (Cause.STOPPED, Cause.GIVEN_BACK):
         return draft
     pod = end.pod
     failure = Failure(
@@ -121,15 +121,11 @@ def _backing_off(scene: Scene, draft: Draft, end: End) -> Draft:
         return draft.tells(retry_time=None)
     retry = rounded_up(scene.now + _pause(scene, draft.status, end.cause))
     draft = draft.tells(retry_time=written(retry)).wakes(retry)
-    reason = _WAITING.get(end.cause, RunningReason.BACKING_OFF)
-    told = f"attempt {scene.attempt} ended: {end.reason}: {end.message}"
-    return draft.waits(reason, f"{told}; the next attempt begins at {written(retry)}")
-
-
-_WAITING = {
-    Cause.PREEMPTION: RunningReason.PREEMPTED,
-    Cause.GIVEN_BACK: RunningReason.UNSCHEDULABLE,
-}
+    next_one = f"the next attempt begins at {written(retry)}"
+    if end.cause is Cause.GIVEN_BACK:
+        return draft.waits(end.reason, f"{end.message}; what it held is given back, {next_one}")
+    reason = RunningReason.PREEMPTED if end.cause is Cause.PREEMPTION else RunningReason.BACKING_OFF
+    return draft.waits(reason, f"attempt {scene.attempt} ended: {end.reason}: {end.message}; {next_one}")
 
 
 def _pause(scene: Scene, status: TrainingJobStatus, cause: Cause) -> timedelta:

@@ -1,4 +1,4 @@
-"""Names that an attempt needs and somebody else's pod bears: an older object's go by themselves, others stay."""
+"""Names that an attempt needs and another's pod bears: an older object's go by themselves, others stay."""
 
 from __future__ import annotations
 

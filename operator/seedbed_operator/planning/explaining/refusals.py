@@ -1,4 +1,4 @@
-"""Writes that the API server refused: quota, admission, names that are taken; in plain words, with the fix."""
+"""Writes that the API server refused: quota, admission, names that are taken; in plain words."""
 
 from __future__ import annotations
 

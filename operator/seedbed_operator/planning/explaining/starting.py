@@ -72,11 +72,8 @@ def slow(scene: Scene) -> tuple[PodView, ...]:
 
 def events_needed(scene: Scene) -> tuple[Need, ...]:
     """Return whose events would explain what pods themselves do not."""
-    pods = [
-        pod
-        for pod in team(scene)
-        if pod.phase == "Pending" and (pod in slow(scene) or is_about_images(pod.waiting))
-    ]
+    late = slow(scene)
+    pods = [pod for pod in team(scene) if pod in late or is_about_images(pod.waiting)]
     missing = [pod for pod in pods[:_MOST_ASKED] if pod.uid not in scene.evidence.notices]
     return tuple(Need(kind="Notices", pod=pod.name, pod_uid=pod.uid) for pod in missing)
 
