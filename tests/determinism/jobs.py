@@ -15,9 +15,9 @@ from seedbed.receipts import read_receipt
 from seedbed.runs.coverage import LedgerReader, check_exactly_once
 from seedbed.runs.events import read_events
 from seedbed.runs.folder import RunFolder
+from seedbed.runtime.clusters import WorkerRange
 from seedbed.runtime.display import Display
 from seedbed.runtime.driver import Ended, Session, run_job
-from seedbed.runtime.fitting import WorkerRange
 from seedbed.runtime.preparing import RunOptions, program_of
 from seedbed_api.manifests import training_job
 from seedbed_api.trainingjob import TrainingJob

@@ -21,7 +21,7 @@ from determinism.harness import WorkerGroup, worker_group
 from determinism.jobs import AUGMENTED, Recipe, Way, a_job
 from seedbed.runs.checkpoints import checkpoint_steps
 from seedbed.runs.coverage import LedgerReader, check_exactly_once
-from seedbed.runtime.fitting import WorkerRange
+from seedbed.runtime.clusters import WorkerRange
 from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
 from seedbed.runtime.timeline import Timeline
 from seedbed.training.outcomes import Outcome, read_outcome

@@ -12,8 +12,8 @@ from seedbed.arithmetic.exchange import Exchange, SingleProcess
 from seedbed.receipts import read_receipt
 from seedbed.replay.places import Claim, found_folder
 from seedbed.runs import ENVIRONMENT, RECIPE, LedgerSegment, RunFolder
+from seedbed.runtime.clusters import WorkerRange
 from seedbed.runtime.concluding import Circumstances, conclude
-from seedbed.runtime.fitting import WorkerRange
 from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
 from seedbed.runtime.timeline import Timeline
 from seedbed.storage import open_storage

@@ -17,6 +17,8 @@ _COMMANDS = {
     "validate": ("seedbed.cli.validate", "Check manifests and name field, value and fix of every mistake."),
     "dataset": ("seedbed.cli.dataset", "Build, show, check and export datasets."),
     "verify": ("seedbed.cli.verify", "Recompute a window of a run from its receipt."),
+    "driver": ("seedbed.cli.driver", "Run the driver of one attempt in a pod."),
+    "worker": ("seedbed.cli.worker", "Run a worker of one attempt in a pod."),
     "diff": ("seedbed.cli.diff", "Name the first step and tensor at which two runs part."),
 }
 

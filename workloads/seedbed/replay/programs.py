@@ -9,7 +9,7 @@ from typing import Any
 
 from seedbed.receipts import Receipt
 from seedbed.replay.differences import environment_differences
-from seedbed.runtime.fitting import WorkerRange
+from seedbed.runtime.clusters import WorkerRange
 from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
 from seedbed.runtime.timeline import Timeline
 from seedbed.training.programs import TrainingProgram

@@ -12,6 +12,7 @@ from seedbed_api.errors import SeedbedError
 _ACTOR_SECONDS = 0.2
 """Distance of two messages: a bar needs no more, and a step may take milliseconds."""
 _LAST_WORD_SECONDS = 10.0
+_REST_SECONDS = 0.1
 
 
 class Board:
@@ -23,6 +24,9 @@ class Board:
         self._failure: SeedbedError | None = None
         self._excuse: SeedbedError | None = None
         self._stop = False
+        self._hold = False
+        self._resting = 0
+        self._waiting = False
 
     def post(self, progress: Progress) -> None:
         """Keep the newest progress."""
@@ -45,9 +49,44 @@ class Board:
             return self._excuse
 
     def stopping(self) -> bool:
-        """Say whether the run was told to stop."""
+        """Say whether the group is to keep its state after the present step and end."""
         with self._lock:
-            return self._stop
+            return self._stop or self._hold
+
+    def hold(self) -> None:
+        """Ask the group to keep its state and to rest: one of another size will take its place."""
+        with self._lock:
+            self._hold = True
+
+    def holding(self) -> bool:
+        """Say whether a group that rests is going to be replaced."""
+        with self._lock:
+            return self._hold and not self._stop
+
+    def rest(self) -> None:
+        """Note that a worker of a group rests; its state is kept by then."""
+        with self._lock:
+            self._resting += 1
+
+    def resting(self) -> bool:
+        """Say whether the group rests."""
+        with self._lock:
+            return self._resting > 0
+
+    def begin(self) -> None:
+        """Note that a new group is going to train."""
+        with self._lock:
+            self._hold, self._resting, self._waiting = False, 0, False
+
+    def wait(self) -> None:
+        """Note that no group trains, for there are too few machines."""
+        with self._lock:
+            self._waiting = True
+
+    def waiting(self) -> bool:
+        """Say whether too few machines are there for a group."""
+        with self._lock:
+            return self._waiting
 
     def stop(self) -> None:
         """Ask the training to stop after the step that it is in."""
@@ -98,7 +137,7 @@ class ActorLink:
 
     def tell(self, progress: Progress) -> None:
         """Hand over the newest progress, some times a second, without waiting; the last one is waited for."""
-        last = progress.phase == "Done"
+        last = progress.phase in ("Done", "Stopped")
         if last:
             self._report.answer(wait=_LAST_WORD_SECONDS)
         self._report.answer()
@@ -113,6 +152,14 @@ class ActorLink:
         if self._question.is_due(every=_ACTOR_SECONDS):
             self._question.send(self._board.stopping)
         return self._stop
+
+    def rest(self) -> None:
+        """Wait to be replaced by a group of another size, for as long as that is planned."""
+        import ray
+
+        ray.get(self._board.rest.remote())
+        while ray.get(self._board.holding.remote()):
+            time.sleep(_REST_SECONDS)
 
     def fail(self, error: SeedbedError) -> None:
         """Tell of a failure and wait until it is known."""

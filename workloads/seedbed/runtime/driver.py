@@ -16,22 +16,23 @@ from seedbed.runs.checkpoints import checkpoint_steps
 from seedbed.runs.events import EventLog
 from seedbed.runs.folder import ENVIRONMENT, RECIPE, REPORT, RESULT
 from seedbed.runs.leases import Lease, acquire
+from seedbed.runtime.clusters import Cluster, Placement, ToldToStop, WorkerRange
 from seedbed.runtime.concluding import Circumstances, conclude
 from seedbed.runtime.display import Display
-from seedbed.runtime.fitting import WorkerRange, fit, trains_in_process
+from seedbed.runtime.fitting import fit
 from seedbed.runtime.lasting import lasting
 from seedbed.runtime.measuring import measure_of
 from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
-from seedbed.runtime.ray_local import local_ray
+from seedbed.runtime.ray_local import LocalCluster
 from seedbed.runtime.results import Result, read_result
 from seedbed.runtime.statuses import Told, status_of
 from seedbed.runtime.timeline import Timeline
 from seedbed.training.outcomes import OUTCOME, Outcome, read_outcome
 from seedbed.training.programs import TrainingProgram
-from seedbed.training.progress import Moments, PartSeconds, Progress
+from seedbed.training.progress import Kept, Moments, PartSeconds, Progress
 from seedbed_api.canonical import canonical_json
 from seedbed_api.conditions import ExitCode
-from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
+from seedbed_api.errors import InfrastructureError, SeedbedError
 from seedbed_api.status import TrainingJobStatus
 from seedbed_api.trainingjob import TrainingJob
 
@@ -47,6 +48,7 @@ class Session:
     display: Display
     stopping: threading.Event
     """Set by SIGTERM and SIGINT: checkpoint after the step and end."""
+    cluster: Cluster = field(default_factory=LocalCluster)
     timeline: Timeline = field(default_factory=Timeline)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     prepared: Prepared | None = None
@@ -54,6 +56,10 @@ class Session:
     groups: list[int] = field(default_factory=list)
     """Sizes of the worker groups that trained."""
     progress: Progress | None = None
+    executed: dict[int, int] = field(default_factory=dict)
+    """Steps that each worker group computed, by its place in `groups`."""
+    kept: Kept | None = None
+    """The newest checkpoint that this call wrote."""
     spent: dict[int, PartSeconds] = field(default_factory=dict)
     """Seconds of each worker group, by its place in `groups`."""
     result: Result | None = None
@@ -78,6 +84,8 @@ def run_job(session: Session) -> Ended:
     """Train a job to its end, or find that it was; an expected failure is told in the status."""
     try:
         _run(session)
+    except ToldToStop:
+        return _ended(session, ExitCode.STOPPED)
     except SeedbedError as error:
         failure = lasting(error)
         return _ended(session, failure.exit_code, error=failure)
@@ -90,7 +98,9 @@ def run_job(session: Session) -> Ended:
 
 def _run(session: Session) -> None:
     session.timeline.mark("ProgramLoaded")
-    prepared = session.prepared = prepare(session.job, session.options, session.timeline)
+    prepared = session.prepared = prepare(
+        session.job, session.options, session.timeline, cluster=session.cluster
+    )
     if session.stopping.is_set():
         return
     session.result = _intact(session, RESULT, lambda: read_result(prepared.folder))
@@ -129,17 +139,13 @@ def _intact(session: Session, path: str, read: Callable[[], _T | None]) -> _T | 
         return None
 
 
-class _StoppedWaiting(Exception):  # noqa: N818 - a way out, not a failure
-    """Told to stop while another process trains the run."""
-
-
 @contextmanager
 def _claimed(session: Session, prepared: Prepared) -> Iterator[Lease | None]:
     told: set[int] = set()
 
     def waiting(holder: Attempt) -> None:
         if session.stopping.is_set():
-            raise _StoppedWaiting
+            raise ToldToStop
         if holder.number not in told:
             told.add(holder.number)
             who = f"process {holder.process.pid} on {holder.process.host}"
@@ -152,7 +158,7 @@ def _claimed(session: Session, prepared: Prepared) -> Iterator[Lease | None]:
             version=version("seedbed"),
             waiting=waiting,
         )
-    except _StoppedWaiting:
+    except ToldToStop:
         lease = None
     with lease or nullcontext():
         yield lease
@@ -186,21 +192,25 @@ def _worker_range(session: Session) -> WorkerRange:
 
 
 def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None:
+    from seedbed.training.checking import check_model
+
     workers = _worker_range(session)
     program = program_of(prepared, attempt=lease.attempt.number, workers=workers)
-    _check_model(program)
+    session.cluster.compute(check_model, program)
     session.timeline.mark("ModelChecked")
     events = EventLog(folder=prepared.folder, attempt=lease.attempt.number)
     try:
-        with _ray_where_needed(session, program, workers):
-            _fit_while_it_advances(session, program, workers, events)
+        with session.cluster.training(program, workers) as placement:
+            if not placement.in_process:
+                session.timeline.mark("RayStarted")
+            _fit_while_it_advances(session, program, placement, events)
     finally:
         _flush(events)
     return read_outcome(prepared.folder)
 
 
 def _fit_while_it_advances(
-    session: Session, program: TrainingProgram, workers: WorkerRange, events: EventLog
+    session: Session, program: TrainingProgram, placement: Placement, events: EventLog
 ) -> None:
     """Restart a lost group within `backoffLimit`; whenever new checkpoints came, the count begins anew."""
     assert session.prepared is not None
@@ -209,7 +219,8 @@ def _fit_while_it_advances(
         try:
             fit(
                 program,
-                workers=workers,
+                workers=_worker_range(session),
+                placement=placement,
                 restarts=session.job.spec.backoff_limit,
                 watch=lambda progress: _watch(session, progress, events),
                 stopping=session.stopping,
@@ -222,37 +233,6 @@ def _fit_while_it_advances(
             return
 
 
-def _check_model(program: TrainingProgram) -> None:
-    """Refuse user code that does not fit or does not repeat itself, before any worker starts."""
-    from seedbed.training.checking import check_model
-
-    check_model(program)
-
-
-def _gpus(program: TrainingProgram, workers: WorkerRange) -> int:
-    """Return the GPUs that workers may be placed on: those that are there."""
-    if program.device != "cuda":
-        return 0
-    import torch
-
-    found = torch.cuda.device_count()
-    if found < workers.least:
-        fix = f"use at most {found} workers on this machine"
-        line = refusal("spec.cluster.workers.min", workers.least, f"there are {found} GPUs", fix)
-        raise UserError("InvalidSpec", line)
-    return min(found, workers.most)
-
-
-@contextmanager
-def _ray_where_needed(session: Session, program: TrainingProgram, workers: WorkerRange) -> Iterator[None]:
-    if trains_in_process(program, workers):
-        yield
-        return
-    with local_ray(workers=workers.most, gpus=_gpus(program, workers)):
-        session.timeline.mark("RayStarted")
-        yield
-
-
 def _watch(session: Session, progress: Progress, events: EventLog) -> None:
     before = session.progress
     if session.stopping.is_set() and not session.told_to_stop:
@@ -263,6 +243,8 @@ def _watch(session: Session, progress: Progress, events: EventLog) -> None:
         _tell_of_group(session, progress)
     _mark_moments(session.timeline, progress.moments)
     session.spent[len(session.groups)] = progress.seconds
+    session.executed[len(session.groups)] = progress.step - progress.resumed_from
+    session.kept = progress.kept or session.kept
     if progress != before:
         session.progress = progress
         session.display.update(progress)
@@ -332,6 +314,7 @@ def _ended(session: Session, exit_code: int, *, error: SeedbedError | None = Non
             progress=session.progress,
             result=session.result,
             computed_here=session.computed_here,
+            kept=session.kept,
             failure=error,
             stopped=exit_code == ExitCode.STOPPED,
         )

@@ -8,9 +8,9 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
+from seedbed.runtime.clusters import Placement, WorkerRange
 from seedbed.runtime.control import ActorLink, Board, LocalLink
 from seedbed.training.programs import TrainingProgram
 from seedbed.training.progress import Progress
@@ -24,23 +24,11 @@ Look = Callable[[], tuple[Progress | None, SeedbedError | None]]
 _LOOK_SECONDS = 0.25
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerRange:
-    """How many ranks may train at the same time."""
-
-    least: int
-    most: int
-
-    @property
-    def elastic(self) -> bool:
-        """Say whether the number may change while training."""
-        return self.least < self.most
-
-
 def fit(
     program: TrainingProgram,
     *,
     workers: WorkerRange,
+    placement: Placement,
     restarts: int,
     watch: Watch,
     stopping: threading.Event,
@@ -50,91 +38,136 @@ def fit(
     `restarts` bounds how often a lost worker group is replaced. Raises the failure that a worker told of, or
     `InfrastructureError` where the group could not be kept alive.
     """
-    if trains_in_process(program, workers):
+    if placement.in_process:
         _fit_here(program, watch=watch, stopping=stopping)
     else:
-        _fit_on_ray(program, workers=workers, restarts=restarts, watch=watch, stopping=stopping)
-
-
-def trains_in_process(program: TrainingProgram, workers: WorkerRange) -> bool:
-    """Say whether the driver's own process trains: one worker needs no group."""
-    return workers.most == 1 and program.feed == "Local"
+        _OnRay(program, workers=workers, placement=placement, restarts=restarts).fit(watch, stopping)
 
 
 def _fit_here(program: TrainingProgram, *, watch: Watch, stopping: threading.Event) -> None:
+    from ray.train import ScalingConfig
+
+    from seedbed.runtime.trainers import LeanTrainer
     from seedbed.training.working import work
 
     board = Board()
     with _watching(board.look, board.stop, watch=watch, stopping=stopping), _scratch() as folder:
-        _trainer(lambda _: work(program, LocalLink(board)), {}, workers=0, restarts=0, folder=folder).fit()
+        trainer: Any = LeanTrainer  # its annotations are those of the version before
+        _quiet()
+        trainer(
+            lambda _: work(program, LocalLink(board)),
+            train_loop_config={},
+            scaling_config=ScalingConfig(num_workers=0),
+            run_config=_run_config(folder, restarts=0),
+        ).fit()
 
 
-def _fit_on_ray(
-    program: TrainingProgram, *, workers: WorkerRange, restarts: int, watch: Watch, stopping: threading.Event
-) -> None:
-    import ray
-    from ray.train.v2.api.exceptions import TrainingFailedError
+class _OnRay:
+    """One training by worker groups of Ray Train, whose sizes are ours to decide."""
 
-    board: Any = ray.remote(Board).options(num_cpus=0, max_concurrency=8).remote()
-    size = (workers.least, workers.most) if workers.elastic else workers.most
-    config = {"program": program, "board": board}
+    def __init__(
+        self, program: TrainingProgram, *, workers: WorkerRange, placement: Placement, restarts: int
+    ) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    def look() -> tuple[Progress | None, SeedbedError | None]:
-        found: tuple[Progress | None, SeedbedError | None] = ray.get(board.look.remote())
+        self._program, self._workers, self._placement = program, workers, placement
+        self._restarts = restarts
+        here = ray.get_runtime_context().get_node_id()
+        beside_the_driver = NodeAffinitySchedulingStrategy(node_id=here, soft=False)
+        options = {"num_cpus": 0, "max_concurrency": 8, "scheduling_strategy": beside_the_driver}
+        self._board: Any = ray.remote(Board).options(**options).remote()
+
+    def fit(self, watch: Watch, stopping: threading.Event) -> None:
+        """Train; see the function of this name."""
+        import ray
+        from ray.train.v2.api.exceptions import TrainingFailedError
+
+        from seedbed.runtime.trainers import GivenUp
+
+        with _watching(self._look, self._stop, watch=watch, stopping=stopping), _scratch() as folder:
+            try:
+                self._trainer(folder, stopping).fit()
+            except GivenUp:
+                return
+            except TrainingFailedError as error:
+                excuse = ray.get(self._board.excused.remote())
+                raise self._look()[1] or _lost(error, excuse) from error
+            failure = self._look()[1]
+            if failure is not None:
+                raise failure
+
+    def _look(self) -> tuple[Progress | None, SeedbedError | None]:
+        import ray
+
+        found: tuple[Progress | None, SeedbedError | None] = ray.get(self._board.look.remote())
         return found
 
-    with (
-        _watching(look, lambda: ray.get(board.stop.remote()), watch=watch, stopping=stopping),
-        _scratch() as f,
-    ):
-        try:
-            _trainer(
-                _work_on_ray, config, workers=size, restarts=restarts, folder=f, device=program.device
-            ).fit()
-        except TrainingFailedError as error:
-            raise look()[1] or _lost(error, ray.get(board.excused.remote())) from error
-        failure = look()[1]
-        if failure is not None:
-            raise failure
+    def _stop(self) -> None:
+        import ray
+
+        ray.get(self._board.stop.remote())
+
+    def _idle(self) -> bool:
+        import ray
+
+        return bool(ray.get(self._board.waiting.remote()))
+
+    def _trainer(self, folder: str, stopping: threading.Event) -> Any:
+        from ray.train.torch import TorchConfig
+
+        from seedbed.runtime.groups import CpuGroup
+        from seedbed.runtime.resizing import RanksThere
+        from seedbed.runtime.trainers import LeanTrainer
+
+        _quiet()
+        cuda = self._program.device == "cuda"
+        scaling = _scaling(self._workers, gpus=self._placement.gpus_per_rank)
+        trainer: Any = LeanTrainer  # its annotations are those of the version before
+        return trainer(
+            _work_on_ray,
+            train_loop_config={"program": self._program, "board": self._board},
+            torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl", timeout_s=600) if cuda else CpuGroup(),
+            scaling_config=scaling,
+            run_config=_run_config(folder, restarts=self._restarts),
+            policy=RanksThere(
+                scaling,
+                workers=self._workers,
+                leaves=self._program.arithmetic.leaves,
+                board=self._board,
+            ),
+            given_up=lambda: stopping.is_set() and self._idle(),
+        )
 
 
 def _work_on_ray(config: dict[str, Any]) -> None:
     from seedbed.training.working import work
 
-    work(config["program"], ActorLink(config["board"]))
+    link = ActorLink(config["board"])
+    if not work(config["program"], link):
+        link.rest()
 
 
-def _trainer(
-    loop: Callable[[dict[str, Any]], None],
-    config: dict[str, Any],
-    *,
-    workers: int | tuple[int, int],
-    restarts: int,
-    folder: str,
-    device: str = "cpu",
-) -> Any:
-    from ray.train.torch import TorchConfig
+def _scaling(workers: WorkerRange, *, gpus: int) -> Any:
+    from ray.train import ScalingConfig
 
-    from seedbed.runtime.groups import CpuGroup
-    from seedbed.runtime.trainers import LeanTrainer
+    per_rank = {"CPU": 1.0} | ({"GPU": float(gpus)} if gpus else {})
+    return ScalingConfig(num_workers=workers.most, use_gpu=gpus > 0, resources_per_worker=per_rank)
 
-    # its loggers speak of every restart and of local mode; what matters is told by the driver
-    logging.getLogger("ray.train").setLevel(logging.ERROR)
-    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 
-    cuda = device == "cuda"
-    trainer: Any = LeanTrainer  # its annotations are those of the version before
-    return trainer(
-        loop,
-        train_loop_config=config,
-        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl", timeout_s=600) if cuda else CpuGroup(),
-        scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=cuda and workers != 0, elastic_resize_monitor_interval_s=10.0
-        ),
-        run_config=RunConfig(
-            name="training", storage_path=folder, failure_config=FailureConfig(max_failures=restarts)
-        ),
+def _run_config(folder: str, *, restarts: int) -> Any:
+    from ray.train.v2.api.config import FailureConfig, RunConfig
+
+    return RunConfig(
+        name="training", storage_path=folder, failure_config=FailureConfig(max_failures=restarts)
     )
+
+
+def _quiet() -> None:
+    """Silence loggers that speak of every restart and of local mode; what matters is told by the driver."""
+    import ray.train  # noqa: F401 - it sets its loggers when it is imported
+
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
 
 
 @contextmanager

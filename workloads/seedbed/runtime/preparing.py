@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from seedbed.arithmetic.config import ARITHMETIC_VERSION
 from seedbed.dataset import Dataset, open_dataset
 from seedbed.feed import FeedKind, StreamSpec
 from seedbed.feed.stream import DEFAULT_CACHE_BYTES
-from seedbed.runs.folder import RunFolder, open_run
-from seedbed.runtime.fitting import WorkerRange
+from seedbed.runs.folder import ENVIRONMENT, RunFolder, open_run
+from seedbed.runtime.clusters import Cluster, WorkerRange
 from seedbed.runtime.lasting import naming
 from seedbed.runtime.timeline import Timeline
 from seedbed.storage import is_writable, open_storage
@@ -30,6 +31,15 @@ from seedbed_api.trainingjob import TrainingJob
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """What earlier attempts found; a later one continues in the same or not at all."""
+
+    dataset_digest: str | None = None
+    run_id: str | None = None
+    environment_class: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunOptions:
     """What is given besides the manifest; all of it is execution."""
 
@@ -41,6 +51,7 @@ class RunOptions:
     output_secret: Path | None = None
     cache_folder: Path | None = None
     cache_bytes: int = DEFAULT_CACHE_BYTES
+    expected: Expected = Expected()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,30 +71,97 @@ class Prepared:
     folder: RunFolder
 
 
-def prepare(job: TrainingJob, options: RunOptions, timeline: Timeline) -> Prepared:
-    """Resolve the recipe and name the run. Raises UserError for what no retry can mend; writes nothing."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Draft:
+    """A run but for its environment class."""
+
+    job: TrainingJob
+    options: RunOptions
+    dataset: Dataset
+    samples: int
+    code: CodeArchive | None
+    resolved: dict[str, Any]
+
+
+def prepare(
+    job: TrainingJob, options: RunOptions, timeline: Timeline, *, cluster: Cluster | None = None
+) -> Prepared:
+    """Resolve the recipe and name the run. Raises UserError for what no retry can mend; writes nothing.
+
+    The environment is that of `cluster`, which may have to be waited for; a run that is known to be complete
+    in the expected environment is named without it.
+    """
+    draft = _draft(job, options, timeline)
+    complete = _complete(draft)
+    if complete is not None:
+        return complete
+    if cluster is None:
+        environment, environment_class = _environment(options.device)
+    else:
+        environment, environment_class = cluster.compute(_environment, options.device)
+    timeline.mark("EnvironmentProbed")
+    return _named(draft, environment, environment_class)
+
+
+def _draft(job: TrainingJob, options: RunOptions, timeline: Timeline) -> _Draft:
+    pinned = job.spec.dataset.digest or options.expected.dataset_digest
     with naming("spec.dataset.uri"):
         storage = open_storage(job.spec.dataset.uri, secret=options.dataset_secret)
-        dataset = open_dataset(storage, digest=job.spec.dataset.digest)
+        dataset = open_dataset(storage, digest=pinned)
         samples = _samples(job, dataset)
     timeline.mark("DatasetOpened")
     code, code_digest = _code(job, options)
-    environment, environment_class = _environment(options.device)
-    timeline.mark("EnvironmentProbed")
     resolved = resolve(job, dataset_digest=dataset.digest, code_digest=code_digest)
-    identity = run_id(resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=environment_class)
+    return _Draft(job=job, options=options, dataset=dataset, samples=samples, code=code, resolved=resolved)
+
+
+def _complete(draft: _Draft) -> Prepared | None:
+    """Return the run of the expected environment class if it is complete; else None."""
+    expected = draft.options.expected
+    if expected.environment_class is None:
+        return None
+    prepared = _named(draft, {}, expected.environment_class)
+    if not prepared.folder.finished():
+        return None
+    return replace(prepared, environment=json.loads(prepared.folder.objects.read(ENVIRONMENT)))
+
+
+def _named(draft: _Draft, environment: Mapping[str, Any], environment_class: str) -> Prepared:
+    identity = run_id(
+        draft.resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=environment_class
+    )
+    _refuse_another_run(draft, identity, environment_class)
     return Prepared(
-        job=job,
-        options=options,
-        dataset=dataset,
-        samples=samples,
-        code=code,
-        resolved=resolved,
+        job=draft.job,
+        options=draft.options,
+        dataset=draft.dataset,
+        samples=draft.samples,
+        code=draft.code,
+        resolved=draft.resolved,
         environment=environment,
         environment_class=environment_class,
         run_id=identity,
-        folder=_run_folder(job, options, identity),
+        folder=_run_folder(draft.job, draft.options, identity),
     )
+
+
+def _refuse_another_run(draft: _Draft, identity: str, environment_class: str) -> None:
+    """Raise UserError where a retry would train something else than the attempts before it."""
+    expected, found = draft.options.expected, draft.dataset.digest
+    if expected.dataset_digest not in (None, found):
+        fix = "restore the dataset, or create a new job"
+        line = refusal(
+            "spec.dataset.uri", found, f"the job began with dataset {expected.dataset_digest}", fix
+        )
+        raise UserError("DatasetChanged", line)
+    fix = "restore image, profile and kind of node, or create a new job"
+    if expected.environment_class not in (None, environment_class):
+        problem = f"the job began in environment class {expected.environment_class}"
+        line = refusal("status.environment.class", environment_class, problem, fix)
+        raise UserError("EnvironmentChanged", line)
+    if expected.run_id not in (None, identity):
+        problem = f"code or version of seedbed differ: the job began as run {expected.run_id}"
+        raise UserError("EnvironmentChanged", refusal("status.runID", identity, problem, fix))
 
 
 def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFolder:

@@ -8,11 +8,16 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from seedbed_api.errors import InfrastructureError
+from seedbed.runtime.clusters import P, Placement, T, WorkerRange
+from seedbed_api.errors import InfrastructureError, UserError, refusal
+
+if TYPE_CHECKING:
+    from seedbed.training.programs import TrainingProgram
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -42,6 +47,41 @@ def prepare(environ: MutableMapping[str, str]) -> None:
         environ.setdefault(name, value)
 
 
+class LocalCluster:
+    """This machine: one worker trains in the driver's process, more in a Ray of the driver's own."""
+
+    def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call it here: the driver is on the machine that trains."""
+        return work(*args, **kwargs)
+
+    @contextmanager
+    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[Placement]:
+        """Start Ray where more than one rank may train, or Ray Data feeds."""
+        if workers.most == 1 and program.feed == "Local":
+            yield Placement(in_process=True)
+            return
+        with local_ray(workers=workers.most, gpus=_gpus(program, workers)):
+            yield Placement(gpus_per_rank=int(program.device == "cuda"))
+
+    def ranks_there(self) -> int:
+        """Return none: they are started together with the training."""
+        return 0
+
+
+def _gpus(program: TrainingProgram, workers: WorkerRange) -> int:
+    """Return the GPUs that workers may be placed on: those that are there."""
+    if program.device != "cuda":
+        return 0
+    import torch
+
+    found = torch.cuda.device_count()
+    if found < workers.least:
+        fix = f"use at most {found} workers on this machine"
+        line = refusal("spec.cluster.workers.min", workers.least, f"there are {found} GPUs", fix)
+        raise UserError("InvalidSpec", line)
+    return min(found, workers.most)
+
+
 @contextmanager
 def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
     """Start a Ray with a CPU slot for each worker, and end it; it may not start: `InfrastructureError`.
@@ -62,7 +102,7 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            object_store_memory=_object_store_bytes(),
+            object_store_memory=object_store_bytes(),
             _node_ip_address="127.0.0.1",
         )
     except (RuntimeError, OSError, TimeoutError) as error:
@@ -76,7 +116,7 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def _object_store_bytes() -> int:
+def object_store_bytes() -> int:
     """Half of /dev/shm, at most 1 GiB: blocks are consumed as they come and never pile up."""
     shared = Path("/dev/shm")
     folder = shared if shared.is_dir() else Path(tempfile.gettempdir())

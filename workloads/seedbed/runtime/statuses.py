@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 from seedbed.runtime.preparing import Prepared
 from seedbed.runtime.results import Result
-from seedbed.training.progress import Progress
+from seedbed.training.progress import Kept, Progress
 from seedbed_api.conditions import Condition, one_line
 from seedbed_api.errors import SeedbedError
 from seedbed_api.status import (
+    CheckpointStatus,
     DatasetStatus,
     Environment,
     Failure,
@@ -38,6 +39,8 @@ class Told:
     prepared: Prepared | None = None
     """None where the run could not even be named."""
     progress: Progress | None = None
+    kept: Kept | None = None
+    """The newest checkpoint that was written here."""
     result: Result | None = None
     computed_here: bool = True
     """False where the result was there before."""
@@ -59,6 +62,7 @@ def status_of(told: Told) -> TrainingJobStatus:
         progress=_progress(told),
         metrics=_metrics(told.result),
         dataset=_dataset(told.prepared),
+        checkpoint=checkpoint_status(told.kept),
         model=_model(told),
         receipt=_receipt(told),
         last_failure=_failure(told),
@@ -107,6 +111,14 @@ def _dataset(prepared: Prepared | None) -> DatasetStatus | None:
     if prepared is None:
         return None
     return DatasetStatus(digest=prepared.dataset.digest, samples=prepared.samples)
+
+
+def checkpoint_status(kept: Kept | None) -> CheckpointStatus | None:
+    """Return the newest checkpoint that was written here, if there is one."""
+    if kept is None:
+        return None
+    written = datetime.fromtimestamp(kept.time, UTC)
+    return CheckpointStatus(step=kept.step, digest=kept.digest, time=_time(written))
 
 
 def _model(told: Told) -> ModelStatus | None:

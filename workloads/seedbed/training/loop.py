@@ -15,10 +15,11 @@ from seedbed.training.stopping import should_stop
 from seedbed.training.walking import walk
 
 
-def train(program: TrainingProgram, *, exchange: Exchange, link: Link) -> None:
+def train(program: TrainingProgram, *, exchange: Exchange, link: Link) -> bool:
     """Train from the newest checkpoint to the end, or to the end of the step in which a stop was asked for.
 
-    The outcome is stored in the run folder; without it the training was stopped and can be resumed.
+    Returns whether it came to the end, with the outcome stored in the run folder; else it was stopped and can
+    be resumed.
     """
     state = open_state(program, exchange=exchange)
     state.resume()
@@ -26,7 +27,8 @@ def train(program: TrainingProgram, *, exchange: Exchange, link: Link) -> None:
     if not stopped:
         state.tell(link, phase="Finishing")
         state.finish()
-    state.tell(link, phase="Done" if not stopped else "Checkpointing")
+    state.tell(link, phase="Done" if not stopped else "Stopped")
+    return not stopped
 
 
 def _train_steps(state: RunState, link: Link) -> bool:
@@ -40,6 +42,7 @@ def _train_steps(state: RunState, link: Link) -> bool:
                 state.evaluate()
             over = _over(state)
             if milestones.is_checkpoint(state.completed) or result.stop or over:
+                state.tell(link, phase="Checkpointing")
                 state.checkpoint()
             state.tell(link, phase="Training")
             if result.stop or over:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Phase = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing", "Done"]
+Phase = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing", "Done", "Stopped"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +30,17 @@ class Moments:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """The newest checkpoint that this worker group wrote."""
+
+    step: int
+    digest: str
+    """Of its record."""
+    time: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
     """The state of a run after `step` of `total_steps` optimizer steps."""
 
@@ -46,6 +57,8 @@ class Progress:
     """Of the last evaluation, 0 to 1."""
     images_per_second: float | None = None
     """Over all workers, over the last seconds."""
+    seconds_left: float | None = None
+    """Until the last step at the pace of the last seconds."""
     workers: int = 1
     phase: Phase = "Starting"
     attempt: int = 1
@@ -53,6 +66,8 @@ class Progress:
     """Completed steps when this worker group began."""
     leaves_by_worker: tuple[int, ...] = ()
     """Leaves that each worker has computed since this group began, as of the newest checkpoint."""
+    kept: Kept | None = None
+    """None until this worker group has written one."""
     seconds: PartSeconds = field(default_factory=PartSeconds)
     moments: Moments | None = None
 

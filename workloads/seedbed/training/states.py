@@ -6,6 +6,7 @@ Rank 0 alone writes; what it writes is a function of the run identity.
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -34,11 +35,11 @@ from seedbed.training.evaluating import document_of, evaluate_split, metrics_of,
 from seedbed.training.links import Link
 from seedbed.training.outcomes import Outcome, save_outcome
 from seedbed.training.programs import PATIENCE_SECONDS, TrainingProgram
-from seedbed.training.progress import Phase, Progress
+from seedbed.training.progress import Kept, Phase, Progress
 from seedbed.training.stopping import Score, best_score
 from seedbed.training.timing import Pace, Stopwatch, TimedExchange
 from seedbed.training.walking import Walk
-from seedbed_api.canonical import canonical_json
+from seedbed_api.canonical import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.identity import trajectory_id
 
@@ -60,6 +61,8 @@ class RunState(Walk):
     pace: Pace = field(default_factory=Pace)
     leaves_by_worker: tuple[int, ...] = ()
     """Leaves that each worker computed up to `kept`; known to rank 0."""
+    newest: Kept | None = None
+    """The newest checkpoint of this group; known to rank 0."""
     named: bool = False
     """Whether the names of the witness are known to be stored."""
 
@@ -124,7 +127,9 @@ class RunState(Walk):
         save_segment(self.folder, segment)
         self.chain = segment.chain
         tensors = self.replica.named_state()
-        save_checkpoint(self.folder, self._record(tensors), tensors)
+        record = self._record(tensors)
+        save_checkpoint(self.folder, record, tensors)
+        self.newest = Kept(step=record.step, digest=digest_of(record.to_bytes()), time=time.time())
         self._refuse_if_superseded()
         prune(
             self.folder, keep=self.program.keep_checkpoints, protect=self._protected(), newest=self.completed
@@ -206,11 +211,13 @@ class RunState(Walk):
             loss=self.last.loss if self.last else None,
             accuracy=metrics_of(validations[-1].document).accuracy if validations else None,
             images_per_second=None if pace is None else pace * rows,
+            seconds_left=None if not pace else (program.milestones.total_steps - self.completed) / pace,
             workers=self.exchange.world,
             phase=phase,
             attempt=program.attempt,
             resumed_from=self.resumed_from,
             leaves_by_worker=self.leaves_by_worker,
+            kept=self.newest,
             seconds=self.watch.seconds(),
             moments=self.watch.moments,
         )

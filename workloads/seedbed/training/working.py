@@ -15,20 +15,20 @@ from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 _LASTING = {"Superseded", "RunFolderConflict", "RunFolderDamaged", "EnvironmentChanged"}
 
 
-def work(program: TrainingProgram, link: Link) -> None:
+def work(program: TrainingProgram, link: Link) -> bool:
     """Train as one of the workers of torch.distributed, or alone where there is no process group.
 
-    The outcome lies in the run folder. A failure that no restart mends is told over the link, and the worker
-    returns; any other leaves as an exception, so that the group is restarted.
+    Returns whether the run is over: its outcome lies in the run folder. A failure that no restart mends is
+    told over the link; every failure leaves as an exception, so that the group is restarted or given up.
     """
     if link.failure() is not None:
-        return
+        return True
     try:
         fix_determinism(threads=pinned_threads())
         assert_pinned()
         check_probe(program.probe, device=program.device)
         with telling_causes(program):
-            train(program, exchange=_exchange(program.device), link=link)
+            return train(program, exchange=_exchange(program.device), link=link)
     except (UserError, InfrastructureError) as error:
         tell = link.excuse if _worth_a_restart(error) else link.fail
         tell(error)

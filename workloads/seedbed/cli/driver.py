@@ -1,0 +1,19 @@
+"""`seedbed driver`: the program of a driver pod; it is told everything by its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+
+@click.command("driver")
+def command() -> None:
+    """Run the driver of one attempt in a pod. Everything is told by SEEDBED_* variables."""
+    from seedbed.runtime.pods.rays import before_ray
+
+    before_ray()
+    from seedbed.runtime.pods.driving import drive
+
+    sys.exit(drive(os.environ))

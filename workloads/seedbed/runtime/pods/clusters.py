@@ -1,0 +1,146 @@
+"""A Ray of pods as the driver sees it: it is the head, or joins one, and never trains itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from seedbed.runtime.clusters import P, Placement, T, ToldToStop, WorkerRange
+from seedbed.runtime.pods.settings import PodSettings
+from seedbed.runtime.ray_local import object_store_bytes
+from seedbed.training.programs import TrainingProgram
+from seedbed_api.errors import InfrastructureError, SeedbedError
+
+_LOOK_SECONDS = 0.2
+
+
+class PodCluster:
+    """The cluster of one attempt. Ray is started at the first use; `close` ends it."""
+
+    def __init__(self, settings: PodSettings, *, stopping: threading.Event) -> None:
+        self._settings, self._stopping = settings, stopping
+        self._started = False
+
+    def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what a function returns on a worker pod, which is waited for."""
+        self.start()
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        remote = ray.remote(work).options(num_cpus=1, num_gpus=self._gpus)
+        answer = remote.remote(*args, **kwargs)
+        while not ray.wait([answer], timeout=_LOOK_SECONDS)[0]:
+            if self._stopping.is_set():
+                raise ToldToStop
+        try:
+            result: T = ray.get(answer)
+        except RayTaskError as error:
+            if isinstance(error.cause, SeedbedError):
+                raise error.cause from None
+            raise
+        except RayError as error:
+            line = f"a worker was lost before the training: {str(error).strip().splitlines()[0]}"
+            raise InfrastructureError("WorkersLost", line) from error
+        return result
+
+    @contextmanager
+    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[Placement]:
+        """Ranks are placed on worker pods; these come and go."""
+        del program, workers
+        self.start()
+        yield Placement(gpus_per_rank=self._gpus)
+
+    def ranks_there(self) -> int:
+        """Return how many ranks the worker pods hold that have joined."""
+        if not self._started:
+            return 0
+        from ray.exceptions import RaySystemError
+
+        from seedbed.runtime.resizing import nodes_there
+        from seedbed.runtime.scaling import ranks_on
+
+        try:
+            return ranks_on(nodes_there(), gpus_per_rank=self._gpus)
+        except RaySystemError:  # it was closed meanwhile, by another thread
+            return 0
+
+    @property
+    def _gpus(self) -> int:
+        return max(1, self._settings.gpus) if self._settings.device == "cuda" else 0
+
+    def start(self) -> None:
+        """Start the head, or join it; `InfrastructureError` where that fails."""
+        if self._started:
+            return
+        try:
+            if self._settings.ray_address is None:
+                _start_head(self._settings)
+            else:
+                _join(self._settings, self._settings.ray_address)
+        except (RuntimeError, OSError, TimeoutError) as error:
+            fix = "the attempt is repeated; if that does not help, give the driver more CPU and memory"
+            raise InfrastructureError("RayStartFailed", f"Ray did not start: {error}; {fix}") from error
+        self._started = True
+
+    def close(self) -> None:
+        """End this node of Ray; workers of a head that ends find out by themselves."""
+        if self._started:
+            import ray
+
+            self._started = False
+            ray.shutdown()
+
+
+def _start_head(settings: PodSettings) -> None:
+    import ray
+
+    os.environ["RAY_GCS_SERVER_PORT"] = str(settings.ray_port)
+    ray.init(address="local", _node_ip_address=settings.pod_ip, **_of_a_driver())
+
+
+def _join(settings: PodSettings, address: str) -> None:
+    """Add a node without a slot to the Ray of others, and drive from it."""
+    import ray
+    from ray._private.node import Node
+    from ray._private.parameter import RayParams
+
+    own = _of_a_driver()
+    parameters: Any = RayParams  # its annotations are not all true
+    Node(
+        parameters(
+            gcs_address=address,
+            node_ip_address=settings.pod_ip,
+            node_name=settings.pod_name,
+            num_cpus=own["num_cpus"],
+            num_gpus=own["num_gpus"],
+            object_store_memory=own["object_store_memory"],
+            include_log_monitor=False,
+            dashboard_agent_listen_port=0,
+        ),
+        head=False,
+        shutdown_at_exit=True,
+        spawn_reaper=True,
+    )
+    ray.init(
+        address=address,
+        _node_ip_address=settings.pod_ip,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+
+
+def _of_a_driver() -> dict[str, Any]:
+    """Return what keeps training, decoding and shared memory off the driver's node."""
+    return {
+        "num_cpus": 0,
+        "num_gpus": 0,
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "object_store_memory": object_store_bytes(),
+        "_node_name": "driver",
+    }

@@ -1,0 +1,96 @@
+"""The program of a driver pod: train as `seedbed run` does, on workers in other pods; leave a last word."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from seedbed.runtime.display import Display
+from seedbed.runtime.driver import Session, run_job
+from seedbed.runtime.lasting import lasting
+from seedbed.runtime.pods.clusters import PodCluster
+from seedbed.runtime.pods.endpoint import Attendance, endpoint
+from seedbed.runtime.pods.lastwords import leave
+from seedbed.runtime.pods.messages import live_progress, outcome_of
+from seedbed.runtime.pods.settings import PodSettings, pod_settings
+from seedbed_api.conditions import one_line
+from seedbed_api.errors import SeedbedError
+from seedbed_api.outcome import Outcome
+
+_FAREWELL_SECONDS = 4.0
+_SHUTDOWN_SECONDS = 15.0
+CRASHED = 1
+
+
+def drive(environ: Mapping[str, str]) -> int:
+    """Run the driver of one attempt; return its exit code."""
+    stopping = _stop_by_signal()
+    try:
+        settings = pod_settings(environ)
+    except SeedbedError as error:
+        leave(environ, failed(error, attempt=0))
+        raise
+    try:
+        outcome, code = _attempt(settings, stopping)
+    except SeedbedError as error:
+        failure = lasting(error)
+        leave(environ, failed(failure, attempt=settings.attempt))
+        raise failure from error
+    except Exception as error:
+        traceback.print_exc()
+        message = one_line(f"{type(error).__name__}: {error}")
+        leave(
+            environ,
+            Outcome(result="Failed", reason="DriverCrashed", message=message, attempt=settings.attempt),
+        )
+        return CRASHED
+    leave(environ, outcome)
+    return code
+
+
+def _attempt(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome, int]:
+    cluster = PodCluster(settings, stopping=stopping)
+    attendance = Attendance()
+    with Display(settings.job.metadata.name, interactive=False) as display:
+        session = Session(
+            job=settings.job, options=settings.options(), display=display, stopping=stopping, cluster=cluster
+        )
+
+        def progress() -> bytes:
+            told = live_progress(session, attempt=settings.attempt, now=datetime.now(UTC))
+            return told.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+        with endpoint(settings.progress_port, progress=progress, attendance=attendance):
+            try:
+                ended = run_job(session)
+            finally:
+                attendance.end(patience=_FAREWELL_SECONDS)
+                _closed_in_time(cluster)
+        if ended.error is not None:
+            display.notice(f"{ended.error.reason}: {ended.error.message}")
+    return outcome_of(ended, attempt=settings.attempt), ended.exit_code
+
+
+def _closed_in_time(cluster: PodCluster) -> None:
+    """End Ray; should it hang, the pod ends all the same: a thread that hangs keeps nobody."""
+    thread = threading.Thread(target=cluster.close, name="seedbed-close", daemon=True)
+    thread.start()
+    thread.join(timeout=_SHUTDOWN_SECONDS)
+
+
+def failed(error: SeedbedError, *, attempt: int) -> Outcome:
+    """Return the outcome of an attempt that ended before there was a run."""
+    return Outcome(result="Failed", reason=error.reason, message=one_line(error.message), attempt=attempt)
+
+
+def _stop_by_signal() -> threading.Event:
+    """Return what SIGTERM sets. Ray sets a handler of its own when it is imported, so that comes before."""
+    import ray  # noqa: F401
+
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping

@@ -1,0 +1,84 @@
+"""The driver's endpoint: progress for the operator, and for workers whether the head still wants them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+Tell = Callable[[], bytes]
+
+ASK_SECONDS = 1.0
+"""How often a worker asks."""
+
+
+class Attendance:
+    """Which workers ask whether they are needed, and which have heard that they no longer are."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended = False
+        self._asked: dict[str, float] = {}
+
+    def ask(self, pod: str) -> bool:
+        """Note that a worker asks; return whether the attempt has ended."""
+        with self._lock:
+            if self._ended:
+                self._asked.pop(pod, None)
+            else:
+                self._asked[pod] = time.monotonic()
+            return self._ended
+
+    def end(self, *, patience: float) -> None:
+        """Say that the attempt has ended, and give the workers that are there the time to hear of it."""
+        deadline = time.monotonic() + patience
+        with self._lock:
+            self._ended = True
+            recently = time.monotonic() - 5 * ASK_SECONDS
+            self._asked = {pod: at for pod, at in self._asked.items() if at > recently}
+        while self._asked and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+@contextmanager
+def endpoint(port: int, *, progress: Tell, attendance: Attendance) -> Iterator[int]:
+    """Serve `/progress`, `/healthz` and `/needed` from a thread; yields the port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            if parts.path == "/healthz":
+                self._answer(200, b"ok\n", "text/plain")
+            elif parts.path == "/progress":
+                self._answer(200, progress(), "application/json")
+            elif parts.path == "/needed":
+                pod = parse_qs(parts.query).get("pod", [""])[0]
+                needed = {"needed": not attendance.ask(pod)}
+                self._answer(200, json.dumps(needed).encode(), "application/json")
+            else:
+                self._answer(404, b"there is /progress and /healthz\n", "text/plain")
+
+        def _answer(self, status: int, body: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Say nothing: it is asked every second."""
+
+    server = ThreadingHTTPServer(("", port), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, name="seedbed-endpoint", daemon=True)
+    thread.start()
+    try:
+        yield int(server.server_address[1])
+    finally:
+        server.shutdown()
+        server.server_close()
