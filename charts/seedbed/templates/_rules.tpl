@@ -3,7 +3,7 @@
 {{- define "seedbed.profileRules" }}
 - apiGroups: [seedbed.dev]
   resources: [trainingprofiles]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end }}
 
 {{/* In each namespace of jobs. Secrets are created and never read; pods are created and deleted, never changed. */}}
@@ -21,14 +21,17 @@
   resources: [pods/log]
   verbs: [get]
 - apiGroups: [""]
-  resources: [services, secrets]
+  resources: [services]
+  verbs: [get, create]
+- apiGroups: [""]
+  resources: [secrets]
   verbs: [create]
 - apiGroups: [""]
   resources: [events]
   verbs: [list]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}
 
 {{/* In the release's own namespace. */}}

@@ -1,0 +1,164 @@
+"""What the chart allows: rights of the operator and of people, pod security, who may talk to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from chart.rendering import Helm, Json, Right, named, objects, of_kind, pod_template, rights
+from seedbed_operator.cluster.kinds import LEASES, Kind
+from seedbed_operator.running.checking import NEEDED
+
+
+def needed(*, of: Callable[[Kind], bool]) -> set[Right]:
+    """Return what the operator asks for at its start, for the kinds chosen."""
+    return {
+        (kind.group, "/".join(part for part in (kind.plural, subresource) if part), verb)
+        for kind, subresource, verbs in NEEDED
+        if of(kind)
+        for verb in verbs.split()
+    }
+
+
+ANYWHERE = needed(of=lambda kind: not kind.namespaced)
+LEASE = needed(of=lambda kind: kind is LEASES)
+JOBS = needed(of=lambda kind: kind.namespaced and kind is not LEASES)
+
+
+def rules_of(found: list[Json], kind: str, name: str) -> set[Right]:
+    return set(rights(named(found, kind, name)["rules"]))
+
+
+def test_cluster_wide_rights_are_these_and_no_others(helm4: Helm, tmp_path) -> None:
+    found = objects(helm4.template({}, tmp_path))
+    assert rules_of(found, "ClusterRole", "operators:seedbed:operator") == ANYWHERE | JOBS
+    assert rules_of(found, "Role", "seedbed-leadership") == LEASE
+    assert len(of_kind(found, "Role")) == 1
+
+
+def test_with_namespaces_the_cluster_role_reads_profiles_and_nothing_else(helm4: Helm, tmp_path) -> None:
+    found = objects(helm4.template({"watchNamespaces": ["team-a", "team-b"]}, tmp_path))
+    assert rules_of(found, "ClusterRole", "operators:seedbed:operator") == ANYWHERE
+    roles = {role["metadata"]["namespace"]: set(rights(role["rules"])) for role in of_kind(found, "Role")}
+    assert roles == {"team-a": JOBS, "team-b": JOBS, "operators": LEASE}
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["team-a"]}], ids=["cluster-wide", "namespaced"])
+def test_every_role_is_bound_to_the_operators_account_alone(helm4: Helm, values: Json, tmp_path) -> None:
+    found = objects(helm4.template(values, tmp_path))
+    bindings = [*of_kind(found, "RoleBinding"), *of_kind(found, "ClusterRoleBinding")]
+    account = {"kind": "ServiceAccount", "name": "seedbed-operator", "namespace": "operators"}
+    assert all(binding["subjects"] == [account] for binding in bindings)
+    assert pod_template(found)["spec"]["serviceAccountName"] == "seedbed-operator"
+    bound = {(b["metadata"].get("namespace"), b["roleRef"]["kind"], b["roleRef"]["name"]) for b in bindings}
+    own = {
+        (role["metadata"].get("namespace"), role["kind"], role["metadata"]["name"])
+        for role in (*of_kind(found, "Role"), *of_kind(found, "ClusterRole"))
+        if "aggregate-to" not in str(role["metadata"]["labels"])
+    }
+    assert bound == own
+
+
+def test_nothing_is_ever_read_from_secrets_and_no_right_is_a_star(helm4: Helm, tmp_path) -> None:
+    found = objects(helm4.template({"watchNamespaces": ["team-a"]}, tmp_path))
+    everything = {
+        right
+        for kind in ("Role", "ClusterRole")
+        for thing in of_kind(found, kind)
+        for right in rights(thing["rules"])
+    }
+    assert {verb for _, resource, verb in everything if resource == "secrets"} == {"create"}
+    assert not any("*" in part for right in everything for part in right)
+    assert not {verb for *_, verb in everything} & {"escalate", "bind", "impersonate"}
+
+
+def test_people_learn_the_kinds_by_aggregation(helm4: Helm, tmp_path) -> None:
+    found = objects(helm4.template({}, tmp_path))
+    view, edit, admin = (
+        named(found, "ClusterRole", f"operators:seedbed:{role}") for role in ("view", "edit", "admin")
+    )
+    for role, thing in (("view", view), ("edit", edit), ("admin", admin)):
+        assert thing["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{role}"] == "true"
+    assert {verb for *_, verb in rights(view["rules"])} == {"get", "list", "watch"}
+    assert {resource for _, resource, _ in rights(edit["rules"])} == {"trainingjobs", "sweepjobs"}
+    assert {resource for _, resource, _ in rights(admin["rules"])} == {"trainingprofiles"}
+
+
+def test_the_operators_pod_is_restricted(helm4: Helm, tmp_path) -> None:
+    spec = pod_template(objects(helm4.template({}, tmp_path)))["spec"]
+    (container,) = spec["containers"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == 1000
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert {volume["name"]: set(volume) - {"name"} for volume in spec["volumes"]} == {"tmp": {"emptyDir"}}
+    assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+    assert "memory" in container["resources"]["limits"]
+
+
+def policy(helm: Helm, values: Json, folder, name: str) -> Json:
+    spec: Json = named(objects(helm.template(values, folder)), "NetworkPolicy", name)["spec"]
+    return spec
+
+
+def test_training_pods_hear_each_other_and_the_operators_question_for_progress(helm4: Helm, tmp_path) -> None:
+    spec = policy(helm4, {}, tmp_path, "seedbed-training")
+    each_other, operator = spec["ingress"]
+    assert spec["podSelector"] == each_other["from"][0]["podSelector"]
+    assert set(each_other) == {"from"}, "Ray opens random ports"
+    assert operator["ports"] == [{"protocol": "TCP", "port": 8701}]
+    (asker,) = operator["from"]
+    assert asker["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "operators"}}
+    assert spec["policyTypes"] == ["Ingress"]
+    assert "egress" not in spec
+
+
+def test_the_selectors_of_policies_are_the_labels_of_the_pods(helm4: Helm, tmp_path) -> None:
+    labels = pod_template(objects(helm4.template({}, tmp_path)))["metadata"]["labels"]
+    operator = policy(helm4, {}, tmp_path, "seedbed-operator")
+    training = policy(helm4, {}, tmp_path, "seedbed-training")
+    for selector in (operator["podSelector"], training["ingress"][1]["from"][0]["podSelector"]):
+        assert selector["matchLabels"].items() <= labels.items()
+    assert not training["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_fenced_egress_is_dns_each_other_and_what_is_allowed(helm4: Helm, tmp_path) -> None:
+    allow = [{"ports": [{"protocol": "TCP", "port": 9000}]}]
+    values = {"networkPolicy": {"training": {"egress": {"restricted": True, "allow": allow}}}}
+    spec = policy(helm4, values, tmp_path, "seedbed-training")
+    dns, each_other, *stores = spec["egress"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert {port["port"] for port in dns["ports"]} == {53}
+    assert each_other == {"to": [{"podSelector": spec["podSelector"]}]}
+    assert stores == allow
+
+
+FENCED = {
+    "own namespace when all are watched": ({}, {"operators"}),
+    "the watched namespaces": ({"watchNamespaces": ["a", "b"]}, {"a", "b"}),
+    "the namespaces that are named": (
+        {"watchNamespaces": ["a"], "networkPolicy": {"training": {"namespaces": ["c"]}}},
+        {"c"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "namespaces"), FENCED.values(), ids=FENCED.keys())
+def test_where_training_pods_are_fenced(helm4: Helm, values: Json, namespaces: set[str], tmp_path) -> None:
+    found = of_kind(objects(helm4.template(values, tmp_path)), "NetworkPolicy")
+    assert {
+        p["metadata"]["namespace"] for p in found if p["metadata"]["name"] == "seedbed-training"
+    } == namespaces
+
+
+def test_the_operator_is_reached_by_nobody_unless_metrics_are_allowed(helm4: Helm, tmp_path) -> None:
+    assert "ingress" not in policy(helm4, {}, tmp_path, "seedbed-operator")
+    peers = [{"namespaceSelector": {}}]
+    values = {"networkPolicy": {"operator": {"metricsFrom": peers}}}
+    (rule,) = policy(helm4, values, tmp_path, "seedbed-operator")["ingress"]
+    assert rule == {"ports": [{"protocol": "TCP", "port": "health"}], "from": peers}
