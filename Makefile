@@ -46,6 +46,10 @@ generate: .venv/.installed ## Write crds/*.yaml from the models, and what the ch
 	$(BIN)/python -m seedbed_api.crdgen crds
 	$(BIN)/python charts/reference.py
 
+.PHONY: image-operator
+image-operator: .venv/.installed ## Build the operator's image without a container engine; prints the path of its OCI archive
+	@$(BIN)/python images/build.py operator
+
 # -- checking it -------------------------------------------------------------------------------------------------
 
 .PHONY: lint
@@ -83,6 +87,10 @@ test-matrix: .venv/.installed ## One digest for all W x L x m x model, in gloo p
 .PHONY: test-ray
 test-ray: .venv/.installed ## One digest on real Ray, with kills
 	$(PYTEST) tests/determinism -m ray
+
+.PHONY: chart
+chart: testbed .venv/.installed ## Lint, render and install the chart with Helm 3 and 4
+	$(PYTEST) -q tests/chart
 
 .PHONY: test-gpu
 test-gpu: .venv/.installed ## One digest on a GPU

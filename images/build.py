@@ -1,0 +1,256 @@
+"""Build an image without a container engine: `python images/build.py operator` prints its archive's path.
+
+Two Debian roots by mmdebstrap, the same install.sh as in the Dockerfile in a chroot; ENV, USER and ENTRYPOINT
+are read from the Dockerfile. Results are kept outside the repository, by content.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ociarchive import Folder, write_archive
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SCRIPT = REPOSITORY / "images/install.sh"
+SUITE = "bookworm"
+MIRRORS = (
+    f"deb http://deb.debian.org/debian {SUITE} main",
+    f"deb http://deb.debian.org/debian {SUITE}-updates main",
+    f"deb http://deb.debian.org/debian-security {SUITE}-security main",
+)
+UNREAD = ("doc", "man", "info", "locale", "lintian", "bug", "zoneinfo")
+"""Folders of /usr/share that no container reads."""
+
+
+class CannotBuild(Exception):  # noqa: N818 - a state of the machine, not a fault
+    """The means to build are not on this machine; the text is the reason to print."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """An image: its name, the lock of what it installs, and the Dockerfile that describes it."""
+
+    name: str
+    dockerfile: Path
+    packages: tuple[str, ...]
+    """Folders of our own code in it."""
+
+    @property
+    def lock(self) -> Path:
+        """The lock of what it installs."""
+        return REPOSITORY / f"requirements/{self.name}.lock"
+
+    @property
+    def tag(self) -> str:
+        """The name under which a node finds it."""
+        return f"localhost/seedbed-{self.name}:{version()}"
+
+
+IMAGES = {
+    "operator": Image(
+        name="operator",
+        dockerfile=REPOSITORY / "operator/Dockerfile",
+        packages=("crds/seedbed_api", "operator/seedbed_operator"),
+    ),
+    "workload": Image(
+        name="workload",
+        dockerfile=REPOSITORY / "workloads/Dockerfile",
+        packages=("crds/seedbed_api", "workloads/seedbed"),
+    ),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Build the image that is named and print the path of its archive."""
+    image = IMAGES[arguments[0]]
+    try:
+        archive = built(image)
+    except CannotBuild as missing:
+        print(f"not run: {image.tag}: {missing}", file=sys.stderr)
+        return 1
+    digest = archive.with_suffix(".digest").read_text(encoding="utf-8")
+    say(f"{image.tag} {digest}: {archive.stat().st_size / 2**20:.0f} MiB packed")
+    print(archive)
+    return 0
+
+
+def built(image: Image) -> Path:
+    """Return the image's archive, built first if this content was never built here."""
+    folder = cache() / "archives" / content(sources(image))
+    archive = folder / f"seedbed-{image.name}.tar"
+    if archive.exists():
+        return archive
+    _check_means()
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(cache() / "lock"):
+        environment = installed(image)
+        layers = (
+            Folder(path=root("runtime"), without=frozenset({"dev", "proc", "sys", "run"})),
+            Folder(path=environment, place="opt/seedbed"),
+        )
+        say(f"{image.name}: packing")
+        digest = write_archive(archive, name=image.tag, config=config(image.dockerfile), folders=layers)
+        archive.with_suffix(".digest").write_text(digest, encoding="utf-8")
+    return archive
+
+
+def installed(image: Image) -> Path:
+    """Return the folder that becomes /opt/seedbed, made by install.sh in a chroot without a network."""
+    stage = root("build")
+    for name in ("src", "wheels", "opt/seedbed"):
+        shutil.rmtree(stage / name, ignore_errors=True)
+    for path in sources(image):
+        target = stage / "src" / path.relative_to(REPOSITORY)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    shutil.copytree(wheels(image), stage / "wheels")
+    say(f"{image.name}: installing")
+    run_script(stage, "build", image.name)
+    for name in ("src", "wheels"):
+        shutil.rmtree(stage / name)
+    return stage / "opt/seedbed"
+
+
+def wheels(image: Image) -> Path:
+    """Return the folder of the wheels of an image, as the locks have them, hashes checked."""
+    locks = [image.lock, REPOSITORY / "requirements/bootstrap.lock"]
+    folder = cache() / "wheels" / content(locks)
+    if not folder.exists():
+        aside = folder.with_suffix(".building")
+        shutil.rmtree(aside, ignore_errors=True)
+        say(f"{image.name}: fetching wheels")
+        for lock in locks:
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps"]
+            run([*pip, "--only-binary", ":all:", "--dest", str(aside), "-r", str(lock)])
+        aside.replace(folder)
+    return folder
+
+
+def root(stage: str) -> Path:
+    """Return a Debian root with the packages of a stage, bootstrapped once per list of packages."""
+    packages = script_packages(stage)
+    finishing = SCRIPT.read_text(encoding="utf-8") if stage == "runtime" else ""
+    key = hashlib.sha256("\n".join((*MIRRORS, *packages, finishing)).encode())
+    folder = cache() / "roots" / f"{stage}-{key.hexdigest()[:16]}"
+    if not folder.exists():
+        aside = folder.with_suffix(".building")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        say(f"{stage} stage: bootstrapping Debian {SUITE}")
+        excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNREAD]
+        include = f"--include={','.join(packages)}"
+        options = ["--quiet", "--mode=root", "--variant=essential", include, *excluded]
+        run(["mmdebstrap", *options, SUITE, str(aside), *MIRRORS])
+        if stage == "runtime":
+            run_script(aside, "finish")
+        aside.replace(folder)
+    return folder
+
+
+def run_script(folder: Path, *arguments: str) -> None:
+    """Run install.sh inside a root."""
+    inside = folder / "install.sh"
+    shutil.copyfile(SCRIPT, inside)
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "WHEELS": "/wheels",
+        "HOME": "/tmp",
+    }
+    run(["chroot", str(folder), "sh", "/install.sh", *arguments], environment)
+    inside.unlink()
+
+
+def script_packages(stage: str) -> list[str]:
+    """Return the Debian packages of a stage."""
+    return run(["sh", str(SCRIPT), "packages", stage]).split()
+
+
+def config(dockerfile: Path) -> dict[str, Any]:
+    """Return how the image runs, from the last stage of its Dockerfile."""
+    last = dockerfile.read_text(encoding="utf-8").rpartition("\nFROM ")[2].splitlines()
+    found = [(line.split(" ", 1)[0], line.split(" ", 1)[-1]) for line in last]
+    texts = {word: rest for word, rest in found if word in ("USER", "WORKDIR")}
+    return {
+        "Env": [rest for word, rest in found if word == "ENV"],
+        "User": texts["USER"],
+        "WorkingDir": texts["WORKDIR"],
+        "Entrypoint": json.loads(next(rest for word, rest in found if word == "ENTRYPOINT")),
+    }
+
+
+def sources(image: Image) -> list[Path]:
+    """Return every file that the image is made from, as .dockerignore admits them."""
+    code = [path for name in image.packages for path in (REPOSITORY / name).rglob("*") if path.is_file()]
+    single = [REPOSITORY / name for name in ("LICENSE", "README.md", "pyproject.toml", "images/install.sh")]
+    locks = [image.lock, REPOSITORY / "requirements/bootstrap.lock"]
+    tools = [image.dockerfile, *(REPOSITORY / "images").glob("*.py")]
+    return sorted({*single, *locks, *tools, *(path for path in code if "__pycache__" not in path.parts)})
+
+
+def content(paths: list[Path]) -> str:
+    """Return a digest of files, by name and content."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(
+            f"{path.relative_to(REPOSITORY)}\0".encode() + hashlib.sha256(path.read_bytes()).digest()
+        )
+    return digest.hexdigest()[:32]
+
+
+def cache() -> Path:
+    """Return the folder outside the repository where everything is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seedbed/images"
+
+
+def version() -> str:
+    """Return the version of the project."""
+    lines = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    return next(line.split('"')[1] for line in lines if line.startswith("version = "))
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> str:
+    """Run a command; when it fails, the last line of what it said is the reason."""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise CannotBuild(f"{' '.join(command[:4])} … failed: {said[-1] if said else done.returncode}")
+    return done.stdout
+
+
+def say(text: str) -> None:
+    """Print a line of progress."""
+    print(f"image: {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of the cache: one build at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _check_means() -> None:
+    if os.geteuid() != 0:
+        raise CannotBuild("needs root for mmdebstrap and chroot")
+    for command in ("mmdebstrap", "chroot"):
+        if shutil.which(command) is None:
+            raise CannotBuild(f"no {command}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
