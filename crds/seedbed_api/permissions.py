@@ -162,7 +162,7 @@ def _shown(value: Any) -> Any:
 
 
 def _refused(reason: RunningReason, field: str, value: Any, profile_list: str) -> NotAllowed:
-    fix = f"choose another, or ask the admin to add it to {profile_list}"
+    fix = f"remove it or choose another, or ask the admin to add it to {profile_list}"
     line = refusal(field, value, "is not allowed by the profile", fix)
     return NotAllowed(reason=reason, message=one_line(line))
 

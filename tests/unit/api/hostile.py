@@ -4,7 +4,7 @@ Each attempt is a change of a valid job whose profile is PROFILE, and one of fou
 
 - `Server`: the API server refuses it (`server` is a part of its message), and so do the models;
 - `Models`: the API server cannot see it; the job shows the reason InvalidSpec and has no pods;
-- `Planning`: the operator refuses it: the job shows `reason` and has no pods of its own;
+- `Planning`: the operator refuses it: the job shows `reason` and does not train;
 - `Harmless`: it is data; the pods are those of BASE (see `without_what_jobs_may_say`).
 
 `manifest()` is the object to create; `profile_manifest()` its profile; `existing` are objects that are there before.
