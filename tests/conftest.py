@@ -12,9 +12,31 @@ from seedbed.runtime.ray_local import prepare
 pin_environment(os.environ)
 prepare(os.environ)
 
-from testbed.fixtures import control_plane, kube, namespace, s3, s3_faults  # noqa: E402
+from testbed.fixtures import (  # noqa: E402
+    control_plane,
+    control_plane_testbed,
+    fake_nodes,
+    kube,
+    namespace,
+    pod_namespace,
+    s3,
+    s3_faults,
+    second_node,
+    testbed,
+)
 
-__all__ = ["control_plane", "kube", "namespace", "s3", "s3_faults"]
+__all__ = [
+    "control_plane",
+    "control_plane_testbed",
+    "fake_nodes",
+    "kube",
+    "namespace",
+    "pod_namespace",
+    "s3",
+    "s3_faults",
+    "second_node",
+    "testbed",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from testbed.boxes import NotStarted
 from testbed.builds import TOOLS, ToolMissing, binary_of, built
+from testbed.packages import install_packages
 from testbed.testbeds import running_testbed
 
 
@@ -31,7 +32,13 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("tools", nargs="*", metavar="TOOL", help="default: all")
     build.set_defaults(verb=_build)
     verbs.add_parser("list", help="print where the tools lie").set_defaults(verb=_list)
+    packages = verbs.add_parser("packages", help="install what comes from the distribution (apt, root)")
+    packages.set_defaults(verb=_packages)
     up = verbs.add_parser("up", help="start one, and stop it at Ctrl-C")
+    up.add_argument(
+        "--nodes", type=int, default=0, metavar="N", help="real nodes, which run pods (default: none)"
+    )
+    up.add_argument("--fake-nodes", type=int, default=0, metavar="N", help="nodes in name only")
     up.add_argument("--folder", type=Path, help="keep certificates, kubeconfigs and logs there")
     up.set_defaults(verb=_up)
     return parser
@@ -49,11 +56,17 @@ def _list(_asked: argparse.Namespace) -> None:
         print(f"{tool.name}\t{binary}\t{'built' if binary.exists() else 'not built'}")
 
 
+def _packages(_asked: argparse.Namespace) -> None:
+    install_packages()
+
+
 def _up(asked: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     started = time.monotonic()
-    with running_testbed(asked.folder, keep=asked.folder is not None) as testbed:
+    with running_testbed(asked.folder, nodes=asked.nodes, keep=asked.folder is not None) as testbed:
+        if asked.fake_nodes:
+            testbed.fake_nodes.add_pool("fake", asked.fake_nodes)
         print(f"# up after {time.monotonic() - started:.1f} s; Ctrl-C ends it", flush=True)
         print(f"export KUBECONFIG={testbed.kubeconfig}", flush=True)
         while True:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from testbed.builds import ToolMissing
-from testbed.cgroups import PREFIX
+from testbed.cgroups import PREFIX, entry_file
 
 _NEEDED = ("unshare", "nsenter", "mount", "ip", "openssl")
 _TESTS = Path(__file__).parent.parent
+_JOIN = 'echo $$ > "$0" && exec "$@"'
 
 
 class NotStarted(Exception):  # noqa: N818 - names what happened to a server of the tests
@@ -33,6 +34,7 @@ class Daemon:
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
+    cgroup: str | None
     entering: subprocess.Popen[bytes] = field(repr=False)
     pid: int
     log: Path
@@ -90,14 +92,28 @@ class Box:
             )
         return done.stdout
 
-    def start(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> Daemon:
+    def write(self, files: Mapping[str, str]) -> None:
+        """Write files into the box, also where only the box has memory."""
+        for place, text in files.items():
+            inside = Path(f"/proc/{self.pid}/root{place}")
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            inside.write_text(text)
+
+    def start(
+        self,
+        name: str,
+        *command: str,
+        environment: Mapping[str, str] | None = None,
+        cgroup: str | None = None,
+    ) -> Daemon:
         """Start a daemon in the box, its output in `<folder>/logs/<name>.log`."""
         log = self.folder / "logs" / f"{name}.log"
         log.parent.mkdir(exist_ok=True)
         environment = dict(os.environ if environment is None else environment)
+        joined = command if cgroup is None else ("sh", "-c", _JOIN, str(entry_file(cgroup)), *command)
         with log.open("ab") as output:
             entering = subprocess.Popen(
-                self.inside(command),
+                self.inside(joined),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -106,13 +122,19 @@ class Box:
             )
         pid = _entered(entering)
         return Daemon(
-            name=name, command=command, environment=environment, entering=entering, pid=pid, log=log
+            name=name,
+            command=command,
+            environment=environment,
+            cgroup=cgroup,
+            entering=entering,
+            pid=pid,
+            log=log,
         )
 
     def restart(self, daemon: Daemon) -> Daemon:
         """Start a daemon that was stopped once more, as it was."""
         assert not daemon.running()
-        return self.start(daemon.name, *daemon.command, environment=daemon.environment)
+        return self.start(daemon.name, *daemon.command, environment=daemon.environment, cgroup=daemon.cgroup)
 
     def stop(self) -> None:
         """Kill everything in the box and remove what it left."""

@@ -58,8 +58,9 @@ COREDNS = Tool(name="coredns", package="github.com/coredns/coredns")
 HELM3 = Tool(name="helm3", package="helm.sh/helm/v3/cmd/helm")
 HELM4 = Tool(name="helm4", package="helm.sh/helm/v4/cmd/helm")
 KWOK = Tool(name="kwok", package="sigs.k8s.io/kwok/cmd/kwok")
+PAUSE = Tool(name="pause")
 VERSITYGW = Tool(name="versitygw", package="github.com/versity/versitygw/cmd/versitygw")
-TOOLS = (KUBERNETES, VERSITYGW, KWOK, COREDNS, HELM3, HELM4)
+TOOLS = (KUBERNETES, PAUSE, VERSITYGW, KWOK, COREDNS, HELM3, HELM4)
 
 
 def built(tool: Tool) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
@@ -12,15 +13,37 @@ _V2_CONTROLLERS = "+cpuset +cpu +io +memory +pids"
 
 
 def make_cgroup(name: str, node: str) -> str:
-    """Make the cgroup below which a kubelet makes its own; return its path as the kubelet wants it."""
+    """Make the cgroups of a node's pods and of its daemons; return the path of the former as kubelet wants it."""
+    cgroup = f"/{name}/{node}"
     for hierarchy in _hierarchies():
-        (hierarchy / name / node).mkdir(parents=True, exist_ok=True)
+        for path in (cgroup, daemons_cgroup(cgroup)):
+            _below(hierarchy, path).mkdir(parents=True, exist_ok=True)
         if _unified():
             (hierarchy / "cgroup.subtree_control").write_text(_V2_CONTROLLERS)
             (hierarchy / name / "cgroup.subtree_control").write_text(_V2_CONTROLLERS)
-        for folder in (hierarchy / name, hierarchy / name / node):
-            _inherit_cpuset(folder)
-    return f"/{name}/{node}"
+        for path in (f"/{name}", cgroup, daemons_cgroup(cgroup)):
+            _inherit_cpuset(_below(hierarchy, path))
+    return cgroup
+
+
+def daemons_cgroup(cgroup: str) -> str:
+    """Return the cgroup of a node's own daemons, beside that of its pods."""
+    return f"{cgroup}-daemons"
+
+
+def entry_file(cgroup: str) -> Path:
+    """Return the file that takes a process into a cgroup; of version 1, one hierarchy is enough to find it by."""
+    return _below(_marking(), cgroup) / "cgroup.procs"
+
+
+def processes_below(cgroup: str, *, containing: str = "") -> list[int]:
+    """Return the processes in a cgroup and below, only of folders whose path contains a text if one is given."""
+    found: list[int] = []
+    for file in _below(_marking(), cgroup).rglob("cgroup.procs"):
+        if containing in str(file):
+            with suppress(FileNotFoundError, ProcessLookupError):  # the folder went while we looked
+                found += [int(line) for line in file.read_text().split() if line != "0"]
+    return found
 
 
 def remove_cgroups(name: str) -> None:
@@ -60,6 +83,14 @@ def _inherit_cpuset(folder: Path) -> None:
         own, parent = folder / name, folder.parent / name
         if not _unified() and own.exists() and not own.read_text().strip():
             own.write_text(parent.read_text())
+
+
+def _below(hierarchy: Path, cgroup: str) -> Path:
+    return hierarchy / cgroup.lstrip("/")
+
+
+def _marking() -> Path:
+    return ROOT if _unified() else ROOT / "pids"
 
 
 def _hierarchies() -> Iterator[Path]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from testbed.builds import ToolMissing
 from testbed.controlplanes import ControlPlane
+from testbed.fakenodes import FakeNodes
 from testbed.faults import FaultProxy, fault_proxy
 from testbed.gateway import Gateway, running_gateway
 from testbed.kube import Kube
-from testbed.testbeds import running_testbed
+from testbed.nodes import Node
+from testbed.testbeds import Testbed, running_testbed
 
 _NUMBERS = itertools.count()
 
@@ -38,15 +41,15 @@ def s3_faults(s3: Gateway) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def control_plane_testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     """Run one Kubernetes without kubelets for the session; *not run* where Go, root or namespaces are missing."""
-    context = running_testbed(tmp_path_factory.mktemp("control-plane"), keep=True)
-    try:
-        testbed = context.__enter__()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
-    yield testbed.control
-    context.__exit__(None, None, None)
+    yield from _a_testbed(tmp_path_factory.mktemp("control-plane"), nodes=0)
+
+
+@pytest.fixture(scope="session")
+def control_plane(control_plane_testbed: Testbed) -> ControlPlane:
+    """The control plane of the session, without kubelets."""
+    return control_plane_testbed.control
 
 
 @pytest.fixture
@@ -57,8 +60,47 @@ def kube(control_plane: ControlPlane) -> Kube:
 
 @pytest.fixture
 def namespace(kube: Kube) -> Iterator[str]:
-    """A namespace of this test alone, deleted after it."""
+    """A namespace of this test alone on the control plane, deleted after it."""
+    yield from _a_namespace(kube)
+
+
+@pytest.fixture
+def fake_nodes(control_plane_testbed: Testbed) -> FakeNodes:
+    """Nodes in name only, beside the control plane."""
+    return control_plane_testbed.fake_nodes
+
+
+@pytest.fixture(scope="session")
+def testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+    """Run one Kubernetes with a real node for the session; *not run* where a runtime of containers is missing."""
+    yield from _a_testbed(tmp_path_factory.mktemp("testbed"), nodes=1)
+
+
+@pytest.fixture(scope="session")
+def second_node(testbed: Testbed) -> Node:
+    """A second real node, for what one alone cannot show."""
+    return testbed.add_node()
+
+
+@pytest.fixture
+def pod_namespace(testbed: Testbed) -> Iterator[str]:
+    """A namespace of this test alone on the testbed with real nodes, deleted after it."""
+    yield from _a_namespace(testbed.kube)
+
+
+def _a_testbed(folder: Path, *, nodes: int) -> Iterator[Testbed]:
+    context = running_testbed(folder, nodes=nodes, keep=True)
+    try:
+        testbed = context.__enter__()
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+    yield testbed
+    context.__exit__(None, None, None)
+
+
+def _a_namespace(kube: Kube) -> Iterator[str]:
     name = f"test-{next(_NUMBERS)}"
     kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    kube.wait_for(f"/api/v1/namespaces/{name}/serviceaccounts/default", lambda _: True)
     yield name
     kube.delete(f"/api/v1/namespaces/{name}")

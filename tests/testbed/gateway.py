@@ -69,7 +69,7 @@ def running_gateway(folder: Path) -> Iterator[Gateway]:
             secret_key=secrets.token_hex(16),
         )
         process = _start(binary, gateway, folder)
-        if _answers(process, gateway):
+        if _answers_soon(process, gateway):
             break
         stop(process)
     else:
@@ -87,20 +87,33 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(binary: Path, gateway: Gateway, folder: Path) -> subprocess.Popen[bytes]:
+def gateway_command(binary: Path, gateway: Gateway, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the command line and the environment of a server that listens at the gateway's endpoint."""
     address = gateway.endpoint.removeprefix("http://")
     options = ["--port", address, "--region", REGION, "--health", "/healthz", "--quiet", "--keep-alive"]
-    command = [str(binary), *options, "--iam-dir", str(folder / "iam"), "posix", str(gateway.root)]
     keys = {"ROOT_ACCESS_KEY": gateway.access_key, "ROOT_SECRET_KEY": gateway.secret_key}
-    return start_tied(command, environment={**os.environ, **keys}, log=folder / "log")
+    command = [str(binary), *options, "--iam-dir", str(folder / "iam"), "posix", str(gateway.root)]
+    return command, {**os.environ, **keys}
 
 
-def _answers(process: subprocess.Popen[bytes], gateway: Gateway) -> bool:
+def answers(gateway: Gateway) -> bool:
+    """Say whether a server answers there."""
+    try:
+        with urllib.request.urlopen(f"{gateway.endpoint}/healthz", timeout=1):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _start(binary: Path, gateway: Gateway, folder: Path) -> subprocess.Popen[bytes]:
+    command, environment = gateway_command(binary, gateway, folder)
+    return start_tied(command, environment=environment, log=folder / "log")
+
+
+def _answers_soon(process: subprocess.Popen[bytes], gateway: Gateway) -> bool:
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{gateway.endpoint}/healthz", timeout=1):
-                return True
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.02)
+        if answers(gateway):
+            return True
+        time.sleep(0.02)
     return False

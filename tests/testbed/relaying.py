@@ -20,7 +20,7 @@ async def serve_relay(pid: int, address: str) -> int:
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
-        with suppress(OSError):
+        with suppress(OSError, asyncio.CancelledError):  # cancelled when the box ends
             line = await loop.run_in_executor(inside, socket.socket, socket.AF_INET)
             line.setblocking(False)
             try:

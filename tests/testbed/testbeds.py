@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testbed.boxes import Box, check_means, start_box
-from testbed.builds import KUBERNETES, built
+from testbed.boxes import Box, Daemon, check_means, start_box
+from testbed.builds import COREDNS, KUBERNETES, PAUSE, VERSITYGW, built
 from testbed.controlplanes import API_ADDRESS, ControlPlane, start_control_plane
+from testbed.fakenodes import FakeNodes, start_fake_nodes
+from testbed.images import Image
 from testbed.kube import Kube
+from testbed.nodes import Node, check_node_means, start_node, workload_image
+from testbed.services import S3_ADDRESS, InnerGateway, start_dns, start_proxy, start_s3
+
+WORKLOAD_IMAGE = "localhost/seedbed-workload:testbed"
+_PLAIN_CLASS = {
+    "apiVersion": "node.k8s.io/v1",
+    "kind": "RuntimeClass",
+    "metadata": {"name": "plain"},
+    "handler": "plain",
+}
 
 
 @dataclass(kw_only=True, slots=True)
 class Testbed:
-    """A running testbed; `stop` ends all of it."""
+    """A running testbed; what is not there yet is started when a test asks for it."""
 
     box: Box
     control: ControlPlane
-    parts: list[str] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    dns: Daemon | None = None
+    proxy: Daemon | None = None
+    _s3: InnerGateway | None = None
+    _fake_nodes: FakeNodes | None = None
+    _workload: Image | None = None
 
     @property
     def kube(self) -> Kube:
@@ -33,19 +50,70 @@ class Testbed:
         """The admin's kubeconfig, for processes outside the box."""
         return self.control.kubeconfig
 
+    @property
+    def s3(self) -> InnerGateway:
+        """The S3 server of pods and the machine."""
+        if self._s3 is None:
+            self._s3 = start_s3(self.box)
+        return self._s3
+
+    @property
+    def fake_nodes(self) -> FakeNodes:
+        """Nodes without machines, beside the real ones or alone."""
+        if self._fake_nodes is None:
+            self._fake_nodes = start_fake_nodes(self.control)
+        return self._fake_nodes
+
+    def node(self, name: str) -> Node:
+        """Return a real node by its name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def add_node(self, labels: Mapping[str, str] | None = None) -> Node:
+        """Start one more real node; the first one brings Services, names and the workload image."""
+        if not self.nodes:
+            self.kube.apply(_PLAIN_CLASS)
+            self.proxy, self.dns = start_proxy(self.control), start_dns(self.control)
+        node = start_node(self.control, len(self.nodes) + 1, labels=labels)
+        self.nodes.append(node)
+        node.load(self.workload)
+        return node
+
+    @property
+    def workload(self) -> Image:
+        """The image in which `seedbed` and `python` of this machine run."""
+        if self._workload is None:
+            self._workload = workload_image(self.box.folder / "images", WORKLOAD_IMAGE)
+        return self._workload
+
+    def load(self, image: Image) -> str:
+        """Make an image known to all real nodes; return its reference by digest."""
+        return [node.load(image) for node in self.nodes][-1]
+
 
 @contextmanager
-def running_testbed(folder: Path | None = None, *, keep: bool = False) -> Iterator[Testbed]:
+def running_testbed(folder: Path | None = None, *, nodes: int = 0, keep: bool = False) -> Iterator[Testbed]:
     """Run a testbed with its files in `folder`, removed at the end unless `keep`; `ToolMissing` without the means."""
-    check_means()
-    built(KUBERNETES)
+    _check_means(nodes)
     place = folder or Path(tempfile.mkdtemp(prefix="seedbed-testbed-"))
     try:
-        box = start_box(place, addresses=(API_ADDRESS,), keep=keep)
+        box = start_box(place, addresses=(API_ADDRESS, S3_ADDRESS), keep=keep)
         try:
-            yield Testbed(box=box, control=start_control_plane(box))
+            testbed = Testbed(box=box, control=start_control_plane(box))
+            for _ in range(nodes):
+                testbed.add_node()
+            yield testbed
         finally:
             box.stop()
     finally:
         if not keep:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _check_means(nodes: int) -> None:
+    """Find out what is missing, and build what is not there, before anything starts."""
+    check_means()
+    built(KUBERNETES)
+    if nodes:
+        check_node_means()
+        for tool in (PAUSE, COREDNS, VERSITYGW):
+            built(tool)

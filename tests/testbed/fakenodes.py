@@ -1,0 +1,121 @@
+"""Nodes that are objects only: kwok keeps them Ready and lets pods that are bound to them run in name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.boxes import Daemon, wait_until
+from testbed.builds import KWOK, built
+from testbed.controlplanes import ControlPlane
+from testbed.kube import Json, Kube
+
+_STAGES = Path(__file__).parent / "kwok" / "stages.yaml"
+_LABEL = {"type": "kwok"}
+
+
+@dataclass(kw_only=True, slots=True)
+class FakeNodes:
+    """A running kwok; its pods become Running by themselves and end when a test says so."""
+
+    control: ControlPlane
+    daemon: Daemon
+
+    @property
+    def kube(self) -> Kube:
+        """The admin's connection."""
+        return self.control.kube
+
+    def add_pool(
+        self,
+        pool: str,
+        count: int,
+        *,
+        resources: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        taints: Sequence[Json] = (),
+        seconds: float = 60,
+    ) -> list[str]:
+        """Add nodes `<pool>-<k>` and wait until they are Ready; return their names."""
+        names = [f"{pool}-{number}" for number in range(count)]
+        for name in names:
+            self.kube.create("/api/v1/nodes", _a_node(name, resources or {}, labels or {}, taints))
+        for name in names:
+            self.kube.wait_for(f"/api/v1/nodes/{name}", _ready, seconds=seconds)
+        return names
+
+    def remove(self, name: str) -> None:
+        """Take a node away, as a cloud does with a preempted machine: the object goes, then its pods."""
+        self.kube.delete(f"/api/v1/nodes/{name}")
+
+    def pause(self) -> None:
+        """Stop kwok: its nodes become NotReady and its pods stay as they are."""
+        self.daemon.stop()
+
+    def resume(self) -> None:
+        """Start kwok again."""
+        self.daemon = self.control.box.restart(self.daemon)
+
+    def end_container(
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        exit_code: int,
+        message: str = "",
+        reason: str = "",
+        container: str = "",
+    ) -> None:
+        """Let a container of a fake pod end, and the pod with it, as kubelet would report it."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}"
+        seen = self.kube.get(path)
+        name = container or seen["spec"]["containers"][0]["name"]
+        why = reason or ("Completed" if exit_code == 0 else "Error")
+        ended = {"exitCode": exit_code, "reason": why, "message": message}
+        statuses = [
+            {**status, "ready": False, "state": {"terminated": ended}} if status["name"] == name else status
+            for status in seen["status"]["containerStatuses"]
+        ]
+        phase = "Succeeded" if exit_code == 0 else "Failed"
+        self.kube.patch(f"{path}/status", {"status": {"phase": phase, "containerStatuses": statuses}})
+
+
+def start_fake_nodes(control: ControlPlane) -> FakeNodes:
+    """Start kwok in the control plane's box, for the nodes labelled `type=kwok`."""
+    user = control.user("kwok", groups=("system:masters",))
+    flags = (
+        f"--kubeconfig={control.write_kubeconfig(user, inside=True)}",
+        f"--config={_STAGES}",
+        "--manage-nodes-with-label-selector=type=kwok",
+        "--node-lease-duration-seconds=8",
+        "--cidr=10.89.0.0/16",
+        "--node-ip=10.89.255.254",
+        "--server-address=127.0.0.1:10247",
+    )
+    daemon = control.box.start("kwok", str(built(KWOK)), *flags)
+    wait_until(lambda: _said_ready(daemon), what="kwok", seconds=30, daemons=(daemon,))
+    return FakeNodes(control=control, daemon=daemon)
+
+
+def _said_ready(daemon: Daemon) -> bool:
+    return "Starting" in daemon.log.read_text() or daemon.running()
+
+
+def _a_node(
+    name: str, resources: Mapping[str, str], labels: Mapping[str, str], taints: Sequence[Json]
+) -> Json:
+    capacity = {"cpu": "64", "memory": "256Gi", "pods": "1000", **resources}
+    return {
+        "metadata": {
+            "name": name,
+            "labels": {**_LABEL, "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", **labels},
+        },
+        "spec": {"taints": list(taints)},
+        "status": {"capacity": capacity, "allocatable": capacity},
+    }
+
+
+def _ready(node: Json) -> bool:
+    conditions = node.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

@@ -1,0 +1,285 @@
+"""Real nodes of a testbed: each its own containerd, kubelet, bridge and cgroups; they can be killed and come back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from testbed.boxes import Box, Daemon, wait_until
+from testbed.builds import PAUSE, ToolMissing, built
+from testbed.cgroups import daemons_cgroup, make_cgroup, processes_below
+from testbed.controlplanes import ControlPlane
+from testbed.images import Image, write_image
+from testbed.kube import Json, Kube
+from testbed.nodefiles import (
+    CLUSTER_DNS,
+    PAUSE_IMAGE,
+    REPOSITORY,
+    NodePaths,
+    containerd_config,
+    kubelet_config,
+    mounted_paths,
+    network_config,
+    runtime_spec,
+)
+
+_NEEDED = ("containerd", "containerd-shim-runc-v2", "runc", "ctr", "nft")
+_OUT_OF_SERVICE = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}
+
+
+@dataclass(kw_only=True, slots=True)
+class Node:
+    """A node that runs pods."""
+
+    paths: NodePaths
+    control: ControlPlane
+    cgroup: str
+    containerd: Daemon
+    kubelet: Daemon
+    images: list[Image] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Its name in the API."""
+        return self.paths.name
+
+    @property
+    def kube(self) -> Kube:
+        """The admin's connection."""
+        return self.control.kube
+
+    @property
+    def path(self) -> str:
+        """Its path in the API."""
+        return f"/api/v1/nodes/{self.name}"
+
+    def ctr(self, *arguments: str) -> str:
+        """Run containerd's client on this node."""
+        return self.control.box.run("ctr", "-a", self.paths.socket, "-n", "k8s.io", *arguments)
+
+    def load(self, image: Image) -> str:
+        """Make an image known to the node; return its reference by digest."""
+        self.ctr("images", "import", "--base-name", "localhost", str(image.archive))
+        listed = self.ctr("images", "ls", f"name=={image.name}").splitlines()[1].split()
+        digest = next(word for word in listed if word.startswith("sha256:"))
+        reference = f"{image.repository}@{digest}"
+        self.ctr("images", "tag", "--force", image.name, reference)
+        return reference
+
+    def set_gpus(self, count: int) -> None:
+        """Let the node say that it has GPUs; the scheduler counts them, containers get none."""
+        patch = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(count)}]
+        self.kube.patch(f"{self.path}/status", patch, kind="json")
+        self.kube.wait_for(self.path, lambda seen: "nvidia.com/gpu" in seen["status"]["allocatable"])
+
+    def label(self, **labels: str | None) -> None:
+        """Set labels, or remove those that are None."""
+        self.kube.patch(self.path, {"metadata": {"labels": labels}})
+
+    def kill(self) -> None:
+        """End kubelet, containerd and all processes of all pods at once, as when the power goes."""
+        for process in (*processes_below(self.cgroup), *processes_below(daemons_cgroup(self.cgroup))):
+            _kill(process)
+        self.kubelet.stop()
+        self.containerd.stop()
+        wait_until(lambda: not processes_below(self.cgroup), what=f"end of {self.name}'s pods", seconds=20)
+
+    def start(self) -> None:
+        """Bring a killed node back, as a machine that was booted again; returns when it is Ready."""
+        self.containerd = self.control.box.restart(self.containerd)
+        _await_containerd(self.control.box, self.paths, self.containerd)
+        self.kubelet = self.control.box.restart(self.kubelet)
+        self.set_out_of_service(on=False)
+        self.await_ready()
+
+    def set_out_of_service(self, *, on: bool = True) -> None:
+        """Taint a node that will not come back, so that its pods are given up; or take the taint away."""
+        taints = [
+            taint
+            for taint in self.kube.get(self.path)["spec"].get("taints", [])
+            if not _out_of_service(taint)
+        ]
+        self.kube.patch(self.path, {"spec": {"taints": [*taints, _OUT_OF_SERVICE] if on else taints}})
+
+    def cordon(self, *, on: bool = True) -> None:
+        """Let no new pod be scheduled to it, or let them again."""
+        self.kube.patch(self.path, {"spec": {"unschedulable": on}})
+
+    def drain(self) -> None:
+        """Cordon it and evict its pods, as `kubectl drain` does before maintenance."""
+        self.kube.kubectl("drain", self.name, "--ignore-daemonsets", "--delete-emptydir-data", "--force")
+
+    def await_ready(self, *, ready: bool = True, seconds: float = 60) -> None:
+        """Wait until the node is Ready, or is not any more."""
+        self.kube.wait_for(
+            self.path, lambda seen: is_ready(seen) == ready, seconds=seconds, what=f"Ready={ready}"
+        )
+
+    def processes(self, namespace: str, pod: str, container: str) -> Mapping[int, str]:
+        """Return a container's processes, their numbers outside the box and their command lines."""
+        identifier = self._container_id(namespace, pod, container)
+        found = processes_below(self.cgroup, containing=identifier)
+        return {process: _command_line(process) for process in found}
+
+    def kill_container(
+        self, namespace: str, pod: str, container: str, number: signal.Signals = signal.SIGKILL
+    ) -> None:
+        """Send a signal to the first process of a container, behind kubelet's back."""
+        identifier = self._container_id(namespace, pod, container)
+        self.ctr("tasks", "kill", "--signal", number.name, identifier)
+
+    def _container_id(self, namespace: str, pod: str, container: str) -> str:
+        statuses = self.kube.get(f"/api/v1/namespaces/{namespace}/pods/{pod}")["status"]["containerStatuses"]
+        found = next(status["containerID"] for status in statuses if status["name"] == container)
+        return str(found).removeprefix("containerd://")
+
+
+def check_node_means() -> None:
+    """Raise `ToolMissing` where this machine cannot run pods."""
+    missing = [name for name in _NEEDED if shutil.which(name) is None]
+    if not Path("/usr/lib/cni/bridge").exists():
+        missing.append("/usr/lib/cni/bridge")
+    if missing:
+        raise ToolMissing(f"not run: no {', '.join(missing)} (make testbed-packages)")
+    if REPOSITORY.is_relative_to("/tmp"):
+        raise ToolMissing(
+            "not run: the repository lies below /tmp, where every pod mounts a folder of its own"
+        )
+
+
+def start_node(control: ControlPlane, number: int, *, labels: Mapping[str, str] | None = None) -> Node:
+    """Start a node and wait until it is Ready; `labels` name its pool."""
+    check_node_means()
+    box, paths = control.box, NodePaths(number=number)
+    pause = _pause_image(box.folder / "images")
+    _write_files(control, paths)
+    cgroup = make_cgroup(box.name, paths.name)
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+    config = f"{paths.home}/containerd.toml"
+    containerd = box.start(
+        f"containerd-{paths.name}",
+        "containerd",
+        "--config",
+        config,
+        environment=environment,
+        cgroup=daemons_cgroup(cgroup),
+    )
+    _await_containerd(box, paths, containerd)
+    node = Node(
+        paths=paths,
+        control=control,
+        cgroup=cgroup,
+        containerd=containerd,
+        kubelet=_start_kubelet(control, paths, cgroup, labels or {}, environment),
+    )
+    node.load(pause)
+    wait_until(lambda: node.kube.exists(node.path), what=node.name, seconds=60, daemons=(node.kubelet,))
+    node.await_ready()
+    return node
+
+
+def is_ready(node: Json) -> bool:
+    """Say whether a node object has the condition Ready."""
+    conditions = node.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _start_kubelet(
+    control: ControlPlane,
+    paths: NodePaths,
+    cgroup: str,
+    labels: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> Daemon:
+    user = control.user(f"system:node:{paths.name}", groups=("system:nodes",))
+    serving = control.authority.sign(
+        f"kubelet-{paths.name}", user=paths.name, addresses=(f"IP:{paths.address}",)
+    )
+    config = kubelet_config(
+        paths,
+        cgroup=cgroup,
+        authority=control.authority.own.certificate,
+        certificate=serving.certificate,
+        key=serving.key,
+    )
+    place = control.box.folder / f"kubelet-{paths.name}.yaml"
+    place.write_text(config)
+    flags = (
+        f"--config={place}",
+        f"--kubeconfig={control.write_kubeconfig(user, inside=True)}",
+        f"--root-dir={paths.home}/kubelet",
+        f"--cert-dir={paths.home}/kubelet-certificates",
+        f"--hostname-override={paths.name}",
+        f"--node-ip={paths.address}",
+        f"--node-labels={','.join(f'{key}={value}' for key, value in labels.items())}",
+    )
+    return control.box.start(
+        f"kubelet-{paths.name}",
+        str(control.binary),
+        "kubelet",
+        *flags,
+        environment=environment,
+        cgroup=daemons_cgroup(cgroup),
+    )
+
+
+def _write_files(control: ControlPlane, paths: NodePaths) -> None:
+    """Write a node's files into the box's memory, and give it its bridge."""
+    box = control.box
+    default = json.loads(box.run("ctr", "oci", "spec"))
+    files = {
+        "containerd.toml": containerd_config(paths),
+        "cni/10-bridge.conflist": network_config(paths),
+        "mounted.json": runtime_spec(default, mounted_paths()),
+        "plain.json": runtime_spec(default, []),
+        "resolv.conf": f"nameserver {CLUSTER_DNS}\n",
+    }
+    box.write({f"{paths.home}/{name}": text for name, text in files.items()})
+    if not Path(f"/proc/{box.pid}/root/sys/class/net/{paths.bridge}").exists():
+        for command in (
+            f"link add {paths.bridge} type bridge",
+            f"addr add {paths.address}/24 dev {paths.bridge}",
+            f"link set {paths.bridge} up",
+        ):
+            box.run("ip", *command.split())
+
+
+def _await_containerd(box: Box, paths: NodePaths, daemon: Daemon) -> None:
+    socket = Path(f"/proc/{box.pid}/root{paths.socket}")
+    wait_until(socket.exists, what="containerd", seconds=30, daemons=(daemon,))
+
+
+def _pause_image(folder: Path) -> Image:
+    program = built(PAUSE).read_bytes()
+    return write_image(folder, PAUSE_IMAGE, command=["/pause"], files={"pause": program})
+
+
+def _out_of_service(taint: Json) -> bool:
+    return bool(taint["key"] == _OUT_OF_SERVICE["key"])
+
+
+def _kill(process: int) -> None:
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # ended by itself
+
+
+def _command_line(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    except OSError:
+        return ""
+
+
+def workload_image(folder: Path, name: str, *, command: Sequence[str] = ("python", "-V")) -> Image:
+    """Return a tiny image in which `seedbed`, `python` and the system's programs run from this machine's mounts."""
+    path = f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+    environment = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+    return write_image(folder, name, command=command, environment=environment)

@@ -1,0 +1,3 @@
+module seedbed.dev/testbed/pause
+
+go 1.26
