@@ -70,7 +70,7 @@ def _ended(scene: Scene, draft: Draft, end: End) -> Draft:
     if is_stopping(scene) and end.cause not in (Cause.DONE, Cause.USER):
         end = End(cause=Cause.STOPPED, reason="Suspended", message="suspended", outcome=end.outcome)
     needs = _log_of(scene, end)
-    return draft.asks(*needs) if needs else accounted(scene, draft, end)
+    return draft.asks(*needs).wakes(scene.now) if needs else accounted(scene, draft, end)
 
 
 def _log_of(scene: Scene, end: End) -> tuple[Need, ...]:

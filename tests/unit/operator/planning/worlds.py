@@ -34,6 +34,7 @@ from unit.operator.planning.builders import (
 )
 
 MOST_PASSES = 20
+FRESH = timedelta(seconds=3)
 
 
 @dataclass
@@ -51,6 +52,8 @@ class World:
     refusals: tuple[Refusal, ...] = ()
     answers: dict[str, LiveProgress] = field(default_factory=dict)
     """What drivers answer, by pod name."""
+    heard: dict[str, tuple[datetime, LiveProgress | None]] = field(default_factory=dict)
+    """When a driver was asked last, and what it said, by pod uid."""
     changed: dict[str, datetime] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
     notices: dict[str, tuple[Notice, ...]] = field(default_factory=dict)
@@ -72,7 +75,7 @@ class World:
             pods=tuple(sorted(self.pods.values(), key=lambda pod: pod.name)),
             refusals=self.refusals,
             status_written=self.status_written,
-            evidence=Evidence(progress_changed=dict(self.changed)),
+            evidence=Evidence(progress=self._fresh(), progress_changed=dict(self.changed)),
         )
 
     def planned(self) -> tuple[Observation, Plan]:
@@ -186,18 +189,23 @@ class World:
         )
 
     def _gathered(self, observation: Observation, made: Plan) -> Evidence:
-        progress, logs, notices = {}, {}, {}
+        logs, notices = {}, {}
         for need in made.needs:
             if need.kind == "Progress":
-                progress[need.pod_uid] = self.answers.get(need.pod)
+                self.heard[need.pod_uid] = (self.now, self.answers.get(need.pod))
                 self.changed.setdefault(need.pod_uid, self.now)
             elif need.kind == "LogTail":
                 logs[need.pod_uid] = self.logs.get(need.pod, "")
             else:
                 notices[need.pod_uid] = self.notices.get(need.pod, ())
         return Evidence(
-            progress=progress, progress_changed=dict(self.changed), log_tails=logs, notices=notices
+            progress=self._fresh(), progress_changed=dict(self.changed), log_tails=logs, notices=notices
         )
+
+    def _fresh(self) -> dict[str, LiveProgress | None]:
+        """Return the answers that are so new that they are given again."""
+        fresh = ((uid, answer) for uid, (asked, answer) in self.heard.items() if self.now - asked < FRESH)
+        return dict(fresh)
 
     # -- nodes -------------------------------------------------------------------------------------------------
 
@@ -236,6 +244,7 @@ class World:
         if before is None or (before.progress, before.activity) != (word.progress, word.activity):
             self.changed[self.pods[driver].uid] = self.now
         self.answers[driver] = word
+        self.heard.pop(self.pods[driver].uid, None)
         return self
 
     def end(self, name: str, code: int, message: str = "", *, reason: str = "") -> World:
