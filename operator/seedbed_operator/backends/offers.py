@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from seedbed_api.execution import Overrides
+from seedbed_api.permissions import key_allowed
 from seedbed_api.pods import EnvVar
 from seedbed_api.trainingjob import TrainingJobSpec
 from seedbed_api.trainingprofile import Resources, TrainingProfileSpec
@@ -85,12 +86,7 @@ class Offer:
 
 def passed(entries: Mapping[str, str], allowed: tuple[str, ...]) -> dict[str, str]:
     """Return the entries whose key is allowed, by itself or with its whole domain."""
-    return {key: value for key, value in entries.items() if is_allowed_key(key, allowed)}
-
-
-def is_allowed_key(key: str, allowed: tuple[str, ...]) -> bool:
-    """Tell whether a key of a label or annotation is in a list; one that ends in / allows its domain."""
-    return any(key == entry or (entry.endswith("/") and key.startswith(entry)) for entry in allowed)
+    return {key: value for key, value in entries.items() if key_allowed(key, allowed)}
 
 
 def offer_of(job: JobView, profile: ProfileView) -> Offer:
