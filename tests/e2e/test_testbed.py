@@ -234,6 +234,30 @@ def test_pods_of_a_dead_node_wait_for_it_until_it_is_out_of_service(
     assert run(testbed, pod_namespace, a_pod("after", "print('back')", nodeName=second_node.name)) == "back\n"
 
 
+def test_network_policies_hold_while_they_are_enforced(testbed: Testbed, pod_namespace: str) -> None:
+    path = started(testbed, pod_namespace, a_pod("server", SERVE))
+    address = testbed.kube.get(path)["status"]["podIP"]
+    ask = (
+        "import urllib.request as u\n"
+        f"try: print(u.urlopen('http://{address}:8000', timeout=3).status)\n"
+        "except OSError as error: print('blocked', error)"
+    )
+    only_friends = {
+        "metadata": {"name": "only-friends"},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": "server"}},
+            "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "friend"}}}]}],
+        },
+    }
+    testbed.kube.create(
+        f"/apis/networking.k8s.io/v1/namespaces/{pod_namespace}/networkpolicies", only_friends
+    )
+    with testbed.network_policies():
+        assert run(testbed, pod_namespace, a_pod("stranger", ask)).startswith("blocked")
+        assert run(testbed, pod_namespace, a_pod("friend", f"import time; time.sleep(2)\n{ask}")) == "200\n"
+    assert run(testbed, pod_namespace, a_pod("later", ask)) == "200\n", "it is off again"
+
+
 def test_nothing_is_left_when_the_starter_is_killed(tmp_path: Path) -> None:
     with started_by_hand(tmp_path) as starter:
         traces = Traces.of(starter.pid, tmp_path)

@@ -1,0 +1,97 @@
+"""What a node of the testbed is told: texts and documents, before anything starts."""
+
+from __future__ import annotations
+
+import copy
+import json
+import resource
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from testbed.nodefiles import (
+    NodePaths,
+    containerd_config,
+    kubelet_config,
+    mounted_paths,
+    network_config,
+    runtime_spec,
+)
+
+DEFAULT = {
+    "process": {"rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}]},
+    "mounts": [{"destination": "/proc"}],
+}
+
+
+def test_mounts_are_read_only_and_added_to_those_that_are_there() -> None:
+    spec = json.loads(runtime_spec(DEFAULT, [Path("/usr")]))
+    assert spec["mounts"][0] == {"destination": "/proc"}
+    assert spec["mounts"][1]["source"] == "/usr"
+    assert {"ro", "nosuid"} <= set(spec["mounts"][1]["options"])
+
+
+def test_a_link_is_mounted_as_what_it_leads_to(tmp_path: Path) -> None:
+    link = tmp_path / "lib"
+    link.symlink_to("/usr")
+    (mount,) = json.loads(runtime_spec(DEFAULT, [link]))["mounts"][1:]
+    assert (mount["source"], mount["destination"]) == ("/usr", str(link))
+
+
+def test_containers_may_open_as_many_files_as_this_process() -> None:
+    spec = json.loads(runtime_spec(DEFAULT, []))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert spec["process"]["rlimits"] == [{"type": "RLIMIT_NOFILE", "hard": hard, "soft": hard}]
+
+
+def test_the_default_is_left_as_it_was() -> None:
+    before = copy.deepcopy(DEFAULT)
+    runtime_spec(DEFAULT, [Path("/usr")])
+    assert before == DEFAULT
+
+
+def test_tiny_images_find_python_its_environment_and_our_sources() -> None:
+    import seedbed
+
+    mounts = mounted_paths()
+    for needed in (sys.executable, sys.base_prefix, seedbed.__file__, json.__file__, "/bin/sh"):
+        assert any(Path(needed).is_relative_to(mount) for mount in mounts), needed
+
+
+@pytest.mark.parametrize("hidden", ["/tmp", "/etc", "/dev", "/proc", "/run"])
+def test_nothing_is_mounted_where_a_pod_has_its_own(hidden: str) -> None:
+    assert not [mount for mount in mounted_paths() if mount.is_relative_to(hidden)]
+
+
+def test_two_nodes_share_no_address_bridge_socket_or_folder() -> None:
+    one, two = NodePaths(number=1), NodePaths(number=2)
+    for fact in ("name", "address", "bridge", "home", "socket"):
+        assert getattr(one, fact) != getattr(two, fact), fact
+    assert not {*network_addresses(one)} & {*network_addresses(two)}
+
+
+def test_the_runtime_plain_differs_from_the_usual_one_in_its_mounts_alone() -> None:
+    config = tomllib.loads(containerd_config(NodePaths(number=1)))
+    runtimes = config["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]
+    specs = {name: runtime.pop("base_runtime_spec") for name, runtime in runtimes.items()}
+    assert specs == {"runc": "/run/seedbed/node1/mounted.json", "plain": "/run/seedbed/node1/plain.json"}
+    assert runtimes["runc"] == runtimes["plain"]
+
+
+def test_kubelet_makes_its_cgroups_below_the_one_it_was_given() -> None:
+    path = Path("/any")
+    text = kubelet_config(
+        NodePaths(number=2), cgroup="/box/node2", authority=path, certificate=path, key=path
+    )
+    config = yaml.safe_load(text)
+    assert config["cgroupRoot"] == "/box/node2"
+    assert config["cgroupsPerQOS"] is True
+    assert config["containerRuntimeEndpoint"] == "unix:///run/containerd/node2.sock"
+
+
+def network_addresses(paths: NodePaths) -> list[str]:
+    ipam = json.loads(network_config(paths))["plugins"][0]["ipam"]
+    return [ipam["dataDir"], *(each["subnet"] for each in ipam["ranges"][0])]
