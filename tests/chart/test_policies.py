@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
 from chart.rendering import Helm, Json, Right, named, objects, of_kind, pod_template, rights
+from seedbed_operator.backends.names import job_labels
+from seedbed_operator.backends.pods import PROGRESS_PORT
 from seedbed_operator.cluster.kinds import LEASES, Kind
 from seedbed_operator.running.checking import NEEDED
 
@@ -125,6 +128,16 @@ def test_the_selectors_of_policies_are_the_labels_of_the_pods(helm4: Helm, tmp_p
     for selector in (operator["podSelector"], training["ingress"][1]["from"][0]["podSelector"]):
         assert selector["matchLabels"].items() <= labels.items()
     assert not training["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_training_pods_carry_the_labels_that_policies_select(helm4: Helm, tmp_path) -> None:
+    labels = job_labels(SimpleNamespace(name="digits", uid="4f7d"))
+    training, operator = (policy(helm4, {}, tmp_path, f"seedbed-{name}") for name in ("training", "operator"))
+    (asked,) = operator["egress"][-1]["to"]
+    for selector in (training["podSelector"], asked["podSelector"]):
+        assert selector["matchLabels"].items() <= labels.items()
+    ports = {rule["ports"][0]["port"] for rule in (training["ingress"][1], operator["egress"][-1])}
+    assert ports == {PROGRESS_PORT}
 
 
 def test_fenced_egress_is_dns_each_other_and_what_is_allowed(helm4: Helm, tmp_path) -> None:
