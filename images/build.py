@@ -46,6 +46,8 @@ class Image:
     dockerfile: Path
     packages: tuple[str, ...]
     """Folders of our own code in it."""
+    size: str
+    """About how much building it takes."""
 
     @property
     def lock(self) -> Path:
@@ -63,37 +65,47 @@ IMAGES = {
         name="operator",
         dockerfile=REPOSITORY / "operator/Dockerfile",
         packages=("crds/seedbed_api", "operator/seedbed_operator"),
+        size="250 MB",
     ),
     "workload": Image(
         name="workload",
         dockerfile=REPOSITORY / "workloads/Dockerfile",
         packages=("crds/seedbed_api", "workloads/seedbed"),
+        size="9 GB with its wheels",
     ),
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Build the image that is named and print the path of its archive."""
+    """Build the image that is named and print the path of its archive; with --root, of a plain root."""
     image = IMAGES[arguments[0]]
     try:
-        archive = built(image)
+        made = plain_root(image) if "--root" in arguments else built(image)
     except CannotBuild as missing:
         print(f"not run: {image.tag}: {missing}", file=sys.stderr)
         return 1
-    digest = archive.with_suffix(".digest").read_text(encoding="utf-8")
-    say(f"{image.tag} {digest}: {archive.stat().st_size / 2**20:.0f} MiB packed")
-    print(archive)
+    if made.is_file():
+        digest = made.with_suffix(".digest").read_text(encoding="utf-8")
+        say(f"{image.tag} {digest}: {made.stat().st_size / 2**20:.0f} MiB packed")
+    for other in IMAGES.values():
+        if not archive_of(other).exists():
+            say(f"not built: {other.tag}; `python images/build.py {other.name}` does, {other.size}")
+    print(made)
     return 0
+
+
+def archive_of(image: Image) -> Path:
+    """Return where the image's archive lies, built or not."""
+    return cache() / "archives" / content(sources(image)) / f"seedbed-{image.name}.tar"
 
 
 def built(image: Image) -> Path:
     """Return the image's archive, built first if this content was never built here."""
-    folder = cache() / "archives" / content(sources(image))
-    archive = folder / f"seedbed-{image.name}.tar"
+    archive = archive_of(image)
     if archive.exists():
         return archive
     _check_means()
-    folder.mkdir(parents=True, exist_ok=True)
+    archive.parent.mkdir(parents=True, exist_ok=True)
     with locked(cache() / "lock"):
         environment = installed(image)
         layers = (
@@ -104,6 +116,22 @@ def built(image: Image) -> Path:
         digest = write_archive(archive, name=image.tag, config=config(image.dockerfile), folders=layers)
         archive.with_suffix(".digest").write_text(digest, encoding="utf-8")
     return archive
+
+
+def plain_root(image: Image) -> Path:
+    """Return a folder with the image's content, for a runtime that takes folders; files are hard links."""
+    tree = cache() / "trees" / f"{image.name}-{content(sources(image))}"
+    if tree.exists():
+        return tree
+    _check_means()
+    with locked(cache() / "lock"):
+        environment, aside = installed(image), tree.with_suffix(".building")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        run(["cp", "--archive", "--link", str(root("runtime")), str(aside)])
+        run(["cp", "--archive", "--link", str(environment), str(aside / "opt/seedbed")])
+        aside.replace(tree)
+    return tree
 
 
 def installed(image: Image) -> Path:
