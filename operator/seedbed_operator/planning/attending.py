@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from seedbed_api.conditions import FailedReason, RunningReason
+from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.status import WorkerCounts
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.accounting import accounted
@@ -93,7 +93,7 @@ def _needs(scene: Scene, driver: PodView) -> tuple[Need, ...]:
 
 def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
     if scene.live is not None:
-        draft = told_by_driver(draft, scene.live, goes_on=has_trained(scene))
+        draft = told_by_driver(draft, scene.live, goes_on=scene.is_true(ConditionType.RUNNING))
     draft = forget_the_oldest(scene, draft)
     draft = _with_workers(scene, draft, driver)
     draft = _with_counts(scene, draft)
@@ -104,12 +104,13 @@ def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
     return draft.waits(why.reason, why.message)
 
 
-def _alarms(scene: Scene, driver: PodView) -> tuple[datetime | None, ...]:
+def _alarms(scene: Scene, driver: PodView) -> list[datetime]:
+    """Return the moments to come at which time alone changes the plan."""
     pending = [pod.scheduled + SOON for pod in team(scene) if pod.phase == "Pending" and pod.scheduled]
     looks = driver.phase == "Running" or slow(scene)
-    return (
+    moments = (
         scene.now + LOOK_EVERY if looks else None,
-        *(moment for moment in pending if moment > scene.now),
+        *pending,
         gives_back_at(scene),
         first_step_deadline(scene),
         next_step_deadline(scene),
@@ -117,6 +118,7 @@ def _alarms(scene: Scene, driver: PodView) -> tuple[datetime | None, ...]:
         tries_again_at(scene),
         may_replace_at(scene),
     )
+    return [moment for moment in moments if moment is not None and moment > scene.now]
 
 
 def _training(scene: Scene, draft: Draft) -> Draft:
@@ -169,5 +171,6 @@ def _is_wanted(scene: Scene, child: Create, driver: PodView) -> bool:
 def _with_counts(scene: Scene, draft: Draft) -> Draft:
     desired = ranks_at_most(scene) if has_trained(scene) else ranks_at_first(scene)
     running = sum(runs(pod, scene.now) for pod in scene.crew) * scene.workers_per_pod
-    told = scene.live.workers.ready if scene.live and scene.live.workers else 0
+    known = (scene.live and scene.live.workers) or scene.status.workers
+    told = known.ready if known else 0
     return draft.tells(workers=WorkerCounts(ready=min(told, running), desired=desired))

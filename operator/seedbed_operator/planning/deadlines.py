@@ -6,22 +6,24 @@ from datetime import datetime
 
 from seedbed_api.conditions import AttemptReason, ConditionType
 from seedbed_api.outcome import LiveProgress
+from seedbed_api.status import TrainingJobStatus
 from seedbed_operator.planning.ends import Cause, End
 from seedbed_operator.planning.explaining.starting import team, why_not_running
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import read, seconds
 
 
-def active_deadline(scene: Scene) -> datetime | None:
+def active_deadline(scene: Scene, status: TrainingJobStatus | None = None) -> datetime | None:
     """Return when the job has been active for too long; it counts from the last resume."""
-    began = read(scene.status.resume_time or scene.status.start_time)
+    told = status or scene.status
+    began = read(told.resume_time or told.start_time)
     limit = scene.spec.active_deadline_seconds
     return began + seconds(limit) if began is not None and limit is not None else None
 
 
-def active_for_too_long(scene: Scene) -> str | None:
-    """Return the message of a job whose time is over."""
-    deadline = active_deadline(scene)
+def active_for_too_long(scene: Scene, status: TrainingJobStatus | None = None) -> str | None:
+    """Return the message of a job whose time is over, by the status that was written or by a newer one."""
+    deadline = active_deadline(scene, status)
     if deadline is None or scene.now < deadline:
         return None
     return f"active for longer than spec.activeDeadlineSeconds {scene.spec.active_deadline_seconds}; raise it"

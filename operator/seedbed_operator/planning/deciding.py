@@ -87,9 +87,10 @@ def between_attempts(scene: Scene, draft: Draft) -> Draft:
     """Suspend, clear away, back off, or begin the next attempt."""
     if scene.spec.suspend:
         return suspended(scene, draft)
-    if message := active_for_too_long(scene):
+    draft = resumed(scene, draft)
+    if message := active_for_too_long(scene, draft.status):
         return failed_at_once(scene, draft, FailedReason.DEADLINE_EXCEEDED, message)
-    draft = resumed(scene, draft).wakes(active_deadline(scene))
+    draft = draft.wakes(active_deadline(scene, draft.status))
     if scene.remaining():
         return cleared(scene, draft)
     retry = read(draft.status.retry_time)

@@ -107,7 +107,11 @@ class World:
     def settle(self) -> World:
         """Let the operator act until it has nothing to do."""
         for _ in range(MOST_PASSES):
-            if self.deleted_job or not self.act():
+            if self.deleted_job:
+                return self
+            if not self.act():
+                busy = self.wake_at is not None and self.wake_at <= self.now
+                assert not busy, f"it would look again at once, and again: {self.history[-1]}"
                 return self
         raise AssertionError(f"the operator finds no rest: {self.history[-1]}")
 

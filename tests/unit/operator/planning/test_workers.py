@@ -1,0 +1,221 @@
+"""Workers: all or nothing at first, more of them where they help, replaced when they are lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from seedbed_api.status import WorkerCounts
+from seedbed_operator.observations import Notice
+from unit.operator.planning.builders import a_profile, a_training_job, a_worker, ended, live
+from unit.operator.planning.worlds import World, a_world
+
+DRIVER = "seedlings-1-driver"
+FULL = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+
+
+def worker(index: int, attempt: int = 1) -> str:
+    return f"seedlings-{attempt}-worker-{index}"
+
+
+def training(world: World, step: int = 7, ready: int = 1) -> World:
+    world.settle().start().settle()
+    word = live(step, workers=WorkerCounts(ready=ready, desired=ready))
+    return world.say(DRIVER, word).wait(10)
+
+
+def test_a_gang_that_is_not_complete_gives_back_what_it_holds_uncounted() -> None:
+    world = a_world(a_training_job().with_workers(2, 2)).settle()
+    world.start(DRIVER, worker(0)).unschedulable(worker(1), FULL).wait(59)
+    assert world.says() == "False Unschedulable"
+    assert world.names() == ["1-driver", "1-worker-0", "1-worker-1"]
+    world.wait(1)
+    assert world.says() == "False Unschedulable"
+    assert "given back" in world.message()
+    assert "Insufficient nvidia.com/gpu" in world.message()
+    assert world.pods[DRIVER].deleting
+    world.finish_deletions().settle()
+    assert world.names() == []
+    status = world.job.status
+    assert (status.failures or 0, status.infrastructure_failures or 0, status.preemptions or 0) == (0, 0, 0)
+    assert status.last_failure is None
+    world.wait(20)
+    assert world.names() == ["2-driver", "2-worker-0", "2-worker-1"]
+
+
+def test_a_gang_that_holds_nothing_waits_for_as_long_as_it_takes() -> None:
+    world = a_world(a_training_job().with_workers(2, 2)).settle()
+    for name in world.waiting():
+        world.unschedulable(name, FULL)
+    world.settle().wait(7200)
+    assert world.job.status.attempts == 1
+    assert world.says() == "False Unschedulable"
+
+
+def test_a_lone_driver_waits_longer_before_it_gives_back() -> None:
+    world = a_world().settle()
+    world.start(DRIVER).unschedulable(worker(0), FULL).wait(299)
+    assert not world.pods[DRIVER].deleting
+    world.wait(1)
+    assert world.pods[DRIVER].deleting
+
+
+def test_new_nodes_are_waited_for() -> None:
+    world = a_world(a_training_job().with_workers(2, 2)).settle()
+    world.start(DRIVER, worker(0)).unschedulable(worker(1), FULL)
+    scaling = Notice(reason="TriggeredScaleUp", message="pod triggered scale-up", time=world.now)
+    world.notices[worker(1)] = (scaling,)
+    world.wait(600)
+    assert not world.pods[DRIVER].deleting
+    world.start(worker(1)).settle()
+    assert world.job.status.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "per_pod", "first", "then"),
+    [
+        (1, 1, 1, 1, 1),
+        (1, 4, 1, 1, 4),
+        (2, 8, 1, 2, 8),
+        (1, 7, 1, 1, 4),
+        (5, 7, 1, 5, 5),
+        (3, 3, 1, 3, 3),
+        (1, 8, 4, 1, 2),
+        (2, 6, 4, 1, 1),
+    ],
+    ids=[
+        "one",
+        "to the maximum",
+        "all shards",
+        "5, 6 and 7 are no faster than 4",
+        "never below the minimum",
+        "3 of 8 shards help",
+        "four ranks share a pod",
+        "a half full pod",
+    ],
+)
+def test_an_attempt_starts_small_and_grows_to_what_helps(
+    least: int, most: int, per_pod: int, first: int, then: int
+) -> None:
+    profile = a_profile(worker={"workersPerPod": per_pod})
+    world = a_world(a_training_job().with_workers(least, most), profile=profile).settle()
+    assert len(world.names()) - 1 == first
+    training(world)
+    assert len(world.names()) - 1 == then
+
+
+def test_workers_that_find_no_node_do_not_stop_those_that_train() -> None:
+    world = training(a_world(a_training_job().with_workers(1, 2)))
+    world.unschedulable(worker(1), FULL).wait(300)
+    assert world.says() == "True Training"
+    assert "goes on with fewer workers: no node" in world.message()
+    assert world.job.status.workers == WorkerCounts(ready=1, desired=2)
+
+
+def test_a_lost_worker_is_replaced_at_once_under_a_new_name() -> None:
+    world = training(a_world(a_training_job().with_workers(2, 2)), ready=2)
+    world.lose_node(worker(1)).settle()
+    assert world.names() == ["1-driver", "1-worker-0", "1-worker-1", "1-worker-2"]
+    assert world.says() == "True Training"
+
+
+def test_a_vanished_worker_is_replaced_under_its_own_name() -> None:
+    world = training(a_world(a_training_job().with_workers(2, 2)), ready=2)
+    world.vanish(worker(0)).settle()
+    assert world.names() == ["1-driver", "1-worker-0", "1-worker-1"]
+
+
+def crash(world: World, index: int) -> None:
+    world.start().settle()
+    world.pods[worker(index)] = ended(world.pods[worker(index)], 1, at=world.now)
+    world.settle()
+
+
+def test_crashing_workers_are_replaced_ever_more_slowly_and_then_fail_the_attempt() -> None:
+    world = training(a_world())
+    for index, pause in enumerate((10, 20, 40)):
+        crash(world, index)
+        world.wait(pause - 1)
+        assert worker(index + 1) not in world.pods
+        world.wait(1)
+        assert worker(index + 1) in world.pods
+    crash(world, 3)
+    failure = world.job.status.last_failure
+    assert failure is not None
+    assert (failure.reason, failure.pod, world.job.status.failures) == ("WorkersLost", worker(3), 1)
+
+
+def test_crashes_that_are_far_apart_are_no_loop_and_leave_few_pods() -> None:
+    world = training(a_world(), step=1)
+    for index in range(8):
+        crash(world, min(index, 4) if index < 5 else _newest(world))
+        for step in range(12):
+            world.say(DRIVER, live(10 * index + step)).wait(60)
+    assert (world.job.status.failures or 0) == 0
+    assert len([pod for pod in world.pods.values() if pod.role == "worker" and pod.ended]) <= 5
+    assert world.says() == "True Training"
+
+
+def _newest(world: World) -> int:
+    return next(pod.index for pod in world.pods.values() if pod.role == "worker" and not pod.ended)
+
+
+def test_no_worker_is_replaced_while_the_driver_finishes() -> None:
+    world = training(a_world(a_training_job().with_workers(2, 2)), ready=2)
+    world.say(DRIVER, live(100, "Finishing"))
+    world.end(worker(0), 0).wait(60)
+    assert world.names() == ["1-driver", "1-worker-0", "1-worker-1"]
+
+
+def test_what_a_crash_of_the_operator_left_out_is_created_by_the_next_pass() -> None:
+    world = a_world(a_training_job().with_workers(2, 2)).settle()
+    world.vanish(worker(0), worker(1))
+    world.services.clear()
+    world.settle()
+    assert world.names() == ["1-driver", "1-worker-0", "1-worker-1"]
+    assert world.services == {"seedlings-1-head": world.pods[DRIVER].uid}
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"owner_uid": "driver-of-another-object"},
+        {"owner_uid": None},
+        {"job_uid": "another"},
+        {"name": "not-our-name"},
+    ],
+    ids=["another driver's", "nobody's", "another job's", "another name"],
+)
+def test_workers_of_others_are_neither_counted_nor_touched(foreign: dict[str, Any]) -> None:
+    world = training(a_world(a_training_job().with_workers(1, 2)))
+    pod = replace(a_worker(7, uid="foreign"), **foreign)
+    world.pods[pod.name] = pod
+    world.lose_node(worker(0)).settle()
+    world.edit(suspend=True).settle()
+    touched = [
+        action for made in world.history for action in made.actions if getattr(action, "uid", "") == "foreign"
+    ]
+    assert touched == []
+
+
+def test_a_job_trains_on_when_its_profile_is_deleted_and_waits_for_it_before_the_next_attempt() -> None:
+    world = training(a_world())
+    world.profile = None
+    world.wait(60)
+    assert world.says() == "True Training"
+    world.end(DRIVER, 1).settle().finish_deletions().settle().finish_deletions().wait(30)
+    assert world.says() == "False ProfileNotFound"
+    assert world.names() == []
+
+
+def test_a_later_attempt_runs_the_image_that_the_first_one_pinned() -> None:
+    world = training(a_world())
+    pinned = world.bodies[DRIVER]["spec"]["containers"][0]["image"]
+    world.profile = a_profile(generation=2, image="registry.example/seedbed@sha256:" + "7" * 64)
+    world.end(DRIVER, 1).settle().finish_deletions().settle().finish_deletions().wait(30)
+    assert world.bodies["seedlings-2-driver"]["spec"]["containers"][0]["image"] == pinned
+    assert world.bodies["seedlings-2-worker-0"]["spec"]["containers"][0]["image"] == pinned
+    assert world.job.status.environment is not None
+    assert world.job.status.environment.profile_generation == 1
