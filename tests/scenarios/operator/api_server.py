@@ -1,0 +1,373 @@
+"""An API server in memory, with what can go wrong at the real one; the operator's port is implemented by it.
+
+What it does as the real one does: uids and resource versions, 409 for a name that is taken, also by a pod that
+is terminating, deletion with uid preconditions and grace, status writes guarded by the resource version, owners
+and their garbage, quota, defaults of our CRD, a log of watch events. `tests/cluster/test_api_server.py` runs
+the same stories against a real one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from seedbed_api.status import TrainingJobStatus
+from seedbed_operator.cluster.kinds import CORE_EVENTS, EVENTS, JOBS, PODS, PROFILES, SECRETS, SERVICES, Kind
+from seedbed_operator.cluster.port import Page, Raw, Refused, Unanswered
+
+NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
+KINDS = {kind.name: kind for kind in (JOBS, PROFILES, PODS, SERVICES, SECRETS, EVENTS)}
+PAGE = 3
+
+Name = tuple[str, str, str]
+"""Plural, namespace and name."""
+
+
+class Crash(BaseException):
+    """The operator's process ends here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchEvent:
+    """One event of the watch on a kind."""
+
+    kind: Kind
+    type: str
+    object: Raw
+
+    def raw(self) -> dict[str, Any]:
+        return {"type": self.type, "object": self.object}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A write that was asked for."""
+
+    verb: str
+    kind: str
+    name: str
+    body: Any = None
+
+
+Fault = Callable[[Call], str | None]
+"""What befalls a write: None, "before" or "after" (no answer), "crash-before", "crash-after", or an HTTP code."""
+
+
+@dataclass
+class ApiServer:
+    """Objects by kind, namespace and name; one that is stored is never changed, but replaced."""
+
+    now: datetime = NOON
+    objects: dict[Name, dict[str, Any]] = field(default_factory=dict)
+    log: list[WatchEvent] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    """Writes that took effect."""
+    revision: int = 1000
+    created: int = 0
+    quota: dict[str, int] = field(default_factory=dict)
+    """Most pods of a namespace."""
+    refused_names: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    """Code, reason and message for creations, by name."""
+    forbidden: set[tuple[str, str]] = field(default_factory=set)
+    """Verb and plural that the operator may not use."""
+    logs: dict[str, str] = field(default_factory=dict)
+    down: bool = False
+    fault: Fault = lambda _: None
+
+    # -- the operator's port -----------------------------------------------------------------------------------
+
+    async def pages(self, kind: Kind, namespace: str | None, *, labels: str = "") -> AsyncIterator[Page]:
+        self._allow("list", kind)
+        found = [raw for raw in self.all(kind, namespace) if _selected(raw, labels)]
+        version = str(self.revision)
+        for start in range(0, max(len(found), 1), PAGE):
+            yield Page(resource_version=version, items=found[start : start + PAGE])
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Raw:
+        self._allow("get", kind)
+        return self._existing(kind, namespace or "", name)
+
+    async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
+        call = Call(verb="create", kind=kind.name, name=body["metadata"]["name"], body=copied(body))
+        return self._write(call, kind, lambda: self._create(kind, namespace, body))
+
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
+    ) -> Raw:
+        call = Call(verb="delete", kind=kind.name, name=name, body=uid)
+        return self._write(call, kind, lambda: self._delete(kind, namespace, name, uid, grace_seconds))
+
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, *, resource_version: str, patch: Raw
+    ) -> Raw:
+        call = Call(verb="patch", kind=kind.name, name=name, body=copied(patch))
+        return self._write(
+            call, kind, lambda: self._patch_status(kind, namespace, name, resource_version, patch)
+        )
+
+    async def pod_log(self, namespace: str, name: str, *, lines: int, most_bytes: int) -> str:
+        self._allow("get", PODS)
+        self._existing(PODS, namespace, name)
+        return self.logs.get(name, "")[:most_bytes]
+
+    async def pod_events(self, namespace: str, uid: str) -> Sequence[Raw]:
+        self._allow("list", CORE_EVENTS)
+        return ()
+
+    async def allows(self, verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> bool:
+        plural = f"{kind.plural}/{subresource}" if subresource else kind.plural
+        return (verb, plural) not in self.forbidden
+
+    async def read(self, path: str) -> Raw:
+        raise Refused(404, "NotFound", path)
+
+    # -- people and other controllers --------------------------------------------------------------------------
+
+    def apply(self, kind: Kind, body: Raw) -> dict[str, Any]:
+        """Create an object as a user does."""
+        metadata = body["metadata"]
+        return self._create(kind, metadata.get("namespace", ""), body)
+
+    def edit(self, kind: Kind, namespace: str, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change an object as a user does."""
+        raw = copied(self._existing(kind, namespace, name))
+        change(raw)
+        if raw.get("spec") != self._existing(kind, namespace, name).get("spec"):
+            raw["metadata"]["generation"] = raw["metadata"].get("generation", 0) + 1
+        self._store(kind, raw, "MODIFIED")
+
+    def remove(self, kind: Kind, namespace: str, name: str, *, grace: int | None = None) -> None:
+        """Delete an object as a user does."""
+        uid = self._existing(kind, namespace, name)["metadata"]["uid"]
+        self._delete(kind, namespace, name, uid, grace)
+
+    def all(self, kind: Kind, namespace: str | None = None) -> list[dict[str, Any]]:
+        return [
+            raw
+            for (plural, where, _), raw in sorted(self.objects.items())
+            if plural == kind.plural and namespace in (None, where)
+        ]
+
+    def find(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+        return self.objects.get((kind.plural, namespace, name))
+
+    def collect_garbage(self) -> bool:
+        """Delete what has owners, none of which is there any more; tell whether there was any."""
+        uids = {raw["metadata"]["uid"] for raw in self.objects.values()}
+        orphans = [
+            (name, raw)
+            for name, raw in sorted(self.objects.items())
+            if (owners := raw["metadata"].get("ownerReferences"))
+            and not any(owner["uid"] in uids for owner in owners)
+            and "deletionTimestamp" not in raw["metadata"]
+        ]
+        for (plural, namespace, name), raw in orphans:
+            kind = next(kind for kind in KINDS.values() if kind.plural == plural)
+            self._delete(kind, namespace, name, raw["metadata"]["uid"], None)
+        return bool(orphans)
+
+    # -- nodes -------------------------------------------------------------------------------------------------
+
+    def start(self, pod: Raw, node: str = "node-a") -> None:
+        """Schedule a pod and run its container."""
+        name = pod["spec"]["containers"][0]["name"]
+        state = {"running": {"startedAt": self.time()}}
+        self._pod_status(
+            pod,
+            node=node,
+            phase="Running",
+            podIP="10.0.0.7",
+            conditions=[
+                {"type": "PodScheduled", "status": "True", "lastTransitionTime": self.time()},
+                {"type": "Ready", "status": "True", "lastTransitionTime": self.time()},
+            ],
+            containerStatuses=[{"name": name, "state": state}],
+        )
+
+    def end(self, pod: Raw, code: int, message: str = "", *, disruption: str | None = None) -> None:
+        """End a pod's container."""
+        name = pod["spec"]["containers"][0]["name"]
+        state = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": message}
+        state |= {"startedAt": self.time(), "finishedAt": self.time()}
+        conditions = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": self.time()}]
+        if disruption:
+            conditions.append({"type": "DisruptionTarget", "status": "True", "reason": disruption})
+        self._pod_status(
+            pod,
+            phase="Succeeded" if code == 0 else "Failed",
+            conditions=conditions,
+            containerStatuses=[{"name": name, "state": {"terminated": state}}],
+        )
+
+    def vanish(self, pod: Raw) -> None:
+        """Remove a pod's object, as the kubelet does at the end of its deletion."""
+        metadata = pod["metadata"]
+        self._drop(PODS, metadata["namespace"], metadata["name"])
+
+    def time(self) -> str:
+        return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _allow(self, verb: str, kind: Kind) -> None:
+        if self.down:
+            raise Unanswered("the API server is down")
+        if (verb, kind.plural) in self.forbidden:
+            raise Refused(403, "Forbidden", f"may not {verb} {kind.plural}")
+
+    def _write(self, call: Call, kind: Kind, do: Callable[[], dict[str, Any]]) -> Raw:
+        self._allow(call.verb, kind)
+        fault = self.fault(call)
+        if fault == "before":
+            raise Unanswered("lost on the way there")
+        if fault == "crash-before":
+            raise Crash
+        if fault is not None and fault.isdigit():
+            raise Refused(
+                int(fault), {"403": "Forbidden", "409": "Conflict"}.get(fault, "Error"), "by chance"
+            )
+        answer = do()
+        self.calls.append(call)
+        if fault == "after":
+            raise Unanswered("lost on the way back")
+        if fault == "crash-after":
+            raise Crash
+        return answer
+
+    def _existing(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+        found = self.find(kind, namespace, name)
+        if found is None:
+            raise Refused(404, "NotFound", f'{kind.plural} "{name}" not found')
+        return found
+
+    def _create(self, kind: Kind, namespace: str, body: Raw) -> dict[str, Any]:
+        name = body["metadata"]["name"]
+        if name in self.refused_names:
+            raise Refused(*self.refused_names[name])
+        if self.find(kind, namespace, name) is not None:
+            raise Refused(409, "AlreadyExists", f'{kind.plural} "{name}" already exists')
+        if kind is PODS and len(self.all(PODS, namespace)) >= self.quota.get(namespace, 10**9):
+            raise Refused(403, "Forbidden", f'pods "{name}" is forbidden: exceeded quota: pods')
+        raw = copied(body)
+        for owner in raw["metadata"].get("ownerReferences", ()):
+            assert owner["uid"], "the API server refuses an owner without a uid"
+        self.created += 1
+        metadata = {
+            "uid": f"{self.created:08x}-0000-4000-8000-000000000000",
+            "creationTimestamp": self.time(),
+        }
+        raw["metadata"] |= metadata | ({"namespace": namespace} if kind.namespaced else {})
+        raw |= {"apiVersion": kind.api_version, "kind": kind.name}
+        _default(kind, raw)
+        return self._store(kind, raw, "ADDED")
+
+    def _delete(self, kind: Kind, namespace: str, name: str, uid: str, grace: int | None) -> dict[str, Any]:
+        raw = self._existing(kind, namespace, name)
+        if raw["metadata"]["uid"] != uid:
+            raise Refused(409, "Conflict", "the UID in the precondition does not match")
+        if kind is not PODS:
+            self._drop(kind, namespace, name)
+            return {"kind": "Status", "status": "Success"}
+        seconds = _grace(raw, grace)
+        if seconds == 0:
+            return self._drop(kind, namespace, name)
+        due = (self.now + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if raw["metadata"].get("deletionTimestamp", "9") <= due:
+            return raw
+        raw = copied(raw)
+        raw["metadata"] |= {"deletionTimestamp": due, "deletionGracePeriodSeconds": seconds}
+        return self._store(kind, raw, "MODIFIED")
+
+    def _patch_status(
+        self, kind: Kind, namespace: str, name: str, resource_version: str, patch: Raw
+    ) -> dict[str, Any]:
+        before = self._existing(kind, namespace, name)
+        if before["metadata"]["resourceVersion"] != resource_version:
+            raise Refused(409, "Conflict", f'Operation cannot be fulfilled on {kind.plural} "{name}"')
+        raw = copied(before)
+        raw["status"] = merged(raw.get("status") or {}, patch)
+        try:
+            TrainingJobStatus.model_validate(raw["status"])
+        except ValidationError as error:
+            raise Refused(422, "Invalid", str(error)) from error
+        _default(kind, raw)
+        return before if raw == before else self._store(kind, raw, "MODIFIED")
+
+    def _pod_status(self, pod: Raw, *, node: str | None = None, **status: Any) -> None:
+        metadata = pod["metadata"]
+        raw = copied(self._existing(PODS, metadata["namespace"], metadata["name"]))
+        raw["status"] = {**raw["status"], **status}
+        if node is not None:
+            raw["spec"]["nodeName"] = node
+        self._store(PODS, raw, "MODIFIED")
+
+    def _store(self, kind: Kind, raw: dict[str, Any], event: str) -> dict[str, Any]:
+        self.revision += 1
+        raw["metadata"]["resourceVersion"] = str(self.revision)
+        metadata = raw["metadata"]
+        self.objects[kind.plural, metadata.get("namespace", ""), metadata["name"]] = raw
+        self._log(kind, event, raw)
+        return raw
+
+    def _drop(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+        raw = copied(self.objects.pop((kind.plural, namespace, name)))
+        self.revision += 1
+        raw["metadata"]["resourceVersion"] = str(self.revision)
+        self._log(kind, "DELETED", raw)
+        return raw
+
+    def _log(self, kind: Kind, event: str, raw: Raw) -> None:
+        if kind in (JOBS, PODS, PROFILES):
+            self.log.append(WatchEvent(kind=kind, type=event, object=raw))
+
+
+def copied(raw: Any) -> Any:
+    """Return a copy that may be changed."""
+    return json.loads(json.dumps(raw))
+
+
+def merged(old: Any, patch: Any) -> Any:
+    """Return a JSON merge patch applied (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    kept = dict(old) if isinstance(old, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            kept.pop(name, None)
+        else:
+            kept[name] = merged(kept.get(name), value)
+    return kept
+
+
+def _default(kind: Kind, raw: dict[str, Any]) -> None:
+    if kind is JOBS:
+        raw["metadata"].setdefault("generation", 1)
+        if "status" in raw:
+            raw["status"] = {"metrics": [], "timings": [], **raw["status"]}
+    if kind is PROFILES:
+        raw["metadata"].setdefault("generation", 1)
+    if kind is PODS:
+        raw.setdefault("status", {"phase": "Pending"})
+    if kind is SECRETS:
+        raw["data"] = raw.pop("stringData", {})
+
+
+def _grace(raw: Raw, asked: int | None) -> int:
+    """Return the grace of a deletion: none for a pod that no node has, or whose containers have ended."""
+    if not raw["spec"].get("nodeName") or raw["status"]["phase"] in ("Succeeded", "Failed"):
+        return 0
+    return int(raw["spec"].get("terminationGracePeriodSeconds", 30) if asked is None else asked)
+
+
+def _selected(raw: Raw, selector: str) -> bool:
+    labels = raw["metadata"].get("labels") or {}
+    for part in filter(None, selector.split(",")):
+        name, equals, value = part.partition("=")
+        if name not in labels or (equals and labels[name] != value):
+            return False
+    return True

@@ -1,0 +1,107 @@
+"""The operator without its process: the real stores, sweeps and passes, one step at a time, as a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from scenarios.operator.api_server import ApiServer
+from seedbed_api.outcome import LiveProgress
+from seedbed_operator import planning
+from seedbed_operator.applying import Applier
+from seedbed_operator.cluster.port import Cluster, ClusterError
+from seedbed_operator.looping.passing import After, Pass
+from seedbed_operator.observing.evidence import Gatherer
+from seedbed_operator.observing.memories import Memories
+from seedbed_operator.reporting import Reporter
+from seedbed_operator.stores.stores import Stores
+from seedbed_operator.stores.tables import Key
+from seedbed_operator.sweeping import Sweeper
+from seedbed_operator.watching import Feed
+
+
+@dataclass
+class Drivers:
+    """What drivers answer, by IP address."""
+
+    answers: dict[str, LiveProgress] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def ask(self, address: str) -> LiveProgress | None:
+        self.asked.append(address)
+        return self.answers.get(address)
+
+
+class Incarnation:
+    """One life of the operator, between two crashes."""
+
+    def __init__(
+        self, server: ApiServer, cluster: Cluster | None = None, drivers: Drivers | None = None
+    ) -> None:
+        self.server = server
+        self.cluster: Cluster = cluster or server
+        self.stores = Stores()
+        self.woken: set[Key] = set()
+        self.due: dict[Key, datetime] = {}
+        self.failures: list[Exception] = []
+        self.sweeper = Sweeper(self.cluster, self.stores, self.wake, (None,))
+        self.feed = Feed(self.stores, self.wake, lambda: None)
+        self.passing = Pass(
+            stores=self.stores,
+            memories=Memories(),
+            planner=planning,
+            gatherer=Gatherer(self.cluster, drivers or Drivers()),
+            applier=Applier(self.cluster, self.stores),
+            reporter=Reporter(self.cluster, self.stores, "operator"),
+            clock=lambda: server.now,
+        )
+
+    def wake(self, keys: Iterable[Key]) -> None:
+        self.woken |= set(keys)
+
+    async def sweep(self) -> None:
+        """List everything; a sweep that fails is one that did not happen."""
+        try:
+            await self.sweeper.sweep()
+        except ClusterError as error:
+            self.failures.append(error)
+
+    def hear(self, event: Any) -> None:
+        """Take one event of the watch."""
+        self.feed.take(event.kind, event.raw())
+
+    def wake_due(self) -> None:
+        """Wake the jobs whose time has come."""
+        self.wake([key for key, due in self.due.items() if due <= self.server.now])
+
+    async def step(self, key: Key) -> After | None:
+        """Do one pass over a job; None where it failed, and is to be tried again."""
+        self.woken.discard(key)
+        self.due.pop(key, None)
+        writes = len(self.server.calls)
+        try:
+            after = await self.passing.run(key)
+        except ClusterError as error:
+            self.failures.append(error)
+            self.woken.add(key)
+            return None
+        finally:
+            statuses = [call for call in self.server.calls[writes:] if call.verb == "patch"]
+            assert len(statuses) <= 1, f"{len(statuses)} status writes in one pass"
+        if after.again:
+            self.woken.add(key)
+        if after.wake_at is not None:
+            self.due[key] = after.wake_at
+        return after
+
+    async def steps(self, most: int = 50) -> None:
+        """Pass over all woken jobs until none is."""
+        for _ in range(most):
+            self.wake_due()
+            if not self.woken:
+                return
+            for key in sorted(self.woken):
+                await self.step(key)
+        raise AssertionError(f"the operator finds no rest: {sorted(self.woken)}")

@@ -1,0 +1,76 @@
+"""A second implementation of the port, as KubeRay would be: a cluster of its own, which the driver joins.
+
+Its first worker pod bears the Ray head; the driver is told its address and holds no head itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from seedbed_operator.backends.names import attempt_labels, metadata, owned_by_driver, pod_labels
+from seedbed_operator.backends.offers import offer_of
+from seedbed_operator.backends.pods import PodsBackend, driver_pod, token_secret, worker_pod
+from seedbed_operator.backends.port import Attempt, Health
+from seedbed_operator.observations import JobView, PodView, ProfileView
+from seedbed_operator.plans import Create
+
+RAY_PORT = 6379
+
+
+@dataclass(frozen=True, slots=True)
+class JoinBackend:
+    """Ray beside the driver."""
+
+    name: Literal["Pods", "KubeRay"] = "KubeRay"
+    ray_mode: Literal["head", "join"] = "join"
+
+    def children(self, job: JobView, profile: ProfileView, attempt: Attempt) -> tuple[Create, ...]:
+        """Return Secret, driver, the Service of the cluster, and its pods."""
+        offer = offer_of(job, profile)
+        ray: dict[str, str | None] = {
+            "SEEDBED_RAY_MODE": "join",
+            "SEEDBED_RAY_ADDRESS": address(job, attempt),
+        }
+        driver = driver_pod(job, offer, attempt, ray=ray)
+        members = (worker_pod(job, offer, attempt, index) for index in attempt.workers)
+        return (
+            token_secret(job),
+            Create(kind="Pod", body=driver),
+            _service(job, attempt, driver["metadata"]["name"]),
+            *(_of_the_cluster(job, attempt, member) for member in members),
+        )
+
+    def health(self, pods: tuple[PodView, ...]) -> Health:
+        """Return how the cluster is; it is gone with the pod of its head."""
+        head = next((pod for pod in pods if pod.role == "worker" and pod.index == 0), None)
+        if head is None or head.ended:
+            return Health(workers_ready=0, state="Gone", message="the head of the cluster is gone")
+        return PodsBackend().health(pods)
+
+
+def address(job: JobView, attempt: Attempt) -> str:
+    """Return where the cluster is found."""
+    return f"{job.name}-{attempt.number}-ray:{RAY_PORT}"
+
+
+def _of_the_cluster(job: JobView, attempt: Attempt, member: Create) -> Create:
+    env = member.body["spec"]["containers"][0]["env"]
+    told = [entry if entry["name"] != "SEEDBED_RAY_ADDRESS" else _address(job, attempt) for entry in env]
+    body: dict[str, Any] = {**member.body, "spec": dict(member.body["spec"])}
+    body["spec"]["containers"] = [{**member.body["spec"]["containers"][0], "env": told}]
+    return replace(member, body=body)
+
+
+def _address(job: JobView, attempt: Attempt) -> dict[str, str]:
+    return {"name": "SEEDBED_RAY_ADDRESS", "value": address(job, attempt)}
+
+
+def _service(job: JobView, attempt: Attempt, driver: str) -> Create:
+    number = attempt.number
+    owner = owned_by_driver(driver, attempt.driver_uid) if attempt.driver_uid else None
+    meta = metadata(job, f"{job.name}-{number}-ray", attempt_labels(job, number), owner=owner)
+    selector = pod_labels(job, number, "worker")
+    spec = {"clusterIP": "None", "selector": selector, "ports": [{"name": "ray", "port": RAY_PORT}]}
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+    return Create(kind="Service", body=body, owner=None if owner else driver)
