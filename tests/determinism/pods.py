@@ -25,7 +25,7 @@ from typing import Any
 from seedbed_api.outcome import LiveProgress, Outcome, parse_outcome
 
 UID = "0b1c2d3e-0000-4000-8000-000000000001"
-PATIENCE_SECONDS = 150.0
+PATIENCE_SECONDS = 400.0
 
 
 @dataclass(kw_only=True)

@@ -1,18 +1,43 @@
-"""`seedbed driver` and `seedbed worker` as the operator starts them: the digest of `seedbed run`, whatever dies."""
+"""`seedbed driver` and `seedbed worker` as the operator starts them: the digest of `seedbed run`, whatever dies.
+
+Each story has a fresh store and says how many steps were computed. A story that needs time takes it by a model
+that dawdles while a file is there; what it computes does not depend on that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from determinism.jobs import Recipe, Way, a_job, digest_of, manifest, prove, run
-from determinism.pods import Attempt, attempts
+from determinism.jobs import Recipe, Way, a_job, digest_of, groups, manifest, prove, run
+from determinism.pods import UID, Attempt, attempts
+from seedbed.runs.folder import RunFolder, open_run
+from seedbed.storage import open_storage
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
-RECIPE = Recipe(steps=30)
+EVERY = 5
+RECIPE = Recipe(steps=40, leaves=4)
+DAWDLING = """
+import time
+from pathlib import Path
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+
+class Dawdler:
+    def build(self, args):
+        self.gate = Path(args["gate"])
+        return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(196, args["classes"]))
+
+    def loss(self, model, batch):
+        if self.gate.exists():
+            time.sleep(0.05)
+        return cross_entropy(model(batch.images_mchw), batch.labels_m)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +54,127 @@ def attempt() -> Iterator[Callable[..., Attempt]]:
         yield make
 
 
-def test_two_workers_give_the_digest_of_one_command(
-    attempt, digits: Path, tmp_path: Path, straight: str
-) -> None:
-    pods = attempt(manifest(RECIPE, Way(least=2, most=2, feed="RayData"), data=digits, output=str(tmp_path)))
-    driver, workers = pods.driver(), [pods.worker(0), pods.worker(1)]
+def the_run(output: Path) -> RunFolder:
+    (found,) = (output / "runs").iterdir()
+    return open_run(open_storage(str(output)), f"sha256:{found.name}")
+
+
+def sizes(output: Path) -> list[int]:
+    """Return the sizes of the worker groups, in order."""
+    return [group[0]["workers"] for group in groups(the_run(output))]
+
+
+def test_stopped_then_continued_then_found(attempt, digits: Path, tmp_path: Path, straight: str) -> None:
+    way = Way(least=2, most=2, feed="RayData", every_steps=1000)
+    first = attempt(manifest(RECIPE, way, data=digits, output=str(tmp_path)))
+    driver, workers = first.driver(), [first.worker(0), first.worker(1)]
+    first.wait_for(lambda told: told.progress and told.progress.step > 0, driver)
+    driver.terminate()
+    assert driver.ended() == 143, driver.log()
+    assert [worker.ended(60) for worker in workers] == [0, 0], workers[0].log()
+    stopped = first.outcome()
+    assert (stopped.result, stopped.reason, stopped.attempt) == ("Stopped", "Stopped", 1)
+    assert stopped.checkpoint is not None
+    assert 0 < stopped.checkpoint.step == stopped.steps_executed < RECIPE.steps
+
+    way = Way(most=1, feed="Local", every_steps=1000)
+    again = manifest(RECIPE, way, data=digits, output=str(tmp_path))
+    known = {"RUN_ID": stopped.run_id, "ENVIRONMENT_CLASS": stopped.environment_class}
+    second = attempt(again, expected=known)
+    driver, worker = second.driver(), second.worker(0)
     assert driver.ended() == 0, driver.log()
-    assert [worker.ended(20) for worker in workers] == [0, 0], workers[0].log()
+    assert worker.ended(60) == 0, worker.log()
+    done = second.outcome()
+    assert (done.result, done.reason) == ("Succeeded", "Trained")
+    assert done.steps_executed == RECIPE.steps - stopped.steps_executed, "no step was done twice"
+    assert done.model is not None
+    assert done.model.weights_digest == straight
+    assert sizes(tmp_path) == [2, 1]
+
+    third = attempt(again, expected=known)
+    driver = third.driver()
+    assert driver.ended() == 0, driver.log()
+    found = third.outcome()
+    assert (found.result, found.reason, found.steps_executed) == ("Succeeded", "AlreadyComputed", 0)
+    assert (found.model, found.receipt) == (done.model, done.receipt)
+    logs = sorted(path.relative_to(tmp_path).parts for path in (tmp_path / "logs").rglob("*.log"))
+    assert {parts[1:4] for parts in logs} == {
+        (UID, "1", "digits-1-driver"),
+        (UID, "1", "digits-1-worker-0"),
+        (UID, "1", "digits-1-worker-1"),
+        (UID, "2", "digits-2-driver"),
+        (UID, "2", "digits-2-worker-0"),
+        (UID, "3", "digits-3-driver"),
+    }
+    assert "complete already" in (tmp_path / "logs" / UID / "3/digits-3-driver/000000.log").read_text()
+
+
+def test_a_group_grows_then_a_worker_is_killed_and_replaced(attempt, digits: Path, tmp_path: Path) -> None:
+    gate, output = tmp_path / "gate", tmp_path / "output"
+    paced = dawdling(gate, digits, tmp_path)
+    alone = run(a_job_of(paced, tmp_path / "alone"))
+    gate.touch()
+    pods = attempt({**paced, "spec": paced["spec"] | {"output": {"uri": str(output)}}})
+    driver, worker = pods.driver(), pods.worker(0)
+    pods.wait_for(lambda told: told.progress and told.progress.step > 0, driver)
+    pods.worker(1)
+    pods.wait_for(lambda _: sizes(output) == [1, 2], driver)
+    one, two = groups(the_run(output))
+    assert two[0]["resumedFrom"] == max(event["step"] for event in one), "a group grows and no step is lost"
+    pods.wait_for(lambda told: told.checkpoint and told.checkpoint.step > two[0]["resumedFrom"], driver)
+    worker.kill()
+    pods.wait_for(lambda _: len(sizes(output)) == 3, driver)
+    gate.unlink()
+    pods.worker(2)
+    assert driver.ended() == 0, driver.log()
     outcome = pods.outcome()
-    assert (outcome.result, outcome.reason, outcome.steps_executed) == ("Succeeded", "Trained", RECIPE.steps)
     assert outcome.model is not None
-    assert outcome.model.weights_digest == straight
+    assert outcome.model.weights_digest == digest_of(alone)
+    lost = outcome.steps_executed - STEPS
+    assert 0 <= lost <= EVERY, sizes(output)
+    assert sizes(output)[:3] == [1, 2, 1]
+
+
+STEPS = 400
+
+
+def dawdling(gate: Path, data: Path, folder: Path) -> dict[str, Any]:
+    """Return a job whose steps take their time while the gate is there."""
+    code = folder / "code"
+    code.mkdir()
+    (code / "dawdler.py").write_text(DAWDLING)
+    job = manifest(
+        Recipe(steps=STEPS, leaves=4, leaf_rows=2),
+        Way(least=1, most=2, feed="Local", every_steps=EVERY),
+        data=data,
+        output=str(folder / "alone"),
+    )
+    args = [{"name": "gate", "value": str(gate)}]
+    job["spec"]["model"] = {"entrypoint": "dawdler:Dawdler", "args": args, "code": {"uri": str(code)}}
+    job["spec"]["evaluation"] = {"everySteps": STEPS}
+    return job
+
+
+def a_job_of(document: dict[str, Any], output: Path) -> Any:
+    from seedbed_api.manifests import training_job
+
+    spec = document["spec"] | {"output": {"uri": str(output)}}
+    alone = {"workers": {"min": 1, "max": 1}, "feed": "Local"}
+    return training_job({**document, "spec": spec | {"cluster": alone}})
+
+
+def test_a_stranger_is_refused_and_a_dead_driver_ends_its_workers(
+    attempt, digits: Path, tmp_path: Path
+) -> None:
+    way = Way(least=2, most=2, feed="Local")
+    pods = attempt(manifest(RECIPE, way, data=digits, output=str(tmp_path)))
+    driver, worker = pods.driver(), pods.worker(0)
+    stranger = pods.worker(1, RAY_AUTH_TOKEN="0" * 32)
+    told = pods.wait_for(lambda told: told.workers and told.workers.ready == 1, driver)
+    assert told.activity == "Starting"
+    assert stranger.ended() == 75, stranger.log()
+    assert "RAY_AUTH_TOKEN" in stranger.log()
+    assert pods.progress() is not None
+    driver.kill()
+    assert worker.ended(60) == 75, worker.log()
+    assert "lost" in worker.log()

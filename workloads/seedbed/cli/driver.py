@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import click
 
@@ -11,9 +10,13 @@ import click
 @click.command("driver")
 def command() -> None:
     """Run the driver of one attempt in a pod. Everything is told by SEEDBED_* variables."""
+    from seedbed.runtime.pods.lastwords import driver_died
+    from seedbed.runtime.pods.supervising import end, supervise
+
+    spool = supervise(driver_died)
     from seedbed.runtime.pods.rays import before_ray
 
     before_ray()
     from seedbed.runtime.pods.driving import drive
 
-    sys.exit(drive(os.environ))
+    end(drive(os.environ, spool))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import click
 
@@ -11,9 +10,13 @@ import click
 @click.command("worker")
 def command() -> None:
     """Run a worker of one attempt in a pod. Everything is told by SEEDBED_* variables."""
+    from seedbed.runtime.pods.lastwords import worker_died
+    from seedbed.runtime.pods.supervising import end, supervise
+
+    spool = supervise(worker_died)
     from seedbed.runtime.pods.rays import before_ray
 
     before_ray()
     from seedbed.runtime.pods.serving import serve
 
-    sys.exit(serve(os.environ))
+    end(serve(os.environ, spool))

@@ -19,6 +19,7 @@ import pyarrow as pa
 import ray
 import ray.data
 import ray.exceptions
+from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined]
 from ray.data import DataContext, ExecutionResources
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
@@ -133,6 +134,7 @@ def _micro_batches(source: PlanDatasource, *, ahead: int, tasks_at_once: int) ->
             source,
             override_num_blocks=source.tasks,
             num_cpus=0,
+            label_selector=_beside_the_trainer(),
             concurrency=min(tasks_at_once, source.tasks),
         )
     blocks = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=ahead))
@@ -161,6 +163,11 @@ def _context(source: PlanDatasource) -> DataContext:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     return context
+
+
+def _beside_the_trainer() -> dict[str, str]:
+    """Decode on the trainer's node: blocks stay in its memory, and the driver's node has no room."""
+    return {RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
 
 
 def _render(part: _Part) -> Iterable[pa.Table]:

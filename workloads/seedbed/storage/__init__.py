@@ -65,7 +65,8 @@ def open_storage(url: str, *, secret: Path | None = None, patience_seconds: floa
     """
     location = locate(url)
     if location.scheme == "file":
-        return LocalStorage(root=Path(location.url.removeprefix("file://")))
+        shown = location.shown if location.shown.startswith("pvc://") else None
+        return LocalStorage(root=Path(location.url.removeprefix("file://")), shown=shown)
     return _remote(location, secret, patience_seconds)
 
 

@@ -30,11 +30,13 @@ class LocalStorage:
 
     root: Path
     """Absolute; it need not exist before the first write."""
+    shown: str | None = None
+    """The URL by which people know the folder, where that is not its path: a volume claim's."""
 
     @property
     def url(self) -> str:
-        """Return the folder as a `file://` URL."""
-        return f"file://{self.root}"
+        """Return the folder as a `file://` URL, or as people know it."""
+        return self.shown or f"file://{self.root}"
 
     def read(self, path: str) -> bytes:
         """Return the whole object."""
@@ -106,7 +108,8 @@ class LocalStorage:
 
     def child(self, path: str) -> LocalStorage:
         """Return the storage of a folder below."""
-        return LocalStorage(root=self._file(path.strip("/")))
+        shown = None if self.shown is None else f"{self.shown.rstrip('/')}/{path.strip('/')}"
+        return LocalStorage(root=self._file(path.strip("/")), shown=shown)
 
     def _file(self, path: str) -> Path:
         return self.root / relative(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from seedbed_api.errors import UserError, refusal
 KNOWN_SCHEMES = ("file", "http", "https", "memory", "s3")
 """Schemes that are tested; others of fsspec can be read where their package is installed."""
 
+CLAIMS_VARIABLE = "SEEDBED_CLAIMS_FOLDER"
+"""Names the folder below which a pod finds its volume claims mounted; set in pods alone."""
+
+_CLAIM = re.compile(r"pvc://([a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)((?:/.*)?)")
 _WITH_HOST = frozenset({"http", "https", "s3", "s3a"})
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*)://")
 
@@ -34,6 +39,8 @@ def locate(url: str) -> Location:
     if match is None:
         return _local(url)
     scheme = match[1].lower()
+    if scheme == "pvc" and CLAIMS_VARIABLE in os.environ:
+        return _mounted(url, Path(os.environ[CLAIMS_VARIABLE]))
     if scheme == "file":
         return _local(url[match.end() :])
     if scheme in _WITH_HOST and not urlsplit(url).netloc:
@@ -87,6 +94,17 @@ def _local(path: str) -> Location:
         raise UserError("InvalidStorageURL", refusal("uri", path, "names no folder", fix))
     absolute = Path(path).expanduser().absolute()
     return Location(scheme="file", url=f"file://{absolute}", shown=f"file://{absolute}")
+
+
+def _mounted(url: str, claims: Path) -> Location:
+    """Return the folder of a volume claim, below which the path must stay."""
+    match = _CLAIM.fullmatch(url)
+    parts = match[2].split("/") if match else [".."]
+    if match is None or ".." in parts or "\0" in url:
+        fix = "write for example pvc://claim/folder"
+        raise UserError("InvalidStorageURL", refusal("uri", url, "names no folder of a volume claim", fix))
+    path = claims.joinpath(match[1], *(part for part in parts if part not in ("", ".")))
+    return Location(scheme="file", url=f"file://{path}", shown=url)
 
 
 def _trimmed(url: str) -> str:

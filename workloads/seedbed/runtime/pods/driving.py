@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import signal
+import sys
 import threading
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 from seedbed.runtime.display import Display
 from seedbed.runtime.driver import Session, run_job
@@ -14,8 +15,10 @@ from seedbed.runtime.lasting import lasting
 from seedbed.runtime.pods.clusters import PodCluster
 from seedbed.runtime.pods.endpoint import Attendance, endpoint
 from seedbed.runtime.pods.lastwords import leave
+from seedbed.runtime.pods.logs import shipping
 from seedbed.runtime.pods.messages import live_progress, outcome_of
 from seedbed.runtime.pods.settings import PodSettings, pod_settings
+from seedbed.runtime.pods.signals import stop_by_signal
 from seedbed_api.conditions import one_line
 from seedbed_api.errors import SeedbedError
 from seedbed_api.outcome import Outcome
@@ -25,35 +28,39 @@ _SHUTDOWN_SECONDS = 15.0
 CRASHED = 1
 
 
-def drive(environ: Mapping[str, str]) -> int:
+def drive(environ: Mapping[str, str], spool: Path) -> int:
     """Run the driver of one attempt; return its exit code."""
-    stopping = _stop_by_signal()
+    stopping = stop_by_signal()
     try:
         settings = pod_settings(environ)
     except SeedbedError as error:
         leave(environ, failed(error, attempt=0))
         raise
+    with shipping(spool, settings):
+        outcome, code = _guarded(settings, stopping)
+        leave(environ, outcome)
+        return code
+
+
+def _guarded(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome, int]:
+    """Return outcome and exit code, also of what nobody expected."""
     try:
-        outcome, code = _attempt(settings, stopping)
+        return _attempt(settings, stopping)
     except SeedbedError as error:
         failure = lasting(error)
-        leave(environ, failed(failure, attempt=settings.attempt))
-        raise failure from error
+        _say(f"error: {failure.reason}: {failure.message}")
+        return failed(failure, attempt=settings.attempt), failure.exit_code
     except Exception as error:
         traceback.print_exc()
         message = one_line(f"{type(error).__name__}: {error}")
-        leave(
-            environ,
+        return (
             Outcome(result="Failed", reason="DriverCrashed", message=message, attempt=settings.attempt),
+            CRASHED,
         )
-        return CRASHED
-    leave(environ, outcome)
-    return code
 
 
 def _attempt(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome, int]:
-    cluster = PodCluster(settings, stopping=stopping)
-    attendance = Attendance()
+    cluster, attendance = PodCluster(settings, stopping=stopping), Attendance()
     with Display(settings.job.metadata.name, interactive=False) as display:
         session = Session(
             job=settings.job, options=settings.options(), display=display, stopping=stopping, cluster=cluster
@@ -69,8 +76,8 @@ def _attempt(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome,
             finally:
                 attendance.end(patience=_FAREWELL_SECONDS)
                 _closed_in_time(cluster)
-        if ended.error is not None:
-            display.notice(f"{ended.error.reason}: {ended.error.message}")
+    if ended.error is not None:
+        _say(f"error: {ended.error.reason}: {ended.error.message}")
     return outcome_of(ended, attempt=settings.attempt), ended.exit_code
 
 
@@ -86,11 +93,5 @@ def failed(error: SeedbedError, *, attempt: int) -> Outcome:
     return Outcome(result="Failed", reason=error.reason, message=one_line(error.message), attempt=attempt)
 
 
-def _stop_by_signal() -> threading.Event:
-    """Return what SIGTERM sets. Ray sets a handler of its own when it is imported, so that comes before."""
-    import ray  # noqa: F401
-
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    return stopping
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the log of the pod

@@ -55,13 +55,21 @@ def endpoint(port: int, *, progress: Tell, attendance: Attendance) -> Iterator[i
             if parts.path == "/healthz":
                 self._answer(200, b"ok\n", "text/plain")
             elif parts.path == "/progress":
-                self._answer(200, progress(), "application/json")
+                self._tell_progress()
             elif parts.path == "/needed":
                 pod = parse_qs(parts.query).get("pod", [""])[0]
                 needed = {"needed": not attendance.ask(pod)}
                 self._answer(200, json.dumps(needed).encode(), "application/json")
             else:
                 self._answer(404, b"there is /progress and /healthz\n", "text/plain")
+
+        def _tell_progress(self) -> None:
+            try:
+                body = progress()
+            except Exception as error:
+                self._answer(500, f"{type(error).__name__}: {error}\n".encode(), "text/plain")
+            else:
+                self._answer(200, body, "application/json")
 
         def _answer(self, status: int, body: bytes, kind: str) -> None:
             self.send_response(status)

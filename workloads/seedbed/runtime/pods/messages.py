@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Literal
 
 from seedbed.runtime.driver import Ended, Session
@@ -101,7 +102,9 @@ def _metrics(progress: Progress) -> tuple[Metric, ...]:
         "validation/accuracy": progress.accuracy,
     }
     return tuple(
-        Metric(name=name, value=measured(value)) for name, value in values.items() if value is not None
+        Metric(name=name, value=measured(value))
+        for name, value in values.items()
+        if value is not None and isfinite(value)
     )
 
 

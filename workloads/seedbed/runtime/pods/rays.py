@@ -20,6 +20,7 @@ _OTHERWISE = {
     # a raylet whose head is gone for so long ends
     "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
 }
+CLAIMS_FOLDER = "/mnt/pvc"
 _OF_ONE_MACHINE = {"GLOO_SOCKET_IFNAME"}
 
 
@@ -34,6 +35,8 @@ def prepare(environ: MutableMapping[str, str]) -> None:
 def before_ray() -> None:
     """Pin and prepare this process, whose children Ray's processes will be."""
     from seedbed.environment.pins import pin_environment
+    from seedbed.storage.urls import CLAIMS_VARIABLE
 
     pin_environment(os.environ)
     prepare(os.environ)
+    os.environ.setdefault(CLAIMS_VARIABLE, CLAIMS_FOLDER)

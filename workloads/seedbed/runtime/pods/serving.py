@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import http.client
 import json
-import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from seedbed.runtime.pods.endpoint import ASK_SECONDS
+from seedbed.runtime.pods.logs import shipping
+from seedbed.runtime.pods.mirrors import mirroring
 from seedbed.runtime.pods.settings import PodSettings, pod_settings
+from seedbed.runtime.pods.signals import stop_by_signal
 from seedbed.runtime.ray_local import object_store_bytes
 from seedbed_api.conditions import ExitCode
 
@@ -24,14 +27,15 @@ _JOIN_SECONDS = 1.0
 _DRAIN_SECONDS = 20.0
 
 
-def serve(environ: Mapping[str, str]) -> int:
+def serve(environ: Mapping[str, str], spool: Path) -> int:
     """Run the node of one worker pod; return its exit code."""
-    import ray  # noqa: F401 - Ray sets a handler of its own when it is imported
-
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stop_by_signal()
     settings = pod_settings(environ)
+    with shipping(spool, settings):
+        return _serve(settings, stopping)
+
+
+def _serve(settings: PodSettings, stopping: threading.Event) -> int:
     head = _Head(settings)
     if not head.awaited(stopping):
         return ExitCode.STOPPED
@@ -39,7 +43,8 @@ def serve(environ: Mapping[str, str]) -> int:
     if node is None:
         return ExitCode.STOPPED
     try:
-        return _watched(node, head, stopping)
+        with mirroring(Path(node.get_logs_dir_path())):
+            return _watched(node, head, stopping)
     finally:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
 
@@ -61,6 +66,7 @@ def _joined(settings: PodSettings, stopping: threading.Event) -> Any:
 
 
 def _parameters(settings: PodSettings) -> Any:
+    from ray._common.utils import get_default_ray_temp_dir
     from ray._private.parameter import RayParams
 
     parameters: Any = RayParams  # its annotations are not all true
@@ -71,6 +77,7 @@ def _parameters(settings: PodSettings) -> Any:
         num_cpus=settings.ranks,
         num_gpus=settings.ranks * max(1, settings.gpus) if settings.device == "cuda" else 0,
         object_store_memory=object_store_bytes(),
+        temp_dir=get_default_ray_temp_dir(),  # type: ignore[no-untyped-call]  # not where the head has its own
         include_log_monitor=False,
         dashboard_agent_listen_port=0,
     )

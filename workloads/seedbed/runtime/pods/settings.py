@@ -17,7 +17,6 @@ from seedbed_api.trainingjob import TrainingJob
 RAY_PORT = 6379
 PROGRESS_PORT = 8701
 SECRETS_FOLDER = "/etc/seedbed/secrets"
-TERMINATION_LOG = "/dev/termination-log"
 
 _T = TypeVar("_T")
 
@@ -48,7 +47,6 @@ class PodSettings:
     cache_folder: Path | None
     cache_bytes: int
     secrets_folder: Path
-    termination_log: Path
 
     @property
     def uid(self) -> str:
@@ -99,7 +97,6 @@ def pod_settings(environ: Mapping[str, str]) -> PodSettings:
         cache_folder=Path(cache) if cache else None,
         cache_bytes=read.number("SEEDBED_CACHE_BYTES", least=1, default=DEFAULT_CACHE_BYTES),
         secrets_folder=Path(read.text("SEEDBED_SECRETS_FOLDER", default=SECRETS_FOLDER)),
-        termination_log=Path(read.text("SEEDBED_TERMINATION_LOG", default=TERMINATION_LOG)),
     )
 
 

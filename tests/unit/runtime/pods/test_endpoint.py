@@ -1,0 +1,65 @@
+"""The driver's endpoint: progress, health, and who has heard that the attempt is over."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+
+import pytest
+
+from seedbed.runtime.pods.endpoint import Attendance, endpoint
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+def test_it_tells_progress_and_health() -> None:
+    with endpoint(0, progress=lambda: b'{"step": 3}', attendance=Attendance()) as port:
+        assert get(port, "/progress") == (200, b'{"step": 3}')
+        assert get(port, "/healthz") == (200, b"ok\n")
+        assert get(port, "/elsewhere")[0] == 404
+
+
+def test_progress_that_cannot_be_told_is_a_failed_request_and_no_more() -> None:
+    def broken() -> bytes:
+        raise RuntimeError("half way between two states")
+
+    with endpoint(0, progress=broken, attendance=Attendance()) as port:
+        assert get(port, "/progress") == (500, b"RuntimeError: half way between two states\n")
+        assert get(port, "/healthz")[0] == 200
+
+
+def test_workers_are_needed_until_the_end_and_the_end_waits_for_them() -> None:
+    attendance = Attendance()
+    with endpoint(0, progress=lambda: b"", attendance=attendance) as port:
+        assert get(port, "/needed?pod=a") == (200, b'{"needed": true}')
+        assert get(port, "/needed?pod=b") == (200, b'{"needed": true}')
+        ending = threading.Thread(target=lambda: attendance.end(patience=30))
+        ending.start()
+        while get(port, "/needed?pod=a") != (200, b'{"needed": false}'):
+            time.sleep(0.01)
+        ending.join(timeout=0.2)
+        assert ending.is_alive(), "b has not heard of it"
+        assert get(port, "/needed?pod=b") == (200, b'{"needed": false}')
+        ending.join(timeout=5)
+        assert not ending.is_alive()
+
+
+def test_a_worker_that_is_gone_is_not_waited_for_for_long() -> None:
+    attendance = Attendance()
+    attendance.ask("gone")
+    began = time.monotonic()
+    attendance.end(patience=0.2)
+    assert 0.1 < time.monotonic() - began < 5
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with endpoint(0, progress=lambda: b"", attendance=Attendance()) as port:
+        again = endpoint(port, progress=lambda: b"", attendance=Attendance())
+        with pytest.raises(OSError, match="in use"):
+            again.__enter__()

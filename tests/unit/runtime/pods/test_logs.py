@@ -1,0 +1,92 @@
+"""Logs of pods: pieces in the output store, lines of Ray's workers, kills for memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seedbed.runtime.pods.logs import PIECE_BYTES, ship
+from seedbed.runtime.pods.memory import oom_kills
+from seedbed.runtime.pods.mirrors import Mirror
+from seedbed.storage import LocalStorage
+
+
+def log_in(folder: LocalStorage) -> bytes:
+    return b"".join(folder.read(path) for path in folder.list())
+
+
+@pytest.mark.parametrize(
+    "growth",
+    [
+        pytest.param([0, 100], id="nothing, then a little"),
+        pytest.param([100, 200, PIECE_BYTES], id="a piece that grows and is full"),
+        pytest.param([PIECE_BYTES, PIECE_BYTES + 1], id="the first byte of a second piece"),
+        pytest.param([3 * PIECE_BYTES + 7], id="several pieces at once"),
+    ],
+)
+def test_pieces_in_order_are_the_log_as_far_as_it_has_come(tmp_path: Path, growth: list[int]) -> None:
+    spool, folder, shipped = tmp_path / "spool", LocalStorage(root=tmp_path / "store"), 0
+    content = bytes(position % 251 for position in range(growth[-1]))
+    for size in growth:
+        spool.write_bytes(content[:size])
+        shipped = ship(spool, folder, shipped=shipped)
+        assert shipped == size
+        assert log_in(folder) == content[:size]
+    assert all(folder.size(path) == PIECE_BYTES for path in folder.list()[:-1])
+
+
+def test_a_piece_that_is_stored_is_not_written_again(tmp_path: Path) -> None:
+    spool, folder = tmp_path / "spool", LocalStorage(root=tmp_path / "store")
+    spool.write_bytes(bytes(PIECE_BYTES))
+    shipped = ship(spool, folder)
+    folder.put("000000.log", b"seen")
+    spool.write_bytes(bytes(PIECE_BYTES + 1))
+    ship(spool, folder, shipped=shipped)
+    assert folder.read("000000.log") == b"seen"
+    assert folder.read("000001.log") == b"\0"
+
+
+def test_workers_are_quoted_line_by_line_with_who_said_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mirror, out = Mirror(tmp_path), tmp_path / "worker-ab-01-77.out"
+    out.write_bytes(b":job_id:01\n:actor_name:RayTrainWorker\nhello\nhalf a ")
+    (tmp_path / "raylet.out").write_bytes(b"noise\n")
+    mirror.look()
+    assert capsys.readouterr().out == "(pid=77) hello\n"
+    with out.open("ab") as file:
+        file.write(b"line\n")
+    (tmp_path / "worker-ab-01-78.err").write_bytes(b"Traceback\n\xff\n")
+    mirror.look()
+    assert (
+        capsys.readouterr().out
+        == "(pid=77) half a line\n(pid=78) Traceback\n(pid=78) \N{REPLACEMENT CHARACTER}\n"
+    )
+
+
+def test_a_line_without_end_is_quoted_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "worker-a-1-5.err").write_bytes(b"x" * (1 << 16) + b"y\n")
+    mirror = Mirror(tmp_path)
+    mirror.look()
+    mirror.look()
+    assert capsys.readouterr().out == f"(pid=5) {'x' * (1 << 16)}\n(pid=5) y\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "kills"),
+    [
+        pytest.param({}, 0, id="nobody counts"),
+        pytest.param({"memory.events": "low 0\noom 3\noom_kill 2\noom_group_kill 0\n"}, 2, id="cgroups v2"),
+        pytest.param(
+            {"memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"}, 1, id="v1"
+        ),
+    ],
+)
+def test_kills_for_memory_are_counted_by_the_kernel(
+    tmp_path: Path, files: dict[str, str], kills: int
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert oom_kills(tmp_path) == kills

@@ -1,0 +1,132 @@
+"""The first process of a container: it reaps, passes signals on once, keeps the log, and leaves nobody behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+from seedbed.runtime.pods import supervising
+from seedbed.runtime.pods.supervising import end, supervise
+supervising.MOST_LOG_BYTES = 1 << 20
+def died(number, spool):
+    print(f"died of {{number}} after {{len(spool.read_bytes())}} bytes", flush=True)
+spool = supervise(died)
+{body}
+"""
+
+
+def started(body: str, tmp_path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(body=body)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+
+
+def test_exit_code_and_output_pass_through(tmp_path: Path) -> None:
+    process = started("print('hello'); print('oops', file=sys.stderr); sys.stdout.flush(); end(75)", tmp_path)
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, sorted(out.split())) == (75, ["hello", "oops"])
+    assert list(tmp_path.iterdir()) == [], "the spool is gone"
+
+
+def test_the_spool_holds_what_was_said_up_to_a_bound(tmp_path: Path) -> None:
+    body = """
+for _ in range(3):
+    os.write(1, b"x" * (1 << 19))
+deadline = time.monotonic() + 20
+while b"cut here" not in (data := spool.read_bytes()) and time.monotonic() < deadline:
+    time.sleep(0.01)
+end(0 if len(data) < (1 << 20) + 200 else 1)
+"""
+    process = started(body, tmp_path)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert len(out) == 3 << 19, "stdout keeps everything"
+
+
+def test_a_program_that_is_killed_is_told_of_with_its_last_words(tmp_path: Path) -> None:
+    process = started("os.write(1, b'last words\\n'); os.kill(os.getpid(), 9)", tmp_path)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 128 + 9
+    assert out == "last words\ndied of 9 after 11 bytes\n"
+
+
+def test_a_signal_arrives_once_although_the_whole_group_got_it(tmp_path: Path) -> None:
+    body = """
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+print("ready", flush=True)
+deadline = time.monotonic() + 20
+while not heard and time.monotonic() < deadline:
+    time.sleep(0.01)
+time.sleep(0.3)
+end(100 + len(heard))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(body=body)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) == 101
+
+
+ORPHANS = """
+# a grandchild that ignores SIGTERM, and one that dies at once and leaves a zombie
+script = "import os, signal, sys, time; signal.signal(15, signal.SIG_IGN)\\n" \\
+    "if os.fork(): os._exit(0)\\n" \\
+    "os.setsid(); open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(float(sys.argv[2]))"
+marks = Path(os.environ["TMPDIR"])
+for name, seconds in (("stays", "600"), ("zombie", "0")):
+    subprocess.run([sys.executable, "-c", script, str(marks / name), seconds], check=True)
+    while not (marks / name).exists() or not (marks / name).read_text():
+        time.sleep(0.01)
+print("ready", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
+def test_orphans_are_reaped_while_it_runs_and_ended_with_it(tmp_path: Path) -> None:
+    process = started(ORPHANS + "time.sleep(600)", tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    stays, zombie = (int((tmp_path / name).read_text()) for name in ("stays", "zombie"))
+    wait_until_gone(zombie)
+    assert Path(f"/proc/{stays}").exists()
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGTERM
+    wait_until_gone(stays)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a child dies with its parent on Linux only")
+def test_a_supervisor_that_is_killed_takes_the_program_along(tmp_path: Path) -> None:
+    process = started("print(os.getpid(), flush=True); time.sleep(600)", tmp_path)
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    wait_until_gone(child)
+
+
+def wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists():
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        assert time.monotonic() < deadline, f"process {pid} is there still, in state {state}"
+        time.sleep(0.02)

@@ -1,0 +1,151 @@
+"""What a container's first process must do: reap, pass signals on once, keep the log, leave nobody behind.
+
+The program itself runs in a child, so that its end, however sudden, is seen and told. As a plain process it
+adopts orphans like PID 1, and takes them along when it ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+MOST_LOG_BYTES = 16 << 20
+"""Of one pod's log, what is kept for the output store."""
+_CUT = b"\n--- the log is cut here: it is longer than %d MiB; kubectl logs has the rest ---\n"
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_CLEANING_SECONDS = 5.0
+_PIPE_BYTES = 1 << 16
+
+Died = Callable[[int, Path], None]
+"""Called with the signal that ended the program, and the spool of its log."""
+
+
+def supervise(died: Died) -> Path:
+    """Fork; return the spool of the log in the child, which is to run the program.
+
+    Never returns in the parent, which ends with the child's exit code, 128 + n for signal n.
+    """
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    handle, name = tempfile.mkstemp(prefix="seedbed-log-")
+    reading, writing = os.pipe()
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        os.close(handle)
+        _become_the_program(writing, parent)
+        return Path(name)
+    os.close(writing)
+    code = _watch(child, reading, handle, spool=Path(name), died=died)
+    Path(name).unlink(missing_ok=True)
+    os._exit(code)
+
+
+def end(code: int) -> NoReturn:
+    """End the program at once: what hangs in a thread or a library must not keep the pod."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _become_the_program(writing: int, parent: int) -> None:
+    """Die with the parent, hear signals from nobody else, and speak into the pipe."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    os.setsid()
+    for stream in (1, 2):
+        os.dup2(writing, stream)
+    os.close(writing)
+
+
+def _watch(child: int, reading: int, handle: int, *, spool: Path, died: Died) -> int:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda n, _: _send(child, n))
+    copier = threading.Thread(target=_copy, args=(reading, handle), name="seedbed-log", daemon=True)
+    copier.start()
+    code = os.waitstatus_to_exitcode(_awaited(child))
+    _end_the_rest()
+    copier.join(timeout=_CLEANING_SECONDS)
+    if code < 0:
+        died(-code, spool)
+        return 128 - code
+    return code
+
+
+def _awaited(child: int) -> int:
+    """Reap whoever ends until the child does; return its status."""
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            return status
+
+
+def _end_the_rest() -> None:
+    """Kill and reap all that the program left behind: they are our children by now."""
+    deadline = time.monotonic() + _CLEANING_SECONDS
+    while time.monotonic() < deadline:
+        for pid in _children():
+            _send(pid, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.02)
+
+
+def _children() -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == os.getpid():
+                found.append(int(entry.name))
+    return found
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _copy(reading: int, handle: int) -> None:
+    """Pass on what the program says, and spool the beginning of it."""
+    spooled = 0
+    while data := os.read(reading, _PIPE_BYTES):
+        _write(1, data)
+        if spooled < MOST_LOG_BYTES:
+            kept = data[: MOST_LOG_BYTES - spooled]
+            spooled += len(kept)
+            _write(handle, kept)
+            if spooled == MOST_LOG_BYTES:
+                _write(handle, _CUT % (MOST_LOG_BYTES >> 20))
+
+
+def _write(handle: int, data: bytes) -> None:
+    """Write all of it; who reads stdout may be gone, and a disk full, and the program goes on."""
+    try:
+        while data:
+            data = data[os.write(handle, data) :]
+    except OSError:
+        return
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
