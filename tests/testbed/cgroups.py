@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "seedbed-testbed-"
 _V2_CONTROLLERS = "+cpuset +cpu +io +memory +pids"
+_SHARES = {"cpu.shares": "10240", "cpu.weight": "1000"}
+"""Ten times what one process of the machine has: the kernel weighs a whole box against each of them."""
 
 
 def make_cgroup(name: str, node: str) -> str:
@@ -23,6 +25,7 @@ def make_cgroup(name: str, node: str) -> str:
             (hierarchy / name / "cgroup.subtree_control").write_text(_V2_CONTROLLERS)
         for path in (f"/{name}", cgroup, daemons_cgroup(cgroup)):
             _inherit_cpuset(_below(hierarchy, path))
+        _weigh(hierarchy / name)
     return cgroup
 
 
@@ -83,6 +86,13 @@ def _inherit_cpuset(folder: Path) -> None:
         own, parent = folder / name, folder.parent / name
         if not _unified() and own.exists() and not own.read_text().strip():
             own.write_text(parent.read_text())
+
+
+def _weigh(folder: Path) -> None:
+    """Give the box its share of the CPUs, in the way of either version of cgroups."""
+    for name, value in _SHARES.items():
+        if (folder / name).exists():
+            (folder / name).write_text(value)
 
 
 def _below(hierarchy: Path, cgroup: str) -> Path:

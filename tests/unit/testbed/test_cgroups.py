@@ -30,6 +30,15 @@ def test_a_node_has_one_folder_for_pods_and_one_for_daemons_in_each_hierarchy(hi
         assert found == {"node1", "node1-daemons"}
 
 
+def test_a_box_weighs_more_than_one_process_of_the_machine(hierarchies: Path) -> None:
+    shares = hierarchies / "pids" / OURS / "cpu.shares"
+    shares.parent.mkdir()
+    shares.write_text("1024")
+    make_cgroup(OURS, "node1")
+    assert int(shares.read_text()) > 1024
+    assert not (hierarchies / "memory" / OURS / "cpu.shares").exists()
+
+
 def test_all_levels_are_removed(hierarchies: Path) -> None:
     (hierarchies / "pids" / OURS / "node1" / "kubepods" / "pod1").mkdir(parents=True)
     remove_cgroups(OURS)
