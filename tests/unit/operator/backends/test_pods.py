@@ -82,7 +82,7 @@ def environment(pod: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["plain", "rich"])
 def test_the_children_are_those_of_the_golden_file(name: str) -> None:
-    """SEEDBED_WRITE_GOLDEN=1 is no way: change the file by hand, and read what you change."""
+    """Every byte that is sent: whoever changes it reads it here."""
     job = a_training_job()
     if name == "rich":
         job = a_training_job(

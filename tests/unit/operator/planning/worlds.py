@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from seedbed_api.outcome import LiveProgress
+from seedbed_operator.backends.choosing import BACKENDS, Backends
 from seedbed_operator.observations import (
     Evidence,
     JobView,
@@ -59,6 +60,7 @@ class World:
     notices: dict[str, tuple[Notice, ...]] = field(default_factory=dict)
     refuses: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     """Code, reason and message for the creation of an object, by name."""
+    backends: Backends = field(default_factory=lambda: BACKENDS)
     deleted_job: bool = False
     status_written: datetime | None = None
     wake_at: datetime | None = None
@@ -81,10 +83,10 @@ class World:
     def planned(self) -> tuple[Observation, Plan]:
         """Return the plan of this moment, its needs gathered once."""
         observation = self.observe()
-        made = plan(observation)
+        made = plan(observation, self.backends)
         if made.needs:
             observation = replace(observation, evidence=self._gathered(observation, made))
-            made = plan(observation)
+            made = plan(observation, self.backends)
         return observation, made
 
     def act(self) -> bool:
@@ -93,7 +95,7 @@ class World:
         self.history.append(made)
         self.wake_at = made.wake_at
         refused = self._applied(made)
-        status = plan_status_after(observation, made, refused) if refused else made.status
+        status = plan_status_after(observation, made, refused, self.backends) if refused else made.status
         if made.actions and not refused:
             self.refusals = ()
         self.refusals = refused or self.refusals

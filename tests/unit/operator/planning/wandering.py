@@ -1,0 +1,244 @@
+"""Random walks through a world: what may happen to a job, and what must hold after each pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from seedbed_api.status import TrainingJobStatus, WorkerCounts
+from seedbed_operator.observations import PodView
+from seedbed_operator.planning import plan
+from seedbed_operator.plans import Create, Delete
+from unit.operator.planning.builders import (
+    TOTAL_STEPS,
+    a_checkpoint,
+    a_pod,
+    a_profile,
+    an_outcome,
+    condition,
+    live,
+)
+from unit.operator.planning.worlds import World
+
+COUNTERS = ("attempts", "accounted_attempts", "failures", "infrastructure_failures", "preemptions")
+CODES = (0, 1, 2, 75, 137, 143)
+
+
+@dataclass
+class Walk:
+    """A world, what was there before, and how far its drivers have come."""
+
+    world: World
+    before: TrainingJobStatus = field(default_factory=TrainingJobStatus)
+    step: int = 0
+    foreign: set[str] = field(default_factory=set)
+
+    def drivers(self) -> list[PodView]:
+        return self._of("driver")
+
+    def _of(self, role: str) -> list[PodView]:
+        pods = self.world.pods.values()
+        return [pod for pod in pods if pod.role == role and pod.uid not in self.foreign and not pod.ended]
+
+    def do(self, name: str, number: int) -> None:
+        """Let something happen, and the operator act on it."""
+        EVENTS[name](self, number)
+        self.world.settle()
+        self.check()
+
+    def check(self) -> None:
+        status = self.world.job.status
+        observation = self.world.observe()
+        assert plan(observation) == plan(observation), "the same is seen, the same is planned"
+        self._nothing_foreign_is_touched()
+        self._counts_only_grow(status)
+        self._ends_are_final(status)
+        self._it_will_look_again(status)
+        assert TrainingJobStatus.model_validate(status.plain()) == status, "what is written can be read"
+        assert len([pod for pod in self.drivers() if not pod.deleting]) <= 1, "one attempt at a time"
+        self.before = status
+
+    def _nothing_foreign_is_touched(self) -> None:
+        for made in self.world.history:
+            for action in made.actions:
+                if isinstance(action, Delete):
+                    assert action.uid not in self.foreign
+                elif isinstance(action, Create):
+                    assert action.body["metadata"]["namespace"] == "team"
+        self.world.history.clear()
+
+    def _counts_only_grow(self, status: TrainingJobStatus) -> None:
+        for name in COUNTERS:
+            assert (getattr(status, name) or 0) >= (getattr(self.before, name) or 0), name
+        assert (status.accounted_attempts or 0) <= (status.attempts or 0)
+
+    def _ends_are_final(self, status: TrainingJobStatus) -> None:
+        ends = [condition(status, kind) for kind in ("Complete", "Failed")]
+        assert sum(end is not None for end in ends) <= 1, "complete or failed, not both"
+        for end in ends:
+            if end is not None and end.status == "True":
+                assert not [pod for pod in self.drivers() if not pod.deleting]
+                assert status.completion_time is not None
+        for old in self.before.conditions:
+            if old.type in ("Complete", "Failed"):
+                new = condition(status, old.type)
+                assert new is not None
+                assert (new.reason, new.message) == (old.reason, old.message)
+                assert not (old.status == "True" and new.status != "True")
+
+    def _it_will_look_again(self, status: TrainingJobStatus) -> None:
+        at_rest = any(
+            found.type in ("Complete", "Failed", "Suspended") and found.status == "True"
+            for found in status.conditions
+        )
+        running = any(pod.phase == "Running" and not pod.deleting for pod in self.drivers())
+        if not at_rest and (running or status.retry_time is not None):
+            assert self.world.wake_at is not None, "a deadline is pending and nobody would notice"
+
+    # -- what may happen ---------------------------------------------------------------------------------------
+
+    def start(self, number: int) -> None:
+        waiting = self.world.waiting()
+        self.world.start(*[name for at, name in enumerate(waiting) if (number >> (at % 8)) & 1])
+
+    def start_all(self, _: int) -> None:
+        self.world.start()
+
+    def advance(self, number: int) -> None:
+        self.step = min(self.step + number % 7, TOTAL_STEPS)
+        kept = a_checkpoint(self.step, self.world.now) if number % 2 else None
+        activity = ("Training", "Evaluating", "Starting", "Checkpointing")[number % 4]
+        for pod in self.drivers():
+            if pod.phase == "Running":
+                counts = WorkerCounts(ready=number % 4, desired=4)
+                self.world.say(pod.name, live(self.step, activity, checkpoint=kept, workers=counts))
+
+    def end_driver(self, number: int) -> None:
+        running = [pod for pod in self.drivers() if pod.phase == "Running"]
+        if running:
+            code = CODES[number % len(CODES)]
+            self.world.end(running[-1].name, code, _word(code))
+
+    def end_worker(self, number: int) -> None:
+        running = [pod for pod in self._of("worker") if pod.phase == "Running"]
+        if running:
+            pod = running[number % len(running)]
+            self.world.end(pod.name, 137, reason="OOMKilled" if number % 2 else "")
+
+    def lose(self, number: int) -> None:
+        running = [pod for pod in (*self.drivers(), *self._of("worker")) if pod.phase == "Running"]
+        if running:
+            self.world.lose_node(running[number % len(running)].name)
+
+    def delete(self, number: int) -> None:
+        ours = (*self.drivers(), *self._of("worker"))
+        if ours:
+            self.world.delete(ours[number % len(ours)].name)
+
+    def disrupt(self, number: int) -> None:
+        for pod in self.drivers()[: 1 + number % 2]:
+            self.world.pods[pod.name] = replace(pod, disruption="PreemptionByScheduler")
+
+    def finish_deletions(self, _: int) -> None:
+        self.world.finish_deletions()
+
+    def wait(self, number: int) -> None:
+        self.world.wait(number % 97)
+
+    def wait_long(self, number: int) -> None:
+        self.world.wait(300 + number)
+
+    def suspend(self, number: int) -> None:
+        self.world.edit(suspend=bool(number % 2))
+
+    def lose_profile(self, number: int) -> None:
+        self.world.profile = a_profile(generation=2) if number % 2 else None
+
+    def refuse(self, number: int) -> None:
+        self.world.refuses.clear()
+        if number % 3:
+            attempt = (self.world.job.status.attempts or 0) + number % 2
+            for child in ("driver", "worker-0", "head"):
+                quota = (403, "Forbidden", "exceeded quota: team")
+                self.world.refuses[f"seedlings-{attempt}-{child}"] = quota
+
+    def intrude(self, number: int) -> None:
+        """Put somebody else's pod where ours may want to be."""
+        attempt = (self.world.job.status.attempts or 0) + number % 3
+        role = "driver" if number % 2 else "worker"
+        name = f"seedlings-{attempt}-{role}" + ("" if role == "driver" else f"-{number % 5}")
+        if name in self.world.pods or attempt == 0:
+            return
+        uid = f"foreign-{name}"
+        owner, job = (None, "another") if number % 5 else ("another", self.world.job.uid)
+        pod = a_pod(role, name=name, uid=uid, attempt=attempt, index=number % 5, owner_uid=owner, job_uid=job)
+        self.world.pods[name] = pod
+        self.foreign.add(uid)
+
+    def leave(self, _: int) -> None:
+        """Let the intruders go."""
+        for pod in list(self.world.pods.values()):
+            if pod.uid in self.foreign:
+                del self.world.pods[pod.name]
+
+    def restart(self, _: int) -> None:
+        """Lose what only the process remembers."""
+        self.world.heard.clear()
+        self.world.changed.clear()
+        self.world.refusals = ()
+        self.world.status_written = None
+
+    def mend(self) -> None:
+        """End all trouble and let the job come to its end, whatever it has been through."""
+        self.world.refuses.clear()
+        self.leave(0)
+        self.world.profile = a_profile(generation=3)
+        self.world.edit(suspend=False).settle()
+        for _ in range(60):
+            if any(
+                found.type in ("Complete", "Failed") and found.status == "True"
+                for found in self.before.conditions
+            ):
+                return
+            self.start_all(0)
+            self.world.settle()
+            for pod in self.drivers():
+                if pod.phase == "Running" and not pod.deleting:
+                    self.world.end(pod.name, 0, an_outcome())
+            self.world.settle().finish_deletions().settle().finish_deletions().wait(400)
+            self.check()
+        raise AssertionError(f"it comes to no end: {self.world.says()} {self.world.message()}")
+
+
+def _word(code: int) -> str:
+    words = {
+        0: an_outcome(),
+        2: an_outcome("Failed", "ModelError"),
+        75: an_outcome("Failed", "StorageUnavailable"),
+        143: an_outcome("Stopped", "Stopped"),
+    }
+    return words.get(code, "")
+
+
+EVENTS: dict[str, Callable[[Walk, int], None]] = {
+    name: getattr(Walk, name)
+    for name in (
+        "start",
+        "start_all",
+        "advance",
+        "end_driver",
+        "end_worker",
+        "lose",
+        "delete",
+        "disrupt",
+        "finish_deletions",
+        "wait",
+        "wait_long",
+        "suspend",
+        "lose_profile",
+        "refuse",
+        "intrude",
+        "leave",
+        "restart",
+    )
+}
