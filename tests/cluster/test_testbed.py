@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from testbed.controlplanes import ControlPlane
-from testbed.kube import Kube, Refused
+from testbed.fakenodes import FakeNodes
+from testbed.kube import Json, Kube, Refused
 
 pytestmark = pytest.mark.cluster
 
@@ -103,3 +104,72 @@ def _allowed(user: Kube, path: str) -> bool:
     except Refused:
         return False
     return True
+
+
+def a_pod(name: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "any"}], **spec},
+    }
+
+
+GPU = {"resources": {"limits": {"nvidia.com/gpu": "8"}}}
+TAINT = {"key": "nvidia.com/gpu", "effect": "NoSchedule", "value": "present"}
+
+
+def test_pods_of_a_pool_in_name_only_run_end_and_make_room(
+    fake_nodes: FakeNodes, kube: Kube, namespace: str
+) -> None:
+    (node,) = fake_nodes.add_pool(
+        "gpu", 1, resources={"nvidia.com/gpu": "8"}, labels={"pool": "gpu"}, taints=[TAINT]
+    )
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    there = {"nodeSelector": {"pool": "gpu"}, "tolerations": [{"key": TAINT["key"], "operator": "Exists"}]}
+    for name in ("first", "second"):
+        pod = a_pod(name, **there)
+        pod["spec"]["containers"][0].update(GPU)
+        kube.create(pods, pod)
+        kube.wait_for(f"{pods}/{name}", has_condition)
+    assert kube.wait_for(f"{pods}/first", running)["spec"]["nodeName"] == node
+    assert "Insufficient nvidia.com/gpu" in waits_for(kube.get(f"{pods}/second"))
+
+    fake_nodes.end_container(namespace, "first", exit_code=75, message="the store was full")
+    ended = kube.get(f"{pods}/first")["status"]
+    assert ended["phase"] == "Failed"
+    assert ended["containerStatuses"][0]["state"]["terminated"]["message"] == "the store was full"
+    kube.wait_for(f"{pods}/second", running)
+
+
+def test_a_pod_that_tolerates_no_taint_stays_away_from_the_pool(
+    fake_nodes: FakeNodes, kube: Kube, namespace: str
+) -> None:
+    fake_nodes.add_pool("tainted", 1, labels={"pool": "tainted"}, taints=[TAINT])
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    kube.create(pods, a_pod("plain", nodeSelector={"pool": "tainted"}))
+    assert "untolerated taint" in waits_for(kube.wait_for(f"{pods}/plain", has_condition))
+
+
+def test_pods_of_a_preempted_machine_say_that_they_were_disrupted(
+    fake_nodes: FakeNodes, kube: Kube, namespace: str
+) -> None:
+    (node,) = fake_nodes.add_pool("spot", 1, labels={"pool": "spot"})
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    kube.create(pods, a_pod("preempted", nodeSelector={"pool": "spot"}))
+    kube.wait_for(f"{pods}/preempted", running)
+    fake_nodes.preempt(node)
+    status = kube.get(f"{pods}/preempted")["status"]
+    disrupted = {each["type"]: each["status"] for each in status["conditions"]}.get("DisruptionTarget")
+    assert (status["phase"], disrupted) == ("Failed", "True")
+    assert not kube.exists(f"/api/v1/nodes/{node}")
+
+
+def running(pod: Json) -> bool:
+    return bool(pod["status"]["phase"] == "Running")
+
+
+def has_condition(pod: Json) -> bool:
+    return "conditions" in pod["status"]
+
+
+def waits_for(pod: Json) -> str:
+    return " ".join(each.get("message", "") for each in pod["status"]["conditions"])

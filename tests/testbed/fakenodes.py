@@ -45,9 +45,31 @@ class FakeNodes:
             self.kube.wait_for(f"/api/v1/nodes/{name}", _ready, seconds=seconds)
         return names
 
+    def preempt(self, name: str) -> None:
+        """Take a machine away as a cloud does: kubelet ends its pods in the seconds that are left, then the node goes."""
+        pods = self.kube.items("/api/v1/pods", fieldSelector=f"spec.nodeName={name}")
+        for pod in pods:
+            if pod["status"]["phase"] == "Running":
+                self._shut_down(pod)
+        self.remove(name)
+
     def remove(self, name: str) -> None:
-        """Take a node away, as a cloud does with a preempted machine: the object goes, then its pods."""
+        """Delete a node; its pods are collected after about a minute."""
         self.kube.delete(f"/api/v1/nodes/{name}")
+
+    def _shut_down(self, pod: Json) -> None:
+        place = pod["metadata"]
+        ended = {"terminated": {"exitCode": 143, "reason": "Error"}}
+        statuses = [{**each, "ready": False, "state": ended} for each in pod["status"]["containerStatuses"]]
+        status = {
+            "phase": "Failed",
+            "reason": "Terminated",
+            "message": "Pod was terminated in response to imminent node shutdown.",
+            "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}],
+            "containerStatuses": statuses,
+        }
+        path = f"/api/v1/namespaces/{place['namespace']}/pods/{place['name']}/status"
+        self.kube.patch(path, {"status": status}, kind="strategic")
 
     def pause(self) -> None:
         """Stop kwok: its nodes become NotReady and its pods stay as they are."""
