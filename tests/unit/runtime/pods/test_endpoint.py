@@ -10,16 +10,18 @@ import pytest
 
 from seedbed.runtime.pods.endpoint import Attendance, endpoint
 
+TOKEN = "of this job"
 
-def get(port: int, path: str) -> tuple[int, bytes]:
+
+def get(port: int, path: str, token: str = TOKEN) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("GET", path)
+    connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
     response = connection.getresponse()
     return response.status, response.read()
 
 
 def test_it_tells_progress_and_health() -> None:
-    with endpoint(0, progress=lambda: b'{"step": 3}', attendance=Attendance()) as port:
+    with endpoint(0, progress=lambda: b'{"step": 3}', attendance=Attendance(), token=TOKEN) as port:
         assert get(port, "/progress") == (200, b'{"step": 3}')
         assert get(port, "/healthz") == (200, b"ok\n")
         assert get(port, "/elsewhere")[0] == 404
@@ -29,14 +31,14 @@ def test_progress_that_cannot_be_told_is_a_failed_request_and_no_more() -> None:
     def broken() -> bytes:
         raise RuntimeError("half way between two states")
 
-    with endpoint(0, progress=broken, attendance=Attendance()) as port:
+    with endpoint(0, progress=broken, attendance=Attendance(), token=TOKEN) as port:
         assert get(port, "/progress") == (500, b"RuntimeError: half way between two states\n")
         assert get(port, "/healthz")[0] == 200
 
 
 def test_workers_are_needed_until_the_end_and_the_end_waits_for_them() -> None:
     attendance = Attendance()
-    with endpoint(0, progress=lambda: b"", attendance=attendance) as port:
+    with endpoint(0, progress=lambda: b"", attendance=attendance, token=TOKEN) as port:
         assert get(port, "/needed?pod=a") == (200, b'{"needed": true}')
         assert get(port, "/needed?pod=b") == (200, b'{"needed": true}')
         ending = threading.Thread(target=lambda: attendance.end(patience=30))
@@ -50,6 +52,15 @@ def test_workers_are_needed_until_the_end_and_the_end_waits_for_them() -> None:
         assert not ending.is_alive()
 
 
+def test_strangers_are_not_told_and_not_waited_for() -> None:
+    attendance = Attendance()
+    with endpoint(0, progress=lambda: b"", attendance=attendance, token=TOKEN) as port:
+        assert get(port, "/needed?pod=a", token="of another")[0] == 401
+    began = time.monotonic()
+    attendance.end(patience=30)
+    assert time.monotonic() - began < 5
+
+
 def test_a_worker_that_is_gone_is_not_waited_for_for_long() -> None:
     attendance = Attendance()
     attendance.ask("gone")
@@ -59,7 +70,7 @@ def test_a_worker_that_is_gone_is_not_waited_for_for_long() -> None:
 
 
 def test_a_port_that_is_taken_is_told() -> None:
-    with endpoint(0, progress=lambda: b"", attendance=Attendance()) as port:
-        again = endpoint(port, progress=lambda: b"", attendance=Attendance())
+    with endpoint(0, progress=lambda: b"", attendance=Attendance(), token=TOKEN) as port:
+        again = endpoint(port, progress=lambda: b"", attendance=Attendance(), token=TOKEN)
         with pytest.raises(OSError, match="in use"):
             again.__enter__()

@@ -70,7 +70,7 @@ def _attempt(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome,
             told = live_progress(session, attempt=settings.attempt, now=datetime.now(UTC))
             return told.model_dump_json(by_alias=True, exclude_none=True).encode()
 
-        with endpoint(settings.progress_port, progress=progress, attendance=attendance):
+        with endpoint(settings.progress_port, progress=progress, attendance=attendance, token=settings.token):
             try:
                 ended = run_job(session)
             finally:

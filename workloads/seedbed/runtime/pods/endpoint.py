@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hmac import compare_digest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -46,43 +47,9 @@ class Attendance:
 
 
 @contextmanager
-def endpoint(port: int, *, progress: Tell, attendance: Attendance) -> Iterator[int]:
-    """Serve `/progress`, `/healthz` and `/needed` from a thread; yields the port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            if parts.path == "/healthz":
-                self._answer(200, b"ok\n", "text/plain")
-            elif parts.path == "/progress":
-                self._tell_progress()
-            elif parts.path == "/needed":
-                pod = parse_qs(parts.query).get("pod", [""])[0]
-                needed = {"needed": not attendance.ask(pod)}
-                self._answer(200, json.dumps(needed).encode(), "application/json")
-            else:
-                self._answer(404, b"there is /progress and /healthz\n", "text/plain")
-
-        def _tell_progress(self) -> None:
-            try:
-                body = progress()
-            except Exception as error:
-                self._answer(500, f"{type(error).__name__}: {error}\n".encode(), "text/plain")
-            else:
-                self._answer(200, body, "application/json")
-
-        def _answer(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Say nothing: it is asked every second."""
-
-    server = ThreadingHTTPServer(("", port), Handler)
-    server.daemon_threads = True
+def endpoint(port: int, *, progress: Tell, attendance: Attendance, token: str) -> Iterator[int]:
+    """Serve `/progress`, `/healthz` and, to who has the token, `/needed` from a thread; yields the port."""
+    server = _Server(port, progress, attendance, token)
     thread = threading.Thread(target=server.serve_forever, name="seedbed-endpoint", daemon=True)
     thread.start()
     try:
@@ -90,3 +57,52 @@ def endpoint(port: int, *, progress: Tell, attendance: Attendance) -> Iterator[i
     finally:
         server.shutdown()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, port: int, progress: Tell, attendance: Attendance, token: str) -> None:
+        super().__init__(("", port), _Handler)
+        self.progress, self.attendance, self.token = progress, attendance, token
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        if parts.path == "/healthz":
+            self._answer(200, b"ok\n", "text/plain")
+        elif parts.path == "/progress":
+            self._tell_progress()
+        elif parts.path == "/needed":
+            self._tell_worker(parse_qs(parts.query).get("pod", [""])[0])
+        else:
+            self._answer(404, b"there is /progress and /healthz\n", "text/plain")
+
+    def _tell_progress(self) -> None:
+        try:
+            body = self.server.progress()
+        except Exception as error:
+            self._answer(500, f"{type(error).__name__}: {error}\n".encode(), "text/plain")
+        else:
+            self._answer(200, body, "application/json")
+
+    def _tell_worker(self, pod: str) -> None:
+        given = self.headers.get("Authorization", "")
+        if not compare_digest(given.encode(), f"Bearer {self.server.token}".encode()):
+            self._answer(401, b"the token is another one\n", "text/plain")
+            return
+        needed = {"needed": not self.server.attendance.ask(pod)}
+        self._answer(200, json.dumps(needed).encode(), "application/json")
+
+    def _answer(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing: it is asked every second."""

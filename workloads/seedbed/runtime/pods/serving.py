@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from seedbed.runtime.pods.settings import PodSettings, pod_settings
 from seedbed.runtime.pods.signals import stop_by_signal
 from seedbed.runtime.ray_local import object_store_bytes
 from seedbed_api.conditions import ExitCode
+from seedbed_api.errors import InfrastructureError
 
 LOST_SECONDS = 10.0
 """A head that was not heard of for so long is lost."""
@@ -39,6 +41,8 @@ def _serve(settings: PodSettings, stopping: threading.Event) -> int:
     head = _Head(settings)
     if not head.awaited(stopping):
         return ExitCode.STOPPED
+    if head.needs_us() is False:
+        return ExitCode.DONE
     node = _joined(settings, stopping)
     if node is None:
         return ExitCode.STOPPED
@@ -123,6 +127,7 @@ class _Head:
         host, _, port = settings.ray_address.rpartition(":")
         self._host, self._ray_port = host.strip("[]"), int(port)
         self._port, self._pod = settings.progress_port, settings.pod_name
+        self._proof = {"Authorization": f"Bearer {settings.token}"}
         self._heard = time.monotonic()
 
     def awaited(self, stopping: threading.Event) -> bool:
@@ -144,8 +149,12 @@ class _Head:
         """Return the driver's answer, None where there is none."""
         connection = http.client.HTTPConnection(self._host, self._port, timeout=3)
         try:
-            connection.request("GET", f"/needed?pod={quote(self._pod)}")
-            answer = json.loads(connection.getresponse().read())
+            connection.request("GET", f"/needed?pod={quote(self._pod)}", headers=self._proof)
+            response = connection.getresponse()
+            body = response.read()
+            if response.status == HTTPStatus.UNAUTHORIZED:
+                raise _stranger()
+            answer = json.loads(body)
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:
@@ -156,6 +165,11 @@ class _Head:
     def silent_for(self) -> float:
         """Return the seconds since the driver answered."""
         return time.monotonic() - self._heard
+
+
+def _stranger() -> InfrastructureError:
+    line = "RAY_AUTH_TOKEN: the driver has another token; let both take it from the Secret of the job"
+    return InfrastructureError("RayStartFailed", line)
 
 
 def _say(line: str) -> None:

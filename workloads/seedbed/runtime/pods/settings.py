@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -37,6 +37,8 @@ class PodSettings:
     """How many ranks this worker pod holds."""
     gpus: int
     """GPUs of a rank."""
+    token: str = field(repr=False)
+    """What proves that a pod belongs to the job."""
     ray_address: str | None
     """Where the head is; None for the driver that is it."""
     ray_port: int
@@ -75,7 +77,7 @@ def pod_settings(environ: Mapping[str, str]) -> PodSettings:
     read = _Variables(environ)
     role = read.one_of("SEEDBED_ROLE", ("driver", "worker"))
     mode = read.one_of("SEEDBED_RAY_MODE", ("head", "join"), default="head" if role == "driver" else "join")
-    _refuse_open_ray(read)
+    token = _token(read)
     cache = read.text("SEEDBED_CACHE_FOLDER", default="")
     return PodSettings(
         role="driver" if role == "driver" else "worker",
@@ -86,6 +88,7 @@ def pod_settings(environ: Mapping[str, str]) -> PodSettings:
         device=read.one_of("SEEDBED_DEVICE", ("cpu", "cuda"), default="cpu"),
         ranks=read.number("SEEDBED_RANKS", least=1, default=1),
         gpus=read.number("SEEDBED_GPUS", least=0, default=0),
+        token=token,
         ray_address=_address(read) if mode == "join" else None,
         ray_port=read.number("SEEDBED_RAY_PORT", least=1, default=RAY_PORT),
         progress_port=read.number("SEEDBED_PROGRESS_PORT", least=0, default=PROGRESS_PORT),
@@ -115,11 +118,13 @@ def _host_and_port(text: str) -> str:
     return text
 
 
-def _refuse_open_ray(read: _Variables) -> None:
-    """A Ray that takes commands from anyone runs anyone's code."""
+def _token(read: _Variables) -> str:
+    """Return the token of the job; a Ray that takes commands from anyone runs anyone's code."""
     read.one_of("RAY_AUTH_MODE", ("token",))
-    if not read.environ.get("RAY_AUTH_TOKEN"):
-        raise _refused("RAY_AUTH_TOKEN", "", "is missing", "mount the token of the job's Secret")
+    token = read.environ.get("RAY_AUTH_TOKEN", "")
+    if not token:
+        raise _refused("RAY_AUTH_TOKEN", "", "is missing", "take the token of the job's Secret")
+    return token
 
 
 @dataclass(frozen=True, slots=True)
