@@ -50,8 +50,11 @@ class _Gloo(Backend):
         ray.get(joined)
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
-        """Leave the process group; a worker whose peer is gone may hang in this, and is killed after."""
+        """Leave the process group, unless a worker failed: who lost a peer would hang, and is killed next."""
         del backend_config
+        status = worker_group.get_latest_poll_status()
+        if status is not None and status.errors:
+            return
         ray.wait(worker_group.execute_async(_leave), num_returns=len(worker_group), timeout=_LEAVE_SECONDS)
 
 
