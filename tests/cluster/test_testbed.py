@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from testbed.boxes import start_box, wait_until
 from testbed.controlplanes import ControlPlane
 from testbed.fakenodes import FakeNodes
 from testbed.kube import Json, Kube, Refused
@@ -113,6 +117,22 @@ def a_pod(name: str, **spec: Any) -> dict[str, Any]:
     }
 
 
+def test_boxes_side_by_side_share_no_address_and_no_process(tmp_path: Path) -> None:
+    address = "127.0.0.1:6443"
+    one, two = (start_box(tmp_path / name, addresses=(address,)) for name in ("one", "two"))
+    try:
+        served = one.start("served", sys.executable, "-m", "http.server", "6443", "--bind", "127.0.0.1")
+        wait_until(lambda: _answers(one.ports[address]), what="a server", seconds=20, daemons=(served,))
+        assert not _answers(two.ports[address])
+        assert "http.server" not in two.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+        assert not Path("/run/lib/upper").exists(), "the machine's /run is its own"
+    finally:
+        for box in (one, two):
+            box.stop()
+    assert not served.running()
+    assert list(tmp_path.iterdir()) == []
+
+
 GPU = {"resources": {"limits": {"nvidia.com/gpu": "8"}}}
 TAINT = {"key": "nvidia.com/gpu", "effect": "NoSchedule", "value": "present"}
 
@@ -161,6 +181,14 @@ def test_pods_of_a_preempted_machine_say_that_they_were_disrupted(
     disrupted = {each["type"]: each["status"] for each in status["conditions"]}.get("DisruptionTarget")
     assert (status["phase"], disrupted) == ("Failed", "True")
     assert not kube.exists(f"/api/v1/nodes/{node}")
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def running(pod: Json) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +13,11 @@ PREFIX = "seedbed-testbed-"
 _V2_CONTROLLERS = "+cpuset +cpu +io +memory +pids"
 _SHARES = {"cpu.shares": "10240", "cpu.weight": "1000"}
 """Ten times what one process of the machine has: the kernel weighs a whole box against each of them."""
+
+
+def cgroups_writable() -> bool:
+    """Say whether this process may make cgroups."""
+    return os.access(_marking(), os.W_OK)
 
 
 def make_cgroup(name: str, node: str) -> str:

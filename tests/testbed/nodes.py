@@ -13,7 +13,7 @@ from pathlib import Path
 
 from testbed.boxes import Box, Daemon, wait_until
 from testbed.builds import PAUSE, ToolMissing, built
-from testbed.cgroups import daemons_cgroup, make_cgroup, processes_below
+from testbed.cgroups import cgroups_writable, daemons_cgroup, make_cgroup, processes_below
 from testbed.controlplanes import ControlPlane
 from testbed.images import Image, write_image
 from testbed.kube import Json, Kube
@@ -147,6 +147,8 @@ def check_node_means() -> None:
         missing.append("/usr/lib/cni/bridge")
     if missing:
         raise ToolMissing(f"not run: no {', '.join(missing)} (make testbed-packages)")
+    if not cgroups_writable():
+        raise ToolMissing("not run: /sys/fs/cgroup is read-only")
     if REPOSITORY.is_relative_to("/tmp"):
         raise ToolMissing(
             "not run: the repository lies below /tmp, where every pod mounts a folder of its own"
