@@ -15,7 +15,7 @@ from seedbed_operator.observations import Observation, Refusal
 from seedbed_operator.observing.evidence import Gatherer, remembered
 from seedbed_operator.observing.memories import Memories, Memory
 from seedbed_operator.observing.observer import observe
-from seedbed_operator.plans import Plan
+from seedbed_operator.plans import Announcement, Plan
 from seedbed_operator.reporting import Conflict, Reporter
 from seedbed_operator.stores.stores import Stores
 from seedbed_operator.stores.tables import Key
@@ -35,6 +35,9 @@ class Planner(Protocol):
         self, observation: Observation, plan: Plan, refusals: tuple[Refusal, ...]
     ) -> TrainingJobStatus | None:
         """Return the status that is true when a write of the plan was refused."""
+
+    def announcements(self, before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[Announcement, ...]:
+        """Return what is worth an Event between two statuses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,9 +101,17 @@ class Pass:
         except (Stale, Conflict) as behind:
             log.debug("planning again: %s", behind)
             return After(again=True)
-        if applied.refusal is None:
-            await self.reporter.announce(observation.job, plan.announcements, observation.now)
+        told = self._announcements(observation, plan, applied, status)
+        await self.reporter.announce(observation.job, told, observation.now)
         return After(again=applied.refusal is not None, wake_at=plan.wake_at)
+
+    def _announcements(
+        self, observation: Observation, plan: Plan, applied: Applied, status: TrainingJobStatus | None
+    ) -> tuple[Announcement, ...]:
+        """Return the Events of the plan; where it was cut short, those of the status that is true instead."""
+        if applied.refusal is None or status is None:
+            return plan.announcements
+        return self.planner.announcements(observation.job.status, status)
 
     def _stored_status(self, key: Key) -> Mapping[str, Any]:
         record = self.stores.job(key)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from seedbed_api.refusals import mistakes
 from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
+from seedbed_operator.cluster.kinds import PROFILES
 from seedbed_operator.cluster.port import Raw
 from seedbed_operator.observations import PodView, ProfileView, Role, Terminated, Waiting
 
@@ -66,15 +67,18 @@ def _without(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 def profile_view(raw: Raw) -> ProfileView:
     """Return what is kept of a TrainingProfile."""
     metadata = raw["metadata"]
-    spec, invalid = _profile_spec(raw.get("spec"))
+    spec, invalid = _profile_spec(metadata["name"], raw.get("spec"))
     return ProfileView(
         name=metadata["name"], generation=metadata.get("generation", 0), spec=spec, invalid=invalid
     )
 
 
-def _profile_spec(raw: Any) -> tuple[TrainingProfileSpec | None, str | None]:
+def _profile_spec(name: str, spec: Any) -> tuple[TrainingProfileSpec | None, str | None]:
+    """Judge the whole document, so that mistakes name whole paths."""
+    document = {"metadata": {"name": name}, "spec": spec}
+    document |= {"apiVersion": PROFILES.api_version, "kind": PROFILES.name}
     try:
-        return TrainingProfileSpec.model_validate(raw), None
+        return TrainingProfile.model_validate(document).spec, None
     except ValidationError as error:
         return None, "; ".join(mistakes(error, TrainingProfile))
 

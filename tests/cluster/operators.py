@@ -1,0 +1,89 @@
+"""The operator as users run it: its own process in the testbed's box, as a service account with the rights it asks for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seedbed_api.crdgen import definitions
+from seedbed_operator.running.checking import NEEDED
+from testbed.boxes import Daemon, wait_until
+from testbed.controlplanes import ControlPlane
+from testbed.kube import Json, Kube
+
+NAMESPACE, NAME = "seedbed-system", "seedbed-operator"
+REPOSITORY = Path(__file__).parents[2]
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def install(kube: Kube) -> None:
+    """Bring what the chart brings: definitions, namespace, service account, rights."""
+    files = [option for name in definitions() for option in ("-f", str(REPOSITORY / "crds" / name))]
+    kube.kubectl("apply", "--server-side", "--force-conflicts", *files)
+    kube.apply(*_rights(), namespace=NAMESPACE)
+    crds = [f"crd/{definition['metadata']['name']}" for definition in definitions().values()]
+    kube.kubectl("wait", "--for=condition=Established", "--timeout=30s", *crds)
+
+
+@contextmanager
+def running_operator(control: ControlPlane, *options: str, name: str = "operator") -> Iterator[Daemon]:
+    """Install what it needs and run one operator for all namespaces; it works when this is entered."""
+    install(control.kube)
+    account = control.service_account(NAMESPACE, NAME)
+    daemon = control.box.start(
+        name,
+        f"{sys.prefix}/bin/seedbed-operator",
+        "run",
+        "--all-namespaces",
+        f"--kubeconfig={control.write_kubeconfig(account, inside=True)}",
+        f"--lease-namespace={NAMESPACE}",
+        "--health-port=0",
+        "--log-format=text",
+        *options,
+        environment={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    begun = len(daemon.log.read_text())
+    try:
+        wait_until(
+            lambda: "first sweep:" in daemon.log.read_text()[begun:],
+            what="the operator",
+            seconds=60,
+            daemons=(daemon,),
+        )
+        yield daemon
+    finally:
+        daemon.stop(signal.SIGTERM, seconds=30)
+
+
+def _rights() -> tuple[Json, ...]:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    rules = [
+        {
+            "apiGroups": [kind.group],
+            "resources": [f"{kind.plural}/{subresource}" if subresource else kind.plural],
+            "verbs": verbs.split(),
+        }
+        for kind, subresource, verbs in NEEDED
+    ]
+    account = {"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}
+    return (
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": NAMESPACE}},
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": NAME},
+            "rules": rules,
+        },
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": NAME},
+            "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": NAME},
+            "subjects": [account],
+        },
+    )
