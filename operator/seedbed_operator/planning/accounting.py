@@ -45,7 +45,9 @@ def accounted(scene: Scene, draft: Draft, end: End) -> Draft:
     draft = _counted(draft, end.cause)
     if _is_too_often(scene, draft.status):
         message = _too_often(scene, draft.status, end)
-        return decided(draft, ConditionType.FAILED, FailedReason.BACKOFF_LIMIT_EXCEEDED, message)
+        starved = end.reason == FailedReason.OUT_OF_MEMORY
+        reason = FailedReason.OUT_OF_MEMORY if starved else FailedReason.BACKOFF_LIMIT_EXCEEDED
+        return decided(draft, ConditionType.FAILED, reason, message)
     return _backing_off(scene, draft, end)
 
 

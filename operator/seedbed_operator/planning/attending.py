@@ -10,6 +10,7 @@ from seedbed_api.status import WorkerCounts
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.accounting import accounted
 from seedbed_operator.planning.beginning import attempt_of, image_of
+from seedbed_operator.planning.clearing import cleared
 from seedbed_operator.planning.deadlines import (
     active_deadline,
     active_for_too_long,
@@ -94,6 +95,8 @@ def _needs(scene: Scene, driver: PodView) -> tuple[Need, ...]:
 def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
     if scene.live is not None:
         draft = told_by_driver(draft, scene.live, goes_on=scene.is_true(ConditionType.RUNNING))
+    if scene.drivers[0] is not driver:
+        draft = cleared(scene, draft, up_to=scene.attempt - 1)
     draft = forget_the_oldest(scene, draft)
     draft = _with_workers(scene, draft, driver)
     draft = _with_counts(scene, draft)

@@ -9,6 +9,7 @@ from seedbed_operator.backends.port import Attempt, Backend
 from seedbed_operator.observations import PodView, ProfileView
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.elasticity import first_workers, ranks_at_first
+from seedbed_operator.planning.explaining.starting import SOON
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import written
 from seedbed_operator.planning.tracking import expectations
@@ -30,6 +31,7 @@ def begun(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) ->
         retry_time=None,
         workers=WorkerCounts(ready=0, desired=ranks_at_first(scene)),
     )
+    draft = draft.wakes(scene.now + SOON)
     return draft.waits(RunningReason.PENDING, f"attempt {number}: its pods are being created")
 
 

@@ -17,7 +17,7 @@ from seedbed_operator.planning.deadlines import active_deadline, active_for_too_
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.explaining.refusals import refused
 from seedbed_operator.planning.pacing import paced
-from seedbed_operator.planning.refusing import status_after, tries_again_at
+from seedbed_operator.planning.refusing import held_back, status_after, tries_again_at
 from seedbed_operator.planning.scenes import Scene, scene_of
 from seedbed_operator.planning.suspending import resumed, suspended
 from seedbed_operator.planning.times import read
@@ -36,7 +36,7 @@ def plan(observation: Observation, backends: Backends = BACKENDS) -> Plan:
     if is_none_of_ours(observation.job):
         return Plan()
     scene = scene_of(observation, backends)
-    draft = paced(scene, decided_for(scene, first_sight(scene)))
+    draft = paced(scene, held_back(scene, decided_for(scene, first_sight(scene))))
     return Plan(
         actions=draft.actions,
         status=draft.status,

@@ -12,6 +12,7 @@ from seedbed_operator.planning.deadlines import has_trained
 from seedbed_operator.planning.elasticity import pods_for, present, ranks_at_first
 from seedbed_operator.planning.ends import Cause, End
 from seedbed_operator.planning.explaining.starting import team, why_not_running
+from seedbed_operator.planning.refusing import refused_since
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import read, seconds
 from seedbed_operator.plans import Need
@@ -25,10 +26,15 @@ PATIENCE_FOR_NEW_NODES = seconds(900)
 _SCALING_UP = "TriggeredScaleUp"
 
 
-def is_incomplete(scene: Scene) -> bool:
-    """Tell whether a pod of the minimum has no node, or could not even be created."""
-    missing = len(present(scene)) < pods_for(scene, ranks_at_first(scene))
-    return not has_trained(scene) and (missing or bool(unplaced(scene)))
+def incomplete_since(scene: Scene) -> datetime | None:
+    """Return since when a pod of the minimum has no node, or is refused; workers that crash are not meant."""
+    began = read(scene.status.attempt_start_time)
+    if began is None or has_trained(scene):
+        return None
+    since = [pod.created for pod in unplaced(scene)]
+    if len(present(scene)) < pods_for(scene, ranks_at_first(scene)):
+        since += [refused_since(refusal) for refusal in scene.observation.refusals]
+    return max(began, min(since)) if since else None
 
 
 def unplaced(scene: Scene) -> tuple[PodView, ...]:
@@ -38,10 +44,10 @@ def unplaced(scene: Scene) -> tuple[PodView, ...]:
 
 def gives_back_at(scene: Scene) -> datetime | None:
     """Return when the attempt gives back what it holds, unless its pods are placed by then."""
-    began = read(scene.status.attempt_start_time)
-    if began is None or not is_incomplete(scene) or not _holding(scene) or _queued(scene):
+    since = incomplete_since(scene)
+    if since is None or not _holding(scene) or _queued(scene):
         return None
-    return began + _patience(scene)
+    return since + _patience(scene)
 
 
 def events_needed_for_patience(scene: Scene) -> tuple[Need, ...]:

@@ -33,7 +33,8 @@ def is_orphan(pod: PodView, job: JobView) -> bool:
 
 def is_of_an_older_object(pod: PodView, job: JobView) -> bool:
     """Tell whether a pod belongs to a deleted job of the same name: the garbage collector ends it."""
-    return pod.job_uid != job.uid and pod.owner_uid is not None
+    named = pod.name in (driver_name(job, pod.attempt), worker_name(job, pod.attempt, pod.index))
+    return pod.job_uid != job.uid and pod.owner_uid is not None and named
 
 
 def is_overdue(pod: PodView, now: datetime) -> bool:

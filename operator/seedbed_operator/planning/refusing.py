@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from seedbed_api.conditions import ConditionType
@@ -11,7 +12,7 @@ from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.explaining.refusals import refused
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import seconds
-from seedbed_operator.plans import Create, Plan
+from seedbed_operator.plans import Action, Create, DeleteJob, Plan
 
 FIRST_SECONDS = 5
 MOST_SECONDS = 300
@@ -24,9 +25,31 @@ def tries_again_at(scene: Scene) -> datetime | None:
     return due if due is not None and due > scene.now else None
 
 
+def held_back(scene: Scene, draft: Draft) -> Draft:
+    """Return the draft without the write that was refused, and those after it, until it is time for it."""
+    again = tries_again_at(scene)
+    if again is None:
+        return draft
+    names = {(refusal.kind, refusal.name) for refusal in scene.observation.refusals}
+    at = next((at for at, action in enumerate(draft.actions) if _target(scene, action) in names), None)
+    return draft if at is None else replace(draft, actions=draft.actions[:at]).wakes(again)
+
+
+def _target(scene: Scene, action: Action) -> tuple[str, str]:
+    return ("TrainingJob", scene.job.name) if isinstance(action, DeleteJob) else (action.kind, action.name)
+
+
+def refused_since(refusal: Refusal) -> datetime:
+    """Return when a write was refused first: the newest time, less the pauses before it."""
+    return refusal.time - seconds(sum(map(_pause, range(1, refusal.count))))
+
+
 def _due(refusal: Refusal) -> datetime:
-    pause = min(FIRST_SECONDS * 2 ** min(refusal.count - 1, 16), MOST_SECONDS)
-    return refusal.time + seconds(pause)
+    return refusal.time + seconds(_pause(refusal.count))
+
+
+def _pause(count: int) -> int:
+    return int(min(FIRST_SECONDS * 2 ** min(count - 1, 16), MOST_SECONDS))
 
 
 def status_after(

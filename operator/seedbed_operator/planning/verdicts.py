@@ -40,6 +40,7 @@ def final(draft: Draft, verdict: Condition) -> Draft:
     """Make the decided end final."""
     reason, message = verdict.reason, verdict.message
     draft = draft.finds(verdict.type, "True", reason, message).tells(completion_time=written(draft.now))
+    draft = draft.wakes(draft.now)
     draft = draft.finds(ConditionType.RUNNING, "False", reason, message)
     if verdict.type == ConditionType.FAILED:
         return draft.stalls(reason, message)

@@ -174,6 +174,13 @@ def test_starved_workers_make_a_failure_that_says_what_to_raise() -> None:
     assert "raise memory of the profile's worker" in failure.message
 
 
+def test_a_job_whose_last_failure_was_memory_says_so_in_its_end() -> None:
+    world = a_world(a_training_job(backoffLimit=0))
+    fail_once(world, 137, reason="OOMKilled")
+    assert world.says("Failed") == "True OutOfMemory"
+    assert "raise memory" in world.message("Failed")
+
+
 @pytest.mark.parametrize("attempt", range(1, 30))
 def test_the_pause_doubles_to_a_bound_and_has_a_jitter_of_its_own(attempt: int) -> None:
     pause = backoff(UID, attempt, in_a_row=attempt)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from seedbed_api.status import WorkerCounts
-from seedbed_operator.observations import Notice
+from seedbed_operator.observations import Notice, Refusal
 from unit.operator.planning.builders import (
     IMAGE,
     a_pod,
@@ -335,3 +336,24 @@ def test_pods_of_a_deleted_job_are_waited_for_and_never_touched() -> None:
 
 def _notice(world: World, reason: str, message: str) -> Notice:
     return Notice(reason=reason, message=message, time=world.now)
+
+
+def test_pods_that_only_bear_our_labels_hold_nobody_up() -> None:
+    world = a_world()
+    pod = a_pod("worker", name="web-7d9f-x2x", uid="web", attempt=1, job_uid="other", owner_uid="replicaset")
+    world.pods[pod.name] = pod
+    world.settle()
+    assert "1-driver" in world.names()
+
+
+def test_a_refused_deletion_is_tried_again_ever_more_slowly() -> None:
+    world = a_world().settle().start().settle()
+    world.edit(suspend=True)
+    world.refusals = (
+        Refusal(kind="Pod", name=DRIVER, code=403, reason="Forbidden", message="no", time=world.now, count=3),
+    )
+    world.settle()
+    assert not world.pods[DRIVER].deleting
+    assert world.wake_at == world.now + timedelta(seconds=20)
+    world.wait(20)
+    assert world.pods[DRIVER].deleting

@@ -219,3 +219,38 @@ def test_a_later_attempt_runs_the_image_that_the_first_one_pinned() -> None:
     assert world.bodies["seedlings-2-worker-0"]["spec"]["containers"][0]["image"] == pinned
     assert world.job.status.environment is not None
     assert world.job.status.environment.profile_generation == 1
+
+
+def test_a_gang_whose_workers_crash_at_their_start_is_a_failure_and_not_given_back() -> None:
+    world = a_world(a_training_job().with_workers(2, 2)).settle().start().settle()
+    for _ in range(8):
+        for name in [name for name, pod in world.pods.items() if pod.role == "worker"]:
+            if world.pods[name].phase == "Running":
+                world.pods[name] = ended(world.pods[name], 1, at=world.now)
+        world.settle()
+        if world.job.status.failures:
+            break
+        world.wait(45).start().settle()
+    assert world.job.status.failures == 1
+    assert world.job.status.last_failure is not None
+    assert world.job.status.last_failure.reason == "WorkersLost"
+
+
+def test_a_worker_that_is_replaced_before_the_first_step_gets_its_own_time() -> None:
+    world = a_world(a_training_job().with_workers(2, 2)).settle().start().settle().wait(200)
+    world.vanish(worker(1)).settle()
+    world.wait(30)
+    assert world.job.status.accounted_attempts == 0
+    world.wait(30)
+    assert world.job.status.accounted_attempts == 1
+
+
+def test_a_driver_that_came_back_from_a_lost_node_is_stopped() -> None:
+    world = training(a_world())
+    world.pods[DRIVER] = replace(world.pods[DRIVER], phase="Unknown")
+    world.settle().finish_deletions().wait(30)
+    assert "2-driver" in world.names()
+    world.pods[DRIVER] = replace(world.pods[DRIVER], phase="Running", deleting=False, deletion_due=None)
+    world.start().settle()
+    assert world.pods[DRIVER].deleting
+    assert not world.pods["seedlings-2-driver"].deleting
