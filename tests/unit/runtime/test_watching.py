@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -48,3 +49,36 @@ def test_the_first_lasting_failure_counts_and_the_newest_excuse() -> None:
         board.excuse(error)
     assert board.look()[1] is errors[0]
     assert board.excused() is errors[1]
+
+
+def test_a_group_keeps_its_state_and_rests_until_another_begins() -> None:
+    board = Board()
+    assert not board.stopping()
+    board.hold()
+    assert board.stopping(), "the group keeps its state as for a stop"
+    assert board.holding()
+    assert not board.resting()
+    board.rest()
+    assert board.resting()
+    board.begin()
+    assert not (board.stopping() or board.holding() or board.resting())
+
+
+def test_who_rests_is_released_by_a_stop() -> None:
+    board = Board()
+    board.hold()
+    board.stop()
+    assert board.stopping()
+    assert not board.holding()
+
+
+def test_a_run_stands_where_the_lost_group_was_until_another_has_done_a_step() -> None:
+    board = Board()
+    board.post(replace(PROGRESS, phase="Training"))
+    board.wait()
+    assert board.waiting()
+    assert board.look()[0] == replace(PROGRESS, phase="Starting")
+    board.begin()
+    assert not board.waiting()
+    board.post(replace(PROGRESS, step=2, phase="Training"))
+    assert board.look()[0] == replace(PROGRESS, step=2, phase="Training")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 from seedbed.training.progress import Progress
@@ -77,11 +78,18 @@ class Board:
         """Note that a new group is going to train."""
         with self._lock:
             self._hold, self._resting, self._waiting = False, 0, False
+            self._starting()
 
     def wait(self) -> None:
         """Note that no group trains, for there are too few machines."""
         with self._lock:
             self._waiting = True
+            self._starting()
+
+    def _starting(self) -> None:
+        """Until a new group has done a step, what the one before told is where the run stands."""
+        if self._progress is not None:
+            self._progress = replace(self._progress, phase="Starting")
 
     def waiting(self) -> bool:
         """Say whether too few machines are there for a group."""

@@ -60,6 +60,7 @@ def live_progress(session: Session, *, attempt: int, now: datetime) -> LiveProgr
         attempt=attempt,
         activity=_activity(session),
         run_id=prepared.run_id if prepared else None,
+        environment_class=prepared.environment_class if prepared else None,
         workers=_workers(session),
         progress=None if progress is None else _steps(progress, now=now),
         dataset=DatasetStatus(digest=prepared.dataset.digest, samples=prepared.samples) if prepared else None,
