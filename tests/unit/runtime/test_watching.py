@@ -61,7 +61,9 @@ def test_a_group_keeps_its_state_and_rests_until_another_begins() -> None:
     board.rest()
     assert board.resting()
     board.begin()
-    assert not (board.stopping() or board.holding() or board.resting())
+    assert not board.stopping()
+    assert not board.holding()
+    assert not board.resting()
 
 
 def test_who_rests_is_released_by_a_stop() -> None:
