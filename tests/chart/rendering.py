@@ -52,6 +52,7 @@ MATRIX: dict[str, Json] = {
                 }
             ],
             "priorityClassName": "system-cluster-critical",
+            "runtimeClassName": "gvisor",
         }
     },
     "no roles, no account, no definitions": {
