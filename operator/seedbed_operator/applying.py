@@ -16,6 +16,7 @@ from seedbed_operator.cluster.kinds import CREATABLE, JOBS, PODS, SECRETS, Kind
 from seedbed_operator.cluster.port import Cluster, Raw, Refused
 from seedbed_operator.observations import Refusal
 from seedbed_operator.plans import Action, Create, Delete, DeleteJob
+from seedbed_operator.stores.projections import ATTEMPT_LABEL
 from seedbed_operator.stores.stores import Stores
 from seedbed_operator.stores.tables import Key
 
@@ -77,6 +78,7 @@ class Applier:
             return
         if kind is PODS:
             self._stores.put(kind, created)
+        log.info("created %s %s", kind.name, action.name, extra=_attempt(body))
 
     async def _accept_ours(self, kind: Kind, namespace: str, body: Raw, refused: Refused) -> None:
         """Let pass what an earlier pass of ours created; raise the refusal where it is another's.
@@ -131,10 +133,16 @@ class Applier:
                 raise
             self._stores.drop(kind, key, uid)
             return
+        log.info("deleted %s %s", kind.name, key[1])
         if answer.get("kind") == kind.name:
             self._stores.put(kind, answer)
         else:
             self._stores.drop(kind, key, uid)
+
+
+def _attempt(body: Raw) -> Mapping[str, str]:
+    number = body["metadata"].get("labels", {}).get(ATTEMPT_LABEL)
+    return {"attempt": number} if number else {}
 
 
 def controller(raw: Raw) -> str | None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
+from seedbed_api.conditions import Condition, ConditionType
 from seedbed_api.status import TrainingJobStatus
 from seedbed_operator.cluster.kinds import EVENTS, JOBS
 from seedbed_operator.cluster.port import Cluster, ClusterError, Raw, Refused
@@ -73,6 +74,7 @@ class Reporter:
             await self._learn(job, refused)
             raise Conflict(str(refused)) from refused
         self._stores.put(JOBS, written)
+        _log(job.status, status)
         return True
 
     async def _learn(self, job: JobView, refused: Refused) -> None:
@@ -108,6 +110,17 @@ class Reporter:
         if len(self._announced) > MOST_REMEMBERED:
             self._announced.popitem(last=False)
         return True
+
+
+def _log(before: TrainingJobStatus, status: TrainingJobStatus) -> None:
+    """Log what the job does now, where that is something else."""
+    old, new = _doing(before), _doing(status)
+    if new is not None and (old is None or old.reason != new.reason):
+        log.info("%s: %s", new.reason, new.message, extra={"attempt": status.attempts})
+
+
+def _doing(status: TrainingJobStatus) -> Condition | None:
+    return next((found for found in status.conditions if found.type == ConditionType.RUNNING), None)
 
 
 def event(job: JobView, announcement: Announcement, now: datetime, instance: str) -> Raw:

@@ -51,10 +51,16 @@ def _message(record: logging.LogRecord) -> str:
     return message + place
 
 
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """Leave out kopf on every retry of every watch: sweeps and passes say that the API server is away."""
+    return not (record.name.startswith("kopf") and str(record.msg).startswith("Request attempt"))
+
+
 def set_up(log_format: Literal["json", "text"]) -> None:
     """Send all logs to stderr in the chosen format."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Line())
+    handler.addFilter(_worth_telling)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

@@ -51,7 +51,7 @@ async def run(settings: Settings) -> None:
         on_signals(stop, settings)
         runner = await serve(operator.vitals, settings.health_port)
         opened.push_async_callback(runner.cleanup)
-        log.info("serving on port %s", runner.addresses[0][1])
+        log.info("serving on port %s", min(runner.addresses, key=len)[1])
         work = asyncio.create_task(lead_and_work(operator, lambda: on_signals(stop, settings)))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,283 @@
+"""The operator's own process against a real API server; pods do what the test writes into their status."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.controlplanes import ControlPlane
+from testbed.kube import Json, Kube
+from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome
+
+pytestmark = pytest.mark.cluster
+REPOSITORY = Path(__file__).parents[2]
+JOBS = "/apis/seedbed.dev/v1alpha1/namespaces/{}/trainingjobs"
+
+
+@dataclass
+class Process:
+    """An operator that serves one namespace."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def says(self, words: str) -> bool:
+        return words in self.log.read_text()
+
+    def wait_to_say(self, words: str, seconds: float = 60) -> None:
+        until(lambda: self.says(words), f"the operator never said {words!r}: {self.log.read_text()}", seconds)
+
+    def metric(self, name: str) -> float:
+        port = re.search(r"serving on port (\d+)", self.log.read_text())
+        assert port is not None
+        with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        return float(re.search(rf"^seedbed_operator_{name} (\S+)$", text, re.MULTILINE)[1])  # type: ignore[index]
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(timeout=40)
+
+
+def until(holds: Callable[[], bool], complaint: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.1)
+
+
+def command(verb: str, kubeconfig: Path, namespace: str, *more: str) -> list[str]:
+    program = f"{sys.prefix}/bin/seedbed-operator"
+    return [program, verb, f"--kubeconfig={kubeconfig}", f"--namespace={namespace}", *more]
+
+
+@pytest.fixture
+def operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Callable[[], Process]]:
+    """Start operators; each is ended with the test."""
+    install(control_plane.kube)
+    started: list[Process] = []
+
+    def start() -> Process:
+        log = tmp_path / f"operator-{len(started)}.log"
+        options = (
+            f"--lease-namespace={namespace}",
+            "--health-port=0",
+            "--sweep-seconds=5",
+            "--log-format=text",
+        )
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command("run", control_plane.kubeconfig, namespace, *options), stdout=output, stderr=output
+            )
+        started.append(Process(process=process, log=log))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.process.poll() is None:
+            process.end(signal.SIGKILL)
+
+
+def install(kube: Kube) -> None:
+    """Bring the definitions and a profile."""
+    kube.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
+    for plural in ("trainingjobs", "trainingprofiles"):
+        kube.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{plural}.seedbed.dev")
+    profile = {
+        "apiVersion": "seedbed.dev/v1alpha1",
+        "kind": "TrainingProfile",
+        "metadata": {"name": "default"},
+    }
+    kube.apply({**profile, "spec": {"image": IMAGE}})
+
+
+@dataclass
+class Scene:
+    """One namespace, and what happens in it."""
+
+    kube: Kube
+    namespace: str
+
+    def apply_job(self, name: str = "seedlings", workers: int = 2) -> None:
+        spec = {**a_recipe(), "cluster": {"workers": {"min": workers, "max": workers}}}
+        self.kube.create(
+            JOBS.format(self.namespace),
+            {
+                "apiVersion": "seedbed.dev/v1alpha1",
+                "kind": "TrainingJob",
+                "metadata": {"name": name},
+                "spec": spec,
+            },
+        )
+
+    def path(self, kind: str, name: str = "") -> str:
+        return f"/api/v1/namespaces/{self.namespace}/{kind}" + (f"/{name}" if name else "")
+
+    def pods(self) -> dict[str, Json]:
+        return {pod["metadata"]["name"]: pod for pod in self.kube.items(self.path("pods"))}
+
+    def wait_for_pods(self, *names: str, seconds: float = 60) -> dict[str, str]:
+        """Return the uids of these pods, once there are exactly these."""
+        until(lambda: set(self.pods()) == set(names), f"{names} awaited, {list(self.pods())} there", seconds)
+        return {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
+
+    def run(self, *names: str) -> None:
+        for name in names:
+            container = "driver" if name.endswith("driver") else "worker"
+            state = {"running": {"startedAt": _now()}}
+            self._tell(
+                name, phase="Running", podIP="127.0.0.1", containerStatuses=[_container(container, state)]
+            )
+
+    def end(self, name: str, code: int, message: str) -> None:
+        state = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
+        state |= {"startedAt": _now(), "finishedAt": _now()}
+        phase = "Failed" if code else "Succeeded"
+        self._tell(name, phase=phase, containerStatuses=[_container("driver", {"terminated": state})])
+
+    def _tell(self, name: str, **status: Any) -> None:
+        self.kube.patch(self.path("pods", f"{name}/status"), {"status": status}, kind="strategic")
+
+    def wait_for(self, condition: str, name: str = "seedlings", seconds: float = 60) -> Json:
+        return self.kube.wait_for(
+            f"{JOBS.format(self.namespace)}/{name}",
+            lambda job: any(
+                found["type"] == condition and found["status"] == "True"
+                for found in job.get("status", {}).get("conditions", ())
+            ),
+            seconds=seconds,
+            what=condition,
+        )
+
+
+def _container(name: str, state: Json) -> Json:
+    fields = {"image": IMAGE, "imageID": "", "ready": False, "restartCount": 0, "state": state}
+    return {"name": name, **fields}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+@pytest.fixture
+def scene(control_plane: ControlPlane, namespace: str) -> Scene:
+    return Scene(kube=control_plane.kube, namespace=namespace)
+
+
+ALL = ("seedlings-1-driver", "seedlings-1-worker-0", "seedlings-1-worker-1")
+
+
+def test_from_apply_to_complete(operator: Callable[[], Process], scene: Scene) -> None:
+    running = operator()
+    running.wait_to_say("first sweep")
+    scene.apply_job()
+    scene.wait_for_pods(*ALL)
+    driver = scene.pods()[ALL[0]]
+    assert driver["metadata"]["ownerReferences"][0]["kind"] == "TrainingJob"
+    for name in ALL[1:]:
+        assert scene.pods()[name]["metadata"]["ownerReferences"][0]["uid"] == driver["metadata"]["uid"]
+    secret = scene.kube.items(scene.path("secrets"))[0]
+    assert secret["immutable"]
+    assert len(secret["data"]["token"]) > 40
+    scene.run(*ALL)
+    scene.end(ALL[0], 0, an_outcome())
+    job = scene.wait_for("Complete")
+    assert job["status"]["model"]["weightsDigest"].startswith("sha256:")
+    assert scene.pods() == {}
+    assert "finalizers" not in job["metadata"]
+    assert not [name for name in job["metadata"].get("annotations", {}) if "kopf" in name]
+    assert running.end() == 0
+    assert running.says("gave up the lease")
+
+
+def test_a_killed_operator_is_followed_by_one_that_creates_nothing_twice(
+    operator: Callable[[], Process], scene: Scene
+) -> None:
+    first = operator()
+    scene.apply_job()
+    uids = scene.wait_for_pods(*ALL)
+    first.end(signal.SIGKILL)
+    scene.run(*ALL)
+    scene.end(ALL[0], 0, an_outcome())
+    second = operator()
+    scene.wait_for("Complete", seconds=90)
+    assert not second.says("created")
+    assert set(uids) == set(ALL)
+    assert scene.kube.get(f"{JOBS.format(scene.namespace)}/seedlings")["status"]["attempts"] == 1
+
+
+def test_of_two_operators_one_leads_and_the_other_follows_it(
+    operator: Callable[[], Process], scene: Scene
+) -> None:
+    first = operator()
+    first.wait_to_say("leading as")
+    second = operator()
+    second.wait_to_say("standing by")
+    scene.apply_job()
+    scene.wait_for_pods(*ALL)
+    assert not second.says("leading as")
+    assert first.end() == 0
+    second.wait_to_say("leading as", seconds=20)
+    scene.run(*ALL)
+    scene.end(ALL[0], 0, an_outcome())
+    scene.wait_for("Complete")
+
+
+def test_the_api_server_goes_away_for_ten_seconds_and_the_operator_stays(
+    operator: Callable[[], Process], scene: Scene, control_plane: ControlPlane
+) -> None:
+    running = operator()
+    scene.apply_job()
+    scene.wait_for_pods(*ALL)
+    control_plane.stop_apiserver()
+    time.sleep(10)
+    control_plane.start_apiserver()
+    scene.kube.delete(scene.path("pods", ALL[1]), grace_seconds=0)
+    scene.wait_for_pods(*ALL, seconds=90)
+    scene.run(*ALL)
+    scene.end(ALL[0], 0, an_outcome())
+    scene.wait_for("Complete", seconds=90)
+    assert running.process.poll() is None
+    assert running.metric("leading") == 1
+
+
+@contextmanager
+def nobody(control_plane: ControlPlane, namespace: str) -> Iterator[Path]:
+    """A service account without any right."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    control_plane.kube.create(path, {"metadata": {"name": "nobody"}})
+    yield control_plane.write_kubeconfig(control_plane.service_account(namespace, "nobody"))
+
+
+def test_what_is_forbidden_is_said_in_a_line_for_each_verb(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    install(control_plane.kube)
+    with nobody(control_plane, namespace) as kubeconfig:
+        for verb in ("check", "run"):
+            done = subprocess.run(
+                command(verb, kubeconfig, namespace),
+                capture_output=True,
+                text=True,
+                check=False,
+                env=os.environ,
+            )
+            assert done.returncode == 2
+            assert (
+                f"may not create pods in namespace {namespace}; add it to the operator's role" in done.stderr
+            )
+            assert "may not patch trainingjobs/status.seedbed.dev in namespace" in done.stderr
+            assert "may not list trainingprofiles.seedbed.dev cluster-wide" in done.stderr
+            assert "Traceback" not in done.stderr
