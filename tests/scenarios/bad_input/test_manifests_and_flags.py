@@ -146,6 +146,9 @@ MISTAKES = {
     "output that cannot be made": flags(
         "--output", "/proc/runs", says=("output.uri", "/proc/runs", "name a")
     ),
+    "data that are not there": flags(
+        "--dataset", "/nowhere", says=("dataset.uri", "/nowhere", "dataset build")
+    ),
     "output that is a file": flags("--output", "/etc/passwd", says=("output.uri", "not a directory")),
     "no manifest named": words("run", says=("-f", "seedbed run --help")),
     "unknown command": words("rnu", says=("'rnu'", "run, validate, dataset")),

@@ -30,6 +30,7 @@ _secret = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("-f", "--file", "manifest", required=True, help="TrainingJob manifest; - reads standard input.")
 @click.option("--workers", metavar="N|MIN:MAX", help="Workers, instead of spec.cluster.workers.")
 @click.option("--set", "overrides", metavar="PATH=VALUE", multiple=True, help="Override a field; repeatable.")
+@click.option("--dataset", metavar="URL", help="Where the dataset lies, instead of spec.dataset.uri.")
 @click.option("--output", metavar="URL", help="Where runs are kept, instead of spec.output.uri.")
 @click.option("-o", "output_format", type=click.Choice(["json"]), help="Print the status on stdout.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
@@ -93,8 +94,8 @@ def _job(arguments: dict[str, Any]) -> Any:
     if arguments["workers"] is not None:
         least, most = _workers(arguments["workers"])
         overrides += [f"spec.cluster.workers.min={least}", f"spec.cluster.workers.max={most}"]
-    if arguments["output"] is not None:
-        overrides.append(f"spec.output.uri={arguments['output']}")
+    places = (("spec.dataset.uri", arguments["dataset"]), ("spec.output.uri", arguments["output"]))
+    overrides += [f"{field}={uri}" for field, uri in places if uri is not None]
     source = arguments["manifest"]
     if source == "-":
         return load_training_job(sys.stdin.read() + "\n", overrides)
