@@ -42,7 +42,11 @@ demo: .venv/.installed ## Train on handwritten digits: 2 workers, one digest, a 
 	@rm -rf $(DEMO)
 	@$(BIN)/python examples/digits/write_digits.py $(DEMO)/images
 	@$(BIN)/seedbed dataset build $(DEMO)/images $(DEMO)/digits
-	@$(BIN)/seedbed run -f examples/digits.yaml --workers 2
+	@$(BIN)/seedbed run -f examples/digits.yaml --dataset $(DEMO)/digits --output $(DEMO)/runs
+
+.PHONY: demo-cluster
+demo-cluster: .venv/.installed ## The same manifest in pods: a Kubernetes on this machine, the chart, S3; then gone
+	@PYTHONPATH=tests:charts:images $(BIN)/python -m e2e.demo
 
 .PHONY: generate
 generate: .venv/.installed ## Write crds/*.yaml from the models, and what the chart repeats
