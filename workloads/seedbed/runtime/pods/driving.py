@@ -30,12 +30,12 @@ CRASHED = 1
 
 def drive(environ: Mapping[str, str], spool: Path) -> int:
     """Run the driver of one attempt; return its exit code."""
-    stopping = stop_by_signal()
     try:
         settings = pod_settings(environ)
     except SeedbedError as error:
         leave(environ, failed(error, attempt=0))
         raise
+    stopping = stop_by_signal()
     with shipping(spool, settings):
         outcome, code = _guarded(settings, stopping)
         leave(environ, outcome)

@@ -50,6 +50,9 @@ def killed(number: int, *, attempt: str) -> Outcome:
     """Return the outcome of an attempt whose driver was ended by a signal."""
     name = signal.Signals(number).name
     which = int(attempt) if attempt.isdecimal() else 0
+    if number == signal.SIGTERM:
+        message = "told to stop before it had begun"
+        return Outcome(result="Stopped", reason="Stopped", message=message, attempt=which)
     if number == signal.SIGKILL and oom_kills():
         message = "the kernel killed the driver for memory; give the driver more in its profile"
         return Outcome(result="Failed", reason="OutOfMemory", message=message, attempt=which)

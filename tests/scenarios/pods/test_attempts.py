@@ -1,0 +1,162 @@
+"""A driver pod before its workers come: what is finished is found, what changed is refused, what is wrong is told.
+
+No Ray is started: each of these must be answered without a worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenarios.replay.small_run import STEPS, a_dataset, a_manifest
+from seedbed.runtime.display import Display
+from seedbed.runtime.driver import Ended, Session, run_job
+from seedbed.runtime.preparing import Expected, RunOptions
+from seedbed.runtime.ray_local import LocalCluster
+from seedbed_api.manifests import training_job
+from seedbed_api.outcome import parse_outcome
+
+OTHER = "sha256:" + "0" * 64
+
+
+class NoWorkers(LocalCluster):
+    """A cluster that no worker ever joins."""
+
+    def compute(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("a worker was waited for")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return a_dataset(tmp_path_factory.mktemp("attempts") / "data")
+
+
+def attempt(manifest: dict[str, Any], expected: Expected, cluster: LocalCluster) -> Ended:
+    with Display("test", interactive=False) as display:
+        options = RunOptions(expected=expected)
+        return run_job(
+            Session(
+                job=training_job(manifest),
+                options=options,
+                display=display,
+                stopping=threading.Event(),
+                cluster=cluster,
+            )
+        )
+
+
+def known(ended: Ended) -> Expected:
+    """Return what the operator keeps of an attempt."""
+    status = ended.status
+    assert status.dataset is not None
+    assert status.environment is not None
+    return Expected(
+        dataset_digest=status.dataset.digest,
+        run_id=status.run_id,
+        environment_class=status.environment.class_,
+    )
+
+
+def test_a_finished_run_is_found_without_a_worker(data: Path, tmp_path: Path) -> None:
+    manifest = a_manifest(data, tmp_path)
+    first = attempt(manifest, Expected(), LocalCluster())
+    assert sum(first.session.executed.values()) == STEPS
+    again = attempt(manifest, known(first), NoWorkers())
+    assert (again.exit_code, again.session.computed_here) == (0, False)
+    assert (again.status.model, again.status.receipt) == (first.status.model, first.status.receipt)
+    with pytest.raises(AssertionError, match="waited for"):
+        attempt(manifest, Expected(), NoWorkers())
+
+
+def test_a_run_of_this_machine_tells_its_newest_checkpoint(data: Path, tmp_path: Path) -> None:
+    ended = attempt(a_manifest(data, tmp_path), Expected(), LocalCluster())
+    assert ended.status.checkpoint is not None
+    assert ended.status.checkpoint.step == STEPS
+    assert ended.status.checkpoint.digest.startswith("sha256:")
+
+
+@pytest.mark.parametrize(
+    ("expected", "reason", "line"),
+    [
+        pytest.param(Expected(dataset_digest=OTHER), "DatasetChanged", "holds sha256:", id="dataset"),
+        pytest.param(
+            Expected(environment_class=OTHER),
+            "EnvironmentChanged",
+            rf"the job began in environment class {OTHER} .*; restore image",
+            id="environment",
+        ),
+        pytest.param(
+            Expected(run_id=OTHER),
+            "EnvironmentChanged",
+            rf"the job began as run {OTHER}",
+            id="code or version",
+        ),
+    ],
+)
+def test_what_changed_between_attempts_is_refused(
+    data: Path, tmp_path: Path, expected: Expected, reason: str, line: str
+) -> None:
+    ended = attempt(a_manifest(data, tmp_path), expected, LocalCluster())
+    assert ended.error is not None
+    assert (ended.exit_code, ended.error.reason) == (2, reason)
+    assert re.search(line, ended.error.message)
+    assert "\n" not in ended.error.message
+    assert not (tmp_path / "runs").exists(), "nothing was written"
+
+
+def test_a_driver_that_is_told_nonsense_says_so_in_one_line_and_in_its_message(tmp_path: Path) -> None:
+    message = tmp_path / "message"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SEEDBED_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "seedbed.cli", "driver"],
+        env={**environment, "SEEDBED_ROLE": "boss", "SEEDBED_TERMINATION_LOG": str(message)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") + done.stdout.count("\n") == 1
+    outcome = parse_outcome(message.read_bytes())
+    assert outcome is not None
+    assert (outcome.result, outcome.reason) == ("Failed", "InvalidSpec")
+    assert outcome.message.startswith("SEEDBED_ROLE: ")
+
+
+def test_a_driver_whose_dataset_is_not_there_ends_before_any_worker(tmp_path: Path) -> None:
+    message = tmp_path / "message"
+    manifest = a_manifest(tmp_path / "nowhere", tmp_path / "runs")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SEEDBED_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "seedbed.cli", "driver"],
+        env={
+            **environment,
+            "SEEDBED_ROLE": "driver",
+            "SEEDBED_JOB": json.dumps(manifest),
+            "SEEDBED_ATTEMPT": "1",
+            "SEEDBED_PROGRESS_PORT": "0",
+            "SEEDBED_TERMINATION_LOG": str(message),
+            "POD_NAME": "t-1-driver",
+            "POD_IP": "127.0.0.1",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": "x",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout
+    outcome = parse_outcome(message.read_bytes())
+    assert outcome is not None
+    assert (outcome.reason, outcome.attempt) == ("InvalidDataset", 1)
+    log = (tmp_path / "runs/logs/t/1/t-1-driver/000000.log").read_text()
+    assert f"error: InvalidDataset: {outcome.message}" in log
+    assert log in done.stdout
