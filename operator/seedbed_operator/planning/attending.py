@@ -149,6 +149,8 @@ def _with_workers(scene: Scene, draft: Draft, driver: PodView) -> Draft:
         return draft
     ranks = ranks_at_most(scene) if has_trained(scene) else ranks_at_first(scene)
     missing = missing_workers(scene, ranks=ranks)
+    if scene.crew and not missing:
+        return draft
     attempt = attempt_of(draft, scene.attempt, image=image_of(scene, profile), workers=missing, driver=driver)
     children = backend.children(scene.job, profile, attempt)
     return draft.does(*(child for child in children if _is_wanted(scene, child, driver)))

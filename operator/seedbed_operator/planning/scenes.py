@@ -36,6 +36,8 @@ class Scene:
     """Workers of drivers that are gone."""
     strangers: tuple[PodView, ...]
     """Pods that bear the job's name and are not its own."""
+    attempt: int
+    """Number of the newest attempt, 0 before the first."""
 
     @property
     def now(self) -> datetime:
@@ -68,11 +70,6 @@ class Scene:
     def evidence(self) -> Evidence:
         """Return what was asked for."""
         return self.observation.evidence
-
-    @property
-    def attempt(self) -> int:
-        """Return the number of the newest attempt, 0 before the first."""
-        return max([self.status.attempts or 0, *(pod.attempt for pod in self.drivers)])
 
     @property
     def accounted(self) -> int:
@@ -146,6 +143,7 @@ def scene_of(observation: Observation, backends: Backends) -> Scene:
         workers=workers,
         orphans=orphans,
         strangers=tuple(pod for pod in others if pod not in orphans),
+        attempt=max([job.status.attempts or 0, *(pod.attempt for pod in drivers)]),
     )
 
 

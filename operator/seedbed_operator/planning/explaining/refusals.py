@@ -55,6 +55,11 @@ _FAMILIES = (
         "the operator lacks a permission: install the RBAC rules of its chart",
     ),
     (
+        r"failed calling webhook",
+        RunningReason.ADMISSION_DENIED,
+        "that admission webhook does not answer: whoever runs it must bring it back, or remove it",
+    ),
+    (
         r"webhook",
         RunningReason.ADMISSION_DENIED,
         "ask whoever runs that webhook what it wants",

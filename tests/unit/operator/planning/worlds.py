@@ -111,11 +111,16 @@ class World:
         for _ in range(MOST_PASSES):
             if self.deleted_job:
                 return self
-            if not self.act():
-                busy = self.wake_at is not None and self.wake_at <= self.now
-                assert not busy, f"it would look again at once, and again: {self.history[-1]}"
+            if not self.act() and not self._asks_more():
                 return self
         raise AssertionError(f"the operator finds no rest: {self.history[-1]}")
+
+    def _asks_more(self) -> bool:
+        """Say whether the last plan needs more than one question; nothing else may look again at once."""
+        at_once = self.wake_at is not None and self.wake_at <= self.now
+        needs = self.history[-1].needs
+        assert needs or not at_once, f"it would look again at once, and again: {self.history[-1]}"
+        return at_once
 
     def wait(self, seconds: float) -> World:
         """Let time pass, the operator waking when it asked for it, and let it settle."""
