@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import struct
 import threading
 import time
 
@@ -34,6 +36,28 @@ def test_progress_that_cannot_be_told_is_a_failed_request_and_no_more() -> None:
     with endpoint(0, progress=broken, attendance=Attendance(), token=TOKEN) as port:
         assert get(port, "/progress") == (500, b"RuntimeError: half way between two states\n")
         assert get(port, "/healthz")[0] == 200
+
+
+def test_an_asker_who_does_not_wait_leaves_no_trace_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    asked, gone = threading.Event(), threading.Event()
+
+    def late() -> bytes:
+        asked.set()
+        assert gone.wait(5)
+        return b"x" * 10_000_000
+
+    with endpoint(0, progress=late, attendance=Attendance(), token=TOKEN) as port:
+        with socket.create_connection(("127.0.0.1", port)) as asker:
+            reset = struct.pack("ii", 1, 0)
+            asker.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            asker.sendall(b"GET /progress HTTP/1.0\r\n\r\n")
+            assert asked.wait(5)
+        gone.set()
+        until = time.monotonic() + 5
+        while any("process_request" in thread.name for thread in threading.enumerate()):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_workers_are_needed_until_the_end_and_the_end_waits_for_them() -> None:

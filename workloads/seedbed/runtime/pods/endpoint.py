@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +66,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, port: int, progress: Tell, attendance: Attendance, token: str) -> None:
         super().__init__(("", port), _Handler)
         self.progress, self.attendance, self.token = progress, attendance, token
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of askers who did not wait: a busy driver takes its time."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
