@@ -37,12 +37,13 @@ from seedbed_operator.planning.refusing import tries_again_at
 from seedbed_operator.planning.replacing import crash_loop, forget_the_oldest, may_replace_at
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.suspending import is_stopping, stopped
-from seedbed_operator.planning.times import seconds
+from seedbed_operator.planning.times import seconds, written
 from seedbed_operator.planning.tracking import told_by_driver
 from seedbed_operator.planning.verdicts import failed_at_once
 from seedbed_operator.plans import Create, Need
 
 LOOK_EVERY = seconds(10)
+SILENCE = seconds(60)
 _NOT_WORTH_A_LOG = frozenset({Cause.DONE, Cause.STOPPED, Cause.GIVEN_BACK})
 _REASONS_TO_END: tuple[Callable[[Scene], End | None], ...] = (given_back, never_stepped, hung, crash_loop)
 
@@ -128,12 +129,22 @@ def _training(scene: Scene, draft: Draft) -> Draft:
     """Say that it trains; also while a driver does not answer, until it is held to be hung."""
     live = scene.live
     if live is None:
-        return draft
+        return _silent(scene, draft)
     if live.activity == "Starting":
         return draft.runs(RunningReason.TRAINING, "its workers are being grouped anew")
     waiting = without_a_node(team(scene))
     told = f"goes on with fewer workers: {waiting.message}" if waiting else ""
     return draft.runs(_ACTIVITIES.get(live.activity, RunningReason.TRAINING), told)
+
+
+def _silent(scene: Scene, draft: Draft) -> Draft:
+    """Say so when a driver has not answered for a while; a scrape may be missed."""
+    held_hung_at = next_step_deadline(scene)
+    changed = scene.evidence.progress_changed.get(scene.driver.uid) if scene.driver else None
+    if held_hung_at is None or changed is None or scene.now < changed + SILENCE:
+        return draft
+    message = f"the driver does not answer; unless it does, the attempt ends at {written(held_hung_at)}"
+    return draft.runs(RunningReason.TRAINING, message)
 
 
 _ACTIVITIES = {

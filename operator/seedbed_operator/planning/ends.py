@@ -9,7 +9,7 @@ from enum import Enum
 from seedbed_api.conditions import AttemptReason, ExitCode
 from seedbed_api.outcome import Outcome, parse_outcome
 from seedbed_operator.observations import PodView
-from seedbed_operator.planning.pods import is_on_a_lost_node
+from seedbed_operator.planning.pods import has_ended, is_on_a_lost_node
 from seedbed_operator.planning.scenes import Scene
 
 _PREEMPTED = "Preempted"
@@ -50,7 +50,7 @@ def end_of(scene: Scene, driver: PodView | None) -> End:
     """Return how the newest attempt ended, whose driver has ended, is lost, or is not there any more."""
     if driver is None:
         return _vanished(scene)
-    if not driver.ended:
+    if not has_ended(driver):
         return _lost(driver)
     outcome = outcome_of(driver)
     return _by_workers(scene, _by_driver(driver, outcome))

@@ -42,21 +42,28 @@ def is_overdue(pod: PodView, now: datetime) -> bool:
     return pod.deletion_due is not None and now >= pod.deletion_due + OVERDUE
 
 
+def has_ended(pod: PodView) -> bool:
+    """Tell whether our container has ended; containers that others put into the pod may run for ever."""
+    return pod.ended or pod.terminated is not None
+
+
 def is_on_a_lost_node(pod: PodView) -> bool:
     """Tell whether the node of a pod was given up: it is deleted for a taint, and nobody says it is ready."""
     if pod.reason == "NodeLost":
         return True
-    return pod.deleting and pod.disruption == "DeletionByTaintManager" and not (pod.ready or pod.ended)
+    tainted = pod.deleting and pod.disruption == "DeletionByTaintManager"
+    return tainted and not (pod.ready or has_ended(pod))
 
 
 def is_lost(pod: PodView, now: datetime) -> bool:
     """Tell whether nothing will be heard of a pod any more, although its object is there."""
-    return pod.phase == "Unknown" or is_on_a_lost_node(pod) or (is_overdue(pod, now) and not pod.ended)
+    silent = is_overdue(pod, now) and not has_ended(pod)
+    return pod.phase == "Unknown" or is_on_a_lost_node(pod) or silent
 
 
 def is_over(pod: PodView, now: datetime) -> bool:
     """Tell whether a pod works no longer, as far as anybody can know."""
-    return pod.ended or is_lost(pod, now)
+    return has_ended(pod) or is_lost(pod, now)
 
 
 def works(pod: PodView, now: datetime) -> bool:

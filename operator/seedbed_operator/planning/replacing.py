@@ -9,6 +9,7 @@ from seedbed_operator.observations import PodView
 from seedbed_operator.planning.backoff import FIRST_SECONDS
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.ends import Cause, End, out_of_memory, was_out_of_memory
+from seedbed_operator.planning.pods import has_ended
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import seconds
 from seedbed_operator.plans import Delete
@@ -24,7 +25,7 @@ MOST_KEPT = 4
 
 def crashed(scene: Scene) -> tuple[PodView, ...]:
     """Return the workers that have ended by themselves, the newest last."""
-    ended = (pod for pod in scene.crew if pod.ended and not pod.disruption)
+    ended = (pod for pod in scene.crew if has_ended(pod) and not pod.disruption)
     return tuple(sorted(ended, key=lambda pod: (ended_at(pod), pod.index)))
 
 

@@ -125,6 +125,11 @@ CASES: dict[str, tuple[PodView | None, Cause, str]] = {
         Cause.INFRASTRUCTURE,
         "NodeLost",
     ),
+    "trained beside a container of somebody else": (
+        replace(crashed(0, an_outcome()), phase="Running"),
+        Cause.DONE,
+        "Trained",
+    ),
     "deleted by somebody": (None, Cause.INFRASTRUCTURE, "DriverLost"),
 }
 

@@ -1,4 +1,4 @@
-"""Whatever happens to a job: the plan rests, repeats itself, touches nothing foreign, and the job comes to an end."""
+"""Whatever happens to a job: the plan rests, touches nothing foreign, and the job comes to an end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,42 @@ def test_a_walk_keeps_what_must_hold_and_comes_to_an_end(steps: list[tuple[str, 
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, least=st.integers(1, 3))
 def test_many_walks(steps: list[tuple[str, int]], least: int) -> None:
     walked(least, 4, steps).mend()
+
+
+Steps = list[tuple[str, int]]
+MUTATIONS: dict[str, tuple[str, object, Steps]] = {
+    "drivers of others are ours": (
+        "scenes.is_our_driver",
+        lambda pod, job: pod.role == "driver",
+        [("start_all", 0), ("intrude", 1), ("suspend", 1)],
+    ),
+    "an end is not final": (
+        "deciding.is_final",
+        lambda status: False,
+        [("start_all", 0), ("end_driver", 2), ("finish_deletions", 0), ("finish_deletions", 0)],
+    ),
+    "nothing wakes the job": (
+        "drafts.Draft.wakes",
+        lambda draft, *moments: draft,
+        [("start_all", 0), ("advance", 8)],
+    ),
+    "an end does not wait for the last pod": (
+        "scenes.Scene.remaining",
+        lambda scene: (),
+        [("start_all", 0), ("end_driver", 0)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("target", "mutant", "steps"), MUTATIONS.values(), ids=MUTATIONS.keys())
+def test_a_walk_notices_a_planner_that_does_wrong(
+    target: str, mutant: object, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked(1, 4, steps)
+    monkeypatch.setattr(f"seedbed_operator.planning.{target}", mutant)
+    with pytest.raises(AssertionError):
+        walked(1, 4, steps)

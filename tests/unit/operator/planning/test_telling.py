@@ -170,3 +170,16 @@ def test_a_group_that_is_formed_anew_still_counts_as_running() -> None:
     world.say(DRIVER, live(7, "Starting")).wait(10)
     assert world.says() == "True Training"
     assert "grouped anew" in world.message()
+
+
+def test_a_driver_that_keeps_silent_is_told_of_before_it_is_held_to_be_hung() -> None:
+    world = training(a_world(a_training_job(progressDeadlineSeconds=300)))
+    world.answers.clear()
+    world.wait(40)
+    assert world.message() == ""
+    world.wait(40)
+    assert world.says() == "True Training"
+    assert "the driver does not answer" in world.message()
+    said = world.message()
+    world.wait(40)
+    assert world.message() == said, "the words do not change with the time"

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from seedbed_api.status import TrainingJobStatus, WorkerCounts
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning import plan
+from seedbed_operator.planning.pods import is_lost
+from seedbed_operator.planning.times import read
 from seedbed_operator.plans import Create, Delete
 from unit.operator.planning.builders import (
     TOTAL_STEPS,
@@ -77,7 +79,7 @@ class Walk:
         assert sum(end is not None for end in ends) <= 1, "complete or failed, not both"
         for end in ends:
             if end is not None and end.status == "True":
-                assert not [pod for pod in self.drivers() if not pod.deleting]
+                assert not self._left(), "it ends when its last pod is gone, but for those of lost nodes"
                 assert status.completion_time is not None
         for old in self.before.conditions:
             if old.type in ("Complete", "Failed"):
@@ -86,13 +88,19 @@ class Walk:
                 assert (new.reason, new.message) == (old.reason, old.message)
                 assert not (old.status == "True" and new.status != "True")
 
+    def _left(self) -> list[str]:
+        ours = [pod for pod in self.world.pods.values() if pod.uid not in self.foreign]
+        return [pod.name for pod in ours if not is_lost(pod, self.world.now)]
+
     def _it_will_look_again(self, status: TrainingJobStatus) -> None:
         at_rest = any(
             found.type in ("Complete", "Failed", "Suspended") and found.status == "True"
             for found in status.conditions
         )
         running = any(pod.phase == "Running" and not pod.deleting for pod in self.drivers())
-        if not at_rest and (running or status.retry_time is not None):
+        retry = read(status.retry_time)
+        backs_off = retry is not None and retry > self.world.now
+        if not at_rest and (running or backs_off):
             assert self.world.wake_at is not None, "a deadline is pending and nobody would notice"
 
     # -- what may happen ---------------------------------------------------------------------------------------
