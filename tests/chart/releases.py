@@ -1,0 +1,63 @@
+"""Releases of the chart on the testbed's control plane, and what is left of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from chart.rendering import CHART, Helm, Json, values_file
+from testbed.controlplanes import ControlPlane
+
+RELEASE = "seedbed"
+NAMESPACE = "operators"
+OURS = "trainingjobs.seedbed.dev", "sweepjobs.seedbed.dev", "trainingprofiles.seedbed.dev"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+JOBS = "/apis/seedbed.dev/v1alpha1/namespaces/{}/trainingjobs"
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Releases:
+    """One Helm against one cluster, in a namespace of the Pod Security level restricted."""
+
+    helm: Helm
+    control: ControlPlane
+    folder: Path
+
+    def install(self, values: Json, *options: str, chart: Path = CHART) -> str:
+        """Install the chart and return the notes."""
+        return self._with_values("install", values, chart, options)
+
+    def upgrade(self, values: Json, *options: str, chart: Path = CHART) -> str:
+        """Upgrade the release and return the notes."""
+        return self._with_values("upgrade", values, chart, options)
+
+    def uninstall(self, *options: str) -> str:
+        """Uninstall the release."""
+        return self._run("uninstall", RELEASE, *options)
+
+    def of_the_release(self) -> set[str]:
+        """Return kind and name of everything in the cluster that carries the release's label."""
+        kube = self.control.kube
+        resources = kube.kubectl("api-resources", "--verbs=list,delete", "-o", "name").split()
+        kinds = ",".join(sorted(set(resources) - {"events", "events.events.k8s.io"}))
+        selector = f"app.kubernetes.io/instance={RELEASE}"
+        return set(kube.kubectl("get", kinds, "-A", "-o", "name", "-l", selector).split())
+
+    def clear(self) -> None:
+        """Leave no trace of the release, whatever a test did."""
+        self.uninstall("--wait", "--ignore-not-found")
+        for name in OURS:
+            if self.control.kube.exists(f"{DEFINITIONS}/{name}"):
+                self.control.kube.delete(f"{DEFINITIONS}/{name}")
+                self.control.kube.wait_gone(f"{DEFINITIONS}/{name}")
+
+    def _with_values(self, verb: str, values: Json, chart: Path, options: tuple[str, ...]) -> str:
+        file = values_file(values, self.folder)
+        return self._run(verb, RELEASE, str(chart), "--values", str(file), "--timeout", "120s", *options)
+
+    def _run(self, *arguments: str) -> str:
+        homes = {f"HELM_{kind}_HOME": str(self.folder / kind) for kind in ("CACHE", "CONFIG", "DATA")}
+        environment = {**os.environ, **homes, "KUBECONFIG": str(self.control.kubeconfig)}
+        return self.helm.run(*arguments, "--namespace", NAMESPACE, environment=environment)

@@ -1,0 +1,291 @@
+"""The chart on a real API server: install, upgrade, uninstall, dry runs, and who may do what."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chart.releases import DEFINITIONS, JOBS, NAMESPACE, OURS, RELEASE, RESTRICTED, Releases
+from chart.rendering import IMAGE, MATRIX, SERVED, Helm, Json, objects
+from seedbed_operator.cluster.kinds import LEASES
+from seedbed_operator.running.checking import NEEDED
+from testbed.controlplanes import ControlPlane
+from testbed.fakenodes import FakeNodes
+from testbed.kube import Refused
+
+pytestmark = pytest.mark.cluster
+PREVIOUS = sorted((Path(__file__).parent / "previous").glob("*.tgz"))
+PROFILE = {"profiles": {"cpu": {"image": IMAGE}}}
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:seedbed-operator"
+EXAMPLE = Path(__file__).parents[2] / "examples/digits.yaml"
+
+
+@pytest.fixture(scope="session")
+def cluster(control_plane: ControlPlane, control_plane_testbed) -> ControlPlane:
+    """Return the control plane with a node in name for the operator, and the namespaces of the tests."""
+    fake_nodes: FakeNodes = control_plane_testbed.fake_nodes
+    fake_nodes.add_pool("chart", 2)
+    for name in (NAMESPACE, "team-a", "team-b"):
+        body = {"metadata": {"name": name, "labels": RESTRICTED}}
+        control_plane.kube.create("/api/v1/namespaces", body)
+    return control_plane
+
+
+@pytest.fixture
+def releases(cluster: ControlPlane, helm: Helm, tmp_path) -> Iterator[Releases]:
+    """Return Helm on the cluster; what it leaves behind is removed."""
+    found = Releases(helm=helm, control=cluster, folder=tmp_path)
+    yield found
+    found.clear()
+
+
+@pytest.fixture
+def releases4(cluster: ControlPlane, helm4: Helm, tmp_path) -> Iterator[Releases]:
+    """Return Helm 4 on the cluster, for what does not depend on Helm."""
+    found = Releases(helm=helm4, control=cluster, folder=tmp_path)
+    yield found
+    found.clear()
+
+
+def a_job(releases: Releases, namespace: str = "team-a") -> str:
+    """Create the example's job and return its path."""
+    body = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    body["spec"]["dataset"]["uri"], body["spec"]["output"]["uri"] = "s3://datasets/digits", "s3://runs"
+    path = JOBS.format(namespace)
+    releases.control.kube.create(path, body)
+    return f"{path}/{body['metadata']['name']}"
+
+
+def uids(releases: Releases) -> set[str]:
+    kube = releases.control.kube
+    return {kube.get(f"{DEFINITIONS}/{name}")["metadata"]["uid"] for name in OURS}
+
+
+def profiles_of(releases: Releases) -> list[str]:
+    """Return the names of the profiles; kubectl waits while the API server prepares a new definition."""
+    found = releases.control.kube.kubectl("get", "trainingprofiles", "-o", "name").split()
+    return [name.partition("/")[2] for name in found]
+
+
+def test_install_again_for_the_profiles_and_uninstall(releases: Releases) -> None:
+    kube = releases.control.kube
+    notes = releases.install({**PROFILE, "replicas": 2}, "--wait")
+    assert "NOT there yet" in notes
+    deployment = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/seedbed-operator"
+    assert kube.get(deployment)["status"]["readyReplicas"] == 2, "--wait returned before the pods were ready"
+    for name in OURS:
+        conditions = kube.get(f"{DEFINITIONS}/{name}")["status"]["conditions"]
+        assert {c["type"]: c["status"] for c in conditions} == {
+            "NamesAccepted": "True",
+            "Established": "True",
+        }
+    assert profiles_of(releases) == []
+
+    notes = releases.upgrade({**PROFILE, "replicas": 2}, "--wait")
+    assert "NOT there yet" not in notes
+    assert profiles_of(releases) == ["cpu"]
+    assert kube.get(deployment)["metadata"]["generation"] == 1, "nothing about the operator has changed"
+
+    job = a_job(releases)
+    before = uids(releases)
+    releases.uninstall("--wait")
+    assert releases.of_the_release() == {
+        f"customresourcedefinition.apiextensions.k8s.io/{name}" for name in OURS
+    }
+    assert kube.exists(job), "the user's jobs outlive the operator"
+
+    assert "NOT there yet" not in releases.install(PROFILE, "--wait")
+    assert uids(releases) == before, "the definitions that were kept are taken over"
+    assert profiles_of(releases) == ["cpu"]
+    kube.delete(job)
+
+
+def test_uninstall_of_definitions_that_are_not_kept_leaves_nothing(releases: Releases) -> None:
+    releases.install({"crds": {"keep": False}})
+    releases.uninstall("--wait")
+    for name in OURS:
+        releases.control.kube.wait_gone(f"{DEFINITIONS}/{name}")
+    assert releases.of_the_release() == set()
+
+
+@pytest.mark.parametrize("previous", PREVIOUS, ids=lambda path: path.stem)
+def test_upgrade_from_a_previous_chart(releases: Releases, previous: Path) -> None:
+    kube = releases.control.kube
+    releases.install({}, "--wait", chart=previous)
+    job, before = a_job(releases), uids(releases)
+    spec = kube.get(job)["spec"]
+    releases.upgrade(PROFILE, "--wait")
+    assert uids(releases) == before
+    assert kube.get(job)["spec"] == spec
+    assert profiles_of(releases) == ["cpu"]
+    labels = {kube.get(f"{DEFINITIONS}/{name}")["metadata"]["labels"]["helm.sh/chart"] for name in OURS}
+    assert labels == {"seedbed-0.1.0"}, "the definitions are the new chart's"
+    kube.delete(job)
+
+
+def test_there_is_a_previous_chart_to_upgrade_from() -> None:
+    assert PREVIOUS
+
+
+def test_server_side_dry_run_accepts_every_rendering(releases4: Releases, tmp_path) -> None:
+    releases4.install({"crds": {"keep": False}})
+    for name, values in MATRIX.items():
+        found = objects(releases4.helm.template(values, tmp_path, *SERVED, release="other"))
+        ours = [thing for thing in found if not thing["apiVersion"].startswith("monitoring.coreos.com/")]
+        feed = yaml.safe_dump_all(ours)
+        options = ("apply", "--dry-run=server", "--server-side", "--force-conflicts", "-f", "-")
+        said = releases4.control.kube.kubectl(*options, feed=feed)
+        assert said.count("(server dry run)") == len(ours), name
+
+
+def test_the_restricted_namespace_takes_the_operators_pod(releases4: Releases) -> None:
+    releases4.install({"crds": {"keep": False}}, "--wait")
+    kube = releases4.control.kube
+    deployment = kube.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/seedbed-operator")
+    pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
+    body = {"metadata": {"name": "again"}, "spec": deployment["spec"]["template"]["spec"]}
+    assert kube.create(pods, body, dryRun="All")["metadata"]["name"] == "again"
+    body["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
+    with pytest.raises(Refused, match="violates PodSecurity"):
+        kube.create(pods, body, dryRun="All")
+
+
+NEVER = {
+    "read a Secret": ("get", "secrets"),
+    "list Secrets": ("list", "secrets"),
+    "watch Secrets": ("watch", "secrets"),
+    "change a Secret": ("patch", "secrets"),
+    "change a pod": ("patch", "pods"),
+    "run in a pod": ("create", "pods/exec"),
+    "reach into a pod": ("create", "pods/portforward"),
+    "debug a pod": ("patch", "pods/ephemeralcontainers"),
+    "change what users wrote": ("patch", "trainingjobs.seedbed.dev"),
+    "make jobs": ("create", "trainingjobs.seedbed.dev"),
+    "write profiles": ("create", "trainingprofiles.seedbed.dev"),
+    "read settings": ("get", "configmaps"),
+    "mint tokens": ("create", "serviceaccounts/token"),
+    "grant rights": ("create", "rolebindings.rbac.authorization.k8s.io"),
+    "act as another": ("impersonate", "users"),
+    "look at nodes": ("list", "nodes"),
+    "change definitions": ("patch", "customresourcedefinitions.apiextensions.k8s.io"),
+    "delete Services": ("delete", "services"),
+    "run Jobs of Kubernetes": ("create", "jobs.batch"),
+}
+ELSEWHERE = {
+    "make pods": ("create", "pods"),
+    "delete pods": ("delete", "pods"),
+    "make Secrets": ("create", "secrets"),
+    "see jobs": ("list", "trainingjobs.seedbed.dev"),
+    "read logs": ("get", "pods/log"),
+}
+
+
+def may(control: ControlPlane, verb: str, resource: str, namespace: str, who: str = ACCOUNT) -> bool:
+    """Ask the API server whether someone may do something."""
+    resource, _, subresource = resource.partition("/")
+    resource, _, group = resource.partition(".")
+    asked = {"verb": verb, "resource": resource, "group": group, "subresource": subresource}
+    body: Json = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": who, "resourceAttributes": {**asked, "namespace": namespace}},
+    }
+    answer = control.kube.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+    return bool(answer["status"]["allowed"])
+
+
+def needed_in(namespace: str) -> Iterator[tuple[str, str, str]]:
+    for kind, subresource, verbs in NEEDED:
+        name = f"{kind.plural}.{kind.group}".rstrip(".") + f"/{subresource}".rstrip("/")
+        where = NAMESPACE if kind is LEASES else namespace if kind.namespaced else ""
+        yield from ((verb, name, where) for verb in verbs.split())
+
+
+def checked(control: ControlPlane, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the operator's own check of its rights and definitions, as its service account."""
+    account = control.service_account(NAMESPACE, "seedbed-operator")
+    command = [sys.executable, "-c", "from seedbed_operator.cli import main; main()", "check", *arguments]
+    options = ["--lease-namespace", NAMESPACE, "--kubeconfig", str(control.write_kubeconfig(account))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([*command, *options], capture_output=True, text=True, check=False, env=environment)
+
+
+def test_rights_of_the_operator_in_the_whole_cluster(releases4: Releases) -> None:
+    releases4.install({"crds": {"keep": False}})
+    control = releases4.control
+    refused = [asked for asked in needed_in("team-a") if not may(control, *asked)]
+    assert refused == []
+    allowed = [what for what, asked in NEVER.items() if may(control, *asked, "team-a")]
+    assert allowed == []
+    done = checked(control, "--all-namespaces")
+    assert done.returncode == 0, done.stderr
+
+
+def test_rights_of_the_operator_in_named_namespaces(releases4: Releases) -> None:
+    releases4.install({"crds": {"keep": False}, "watchNamespaces": ["team-a"]})
+    control = releases4.control
+    assert [asked for asked in needed_in("team-a") if not may(control, *asked)] == []
+    for forbidden in (NEVER, ELSEWHERE):
+        assert [what for what, asked in forbidden.items() if may(control, *asked, "team-b")] == []
+        assert [what for what, asked in forbidden.items() if may(control, *asked, NAMESPACE)] == []
+    assert [what for what, asked in NEVER.items() if may(control, *asked, "team-a")] == []
+    assert checked(control, "--namespace", "team-a").returncode == 0
+    done = checked(control, "--namespace", "team-b")
+    assert done.returncode == 2
+    assert "may not list trainingjobs.seedbed.dev in namespace team-b" in done.stderr
+
+
+def test_the_operator_says_which_right_was_taken_away(releases4: Releases) -> None:
+    releases4.install({"crds": {"keep": False}})
+    kube = releases4.control.kube
+    path = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{NAMESPACE}:{RELEASE}:operator"
+    role = kube.get(path)
+    rules = [rule for rule in role["rules"] if rule["resources"] != ["secrets"]]
+    assert len(rules) == len(role["rules"]) - 1
+    kube.replace(path, {**role, "rules": rules})
+    done = checked(releases4.control, "--all-namespaces")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["may not create secrets cluster-wide; add it to the operator's role"]
+
+
+PEOPLE = {
+    "view": ({"get", "list", "watch"}, False),
+    "edit": ({"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}, False),
+    "admin": ({"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}, True),
+}
+
+
+@pytest.mark.parametrize(("role", "verbs", "profiles"), [(r, *e) for r, e in PEOPLE.items()], ids=PEOPLE)
+def test_people_with_the_roles_of_kubernetes(releases4: Releases, role, verbs, profiles) -> None:
+    releases4.install({"crds": {"keep": False}})
+    kube = releases4.control.kube
+    kube.wait_for(
+        f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{role}",
+        lambda seen: "seedbed.dev" in str(seen["rules"]),
+        what="aggregated",
+    )
+    body = {"metadata": {"name": f"{role}-ann"}}
+    body |= {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}}
+    body |= {"subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "ann"}]}
+    binding = "/apis/rbac.authorization.k8s.io/v1/namespaces/team-a/rolebindings"
+    kube.create(binding, body)
+    asked = {
+        verb: may(releases4.control, verb, "trainingjobs.seedbed.dev", "team-a", "ann")
+        for verb in PEOPLE["edit"][0]
+    }
+    assert {verb for verb, allowed in asked.items() if allowed} == verbs
+    assert not may(releases4.control, "patch", "trainingjobs.seedbed.dev/status", "team-a", "ann")
+    assert not may(releases4.control, "get", "trainingjobs.seedbed.dev", "team-b", "ann")
+    assert not may(releases4.control, "create", "trainingprofiles.seedbed.dev", "", "ann"), (
+        "bound in one namespace"
+    )
+    rules = kube.get(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{role}")["rules"]
+    writes = any("trainingprofiles" in rule["resources"] and "create" in rule["verbs"] for rule in rules)
+    assert writes is profiles
+    kube.delete(f"{binding}/{role}-ann")
