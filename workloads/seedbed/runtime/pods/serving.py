@@ -149,6 +149,8 @@ class _Head:
         """Return the driver's answer, None where there is none."""
         connection = http.client.HTTPConnection(self._host, self._port, timeout=3)
         try:
+            connection.connect()
+            self._heard = time.monotonic()  # who takes the call lives, however long the answer takes
             connection.request("GET", f"/needed?pod={quote(self._pod)}", headers=self._proof)
             response = connection.getresponse()
             body = response.read()
@@ -159,7 +161,6 @@ class _Head:
             return None
         finally:
             connection.close()
-        self._heard = time.monotonic()
         return bool(answer["needed"])
 
     def silent_for(self) -> float:
