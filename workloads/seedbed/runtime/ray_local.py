@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedbed.runtime.clusters import P, Placement, T, WorkerRange
+from seedbed.runtime.signals import keeping_handlers
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 
 if TYPE_CHECKING:
@@ -95,16 +96,17 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
         yield
         return
     try:
-        ray.init(
-            address="local",
-            num_cpus=max(workers, os.cpu_count() or 1),
-            num_gpus=gpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=object_store_bytes(),
-            _node_ip_address="127.0.0.1",
-        )
+        with keeping_handlers():
+            ray.init(
+                address="local",
+                num_cpus=max(workers, os.cpu_count() or 1),
+                num_gpus=gpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=object_store_bytes(),
+                _node_ip_address="127.0.0.1",
+            )
     except (RuntimeError, OSError, TimeoutError) as error:
         raise InfrastructureError(
             "RayStartFailed",

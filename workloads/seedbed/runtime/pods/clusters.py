@@ -12,6 +12,7 @@ from typing import Any
 from seedbed.runtime.clusters import P, Placement, T, ToldToStop, WorkerRange
 from seedbed.runtime.pods.settings import PodSettings
 from seedbed.runtime.ray_local import object_store_bytes
+from seedbed.runtime.signals import keeping_handlers
 from seedbed.training.programs import TrainingProgram
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
@@ -77,10 +78,11 @@ class PodCluster:
         if self._started:
             return
         try:
-            if self._settings.ray_address is None:
-                _start_head(self._settings)
-            else:
-                _join(self._settings, self._settings.ray_address)
+            with keeping_handlers():
+                if self._settings.ray_address is None:
+                    _start_head(self._settings)
+                else:
+                    _join(self._settings, self._settings.ray_address)
         except (RuntimeError, OSError, TimeoutError) as error:
             fix = "the attempt is repeated; if that does not help, give the driver more CPU and memory"
             raise InfrastructureError("RayStartFailed", f"Ray did not start: {error}; {fix}") from error
