@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from testbed.builds import PAUSE, built
 from testbed.cgroups import PREFIX, ROOT
+from testbed.images import write_image
 from testbed.kube import Json
 from testbed.nodes import Node
 from testbed.testbeds import WORKLOAD_IMAGE, Testbed
@@ -87,6 +89,26 @@ def test_a_restricted_pod_runs_the_cli_of_this_checkout(testbed: Testbed, pod_na
     pod = a_pod("cli", "", securityContext=identity, container={"securityContext": restricted})
     pod["spec"]["containers"][0]["command"] = ["seedbed", "--help"]
     assert "validate" in run(testbed, pod_namespace, pod)
+
+
+def test_an_image_is_run_by_its_digest_and_without_mounts(testbed: Testbed, pod_namespace: str) -> None:
+    program = built(PAUSE).read_bytes()
+    image = write_image(
+        testbed.box.folder / "images", "localhost/own:1", command=["/own"], files={"own": program}
+    )
+    reference = testbed.load(image)
+    assert reference.startswith("localhost/own@sha256:")
+    pods = f"/api/v1/namespaces/{pod_namespace}/pods"
+    container = {"image": reference, "imagePullPolicy": "IfNotPresent"}
+    for name, extra, there in (("mounted", {}, True), ("plain", {"runtimeClassName": "plain"}, False)):
+        pod = a_pod(name, "", container={**container, "command": ["/own"]}, **extra)
+        path = started(testbed, pod_namespace, pod)
+        running = testbed.node(testbed.kube.get(path)["spec"]["nodeName"]).processes(
+            pod_namespace, name, "main"
+        )
+        assert all(Path(f"/proc/{process}/root/usr/bin").exists() == there for process in running)
+        assert running
+    testbed.kube.delete(pods)
 
 
 def test_a_pod_on_one_node_finds_one_on_the_other_by_a_headless_service(
