@@ -53,7 +53,7 @@ class Applier:
             try:
                 await self._do(job, action)
             except Refused as refused:
-                if refused.code >= 500 or refused.code == 429:
+                if is_trouble_of_the_server(refused):
                     raise
                 return Applied(writes=done, refusal=_refusal(action, job, refused, now))
         return Applied(writes=len(actions), refusal=None)
@@ -89,7 +89,7 @@ class Applier:
             return
         there = await self._look(kind, namespace, body["metadata"]["name"])
         ours = controller(there) == controller(body) and "deletionTimestamp" not in there["metadata"]
-        if kind is PODS and self._stores.put(PODS, there) and ours:
+        if kind is PODS and self._stores.put(PODS, there):
             raise Stale(f"pod {body['metadata']['name']} is there already")
         if not ours:
             raise refused
@@ -143,6 +143,13 @@ class Applier:
 def _attempt(body: Raw) -> Mapping[str, str]:
     number = body["metadata"].get("labels", {}).get(ATTEMPT_LABEL)
     return {"attempt": number} if number else {}
+
+
+def is_trouble_of_the_server(refused: Refused) -> bool:
+    """Tell whether the same write may succeed at any moment; not so while an admission webhook is down."""
+    if "failed calling webhook" in refused.message:
+        return False
+    return refused.code >= 500 or refused.code == 429
 
 
 def controller(raw: Raw) -> str | None:
