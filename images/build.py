@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
         digest = made.with_suffix(".digest").read_text(encoding="utf-8")
         say(f"{image.tag} {digest}: {made.stat().st_size / 2**20:.0f} MiB packed")
     for other in IMAGES.values():
-        if not archive_of(other).exists():
+        if not complete(archive_of(other)):
             say(f"not built: {other.tag}; `python images/build.py {other.name}` does, {other.size}")
     print(made)
     return 0
@@ -102,20 +102,29 @@ def archive_of(image: Image) -> Path:
 def built(image: Image) -> Path:
     """Return the image's archive, built first if this content was never built here."""
     archive = archive_of(image)
-    if archive.exists():
-        return archive
-    _check_means()
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with locked(cache() / "lock"):
-        environment = installed(image)
-        layers = (
-            Folder(path=root("runtime"), without=frozenset({"dev", "proc", "sys", "run"})),
-            Folder(path=environment, place="opt/seedbed"),
-        )
-        say(f"{image.name}: packing")
-        digest = write_archive(archive, name=image.tag, config=config(image.dockerfile), folders=layers)
-        archive.with_suffix(".digest").write_text(digest, encoding="utf-8")
+    if not complete(archive):
+        _check_means()
+        with locked(cache() / "lock"):
+            if not complete(archive):
+                _build(image, archive)
     return archive
+
+
+def complete(archive: Path) -> bool:
+    """Say whether an archive was built to the end: its digest is written last."""
+    return archive.with_suffix(".digest").exists()
+
+
+def _build(image: Image, archive: Path) -> None:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    environment = installed(image)
+    layers = (
+        Folder(path=root("runtime"), without=frozenset({"dev", "proc", "sys", "run"})),
+        Folder(path=environment, place="opt/seedbed"),
+    )
+    say(f"{image.name}: packing")
+    digest = write_archive(archive, name=image.tag, config=config(image.dockerfile), folders=layers)
+    archive.with_suffix(".digest").write_text(digest, encoding="utf-8")
 
 
 def plain_root(image: Image) -> Path:
