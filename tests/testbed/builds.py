@@ -1,4 +1,7 @@
-"""Go tools of the testbed: one folder per module, built once per content into the user's cache."""
+"""Go tools of the testbed: two modules, Kubernetes and what is beside it, built once per content into the user's cache.
+
+The tools are one module so that they share what they compile: each alone brings most of Kubernetes' client libraries.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false")
-_SOURCE_NAMES = ("go.mod", "go.sum", "main.go")
 
 
 class ToolMissing(Exception):  # noqa: N818 - a state of the machine, not a fault
@@ -25,17 +27,18 @@ class ToolMissing(Exception):  # noqa: N818 - a state of the machine, not a faul
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tool:
-    """A command of the Go module in `tests/testbed/<name>`: its own `main.go`, or one that its go.mod pins."""
+    """A command: a package that the go.mod of a folder beside this file pins, or one of our own in that folder."""
 
     name: str
-    package: str = "."
+    package: str
+    module: str = "tools"
     values: tuple[tuple[str, str], ...] = ()
     """Variables set by the linker, such as versions that a release build would have."""
 
     @property
     def folder(self) -> Path:
         """The folder of the module."""
-        return SOURCES / self.name
+        return SOURCES / self.module
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -43,10 +46,18 @@ class Tool:
         values = "".join(f" -X {name}={value}" for name, value in self.values)
         return (*FLAGS, f"-ldflags=-s -w{values}")
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files that decide about the binary."""
+        own = (self.folder / self.package / "main.go",) if self.package.startswith(".") else ()
+        return (self.folder / "go.mod", self.folder / "go.sum", *own)
+
 
 KUBERNETES_VERSION = "v1.36.4"
 KUBERNETES = Tool(
     name="kubernetes",
+    package=".",
+    module="kubernetes",
     values=(
         ("k8s.io/component-base/version.gitVersion", KUBERNETES_VERSION),
         ("k8s.io/component-base/version.gitMajor", "1"),
@@ -54,11 +65,11 @@ KUBERNETES = Tool(
         ("k8s.io/client-go/pkg/version.gitVersion", KUBERNETES_VERSION),
     ),
 )
-COREDNS = Tool(name="coredns", package="github.com/coredns/coredns")
+COREDNS = Tool(name="coredns", package="./coredns")
 HELM3 = Tool(name="helm3", package="helm.sh/helm/v3/cmd/helm")
 HELM4 = Tool(name="helm4", package="helm.sh/helm/v4/cmd/helm")
 KWOK = Tool(name="kwok", package="sigs.k8s.io/kwok/cmd/kwok")
-PAUSE = Tool(name="pause")
+PAUSE = Tool(name="pause", package="./pause")
 VERSITYGW = Tool(name="versitygw", package="github.com/versity/versitygw/cmd/versitygw")
 TOOLS = (KUBERNETES, PAUSE, VERSITYGW, KWOK, COREDNS, HELM3, HELM4)
 
@@ -86,9 +97,8 @@ def binary_of(tool: Tool) -> Path:
 
 def _content(tool: Tool) -> str:
     digest = hashlib.sha256("\0".join((tool.package, *tool.flags)).encode())
-    for path in (tool.folder / name for name in _SOURCE_NAMES):
-        if path.exists():
-            digest.update(path.read_bytes())
+    for path in tool.sources:
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 
 

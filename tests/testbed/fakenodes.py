@@ -11,7 +11,7 @@ from testbed.builds import KWOK, built
 from testbed.controlplanes import ControlPlane
 from testbed.kube import Json, Kube
 
-_STAGES = Path(__file__).parent / "kwok" / "stages.yaml"
+_STAGES = Path(__file__).with_name("kwok-stages.yaml")
 _LABEL = {"type": "kwok"}
 
 

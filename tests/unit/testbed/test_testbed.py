@@ -1,4 +1,4 @@
-"""The testbed itself: its servers end with the test process, and a missing Go is said."""
+"""The servers of the testbed end with the test process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
-from testbed.builds import VERSITYGW, ToolMissing, binary_of, built
 
 SLEEPER = """
 import os, sys, time
@@ -44,30 +42,3 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
-
-
-def test_missing_go_is_a_reason_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolMissing, match=r"^not run: no Go$"):
-        built(VERSITYGW)
-
-
-def test_binary_is_named_by_the_content_of_its_module(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    before = binary_of(VERSITYGW)
-    (tmp_path / "versitygw").mkdir()
-    for name in ("go.mod", "go.sum"):
-        text = _source(name).read_text()
-        (tmp_path / "versitygw" / name).write_text(text)
-    monkeypatch.setattr("testbed.builds.SOURCES", tmp_path)
-    assert binary_of(VERSITYGW) == before
-    (tmp_path / "versitygw" / "go.sum").write_text("other")
-    assert binary_of(VERSITYGW) != before
-
-
-def _source(name: str) -> Path:
-    from testbed import builds
-
-    return Path(builds.__file__).parent / "versitygw" / name

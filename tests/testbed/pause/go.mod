@@ -1,3 +1,0 @@
-module seedbed.dev/testbed/pause
-
-go 1.26
