@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,14 +14,30 @@ from unit.api.bases import Case
 
 GROUP = "/apis/seedbed.dev/v1alpha1"
 JOB = "digits"
-_PLURALS = {"ResourceQuota": "resourcequotas", "PriorityClass": "priorityclasses"}
-_CLUSTER_WIDE = frozenset({"Namespace", "Node", "PersistentVolume", "PriorityClass", "TrainingProfile"})
 _GROUPS = {
     "PriorityClass": "/apis/scheduling.k8s.io/v1",
+    "RuntimeClass": "/apis/node.k8s.io/v1",
     "TrainingJob": GROUP,
     "TrainingProfile": GROUP,
 }
-_ADMISSION = "admissionregistration.k8s.io"
+_ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+_CLUSTER_WIDE = frozenset(
+    {"Namespace", "PersistentVolume", "PriorityClass", "RuntimeClass", "TrainingProfile"}
+)
+
+
+def collection(kind: str, namespace: str) -> str:
+    """Return the path of all objects of a kind, in a namespace where it has them."""
+    admission = "Admission" in kind or "Webhook" in kind
+    group = _ADMISSION if admission else _GROUPS.get(kind, "/api/v1")
+    scope = "" if admission or kind in _CLUSTER_WIDE else f"/namespaces/{namespace}"
+    return f"{group}{scope}/{_plural(kind.lower())}"
+
+
+def _plural(name: str) -> str:
+    if name.endswith("y"):
+        return f"{name[:-1]}ies"
+    return f"{name}es" if name.endswith("s") else f"{name}s"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +45,7 @@ class Ground:
     """One situation's part of the cluster; all that is not in its namespace bears the situation's name."""
 
     kube: Kube
-    fake_nodes: FakeNodes | None
+    fake_nodes: FakeNodes
     name: str
     """Also the name of its profile, of its pool of nodes, and of what is cluster-wide."""
     made: list[str] = field(default_factory=list)
@@ -44,48 +61,87 @@ class Ground:
         """Path of the job."""
         return self.path("TrainingJob", JOB)
 
-    def path(self, kind: str, name: str = "") -> str:
-        """Return the path of an object, or of all of a kind."""
-        group = _GROUPS.get(
-            kind, f"/apis/{_ADMISSION}/v1" if "Admission" in kind or "Webhook" in kind else "/api/v1"
-        )
-        cluster_wide = kind in _CLUSTER_WIDE or _ADMISSION in group
-        scope = "" if cluster_wide else f"/namespaces/{self.namespace}"
-        plural = _PLURALS.get(
-            kind, f"{kind.lower()[:-1]}ies" if kind.endswith("Policy") else f"{kind.lower()}s"
-        )
-        return f"{group}{scope}/{plural}" + (f"/{name}" if name else "")
+    def path(self, kind: str, name: str) -> str:
+        """Return the path of an object."""
+        return f"{collection(kind, self.namespace)}/{name}"
+
+    def filled(self, fields: Any) -> Any:
+        """Return fields with the name of the situation in place of `{name}`."""
+        return json.loads(json.dumps(fields).replace("{name}", self.name))
 
     def create(self, kind: str, name: str, **fields: Any) -> Json:
         """Create an object."""
-        path = self.path(kind)
-        version = "/".join(
-            part for part in path.split("/namespaces/")[0].split("/")[2:4] if part != path.rpartition("/")[2]
-        )
+        path = collection(kind, self.namespace)
+        root = path.partition("/namespaces/")[0] if "/namespaces/" in path else path.rpartition("/")[0]
+        version = root.removeprefix("/apis/").removeprefix("/api/")
         metadata = {"name": name, **fields.pop("metadata", {})}
-        body = {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}
+        body = {"apiVersion": version, "kind": kind, "metadata": metadata, **self.filled(fields)}
         created = self.kube.create(path, body)
         if "namespace" not in created["metadata"]:
-            self.made.append(self.path(kind, name))
+            self.made.append(f"{path}/{name}")
         return created
+
+    def create_job(self, change: Mapping[str, Any]) -> Json:
+        """Create the job: one worker, on the profile of the situation."""
+        base: dict[str, Any] = {
+            "metadata.name": JOB,
+            "spec.cluster": {"profile": self.name, "workers": {"min": 1, "max": 1}},
+        }
+        return self.kube.create(
+            collection("TrainingJob", self.namespace),
+            Case(change=base | self.filled(dict(change))).manifest(),
+        )
+
+    def create_profile(self, change: Mapping[str, Any]) -> Json:
+        """Create the profile: pods go to the common nodes where nothing else is said."""
+        base: dict[str, Any] = {
+            "spec.driver.nodeSelector": {"pool": "common"},
+            "spec.worker.nodeSelector": {"pool": "common"},
+        }
+        manifest = Case(kind="TrainingProfile", change=base | dict(change)).manifest()
+        return self.create("TrainingProfile", self.name, spec=manifest["spec"])
 
     def status(self) -> Json:
         """Return the status of the job as it is now."""
         return dict(self.kube.get(self.job).get("status", {}))
 
+    def running(self) -> Json:
+        """Return the condition Running as it is now; empty where there is none."""
+        return conditions(self.status()).get("Running", {})
+
+    def pods(self) -> list[Json]:
+        """Return the pods of the namespace."""
+        return self.kube.items(collection("Pod", self.namespace))
+
     def events(self) -> list[Json]:
         """Return what was announced about the job."""
         path = f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events"
-        return [event for event in self.kube.items(path) if event["regarding"].get("kind") == "TrainingJob"]
+        uid = self.kube.get(self.job)["metadata"]["uid"]
+        return [event for event in self.kube.items(path) if event["regarding"].get("uid") == uid]
 
-    def column(self) -> str:
-        """Return what `kubectl get` shows as the job's STATUS."""
-        lines = self.kube.kubectl("get", "trainingjob", JOB, "-n", self.namespace).splitlines()
-        start, end = lines[0].index("STATUS"), lines[0].index("PROGRESS")
-        return lines[1][start:end].strip()
+    def awaits(self, reason: str, *, seconds: float) -> Json:
+        """Return the condition Running once it has a reason."""
+        return self._awaits(lambda found: found.get("reason") == reason, what=reason, seconds=seconds)
+
+    def awaits_message(self, part: str, *, seconds: float) -> Json:
+        """Return the condition Running once its message says something."""
+        return self._awaits(lambda found: part in found.get("message", ""), what=part, seconds=seconds)
+
+    def _awaits(self, accepted: Callable[[Json], bool], *, what: str, seconds: float) -> Json:
+        seen = self.kube.wait_for(
+            self.job,
+            lambda job: accepted(conditions(job.get("status", {})).get("Running", {})),
+            seconds=seconds,
+            what=what,
+        )
+        return conditions(seen["status"])["Running"]
 
     def clean_up(self) -> None:
         """Remove everything, without waiting for it."""
+        for pod in self.pods():
+            if "finalizers" in pod["metadata"]:
+                path = self.path("Pod", pod["metadata"]["name"])
+                self.kube.patch(path, {"metadata": {"finalizers": None}})
         for path in (*reversed(self.made), f"/api/v1/namespaces/{self.namespace}"):
             try:
                 self.kube.delete(path)
@@ -94,7 +150,12 @@ class Ground:
                     raise
 
 
-Action = Callable[[Ground], None]
+def conditions(status: Json) -> dict[str, Json]:
+    """Return the conditions of a status by type."""
+    return {each["type"]: each for each in status.get("conditions", [])}
+
+
+Action = Callable[[Ground], object]
 """Something that somebody does to a cluster."""
 
 
@@ -114,17 +175,17 @@ def both(*actions: Action) -> Action:
 
 def creates(kind: str, name: str = "", **fields: Any) -> Action:
     """Create an object, named as the situation where nothing else is said."""
-    return lambda ground: void(ground.create(kind, name or ground.name, **fields))
+    return lambda ground: ground.create(kind, name or ground.name, **fields)
 
 
 def deletes(kind: str, name: str = "") -> Action:
     """Delete an object."""
-    return lambda ground: void(ground.kube.delete(ground.path(kind, name or ground.name), grace_seconds=0))
+    return lambda ground: ground.kube.delete(ground.path(kind, name or ground.name), grace_seconds=0)
 
 
 def patches(kind: str, name: str = "", **fields: Any) -> Action:
     """Merge fields into an object."""
-    return lambda ground: void(ground.kube.patch(ground.path(kind, name or ground.name), fields))
+    return lambda ground: ground.kube.patch(ground.path(kind, name or ground.name), fields)
 
 
 def changes_job(**spec: Any) -> Action:
@@ -137,61 +198,68 @@ def changes_profile(**spec: Any) -> Action:
     return patches("TrainingProfile", spec=spec)
 
 
-def labels_namespace(**labels: str) -> Action:
-    """Set labels of the namespace; `_` stands for `-`."""
+def labels_namespace(*, enforce: str) -> Action:
+    """Set the level of Pod Security."""
 
     def act(ground: Ground) -> None:
-        marks = {f"pod-security.kubernetes.io/{key}": value for key, value in labels.items()}
-        ground.kube.patch(f"/api/v1/namespaces/{ground.namespace}", {"metadata": {"labels": marks}})
+        labels = {"pod-security.kubernetes.io/enforce": enforce}
+        ground.kube.patch(f"/api/v1/namespaces/{ground.namespace}", {"metadata": {"labels": labels}})
 
     return act
 
 
-def adds_nodes(suffix: str = "pool", count: int = 1, **options: Any) -> Action:
-    """Add fake nodes that bear the label `pool` with the situation's name."""
+def adds_nodes(suffix: str = "pool", **options: Any) -> Action:
+    """Add a fake node that bears the label `pool` with the situation's name."""
 
     def act(ground: Ground) -> None:
-        assert ground.fake_nodes is not None
-        labels = {"pool": ground.name, **options.get("labels", {})}
-        fields = {**options, "labels": labels}
-        names = ground.fake_nodes.add_pool(f"{ground.name}-{suffix}", count, **fields)
-        ground.made.extend(f"/api/v1/nodes/{name}" for name in names)
+        (name,) = ground.fake_nodes.add_pool(
+            f"{ground.name}-{suffix}", 1, labels={"pool": ground.name}, **options
+        )
+        ground.made.append(f"/api/v1/nodes/{name}")
 
     return act
 
 
-def patches_node(suffix: str = "pool-0", **fields: Any) -> Action:
-    """Merge fields into one of the situation's nodes."""
-    return lambda ground: void(ground.kube.patch(f"/api/v1/nodes/{ground.name}-{suffix}", fields))
+def patches_node(**fields: Any) -> Action:
+    """Merge fields into the situation's first node."""
+    return lambda ground: ground.kube.patch(f"/api/v1/nodes/{ground.name}-pool-0", fields)
 
 
-def void(_: object) -> None:
-    """Forget an answer."""
+def awaits_message(part: str) -> Action:
+    """Wait until the job's message says something, for longer than a job holds what it cannot use."""
+    return lambda ground: ground.awaits_message(part, seconds=80)
 
 
-def a_job(ground: Ground, change: Mapping[str, Any]) -> Json:
-    """Return the job: one worker, on the profile of the situation."""
-    base: dict[str, Any] = {
-        "metadata.name": JOB,
-        "spec.cluster": {"profile": ground.name, "workers": {"min": 1, "max": 1}},
-    }
-    return Case(change=base | dict(change)).manifest()
+def awaits_admission(accepted: Callable[[Json | None], bool]) -> Action:
+    """Wait until the API server has noticed a policy: a pod is tried until what becomes of it is accepted."""
+    pod = {"metadata": {"name": "tried"}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
+
+    def tried(ground: Ground) -> Json | None:
+        try:
+            return ground.kube.create(collection("Pod", ground.namespace), pod, dryRun="All")
+        except Refused:
+            return None
+
+    def act(ground: Ground) -> None:
+        deadline = time.monotonic() + 30
+        while not accepted(tried(ground)):
+            assert time.monotonic() < deadline, "the policy has no effect"
+            time.sleep(0.1)
+
+    return act
 
 
-def a_profile(ground: Ground, change: Mapping[str, Any]) -> Json:
-    """Return the profile: pods go to nodes that `pool` names; the common ones where nothing else is said."""
-    base: dict[str, Any] = {
-        "metadata.name": ground.name,
-        "spec.driver.nodeSelector": {"pool": "common"},
-        "spec.worker.nodeSelector": {"pool": "common"},
-        "spec.cache.sizeLimit": "1Gi",
-    }
-    return Case(kind="TrainingProfile", change=base | dict(change)).manifest()
+def leaves_a_pod_behind(ground: Ground) -> None:
+    """Create a job of the same name, and delete it while something keeps its driver pod."""
+    driver = ground.path("Pod", f"{JOB}-1-driver")
+    ground.create_job({})
+    ground.kube.wait_for(driver, lambda pod: pod["status"]["phase"] == "Running", seconds=30)
+    ground.kube.patch(driver, {"metadata": {"finalizers": ["example.org/kept"]}})
+    ground.kube.delete(ground.job)
+    ground.kube.wait_for(driver, lambda pod: "deletionTimestamp" in pod["metadata"], seconds=30)
 
 
-def waits_for(question: Callable[[], bool], *, what: str, seconds: float = 30) -> None:
-    """Wait until the answer is yes."""
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.1)
+def lets_pods_pass(ground: Ground) -> None:
+    """Remove the scheduling gates of all pods, as a queue does when it admits them."""
+    for pod in ground.pods():
+        ground.kube.patch(ground.path("Pod", pod["metadata"]["name"]), {"spec": {"schedulingGates": None}})

@@ -13,7 +13,10 @@ def in_the_way(scene: Scene) -> Explanation | None:
     """Return which pod has to go before the next attempt can begin; none is touched."""
     if older := older_objects_pods(scene):
         names = ", ".join(pod.name for pod in older[:3])
-        message = f"waiting for pods of a deleted job of this name to be gone: {names}"
+        message = (
+            f"waiting for pods of a deleted job of this name to be gone: {names}; "
+            "one that stays is held by a finalizer or by a lost node"
+        )
         return Explanation(reason=RunningReason.TERMINATING_OLD_PODS, message=message)
     wanted = driver_name(scene.job, scene.attempt + 1)
     pods = (*scene.strangers, *scene.orphans)

@@ -56,7 +56,8 @@ def never_stepped(scene: Scene) -> End | None:
         return None
     why = why_not_running(scene)
     message = (
-        f"no step within spec.preRunningDeadlineSeconds {scene.spec.pre_running_deadline_seconds}: "
+        f"no step within spec.preRunningDeadlineSeconds {scene.spec.pre_running_deadline_seconds} "
+        "(raise it where that is too short): "
         f"{why.reason}: {why.message}"
     )
     reason = AttemptReason.PRE_RUNNING_DEADLINE_EXCEEDED

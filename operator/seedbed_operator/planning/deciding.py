@@ -120,6 +120,9 @@ def _as_the_profile_allows(scene: Scene, draft: Draft) -> Draft:
     if problem := not_allowed(scene.spec, profile.spec):
         return draft.stalls(problem.reason, problem.message)
     if backend is None:
-        message = f"backend {profile.spec.backend} of TrainingProfile {name} is not to be had here; use Pods"
+        message = (
+            f"TrainingProfile {name} wants backend {profile.spec.backend}, which is not to be had here; "
+            "its admin must set spec.backend to Pods, or the job name another profile"
+        )
         return draft.stalls(RunningReason.BACKEND_UNAVAILABLE, message)
     return begun(scene, draft, profile, backend)

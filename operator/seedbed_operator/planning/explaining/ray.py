@@ -30,9 +30,14 @@ def with_failing_workers(pods: Iterable[PodView]) -> Explanation | None:
     return Explanation(reason=RunningReason.WAITING_FOR_WORKERS, message=message)
 
 
-def coming_up(live: LiveProgress | None) -> Explanation:
-    """Say that Ray starts."""
-    if live is None:
+def coming_up(live: LiveProgress | None, driver: PodView | None = None) -> Explanation:
+    """Say that Ray starts; or that the driver, which its kubelet finds ready, does not answer us."""
+    if live is None and driver is not None and driver.ready:
+        message = (
+            f"driver pod {driver.name} is ready and does not answer the operator at port 8701; if that "
+            "lasts, let the NetworkPolicies of the namespace pass it"
+        )
+    elif live is None:
         message = "the driver's container runs; Ray is coming up"
     else:
         message = "Ray runs; the workers load data and model for their first step"

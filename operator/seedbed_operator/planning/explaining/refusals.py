@@ -22,7 +22,8 @@ _FAMILIES = (
     (
         r"violates PodSecurity",
         RunningReason.ADMISSION_DENIED,
-        "the pods are fit for level restricted unless the profile mounts a hostPath: correct the profile",
+        "of all that a profile can say only a hostPath cache breaks a level: choose another cache.type in "
+        "the profile, or a level for the namespace that allows it",
     ),
     (
         r"serviceaccount.* not found",
@@ -42,7 +43,8 @@ _FAMILIES = (
     (
         r"(maximum|minimum) .* usage per",
         RunningReason.ADMISSION_DENIED,
-        "a LimitRange of the namespace refuses the resources: change one or the other",
+        "raise the LimitRange of the namespace, or ask for less: resources of the profile, "
+        "spec.cluster.overrides",
     ),
     (
         r"being terminated",
@@ -60,11 +62,14 @@ _FAMILIES = (
         "that admission webhook does not answer: whoever runs it must bring it back, or remove it",
     ),
     (
-        r"webhook",
+        r"webhook|AdmissionPolicy",
         RunningReason.ADMISSION_DENIED,
-        "ask whoever runs that webhook what it wants",
+        "ask whoever set that rule; labels, annotations and resources of the pods come from the profile "
+        "and from spec.cluster.overrides",
     ),
 )
+_FORBIDDEN = re.compile(r'^[a-z]+ "[^"]*" is forbidden: ')
+"""What the API server says first, and the message says in its own words."""
 
 
 def refused(refusal: Refusal) -> Explanation:
@@ -87,4 +92,5 @@ def name_taken(kind: str, name: str) -> Explanation:
 
 
 def _told(refusal: Refusal) -> str:
-    return f"the API server refuses {refusal.kind} {refusal.name}: {refusal.message.strip().rstrip('.')}"
+    told = _FORBIDDEN.sub("", refusal.message.strip()).rstrip(".")
+    return f"the API server refuses {refusal.kind} {refusal.name}: {told}"

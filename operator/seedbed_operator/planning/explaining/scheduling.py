@@ -6,25 +6,29 @@ import re
 from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
-from seedbed_operator.observations import PodView
+from seedbed_operator.observations import PodView, ProfileView
 from seedbed_operator.planning.explaining.explanations import Explanation
 
-_FEWER = (
-    "free some, add nodes to the pool, or ask for less: spec.cluster.workers.min, resources of the profile"
-)
-_ADVICE = (
-    (r"insufficient ", _FEWER),
+_NEAREST = (
+    (r"insufficient ", "wait for others to end, add nodes to the pool, or ask for less: {size}"),
     (r"too many pods", "add nodes to the pool, or raise the kubelet's maxPods"),
-    (
-        r"node affinity|node selector",
-        "label nodes as nodeSelector of the profile's {role} wants, or correct it",
-    ),
-    (r"untolerated taint", "add a toleration to the profile's {role}, or remove the taint"),
-    (r"unschedulable", "uncordon nodes of the pool, or add some"),
     (r"topology spread", "set topologySpread.mode of the profile's worker to Preferred, or add nodes"),
     (r"volume node affinity|persistentvolume", "let the claim's volume and the pool be in the same zone"),
     (r"no nodes available", "add nodes to the cluster"),
 )
+"""What the scheduler says of nodes that have the right labels and no taint that the pod does not bear."""
+_FARTHER = (
+    (
+        r"node affinity|node selector",
+        "label nodes {labels} as nodeSelector of the profile's {role} wants, or correct it",
+    ),
+    (r"untolerated taint", "add a toleration to the profile's {role}, or remove the taint"),
+    (r"unschedulable", "uncordon nodes of the pool, or add some"),
+)
+_SIZES = {
+    "driver": "resources of the profile's driver",
+    "worker": "spec.cluster.workers.min, resources of the profile's worker",
+}
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found', re.IGNORECASE)
 _UNBOUND = re.compile(r"unbound (immediate )?persistentvolumeclaims", re.IGNORECASE)
 
@@ -37,12 +41,12 @@ def held_by_a_queue(pods: Iterable[PodView]) -> Explanation | None:
     return Explanation(reason=RunningReason.QUEUED, message=message)
 
 
-def without_a_node(pods: Iterable[PodView]) -> Explanation | None:
+def without_a_node(pods: Iterable[PodView], profile: ProfileView | None = None) -> Explanation | None:
     """Explain the first pod for which the scheduler finds no node."""
     pod = next((pod for pod in pods if pod.unschedulable and not pod.gated), None)
     if pod is None or pod.unschedulable is None:
         return None
-    return _missing_claim(pod.unschedulable) or _no_room(pod, pod.unschedulable)
+    return _missing_claim(pod.unschedulable) or _no_room(pod, pod.unschedulable, profile)
 
 
 def waiting_for_workers(pods: Iterable[PodView]) -> Explanation | None:
@@ -64,14 +68,25 @@ def _missing_claim(told: str) -> Explanation | None:
     return None
 
 
-def _no_room(pod: PodView, told: str) -> Explanation:
-    why = told.split("preemption:", maxsplit=1)[0].strip().rstrip(".")
+def _no_room(pod: PodView, told: str, profile: ProfileView | None) -> Explanation:
+    why = told.partition(". ")[0].strip().rstrip(".")
     message = f"no node for the {pod.role} pod: {why}"
-    if advice := _advice(pod, why):
+    words = {"role": pod.role, "size": _SIZES[pod.role], "labels": _labels(pod, profile)}
+    if advice := "; ".join(_advice(why)).format(**words):
         message += f"; {advice}"
     return Explanation(reason=RunningReason.UNSCHEDULABLE, message=message)
 
 
-def _advice(pod: PodView, why: str) -> str:
-    found = [advice for pattern, advice in _ADVICE if re.search(pattern, why, re.IGNORECASE)]
-    return "; ".join(advice.format(role=pod.role) for advice in found[:2])
+def _advice(why: str) -> list[str]:
+    """Return what would help; where nodes of the pool are merely full, the others do not matter."""
+    for family in (_NEAREST, _FARTHER):
+        if found := [advice for pattern, advice in family if re.search(pattern, why, re.IGNORECASE)]:
+            return found
+    return []
+
+
+def _labels(pod: PodView, profile: ProfileView | None) -> str:
+    if profile is None or profile.spec is None:
+        return ""
+    place = profile.spec.driver if pod.role == "driver" else profile.spec.worker
+    return ", ".join(f"{key}={value}" for key, value in place.node_selector.items())

@@ -36,7 +36,7 @@ def why_not_running(scene: Scene) -> Explanation:
     found = (
         _refused(scene)
         or held_by_a_queue(pods)
-        or without_a_node(pods)
+        or without_a_node(pods, scene.profile)
         or without_an_image(pods, evidence, _image(scene))
         or without_a_container(pods)
         or without_a_volume(slow(scene), evidence)
@@ -51,7 +51,7 @@ def why_not_running(scene: Scene) -> Explanation:
         with_failing_workers(scene.crew)
         or waiting_for_workers(pods)
         or without_its_workers(live, least)
-        or coming_up(live)
+        or coming_up(live, scene.driver)
     )
 
 

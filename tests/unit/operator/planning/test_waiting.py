@@ -86,6 +86,12 @@ def running_without_a_word(world: World) -> None:
     world.settle().start().settle()
 
 
+def running_unready(world: World) -> None:
+    world.settle().start()
+    world.pods[DRIVER] = replace(world.pods[DRIVER], ready=False)
+    world.settle()
+
+
 def one_worker_of_two(world: World) -> None:
     world.settle().start().settle()
     word = live(None, "Starting", workers=WorkerCounts(ready=1, desired=2))
@@ -136,11 +142,15 @@ def with_kuberay(world: World) -> None:
 
 SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
     "GPUs are taken": (unplaced(GPUS), "Unschedulable", "add nodes to the pool"),
-    "taints are not borne": (unplaced(GPUS), "Unschedulable", "add a toleration to the profile's worker"),
+    "taints are not borne": (
+        unplaced("0/2 nodes are available: 2 node(s) had untolerated taint(s)."),
+        "Unschedulable",
+        "add a toleration to the profile's worker",
+    ),
     "no node has the labels": (
         unplaced("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.", DRIVER),
         "Unschedulable",
-        "label nodes as nodeSelector of the profile's driver wants",
+        "as nodeSelector of the profile's driver wants",
     ),
     "nodes are cordoned": (
         unplaced("0/2 nodes are available: 2 node(s) were unschedulable."),
@@ -231,7 +241,11 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
     "an image is large": (slowly(("Pulling", "Pulling image")), "ContainerCreating", "its image is pulled"),
     "the quota is exceeded": (forbidden(QUOTA), "QuotaExceeded", "raise the ResourceQuota"),
     "the quota stops the workers": (forbidden(QUOTA, WORKER), "QuotaExceeded", "raise the ResourceQuota"),
-    "Pod Security refuses a hostPath": (forbidden(POD_SECURITY), "AdmissionDenied", "correct the profile"),
+    "Pod Security refuses a hostPath": (
+        forbidden(POD_SECURITY),
+        "AdmissionDenied",
+        "choose another cache.type",
+    ),
     "the service account is missing": (forbidden(SERVICE_ACCOUNT), "ServiceAccountNotFound", "create it"),
     "the priority class is missing": (
         forbidden('pods "x" is forbidden: no PriorityClass with name gold was found'),
@@ -264,7 +278,8 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
     "there is no such profile": (without_profile, "ProfileNotFound", "there is no TrainingProfile default"),
     "the profile is not valid": (with_refused_profile, "ProfileInvalid", "must be an image by digest"),
     "the backend is not there": (with_kuberay, "BackendUnavailable", "KubeRay"),
-    "Ray comes up": (running_without_a_word, "RayStarting", "Ray is coming up"),
+    "Ray comes up": (running_unready, "RayStarting", "Ray is coming up"),
+    "a driver that is ready is not heard": (running_without_a_word, "RayStarting", "let the NetworkPolicies"),
     "a worker has not joined": (one_worker_of_two, "WaitingForWorkers", "1 of at least 2 workers"),
     "a worker crashes at its start": (worker_crashed_at_start, "WaitingForWorkers", "exit code 1"),
 }
@@ -280,6 +295,21 @@ def test_a_job_that_does_not_run_says_why_and_what_to_change(
     assert world.says() == f"False {reason}"
     assert told in world.message()
     assert "\n" not in world.message()
+
+
+def test_a_pool_that_is_full_is_not_told_to_change_its_labels_or_taints() -> None:
+    world = a_world(a_training_job().with_workers(1, 2))
+    unplaced(GPUS)(world)
+    assert "add nodes to the pool" in world.message()
+    assert "toleration" not in world.message()
+    assert "preemption" not in world.message()
+
+
+def test_labels_that_no_node_has_are_named() -> None:
+    worker = {"nodeSelector": {"pool": "gpu", "accelerator": "a100"}}
+    world = a_world(a_training_job().with_workers(1, 2), profile=a_profile(worker=worker))
+    unplaced("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.")(world)
+    assert "label nodes pool=gpu, accelerator=a100 as nodeSelector of the profile's worker" in world.message()
 
 
 def test_there_are_many_situations() -> None:
