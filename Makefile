@@ -110,8 +110,8 @@ test-cluster: .venv/.installed ## The operator's world on a real Kubernetes cont
 
 .PHONY: test-e2e
 test-e2e: .venv/.installed ## Real pods: kubelet, containerd, Ray, an S3 server
-	@$(TESTBED) build kubernetes coredns versitygw || echo "not run: the e2e tier, Kubernetes could not be built"
-	$(PYTEST) tests/e2e
+	@$(TESTBED) build kubernetes pause coredns versitygw helm4 || echo "not run: the e2e tier, Kubernetes could not be built"
+	$(PYTEST) tests/e2e --durations=0 --durations-min=1
 
 .PHONY: testbed
 testbed: .venv/.installed ## Start a Kubernetes with a real node to play with, until Ctrl-C
