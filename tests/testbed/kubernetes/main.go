@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -78,6 +79,7 @@ func serveEtcd(folder, client, peer string) error {
 	config.Dir = folder
 	config.LogLevel = "warn"
 	config.UnsafeNoFsync = true
+	config.WarningUnaryRequestDuration = 5 * time.Second // the zero of NewConfig warns of every request
 	config.ListenClientUrls, config.AdvertiseClientUrls = []url.URL{*clientURL}, []url.URL{*clientURL}
 	config.ListenPeerUrls, config.AdvertisePeerUrls = []url.URL{*peerURL}, []url.URL{*peerURL}
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
