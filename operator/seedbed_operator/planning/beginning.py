@@ -20,8 +20,11 @@ def begun(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) ->
     number = scene.attempt + 1
     now = written(scene.now)
     draft = _pinned(scene, draft, profile, backend)
-    attempt = attempt_of(draft, number, image=image_of(scene, profile), workers=first_workers(scene))
     status = draft.status
+    assert status.environment is not None
+    assert status.environment.image is not None
+    image = status.environment.image
+    attempt = attempt_of(draft, number, image=image, workers=first_workers(scene))
     draft = draft.does(*backend.children(scene.job, profile, attempt)).tells(
         attempts=number,
         accounted_attempts=scene.accounted,
@@ -49,16 +52,18 @@ def attempt_of(
 
 
 def image_of(scene: Scene, profile: ProfileView) -> str:
-    """Return the image of every attempt: the pinned one, once there is one."""
+    """Return the image of the attempt under way."""
     environment = scene.status.environment
     pinned = environment.image if environment else None
     return pinned or offer_of(scene.job, profile).image
 
 
 def _pinned(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) -> Draft:
+    """Pin image and profile, for good once a driver has told its run: an image may be a wrong one."""
     environment = draft.status.environment or Environment()
-    if environment.image is None:
-        image = image_of(scene, profile)
+    computed = environment.class_ is not None or draft.status.run_id is not None
+    if environment.image is None or not computed:
+        image = offer_of(scene.job, profile).image
         environment = environment.model_copy(
             update={
                 "image": image,

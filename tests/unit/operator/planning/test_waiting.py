@@ -12,6 +12,7 @@ import pytest
 from seedbed_api.status import WorkerCounts
 from seedbed_operator.observations import Notice, Refusal
 from unit.operator.planning.builders import (
+    ENVIRONMENT,
     IMAGE,
     a_pod,
     a_profile,
@@ -303,6 +304,34 @@ def test_a_pool_that_is_full_is_not_told_to_change_its_labels_or_taints() -> Non
     assert "add nodes to the pool" in world.message()
     assert "toleration" not in world.message()
     assert "preemption" not in world.message()
+
+
+OTHER_IMAGE = IMAGE.replace("a" * 64, "b" * 64)
+
+
+def suspended_and_resumed(world: World) -> World:
+    world.edit(suspend=True).settle().finish_deletions().settle()
+    assert world.says() == "False Suspended"
+    return world.edit(suspend=False).settle()
+
+
+def test_a_corrected_image_counts_from_the_next_attempt_while_none_has_computed() -> None:
+    world = a_world()
+    waiting("ErrImagePull", "not found")(world)
+    world.profile = a_profile(image=OTHER_IMAGE)
+    suspended_and_resumed(world)
+    bodies = [world.bodies[f"seedlings-2-{role}"] for role in ("driver", "worker-0")]
+    assert {body["spec"]["containers"][0]["image"] for body in bodies} == {OTHER_IMAGE}
+    assert world.job.status.environment is not None
+    assert world.job.status.environment.image == OTHER_IMAGE
+
+
+def test_the_image_in_which_workers_have_computed_stays() -> None:
+    world = a_world().settle().start().settle()
+    world.say(DRIVER, live(3, environment_class=ENVIRONMENT)).wait(10)
+    world.profile = a_profile(image=OTHER_IMAGE)
+    suspended_and_resumed(world)
+    assert world.bodies["seedlings-2-driver"]["spec"]["containers"][0]["image"] == IMAGE
 
 
 def test_labels_that_no_node_has_are_named() -> None:
