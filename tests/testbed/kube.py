@@ -118,19 +118,25 @@ class Kube:
 
     def kubectl(self, *arguments: str, feed: str | None = None, seconds: float = 120) -> str:
         """Run kubectl as this user and return its output; `subprocess.CalledProcessError` has its complaint."""
-        return subprocess.run(
+        done = subprocess.run(
             (str(self._kubectl), "kubectl", *arguments),
             env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
             input=feed,
             capture_output=True,
             text=True,
             timeout=seconds,
-            check=True,
-        ).stdout
+            check=False,
+        )
+        try:
+            done.check_returncode()
+        except subprocess.CalledProcessError as error:
+            error.add_note(done.stderr)
+            raise
+        return done.stdout
 
     def apply(self, *objects: Mapping[str, Any], namespace: str = "default") -> None:
         """Apply objects server-side, whatever their kinds, by kubectl."""
-        feed = yaml.safe_dump_all([dict(thing) for thing in objects])
+        feed = "\n---\n".join(json.dumps(thing) for thing in objects)  # YAML would write "5e-4" as a number
         self.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", feed=feed)
 
     def _looked_up(self, path: str) -> Json | None:
