@@ -72,7 +72,7 @@ format: .venv/.installed ## Format the code
 	$(BIN)/ruff format .
 
 .PHONY: test
-test: test-unit test-scenarios test-data test-matrix test-ray test-cluster test-e2e test-gpu ## All tiers; what this machine cannot run says why
+test: test-unit test-scenarios test-data test-matrix test-ray test-cluster chart test-e2e test-gpu ## All tiers; what this machine cannot run says why
 
 .PHONY: test-unit
 test-unit: .venv/.installed ## Pure functions and single processes, under 30 s
@@ -96,7 +96,8 @@ test-ray: .venv/.installed ## One digest on real Ray, with kills
 	$(PYTEST) tests/determinism -m ray
 
 .PHONY: chart
-chart: testbed .venv/.installed ## Lint, render and install the chart with Helm 3 and 4
+chart: .venv/.installed ## Lint, render and install the chart with Helm 3 and 4
+	@$(TESTBED) build kubernetes helm3 helm4 || echo "not run: the chart on an API server, Kubernetes or Helm could not be built"
 	$(PYTEST) -q tests/chart
 
 .PHONY: test-gpu
