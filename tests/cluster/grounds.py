@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,10 @@ from unit.api.bases import Case
 
 GROUP = "/apis/seedbed.dev/v1alpha1"
 JOB = "digits"
+COMMON_POOL = {f"spec.{role}.nodeSelector": {"pool": "common"} for role in ("driver", "worker")}
+"""Nodes in name only with room for every job."""
 _GROUPS = {
+    "NetworkPolicy": "/apis/networking.k8s.io/v1",
     "PriorityClass": "/apis/scheduling.k8s.io/v1",
     "RuntimeClass": "/apis/node.k8s.io/v1",
     "TrainingJob": GROUP,
@@ -45,9 +48,15 @@ class Ground:
     """One situation's part of the cluster; all that is not in its namespace bears the situation's name."""
 
     kube: Kube
-    fake_nodes: FakeNodes
     name: str
     """Also the name of its profile, of its pool of nodes, and of what is cluster-wide."""
+    fake_nodes: FakeNodes | None = None
+    job_base: Mapping[str, Any] = field(default_factory=dict)
+    """What all jobs of a tier have in common, as changes of the smallest job."""
+    profile_base: Mapping[str, Any] = field(default_factory=lambda: COMMON_POOL)
+    """What all profiles of a tier have in common."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Keys that open the stores."""
     made: list[str] = field(default_factory=list)
     """Paths of what is not in the namespace, to be removed at the end."""
 
@@ -81,33 +90,33 @@ class Ground:
             self.made.append(f"{path}/{name}")
         return created
 
+    def create_namespace(self) -> None:
+        """Create the namespace."""
+        self.kube.create("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+
+    def await_account(self) -> None:
+        """Wait until pods can be created in it."""
+        self.kube.wait_for(self.path("ServiceAccount", "default"), lambda _: True)
+
     def create_job(self, change: Mapping[str, Any]) -> Json:
         """Create the job: one worker, on the profile of the situation."""
         base: dict[str, Any] = {
             "metadata.name": JOB,
+            **self.job_base,
             "spec.cluster": {"profile": self.name, "workers": {"min": 1, "max": 1}},
         }
-        return self.kube.create(
-            collection("TrainingJob", self.namespace),
-            Case(change=base | self.filled(dict(change))).manifest(),
-        )
+        manifest = Case(change=self.filled(base | dict(change))).manifest()
+        return self.kube.create(collection("TrainingJob", self.namespace), manifest)
 
     def create_profile(self, change: Mapping[str, Any]) -> Json:
-        """Create the profile: pods go to the common nodes where nothing else is said."""
-        base: dict[str, Any] = {
-            "spec.driver.nodeSelector": {"pool": "common"},
-            "spec.worker.nodeSelector": {"pool": "common"},
-        }
-        manifest = Case(kind="TrainingProfile", change=base | dict(change)).manifest()
+        """Create the profile."""
+        changes = json.loads(json.dumps({**self.profile_base, **change}))
+        manifest = Case(kind="TrainingProfile", change=changes).manifest()
         return self.create("TrainingProfile", self.name, spec=manifest["spec"])
 
     def status(self) -> Json:
         """Return the status of the job as it is now."""
         return dict(self.kube.get(self.job).get("status", {}))
-
-    def running(self) -> Json:
-        """Return the condition Running as it is now; empty where there is none."""
-        return conditions(self.status()).get("Running", {})
 
     def pods(self) -> list[Json]:
         """Return the pods of the namespace."""
@@ -119,21 +128,13 @@ class Ground:
         uid = self.kube.get(self.job)["metadata"]["uid"]
         return [event for event in self.kube.items(path) if event["regarding"].get("uid") == uid]
 
-    def awaits(self, reason: str, *, seconds: float) -> Json:
-        """Return the condition Running once it has a reason."""
-        return self._awaits(lambda found: found.get("reason") == reason, what=reason, seconds=seconds)
+    def awaits(self, *, reason: str = "", parts: Sequence[str] = (), seconds: float) -> Json:
+        """Return the condition Running once it has a reason and its message some parts."""
 
-    def awaits_message(self, part: str, *, seconds: float) -> Json:
-        """Return the condition Running once its message says something."""
-        return self._awaits(lambda found: part in found.get("message", ""), what=part, seconds=seconds)
+        def accepted(job: Json) -> bool:
+            return says(conditions(job.get("status", {})).get("Running", {}), reason, parts)
 
-    def _awaits(self, accepted: Callable[[Json], bool], *, what: str, seconds: float) -> Json:
-        seen = self.kube.wait_for(
-            self.job,
-            lambda job: accepted(conditions(job.get("status", {})).get("Running", {})),
-            seconds=seconds,
-            what=what,
-        )
+        seen = self.kube.wait_for(self.job, accepted, seconds=seconds, what=" ".join((reason, *parts)))
         return conditions(seen["status"])["Running"]
 
     def clean_up(self) -> None:
@@ -153,6 +154,17 @@ class Ground:
 def conditions(status: Json) -> dict[str, Json]:
     """Return the conditions of a status by type."""
     return {each["type"]: each for each in status.get("conditions", [])}
+
+
+def says(running: Json, reason: str, parts: Sequence[str] = ()) -> bool:
+    """Tell whether the condition Running has a reason, where one is given, and its message some parts."""
+    named = running.get("reason") == reason or not reason
+    return named and all(part in running.get("message", "") for part in parts)
+
+
+def slug(name: str) -> str:
+    """Return the name of a situation as objects bear it."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name.lower())[:36].rstrip("-")
 
 
 Action = Callable[[Ground], object]
@@ -212,6 +224,7 @@ def adds_nodes(suffix: str = "pool", **options: Any) -> Action:
     """Add a fake node that bears the label `pool` with the situation's name."""
 
     def act(ground: Ground) -> None:
+        assert ground.fake_nodes is not None
         (name,) = ground.fake_nodes.add_pool(
             f"{ground.name}-{suffix}", 1, labels={"pool": ground.name}, **options
         )
@@ -227,7 +240,7 @@ def patches_node(**fields: Any) -> Action:
 
 def awaits_message(part: str) -> Action:
     """Wait until the job's message says something, for longer than a job holds what it cannot use."""
-    return lambda ground: ground.awaits_message(part, seconds=80)
+    return lambda ground: ground.awaits(parts=[part], seconds=80)
 
 
 def awaits_admission(accepted: Callable[[Json | None], bool]) -> Action:

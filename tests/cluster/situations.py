@@ -68,6 +68,10 @@ class Situation:
     """What somebody does so that the job goes on; None: nothing does."""
     then: str = "RayStarting"
     """Reason of Running when it has gone on: where pods run in name only, no driver ever answers."""
+    happens: Action = nothing
+    """What happens once all jobs are created."""
+    announced: bool = True
+    """Whether an Event tells it; stations of every job are not announced."""
     condition: Condition = "Reconciling"
     """Whether the operator goes on trying, or waits until a person acts."""
 
