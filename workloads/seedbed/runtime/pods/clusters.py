@@ -11,12 +11,15 @@ from typing import Any
 
 from seedbed.runtime.clusters import P, Placement, T, ToldToStop, WorkerRange
 from seedbed.runtime.pods.settings import PodSettings
+from seedbed.runtime.pods.starting import started
 from seedbed.runtime.ray_local import object_store_bytes
 from seedbed.runtime.signals import keeping_handlers
 from seedbed.training.programs import TrainingProgram
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _LOOK_SECONDS = 0.2
+START_TRIES = 3
+"""Each has 30 s of Ray's; more would outlast the patience of who waits for a pod that is broken."""
 
 
 class PodCluster:
@@ -75,18 +78,19 @@ class PodCluster:
 
     def start(self) -> None:
         """Start the head, or join it; `InfrastructureError` where that fails."""
-        if self._started:
-            return
-        try:
-            with keeping_handlers():
-                if self._settings.ray_address is None:
-                    _start_head(self._settings)
-                else:
-                    _join(self._settings, self._settings.ray_address)
-        except (RuntimeError, OSError, TimeoutError) as error:
-            fix = "the attempt is repeated; if that does not help, give the driver more CPU and memory"
-            raise InfrastructureError("RayStartFailed", f"Ray did not start: {error}; {fix}") from error
-        self._started = True
+        if not self._started:
+            started(self._start, tries=START_TRIES, pause=1.0, stopping=self._stopping)
+            self._started = True
+
+    def _start(self) -> None:
+        import ray
+
+        ray.shutdown()  # what is left of a try before
+        with keeping_handlers():
+            if self._settings.ray_address is None:
+                _start_head(self._settings)
+            else:
+                _join(self._settings, self._settings.ray_address)
 
     def close(self) -> None:
         """End this node of Ray; workers of a head that ends find out by themselves."""

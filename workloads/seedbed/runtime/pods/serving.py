@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from seedbed.runtime.clusters import ToldToStop
 from seedbed.runtime.pods.endpoint import ASK_SECONDS
 from seedbed.runtime.pods.logs import shipping
 from seedbed.runtime.pods.mirrors import mirroring
 from seedbed.runtime.pods.settings import PodSettings, pod_settings
 from seedbed.runtime.pods.signals import stop_by_signal
+from seedbed.runtime.pods.starting import started
 from seedbed.runtime.ray_local import object_store_bytes
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError
@@ -26,6 +28,7 @@ from seedbed_api.errors import InfrastructureError
 LOST_SECONDS = 10.0
 """A head that was not heard of for so long is lost."""
 _JOIN_SECONDS = 1.0
+_JOIN_TRIES = 10
 _DRAIN_SECONDS = 20.0
 
 
@@ -54,19 +57,18 @@ def _serve(settings: PodSettings, stopping: threading.Event) -> int:
 
 
 def _joined(settings: PodSettings, stopping: threading.Event) -> Any:
-    """Start the node, again and again while the head is not up; None when told to stop."""
+    """Start the node, again while the head is not up; None when told to stop."""
     from ray._private.node import Node
 
-    while not stopping.is_set():
-        try:
-            node = Node(_parameters(settings), head=False, shutdown_at_exit=False, spawn_reaper=True)
-        except Exception as error:
-            _say(f"the head at {settings.ray_address} does not take this node yet: {error}")
-            stopping.wait(_JOIN_SECONDS)
-        else:
-            _say(f"joined {settings.ray_address} with room for {settings.ranks} ranks")
-            return node
-    return None
+    def start() -> Any:
+        return Node(_parameters(settings), head=False, shutdown_at_exit=False, spawn_reaper=True)
+
+    try:
+        node = started(start, tries=_JOIN_TRIES, pause=_JOIN_SECONDS, stopping=stopping)
+    except ToldToStop:
+        return None
+    _say(f"joined {settings.ray_address} with room for {settings.ranks} ranks")
+    return node
 
 
 def _parameters(settings: PodSettings) -> Any:

@@ -74,7 +74,7 @@ def _watch(child: int, reading: int, handle: int, *, spool: Path, died: Died) ->
     copier = threading.Thread(target=_copy, args=(reading, handle), name="seedbed-log", daemon=True)
     copier.start()
     code = os.waitstatus_to_exitcode(_awaited(child))
-    _end_the_rest()
+    end_children()
     copier.join(timeout=_CLEANING_SECONDS)
     if code < 0:
         died(-code, spool)
@@ -90,8 +90,8 @@ def _awaited(child: int) -> int:
             return status
 
 
-def _end_the_rest() -> None:
-    """Kill and reap all that the program left behind: they are our children by now."""
+def end_children() -> None:
+    """Kill and reap all children of this process, and what they leave to it."""
     deadline = time.monotonic() + _CLEANING_SECONDS
     while time.monotonic() < deadline:
         for pid in _children():
