@@ -210,6 +210,13 @@ def changes_profile(**spec: Any) -> Action:
     return patches("TrainingProfile", spec=spec)
 
 
+def suspends_and_resumes(ground: Ground) -> None:
+    """Suspend the job, and resume it when its last pod is gone: the next attempt has the profile as it is then."""
+    changes_job(suspend=True)(ground)
+    ground.awaits(reason="Suspended", seconds=60)
+    changes_job(suspend=False)(ground)
+
+
 def labels_namespace(*, enforce: str) -> Action:
     """Set the level of Pod Security."""
 

@@ -23,6 +23,7 @@ from cluster.grounds import (
     nothing,
     patches,
     patches_node,
+    suspends_and_resumes,
 )
 
 GATE = 'Object{spec: Object.spec{schedulingGates: [Object.spec.schedulingGates{name: "kueue.x-k8s.io/admission"}]}}'
@@ -136,8 +137,12 @@ NODES = {
             "worker pod",
             "untolerated taint",
             "add a toleration to the profile's worker",
+            "suspended and resumed",
         ),
-        heals=patches_node(spec={"taints": None}),
+        heals=both(
+            changes_profile(worker={"tolerations": [{"key": "dedicated", "operator": "Exists"}]}),
+            suspends_and_resumes,
+        ),
     ),
     "a selector that no node fits": Situation(
         profile={"spec.worker.nodeSelector": {"pool": "{name}", "accelerator": "a100"}},

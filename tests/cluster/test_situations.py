@@ -18,7 +18,7 @@ from cluster.chronicles import (
 )
 from cluster.grounds import Ground, conditions, slug
 from cluster.operators import running_operator
-from cluster.situations import SITUATIONS
+from cluster.situations import SITUATIONS, Situation
 from testbed.fakenodes import FakeNodes
 from testbed.kube import Kube
 from testbed.testbeds import Testbed
@@ -64,17 +64,24 @@ def common_nodes(nodes: FakeNodes) -> Iterator[None]:
 
 
 def set_up(grounds: dict[str, Ground]) -> None:
-    """Make all situations, then create the jobs, that which is to wait longest first."""
-    for ground in grounds.values():
-        ground.create_namespace()
-    for name, situation in reversed(SITUATIONS.items()):
-        ground = grounds[name]
-        ground.await_account()
-        if situation.profile is not None:
-            ground.create_profile(situation.profile)
-        situation.before(ground)
-        ground.create_job(situation.job)
+    """Make all situations, and create the jobs in them; that which is to wait longest comes first."""
+    *names, longest = SITUATIONS
+    for batch in ([longest], names):
+        for name in batch:
+            grounds[name].create_namespace()
+        for name in batch:
+            bring_about(grounds[name], SITUATIONS[name])
+    grounds[ELSEWHERE].create_namespace()
     grounds[ELSEWHERE].create_job({"spec.managedBy": "example.org/controller"})
+
+
+def bring_about(ground: Ground, situation: Situation) -> None:
+    """Make a situation, and create the job in it."""
+    ground.await_account()
+    if situation.profile is not None:
+        ground.create_profile(situation.profile)
+    situation.before(ground)
+    ground.create_job(situation.job)
 
 
 @pytest.fixture(scope="module")

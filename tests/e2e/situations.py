@@ -7,11 +7,11 @@ from cluster.grounds import (
     Action,
     Ground,
     both,
-    changes_job,
     changes_profile,
     creates,
     deletes,
     nothing,
+    suspends_and_resumes,
 )
 from cluster.situations import Situation
 from testbed.controlplanes import MACHINE_ADDRESS
@@ -41,10 +41,8 @@ def awaits_driver(ground: Ground) -> Json:
 
 def corrects_image(ground: Ground) -> None:
     """Let the profile name an image that there is; it counts from the next attempt."""
-    changes_job(suspend=True)(ground)
-    ground.awaits(reason="Suspended", seconds=60)
     changes_profile(image=ground.profile_base["spec.image"])(ground)
-    changes_job(suspend=False)(ground)
+    suspends_and_resumes(ground)
 
 
 SITUATIONS: dict[str, Situation] = {

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NEXT_ATTEMPT = "a changed profile counts once the job has been suspended and resumed"
+"""Pods that are there keep what they were created with."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:

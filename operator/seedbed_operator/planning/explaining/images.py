@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.observations import Evidence, PodView, Waiting
-from seedbed_operator.planning.explaining.explanations import Explanation
+from seedbed_operator.planning.explaining.explanations import NEXT_ATTEMPT, Explanation
 from seedbed_operator.planning.explaining.volumes import missing_secret
 
 _PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
@@ -43,7 +43,7 @@ def without_an_image(pods: Iterable[PodView], evidence: Evidence, image: str) ->
             return _lost_pull_secret(pod, evidence) or _not_pulled(pod, waiting, evidence, image)
         if waiting.reason in _INVALID:
             message = f"pod {pod.name}: image {image} cannot be used ({waiting.message}); correct it"
-            return Explanation(reason=RunningReason.IMAGE_INVALID, message=message)
+            return Explanation(reason=RunningReason.IMAGE_INVALID, message=f"{message}; {NEXT_ATTEMPT}")
     return None
 
 
@@ -73,7 +73,7 @@ def _not_pulled(pod: PodView, waiting: Waiting, evidence: Evidence, image: str) 
     told = " ".join((waiting.message, waiting.reason, *failures))
     cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, told, re.IGNORECASE)), None)
     message = f"pod {pod.name}: image {image} cannot be pulled: {cause or 'the kubelet does not say why'}"
-    return Explanation(reason=RunningReason.IMAGE_PULL_FAILED, message=message)
+    return Explanation(reason=RunningReason.IMAGE_PULL_FAILED, message=f"{message}; {NEXT_ATTEMPT}")
 
 
 def _lost_pull_secret(pod: PodView, evidence: Evidence) -> Explanation | None:

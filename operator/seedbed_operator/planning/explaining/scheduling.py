@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.observations import PodView, ProfileView
-from seedbed_operator.planning.explaining.explanations import Explanation
+from seedbed_operator.planning.explaining.explanations import NEXT_ATTEMPT, Explanation
 
 _NEAREST = (
     (r"insufficient ", "wait for others to end, add nodes to the pool, or ask for less: {size}"),
@@ -73,7 +73,7 @@ def _no_room(pod: PodView, told: str, profile: ProfileView | None) -> Explanatio
     message = f"no node for the {pod.role} pod: {why}"
     words = {"role": pod.role, "size": _SIZES[pod.role], "labels": _labels(pod, profile)}
     if advice := "; ".join(_advice(why)).format(**words):
-        message += f"; {advice}"
+        message += f"; {advice}" + (f"; {NEXT_ATTEMPT}" if "profile" in advice else "")
     return Explanation(reason=RunningReason.UNSCHEDULABLE, message=message)
 
 
