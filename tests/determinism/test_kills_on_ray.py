@@ -24,7 +24,7 @@ from seedbed.runs.checkpoints import checkpoint_steps
 from seedbed.runs.folder import RunFolder, open_run
 from seedbed.storage import open_storage
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
 
 EVERY = 10
 RECIPE = Recipe(
@@ -35,7 +35,7 @@ RECIPE = Recipe(
     augmentation=[{**AUGMENTED[0], "randomResizedCrop": {"size": 32, "scaleMin": "0.5"}}, AUGMENTED[1]],
     training={"learningRateSchedule": {"type": "Cosine", "warmupSteps": 10}},
 )
-PATIENCE_SECONDS = 150.0
+PATIENCE_SECONDS = 400.0
 
 
 @pytest.fixture(scope="module")
