@@ -67,14 +67,14 @@ SITUATIONS: dict[str, Situation] = {
     "the dataset is not there": Situation(
         job={"spec.dataset.uri": "s3://datasets/none"},
         before=gives_keys(),
-        reason="DatasetNotFound",
-        says=("spec.dataset.uri", "s3://datasets/none"),
+        reason="InvalidDataset",
+        says=("spec.dataset.uri", "s3://datasets/none", "there is no dataset here", "seedbed dataset build"),
         condition="Stalled",
     ),
     "the store refuses the keys": Situation(
         before=gives_keys(AWS_SECRET_ACCESS_KEY="wrong"),
         reason="StorageDenied",
-        says=("s3://datasets/digits", "credentials"),
+        says=("spec.", "s3://", "access denied", "check "),
         condition="Stalled",
     ),
     "the store does not answer": Situation(
