@@ -9,7 +9,8 @@ from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.status import WorkerCounts
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.accounting import accounted
-from seedbed_operator.planning.beginning import attempt_of, image_of
+from seedbed_operator.planning.allowing import not_allowed
+from seedbed_operator.planning.beginning import attempt_of, image_of, recorded
 from seedbed_operator.planning.clearing import cleared
 from seedbed_operator.planning.deadlines import (
     active_deadline,
@@ -23,6 +24,7 @@ from seedbed_operator.planning.deadlines import (
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.elasticity import missing_workers, ranks_at_first, ranks_at_most
 from seedbed_operator.planning.ends import Cause, End, end_of
+from seedbed_operator.planning.explaining.explanations import Explanation
 from seedbed_operator.planning.explaining.scheduling import without_a_node
 from seedbed_operator.planning.explaining.starting import (
     SOON,
@@ -51,6 +53,8 @@ _REASONS_TO_END: tuple[Callable[[Scene], End | None], ...] = (given_back, never_
 def attended(scene: Scene, draft: Draft) -> Draft:
     """Return the plan for an open attempt."""
     driver = scene.driver
+    if driver is not None:
+        draft = recorded(scene, draft, driver)
     if driver is None or is_over(driver, scene.now):
         return _ended(scene, draft, end_of(scene, driver))
     if is_stopping(scene):
@@ -104,7 +108,7 @@ def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
     draft = draft.wakes(*_alarms(scene, driver))
     if has_trained(scene):
         return _training(scene, draft)
-    why = why_not_running(scene)
+    why = _why_not_running(scene)
     return draft.waits(why.reason, why.message)
 
 
@@ -160,11 +164,24 @@ def _with_workers(scene: Scene, draft: Draft, driver: PodView) -> Draft:
         return draft
     ranks = ranks_at_most(scene) if has_trained(scene) else ranks_at_first(scene)
     missing = missing_workers(scene, ranks=ranks)
-    if scene.crew and not missing:
+    if (scene.crew and not missing) or _not_allowed(scene):
         return draft
     attempt = attempt_of(draft, scene.attempt, image=image_of(scene, profile), workers=missing, driver=driver)
     children = backend.children(scene.job, profile, attempt)
     return draft.does(*(child for child in children if _is_wanted(scene, child, driver)))
+
+
+def _not_allowed(scene: Scene) -> Explanation | None:
+    """Return what the job may not have: spec and profile may have changed since the attempt began."""
+    if scene.profile is None or scene.profile.spec is None:
+        return None
+    return not_allowed(scene.spec, scene.profile.spec)
+
+
+def _why_not_running(scene: Scene) -> Explanation:
+    """Return why there is no step yet: workers that are missing because they are not allowed come first."""
+    lacking = missing_workers(scene, ranks=ranks_at_first(scene))
+    return (_not_allowed(scene) if lacking else None) or why_not_running(scene)
 
 
 def _must_pause(scene: Scene) -> bool:

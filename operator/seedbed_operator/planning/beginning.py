@@ -38,6 +38,23 @@ def begun(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) ->
     return draft.waits(RunningReason.PENDING, f"attempt {number}: its pods are being created")
 
 
+def recorded(scene: Scene, draft: Draft, driver: PodView) -> Draft:
+    """Say of an attempt what a crash, or an edit of the job, kept out of the status when it began."""
+    if scene.attempt <= (scene.status.attempts or 0):
+        return draft
+    if scene.profile is not None and scene.backend is not None:
+        draft = _pinned(scene, draft, scene.profile, scene.backend)
+    began = written(driver.created)
+    return draft.tells(
+        attempts=scene.attempt,
+        accounted_attempts=scene.accounted,
+        attempt_start_time=began,
+        start_time=draft.status.start_time or began,
+        resume_time=draft.status.resume_time or began,
+        retry_time=None,
+    ).wakes(scene.now)
+
+
 def attempt_of(
     draft: Draft, number: int, *, image: str, workers: tuple[int, ...], driver: PodView | None = None
 ) -> Attempt:

@@ -6,7 +6,7 @@ from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.execution import OPERATOR
 from seedbed_api.status import TrainingJobStatus
 from seedbed_operator.backends.choosing import BACKENDS, Backends
-from seedbed_operator.observations import JobView, Observation, Refusal
+from seedbed_operator.observations import JobView, Observation, PodView, Refusal
 from seedbed_operator.planning.allowing import not_allowed
 from seedbed_operator.planning.announcing import announcements
 from seedbed_operator.planning.attending import attended
@@ -91,12 +91,22 @@ def between_attempts(scene: Scene, draft: Draft) -> Draft:
     if message := active_for_too_long(scene, draft.status):
         return failed_at_once(scene, draft, FailedReason.DEADLINE_EXCEEDED, message)
     draft = draft.wakes(active_deadline(scene, draft.status))
-    if scene.remaining():
-        return cleared(scene, draft)
     retry = read(draft.status.retry_time)
-    if retry is not None and scene.now < retry:
+    backs_off = retry is not None and scene.now < retry
+    if left := scene.remaining():
+        draft = cleared(scene, draft).wakes(retry if backs_off else None)
+        return draft if backs_off else _waiting_for(left, draft)
+    if backs_off:
         return draft.wakes(retry)
     return _if_nothing_is_in_the_way(scene, draft)
+
+
+def _waiting_for(left: tuple[PodView, ...], draft: Draft) -> Draft:
+    names = ", ".join(pod.name for pod in left[:3])
+    message = (
+        f"waiting for pods of an earlier attempt to be gone: {names}; one that stays is held by a finalizer"
+    )
+    return draft.waits(RunningReason.TERMINATING_OLD_PODS, message)
 
 
 def _if_nothing_is_in_the_way(scene: Scene, draft: Draft) -> Draft:

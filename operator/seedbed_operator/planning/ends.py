@@ -15,6 +15,8 @@ from seedbed_operator.planning.scenes import Scene
 _PREEMPTED = "Preempted"
 _DISRUPTED_BY_REASON = frozenset({"Preempting", "NodeShutdown", "Shutdown", "Terminated", "NodeLost"})
 """Reasons of pods that a kubelet ended for its node's sake."""
+_EVICTED = AttemptReason.EVICTED
+"""By the kubelet, for the pod's own use of disk; an eviction for its node's sake is a disruption."""
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
 _WORKERS_AT_FAULT = frozenset({AttemptReason.WORKERS_LOST, AttemptReason.RAY_STARTING})
 _MORE_MEMORY = (
@@ -116,9 +118,9 @@ def _disrupted(pod: PodView, outcome: Outcome | None) -> End:
 
 def _without_a_word(driver: PodView, outcome: Outcome | None) -> End:
     ended = driver.terminated
-    if ended is None:
+    if ended is None or driver.reason == _EVICTED:
         reason = camel_reason(driver.reason, "PodFailed")
-        cause = Cause.FAILURE if reason == "Evicted" else Cause.INFRASTRUCTURE
+        cause = Cause.FAILURE if reason == _EVICTED else Cause.INFRASTRUCTURE
         message = driver.message or f"pod {driver.name} failed without running"
         return End(cause=cause, reason=reason, message=message, pod=driver)
     if ended.reason == "ContainerStatusUnknown" or ended.exit_code in (

@@ -23,10 +23,15 @@ MOST_KEPT = 4
 """Ended workers that are kept, for whoever wants to look at them, until the attempt ends."""
 
 
+def over(scene: Scene) -> tuple[PodView, ...]:
+    """Return the workers that have ended, the newest last."""
+    ended = (pod for pod in scene.crew if has_ended(pod))
+    return tuple(sorted(ended, key=lambda pod: (ended_at(pod), pod.index)))
+
+
 def crashed(scene: Scene) -> tuple[PodView, ...]:
     """Return the workers that have ended by themselves, the newest last."""
-    ended = (pod for pod in scene.crew if has_ended(pod) and not pod.disruption)
-    return tuple(sorted(ended, key=lambda pod: (ended_at(pod), pod.index)))
+    return tuple(pod for pod in over(scene) if not pod.disruption)
 
 
 def ended_at(pod: PodView) -> datetime:
@@ -64,5 +69,5 @@ def crash_loop(scene: Scene) -> End | None:
 
 def forget_the_oldest(scene: Scene, draft: Draft) -> Draft:
     """Delete ended workers beyond those that are kept."""
-    surplus = [pod for pod in crashed(scene)[:-MOST_KEPT] if not pod.deleting]
+    surplus = [pod for pod in over(scene)[:-MOST_KEPT] if not pod.deleting]
     return draft.does(*(Delete(kind="Pod", name=pod.name, uid=pod.uid) for pod in surplus))

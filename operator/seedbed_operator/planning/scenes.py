@@ -102,8 +102,14 @@ class Scene:
 
     @property
     def live(self) -> LiveProgress | None:
-        """Return what the driver told of itself, if it was asked and answered."""
-        return self.evidence.progress.get(self.driver.uid) if self.driver else None
+        """Return what the driver told of itself, if it was asked and answered.
+
+        An answer of another attempt, or about another run, is none: the address may be another's by now.
+        """
+        told = self.evidence.progress.get(self.driver.uid) if self.driver else None
+        if told is None or told.attempt != self.attempt:
+            return None
+        return told if told.run_id in (None, self.status.run_id or told.run_id) else None
 
     @property
     def workers_per_pod(self) -> int:

@@ -96,6 +96,11 @@ CASES: dict[str, tuple[PodView | None, Cause, str]] = {
         "Preempted",
     ),
     "evicted for its own use of disk": (failed("Evicted"), Cause.FAILURE, "Evicted"),
+    "evicted for its own use of disk while it ran": (
+        replace(crashed(137), reason="Evicted", message="exceeds its local storage"),
+        Cause.FAILURE,
+        "Evicted",
+    ),
     "node shut down": (failed("NodeShutdown"), Cause.PREEMPTION, "Preempted"),
     "not admitted by the kubelet": (
         failed("UnexpectedAdmissionError"),

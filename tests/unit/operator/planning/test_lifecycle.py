@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from unit.operator.planning.builders import (
     DATASET,
     ENVIRONMENT,
     IMAGE,
     RUN,
+    a_checkpoint,
+    a_driver,
     a_training_job,
     an_outcome,
+    ended,
     live,
 )
 from unit.operator.planning.worlds import World, a_world, complete
 
 DRIVER = "seedlings-1-driver"
+ENDED = ended(a_driver(), 1).terminated
 
 
 def training(world: World, attempt: int = 1, step: int = 7) -> World:
@@ -125,6 +133,47 @@ def test_suspend_stops_the_driver_first_and_resume_begins_an_uncounted_attempt()
     assert world.says("Suspended") == "False Resumed"
     assert world.names() == ["2-driver", "2-worker-0", "2-worker-1"]
     assert world.job.status.resume_time == "2030-01-02T13:00:10Z"
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["it goes on", "it has ended meanwhile"])
+def test_an_attempt_whose_beginning_was_not_written_is_told_by_the_next_pass(ends: bool) -> None:
+    """The operator dies between the driver and the status, or an edit of the job voids the status."""
+    world = a_world(a_training_job(preRunningDeadlineSeconds=900))
+    unseen = world.job
+    world.act()
+    world.job = unseen
+    world.wait(3).start()
+    if ends:
+        word = an_outcome("Failed", "StorageUnavailable", checkpoint=a_checkpoint(5, world.now))
+        world.end(DRIVER, 75, word)
+    world.settle()
+    status = world.job.status
+    assert (status.attempts, status.accounted_attempts) == (1, 1 if ends else 0)
+    times = (status.start_time, status.attempt_start_time, status.resume_time)
+    assert times == ("2030-01-02T12:00:00Z",) * 3
+    assert status.backend == "Pods"
+    assert status.environment is not None
+    assert status.environment.image == IMAGE
+    if ends:
+        assert status.attempts_without_checkpoint == 0, "its checkpoint counts"
+    else:
+        world.wait(900)
+        assert status.last_failure is None
+        assert world.job.status.last_failure is not None, "its first step was waited for in vain"
+
+
+def test_pods_of_an_earlier_attempt_that_stay_are_named() -> None:
+    world = training(a_world())
+    world.end(DRIVER, 1).settle()
+    for name in list(world.pods):
+        world.pods[name] = replace(world.pods[name], deleting=True, phase="Failed", terminated=ENDED)
+    world.settle()
+    assert world.says() == "False BackingOff"
+    world.wait(60)
+    assert world.says() == "False TerminatingOldPods"
+    assert DRIVER in world.message()
+    world.vanish(*world.pods).settle()
+    assert world.names() == ["2-driver", "2-worker-0"]
 
 
 def _env(world: World, pod: str) -> list[dict[str, str]]:

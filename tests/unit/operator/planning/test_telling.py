@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -52,14 +53,25 @@ def test_what_the_driver_says_stands_in_the_status() -> None:
     assert status.workers == WorkerCounts(ready=1, desired=1)
 
 
+OTHER = "sha256:" + "5" * 64
+
+
 def test_what_was_pinned_is_not_changed_by_a_later_word() -> None:
     world = training(a_world())
-    other = "sha256:" + "5" * 64
-    word = live(9, run_id=other, dataset=DatasetStatus(digest=other, samples=1), environment_class=other)
+    word = live(9, dataset=DatasetStatus(digest=OTHER, samples=1), environment_class=OTHER)
     world.say(DRIVER, word).wait(20)
-    assert world.job.status.run_id == RUN
+    assert world.job.status.progress == progress(9)
     assert world.job.status.dataset is not None
     assert world.job.status.dataset.digest == DATASET
+
+
+@pytest.mark.parametrize("strange", [{"run_id": OTHER}, {"attempt": 2}], ids=["run", "attempt"])
+def test_the_word_of_another_driver_at_the_same_address_is_none(strange: dict[str, Any]) -> None:
+    world = training(a_world(), step=7)
+    world.answers[DRIVER] = live(99, **strange)
+    world.wait(20)
+    assert world.job.status.progress == progress(7)
+    assert world.job.status.run_id == RUN
 
 
 def test_mere_progress_is_written_every_ten_seconds_only() -> None:

@@ -158,6 +158,16 @@ def test_crashes_that_are_far_apart_are_no_loop_and_leave_few_pods() -> None:
     assert world.says() == "True Training"
 
 
+def test_evicted_workers_are_not_kept_without_bound() -> None:
+    world = training(a_world())
+    for _ in range(8):
+        at = _newest(world)
+        world.end(worker(at), 137)
+        world.pods[worker(at)] = replace(world.pods[worker(at)], disruption="TerminationByKubelet")
+        world.settle().start().settle()
+    assert len([pod for pod in world.pods.values() if pod.role == "worker" and pod.ended]) <= 4
+
+
 def _newest(world: World) -> int:
     return next(pod.index for pod in world.pods.values() if pod.role == "worker" and not pod.ended)
 

@@ -250,7 +250,8 @@ class World:
         return self._change(name, waiting=Waiting(reason=reason, message=message))
 
     def say(self, driver: str, word: LiveProgress) -> World:
-        """Let a driver answer."""
+        """Let a driver answer, for the attempt that it is."""
+        word = word.model_copy(update={"attempt": self.pods[driver].attempt})
         before = self.answers.get(driver)
         if before is None or (before.progress, before.activity) != (word.progress, word.activity):
             self.changed[self.pods[driver].uid] = self.now
