@@ -91,10 +91,47 @@ def settings() -> kopf.OperatorSettings:
     chosen.queueing.idle_timeout = 0.05
     chosen.watching.chunk_size = CHUNK
     chosen.watching.label_selectors[PODS.plural] = OUR_PODS
+    chosen.persistence.diffbase_storage = NoDifferences()
+    chosen.persistence.progress_storage = NoProgress()
     chosen.networking.connect_timeout = 5
     chosen.networking.request_timeout = 60
     chosen.networking.error_backoffs = _backoffs()
     return chosen
+
+
+class NoDifferences(kopf.DiffBaseStorage):
+    """Nothing is compared with what was handled last: kopf's own copies each object deeply at every event."""
+
+    def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:  # noqa: ARG002
+        """Return nothing of the object."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002
+        """Return that nothing was handled before."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Leave the object as it is."""
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Handlers of events have no progress to keep, and none is looked for."""
+
+    def fetch(self, *, key: str, body: kopf.Body) -> None:
+        """Return that there is none."""
+
+    def store(self, *, key: str, record: object, body: kopf.Body, patch: kopf.Patch) -> None:
+        """Leave the object as it is."""
+
+    def purge(self, *, key: str, body: kopf.Body, patch: kopf.Patch) -> None:
+        """Leave the object as it is."""
+
+    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: str | None) -> None:
+        """Leave the object as it is."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """Return what there is, not a copy of it."""
+        return essence
 
 
 def _backoffs() -> list[float]:

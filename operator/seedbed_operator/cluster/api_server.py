@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class ApiServer:
         self._creates = asyncio.Semaphore(limits.creates)
         self._statuses = asyncio.Semaphore(limits.statuses)
         self._others = asyncio.Semaphore(limits.others)
+        self.requests: Counter[tuple[str, str]] = Counter()
+        """What was asked of the API server so far, by method and resource."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -153,6 +156,7 @@ class ApiServer:
 
     async def _exchange(self, method: str, path: str, body: Raw | None, content: str) -> bytes:
         headers = {"Content-Type": content, "Accept": "application/json", "User-Agent": "seedbed-operator"}
+        self.requests[method, resource(path)] += 1
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         response = await self._client.rest_client.request(
             method, self._host + path, headers=headers, body=body, _request_timeout=_TIMEOUT
@@ -164,6 +168,17 @@ class ApiServer:
 
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=5)
+
+
+def resource(path: str) -> str:
+    """Return which resource a path of the API server is about: `pods`, `pods/log`, `trainingjobs/status`."""
+    parts = path.partition("?")[0].strip("/").split("/")
+    if parts[0] not in ("api", "apis"):
+        return parts[0]
+    scoped = parts[2:] if parts[0] == "api" else parts[3:]
+    if scoped[:1] == ["namespaces"] and len(scoped) > 2:
+        scoped = scoped[2:]
+    return "/".join(scoped[:1] + scoped[2:])
 
 
 def _refused(code: int, content: bytes) -> Refused:

@@ -34,12 +34,13 @@ class Gatherer:
         """Return the evidence for all needs, and what is remembered of the drivers' progress."""
         await asyncio.gather(*(self._ask(need, memory, now) for need in _of("Progress", needs)))
         tails = {need.pod_uid: await self._log_tail(namespace, need) for need in _of("LogTail", needs)}
-        notices = {need.pod_uid: await self._notices(namespace, need) for need in _of("Notices", needs)}
+        for need in _of("Notices", needs):
+            memory.noticed[need.pod_uid] = now, await self._notices(namespace, need)
         return Evidence(
             progress={uid: heard.answer for uid, heard in memory.heard.items() if memory.fresh(uid, now)},
             progress_changed={uid: heard.changed for uid, heard in memory.heard.items()},
             log_tails=tails,
-            notices=notices,
+            notices=memory.notices(now),
         )
 
     async def _ask(self, need: Need, memory: Memory, now: datetime) -> None:
@@ -72,6 +73,7 @@ def remembered(memory: Memory, now: datetime) -> Evidence:
     return Evidence(
         progress={uid: heard.answer for uid, heard in memory.heard.items() if memory.fresh(uid, now)},
         progress_changed={uid: heard.changed for uid, heard in memory.heard.items()},
+        notices=memory.notices(now),
     )
 
 

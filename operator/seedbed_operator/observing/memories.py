@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from seedbed_api.outcome import LiveProgress
-from seedbed_operator.observations import Refusal
+from seedbed_operator.observations import Notice, Refusal
 from seedbed_operator.stores.tables import Key
 
 FRESH: Final = timedelta(seconds=3)
 """An answer of a driver is given again for so long."""
+NOTICES_FRESH: Final = timedelta(seconds=9)
+"""So are the events of a pod: the API server has no index of them and reads all of a namespace each time."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -35,6 +37,8 @@ class Memory:
     status_written: datetime | None = None
     heard: dict[str, Heard] = field(default_factory=dict)
     """By uid of the driver pod."""
+    noticed: dict[str, tuple[datetime, tuple[Notice, ...]]] = field(default_factory=dict)
+    """When the events of a pod were asked for, and those found, by uid of the pod."""
 
     def hear(self, pod_uid: str, answer: LiveProgress | None, now: datetime) -> None:
         """Remember an answer, and whether it shows that the driver gets on."""
@@ -51,9 +55,14 @@ class Memory:
         known = self.heard.get(pod_uid)
         return known is not None and now - known.asked < FRESH
 
+    def notices(self, now: datetime) -> dict[str, tuple[Notice, ...]]:
+        """Return the events of pods that were asked for so lately that they need not be asked for again."""
+        return {uid: found for uid, (asked, found) in self.noticed.items() if now - asked < NOTICES_FRESH}
+
     def forget_pods(self, present: set[str]) -> None:
-        """Forget the answers of drivers that are gone."""
+        """Forget what pods that are gone have answered, and what was said about them."""
         self.heard = {uid: heard for uid, heard in self.heard.items() if uid in present}
+        self.noticed = {uid: noticed for uid, noticed in self.noticed.items() if uid in present}
 
 
 def _mark(answer: LiveProgress | None) -> object:

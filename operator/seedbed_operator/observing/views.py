@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -16,11 +17,17 @@ from seedbed_operator.cluster.kinds import JOBS
 from seedbed_operator.observations import JobView
 from seedbed_operator.stores.projections import JobRecord
 
+MOST_VIEWS: Final = 64
+"""Views that are kept: a pass looks twice at its job where it has to ask for something."""
+MOST_SPECS: Final = 256
+"""Specs that are kept: most of what a view costs, and unlike the status they stay as they are."""
 
+
+@lru_cache(maxsize=MOST_VIEWS)
 def job_view(record: JobRecord) -> JobView:
     """Return a job as planning sees it."""
     kept = json.loads(record.content)
-    spec, invalid = _spec(record.name, kept["spec"])
+    spec, invalid = _spec(record.name, json.dumps(kept["spec"]))
     return JobView(
         namespace=record.namespace,
         name=record.name,
@@ -38,8 +45,14 @@ def job_view(record: JobRecord) -> JobView:
     )
 
 
-def _spec(name: str, raw: Any) -> tuple[TrainingJobSpec | None, str | None]:
-    document = {"apiVersion": JOBS.api_version, "kind": JOBS.name, "metadata": {"name": name}, "spec": raw}
+@lru_cache(maxsize=MOST_SPECS)
+def _spec(name: str, text: str) -> tuple[TrainingJobSpec | None, str | None]:
+    document = {
+        "apiVersion": JOBS.api_version,
+        "kind": JOBS.name,
+        "metadata": {"name": name},
+        "spec": json.loads(text),
+    }
     try:
         return TrainingJob.model_validate(document).spec, None
     except ValidationError as error:

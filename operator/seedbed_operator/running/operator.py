@@ -98,7 +98,13 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     stores = Stores()
     loop = Loop(_pass(cluster, stores, scraper, settings).run, now)
     sweeper = Sweeper(cluster, stores, loop.wake, settings.scopes)
-    vitals = Vitals(loop=loop, sweeper=sweeper, stores=stores, sweep_seconds=settings.sweep_seconds)
+    vitals = Vitals(
+        loop=loop,
+        sweeper=sweeper,
+        stores=stores,
+        sweep_seconds=settings.sweep_seconds,
+        requests=cluster.requests,
+    )
     lock = Lock(cluster, settings.lease_namespace, settings.lease_name, settings.identity)
     return Operator(
         settings=settings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
@@ -27,6 +27,8 @@ class Vitals:
     sweeper: Sweeper
     stores: Stores
     sweep_seconds: int
+    requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Requests to the API server so far, by method and resource."""
     leading_since: float | None = None
     """On the clock of the event loop; None while another operator leads."""
 
@@ -53,6 +55,10 @@ class Vitals:
         """Return what is counted, by metric name and labels."""
         counts = self.loop.counts
         objects = {f'objects{{kind="{kind}"}}': count for kind, count in self.stores.counts().items()}
+        requests = {
+            f'requests_total{{method="{method}",resource="{resource}"}}': count
+            for (method, resource), count in self.requests.items()
+        }
         return {
             "leading": float(self.leading_since is not None),
             "passes_total": counts.passes,
@@ -62,6 +68,7 @@ class Vitals:
             "sweep_corrections_total": self.sweeper.ghosts,
             "sweep_age_seconds": self.sweeper.age() or 0.0,
             **objects,
+            **requests,
         }
 
 
@@ -75,7 +82,7 @@ async def serve(vitals: Vitals, port: int) -> web.AppRunner:
         return _answer(vitals.unready())
 
     async def metrics(_: web.Request) -> web.Response:
-        lines = (f"seedbed_operator_{name} {value:g}\n" for name, value in vitals.metrics().items())
+        lines = (f"seedbed_operator_{name} {value}\n" for name, value in vitals.metrics().items())
         return web.Response(text="".join(lines), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     app = web.Application()
