@@ -80,7 +80,7 @@ class _OnRay:
 
     def fit(self, watch: Watch, stopping: threading.Event) -> None:
         """Train; see the function of this name."""
-        import ray
+        from ray.exceptions import RayError
         from ray.train.v2.api.exceptions import TrainingFailedError
 
         from seedbed.runtime.trainers import GivenUp
@@ -91,27 +91,31 @@ class _OnRay:
             except GivenUp:
                 return
             except TrainingFailedError as error:
-                excuse = ray.get(self._board.excused.remote())
-                raise self._look()[1] or _lost(error, excuse) from error
+                raise self._look()[1] or _lost(error, self._ask(self._board.excused)) from error
+            except RayError as error:
+                raise _ray_ended(error) from error
             failure = self._look()[1]
             if failure is not None:
                 raise failure
 
     def _look(self) -> tuple[Progress | None, SeedbedError | None]:
-        import ray
-
-        found: tuple[Progress | None, SeedbedError | None] = ray.get(self._board.look.remote())
+        found: tuple[Progress | None, SeedbedError | None] = self._ask(self._board.look)
         return found
 
     def _stop(self) -> None:
-        import ray
-
-        ray.get(self._board.stop.remote())
+        self._ask(self._board.stop)
 
     def _idle(self) -> bool:
-        import ray
+        return bool(self._ask(self._board.waiting))
 
-        return bool(ray.get(self._board.waiting.remote()))
+    def _ask(self, method: Any) -> Any:
+        import ray
+        from ray.exceptions import RayError
+
+        try:
+            return ray.get(method.remote())
+        except RayError as error:
+            raise _ray_ended(error) from error
 
     def _trainer(self, folder: str, stopping: threading.Event) -> Any:
         from ray.train.torch import TorchConfig
@@ -184,9 +188,7 @@ def _watching(
     def follow() -> None:
         told = False
         while not over.wait(_LOOK_SECONDS):
-            if stopping.is_set() and not told:
-                stop()
-                told = True
+            told = told or (stopping.is_set() and _delivered(stop))
             _look_once(look, watch)
 
     thread = threading.Thread(target=follow, name="seedbed-watch", daemon=True)
@@ -197,6 +199,16 @@ def _watching(
         over.set()
         thread.join(timeout=5)
         _look_once(look, watch)
+
+
+def _delivered(stop: Callable[[], None]) -> bool:
+    """Ask the training to stop; where it cannot be reached, it is asked again."""
+    try:
+        stop()
+    except SeedbedError as error:
+        logger.warning("the wish to stop was not delivered: %s", error.message)
+        return False
+    return True
 
 
 def _look_once(look: Look, watch: Watch) -> None:
@@ -217,6 +229,12 @@ def _scratch() -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ray_ended(error: Exception) -> InfrastructureError:
+    """Return the failure of a Ray that broke down beside the driver; the run goes on with another one."""
+    line = str(error).strip().splitlines()[0]
+    return InfrastructureError("RayUnhealthy", f"Ray broke down under the training: {line[:300]}")
 
 
 def _lost(error: Exception, told: SeedbedError | None) -> SeedbedError:

@@ -107,7 +107,7 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
                 object_store_memory=object_store_bytes(),
                 _node_ip_address="127.0.0.1",
             )
-    except (RuntimeError, OSError, TimeoutError) as error:
+    except Exception as error:  # Ray raises bare ones, also when its 30 s are over
         raise InfrastructureError(
             "RayStartFailed",
             f"Ray did not start on this machine: {error}; try again, or free memory and ports",
