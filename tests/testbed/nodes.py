@@ -61,7 +61,8 @@ class Node:
 
     def ctr(self, *arguments: str) -> str:
         """Run containerd's client on this node."""
-        return self.control.box.run("ctr", "-a", self.paths.socket, "-n", "k8s.io", *arguments)
+        command = ("ctr", "-a", self.paths.socket, "-n", "k8s.io", *arguments)
+        return self.control.box.run(*command, seconds=300)  # unpacks images, also on a busy machine
 
     def load(self, image: Image) -> str:
         """Make an image known to the node; return its reference by digest."""
