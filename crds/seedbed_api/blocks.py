@@ -66,9 +66,12 @@ class Block(BaseModel):
 
 
 class StatusBlock(Block):
-    """A part of a status: written by our own code, under either spelling of a name."""
+    """A part of a status: written by our own code, under either spelling of a name.
 
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+    What another version of our code has added is passed over, so that the rest can be read.
+    """
+
+    model_config = ConfigDict(extra="ignore", validate_by_name=True, validate_by_alias=True)
 
 
 class Choice(Block):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenarios.operator.api_server import NOON, ApiServer, merged
@@ -29,6 +29,7 @@ JSON = st.recursive(
 OBJECTS = st.dictionaries(st.sampled_from("abcd"), JSON, max_size=4)
 
 
+@settings(max_examples=40, deadline=None)
 @given(old=OBJECTS, new=OBJECTS)
 def test_a_patch_leads_from_any_object_to_any_other(old: dict[str, Any], new: dict[str, Any]) -> None:
     patch = merge_patch(old, new)
@@ -142,3 +143,10 @@ def test_a_status_of_another_hand_is_read_as_far_as_it_can_be() -> None:
     status = readable_status({"attempts": 3, "workers": "many", "unheardOf": 1, "failures": -1})
     assert status == TrainingJobStatus(attempts=3)
     assert readable_status("nonsense") == TrainingJobStatus()
+
+
+def test_what_a_newer_version_has_added_does_not_cost_what_is_pinned() -> None:
+    image = "registry.example/seedbed@sha256:" + "a" * 64
+    status = readable_status({"environment": {"image": image, "unheardOf": 1}})
+    assert status.environment is not None
+    assert status.environment.image == image

@@ -100,17 +100,18 @@ def test_a_failed_sweep_is_tried_again_and_its_age_grows(monkeypatch: pytest.Mon
 
 
 def test_requests_join_in_one_sweep_that_comes_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "SETTLE_SECONDS", 0.02)
+    monkeypatch.setattr(sweeping, "SETTLE_SECONDS", 0.2)
     ground = Ground()
 
     async def story() -> None:
         task = asyncio.create_task(ground.sweeper.run(3600))
+        await asyncio.sleep(0)
         for _ in range(5):
             ground.sweeper.request()
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         while ground.sweeper.sweeps < 1:
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
         assert ground.sweeper.sweeps == 1
         task.cancel()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed_operator.backends.pods import PodsBackend
@@ -270,6 +270,7 @@ def test_the_cache_is_where_the_profile_says(
     assert environment(pod)["SEEDBED_CACHE_BYTES"] == str(size)
 
 
+@settings(max_examples=30, deadline=None)
 @given(value=st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=64))
 def test_every_string_of_a_user_reaches_the_driver_as_it_stands(value: str) -> None:
     job = a_training_job(model={"name": "simple-cnn", "args": [{"name": "width", "value": value}]})

@@ -95,6 +95,7 @@ def test_infrastructure_failures_count_as_failures_from_the_third_fruitless_atte
     assert world.says("Failed") == "True BackoffLimitExceeded"
 
 
+@pytest.mark.slow
 def test_however_large_the_limit_fruitless_attempts_end_some_time() -> None:
     world = a_world(a_training_job(backoffLimit=1000))
     while world.says("Failed") == "-":

@@ -23,7 +23,7 @@ def walked(least: int, most: int, steps: list[tuple[str, int]]) -> Walk:
     return walk
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, least=st.integers(1, 3))
 def test_a_walk_keeps_what_must_hold_and_comes_to_an_end(steps: list[tuple[str, int]], least: int) -> None:
     walked(least, 4, steps).mend()

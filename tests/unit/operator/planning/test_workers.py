@@ -147,6 +147,7 @@ def test_crashing_workers_are_replaced_ever_more_slowly_and_then_fail_the_attemp
     assert (failure.reason, failure.pod, world.job.status.failures) == ("WorkersLost", worker(3), 1)
 
 
+@pytest.mark.slow
 def test_crashes_that_are_far_apart_are_no_loop_and_leave_few_pods() -> None:
     world = training(a_world(), step=1)
     for index in range(8):
