@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,11 +26,6 @@ from ociarchive import Folder, write_archive
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPT = REPOSITORY / "images/install.sh"
 SUITE = "bookworm"
-MIRRORS = (
-    f"deb http://deb.debian.org/debian {SUITE} main",
-    f"deb http://deb.debian.org/debian {SUITE}-updates main",
-    f"deb http://deb.debian.org/debian-security {SUITE}-security main",
-)
 UNREAD = ("doc", "man", "info", "locale", "lintian", "bug", "zoneinfo")
 """Folders of /usr/share that no container reads."""
 
@@ -179,7 +175,7 @@ def root(stage: str) -> Path:
     """Return a Debian root with the packages of a stage, bootstrapped once per list of packages."""
     packages = script_packages(stage)
     finishing = SCRIPT.read_text(encoding="utf-8") if stage == "runtime" else ""
-    key = hashlib.sha256("\n".join((*MIRRORS, *packages, finishing)).encode())
+    key = hashlib.sha256("\n".join((*packages, finishing)).encode())
     folder = cache() / "roots" / f"{stage}-{key.hexdigest()[:16]}"
     if not folder.exists():
         aside = folder.with_suffix(".building")
@@ -189,11 +185,19 @@ def root(stage: str) -> Path:
         excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNREAD]
         include = f"--include={','.join(packages)}"
         options = ["--quiet", "--mode=root", "--variant=essential", include, *excluded]
-        run(["mmdebstrap", *options, SUITE, str(aside), *MIRRORS])
+        run(["mmdebstrap", *options, SUITE, str(aside), *sources_of_packages()])
         if stage == "runtime":
             run_script(aside, "finish")
         aside.replace(folder)
     return folder
+
+
+def sources_of_packages() -> list[str]:
+    """Return this machine's lists of sources of the suite; mmdebstrap knows its own where there is none."""
+    apt = Path("/etc/apt")
+    lists = (apt / "sources.list", *sorted(apt.glob("sources.list.d/*.sources")))
+    named = re.compile(rf"^(deb|Suites:).*\b{SUITE}\b", re.MULTILINE)
+    return [str(path) for path in lists if path.exists() and named.search(path.read_text(encoding="utf-8"))]
 
 
 def run_script(folder: Path, *arguments: str) -> None:
