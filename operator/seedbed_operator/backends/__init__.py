@@ -1,1 +1,1 @@
-"""Ray clusters behind one port: which children an attempt has, and how they are."""
+"""Ray clusters behind one port: which children an attempt has."""

@@ -19,11 +19,11 @@ from seedbed_operator.backends.names import (
     worker_name,
 )
 from seedbed_operator.backends.offers import Offer, offer_of
-from seedbed_operator.backends.port import Attempt, Health
+from seedbed_operator.backends.port import Attempt
 from seedbed_operator.backends.settings import Variable, additions, contract
 from seedbed_operator.backends.specs import container, pod_spec, worker_placement
 from seedbed_operator.backends.volumes import cache_bytes
-from seedbed_operator.observations import JobView, PodView, ProfileView, Role
+from seedbed_operator.observations import JobView, ProfileView, Role
 from seedbed_operator.plans import Create
 
 RAY_PORT = 6379
@@ -60,20 +60,6 @@ class PodsBackend:
             _service(job, attempt),
             *(worker_pod(job, offer, attempt, index) for index in attempt.workers),
         )
-
-    def health(self, pods: tuple[PodView, ...]) -> Health:
-        """Return how the pods of an attempt are, as far as pods can tell."""
-        driver = next((pod for pod in pods if pod.role == "driver"), None)
-        workers = [pod for pod in pods if pod.role == "worker"]
-        running = sum(pod.phase == "Running" and not pod.deleting for pod in workers)
-        if driver is None or driver.ended:
-            return Health(workers_ready=running, state="Gone", message="the Ray head is gone")
-        if not driver.ready:
-            return Health(workers_ready=running, state="Starting", message="the Ray head is starting")
-        lost = sum(pod.ended for pod in workers)
-        if lost:
-            return Health(workers_ready=running, state="Degraded", message=f"{lost} worker pods have ended")
-        return Health(workers_ready=running, state="Ready")
 
 
 def token_secret(job: JobView) -> Create:

@@ -1,4 +1,4 @@
-"""The port to what runs Ray: two pure functions, so that KubeRay fits beside plain pods."""
+"""The port to what runs Ray: a pure function, so that KubeRay fits beside plain pods."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from seedbed_operator.observations import JobView, PodView, ProfileView
+from seedbed_operator.observations import JobView, ProfileView
 from seedbed_operator.plans import Create
 
 
@@ -25,16 +25,6 @@ class Attempt:
     """What earlier attempts have found and this one must find again: SEEDBED_EXPECTED_* and their values."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Health:
-    """What the children of an attempt say of the Ray cluster as a whole."""
-
-    workers_ready: int
-    """Ranks on worker pods that run."""
-    state: Literal["Starting", "Ready", "Degraded", "Gone"]
-    message: str = ""
-
-
 class Backend(Protocol):
     """What runs Ray for a job; chosen once per job and kept in its status."""
 
@@ -48,6 +38,3 @@ class Backend(Protocol):
 
     def children(self, job: JobView, profile: ProfileView, attempt: Attempt) -> tuple[Create, ...]:
         """Return every child that the attempt should have, in the order of creation."""
-
-    def health(self, pods: tuple[PodView, ...]) -> Health:
-        """Return how the children of the attempt are."""

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from seedbed_operator.backends.names import attempt_labels, metadata, owned_by_driver, pod_labels
 from seedbed_operator.backends.offers import offer_of
-from seedbed_operator.backends.pods import PodsBackend, driver_pod, token_secret, worker_pod
-from seedbed_operator.backends.port import Attempt, Health
-from seedbed_operator.observations import JobView, PodView, ProfileView
+from seedbed_operator.backends.pods import driver_pod, token_secret, worker_pod
+from seedbed_operator.backends.port import Attempt
+from seedbed_operator.observations import JobView, ProfileView
 from seedbed_operator.plans import Create
 
 RAY_PORT = 6379
@@ -40,13 +40,6 @@ class JoinBackend:
             _service(job, attempt, driver["metadata"]["name"]),
             *(_of_the_cluster(job, attempt, member) for member in members),
         )
-
-    def health(self, pods: tuple[PodView, ...]) -> Health:
-        """Return how the cluster is; it is gone with the pod of its head."""
-        head = next((pod for pod in pods if pod.role == "worker" and pod.index == 0), None)
-        if head is None or head.ended:
-            return Health(workers_ready=0, state="Gone", message="the head of the cluster is gone")
-        return PodsBackend().health(pods)
 
 
 def address(job: JobView, attempt: Attempt) -> str:

@@ -17,11 +17,8 @@ from unit.operator.planning.builders import (
     IMAGE,
     UID,
     JobBuilder,
-    a_driver,
     a_profile,
     a_training_job,
-    a_worker,
-    ended,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -300,19 +297,3 @@ def expanded(value: str) -> str:
 def test_the_check_of_expansion_can_fail() -> None:
     assert expanded("$(HOME)") == "EXPANDED"
     assert expanded("$$(HOME)") == "$(HOME)"
-
-
-@pytest.mark.parametrize(
-    ("pods", "state", "ready"),
-    [
-        ((), "Gone", 0),
-        ((a_driver(ready=False),), "Starting", 0),
-        ((a_driver(), a_worker(0), a_worker(1)), "Ready", 2),
-        ((a_driver(), a_worker(0), ended(a_worker(1), 1)), "Degraded", 1),
-        ((ended(a_driver(), 0), a_worker(0)), "Gone", 1),
-    ],
-    ids=["nothing", "head starts", "all", "a worker has ended", "head has ended"],
-)
-def test_health_is_what_the_pods_say(pods: Any, state: str, ready: int) -> None:
-    health = PodsBackend().health(pods)
-    assert (health.state, health.workers_ready) == (state, ready)
