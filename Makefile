@@ -98,6 +98,7 @@ test-ray: .venv/.installed ## One digest on real Ray, with kills
 .PHONY: chart
 chart: .venv/.installed ## Lint, render and install the chart with Helm 3 and 4
 	@$(TESTBED) build kubernetes helm3 helm4 || echo "not run: the chart on an API server, Kubernetes or Helm could not be built"
+	@$(BIN)/python images/build.py operator > /dev/null || true # it says why it was not built
 	$(PYTEST) -q tests/chart
 
 .PHONY: test-gpu
@@ -112,6 +113,7 @@ test-cluster: .venv/.installed ## The operator's world on a real Kubernetes cont
 .PHONY: test-e2e
 test-e2e: .venv/.installed ## Real pods: kubelet, containerd, Ray, an S3 server
 	@$(TESTBED) build kubernetes pause coredns versitygw helm4 || echo "not run: the e2e tier, Kubernetes could not be built"
+	@$(BIN)/python images/build.py operator > /dev/null || true # it says why it was not built
 	$(PYTEST) tests/e2e --durations=0 --durations-min=1
 
 .PHONY: testbed
@@ -143,3 +145,8 @@ bench-determinism: .venv/.installed ## What one digest costs against an ordinary
 .PHONY: bench-start
 bench-start: .venv/.installed ## Process start to first step against plain Ray Train
 	$(BIN)/python benchmarks/start.py
+
+.PHONY: bench-operator
+bench-operator: .venv/.installed ## The operator with 2,000 jobs on a real API server, against the API server's own ceiling
+	@$(TESTBED) build kubernetes kwok
+	PYTHONPATH=tests $(BIN)/python benchmarks/operator_scale.py --write docs/results/operator.md

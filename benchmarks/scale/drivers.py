@@ -1,0 +1,55 @@
+"""Stands in for the drivers of all fake pods: every address of theirs leads to this one server in the box.
+
+It tells of a training that stands at one step, or, once a file is there, of one that goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+from aiohttp import web
+
+PORT = 8701
+TOTAL_STEPS = 100_000
+
+
+def progress(step: int) -> dict[str, object]:
+    """Return what a driver answers."""
+    return {
+        "schemaVersion": 1,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "attempt": 1,
+        "activity": "Training",
+        "workers": {"ready": 3, "desired": 3},
+        "progress": {
+            "epoch": step // 1000,
+            "step": step,
+            "totalSteps": TOTAL_STEPS,
+            "percent": 100 * step // TOTAL_STEPS,
+        },
+        "metrics": [{"name": "train/loss", "value": f"{1 / step:.6g}"}],
+    }
+
+
+async def main() -> None:
+    """Serve until killed."""
+    goes_on, began = Path(sys.argv[1]), time.monotonic()
+
+    async def answer(_: web.Request) -> web.Response:
+        step = 1 + int(time.monotonic() - began) * 5 if goes_on.exists() else 1
+        return web.Response(text=json.dumps(progress(step)), content_type="application/json")
+
+    app = web.Application()
+    app.add_routes([web.get("/progress", answer)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "0.0.0.0", PORT, backlog=1024).start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,63 @@
+"""The benchmark of the operator in small: it runs to its end, and what it counts is within the goals.
+
+No figure of time is asserted here: those are for `make bench-operator` on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.boxes import check_means
+from testbed.builds import KUBERNETES, KWOK, ToolMissing, built
+
+pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).parents[2]
+SMALL = ("--jobs", "50", "--rounds", "1", "--idle", "50", "--seconds", "2", "--steady", "2", "--untidy")
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    try:
+        check_means()
+        for tool in (KUBERNETES, KWOK):
+            built(tool)
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+    folder = tmp_path_factory.mktemp("scale")
+    files = ("--figures", str(folder / "figures.json"), "--write", str(folder / "page.md"))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks/operator_scale.py"), *SMALL, *files],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: dict[str, Any] = json.loads((folder / "figures.json").read_text())
+    return {**found, "page": (folder / "page.md").read_text()}
+
+
+def test_a_job_runs_after_at_most_ten_writes_by_either_count(figures: dict[str, Any]) -> None:
+    served, own = (figures["latency"][name] for name in ("writes_per_job", "own_writes_per_job"))
+    assert served["pods"] == 4
+    assert served["services"] == served["secrets"] == 1
+    assert sum(served.values()) <= 10
+    assert sum(own.values()) == pytest.approx(sum(served.values()), abs=0.5)
+
+
+def test_both_sides_created_the_same_pods(figures: dict[str, Any]) -> None:
+    creation = figures["creation"]
+    assert (creation["jobs"], creation["pods"], len(creation["rounds"])) == (50, 200, 1)
+    assert figures["latency"]["seen"] == figures["latency"]["jobs"] == 20
+
+
+def test_the_page_tells_every_goal(figures: dict[str, Any]) -> None:
+    verdicts = [line for line in figures["page"].splitlines() if line.endswith((": met |", ": missed |"))]
+    assert len(verdicts) == 4
