@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cluster.grounds import GROUP, Ground, conditions, says
+from cluster.grounds import GROUP, PATIENCE_SECONDS, Ground, conditions, says
 from cluster.situations import Situation
 from testbed.controlplanes import ControlPlane
 from testbed.kube import Json, Kube
@@ -89,7 +89,7 @@ def check(chronicle: Chronicle, ground: Ground, situation: Situation, *, seconds
 
 def check_announced(ground: Ground, situation: Situation) -> None:
     """Check that an Event says it too."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while situation.reason not in announced(ground):
         assert time.monotonic() < deadline, f"no Event {situation.reason}: {announced(ground)}"
         time.sleep(0.2)

@@ -14,6 +14,8 @@ from unit.api.bases import Case
 
 GROUP = "/apis/seedbed.dev/v1alpha1"
 JOB = "digits"
+PATIENCE_SECONDS = 240.0
+"""For a busy machine; on a quiet one nothing but a gang that is not complete takes more than seconds."""
 COMMON_POOL = {f"spec.{role}.nodeSelector": {"pool": "common"} for role in ("driver", "worker")}
 """Nodes in name only with room for every job."""
 _GROUPS = {
@@ -213,7 +215,7 @@ def changes_profile(**spec: Any) -> Action:
 def suspends_and_resumes(ground: Ground) -> None:
     """Suspend the job, and resume it when its last pod is gone: the next attempt has the profile as it is then."""
     changes_job(suspend=True)(ground)
-    ground.awaits(reason="Suspended", seconds=60)
+    ground.awaits(reason="Suspended", seconds=PATIENCE_SECONDS)
     changes_job(suspend=False)(ground)
 
 
@@ -247,7 +249,7 @@ def patches_node(**fields: Any) -> Action:
 
 def awaits_message(part: str) -> Action:
     """Wait until the job's message says something, for longer than a job holds what it cannot use."""
-    return lambda ground: ground.awaits(parts=[part], seconds=80)
+    return lambda ground: ground.awaits(parts=[part], seconds=PATIENCE_SECONDS)
 
 
 def awaits_admission(accepted: Callable[[Json | None], bool]) -> Action:
@@ -261,7 +263,7 @@ def awaits_admission(accepted: Callable[[Json | None], bool]) -> Action:
             return None
 
     def act(ground: Ground) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not accepted(tried(ground)):
             assert time.monotonic() < deadline, "the policy has no effect"
             time.sleep(0.1)
@@ -273,10 +275,10 @@ def leaves_a_pod_behind(ground: Ground) -> None:
     """Create a job of the same name, and delete it while something keeps its driver pod."""
     driver = ground.path("Pod", f"{JOB}-1-driver")
     ground.create_job({})
-    ground.kube.wait_for(driver, lambda pod: pod["status"]["phase"] == "Running", seconds=30)
+    ground.kube.wait_for(driver, lambda pod: pod["status"]["phase"] == "Running", seconds=PATIENCE_SECONDS)
     ground.kube.patch(driver, {"metadata": {"finalizers": ["example.org/kept"]}})
     ground.kube.delete(ground.job)
-    ground.kube.wait_for(driver, lambda pod: "deletionTimestamp" in pod["metadata"], seconds=30)
+    ground.kube.wait_for(driver, lambda pod: "deletionTimestamp" in pod["metadata"], seconds=PATIENCE_SECONDS)
 
 
 def lets_pods_pass(ground: Ground) -> None:

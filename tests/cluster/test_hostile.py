@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cluster.grounds import conditions
+from cluster.grounds import PATIENCE_SECONDS, conditions
 from cluster.operators import running_operator
 from testbed.controlplanes import ControlPlane
 from testbed.kube import Json, Kube, Refused
@@ -121,10 +121,14 @@ def manifest(kube: Kube, title: str, attempt: Attempt) -> Json:
 def settle(kube: Kube, title: str, attempt: Attempt) -> None:
     """Wait until the operator has answered: by the reason, or by the last pod of the attempt."""
     if attempt.end == "Harmless":
-        kube.wait_for(f"/api/v1/namespaces/{HERE}/pods/{NAMES[title]}-1-worker-0", lambda _: True)
+        pod = f"/api/v1/namespaces/{HERE}/pods/{NAMES[title]}-1-worker-0"
+        kube.wait_for(pod, lambda _: True, seconds=PATIENCE_SECONDS)
         return
     kube.wait_for(
-        f"{JOBS}/{NAMES[title]}", lambda job: reason_of(job) == expected(attempt), what=expected(attempt)
+        f"{JOBS}/{NAMES[title]}",
+        lambda job: reason_of(job) == expected(attempt),
+        seconds=PATIENCE_SECONDS,
+        what=expected(attempt),
     )
 
 

@@ -16,7 +16,7 @@ from cluster.chronicles import (
     check_not_flooded,
     chronicle,
 )
-from cluster.grounds import Ground, conditions, slug
+from cluster.grounds import PATIENCE_SECONDS, Ground, conditions, slug
 from cluster.operators import running_operator
 from cluster.situations import SITUATIONS, Situation
 from testbed.fakenodes import FakeNodes
@@ -95,7 +95,7 @@ def mended(made: Made) -> Made:
 
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_it_says_why(made: Made, name: str) -> None:
-    message = check(made.chronicle, made.grounds[name], SITUATIONS[name], seconds=60)
+    message = check(made.chronicle, made.grounds[name], SITUATIONS[name], seconds=PATIENCE_SECONDS)
     assert set(announced(made.grounds[name])) <= {SITUATIONS[name].reason}
     print(f"\n{name}\n    {message}")
 
@@ -127,7 +127,7 @@ def test_what_another_controller_has_is_left_alone(made: Made) -> None:
 @pytest.mark.parametrize("name", MENDED)
 def test_it_goes_on_when_that_is_mended(mended: Made, name: str) -> None:
     ground = mended.grounds[name]
-    ground.awaits(reason=MENDED[name].then, seconds=60)
+    ground.awaits(reason=MENDED[name].then, seconds=PATIENCE_SECONDS)
     running = {pod["metadata"]["name"] for pod in ground.pods() if pod["status"]["phase"] == "Running"}
     attempt = ground.status()["attempts"]
     assert {f"digits-{attempt}-driver", f"digits-{attempt}-worker-0"} <= running

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cluster.grounds import (
     JOB,
+    PATIENCE_SECONDS,
     Action,
     Ground,
     both,
@@ -36,7 +37,9 @@ def gives_keys(**wrong: str) -> Action:
 def awaits_driver(ground: Ground) -> Json:
     """Wait until the container of the first driver runs."""
     driver = ground.path("Pod", f"{JOB}-1-driver")
-    return ground.kube.wait_for(driver, lambda pod: pod["status"]["phase"] == "Running", seconds=120)
+    return ground.kube.wait_for(
+        driver, lambda pod: pod["status"]["phase"] == "Running", seconds=PATIENCE_SECONDS
+    )
 
 
 def corrects_image(ground: Ground) -> None:
