@@ -100,7 +100,7 @@ def test_a_driver_of_a_newer_version_is_heard() -> None:
 def test_anything_else_is_no_answer(answer: Answer) -> None:
     heard, took = asked(answer)
     assert heard is None
-    assert took < 5
+    assert took < 30, "one that drips would take 50 s"
 
 
 def test_nobody_there_is_no_answer() -> None:
