@@ -19,7 +19,7 @@ import pytest
 from seedbed.runs import RunFolder, acquire, open_run
 from seedbed.runs.attempts import Attempt, claim, highest_attempt, read_attempt
 from seedbed.runs.leases import Lease, Sighting, longest_gap, released, seen, standing
-from seedbed.runs.processes import known_dead, this_process
+from seedbed.runs.processes import TURN_VARIABLE, Process, known_dead, this_process
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError
 
@@ -131,6 +131,49 @@ def test_dead_is_only_said_of_what_this_machine_can_see() -> None:
     assert known_dead(replace(this_process(), start="1")), "another process took the number"
     for other in ({"host": "another"}, {"boot": "another"}, {"namespace": "another"}, {"start": ""}):
         assert not known_dead(replace(here, **other)), other
+
+
+TURNS = {
+    "the turn before ours": ("uid-a/1", "uid-a/2", True),
+    "long before ours": ("uid-a/9", "uid-a/10", True),
+    "our own turn, in another process": ("uid-a/2", "uid-a/2", False),
+    "a later one": ("uid-a/3", "uid-a/2", False),
+    "of another job": ("uid-b/1", "uid-a/2", False),
+    "nobody gave them a turn": ("", "uid-a/2", False),
+    "nobody gave us one": ("uid-a/1", "", False),
+    "nobody takes turns": ("", "", False),
+    "no number": ("uid-a/x", "uid-a/2", False),
+}
+
+
+@pytest.mark.parametrize(("theirs", "ours", "given_up"), TURNS.values(), ids=TURNS)
+def test_a_driver_whose_turn_is_over_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, theirs: str, ours: str, given_up: bool
+) -> None:
+    monkeypatch.setenv(TURN_VARIABLE, ours)
+    assert known_dead(replace(ELSEWHERE, turn=theirs)) is given_up
+
+
+def test_the_next_attempt_of_a_job_takes_over_at_once(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TURN_VARIABLE, "uid-a/1")
+    killed = acquire(folder, workers=2, version="test", beat_every=60)
+    assert killed is not None
+    monkeypatch.setenv(TURN_VARIABLE, "uid-a/2")
+    lease = acquire(folder, workers=2, version="test", waiting=lambda _: pytest.fail("it was waited for"))
+    assert lease is not None
+    assert lease.attempt.number == 2
+    with pytest.raises(InfrastructureError, match="taken over"):
+        killed.check()
+    for each in (lease, killed):
+        each.release()
+
+
+def test_claims_of_before_there_were_turns_are_read() -> None:
+    document = this_process().document()
+    del document["turn"]
+    assert Process.from_document(document).turn == ""
 
 
 def _start(pid: int) -> str:

@@ -1,4 +1,4 @@
-"""Who runs: a process named so that another on the same machine can tell whether it still lives."""
+"""Who runs: a process named so that another of the same machine or job can tell whether it still lives."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+TURN_VARIABLE = "SEEDBED_TURN"
+"""`<uid of the job's object>/<number>` where an operator starts drivers one after the other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +25,8 @@ class Process:
     pid: int
     start: str
     """Start time in kernel ticks, empty where it cannot be read."""
+    turn: str = ""
+    """Whose turn it is, empty where nobody takes turns."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object of the process."""
@@ -41,16 +46,27 @@ def this_process() -> Process:
         namespace=_namespace(),
         pid=os.getpid(),
         start=_start_of(os.getpid()) or "",
+        turn=os.environ.get(TURN_VARIABLE, ""),
     )
 
 
 def known_dead(process: Process) -> bool:
-    """Say whether a process is surely gone; False also where this machine cannot tell."""
+    """Say whether a process is surely gone, or was given up; False also where this machine cannot tell."""
     here = this_process()
+    if _had_an_earlier_turn(process, here):
+        return True
     same_machine = (process.host, process.boot, process.namespace) == (here.host, here.boot, here.namespace)
     if not same_machine or not process.boot or not process.start:
         return False
     return _start_of(process.pid) != process.start
+
+
+def _had_an_earlier_turn(process: Process, here: Process) -> bool:
+    """Say whether whoever started us for the same job had given the process up before."""
+    theirs, _, earlier = process.turn.rpartition("/")
+    ours, _, number = here.turn.rpartition("/")
+    comparable = bool(ours) and theirs == ours and earlier.isdecimal() and number.isdecimal()
+    return comparable and int(earlier) < int(number)
 
 
 def _boot() -> str:

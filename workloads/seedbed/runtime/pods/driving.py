@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import traceback
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from seedbed.runs.processes import TURN_VARIABLE
 from seedbed.runtime.display import Display
 from seedbed.runtime.driver import Session, run_job
 from seedbed.runtime.lasting import lasting
@@ -35,6 +37,7 @@ def drive(environ: Mapping[str, str], spool: Path) -> int:
     except SeedbedError as error:
         leave(environ, failed(error, attempt=0))
         raise
+    os.environ[TURN_VARIABLE] = f"{settings.uid}/{settings.attempt}"
     stopping = stop_by_signal()
     with shipping(spool, settings):
         outcome, code = _guarded(settings, stopping)
