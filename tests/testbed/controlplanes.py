@@ -196,7 +196,7 @@ def _start_controllers(box: Box, binary: Path, authority: Authority, kubeconfig:
             "root-ca-file": authority.own.certificate,
             "controllers": _CONTROLLERS,
             "node-monitor-period": "1s",
-            "node-monitor-grace-period": "8s",
+            "node-monitor-grace-period": "20s",  # a busy machine keeps a living kubelet waiting
             "profiling": "false",
         },
     )
