@@ -22,7 +22,7 @@ from testbed.testbeds import Testbed
 
 TOTAL_STEPS = 362
 EVERY = 10
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0
 """For a busy machine; on a quiet one Ray is up after 15 s."""
 _NUMBERS = itertools.count(1)
 

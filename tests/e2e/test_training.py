@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from determinism.jobs import expected_leaves
-from e2e.jobs import TOTAL_STEPS, Job, Jobs, Straight, check_same_model, check_steps
+from e2e.installing import Release
+from e2e.jobs import TOTAL_STEPS, Job, Jobs, Straight, check_same_model, check_steps, example, holds
 from e2e.stocking import EXAMPLE
 from testbed.testbeds import Testbed
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
 def test_the_example_trains_to_the_model_of_one_command(
@@ -27,8 +31,8 @@ def test_the_example_trains_to_the_model_of_one_command(
     assert set(listed) == {"NAME", "STATUS", "PROGRESS", "WORKERS", "AGE"}
     assert listed["STATUS"] in ("Training", "Evaluating", "Checkpointing")
 
-    wait = ("wait", "--for=condition=Complete", "trainingjob/digits", "-n", namespace, "--timeout=240s")
-    assert "condition met" in kube.kubectl(*wait, seconds=300)
+    wait = ("wait", "--for=condition=Complete", "trainingjob/digits", "-n", namespace, "--timeout=600s")
+    assert "condition met" in kube.kubectl(*wait, seconds=660)
     assert job.pods() == [], "Complete comes after the last pod"
     check_same_model(job, straight)
     assert check_steps(job, every=100) == [0]
@@ -78,3 +82,93 @@ def columns(table: str) -> dict[str, str]:
     starts = [header.index(name) for name in header.split()] + [None]
     cells = itertools.pairwise(starts)
     return {header[a:b].strip(): row[a:b].strip() for a, b in cells}
+
+
+@pytest.mark.unproven
+def test_helm_waits_for_the_training_to_begin_and_not_for_its_end(
+    release: Release, jobs: Jobs, straight: Straight, tmp_path: Path
+) -> None:
+    job = jobs.a_job()
+    chart = chart_of(example(job.name, job.output, every=2, workers=(1, 2)), tmp_path)
+    with helm_released(release, chart, jobs.namespace):
+        status = job.status()
+        assert holds(status, "Running"), "helm --wait returned before the training began"
+        assert not holds(status, "Complete"), "helm --wait waited for the end of the training"
+        job.await_complete()
+        check_same_model(job, straight)
+        check_steps(job, every=2)
+        workers = [group[0]["workers"] for group in job.told()]
+        assert workers == [1, 2], "it began with one worker and grew"
+
+
+def chart_of(body: dict[str, Any], folder: Path) -> Path:
+    """Write a user's chart that holds one TrainingJob."""
+    chart = folder / "chart"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: team\nversion: 0.1.0\n")
+    (chart / "templates/job.yaml").write_text(json.dumps(body))
+    return chart
+
+
+class helm_released:  # noqa: N801 - reads as a verb in `with`
+    """A release of a user's chart, installed with --wait, uninstalled at the end."""
+
+    def __init__(self, release: Release, chart: Path, namespace: str) -> None:
+        self.release, self.chart, self.where = release, chart, ("--namespace", namespace)
+
+    def __enter__(self) -> None:
+        self.release.run("install", "team", str(self.chart), "--wait", "--timeout", "600s", *self.where)
+
+    def __exit__(self, *_: object) -> None:
+        self.release.run("uninstall", "team", *self.where)
+
+
+@pytest.mark.unproven
+def test_a_suspended_job_holds_no_pod_and_goes_on_where_it_was(jobs: Jobs, straight: Straight) -> None:
+    job = jobs.apply()
+    kube = jobs.testbed.kube
+    job.await_checkpoint(at=20)
+    kube.patch(job.path, {"spec": {"suspend": True}})
+    status = job.wait_for(lambda seen: holds(seen, "Suspended"), what="Suspended")
+    assert job.pods() == [], "Suspended comes after the last pod"
+    kept = status["checkpoint"]["step"]
+    assert max(event["step"] for event in job.told()[-1]) <= kept == job.newest(), "a stop loses no step"
+    assert 0 < kept < TOTAL_STEPS
+    time.sleep(3)
+    assert job.pods() == []
+
+    kube.patch(job.path, {"spec": {"suspend": False}})
+    status = job.await_complete()
+    check_same_model(job, straight)
+    assert check_steps(job) == [0, kept], "nothing was done twice"
+    assert status["attempts"] == 2
+    assert not {"failures", "infrastructureFailures", "preemptions"} & {k for k, v in status.items() if v}
+
+
+@pytest.mark.unproven
+def test_a_job_deleted_in_the_middle_leaves_nothing_but_its_run(jobs: Jobs) -> None:
+    job = jobs.apply()
+    kube = jobs.testbed.kube
+    job.await_checkpoint(at=20)
+    uid = kube.get(job.path)["metadata"]["uid"]
+    assert set(left_of(jobs, uid)) == {"Pod", "Secret", "Service"}, "the check sees what a job has"
+    kube.kubectl("delete", "trainingjob", job.name, "-n", jobs.namespace, "--timeout=60s")
+    until = time.monotonic() + 150
+    while left := left_of(jobs, uid):
+        assert time.monotonic() < until, left
+        time.sleep(0.5)
+    assert job.newest() >= max(event["step"] for event in job.told()[-1]), "the driver kept its last step"
+
+
+def left_of(jobs: Jobs, uid: str) -> dict[str, list[str]]:
+    """Return what bears the label of a job, by kind."""
+    kube = jobs.testbed.kube
+    resources = kube.kubectl("api-resources", "--namespaced", "--verbs=list,delete", "-o", "name").split()
+    kinds = ",".join(sorted(set(resources) - {"events", "events.events.k8s.io"}))
+    selector = f"seedbed.dev/job-uid={uid}"
+    found = json.loads(kube.kubectl("get", kinds, "-n", jobs.namespace, "-l", selector, "-o", "json"))
+    left: dict[str, list[str]] = {}
+    for thing in found["items"]:
+        if thing["kind"] not in ("EndpointSlice", "Endpoints"):  # the Service's, collected after it
+            left.setdefault(thing["kind"], []).append(thing["metadata"]["name"])
+    return left
