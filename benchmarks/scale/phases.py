@@ -53,7 +53,7 @@ def memory_without_pods(world: World, count: int) -> Result:
         bare = meters.memory(operator.pid)
         began = meters.cpu_seconds(operator.pid)
         world.apply_jobs("idle", count, suspend=True)
-        all_jobs(world, "idle", "Suspended")
+        all_jobs(operator, "idle", "Suspended")
         settle(operator)
         cpu = meters.cpu_seconds(operator.pid) - began
         after_the_burst = meters.memory(operator.pid)
@@ -72,7 +72,7 @@ def latency(world: World, rate: float, count: int) -> Result:
         asked = {"count": count, "first": 0, "rate": rate, "prefix": "job-", "job": job(), "pods": PODS}
         seen = world.client("watch", namespace="steady", patience=120, **asked)
         lost = stolen.share()
-        all_jobs(world, "steady", "Running")
+        all_jobs(operator, "steady", "Running")
         spent = _difference(_cpu(world, operator), cpu)
         writes = _difference(world.writes(), before) | {"events": world.events("steady")}
         counted = _difference(operator.metrics(), own)
@@ -128,7 +128,7 @@ def _ours(world: World, operator: Operator, first: int, count: int) -> Result:
     operator.daemon.send(signal.SIGCONT)
     series = counting()["series"]
     spent, lost = _difference(_cpu(world, operator), cpu), stolen.share()
-    all_jobs(world, "ours", "Running")
+    all_jobs(operator, "ours", "Running")
     settle(operator)
     until_quiet = _difference(_cpu(world, operator), cpu)
     figures = {"cpu": spent, "cpu_until_running": until_quiet, "stolen": lost}
@@ -200,17 +200,17 @@ def _steady(world: World, operator: Operator, seconds: float) -> Result:
     }
 
 
-def all_jobs(world: World, namespace: str, kind: str) -> None:
-    """Wait until a condition is True of all jobs of a namespace; give up where one cannot go on."""
+def all_jobs(operator: Operator, namespace: str, kind: str) -> None:
+    """Wait until a condition is True of all jobs of a namespace; give up where one, or the operator, cannot."""
     jobs: list[Any] = []
 
     def look() -> bool:
-        jobs[:] = world.jobs(namespace)
+        jobs[:] = operator.world.jobs(namespace)
         return all(condition(each, kind) == "True" for each in jobs)
 
     def stuck() -> str | None:
         found = (each for each in jobs if "True" in (condition(each, "Stalled"), condition(each, "Failed")))
-        return next((json.dumps(each["status"]["conditions"]) for each in found), None)
+        return operator.ended() or next((json.dumps(each["status"]["conditions"]) for each in found), None)
 
     wait(look, what=f"all jobs {kind}", seconds=PATIENCE, failed=stuck)
 
@@ -225,7 +225,7 @@ def settle(operator: Operator) -> None:
             last[:] = [writes, time.monotonic()]
         return time.monotonic() - last[1] > QUIET_SECONDS
 
-    wait(quiet, what="the operator is quiet", seconds=PATIENCE)
+    wait(quiet, what="the operator is quiet", seconds=PATIENCE, failed=operator.ended)
 
 
 def _pending(world: World, namespace: str) -> bool:

@@ -72,9 +72,9 @@ class Operator:
         done = self.world.inside(sys.executable, "-I", "-S", "-c", code)
         return meters.operator_metrics(done.stdout)
 
-    def passes(self) -> float:
-        """Return how many passes it has made."""
-        return self.metrics().get("passes_total", -1.0)
+    def ended(self) -> str | None:
+        """Return its last words where it has ended; None while it runs."""
+        return None if self.daemon.running() else self.daemon.tail()
 
     def stop(self) -> None:
         """End it as Kubernetes does."""
@@ -168,7 +168,7 @@ class World:
         wait(
             lambda: operator.metrics().get("sweeps_total", 0) >= 1,
             what="the operator's first sweep",
-            failed=lambda: None if daemon.running() else daemon.tail(),
+            failed=operator.ended,
         )
         return operator
 
