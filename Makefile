@@ -108,7 +108,7 @@ test-gpu: .venv/.installed ## One digest on a GPU
 .PHONY: test-cluster
 test-cluster: .venv/.installed ## The operator's world on a real Kubernetes control plane, without kubelets
 	@$(TESTBED) build kubernetes kwok || echo "not run: the cluster tier, Kubernetes could not be built"
-	$(PYTEST) tests/cluster
+	$(PYTEST) tests/cluster -m "not unproven"
 
 .PHONY: test-e2e
 test-e2e: .venv/.installed ## Real pods: kubelet, containerd, Ray, an S3 server
@@ -118,7 +118,7 @@ test-e2e: .venv/.installed ## Real pods: kubelet, containerd, Ray, an S3 server
 
 .PHONY: test-unproven
 test-unproven: .venv/.installed ## Tests that were not yet seen green on a quiet machine: kills in pods, situations of a kubelet
-	$(PYTEST) tests/determinism tests/e2e -m unproven --durations=0 --durations-min=1
+	$(PYTEST) tests/determinism tests/cluster tests/e2e -m unproven --durations=0 --durations-min=1
 
 .PHONY: testbed
 testbed: .venv/.installed ## Start a Kubernetes with a real node to play with, until Ctrl-C

@@ -201,7 +201,7 @@ def _steady(world: World, operator: Operator, seconds: float) -> Result:
 
 
 def all_jobs(operator: Operator, namespace: str, kind: str) -> None:
-    """Wait until a condition is True of all jobs of a namespace; give up where one, or the operator, cannot."""
+    """Wait until a condition is True of all jobs of a namespace; give up where one or the operator cannot."""
     jobs: list[Any] = []
 
     def look() -> bool:
