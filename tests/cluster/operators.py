@@ -26,7 +26,7 @@ def install(kube: Kube) -> None:
     kube.kubectl("apply", "--server-side", "--force-conflicts", *files)
     kube.apply(*_rights(), namespace=NAMESPACE)
     crds = [f"crd/{definition['metadata']['name']}" for definition in definitions().values()]
-    kube.kubectl("wait", "--for=condition=Established", "--timeout=30s", *crds)
+    kube.kubectl("wait", "--for=condition=Established", "--timeout=240s", *crds)
 
 
 @contextmanager
@@ -51,12 +51,12 @@ def running_operator(control: ControlPlane, *options: str, name: str = "operator
         wait_until(
             lambda: "first sweep:" in daemon.log.read_text()[begun:],
             what="the operator",
-            seconds=60,
+            seconds=240,
             daemons=(daemon,),
         )
         yield daemon
     finally:
-        daemon.stop(signal.SIGTERM, seconds=30)
+        daemon.stop(signal.SIGTERM, seconds=240)
 
 
 def _rights() -> tuple[Json, ...]:

@@ -40,7 +40,7 @@ def established(control_plane: ControlPlane) -> Iterator[None]:
     kube = control_plane.kube
     for name in DEFINITIONS:
         kube.kubectl("apply", "--server-side", "--force-conflicts", "-f", f"crds/{name}")
-    kube.kubectl("wait", "--for=condition=Established", "--timeout=30s", *of_ours())
+    kube.kubectl("wait", "--for=condition=Established", "--timeout=240s", *of_ours())
     yield
     kube.kubectl("delete", *of_ours())
 

@@ -36,7 +36,7 @@ class Process:
     def says(self, words: str) -> bool:
         return words in self.log.read_text()
 
-    def wait_to_say(self, words: str, seconds: float = 60) -> None:
+    def wait_to_say(self, words: str, seconds: float = 240) -> None:
         until(lambda: self.says(words), f"the operator never said {words!r}: {self.log.read_text()}", seconds)
 
     def metric(self, name: str) -> float:
@@ -48,10 +48,10 @@ class Process:
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
-        return self.process.wait(timeout=40)
+        return self.process.wait(timeout=240)
 
 
-def until(holds: Callable[[], bool], complaint: str, seconds: float = 60) -> None:
+def until(holds: Callable[[], bool], complaint: str, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, complaint
@@ -94,7 +94,7 @@ def install(kube: Kube) -> None:
     """Bring the definitions and a profile."""
     kube.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
     for plural in ("trainingjobs", "trainingprofiles"):
-        kube.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{plural}.seedbed.dev")
+        kube.kubectl("wait", "--for=condition=Established", "--timeout=240s", f"crd/{plural}.seedbed.dev")
     profile = {
         "apiVersion": "seedbed.dev/v1alpha1",
         "kind": "TrainingProfile",
@@ -128,7 +128,7 @@ class Scene:
     def pods(self) -> dict[str, Json]:
         return {pod["metadata"]["name"]: pod for pod in self.kube.items(self.path("pods"))}
 
-    def wait_for_pods(self, *names: str, seconds: float = 60) -> dict[str, str]:
+    def wait_for_pods(self, *names: str, seconds: float = 240) -> dict[str, str]:
         """Return the uids of these pods, once there are exactly these."""
         until(lambda: set(self.pods()) == set(names), f"{names} awaited, {list(self.pods())} there", seconds)
         return {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
@@ -150,7 +150,7 @@ class Scene:
     def _tell(self, name: str, **status: Any) -> None:
         self.kube.patch(self.path("pods", f"{name}/status"), {"status": status}, kind="strategic")
 
-    def wait_for(self, condition: str, name: str = "seedlings", seconds: float = 60) -> Json:
+    def wait_for(self, condition: str, name: str = "seedlings", seconds: float = 240) -> Json:
         return self.kube.wait_for(
             f"{JOBS.format(self.namespace)}/{name}",
             lambda job: any(
@@ -212,7 +212,7 @@ def test_a_killed_operator_is_followed_by_one_that_creates_nothing_twice(
     scene.run(*ALL)
     scene.end(ALL[0], 0, an_outcome())
     second = operator()
-    scene.wait_for("Complete", seconds=90)
+    scene.wait_for("Complete", seconds=240)
     assert not second.says("created")
     assert set(uids) == set(ALL)
     assert scene.kube.get(f"{JOBS.format(scene.namespace)}/seedlings")["status"]["attempts"] == 1
@@ -229,7 +229,7 @@ def test_of_two_operators_one_leads_and_the_other_follows_it(
     scene.wait_for_pods(*ALL)
     assert not second.says("leading as")
     assert first.end() == 0
-    second.wait_to_say("leading as", seconds=20)
+    second.wait_to_say("leading as", seconds=240)
     scene.run(*ALL)
     scene.end(ALL[0], 0, an_outcome())
     scene.wait_for("Complete")
@@ -245,10 +245,10 @@ def test_the_api_server_goes_away_for_ten_seconds_and_the_operator_stays(
     time.sleep(10)
     control_plane.start_apiserver()
     scene.kube.delete(scene.path("pods", ALL[1]), grace_seconds=0)
-    scene.wait_for_pods(*ALL, seconds=90)
+    scene.wait_for_pods(*ALL, seconds=240)
     scene.run(*ALL)
     scene.end(ALL[0], 0, an_outcome())
-    scene.wait_for("Complete", seconds=90)
+    scene.wait_for("Complete", seconds=240)
     assert running.process.poll() is None
     assert running.metric("leading") == 1
 

@@ -142,7 +142,7 @@ def test_store_that_stays_away_is_infrastructure(faulty: Storage, s3_faults: Fau
     with pytest.raises(InfrastructureError) as caught:
         faulty.read("a")
     assert caught.value.reason == "StorageUnavailable"
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 120, "it never gave up"
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_leaving_early_ends_the_execution(cluster, folder):
     spec = a_stream(folder, total_steps=4000)
     with open_feed("RayData", spec, leaves=range(4), steps=range(4000)) as batches:
         next(batches)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and _executors():
         time.sleep(0.2)
     assert not _executors()

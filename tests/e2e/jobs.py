@@ -139,7 +139,7 @@ class Job:
         """Return the node that a pod runs on."""
         return self.testbed.node(pod["spec"]["nodeName"])
 
-    def await_no_pods(self, seconds: float = 180) -> None:
+    def await_no_pods(self, seconds: float = 240) -> None:
         """Wait until its last pod is gone."""
         until = time.monotonic() + seconds
         while found := [pod["metadata"]["name"] for pod in self.pods()]:

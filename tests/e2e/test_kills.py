@@ -98,7 +98,7 @@ def test_the_operator_and_then_the_node_of_the_driver(
     assert driver["spec"]["nodeName"] == second_node.name != operator["spec"]["nodeName"]
     testbed.nodes[0].label(**{"e2e/driver": "here"})
     second_node.kill()
-    second_node.await_ready(ready=False, seconds=60)
+    second_node.await_ready(ready=False, seconds=240)
     await_resumption(job, after=before, groups=1)
     assert job.node_of(job.pod("driver")).name == testbed.nodes[0].name
     second_node.start()

@@ -56,7 +56,7 @@ def started(testbed: Testbed, namespace: str, pod: Json) -> str:
     return path
 
 
-def ended(testbed: Testbed, path: str, *, seconds: float = 90) -> Json:
+def ended(testbed: Testbed, path: str, *, seconds: float = 240) -> Json:
     """Wait for a pod's end and return how its container ended."""
     over = ("Succeeded", "Failed")
     seen = testbed.kube.wait_for(path, lambda pod: pod["status"]["phase"] in over, seconds=seconds)
@@ -189,13 +189,11 @@ def test_deletion_lets_the_first_process_end_by_itself(testbed: Testbed, pod_nam
         "print('ready', flush=True)\n"
         "time.sleep(600)"
     )
-    pod = a_pod("waiter", script, terminationGracePeriodSeconds=60)
+    pod = a_pod("waiter", script, terminationGracePeriodSeconds=600)
     path = started(testbed, pod_namespace, pod)
     wait_for_log(testbed, path, "ready")
-    begun = time.monotonic()
     testbed.kube.delete(path)
-    testbed.kube.wait_gone(path)
-    assert time.monotonic() - begun < 30, "it was waited for until the grace was over"
+    testbed.kube.wait_gone(path, seconds=300)  # half of the grace
 
 
 def test_the_process_of_one_container_is_killed_by_name(testbed: Testbed, pod_namespace: str) -> None:
@@ -214,7 +212,7 @@ def test_gpus_that_a_node_only_claims_are_counted_by_the_scheduler(
     started(testbed, pod_namespace, a_pod("first", "import time; time.sleep(600)", container=wants))
     pods = f"/api/v1/namespaces/{pod_namespace}/pods"
     testbed.kube.create(pods, a_pod("second", "pass", container=wants))
-    testbed.kube.wait_for(f"{pods}/second", _unschedulable, seconds=20)
+    testbed.kube.wait_for(f"{pods}/second", _unschedulable, seconds=240)
     testbed.kube.delete(f"{pods}/first", grace_seconds=0)
     assert ended(testbed, f"{pods}/second")["exitCode"] == 0
 
@@ -246,12 +244,12 @@ def test_pods_of_a_dead_node_wait_for_it_until_it_is_out_of_service(
     pod = a_pod("lost", "import time; time.sleep(600)", nodeName=second_node.name, tolerations=tolerations)
     path = started(testbed, pod_namespace, pod)
     second_node.kill()
-    second_node.await_ready(ready=False, seconds=40)
-    testbed.kube.wait_for(path, lambda seen: "deletionTimestamp" in seen["metadata"], seconds=40)
+    second_node.await_ready(ready=False, seconds=240)
+    testbed.kube.wait_for(path, lambda seen: "deletionTimestamp" in seen["metadata"], seconds=240)
     with pytest.raises(TimeoutError):
         testbed.kube.wait_gone(path, seconds=3)
     second_node.set_out_of_service()
-    testbed.kube.wait_gone(path, seconds=40)
+    testbed.kube.wait_gone(path, seconds=240)
     second_node.start()
     assert run(testbed, pod_namespace, a_pod("after", "print('back')", nodeName=second_node.name)) == "back\n"
 
@@ -286,7 +284,7 @@ def test_nothing_is_left_when_the_starter_is_killed(tmp_path: Path) -> None:
         assert all(traces.found().values()), traces.found()
         starter.kill()
         starter.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any(traces.found().values()) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not any(traces.found().values()), traces.found()
@@ -361,7 +359,7 @@ def processes_of_namespace(namespace: str) -> Iterator[str]:
 
 
 def wait_for_log(testbed: Testbed, path: str, text: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while text not in testbed.kube.text(f"{path}/log"):
         assert time.monotonic() < deadline
         time.sleep(0.2)

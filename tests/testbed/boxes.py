@@ -50,7 +50,7 @@ class Daemon:
             if number in (signal.SIGCONT, signal.SIGKILL):  # nsenter stops itself with what it waits for
                 self.entering.send_signal(signal.SIGCONT)
 
-    def stop(self, number: signal.Signals = signal.SIGKILL, *, seconds: float = 20) -> None:
+    def stop(self, number: signal.Signals = signal.SIGKILL, *, seconds: float = 240) -> None:
         """End it and wait for its end; SIGKILL where the signal did not do it in time."""
         self.send(number)
         try:
@@ -81,7 +81,7 @@ class Box:
         """Return the command line that runs `command` in the box, for any process of root."""
         return ["nsenter", "-t", str(self.pid), "-n", "-m", "-p", "--", *command]
 
-    def run(self, *command: str, feed: str | None = None, seconds: float = 60) -> str:
+    def run(self, *command: str, feed: str | None = None, seconds: float = 240) -> str:
         """Run a command in the box to its end and return its output; an error carries what it said."""
         done = subprocess.run(
             self.inside(command), input=feed, capture_output=True, text=True, timeout=seconds, check=False
@@ -197,7 +197,7 @@ def wait_until(
 def _entered(entering: subprocess.Popen[bytes]) -> int:
     """Return the process that nsenter forked into the box."""
     children = Path(f"/proc/{entering.pid}/task/{entering.pid}/children")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and entering.poll() is None:
         found = children.read_text().split()
         if found:

@@ -86,7 +86,7 @@ class ControlPlane:
     def start_apiserver(self) -> None:
         """Start the API server again, and wait until it is ready."""
         self.apiserver = self.box.restart(self.apiserver)
-        wait_until(self.ready, what="kube-apiserver", seconds=60, daemons=(self.apiserver,))
+        wait_until(self.ready, what="kube-apiserver", seconds=240, daemons=(self.apiserver,))
 
     def pause_controllers(self) -> None:
         """Stop garbage collection, endpoints, node life cycle and the rest until `resume_controllers`."""
@@ -125,7 +125,7 @@ def start_control_plane(box: Box) -> ControlPlane:
         box.folder / "admin.inside.kubeconfig", server=f"https://{API_ADDRESS}", authority=trust, user=admin
     )
     wait_until(
-        lambda: _api_ready(box, authority), what="kube-apiserver", seconds=90, daemons=(etcd, apiserver)
+        lambda: _api_ready(box, authority), what="kube-apiserver", seconds=240, daemons=(etcd, apiserver)
     )
     return ControlPlane(
         box=box,

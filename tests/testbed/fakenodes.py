@@ -35,7 +35,7 @@ class FakeNodes:
         resources: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
         taints: Sequence[Json] = (),
-        seconds: float = 60,
+        seconds: float = 240,
     ) -> list[str]:
         """Add nodes `<pool>-<k>` and wait until they are Ready; return their names."""
         names = [f"{pool}-{number}" for number in range(count)]
@@ -116,7 +116,7 @@ def start_fake_nodes(control: ControlPlane) -> FakeNodes:
         "--server-address=127.0.0.1:10247",
     )
     daemon = control.box.start("kwok", str(built(KWOK)), *flags)
-    wait_until(lambda: _said_ready(daemon), what="kwok", seconds=30, daemons=(daemon,))
+    wait_until(lambda: _said_ready(daemon), what="kwok", seconds=240, daemons=(daemon,))
     return FakeNodes(control=control, daemon=daemon)
 
 

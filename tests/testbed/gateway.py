@@ -111,7 +111,7 @@ def _start(binary: Path, gateway: Gateway, folder: Path) -> subprocess.Popen[byt
 
 
 def _answers_soon(process: subprocess.Popen[bytes], gateway: Gateway) -> bool:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         if answers(gateway):
             return True

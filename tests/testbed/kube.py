@@ -96,7 +96,7 @@ class Kube:
         return answer.text
 
     def wait_for(
-        self, path: str, accepted: Callable[[Json], bool], *, seconds: float = 60, what: str = ""
+        self, path: str, accepted: Callable[[Json], bool], *, seconds: float = 240, what: str = ""
     ) -> Json:
         """Return the object once it is accepted; `TimeoutError` shows what it was last."""
         deadline, seen = time.monotonic() + seconds, None
@@ -108,7 +108,7 @@ class Kube:
         shown = yaml.safe_dump((seen or {}).get("status"))
         raise TimeoutError(f"{path}: {what or 'not as awaited'} within {seconds:.0f} s; its status:\n{shown}")
 
-    def wait_gone(self, path: str, *, seconds: float = 60) -> None:
+    def wait_gone(self, path: str, *, seconds: float = 240) -> None:
         """Return once there is no such object."""
         deadline = time.monotonic() + seconds
         while self.exists(path):

@@ -89,7 +89,7 @@ class Node:
             _kill(process)
         self.kubelet.stop()
         self.containerd.stop()
-        wait_until(lambda: not processes_below(self.cgroup), what=f"end of {self.name}'s pods", seconds=20)
+        wait_until(lambda: not processes_below(self.cgroup), what=f"end of {self.name}'s pods", seconds=240)
 
     def start(self) -> None:
         """Bring a killed node back, as a machine that was booted again; returns when it is Ready."""
@@ -116,7 +116,7 @@ class Node:
         """Cordon it and evict its pods, as `kubectl drain` does before maintenance."""
         self.kube.kubectl("drain", self.name, "--ignore-daemonsets", "--delete-emptydir-data", "--force")
 
-    def await_ready(self, *, ready: bool = True, seconds: float = 60) -> None:
+    def await_ready(self, *, ready: bool = True, seconds: float = 240) -> None:
         """Wait until the node is Ready, or is not any more."""
         self.kube.wait_for(
             self.path, lambda seen: is_ready(seen) == ready, seconds=seconds, what=f"Ready={ready}"
@@ -182,7 +182,7 @@ def start_node(control: ControlPlane, number: int, *, labels: Mapping[str, str] 
         kubelet=_start_kubelet(control, paths, cgroup, labels or {}, environment),
     )
     node.load(pause)
-    wait_until(lambda: node.kube.exists(node.path), what=node.name, seconds=60, daemons=(node.kubelet,))
+    wait_until(lambda: node.kube.exists(node.path), what=node.name, seconds=240, daemons=(node.kubelet,))
     node.await_ready()
     return node
 
@@ -255,7 +255,7 @@ def _write_files(control: ControlPlane, paths: NodePaths) -> None:
 
 def _await_containerd(box: Box, paths: NodePaths, daemon: Daemon) -> None:
     socket = Path(f"/proc/{box.pid}/root{paths.socket}")
-    wait_until(socket.exists, what="containerd", seconds=30, daemons=(daemon,))
+    wait_until(socket.exists, what="containerd", seconds=240, daemons=(daemon,))
 
 
 def _pause_image(folder: Path) -> Image:

@@ -52,7 +52,7 @@ class InnerGateway:
 
     def await_answer(self) -> None:
         """Wait until it answers."""
-        wait_until(lambda: answers(self.outside), what="versitygw", seconds=20, daemons=(self.daemon,))
+        wait_until(lambda: answers(self.outside), what="versitygw", seconds=240, daemons=(self.daemon,))
 
 
 def start_proxy(control: ControlPlane) -> Daemon:

@@ -96,7 +96,7 @@ def test_a_failed_sweep_is_tried_again_and_its_age_grows(monkeypatch: pytest.Mon
         assert ground.sweeper.age() is not None
         task.cancel()
 
-    asyncio.run(asyncio.wait_for(story(), 10))
+    asyncio.run(asyncio.wait_for(story(), 120))
 
 
 def test_requests_join_in_one_sweep_that_comes_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_requests_join_in_one_sweep_that_comes_soon(monkeypatch: pytest.MonkeyPa
         assert ground.sweeper.sweeps == 1
         task.cancel()
 
-    asyncio.run(asyncio.wait_for(story(), 10))
+    asyncio.run(asyncio.wait_for(story(), 120))
 
 
 def test_a_second_list_of_the_watch_asks_for_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:

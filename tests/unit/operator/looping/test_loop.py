@@ -23,7 +23,7 @@ def now() -> datetime:
 
 def within(story: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await story()
 
     asyncio.run(limited())

@@ -74,7 +74,7 @@ def a_lock(leases: Leases, identity: str) -> Lock:
 async def leads(lock: Lock) -> asyncio.Task[None]:
     begun = asyncio.Event()
     task = asyncio.create_task(lead(lock, begun.set))
-    await asyncio.wait_for(begun.wait(), 20)
+    await asyncio.wait_for(begun.wait(), 120)
     return task
 
 
@@ -110,7 +110,7 @@ def test_a_leader_that_cannot_renew_stops_leading(trouble: str) -> None:
         leases.trouble = {"unanswered": Unanswered("away"), "refused": Refused(500, "Error", "no")}.get(
             trouble
         )
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 120)
 
     asyncio.run(story())
 
