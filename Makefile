@@ -80,26 +80,26 @@ test-unit: .venv/.installed ## Pure functions and single processes, under 30 s
 
 .PHONY: test-scenarios
 test-scenarios: .venv/.installed ## Whole runs in one process: bad input, damage, verify and diff; slow unit tests
-	$(PYTEST) -q -n 2 tests/scenarios tests/unit -m "not ray and not s3 and not gpu and (scenario or slow)"
+	$(PYTEST) -q -n 2 tests/scenarios tests/unit -m "not ray and not s3 and not gpu and not exhaustive and (scenario or slow)"
 
 .PHONY: test-data
 test-data: .venv/.installed ## Datasets and run folders on Ray Data, HTTP and a real S3 server
 	@$(TESTBED) build versitygw || echo "not run: the S3 tier, its server could not be built"
-	$(PYTEST) tests/data
+	$(PYTEST) tests/data -m "not exhaustive"
 
 .PHONY: test-matrix
 test-matrix: .venv/.installed ## One digest for all W x L x m x model, in gloo processes
-	$(PYTEST) tests/determinism -m "not ray"
+	$(PYTEST) tests/determinism -m "not ray and not exhaustive"
 
 .PHONY: test-ray
 test-ray: .venv/.installed ## One digest on real Ray, with kills
-	$(PYTEST) tests/determinism -m "ray and not unproven"
+	$(PYTEST) tests/determinism -m "ray and not unproven and not exhaustive"
 
 .PHONY: chart
 chart: .venv/.installed ## Lint, render and install the chart with Helm 3 and 4
 	@$(TESTBED) build kubernetes helm3 helm4 || echo "not run: the chart on an API server, Kubernetes or Helm could not be built"
 	@$(BIN)/python images/build.py operator > /dev/null || true # it says why it was not built
-	$(PYTEST) -q tests/chart
+	$(PYTEST) -q tests/chart -m "not exhaustive"
 
 .PHONY: test-gpu
 test-gpu: .venv/.installed ## One digest on a GPU
@@ -108,17 +108,21 @@ test-gpu: .venv/.installed ## One digest on a GPU
 .PHONY: test-cluster
 test-cluster: .venv/.installed ## The operator's world on a real Kubernetes control plane, without kubelets
 	@$(TESTBED) build kubernetes kwok || echo "not run: the cluster tier, Kubernetes could not be built"
-	$(PYTEST) tests/cluster -m "not unproven"
+	$(PYTEST) tests/cluster -m "not unproven and not exhaustive"
 
 .PHONY: test-e2e
 test-e2e: .venv/.installed ## Real pods: kubelet, containerd, Ray, an S3 server
 	@$(TESTBED) build kubernetes pause coredns versitygw helm4 || echo "not run: the e2e tier, Kubernetes could not be built"
 	@$(BIN)/python images/build.py operator > /dev/null || true # it says why it was not built
-	$(PYTEST) tests/e2e -m "not unproven" --durations=0 --durations-min=1
+	$(PYTEST) tests/e2e -m "not unproven and not exhaustive" --durations=0 --durations-min=1
 
 .PHONY: test-unproven
 test-unproven: .venv/.installed ## Tests that were not yet seen green on a quiet machine: kills in pods, situations of a kubelet
 	$(PYTEST) tests/determinism tests/cluster tests/e2e -m unproven --durations=0 --durations-min=1
+
+.PHONY: test-exhaustive
+test-exhaustive: .venv/.installed ## More points of the same proofs: the whole matrix, every way on Ray, every kill
+	$(PYTEST) tests -m "exhaustive and not unproven" --durations=0 --durations-min=1
 
 .PHONY: testbed
 testbed: .venv/.installed ## Start a Kubernetes with a real node to play with, until Ctrl-C

@@ -164,6 +164,7 @@ def weights_of(status: dict[str, object]) -> object:
     return model["weightsDigest"]
 
 
+@pytest.mark.exhaustive
 def test_driver_killed_then_three_workers(start: Callable[[Way], Command], straight: str) -> None:
     first = start(Way(least=2, most=2, feed="RayData", every_steps=EVERY))
     first.wait_for_checkpoint(after=EVERY)
@@ -189,6 +190,7 @@ def test_worker_killed_then_driver_killed_then_two_workers(
     assert len([group for group in groups(folder) if group[0]["attempt"] == 1]) > 1, "the group was replaced"
 
 
+@pytest.mark.exhaustive
 def test_everything_killed_then_told_to_stop_then_four_workers(
     start: Callable[[Way], Command], straight: str
 ) -> None:

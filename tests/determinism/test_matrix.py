@@ -29,6 +29,18 @@ WORLDS = (1, 2, 3, 4, 5, 8)
 pytestmark = pytest.mark.slow
 
 
+def everyday(number: int) -> bool:
+    """Say whether a case of the matrix belongs to the third that has each recipe with each L, m and model."""
+    recipe, model, leaf_rows, leaves = number % 3, number // 3 % 2, number // 6 % 2, number // 12
+    return recipe == (leaves + leaf_rows + model) % 3
+
+
+CASES = [
+    pytest.param(case, marks=() if everyday(number) else pytest.mark.exhaustive)
+    for number, case in enumerate(matrix())
+]
+
+
 @pytest.fixture(scope="module", params=WORLDS, ids=lambda world: f"W={world}")
 def group(request: pytest.FixtureRequest) -> Iterator[WorkerGroup]:
     with worker_group(request.param) as workers:
@@ -48,7 +60,7 @@ def check_run(outcomes: list[Outcome], case: Case) -> None:
     assert len({(o.digest, o.losses, o.witnesses) for o in outcomes}) == 1
 
 
-@pytest.mark.parametrize("case", matrix(), ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_worker_count_gives_the_digest_of_the_oracle(group: WorkerGroup, case: Case) -> None:
     if group.world > case.leaves:
         pytest.skip("W <= L")
