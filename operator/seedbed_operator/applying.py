@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from seedbed_operator.cluster.kinds import CREATABLE, JOBS, PODS, SECRETS, Kind
-from seedbed_operator.cluster.port import Cluster, Raw, Refused
+from seedbed_operator.cluster.port import NOT_SERVED, Cluster, Raw, Refused
 from seedbed_operator.observations import Refusal
 from seedbed_operator.plans import Action, Create, Delete, DeleteJob
 from seedbed_operator.stores.projections import ATTEMPT_LABEL
@@ -98,7 +98,7 @@ class Applier:
         try:
             return await self._cluster.get(kind, namespace, name)
         except Refused as refused:
-            if refused.code == 404:
+            if refused.gone:
                 raise Stale(f"{kind.name} {name} has just gone") from refused
             raise
 
@@ -129,7 +129,7 @@ class Applier:
         try:
             answer = await self._cluster.delete(kind, *key, uid=uid, grace_seconds=grace_seconds)
         except Refused as refused:
-            if refused.code not in (404, 409):
+            if not refused.gone and refused.code != 409:
                 raise
             self._stores.drop(kind, key, uid)
             return
@@ -149,7 +149,7 @@ def is_trouble_of_the_server(refused: Refused) -> bool:
     """Tell whether the same write may succeed at any moment; not so while an admission webhook is down."""
     if "failed calling webhook" in refused.message:
         return False
-    return refused.code >= 500 or refused.code == 429
+    return refused.code >= 500 or refused.code == 429 or refused.reason == NOT_SERVED
 
 
 def controller(raw: Raw) -> str | None:

@@ -79,13 +79,13 @@ class Reporter:
 
     async def _learn(self, job: JobView, refused: Refused) -> None:
         """Look at the job as it is now: the watch may be behind, or may have missed it."""
-        if refused.code not in (404, 409):
+        if not refused.gone and refused.code != 409:
             raise refused
         key = (job.namespace, job.name)
         try:
             self._stores.put(JOBS, await self._cluster.get(JOBS, *key))
         except Refused as gone:
-            if gone.code != 404:
+            if not gone.gone:
                 raise
             self._stores.drop(JOBS, key, job.uid)
 

@@ -20,7 +20,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from seedbed_operator.cluster.kinds import CORE_EVENTS, PODS, Kind
-from seedbed_operator.cluster.port import Page, Raw, Refused, Unanswered
+from seedbed_operator.cluster.port import NOT_SERVED, Page, Raw, Refused, Unanswered
 
 PAGE: Final = 200
 REQUEST_SECONDS: Final = 30
@@ -163,7 +163,7 @@ class ApiServer:
         )
         content_bytes: bytes = await response.read()
         if response.status >= 400:
-            raise _refused(response.status, content_bytes)
+            raise refusal_of(response.status, content_bytes)
         return content_bytes
 
 
@@ -181,12 +181,16 @@ def resource(path: str) -> str:
     return "/".join(scoped[:1] + scoped[2:])
 
 
-def _refused(code: int, content: bytes) -> Refused:
+def refusal_of(code: int, content: bytes) -> Refused:
+    """Return what an answer of 400 or more says."""
     try:
         status = json.loads(content)
-        return Refused(code, str(status["reason"]), _one_line(str(status["message"])))
-    except (ValueError, KeyError, TypeError):
-        return Refused(code, "Unknown", _one_line(content.decode(errors="replace")))
+        about_an_object = code != 404 or status["details"].get("name")
+        reason = str(status["reason"]) if about_an_object else NOT_SERVED
+        return Refused(code, reason, _one_line(str(status["message"])))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        reason = NOT_SERVED if code == 404 else "Unknown"
+        return Refused(code, reason, _one_line(content.decode(errors="replace")))
 
 
 def _one_line(message: str) -> str:

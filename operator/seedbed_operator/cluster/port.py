@@ -12,6 +12,10 @@ Raw = Mapping[str, Any]
 """An object as the API server writes it."""
 
 
+NOT_SERVED = "NotServed"
+"""Reason of a 404 about a whole kind: its definition is missing, or the API server has just started."""
+
+
 class ClusterError(Exception):
     """A request that did not do what it was meant to do; its text is one line."""
 
@@ -24,6 +28,11 @@ class Refused(ClusterError):  # noqa: N818 - named for what happened
         self.code = code
         self.reason = reason
         self.message = message
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is no such object: 404, but not of a whole kind."""
+        return self.code == 404 and self.reason != NOT_SERVED
 
 
 class Unanswered(ClusterError):  # noqa: N818 - named for what happened
@@ -45,7 +54,7 @@ class Cluster(Protocol):
         """List a namespace, or all of them, in pages."""
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Raw:
-        """Return one object; Refused with 404 where there is none."""
+        """Return one object; Refused, and `gone`, where there is none."""
 
     async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
         """Create an object and return it."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scenarios.operator.api_server import NOON, ApiServer, merged
 from seedbed_api.status import Progress, TrainingJobStatus
 from seedbed_operator.cluster.kinds import EVENTS, JOBS
+from seedbed_operator.cluster.port import NOT_SERVED, Refused
 from seedbed_operator.observing.views import job_view, readable_status
 from seedbed_operator.plans import Announcement
 from seedbed_operator.reporting import Conflict, Reporter, event, merge_patch, status_patch
@@ -115,6 +116,20 @@ def test_another_job_of_the_same_name_gets_no_status_of_the_one_before() -> None
     with pytest.raises(Conflict):
         desk.write(TrainingJobStatus(attempts=1))
     assert desk.server.find(JOBS, "team", "seedlings") == new
+
+
+def test_a_kind_that_is_not_served_yet_is_no_job_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API server that has just started answers 404 for kinds of CRDs."""
+    desk = Desk()
+
+    async def unserved(*_: object, **__: object) -> Mapping[str, Any]:
+        raise Refused(404, NOT_SERVED, "404 page not found")
+
+    monkeypatch.setattr(desk.server, "patch_status", unserved)
+    monkeypatch.setattr(desk.server, "get", unserved)
+    with pytest.raises(Refused):
+        desk.write(TrainingJobStatus(attempts=1))
+    assert desk.stores.job(("team", "seedlings")) is not None
 
 
 def test_the_same_words_are_announced_once_in_ten_minutes() -> None:
