@@ -144,7 +144,9 @@ class Evidence:
 
     progress: Mapping[str, LiveProgress | None] = field(default_factory=dict)
     """Newest answer of each driver, by pod uid (one a few seconds old may be given again); None when it did
-    not answer this time."""
+    not answer (which may be given again for a minute)."""
+    progress_asked: Mapping[str, datetime] = field(default_factory=dict)
+    """When each driver was asked last, by pod uid."""
     progress_changed: Mapping[str, datetime] = field(default_factory=dict)
     """When the step or the activity of a driver was last seen to change, by pod uid; without an answer since
     its container started: when it was first asked. Kept while the pod is there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -36,12 +37,7 @@ class Gatherer:
         tails = {need.pod_uid: await self._log_tail(namespace, need) for need in _of("LogTail", needs)}
         for need in _of("Notices", needs):
             memory.noticed[need.pod_uid] = now, await self._notices(namespace, need)
-        return Evidence(
-            progress={uid: heard.answer for uid, heard in memory.heard.items() if memory.fresh(uid, now)},
-            progress_changed={uid: heard.changed for uid, heard in memory.heard.items()},
-            log_tails=tails,
-            notices=memory.notices(now),
-        )
+        return replace(remembered(memory, now), log_tails=tails)
 
     async def _ask(self, need: Need, memory: Memory, now: datetime) -> None:
         answer = await self._drivers.ask(need.address) if need.address else None
@@ -72,6 +68,7 @@ def remembered(memory: Memory, now: datetime) -> Evidence:
     """Return the evidence that is at hand before anything is asked."""
     return Evidence(
         progress={uid: heard.answer for uid, heard in memory.heard.items() if memory.fresh(uid, now)},
+        progress_asked={uid: heard.asked for uid, heard in memory.heard.items()},
         progress_changed={uid: heard.changed for uid, heard in memory.heard.items()},
         notices=memory.notices(now),
     )

@@ -12,6 +12,10 @@ from seedbed_operator.stores.tables import Key
 
 FRESH: Final = timedelta(seconds=3)
 """An answer of a driver is given again for so long."""
+FIRST_SILENCE: Final = timedelta(seconds=5)
+LONGEST_SILENCE: Final = timedelta(seconds=60)
+"""A driver that did not answer is left alone for so long, doubling: many of them must not hold up the passes.
+It is heard of later by no more than the time for which it was silent."""
 NOTICES_FRESH: Final = timedelta(seconds=9)
 """So are the events of a pod: the API server has no index of them and reads all of a namespace each time."""
 
@@ -26,6 +30,15 @@ class Heard:
     """When step or activity last changed, or when the driver was first asked."""
     mark: object
     """What must differ in an answer for it to count as a change."""
+    silences: int = 0
+    """How often in a row it did not answer."""
+
+    @property
+    def lasts(self) -> timedelta:
+        """Return for how long this is as good as asking again."""
+        if self.silences == 0:
+            return FRESH
+        return min(LONGEST_SILENCE, FIRST_SILENCE * 2 ** min(self.silences - 1, 16))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -42,18 +55,17 @@ class Memory:
 
     def hear(self, pod_uid: str, answer: LiveProgress | None, now: datetime) -> None:
         """Remember an answer, and whether it shows that the driver gets on."""
-        known, mark = self.heard.get(pod_uid), _mark(answer)
-        if known is None:
-            self.heard[pod_uid] = Heard(asked=now, answer=answer, changed=now, mark=mark)
-            return
+        mark = _mark(answer)
+        known = self.heard.setdefault(pod_uid, Heard(asked=now, answer=answer, changed=now, mark=mark))
         known.asked, known.answer = now, answer
+        known.silences = known.silences + 1 if answer is None else 0
         if mark is not None and mark != known.mark:
             known.changed, known.mark = now, mark
 
     def fresh(self, pod_uid: str, now: datetime) -> bool:
         """Tell whether a driver was asked so lately that it need not be asked again."""
         known = self.heard.get(pod_uid)
-        return known is not None and now - known.asked < FRESH
+        return known is not None and now - known.asked < known.lasts
 
     def notices(self, now: datetime) -> dict[str, tuple[Notice, ...]]:
         """Return the events of pods that were asked for so lately that they need not be asked for again."""

@@ -15,6 +15,8 @@ from seedbed_api.outcome import LiveProgress
 PORT: Final = 8701
 MOST_BYTES: Final = 64 * 1024
 SECONDS: Final = 3.0
+CONNECT_SECONDS: Final = 1.0
+"""Within a cluster a connection takes milliseconds, or comes to nothing."""
 AT_ONCE: Final = 32
 
 log = logging.getLogger(__name__)
@@ -30,14 +32,16 @@ class Drivers(Protocol):
 class Scraper:
     """Drivers over HTTP."""
 
-    def __init__(self, *, port: int = PORT, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, *, port: int = PORT, seconds: float = SECONDS, connect_seconds: float = CONNECT_SECONDS
+    ) -> None:
         self._port = port
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             connector=aiohttp.TCPConnector(limit=AT_ONCE, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=seconds),
+            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=connect_seconds),
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         )
 

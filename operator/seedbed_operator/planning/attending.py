@@ -92,9 +92,17 @@ def _needs(scene: Scene, driver: PodView) -> tuple[Need, ...]:
     """Return what has to be asked before anything can be decided, all at once."""
     needs = {need.pod_uid: need for need in (*events_needed(scene), *events_needed_for_patience(scene))}
     asked = tuple(needs.values())
-    if driver.phase != "Running" or driver.ip is None or driver.uid in scene.evidence.progress:
+    if driver.phase != "Running" or driver.ip is None or not _is_to_be_asked(scene, driver):
         return asked
     return (Need(kind="Progress", pod=driver.name, pod_uid=driver.uid, address=driver.ip), *asked)
+
+
+def _is_to_be_asked(scene: Scene, driver: PodView) -> bool:
+    """Tell whether a driver must be asked: no attempt is ended on a silence of a while ago."""
+    deadlines = (first_step_deadline(scene), next_step_deadline(scene))
+    ends_now = any(deadline is not None and scene.now >= deadline for deadline in deadlines)
+    asked_now = scene.evidence.progress_asked.get(driver.uid) == scene.now
+    return driver.uid not in scene.evidence.progress or (ends_now and not asked_now)
 
 
 def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:

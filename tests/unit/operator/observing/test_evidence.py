@@ -41,6 +41,20 @@ def test_an_answer_is_given_again_for_a_few_seconds() -> None:
     assert remembered(memory, after(4)).progress_changed == {"driver": NOON}
 
 
+def test_a_driver_that_does_not_answer_is_asked_ever_more_seldom_until_it_answers() -> None:
+    memory, now, asked = Memory(uid="job"), 0, list[int]()
+    for now in range(200):
+        if "driver" not in remembered(memory, after(now)).progress:
+            memory.hear("driver", None, after(now))
+            asked.append(now)
+    assert asked == [0, 5, 15, 35, 75, 135, 195]
+    assert remembered(memory, after(199)).progress_asked == {"driver": after(195)}
+    memory.hear("driver", live(1), after(200))
+    assert remembered(memory, after(203)).progress == {}
+    memory.hear("driver", None, after(203))
+    assert [memory.fresh("driver", after(second)) for second in (207, 208)] == [True, False]
+
+
 def test_drivers_and_jobs_that_are_gone_are_forgotten() -> None:
     memories = Memories()
     memories.of(("team", "a"), "1").hear("driver", None, NOON)

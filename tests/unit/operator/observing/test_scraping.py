@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 import pytest
 from aiohttp import web
@@ -101,6 +103,25 @@ def test_anything_else_is_no_answer(answer: Answer) -> None:
     heard, took = asked(answer)
     assert heard is None
     assert took < 30, "one that drips would take 50 s"
+
+
+def test_a_connection_that_is_not_answered_is_given_up_before_an_answer_would_be() -> None:
+    """A listener whose queue is full drops what comes: so does a NetworkPolicy."""
+
+    async def ask() -> LiveProgress | None:
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as waiting:
+            for _ in range(4):
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            scraper = Scraper(port=full.getsockname()[1], seconds=3600, connect_seconds=0.2)
+            try:
+                async with asyncio.timeout(300):
+                    return await scraper.ask("127.0.0.1")
+            finally:
+                await scraper.close()
+
+    assert asyncio.run(ask()) is None
 
 
 def test_nobody_there_is_no_answer() -> None:

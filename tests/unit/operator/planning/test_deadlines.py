@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from unit.operator.planning.builders import NOON, a_training_job, an_outcome, ended, live
+from unit.operator.planning.builders import NOON, a_training_job, an_outcome, ended, live, progress
 from unit.operator.planning.worlds import World, a_world, complete
 
 DRIVER = "seedlings-1-driver"
@@ -104,6 +104,23 @@ def test_an_attempt_that_hangs_is_a_failure_and_is_retried(hang: Any) -> None:
     assert world.says() == "False BackingOff"
     world.finish_deletions(137).settle().finish_deletions().wait(20)
     assert world.names() == ["2-driver", "2-worker-0"]
+
+
+def test_no_attempt_is_ended_on_a_silence_of_a_while_ago() -> None:
+    world = training(a_world(a_training_job(progressDeadlineSeconds=60)))
+    before = world.answers.pop(DRIVER)
+    world.wait(45)
+    world.answers[DRIVER] = before.model_copy(update={"progress": progress(8)})
+    world.wait(60)
+    assert world.says() == "True Training"
+    assert world.job.status.progress == progress(8)
+
+
+def test_no_attempt_is_ended_for_want_of_a_first_step_that_it_was_not_asked_about() -> None:
+    world = a_world(a_training_job(preRunningDeadlineSeconds=60)).settle().start().settle().wait(50)
+    world.answers[DRIVER] = live(1)
+    world.wait(10)
+    assert world.says() == "True Training"
 
 
 def test_evaluating_and_checkpointing_are_life() -> None:

@@ -36,6 +36,8 @@ from unit.operator.planning.builders import (
 
 MOST_PASSES = 20
 FRESH = timedelta(seconds=3)
+SILENCE = timedelta(seconds=60)
+"""A driver that did not answer is not asked again for so long: the longest pause of all."""
 
 
 @dataclass
@@ -56,6 +58,8 @@ class World:
     heard: dict[str, tuple[datetime, LiveProgress | None]] = field(default_factory=dict)
     """When a driver was asked last, and what it said, by pod uid."""
     changed: dict[str, datetime] = field(default_factory=dict)
+    marks: dict[str, object] = field(default_factory=dict)
+    """The newest step and activity of a driver, by pod uid."""
     logs: dict[str, str] = field(default_factory=dict)
     notices: dict[str, tuple[Notice, ...]] = field(default_factory=dict)
     refuses: dict[str, tuple[int, str, str]] = field(default_factory=dict)
@@ -77,7 +81,9 @@ class World:
             pods=tuple(sorted(self.pods.values(), key=lambda pod: pod.name)),
             refusals=self.refusals,
             status_written=self.status_written,
-            evidence=Evidence(progress=self._fresh(), progress_changed=dict(self.changed)),
+            evidence=Evidence(
+                progress=self._fresh(), progress_asked=self._asked(), progress_changed=dict(self.changed)
+            ),
         )
 
     def planned(self) -> tuple[Observation, Plan]:
@@ -203,20 +209,36 @@ class World:
         logs, notices = {}, {}
         for need in made.needs:
             if need.kind == "Progress":
-                self.heard[need.pod_uid] = (self.now, self.answers.get(need.pod))
-                self.changed.setdefault(need.pod_uid, self.now)
+                self._hear(need.pod_uid, self.answers.get(need.pod))
             elif need.kind == "LogTail":
                 logs[need.pod_uid] = self.logs.get(need.pod, "")
             else:
                 notices[need.pod_uid] = self.notices.get(need.pod, ())
-        return Evidence(
-            progress=self._fresh(), progress_changed=dict(self.changed), log_tails=logs, notices=notices
-        )
+        return replace(self.observe().evidence, log_tails=logs, notices=notices)
+
+    def _hear(self, uid: str, answer: LiveProgress | None) -> None:
+        self.heard[uid] = (self.now, answer)
+        self.changed.setdefault(uid, self.now)
+        if answer is not None:
+            self._note(uid, answer)
+
+    def _note(self, uid: str, word: LiveProgress) -> None:
+        """Note when a driver's step or activity last changed."""
+        mark = (word.progress, word.activity)
+        if self.marks.get(uid) != mark:
+            self.marks[uid], self.changed[uid] = mark, self.now
+
+    def _asked(self) -> dict[str, datetime]:
+        return {uid: asked for uid, (asked, _) in self.heard.items()}
 
     def _fresh(self) -> dict[str, LiveProgress | None]:
         """Return the answers that are so new that they are given again."""
-        fresh = ((uid, answer) for uid, (asked, answer) in self.heard.items() if self.now - asked < FRESH)
-        return dict(fresh)
+        lasts = {True: SILENCE, False: FRESH}
+        return {
+            uid: answer
+            for uid, (asked, answer) in self.heard.items()
+            if self.now - asked < lasts[answer is None]
+        }
 
     # -- nodes -------------------------------------------------------------------------------------------------
 
@@ -252,9 +274,7 @@ class World:
     def say(self, driver: str, word: LiveProgress) -> World:
         """Let a driver answer, for the attempt that it is."""
         word = word.model_copy(update={"attempt": self.pods[driver].attempt})
-        before = self.answers.get(driver)
-        if before is None or (before.progress, before.activity) != (word.progress, word.activity):
-            self.changed[self.pods[driver].uid] = self.now
+        self._note(self.pods[driver].uid, word)
         self.answers[driver] = word
         self.heard.pop(self.pods[driver].uid, None)
         return self
