@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TypeVar
@@ -22,7 +22,7 @@ from seedbed.runtime.display import Display
 from seedbed.runtime.fitting import fit
 from seedbed.runtime.lasting import lasting
 from seedbed.runtime.measuring import measure_of
-from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
+from seedbed.runtime.preparing import Prepared, RunOptions, pause_step, prepare, program_of
 from seedbed.runtime.ray_local import LocalCluster
 from seedbed.runtime.results import Result, read_result
 from seedbed.runtime.statuses import Told, status_of
@@ -49,6 +49,9 @@ class Session:
     stopping: threading.Event
     """Set by SIGTERM and SIGINT: checkpoint after the step and end."""
     cluster: Cluster = field(default_factory=LocalCluster)
+    pause_after_epochs: int | None = None
+    """Keep the state after so many epochs and end; the run goes on when it is asked for again."""
+    wants_report: bool = True
     timeline: Timeline = field(default_factory=Timeline)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     prepared: Prepared | None = None
@@ -120,7 +123,8 @@ def _run(session: Session) -> None:
             session.computed_here = True
             measure = measure_of(prepared, notice=session.display.notice)
             session.result = conclude(prepared, outcome, _circumstances(session), measure=measure)
-            _report(session, prepared)
+            if session.wants_report:
+                _report(session, prepared)
 
 
 _T = TypeVar("_T")
@@ -195,7 +199,10 @@ def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None
     from seedbed.training.checking import check_model
 
     workers = _worker_range(session)
-    program = program_of(prepared, attempt=lease.attempt.number, workers=workers)
+    program = replace(
+        program_of(prepared, attempt=lease.attempt.number, workers=workers),
+        pause_after=pause_step(prepared, session.pause_after_epochs),
+    )
     session.cluster.compute(check_model, program)
     session.timeline.mark("ModelChecked")
     events = EventLog(folder=prepared.folder, attempt=lease.attempt.number)

@@ -22,6 +22,7 @@ from seedbed.training.recipes import (
     arithmetic_of,
     early_stopping_of,
     milestones_of,
+    steps_of_epochs,
     transforms_of,
 )
 from seedbed.usercode.fetching import CodeArchive, fetch_code, installed_sources
@@ -266,6 +267,13 @@ def program_of(prepared: Prepared, *, attempt: int, workers: WorkerRange) -> Tra
         select_best=spec.training.model_selection == "Best",
         keep_checkpoints=spec.checkpoint.keep,
     )
+
+
+def pause_step(prepared: Prepared, epochs: int | None) -> int | None:
+    """Return after how many steps so many epochs have been consumed; None for no epochs: never."""
+    if epochs is None:
+        return None
+    return steps_of_epochs(prepared.job.spec.training.batch, epochs, samples=prepared.samples)
 
 
 def feed_of(wanted: str, workers: WorkerRange) -> FeedKind:

@@ -16,10 +16,11 @@ from seedbed.training.walking import walk
 
 
 def train(program: TrainingProgram, *, exchange: Exchange, link: Link) -> bool:
-    """Train from the newest checkpoint to the end, or to the end of the step in which a stop was asked for.
+    """Train from the newest checkpoint to the end, to the program's pause, or to the end of the step in which
+    a stop was asked for.
 
-    Returns whether it came to the end, with the outcome stored in the run folder; else it was stopped and can
-    be resumed.
+    Returns whether it came to the end, with the outcome stored in the run folder; else its state is kept and
+    it can be resumed.
     """
     state = open_state(program, exchange=exchange)
     state.resume()
@@ -32,22 +33,25 @@ def train(program: TrainingProgram, *, exchange: Exchange, link: Link) -> bool:
 
 
 def _train_steps(state: RunState, link: Link) -> bool:
-    """Run steps until the run is over or stopped; return whether it was stopped."""
-    milestones = state.program.milestones
-    steps = walk(state, until=milestones.total_steps, stop_requested=link.stop_requested)
+    """Run steps until the run is over, pauses or is stopped; return whether it can be resumed."""
+    milestones, until = state.program.milestones, state.program.until
+    if state.completed >= until:
+        return True
+    steps = walk(state, until=until, stop_requested=link.stop_requested)
     with closing(steps):
         for result in steps:
             if milestones.is_evaluation(state.completed):
                 state.tell(link, phase="Evaluating")
                 state.evaluate()
             over = _over(state)
-            if milestones.is_checkpoint(state.completed) or result.stop or over:
+            leaving = result.stop or over or state.completed == until
+            if milestones.is_checkpoint(state.completed) or leaving:
                 state.tell(link, phase="Checkpointing")
                 state.checkpoint()
             state.tell(link, phase="Training")
-            if result.stop or over:
+            if leaving:
                 return not over
-    return False
+    return True
 
 
 def _over(state: RunState) -> bool:

@@ -61,3 +61,12 @@ class TrainingProgram:
     evaluation_rows: int = 64
     """Rows of an evaluation batch; part of the arithmetic version, never of the execution."""
     decode_threads: int = 2
+    pause_after: int | None = None
+    """Completed steps after which this attempt keeps its state and ends, the run itself going on later;
+    execution, never part of an identity."""
+
+    @property
+    def until(self) -> int:
+        """Return the completed steps at which this attempt ends at the latest."""
+        total = self.milestones.total_steps
+        return total if self.pause_after is None else min(self.pause_after, total)

@@ -61,7 +61,12 @@ def steps_of(block: training.Training, *, samples: int) -> int:
     if block.steps is not None:
         return block.steps
     assert block.epochs is not None
-    return total_steps(epochs=block.epochs, count=samples, leaves=batch.leaves, leaf_rows=batch.micro_size)
+    return steps_of_epochs(batch, block.epochs, samples=samples)
+
+
+def steps_of_epochs(batch: training.Batch, epochs: int, *, samples: int) -> int:
+    """Return the steps with which so many epochs have been consumed."""
+    return total_steps(epochs=epochs, count=samples, leaves=batch.leaves, leaf_rows=batch.micro_size)
 
 
 def arithmetic_of(block: training.Training, *, classes: Sequence[str], samples: int) -> Arithmetic:
@@ -101,10 +106,7 @@ def _step_distance(step: training.Step, block: training.Training, samples: int) 
     if step.every_steps is not None:
         return step.every_steps
     assert step.every_epochs is not None
-    batch = block.batch
-    return total_steps(
-        epochs=step.every_epochs, count=samples, leaves=batch.leaves, leaf_rows=batch.micro_size
-    )
+    return steps_of_epochs(block.batch, step.every_epochs, samples=samples)
 
 
 def _loss(loss: training.Loss, classes: Sequence[str]) -> CrossEntropy:

@@ -1,0 +1,104 @@
+"""A run that pauses, and goes on later, gives the bits of one that went straight through, and repeats no step.
+
+Pausing is how a trial of a sweep waits at a rung: its evaluation is stored, its state kept, its outcome open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from determinism.jobs import AUGMENTED, Recipe, Way, a_job
+from seedbed.arithmetic.exchange import SingleProcess
+from seedbed.runs.checkpoints import checkpoint_steps
+from seedbed.runs.evaluations import read_evaluations
+from seedbed.runtime.clusters import WorkerRange
+from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
+from seedbed.runtime.timeline import Timeline
+from seedbed.training.links import Unwatched
+from seedbed.training.loop import train
+from seedbed.training.outcomes import Outcome, read_outcome
+from seedbed.training.progress import Progress
+
+pytestmark = pytest.mark.slow
+
+RECIPE = Recipe(leaves=4, leaf_rows=3, steps=10, augmentation=AUGMENTED)
+"""Evaluated after 4, 8 and 10 steps."""
+
+PAUSES = {
+    "at an evaluation": [4],
+    "at both evaluations": [4, 8],
+    "between evaluations and checkpoints": [1, 5],
+    "asked for twice": [4, 4, 4],
+    "an earlier pause than the state that is kept": [8, 4],
+    "beyond the end": [99],
+}
+
+
+class Counting(Unwatched):
+    """Counts the steps that were begun, and where they began."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.resumed_from = 0
+
+    def stop_requested(self) -> bool:
+        self.steps += 1
+        return False
+
+    def tell(self, progress: Progress) -> None:
+        self.resumed_from = progress.resumed_from
+
+
+def prepared_run(data: Path, output: Path) -> Prepared:
+    return prepare(a_job(RECIPE, Way(), data=data, output=output), RunOptions(), Timeline())
+
+
+def stretch(prepared: Prepared, *, pause_after: int | None) -> tuple[bool, Counting]:
+    """Train up to a pause, as a process that knows nothing of the ones before; say whether the run ended."""
+    counting = Counting()
+    program = program_of(prepared, attempt=1, workers=WorkerRange(least=1, most=1))
+    paused = replace(program, pause_after=pause_after)
+    return train(paused, exchange=SingleProcess(), link=counting), counting
+
+
+def outcome_of(prepared: Prepared) -> Outcome:
+    outcome = read_outcome(prepared.folder)
+    assert outcome is not None
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def straight(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    prepared = prepared_run(digits, tmp_path_factory.mktemp("straight"))
+    ended, counting = stretch(prepared, pause_after=None)
+    assert (ended, counting.steps) == (True, RECIPE.steps)
+    return outcome_of(prepared)
+
+
+@pytest.mark.parametrize("pauses", PAUSES.values(), ids=PAUSES)
+def test_pauses_change_no_bit_and_cost_no_step(
+    pauses: list[int], digits: Path, tmp_path: Path, straight: Outcome
+) -> None:
+    prepared, done = prepared_run(digits, tmp_path), 0
+    for pause in pauses:
+        ended, counting = stretch(prepared, pause_after=pause)
+        reached = max(done, min(pause, RECIPE.steps))
+        assert (ended, counting.steps) == (pause >= RECIPE.steps, reached - done)
+        assert counting.resumed_from == done
+        done = reached
+    ended, counting = stretch(prepared, pause_after=None)
+    assert (ended, counting.steps) == (True, RECIPE.steps - done)
+    assert outcome_of(prepared) == straight
+
+
+def test_a_paused_run_has_its_evaluation_and_its_state_and_no_outcome(digits: Path, tmp_path: Path) -> None:
+    prepared = prepared_run(digits, tmp_path)
+    ended, _ = stretch(prepared, pause_after=4)
+    assert not ended
+    assert [record.step for record in read_evaluations(prepared.folder)] == [4]
+    assert checkpoint_steps(prepared.folder)[-1] == 4
+    assert read_outcome(prepared.folder) is None
+    assert not prepared.folder.finished()
