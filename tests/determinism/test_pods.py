@@ -177,5 +177,5 @@ def test_a_stranger_is_refused_and_a_dead_driver_ends_its_workers(
     assert "RAY_AUTH_TOKEN" in stranger.log()
     assert pods.progress() is not None
     driver.kill()
-    assert worker.ended(60) == 75, worker.log()
+    assert worker.ended() == 75, worker.log()
     assert "lost" in worker.log()
