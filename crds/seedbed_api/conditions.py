@@ -144,7 +144,7 @@ class AttemptReason(StrEnum):
 class RunningReason(StrEnum):
     """What a job is doing, or what it waits for; the reasons of Complete and Failed stand here at the end.
 
-    It is the STATUS of `kubectl get`. The first three come with Running=True.
+    It is the STATUS of `kubectl get`. The first three come with Running=True, InternalError with either.
     """
 
     TRAINING = "Training"
@@ -225,7 +225,7 @@ class RunningReason(StrEnum):
     BACKING_OFF = "BackingOff"
     """An attempt failed; the next one begins at status.retryTime."""
     INTERNAL_ERROR = "InternalError"
-    """The operator failed at this object; the message says what to report."""
+    """The operator failed at this object three times in a row; it tries again, and pods go on meanwhile."""
 
 
 class Condition(StatusBlock):

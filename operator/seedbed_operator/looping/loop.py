@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from seedbed_operator.cluster.port import ClusterError
@@ -24,6 +24,9 @@ FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 AT_ONCE: Final = 3
 """So often in a row a job may be planned again without a pause."""
+
+Tell = Callable[[Key, Exception, datetime], Awaitable[None]]
+"""Tell of a pass that has failed, and when the next one is due."""
 
 present_job: ContextVar[Key | None] = ContextVar("present_job", default=None)
 """The job of the pass that is running, for the log."""
@@ -73,9 +76,12 @@ def pause(repeats: int) -> float:
 class Loop:
     """Wakes jobs and passes over them."""
 
-    def __init__(self, run: Callable[[Key], Awaitable[After]], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, run: Callable[[Key], Awaitable[After]], clock: Callable[[], datetime], tell: Tell | None = None
+    ) -> None:
         self._run = run
         self._clock = clock
+        self._tell = tell
         self._slots: dict[Key, _Slot] = {}
         self._ready: asyncio.Queue[Key | None] = asyncio.Queue()
         self._open = asyncio.Event()
@@ -147,7 +153,8 @@ class Loop:
         try:
             after = await self._run(key)
         except Exception as error:
-            self._failed(slot, error)
+            delay = self._failed(slot, error)
+            await self._told(key, error, delay)
             after = After(again=True)
         else:
             slot.failures = 0
@@ -158,7 +165,7 @@ class Loop:
         self._count()
         self._next(key, slot, after)
 
-    def _failed(self, slot: _Slot, error: Exception) -> None:
+    def _failed(self, slot: _Slot, error: Exception) -> float:
         slot.failures += 1
         self.counts.failures += 1
         delay = backoff(slot.failures)
@@ -169,6 +176,16 @@ class Loop:
             log.error(
                 "pass failed, again in %.1f s: %s: %s", delay, type(error).__name__, error, exc_info=error
             )
+        return delay
+
+    async def _told(self, key: Key, error: Exception, delay: float) -> None:
+        """Let the job's status tell of the failure; that this fails as well is only logged."""
+        if self._tell is None:
+            return
+        try:
+            await self._tell(key, error, self._clock() + timedelta(seconds=delay))
+        except Exception as another:
+            log.warning("the status does not tell of it: %s: %s", type(another).__name__, another)
 
     def _follow(self, slot: _Slot, after: After) -> None:
         """Slow a job down that is planned again and again."""

@@ -11,16 +11,21 @@ from typing import Any, Final, Protocol
 
 from seedbed_api.status import TrainingJobStatus
 from seedbed_operator.applying import Applied, Applier, Stale
-from seedbed_operator.observations import Observation, Refusal
+from seedbed_operator.cluster.port import ClusterError
+from seedbed_operator.looping.troubles import trouble
+from seedbed_operator.observations import JobView, Observation, Refusal
 from seedbed_operator.observing.evidence import Gatherer, remembered
 from seedbed_operator.observing.memories import Memories, Memory
 from seedbed_operator.observing.observer import observe
+from seedbed_operator.observing.views import job_view
 from seedbed_operator.plans import Announcement, Plan
 from seedbed_operator.reporting import Conflict, Reporter
 from seedbed_operator.stores.stores import Stores
 from seedbed_operator.stores.tables import Key
 
 MOST_REFUSALS: Final = 8
+TELLS_FROM: Final = 3
+"""Failures in a row after which the status tells of them: one may be chance."""
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +40,9 @@ class Planner(Protocol):
         self, observation: Observation, plan: Plan, refusals: tuple[Refusal, ...]
     ) -> TrainingJobStatus | None:
         """Return the status that is true when a write of the plan was refused."""
+
+    def status_in_trouble(self, job: JobView, now: datetime, message: str) -> TrainingJobStatus | None:
+        """Return the status of a job at which the operator fails; None where there is nothing to say."""
 
     def announcements(self, before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[Announcement, ...]:
         """Return what is worth an Event between two statuses."""
@@ -71,6 +79,36 @@ class Pass:
             self.memories.forget(key)
             return After(gone=True)
         memory = self.memories.of(key, record.uid)
+        memory.wrote = False
+        try:
+            after = await self._bring_on(key, memory)
+        except ClusterError:
+            raise
+        except Exception:
+            memory.failures += 1
+            raise
+        memory.failures = 0
+        return after
+
+    async def tell(self, key: Key, error: Exception, again_at: datetime) -> None:
+        """Say in the status that the operator fails at a job again and again; one write per pass."""
+        record, memory = self.stores.job(key), self.memories.known(key)
+        if record is None or memory is None or memory.uid != record.uid or isinstance(error, ClusterError):
+            return
+        if memory.failures < TELLS_FROM or memory.wrote:
+            return
+        job, now = job_view(record), self.clock()
+        status = self.planner.status_in_trouble(job, now, trouble(error, again_at))
+        if status is None:
+            return
+        try:
+            await self.reporter.write(job, self._stored_status(key), status)
+        except Conflict as behind:
+            log.debug("the next failure tells: %s", behind)
+            return
+        await self.reporter.announce(job, self.planner.announcements(job.status, status), now)
+
+    async def _bring_on(self, key: Key, memory: Memory) -> After:
         observed = await self._observe_and_plan(key, memory)
         if observed is None:
             return After(again=True)
@@ -97,7 +135,7 @@ class Pass:
             applied = await self.applier.apply(key, plan.actions, observation.now)
             status = self._status(memory, observation, plan, applied)
             if status is not None and await self.reporter.write(observation.job, stored, status):
-                memory.status_written = observation.now
+                memory.status_written, memory.wrote = observation.now, True
         except (Stale, Conflict) as behind:
             log.debug("planning again: %s", behind)
             return After(again=True)

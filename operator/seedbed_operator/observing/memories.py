@@ -36,9 +36,8 @@ class Heard:
     @property
     def lasts(self) -> timedelta:
         """Return for how long this is as good as asking again."""
-        if self.silences == 0:
-            return FRESH
-        return min(LONGEST_SILENCE, FIRST_SILENCE * 2 ** min(self.silences - 1, 16))
+        doublings = min(self.silences - 1, 16)
+        return min(LONGEST_SILENCE, FIRST_SILENCE * (1 << doublings)) if self.silences else FRESH
 
 
 @dataclass(kw_only=True, slots=True)
@@ -48,6 +47,10 @@ class Memory:
     uid: str
     refusals: tuple[Refusal, ...] = ()
     status_written: datetime | None = None
+    wrote: bool = False
+    """Whether the newest pass has written the status."""
+    failures: int = 0
+    """How many passes in a row the operator itself has failed at."""
     heard: dict[str, Heard] = field(default_factory=dict)
     """By uid of the driver pod."""
     noticed: dict[str, tuple[datetime, tuple[Notice, ...]]] = field(default_factory=dict)
@@ -93,6 +96,10 @@ class Memories:
         if memory is None or memory.uid != uid:
             memory = self._memories[key] = Memory(uid=uid)
         return memory
+
+    def known(self, key: Key) -> Memory | None:
+        """Return what is remembered of whatever job had its last pass under this name."""
+        return self._memories.get(key)
 
     def forget(self, key: Key) -> None:
         """Forget a job that is gone."""

@@ -51,7 +51,7 @@ def _turns(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Anno
     old, new = _found(before, ConditionType.RUNNING), _found(after, ConditionType.RUNNING)
     if new is None or _word(old) == _word(new) or new.reason in _QUIET or _is_decided(after):
         return
-    if new.status == "True":
+    if _word(new) == _ACTIVE:
         attempt = f"attempt {after.attempts} trains"
         yield Announcement(type="Normal", reason=_ACTIVE, message=attempt, action="Run")
     else:
@@ -67,7 +67,8 @@ def _turns(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Anno
 def _word(running: Condition | None) -> str | None:
     if running is None:
         return None
-    return _ACTIVE if running.status == "True" else running.reason
+    trains = running.status == "True" and running.reason != RunningReason.INTERNAL_ERROR
+    return _ACTIVE if trains else running.reason
 
 
 def _is_decided(status: TrainingJobStatus) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.execution import OPERATOR
 from seedbed_api.status import TrainingJobStatus
@@ -16,6 +18,7 @@ from seedbed_operator.planning.conflicts import in_the_way
 from seedbed_operator.planning.deadlines import active_deadline, active_for_too_long
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.explaining.refusals import refused
+from seedbed_operator.planning.healing import healed, troubled
 from seedbed_operator.planning.pacing import paced
 from seedbed_operator.planning.refusing import held_back, status_after, tries_again_at
 from seedbed_operator.planning.scenes import Scene, scene_of
@@ -53,6 +56,13 @@ def plan_status_after(
     return status_after(observation, plan, refusals, first_sight(scene_of(observation, backends)))
 
 
+def status_in_trouble(job: JobView, now: datetime, message: str) -> TrainingJobStatus | None:
+    """Return the status of a job at which the operator fails; None where the job is over or another's."""
+    if is_none_of_ours(job) or is_final(job.status):
+        return None
+    return troubled(Draft(now=now, generation=job.generation, status=job.status), message).status
+
+
 def is_none_of_ours(job: JobView) -> bool:
     """Tell whether another controller takes care of the job, or the garbage collector already does."""
     manager = job.spec.managed_by if job.spec else job.managed_by
@@ -65,7 +75,7 @@ def first_sight(scene: Scene) -> Draft:
     draft = Draft(now=scene.now, generation=scene.job.generation, status=status)
     if scene.condition(ConditionType.RUNNING) is None:
         return draft.waits(RunningReason.PENDING, "seen by the operator")
-    return draft
+    return healed(scene, draft)
 
 
 def decided_for(scene: Scene, draft: Draft) -> Draft:

@@ -96,7 +96,8 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     scraper = Scraper()
     opened.push_async_callback(scraper.close)
     stores = Stores()
-    loop = Loop(_pass(cluster, stores, scraper, settings).run, now)
+    passing = _pass(cluster, stores, scraper, settings)
+    loop = Loop(passing.run, now, passing.tell)
     sweeper = Sweeper(cluster, stores, loop.wake, settings.scopes)
     vitals = Vitals(
         loop=loop,

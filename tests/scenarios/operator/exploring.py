@@ -156,6 +156,10 @@ class Story:
         kinds = ("before", "after", "crash-before", "crash-after", "409", "403", "500")
         self.faults = [*(["none"] * (number // len(kinds) % 3)), kinds[number % len(kinds)]]
 
+    async def step_defect(self, number: int) -> None:
+        """The operator itself fails at some passes."""
+        self.operator.planner.defects = number % 6
+
     # -- the watch ---------------------------------------------------------------------------------------------
 
     async def step_deliver(self, number: int) -> None:
@@ -248,6 +252,7 @@ class Story:
     async def grow_calm(self) -> None:
         """Let everybody do their part, and the job come to its end."""
         self.faults, self.server.down, self.server.quota = [], False, {}
+        self.operator.planner.defects = 0
         self.check_foreigners()
         for raw in [raw for raw in self.server.objects.values() if _is_foreign(raw)]:
             kind = PODS if raw["kind"] == "Pod" else SERVICES
@@ -307,6 +312,7 @@ class Story:
         assert job is not None
         secrets = [raw for raw in self.server.all(SECRETS) if controller(raw) == job["metadata"]["uid"]]
         assert len(secrets) <= 1
+        assert "InternalError" not in {found["reason"] for found in job["status"]["conditions"]}
         assert self.operator.stores.counts() == {"trainingjobs": 1, "pods": 0, "trainingprofiles": 1}
 
 

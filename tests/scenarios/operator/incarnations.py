@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from scenarios.operator.api_server import ApiServer
@@ -13,8 +13,10 @@ from seedbed_operator import planning
 from seedbed_operator.applying import Applier
 from seedbed_operator.cluster.port import Cluster, ClusterError
 from seedbed_operator.looping.passing import After, Pass
+from seedbed_operator.observations import Observation
 from seedbed_operator.observing.evidence import Gatherer
 from seedbed_operator.observing.memories import Memories
+from seedbed_operator.plans import Plan
 from seedbed_operator.reporting import Reporter
 from seedbed_operator.stores.stores import Stores
 from seedbed_operator.stores.tables import Key
@@ -34,6 +36,26 @@ class Drivers:
         return self.answers.get(address)
 
 
+class Defect(Exception):  # noqa: N818 - what a planner raises that was not thought of
+    """An error that nobody expects."""
+
+
+@dataclass
+class Planner:
+    """Planning, with a defect that shows at the next plans."""
+
+    defects: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(planning, name)
+
+    def plan(self, observation: Observation) -> Plan:
+        if self.defects > 0:
+            self.defects -= 1
+            raise Defect("of no concern to anybody who reads a status")
+        return planning.plan(observation)
+
+
 class Incarnation:
     """One life of the operator, between two crashes."""
 
@@ -46,12 +68,13 @@ class Incarnation:
         self.woken: set[Key] = set()
         self.due: dict[Key, datetime] = {}
         self.failures: list[Exception] = []
+        self.planner = Planner()
         self.sweeper = Sweeper(self.cluster, self.stores, self.wake, (None,))
         self.feed = Feed(self.stores, self.wake, lambda: None)
         self.passing = Pass(
             stores=self.stores,
             memories=Memories(),
-            planner=planning,
+            planner=self.planner,
             gatherer=Gatherer(self.cluster, drivers or Drivers()),
             applier=Applier(self.cluster, self.stores),
             reporter=Reporter(self.cluster, self.stores, "operator"),
@@ -83,8 +106,9 @@ class Incarnation:
         writes = len(self.server.calls)
         try:
             after = await self.passing.run(key)
-        except ClusterError as error:
+        except (ClusterError, Defect) as error:
             self.failures.append(error)
+            await self._told(key, error)
             self.woken.add(key)
             return None
         finally:
@@ -95,6 +119,13 @@ class Incarnation:
         if after.wake_at is not None:
             self.due[key] = after.wake_at
         return after
+
+    async def _told(self, key: Key, error: Exception) -> None:
+        """Let the status tell of a failure, as the loop does."""
+        try:
+            await self.passing.tell(key, error, self.server.now + timedelta(seconds=30))
+        except ClusterError as another:
+            self.failures.append(another)
 
     async def steps(self, most: int = 50) -> None:
         """Pass over all woken jobs until none is."""

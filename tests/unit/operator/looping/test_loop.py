@@ -150,6 +150,36 @@ def test_a_pass_that_raises_is_logged_and_done_again(
     ]
 
 
+def test_a_failure_is_told_with_its_back_off_and_a_teller_that_fails_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(looping, "backoff", lambda failures: 0.01 * failures)
+    noon = datetime(2030, 1, 2, 12, tzinfo=UTC)
+
+    async def story() -> None:
+        told: list[tuple[Key, str, timedelta]] = []
+
+        async def run(key: Key) -> After:
+            if len(told) < 2:
+                raise ValueError("a bug")
+            return After()
+
+        async def tell(key: Key, error: Exception, again_at: datetime) -> None:
+            told.append((key, str(error), again_at - noon))
+            raise KeyError("another bug")
+
+        loop = Loop(run, lambda: noon, tell)
+        task = asyncio.create_task(loop.work())
+        loop.open()
+        loop.wake([A])
+        await until(lambda: loop.counts.passes == 3)
+        await ended(loop, [task])
+        assert told == [(A, "a bug", timedelta(seconds=0.01)), (A, "a bug", timedelta(seconds=0.02))]
+
+    within(story)
+    assert "the status does not tell of it: KeyError: 'another bug'" in caplog.text
+
+
 def test_time_wakes_a_job_and_an_earlier_event_does_not_lose_it() -> None:
     async def story() -> None:
         passes: list[float] = []

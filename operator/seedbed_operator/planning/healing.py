@@ -1,0 +1,34 @@
+"""What a status says while the operator itself fails at a job, and what it says when that is over.
+
+A job that trains still counts as running: its driver needs no operator, and deadlines follow from that.
+"""
+
+from __future__ import annotations
+
+from seedbed_api.conditions import ConditionType, RunningReason
+from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.scenes import Scene
+from seedbed_operator.planning.verdicts import verdict_of
+
+
+def troubled(draft: Draft, message: str) -> Draft:
+    """Say that the operator fails, and leave all else as it was last known."""
+    if draft.has(ConditionType.RUNNING):
+        return draft.finds(ConditionType.RUNNING, "True", RunningReason.INTERNAL_ERROR, message)
+    return draft.waits(RunningReason.INTERNAL_ERROR, message)
+
+
+def healed(scene: Scene, draft: Draft) -> Draft:
+    """Take back that the operator failed: what is decided after this may have nothing to say."""
+    found = scene.condition(ConditionType.RUNNING)
+    if found is None or found.reason != RunningReason.INTERNAL_ERROR:
+        return draft
+    if found.status == "True":
+        return draft.runs(RunningReason.TRAINING, "")
+    if verdict := verdict_of(scene.status):
+        draft = draft.finds(ConditionType.RUNNING, "False", verdict.reason, verdict.message)
+        return draft.settles(verdict.reason)
+    if scene.status.retry_time is not None:
+        message = f"the next attempt begins at {scene.status.retry_time}"
+        return draft.waits(RunningReason.BACKING_OFF, message)
+    return draft.waits(RunningReason.PENDING, "planned again after a failure of the operator")

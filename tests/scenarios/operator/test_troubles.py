@@ -1,0 +1,141 @@
+"""The operator itself fails at a job: its status says so from the third time on, and no longer once it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import timedelta
+
+from scenarios.operator.api_server import ApiServer
+from scenarios.operator.incarnations import Defect, Incarnation
+from seedbed_operator.cluster.kinds import EVENTS, JOBS, PODS, PROFILES
+from seedbed_operator.cluster.port import Unanswered
+from seedbed_operator.looping.troubles import place, trouble
+from unit.operator.planning.builders import IMAGE, NOON, a_recipe
+
+KEY = ("team", "seedlings")
+
+
+class Stage:
+    """An API server with one job, and an operator that has listed it."""
+
+    def __init__(self) -> None:
+        self.server = ApiServer()
+        self.server.apply(PROFILES, {"metadata": {"name": "default"}, "spec": {"image": IMAGE}})
+        self.apply()
+        self.operator = asyncio.run(self.begin())
+
+    async def begin(self) -> Incarnation:
+        operator = Incarnation(self.server)
+        await operator.sweep()
+        return operator
+
+    def apply(self) -> None:
+        self.server.apply(JOBS, {"metadata": {"name": KEY[1], "namespace": KEY[0]}, "spec": a_recipe()})
+
+    def passes(self, count: int = 1) -> None:
+        for _ in range(count):
+            asyncio.run(self.operator.step(KEY))
+
+    def fails(self, times: int) -> None:
+        """Let so many passes fail, and no more."""
+        self.operator.planner.defects = times
+        self.passes(times)
+
+    def running(self) -> str:
+        job = self.server.find(JOBS, *KEY)
+        assert job is not None
+        found = {entry["type"]: entry for entry in job.get("status", {}).get("conditions", ())}
+        return f"{found['Running']['status']} {found['Running']['reason']}" if "Running" in found else "-"
+
+    def message(self) -> str:
+        job = self.server.find(JOBS, *KEY)
+        assert job is not None
+        found = next(entry for entry in job["status"]["conditions"] if entry["type"] == "Running")
+        return str(found["message"])
+
+
+def test_the_status_tells_of_the_third_failure_in_one_line_and_the_next_good_pass_takes_it_back() -> None:
+    stage = Stage()
+    stage.fails(2)
+    assert stage.running() == "-", "one or two may be chance"
+    stage.fails(1)
+    assert stage.running() == "False InternalError"
+    assert re.fullmatch(
+        r"the operator failed at this job: Defect in seedbed_operator\.looping\.passing:\d+; "
+        r"please report it; it tries again at 2030-01-02T12:00:30Z",
+        stage.message(),
+    )
+    events = [event["reason"] for event in stage.server.all(EVENTS)]
+    assert events == ["InternalError"]
+    stage.passes()
+    assert stage.running() == "False Pending"
+    assert len(stage.server.all(PODS)) == 2
+
+
+def test_failures_with_a_good_pass_between_them_are_not_told() -> None:
+    stage = Stage()
+    for _ in range(3):
+        stage.fails(2)
+        stage.passes()
+    assert stage.running() == "False Pending"
+
+
+def test_an_api_server_that_is_away_is_no_failure_of_the_operator() -> None:
+    stage = Stage()
+    stage.server.fault = lambda _: "before"
+    stage.passes(5)
+    assert all(isinstance(error, Unanswered) for error in stage.operator.failures)
+    stage.server.fault = lambda _: None
+    asyncio.run(stage.operator.passing.tell(KEY, Unanswered("away"), NOON))
+    assert stage.running() == "-"
+
+
+def test_each_further_failure_writes_once_and_tells_when_it_is_tried_again() -> None:
+    stage = Stage()
+    stage.fails(3)
+    stage.server.now += timedelta(seconds=60)
+    stage.fails(1)
+    assert stage.message().endswith("12:01:30Z")
+    assert [call.verb for call in stage.server.calls if call.kind == JOBS.name] == ["patch", "patch"]
+
+
+def test_a_new_job_of_the_same_name_does_not_inherit_the_failures_of_the_old_one() -> None:
+    stage = Stage()
+    stage.fails(2)
+    stage.server.remove(JOBS, *KEY)
+    stage.apply()
+    asyncio.run(stage.operator.sweep())
+    stage.fails(2)
+    assert stage.running() == "-"
+
+
+def test_a_job_that_took_the_name_during_the_pass_is_told_nothing() -> None:
+    stage = Stage()
+    stage.fails(2)
+    stage.operator.planner.defects = 1
+    stage.server.remove(JOBS, *KEY)
+    stage.passes()
+    stage.apply()
+    asyncio.run(stage.operator.sweep())
+    asyncio.run(stage.operator.passing.tell(KEY, Defect(), NOON))
+    assert stage.running() == "-"
+
+
+def test_a_job_that_has_changed_unseen_is_not_written() -> None:
+    stage = Stage()
+    stage.fails(2)
+    stage.server.edit(JOBS, *KEY, lambda raw: raw["spec"].update(suspend=True))
+    stage.fails(1)
+    assert stage.running() == "-"
+    stage.fails(1)
+    assert stage.running() == "False InternalError", "the job was read again"
+
+
+def test_what_is_told_names_no_content() -> None:
+    try:
+        raise ValueError("a secret\nin two lines")
+    except ValueError as error:
+        told, where = trouble(error, NOON), place(error)
+    assert "secret" not in told
+    assert where == "an unknown place", "no line of the operator was passed"
