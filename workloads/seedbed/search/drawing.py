@@ -1,0 +1,77 @@
+"""From 64 random bits to a value of a search space, in exact decimal arithmetic: equal on every machine.
+
+Values read well and can be typed again: a fraction on a linear scale is a multiple of a power of ten that
+cuts its range into 10,000 to 100,000 steps; one on a logarithmic scale has five significant digits. Both are
+finer than what a training can tell apart. No float takes part, so no platform's logarithm shows.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from hashlib import sha256
+from typing import Final
+
+from seedbed_api.decimals import canonical
+from seedbed_api.sweepjob import IntegerRange, LogUniform, SearchSpace, Uniform
+
+DIGITS: Final = 5
+"""Significant digits of a value on a logarithmic scale."""
+_LONGEST: Final = 15
+"""Significant digits of any value: more do not fit the spelling of a fraction."""
+_SMALLEST: Final = -99
+"""Exponent of the finest step that can be spelled."""
+_EXACT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN, Emin=-999, Emax=999)
+
+
+def word(purpose: str, *labels: int | str) -> int:
+    """Return 64 random bits, a function of what they are for: sha256, as rows are drawn into splits."""
+    tag = "\0".join(("seedbed search", purpose, *map(str, labels)))
+    return int.from_bytes(sha256(tag.encode()).digest()[:8], "big")
+
+
+def below(bits: int, bound: int) -> int:
+    """Return an integer in [0, bound) that rises with the 64 bits."""
+    return (bits * bound) >> 64
+
+
+def value_at(space: SearchSpace, bits: int) -> str:
+    """Return the value at a place of the space, 0 <= bits < 2**64, in canonical spelling."""
+    if space.categorical is not None:
+        return space.categorical.values[below(bits, len(space.categorical.values))]
+    if space.int_ is not None:
+        return str(space.int_.min + space.int_.step * below(bits, size(space.int_)))
+    if space.log_uniform is not None:
+        return logarithmic(space.log_uniform, Decimal(bits) / 2**64)
+    assert space.uniform is not None
+    return linear(space.uniform, Decimal(bits) / 2**64)
+
+
+def size(space: IntegerRange) -> int:
+    """Return how many values a range of integers has."""
+    return (space.max - space.min) // space.step + 1
+
+
+def linear(space: Uniform, share: Decimal) -> str:
+    """Return the value at a share of the range, 0 to 1."""
+    low, high = Decimal(space.min), Decimal(space.max)
+    return nearest(space, _EXACT.fma(share, _EXACT.subtract(high, low), low))
+
+
+def logarithmic(space: LogUniform, share: Decimal) -> str:
+    """Return the value at a share of the logarithm of the range, 0 to 1."""
+    low, high = _EXACT.ln(Decimal(space.min)), _EXACT.ln(Decimal(space.max))
+    return nearest(space, _EXACT.exp(_EXACT.fma(share, _EXACT.subtract(high, low), low)))
+
+
+def nearest(space: Uniform, value: Decimal) -> str:
+    """Return the canonical spelling of the value next to a number that the space can take."""
+    low, high = Decimal(space.min), Decimal(space.max)
+    step = Decimal((0, (1,), _finest(space, value)))
+    rounded = value.quantize(step, context=_EXACT)
+    return canonical(f"{min(max(rounded, low), high):e}")
+
+
+def _finest(space: Uniform, value: Decimal) -> int:
+    high = Decimal(space.max)
+    reach = value if isinstance(space, LogUniform) else _EXACT.subtract(high, Decimal(space.min))
+    return max(reach.adjusted() - DIGITS + 1, high.adjusted() - _LONGEST + 1, _SMALLEST)

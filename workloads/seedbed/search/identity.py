@@ -1,0 +1,42 @@
+"""What identifies a sweep: everything that decides about its trials, and nothing that does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seedbed_api.canonical import canonical_json, digest_of
+from seedbed_api.identity import resolve
+from seedbed_api.sweepjob import SweepJobSpec
+
+_DECIDING = (
+    "objective",
+    "algorithm",
+    "crossValidation",
+    "earlyStopping",
+    "parameters",
+    "maxTrialCount",
+    "maxFailedTrialCount",
+)
+
+
+def sweep_document(
+    spec: SweepJobSpec,
+    *,
+    dataset_digest: str,
+    arithmetic_version: int | str,
+    environment_class: str,
+    code_digest: str | None = None,
+) -> dict[str, Any]:
+    """Return what identifies a sweep, as JSON. Parallelism, workers and where data lies are no part of it."""
+    plain = spec.plain()
+    return {
+        **{name: plain[name] for name in _DECIDING if name in plain},
+        "template": resolve(spec.trial_template, dataset_digest=dataset_digest, code_digest=code_digest),
+        "arithmeticVersion": arithmetic_version,
+        "environmentClass": environment_class,
+    }
+
+
+def sweep_id(document: dict[str, Any]) -> str:
+    """Return the identity of a sweep, sha256:<hex>."""
+    return digest_of(canonical_json(document))
