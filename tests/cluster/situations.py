@@ -325,7 +325,7 @@ QUEUES = {
     ),
     "no driver answers in time": Situation(
         job={"spec.preRunningDeadlineSeconds": 12},
-        reason="BackingOff",
+        reason="PreRunningDeadlineExceeded",
         says=(
             "PreRunningDeadlineExceeded",
             "spec.preRunningDeadlineSeconds 12",

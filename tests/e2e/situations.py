@@ -114,7 +114,7 @@ SITUATIONS: dict[str, Situation] = {
         profile={"spec.driver.nodeSelector": {"kubernetes.io/hostname": LOST_NODE}},
         before=gives_keys(),
         happens=awaits_driver,
-        reason="Preempted",
+        reason="NodeLost",
         says=(
             "attempt 1 ended: NodeLost",
             f"node {LOST_NODE}",

@@ -26,6 +26,17 @@ _COUNTERS = {
     Cause.INFRASTRUCTURE: "infrastructure_failures",
     Cause.PREEMPTION: "preemptions",
 }
+_TELLING = frozenset(
+    {
+        RunningReason.PREEMPTED,
+        RunningReason.NODE_LOST,
+        RunningReason.DRIVER_LOST,
+        RunningReason.RAY_UNHEALTHY,
+        RunningReason.PRE_RUNNING_DEADLINE_EXCEEDED,
+        RunningReason.PROGRESS_DEADLINE_EXCEEDED,
+    }
+)
+"""Ends of attempts that `kubectl get` tells in one word while the job backs off; the message tells others."""
 _UNCOUNTED = frozenset({Cause.DONE, Cause.USER, Cause.STOPPED, Cause.GIVEN_BACK})
 
 
@@ -126,8 +137,13 @@ def _backing_off(scene: Scene, draft: Draft, end: End) -> Draft:
     next_one = f"the next attempt begins at {written(retry)}"
     if end.cause is Cause.GIVEN_BACK:
         return draft.waits(end.reason, f"{end.message}; what it held is given back, {next_one}")
-    reason = RunningReason.PREEMPTED if end.cause is Cause.PREEMPTION else RunningReason.BACKING_OFF
+    reason = reason_of_back_off(end.reason)
     return draft.waits(reason, f"attempt {scene.attempt} ended: {end.reason}: {end.message}; {next_one}")
+
+
+def reason_of_back_off(reason: str) -> RunningReason:
+    """Return the reason of Running after an attempt that ended for a reason."""
+    return RunningReason(reason) if reason in _TELLING else RunningReason.BACKING_OFF
 
 
 def _pause(scene: Scene, status: TrainingJobStatus, cause: Cause) -> timedelta:

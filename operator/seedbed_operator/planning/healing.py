@@ -6,6 +6,7 @@ A job that trains still counts as running: its driver needs no operator, and dea
 from __future__ import annotations
 
 from seedbed_api.conditions import ConditionType, RunningReason
+from seedbed_operator.planning.accounting import reason_of_back_off
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.verdicts import verdict_of
@@ -29,6 +30,13 @@ def healed(scene: Scene, draft: Draft) -> Draft:
         draft = draft.finds(ConditionType.RUNNING, "False", verdict.reason, verdict.message)
         return draft.settles(verdict.reason)
     if scene.status.retry_time is not None:
-        message = f"the next attempt begins at {scene.status.retry_time}"
-        return draft.waits(RunningReason.BACKING_OFF, message)
+        return _backs_off(scene, draft)
     return draft.waits(RunningReason.PENDING, "planned again after a failure of the operator")
+
+
+def _backs_off(scene: Scene, draft: Draft) -> Draft:
+    failure = scene.status.last_failure
+    known = failure is not None and failure.attempt == scene.accounted
+    reason = reason_of_back_off(failure.reason) if failure and known else RunningReason.BACKING_OFF
+    why = f"attempt {failure.attempt} ended: {failure.reason}; " if failure and known else ""
+    return draft.waits(reason, f"{why}the next attempt begins at {scene.status.retry_time}")

@@ -101,7 +101,8 @@ def test_an_attempt_that_hangs_is_a_failure_and_is_retried(hang: Any) -> None:
     failure = world.job.status.last_failure
     assert failure is not None
     assert failure.reason == "ProgressDeadlineExceeded"
-    assert world.says() == "False BackingOff"
+    assert world.says() == "False ProgressDeadlineExceeded"
+    assert world.message().startswith("attempt 1 ended: ProgressDeadlineExceeded: no ")
     world.finish_deletions(137).settle().finish_deletions().wait(20)
     assert world.names() == ["2-driver", "2-worker-0"]
 

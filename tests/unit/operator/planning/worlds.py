@@ -69,6 +69,8 @@ class World:
     status_written: datetime | None = None
     wake_at: datetime | None = None
     history: list[Plan] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    """Every reason of Running that was written."""
     last: int = 0
 
     # -- the operator ------------------------------------------------------------------------------------------
@@ -110,6 +112,7 @@ class World:
             assert status is not None
             self.job = replace(self.job, status=status)
             self.status_written = self.now
+            self.reasons.append(self.says().partition(" ")[2])
         return wrote or bool(made.actions)
 
     def settle(self) -> World:
