@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from seedbed.search.decisions import Decided
-from seedbed.search.drawing import value_at, word
-from seedbed.search.points import Point, assembled
-from seedbed_api.sweepjob import Parameter, SweepJobSpec
+from seedbed.search.gridding import GridSearch
+from seedbed.search.points import Point
+from seedbed.search.randomly import RandomSearch
+from seedbed.search.sobol import SobolSearch
+from seedbed_api.sweepjob import SweepJobSpec
 
 
 class Proposer(Protocol):
@@ -27,35 +27,22 @@ class Proposer(Protocol):
         """Return what a trial tries; `told` are at least the `needs(index)` first trials, by index."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RandomSearch:
-    """Values drawn for each trial by themselves."""
-
-    parameters: tuple[Parameter, ...]
-    seed: int
-    total: int
-
-    def needs(self, index: int) -> int:  # noqa: ARG002
-        """Return 0."""
-        return 0
-
-    def propose(self, index: int, told: Sequence[Decided] = ()) -> Point:  # noqa: ARG002
-        """Return the point of a trial."""
-        return assembled(self.parameters, partial(self._draw, index))
-
-    def _draw(self, index: int, parameter: Parameter) -> str:
-        """Draw by name, so that a parameter more, or another order of them, moves no other value.
-
-        Each value of a categorical draws its own lot: one value more changes only the trials that get it.
-        """
-        space = parameter.search_space
-        if space.categorical is None:
-            return value_at(space, word("random", self.seed, index, parameter.name))
-        lots = partial(word, "random", self.seed, index, parameter.name)
-        return max(space.categorical.values, key=lots)
-
-
 def proposer(spec: SweepJobSpec) -> Proposer:
     """Return the way to search of a sweep. Without parameters there is one trial: the template itself."""
-    total = spec.max_trial_count if spec.parameters else 1
-    return RandomSearch(parameters=spec.parameters, seed=spec.algorithm.seed, total=total)
+    parameters, seed = spec.parameters, spec.algorithm.seed
+    total = spec.max_trial_count if parameters else 1
+    if spec.algorithm.type == "Grid":
+        return GridSearch.of(parameters, total)
+    if spec.algorithm.type == "Sobol":
+        return SobolSearch(parameters=parameters, seed=seed, total=total)
+    if spec.algorithm.tpe is None:
+        return RandomSearch(parameters=parameters, seed=seed, total=total)
+    from seedbed.search.tpe import TPESearch  # Optuna takes a third of a second to import
+
+    return TPESearch(
+        parameters=parameters,
+        seed=seed,
+        total=total,
+        generation_size=spec.algorithm.tpe.generation_size,
+        maximize=spec.objective.direction == "Maximize",
+    )
