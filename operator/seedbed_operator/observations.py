@@ -69,6 +69,17 @@ class Terminated:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """What an attempt was made from, as its driver pod notes it."""
+
+    execution: str
+    """Digest of what may change only while the job is suspended."""
+    profile: str
+    """Digest of what the profile says of pods."""
+    workers_per_pod: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PodView:
     """A pod that carries the labels of a job; whether it belongs to it, `owner_uid` tells."""
 
@@ -106,6 +117,8 @@ class PodView:
     message: str
     waiting: Waiting | None
     terminated: Terminated | None
+    shape: Shape | None = None
+    """Of a driver; None of workers, and of a driver that an older version made."""
 
     @property
     def ended(self) -> bool:

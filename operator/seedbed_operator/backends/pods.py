@@ -21,6 +21,7 @@ from seedbed_operator.backends.names import (
 from seedbed_operator.backends.offers import Offer, offer_of
 from seedbed_operator.backends.port import Attempt
 from seedbed_operator.backends.settings import Variable, additions, contract
+from seedbed_operator.backends.shapes import noted
 from seedbed_operator.backends.specs import container, pod_spec, worker_placement
 from seedbed_operator.backends.volumes import cache_bytes
 from seedbed_operator.observations import JobView, ProfileView, Role
@@ -174,6 +175,7 @@ def _pod(
     spec: dict[str, Any],
 ) -> dict[str, Any]:
     labels = {**offer.passed_labels(job), **pod_labels(job, attempt.number, role)}
-    annotations = {**offer.passed_annotations(job), **_SAFE_TO_EVICT}
+    shape = noted(offer) if role == "driver" else {}
+    annotations = {**offer.passed_annotations(job), **_SAFE_TO_EVICT, **shape}
     meta = metadata(job, name, labels, owner=owner, annotations=annotations)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}

@@ -131,7 +131,7 @@ def _too_often(scene: Scene, status: TrainingJobStatus, end: End) -> str:
 
 def _backing_off(scene: Scene, draft: Draft, end: End) -> Draft:
     if end.cause is Cause.STOPPED:
-        return draft.tells(retry_time=None)
+        return draft.tells(retry_time=None).waits(RunningReason.STOPPING, end.message)
     retry = rounded_up(scene.now + _pause(scene, draft.status, end.cause))
     draft = draft.tells(retry_time=written(retry)).wakes(retry)
     next_one = f"the next attempt begins at {written(retry)}"

@@ -37,6 +37,7 @@ from seedbed_operator.planning.gang import events_needed_for_patience, given_bac
 from seedbed_operator.planning.pods import is_lost, is_over, runs
 from seedbed_operator.planning.refusing import tries_again_at
 from seedbed_operator.planning.replacing import crash_loop, forget_the_oldest, may_replace_at
+from seedbed_operator.planning.reshaping import is_outdated, outgrown
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.suspending import is_stopping, stopped
 from seedbed_operator.planning.times import seconds, written
@@ -47,7 +48,13 @@ from seedbed_operator.plans import Create, Need
 LOOK_EVERY = seconds(10)
 SILENCE = seconds(60)
 _NOT_WORTH_A_LOG = frozenset({Cause.DONE, Cause.STOPPED, Cause.GIVEN_BACK})
-_REASONS_TO_END: tuple[Callable[[Scene], End | None], ...] = (given_back, never_stepped, hung, crash_loop)
+_REASONS_TO_END: tuple[Callable[[Scene], End | None], ...] = (
+    given_back,
+    never_stepped,
+    hung,
+    crash_loop,
+    outgrown,
+)
 
 
 def attended(scene: Scene, draft: Draft) -> Draft:
@@ -74,7 +81,9 @@ def attended(scene: Scene, draft: Draft) -> Draft:
 
 def _ended(scene: Scene, draft: Draft, end: End) -> Draft:
     if is_stopping(scene) and end.cause not in (Cause.DONE, Cause.USER):
-        end = End(cause=Cause.STOPPED, reason="Suspended", message="suspended", outcome=end.outcome)
+        end = End(
+            cause=Cause.STOPPED, reason="Suspended", message="its pods are removed", outcome=end.outcome
+        )
     needs = _log_of(scene, end)
     return draft.asks(*needs).wakes(scene.now) if needs else accounted(scene, draft, end)
 
@@ -145,8 +154,15 @@ def _training(scene: Scene, draft: Draft) -> Draft:
     if live.activity == "Starting":
         return draft.runs(RunningReason.TRAINING, "its workers are being grouped anew")
     waiting = without_a_node(team(scene))
-    told = f"goes on with fewer workers: {waiting.message}" if waiting else ""
+    told = f"goes on with fewer workers: {waiting.message}" if waiting else _without_growth(scene)
     return draft.runs(_ACTIVITIES.get(live.activity, RunningReason.TRAINING), told)
+
+
+def _without_growth(scene: Scene) -> str:
+    """Say so where workers are missing that only the next attempt can have."""
+    if not (is_outdated(scene) and missing_workers(scene, ranks=ranks_at_most(scene))):
+        return ""
+    return "goes on with the workers it has: its profile has changed, which counts from the next attempt on"
 
 
 def _silent(scene: Scene, draft: Draft) -> Draft:
@@ -169,6 +185,8 @@ def _with_workers(scene: Scene, draft: Draft, driver: PodView) -> Draft:
     """Create the workers that are missing; with the first of them whatever a crash may have left out."""
     profile, backend = scene.profile, scene.backend
     if profile is None or backend is None or is_finishing(scene) or _must_pause(scene):
+        return draft
+    if is_outdated(scene):
         return draft
     ranks = ranks_at_most(scene) if has_trained(scene) else ranks_at_first(scene)
     missing = missing_workers(scene, ranks=ranks)

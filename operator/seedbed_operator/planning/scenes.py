@@ -113,7 +113,9 @@ class Scene:
 
     @property
     def workers_per_pod(self) -> int:
-        """Return how many ranks share a pod, 1 while the profile is away."""
+        """Return how many ranks share a pod of this attempt, or of the next; 1 while it is unknown."""
+        if self.has_open_attempt and self.driver is not None and self.driver.shape is not None:
+            return self.driver.shape.workers_per_pod
         return offer_of(self.job, self.profile).workers_per_pod if self.profile else 1
 
     def condition(self, kind: str) -> Condition | None:

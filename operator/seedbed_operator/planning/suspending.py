@@ -6,17 +6,19 @@ from seedbed_api.conditions import ConditionType, RunningReason
 from seedbed_api.status import TrainingJobStatus
 from seedbed_operator.planning.clearing import cleared
 from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.reshaping import was_edited
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import written
 
 SUSPENDING = "Suspending"
 RESUMED = "Resumed"
 _STOPPING = "told to stop: it checkpoints at the end of the step"
+_EDITED = f"the job was suspended, changed and resumed while no operator was there to see it; {_STOPPING}"
 
 
 def is_stopping(scene: Scene) -> bool:
-    """Tell whether the newest attempt is to end, or was told to, because the job is to be suspended."""
-    return scene.spec.suspend or was_told_to_stop(scene.status)
+    """Tell whether the newest attempt is to end, or was told to, because the job is or was suspended."""
+    return scene.spec.suspend or was_told_to_stop(scene.status) or was_edited(scene)
 
 
 def was_told_to_stop(status: TrainingJobStatus) -> bool:
@@ -29,8 +31,9 @@ def was_told_to_stop(status: TrainingJobStatus) -> bool:
 def stopped(scene: Scene, draft: Draft) -> Draft:
     """Stop the attempt under way, driver first."""
     draft = cleared(scene, draft)
-    draft = draft.finds(ConditionType.SUSPENDED, "False", SUSPENDING, _STOPPING)
-    return draft.waits(RunningReason.STOPPING, _STOPPING)
+    told = _EDITED if was_edited(scene) and not scene.spec.suspend else _STOPPING
+    draft = draft.finds(ConditionType.SUSPENDED, "False", SUSPENDING, told)
+    return draft.waits(RunningReason.STOPPING, told)
 
 
 def suspended(scene: Scene, draft: Draft) -> Draft:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from seedbed_api.refusals import mistakes
 from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
+from seedbed_operator.backends.shapes import shape_noted
 from seedbed_operator.cluster.kinds import PROFILES
 from seedbed_operator.cluster.port import Raw
 from seedbed_operator.observations import PodView, ProfileView, Role, Terminated, Waiting
@@ -120,6 +121,7 @@ def pod_view(raw: Raw) -> PodView | None:
         message=str(status.get("message") or ""),
         waiting=_waiting(state, status),
         terminated=_terminated(state),
+        shape=shape_noted(metadata.get("annotations") or {}) if role == "driver" else None,
     )
 
 

@@ -5,6 +5,7 @@ After the steps it grows calm, and the job must come to its end whatever has hap
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -42,6 +43,8 @@ class Guard:
     async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
         if kind is PODS and body["metadata"]["labels"]["seedbed.dev/role"] == "driver":
             self._begins_a_new_attempt(body)
+        if kind is PODS and body["metadata"]["labels"]["seedbed.dev/role"] == "worker":
+            self._fits_its_driver(body)
         try:
             return await self.server.create(kind, namespace, body)
         finally:
@@ -73,11 +76,22 @@ class Guard:
             known = (job.get("status") or {}).get("attempts", 0)
             assert known < number, f"attempt {number} was begun twice"
 
+    def _fits_its_driver(self, body: Raw) -> None:
+        """A worker writes where its driver does."""
+        for raw in self.server.all(PODS):
+            if raw["metadata"]["uid"] == controller(body):
+                assert _output_of(raw) == _output_of(body), "a worker that writes elsewhere than its driver"
+
     def _one_driver_at_a_time(self) -> None:
         views = [view for raw in self.server.all(PODS) if not _is_foreign(raw) and (view := pod_view(raw))]
         live = [view for view in views if view.role == "driver" and not view.ended and not view.deleting]
         uids = [view.job_uid for view in live]
         assert len(set(uids)) == len(uids), f"two drivers at once: {[view.name for view in live]}"
+
+
+def _output_of(pod: Raw) -> Any:
+    env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
+    return json.loads(env["SEEDBED_JOB"])["spec"]["output"]
 
 
 def _is_foreign(raw: Raw) -> bool:
@@ -231,6 +245,12 @@ class Story:
     async def step_suspend(self, number: int) -> None:
         if self.job():
             self.server.edit(JOBS, *KEY, lambda raw: raw["spec"].update(suspend=bool(number % 2)))
+
+    async def step_edit(self, number: int) -> None:
+        """The job is suspended, changed and resumed before the operator looks."""
+        if self.job():
+            output = {"uri": f"s3://runs-{number % 3}"}
+            self.server.edit(JOBS, *KEY, lambda raw: raw["spec"].update(output=output))
 
     async def step_intrude(self, number: int) -> None:
         """Another's object takes a name that the operator would use, or bears its labels."""

@@ -378,6 +378,10 @@ def attempts(*ends: End) -> dict[str, Attempt]:
     return {name: attempt for name, attempt in HOSTILE.items() if attempt.end in ends}
 
 
+_SAID = ("example.org/", "seedbed.dev/execution-digest")
+"""The digest is of what a job says, and decides nothing but whether it still says so."""
+
+
 def without_what_jobs_may_say(pod: dict[str, Any]) -> dict[str, Any]:
     """Return a pod's manifest without what a job of PROFILE may decide: its own spec as data, listed additions.
 
@@ -386,7 +390,7 @@ def without_what_jobs_may_say(pod: dict[str, Any]) -> dict[str, Any]:
     rest = copy.deepcopy(pod)
     for part in ("labels", "annotations"):
         entries = rest["metadata"].get(part, {})
-        rest["metadata"][part] = {k: v for k, v in entries.items() if not k.startswith("example.org/")}
+        rest["metadata"][part] = {k: v for k, v in entries.items() if not k.startswith(_SAID)}
     for container in rest["spec"]["containers"]:
         said = ("SEEDBED_JOB", "WANDB_MODE")
         container["env"] = [entry for entry in container["env"] if entry["name"] not in said]

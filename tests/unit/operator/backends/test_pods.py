@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -213,9 +214,14 @@ def test_labels_pass_only_where_the_profile_allows_them_and_never_displace_ours(
     assert opened["labels"]["kueue.x-k8s.io/queue-name"] == "team"
     assert opened["labels"]["seedbed.dev/job"] == "seedlings"
     assert "secret" not in opened["labels"]
+    digests = {
+        key: opened["annotations"].pop(f"seedbed.dev/{key}-digest") for key in ("execution", "profile")
+    }
+    assert all(re.fullmatch("[0-9a-f]{16}", digest) for digest in digests.values())
     assert opened["annotations"] == {
         "example.org/a": "1",
         "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+        "seedbed.dev/workers-per-pod": "1",
     }
 
 

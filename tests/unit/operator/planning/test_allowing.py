@@ -139,17 +139,19 @@ def test_secrets_are_named_by_the_profile(block: str) -> None:
 
 
 def test_a_worker_that_is_replaced_mounts_no_secret_that_was_named_unseen() -> None:
-    """Suspended, edited and resumed while the operator looked away: the attempt still goes on."""
+    """Suspended, edited and resumed while the operator looked away: the attempt stops, no other begins."""
     world = a_world(a_training_job().with_workers(2, 2)).settle().start().settle()
     assert world.job.spec is not None
     output = world.job.spec.output.model_copy(update={"secret_ref": SecretRef(name="of-somebody-else")})
     world.edit(output=output)
     world.vanish("seedlings-1-worker-0").settle()
     assert world.names() == ["1-driver", "1-worker-1"]
+    world.finish_deletions().settle().finish_deletions().settle()
+    assert world.names() == []
     assert world.says() == "False SecretNotAllowed"
     world.profile = a_profile(allowedSecrets=["of-somebody-else"])
     world.settle()
-    assert world.names() == ["1-driver", "1-worker-0", "1-worker-1"]
+    assert world.names() == ["2-driver", "2-worker-0", "2-worker-1"]
 
 
 def test_a_refusal_stalls_and_heals_when_the_profile_changes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from seedbed_api.execution import Output
 from seedbed_api.status import TrainingJobStatus, WorkerCounts
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning import plan
@@ -165,7 +166,12 @@ class Walk:
         self.world.edit(suspend=bool(number % 2))
 
     def lose_profile(self, number: int) -> None:
-        self.world.profile = a_profile(generation=2) if number % 2 else None
+        other = {"worker": {"workersPerPod": 2}} if number % 4 == 3 else {}
+        self.world.profile = a_profile(generation=2, **other) if number % 2 else None
+
+    def edit(self, number: int) -> None:
+        """Suspend, change and resume the job while the operator is away."""
+        self.world.edit(output=Output(uri=f"s3://runs-{number % 3}"))
 
     def refuse(self, number: int) -> None:
         self.world.refuses.clear()
@@ -249,6 +255,7 @@ EVENTS: dict[str, Callable[[Walk, int], None]] = {
         "wait_long",
         "suspend",
         "lose_profile",
+        "edit",
         "refuse",
         "intrude",
         "leave",

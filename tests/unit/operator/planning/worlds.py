@@ -11,6 +11,7 @@ from typing import Any
 
 from seedbed_api.outcome import LiveProgress
 from seedbed_operator.backends.choosing import BACKENDS, Backends
+from seedbed_operator.backends.shapes import shape_noted
 from seedbed_operator.observations import (
     Evidence,
     JobView,
@@ -205,6 +206,7 @@ class World:
             job_uid=labels["seedbed.dev/job-uid"],
             attempt=int(labels["seedbed.dev/attempt"]),
             index=int(name.rpartition("-")[2]) if "-worker-" in name else 0,
+            shape=shape_noted(action.body["metadata"]["annotations"]),
             **{**UNPLACED, "created": self.now},
         )
 

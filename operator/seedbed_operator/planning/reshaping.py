@@ -1,0 +1,35 @@
+"""An attempt keeps the shape with which it began: what has changed since counts from the next one on."""
+
+from __future__ import annotations
+
+from seedbed_operator.backends.shapes import execution_digest, profile_digest
+from seedbed_operator.planning.elasticity import pods_for, present, ranks_at_first
+from seedbed_operator.planning.ends import Cause, End
+from seedbed_operator.planning.scenes import Scene
+
+
+def was_edited(scene: Scene) -> bool:
+    """Tell whether the job was suspended, changed and resumed since the attempt began, and nobody saw it."""
+    shape = scene.driver.shape if scene.driver else None
+    return shape is not None and shape.execution != execution_digest(scene.spec)
+
+
+def is_outdated(scene: Scene) -> bool:
+    """Tell whether the profile makes other pods now than those that the attempt began with."""
+    shape = scene.driver.shape if scene.driver else None
+    if shape is None or scene.profile is None or scene.profile.spec is None:
+        return False
+    return shape.profile != profile_digest(scene.profile.spec)
+
+
+def outgrown(scene: Scene) -> End | None:
+    """Return the end of an attempt that lacks workers of its minimum and can get none like those it has."""
+    finishing = scene.live is not None and scene.live.activity == "Finishing"
+    lacking = pods_for(scene, ranks_at_first(scene)) > len(present(scene))
+    if finishing or not (lacking and is_outdated(scene)):
+        return None
+    message = (
+        f"attempt {scene.attempt} lacks workers and TrainingProfile {scene.spec.cluster.profile} has changed "
+        "since it began: it stops, and the next one begins with the new profile"
+    )
+    return End(cause=Cause.STOPPED, reason="ProfileChanged", message=message, pod=scene.driver)
