@@ -26,7 +26,7 @@ from e2e.jobs import (
 from testbed.nodes import Node
 from testbed.testbeds import Testbed
 
-pytestmark = [pytest.mark.e2e, pytest.mark.unproven, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 OUTAGE_SECONDS = 30.0
 
 
@@ -36,6 +36,7 @@ def counters(job: Job) -> dict[str, int]:
     return {name: count for name, count in job.status().items() if name in names and count}
 
 
+@pytest.mark.exhaustive
 def test_a_worker_a_driver_and_the_object_of_a_driver(jobs: Jobs, straight: Straight, chance: Random) -> None:
     job = jobs.apply()
     first, second, third = chance.randint(10, 60), chance.randint(110, 160), chance.randint(210, 260)
@@ -125,6 +126,7 @@ def driver_profile(testbed: Testbed) -> str:
     return "labelled"
 
 
+@pytest.mark.exhaustive
 def test_the_object_store_and_then_the_api_server_for_half_a_minute(
     jobs: Jobs, straight: Straight, chance: Random
 ) -> None:
