@@ -100,6 +100,8 @@ class FailedReason(StrEnum):
     """The job was active for longer than activeDeadlineSeconds."""
     TRIAL_UNDECIDED = "TrialUndecided"
     """A trial of a sweep could not be decided for lack of machines, memory or time."""
+    TRIALS_FAILED = "TrialsFailed"
+    """More trials of a sweep failed by their own values than maxFailedTrialCount allows, or all of them."""
 
 
 class AttemptReason(StrEnum):

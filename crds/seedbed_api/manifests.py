@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
@@ -16,6 +16,9 @@ from seedbed_api.fields import nearest
 from seedbed_api.overrides import apply_overrides
 from seedbed_api.refusals import mistakes
 from seedbed_api.trainingjob import TrainingJob
+
+if TYPE_CHECKING:
+    from seedbed_api.sweepjob import SweepJob
 
 GROUP = "seedbed.dev"
 KINDS = {
@@ -84,12 +87,25 @@ def load_training_job(source: Path | str, overrides: Iterable[str] = ()) -> Trai
 
     Raises UserError InvalidSpec with one line per mistake.
     """
+    document, place = read_document(source, wanted="TrainingJob")
+    return training_job(apply_overrides(document, overrides), place)
+
+
+def read_document(source: Path | str, *, wanted: str) -> tuple[Document, str]:
+    """Return the one document of a file or text, unchecked, and how messages call its place."""
     name = "manifest" if isinstance(source, str) and "\n" in source else str(source)
     documents = read_documents(source)
     if len(documents) != 1:
-        found = f"holds {len(documents)} documents where one TrainingJob is expected"
+        found = f"holds {len(documents)} documents where one {wanted} is expected"
         raise UserError(REASON, f"{name}: {found}; split the file")
-    return training_job(apply_overrides(documents[0], overrides), f"{name}:1")
+    return documents[0], f"{name}:1"
+
+
+def sweep_job(document: dict[str, Any], where: str = "") -> SweepJob:
+    """Return the SweepJob of a document; raises UserError InvalidSpec with one line per mistake."""
+    sweep = validated(document, where)
+    assert type(sweep).__name__ == "SweepJob", "the caller has looked at the kind"
+    return cast("SweepJob", sweep)
 
 
 def training_job(document: dict[str, Any], where: str = "") -> TrainingJob:

@@ -122,7 +122,9 @@ MISTAKES = {
     "YAML, but a list": text(lambda _: "- a", "job.yaml:1", "begin it with apiVersion and kind"),
     "not text": text(lambda _: b"\xff\xfe\x00", "job.yaml", "UTF-8"),
     "two documents": text(lambda t: f"{t}\n---\n{t}", "holds 2 documents", "split the file"),
-    "another kind": text(lambda t: t.replace("TrainingJob", "SweepJob"), "kind", "'SweepJob'", "TrainingJob"),
+    "another kind": text(
+        lambda t: t.replace("TrainingJob", "TrainingProfile"), "kind", "'TrainingProfile'", "TrainingJob"
+    ),
     "another version": text(lambda t: t.replace("v1alpha1", "v1"), "apiVersion", "v1alpha1"),
     "no manifest": words("run", "-f", "no-such-job.yaml", says=("no-such-job.yaml", "name a manifest file")),
     "a folder as manifest": words("run", "-f", "/tmp", says=("/tmp", "name a manifest file")),

@@ -13,7 +13,7 @@ _INTERRUPTED = 130
 """What a shell reports for a command that Ctrl-C ended."""
 
 _COMMANDS = {
-    "run": ("seedbed.cli.run", "Train a model from a TrainingJob manifest on this machine."),
+    "run": ("seedbed.cli.run", "Train a TrainingJob, or the trials of a SweepJob, on this machine."),
     "validate": ("seedbed.cli.validate", "Check manifests and name field, value and fix of every mistake."),
     "dataset": ("seedbed.cli.dataset", "Build, show, check and export datasets."),
     "verify": ("seedbed.cli.verify", "Recompute a window of a run from its receipt."),

@@ -1,4 +1,4 @@
-"""`seedbed run`: train a job on this machine, or find that it was trained."""
+"""`seedbed run`: train a job or sweep on this machine, or find that it was trained."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ from seedbed_api.errors import SeedbedError, UserError, refusal
 if TYPE_CHECKING:
     from seedbed.runtime.driver import Ended
     from seedbed.runtime.preparing import RunOptions
+    from seedbed.sweeps.driving import SweepEnded
     from seedbed_api.status import TrainingJobStatus
+    from seedbed_api.sweepjob import SweepJob
+    from seedbed_api.sweepstatus import SweepJobStatus
+    from seedbed_api.trainingjob import TrainingJob
 
 _secret = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 @click.command("run")
-@click.option("-f", "--file", "manifest", required=True, help="TrainingJob manifest; - reads standard input.")
+@click.option("-f", "--file", "manifest", required=True, help="TrainingJob or SweepJob; - is standard input.")
 @click.option("--workers", metavar="N|MIN:MAX", help="Workers, instead of spec.cluster.workers.")
 @click.option("--set", "overrides", metavar="PATH=VALUE", multiple=True, help="Override a field; repeatable.")
 @click.option("--dataset", metavar="URL", help="Where the dataset lies, instead of spec.dataset.uri.")
@@ -40,19 +44,11 @@ _secret = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder of the data cache of this machine.")
 @click.option("--cache-bytes", type=click.IntRange(min=1), help="Bound of the data cache.")
 def command(**arguments: Any) -> None:
-    """Train a model from a TrainingJob manifest on this machine.
+    """Train a model from a TrainingJob manifest, or the trials of a SweepJob, on this machine.
 
     The same command after a kill continues; after completion it returns the finished result at once.
     """
-    try:
-        with _only_the_status_on_stdout():
-            ended = _run(_job(arguments), arguments)
-    except SeedbedError as error:
-        if arguments["output_format"] == "json":
-            from seedbed.runtime.statuses import refused_status
-
-            _print_status(refused_status(error))
-        raise
+    ended = _run_as_told(arguments)
     if arguments["output_format"] == "json":
         _print_status(ended.status)
     if ended.error is not None:
@@ -60,6 +56,29 @@ def command(**arguments: Any) -> None:
     if ended.exit_code == ExitCode.STOPPED:
         click.echo(_stopped(ended), err=True)
     sys.exit(ended.exit_code)
+
+
+def _run_as_told(arguments: dict[str, Any]) -> Ended | SweepEnded:
+    """Run the job or sweep of a manifest; where it is refused, the status of that kind tells it."""
+    kind = "TrainingJob"
+    try:
+        with _only_the_status_on_stdout():
+            document, place = _document(arguments)
+            kind = str(document.get("kind"))
+            if kind == "SweepJob":
+                return _run_sweep(_sweep(document, place, arguments), arguments)
+            return _run(_job(document, place, arguments), arguments)
+    except SeedbedError as error:
+        if arguments["output_format"] == "json":
+            _print_status(_refused(kind, error))
+        raise
+
+
+def _refused(kind: str, error: SeedbedError) -> TrainingJobStatus | SweepJobStatus:
+    from seedbed.runtime import statuses as of_jobs
+    from seedbed.sweeps import statuses as of_sweeps
+
+    return of_sweeps.refused_status(error) if kind == "SweepJob" else of_jobs.refused_status(error)
 
 
 @contextmanager
@@ -76,30 +95,59 @@ def _only_the_status_on_stdout() -> Iterator[None]:
         os.close(kept)
 
 
-def _print_status(status: TrainingJobStatus) -> None:
+def _print_status(status: TrainingJobStatus | SweepJobStatus) -> None:
     click.echo(status.model_dump_json(by_alias=True, exclude_none=True, indent=2))
     sys.stdout.flush()
 
 
-def _stopped(ended: Ended) -> str:
+def _stopped(ended: Ended | SweepEnded) -> str:
+    from seedbed_api.status import TrainingJobStatus
+
+    if not isinstance(ended.status, TrainingJobStatus):
+        return "stopped; every trial under way has kept its state; the same command continues"
     progress = ended.status.progress
     where = f" after step {progress.step} of {progress.total_steps}" if progress else " before the first step"
     return f"stopped{where}; the same command continues"
 
 
-def _job(arguments: dict[str, Any]) -> Any:
-    from seedbed_api.manifests import load_training_job
+def _document(arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    from seedbed_api.manifests import read_document
+
+    source = arguments["manifest"]
+    wanted = "TrainingJob or SweepJob"
+    if source == "-":
+        return read_document(sys.stdin.read() + "\n", wanted=wanted)
+    return read_document(Path(source), wanted=wanted)
+
+
+def _job(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> TrainingJob:
+    from seedbed_api.manifests import training_job
+    from seedbed_api.overrides import apply_overrides
 
     overrides = list(arguments["overrides"])
     if arguments["workers"] is not None:
         least, most = _workers(arguments["workers"])
         overrides += [f"spec.cluster.workers.min={least}", f"spec.cluster.workers.max={most}"]
-    places = (("spec.dataset.uri", arguments["dataset"]), ("spec.output.uri", arguments["output"]))
-    overrides += [f"{field}={uri}" for field, uri in places if uri is not None]
-    source = arguments["manifest"]
-    if source == "-":
-        return load_training_job(sys.stdin.read() + "\n", overrides)
-    return load_training_job(Path(source), overrides)
+    overrides += _places(arguments, dataset="spec.dataset.uri")
+    return training_job(apply_overrides(document, overrides), place)
+
+
+def _sweep(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> SweepJob:
+    from seedbed_api.manifests import sweep_job
+    from seedbed_api.overrides import apply_overrides
+    from seedbed_api.sweepjob import SweepJob
+
+    if arguments["workers"] is not None:
+        problem = "a sweep has trials instead"
+        fix = "write --set spec.parallelTrialCount=N, or --set spec.workersPerTrial=N"
+        raise UserError("InvalidSpec", refusal("--workers", arguments["workers"], problem, fix))
+    places = _places(arguments, dataset="spec.trialTemplate.spec.dataset.uri")
+    return sweep_job(apply_overrides(document, [*arguments["overrides"], *places], SweepJob), place)
+
+
+def _places(arguments: dict[str, Any], *, dataset: str) -> list[str]:
+    places = ((dataset, arguments["dataset"]), ("spec.output.uri", arguments["output"]))
+    return [f"{field}={uri}" for field, uri in places if uri is not None]
 
 
 def _workers(text: str) -> tuple[int, int]:
@@ -111,12 +159,46 @@ def _workers(text: str) -> tuple[int, int]:
     return least, most
 
 
-def _run(job: Any, arguments: dict[str, Any]) -> Ended:
+def _prepare_process() -> None:
+    """Set what torch and Ray read when they are imported."""
     from seedbed.environment.pins import pin_environment
     from seedbed.runtime.ray_local import prepare
 
     pin_environment(os.environ)
     prepare(os.environ)
+
+
+def _run_sweep(sweep: SweepJob, arguments: dict[str, Any]) -> SweepEnded:
+    _prepare_process()
+    from seedbed.sweeps.display import SweepDisplay
+    from seedbed.sweeps.driving import SweepSession, run_sweep
+
+    with SweepDisplay(sweep.metadata.name) as display:
+        session = SweepSession(
+            job=sweep, options=_options(arguments), display=display, stopping=_stop_by_signal()
+        )
+        ended = run_sweep(session)
+        if ended.error is None and ended.session.finished is not None:
+            display.finish(_sweep_table(ended.status))
+    return ended
+
+
+def _sweep_table(status: SweepJobStatus) -> dict[str, str]:
+    best, ledger = status.best_trial, status.ledger
+    assert best is not None
+    assert best.model is not None
+    assert ledger is not None
+    return {
+        "best trial": str(best.index),
+        "weights digest": best.model.weights_digest,
+        "model": best.model.uri,
+        "ledger": ledger.uri,
+        "ledger digest": ledger.digest,
+    }
+
+
+def _run(job: TrainingJob, arguments: dict[str, Any]) -> Ended:
+    _prepare_process()
     from seedbed.runtime.display import Display
     from seedbed.runtime.driver import Session, run_job
 

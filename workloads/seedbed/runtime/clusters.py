@@ -37,6 +37,8 @@ class Placement:
 
     in_process: bool = False
     """The driver's own process is the one rank; no Ray is needed."""
+    bare: bool = False
+    """Without Ray Train around that one rank: the driver is itself a trial, one of many."""
     gpus_per_rank: int = 0
 
 

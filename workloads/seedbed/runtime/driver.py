@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from seedbed.runs.attempts import Attempt, highest_attempt
 from seedbed.runs.checkpoints import checkpoint_steps
+from seedbed.runs.evaluations import read_evaluations
 from seedbed.runs.events import EventLog
 from seedbed.runs.folder import ENVIRONMENT, RECIPE, REPORT, RESULT
 from seedbed.runs.leases import Lease, acquire
@@ -110,6 +111,8 @@ def _run(session: Session) -> None:
     if session.result is not None:
         session.attempt = highest_attempt(prepared.folder)
         return
+    if _has_been_there(session, prepared):
+        return
     with _claimed(session, prepared) as lease:
         if lease is None:
             session.result = None if session.stopping.is_set() else read_result(prepared.folder)
@@ -141,6 +144,19 @@ def _intact(session: Session, path: str, read: Callable[[], _T | None]) -> _T | 
         session.display.notice(f"{error.message}; it is made again")
         session.prepared.folder.objects.delete(path)
         return None
+
+
+def _has_been_there(session: Session, prepared: Prepared) -> bool:
+    """Say whether the run is to pause where it was before: what was evaluated there is stored."""
+    pause = pause_step(prepared, session.pause_after_epochs)
+    if pause is None:
+        return False
+    try:
+        return any(record.step == pause for record in read_evaluations(prepared.folder, split="validation"))
+    except InfrastructureError as error:
+        if error.reason != "RunFolderDamaged":
+            raise
+        return False  # the training restores what does not verify
 
 
 @contextmanager

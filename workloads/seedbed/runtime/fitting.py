@@ -38,7 +38,9 @@ def fit(
     `restarts` bounds how often a lost worker group is replaced. Raises the failure that a worker told of, or
     `InfrastructureError` where the group could not be kept alive.
     """
-    if placement.in_process:
+    if placement.bare:
+        _fit_bare(program, watch=watch, stopping=stopping)
+    elif placement.in_process:
         _fit_here(program, watch=watch, stopping=stopping)
     else:
         _OnRay(program, workers=workers, placement=placement, restarts=restarts).fit(watch, stopping)
@@ -60,6 +62,14 @@ def _fit_here(program: TrainingProgram, *, watch: Watch, stopping: threading.Eve
             scaling_config=ScalingConfig(num_workers=0),
             run_config=_run_config(folder, restarts=0),
         ).fit()
+
+
+def _fit_bare(program: TrainingProgram, *, watch: Watch, stopping: threading.Event) -> None:
+    from seedbed.training.working import work
+
+    board = Board()
+    with _watching(board.look, board.stop, watch=watch, stopping=stopping):
+        work(program, LocalLink(board))
 
 
 class _OnRay:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from seedbed.arithmetic.config import ARITHMETIC_VERSION
 from seedbed.dataset import Dataset, open_dataset
@@ -40,6 +40,10 @@ class Expected:
     environment_class: str | None = None
 
 
+Probed: TypeAlias = tuple[Mapping[str, Any], str]
+"""Environment document and class."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunOptions:
     """What is given besides the manifest; all of it is execution."""
@@ -53,6 +57,10 @@ class RunOptions:
     cache_folder: Path | None = None
     cache_bytes: int = DEFAULT_CACHE_BYTES
     expected: Expected = Expected()
+    probed: Probed | None = None
+    """The environment where this process has found it out already."""
+    fetched: CodeArchive | None = None
+    """The user's code where this process has fetched it already."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,12 +104,14 @@ def prepare(
     complete = _complete(draft)
     if complete is not None:
         return complete
-    if cluster is None:
-        environment, environment_class = _environment(options.device)
-    else:
-        environment, environment_class = cluster.compute(_environment, options.device)
+    environment, environment_class = options.probed or probed(options.device, cluster)
     timeline.mark("EnvironmentProbed")
     return _named(draft, environment, environment_class)
+
+
+def probed(device: str, cluster: Cluster | None = None) -> Probed:
+    """Find out the environment of this process, or of the machines of a cluster."""
+    return _environment(device) if cluster is None else cluster.compute(_environment, device)
 
 
 def _draft(job: TrainingJob, options: RunOptions, timeline: Timeline) -> _Draft:
@@ -213,6 +223,8 @@ def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, st
     model = job.spec.model
     if model.entrypoint is None:
         return None, None
+    if options.fetched is not None:
+        return options.fetched, options.fetched.digest
     uri = str(options.code) if options.code else (model.code.uri if model.code else None)
     if uri is None:
         sources, _ = installed_sources(model.entrypoint.partition(":")[0])
@@ -222,7 +234,7 @@ def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, st
     return archive, archive.digest
 
 
-def _environment(device: str) -> tuple[Mapping[str, Any], str]:
+def _environment(device: str) -> Probed:
     from seedbed.arithmetic.determinism import fix_determinism
     from seedbed.environment.environment_class import environment_class, environment_document
     from seedbed.environment.pins import pinned_threads

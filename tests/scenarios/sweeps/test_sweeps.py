@@ -1,0 +1,232 @@
+"""Sweeps on one machine, typed by a user: every figure is computed in a fresh store, and never twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenarios.sweeps.desk import ASHA, LEARNING_RATES, STEPS, Desk, a_sweep
+from seedbed.runs.attempts import highest_attempt
+from seedbed.runs.checkpoints import checkpoint_steps
+
+EPOCHS = 4
+
+
+def objectives(status: dict[str, Any]) -> list[float]:
+    return [float(trial["objective"]) for trial in status["topTrials"]]
+
+
+def reason(status: dict[str, Any]) -> str:
+    return str(status["conditions"][0]["reason"])
+
+
+def decays(*values: str) -> list[dict[str, Any]]:
+    """Return weight decays as the one parameter; with a huge one weights overflow within a few steps."""
+    field = "spec.training.optimizer.weightDecay"
+    return [{"name": "decay", "fieldPath": field, "searchSpace": {"categorical": {"values": list(values)}}}]
+
+
+def test_a_sweep_trains_every_trial_once_and_ranks_them(desk: Desk) -> None:
+    done = desk.sweep()
+    assert done.exit_code == 0, done.stderr
+    assert desk.steps() == 4 * EPOCHS * STEPS
+    status = done.status
+    assert reason(status) == "Trained"
+    assert status["trials"] == {
+        "total": 4, "running": 0, "succeeded": 4, "pruned": 0, "failed": 0, "reused": 0,
+    }  # fmt: skip
+    assert objectives(status) == sorted(objectives(status))
+    assert status["bestTrial"] == status["topTrials"][0]
+    assert {trial["index"] for trial in status["topTrials"]} == {0, 1, 2, 3}
+    assert len({trial["parameters"][0]["value"] for trial in desk.ledger()["trials"]}) == 4
+
+
+def test_the_winner_trained_alone_in_a_fresh_store_has_the_same_weights(desk: Desk) -> None:
+    best = desk.sweep().status["bestTrial"]
+    sweep = a_sweep(desk.data, desk.folder / "alone")["spec"]
+    recipe = sweep["trialTemplate"]["spec"]
+    recipe["training"]["optimizer"]["learningRate"] = best["parameters"][0]["value"]
+    job = {
+        "apiVersion": "seedbed.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "tiny"},
+        "spec": recipe | {"output": sweep["output"]},
+    }
+    path = desk.folder / "job.json"
+    path.write_text(json.dumps(job), encoding="utf-8")
+    alone = desk.type("run", "-f", path, "-o", "json").status
+    assert desk.steps("alone") == EPOCHS * STEPS
+    assert alone["runID"] == best["runID"]
+    assert alone["model"]["weightsDigest"] == best["model"]["weightsDigest"]
+
+
+def test_a_finished_sweep_returns_at_once(desk: Desk) -> None:
+    first = desk.sweep().status
+    again = desk.sweep().status
+    assert reason(again) == "AlreadyComputed"
+    assert again["ledger"] == first["ledger"]
+    assert again["topTrials"] == first["topTrials"]
+    assert again["trials"] == first["trials"] | {"reused": 4}
+    assert {highest_attempt(run) for run in desk.runs()} == {1}
+
+
+def test_a_sweep_with_more_trials_pays_for_the_new_ones(desk: Desk) -> None:
+    desk.sweep()
+    before = desk.steps()
+    more = desk.sweep(maxTrialCount=6)
+    assert more.status["trials"]["reused"] == 4
+    assert desk.steps() - before == 2 * EPOCHS * STEPS
+
+
+def test_poor_trials_end_at_their_rung_and_cost_no_more(desk: Desk) -> None:
+    done = desk.sweep(earlyStopping=ASHA)
+    trials = desk.ledger()["trials"]
+    pruned = [trial for trial in trials if trial["state"] == "Pruned"]
+    assert pruned, "a test of early stopping needs a trial that is stopped"
+    assert done.status["trials"]["pruned"] == len(pruned)
+    ends = [trial["rungs"][-1]["epoch"] if trial in pruned else EPOCHS for trial in trials]
+    assert desk.steps() == sum(ends) * STEPS
+    assert {tuple(rung["epoch"] for rung in trial["rungs"]) for trial in pruned} <= {(1,), (1, 2)}
+
+
+def test_what_was_computed_before_changes_no_decision(desk: Desk) -> None:
+    """Runs that went to their end for another sweep are pruned here all the same, by what they were at the rung."""
+    desk.sweep("fresh", earlyStopping=ASHA)
+    desk.sweep("known")
+    before = desk.steps("known")
+    done = desk.sweep("known", earlyStopping=ASHA).status
+    assert desk.steps("known") == before
+    assert done["trials"]["reused"] == 4
+    ledgers = [path.read_bytes() for path in (desk.folder / "known" / "sweeps").glob("*/ledger.json")]
+    (fresh,) = (desk.folder / "fresh" / "sweeps").glob("*/ledger.json")
+    assert fresh.read_bytes() in ledgers
+
+
+def test_a_trial_that_fails_by_its_values_is_a_result_with_a_reason(desk: Desk) -> None:
+    done = desk.sweep(parameters=decays("0", "1000000"), maxTrialCount=6)
+    assert done.exit_code == 0, done.stderr
+    failed = [trial for trial in desk.ledger()["trials"] if trial["state"] == "Failed"]
+    assert 0 < len(failed) < 6
+    assert {trial["reason"] for trial in failed} == {"NonFiniteLoss"}
+    assert done.status["trials"]["failed"] == len(failed)
+    assert done.status["bestTrial"]["parameters"] == [{"name": "decay", "value": "0"}]
+
+
+def test_more_failures_than_may_be_end_the_sweep_in_one_line(desk: Desk) -> None:
+    for _ in range(2):
+        done = desk.sweep(parameters=decays("1000000", "500000"), maxFailedTrialCount=1)
+        assert done.exit_code == 2
+        assert done.errors[-1].startswith(
+            "error: TrialsFailed: spec.maxFailedTrialCount: 2 of 2 trials failed (NonFiniteLoss)"
+        )
+        assert reason(done.status) == "TrialsFailed"
+
+
+def test_folds_are_runs_of_their_own_and_the_objective_is_their_mean(desk: Desk) -> None:
+    done = desk.sweep(crossValidation={"folds": 3}, maxTrialCount=2)
+    assert done.exit_code == 0, done.stderr
+    assert len(desk.runs()) == 6
+    for trial in desk.ledger()["trials"]:
+        folds = [float(value) for value in trial["folds"]]
+        assert len(set(trial["runIDs"])) == len(folds) == 3
+        assert float(trial["objective"]) == pytest.approx(sum(folds) / 3, abs=1e-11)
+        assert float(trial["deviation"]) > 0
+
+
+def test_plain_cross_validation_of_one_recipe_needs_no_parameters(desk: Desk) -> None:
+    done = desk.sweep(crossValidation={"folds": 3}, parameters=None, maxTrialCount=1)
+    assert done.exit_code == 0, done.stderr
+    assert len(desk.runs()) == 3
+    assert desk.ledger()["trials"][0]["parameters"] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["told to stop", "killed"])
+def test_the_same_command_continues(desk: Desk, number: signal.Signals) -> None:
+    """It computes what lies behind the newest checkpoints of the runs that were under way, and no step more."""
+    desk.sweep("straight", training={"epochs": 12}, earlyStopping=ASHA)
+    manifest = desk.manifest(training={"epochs": 12}, earlyStopping=ASHA)
+    command = [sys.executable, "-m", "seedbed.cli", "run", "-f", str(manifest)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ)
+    wait_for(desk.folder / "runs" / "runs", process)
+    process.send_signal(number)
+    process.communicate(timeout=120)
+    assert process.returncode in (143, -signal.SIGKILL)
+    assert not list((desk.folder / "runs" / "sweeps").glob("*/ledger.json"))
+    kept, told = sum(checkpoint_steps(run)[-1] for run in desk.runs() if checkpoint_steps(run)), desk.steps()
+    again = desk.sweep(training={"epochs": 12}, earlyStopping=ASHA)
+    assert again.exit_code == 0, again.stderr
+    assert desk.ledger() == desk.ledger("straight")
+    assert kept > 0
+    assert desk.steps() - told == desk.steps("straight") - kept
+
+
+def wait_for(runs: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a second run has a checkpoint."""
+    deadline = time.monotonic() + 300
+    while len({path.parents[1] for path in runs.glob("*/checkpoints/*.json")}) < 2:
+        assert process.poll() is None, "the sweep ended before it could be hit"
+        assert time.monotonic() < deadline, "no second run has a checkpoint"
+        time.sleep(0.005)
+
+
+def test_a_sweep_that_is_told_to_stop_says_so(desk: Desk) -> None:
+    manifest = desk.manifest(training={"epochs": 400})
+    command = [sys.executable, "-m", "seedbed.cli", "run", "-f", str(manifest), "-o", "json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ)
+    deadline = time.monotonic() + 300
+    while not list((desk.folder / "runs" / "runs").glob("*/checkpoints/*.json")):
+        assert time.monotonic() < deadline, "the first run has no checkpoint"
+        time.sleep(0.02)
+    process.terminate()
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 143, stderr
+    assert reason(json.loads(stdout)) == "Suspended"
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
+    "folds larger than the data": (
+        {"crossValidation": {"folds": 20}, "dataset": {"subset": {"fraction": "0.4"}}},
+        "InvalidDataset: spec.crossValidation.folds: fold",
+    ),
+    "a batch larger than the data": (
+        {"training": {"batch": {"globalSize": 64, "microSize": 4}}},
+        "InvalidSpec: spec.trialTemplate.spec.training.batch.globalSize: a global batch is larger",
+    ),
+    "no such dataset": (
+        {"dataset": {"uri": "/nowhere"}},
+        "InvalidDataset: spec.trialTemplate.spec.dataset.uri: ",
+    ),
+    "bounds reversed": (
+        {"parameters": [LEARNING_RATES | {"searchSpace": {"uniform": {"min": "1", "max": "0.1"}}}]},
+        "InvalidSpec: ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "line"), REFUSALS.values(), ids=REFUSALS)
+def test_bad_input_is_refused_in_one_line_before_anything_is_written(
+    desk: Desk, changes: dict[str, Any], line: str
+) -> None:
+    refused = desk.sweep(**changes)
+    assert refused.exit_code == 2
+    assert len(refused.errors) == 1, refused.stderr
+    assert line in refused.errors[0]
+    assert not (desk.folder / "runs").exists()
+    assert refused.status["conditions"][0]["type"] == "Failed"
+
+
+def test_workers_are_not_for_sweeps(desk: Desk) -> None:
+    refused = desk.type("run", "-f", desk.manifest(), "--workers", "2")
+    assert refused.exit_code == 2
+    assert refused.errors == [
+        "error: InvalidSpec: --workers: a sweep has trials instead (got '2'); "
+        "write --set spec.parallelTrialCount=N, or --set spec.workersPerTrial=N"
+    ]

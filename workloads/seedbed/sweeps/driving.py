@@ -1,0 +1,129 @@
+"""The driver of a sweep: prepare, search, write the ledger. The output store decides what happened."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from seedbed.runtime.clusters import ToldToStop
+from seedbed.runtime.lasting import lasting
+from seedbed.runtime.preparing import RunOptions
+from seedbed.runtime.timeline import Timeline
+from seedbed.search.decisions import Ended, Why
+from seedbed.search.ledger import ranked
+from seedbed.search.objectives import goal
+from seedbed.search.searching import Search
+from seedbed.storage import open_storage
+from seedbed.sweeps.display import SweepDisplay
+from seedbed.sweeps.in_turn import run_in_turn
+from seedbed.sweeps.ledgers import Finished, conclude, read_ledger
+from seedbed.sweeps.preparing import Sweep, prepare_sweep
+from seedbed.sweeps.standing import Standing
+from seedbed.sweeps.statuses import Told, status_of
+from seedbed_api.conditions import ExitCode
+from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
+from seedbed_api.sweepjob import SweepJob
+from seedbed_api.sweepstatus import SweepJobStatus
+
+
+@dataclass(kw_only=True, slots=True)
+class SweepSession:
+    """One call of the driver: what it was given, and what it has learned so far."""
+
+    job: SweepJob
+    options: RunOptions
+    display: SweepDisplay
+    stopping: threading.Event
+    """Set by SIGTERM and SIGINT: trials under way keep their state after the step, and all end."""
+    timeline: Timeline = field(default_factory=Timeline)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    standing: Standing | None = None
+    """None until the sweep has a name, and where it had ended before."""
+    finished: Finished | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepEnded:
+    """How a call of the driver ended."""
+
+    exit_code: int
+    status: SweepJobStatus
+    error: SeedbedError | None
+    session: SweepSession
+
+
+def run_sweep(session: SweepSession) -> SweepEnded:
+    """Search to the end, or find that it was done; an expected failure is told in the status."""
+    try:
+        _run(session)
+    except ToldToStop:
+        return _ended(session, ExitCode.STOPPED)
+    except SeedbedError as error:
+        failure = lasting(error)
+        return _ended(session, failure.exit_code, error=failure)
+    return _ended(session, ExitCode.DONE)
+
+
+def _run(session: SweepSession) -> None:
+    sweep = prepare_sweep(session.job, session.options, session.timeline)
+    session.finished = read_ledger(sweep.output())
+    if session.finished is None:
+        _search(session, sweep)
+    else:
+        session.display.notice("this sweep was complete already; nothing was trained")
+    assert session.finished is not None
+    session.display.ranking(ranked(session.finished.trials, goal(session.job.spec.objective)))
+    _refuse_no_answer(session.job, session.finished)
+
+
+def _search(session: SweepSession, sweep: Sweep) -> None:
+    standing = session.standing = Standing(sweep=sweep, search=Search(sweep.spec))
+    run_in_turn(standing, stopping=session.stopping, display=session.display)
+    ended = standing.search.ended
+    assert ended is not None, "nothing was left to train and the search has not ended"
+    if ended.why is Why.UNDECIDED:
+        raise _undecided(ended)
+    session.finished = conclude(standing)
+
+
+def _undecided(ended: Ended) -> InfrastructureError:
+    return InfrastructureError(
+        "TrialUndecided",
+        f"trial {ended.index} could not be decided: {ended.detail}, more often than spec.backoffLimit "
+        "allows; the same command tries it again, once memory, disk or machines are there",
+    )
+
+
+def _refuse_no_answer(job: SweepJob, finished: Finished) -> None:
+    """Raise UserError where a sweep ended without a winner; it would do so again."""
+    limit, failed = job.spec.max_failed_trial_count, [each for each in finished.trials if each.reason]
+    if finished.ended.complete and ranked(finished.trials, goal(job.spec.objective)):
+        return
+    reasons = ", ".join(sorted({str(trial.reason) for trial in failed}))
+    raise UserError(
+        "TrialsFailed",
+        f"spec.maxFailedTrialCount: {len(failed)} of {len(finished.trials)} trials failed ({reasons}) "
+        f"where {limit} may; narrow spec.parameters, correct the template, or raise the limit",
+    )
+
+
+def _ended(session: SweepSession, exit_code: int, *, error: SeedbedError | None = None) -> SweepEnded:
+    finished, standing = session.finished, session.standing
+    trials = finished.trials if finished else tuple(standing.decided) if standing else ()
+    evidence = finished.evidence if finished else standing.evidence() if standing else None
+    status = status_of(
+        Told(
+            started=session.started,
+            now=datetime.now(UTC),
+            job=session.job,
+            output=open_storage(session.job.spec.output.uri).url,
+            trials=trials,
+            evidence=evidence,
+            reused=standing.reused if standing else len(trials),
+            finished=finished,
+            computed_here=standing is not None and any(standing.computed.values()),
+            failure=error,
+        )
+    )
+    return SweepEnded(exit_code=int(exit_code), status=status, error=error, session=session)

@@ -1,0 +1,167 @@
+"""What is known of a sweep before any trial: dataset, code, environment, and so the sweep identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from seedbed.arithmetic.config import ARITHMETIC_VERSION
+from seedbed.runtime.preparing import Expected, Prepared, RunOptions, prepare, probed
+from seedbed.runtime.timeline import Timeline
+from seedbed.search.checking import refuse_impossible_search
+from seedbed.search.identity import sweep_document, sweep_id
+from seedbed.storage import Storage, open_storage
+from seedbed.training.programs import PATIENCE_SECONDS
+from seedbed_api.errors import SeedbedError, UserError, refusal
+from seedbed_api.identity import resolve, run_id
+from seedbed_api.manifests import training_job
+from seedbed_api.recipe import Recipe
+from seedbed_api.sweepjob import SweepJob, SweepJobSpec
+from seedbed_api.trainingjob import TrainingJob
+from seedbed_api.trials import trial_recipe
+
+_OF_THE_TEMPLATE = ("spec.dataset.", "spec.model", "spec.training.", "spec.evaluation")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sweep:
+    """A sweep that is fully determined; picklable, so that trials elsewhere know what this process does."""
+
+    job: SweepJob
+    options: RunOptions
+    """With dataset and code pinned and the environment known: trials find out nothing anew."""
+    dataset_digest: str
+    code_digest: str | None
+
+    @property
+    def spec(self) -> SweepJobSpec:
+        """Return what is asked for."""
+        return self.job.spec
+
+    @property
+    def fold_numbers(self) -> tuple[int | None, ...]:
+        """Return the folds that a trial is trained on; none of them is a fold without cross-validation."""
+        block = self.spec.cross_validation
+        return (None,) if block is None else tuple(range(block.folds))
+
+    @property
+    def environment_class(self) -> str:
+        """Return where the bits of the trials hold."""
+        assert self.options.probed is not None
+        return self.options.probed[1]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return what identifies the sweep."""
+        return sweep_document(
+            self.spec,
+            dataset_digest=self.dataset_digest,
+            arithmetic_version=ARITHMETIC_VERSION,
+            environment_class=self.environment_class,
+            code_digest=self.code_digest,
+        )
+
+    def run_ids(self, values: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the run identity of each fold of a trial; none where the values make no recipe."""
+        try:
+            recipe = trial_recipe(self.spec, values)
+            runs = [run_of(self.job, recipe, fold=fold) for fold in self.fold_numbers]
+        except (ValidationError, UserError):
+            return ()
+        resolved = [
+            resolve(run, dataset_digest=self.dataset_digest, code_digest=self.code_digest) for run in runs
+        ]
+        version, environment = ARITHMETIC_VERSION, self.environment_class
+        return tuple(
+            run_id(each, arithmetic_version=version, environment_class=environment) for each in resolved
+        )
+
+    def output(self) -> Storage:
+        """Return the storage of the sweep's own objects."""
+        uri, secret = self.spec.output.uri, self.options.output_secret
+        storage = open_storage(uri, secret=secret, patience_seconds=PATIENCE_SECONDS)
+        return storage.child(f"sweeps/{sweep_id(self.document).removeprefix('sha256:')}")
+
+
+def prepare_sweep(job: SweepJob, options: RunOptions, timeline: Timeline) -> Sweep:
+    """Name the sweep; writes nothing. Raises UserError for what no trial could be trained with."""
+    refuse_impossible_search(job.spec)
+    environment = probed(options.device)
+    known = replace(options, probed=environment)
+    with naming_the_template():
+        template = prepare(
+            run_of(job, job.spec.trial_template.spec, fold=None if job.spec.cross_validation is None else 0),
+            known,
+            timeline,
+        )
+    _require_validation_rows(job, template)
+    return Sweep(
+        job=job,
+        options=replace(
+            known, expected=Expected(dataset_digest=template.dataset.digest), fetched=template.code
+        ),
+        dataset_digest=template.dataset.digest,
+        code_digest=template.resolved["model"].get("code", {}).get("digest"),
+    )
+
+
+def run_of(job: SweepJob, recipe: Recipe, *, fold: int | None) -> TrainingJob:
+    """Return the TrainingJob of a trial, or of one of its folds: the recipe, executed as the sweep says."""
+    spec, workers = job.spec, job.spec.workers_per_trial
+    cluster = {"workers": {"min": workers, "max": workers}, "feed": spec.cluster.feed}
+    execution = {"output": spec.output.plain(), "checkpoint": spec.checkpoint.plain(), "cluster": cluster}
+    blocks = recipe.plain()
+    if fold is not None:
+        assert spec.cross_validation is not None
+        blocks["dataset"]["fold"] = {"index": fold, "count": spec.cross_validation.folds}
+    return training_job(
+        {
+            "apiVersion": job.api_version,
+            "kind": "TrainingJob",
+            "metadata": {"name": job.metadata.name},
+            "spec": blocks | execution | {"backoffLimit": spec.backoff_limit},
+        }
+    )
+
+
+@contextmanager
+def naming_the_template() -> Iterator[None]:
+    """Let failures of a run, whose fields are those of a TrainingJob, name the field of the sweep."""
+    try:
+        yield
+    except SeedbedError as error:
+        line = f"spec.{error.message}" if error.message.startswith("dataset.") else error.message
+        if not line.startswith(_OF_THE_TEMPLATE):
+            raise
+        raise type(error)(error.reason, f"spec.trialTemplate.{line}") from error
+
+
+def _require_validation_rows(job: SweepJob, template: Prepared) -> None:
+    """Refuse data on which no trial could be judged, or some fold could not be trained."""
+    subset = job.spec.trial_template.spec.dataset.subset
+    fraction = None if subset is None else subset.fraction
+    cross = job.spec.cross_validation
+    if cross is None:
+        if not template.dataset.view(split="validation", subset=fraction, fold=None).count:
+            problem = "has no validation rows, by which trials are judged"
+            fix = "build the dataset with a validation split, or set spec.crossValidation"
+            uri = job.spec.trial_template.spec.dataset.uri
+            raise UserError(
+                "InvalidDataset", refusal("spec.trialTemplate.spec.dataset.uri", uri, problem, fix)
+            )
+        return
+    for fold in range(cross.folds):
+        views = (
+            template.dataset.view(split=split, subset=fraction, fold=(fold, cross.folds))
+            for split in ("train", "validation")
+        )
+        if not all(view.count for view in views):
+            problem = f"fold {fold} is left without rows to train on or to judge by"
+            raise UserError(
+                "InvalidDataset",
+                refusal("spec.crossValidation.folds", cross.folds, problem, "use fewer folds"),
+            )

@@ -1,0 +1,97 @@
+"""How a sweep stands: the search, what is known of each run, and which run comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from seedbed.search.courses import Course, Undecided
+from seedbed.search.decisions import Decided, State, Task
+from seedbed.search.ledger import Evidence
+from seedbed.search.searching import Search
+from seedbed.sweeps.preparing import Sweep
+from seedbed.sweeps.trials import Reached, Stretch
+from seedbed_api.errors import SeedbedError
+
+
+@dataclass(kw_only=True, slots=True)
+class Standing:
+    """The one memory of a sweep under way; everything in it can be had again from the output store."""
+
+    sweep: Sweep
+    search: Search
+    known: dict[tuple[int, int], Reached] = field(default_factory=dict)
+    """By trial and place among its folds."""
+    computed: dict[int, int] = field(default_factory=dict)
+    """Steps that this call computed, by trial."""
+    tries: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Stretches in a row that failed for lack of a machine, memory or time."""
+
+    def open_stretches(self) -> Iterator[Stretch]:
+        """Yield what may be trained now, the lowest trial first, of a trial the lowest fold first."""
+        for task in self.search.tasks():
+            yield from self._stretches(task)
+
+    def _stretches(self, task: Task) -> Iterator[Stretch]:
+        for place, fold in enumerate(self.sweep.fold_numbers):
+            if not self._has_come(task, place):
+                yield Stretch(
+                    trial=task.index, place=place, fold=fold, values=dict(task.point), until=task.until
+                )
+
+    def _has_come(self, task: Task, place: int) -> bool:
+        course = self._course(task.index, place)
+        return course.end is not None or (task.until is not None and course.at(task.until) is not None)
+
+    def _course(self, trial: int, place: int) -> Course:
+        reached = self.known.get((trial, place))
+        return Course() if reached is None else reached.course
+
+    def note(self, stretch: Stretch, reached: Reached) -> None:
+        """Take in what is known of a run after a stretch."""
+        where = (stretch.trial, stretch.place)
+        self.known[where] = reached
+        self.tries.pop(where, None)
+        self.computed[stretch.trial] = self.computed.get(stretch.trial, 0) + reached.computed
+        self._learn(stretch.trial)
+
+    def note_trouble(self, stretch: Stretch, error: SeedbedError) -> bool:
+        """Count a try that says nothing about the trial; tell whether it is worth another one."""
+        where = (stretch.trial, stretch.place)
+        self.tries[where] = self.tries.get(where, 0) + 1
+        if self.tries[where] <= self.sweep.spec.backoff_limit:
+            return True
+        known = self._course(*where)
+        given_up = Course(values=known.values, end=Undecided(reason=error.reason))
+        self.known[where] = Reached(course=given_up)
+        self._learn(stretch.trial)
+        return False
+
+    def _learn(self, trial: int) -> None:
+        places = range(len(self.sweep.fold_numbers))
+        self.search.learn(trial, [self._course(trial, place) for place in places])
+
+    @property
+    def decided(self) -> list[Decided]:
+        """Return the trials that are part of the sweep, by index."""
+        ended = self.search.ended
+        trials = sorted(self.search.decided.items())
+        return [trial for index, trial in trials if ended is None or index <= ended.index]
+
+    @property
+    def reused(self) -> int:
+        """Return how many decided trials cost this call no step."""
+        return sum(not self.computed.get(trial.index) for trial in self.decided)
+
+    def evidence(self) -> dict[int, Evidence]:
+        """Return by what the runs of the decided trials are known: equal for every order of the facts."""
+        return {trial.index: self._evidence(trial) for trial in self.decided}
+
+    def _evidence(self, trial: Decided) -> Evidence:
+        runs = self.sweep.run_ids(dict(trial.point))
+        if trial.state is not State.SUCCEEDED:
+            return Evidence(run_ids=runs)
+        models = [self.known[trial.index, place].model for place in range(len(runs))]
+        return Evidence(
+            run_ids=runs, weights=tuple(model.weights_digest for model in models if model is not None)
+        )

@@ -1,0 +1,111 @@
+"""From what is known of a sweep to the status of its SweepJob, the same that Kubernetes shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from seedbed.search.decisions import Decided
+from seedbed.search.ledger import Evidence, counts, top
+from seedbed.search.objectives import goal, spelled
+from seedbed.sweeps.ledgers import Finished
+from seedbed_api.conditions import Condition, one_line
+from seedbed_api.errors import SeedbedError
+from seedbed_api.status import ModelStatus, ObjectStatus
+from seedbed_api.sweepjob import SweepJob
+from seedbed_api.sweepstatus import Assignment, SweepJobStatus, Trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What a status is made of."""
+
+    started: datetime
+    now: datetime
+    job: SweepJob | None = None
+    """None where the manifest was refused."""
+    output: str = ""
+    """URL of the output store, safe to print."""
+    trials: Sequence[Decided] = ()
+    evidence: Mapping[int, Evidence] | None = None
+    reused: int = 0
+    running: int = 0
+    finished: Finished | None = None
+    computed_here: bool = False
+    """False where the ledger was there before."""
+    failure: SeedbedError | None = None
+
+
+def status_of(told: Told) -> SweepJobStatus:
+    """Return the status."""
+    rows = _rows(told)
+    over = told.finished is not None or told.failure is not None
+    return SweepJobStatus(
+        start_time=_time(told.started),
+        completion_time=_time(told.now) if over else None,
+        trials=counts(told.trials, running=told.running, reused=told.reused),
+        best_trial=rows[0] if rows else None,
+        top_trials=tuple(rows),
+        ledger=None if told.finished is None else _ledger(told.finished),
+        conditions=_conditions(told),
+    )
+
+
+def refused_status(error: SeedbedError) -> SweepJobStatus:
+    """Return the status of a sweep whose manifest was refused."""
+    now = datetime.now(UTC)
+    return status_of(Told(started=now, now=now, failure=error))
+
+
+def _ledger(finished: Finished) -> ObjectStatus:
+    return ObjectStatus(uri=finished.uri, digest=finished.digest)
+
+
+def _rows(told: Told) -> list[Trial]:
+    if told.job is None:
+        return []
+    evidence = told.evidence or {}
+    best = top(told.trials, goal(told.job.spec.objective))
+    return [_row(trial, evidence.get(trial.index, Evidence()), output=told.output) for trial in best]
+
+
+def _row(trial: Decided, evidence: Evidence, *, output: str) -> Trial:
+    run = evidence.run_ids[0] if evidence.run_ids else None
+    model = None
+    if run is not None and evidence.weights:
+        uri = f"{output}/runs/{run.removeprefix('sha256:')}/model"
+        model = ModelStatus(uri=uri, weights_digest=evidence.weights[0])
+    return Trial(
+        index=trial.index,
+        run_id=run,
+        objective=None if trial.objective is None else spelled(trial.objective),
+        parameters=tuple(Assignment(name=name, value=value) for name, value in trial.point),
+        model=model,
+    )
+
+
+def _conditions(told: Told) -> tuple[Condition, ...]:
+    def condition(kind: str, reason: str, message: str = "", *, holds: bool = True) -> Condition:
+        return Condition(
+            type=kind,
+            status="True" if holds else "False",
+            reason=reason,
+            message=one_line(message),
+            last_transition_time=_time(told.now),
+        )
+
+    if told.failure is not None:
+        reason, message = told.failure.reason, told.failure.message
+        return condition("Failed", reason, message), condition("Running", reason, message, holds=False)
+    if told.finished is not None:
+        reason = "Trained" if told.computed_here else "AlreadyComputed"
+        return condition("Complete", reason), condition("Running", reason, holds=False)
+    message = "stopped; every trial under way has kept its state; the same command continues"
+    return condition("Suspended", "Suspended", message), condition(
+        "Running", "Suspended", message, holds=False
+    )
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,175 @@
+"""One run of a trial, trained up to a rung or to its end, through the same driver as any TrainingJob.
+
+What is known of a run is read from its folder, whoever wrote it: that is the memo by run identity.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from seedbed.runs.evaluations import read_evaluations
+from seedbed.runtime.clusters import Cluster, P, Placement, T, ToldToStop, WorkerRange
+from seedbed.runtime.display import Display
+from seedbed.runtime.driver import Ended, Session, run_job
+from seedbed.runtime.preparing import Prepared
+from seedbed.runtime.ray_local import LocalCluster
+from seedbed.runtime.results import Result
+from seedbed.search.courses import Course, End, Failed, Finished
+from seedbed.search.objectives import value_of
+from seedbed.sweeps.preparing import Sweep, naming_the_template, run_of
+from seedbed.training.progress import Progress
+from seedbed.training.recipes import steps_of_epochs
+from seedbed_api.conditions import ExitCode
+from seedbed_api.errors import UserError
+from seedbed_api.status import ModelStatus
+from seedbed_api.trials import trial_recipe
+
+if TYPE_CHECKING:
+    from seedbed.training.programs import TrainingProgram
+
+OWN_FAULT = frozenset({"ModelError", "NonFiniteLoss", "InvalidSpec", "EmptyClass"})
+"""Reasons that come from the values of a trial and return whenever it is tried; all others end the sweep."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """What is asked of a run."""
+
+    trial: int
+    place: int
+    """Place among the trial's runs, from 0."""
+    fold: int | None
+    """None without cross-validation."""
+    values: Mapping[str, str]
+    """Values of the parameters by name."""
+    until: int | None
+    """Epoch after which it pauses; None: to its end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reached:
+    """What is known of a run after a stretch."""
+
+    course: Course
+    run_id: str | None = None
+    """None where the values make no recipe."""
+    model: ModelStatus | None = None
+    """The model that came out; None until the run has ended."""
+    computed: int = 0
+    """Steps that this stretch computed."""
+
+
+Tell = Callable[[Progress], None]
+
+
+class ThisProcess:
+    """A trial in the process that asks for it: no Ray Train around a single rank."""
+
+    def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call it here."""
+        return work(*args, **kwargs)
+
+    @contextmanager
+    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[Placement]:
+        """Train here."""
+        del program, workers
+        yield Placement(in_process=True, bare=True)
+
+    def ranks_there(self) -> int:
+        """Return the one that is this process."""
+        return 1
+
+
+class _Quiet(Display):
+    """Shows nothing of a single run; the sweep shows them all."""
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__("", interactive=False)
+        self._tell = tell
+
+    def update(self, progress: Progress) -> None:
+        """Hand the progress on."""
+        self._tell(progress)
+
+    def notice(self, text: str) -> None:
+        """Drop it: what matters to the sweep comes as an end or an error."""
+
+
+def advance(
+    sweep: Sweep, stretch: Stretch, *, stopping: threading.Event, tell: Tell = lambda _progress: None
+) -> Reached:
+    """Train a run as far as asked, or read that it was.
+
+    Raises ToldToStop; UserError for what ends the sweep; InfrastructureError for what another try may mend.
+    """
+    try:
+        recipe = trial_recipe(sweep.spec, stretch.values)
+        job = run_of(sweep.job, recipe, fold=stretch.fold)
+    except (ValidationError, UserError):
+        return Reached(course=Course(end=Failed(reason="InvalidSpec")))
+    session = Session(
+        job=job,
+        options=sweep.options,
+        display=_Quiet(tell),
+        stopping=stopping,
+        cluster=_cluster(sweep),
+        pause_after_epochs=stretch.until,
+        wants_report=False,
+    )
+    with naming_the_template():
+        return _reached(sweep, session, run_job(session), stretch)
+
+
+def _cluster(sweep: Sweep) -> Cluster:
+    alone = sweep.spec.workers_per_trial == 1 and sweep.spec.cluster.feed != "RayData"
+    return ThisProcess() if alone else LocalCluster()
+
+
+def _reached(sweep: Sweep, session: Session, ended: Ended, stretch: Stretch) -> Reached:
+    prepared, end = session.prepared, None
+    if ended.error is not None:
+        if ended.error.reason not in OWN_FAULT or not isinstance(ended.error, UserError):
+            raise ended.error
+        end = Failed(reason=ended.error.reason)
+    course = Course(end=end) if prepared is None else course_of(sweep, prepared, session.result, end=end)
+    if ended.exit_code == ExitCode.STOPPED and not _has_come(course, stretch.until):
+        raise ToldToStop
+    return Reached(
+        course=course,
+        run_id=None if prepared is None else prepared.run_id,
+        model=ended.status.model,
+        computed=sum(session.executed.values()),
+    )
+
+
+def _has_come(course: Course, until: int | None) -> bool:
+    return course.end is not None or (until is not None and course.at(until) is not None)
+
+
+def course_of(sweep: Sweep, prepared: Prepared, result: Result | None, *, end: End | None = None) -> Course:
+    """Return what the run folder tells, up to its end if it has one."""
+    last = None if result is None else result.outcome.step
+    records = read_evaluations(prepared.folder, split="validation", up_to=last)
+    metric, epochs = sweep.spec.objective.metric, _epoch_by_step(prepared)
+    values = {record.step: value_of(record.document, metric) for record in records}
+    if result is not None:
+        end = Finished(value=values[result.outcome.selected_step])
+    known = sorted((epochs[step], value) for step, value in values.items() if step in epochs)
+    return Course(values=tuple(known), end=end)
+
+
+def _epoch_by_step(prepared: Prepared) -> dict[int, int]:
+    """Return the epoch that each milestone of an epoch completes; none where the recipe counts in steps."""
+    training = prepared.job.spec.training
+    if training.epochs is None:
+        return {}
+    return {
+        steps_of_epochs(training.batch, epoch, samples=prepared.samples): epoch
+        for epoch in range(1, training.epochs + 1)
+    }
