@@ -17,11 +17,12 @@ PORT = 8701
 TOTAL_STEPS = 100_000
 
 
-def progress(step: int) -> dict[str, object]:
+def progress(step: int, job_uid: str) -> dict[str, object]:
     """Return what a driver answers."""
     return {
         "schemaVersion": 1,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "jobUid": job_uid,
         "attempt": 1,
         "activity": "Training",
         "workers": {"ready": 3, "desired": 3},
@@ -39,9 +40,10 @@ async def main() -> None:
     """Serve until killed."""
     goes_on, began = Path(sys.argv[1]), time.monotonic()
 
-    async def answer(_: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.Response:
         step = 1 + int(time.monotonic() - began) * 5 if goes_on.exists() else 1
-        return web.Response(text=json.dumps(progress(step)), content_type="application/json")
+        told = progress(step, request.headers["Seedbed-Job-Uid"])
+        return web.Response(text=json.dumps(told), content_type="application/json")
 
     app = web.Application()
     app.add_routes([web.get("/progress", answer)])

@@ -107,6 +107,8 @@ class LiveProgress(StatusBlock):
     """Version of this message."""
     time: Time
     """When this was said."""
+    job_uid: Annotated[str, text(64)]
+    """Uid of the job's object: the address may be another pod's by now."""
     attempt: Count
     """Which attempt: the number in the names of its pods; of a run on this machine, counted from 0."""
     activity: Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing"]

@@ -40,7 +40,7 @@ class Gatherer:
         return replace(remembered(memory, now), log_tails=tails)
 
     async def _ask(self, need: Need, memory: Memory, now: datetime) -> None:
-        answer = await self._drivers.ask(need.address) if need.address else None
+        answer = await self._drivers.ask(need.address, memory.uid) if need.address else None
         memory.hear(need.pod_uid, answer, now)
 
     async def _log_tail(self, namespace: str, need: Need) -> str:

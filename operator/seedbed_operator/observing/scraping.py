@@ -18,6 +18,8 @@ SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 1.0
 """Within a cluster a connection takes milliseconds, or comes to nothing."""
 AT_ONCE: Final = 32
+ASKED: Final = "Seedbed-Job-Uid"
+"""Header of a request: whose driver is asked."""
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,8 @@ log = logging.getLogger(__name__)
 class Drivers(Protocol):
     """Who can be asked for progress."""
 
-    async def ask(self, address: str) -> LiveProgress | None:
-        """Return the progress of the driver at an IP address; None when there is no valid answer."""
+    async def ask(self, address: str, job_uid: str) -> LiveProgress | None:
+        """Return the progress of a job's driver at an IP address; None without a valid answer of it."""
 
 
 class Scraper:
@@ -49,19 +51,23 @@ class Scraper:
         """Close the connections."""
         await self._session.close()
 
-    async def ask(self, address: str) -> LiveProgress | None:
-        """Return the progress of the driver at an IP address; None when there is no valid answer."""
+    async def ask(self, address: str, job_uid: str) -> LiveProgress | None:
+        """Return the progress of a job's driver at an IP address; None without a valid answer of it."""
         async with self._at_once:
             try:
-                return LiveProgress.model_validate_json(await self._fetch(address))
+                told = LiveProgress.model_validate_json(await self._fetch(address, job_uid))
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, ValidationError) as error:
                 log.debug("no progress from %s: %s", address, type(error).__name__)
                 return None
+        if told.job_uid != job_uid:
+            log.info("at %s the driver of another job answers", address)
+            return None
+        return told
 
-    async def _fetch(self, address: str) -> bytes:
+    async def _fetch(self, address: str, job_uid: str) -> bytes:
         host = f"[{address}]" if ip_address(address).version == 6 else address
         url = f"http://{host}:{self._port}/progress"
-        async with self._session.get(url, allow_redirects=False) as response:
+        async with self._session.get(url, headers={ASKED: job_uid}, allow_redirects=False) as response:
             if response.status != 200:
                 raise ValueError(f"status {response.status}")
             return await _at_most(response.content, MOST_BYTES)

@@ -31,9 +31,10 @@ class Drivers:
     answers: dict[str, LiveProgress] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    async def ask(self, address: str) -> LiveProgress | None:
+    async def ask(self, address: str, job_uid: str) -> LiveProgress | None:
         self.asked.append(address)
-        return self.answers.get(address)
+        answer = self.answers.get(address)
+        return answer if answer is not None and answer.job_uid == job_uid else None
 
 
 class Defect(Exception):  # noqa: N818 - what a planner raises that was not thought of

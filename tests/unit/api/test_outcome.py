@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from seedbed_api import conditions
 from seedbed_api.conditions import (
@@ -206,6 +207,16 @@ def test_what_a_job_waits_for_is_no_end_of_it() -> None:
 
 def test_live_progress_is_plain_json() -> None:
     live = LiveProgress(
-        time=NOON, attempt=1, activity="Training", metrics=(Metric(name="train/loss", value="1"),)
+        time=NOON,
+        job_uid="1b4e28ba",
+        attempt=1,
+        activity="Training",
+        metrics=(Metric(name="train/loss", value="1"),),
     )
     assert LiveProgress.model_validate_json(json.dumps(live.plain())) == live
+
+
+def test_a_word_that_does_not_say_whose_it_is_is_none() -> None:
+    """A driver of an earlier version might be any job's: addresses of pods are used again."""
+    with pytest.raises(ValidationError, match="jobUid"):
+        LiveProgress.model_validate({"time": NOON, "attempt": 1, "activity": "Training"})

@@ -12,7 +12,7 @@ from seedbed_operator.cluster.kinds import PODS
 from seedbed_operator.observing.evidence import Gatherer, remembered
 from seedbed_operator.observing.memories import Memories, Memory
 from seedbed_operator.plans import Need
-from unit.operator.planning.builders import after, live
+from unit.operator.planning.builders import UID, after, live
 
 
 def test_progress_counts_as_a_change_when_step_or_activity_differ() -> None:
@@ -77,7 +77,7 @@ def test_everything_that_is_asked_for_is_told_also_where_there_is_none() -> None
         Need(kind="LogTail", pod="gone", pod_uid="g"),
         Need(kind="Notices", pod="worker", pod_uid="w"),
     ]
-    found = asyncio.run(Gatherer(server, drivers).gather("team", needs, Memory(uid="job"), NOON))
+    found = asyncio.run(Gatherer(server, drivers).gather("team", needs, Memory(uid=UID), NOON))
     assert found.progress == {"d": live(3), "m": None, "u": None}
     assert found.progress_changed == {"d": NOON, "m": NOON, "u": NOON}
     assert found.log_tails["w"].endswith("the end")
@@ -85,6 +85,17 @@ def test_everything_that_is_asked_for_is_told_also_where_there_is_none() -> None
     assert found.log_tails["g"] == ""
     assert found.notices == {"w": ()}
     assert drivers.asked == ["10.0.0.1", "10.0.0.2"]
+
+
+def test_the_word_of_another_jobs_driver_is_none_and_no_sign_of_life() -> None:
+    """Addresses of pods are used again."""
+    drivers, memory = Drivers({"10.0.0.1": live(3)}), Memory(uid=UID)
+    need = Need(kind="Progress", pod="driver", pod_uid="d", address="10.0.0.1")
+    for second, step in enumerate((3, 4, 5)):
+        drivers.answers["10.0.0.1"] = live(step, job_uid="another" if second else UID)
+        found = asyncio.run(Gatherer(ApiServer(), drivers).gather("team", [need], memory, after(second)))
+    assert found.progress == {"d": None}
+    assert found.progress_changed == {"d": NOON}
 
 
 def test_the_logs_of_an_api_server_that_is_away_are_none() -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from seedbed_api.outcome import LiveProgress
 from seedbed_operator.observing.scraping import MOST_BYTES, Scraper
-from unit.operator.planning.builders import live
+from unit.operator.planning.builders import UID, live
 
 GOOD = live(7).model_dump_json(by_alias=True, exclude_none=True)
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -63,7 +63,7 @@ def asked(answer: Answer) -> tuple[LiveProgress | None, float]:
         await site.start()
         scraper = Scraper(port=runner.addresses[0][1], seconds=0.5)
         began = time.monotonic()
-        heard = await scraper.ask("127.0.0.1")
+        heard = await scraper.ask("127.0.0.1", UID)
         took = time.monotonic() - began
         await scraper.close()
         await runner.cleanup()
@@ -79,6 +79,14 @@ def test_a_valid_answer_is_heard() -> None:
     assert heard.progress.step == 7
 
 
+async def echo(request: web.Request) -> web.StreamResponse:
+    return web.Response(text=GOOD.replace(UID, request.headers["Seedbed-Job-Uid"]))
+
+
+def test_the_question_names_the_job() -> None:
+    assert asked(echo)[0] == LiveProgress.model_validate_json(GOOD)
+
+
 def test_a_driver_of_a_newer_version_is_heard() -> None:
     heard, _ = asked(plain(GOOD[:-1] + ',"unheardOf":{"of":1}}'))
     assert heard == LiveProgress.model_validate_json(GOOD)
@@ -90,6 +98,8 @@ def test_a_driver_of_a_newer_version_is_heard() -> None:
         pytest.param(plain("no JSON"), id="no JSON"),
         pytest.param(plain("[" * 60_000), id="deep nesting"),
         pytest.param(plain(GOOD.replace('"step":7', '"step":-7')), id="a step below nothing"),
+        pytest.param(plain(GOOD.replace(UID, "another")), id="the driver of another job"),
+        pytest.param(plain(GOOD.replace("jobUid", "notTold")), id="a driver that does not say whose it is"),
         pytest.param(plain(GOOD, status=500), id="an error"),
         pytest.param(plain("", status=302, Location="/elsewhere"), id="a redirect"),
         pytest.param(plain(GOOD + " " * MOST_BYTES), id="too long"),
@@ -117,7 +127,7 @@ def test_a_connection_that_is_not_answered_is_given_up_before_an_answer_would_be
             scraper = Scraper(port=full.getsockname()[1], seconds=3600, connect_seconds=0.2)
             try:
                 async with asyncio.timeout(300):
-                    return await scraper.ask("127.0.0.1")
+                    return await scraper.ask("127.0.0.1", UID)
             finally:
                 await scraper.close()
 
@@ -128,7 +138,7 @@ def test_nobody_there_is_no_answer() -> None:
     async def ask() -> LiveProgress | None:
         scraper = Scraper(port=1, seconds=0.5)
         try:
-            return await scraper.ask("127.0.0.1")
+            return await scraper.ask("127.0.0.1", UID)
         finally:
             await scraper.close()
 

@@ -174,6 +174,7 @@ def a_checkpoint(step: int, at: datetime = NOON) -> CheckpointStatus:
 def live(step: int | None, activity: str = "Training", **fields: Any) -> LiveProgress:
     given: dict[str, Any] = {
         "time": written(NOON),
+        "job_uid": UID,
         "attempt": 1,
         "activity": activity,
         "run_id": RUN,

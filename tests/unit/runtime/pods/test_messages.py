@@ -24,6 +24,7 @@ from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from seedbed_api.manifests import training_job
 from seedbed_api.outcome import Outcome, parse_outcome
 
+UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 KEPT = Kept(step=20, digest="sha256:" + "a" * 64, time=NOW.timestamp() - 60)
 TRAINING = Progress(
@@ -92,15 +93,16 @@ def an_end(session: Session, exit_code: int, error: SeedbedError | None = None) 
 
 
 def test_before_anything_is_known() -> None:
-    told = live_progress(a_session(), attempt=2, now=NOW)
-    assert (told.activity, told.attempt, told.time) == ("Starting", 2, "2026-05-04T12:00:00Z")
+    told = live_progress(a_session(), job_uid=UID, attempt=2, now=NOW)
+    assert (told.activity, told.job_uid, told.attempt) == ("Starting", UID, 2)
+    assert told.time == "2026-05-04T12:00:00Z"
     assert told.workers is not None
     assert (told.workers.ready, told.workers.desired) == (2, 2), "three are there, two are wanted"
     assert (told.progress, told.checkpoint, told.run_id, told.metrics) == (None, None, None, ())
 
 
 def test_while_it_trains() -> None:
-    told = live_progress(a_session(progress=TRAINING, kept=KEPT), attempt=1, now=NOW)
+    told = live_progress(a_session(progress=TRAINING, kept=KEPT), job_uid=UID, attempt=1, now=NOW)
     assert told.activity == "Training"
     assert told.progress is not None
     assert (told.progress.epoch, told.progress.step, told.progress.percent) == (1, 25, 25)
@@ -127,12 +129,12 @@ def test_while_it_trains() -> None:
 )
 def test_activities(phase: Any, activity: str) -> None:
     session = a_session(progress=replace(TRAINING, phase=phase))
-    assert live_progress(session, attempt=1, now=NOW).activity == activity
+    assert live_progress(session, job_uid=UID, attempt=1, now=NOW).activity == activity
 
 
 def test_a_loss_that_is_no_number_is_left_out() -> None:
     session = a_session(progress=replace(TRAINING, loss=float("nan"), accuracy=None, images_per_second=None))
-    assert live_progress(session, attempt=1, now=NOW).metrics == ()
+    assert live_progress(session, job_uid=UID, attempt=1, now=NOW).metrics == ()
 
 
 @pytest.mark.parametrize(

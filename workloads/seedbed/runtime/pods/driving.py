@@ -70,7 +70,8 @@ def _attempt(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome,
         )
 
         def progress() -> bytes:
-            told = live_progress(session, attempt=settings.attempt, now=datetime.now(UTC))
+            now = datetime.now(UTC)
+            told = live_progress(session, job_uid=settings.uid, attempt=settings.attempt, now=now)
             return told.model_dump_json(by_alias=True, exclude_none=True).encode()
 
         with endpoint(settings.progress_port, progress=progress, attendance=attendance, token=settings.token):

@@ -52,11 +52,12 @@ def _reason(ended: Ended) -> str:
     return "Trained" if ended.session.computed_here else "AlreadyComputed"
 
 
-def live_progress(session: Session, *, attempt: int, now: datetime) -> LiveProgress:
-    """Return what the driver is doing at this moment."""
+def live_progress(session: Session, *, job_uid: str, attempt: int, now: datetime) -> LiveProgress:
+    """Return what the driver of a job is doing at this moment."""
     progress, prepared = session.progress, session.prepared
     return LiveProgress(
         time=_time(now),
+        job_uid=job_uid,
         attempt=attempt,
         activity=_activity(session),
         run_id=prepared.run_id if prepared else None,
