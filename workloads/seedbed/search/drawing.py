@@ -16,8 +16,8 @@ from seedbed_api.sweepjob import IntegerRange, LogUniform, SearchSpace, Uniform
 
 DIGITS: Final = 5
 """Significant digits of a value on a logarithmic scale."""
-_LONGEST: Final = 15
-"""Significant digits of any value: more do not fit the spelling of a fraction."""
+_LONGEST: Final = 13
+"""Significant digits of any value but the ends: more do not fit the spelling of a fraction."""
 _SMALLEST: Final = -99
 """Exponent of the finest step that can be spelled."""
 _EXACT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN, Emin=-999, Emax=999)
@@ -41,9 +41,9 @@ def value_at(space: SearchSpace, bits: int) -> str:
     if space.int_ is not None:
         return str(space.int_.min + space.int_.step * below(bits, size(space.int_)))
     if space.log_uniform is not None:
-        return logarithmic(space.log_uniform, Decimal(bits) / 2**64)
+        return logarithmic(space.log_uniform, _share(bits))
     assert space.uniform is not None
-    return linear(space.uniform, Decimal(bits) / 2**64)
+    return linear(space.uniform, _share(bits))
 
 
 def size(space: IntegerRange) -> int:
@@ -68,7 +68,13 @@ def nearest(space: Uniform, value: Decimal) -> str:
     low, high = Decimal(space.min), Decimal(space.max)
     step = Decimal((0, (1,), _finest(space, value)))
     rounded = value.quantize(step, context=_EXACT)
-    return canonical(f"{min(max(rounded, low), high):e}")
+    if not low < rounded < high:
+        return space.min if _EXACT.subtract(value, low) < _EXACT.subtract(high, value) else space.max
+    return canonical(f"{rounded:e}")
+
+
+def _share(bits: int) -> Decimal:
+    return _EXACT.divide(Decimal(bits), Decimal(2**64))
 
 
 def _finest(space: Uniform, value: Decimal) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from seedbed_api.canonical import canonical_json, digest_of
 from seedbed_api.identity import resolve
 from seedbed_api.sweepjob import SweepJobSpec
 
-_DECIDING = (
+SEARCH_VERSION: Final = 1
+"""Raised whenever our own proposals or verdicts change."""
+
+_DECIDING: Final = (
     "objective",
     "algorithm",
     "crossValidation",
@@ -32,6 +35,7 @@ def sweep_document(
     return {
         **{name: plain[name] for name in _DECIDING if name in plain},
         "template": resolve(spec.trial_template, dataset_digest=dataset_digest, code_digest=code_digest),
+        "search": _search(spec),
         "arithmeticVersion": arithmetic_version,
         "environmentClass": environment_class,
     }
@@ -40,3 +44,11 @@ def sweep_document(
 def sweep_id(document: dict[str, Any]) -> str:
     """Return the identity of a sweep, sha256:<hex>."""
     return digest_of(canonical_json(document))
+
+
+def _search(spec: SweepJobSpec) -> dict[str, Any]:
+    if spec.algorithm.tpe is None:
+        return {"version": SEARCH_VERSION}
+    from optuna import __version__  # a third of a second
+
+    return {"version": SEARCH_VERSION, "optuna": __version__}

@@ -5,14 +5,17 @@ No times, no attempts, no word of what was looked up; nothing above the trial th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seedbed.search.decisions import Decided, Ended, State
-from seedbed.search.objectives import Goal, spelled
+from seedbed.search.decisions import Decided, Ended, State, Why
+from seedbed.search.objectives import parsed, spelled
+from seedbed.search.ranking import counts, ranked, top
 from seedbed_api.canonical import canonical_json, digest_of
-from seedbed_api.sweepstatus import MOST_TOP_TRIALS, TrialCounts
+
+__all__ = ["Account", "Evidence", "Ledger", "counts", "ledger", "ranked", "read_ledger", "top"]
 
 SCHEMA_VERSION = 1
 
@@ -34,6 +37,18 @@ class Ledger:
     digest: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """What a ledger says."""
+
+    sweep: Mapping[str, Any]
+    """What identifies the sweep."""
+    ended: Ended
+    trials: tuple[Decided, ...]
+    """By index, from 0 without a gap."""
+    evidence: tuple[Evidence, ...]
+
+
 def ledger(
     trials: Iterable[Decided], *, sweep: Mapping[str, Any], ended: Ended, evidence: Mapping[int, Evidence]
 ) -> Ledger:
@@ -41,9 +56,9 @@ def ledger(
     document = {
         "schemaVersion": SCHEMA_VERSION,
         "sweep": dict(sweep),
-        "end": {"reason": str(ended.why), "trial": ended.index},
+        "end": _without_nothing({"reason": str(ended.why), "trial": ended.index, "detail": ended.detail}),
         "trials": [
-            entry(trial, evidence.get(trial.index, Evidence()))
+            _entry(trial, evidence.get(trial.index, Evidence()))
             for trial in sorted(trials, key=lambda trial: trial.index)
             if trial.index <= ended.index
         ],
@@ -52,7 +67,45 @@ def ledger(
     return Ledger(data=data, digest=digest_of(data))
 
 
-def entry(trial: Decided, evidence: Evidence) -> dict[str, Any]:
+def read_ledger(data: bytes, *, digest: str | None = None) -> Account:
+    """Undo `ledger`; ValueError with one line for bytes that no ledger has, or not those of the digest."""
+    if digest is not None and digest_of(data) != digest:
+        raise ValueError(f"the ledger's digest is {digest_of(data)}, not {digest}")
+    try:
+        document = json.loads(data)
+        version = document["schemaVersion"]
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"its schemaVersion is {version!r}, this program reads {SCHEMA_VERSION}")
+        account = _account(document)
+        again = ledger(
+            account.trials,
+            sweep=account.sweep,
+            ended=account.ended,
+            evidence=dict(enumerate(account.evidence)),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        raise ValueError(f"not the ledger of a sweep: {type(error).__name__} {error}") from error
+    if again.data != data:
+        raise ValueError("not the ledger of a sweep: it has more than its trials, or is not canonical JSON")
+    return account
+
+
+def _account(document: Mapping[str, Any]) -> Account:
+    trials, end = document["trials"], document["end"]
+    indices = [trial["index"] for trial in trials]
+    if indices != list(range(len(trials))):
+        raise ValueError("its trials have a gap, or another order than that of their index")
+    return Account(
+        sweep=document["sweep"],
+        ended=Ended(why=Why(end["reason"]), index=end["trial"], detail=end.get("detail")),
+        trials=tuple(_trial(trial) for trial in trials),
+        evidence=tuple(
+            Evidence(run_ids=tuple(trial["runIDs"]), weights=tuple(trial["weights"])) for trial in trials
+        ),
+    )
+
+
+def _entry(trial: Decided, evidence: Evidence) -> dict[str, Any]:
     """Return a trial as it stands in the ledger; what it has not is left out."""
     fields: dict[str, Any] = {
         "index": trial.index,
@@ -66,28 +119,25 @@ def entry(trial: Decided, evidence: Evidence) -> dict[str, Any]:
         "runIDs": list(evidence.run_ids),
         "weights": list(evidence.weights),
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    return _without_nothing(fields)
 
 
-def ranked(trials: Iterable[Decided], goal: Goal) -> list[Decided]:
-    """Return the trials that succeeded, best first; the lower index wins a tie."""
-    done = [trial for trial in trials if trial.state is State.SUCCEEDED]
-    return sorted(done, key=lambda trial: (goal.key(trial.objective or 0), trial.index))
-
-
-def top(trials: Iterable[Decided], goal: Goal) -> Sequence[Decided]:
-    """Return the rows of the status; the first is the best trial."""
-    return ranked(trials, goal)[:MOST_TOP_TRIALS]
-
-
-def counts(trials: Iterable[Decided], *, running: int = 0, reused: int = 0) -> TrialCounts:
-    """Return how many trials are in which state."""
-    states = [trial.state for trial in trials]
-    return TrialCounts(
-        total=len(states) + running,
-        running=running,
-        succeeded=states.count(State.SUCCEEDED),
-        pruned=states.count(State.PRUNED),
-        failed=states.count(State.FAILED),
-        reused=reused,
+def _trial(entry: Mapping[str, Any]) -> Decided:
+    return Decided(
+        index=entry["index"],
+        point=tuple((parameter["name"], parameter["value"]) for parameter in entry["parameters"]),
+        state=State(entry["state"]),
+        rungs=tuple((rung["epoch"], parsed(rung["objective"])) for rung in entry["rungs"]),
+        folds=tuple(map(parsed, entry["folds"])),
+        objective=_parsed(entry.get("objective")),
+        deviation=_parsed(entry.get("deviation")),
+        reason=entry.get("reason"),
     )
+
+
+def _parsed(text: str | None) -> int | None:
+    return None if text is None else parsed(text)
+
+
+def _without_nothing(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

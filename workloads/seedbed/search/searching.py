@@ -51,6 +51,12 @@ class Search:
         return self._ending.ended
 
     @property
+    def trials(self) -> list[Decided]:
+        """Return the decided trials by index; after the end those of the sweep alone."""
+        last = self._ending.limits.total if self.ended is None else self.ended.index
+        return [self.decided[index] for index in sorted(self.decided) if index <= last]
+
+    @property
     def waiting(self) -> dict[int, tuple[int, ...]]:
         """Return the trials that wait at a rung, and for which of lower index."""
         return {

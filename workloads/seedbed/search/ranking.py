@@ -1,0 +1,45 @@
+"""The best of the trials, and how many are in which state: what status, table and report show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from seedbed.search.decisions import Decided, State
+from seedbed.search.objectives import Goal, spelled
+from seedbed_api.status import ModelStatus
+from seedbed_api.sweepstatus import MOST_TOP_TRIALS, Assignment, Trial, TrialCounts
+
+
+def ranked(trials: Iterable[Decided], goal: Goal) -> list[Decided]:
+    """Return the trials that succeeded, best first; the lower index wins a tie."""
+    done = [trial for trial in trials if trial.state is State.SUCCEEDED]
+    return sorted(done, key=lambda trial: (goal.key(trial.objective or 0), trial.index))
+
+
+def top(trials: Iterable[Decided], goal: Goal) -> list[Decided]:
+    """Return the trials of the status; the first is the best."""
+    return ranked(trials, goal)[:MOST_TOP_TRIALS]
+
+
+def status_row(trial: Decided, *, run_id: str | None = None, model: ModelStatus | None = None) -> Trial:
+    """Return a trial as the status shows it."""
+    return Trial(
+        index=trial.index,
+        run_id=run_id,
+        objective=None if trial.objective is None else spelled(trial.objective),
+        parameters=tuple(Assignment(name=name, value=value) for name, value in trial.point),
+        model=model,
+    )
+
+
+def counts(trials: Iterable[Decided], *, running: int = 0, reused: int = 0) -> TrialCounts:
+    """Return how many trials are in which state."""
+    states = [trial.state for trial in trials]
+    return TrialCounts(
+        total=len(states) + running,
+        running=running,
+        succeeded=states.count(State.SUCCEEDED),
+        pruned=states.count(State.PRUNED),
+        failed=states.count(State.FAILED),
+        reused=reused,
+    )
