@@ -58,6 +58,8 @@ class WorkerCounts(StatusBlock):
     """How many work."""
     desired: Count
     """How many are wanted."""
+    replaced: Count | None = None
+    """Worker pods that were replaced in this attempt, which ends as preempted when they are too many."""
 
 
 class Progress(StatusBlock):

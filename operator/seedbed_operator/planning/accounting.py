@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason, one_line
-from seedbed_api.status import LONGEST_LOG_TAIL, Failure, TrainingJobStatus
+from seedbed_api.status import LONGEST_LOG_TAIL, Failure, TrainingJobStatus, WorkerCounts
 from seedbed_operator.planning.backoff import backoff, backoff_after_preemption
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.ends import Cause, End, camel_reason
@@ -46,7 +46,7 @@ def accounted(scene: Scene, draft: Draft, end: End) -> Draft:
     draft = draft.tells(
         accounted_attempts=scene.attempt,
         attempts=scene.attempt,
-        workers=draft.status.workers.model_copy(update={"ready": 0}) if draft.status.workers else None,
+        workers=_none_at_work(draft.status.workers),
     ).wakes(scene.now)
     if end.cause is Cause.DONE:
         return decided(draft, ConditionType.COMPLETE, end.reason, "the run is complete")
@@ -60,6 +60,10 @@ def accounted(scene: Scene, draft: Draft, end: End) -> Draft:
         reason = FailedReason.OUT_OF_MEMORY if starved else FailedReason.BACKOFF_LIMIT_EXCEEDED
         return decided(draft, ConditionType.FAILED, reason, message)
     return _backing_off(scene, draft, end)
+
+
+def _none_at_work(workers: WorkerCounts | None) -> WorkerCounts | None:
+    return WorkerCounts(ready=0, desired=workers.desired) if workers else None
 
 
 def _with_last_failure(scene: Scene, draft: Draft, end: End) -> Draft:

@@ -36,7 +36,14 @@ from seedbed_operator.planning.explaining.starting import (
 from seedbed_operator.planning.gang import events_needed_for_patience, given_back, gives_back_at
 from seedbed_operator.planning.pods import is_lost, is_over, runs
 from seedbed_operator.planning.refusing import tries_again_at
-from seedbed_operator.planning.replacing import crash_loop, forget_the_oldest, may_replace_at
+from seedbed_operator.planning.replacing import (
+    crash_loop,
+    forget_the_oldest,
+    may_replace_at,
+    no_more_are_replaced,
+    replaced,
+    replaced_too_often,
+)
 from seedbed_operator.planning.reshaping import is_outdated, outgrown
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.suspending import is_stopping, stopped
@@ -53,6 +60,7 @@ _REASONS_TO_END: tuple[Callable[[Scene], End | None], ...] = (
     never_stepped,
     hung,
     crash_loop,
+    replaced_too_often,
     outgrown,
 )
 
@@ -188,13 +196,17 @@ def _with_workers(scene: Scene, draft: Draft, driver: PodView) -> Draft:
         return draft
     if is_outdated(scene):
         return draft
-    ranks = ranks_at_most(scene) if has_trained(scene) else ranks_at_first(scene)
-    missing = missing_workers(scene, ranks=ranks)
+    missing = missing_workers(scene, ranks=_ranks_wanted(scene))
     if (scene.crew and not missing) or _not_allowed(scene):
         return draft
     attempt = attempt_of(draft, scene.attempt, image=image_of(scene, profile), workers=missing, driver=driver)
     children = backend.children(scene.job, profile, attempt)
     return draft.does(*(child for child in children if _is_wanted(scene, child, driver)))
+
+
+def _ranks_wanted(scene: Scene) -> int:
+    grows = has_trained(scene) and not no_more_are_replaced(scene)
+    return ranks_at_most(scene) if grows else ranks_at_first(scene)
 
 
 def _not_allowed(scene: Scene) -> Explanation | None:
@@ -228,8 +240,9 @@ def _is_wanted(scene: Scene, child: Create, driver: PodView) -> bool:
 
 
 def _with_counts(scene: Scene, draft: Draft) -> Draft:
-    desired = ranks_at_most(scene) if has_trained(scene) else ranks_at_first(scene)
+    desired = _ranks_wanted(scene)
     running = sum(runs(pod, scene.now) for pod in scene.crew) * scene.workers_per_pod
     known = (scene.live and scene.live.workers) or scene.status.workers
     told = known.ready if known else 0
-    return draft.tells(workers=WorkerCounts(ready=min(told, running), desired=desired))
+    counts = WorkerCounts(ready=min(told, running), desired=desired, replaced=replaced(scene, draft, desired))
+    return draft.tells(workers=counts)

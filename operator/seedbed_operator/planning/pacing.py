@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import Condition, ConditionType
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import TrainingJobStatus, WorkerCounts
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import seconds
@@ -33,10 +33,17 @@ def _without_progress(status: TrainingJobStatus) -> TrainingJobStatus:
             "metrics": (),
             "checkpoint": None,
             "timings": (),
-            "workers": None,
+            "workers": _without_counts(status.workers),
             "conditions": conditions,
         }
     )
+
+
+def _without_counts(workers: WorkerCounts | None) -> WorkerCounts | None:
+    """Return what of the workers is no mere progress: how many were replaced is counted once."""
+    if workers is None or workers.replaced is None:
+        return None
+    return WorkerCounts(ready=0, desired=0, replaced=workers.replaced)
 
 
 def _without_activity(condition: Condition) -> Condition:

@@ -62,12 +62,20 @@ def status_after(
     assert plan.status is not None, "a plan without a status has no actions"
     newest = refusals[-1]
     begun = _has_driver(plan, newest) or plan.status.attempts == observation.job.status.attempts
-    status = plan.status if begun else first.status
+    status = _nothing_replaced(plan.status, observation.job.status) if begun else first.status
     draft = Draft(now=first.now, generation=first.generation, status=status)
     if not _is_creation(plan, newest) or draft.has(ConditionType.RUNNING):
         return status
     why = refused(newest)
     return draft.waits(why.reason, why.message).status
+
+
+def _nothing_replaced(planned: TrainingJobStatus, before: TrainingJobStatus) -> TrainingJobStatus:
+    """Return the status without the workers that it counted as replaced and that could not be created."""
+    if planned.workers is None:
+        return planned
+    known = before.workers.replaced if before.workers else None
+    return planned.model_copy(update={"workers": planned.workers.model_copy(update={"replaced": known})})
 
 
 def _has_driver(plan: Plan, newest: Refusal) -> bool:

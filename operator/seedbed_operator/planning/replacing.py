@@ -8,17 +8,20 @@ from seedbed_api.conditions import AttemptReason
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.backoff import FIRST_SECONDS
 from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.elasticity import pods_for, present, ranks_at_first, ranks_at_most
 from seedbed_operator.planning.ends import Cause, End, out_of_memory, was_out_of_memory
 from seedbed_operator.planning.pods import has_ended
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import seconds
-from seedbed_operator.plans import Delete
+from seedbed_operator.plans import Create, Delete
 
 WINDOW = seconds(600)
 """Ends of workers that are further apart are no loop of crashes."""
 MOST_CRASHES = 4
 MOST_OUT_OF_MEMORY = 2
 """A worker that ran out of memory will do so again: it holds the same leaves."""
+MOST_REPLACED = 10
+"""Replacements in an attempt, per worker pod and per attempt that may fail (backoffLimit + 1)."""
 MOST_KEPT = 4
 """Ended workers that are kept, for whoever wants to look at them, until the attempt ends."""
 
@@ -71,3 +74,45 @@ def forget_the_oldest(scene: Scene, draft: Draft) -> Draft:
     """Delete ended workers beyond those that are kept."""
     surplus = [pod for pod in over(scene)[:-MOST_KEPT] if not pod.deleting]
     return draft.does(*(Delete(kind="Pod", name=pod.name, uid=pod.uid) for pod in surplus))
+
+
+def replaced(scene: Scene, draft: Draft, desired: int) -> int | None:
+    """Return how many worker pods of the attempt were replaced, those that the draft creates included."""
+    before = scene.status.workers
+    grows_by = pods_for(scene, desired) - pods_for(scene, before.desired) if before else 0
+    created = sum(isinstance(action, Create) and action.kind == "Pod" for action in draft.actions)
+    count = _known(scene) + max(created - max(grows_by, 0), 0)
+    return count or None
+
+
+def most_replaced(scene: Scene) -> int:
+    """Return after how many replacements the attempt ends."""
+    return MOST_REPLACED * (scene.spec.backoff_limit + 1) * pods_for(scene, ranks_at_most(scene))
+
+
+def no_more_are_replaced(scene: Scene) -> bool:
+    """Tell whether the attempt has used up its replacements: it goes on while its minimum is there."""
+    return _known(scene) >= most_replaced(scene)
+
+
+def _known(scene: Scene) -> int:
+    workers = scene.status.workers
+    return (workers.replaced or 0) if workers else 0
+
+
+def replaced_too_often(scene: Scene) -> End | None:
+    """Return the end of an attempt whose workers are taken away again and again."""
+    if not no_more_are_replaced(scene) or not _lacks_one(scene):
+        return None
+    message = (
+        f"{_known(scene)} worker pods of the attempt were taken away or lost, and replaced; it begins anew"
+    )
+    return End(cause=Cause.PREEMPTION, reason=AttemptReason.PREEMPTED, message=message, pod=_taken(scene))
+
+
+def _lacks_one(scene: Scene) -> bool:
+    return len(present(scene)) < pods_for(scene, ranks_at_first(scene))
+
+
+def _taken(scene: Scene) -> PodView | None:
+    return next((pod for pod in reversed(over(scene)) if pod.disruption), None)

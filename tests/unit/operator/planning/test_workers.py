@@ -169,6 +169,62 @@ def test_evicted_workers_are_not_kept_without_bound() -> None:
     assert len([pod for pod in world.pods.values() if pod.role == "worker" and pod.ended]) <= 4
 
 
+def take_away(world: World, index: int = 0) -> None:
+    """Preempt a worker for good: its object is gone when its grace is over."""
+    world.vanish(worker(index)).settle().start().settle()
+
+
+def replaced_count(world: World) -> int | None:
+    assert world.job.status.workers is not None
+    return world.job.status.workers.replaced
+
+
+def test_workers_that_are_taken_away_are_replaced_at_once_but_not_without_bound() -> None:
+    world = training(a_world(a_training_job(backoffLimit=1)))
+    for number in range(1, 21):
+        take_away(world)
+        assert replaced_count(world) == number
+        assert world.says() == "True Training"
+    world.vanish(worker(0)).settle()
+    assert world.says() == "False Preempted"
+    assert "20 worker pods of the attempt were taken away or lost" in world.message()
+    status = world.job.status
+    assert (status.preemptions, status.failures, status.accounted_attempts) == (1, None, 1)
+    world.finish_deletions().settle().finish_deletions().wait(10)
+    assert world.names() == ["2-driver", "2-worker-0"]
+    assert replaced_count(world) is None, "the next attempt may replace as many"
+
+
+def test_first_workers_and_growth_are_no_replacements() -> None:
+    world = training(a_world(a_training_job().with_workers(1, 4)))
+    world.start().settle().wait(30)
+    assert len(world.names()) == 5
+    assert replaced_count(world) is None
+
+
+def test_an_attempt_that_has_used_up_its_replacements_goes_on_with_its_minimum() -> None:
+    world = training(a_world(a_training_job(backoffLimit=0).with_workers(1, 2)))
+    world.start().settle()
+    for _ in range(20):
+        take_away(world, 1)
+    world.vanish(worker(1)).settle().wait(60)
+    assert world.names() == ["1-driver", "1-worker-0"]
+    assert world.says() == "True Training"
+    world.vanish(worker(0)).settle()
+    assert world.says() == "False Preempted"
+
+
+def test_a_replacement_that_a_quota_refuses_is_none() -> None:
+    world = training(a_world(a_training_job(backoffLimit=0)))
+    world.refuses[worker(0)] = (403, "Forbidden", "exceeded quota: team")
+    world.vanish(worker(0)).settle().wait(200)
+    assert replaced_count(world) is None
+    world.refuses.clear()
+    world.wait(200)
+    assert worker(0) in world.pods
+    assert replaced_count(world) == 1
+
+
 def _newest(world: World) -> int:
     return next(pod.index for pod in world.pods.values() if pod.role == "worker" and not pod.ended)
 
