@@ -92,13 +92,14 @@ class Executor:
         facts: dict[int, list[Course]] = {}
         trained: dict[tuple[int, int], int] = {}
         while search.ended is None:
-            wanted = {task.index: task for task in search.tasks()}
-            for index in [index for index in running if index not in wanted]:
+            for index in [index for index in running if not search.is_needed(index)]:
                 del running[index]
-            for index, task in wanted.items():
-                if index not in running and len(running) < self.slots:
-                    running[index] = (task.point, task.until)
-                    facts.setdefault(index, [Course() for _ in range(search.folds)])
+            for task in search.tasks():
+                if len(running) == self.slots:
+                    break
+                if task.index not in running:
+                    running[task.index] = (task.point, task.until)
+                    facts.setdefault(task.index, [Course() for _ in range(search.folds)])
             assert running, f"nothing to do and no end: {search.waiting}"
             index = sorted(running)[self.choose(len(running))]
             point, until = running[index]

@@ -79,12 +79,17 @@ class Search:
         if self.ended is not None:
             return
         for index in range(len(self._told), self._ending.last + 1):
-            if index in self.decided or index in self._waiting or index in self._given_up:
+            if not self.is_needed(index):
                 continue
             point = self.point(index)
             if point is None:
                 return
             yield Task(index=index, point=point, until=self._next_rung(index))
+
+    def is_needed(self, index: int) -> bool:
+        """Tell whether a trial that is running may go on: it is still among the tasks."""
+        settled = index in self.decided or index in self._waiting or index in self._given_up
+        return self.ended is None and index <= self._ending.last and not settled
 
     def learn(self, index: int, folds: Sequence[Course]) -> None:
         """Take in all that is known of a trial's folds; what was known before must be part of it."""
