@@ -73,14 +73,19 @@ def _gpus(program: TrainingProgram, workers: WorkerRange) -> int:
     """Return the GPUs that workers may be placed on: those that are there."""
     if program.device != "cuda":
         return 0
-    import torch
-
-    found = torch.cuda.device_count()
+    found = gpus_here()
     if found < workers.least:
         fix = f"use at most {found} workers on this machine"
         line = refusal("spec.cluster.workers.min", workers.least, f"there are {found} GPUs", fix)
         raise UserError("InvalidSpec", line)
     return min(found, workers.most)
+
+
+def gpus_here() -> int:
+    """Return how many GPUs this machine has."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from seedbed.runtime.clusters import ToldToStop
 from seedbed.runtime.lasting import lasting
 from seedbed.runtime.preparing import RunOptions
+from seedbed.runtime.ray_local import gpus_here, local_ray
 from seedbed.runtime.timeline import Timeline
 from seedbed.search.decisions import Ended, Why
 from seedbed.search.ledger import ranked
@@ -23,7 +24,7 @@ from seedbed.sweeps.standing import Standing
 from seedbed.sweeps.statuses import Told, status_of
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
-from seedbed_api.sweepjob import SweepJob
+from seedbed_api.sweepjob import SweepJob, SweepJobSpec
 from seedbed_api.sweepstatus import SweepJobStatus
 
 
@@ -79,12 +80,29 @@ def _run(session: SweepSession) -> None:
 
 def _search(session: SweepSession, sweep: Sweep) -> None:
     standing = session.standing = Standing(sweep=sweep, search=Search(sweep.spec))
-    run_in_turn(standing, stopping=session.stopping, display=session.display)
+    slots = slots_of(sweep.spec)
+    if slots == 1:
+        run_in_turn(standing, stopping=session.stopping, display=session.display)
+    else:
+        _search_on_ray(session, standing, slots=slots)
     ended = standing.search.ended
     assert ended is not None, "nothing was left to train and the search has not ended"
     if ended.why is Why.UNDECIDED:
         raise _undecided(ended)
     session.finished = conclude(standing)
+
+
+def slots_of(spec: SweepJobSpec) -> int:
+    """Return how many runs train at the same time: a run of several workers has a Ray for itself."""
+    alone = spec.workers_per_trial == 1 and spec.cluster.feed != "RayData"
+    return spec.parallel_trial_count if alone else 1
+
+
+def _search_on_ray(session: SweepSession, standing: Standing, *, slots: int) -> None:
+    from seedbed.sweeps.on_tune import run_on_tune
+
+    with local_ray(workers=slots, gpus=gpus_here() if session.options.device == "cuda" else 0):
+        run_on_tune(standing, slots=slots, stopping=session.stopping, display=session.display)
 
 
 def _undecided(ended: Ended) -> InfrastructureError:

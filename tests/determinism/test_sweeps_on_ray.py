@@ -1,0 +1,174 @@
+"""One ledger for every way to run a sweep: in turn, and on real Ray Tune with 1, 2 and 4 runs side by side.
+
+Every way has a fresh output store, and the steps that it computed are counted: a memo hit is no proof.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from determinism.jobs import steps_executed
+from scenarios.bad_input.scene import dataset
+from scenarios.sweeps.desk import ASHA, STEPS, a_sweep
+from seedbed.runs.attempts import highest_attempt
+from seedbed.runs.folder import RunFolder, open_run
+from seedbed.runtime.preparing import RunOptions
+from seedbed.runtime.ray_local import local_ray
+from seedbed.runtime.timeline import Timeline
+from seedbed.search.searching import Search
+from seedbed.storage import open_storage
+from seedbed.sweeps.display import SweepDisplay
+from seedbed.sweeps.driving import SweepEnded, SweepSession, run_sweep
+from seedbed.sweeps.ledgers import conclude
+from seedbed.sweeps.on_tune import run_on_tune
+from seedbed.sweeps.preparing import prepare_sweep
+from seedbed.sweeps.standing import Standing
+from seedbed_api.manifests import sweep_job
+from seedbed_api.sweepjob import SweepJob
+
+pytestmark = pytest.mark.ray
+
+PATIENCE_SECONDS = 300.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_of_this_module() -> Iterator[None]:
+    with local_ray(workers=4, gpus=0):
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dataset(tmp_path_factory.mktemp("sweeps-on-ray") / "data", train=8, validation=4)
+
+
+def a_job(data: Path, output: Path, **changes: Any) -> SweepJob:
+    """Return 6 trials of 4 epochs, judged after 1 and 2."""
+    fields: dict[str, Any] = {"earlyStopping": ASHA, "maxTrialCount": 6} | changes
+    return sweep_job(a_sweep(data, output, **fields))
+
+
+def run(job: SweepJob, stopping: threading.Event | None = None) -> SweepEnded:
+    """Run a sweep as `seedbed run` would."""
+    with SweepDisplay("test", stream=io.StringIO()) as display:
+        session = SweepSession(
+            job=job, options=RunOptions(), display=display, stopping=stopping or threading.Event()
+        )
+        return run_sweep(session)
+
+
+def run_on_one_slot(job: SweepJob) -> None:
+    """Run a sweep on Tune also where one run at a time needs none."""
+    sweep = prepare_sweep(job, RunOptions(), Timeline())
+    standing = Standing(sweep=sweep, search=Search(sweep.spec))
+    display = SweepDisplay("test", stream=io.StringIO())
+    run_on_tune(standing, slots=1, stopping=threading.Event(), display=display)
+    conclude(standing)
+
+
+def ledger_of(output: Path) -> bytes:
+    (path,) = (output / "sweeps").glob("*/ledger.json")
+    return path.read_bytes()
+
+
+def runs_of(output: Path) -> list[RunFolder]:
+    store = open_storage(str(output))
+    return [open_run(store, f"sha256:{path.name}") for path in sorted((output / "runs").glob("*"))]
+
+
+def steps_of(output: Path) -> int:
+    return sum(map(steps_executed, runs_of(output)))
+
+
+@pytest.fixture(scope="module")
+def in_turn(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, int]:
+    """Return the ledger of trials one after the other, and the steps that it took."""
+    output = tmp_path_factory.mktemp("in-turn")
+    ended = run(a_job(data, output))
+    assert ended.error is None, ended.error
+    counts = ended.status.trials
+    assert counts is not None
+    assert counts.pruned > 0, "a comparison of decisions needs some that go either way"
+    assert 6 * STEPS < steps_of(output) < 6 * 4 * STEPS
+    return ledger_of(output), steps_of(output)
+
+
+WAYS: dict[str, Callable[[Path, Path], object]] = {
+    "one at a time on Tune": lambda data, output: run_on_one_slot(a_job(data, output)),
+    "two side by side": lambda data, output: run(a_job(data, output, parallelTrialCount=2)),
+    "four side by side": lambda data, output: run(a_job(data, output, parallelTrialCount=4)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_every_way_gives_the_ledger_of_one_after_the_other(
+    way: Callable[[Path, Path], object], data: Path, tmp_path: Path, in_turn: tuple[bytes, int]
+) -> None:
+    way(data, tmp_path)
+    assert (ledger_of(tmp_path), steps_of(tmp_path)) == in_turn
+
+
+def test_sweeps_differ(data: Path, tmp_path: Path, in_turn: tuple[bytes, int]) -> None:
+    """Check the check: a ledger that ignored what was trained would make every comparison above pass."""
+    run(a_job(data, tmp_path, training={"seed": 4}, parallelTrialCount=2))
+    assert ledger_of(tmp_path) != in_turn[0]
+
+
+def a_while(condition: Callable[[], bool], what: str) -> None:
+    """Wait for something that is going to happen."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def actors() -> list[psutil.Process]:
+    """Return the processes that train trials."""
+    children = psutil.Process(os.getpid()).children(recursive=True)
+    return [child for child in children if "Trainable" in " ".join(child.cmdline())]
+
+
+def test_a_killed_process_costs_a_retry_and_changes_nothing(
+    data: Path, tmp_path: Path, in_turn: tuple[bytes, int]
+) -> None:
+    long = {"training": {"epochs": 60}, "maxTrialCount": 3, "parallelTrialCount": 2}
+    ended: list[SweepEnded] = []
+    thread = threading.Thread(target=lambda: ended.append(run(a_job(data, tmp_path / "hit", **long))))
+    thread.start()
+    a_while(lambda: any((tmp_path / "hit").glob("runs/*/checkpoints/*.json")), "no run has a checkpoint")
+    victims = actors()
+    assert victims, "a process that trains lived"
+    victims[0].send_signal(signal.SIGKILL)
+    thread.join()
+    assert ended[0].error is None, ended[0].error
+    assert max(map(highest_attempt, runs_of(tmp_path / "hit"))) > 1, "the run was tried again"
+    run(a_job(data, tmp_path / "straight", **(long | {"parallelTrialCount": 1})))
+    assert ledger_of(tmp_path / "hit") == ledger_of(tmp_path / "straight")
+
+
+def test_told_to_stop_it_keeps_the_state_of_all_runs_and_goes_on(data: Path, tmp_path: Path) -> None:
+    long = {"training": {"epochs": 200}, "maxTrialCount": 2, "parallelTrialCount": 2, "earlyStopping": None}
+    stopping = threading.Event()
+    ended: list[SweepEnded] = []
+    thread = threading.Thread(target=lambda: ended.append(run(a_job(data, tmp_path, **long), stopping)))
+    thread.start()
+    a_while(lambda: len(list(tmp_path.glob("runs/*/checkpoints/2.json"))) == 2, "two runs began")
+    stopping.set()
+    thread.join()
+    assert ended[0].exit_code == 143
+    assert not list(tmp_path.glob("sweeps/*/ledger.json"))
+    told = steps_of(tmp_path)
+    assert told < 2 * 200 * STEPS
+    again = run(a_job(data, tmp_path, **long))
+    assert again.exit_code == 0, again.error
+    assert steps_of(tmp_path) == 2 * 200 * STEPS, "no step was lost, none was done twice"

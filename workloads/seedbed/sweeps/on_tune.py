@@ -1,0 +1,102 @@
+"""Trials side by side on Ray Tune: its searcher asks what comes next, its actors train, the search decides.
+
+A trial of Tune is one stretch of a run: from its newest checkpoint to its next rung, or to its end. So
+nothing waits inside of Tune, nothing is kept there, and an actor that is lost costs the steps since its
+last checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+
+from seedbed.runtime.clusters import ToldToStop
+from seedbed.sweeps.conducting import Conducting
+from seedbed.sweeps.display import SweepDisplay
+from seedbed.sweeps.guarding import Guard
+from seedbed.sweeps.preparing import Sweep
+from seedbed.sweeps.standing import Standing
+
+SETTINGS = {
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Tune's own record of the experiment: ours is the output store
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+_EVERY = 10**9
+"""As many samples as the searcher has."""
+
+
+def run_on_tune(standing: Standing, *, slots: int, stopping: threading.Event, display: SweepDisplay) -> None:
+    """Train up to `slots` runs at a time until the search has ended; Ray must run.
+
+    Raises ToldToStop, and the failure of a run that ends the sweep.
+    """
+    prepare(os.environ)
+    conducting = Conducting(standing=standing, stopping=stopping, display=display)
+    guard = Guard(conducting)
+    with _scratch() as folder:
+        _tune(standing.sweep, guard, slots=slots, folder=folder)
+    guard.raise_what_broke()
+    if standing.search.ended is None:
+        assert stopping.is_set(), "Ray Tune ended before the search did"
+        raise ToldToStop
+
+
+def prepare(environ: MutableMapping[str, str]) -> None:
+    """Set what Ray Tune reads when it is imported; a value that the user set stays."""
+    for name, value in SETTINGS.items():
+        environ.setdefault(name, value)
+
+
+def _tune(sweep: Sweep, guard: Guard, *, slots: int, folder: str) -> None:
+    import ray
+    from ray import tune
+
+    from seedbed.sweeps.tune_parts import Asking, LowestFirst, RunTrial, Until
+
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    with_sweep = tune.with_parameters(RunTrial, sweep=pickle.dumps(sweep))
+    trainable = tune.with_resources(with_sweep, share_of(there, slots=slots))
+    tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=Asking(guard),
+            scheduler=LowestFirst(guard),
+            num_samples=_EVERY,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(name="sweep", storage_path=folder, stop=Until(guard), verbose=0),
+    ).fit()
+
+
+def share_of(there: Mapping[str, float], *, slots: int) -> dict[str, float]:
+    """Return what each run takes of a Ray, so that as many as there are slots fit, and not one more.
+
+    A run never takes more than one GPU; where there are fewer than slots, several share one.
+    """
+    shares = {"CPU": int(1000 * there.get("CPU", 1.0) / slots) / 1000}
+    if there.get("GPU"):
+        shares["GPU"] = min(1.0, int(1000 * there["GPU"] / slots) / 1000)
+    return shares
+
+
+@contextmanager
+def _scratch() -> Iterator[str]:
+    """Ray Tune wants a folder of its own; nothing that matters is kept there."""
+    folder = tempfile.mkdtemp(prefix="seedbed-tune-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
