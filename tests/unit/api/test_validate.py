@@ -98,6 +98,14 @@ def test_a_document_of_no_kind_of_ours_is_one_line(
     assert run("-f", path) == (2, "", f"{path}:1 {line}\n")
 
 
+def test_a_sweep_that_cannot_be_searched_is_refused(tmp_path: Path) -> None:
+    manifest = Case(kind="SweepJob", change={"spec.parameters": []}).manifest()
+    path = written(tmp_path / "sweep.yaml", manifest)
+    fix = "add parameters or crossValidation, or write a TrainingJob"
+    line = f"spec.parameters: leaves nothing to search (got []); {fix}"
+    assert run("-f", path) == (2, "", f"{path}:1 {line}\n")
+
+
 def test_workers_that_do_not_help_are_a_warning(tmp_path: Path) -> None:
     path = written(tmp_path / "job.yaml", Case(change={"spec.cluster": {"workers": {"max": 7}}}).manifest())
     code, out, err = run("-f", path)

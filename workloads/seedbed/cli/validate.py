@@ -13,6 +13,7 @@ from seedbed_api.blocks import Block
 from seedbed_api.documents import REASON, Document, parse, read_text
 from seedbed_api.errors import UserError
 from seedbed_api.manifests import is_ours, validated
+from seedbed_api.sweepjob import SweepJob
 
 STDIN = "-"
 
@@ -69,6 +70,11 @@ def _check(document: Document, place: str) -> list[str]:
         resource = validated(document, place)
     except UserError as error:
         return error.message.splitlines()
+    if isinstance(resource, SweepJob):
+        from seedbed.search.checking import impossible_search  # numpy, for sweeps alone
+
+        if lines := impossible_search(resource.spec):
+            return [f"{place} {line}" for line in lines]
     _report(resource, document, place)
     return []
 
