@@ -79,7 +79,8 @@ def attended(scene: Scene, draft: Draft) -> Draft:
         return draft.waits(RunningReason.STOPPING, message).wakes(scene.now + LOOK_EVERY)
     if needs := _needs(scene, driver):
         return draft.asks(*needs).wakes(scene.now + LOOK_EVERY)
-    if late := active_for_too_long(scene):
+    draft = _heard(scene, draft)
+    if late := active_for_too_long(scene, draft.status):
         return failed_at_once(scene, draft, FailedReason.DEADLINE_EXCEEDED, late)
     for must_end in _REASONS_TO_END:
         if end := must_end(scene):
@@ -122,9 +123,13 @@ def _is_to_be_asked(scene: Scene, driver: PodView) -> bool:
     return driver.uid not in scene.evidence.progress or (ends_now and not asked_now)
 
 
+def _heard(scene: Scene, draft: Draft) -> Draft:
+    if scene.live is None:
+        return draft
+    return told_by_driver(draft, scene.live, goes_on=scene.is_true(ConditionType.RUNNING))
+
+
 def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
-    if scene.live is not None:
-        draft = told_by_driver(draft, scene.live, goes_on=scene.is_true(ConditionType.RUNNING))
     if scene.drivers[0] is not driver:
         draft = cleared(scene, draft, up_to=scene.attempt - 1)
     draft = forget_the_oldest(scene, draft)

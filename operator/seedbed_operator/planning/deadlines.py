@@ -26,7 +26,9 @@ def active_for_too_long(scene: Scene, status: TrainingJobStatus | None = None) -
     deadline = active_deadline(scene, status)
     if deadline is None or scene.now < deadline:
         return None
-    return f"active for longer than spec.activeDeadlineSeconds {scene.spec.active_deadline_seconds}; raise it"
+    told = f"active for longer than spec.activeDeadlineSeconds {scene.spec.active_deadline_seconds}; raise it"
+    kept = (status or scene.status).checkpoint
+    return f"{told}; the newest checkpoint that was told of holds {kept.step} steps" if kept else told
 
 
 def has_trained(scene: Scene) -> bool:

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from unit.operator.planning.builders import NOON, a_training_job, an_outcome, ended, live, progress
+from unit.operator.planning.builders import (
+    NOON,
+    a_checkpoint,
+    a_training_job,
+    an_outcome,
+    ended,
+    live,
+    progress,
+)
 from unit.operator.planning.worlds import World, a_world, complete
 
 DRIVER = "seedlings-1-driver"
@@ -32,6 +40,16 @@ def test_a_job_that_is_active_for_too_long_fails_driver_first() -> None:
     assert "spec.activeDeadlineSeconds 100" in world.message("Failed")
     assert world.names() == []
     assert world.wake_at is None
+
+
+def test_a_job_whose_time_is_over_tells_how_far_it_came() -> None:
+    world = training(a_world(a_training_job(activeDeadlineSeconds=100)))
+    world.wait(85).say(DRIVER, live(40, checkpoint=a_checkpoint(40))).wait(5)
+    assert world.says("Failed") == "False DeadlineExceeded"
+    assert world.message("Failed").endswith("; the newest checkpoint that was told of holds 40 steps")
+    assert world.job.status.checkpoint == a_checkpoint(40)
+    early = a_world(a_training_job(activeDeadlineSeconds=100)).settle().wait(100)
+    assert early.message("Failed").endswith("spec.activeDeadlineSeconds 100; raise it")
 
 
 def test_the_deadline_counts_while_backing_off_too() -> None:
