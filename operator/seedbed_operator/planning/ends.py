@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 from seedbed_api.conditions import AttemptReason, ExitCode
@@ -11,6 +12,7 @@ from seedbed_api.outcome import Outcome, parse_outcome
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.pods import has_ended, is_on_a_lost_node
 from seedbed_operator.planning.scenes import Scene
+from seedbed_operator.planning.times import seconds
 
 _PREEMPTED = "Preempted"
 _DISRUPTED_BY_REASON = frozenset({"Preempting", "NodeShutdown", "Shutdown", "Terminated", "NodeLost"})
@@ -18,7 +20,12 @@ _DISRUPTED_BY_REASON = frozenset({"Preempting", "NodeShutdown", "Shutdown", "Ter
 _EVICTED = AttemptReason.EVICTED
 """By the kubelet, for the pod's own use of disk; an eviction for its node's sake is a disruption."""
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
-_WORKERS_AT_FAULT = frozenset({AttemptReason.WORKERS_LOST, AttemptReason.RAY_STARTING})
+_WORKERS_AT_FAULT = frozenset(
+    {AttemptReason.WORKERS_LOST, AttemptReason.RAY_STARTING, AttemptReason.RAY_UNHEALTHY}
+)
+"""What a driver says when workers are gone and it does not know why."""
+_LATELY = seconds(600)
+"""What happened to a worker earlier than this before the driver's end is not what ended it."""
 _MORE_MEMORY = (
     "raise memory of the profile's {role} (or spec.cluster.overrides.memory, where the profile allows it)"
 )
@@ -151,11 +158,21 @@ def _by_workers(scene: Scene, end: End) -> End:
     """Name the worker where the driver only says that it lost its workers."""
     if end.cause is not Cause.INFRASTRUCTURE or end.reason not in _WORKERS_AT_FAULT:
         return end
-    for worker in scene.crew:
-        if was_out_of_memory(worker):
-            return out_of_memory(worker, end.outcome)
+    starved = [worker for worker in scene.crew if was_out_of_memory(worker) and _is_recent(worker, end.pod)]
+    if starved:
+        return out_of_memory(max(starved, key=ended_at), end.outcome)
     taken = next((worker for worker in scene.crew if worker.disruption), None)
     return _disrupted(taken, end.outcome) if taken else end
+
+
+def _is_recent(worker: PodView, driver: PodView | None) -> bool:
+    return driver is None or ended_at(worker) + _LATELY >= ended_at(driver)
+
+
+def ended_at(pod: PodView) -> datetime:
+    """Return when a pod ended, as far as the kubelet has told."""
+    finished = pod.terminated.finished if pod.terminated else None
+    return finished or pod.started or pod.created
 
 
 def camel_reason(reason: str, otherwise: str) -> str:

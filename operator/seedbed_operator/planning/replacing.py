@@ -9,7 +9,7 @@ from seedbed_operator.observations import PodView
 from seedbed_operator.planning.backoff import FIRST_SECONDS
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.elasticity import pods_for, present, ranks_at_first, ranks_at_most
-from seedbed_operator.planning.ends import Cause, End, out_of_memory, was_out_of_memory
+from seedbed_operator.planning.ends import Cause, End, ended_at, out_of_memory, was_out_of_memory
 from seedbed_operator.planning.pods import has_ended
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import seconds
@@ -35,12 +35,6 @@ def over(scene: Scene) -> tuple[PodView, ...]:
 def crashed(scene: Scene) -> tuple[PodView, ...]:
     """Return the workers that have ended by themselves, the newest last."""
     return tuple(pod for pod in over(scene) if not pod.disruption)
-
-
-def ended_at(pod: PodView) -> datetime:
-    """Return when a worker ended, as far as the kubelet has told."""
-    finished = pod.terminated.finished if pod.terminated else None
-    return finished or pod.started or pod.created
 
 
 def recent(scene: Scene) -> tuple[PodView, ...]:

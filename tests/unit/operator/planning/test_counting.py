@@ -175,6 +175,35 @@ def test_starved_workers_make_a_failure_that_says_what_to_raise() -> None:
     assert "raise memory of the profile's worker" in failure.message
 
 
+@pytest.mark.parametrize("told", ["WorkersLost", "RayUnhealthy", "RayStarting"])
+def test_a_starved_worker_is_named_where_the_driver_only_misses_it(told: str) -> None:
+    world = a_world(a_training_job().with_workers(2, 2)).settle().start().settle()
+    world.say(driver_of(world), live(5)).wait(10)
+    world.logs["seedlings-1-worker-1"] = "the last words"
+    world.end("seedlings-1-worker-1", 137, reason="OOMKilled")
+    world.end(driver_of(world), 75, an_outcome("Failed", told, message="1 of 2 workers is left")).settle()
+    failure = world.job.status.last_failure
+    assert failure is not None
+    assert (failure.reason, failure.pod, failure.exit_code) == ("OutOfMemory", "seedlings-1-worker-1", 137)
+    assert (failure.node, failure.log_tail) == ("node-a", "the last words")
+    assert failure.message is not None
+    assert failure.message.startswith("1 of 2 workers is left; pod seedlings-1-worker-1 ran out of memory")
+    assert counters(world) == (1, 0, 0, 1)
+
+
+def test_a_worker_that_starved_long_ago_is_not_to_blame() -> None:
+    world = a_world(a_training_job().with_workers(2, 2)).settle().start().settle()
+    world.say(driver_of(world), live(5)).wait(10)
+    world.end("seedlings-1-worker-0", 137, reason="OOMKilled").settle()
+    for step in range(6, 22):
+        world.wait(60).start().settle().say(driver_of(world), live(step))
+    world.end(driver_of(world), 75, an_outcome("Failed", "WorkersLost", message="silent")).settle()
+    failure = world.job.status.last_failure
+    assert failure is not None
+    assert (failure.reason, failure.pod) == ("WorkersLost", driver_of(world))
+    assert counters(world) == (0, 1, 0, 1)
+
+
 def test_a_job_whose_last_failure_was_memory_says_so_in_its_end() -> None:
     world = a_world(a_training_job(backoffLimit=0))
     fail_once(world, 137, reason="OOMKilled")
