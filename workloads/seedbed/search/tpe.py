@@ -12,24 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from seedbed.search.decisions import Decided, State
-from seedbed.search.drawing import nearest, size, word
+from seedbed.search.distributions import distribution, largest, typed
+from seedbed.search.drawing import nearest, word
 from seedbed.search.objectives import SCALE
 from seedbed.search.points import Point, assembled
 from seedbed.search.randomly import RandomSearch
-from seedbed_api.sweepjob import IntegerRange, Parameter, SearchSpace
+from seedbed_api.sweepjob import Parameter, SearchSpace
 
 LEARNS_FROM: Final = 10
 """Trials that did not fail before the sampler is asked."""
@@ -99,7 +94,7 @@ def _frozen(trial: Decided, spaces: Mapping[str, SearchSpace]) -> FrozenTrial:
     return create_trial(
         state=_STATES[trial.state],
         value=value,
-        params={name: _typed(spaces[name], spelling) for name, spelling in trial.point},
+        params={name: typed(spaces[name], spelling) for name, spelling in trial.point},
         distributions={name: distribution(spaces[name]) for name, _ in trial.point},
         intermediate_values={epoch: reached / SCALE for epoch, reached in trial.rungs},
     )
@@ -111,29 +106,8 @@ def _suggested(trial: optuna.Trial, parameter: Parameter) -> str:
     if space.categorical is not None:
         return str(trial.suggest_categorical(name, space.categorical.values))
     if space.int_ is not None:
-        return str(trial.suggest_int(name, space.int_.min, _largest(space.int_), step=space.int_.step))
+        return str(trial.suggest_int(name, space.int_.min, largest(space.int_), step=space.int_.step))
     scale = space.log_uniform or space.uniform
     assert scale is not None
     number = trial.suggest_float(name, float(scale.min), float(scale.max), log=space.log_uniform is not None)
     return nearest(scale, Decimal(number))
-
-
-def _typed(space: SearchSpace, spelling: str) -> Any:
-    if space.categorical is not None:
-        return spelling
-    return int(spelling) if space.int_ is not None else float(spelling)
-
-
-def distribution(space: SearchSpace) -> BaseDistribution:
-    """Return a search space as Optuna knows it."""
-    if space.categorical is not None:
-        return CategoricalDistribution(space.categorical.values)
-    if space.int_ is not None:
-        return IntDistribution(space.int_.min, _largest(space.int_), step=space.int_.step)
-    scale = space.log_uniform or space.uniform
-    assert scale is not None
-    return FloatDistribution(float(scale.min), float(scale.max), log=space.log_uniform is not None)
-
-
-def _largest(space: IntegerRange) -> int:
-    return space.min + space.step * (size(space) - 1)
