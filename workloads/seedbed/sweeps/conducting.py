@@ -45,16 +45,14 @@ class Conducting:
             where = (stretch.trial, stretch.place)
             if where not in busy and time.monotonic() >= self.not_before.get(where, 0.0):
                 self.running[name] = stretch
+                self.display.begin(stretch)
                 return stretch
         return None
 
     def in_vain(self, name: str) -> bool:
         """Say whether what is trained decides nothing any more."""
         stretch = self.running.get(name)
-        if stretch is None or self.over:
-            return True
-        open_ = (task.index for task in self.standing.search.tasks() if task.index >= stretch.trial)
-        return next(open_, None) != stretch.trial
+        return stretch is None or self.over or not self.standing.search.is_needed(stretch.trial)
 
     def tell(self, name: str, progress: Progress) -> None:
         """Show how far a run is."""
@@ -73,6 +71,7 @@ class Conducting:
                 self._note_trouble(stretch, answer)
             case SeedbedError():
                 self.broken = self.broken or answer
+        self.display.end(stretch)
         self.display.show(self.standing)
 
     def _note_trouble(self, stretch: Stretch, error: InfrastructureError) -> None:

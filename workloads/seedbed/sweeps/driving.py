@@ -12,13 +12,13 @@ from seedbed.runtime.preparing import RunOptions
 from seedbed.runtime.ray_local import gpus_here, local_ray
 from seedbed.runtime.timeline import Timeline
 from seedbed.search.decisions import Ended, Why
-from seedbed.search.ledger import ranked
 from seedbed.search.objectives import goal
+from seedbed.search.ranking import ranked
 from seedbed.search.searching import Search
 from seedbed.storage import open_storage
 from seedbed.sweeps.display import SweepDisplay
 from seedbed.sweeps.in_turn import run_in_turn
-from seedbed.sweeps.ledgers import Finished, conclude, read_ledger
+from seedbed.sweeps.ledgers import Finished, conclude, finished_before
 from seedbed.sweeps.preparing import Sweep, prepare_sweep
 from seedbed.sweeps.standing import Standing
 from seedbed.sweeps.statuses import Told, status_of
@@ -68,7 +68,7 @@ def run_sweep(session: SweepSession) -> SweepEnded:
 
 def _run(session: SweepSession) -> None:
     sweep = prepare_sweep(session.job, session.options, session.timeline)
-    session.finished = read_ledger(sweep.output())
+    session.finished = finished_before(sweep)
     if session.finished is None:
         _search(session, sweep)
     else:

@@ -21,6 +21,7 @@ def run_in_turn(standing: Standing, *, stopping: threading.Event, display: Sweep
             raise ToldToStop
         display.begin(stretch)
         _try(standing, stretch, stopping=stopping, display=display)
+        display.end(stretch)
         display.show(standing)
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from seedbed.runs.folder import conflict
-from seedbed.search.decisions import Decided, Ended, State, Why
-from seedbed.search.ledger import Evidence, Ledger, ledger
-from seedbed.search.objectives import parsed
+from seedbed.search.decisions import Decided, Ended
+from seedbed.search.ledger import Account, Evidence, Ledger, ledger, read_ledger
+from seedbed.search.replaying import disagreements
 from seedbed.storage import Storage
+from seedbed.sweeps.preparing import Sweep
 from seedbed.sweeps.standing import Standing
-from seedbed_api.canonical import canonical_json, digest_of
+from seedbed_api.canonical import digest_of
 from seedbed_api.errors import InfrastructureError
+
+logger = logging.getLogger(__name__)
 
 LEDGER = "ledger.json"
 
@@ -37,70 +39,56 @@ def conclude(standing: Standing) -> Finished:
     trials, evidence = standing.decided, standing.evidence()
     written = ledger(trials, sweep=standing.sweep.document, ended=ended, evidence=evidence)
     output = standing.sweep.output()
-    _publish(output, written)
+    _publish(standing.sweep, written)
     return Finished(
         ended=ended, trials=tuple(trials), evidence=evidence, uri=_uri(output), digest=written.digest
     )
 
 
-def _publish(output: Storage, written: Ledger) -> None:
+def _publish(sweep: Sweep, written: Ledger) -> None:
+    output = sweep.output()
     if output.create(LEDGER, written.data):
         return
     theirs = output.read(LEDGER)
     if theirs == written.data:
         return
-    if not _is_intact(theirs):
+    if _account(theirs, sweep) is None:
         output.put(LEDGER, written.data)
         return
     raise InfrastructureError("RunFolderConflict", conflict(_uri(output), theirs, written.data))
 
 
-def read_ledger(output: Storage) -> Finished | None:
-    """Return the sweep that ended here before; None where it has not, or where its ledger is damaged."""
+def finished_before(sweep: Sweep) -> Finished | None:
+    """Return the sweep that ended before; None where it has not, or where its ledger is damaged."""
+    output = sweep.output()
     try:
         data = output.read(LEDGER)
     except FileNotFoundError:
         return None
-    if not _is_intact(data):
+    account = _account(data, sweep)
+    if account is None:
         return None
-    document = json.loads(data)
-    end = document["end"]
     return Finished(
-        ended=Ended(why=Why(end["reason"]), index=end["trial"]),
-        trials=tuple(map(_trial, document["trials"])),
-        evidence={entry["index"]: _evidence(entry) for entry in document["trials"]},
+        ended=account.ended,
+        trials=account.trials,
+        evidence=dict(enumerate(account.evidence)),
         uri=_uri(output),
         digest=digest_of(data),
     )
 
 
-def _is_intact(data: bytes) -> bool:
-    """Say whether bytes are canonical JSON; the sweep is searched anew, from its runs, where they are not."""
+def _account(data: bytes, sweep: Sweep) -> Account | None:
+    """Return what a ledger says; None for a damaged one: the sweep is then searched anew, from its runs."""
     try:
-        return canonical_json(json.loads(data)) == data
-    except (ValueError, AssertionError):
-        return False
+        account = read_ledger(data)
+    except ValueError as error:
+        logger.warning("%s is not used: %s", _uri(sweep.output()), error)
+        return None
+    lines = disagreements(sweep.spec, account) if account.sweep == sweep.document else ["another sweep's"]
+    for line in lines:
+        logger.warning("%s is not used: %s", _uri(sweep.output()), line)
+    return None if lines else account
 
 
 def _uri(output: Storage) -> str:
     return f"{output.url}/{LEDGER}"
-
-
-def _trial(entry: Mapping[str, Any]) -> Decided:
-    def number(name: str) -> int | None:
-        return parsed(entry[name]) if name in entry else None
-
-    return Decided(
-        index=entry["index"],
-        point=tuple((value["name"], value["value"]) for value in entry["parameters"]),
-        state=State(entry["state"]),
-        rungs=tuple((rung["epoch"], parsed(rung["objective"])) for rung in entry["rungs"]),
-        folds=tuple(map(parsed, entry["folds"])),
-        objective=number("objective"),
-        deviation=number("deviation"),
-        reason=entry.get("reason"),
-    )
-
-
-def _evidence(entry: Mapping[str, Any]) -> Evidence:
-    return Evidence(run_ids=tuple(entry["runIDs"]), weights=tuple(entry["weights"]))

@@ -74,9 +74,7 @@ class Standing:
     @property
     def decided(self) -> list[Decided]:
         """Return the trials that are part of the sweep, by index."""
-        ended = self.search.ended
-        trials = sorted(self.search.decided.items())
-        return [trial for index, trial in trials if ended is None or index <= ended.index]
+        return self.search.trials
 
     @property
     def reused(self) -> int:

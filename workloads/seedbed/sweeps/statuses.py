@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from seedbed.search.decisions import Decided
-from seedbed.search.ledger import Evidence, counts, top
-from seedbed.search.objectives import goal, spelled
+from seedbed.search.ledger import Evidence
+from seedbed.search.objectives import goal
+from seedbed.search.ranking import counts, status_row, top
 from seedbed.sweeps.ledgers import Finished
 from seedbed_api.conditions import Condition, one_line
 from seedbed_api.errors import SeedbedError
 from seedbed_api.status import ModelStatus, ObjectStatus
 from seedbed_api.sweepjob import SweepJob
-from seedbed_api.sweepstatus import Assignment, SweepJobStatus, Trial
+from seedbed_api.sweepstatus import SweepJobStatus, Trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,13 +77,7 @@ def _row(trial: Decided, evidence: Evidence, *, output: str) -> Trial:
     if run is not None and evidence.weights:
         uri = f"{output}/runs/{run.removeprefix('sha256:')}/model"
         model = ModelStatus(uri=uri, weights_digest=evidence.weights[0])
-    return Trial(
-        index=trial.index,
-        run_id=run,
-        objective=None if trial.objective is None else spelled(trial.objective),
-        parameters=tuple(Assignment(name=name, value=value) for name, value in trial.point),
-        model=model,
-    )
+    return status_row(trial, run_id=run, model=model)
 
 
 def _conditions(told: Told) -> tuple[Condition, ...]:
