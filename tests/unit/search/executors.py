@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from seedbed.search import Course, Ended, Failed, Finished, Point, Search, Undecided
+from seedbed.search import Course, Ended, Failed, Finished, Point, Search, Task, Undecided
 from seedbed.search.ledger import Evidence, ledger
 from seedbed_api.sweepjob import SweepJobSpec
 
@@ -40,6 +40,8 @@ class Luck:
 
     fails: int = 15
     stops_by_itself: int = 10
+    is_lost: int = 0
+    """Hung or out of memory, however often it is tried."""
     levels: int = 6
     """Values that an objective can have: few make many ties."""
 
@@ -53,6 +55,8 @@ def chances(salt: int, luck: Luck) -> Oracle:
             draw.randint(1, horizon) if draw.randrange(100) < luck.fails + luck.stops_by_itself else horizon
         )
         values = tuple((epoch, HALF + draw.randrange(luck.levels)) for epoch in range(1, last + 1))
+        if draw.randrange(100) < luck.is_lost:
+            return Fate(course=Course(values=values[: horizon // 2], end=Undecided(reason="OutOfMemory")))
         if last < horizon and draw.randrange(luck.fails + luck.stops_by_itself) < luck.fails:
             return Fate(
                 course=Course(values=values, end=Failed(reason=draw.choice(["NonFiniteLoss", "ModelError"])))
@@ -84,37 +88,50 @@ class Executor:
     """Given how many runs are in progress, which one makes the next step."""
     ahead: int = 0
     """Percent of runs that a memo knows to the end."""
+    kills: int = 0
+    """Percent of steps after which the driver is killed and begins again with what is stored."""
     make: Callable[[SweepJobSpec], Search] = Search
 
     def run(self) -> Outcome:
-        search, horizon = self.make(self.spec), self.spec.trial_template.spec.training.epochs or 1
-        running: dict[int, tuple[Point, int | None]] = {}
-        facts: dict[int, list[Course]] = {}
-        trained: dict[tuple[int, int], int] = {}
+        search, running = self.make(self.spec), dict[int, Task]()
+        stored: dict[int, list[Course]] = {}
         while search.ended is None:
             for index in [index for index in running if not search.is_needed(index)]:
                 del running[index]
-            for task in search.tasks():
-                if len(running) == self.slots:
-                    break
-                if task.index not in running:
-                    running[task.index] = (task.point, task.until)
-                    facts.setdefault(task.index, [Course() for _ in range(search.folds)])
+            if self._fill(search, running, stored):
+                continue  # something was looked up: there may be more to do now
             assert running, f"nothing to do and no end: {search.waiting}"
-            index = sorted(running)[self.choose(len(running))]
-            point, until = running[index]
-            fold = self._next_fold(facts[index], until, index)
-            fate = self.oracle(point, fold, horizon)
-            facts[index][fold] = fate.until(None if self._is_known(index, fold) else until)
-            trained[index, fold] = len(facts[index][fold].values)
-            search.learn(index, facts[index])
-            if all(self._is_there(course, until) for course in facts[index]):
-                running.pop(index, None)
-        return self._outcome(search, trained)
+            self._step(running[sorted(running)[self.choose(len(running))]], search, running, stored)
+            if self.kills and self.choose(100) < self.kills:
+                search, running = self.make(self.spec), {}
+        return self._outcome(search, stored)
 
-    def _next_fold(self, courses: list[Course], until: int | None, index: int) -> int:
-        todo = [fold for fold, course in enumerate(courses) if not self._is_there(course, until)]
-        return todo[self.choose(len(todo))]
+    def _fill(self, search: Search, running: dict[int, Task], stored: dict[int, list[Course]]) -> bool:
+        """Give tasks to free slots; tell whether one was there already, in what an earlier driver stored."""
+        for task in search.tasks():
+            if len(running) == self.slots:
+                return False
+            if task.index in running:
+                continue
+            folds = stored.setdefault(task.index, [Course() for _ in range(search.folds)])
+            if all(self._is_there(course, task.until) for course in folds):
+                search.learn(task.index, folds)
+                return True
+            running[task.index] = task
+        return False
+
+    def _step(
+        self, task: Task, search: Search, running: dict[int, Task], stored: dict[int, list[Course]]
+    ) -> None:
+        """Let one fold of a trial come as far as it may, or to its end where a memo knows that."""
+        folds = stored[task.index]
+        todo = [fold for fold, course in enumerate(folds) if not self._is_there(course, task.until)]
+        fold = todo[self.choose(len(todo))]
+        fate = self.oracle(task.point, fold, self.spec.trial_template.spec.training.epochs or 1)
+        folds[fold] = fate.until(None if self._is_known(task.index, fold) else task.until)
+        search.learn(task.index, folds)
+        if len(todo) == 1:
+            running.pop(task.index, None)
 
     def _is_known(self, index: int, fold: int) -> bool:
         return sha256(f"{index} {fold}".encode()).digest()[0] * 100 < self.ahead * 256
@@ -124,19 +141,21 @@ class Executor:
         return course.end is not None or (until is not None and course.at(until) is not None)
 
     @staticmethod
-    def _outcome(search: Search, trained: dict[tuple[int, int], int]) -> Outcome:
+    def _outcome(search: Search, stored: Mapping[int, list[Course]]) -> Outcome:
         assert search.ended is not None
         evidence = {
             index: Evidence(run_ids=tuple(f"{trial.point} {fold}" for fold in range(search.folds)))
             for index, trial in search.decided.items()
         }
         written = ledger(search.decided.values(), sweep={}, ended=search.ended, evidence=evidence)
+        trained = {
+            (index, fold): len(course.values)
+            for index, folds in stored.items()
+            for fold, course in enumerate(folds)
+        }
         return Outcome(ended=search.ended, ledger=written.data, decided=search.decided, trained=trained)
 
 
 def in_sequence(spec: SweepJobSpec, oracle: Oracle, **more: object) -> Outcome:
     """Run one after another, the lowest first: what every other execution must agree with."""
     return Executor(spec=spec, oracle=oracle, slots=1, choose=lambda _: 0, **more).run()  # type: ignore[arg-type]
-
-
-__all__ = ["Executor", "Fate", "Luck", "Outcome", "Undecided", "chances", "in_sequence"]

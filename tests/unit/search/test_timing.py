@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seedbed.search import Search
+from seedbed.search.ledger import read_ledger
+from seedbed.search.replaying import disagreements
 from seedbed.search.rungs import Standings
 from seedbed.search.stopping import Rivals
 from seedbed_api.sweepjob import SweepJobSpec
@@ -63,6 +65,8 @@ def shuffled(spec: SweepJobSpec, oracle: Any, seed: int, slots: int, **more: Any
     most_failed=st.sampled_from([0, 2, 100]),
     target=st.sampled_from([None, "0.500000000005", "0.500000000004"]),
     ahead=st.sampled_from([0, 30]),
+    kills=st.sampled_from([0, 5]),
+    lost=st.sampled_from([0, 0, 3]),
 )
 def test_every_order_gives_the_same_ledger(
     algorithm: str,
@@ -74,6 +78,8 @@ def test_every_order_gives_the_same_ledger(
     most_failed: int,
     target: str | None,
     ahead: int,
+    kills: int,
+    lost: int,
 ) -> None:
     objective = {"metric": "validation/accuracy", "direction": "Maximize", "target": target}
     validation = None if folds is None else {"folds": folds}
@@ -84,11 +90,12 @@ def test_every_order_gives_the_same_ledger(
         crossValidation=validation,
         maxFailedTrialCount=most_failed,
     )
-    oracle = chances(salt, Luck())
+    oracle = chances(salt, Luck(is_lost=lost))
     expected = in_sequence(spec, oracle)
-    other = shuffled(spec, oracle, order, slots, ahead=ahead)
+    other = shuffled(spec, oracle, order, slots, ahead=ahead, kills=kills)
     assert other.ledger == expected.ledger
     assert other.ended == expected.ended
+    assert disagreements(spec, read_ledger(other.ledger)) == []
 
 
 @pytest.mark.parametrize("stopper", ["no early stopping", "prefix ASHA"])
