@@ -28,12 +28,14 @@ from seedbed.runs.evaluations import Evaluation, read_evaluations, save_evaluati
 from seedbed.runs.folder import RunFolder, open_run
 from seedbed.runs.ledger import CHAIN_START, LedgerPart, save_segment, segment_of
 from seedbed.runs.model_files import model_config, save_model
-from seedbed.runs.tensors import to_torch
+from seedbed.runs.tensors import Array, to_torch
+from seedbed.runs.trajectories import forget_state, note_state
 from seedbed.storage import Storage, open_storage
 from seedbed.training.building import build_replica, require_determinism
 from seedbed.training.evaluating import document_of, evaluate_split, metrics_of, scores_of
 from seedbed.training.links import Link
 from seedbed.training.outcomes import Outcome, save_outcome
+from seedbed.training.prefixes import adopt_prefix
 from seedbed.training.programs import PATIENCE_SECONDS, TrainingProgram
 from seedbed.training.progress import Kept, Phase, Progress
 from seedbed.training.stopping import Score, best_score
@@ -73,7 +75,7 @@ class RunState(Walk):
 
     def resume(self) -> None:
         """Take the newest checkpoint that verifies; rank 0 chooses, so that all take the same."""
-        found = latest_checkpoint(self.folder) if self.writes else None
+        found = self._newest() if self.writes else None
         step = pickle.loads(self.exchange.broadcast_bytes(pickle.dumps(found and found[0].step)))
         if step is None:
             return
@@ -82,6 +84,14 @@ class RunState(Walk):
         self.completed = self.resumed_from = self.kept = record.step
         self.chain = bytes.fromhex(record.ledger_chain)
         self.evaluations = read_evaluations(self.folder, split="validation", up_to=record.step)
+
+    def _newest(self) -> tuple[CheckpointRecord, dict[str, Array]] | None:
+        """Return the newest checkpoint; without an own one, that of another run on the same trajectory."""
+        found = latest_checkpoint(self.folder)
+        if found is not None or adopt_prefix(self.program, self.folder, self.trajectory) is None:
+            return found
+        self._name_witness()
+        return latest_checkpoint(self.folder)
 
     def scores(self) -> list[Score]:
         """Return the exact values of the watched metric so far."""
@@ -131,9 +141,22 @@ class RunState(Walk):
         save_checkpoint(self.folder, record, tensors)
         self.newest = Kept(step=record.step, digest=digest_of(record.to_bytes()), time=time.time())
         self._refuse_if_superseded()
-        prune(
-            self.folder, keep=self.program.keep_checkpoints, protect=self._protected(), newest=self.completed
+        self._index(record)
+        self._prune()
+
+    def _index(self, record: CheckpointRecord) -> None:
+        note_state(
+            self.folder,
+            beginning=self.trajectory(1),
+            trajectory_id=record.trajectory_id,
+            step=record.step,
         )
+
+    def _prune(self) -> None:
+        keep, protect = self.program.keep_checkpoints, self._protected()
+        for step in prune(self.folder, keep=keep, protect=protect, newest=self.completed):
+            trajectory = self.trajectory(step)
+            forget_state(self.folder, beginning=self.trajectory(1), trajectory_id=trajectory, step=step)
 
     def _name_witness(self) -> None:
         if not self.named:
