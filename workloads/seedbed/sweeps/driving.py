@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from seedbed.runtime.clusters import ToldToStop
 from seedbed.runtime.lasting import lasting
@@ -57,13 +61,25 @@ class SweepEnded:
 def run_sweep(session: SweepSession) -> SweepEnded:
     """Search to the end, or find that it was done; an expected failure is told in the status."""
     try:
-        _run(session)
+        with _shared_cache(session):
+            _run(session)
     except ToldToStop:
         return _ended(session, ExitCode.STOPPED)
     except SeedbedError as error:
         failure = lasting(error)
         return _ended(session, failure.exit_code, error=failure)
     return _ended(session, ExitCode.DONE)
+
+
+@contextmanager
+def _shared_cache(session: SweepSession) -> Iterator[None]:
+    """Let trials fetch a dataset that lies elsewhere once: without a cache folder, while this call lasts."""
+    if session.options.cache_folder is not None:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="seedbed-cache-", ignore_cleanup_errors=True) as folder:
+        session.options = replace(session.options, cache_folder=Path(folder))
+        yield
 
 
 def _run(session: SweepSession) -> None:
