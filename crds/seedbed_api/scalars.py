@@ -83,6 +83,8 @@ Whole = Annotated[StrictInt, Field(ge=0, le=2**53 - 1)]
 """A count that may be large: rows, steps, milliseconds."""
 Generation = Annotated[StrictInt, Field(ge=0, le=2**53 - 1)]
 """A generation of the API server."""
+ObservedGeneration = Annotated[StrictInt, Field(ge=-1, le=2**53 - 1)]
+"""A generation of the API server, or -1 where nobody has looked at the object yet."""
 Seconds = Annotated[StrictInt, Field(ge=1, le=31_536_000)]
 """A time limit of at most a year."""
 Steps = Annotated[StrictInt, Field(ge=1, le=2_000_000_000)]

@@ -18,6 +18,7 @@ from seedbed_api.scalars import (
     Integer,
     Measured,
     MetricId,
+    ObservedGeneration,
     ResourceName,
     Time,
     Uri,
@@ -154,8 +155,8 @@ Timings = Annotated[tuple[Timing, ...], Bounded(most=32, key="name")]
 class TrainingJobStatus(StatusBlock):
     """What became of the job; a cache of what the output store holds."""
 
-    observed_generation: Generation | None = None
-    """Generation of the spec that this status is about."""
+    observed_generation: ObservedGeneration | None = None
+    """Generation of the spec that this status is about; -1 until the operator has looked."""
     run_id: Digest | None = None
     """Identity of the run: the whole recipe with dataset and code by digest, arithmetic and environment."""
     environment: Environment | None = None

@@ -7,7 +7,7 @@ from typing import Annotated
 from seedbed_api.blocks import StatusBlock
 from seedbed_api.conditions import Conditions
 from seedbed_api.lists import Bounded
-from seedbed_api.scalars import Count, Digest, Generation, Identifier, Measured, Time, text
+from seedbed_api.scalars import Count, Digest, Identifier, Measured, ObservedGeneration, Time, text
 from seedbed_api.status import ModelStatus, ObjectStatus
 
 MOST_TOP_TRIALS = 20
@@ -60,8 +60,8 @@ class Trial(StatusBlock):
 class SweepJobStatus(StatusBlock):
     """What became of the sweep."""
 
-    observed_generation: Generation | None = None
-    """Generation of the spec that this status is about."""
+    observed_generation: ObservedGeneration | None = None
+    """Generation of the spec that this status is about; -1 until the operator has looked."""
     start_time: Time | None = None
     """When the first attempt began."""
     completion_time: Time | None = None

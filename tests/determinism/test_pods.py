@@ -64,7 +64,7 @@ def sizes(output: Path) -> list[int]:
     return [group[0]["workers"] for group in groups(the_run(output))]
 
 
-@pytest.mark.unproven
+@pytest.mark.exhaustive
 def test_stopped_then_continued_then_found(attempt, digits: Path, tmp_path: Path, straight: str) -> None:
     way = Way(least=2, most=2, feed="RayData", every_steps=1000)
     first = attempt(manifest(RECIPE, way, data=digits, output=str(tmp_path)))

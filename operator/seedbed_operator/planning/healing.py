@@ -9,7 +9,7 @@ from seedbed_api.conditions import ConditionType, RunningReason
 from seedbed_operator.planning.accounting import reason_of_back_off
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.scenes import Scene
-from seedbed_operator.planning.verdicts import verdict_of
+from seedbed_operator.planning.verdicts import over, verdict_of
 
 
 def troubled(draft: Draft, message: str) -> Draft:
@@ -27,8 +27,7 @@ def healed(scene: Scene, draft: Draft) -> Draft:
     if found.status == "True":
         return draft.runs(RunningReason.TRAINING, "")
     if verdict := verdict_of(scene.status):
-        draft = draft.finds(ConditionType.RUNNING, "False", verdict.reason, verdict.message)
-        return draft.settles(verdict.reason)
+        return over(draft, verdict.type, verdict.reason, verdict.message)
     if scene.status.retry_time is not None:
         return _backs_off(scene, draft)
     return draft.waits(RunningReason.PENDING, "planned again after a failure of the operator")

@@ -26,6 +26,13 @@ def verdict_of(status: TrainingJobStatus) -> Condition | None:
 def decided(draft: Draft, kind: ConditionType, reason: str, message: str) -> Draft:
     """Decide the end: Complete or Failed is there, but False, until the last pod is gone."""
     draft = draft.finds(kind, "False", reason, message).tells(retry_time=None).wakes(draft.now)
+    return over(draft, kind, reason, message)
+
+
+def over(draft: Draft, kind: str, reason: str, message: str) -> Draft:
+    """Say that nothing runs any more; a failure shows at once, or `helm --wait` would take it for success."""
+    if kind == ConditionType.FAILED:
+        return draft.stalls(reason, message)
     return draft.finds(ConditionType.RUNNING, "False", reason, message).settles(reason)
 
 
@@ -40,11 +47,7 @@ def final(draft: Draft, verdict: Condition) -> Draft:
     """Make the decided end final."""
     reason, message = verdict.reason, verdict.message
     draft = draft.finds(verdict.type, "True", reason, message).tells(completion_time=written(draft.now))
-    draft = draft.wakes(draft.now)
-    draft = draft.finds(ConditionType.RUNNING, "False", reason, message)
-    if verdict.type == ConditionType.FAILED:
-        return draft.stalls(reason, message)
-    return draft.settles(reason)
+    return over(draft.wakes(draft.now), verdict.type, reason, message)
 
 
 def failed_at_once(scene: Scene, draft: Draft, reason: str, message: str) -> Draft:

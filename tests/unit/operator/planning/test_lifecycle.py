@@ -104,6 +104,8 @@ def test_the_users_mistake_fails_the_job_without_another_attempt() -> None:
     world = a_world()
     world.settle().start().settle()
     world.end(DRIVER, 2, an_outcome("Failed", "InvalidDataset", message="no manifest.json")).settle()
+    assert world.says("Failed") == "False InvalidDataset", "pods are still there"
+    assert world.says("Stalled") == "True InvalidDataset", "who waits for the object need not wait for them"
     world.finish_deletions().settle().finish_deletions().settle()
     assert world.says("Failed") == "True InvalidDataset"
     assert world.says("Stalled") == "True InvalidDataset"
