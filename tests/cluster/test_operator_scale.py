@@ -17,7 +17,7 @@ import pytest
 from testbed.boxes import check_means
 from testbed.builds import KUBERNETES, KWOK, ToolMissing, built
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.exhaustive]
 ROOT = Path(__file__).parents[2]
 SMALL = ("--jobs", "50", "--rounds", "1", "--idle", "50", "--seconds", "2", "--steady", "2", "--untidy")
 
