@@ -15,6 +15,7 @@ from seedbed.search.ledger import Account, Evidence, ledger, read_ledger
 from seedbed.search.objectives import Goal
 from seedbed.search.ranking import counts, ranked, status_row, top
 from seedbed.search.replaying import disagreements
+from seedbed.search.tpe import probe
 from seedbed_api.canonical import canonical_json
 from seedbed_api.sweepjob import SweepJobSpec
 from unit.search.executors import Luck, chances, in_sequence
@@ -187,3 +188,11 @@ def test_the_identity_is_what_decides() -> None:
     ]
     assert {identity(entry) for entry in same} == {identity(spec)}
     assert len({identity(entry) for entry in [spec, *other]}) == len(other) + 1
+
+
+def test_a_sweep_by_tpe_names_what_its_proposals_depend_on() -> None:
+    document = sweep_document(
+        a_spec(algorithm={"type": "TPE"}), dataset_digest=DIGEST, arithmetic_version=1, environment_class="x"
+    )
+    assert document["search"].keys() == {"version", "optuna", "probe"}
+    assert probe() == document["search"]["probe"]

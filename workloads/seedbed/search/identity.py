@@ -49,6 +49,8 @@ def sweep_id(document: dict[str, Any]) -> str:
 def _search(spec: SweepJobSpec) -> dict[str, Any]:
     if spec.algorithm.tpe is None:
         return {"version": SEARCH_VERSION}
-    from optuna import __version__  # a third of a second
+    import optuna  # a third of a second
 
-    return {"version": SEARCH_VERSION, "optuna": __version__}
+    from seedbed.search.tpe import probe
+
+    return {"version": SEARCH_VERSION, "optuna": optuna.__version__, "probe": probe()}

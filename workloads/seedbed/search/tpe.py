@@ -2,8 +2,8 @@
 
 A generation is a function of (seed, generation, what is told): the sampler is a fresh one each time, its
 random numbers are numpy's RandomState, a stream that no version changes. What it makes of them may change
-with its version, which is therefore part of the sweep's identity. Trials that were ended early are told with
-their last rung; failed ones as failed, which it passes over. Until ten did not fail, Random draws.
+with its version and with the CPU: both are part of the sweep's identity. Trials that were ended early are told
+with their last rung; failed ones as failed, which it passes over. Until ten did not fail, Random draws.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Final
 
+import numpy as np
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -24,6 +25,7 @@ from seedbed.search.drawing import nearest, word
 from seedbed.search.objectives import SCALE
 from seedbed.search.points import Point, assembled
 from seedbed.search.randomly import RandomSearch
+from seedbed_api.canonical import digest_of
 from seedbed_api.sweepjob import Parameter, SearchSpace
 
 LEARNS_FROM: Final = 10
@@ -111,3 +113,16 @@ def _suggested(trial: optuna.Trial, parameter: Parameter) -> str:
     assert scale is not None
     number = trial.suggest_float(name, float(scale.min), float(scale.max), log=space.log_uniform is not None)
     return nearest(scale, Decimal(number))
+
+
+def probe() -> str:
+    """Return a digest of the functions that the sampler computes with, as this machine computes them.
+
+    Their last bits, and the order in which equals are sorted, depend on the vector units of the CPU; which
+    candidate is best may depend on them.
+    """
+    places = np.linspace(-8.0, 8.0, 4097)
+    parts = [np.exp(places), np.log(places + 9), np.log1p(places + 9), np.exp(-places).sum(keepdims=True)]
+    orders = [np.argsort(np.floor(places[:size])) for size in (17, 65, 257, 4097)]
+    parts += [order.astype(np.float64) for order in orders]
+    return digest_of(b"".join(part.astype("<f8").tobytes() for part in parts))
