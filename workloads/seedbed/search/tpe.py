@@ -2,8 +2,8 @@
 
 A generation is a function of (seed, generation, what is told): the sampler is a fresh one each time, its
 random numbers are numpy's RandomState, a stream that no version changes. What it makes of them may change
-with its version and the CPU: both are part of the sweep's identity. Trials that were ended early are told with
-their last rung; failed ones as failed, which it passes over. Until ten did not fail, Random draws.
+with its version and the CPU: both are part of the sweep's identity. Trials that were ended early are told
+with their last rung; failed ones as failed, which it passes over. Until ten did not fail, Random draws.
 """
 
 from __future__ import annotations
