@@ -132,6 +132,11 @@ def a_while(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def begun(output: Path) -> set[Path]:
+    """Return the folders of the runs that have a checkpoint."""
+    return {path.parents[1] for path in output.glob("runs/*/checkpoints/*.json")}
+
+
 def actors() -> list[psutil.Process]:
     """Return the processes that train trials."""
     children = psutil.Process(os.getpid()).children(recursive=True)
@@ -145,7 +150,7 @@ def test_a_killed_process_costs_a_retry_and_changes_nothing(
     ended: list[SweepEnded] = []
     thread = threading.Thread(target=lambda: ended.append(run(a_job(data, tmp_path / "hit", **long))))
     thread.start()
-    a_while(lambda: any((tmp_path / "hit").glob("runs/*/checkpoints/*.json")), "no run has a checkpoint")
+    a_while(lambda: bool(begun(tmp_path / "hit")), "no run has a checkpoint")
     victims = actors()
     assert victims, "a process that trains lived"
     victims[0].send_signal(signal.SIGKILL)
@@ -162,7 +167,7 @@ def test_told_to_stop_it_keeps_the_state_of_all_runs_and_goes_on(data: Path, tmp
     ended: list[SweepEnded] = []
     thread = threading.Thread(target=lambda: ended.append(run(a_job(data, tmp_path, **long), stopping)))
     thread.start()
-    a_while(lambda: len(list(tmp_path.glob("runs/*/checkpoints/2.json"))) == 2, "two runs began")
+    a_while(lambda: len(begun(tmp_path)) == 2, "two runs have checkpoints")
     stopping.set()
     thread.join()
     assert ended[0].exit_code == 143

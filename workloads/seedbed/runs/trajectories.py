@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from seedbed.runs.folder import RunFolder, open_run
 
+_INDEX = "trajectories"
 _NAME = re.compile(r"(?P<step>\d+)-(?P<trajectory>[0-9a-f]{64})-(?P<run>[0-9a-f]{64})")
 
 
@@ -32,6 +33,13 @@ def note_state(folder: RunFolder, *, beginning: str, trajectory_id: str, step: i
 def forget_state(folder: RunFolder, *, beginning: str, trajectory_id: str, step: int) -> None:
     """Take a checkpoint out that is not kept any longer."""
     folder.output.delete(_path(folder, beginning, trajectory_id, step))
+
+
+def forget_run(folder: RunFolder) -> None:
+    """Take all checkpoints of a run out of the index."""
+    for path in folder.output.list(_INDEX):
+        if path.endswith(f"-{folder.name}"):
+            folder.output.delete(path)
 
 
 def states_of_others(folder: RunFolder, *, beginning: str, up_to: int) -> Iterator[Sighting]:
@@ -56,7 +64,7 @@ def other_run(folder: RunFolder, sighting: Sighting) -> RunFolder:
 
 
 def _folder(beginning: str) -> str:
-    return f"trajectories/{beginning.removeprefix('sha256:')}"
+    return f"{_INDEX}/{beginning.removeprefix('sha256:')}"
 
 
 def _path(folder: RunFolder, beginning: str, trajectory_id: str, step: int) -> str:

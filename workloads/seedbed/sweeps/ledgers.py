@@ -12,13 +12,12 @@ from seedbed.search.ledger import Account, Evidence, Ledger, ledger, read_ledger
 from seedbed.search.replaying import disagreements
 from seedbed.storage import Storage
 from seedbed.sweeps.preparing import Sweep
+from seedbed.sweeps.references import LEDGER
 from seedbed.sweeps.standing import Standing
 from seedbed_api.canonical import digest_of
 from seedbed_api.errors import InfrastructureError
 
 logger = logging.getLogger(__name__)
-
-LEDGER = "ledger.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

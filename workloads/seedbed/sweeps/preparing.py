@@ -72,12 +72,13 @@ class Sweep:
             runs = [run_of(self.job, recipe, fold=fold) for fold in self.fold_numbers]
         except (ValidationError, UserError):
             return ()
-        resolved = [
-            resolve(run, dataset_digest=self.dataset_digest, code_digest=self.code_digest) for run in runs
-        ]
-        version, environment = ARITHMETIC_VERSION, self.environment_class
-        return tuple(
-            run_id(each, arithmetic_version=version, environment_class=environment) for each in resolved
+        return tuple(map(self.run_id, runs))
+
+    def run_id(self, run: TrainingJob) -> str:
+        """Return the identity of one of the sweep's runs."""
+        resolved = resolve(run, dataset_digest=self.dataset_digest, code_digest=self.code_digest)
+        return run_id(
+            resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=self.environment_class
         )
 
     def output(self) -> Storage:

@@ -23,6 +23,7 @@ from seedbed.runtime.results import Result
 from seedbed.search.courses import Course, End, Failed, Finished
 from seedbed.search.objectives import value_of
 from seedbed.sweeps.preparing import Sweep, naming_the_template, run_of
+from seedbed.sweeps.references import note_begun
 from seedbed.training.progress import Progress
 from seedbed.training.recipes import steps_of_epochs
 from seedbed_api.conditions import ExitCode
@@ -122,6 +123,7 @@ def advance(
         pause_after_epochs=stretch.until,
         wants_report=False,
     )
+    note_begun(sweep.output(), sweep.run_id(job))
     with naming_the_template():
         return _reached(sweep, session, run_job(session), stretch)
 

@@ -1,0 +1,120 @@
+"""`seedbed runs`: list, show and prune the runs of an output store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from seedbed.storage import Storage
+    from seedbed.sweeps.keeping import Kept
+
+_DIGITS = 12
+_secret = click.option(
+    "--secret",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of credential files for the store.",
+)
+_output = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+
+
+@click.group(name="runs")
+def command() -> None:
+    """List, show and prune the runs of an output store (the URL that `--output` or spec.output.uri names)."""
+
+
+@command.command(name="list")
+@click.argument("store")
+@_secret
+@_output
+def list_(store: str, secret: Path | None, output: str) -> None:
+    """List the runs of STORE: identity, state, steps, size, model, accuracy, and the sweep that needs it."""
+    documents = [_document(run) for run in _runs(store, secret)]
+    if output == "json":
+        click.echo(json.dumps(documents, indent=2))
+        return
+    for document in documents:
+        click.echo(_line(document))
+
+
+@command.command()
+@click.argument("store")
+@click.argument("run")
+@_secret
+def show(store: str, run: str, secret: Path | None) -> None:
+    """Show a RUN of STORE, by the first digits of its identity, as JSON."""
+    from seedbed.sweeps.keeping import named
+
+    kept = named(_runs(store, secret), run)
+    click.echo(json.dumps(_document(kept) | {"recipe": dict(kept.recipe)}, indent=2))
+
+
+@command.command()
+@click.argument("store")
+@click.argument("names", metavar="[RUN]...", nargs=-1)
+@click.option("--yes", is_flag=True, help="Remove them; without it they are only named.")
+@_secret
+def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -> None:
+    """Remove runs of STORE that nothing needs: those named, or else all that are not complete.
+
+    A run that is trained now, or that a sweep has begun or names in its ledger, stays.
+    """
+    from seedbed.runs.removing import InUse
+    from seedbed.sweeps.keeping import remove, to_remove
+
+    chosen = to_remove(_runs(store, secret), names)
+    for run in chosen:
+        try:
+            if yes:
+                remove(run)
+            click.echo(f"{'removed' if yes else 'would remove'}  {_line(_document(run))}")
+        except InUse:
+            click.echo(f"stays: it is trained now  {_line(_document(run))}", err=True)
+    if chosen and not yes:
+        click.echo("nothing was removed; the same command with --yes does it", err=True)
+
+
+def _runs(store: str, secret: Path | None) -> list[Kept]:
+    from seedbed.runtime.lasting import naming
+    from seedbed.storage import open_storage
+    from seedbed.sweeps.keeping import runs_of
+
+    with naming("STORE"):
+        output: Storage = open_storage(store, secret=secret)
+        return list(runs_of(output))
+
+
+def _document(run: Kept) -> dict[str, Any]:
+    result = run.result
+    return {
+        "runID": run.folder.run_id,
+        "state": run.state,
+        "step": run.step,
+        "bytes": run.bytes,
+        "model": run.model,
+        "metrics": {} if result is None else result.metrics,
+        "weightsDigest": None if result is None else result.outcome.weights_digest,
+        "sweep": run.sweep,
+    }
+
+
+def _line(document: dict[str, Any]) -> str:
+    from rich.filesize import decimal
+
+    accuracy = document["metrics"].get("validation/accuracy", "")
+    words = [
+        document["runID"].removeprefix("sha256:")[:_DIGITS],
+        f"{document['state']:<8}",
+        f"step {document['step']:>6}",
+        f"{decimal(document['bytes']):>9}",
+        f"{document['model']:<12}",
+        f"accuracy {accuracy}" if accuracy else "",
+        f"sweep {document['sweep'][:_DIGITS]}" if document["sweep"] else "",
+    ]
+    return "  ".join(words).rstrip()
