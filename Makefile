@@ -93,7 +93,7 @@ test-matrix: .venv/.installed ## One digest for all W x L x m x model, in gloo p
 
 .PHONY: test-ray
 test-ray: .venv/.installed ## One digest on real Ray, with kills
-	$(PYTEST) tests/determinism -m "ray and not unproven and not exhaustive"
+	$(PYTEST) tests/determinism -m "ray and not exhaustive"
 
 .PHONY: chart
 chart: .venv/.installed ## Lint, render and install the chart with Helm 3 and 4
@@ -116,13 +116,9 @@ test-e2e: .venv/.installed ## Real pods: kubelet, containerd, Ray, an S3 server
 	@$(BIN)/python images/build.py operator > /dev/null || true # it says why it was not built
 	$(PYTEST) tests/e2e -m "not unproven and not exhaustive" --durations=0 --durations-min=1
 
-.PHONY: test-unproven
-test-unproven: .venv/.installed ## Tests that were not yet seen green on a quiet machine: kills in pods, situations of a kubelet
-	$(PYTEST) tests/determinism tests/cluster tests/e2e -m unproven --durations=0 --durations-min=1
-
 .PHONY: test-exhaustive
 test-exhaustive: .venv/.installed ## More points of the same proofs: the whole matrix, every way on Ray, every kill
-	$(PYTEST) tests -m "exhaustive and not unproven" --durations=0 --durations-min=1
+	$(PYTEST) tests -m exhaustive --durations=0 --durations-min=1
 
 .PHONY: testbed
 testbed: .venv/.installed ## Start a Kubernetes with a real node to play with, until Ctrl-C
