@@ -108,13 +108,13 @@ test-gpu: .venv/.installed ## One digest on a GPU
 .PHONY: test-cluster
 test-cluster: .venv/.installed ## The operator's world on a real Kubernetes control plane, without kubelets
 	@$(TESTBED) build kubernetes kwok || echo "not run: the cluster tier, Kubernetes could not be built"
-	$(PYTEST) tests/cluster -m "not unproven and not exhaustive"
+	$(PYTEST) tests/cluster -m "not exhaustive"
 
 .PHONY: test-e2e
 test-e2e: .venv/.installed ## Real pods: kubelet, containerd, Ray, an S3 server
 	@$(TESTBED) build kubernetes pause coredns versitygw helm4 || echo "not run: the e2e tier, Kubernetes could not be built"
 	@$(BIN)/python images/build.py operator > /dev/null || true # it says why it was not built
-	$(PYTEST) tests/e2e -m "not unproven and not exhaustive" --durations=0 --durations-min=1
+	$(PYTEST) tests/e2e -m "not exhaustive" --durations=0 --durations-min=1
 
 .PHONY: test-exhaustive
 test-exhaustive: .venv/.installed ## More points of the same proofs: the whole matrix, every way on Ray, every kill
