@@ -117,10 +117,12 @@ def _needs(scene: Scene, driver: PodView) -> tuple[Need, ...]:
 
 def _is_to_be_asked(scene: Scene, driver: PodView) -> bool:
     """Tell whether a driver must be asked: no attempt is ended on a silence of a while ago."""
+    if driver.uid not in scene.evidence.progress:
+        return True
+    asked = scene.evidence.progress_asked.get(driver.uid)
     deadlines = (first_step_deadline(scene), next_step_deadline(scene))
-    ends_now = any(deadline is not None and scene.now >= deadline for deadline in deadlines)
-    asked_now = scene.evidence.progress_asked.get(driver.uid) == scene.now
-    return driver.uid not in scene.evidence.progress or (ends_now and not asked_now)
+    over = [deadline for deadline in deadlines if deadline is not None and scene.now >= deadline]
+    return any(asked is None or asked < deadline for deadline in over)
 
 
 def _heard(scene: Scene, draft: Draft) -> Draft:

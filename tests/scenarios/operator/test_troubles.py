@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from scenarios.operator.api_server import ApiServer
 from scenarios.operator.incarnations import Defect, Incarnation
@@ -130,6 +131,26 @@ def test_a_job_that_has_changed_unseen_is_not_written() -> None:
     assert stage.running() == "-"
     stage.fails(1)
     assert stage.running() == "False InternalError", "the job was read again"
+
+
+def test_an_attempt_that_is_over_its_time_ends_although_the_clock_goes_on_between_passes() -> None:
+    """A silent driver is asked once more when its time is over, and then its log: not again and again."""
+    stage = Stage()
+    stage.passes()
+    for pod in stage.server.all(PODS):
+        stage.server.start(pod)
+    asyncio.run(stage.operator.sweep())
+
+    def ticking() -> datetime:
+        stage.server.now += timedelta(milliseconds=50)
+        return stage.server.now
+
+    stage.operator.passing = replace(stage.operator.passing, clock=ticking)
+    stage.passes()
+    assert stage.running() == "False RayStarting"
+    stage.server.now += timedelta(seconds=900)
+    stage.passes(4)
+    assert stage.running() == "False PreRunningDeadlineExceeded"
 
 
 def test_what_is_told_names_no_content() -> None:
