@@ -57,6 +57,14 @@ generate: .venv/.installed ## Write crds/*.yaml from the models, and what the ch
 image-operator: .venv/.installed ## Build the operator's image without a container engine; prints the path of its OCI archive
 	@$(BIN)/python images/build.py operator
 
+.PHONY: image-workload
+image-workload: .venv/.installed ## The same for the workload: 9 GB with its wheels
+	@$(BIN)/python images/build.py workload
+
+.PHONY: root-workload
+root-workload: .venv/.installed ## The workload's root as a folder, for pods of the e2e tier that have nothing of this machine
+	@$(BIN)/python images/build.py workload --root
+
 # -- checking it -------------------------------------------------------------------------------------------------
 
 .PHONY: lint

@@ -123,9 +123,14 @@ def _build(image: Image, archive: Path) -> None:
     archive.with_suffix(".digest").write_text(digest, encoding="utf-8")
 
 
+def tree_of(image: Image) -> Path:
+    """Return where the image's plain root lies, built or not."""
+    return cache() / "trees" / f"{image.name}-{content(sources(image))}"
+
+
 def plain_root(image: Image) -> Path:
     """Return a folder with the image's content, for a runtime that takes folders; files are hard links."""
-    tree = cache() / "trees" / f"{image.name}-{content(sources(image))}"
+    tree = tree_of(image)
     if tree.exists():
         return tree
     _check_means()

@@ -6,7 +6,7 @@ import copy
 import json
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import yaml
 REPOSITORY = Path(__file__).parents[2]
 CLUSTER_DNS = "10.96.0.10"
 PAUSE_IMAGE = "localhost/pause:testbed"
+RUNTIME_CLASSES = ("plain", "own")
+"""`plain` mounts nothing of this machine, `own` the programs of another root, where the testbed was given one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,33 +52,43 @@ class NodePaths:
         return f"/run/containerd/{self.name}.sock"
 
 
-def mounted_paths() -> list[Path]:
+def mounted_paths() -> dict[str, Path]:
     """Return what tiny images borrow from this machine: the system's programs, Python, the environment, our sources."""
     system = [Path(name) for name in ("/usr", "/bin", "/sbin", "/lib", "/lib64") if Path(name).exists()]
     python = [Path(sys.base_prefix), Path(sys.prefix)]
     sources = [REPOSITORY / name for name in ("crds", "operator", "workloads", "examples", "tests")]
-    return [*system, *(path for path in (*python, *sources) if not path.is_relative_to("/usr"))]
+    paths = [*system, *(path for path in (*python, *sources) if not path.is_relative_to("/usr"))]
+    return {str(path): path.resolve() for path in paths}
 
 
-def runtime_spec(default: dict[str, Any], mounts: Sequence[Path]) -> str:
-    """Return the OCI spec that all containers start from: read-only mounts, and room for Ray's open files."""
+def root_paths(root: Path) -> dict[str, Path]:
+    """Return what tiny images borrow from a root of another system: its programs, and nothing of this machine."""
+    names = ("usr", "bin", "sbin", "lib", "lib64", "opt", "etc/ssl", "etc/ld.so.cache")
+    return {f"/{name}": (root / name).resolve() for name in names if (root / name).exists()}
+
+
+def runtime_spec(default: dict[str, Any], mounts: Mapping[str, Path]) -> str:
+    """Return the OCI spec that all containers start from: read-only mounts, and room for Ray's open files.
+
+    `mounts` are paths of this machine by their place in the container.
+    """
     spec = copy.deepcopy(default)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     spec["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": hard, "soft": hard}]
     spec["mounts"] += [
         {
-            "destination": str(path),
-            "source": str(path.resolve()),
+            "destination": place,
+            "source": str(source),
             "type": "bind",
             "options": ["rbind", "ro", "nosuid", "nodev"],
         }
-        for path in mounts
+        for place, source in mounts.items()
     ]
     return json.dumps(spec)
 
 
 def containerd_config(paths: NodePaths) -> str:
-    """Return containerd's configuration; the runtime `plain` mounts nothing of this machine (RuntimeClass `plain`)."""
+    """Return containerd's configuration: a runtime for each RuntimeClass, `plain` and `own` beside the usual one."""
     runtimes = "".join(
         f"""
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
@@ -85,7 +97,7 @@ base_runtime_spec = "{paths.home}/{spec}.json"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}.options]
 SystemdCgroup = false
 """
-        for name, spec in (("runc", "mounted"), ("plain", "plain"))
+        for name, spec in (("runc", "mounted"), *((name, name) for name in RUNTIME_CLASSES))
     )
     return f"""version = 2
 root = "{paths.home}/containerd"

@@ -26,6 +26,7 @@ from testbed.nodefiles import (
     kubelet_config,
     mounted_paths,
     network_config,
+    root_paths,
     runtime_spec,
 )
 
@@ -156,12 +157,14 @@ def check_node_means() -> None:
         )
 
 
-def start_node(control: ControlPlane, number: int, *, labels: Mapping[str, str] | None = None) -> Node:
-    """Start a node and wait until it is Ready; `labels` name its pool."""
+def start_node(
+    control: ControlPlane, number: int, *, labels: Mapping[str, str] | None = None, root: Path | None = None
+) -> Node:
+    """Start a node and wait until it is Ready; `labels` name its pool, `root` is that of RuntimeClass `own`."""
     check_node_means()
     box, paths = control.box, NodePaths(number=number)
     pause = _pause_image(box.folder / "images")
-    _write_files(control, paths)
+    _write_files(control, paths, root)
     cgroup = make_cgroup(box.name, paths.name)
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     config = f"{paths.home}/containerd.toml"
@@ -232,7 +235,7 @@ def _start_kubelet(
     )
 
 
-def _write_files(control: ControlPlane, paths: NodePaths) -> None:
+def _write_files(control: ControlPlane, paths: NodePaths, root: Path | None) -> None:
     """Write a node's files into the box's memory, and give it its bridge."""
     box = control.box
     default = json.loads(box.run("ctr", "oci", "spec"))
@@ -240,7 +243,8 @@ def _write_files(control: ControlPlane, paths: NodePaths) -> None:
         "containerd.toml": containerd_config(paths),
         "cni/10-bridge.conflist": network_config(paths),
         "mounted.json": runtime_spec(default, mounted_paths()),
-        "plain.json": runtime_spec(default, []),
+        "plain.json": runtime_spec(default, {}),
+        "own.json": runtime_spec(default, root_paths(root) if root else {}),
         "resolv.conf": f"nameserver {CLUSTER_DNS}\n",
     }
     box.write({f"{paths.home}/{name}": text for name, text in files.items()})
@@ -281,8 +285,10 @@ def _command_line(process: int) -> str:
         return ""
 
 
-def workload_image(folder: Path, name: str, *, command: Sequence[str] = ("python", "-V")) -> Image:
-    """Return a tiny image in which `seedbed`, `python` and the system's programs run from this machine's mounts."""
-    path = f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+def workload_image(
+    folder: Path, name: str, *, command: Sequence[str] = ("python", "-V"), prefix: str = sys.prefix
+) -> Image:
+    """Return a tiny image in which `seedbed`, `python` and the system's programs run from what is mounted."""
+    path = f"{prefix}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
     environment = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
     return write_image(folder, name, command=command, environment=environment)

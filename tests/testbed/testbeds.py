@@ -16,17 +16,16 @@ from testbed.controlplanes import API_ADDRESS, ControlPlane, start_control_plane
 from testbed.fakenodes import FakeNodes, start_fake_nodes
 from testbed.images import Image
 from testbed.kube import Kube
+from testbed.nodefiles import RUNTIME_CLASSES
 from testbed.nodes import Node, check_node_means, start_node, workload_image
 from testbed.policing import Policing
 from testbed.services import S3_ADDRESS, InnerGateway, start_dns, start_proxy, start_s3
 
 WORKLOAD_IMAGE = "localhost/seedbed-workload:testbed"
-_PLAIN_CLASS = {
-    "apiVersion": "node.k8s.io/v1",
-    "kind": "RuntimeClass",
-    "metadata": {"name": "plain"},
-    "handler": "plain",
-}
+_RUNTIME_CLASSES = [
+    {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": name}
+    for name in RUNTIME_CLASSES
+]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -37,6 +36,8 @@ class Testbed:
 
     box: Box
     control: ControlPlane
+    root: Path | None = None
+    """The root file system of another machine: what pods of RuntimeClass `own` run from."""
     nodes: list[Node] = field(default_factory=list)
     dns: Daemon | None = None
     proxy: Daemon | None = None
@@ -75,9 +76,9 @@ class Testbed:
     def add_node(self, labels: Mapping[str, str] | None = None) -> Node:
         """Start one more real node; the first one brings Services, names and the workload image."""
         if not self.nodes:
-            self.kube.apply(_PLAIN_CLASS)
+            self.kube.apply(*_RUNTIME_CLASSES)
             self.proxy, self.dns = start_proxy(self.control), start_dns(self.control)
-        node = start_node(self.control, len(self.nodes) + 1, labels=labels)
+        node = start_node(self.control, len(self.nodes) + 1, labels=labels, root=self.root)
         self.nodes.append(node)
         node.load(self.workload)
         return node
@@ -105,14 +106,16 @@ class Testbed:
 
 
 @contextmanager
-def running_testbed(folder: Path | None = None, *, nodes: int = 0, keep: bool = False) -> Iterator[Testbed]:
+def running_testbed(
+    folder: Path | None = None, *, nodes: int = 0, keep: bool = False, root: Path | None = None
+) -> Iterator[Testbed]:
     """Run a testbed with its files in `folder`, removed at the end unless `keep`; `ToolMissing` without the means."""
     _check_means(nodes)
     place = folder or Path(tempfile.mkdtemp(prefix="seedbed-testbed-"))
     try:
         box = start_box(place, addresses=(API_ADDRESS, S3_ADDRESS), keep=keep)
         try:
-            testbed = Testbed(box=box, control=start_control_plane(box))
+            testbed = Testbed(box=box, control=start_control_plane(box), root=root)
             for _ in range(nodes):
                 testbed.add_node()
             yield testbed

@@ -18,6 +18,7 @@ from testbed.nodefiles import (
     kubelet_config,
     mounted_paths,
     network_config,
+    root_paths,
     runtime_spec,
 )
 
@@ -28,28 +29,30 @@ DEFAULT = {
 
 
 def test_mounts_are_read_only_and_added_to_those_that_are_there() -> None:
-    spec = json.loads(runtime_spec(DEFAULT, [Path("/usr")]))
+    spec = json.loads(runtime_spec(DEFAULT, {"/usr": Path("/usr")}))
     assert spec["mounts"][0] == {"destination": "/proc"}
     assert spec["mounts"][1]["source"] == "/usr"
     assert {"ro", "nosuid"} <= set(spec["mounts"][1]["options"])
 
 
 def test_a_link_is_mounted_as_what_it_leads_to(tmp_path: Path) -> None:
-    link = tmp_path / "lib"
-    link.symlink_to("/usr")
-    (mount,) = json.loads(runtime_spec(DEFAULT, [link]))["mounts"][1:]
-    assert (mount["source"], mount["destination"]) == ("/usr", str(link))
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    (tmp_path / "lib").symlink_to("usr/lib")
+    paths = root_paths(tmp_path)
+    assert paths == {"/usr": tmp_path / "usr", "/lib": tmp_path / "usr/lib"}
+    (_, mount) = json.loads(runtime_spec(DEFAULT, paths))["mounts"][1:]
+    assert (mount["source"], mount["destination"]) == (str(tmp_path / "usr/lib"), "/lib")
 
 
 def test_containers_may_open_as_many_files_as_this_process() -> None:
-    spec = json.loads(runtime_spec(DEFAULT, []))
+    spec = json.loads(runtime_spec(DEFAULT, {}))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert spec["process"]["rlimits"] == [{"type": "RLIMIT_NOFILE", "hard": hard, "soft": hard}]
 
 
 def test_the_default_is_left_as_it_was() -> None:
     before = copy.deepcopy(DEFAULT)
-    runtime_spec(DEFAULT, [Path("/usr")])
+    runtime_spec(DEFAULT, {"/usr": Path("/usr")})
     assert before == DEFAULT
 
 
@@ -63,7 +66,7 @@ def test_tiny_images_find_python_its_environment_and_our_sources() -> None:
 
 @pytest.mark.parametrize("hidden", ["/tmp", "/etc", "/dev", "/proc", "/run"])
 def test_nothing_is_mounted_where_a_pod_has_its_own(hidden: str) -> None:
-    assert not [mount for mount in mounted_paths() if mount.is_relative_to(hidden)]
+    assert not [mount for mount in mounted_paths() if Path(mount).is_relative_to(hidden)]
 
 
 def test_two_nodes_share_no_address_bridge_socket_or_folder() -> None:
@@ -73,12 +76,16 @@ def test_two_nodes_share_no_address_bridge_socket_or_folder() -> None:
     assert not {*network_addresses(one)} & {*network_addresses(two)}
 
 
-def test_the_runtime_plain_differs_from_the_usual_one_in_its_mounts_alone() -> None:
+def test_runtimes_differ_in_their_mounts_alone() -> None:
     config = tomllib.loads(containerd_config(NodePaths(number=1)))
     runtimes = config["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]
     specs = {name: runtime.pop("base_runtime_spec") for name, runtime in runtimes.items()}
-    assert specs == {"runc": "/run/seedbed/node1/mounted.json", "plain": "/run/seedbed/node1/plain.json"}
-    assert runtimes["runc"] == runtimes["plain"]
+    assert specs == {
+        "runc": "/run/seedbed/node1/mounted.json",
+        "plain": "/run/seedbed/node1/plain.json",
+        "own": "/run/seedbed/node1/own.json",
+    }
+    assert runtimes["runc"] == runtimes["plain"] == runtimes["own"]
 
 
 def test_kubelet_makes_its_cgroups_below_the_one_it_was_given() -> None:
