@@ -230,3 +230,43 @@ def test_workers_are_not_for_sweeps(desk: Desk) -> None:
         "error: InvalidSpec: --workers: a sweep has trials instead (got '2'); "
         "write --set spec.parallelTrialCount=N, or --set spec.workersPerTrial=N"
     ]
+
+
+WIDTHS = {"name": "width", "modelArg": "width", "searchSpace": {"categorical": {"values": ["3", "4"]}}}
+SEARCHES: dict[str, dict[str, Any]] = {
+    "a grid": {
+        "algorithm": {"type": "Grid"},
+        "parameters": [
+            {
+                "name": "warmup",
+                "fieldPath": "spec.training.learningRateSchedule.warmupSteps",
+                "searchSpace": {"int": {"min": 0, "max": 1}},
+            },
+            WIDTHS,
+        ],
+    },
+    "sobol": {"algorithm": {"type": "Sobol", "seed": 2}, "parameters": [LEARNING_RATES, WIDTHS]},
+    "tpe": {"algorithm": {"type": "TPE", "seed": 2, "tpe": {"generationSize": 2}}},
+    "the median": {"earlyStopping": {"type": "Median", "median": {"minEpochs": 1, "minTrials": 2}}},
+}
+
+
+@pytest.mark.parametrize("changes", SEARCHES.values(), ids=SEARCHES)
+def test_every_way_to_search_runs_and_is_found_again(desk: Desk, changes: dict[str, Any]) -> None:
+    done = desk.sweep(training={"epochs": 2}, **changes)
+    assert done.exit_code == 0, done.stderr
+    assert done.status["trials"]["total"] == 4
+    assert len({json.dumps(trial["parameters"]) for trial in desk.ledger()["trials"]}) == 4
+    before = desk.steps()
+    assert reason(desk.sweep(training={"epochs": 2}, **changes).status) == "AlreadyComputed"
+    assert desk.steps() == before
+
+
+def test_longer_trials_at_a_constant_rate_begin_where_shorter_ones_ended(desk: Desk) -> None:
+    desk.sweep(training={"epochs": 2})
+    before = desk.steps()
+    longer = desk.sweep(training={"epochs": 4})
+    assert longer.exit_code == 0, longer.stderr
+    assert desk.steps() - before == 4 * 2 * STEPS
+    alone = desk.sweep("alone", training={"epochs": 4})
+    assert alone.status["ledger"]["digest"] == longer.status["ledger"]["digest"]
