@@ -177,6 +177,19 @@ def wait_for(runs: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.005)
 
 
+def test_two_of_the_same_at_once_share_the_work(desk: Desk) -> None:
+    """Both come to the same ledger, and together they compute what one would have."""
+    changes: dict[str, Any] = {"training": {"epochs": 8}, "earlyStopping": ASHA}
+    desk.sweep("straight", **changes)
+    command = [sys.executable, "-m", "seedbed.cli", "run", "-f", str(desk.manifest(**changes))]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ) for _ in range(2)]
+    for process in both:
+        _, stderr = process.communicate(timeout=500)
+        assert process.returncode == 0, stderr
+    assert desk.ledger() == desk.ledger("straight")
+    assert desk.steps() == desk.steps("straight")
+
+
 def test_a_sweep_that_is_told_to_stop_says_so(desk: Desk) -> None:
     manifest = desk.manifest(training={"epochs": 400})
     command = [sys.executable, "-m", "seedbed.cli", "run", "-f", str(manifest), "-o", "json"]
