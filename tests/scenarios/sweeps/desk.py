@@ -25,7 +25,7 @@ LEARNING_RATES = {
 ASHA = {"type": "PrefixASHA", "prefixASHA": {"reductionFactor": 2, "minEpochs": 1}}
 
 
-def a_sweep(data: Path, output: Path, **changes: Any) -> dict[str, Any]:
+def a_sweep(data: Path, output: Path, /, **changes: Any) -> dict[str, Any]:
     """Return a manifest of 4 random learning rates for 4 epochs; None removes a field of the spec.
 
     `training` and `dataset` change those blocks of the template.

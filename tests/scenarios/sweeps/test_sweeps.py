@@ -217,6 +217,10 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         {"dataset": {"uri": "/nowhere"}},
         "InvalidDataset: spec.trialTemplate.spec.dataset.uri: ",
     ),
+    "an output that is no store": (
+        {"output": {"uri": "sx://runs"}},
+        "spec.output.uri: ",
+    ),
     "bounds reversed": (
         {"parameters": [LEARNING_RATES | {"searchSpace": {"uniform": {"min": "1", "max": "0.1"}}}]},
         "InvalidSpec: ",

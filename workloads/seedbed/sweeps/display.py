@@ -88,8 +88,9 @@ class SweepDisplay:
     def show(self, standing: Standing) -> None:
         """Show what has been decided since the last time."""
         self._view.trials = standing.decided
-        self._view.best = ranked(self._view.trials, standing.search.goal)
         self._view.total = standing.search.proposer.total
+        if self._live is not None:
+            self._view.best = ranked(self._view.trials, standing.search.goal)
         for trial in self._view.trials:
             if trial.index not in self._told:
                 self._told.add(trial.index)

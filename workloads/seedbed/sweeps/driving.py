@@ -151,7 +151,7 @@ def _ended(session: SweepSession, exit_code: int, *, error: SeedbedError | None 
             started=session.started,
             now=datetime.now(UTC),
             job=session.job,
-            output=open_storage(session.job.spec.output.uri).url,
+            output=open_storage(session.job.spec.output.uri).url if trials else "",
             trials=trials,
             evidence=evidence,
             reused=standing.reused if standing else len(trials),
