@@ -1,7 +1,8 @@
-"""Trials share what they read: a dataset that lies elsewhere is fetched once, not once per trial."""
+"""Trials share what they read and what they compute: nothing is fetched, or trained, once per trial."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,9 @@ from threading import Lock, Thread
 
 import pytest
 
-from scenarios.sweeps.desk import Desk
+from scenarios.sweeps.desk import STEPS, Desk
+from seedbed.receipts import read_receipt
+from seedbed.storage import open_storage
 
 
 class Asked:
@@ -87,3 +90,20 @@ def test_with_a_cache_folder_the_next_sweep_fetches_nothing(desk: Desk, served: 
     again = desk.type("run", "-f", desk.manifest("two", dataset={"uri": url}), *cache)
     assert again.exit_code == 0, again.stderr
     assert asked.total() == before > 0
+
+
+def test_a_run_that_began_with_the_steps_of_another_one_is_whole(desk: Desk) -> None:
+    """Its receipt is that of a run which computed all by itself, and every step of it verifies."""
+    desk.sweep("shared", maxTrialCount=1, training={"epochs": 2})
+    before = desk.steps("shared")
+    longer = desk.sweep("shared", maxTrialCount=1).status["bestTrial"]["runID"].removeprefix("sha256:")
+    assert desk.steps("shared") - before == 2 * STEPS, "the first half was there"
+    desk.sweep("alone", maxTrialCount=1)
+    folders = [desk.folder / store / "runs" / longer for store in ("shared", "alone")]
+    receipts = [read_receipt(open_storage(str(folder))).deterministic_digest for folder in folders]
+    assert receipts[0] == receipts[1]
+    verdict = desk.type("verify", folders[0], "-o", "json")
+    assert verdict.exit_code == 0, verdict.stderr
+    document = json.loads(verdict.stdout)
+    assert (document["result"], document["stepsRecomputed"]) == ("reproduced", 4 * STEPS)
+    assert desk.type("diff", *folders).exit_code == 0
