@@ -58,11 +58,14 @@ def a_job(data: Path, output: Path, **changes: Any) -> SweepJob:
     return sweep_job(a_sweep(data, output, **fields))
 
 
-def run(job: SweepJob, stopping: threading.Event | None = None) -> SweepEnded:
+def run(job: SweepJob, stopping: threading.Event | None = None, *, code: Path | None = None) -> SweepEnded:
     """Run a sweep as `seedbed run` would."""
     with SweepDisplay("test", stream=io.StringIO()) as display:
         session = SweepSession(
-            job=job, options=RunOptions(), display=display, stopping=stopping or threading.Event()
+            job=job,
+            options=RunOptions(code=code),
+            display=display,
+            stopping=stopping or threading.Event(),
         )
         return run_sweep(session)
 
@@ -118,6 +121,24 @@ def test_every_way_gives_the_ledger_of_one_after_the_other(
     assert (ledger_of(tmp_path), steps_of(tmp_path)) == in_turn
 
 
+def test_folds_and_generations_side_by_side_are_those_of_one_after_the_other(
+    data: Path, tmp_path: Path
+) -> None:
+    """TPE learns from all earlier generations, folds reach a rung together: what waits longest for others."""
+    learning = {
+        "algorithm": {"type": "TPE", "seed": 3, "tpe": {"generationSize": 2}},
+        "crossValidation": {"folds": 2},
+        "training": {"epochs": 2},
+        "maxTrialCount": 4,
+    }
+    for slots, store in ((1, "in-turn"), (3, "side-by-side")):
+        ended = run(a_job(data, tmp_path / store, parallelTrialCount=slots, **learning))
+        assert ended.error is None, ended.error
+    assert ledger_of(tmp_path / "side-by-side") == ledger_of(tmp_path / "in-turn")
+    assert len(runs_of(tmp_path / "side-by-side")) == 8
+    assert steps_of(tmp_path / "side-by-side") >= steps_of(tmp_path / "in-turn") > 0
+
+
 def test_sweeps_differ(data: Path, tmp_path: Path, in_turn: tuple[bytes, int]) -> None:
     """Check the check: a ledger that ignored what was trained would make every comparison above pass."""
     run(a_job(data, tmp_path, training={"seed": 4}, parallelTrialCount=2))
@@ -159,6 +180,44 @@ def test_a_killed_process_costs_a_retry_and_changes_nothing(
     assert max(map(highest_attempt, runs_of(tmp_path / "hit"))) > 1, "the run was tried again"
     run(a_job(data, tmp_path / "straight", **(long | {"parallelTrialCount": 1})))
     assert ledger_of(tmp_path / "hit") == ledger_of(tmp_path / "straight")
+
+
+HANGING = """
+import time
+from pathlib import Path
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = torch.nn.Linear(3, classes)
+
+    def forward(self, images):
+        marker = Path({marker!r})
+        if images.shape[0] > 4 and not marker.exists():
+            marker.touch()
+            time.sleep(1_000_000)
+        return self.head(images.mean((2, 3)))
+
+class Sometimes:
+    def build(self, args):
+        return Net(int(args["classes"]))
+"""
+"""Hangs once, in the first evaluation of some trial: leaves have 4 rows, evaluation batches more."""
+
+
+def test_a_run_that_hangs_is_ended_and_tried_again(data: Path, tmp_path: Path) -> None:
+    marker, code = tmp_path / "hung", tmp_path / "code"
+    code.mkdir()
+    (code / "hanging.py").write_text(HANGING.format(marker=str(marker)))
+    limits = {"progressDeadlineSeconds": 20, "backoffLimit": 5}
+    fields = {"model": {"entrypoint": "hanging:Sometimes"}, "earlyStopping": None, "maxTrialCount": 2}
+    ended = run(a_job(data, tmp_path / "runs", parallelTrialCount=2, **fields, **limits), code=code)
+    assert ended.error is None, ended.error
+    assert marker.exists(), "a run hung"
+    assert max(map(highest_attempt, runs_of(tmp_path / "runs"))) > 1, "the run was tried again"
+    assert ended.status.trials is not None
+    assert ended.status.trials.succeeded == 2
 
 
 def test_told_to_stop_it_keeps_the_state_of_all_runs_and_goes_on(data: Path, tmp_path: Path) -> None:

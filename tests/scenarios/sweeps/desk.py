@@ -28,12 +28,13 @@ ASHA = {"type": "PrefixASHA", "prefixASHA": {"reductionFactor": 2, "minEpochs": 
 def a_sweep(data: Path, output: Path, /, **changes: Any) -> dict[str, Any]:
     """Return a manifest of 4 random learning rates for 4 epochs; None removes a field of the spec.
 
-    `training` and `dataset` change those blocks of the template.
+    `training` and `dataset` change those blocks of the template, `model` replaces it.
     """
     recipe = {name: spec(data, output)[name] for name in ("dataset", "model", "training")}
     recipe["training"].pop("steps")
     recipe["training"] |= {"epochs": 4} | changes.pop("training", {})
     recipe["dataset"] |= changes.pop("dataset", {})
+    recipe["model"] = changes.pop("model", recipe["model"])
     fields: dict[str, Any] = {
         "objective": {"metric": "validation/loss", "direction": "Minimize"},
         "algorithm": {"type": "Random", "seed": 1},

@@ -105,6 +105,16 @@ def test_a_lost_run_is_tried_again_and_then_fails_the_sweep_never_the_trial() ->
     assert course.standing.decided == []
 
 
+def test_a_run_that_hangs_is_lost_with_that_reason() -> None:
+    course = conducting(earlyStopping=None, backoffLimit=0)
+    course.next("a")
+    course.note_hang("a")
+    course.answered("a", LOST)
+    ended = course.standing.search.ended
+    assert ended is not None
+    assert (ended.why, ended.detail) == (Why.UNDECIDED, "ProgressDeadlineExceeded")
+
+
 def test_a_success_between_two_losses_begins_the_count_anew() -> None:
     course = conducting()
     for answer in (LOST, None):

@@ -104,9 +104,21 @@ def prepare(
     complete = _complete(draft)
     if complete is not None:
         return complete
-    environment, environment_class = options.probed or probed(options.device, cluster)
+    environment, environment_class = _known(options) or probed(options.device, cluster)
     timeline.mark("EnvironmentProbed")
     return _named(draft, environment, environment_class)
+
+
+def _known(options: RunOptions) -> Probed | None:
+    """Return the environment that was found out elsewhere; this thread is then set up as that one was."""
+    if options.probed is None:
+        return None
+    from seedbed.arithmetic.determinism import fix_determinism
+    from seedbed.environment.pins import pinned_threads
+
+    fix_determinism(threads=pinned_threads())
+    _require_device(options.device)
+    return options.probed
 
 
 def probed(device: str, cluster: Cluster | None = None) -> Probed:

@@ -16,6 +16,10 @@ from seedbed.sweeps.trials import Reached, Stretch
 from seedbed.training.progress import Progress
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
+_HANG = InfrastructureError(
+    "ProgressDeadlineExceeded", "no step came for spec.progressDeadlineSeconds; its process was ended"
+)
+
 Answer = Reached | SeedbedError | None
 """What a stretch came to; None where it was told to stop."""
 
@@ -30,6 +34,8 @@ class Conducting:
     running: dict[str, Stretch] = field(default_factory=dict)
     not_before: dict[tuple[int, int], float] = field(default_factory=dict)
     """When a run may be tried again, by the monotonic clock."""
+    hung: set[str] = field(default_factory=set)
+    """Stretches that did not move for too long; their processes are ended."""
     broken: SeedbedError | None = None
     """What ends the sweep at once."""
 
@@ -59,14 +65,21 @@ class Conducting:
         if name in self.running:
             self.display.update(self.running[name], progress)
 
+    def note_hang(self, name: str) -> None:
+        """Take in that a run does not move; that its process is lost follows."""
+        self.hung.add(name)
+
     def answered(self, name: str, answer: Answer) -> None:
         """Take in what a stretch came to; of two answers the first counts."""
         stretch = self.running.pop(name, None)
         if stretch is None:
             return
+        if name in self.hung and isinstance(answer, InfrastructureError):
+            answer = _HANG
         match answer:
             case Reached():
                 self.standing.note(stretch, answer)
+                self.display.explain(stretch, answer)
             case InfrastructureError():
                 self._note_trouble(stretch, answer)
             case SeedbedError():

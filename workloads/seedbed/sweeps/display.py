@@ -15,7 +15,7 @@ from seedbed.search.decisions import Decided, State
 from seedbed.search.objectives import spelled
 from seedbed.search.ranking import counts, ranked
 from seedbed.sweeps.standing import Standing
-from seedbed.sweeps.trials import Stretch
+from seedbed.sweeps.trials import Reached, Stretch
 from seedbed.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -85,6 +85,11 @@ class SweepDisplay:
         """Show a run no longer: it has come to its rung or its end, or is to be tried again."""
         self._view.running.pop((stretch.trial, stretch.place), None)
 
+    def explain(self, stretch: Stretch, reached: Reached) -> None:
+        """Show why a run failed."""
+        if reached.problem:
+            self.notice(f"trial {stretch.trial}: {reached.problem}")
+
     def show(self, standing: Standing) -> None:
         """Show what has been decided since the last time."""
         self._view.trials = standing.decided
@@ -94,7 +99,7 @@ class SweepDisplay:
         for trial in self._view.trials:
             if trial.index not in self._told:
                 self._told.add(trial.index)
-                reused = "" if standing.computed.get(trial.index) else "  computed before"
+                reused = "  computed before" if standing.is_reused(trial) else ""
                 self._log(f"{line(trial)}{reused}")
 
     def notice(self, text: str) -> None:

@@ -39,6 +39,7 @@ def _try(standing: Standing, stretch: Stretch, *, stopping: threading.Event, dis
             stopping.wait(pause_seconds(standing.tries[stretch.trial, stretch.place]))
     else:
         standing.note(stretch, reached)
+        display.explain(stretch, reached)
 
 
 def pause_seconds(tries: int) -> float:

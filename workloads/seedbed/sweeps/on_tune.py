@@ -64,7 +64,7 @@ def _tune(sweep: Sweep, guard: Guard, *, slots: int, folder: str) -> None:
 
     from seedbed.sweeps.tune_parts import Asking, LowestFirst, RunTrial, Until
 
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what matters is told by the display
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     with_sweep = tune.with_parameters(RunTrial, sweep=pickle.dumps(sweep))
     trainable = tune.with_resources(with_sweep, share_of(there, slots=slots))

@@ -78,8 +78,12 @@ class Standing:
 
     @property
     def reused(self) -> int:
-        """Return how many decided trials cost this call no step."""
-        return sum(not self.computed.get(trial.index) for trial in self.decided)
+        """Return how many decided trials were looked up and not trained."""
+        return sum(map(self.is_reused, self.decided))
+
+    def is_reused(self, trial: Decided) -> bool:
+        """Say whether a trial cost this call no step; what fails is tried, whatever it costs."""
+        return trial.state is not State.FAILED and not self.computed.get(trial.index)
 
     def evidence(self) -> dict[int, Evidence]:
         """Return by what the runs of the decided trials are known: equal for every order of the facts."""

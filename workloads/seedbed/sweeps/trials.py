@@ -64,6 +64,8 @@ class Reached:
     """The model that came out; None until the run has ended."""
     computed: int = 0
     """Steps that this stretch computed."""
+    problem: str = ""
+    """Why it failed, in one line for people; no part of the ledger."""
 
 
 Tell = Callable[[Progress], None]
@@ -112,8 +114,9 @@ def advance(
     try:
         recipe = trial_recipe(sweep.spec, stretch.values)
         job = run_of(sweep.job, recipe, fold=stretch.fold)
-    except (ValidationError, UserError):
-        return Reached(course=Course(end=Failed(reason="InvalidSpec")))
+    except (ValidationError, UserError) as error:
+        problem = f"InvalidSpec: {' '.join(str(error).split())}"
+        return Reached(course=Course(end=Failed(reason="InvalidSpec")), problem=problem)
     session = Session(
         job=job,
         options=sweep.options,
@@ -147,6 +150,7 @@ def _reached(sweep: Sweep, session: Session, ended: Ended, stretch: Stretch) -> 
         run_id=None if prepared is None else prepared.run_id,
         model=ended.status.model,
         computed=sum(session.executed.values()),
+        problem="" if ended.error is None else f"{ended.error.reason}: {ended.error.message}",
     )
 
 

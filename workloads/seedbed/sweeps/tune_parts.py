@@ -5,8 +5,10 @@ Imported when Tune is needed. Tune's names of trials are random; nothing is deri
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
+import time
 from typing import Any
 
 from ray.tune import Trainable
@@ -18,13 +20,15 @@ from ray.tune.stopper import Stopper
 from seedbed.runtime.clusters import ToldToStop
 from seedbed.sweeps.conducting import Answer
 from seedbed.sweeps.guarding import Guard
+from seedbed.sweeps.preparing import Sweep
 from seedbed.sweeps.trials import Stretch, advance
 from seedbed.training.progress import Progress
+from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _TICK_SECONDS = 0.5
 """Between two words of an actor that trains."""
-_STRETCH, _ANSWER, _PROGRESS = "stretch", "answer", "progress"
+_STRETCH, _ANSWER, _PROGRESS, _HUNG = "stretch", "answer", "progress", "hung"
 
 
 class Asking(Searcher):
@@ -42,7 +46,9 @@ class Asking(Searcher):
         return None if stretch is None else {_STRETCH: pickle.dumps(stretch)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Show how far a run is."""
+        """Show how far a run is, and note that it does not move."""
+        if _HUNG in result:
+            self._guard.ask(self._guard.conducting.note_hang, trial_id, otherwise=None)
         progress = result.get(_PROGRESS)
         if progress is not None:
             self._guard.ask(self._guard.conducting.tell, trial_id, pickle.loads(progress), otherwise=None)
@@ -81,7 +87,7 @@ class LowestFirst(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Take in that an actor is lost, and why."""
         del tune_controller
-        error = _why_lost(trial.get_pickled_error())
+        error = why_lost(trial.get_pickled_error())
         self._guard.ask(self._guard.conducting.answered, trial.trial_id, error, otherwise=None)
 
 
@@ -105,9 +111,14 @@ class Until(Stopper):
 class RunTrial(Trainable):
     """The actor: trains one stretch after the other, in a thread, so that it can be told to stop."""
 
+    _thread: threading.Thread
+    _moved: float
+    """When the run last went on, by the monotonic clock."""
+    _hung: bool
+
     def setup(self, config: dict[str, Any], sweep: bytes = b"") -> None:
         """Begin the first stretch."""
-        self._sweep = pickle.loads(sweep)
+        self._sweep: Sweep = pickle.loads(sweep)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -117,11 +128,21 @@ class RunTrial(Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Return the answer when it is there, else how far the run is."""
+        """Return the answer when it is there, else how far the run is; a hang is told of, then ended."""
+        if self._hung:
+            os._exit(ExitCode.INFRASTRUCTURE)
         self._thread.join(_TICK_SECONDS)
         if not self._thread.is_alive():
             return {_ANSWER: pickle.dumps(self._answer), "done": True}
-        return {} if self._progress is None else {_PROGRESS: pickle.dumps(self._progress)}
+        self._hung = self._is_hung()
+        told: dict[str, Any] = {_HUNG: True} if self._hung else {}
+        return told if self._progress is None else told | {_PROGRESS: pickle.dumps(self._progress)}
+
+    def _is_hung(self) -> bool:
+        spec = self._sweep.spec
+        began = self._progress is not None
+        patience = spec.progress_deadline_seconds if began else spec.pre_running_deadline_seconds
+        return time.monotonic() - self._moved > patience
 
     def cleanup(self) -> None:
         """Keep the state after the step, and end."""
@@ -140,6 +161,7 @@ class RunTrial(Trainable):
         self._stopping = threading.Event()
         self._progress: Progress | None = None
         self._answer: Answer = None
+        self._moved, self._hung = time.monotonic(), False
         stretch = pickle.loads(config[_STRETCH])
         self._thread = threading.Thread(target=self._train, args=(stretch,), name="trial", daemon=True)
         self._thread.start()
@@ -155,12 +177,15 @@ class RunTrial(Trainable):
             self._answer = InfrastructureError("DriverCrashed", f"{type(error).__name__}: {error}")
 
     def _note(self, progress: Progress) -> None:
-        self._progress = progress
+        if progress != self._progress:
+            self._progress, self._moved = progress, time.monotonic()
 
 
-def _why_lost(error: Exception | None) -> InfrastructureError:
+def why_lost(error: Exception | None) -> InfrastructureError:
+    """Return what Ray says of a lost actor, without its guesses about the cause."""
     from ray.exceptions import OutOfMemoryError
 
-    line = " ".join(str(error).split())[:300] or "no word of it"
-    memory = isinstance(error, OutOfMemoryError) or "out of memory" in line.lower() or "OOM" in line
-    return InfrastructureError("OutOfMemory" if memory else "WorkersLost", f"its process was lost: {line}")
+    line = " ".join(str(error).split()) if error else "no word of it"
+    detail = line.partition("Worker exit detail: ")[2].partition(". ")[0] or line[:200]
+    reason = "OutOfMemory" if isinstance(error, OutOfMemoryError) else "WorkersLost"
+    return InfrastructureError(reason, f"its process was lost: {detail}")
