@@ -11,7 +11,7 @@ VENV=/opt/seedbed
 packages() {
   case "$1" in
   build) echo python3 python3-venv ca-certificates ;;
-  runtime) echo python3 ca-certificates ;;
+  runtime) echo python3 ca-certificates libstdc++6 ;; # libstdc++6: numpy, torch, pyarrow
   esac
 }
 
