@@ -106,6 +106,7 @@ def test_install_again_for_the_profiles_and_uninstall(releases: Releases) -> Non
     kube.delete(job)
 
 
+@pytest.mark.exhaustive  # the API server takes minutes to finalize a definition that is deleted as soon as it is made
 def test_uninstall_of_definitions_that_are_not_kept_leaves_nothing(releases: Releases) -> None:
     releases.install({"crds": {"keep": False}})
     releases.uninstall("--wait")
