@@ -218,6 +218,8 @@ def test_a_run_that_hangs_is_ended_and_tried_again(data: Path, tmp_path: Path) -
     assert max(map(highest_attempt, runs_of(tmp_path / "runs"))) > 1, "the run was tried again"
     assert ended.status.trials is not None
     assert ended.status.trials.succeeded == 2
+    run(a_job(data, tmp_path / "in-turn", **fields), code=code)
+    assert ledger_of(tmp_path / "runs") == ledger_of(tmp_path / "in-turn")
 
 
 def test_told_to_stop_it_keeps_the_state_of_all_runs_and_goes_on(data: Path, tmp_path: Path) -> None:
