@@ -93,7 +93,7 @@ class _Quiet(Display):
     """Shows nothing of a single run; the sweep shows them all."""
 
     def __init__(self, tell: Tell) -> None:
-        super().__init__("", interactive=False)
+        super().__init__(title="", interactive=False)
         self._tell = tell
 
     def update(self, progress: Progress) -> None:
