@@ -24,10 +24,10 @@ from scenarios.sweeps.desk import ASHA, a_sweep
 from seedbed.runs.attempts import highest_attempt
 from seedbed.runs.checkpoints import checkpoint_steps
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.ray, pytest.mark.exhaustive, pytest.mark.timeout(1500)]
 
 PATIENCE_SECONDS = 600.0
-KILLS = [pytest.param(2, id="twice"), pytest.param(10, id="ten times", marks=pytest.mark.exhaustive)]
+KILLS = [pytest.param(2, id="twice"), pytest.param(10, id="ten times")]
 
 
 @pytest.fixture(scope="module")
