@@ -107,7 +107,8 @@ def test_the_operator_and_then_the_node_of_the_driver(
     job.await_complete()
     (after,) = testbed.kube.items(OPERATORS, labelSelector="app.kubernetes.io/component=operator")
     restarts = after["status"]["containerStatuses"][0]["restartCount"]
-    assert (after["metadata"]["uid"], restarts) == (operator["metadata"]["uid"], 1), "it was killed, once"
+    assert after["metadata"]["uid"] == operator["metadata"]["uid"]
+    assert restarts >= 1, "it was killed; without an answer of the API server it ends by itself, too"
     assert counters(job) == {"attempts": 2, "preemptions": 1}, "an operator's death is no failure of a job"
     check_same_model(job, straight)
     began = check_steps(job)

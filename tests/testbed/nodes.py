@@ -119,9 +119,19 @@ class Node:
 
     def await_ready(self, *, ready: bool = True, seconds: float = 240) -> None:
         """Wait until the node is Ready, or is not any more."""
-        self.kube.wait_for(
-            self.path, lambda seen: is_ready(seen) == ready, seconds=seconds, what=f"Ready={ready}"
-        )
+        if ready:
+            wait_until(self._comes_up, what=f"{self.name} is Ready", seconds=seconds)
+        else:
+            self.kube.wait_for(self.path, lambda seen: not is_ready(seen), seconds=seconds, what="not Ready")
+
+    def _comes_up(self) -> bool:
+        """Say whether the node is Ready; start kubelet again where it gave up, as the init system of a machine does.
+
+        It gives up when containerd does not serve yet.
+        """
+        if not self.kubelet.running():
+            self.kubelet = self.control.box.restart(self.kubelet)
+        return self.kube.exists(self.path) and is_ready(self.kube.get(self.path))
 
     def processes(self, namespace: str, pod: str, container: str) -> Mapping[int, str]:
         """Return a container's processes, their numbers outside the box and their command lines."""
@@ -185,7 +195,6 @@ def start_node(
         kubelet=_start_kubelet(control, paths, cgroup, labels or {}, environment),
     )
     node.load(pause)
-    wait_until(lambda: node.kube.exists(node.path), what=node.name, seconds=240, daemons=(node.kubelet,))
     node.await_ready()
     return node
 
