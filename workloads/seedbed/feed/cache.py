@@ -91,8 +91,9 @@ class DiskCache:
         return CacheStatistics(hits=self._hits, misses=self._misses, rejected=self._rejected)
 
     def size(self) -> int:
-        """Return the bytes on disk, unfinished entries included."""
-        return sum(size for _, _, size in self._entries()) + sum(size for _, size in self._asides())
+        """Return the bytes on disk, unfinished entries included; no room is given while they are counted."""
+        with self._ledger():
+            return sum(size for _, _, size in self._entries()) + sum(size for _, size in self._asides())
 
     def _entry(self, name: str) -> Path:
         return self.folder / "entries" / name[:2] / name

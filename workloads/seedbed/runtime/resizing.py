@@ -19,6 +19,7 @@ from ray.train.v2._internal.execution.scaling_policy import (
 from ray.train.v2.api.config import ScalingConfig
 
 from seedbed.runtime.clusters import WorkerRange
+from seedbed.runtime.machines import nodes_there
 from seedbed.runtime.scaling import Node, gives_way, ranks_on, useful_size
 
 LOOK_SECONDS = 1.0
@@ -106,20 +107,3 @@ class RanksThere(ScalingPolicy):
 
     def before_controller_abort(self) -> None:
         """Nothing was asked for."""
-
-
-def nodes_there() -> list[Node]:
-    """Return the machines of the cluster that are alive."""
-    from ray._private.state import state
-
-    leaving = set(state.get_draining_nodes())
-    return [
-        Node(
-            name=node["NodeID"],
-            cpus=node["Resources"].get("CPU", 0.0),
-            gpus=node["Resources"].get("GPU", 0.0),
-            leaving=node["NodeID"] in leaving,
-        )
-        for node in ray.nodes()  # type: ignore[no-untyped-call]
-        if node["Alive"]
-    ]

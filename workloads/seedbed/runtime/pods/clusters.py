@@ -64,7 +64,7 @@ class PodCluster:
             return 0
         from ray.exceptions import RaySystemError
 
-        from seedbed.runtime.resizing import nodes_there
+        from seedbed.runtime.machines import nodes_there
         from seedbed.runtime.scaling import ranks_on
 
         try:
