@@ -146,18 +146,29 @@ WRITER = """
 """
 
 
-def _writers(folder, count):
-    for number in range(count):
-        command = [sys.executable, "-c", textwrap.dedent(WRITER), str(folder), str(number), module.__file__]
-        yield subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def start_writer(tmp_path):
+    """Start a process that fills the cache without end; none outlives the test."""
+    writers = []
+
+    def start(number):
+        command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path), str(number), module.__file__]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        writers.append(process)
+        return process
+
+    yield start
+    for writer in writers:
+        writer.kill()
+        writer.communicate()
 
 
 @pytest.mark.slow
-def test_kill_9_at_any_point_leaves_a_sound_and_bounded_cache(tmp_path):
+def test_kill_9_at_any_point_leaves_a_sound_and_bounded_cache(tmp_path, start_writer):
     rng = random.Random(5)
     cache = DiskCache(tmp_path, bound=200_000)
     for _ in range(3):
-        writers = list(_writers(tmp_path, 3))
+        writers = [start_writer(number) for number in range(3)]
         for writer in writers:
             assert writer.stdout.readline() == "ready\n"
             deadline = time.monotonic() + 60
@@ -169,8 +180,6 @@ def test_kill_9_at_any_point_leaves_a_sound_and_bounded_cache(tmp_path):
             assert cache.size() <= 200_000
             writer.send_signal(signal.SIGKILL)
             writer.wait()
-            writer.stdout.close()
-            writer.stderr.close()
     survivors = list((tmp_path / "entries").glob("*/*"))
     assert survivors
     assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.name for path in survivors)
