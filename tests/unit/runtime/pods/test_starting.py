@@ -45,6 +45,18 @@ def test_after_the_last_try_it_is_trouble_of_the_machine() -> None:
     assert caught.value.reason == "RayStartFailed"
 
 
+def test_a_try_that_knows_that_another_is_of_no_use_is_the_last() -> None:
+    tries, cleared = [], []
+
+    def start() -> None:
+        tries.append(1)
+        raise InfrastructureError("RayStartFailed", "the driver is lost")
+
+    with pytest.raises(InfrastructureError, match="the driver is lost"):
+        started(start, tries=5, pause=600.0, stopping=threading.Event(), clear=lambda: cleared.append(1))
+    assert (tries, cleared) == ([1], [1])
+
+
 def test_a_stop_between_two_tries_is_obeyed() -> None:
     stopping = threading.Event()
 

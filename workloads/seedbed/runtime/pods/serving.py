@@ -46,7 +46,7 @@ def _serve(settings: PodSettings, stopping: threading.Event) -> int:
         return ExitCode.STOPPED
     if head.needs_us() is False:
         return ExitCode.DONE
-    node = _joined(settings, stopping)
+    node = _joined(settings, head, stopping)
     if node is None:
         return ExitCode.STOPPED
     try:
@@ -56,11 +56,12 @@ def _serve(settings: PodSettings, stopping: threading.Event) -> int:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
-def _joined(settings: PodSettings, stopping: threading.Event) -> Any:
+def _joined(settings: PodSettings, head: _Head, stopping: threading.Event) -> Any:
     """Start the node, again while the head is not up; None when told to stop."""
     from ray._private.node import Node
 
     def start() -> Any:
+        head.check(stopping)  # without it Ray tries to join for minutes
         return Node(_parameters(settings), head=False, shutdown_at_exit=False, spawn_reaper=True)
 
     try:
@@ -164,6 +165,16 @@ class _Head:
         finally:
             connection.close()
         return bool(answer["needed"])
+
+    def check(self, stopping: threading.Event) -> None:
+        """Raise InfrastructureError when the driver is not heard of for some time, ToldToStop when told so."""
+        until = time.monotonic() + LOST_SECONDS
+        while self.needs_us() is None:
+            if stopping.wait(ASK_SECONDS):
+                raise ToldToStop
+            if time.monotonic() > until:
+                line = f"the driver was not heard of for {LOST_SECONDS:.0f} s; it is lost"
+                raise InfrastructureError("RayStartFailed", line)
 
     def silent_for(self) -> float:
         """Return the seconds since the driver answered."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from seedbed.runtime.clusters import ToldToStop
 from seedbed.runtime.pods.supervising import end_children
-from seedbed_api.errors import InfrastructureError
+from seedbed_api.errors import InfrastructureError, SeedbedError
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +26,16 @@ def started(
 ) -> _T:
     """Return what `start` returns; half a node that a failed try leaves behind is cleared before the next.
 
-    Raises `ToldToStop`, or `InfrastructureError` after the last try.
+    Raises `ToldToStop`, or `InfrastructureError` after the last try. A try that raises SeedbedError is the last.
     """
     for left in reversed(range(tries)):
         if stopping.is_set():
             raise ToldToStop
         try:
             return start()
+        except SeedbedError:  # it knows that another try is of no use
+            clear()
+            raise
         except Exception as error:  # Ray raises bare ones
             reason = " ".join(str(error).split())[:300]
             clear()
