@@ -167,7 +167,7 @@ class _Head:
         return bool(answer["needed"])
 
     def check(self, stopping: threading.Event) -> None:
-        """Raise InfrastructureError when the driver is not heard of for some time; ToldToStop when told to."""
+        """Raise InfrastructureError when the driver is not heard of for a while; ToldToStop when told to."""
         until = time.monotonic() + LOST_SECONDS
         while self.needs_us() is None:
             if stopping.wait(ASK_SECONDS):

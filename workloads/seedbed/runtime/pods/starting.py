@@ -26,7 +26,7 @@ def started(
 ) -> _T:
     """Return what `start` returns; half a node that a failed try leaves behind is cleared before the next.
 
-    Raises `ToldToStop`, or `InfrastructureError` after the last try; one that raises SeedbedError is the last.
+    Raises `ToldToStop`, or `InfrastructureError` after the last try; a SeedbedError makes a try the last.
     """
     for left in reversed(range(tries)):
         if stopping.is_set():
