@@ -16,6 +16,8 @@ GROUP = "/apis/seedbed.dev/v1alpha1"
 JOB = "digits"
 PATIENCE_SECONDS = 240.0
 """For a busy machine; on a quiet one nothing but a gang that is not complete takes more than seconds."""
+UNSEEN = {"observedGeneration": -1}
+"""The status of a job as it is created, whatever its creator wrote there: nobody has looked at it yet."""
 COMMON_POOL = {f"spec.{role}.nodeSelector": {"pool": "common"} for role in ("driver", "worker")}
 """Nodes in name only with room for every job."""
 _GROUPS = {
@@ -285,3 +287,8 @@ def lets_pods_pass(ground: Ground) -> None:
     """Remove the scheduling gates of all pods, as a queue does when it admits them."""
     for pod in ground.pods():
         ground.kube.patch(ground.path("Pod", pod["metadata"]["name"]), {"spec": {"schedulingGates": None}})
+
+
+def said(status: Json) -> Json:
+    """Return a status without its empty lists."""
+    return {name: value for name, value in status.items() if value != []}

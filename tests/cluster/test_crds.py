@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cluster.grounds import UNSEEN, said
 from seedbed_api.crdgen import definitions
 from seedbed_api.manifests import validated
 from testbed.controlplanes import ControlPlane
@@ -260,15 +261,6 @@ def test_a_status_on_an_old_version_is_refused(kube: Kube, namespace: str) -> No
     with pytest.raises(Refused, match="the object has been modified") as caught:
         set_status(kube, stored, {"attempts": 2})
     assert caught.value.status == 409
-
-
-UNSEEN = {"observedGeneration": -1}
-"""The status of a job as it is created, whatever its creator wrote there: nobody has looked at it yet."""
-
-
-def said(status: Json) -> Json:
-    """Return a status without its empty lists."""
-    return {name: value for name, value in status.items() if value != []}
 
 
 def test_status_and_spec_are_written_apart(kube: Kube, namespace: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import traceback
 from datetime import datetime
 
-from seedbed_operator.planning.times import rounded_up, written
+from seedbed_api.times import written
+from seedbed_operator.planning.times import rounded_up
 
 _OURS = ("seedbed_operator", "seedbed_api")
 

@@ -9,11 +9,12 @@ from datetime import timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason, one_line
 from seedbed_api.status import LONGEST_LOG_TAIL, Failure, TrainingJobStatus, WorkerCounts
+from seedbed_api.times import written
 from seedbed_operator.planning.backoff import backoff, backoff_after_preemption
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.ends import Cause, End, camel_reason
 from seedbed_operator.planning.scenes import Scene
-from seedbed_operator.planning.times import read, rounded_up, written
+from seedbed_operator.planning.times import read, rounded_up
 from seedbed_operator.planning.tracking import told_by_outcome
 from seedbed_operator.planning.verdicts import decided
 

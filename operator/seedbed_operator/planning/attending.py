@@ -7,6 +7,7 @@ from datetime import datetime
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.status import WorkerCounts
+from seedbed_api.times import written
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.accounting import accounted
 from seedbed_operator.planning.allowing import not_allowed
@@ -47,7 +48,7 @@ from seedbed_operator.planning.replacing import (
 from seedbed_operator.planning.reshaping import is_outdated, outgrown
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.suspending import is_stopping, stopped
-from seedbed_operator.planning.times import seconds, written
+from seedbed_operator.planning.times import seconds
 from seedbed_operator.planning.tracking import told_by_driver
 from seedbed_operator.planning.verdicts import failed_at_once
 from seedbed_operator.plans import Create, Need

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seedbed_api.conditions import RunningReason
 from seedbed_api.status import Environment, WorkerCounts
+from seedbed_api.times import written
 from seedbed_operator.backends.offers import offer_of
 from seedbed_operator.backends.port import Attempt, Backend
 from seedbed_operator.observations import PodView, ProfileView
@@ -11,7 +12,6 @@ from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.elasticity import first_workers, ranks_at_first
 from seedbed_operator.planning.explaining.starting import SOON
 from seedbed_operator.planning.scenes import Scene
-from seedbed_operator.planning.times import written
 from seedbed_operator.planning.tracking import expectations
 
 

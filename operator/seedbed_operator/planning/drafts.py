@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from seedbed_api.conditions import Condition, ConditionType, RunningReason, one_line, with_condition
 from seedbed_api.status import TrainingJobStatus
-from seedbed_operator.planning.times import written
+from seedbed_api.times import written
 from seedbed_operator.plans import Action, Need
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from seedbed_api.conditions import ConditionType, RunningReason
 from seedbed_api.status import TrainingJobStatus
+from seedbed_api.times import written
 from seedbed_operator.planning.clearing import cleared
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.reshaping import was_edited
 from seedbed_operator.planning.scenes import Scene
-from seedbed_operator.planning.times import written
 
 SUSPENDING = "Suspending"
 RESUMED = "Resumed"

@@ -1,13 +1,8 @@
-"""Moments as a status writes them, to the second, and back."""
+"""Moments of a status, read back and rounded, and durations."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
-
-def written(moment: datetime) -> str:
-    """Return a moment as a status writes it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+from datetime import datetime, timedelta
 
 
 def read(time: str | None) -> datetime | None:

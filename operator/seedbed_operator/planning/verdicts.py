@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from seedbed_api.conditions import Condition, ConditionType
 from seedbed_api.status import TrainingJobStatus
+from seedbed_api.times import written
 from seedbed_operator.planning.clearing import cleared
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.scenes import Scene
-from seedbed_operator.planning.times import read, seconds, written
+from seedbed_operator.planning.times import read, seconds
 from seedbed_operator.plans import DeleteJob
 
 _FINAL = (ConditionType.COMPLETE, ConditionType.FAILED)

@@ -173,9 +173,7 @@ class _Replay:
             return self.state.completed
         if not self.task.scored:
             return None
-        metric, maximize = "validation/accuracy", True
-        if program.early_stopping is not None:
-            metric, maximize = program.early_stopping.metric, program.early_stopping.maximize
+        metric, maximize = program.watched
         return best_score(scores_of(self.evaluations, metric), maximize=maximize).completed
 
     def _keep_if_best(self) -> None:

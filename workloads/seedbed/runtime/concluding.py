@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from seedbed.arithmetic.config import ARITHMETIC_VERSION
 from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, statement
@@ -12,6 +12,7 @@ from seedbed.runs.evaluations import Evaluation, read_evaluations
 from seedbed.runtime.preparing import Prepared
 from seedbed.runtime.results import Measure, Result, final_metrics, save_result
 from seedbed.training.outcomes import Outcome
+from seedbed_api.times import written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,14 +79,10 @@ def _evaluated_weights(evaluations: Sequence[Evaluation], outcome: Outcome) -> l
 
 def _execution(prepared: Prepared, circumstances: Circumstances) -> Execution:
     return Execution(
-        started_on=_time(circumstances.started),
-        finished_on=_time(circumstances.finished),
+        started_on=written(circumstances.started),
+        finished_on=written(circumstances.finished),
         version=circumstances.version,
         attempts=circumstances.attempt,
         workers=circumstances.workers,
         dataset_uri=prepared.dataset.storage.url,
     )
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

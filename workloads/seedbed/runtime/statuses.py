@@ -25,6 +25,7 @@ from seedbed_api.status import (
     percent,
 )
 from seedbed_api.status import Progress as StepProgress
+from seedbed_api.times import written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +55,8 @@ def status_of(told: Told) -> TrainingJobStatus:
         run_id=told.prepared.run_id if told.prepared else None,
         environment=Environment(class_=told.prepared.environment_class) if told.prepared else None,
         backend="Local",
-        start_time=_time(told.started),
-        completion_time=None if told.stopped else _time(told.now),
+        start_time=written(told.started),
+        completion_time=None if told.stopped else written(told.now),
         attempts=told.attempts,
         timings=_timings(told),
         workers=_workers(told),
@@ -117,8 +118,8 @@ def checkpoint_status(kept: Kept | None) -> CheckpointStatus | None:
     """Return the newest checkpoint that was written here, if there is one."""
     if kept is None:
         return None
-    written = datetime.fromtimestamp(kept.time, UTC)
-    return CheckpointStatus(step=kept.step, digest=kept.digest, time=_time(written))
+    time = written(datetime.fromtimestamp(kept.time, UTC))
+    return CheckpointStatus(step=kept.step, digest=kept.digest, time=time)
 
 
 def _model(told: Told) -> ModelStatus | None:
@@ -146,28 +147,37 @@ def _failure(told: Told) -> Failure | None:
 
 
 def _conditions(told: Told) -> tuple[Condition, ...]:
-    time = _time(told.now)
-
-    def condition(kind: str, status: str, reason: str, message: str = "") -> Condition:
-        return Condition(
-            type=kind, status=status, reason=reason, message=one_line(message), last_transition_time=time
-        )
-
     if told.result is not None:
-        reason = "Trained" if told.computed_here else "AlreadyComputed"
-        return (condition("Complete", "True", reason), condition("Running", "False", reason))
+        return complete_conditions(told.now, computed_here=told.computed_here)
     if told.failure is not None:
-        reason, message = told.failure.reason, told.failure.message
-        return (
-            condition("Failed", "True", reason, message),
-            condition("Running", "False", reason, message),
+        return failed_conditions(told.now, told.failure)
+    return suspended_conditions(told.now, "stopped after a checkpoint; the same command continues")
+
+
+def complete_conditions(now: datetime, *, computed_here: bool) -> tuple[Condition, ...]:
+    """Return the conditions of what is complete: computed by this call, or found."""
+    return _ended(now, "Complete", "Trained" if computed_here else "AlreadyComputed")
+
+
+def failed_conditions(now: datetime, failure: SeedbedError) -> tuple[Condition, ...]:
+    """Return the conditions of what has failed."""
+    return _ended(now, "Failed", failure.reason, failure.message)
+
+
+def suspended_conditions(now: datetime, message: str) -> tuple[Condition, ...]:
+    """Return the conditions of what was told to stop and can go on."""
+    return _ended(now, "Suspended", "Suspended", message)
+
+
+def _ended(now: datetime, kind: str, reason: str, message: str = "") -> tuple[Condition, ...]:
+    """Return a condition that holds, and Running, which does not, for the same reason."""
+    return tuple(
+        Condition(
+            type=each,
+            status=status,
+            reason=reason,
+            message=one_line(message),
+            last_transition_time=written(now),
         )
-    message = "stopped after a checkpoint; the same command continues"
-    return (
-        condition("Suspended", "True", "Suspended", message),
-        condition("Running", "False", "Suspended", message),
+        for each, status in ((kind, "True"), ("Running", "False"))
     )
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -55,6 +55,10 @@ class Course:
             return self.end.value
         return known
 
+    def has_come(self, until: int | None) -> bool:
+        """Tell whether nothing is left to be trained up to an epoch; None: up to the end."""
+        return self.end is not None or (until is not None and self.at(until) is not None)
+
 
 def merged(folds: Sequence[Course], rungs: Sequence[int]) -> Course:
     """Return the course of a trial at some rungs from those of its folds; a single fold is its own mean.

@@ -12,10 +12,7 @@ from typing import Any
 
 from seedbed.search.decisions import Decided, Ended, State, Why
 from seedbed.search.objectives import parsed, spelled
-from seedbed.search.ranking import counts, ranked, top
 from seedbed_api.canonical import canonical_json, digest_of
-
-__all__ = ["Account", "Evidence", "Ledger", "counts", "ledger", "ranked", "read_ledger", "top"]
 
 SCHEMA_VERSION = 1
 

@@ -34,14 +34,10 @@ class Standing:
 
     def _stretches(self, task: Task) -> Iterator[Stretch]:
         for place, fold in enumerate(self.sweep.fold_numbers):
-            if not self._has_come(task, place):
+            if not self._course(task.index, place).has_come(task.until):
                 yield Stretch(
                     trial=task.index, place=place, fold=fold, values=dict(task.point), until=task.until
                 )
-
-    def _has_come(self, task: Task, place: int) -> bool:
-        course = self._course(task.index, place)
-        return course.end is not None or (task.until is not None and course.at(task.until) is not None)
 
     def _course(self, trial: int, place: int) -> Course:
         reached = self.known.get((trial, place))

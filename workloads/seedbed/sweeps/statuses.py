@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from seedbed.runtime.statuses import complete_conditions, failed_conditions, suspended_conditions
 from seedbed.search.decisions import Decided
 from seedbed.search.ledger import Evidence
 from seedbed.search.objectives import goal
 from seedbed.search.ranking import counts, status_row, top
 from seedbed.sweeps.ledgers import Finished
-from seedbed_api.conditions import Condition, one_line
+from seedbed_api.conditions import Condition
 from seedbed_api.errors import SeedbedError
 from seedbed_api.status import ModelStatus, ObjectStatus
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.sweepstatus import SweepJobStatus, Trial
+from seedbed_api.times import written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +45,8 @@ def status_of(told: Told) -> SweepJobStatus:
     rows = _rows(told)
     over = told.finished is not None or told.failure is not None
     return SweepJobStatus(
-        start_time=_time(told.started),
-        completion_time=_time(told.now) if over else None,
+        start_time=written(told.started),
+        completion_time=written(told.now) if over else None,
         trials=counts(told.trials, running=told.running, reused=told.reused),
         best_trial=rows[0] if rows else None,
         top_trials=tuple(rows),
@@ -81,26 +83,10 @@ def _row(trial: Decided, evidence: Evidence, *, output: str) -> Trial:
 
 
 def _conditions(told: Told) -> tuple[Condition, ...]:
-    def condition(kind: str, reason: str, message: str = "", *, holds: bool = True) -> Condition:
-        return Condition(
-            type=kind,
-            status="True" if holds else "False",
-            reason=reason,
-            message=one_line(message),
-            last_transition_time=_time(told.now),
-        )
-
     if told.failure is not None:
-        reason, message = told.failure.reason, told.failure.message
-        return condition("Failed", reason, message), condition("Running", reason, message, holds=False)
+        return failed_conditions(told.now, told.failure)
     if told.finished is not None:
-        reason = "Trained" if told.computed_here else "AlreadyComputed"
-        return condition("Complete", reason), condition("Running", reason, holds=False)
-    message = "stopped; every trial under way has kept its state; the same command continues"
-    return condition("Suspended", "Suspended", message), condition(
-        "Running", "Suspended", message, holds=False
+        return complete_conditions(told.now, computed_here=told.computed_here)
+    return suspended_conditions(
+        told.now, "stopped; every trial under way has kept its state; the same command continues"
     )
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -143,7 +143,7 @@ def _reached(sweep: Sweep, session: Session, ended: Ended, stretch: Stretch) -> 
             raise ended.error
         end = Failed(reason=ended.error.reason)
     course = Course(end=end) if prepared is None else course_of(sweep, prepared, session.result, end=end)
-    if ended.exit_code == ExitCode.STOPPED and not _has_come(course, stretch.until):
+    if ended.exit_code == ExitCode.STOPPED and not course.has_come(stretch.until):
         raise ToldToStop
     return Reached(
         course=course,
@@ -152,10 +152,6 @@ def _reached(sweep: Sweep, session: Session, ended: Ended, stretch: Stretch) -> 
         computed=sum(session.executed.values()),
         problem="" if ended.error is None else f"{ended.error.reason}: {ended.error.message}",
     )
-
-
-def _has_come(course: Course, until: int | None) -> bool:
-    return course.end is not None or (until is not None and course.at(until) is not None)
 
 
 def course_of(sweep: Sweep, prepared: Prepared, result: Result | None, *, end: End | None = None) -> Course:

@@ -108,8 +108,7 @@ def _needed(program: TrainingProgram, evaluations: Sequence[Evaluation], step: i
     """Return the steps of the checkpoints that this run would keep: the best so far, and the newest."""
     if not program.select_best or not evaluations:
         return [step]
-    rule = program.early_stopping
-    metric, maximize = (rule.metric, rule.maximize) if rule else ("validation/accuracy", True)
+    metric, maximize = program.watched
     best = best_score(scores_of(evaluations, metric), maximize=maximize).completed
     return sorted({best, step})
 

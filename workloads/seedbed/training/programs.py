@@ -66,6 +66,12 @@ class TrainingProgram:
     execution, never part of an identity."""
 
     @property
+    def watched(self) -> tuple[str, bool]:
+        """Return the metric that early stopping and the best weights go by; whether more of it is better."""
+        rule = self.early_stopping
+        return (rule.metric, rule.maximize) if rule else ("validation/accuracy", True)
+
+    @property
     def until(self) -> int:
         """Return the completed steps at which this attempt ends at the latest."""
         total = self.milestones.total_steps

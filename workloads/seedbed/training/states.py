@@ -95,7 +95,7 @@ class RunState(Walk):
 
     def scores(self) -> list[Score]:
         """Return the exact values of the watched metric so far."""
-        return scores_of(self.evaluations, self._metric()[0])
+        return scores_of(self.evaluations, self.program.watched[0])
 
     def evaluate(self, split: str = "validation") -> None:
         """Evaluate the present weights; the record is stored before the next step."""
@@ -245,12 +245,8 @@ class RunState(Walk):
             moments=self.watch.moments,
         )
 
-    def _metric(self) -> tuple[str, bool]:
-        rule = self.program.early_stopping
-        return (rule.metric, rule.maximize) if rule else ("validation/accuracy", True)
-
     def _best(self, scores: list[Score]) -> int:
-        return best_score(scores, maximize=self._metric()[1]).completed
+        return best_score(scores, maximize=self.program.watched[1]).completed
 
     def _refuse_if_superseded(self) -> None:
         newest = highest_attempt(self.folder)

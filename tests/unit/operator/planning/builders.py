@@ -18,10 +18,10 @@ from seedbed_api.status import (
     WorkerCounts,
     percent,
 )
+from seedbed_api.times import written
 from seedbed_api.trainingjob import TrainingJobSpec
 from seedbed_api.trainingprofile import TrainingProfileSpec
 from seedbed_operator.observations import JobView, PodView, ProfileView, Terminated
-from seedbed_operator.planning.times import written
 
 NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
 UID = "0a1b2c3d-0000-4000-8000-000000000001"

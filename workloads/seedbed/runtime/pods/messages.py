@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from math import isfinite
 from typing import Literal
 
@@ -13,6 +13,7 @@ from seedbed_api.conditions import ExitCode, one_line
 from seedbed_api.outcome import LiveProgress, Outcome
 from seedbed_api.status import DatasetStatus, Metric, Timing, WorkerCounts, measured, percent
 from seedbed_api.status import Progress as StepProgress
+from seedbed_api.times import written
 
 Activity = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing"]
 
@@ -56,7 +57,7 @@ def live_progress(session: Session, *, job_uid: str, attempt: int, now: datetime
     """Return what the driver of a job is doing at this moment."""
     progress, prepared = session.progress, session.prepared
     return LiveProgress(
-        time=_time(now),
+        time=written(now),
         job_uid=job_uid,
         attempt=attempt,
         activity=_activity(session),
@@ -93,7 +94,7 @@ def _steps(progress: Progress, *, now: datetime) -> StepProgress:
         step=progress.step,
         total_steps=progress.total_steps,
         percent=percent(progress.step, progress.total_steps),
-        estimated_completion_time=None if left is None else _time(now + timedelta(seconds=left)),
+        estimated_completion_time=None if left is None else written(now + timedelta(seconds=left)),
     )
 
 
@@ -108,7 +109,3 @@ def _metrics(progress: Progress) -> tuple[Metric, ...]:
         for name, value in values.items()
         if value is not None and isfinite(value)
     )
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -27,6 +27,7 @@ from seedbed_api.errors import InfrastructureError
 
 LOST_SECONDS = 10.0
 """A head that was not heard of for so long is lost."""
+_LOST = f"the driver was not heard of for {LOST_SECONDS:.0f} s; it is lost"
 _JOIN_SECONDS = 1.0
 _JOIN_TRIES = 10
 _DRAIN_SECONDS = 20.0
@@ -101,7 +102,7 @@ def _watched(node: Any, head: _Head, stopping: threading.Event) -> int:
             _say("a process of Ray on this node ended")
             return ExitCode.DONE if head.needs_us() is False else ExitCode.INFRASTRUCTURE
         if answer is None and head.silent_for() > LOST_SECONDS:
-            _say(f"the driver was not heard of for {LOST_SECONDS:.0f} s; it is lost")
+            _say(_LOST)
             return ExitCode.INFRASTRUCTURE
     _drain(node)
     return ExitCode.STOPPED
@@ -173,8 +174,7 @@ class _Head:
             if stopping.wait(ASK_SECONDS):
                 raise ToldToStop
             if time.monotonic() > until:
-                line = f"the driver was not heard of for {LOST_SECONDS:.0f} s; it is lost"
-                raise InfrastructureError("RayStartFailed", line)
+                raise InfrastructureError("RayStartFailed", _LOST)
 
     def silent_for(self) -> float:
         """Return the seconds since the driver answered."""
