@@ -74,6 +74,13 @@ def check_status(job: Job, straight: Straight) -> None:
         "digits-1-worker-0",
         "digits-1-worker-1",
     }
+    (driver,) = logs.glob("*/1/digits-1-driver/000000.log")
+    records = [json.loads(line) for line in driver.read_text().splitlines()]
+    assert {(line["job"], line["namespace"], line["attempt"]) for line in records} == {
+        ("digits", job.namespace, 1)
+    }
+    assert records[-1]["step"] == TOTAL_STEPS
+    assert stored.objects.read("metrics.jsonl").count(b"train/loss") == TOTAL_STEPS
 
 
 def columns(table: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason, one_line
+from seedbed_api.loglines import readable
 from seedbed_api.status import LONGEST_LOG_TAIL, Failure, TrainingJobStatus, WorkerCounts
 from seedbed_api.times import written
 from seedbed_operator.planning.backoff import backoff, backoff_after_preemption
@@ -91,6 +92,7 @@ def _log_tail(scene: Scene, end: End) -> str | None:
     text = scene.evidence.log_tails.get(end.pod.uid) or ""
     if not text and end.pod.terminated and end.outcome is None:
         text = end.pod.terminated.message
+    text = "\n".join(readable(line) for line in text.splitlines())
     tail = text.encode(errors="replace")[-LONGEST_LOG_TAIL:].decode(errors="ignore").replace("\0", "")
     return tail or None
 

@@ -13,11 +13,11 @@ import yaml
 from seedbed.arithmetic.schedules import LearningRate, learning_rate
 from seedbed.environment import environment_class, environment_name
 from seedbed.report.inputs import Attempt, EvaluationPoint, ReportInputs, SamplePrediction, TimeSpent
+from seedbed.report.series import losses_of
 from seedbed.runs.attempts import highest_attempt, read_attempt
 from seedbed.runs.evaluations import Evaluation, read_evaluations
 from seedbed.runs.events import read_events
 from seedbed.runs.folder import ENVIRONMENT, RECIPE, RunFolder
-from seedbed.runs.ledger import segment_from_bytes
 
 MOST_SEGMENTS = 200
 """A ledger of more segments is sampled: a curve needs no more points."""
@@ -112,11 +112,7 @@ def _group(key: tuple[int, int, int], events: list[dict[str, Any]]) -> Attempt:
 def _losses(folder: RunFolder) -> list[tuple[int, float]]:
     paths = sorted(folder.objects.list("ledger"), key=_first_step)
     kept = paths[:: max(1, -(-len(paths) // MOST_SEGMENTS))]
-    losses: dict[int, float] = {}
-    for path in dict.fromkeys([*kept, *paths[-1:]]):
-        segment = segment_from_bytes(folder.objects.read(path))
-        losses |= {segment.first + 1 + i: float(loss) for i, loss in enumerate(segment.loss)}
-    return sorted(losses.items())
+    return sorted(losses_of(folder, dict.fromkeys([*kept, *paths[-1:]])).items())
 
 
 def _first_step(path: str) -> int:

@@ -1,10 +1,11 @@
-"""What a person sees of a run: a bar on a terminal, plain lines elsewhere, always on stderr.
+"""What a person sees of a run: a bar on a terminal, plain lines or records elsewhere, always on stderr.
 
 stdout stays free for `-o json`. Values in, characters out; rich is imported at the first use.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ class Display:
         *,
         stream: TextIO | None = None,
         interactive: bool | None = None,
+        records: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._title = title
@@ -38,7 +40,8 @@ class Display:
         self._interactive = self._stream.isatty() if interactive is None else interactive
         self._clock = clock
         self._pace = _Pace()
-        self._screen: _Screen | _Lines = _Lines(title, stream=self._stream)
+        lines = _Records if records else _Lines
+        self._screen: _Screen | _Lines = lines(title, stream=self._stream)
 
     def __enter__(self) -> Self:
         if self._interactive:
@@ -99,11 +102,11 @@ class _Lines:
         if key == self._last_key and now - self._last_time < PLAIN_INTERVAL_SECONDS:
             return
         self._last_key, self._last_time = key, now
-        words = [self._title, progress.phase.lower(), *_words(progress), _left(seconds_left)]
-        self._print("  ".join(word for word in words if word))
+        words = [progress.phase.lower(), *_words(progress), _left(seconds_left)]
+        self._tell("  ".join(word for word in words if word), step=progress.step)
 
     def say(self, text: str) -> None:
-        self._print(f"{self._title}  {text}")
+        self._tell(text)
 
     def table(self, rows: Mapping[str, str]) -> None:
         width = max((len(label) for label in rows), default=0)
@@ -113,8 +116,20 @@ class _Lines:
     def close(self) -> None:
         self._stream.flush()
 
+    def _tell(self, text: str, *, step: int | None = None) -> None:
+        del step  # it stands in the text
+        self._print(f"{self._title}  {text}")
+
     def _print(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
+
+
+class _Records(_Lines):
+    """For machines: the same as lines of JSON; whose they are is added by who keeps the log."""
+
+    def _tell(self, text: str, *, step: int | None = None) -> None:
+        fields = {"level": "info", "message": text}
+        self._print(json.dumps(fields if step is None else {**fields, "step": step}))
 
 
 class _Screen:

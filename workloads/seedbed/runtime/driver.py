@@ -19,6 +19,7 @@ from seedbed.runs.folder import ENVIRONMENT, RECIPE, REPORT, RESULT
 from seedbed.runs.leases import Lease, acquire
 from seedbed.runtime.clusters import Cluster, Placement, ToldToStop, WorkerRange
 from seedbed.runtime.concluding import Circumstances, conclude
+from seedbed.runtime.curves import Curves
 from seedbed.runtime.display import Display
 from seedbed.runtime.fitting import fit
 from seedbed.runtime.lasting import lasting
@@ -66,6 +67,8 @@ class Session:
     """The newest checkpoint that this call wrote."""
     spent: dict[int, PartSeconds] = field(default_factory=dict)
     """Seconds of each worker group, by its place in `groups`."""
+    curves: Curves | None = None
+    """None until the training begins."""
     result: Result | None = None
     computed_here: bool = False
     told_to_stop: bool = False
@@ -124,6 +127,7 @@ def _run(session: Session) -> None:
         outcome = stored or _train(session, prepared, lease)
         if outcome is not None:
             session.computed_here = True
+            _curves(prepared, session).join(outcome.step, over=True)
             measure = measure_of(prepared, notice=session.display.notice)
             session.result = conclude(prepared, outcome, _circumstances(session), measure=measure)
             if session.wants_report:
@@ -222,6 +226,7 @@ def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None
     session.cluster.compute(check_model, program)
     session.timeline.mark("ModelChecked")
     events = EventLog(folder=prepared.folder, attempt=lease.attempt.number)
+    session.curves = _curves(prepared, session)
     try:
         with session.cluster.training(program, workers) as placement:
             if not placement.in_process:
@@ -229,7 +234,18 @@ def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None
             _fit_while_it_advances(session, program, placement, events)
     finally:
         _flush(events)
+        if session.kept is not None:
+            session.curves.join(session.kept.step, over=False)
     return read_outcome(prepared.folder)
+
+
+def _curves(prepared: Prepared, session: Session) -> Curves:
+    program = program_of(prepared, attempt=session.attempt, workers=_worker_range(session))
+    return Curves(
+        folder=prepared.folder,
+        schedule=program.arithmetic.learning_rate,
+        total_steps=program.milestones.total_steps,
+    )
 
 
 def _fit_while_it_advances(
@@ -267,12 +283,19 @@ def _watch(session: Session, progress: Progress, events: EventLog) -> None:
     _mark_moments(session.timeline, progress.moments)
     session.spent[len(session.groups)] = progress.seconds
     session.executed[len(session.groups)] = progress.step - progress.resumed_from
-    session.kept = progress.kept or session.kept
+    _follow_curves(session, progress.kept)
     if progress != before:
         session.progress = progress
         session.display.update(progress)
         if before is None or before.leaves_by_worker != progress.leaves_by_worker:
             _note(events, progress)
+
+
+def _follow_curves(session: Session, kept: Kept | None) -> None:
+    if kept is not None and kept != session.kept:
+        session.kept = kept
+        if session.curves is not None:
+            session.curves.follow(kept.step)
 
 
 def _is_another_group(before: Progress | None, progress: Progress) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,11 +16,12 @@ PROGRAM = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from seedbed.runtime.pods import supervising
+from seedbed.runtime.pods.records import Recorder
 from seedbed.runtime.pods.supervising import end, supervise
 supervising.MOST_LOG_BYTES = 1 << 20
 def died(number, spool):
     print(f"died of {{number}} after {{len(spool.read_bytes())}} bytes", flush=True)
-spool = supervise(died)
+spool = supervise(died, Recorder(context={{"job": "digits"}}, clock=lambda: "noon"))
 {body}
 """
 
@@ -34,33 +36,41 @@ def started(body: str, tmp_path: Path) -> subprocess.Popen[str]:
     )
 
 
+def messages(log: str) -> list[str]:
+    return [json.loads(line)["message"] for line in log.splitlines()]
+
+
 def test_exit_code_and_output_pass_through(tmp_path: Path) -> None:
     process = started("print('hello'); print('oops', file=sys.stderr); sys.stdout.flush(); end(75)", tmp_path)
     out, _ = process.communicate(timeout=120)
-    assert (process.returncode, sorted(out.split())) == (75, ["hello", "oops"])
+    assert (process.returncode, sorted(messages(out))) == (75, ["hello", "oops"])
     assert list(tmp_path.iterdir()) == [], "the spool is gone"
 
 
 def test_the_spool_holds_what_was_said_up_to_a_bound(tmp_path: Path) -> None:
     body = """
 for _ in range(3):
-    os.write(1, b"x" * (1 << 19))
+    os.write(1, (b"x" * 1023 + b"\\n") * (1 << 9))
 deadline = time.monotonic() + 90
 while b"cut here" not in (data := spool.read_bytes()) and time.monotonic() < deadline:
     time.sleep(0.01)
-end(0 if len(data) < (1 << 20) + 200 else 1)
+end(0 if len(data) < (1 << 20) + (1 << 18) else 1)
 """
     process = started(body, tmp_path)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    assert len(out) == 3 << 19, "stdout keeps everything"
+    assert sum(len(message) + 1 for message in messages(out)) == 3 << 19, "stdout keeps everything"
 
 
 def test_a_program_that_is_killed_is_told_of_with_its_last_words(tmp_path: Path) -> None:
     process = started("os.write(1, b'last words\\n'); os.kill(os.getpid(), 9)", tmp_path)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + 9
-    assert out == "last words\ndied of 9 after 11 bytes\n"
+    assert (
+        out
+        == '{"time": "noon", "job": "digits", "level": "info", "message": "last words"}\n'
+        + "died of 9 after 76 bytes\n"
+    )
 
 
 def test_a_signal_arrives_once_although_the_whole_group_got_it(tmp_path: Path) -> None:
@@ -82,7 +92,7 @@ end(100 + len(heard))
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    assert process.stdout.readline().count("ready") == 1
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(120) == 101
 
@@ -105,7 +115,7 @@ print("ready", flush=True)
 def test_orphans_are_reaped_while_it_runs_and_ended_with_it(tmp_path: Path) -> None:
     process = started(ORPHANS + "time.sleep(600)", tmp_path)
     assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    assert process.stdout.readline().count("ready") == 1
     stays, zombie = (int((tmp_path / name).read_text()) for name in ("stays", "zombie"))
     wait_until_gone(zombie)
     assert Path(f"/proc/{stays}").exists()
@@ -118,7 +128,7 @@ def test_orphans_are_reaped_while_it_runs_and_ended_with_it(tmp_path: Path) -> N
 def test_a_supervisor_that_is_killed_takes_the_program_along(tmp_path: Path) -> None:
     process = started("print(os.getpid(), flush=True); time.sleep(600)", tmp_path)
     assert process.stdout is not None
-    child = int(process.stdout.readline())
+    child = int(json.loads(process.stdout.readline())["message"])
     process.kill()
     process.wait()
     wait_until_gone(child)

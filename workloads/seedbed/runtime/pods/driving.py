@@ -64,7 +64,7 @@ def _guarded(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome,
 
 def _attempt(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome, int]:
     cluster, attendance = PodCluster(settings, stopping=stopping), Attendance()
-    with Display(settings.job.metadata.name, interactive=False) as display:
+    with Display(settings.job.metadata.name, interactive=False, records=True) as display:
         session = Session(
             job=settings.job, options=settings.options(), display=display, stopping=stopping, cluster=cluster
         )

@@ -17,9 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from seedbed.runtime.pods.records import Recorder
+
 MOST_LOG_BYTES = 16 << 20
 """Of one pod's log, what is kept for the output store."""
-_CUT = b"\n--- the log is cut here: it is longer than %d MiB; kubectl logs has the rest ---\n"
+_CUT = b"the log is cut here: it is longer than %d MiB; kubectl logs has the rest\n"
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLEANING_SECONDS = 5.0
@@ -29,7 +31,7 @@ Died = Callable[[int, Path], None]
 """Called with the signal that ended the program, and the spool of its log."""
 
 
-def supervise(died: Died) -> Path:
+def supervise(died: Died, recorder: Recorder) -> Path:
     """Fork; return the spool of the log in the child, which is to run the program.
 
     Never returns in the parent, which ends with the child's exit code, 128 + n for signal n.
@@ -45,7 +47,7 @@ def supervise(died: Died) -> Path:
         _become_the_program(writing, parent)
         return Path(name)
     os.close(writing)
-    code = _watch(child, reading, handle, spool=Path(name), died=died)
+    code = _watch(child, reading, handle, spool=Path(name), died=died, recorder=recorder)
     Path(name).unlink(missing_ok=True)
     os._exit(code)
 
@@ -68,10 +70,10 @@ def _become_the_program(writing: int, parent: int) -> None:
     os.close(writing)
 
 
-def _watch(child: int, reading: int, handle: int, *, spool: Path, died: Died) -> int:
+def _watch(child: int, reading: int, handle: int, *, spool: Path, died: Died, recorder: Recorder) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _: _send(child, n))
-    copier = threading.Thread(target=_copy, args=(reading, handle), name="seedbed-log", daemon=True)
+    copier = threading.Thread(target=_copy, args=(reading, handle, recorder), name="seedbed-log", daemon=True)
     copier.start()
     code = os.waitstatus_to_exitcode(_awaited(child))
     end_children()
@@ -124,17 +126,20 @@ def _send(pid: int, number: int) -> None:
         return
 
 
-def _copy(reading: int, handle: int) -> None:
-    """Pass on what the program says, and spool the beginning of it."""
+def _copy(reading: int, handle: int, recorder: Recorder) -> None:
+    """Pass on what the program says, and spool the beginning of it, line by line."""
     spooled = 0
-    while data := os.read(reading, _PIPE_BYTES):
+    while True:
+        said = os.read(reading, _PIPE_BYTES)
+        data = recorder.take(said) if said else recorder.last()
         _write(1, data)
         if spooled < MOST_LOG_BYTES:
-            kept = data[: MOST_LOG_BYTES - spooled]
-            spooled += len(kept)
-            _write(handle, kept)
-            if spooled == MOST_LOG_BYTES:
-                _write(handle, _CUT % (MOST_LOG_BYTES >> 20))
+            _write(handle, data)
+            spooled += len(data)
+            if spooled >= MOST_LOG_BYTES:
+                _write(handle, recorder.take(_CUT % (MOST_LOG_BYTES >> 20)))
+        if not said:
+            return
 
 
 def _write(handle: int, data: bytes) -> None:

@@ -1,0 +1,40 @@
+"""Lines of a pod's log: one JSON object each, for machines; and back to what a person reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+MESSAGE = "message"
+
+
+def parsed(line: str) -> dict[str, Any] | None:
+    """Return the fields of a structured line; None where it is plain text."""
+    if not line.startswith("{"):
+        return None
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) and isinstance(fields.get(MESSAGE), str) else None
+
+
+def readable(line: str) -> str:
+    """Return a line as a person reads it: time, level where it is not info, and message."""
+    fields = parsed(line)
+    if fields is None:
+        return line
+    time = str(fields.get("time", "")).partition("T")[2][:8]
+    level = str(fields.get("level", "info"))
+    words = [time, "" if level == "info" else level.upper(), fields[MESSAGE], str(fields.get("stack", ""))]
+    return " ".join(word for word in words if word)
+
+
+def structured(line: str, context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a line as an object; what it says of itself goes before what is known of its place."""
+    fields = parsed(line)
+    if fields is None:
+        level = "error" if line.startswith(("error:", "Traceback ")) else "info"
+        fields = {"level": level, MESSAGE: line}
+    return {**context, **fields}

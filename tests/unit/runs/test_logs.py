@@ -1,0 +1,113 @@
+"""What pods have said is found by run, job or uid, in the order of time, also while it grows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from seedbed.cli import cli
+from seedbed.runs.attempts import claim
+from seedbed.runs.folder import open_run
+from seedbed.runs.logs import PodLog, chosen, in_order, logs_of
+from seedbed.runs.processes import TURN_VARIABLE
+from seedbed.storage import Storage, open_storage
+from seedbed_api.errors import UserError
+
+RUN = "sha256:" + "ab" * 32
+
+
+def record(second: int, message: str) -> str:
+    return json.dumps({"time": f"2030-01-02T12:00:{second:02}+00:00", "message": message}) + "\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """A job of two attempts, which trained one run, and another job of the same name elsewhere."""
+    output = open_storage(str(tmp_path))
+    output.put("logs/u1/1/digits-1-driver/000000.log", (record(1, "a") + record(4, "d")).encode())
+    output.put("logs/u1/1/digits-1-worker-0/000000.log", (record(2, "b") + "plain\n").encode())
+    output.put("logs/u1/2/digits-2-driver/000000.log", (record(1, "x") + "cut in ").encode())
+    output.put("logs/u1/2/digits-2-driver/000001.log", b"two\n")
+    output.put("logs/u2/1/digits-1-driver/000000.log", record(9, "other").encode())
+    output.put("logs/u3/1/flowers-1-driver/000000.log", record(9, "flowers").encode())
+    for turn in ("u1/1", "u1/2"):
+        monkeypatch.setenv(TURN_VARIABLE, turn)
+        claim(open_run(output, RUN), int(turn[-1]), workers=1, version="0")
+    return output
+
+
+def said(store: Storage, named: str, attempt: int | None = None) -> list[str]:
+    logs = chosen(store, logs_of(store), named, attempt=attempt)
+    lines = (line for _, line in in_order(store, logs, last=True))
+    return [json.loads(line)["message"] if line.startswith("{") else line for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("named", "attempt", "expected"),
+    [
+        pytest.param(RUN, None, ["a", "b", "plain", "d", "x", "cut in two"], id="by the identity of a run"),
+        pytest.param("abab", None, ["a", "b", "plain", "d", "x", "cut in two"], id="by its first digits"),
+        pytest.param("u1", 2, ["x", "cut in two"], id="one attempt of an object"),
+        pytest.param("flowers", None, ["flowers"], id="by the name of a job"),
+    ],
+)
+def test_the_lines_of_all_pods_come_by_their_times(
+    store: Storage, named: str, attempt: int | None, expected: list[str]
+) -> None:
+    assert said(store, named, attempt) == expected
+
+
+@pytest.mark.parametrize(
+    ("named", "attempt", "words"),
+    [
+        ("digits", None, "RUN 'digits': is the name of several jobs; name one by the uid of its object"),
+        ("cdcd", None, "RUN 'cdcd': has no log here"),
+        ("u1", 7, "RUN 'u1': has no log of attempt 7 here"),
+    ],
+)
+def test_what_cannot_be_told_is_said(store: Storage, named: str, attempt: int | None, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        said(store, named, attempt)
+    assert words.split(":")[1].split(";", maxsplit=1)[0].strip() in caught.value.message
+    assert named in caught.value.message
+
+
+def test_a_log_that_grows_is_told_once(store: Storage) -> None:
+    (log,) = chosen(store, logs_of(store), "flowers", attempt=None)
+    path = log.pieces[0]
+    seen: list[str] = []
+    content = store.read(path)
+    for more in (b"half ", b"a line\n", b"next\n"):
+        seen += [line for _, line in log.more(store, last=False)]
+        content += more
+        store.put(path, content)
+    seen += [line for _, line in log.more(store, last=False)]
+    assert seen == [record(9, "flowers").rstrip(), "half a line", "next"]
+
+
+def test_an_empty_store_has_no_logs(tmp_path: Path) -> None:
+    assert logs_of(open_storage(str(tmp_path))) == []
+    told = CliRunner().invoke(cli, ["logs", str(tmp_path)])
+    assert (told.exit_code, told.stdout) == (0, "")
+    assert "no logs here" in told.stderr
+
+
+def test_the_command_prints_who_said_what(store: Storage, tmp_path: Path) -> None:
+    told = CliRunner().invoke(cli, ["logs", str(tmp_path), "abab", "--attempt", "1"])
+    assert told.exit_code == 0, told.output
+    assert told.stdout.splitlines() == [
+        "digits-1-driver    12:00:01 a",
+        "digits-1-worker-0  12:00:02 b",
+        "digits-1-worker-0  plain",
+        "digits-1-driver    12:00:04 d",
+    ]
+    listed = CliRunner().invoke(cli, ["logs", str(tmp_path)])
+    assert listed.stdout.splitlines()[0] == "digits  u1  attempts 1 to 2  3 pods"
+
+
+def test_pods_of_older_names_are_jobs_of_their_own() -> None:
+    assert PodLog(uid="u", attempt=1, pod="a-1-driver-1-worker-3").job == "a-1-driver"
+    assert PodLog(uid="u", attempt=1, pod="stranger").job == "stranger"

@@ -1,0 +1,112 @@
+"""The curves of a run as objects of its folder: pieces while it trains, one file of them when a call ends.
+
+`metrics/<after>-<until>.jsonl`, and an event file of TensorBoard, hold the steps (after, until] and the
+evaluations at [after, until); the last piece holds those of the last step too. `metrics.jsonl` is all pieces.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from seedbed.arithmetic.schedules import LearningRate
+from seedbed.report.series import Point, points
+from seedbed.report.tensorboard import event_file
+from seedbed.runs.folder import RunFolder
+from seedbed_api.errors import SeedbedError
+
+METRICS = "metrics.jsonl"
+LIVE_SECONDS = 60.0
+"""The least time between two pieces of a run that goes on."""
+_PIECE = re.compile(r"metrics/(?P<after>\d+)-(?P<until>\d+)(?P<last>-last)?\.jsonl")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Piece:
+    """The curves of some steps."""
+
+    after: int
+    until: int
+    last: bool
+    """The training was over with it."""
+
+    @property
+    def path(self) -> str:
+        return f"metrics/{self.after:010d}-{self.until:010d}{'-last' if self.last else ''}.jsonl"
+
+
+@dataclass(kw_only=True, slots=True)
+class Curves:
+    """Writes what is new; what cannot be written is told once and changes no outcome."""
+
+    folder: RunFolder
+    schedule: LearningRate
+    total_steps: int
+    _written: float = field(default_factory=time.monotonic)
+    _told: bool = False
+
+    def follow(self, kept: int) -> None:
+        """Write a piece up to a step whose checkpoint is stored, if the last one is a minute old."""
+        if time.monotonic() - self._written >= LIVE_SECONDS:
+            self._note(kept, over=False)
+            self._written = time.monotonic()
+
+    def join(self, until: int, *, over: bool) -> None:
+        """Write what is missing up to a step whose checkpoint is stored, and all pieces as one file.
+
+        Where the training is over, the evaluations after that step belong to it.
+        """
+        self._note(until, over=over)
+        try:
+            lines = b"".join(self.folder.objects.read(piece.path) for piece in self._pieces())
+            self.folder.objects.put(METRICS, lines)
+        except (SeedbedError, OSError) as error:
+            self._tell(error)
+
+    def _note(self, until: int, *, over: bool) -> None:
+        try:
+            self._advance(until, over=over)
+        except (SeedbedError, ValueError, OSError) as error:  # ValueError: a segment is damaged
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        if not self._told:
+            logger.warning("the curves of this run are not stored at present: %s", error)
+        self._told = True
+
+    def _advance(self, until: int, *, over: bool) -> None:
+        pieces = self._pieces()
+        after = pieces[-1].until if pieces else 0
+        if (pieces and pieces[-1].last) or (after >= until and not over):
+            return
+        piece = _Piece(after=after, until=max(after, until), last=over)
+        found = points(
+            self.folder,
+            self.schedule,
+            total_steps=self.total_steps,
+            after=after,
+            until=piece.until,
+            evaluated=piece.until + over,
+        )
+        self._store(piece, list(found))
+
+    def _store(self, piece: _Piece, found: Sequence[Point]) -> None:
+        """Write the event file first: a piece that is there is whole."""
+        self.folder.objects.put(f"tensorboard/events.out.tfevents.{piece.after:010d}", event_file(found))
+        lines = "".join(f"{point.line()}\n" for point in found)
+        self.folder.objects.put(piece.path, lines.encode())
+
+    def _pieces(self) -> list[_Piece]:
+        """Return the pieces that are there, in their order."""
+        found = (_PIECE.fullmatch(path) for path in self.folder.objects.list("metrics"))
+        pieces = [
+            _Piece(after=int(match["after"]), until=int(match["until"]), last=match["last"] is not None)
+            for match in found
+            if match
+        ]
+        return sorted(pieces, key=lambda piece: (piece.after, piece.until))
