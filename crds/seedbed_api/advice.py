@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seedbed_api.blocks import Block
 from seedbed_api.errors import refusal
+from seedbed_api.sizes import fewest_workers_as_fast_as, shards_of_the_busiest
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
 
@@ -20,16 +21,6 @@ def advice(resource: Block) -> list[str]:
         leaves = resource.spec.trial_template.spec.training.batch.leaves
         return _idle("spec.workersPerTrial", resource.spec.workers_per_trial, leaves)
     return []
-
-
-def shards_of_the_busiest(leaves: int, workers: int) -> int:
-    """Return the logical shards of the worker that has most: it sets the pace of a step."""
-    return -(-leaves // workers)
-
-
-def fewest_workers_as_fast_as(leaves: int, workers: int) -> int:
-    """Return the smallest number of workers with which a step takes no longer."""
-    return shards_of_the_busiest(leaves, shards_of_the_busiest(leaves, workers))
 
 
 def _idle(field: str, workers: int, leaves: int) -> list[str]:

@@ -14,7 +14,7 @@ from seedbed_api.structural import Json, structural
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trainingprofile import TrainingProfile
-from seedbed_api.transitions import SWEEP, Frozen, recipe_transitions
+from seedbed_api.transitions import Frozen, recipe_transitions, sweep_transitions
 
 GROUP = "seedbed.dev"
 VERSION = "v1alpha1"
@@ -51,15 +51,17 @@ def definitions() -> dict[str, Json]:
             short_names=["sweep"],
             columns=[
                 column("STATUS", "string", f"{_STATUS}.reason"),
-                column("TRIALS", "integer", ".status.trials.total"),
-                column("SUCCEEDED", "integer", ".status.trials.succeeded"),
+                column("TRIALS", "string", ".status.trials.finished"),
                 column("BEST", "string", ".status.bestTrial.objective"),
+                column("WORKERS", "integer", ".status.workers.ready"),
                 column("AGE", "date", ".metadata.creationTimestamp"),
                 column("PROFILE", "string", ".spec.cluster.profile", wide=True),
+                column("ATTEMPTS", "integer", ".status.attempts", wide=True),
+                column("DIGEST", "string", ".status.ledger.digest", wide=True),
                 column("MESSAGE", "string", f"{_STATUS}.message", wide=True),
             ],
-            transitions=SWEEP,
-            selectable=_SELECTABLE,
+            transitions=sweep_transitions(),
+            selectable=(*_SELECTABLE, ".status.sweepID"),
         ),
         "trainingprofiles.yaml": definition(
             TrainingProfile,

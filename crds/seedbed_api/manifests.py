@@ -119,3 +119,8 @@ def training_job(document: dict[str, Any], where: str = "") -> TrainingJob:
     job = validated(document, where)
     assert isinstance(job, TrainingJob)
     return job
+
+
+def any_job(document: dict[str, Any], where: str = "") -> TrainingJob | SweepJob:
+    """Return the job of a document; raises UserError InvalidSpec with one line per mistake."""
+    return sweep_job(document, where) if document.get("kind") == "SweepJob" else training_job(document, where)

@@ -5,6 +5,7 @@ Both are caches of the output store. A termination message that cannot be parsed
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ from seedbed_api.status import (
     WorkerCounts,
 )
 from seedbed_api.status import Progress as StepProgress
+from seedbed_api.sweepstatus import SweepProgress
 
 MOST_BYTES = 4000
 """The kubelet cuts a termination message at 4,096 bytes."""
@@ -43,7 +45,7 @@ class Outcome(StatusBlock):
     steps_executed: Count = 0
     """Optimizer steps that this attempt computed itself."""
     run_id: Digest | None = None
-    """Identity of the run."""
+    """Identity of the run, or of the sweep."""
     environment_class: Digest | None = None
     """Digest of the environment class."""
     progress: StepProgress | None = None
@@ -60,15 +62,25 @@ class Outcome(StatusBlock):
     """Newest values of the metrics."""
     timings: Timings = ()
     """How long the parts of the way took."""
+    sweep: SweepProgress | None = None
+    """What became of a sweep's trials; None for a single run."""
 
     def encode(self) -> bytes:
         """Return the message as JSON of at most 4,000 bytes; details are left out, last the message's end."""
         shorter = self
-        for details in _LEAST_NEEDED_FIRST:
+        for shorter in self._shorter_and_shorter():
             if len(content := shorter._bytes()) <= MOST_BYTES:
                 return content
-            shorter = shorter.model_copy(update=details)
         return shorter._cut()
+
+    def _shorter_and_shorter(self) -> Iterator[Outcome]:
+        """Yield the message with less and less: the output store has it all."""
+        shorter = self
+        for details in ({}, {"timings": ()}, {"metrics": ()}):
+            yield (shorter := shorter.model_copy(update=details))
+        for sweep in _shorter_sweeps(self.sweep):
+            yield (shorter := shorter.model_copy(update={"sweep": sweep}))
+        yield shorter.model_copy(update={"model": None, "receipt": None})
 
     def _cut(self) -> bytes:
         message = self.message.encode()
@@ -84,12 +96,18 @@ class Outcome(StatusBlock):
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
-_LEAST_NEEDED_FIRST: tuple[dict[str, object], ...] = (
-    {"timings": ()},
-    {"metrics": ()},
-    {"model": None, "receipt": None},
-)
-"""What is left out of a message that is too long; the output store has it all."""
+def _shorter_sweeps(sweep: SweepProgress | None) -> Iterator[SweepProgress]:
+    """Yield a sweep's part with ever less: no models but the best, fewer rows, the best trial alone."""
+    if sweep is None:
+        return
+    rows = tuple(row.model_copy(update={"model": None}) for row in sweep.top_trials)
+    for count in (len(rows), *range(len(rows) - 1, -1, -1)):
+        yield sweep.model_copy(update={"top_trials": rows[:count]})
+    best = sweep.best_trial
+    if best is not None:
+        short = best.model_copy(update={"parameters": ()})
+        yield sweep.model_copy(update={"top_trials": (), "best_trial": short})
+        yield sweep.model_copy(update={"top_trials": (), "best_trial": None})
 
 
 def parse_outcome(message: str | bytes) -> Outcome | None:
@@ -114,7 +132,7 @@ class LiveProgress(StatusBlock):
     activity: Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing"]
     """What the driver is doing; Starting until the first step of a group of workers is done."""
     run_id: Digest | None = None
-    """Identity of the run."""
+    """Identity of the run, or of the sweep."""
     environment_class: Digest | None = None
     """Digest of the environment class."""
     workers: WorkerCounts | None = None
@@ -129,3 +147,18 @@ class LiveProgress(StatusBlock):
     """Newest values of the metrics."""
     timings: Timings = ()
     """How long the parts of the way took."""
+    sweep: SweepProgress | None = None
+    """How the trials of a sweep stand; None for a single run."""
+
+    @property
+    def mark(self) -> object:
+        """Return what differs as soon as the driver gets on."""
+        decided = self.sweep.trials.finished if self.sweep else None
+        return self.activity, self.steps, decided
+
+    @property
+    def steps(self) -> int | None:
+        """Return how many steps were made: by the run, or by all trials of a sweep."""
+        if self.sweep is not None:
+            return self.sweep.steps
+        return self.progress.step if self.progress else None

@@ -15,7 +15,7 @@ from seedbed_api.blocks import camel
 from seedbed_api.conditions import FailedReason, RunningReason, one_line
 from seedbed_api.errors import refusal
 from seedbed_api.execution import Overrides
-from seedbed_api.trainingjob import TrainingJobSpec
+from seedbed_api.jobs import JobSpec
 from seedbed_api.trainingprofile import Allowed
 from seedbed_api.uris import claim_of
 
@@ -35,7 +35,7 @@ class NotAllowed:
     """Field, value, what is wrong with it, and the fix."""
 
 
-def refusals(spec: TrainingJobSpec, profile: Allowed) -> tuple[NotAllowed, ...]:
+def refusals(spec: JobSpec, profile: Allowed) -> tuple[NotAllowed, ...]:
     """Return everything that the job asks for and its profile does not allow, the first in the spec first."""
     return (*_too_large(spec), *_uris(spec, profile), *_secrets(spec, profile), *_overrides(spec, profile))
 
@@ -69,7 +69,7 @@ def _below(uri: str, prefix: str) -> bool:
     return uri.startswith(prefix) and (prefix.endswith("/") or uri[len(prefix) :][:1] in ("", "/", "?", "#"))
 
 
-def _too_large(spec: TrainingJobSpec) -> Iterator[NotAllowed]:
+def _too_large(spec: JobSpec) -> Iterator[NotAllowed]:
     size = len(json.dumps(spec.plain()))
     if size > MOST_SPEC_BYTES:
         problem = f"is larger than {MOST_SPEC_BYTES} bytes of JSON"
@@ -79,7 +79,7 @@ def _too_large(spec: TrainingJobSpec) -> Iterator[NotAllowed]:
         yield NotAllowed(reason=FailedReason.INVALID_SPEC, message=message)
 
 
-def _uris(spec: TrainingJobSpec, profile: Allowed) -> Iterator[NotAllowed]:
+def _uris(spec: JobSpec, profile: Allowed) -> Iterator[NotAllowed]:
     prefixes, claims = profile.allowed_uri_prefixes, profile.allowed_persistent_volume_claims
     for field, uri in _named_uris(spec):
         claim = claim_of(uri)
@@ -91,22 +91,26 @@ def _uris(spec: TrainingJobSpec, profile: Allowed) -> Iterator[NotAllowed]:
             yield listed if prefixes else _not_remote(field, uri)
 
 
-def _named_uris(spec: TrainingJobSpec) -> Iterator[tuple[str, str]]:
-    yield "spec.dataset.uri", spec.dataset.uri
-    if spec.model.code is not None:
-        yield "spec.model.code.uri", spec.model.code.uri
+def _named_uris(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    recipe, path = spec.recipe, spec.recipe_path
+    yield f"{path}.dataset.uri", recipe.dataset.uri
+    if recipe.model.code is not None:
+        yield f"{path}.model.code.uri", recipe.model.code.uri
     yield "spec.output.uri", spec.output.uri
 
 
-def _secrets(spec: TrainingJobSpec, profile: Allowed) -> Iterator[NotAllowed]:
-    named = {"dataset": spec.dataset.secret_ref, "output": spec.output.secret_ref}
+def _secrets(spec: JobSpec, profile: Allowed) -> Iterator[NotAllowed]:
+    named = {
+        f"{spec.recipe_path}.dataset": spec.recipe.dataset.secret_ref,
+        "spec.output": spec.output.secret_ref,
+    }
     for block, reference in named.items():
         if reference is not None and reference.name not in profile.allowed_secrets:
-            field = f"spec.{block}.secretRef.name"
+            field = f"{block}.secretRef.name"
             yield _refused(RunningReason.SECRET_NOT_ALLOWED, field, reference.name, "allowedSecrets")
 
 
-def _overrides(spec: TrainingJobSpec, profile: Allowed) -> Iterator[NotAllowed]:
+def _overrides(spec: JobSpec, profile: Allowed) -> Iterator[NotAllowed]:
     overrides = spec.cluster.overrides
     if overrides is None:
         return

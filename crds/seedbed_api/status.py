@@ -1,4 +1,7 @@
-"""The status of a TrainingJob, which `seedbed run -o json` prints too. What is measured is a string."""
+"""The lifecycle in every status, and the status of a TrainingJob, which `seedbed run -o json` prints too.
+
+What is measured is a string.
+"""
 
 from __future__ import annotations
 
@@ -152,13 +155,11 @@ Metrics = Annotated[tuple[Metric, ...], Bounded(most=MOST_METRICS, key="name")]
 Timings = Annotated[tuple[Timing, ...], Bounded(most=32, key="name")]
 
 
-class TrainingJobStatus(StatusBlock):
-    """What became of the job; a cache of what the output store holds."""
+class LifecycleStatus(StatusBlock):
+    """What a job has been through, whatever it trains; a cache of what the output store holds."""
 
     observed_generation: ObservedGeneration | None = None
     """Generation of the spec that this status is about; -1 until the operator has looked."""
-    run_id: Digest | None = None
-    """Identity of the run: the whole recipe with dataset and code by digest, arithmetic and environment."""
     environment: Environment | None = None
     """Where the bits of the model hold."""
     backend: Literal["Local", "Pods", "KubeRay"] | None = None
@@ -189,23 +190,69 @@ class TrainingJobStatus(StatusBlock):
     """How long the parts of the way took."""
     workers: WorkerCounts | None = None
     """Workers of the present attempt."""
+    dataset: DatasetStatus | None = None
+    """The dataset as the first attempt found it."""
+    last_failure: Failure | None = None
+    """The last failed attempt."""
+    conditions: Conditions = ()
+    """Complete, Failed, Suspended, Running, Reconciling, Stalled. Reason and message of Running tell what the
+    job does or waits for."""
+
+    @property
+    def identity(self) -> str | None:
+        """Return what the first attempt has named, which every later one must find again."""
+        raise NotImplementedError
+
+    @property
+    def kept_time(self) -> str | None:
+        """Return when an attempt last made progress that outlasts it."""
+        raise NotImplementedError
+
+    @property
+    def kept(self) -> str:
+        """Return in words what outlasts the attempts, empty where nothing does yet."""
+        raise NotImplementedError
+
+    def identified(self, identity: str | None) -> dict[str, str | None]:
+        """Return the field of the identity, with the one that is known or the one that is told now."""
+        raise NotImplementedError
+
+
+class TrainingJobStatus(LifecycleStatus):
+    """What became of the job; a cache of what the output store holds."""
+
+    run_id: Digest | None = None
+    """Identity of the run: the whole recipe with dataset and code by digest, arithmetic and environment."""
     progress: Progress | None = None
     """How far the training has come."""
     metrics: Metrics = ()
     """Newest values of the metrics."""
-    dataset: DatasetStatus | None = None
-    """The dataset as the first attempt found it."""
     checkpoint: CheckpointStatus | None = None
     """The newest checkpoint."""
     model: ModelStatus | None = None
     """The model that came out."""
     receipt: ObjectStatus | None = None
     """What went in and what came out, for others to check."""
-    last_failure: Failure | None = None
-    """The last failed attempt."""
-    conditions: Conditions = ()
-    """Complete, Failed, Suspended, Running, Reconciling, Stalled. Reason and message of Running tell what the
-    job does or waits for."""
+
+    @property
+    def identity(self) -> str | None:
+        """Return the identity of the run."""
+        return self.run_id
+
+    @property
+    def kept_time(self) -> str | None:
+        """Return when the newest checkpoint was written."""
+        return self.checkpoint.time if self.checkpoint else None
+
+    @property
+    def kept(self) -> str:
+        """Return what the newest checkpoint holds."""
+        told = "the newest checkpoint that was told of holds"
+        return f"{told} {self.checkpoint.step} steps" if self.checkpoint else ""
+
+    def identified(self, identity: str | None) -> dict[str, str | None]:
+        """Return the identity of the run."""
+        return {"run_id": self.run_id or identity}
 
 
 def measured(value: float) -> str:

@@ -328,11 +328,36 @@ class SweepJobSpec(Execution):
     max_trial_count: TrialCount
     """Trials of the sweep."""
     parallel_trial_count: TrialCount = 1
-    """Trials at the same time; it changes nothing but the time."""
+    """Trials at the same time; it changes nothing but the time. On a cluster one training rank is wanted for
+    each, whatever cluster.workers.max says; with fewer, down to cluster.workers.min, fewer run at a time."""
     workers_per_trial: Annotated[Integer, Field(ge=1, le=4096)] = 1
-    """Training ranks of each trial; one process holds all logical shards by default."""
+    """Training ranks of each trial; one process holds all logical shards by default. Trials of several ranks,
+    or fed by Ray Data, are trained one after the other."""
     max_failed_trial_count: Annotated[Integer, Field(ge=0, le=100_000)] = 5
     """Trials that may fail before the sweep does."""
+    recipe_path: ClassVar[str] = "spec.trialTemplate.spec"
+    """Where the recipe stands in the manifest."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Return what all trials have in common."""
+        return self.trial_template.spec
+
+    @property
+    def trials_at_a_time(self) -> int:
+        """Return how many runs train side by side: one of several ranks has a group of workers to itself."""
+        alone = self.workers_per_trial == 1 and self.cluster.feed != "RayData"
+        return self.parallel_trial_count if alone else 1
+
+    @property
+    def fewest_ranks(self) -> int:
+        """Return with how many ranks the sweep begins, and below how many it does not go on."""
+        return min(max(self.cluster.workers.min, self.workers_per_trial), self.most_ranks)
+
+    @property
+    def most_ranks(self) -> int:
+        """Return how many ranks its trials take at a time."""
+        return self.trials_at_a_time * self.workers_per_trial
 
 
 class SweepJob(Block):

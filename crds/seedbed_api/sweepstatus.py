@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from seedbed_api.blocks import StatusBlock
-from seedbed_api.conditions import Conditions
 from seedbed_api.lists import Bounded
-from seedbed_api.scalars import Count, Digest, Identifier, Measured, ObservedGeneration, Time, text
-from seedbed_api.status import ModelStatus, ObjectStatus
+from seedbed_api.scalars import Count, Digest, Identifier, Measured, Time, Whole, text
+from seedbed_api.status import LifecycleStatus, ModelStatus, ObjectStatus
 
 MOST_TOP_TRIALS = 20
 
@@ -28,6 +27,8 @@ class TrialCounts(StatusBlock):
     """Trials that failed by their own fault."""
     reused: Count = 0
     """Trials that were looked up and not trained."""
+    finished: Annotated[str, text(16)] | None = None
+    """Trials about which nothing is open any more, of those that the sweep will have at most: 7/12."""
 
 
 class Assignment(StatusBlock):
@@ -57,22 +58,57 @@ class Trial(StatusBlock):
     """The model that came out."""
 
 
-class SweepJobStatus(StatusBlock):
-    """What became of the sweep."""
+TopTrials = Annotated[tuple[Trial, ...], Bounded(most=MOST_TOP_TRIALS)]
 
-    observed_generation: ObservedGeneration | None = None
-    """Generation of the spec that this status is about; -1 until the operator has looked."""
-    start_time: Time | None = None
-    """When the first attempt began."""
-    completion_time: Time | None = None
-    """When the sweep was complete or had failed."""
+
+class SweepProgress(StatusBlock):
+    """How far a sweep has come: what its driver tells, and its status keeps."""
+
+    trials: TrialCounts
+    """How many trials are in which state."""
+    best_trial: Trial | None = None
+    """The best trial so far; the lower index wins a tie."""
+    top_trials: TopTrials = ()
+    """The best trials, by rank, then index."""
+    ledger: ObjectStatus | None = None
+    """All trials; the same bytes for every parallelism."""
+    steps: Whole = 0
+    """Optimizer steps that the trials of this attempt have shown so far."""
+    kept_time: Time | None = None
+    """When a trial of this attempt last kept its state, or was decided."""
+
+
+class SweepJobStatus(LifecycleStatus):
+    """What became of the sweep; a cache of what the output store holds."""
+
+    sweep_id: Digest | None = None
+    """Identity of the sweep: everything that decides about its trials, and nothing that does not."""
     trials: TrialCounts | None = None
     """How many trials are in which state."""
     best_trial: Trial | None = None
     """The best trial so far; the lower index wins a tie."""
-    top_trials: Annotated[tuple[Trial, ...], Bounded(most=MOST_TOP_TRIALS)] = ()
+    top_trials: TopTrials = ()
     """The best trials, by rank, then index."""
     ledger: ObjectStatus | None = None
     """All trials; the same bytes for every parallelism."""
-    conditions: Conditions = ()
-    """Complete, Failed, Suspended, Running, Reconciling, Stalled."""
+    last_progress_time: Time | None = None
+    """When a trial last kept its state, or was decided: an attempt that ends later was not in vain."""
+
+    @property
+    def identity(self) -> str | None:
+        """Return the identity of the sweep."""
+        return self.sweep_id
+
+    @property
+    def kept_time(self) -> str | None:
+        """Return when a trial last kept its state, or was decided."""
+        return self.last_progress_time
+
+    @property
+    def kept(self) -> str:
+        """Return how many trials are decided."""
+        return f"{self.trials.finished} trials are decided" if self.trials and self.trials.finished else ""
+
+    def identified(self, identity: str | None) -> dict[str, str | None]:
+        """Return the identity of the sweep."""
+        return {"sweep_id": self.sweep_id or identity}

@@ -8,6 +8,7 @@ from seedbed_api.blocks import Block, Rule
 from seedbed_api.execution import Execution
 from seedbed_api.metadata import ObjectMeta
 from seedbed_api.recipe import Recipe
+from seedbed_api.sizes import fewest_workers_as_fast_as
 from seedbed_api.status import TrainingJobStatus
 
 
@@ -23,6 +24,24 @@ class TrainingJobSpec(Execution, Recipe):
             fix="lower it, or choose a smaller microSize",
         ),
     )
+    recipe_path: ClassVar[str] = "spec"
+    """Where the recipe stands in the manifest."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Return the recipe."""
+        return self
+
+    @property
+    def fewest_ranks(self) -> int:
+        """Return with how many ranks the job begins, and below how many it does not go on."""
+        return self.cluster.workers.min
+
+    @property
+    def most_ranks(self) -> int:
+        """Return the most ranks that make a step faster: more would only wait for the busiest."""
+        useful = fewest_workers_as_fast_as(self.training.batch.leaves, self.cluster.workers.max)
+        return max(useful, self.fewest_ranks)
 
 
 class TrainingJob(Block):

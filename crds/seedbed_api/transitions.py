@@ -6,7 +6,7 @@ Each frozen field is one transition rule: CEL for the API server, `refused_chang
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -62,8 +62,21 @@ class Frozen:
 
 def recipe_transitions() -> tuple[Frozen, ...]:
     """Return the rules of a TrainingJob's spec."""
-    recipe = (rule for name in Recipe.model_fields for rule in _of_field(Recipe, camel(name)))
-    return (*recipe, *EXECUTION)
+    return (*_of_the_recipe(), *EXECUTION)
+
+
+def sweep_transitions() -> tuple[Frozen, ...]:
+    """Return the rules of a SweepJob's spec: those of its recipe, and what else decides about trials."""
+    return (*SEARCH, *(_below_the_template(rule) for rule in _of_the_recipe()), *EXECUTION)
+
+
+def _of_the_recipe() -> tuple[Frozen, ...]:
+    return tuple(rule for name in Recipe.model_fields for rule in _of_field(Recipe, camel(name)))
+
+
+def _below_the_template(rule: Frozen) -> Frozen:
+    guards = tuple(f"{_TEMPLATE}.{guard}" for guard in rule.guards)
+    return replace(rule, path=f"{_TEMPLATE}.{rule.path}", guards=guards)
 
 
 EXECUTION = (
@@ -72,14 +85,11 @@ EXECUTION = (
     Frozen(path="cluster.overrides", optional=True, while_suspended=True),
     Frozen(path="managedBy", optional=False),
 )
-SWEEP = (
-    *(
-        Frozen(path=path, optional=False)
-        for path in ("objective", "algorithm", "parameters", "trialTemplate")
-    ),
+_TEMPLATE = "trialTemplate.spec"
+SEARCH = (
+    *(Frozen(path=path, optional=False) for path in ("objective", "algorithm", "parameters")),
     *(Frozen(path=path, optional=True) for path in ("crossValidation", "earlyStopping")),
     *(Frozen(path=path, optional=False) for path in ("maxTrialCount", "maxFailedTrialCount")),
-    *EXECUTION,
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from seedbed_api.advice import fewest_workers_as_fast_as
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.pods import works
 from seedbed_operator.planning.scenes import Scene
@@ -10,14 +9,12 @@ from seedbed_operator.planning.scenes import Scene
 
 def ranks_at_first(scene: Scene) -> int:
     """Return the ranks with which an attempt starts."""
-    return scene.spec.cluster.workers.min
+    return scene.spec.fewest_ranks
 
 
 def ranks_at_most(scene: Scene) -> int:
-    """Return the most ranks that make a step faster: more would only wait for the busiest."""
-    workers = scene.spec.cluster.workers
-    useful = fewest_workers_as_fast_as(scene.spec.training.batch.leaves, workers.max)
-    return max(useful, workers.min)
+    """Return the most ranks that are of use."""
+    return scene.spec.most_ranks
 
 
 def pods_for(scene: Scene, ranks: int) -> int:

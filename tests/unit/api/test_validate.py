@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from seedbed.cli.validate import command
-from seedbed_api.advice import advice, fewest_workers_as_fast_as, shards_of_the_busiest
+from seedbed_api.advice import advice
 from seedbed_api.manifests import validated
+from seedbed_api.sizes import fewest_workers_as_fast_as, shards_of_the_busiest
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trials import impossible_trials, trial_recipe

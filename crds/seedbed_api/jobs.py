@@ -1,0 +1,20 @@
+"""The two kinds of jobs, where it does not matter which: both have a recipe, an execution and a lifecycle."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+from seedbed_api.status import LifecycleStatus, TrainingJobStatus
+from seedbed_api.sweepjob import SweepJob, SweepJobSpec
+from seedbed_api.sweepstatus import SweepJobStatus
+from seedbed_api.trainingjob import TrainingJob, TrainingJobSpec
+
+JobKind: TypeAlias = Literal["TrainingJob", "SweepJob"]
+JOB_KINDS: tuple[JobKind, ...] = get_args(JobKind)
+Job: TypeAlias = TrainingJob | SweepJob
+JobSpec: TypeAlias = TrainingJobSpec | SweepJobSpec
+MODELS: dict[JobKind, type[Job]] = {"TrainingJob": TrainingJob, "SweepJob": SweepJob}
+STATUSES: dict[JobKind, type[LifecycleStatus]] = {
+    "TrainingJob": TrainingJobStatus,
+    "SweepJob": SweepJobStatus,
+}
