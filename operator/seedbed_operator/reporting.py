@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -55,10 +55,18 @@ def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
 class Reporter:
     """Writes statuses and events."""
 
-    def __init__(self, cluster: Cluster, stores: Stores, instance: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        stores: Stores,
+        instance: str,
+        written: Callable[[JobView, TrainingJobStatus], None] = lambda job, status: None,  # noqa: ARG005
+    ) -> None:
+        """`written` is told of a job as it was, and of the status that it has by now."""
         self._cluster = cluster
         self._stores = stores
         self._instance = instance
+        self._written = written
         self._announced: OrderedDict[tuple[str, str, str], datetime] = OrderedDict()
 
     async def write(self, job: JobView, stored: Mapping[str, Any], status: TrainingJobStatus) -> bool:
@@ -75,6 +83,7 @@ class Reporter:
             raise Conflict(str(refused)) from refused
         self._stores.put(JOBS, written)
         _log(job.status, status)
+        self._written(job, status)
         return True
 
     async def _learn(self, job: JobView, refused: Refused) -> None:

@@ -36,9 +36,12 @@ class Feed:
         self._wake = wake
         self._gap = gap
         self._began = asyncio.get_running_loop().time()
+        self.last: float | None = None
+        """When the last event came, on the clock of the event loop."""
 
     def take(self, kind: Kind, event: Mapping[str, Any]) -> None:
         """Take over one event; one without a type is of a list, a later one where a watch has lost track."""
+        self.last = asyncio.get_running_loop().time()
         raw, metadata = event["object"], event["object"]["metadata"]
         if event["type"] == "DELETED":
             key = (metadata.get("namespace", ""), metadata["name"])

@@ -250,7 +250,7 @@ def test_the_api_server_goes_away_for_ten_seconds_and_the_operator_stays(
     scene.end(ALL[0], 0, an_outcome())
     scene.wait_for("Complete", seconds=240)
     assert running.process.poll() is None
-    assert running.metric("leading") == 1
+    assert running.metric("leader") == 1
 
 
 @contextmanager

@@ -47,8 +47,8 @@ class ApiServer:
         self._creates = asyncio.Semaphore(limits.creates)
         self._statuses = asyncio.Semaphore(limits.statuses)
         self._others = asyncio.Semaphore(limits.others)
-        self.requests: Counter[tuple[str, str]] = Counter()
-        """What was asked of the API server so far, by method and resource."""
+        self.requests: Counter[tuple[str, str, str]] = Counter()
+        """What was asked of the API server so far, by method, resource and code of the answer."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -151,17 +151,18 @@ class ApiServer:
             try:
                 return await self._exchange(method, path, body, content)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                self.requests[method, resource(path), "none"] += 1
                 what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
                 raise Unanswered(f"{method} {path.partition('?')[0]} at {self._host}: {what}") from error
 
     async def _exchange(self, method: str, path: str, body: Raw | None, content: str) -> bytes:
         headers = {"Content-Type": content, "Accept": "application/json", "User-Agent": "seedbed-operator"}
-        self.requests[method, resource(path)] += 1
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         response = await self._client.rest_client.request(
             method, self._host + path, headers=headers, body=body, _request_timeout=_TIMEOUT
         )
         content_bytes: bytes = await response.read()
+        self.requests[method, resource(path), str(response.status)] += 1
         if response.status >= 400:
             raise refusal_of(response.status, content_bytes)
         return content_bytes

@@ -27,6 +27,8 @@ AT_ONCE: Final = 3
 
 Tell = Callable[[Key, Exception, datetime], Awaitable[None]]
 """Tell of a pass that has failed, and when the next one is due."""
+Passed = Callable[[float, bool], None]
+"""Take note of a pass: its seconds, and whether it failed."""
 
 present_job: ContextVar[Key | None] = ContextVar("present_job", default=None)
 """The job of the pass that is running, for the log."""
@@ -39,6 +41,8 @@ class _Slot:
     not_before: float = 0.0
     timer: asyncio.TimerHandle | None = None
     queued: bool = False
+    queued_at: float = 0.0
+    """When it was last queued, on the clock of the event loop."""
     running: bool = False
     dirty: bool = False
     failures: int = 0
@@ -77,11 +81,16 @@ class Loop:
     """Wakes jobs and passes over them."""
 
     def __init__(
-        self, run: Callable[[Key], Awaitable[After]], clock: Callable[[], datetime], tell: Tell | None = None
+        self,
+        run: Callable[[Key], Awaitable[After]],
+        clock: Callable[[], datetime],
+        tell: Tell | None = None,
+        passed: Passed = lambda seconds, failed: None,  # noqa: ARG005
     ) -> None:
         self._run = run
         self._clock = clock
         self._tell = tell
+        self._passed = passed
         self._slots: dict[Key, _Slot] = {}
         self._ready: asyncio.Queue[Key | None] = asyncio.Queue()
         self._open = asyncio.Event()
@@ -93,6 +102,11 @@ class Loop:
     def waiting(self) -> int:
         """Return how many jobs are ready for a pass."""
         return self._ready.qsize()
+
+    def oldest_wait(self) -> float:
+        """Return how long the job that has waited longest is ready for a pass, in seconds."""
+        now = asyncio.get_running_loop().time()
+        return max((now - slot.queued_at for slot in self._slots.values() if slot.queued), default=0.0)
 
     def open(self) -> None:
         """Let the passes begin: the stores are filled."""
@@ -133,7 +147,7 @@ class Loop:
             return
         slot.stop_timer()
         if at <= loop.time():
-            slot.queued = True
+            slot.queued, slot.queued_at = True, loop.time()
             self._ready.put_nowait(key)
         else:
             slot.timer = loop.call_at(at, self._due, key, slot)
@@ -149,14 +163,16 @@ class Loop:
         slot = self._slots[key]
         slot.queued, slot.running, slot.dirty = False, True, False
         slot.stop_timer()
-        token = present_job.set(key)
+        token, began = present_job.set(key), asyncio.get_running_loop().time()
         try:
             after = await self._run(key)
         except Exception as error:
+            self._took(began, failed=True)
             delay = self._failed(slot, error)
             await self._told(key, error, delay)
             after = After(again=True)
         else:
+            self._took(began, failed=False)
             slot.failures = 0
             self._follow(slot, after)
         finally:
@@ -164,6 +180,9 @@ class Loop:
             present_job.reset(token)
         self._count()
         self._next(key, slot, after)
+
+    def _took(self, began: float, *, failed: bool) -> None:
+        self._passed(asyncio.get_running_loop().time() - began, failed)
 
     def _failed(self, slot: _Slot, error: Exception) -> float:
         slot.failures += 1

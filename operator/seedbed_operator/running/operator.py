@@ -10,7 +10,11 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Final
 
+from prometheus_client import CollectorRegistry
+
 from seedbed_api.errors import InfrastructureError, UserError
+from seedbed_api.exposition import Measuring
+from seedbed_api.status import TrainingJobStatus
 from seedbed_operator import planning
 from seedbed_operator.applying import Applier
 from seedbed_operator.cluster.api_server import ApiServer, Limits
@@ -18,6 +22,10 @@ from seedbed_operator.cluster.connecting import connection
 from seedbed_operator.cluster.port import ClusterError, Unanswered
 from seedbed_operator.looping.loop import Loop
 from seedbed_operator.looping.passing import Pass
+from seedbed_operator.metrics.jobs import Jobs
+from seedbed_operator.metrics.operators import measuring
+from seedbed_operator.metrics.tallies import Tallies
+from seedbed_operator.observations import JobView
 from seedbed_operator.observing.evidence import Gatherer
 from seedbed_operator.observing.memories import Memories
 from seedbed_operator.observing.scraping import Scraper
@@ -49,7 +57,7 @@ async def run(settings: Settings) -> None:
         operator = await _build(settings, opened)
         stop = asyncio.Event()
         on_signals(stop, settings)
-        runner = await serve(operator.vitals, settings.health_port)
+        runner = await serve(operator.vitals, operator.registry, settings.health_port)
         opened.push_async_callback(runner.cleanup)
         log.info("serving on port %s", min(runner.addresses, key=len)[1])
         work = asyncio.create_task(lead_and_work(operator, lambda: on_signals(stop, settings)))
@@ -95,9 +103,10 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     await _ready_to_start(cluster, settings)
     scraper = Scraper()
     opened.push_async_callback(scraper.close)
-    stores = Stores()
-    passing = _pass(cluster, stores, scraper, settings)
-    loop = Loop(passing.run, now, passing.tell)
+    stores, registry = Stores(), CollectorRegistry()
+    tallies = Tallies(registry)
+    passing = _pass(cluster, stores, scraper, settings, tallies)
+    loop = Loop(passing.run, now, passing.tell, tallies.passed)
     sweeper = Sweeper(cluster, stores, loop.wake, settings.scopes)
     vitals = Vitals(
         loop=loop,
@@ -106,6 +115,8 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         sweep_seconds=settings.sweep_seconds,
         requests=cluster.requests,
     )
+    for measure in (measuring(vitals.pulse), Jobs(stores, lambda: now().timestamp())):
+        registry.register(Measuring(measure))
     lock = Lock(cluster, settings.lease_namespace, settings.lease_name, settings.identity)
     return Operator(
         settings=settings,
@@ -114,18 +125,22 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         loop=loop,
         sweeper=sweeper,
         vitals=vitals,
+        registry=registry,
         lock=lock,
     )
 
 
-def _pass(cluster: ApiServer, stores: Stores, scraper: Scraper, settings: Settings) -> Pass:
+def _pass(cluster: ApiServer, stores: Stores, scraper: Scraper, settings: Settings, tallies: Tallies) -> Pass:
+    def written(job: JobView, status: TrainingJobStatus) -> None:
+        tallies.told(job, status, now())
+
     return Pass(
         stores=stores,
         memories=Memories(),
         planner=planning,
         gatherer=Gatherer(cluster, scraper),
         applier=Applier(cluster, stores),
-        reporter=Reporter(cluster, stores, settings.identity),
+        reporter=Reporter(cluster, stores, settings.identity, written),
         clock=now,
     )
 

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
+from seedbed_api.exposition import CONTENT_TYPE, text
 from seedbed_operator.looping.loop import Loop
+from seedbed_operator.metrics.operators import Pulse
 from seedbed_operator.stores.stores import Stores
 from seedbed_operator.sweeping import Sweeper
+from seedbed_operator.watching import Feed
 
 STUCK_SECONDS: Final = 120.0
 """Jobs wait, and no pass has ended for so long: the loop is stuck."""
@@ -27,8 +31,10 @@ class Vitals:
     sweeper: Sweeper
     stores: Stores
     sweep_seconds: int
-    requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """Requests to the API server so far, by method and resource."""
+    requests: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    """Requests to the API server so far, by method, resource and code of the answer."""
+    feed: Feed | None = None
+    """What takes the events of the watches; None before there are any."""
     leading_since: float | None = None
     """On the clock of the event loop; None while another operator leads."""
 
@@ -51,28 +57,23 @@ class Vitals:
             return "the first sweep is not in"
         return self.trouble()
 
-    def metrics(self) -> Mapping[str, float]:
-        """Return what is counted, by metric name and labels."""
-        counts = self.loop.counts
-        objects = {f'objects{{kind="{kind}"}}': count for kind, count in self.stores.counts().items()}
-        requests = {
-            f'requests_total{{method="{method}",resource="{resource}"}}': count
-            for (method, resource), count in self.requests.items()
-        }
-        return {
-            "leading": float(self.leading_since is not None),
-            "passes_total": counts.passes,
-            "pass_failures_total": counts.failures,
-            "jobs_waiting": self.loop.waiting,
-            "sweeps_total": self.sweeper.sweeps,
-            "sweep_corrections_total": self.sweeper.ghosts,
-            "sweep_age_seconds": self.sweeper.age() or 0.0,
-            **objects,
-            **requests,
-        }
+    def pulse(self) -> Pulse:
+        """Return what the operator tells of itself to Prometheus."""
+        last = self.feed.last if self.feed else None
+        return Pulse(
+            leading=self.leading_since is not None,
+            queue_length=self.loop.waiting,
+            queue_age=self.loop.oldest_wait(),
+            relists=self.sweeper.sweeps,
+            corrections=self.sweeper.ghosts,
+            relist_age=self.sweeper.age(),
+            watch_age=None if last is None else asyncio.get_running_loop().time() - last,
+            objects=self.stores.counts(),
+            requests=self.requests,
+        )
 
 
-async def serve(vitals: Vitals, port: int) -> web.AppRunner:
+async def serve(vitals: Vitals, registry: CollectorRegistry, port: int) -> web.AppRunner:
     """Answer on a port until the runner is cleaned up."""
 
     async def healthz(_: web.Request) -> web.Response:
@@ -82,8 +83,7 @@ async def serve(vitals: Vitals, port: int) -> web.AppRunner:
         return _answer(vitals.unready())
 
     async def metrics(_: web.Request) -> web.Response:
-        lines = (f"seedbed_operator_{name} {value}\n" for name, value in vitals.metrics().items())
-        return web.Response(text="".join(lines), headers={"Content-Type": "text/plain; version=0.0.4"})
+        return web.Response(body=text(registry), headers={"Content-Type": CONTENT_TYPE})
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])

@@ -10,6 +10,7 @@ from typing import Final
 
 import kopf
 from kubernetes.aio.client.configuration import Configuration
+from prometheus_client import CollectorRegistry
 
 from seedbed_api.errors import InfrastructureError
 from seedbed_operator.cluster.port import ClusterError
@@ -38,6 +39,7 @@ class Operator:
     loop: Loop
     sweeper: Sweeper
     vitals: Vitals
+    registry: CollectorRegistry
     lock: Lock
 
 
@@ -115,7 +117,7 @@ async def _sweep(operator: Operator) -> None:
 
 async def _watch(operator: Operator, closing: asyncio.Event, on_watching: Callable[[], None]) -> None:
     """Let kopf watch. It takes the signals for itself when it begins: `on_watching` takes them back."""
-    feed = Feed(operator.stores, operator.loop.wake, operator.sweeper.request)
+    feed = operator.vitals.feed = Feed(operator.stores, operator.loop.wake, operator.sweeper.request)
     begun = asyncio.Event()
     taking_back = asyncio.create_task(_after(begun, on_watching))
     try:

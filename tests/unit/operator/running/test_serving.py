@@ -67,7 +67,7 @@ def test_when_the_operator_should_be_started_again(
         signs.loop.wake([("team", str(number)) for number in range(waiting)])
         signs.loop.counts.passes, signs.loop.counts.last_end = 1, now + last_end
         assert (signs.unready(), signs.trouble()) == (unready, trouble)
-        assert signs.metrics()["jobs_waiting"] == waiting
+        assert signs.pulse().queue_length == waiting
 
     asyncio.run(story())
 

@@ -1,0 +1,62 @@
+"""From the names of metrics to Prometheus' client; for those parts of the planes that export them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from seedbed_api.metrics import Family
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Sample = tuple[Mapping[str, str], float]
+"""Labels and value."""
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+def measured(about: Family, samples: Iterable[Sample]) -> Metric:
+    """Return what was measured just now; the labels must be those that the family has."""
+    metric = Metric(about.base, about.meaning, about.kind)
+    for labels, value in samples:
+        assert set(labels) == set(about.labels), (about.name, labels)
+        metric.add_sample(about.name, dict(labels), value)
+    return metric
+
+
+def single(about: Family, value: float | None, labels: Mapping[str, str] | None = None) -> Metric:
+    """Return a family of one sample, or of none where there is no value."""
+    return measured(about, () if value is None else ((labels or {}, value),))
+
+
+def counter(about: Family, registry: CollectorRegistry) -> Counter:
+    """Return a counter that is kept from now on."""
+    return Counter(about.name, about.meaning, about.labels, registry=registry)
+
+
+def histogram(about: Family, registry: CollectorRegistry, buckets: Iterable[float]) -> Histogram:
+    """Return a histogram that is kept from now on."""
+    return Histogram(about.name, about.meaning, about.labels, registry=registry, buckets=tuple(buckets))
+
+
+class Measuring(Collector):
+    """A collector out of a function that measures when it is asked."""
+
+    def __init__(self, measure: Callable[[], Iterable[Metric]]) -> None:
+        self._measure = measure
+
+    def collect(self) -> Iterable[Metric]:
+        """Measure."""
+        return self._measure()
+
+    def describe(self) -> Iterable[Metric]:
+        """Say nothing before there is something to measure."""
+        return ()
+
+
+def text(registry: CollectorRegistry) -> bytes:
+    """Return the page that Prometheus reads."""
+    return generate_latest(registry)

@@ -1,0 +1,230 @@
+"""The names of all metrics: what exports them, dashboards, alerts, docs and tests take them from here.
+
+Conventions of prometheus.io: base units, `_total` for counters, `_info` for facts, times in Unix seconds.
+Series about one job carry its namespace, name and kind, and are gone when the job is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+
+JOB = ("namespace", "name", "kind")
+"""Labels of what is about one TrainingJob or SweepJob."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """One metric, as its samples are written in PromQL; a histogram's end in `_bucket`, `_sum`, `_count`."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    labels: tuple[str, ...] = ()
+    seldom: bool = False
+    """Whether it is only there where there is something to measure, such as a GPU."""
+
+    @property
+    def base(self) -> str:
+        """Return the name without the ending that its kind brings."""
+        return self.name.removesuffix({"counter": "_total", "info": "_info"}.get(self.kind, ""))
+
+
+def _counter(name: str, meaning: str, *labels: str) -> Family:
+    return Family(name=name, kind="counter", meaning=meaning, labels=labels)
+
+
+def _gauge(name: str, meaning: str, *labels: str, seldom: bool = False) -> Family:
+    return Family(name=name, kind="gauge", meaning=meaning, labels=labels, seldom=seldom)
+
+
+def _histogram(name: str, meaning: str, *labels: str) -> Family:
+    return Family(name=name, kind="histogram", meaning=meaning, labels=labels)
+
+
+def _info(name: str, meaning: str, *labels: str) -> Family:
+    return Family(name=name, kind="info", meaning=meaning, labels=labels)
+
+
+# -- the operator, about itself ------------------------------------------------------------------------------
+
+BUILD = _info(
+    "seedbed_operator_build_info", "Version of the operator and of Python; always 1.", "version", "python"
+)
+LEADER = _gauge(
+    "seedbed_operator_leader", "1 for the operator that holds the lease, 0 for one that stands by."
+)
+RECONCILES = _counter(
+    "seedbed_operator_reconciles_total", "Passes over a job, by success or failure.", "result"
+)
+RECONCILE_SECONDS = _histogram(
+    "seedbed_operator_reconcile_duration_seconds", "How long a pass over a job took."
+)
+QUEUE_LENGTH = _gauge(
+    "seedbed_operator_queue_length", "Jobs that are ready for a pass and wait for their turn."
+)
+QUEUE_AGE = _gauge(
+    "seedbed_operator_queue_age_seconds", "How long the oldest of them has waited; 0 without one."
+)
+REQUESTS = _counter(
+    "seedbed_operator_api_requests_total",
+    "Requests to the API server; the code is `none` where no answer came.",
+    "verb",
+    "resource",
+    "code",
+)
+OBJECTS = _gauge("seedbed_operator_objects", "Objects that the operator keeps in memory.", "resource")
+RELISTS = _counter("seedbed_operator_relists_total", "Lists of everything that succeeded.")
+CORRECTIONS = _counter(
+    "seedbed_operator_relist_corrections_total",
+    "Objects whose deletion a list has told and the watch had not.",
+)
+RELIST_AGE = _gauge(
+    "seedbed_operator_relist_age_seconds", "Age of the last list that succeeded; it is the liveness."
+)
+WATCH_AGE = _gauge("seedbed_operator_watch_age_seconds", "Time since the watches last brought an event.")
+
+# -- the operator, about jobs --------------------------------------------------------------------------------
+
+JOBS = _gauge(
+    "seedbed_jobs",
+    "Jobs by state: Complete, Failed, Suspended, Running or Waiting, and why, as `kubectl get` shows it.",
+    "namespace",
+    "kind",
+    "condition",
+    "reason",
+)
+ATTEMPTS_ENDED = _counter(
+    "seedbed_job_attempts_ended_total",
+    "Attempts that ended, by whose cause: Done, User, Failure, Infrastructure, Preemption, Stopped.",
+    "namespace",
+    "kind",
+    "cause",
+    "reason",
+)
+TIME_TO_RUNNING = _histogram(
+    "seedbed_job_time_to_running_seconds", "From creation, or from the last resumption, to Running.", "kind"
+)
+TIME_TO_FIRST_STEP = _histogram(
+    "seedbed_job_time_to_first_step_seconds",
+    "From creation, or from the last resumption, to the first step.",
+    "kind",
+)
+GPUS_REQUESTED = _gauge(
+    "seedbed_gpus_requested", "GPUs that the unfinished jobs want at most.", "namespace", "kind", "profile"
+)
+GPUS_HELD = _gauge(
+    "seedbed_gpus_held",
+    "GPUs of worker pods that have a node and have not ended.",
+    "namespace",
+    "kind",
+    "profile",
+)
+JOB_INFO = _info(
+    "seedbed_job_info",
+    "State and reason of one job, as in seedbed_jobs; always 1.",
+    *JOB,
+    "profile",
+    "condition",
+    "reason",
+)
+JOB_STALLED = _gauge("seedbed_job_stalled", "1 where nothing happens until somebody changes something.", *JOB)
+JOB_PROGRESS = _gauge("seedbed_job_progress_ratio", "Steps that are done, of all; trials of a sweep.", *JOB)
+JOB_STEPS = _gauge("seedbed_job_steps", "Optimizer steps that are done.", *JOB)
+JOB_PLANNED_STEPS = _gauge("seedbed_job_planned_steps", "Optimizer steps of the whole training.", *JOB)
+JOB_WORKERS_READY = _gauge("seedbed_job_workers_ready", "Workers of the present attempt that work.", *JOB)
+JOB_WORKERS_DESIRED = _gauge("seedbed_job_workers_desired", "Workers that are wanted.", *JOB)
+JOB_WORKERS_REPLACED = _gauge(
+    "seedbed_job_workers_replaced", "Worker pods that were replaced in the present attempt.", *JOB
+)
+JOB_ATTEMPTS = _gauge("seedbed_job_attempts", "Attempts so far.", *JOB)
+JOB_PREEMPTIONS = _gauge("seedbed_job_preemptions", "Attempts that were preempted.", *JOB)
+JOB_ATTEMPT_START = _gauge(
+    "seedbed_job_attempt_start_timestamp_seconds", "When the newest attempt began.", *JOB
+)
+JOB_CHECKPOINT = _gauge(
+    "seedbed_job_checkpoint_timestamp_seconds",
+    "When the newest checkpoint was written; before, when it began.",
+    *JOB,
+)
+JOB_ESTIMATED_END = _gauge(
+    "seedbed_job_estimated_completion_timestamp_seconds", "When it will be over at the present pace.", *JOB
+)
+JOB_END = _gauge("seedbed_job_completion_timestamp_seconds", "When it was complete or had failed.", *JOB)
+
+# -- the driver of a TrainingJob -----------------------------------------------------------------------------
+
+RUN = _info(
+    "seedbed_training_run_info",
+    "Identity of the run, environment class and what the driver does; always 1.",
+    *JOB,
+    "attempt",
+    "activity",
+    "run_id",
+    "environment_class",
+)
+IMAGES = _counter("seedbed_training_images_total", "Images that this attempt has trained on.", *JOB)
+STEPS = _counter("seedbed_training_steps_total", "Optimizer steps that this attempt has computed.", *JOB)
+STEP = _gauge("seedbed_training_step", "Optimizer steps that are done, over all attempts.", *JOB)
+PLANNED_STEPS = _gauge("seedbed_training_planned_steps", "Optimizer steps of the whole training.", *JOB)
+SECONDS = _counter(
+    "seedbed_training_seconds_total",
+    "Seconds of rank 0 by part: data (waiting for it), compute, reduce, checkpoint, evaluation.",
+    *JOB,
+    "part",
+)
+START_UP_SECONDS = _gauge(
+    "seedbed_training_startup_seconds", "Seconds of each part of the way to the first step.", *JOB, "part"
+)
+LOSS = _gauge("seedbed_training_loss", "Training loss of the last step.", *JOB)
+METRIC = _gauge(
+    "seedbed_training_metric", "Newest value of a metric, such as validation/accuracy.", *JOB, "metric"
+)
+WORKERS = _gauge("seedbed_training_workers", "Ranks of the present worker group.", *JOB)
+CHECKPOINT = _info("seedbed_training_checkpoint_info", "Newest checkpoint; always 1.", *JOB, "step", "digest")
+CHECKPOINT_TIME = _gauge(
+    "seedbed_training_checkpoint_timestamp_seconds", "When this attempt wrote its newest checkpoint.", *JOB
+)
+CACHE_REQUESTS = _counter(
+    "seedbed_dataset_cache_requests_total",
+    "Reads from the cache of record batches: hit, miss, or rejected (its bytes were damaged).",
+    *JOB,
+    "result",
+)
+FETCHED_BYTES = _counter(
+    "seedbed_dataset_fetched_bytes_total",
+    "Bytes of record batches read from the dataset's store.",
+    *JOB,
+    "store",
+)
+MEMORY = _gauge(
+    "seedbed_training_resident_memory_bytes",
+    "Resident memory of a process: the driver, or a rank.",
+    *JOB,
+    "process",
+)
+GPU_UTILIZATION = _gauge(
+    "seedbed_training_gpu_utilization_ratio", "How busy the GPU of a rank is.", *JOB, "process", seldom=True
+)
+
+# -- the driver of a SweepJob --------------------------------------------------------------------------------
+
+TRIALS = _gauge("seedbed_sweep_trials", "Trials by state: Running, Succeeded, Pruned, Failed.", *JOB, "state")
+TRIALS_PLANNED = _gauge("seedbed_sweep_planned_trials", "Trials that there may be at most.", *JOB)
+RUNG_TRIALS = _gauge(
+    "seedbed_sweep_rung_trials", "Trials that have reached a rung, by its epoch.", *JOB, "epoch"
+)
+TRIALS_REUSED = _gauge(
+    "seedbed_sweep_reused_trials", "Trials that were looked up and not trained: memo hits.", *JOB
+)
+SAVED_SECONDS = _gauge(
+    "seedbed_sweep_saved_seconds",
+    "What the reused trials would have taken, at the pace of those trained here.",
+    *JOB,
+)
+BEST_OBJECTIVE = _gauge("seedbed_sweep_best_objective", "Objective of the best trial so far.", *JOB)
+
+FAMILIES: tuple[Family, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Family))
+"""All of them, in the order of this page."""

@@ -1,0 +1,98 @@
+"""What is told of jobs: how many are in which state, their GPUs, and a few numbers of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from prometheus_client.core import Metric
+
+from seedbed_api import metrics as names
+from seedbed_api.exposition import Sample, measured
+from seedbed_api.metrics import Family
+from seedbed_operator.metrics.summaries import Summaries, Summary, training_summary
+from seedbed_operator.observing.views import job_view
+from seedbed_operator.stores.stores import Stores
+from seedbed_operator.stores.tables import Key
+
+SHOWN_SECONDS: Final = 3600.0
+"""So long after its end a job still has series of its own."""
+_OF_EACH: Final[tuple[tuple[Family, Callable[[Summary], float | None]], ...]] = (
+    (names.JOB_STALLED, lambda job: float(job.stalled)),
+    (names.JOB_PROGRESS, lambda job: job.progress),
+    (names.JOB_STEPS, lambda job: job.steps),
+    (names.JOB_PLANNED_STEPS, lambda job: job.planned_steps),
+    (names.JOB_WORKERS_READY, lambda job: job.ready),
+    (names.JOB_WORKERS_DESIRED, lambda job: job.desired),
+    (names.JOB_WORKERS_REPLACED, lambda job: job.replaced),
+    (names.JOB_ATTEMPTS, lambda job: job.attempts),
+    (names.JOB_PREEMPTIONS, lambda job: job.preemptions),
+    (names.JOB_ATTEMPT_START, lambda job: job.attempt_start),
+    (names.JOB_CHECKPOINT, lambda job: job.checkpoint),
+    (names.JOB_ESTIMATED_END, lambda job: job.estimated_end),
+    (names.JOB_END, lambda job: job.end),
+)
+Group = tuple[str, str, str]
+"""Namespace, kind and profile."""
+
+
+class Jobs:
+    """Measures all jobs that the stores know."""
+
+    def __init__(self, stores: Stores, clock: Callable[[], float]) -> None:
+        self._stores, self._clock = stores, clock
+        self._kinds = (Summaries(stores.jobs, lambda record: training_summary(job_view(record))),)
+
+    def __call__(self) -> Iterator[Metric]:
+        """Yield what the jobs are like now."""
+        present = [pair for kind in self._kinds for pair in kind.present()]
+        yield _states(summary for _, summary in present)
+        yield from self._gpus(present)
+        lately = self._clock() - SHOWN_SECONDS
+        shown = [summary for _, summary in present if not summary.finished or (summary.end or 0) > lately]
+        yield measured(names.JOB_INFO, map(_info, shown))
+        for family, value in _OF_EACH:
+            yield measured(family, _values(shown, value))
+
+    def _gpus(self, present: Sequence[tuple[Key, Summary]]) -> Iterator[Metric]:
+        requested: Counter[Group] = Counter()
+        held: Counter[Group] = Counter()
+        for key, job in present:
+            profile = self._stores.profile(job.profile)
+            if profile is None or profile.spec is None or not profile.spec.worker.gpu.count:
+                continue
+            each = profile.spec.worker.gpu.count
+            group = (job.namespace, job.kind, job.profile)
+            requested[group] += each * job.workers
+            per_pod = job.workers_per_pod or profile.spec.worker.workers_per_pod
+            held[group] += each * per_pod * self._placed(key)
+        yield measured(names.GPUS_REQUESTED, _grouped(requested))
+        yield measured(names.GPUS_HELD, _grouped(held))
+
+    def _placed(self, key: Key) -> int:
+        pods = self._stores.pods(key)
+        return sum(pod.role == "worker" and pod.node is not None and not pod.ended for pod in pods)
+
+
+def _states(jobs: Iterable[Summary]) -> Metric:
+    counts = Counter((job.namespace, job.kind, job.condition, job.reason) for job in jobs)
+    labels = names.JOBS.labels
+    return measured(names.JOBS, ((dict(zip(labels, key, strict=True)), n) for key, n in counts.items()))
+
+
+def _grouped(counts: Counter[Group]) -> Iterator[Sample]:
+    for (namespace, kind, profile), count in counts.items():
+        yield {"namespace": namespace, "kind": kind, "profile": profile}, count
+
+
+def _info(job: Summary) -> Sample:
+    more = {"profile": job.profile, "condition": job.condition, "reason": job.reason}
+    return job.labels | more, 1.0
+
+
+def _values(jobs: Iterable[Summary], value: Callable[[Summary], float | None]) -> Iterator[Sample]:
+    for job in jobs:
+        number = value(job)
+        if number is not None:
+            yield job.labels, number

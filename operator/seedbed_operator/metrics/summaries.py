@@ -1,0 +1,136 @@
+"""One job in the numbers that are exported of it, made anew only when the job has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from seedbed_api.conditions import ConditionType
+from seedbed_api.status import TrainingJobStatus
+from seedbed_operator.metrics.turns import found
+from seedbed_operator.observations import JobView
+from seedbed_operator.stores.projections import JobRecord
+from seedbed_operator.stores.tables import Key, Table
+
+_STATES: Final = (
+    ConditionType.COMPLETE,
+    ConditionType.FAILED,
+    ConditionType.SUSPENDED,
+    ConditionType.RUNNING,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """What is exported of one job; None where there is nothing to tell."""
+
+    namespace: str
+    name: str
+    kind: str
+    profile: str
+    condition: str
+    """The first of Complete, Failed, Suspended and Running that is true; else Waiting."""
+    reason: str
+    stalled: bool
+    finished: bool
+    workers: int
+    """Ranks that it wants at most while it is neither finished nor suspended."""
+    workers_per_pod: int | None
+    """Where the job sets it itself."""
+    steps: int | None
+    planned_steps: int | None
+    ready: int | None
+    desired: int | None
+    replaced: int | None
+    attempts: int | None
+    preemptions: int | None
+    attempt_start: float | None
+    checkpoint: float | None
+    estimated_end: float | None
+    end: float | None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Return the labels of a series about this job."""
+        return {"namespace": self.namespace, "name": self.name, "kind": self.kind}
+
+    @property
+    def progress(self) -> float | None:
+        """Return how much is done, 0 to 1."""
+        if self.steps is None or not self.planned_steps:
+            return None
+        return min(self.steps / self.planned_steps, 1.0)
+
+
+def training_summary(job: JobView) -> Summary:
+    """Return the numbers of a TrainingJob."""
+    status, spec, progress = job.status, job.spec, job.status.progress
+    condition, reason = state(status)
+    idle = spec is None or spec.suspend or condition in ("Complete", "Failed")
+    start, workers = _seconds(status.attempt_start_time), status.workers
+    return Summary(
+        namespace=job.namespace,
+        name=job.name,
+        kind="TrainingJob",
+        profile=spec.cluster.profile if spec else "",
+        condition=condition,
+        reason=reason,
+        stalled=_holds(status, ConditionType.STALLED),
+        finished=condition in ("Complete", "Failed"),
+        workers=0 if idle or spec is None else spec.cluster.workers.max,
+        workers_per_pod=spec.cluster.overrides.workers_per_pod if spec and spec.cluster.overrides else None,
+        steps=progress.step if progress else None,
+        planned_steps=progress.total_steps if progress else None,
+        ready=workers.ready if workers else None,
+        desired=workers.desired if workers else None,
+        replaced=workers.replaced or 0 if workers else None,
+        attempts=status.attempts,
+        preemptions=status.preemptions or 0,
+        attempt_start=start,
+        checkpoint=_latest(_seconds(status.checkpoint.time) if status.checkpoint else None, start),
+        estimated_end=_seconds(progress.estimated_completion_time) if progress else None,
+        end=_seconds(status.completion_time),
+    )
+
+
+def state(status: TrainingJobStatus) -> tuple[str, str]:
+    """Return in which state a job is, and the reason that tells more."""
+    running = found(status, ConditionType.RUNNING)
+    held = (found(status, kind) for kind in _STATES)
+    true = next((each for each in held if each is not None and each.status == "True"), None)
+    if true is not None:
+        return true.type, true.reason
+    return "Waiting", running.reason if running else "Pending"
+
+
+def _holds(status: TrainingJobStatus, kind: str) -> bool:
+    condition = found(status, kind)
+    return condition is not None and condition.status == "True"
+
+
+def _seconds(time: str | None) -> float | None:
+    return None if time is None else datetime.fromisoformat(time).timestamp()
+
+
+def _latest(*moments: float | None) -> float | None:
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+class Summaries:
+    """The summaries of one kind, as its table is now."""
+
+    def __init__(self, table: Table[JobRecord], summarise: Callable[[JobRecord], Summary]) -> None:
+        self._table, self._summarise = table, summarise
+        self._known: dict[Key, tuple[str, int, Summary]] = {}
+
+    def present(self) -> Iterator[tuple[Key, Summary]]:
+        """Yield all jobs; those that have not changed since the last time cost next to nothing."""
+        known, self._known = self._known, {}
+        for key, entry in self._table.items():
+            old = known.get(key)
+            same = old is not None and old[:2] == (entry.uid, entry.version)
+            summary = old[2] if same and old else self._summarise(entry.value)
+            self._known[key] = (entry.uid, entry.version, summary)
+            yield key, summary

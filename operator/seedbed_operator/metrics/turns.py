@@ -1,0 +1,92 @@
+"""What happened to a job between two statuses, as far as it is counted: pure, and in bounded words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from seedbed_api.conditions import AttemptReason, Condition, ConditionType, FailedReason
+from seedbed_api.status import TrainingJobStatus
+
+Cause = Literal["Done", "User", "Failure", "Infrastructure", "Preemption", "Stopped"]
+
+_COUNTERS: Final[tuple[tuple[str, Cause], ...]] = (
+    ("preemptions", "Preemption"),
+    ("infrastructure_failures", "Infrastructure"),
+    ("failures", "Failure"),
+)
+_OWN: Final = frozenset({"Stopped", "OutcomeMissing", "ContainerStartFailed", "PodFailed"})
+_REASONS: Final = _OWN | set(map(str, AttemptReason)) | set(map(str, FailedReason))
+"""Drivers may say any word, user code among them: what is counted is one of these."""
+OTHER: Final = "Other"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptEnded:
+    """An attempt has ended."""
+
+    cause: Cause
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reached:
+    """A job has come to a station of its way for the first time."""
+
+    station: Literal["Running", "FirstStep"]
+    seconds: float
+    """Since it was created, or last resumed."""
+
+
+Turn = AttemptEnded | Reached
+
+
+def turns(
+    created: datetime, before: TrainingJobStatus, after: TrainingJobStatus, now: datetime
+) -> Iterator[Turn]:
+    """Yield what is worth counting between two statuses that follow each other."""
+    if (after.accounted_attempts or 0) > (before.accounted_attempts or 0):
+        yield _ended(before, after)
+    if _step(before) or (after.attempts or 0) > 1:
+        return
+    waited = max((now - _since(created, after)).total_seconds(), 0.0)
+    if _runs(after) and not _runs(before):
+        yield Reached(station="Running", seconds=waited)
+    if _step(after):
+        yield Reached(station="FirstStep", seconds=waited)
+
+
+def _ended(before: TrainingJobStatus, after: TrainingJobStatus) -> AttemptEnded:
+    failure = after.last_failure
+    if failure is None or failure.attempt != after.accounted_attempts:
+        done = found(after, ConditionType.COMPLETE)
+        return AttemptEnded(cause="Done" if done else "Stopped", reason=done.reason if done else "Stopped")
+    counted = (
+        cause for name, cause in _COUNTERS if (getattr(after, name) or 0) > (getattr(before, name) or 0)
+    )
+    reason = failure.reason if failure.reason in _REASONS else OTHER
+    return AttemptEnded(cause=next(counted, "User"), reason=reason)
+
+
+def found(status: TrainingJobStatus, kind: str) -> Condition | None:
+    """Return a condition, whatever it says."""
+    return next((each for each in status.conditions if each.type == kind), None)
+
+
+def _runs(status: TrainingJobStatus) -> bool:
+    running = found(status, ConditionType.RUNNING)
+    return running is not None and running.status == "True"
+
+
+def _step(status: TrainingJobStatus) -> int:
+    return status.progress.step if status.progress else 0
+
+
+def _since(created: datetime, status: TrainingJobStatus) -> datetime:
+    """Return when the wait began: a job that was resumed had not waited before."""
+    suspended = found(status, ConditionType.SUSPENDED)
+    if suspended is None:
+        return created
+    return max(created, datetime.fromisoformat(suspended.last_transition_time))

@@ -1,0 +1,104 @@
+"""What Prometheus reads of jobs: one series per state, a few per job, and none of a job that is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from seedbed_api import metrics as names
+from seedbed_api.exposition import Measuring, text
+from seedbed_api.times import written
+from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
+from seedbed_operator.metrics.jobs import SHOWN_SECONDS, Jobs
+from seedbed_operator.stores.stores import Stores
+from unit.operator.planning.builders import IMAGE, NOON, a_checkpoint, a_recipe, after, progress
+
+SERIES = {"namespace": "team", "kind": "TrainingJob"}
+
+
+def a_job(name: str, version: int = 1, workers: int = 2, **status: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "team", "uid": f"uid-{name}", "resourceVersion": str(version)}
+    spec = {**a_recipe(), "cluster": {"profile": "gpu", "workers": {"min": 1, "max": workers}}}
+    return {"metadata": {**metadata, "creationTimestamp": written(NOON)}, "spec": spec, "status": status}
+
+
+def told(kind: str, status: str, reason: str) -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason, "lastTransitionTime": written(NOON)}
+
+
+def a_worker(job: str, index: int, **spec: Any) -> dict[str, Any]:
+    labels = {"seedbed.dev/job": job, "seedbed.dev/job-uid": f"uid-{job}"}
+    labels |= {"seedbed.dev/role": "worker", "seedbed.dev/attempt": "1"}
+    name = f"{job}-1-worker-{index}"
+    metadata = {"name": name, "namespace": "team", "uid": name, "resourceVersion": "1", "labels": labels}
+    return {"metadata": {**metadata, "creationTimestamp": written(NOON)}, "spec": spec, "status": {}}
+
+
+def filled() -> Stores:
+    """Return stores with a job that trains on one of its two pods, one that waits, one that was done long ago."""
+    stores = Stores()
+    profile = {"image": IMAGE, "worker": {"gpu": {"count": 2}}}
+    stores.put(PROFILES, {"metadata": {"name": "gpu", "uid": "p", "resourceVersion": "1"}, "spec": profile})
+    trains = {
+        "conditions": [told("Running", "True", "Training")],
+        "progress": progress(25).plain(),
+        "checkpoint": a_checkpoint(20, after(60)).plain(),
+        "attempts": 1,
+    }
+    stores.put(JOBS, a_job("trains", **trains))
+    stores.put(JOBS, a_job("waits", workers=3, conditions=[told("Running", "False", "Unschedulable")]))
+    done = [told("Complete", "True", "Trained"), told("Running", "False", "Trained")]
+    stores.put(JOBS, a_job("done", conditions=done, completionTime=written(NOON)))
+    stores.put(PODS, a_worker("trains", 0, nodeName="node-a"))
+    stores.put(PODS, a_worker("trains", 1))
+    return stores
+
+
+def page_of(stores: Stores, seconds: float = 120) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(Measuring(Jobs(stores, lambda: after(seconds).timestamp())))
+    return registry
+
+
+def test_each_job_is_counted_once_by_state_and_reason() -> None:
+    registry = page_of(filled())
+    states = [("Running", "Training"), ("Waiting", "Unschedulable"), ("Complete", "Trained")]
+    for condition, reason in states:
+        labels = SERIES | {"condition": condition, "reason": reason}
+        assert registry.get_sample_value(names.JOBS.name, labels) == 1
+
+
+def test_a_job_has_its_numbers_and_what_it_has_not_is_absent() -> None:
+    registry = page_of(filled())
+    trains, waits = SERIES | {"name": "trains"}, SERIES | {"name": "waits"}
+    assert registry.get_sample_value(names.JOB_PROGRESS.name, trains) == 0.25
+    assert registry.get_sample_value(names.JOB_CHECKPOINT.name, trains) == after(60).timestamp()
+    assert registry.get_sample_value(names.JOB_PROGRESS.name, waits) is None
+    info = trains | {"profile": "gpu", "condition": "Running", "reason": "Training"}
+    assert registry.get_sample_value(names.JOB_INFO.name, info) == 1
+
+
+def test_gpus_are_requested_by_unfinished_jobs_and_held_by_pods_with_a_node() -> None:
+    registry = page_of(filled())
+    labels = SERIES | {"profile": "gpu"}
+    assert registry.get_sample_value(names.GPUS_REQUESTED.name, labels) == 2 * (2 + 3)
+    assert registry.get_sample_value(names.GPUS_HELD.name, labels) == 2
+
+
+def test_a_job_has_no_series_of_its_own_long_after_its_end_and_none_at_all_when_it_is_gone() -> None:
+    stores = filled()
+    assert b'name="done"' in text(page_of(stores))
+    assert b'name="done"' not in text(page_of(stores, SHOWN_SECONDS + 1))
+    registry = page_of(stores)
+    assert b'name="waits"' in text(registry)
+    stores.drop(JOBS, ("team", "waits"), "uid-waits")
+    assert b'name="waits"' not in text(registry)
+
+
+def test_a_change_is_seen_at_the_next_scrape() -> None:
+    stores = filled()
+    registry = page_of(stores)
+    text(registry)
+    stores.put(JOBS, a_job("trains", 2, progress=progress(50).plain()))
+    assert registry.get_sample_value(names.JOB_PROGRESS.name, SERIES | {"name": "trains"}) == 0.5

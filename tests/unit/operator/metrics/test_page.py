@@ -1,0 +1,63 @@
+"""The operator's page holds every metric that the registry of names gives to the operator."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from seedbed_api import metrics as names
+from seedbed_api.exposition import Measuring, text
+from seedbed_operator.metrics.operators import Pulse, measuring
+from seedbed_operator.metrics.tallies import Tallies
+from unit.operator.planning.builders import NOON, a_training_job, progress
+
+PULSE = Pulse(
+    leading=True,
+    queue_length=2,
+    queue_age=1.5,
+    relists=3,
+    corrections=0,
+    relist_age=9.0,
+    watch_age=None,
+    objects={"trainingjobs": 1},
+    requests={("POST", "pods", "201"): 4},
+)
+
+
+def a_page() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    tallies = Tallies(registry)
+    tallies.passed(0.02, failed=False)
+    job = a_training_job().build()
+    tallies.told(job, job.status.model_copy(update={"attempts": 1, "progress": progress(1)}), NOON)
+    registry.register(Measuring(measuring(lambda: PULSE)))
+    return registry
+
+
+def test_names_types_and_values() -> None:
+    page = {family.name: family for family in text_string_to_metric_families(text(a_page()).decode())}
+    expected = [family for family in names.FAMILIES if family.name.startswith("seedbed_operator_")]
+    assert len(expected) > 8
+    for family in expected:
+        shown = page[family.name if family.kind == "info" else family.base]
+        assert shown.type == {"info": "gauge"}.get(family.kind, family.kind)
+        assert shown.documentation == family.meaning
+    assert not page[names.WATCH_AGE.name].samples
+    registry = a_page()
+    assert (
+        registry.get_sample_value(names.REQUESTS.name, {"verb": "POST", "resource": "pods", "code": "201"})
+        == 4
+    )
+    assert registry.get_sample_value(names.RECONCILES.name, {"result": "failure"}) == 0
+    assert registry.get_sample_value(f"{names.TIME_TO_FIRST_STEP.name}_count", {"kind": "TrainingJob"}) == 1
+
+
+def test_names_are_as_prometheus_wants_them() -> None:
+    listed = [family.name for family in names.FAMILIES]
+    assert len(set(listed)) == len(listed)
+    for family in names.FAMILIES:
+        assert family.name.startswith("seedbed_")
+        assert family.name.endswith("_total") == (family.kind == "counter"), family.name
+        assert family.name.endswith("_info") == (family.kind == "info"), family.name
+        assert not family.name.endswith(("_ms", "_percent", "_mb")), family.name
+        assert family.meaning.endswith("."), family.name
