@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -287,3 +288,27 @@ def test_longer_trials_at_a_constant_rate_begin_where_shorter_ones_ended(desk: D
     assert desk.steps() - before == 4 * 2 * STEPS
     alone = desk.sweep("alone", training={"epochs": 4})
     assert alone.status["ledger"]["digest"] == longer.status["ledger"]["digest"]
+
+
+def test_a_sweep_leaves_a_page_beside_its_ledger(desk: Desk) -> None:
+    """It is written again where it is missing, and links to run folders that are there."""
+    done = desk.type("run", "-f", desk.manifest(earlyStopping=ASHA))
+    assert done.exit_code == 0, done.stderr
+    (page,) = (desk.folder / "runs" / "sweeps").glob("*/report.html")
+    assert f"report          {page}" in done.stderr.replace("file://", "")
+    html = page.read_text(encoding="utf-8")
+    for words in (
+        "Parallel coordinates",
+        "Learning curves",
+        "Rungs",
+        "Ended early",
+        desk.ledger()["end"]["reason"],
+    ):
+        assert words in html
+    linked = set(re.findall(r'href="(\.\./\.\./runs/[0-9a-f]+/)"', html))
+    assert len(linked) == 4
+    assert all((page.parent / link).is_dir() for link in linked)
+    page.unlink()
+    again = desk.type("run", "-f", desk.manifest(earlyStopping=ASHA))
+    assert again.exit_code == 0, again.stderr
+    assert "Parallel coordinates" in page.read_text(encoding="utf-8")

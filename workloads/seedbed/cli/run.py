@@ -179,16 +179,17 @@ def _run_sweep(sweep: SweepJob, arguments: dict[str, Any]) -> SweepEnded:
         )
         ended = run_sweep(session)
         if ended.error is None and ended.session.finished is not None:
-            display.finish(_sweep_table(ended.status))
+            display.finish(_sweep_table(ended))
     return ended
 
 
-def _sweep_table(status: SweepJobStatus) -> dict[str, str]:
-    best, ledger = status.best_trial, status.ledger
+def _sweep_table(ended: SweepEnded) -> dict[str, str]:
+    best, ledger = ended.status.best_trial, ended.status.ledger
     assert best is not None
     assert best.model is not None
     assert ledger is not None
-    return {
+    report = {"report": ended.session.report} if ended.session.report else {}
+    return report | {
         "best trial": str(best.index),
         "weights digest": best.model.weights_digest,
         "model": best.model.uri,

@@ -40,7 +40,14 @@ class Range:
     ticks: tuple[float, ...]
 
 
-def line_chart(title: str, lines: Sequence[Line], *, x_label: str, y_range: Range | None = None) -> Markup:
+def line_chart(
+    title: str,
+    lines: Sequence[Line],
+    *,
+    x_label: str,
+    y_range: Range | None = None,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> Markup:
     """Return an SVG of the lines, '' if there is no point to draw."""
     finite = [
         Line(label=line.label, points=_finite(line.points), style=line.style, marked=line.marked)
@@ -51,11 +58,17 @@ def line_chart(title: str, lines: Sequence[Line], *, x_label: str, y_range: Rang
         return Markup("")
     xs = [x for line in drawn for x, _ in line.points]
     ys = [y for line in drawn for _, y in line.points]
-    frame = _Frame(x=nice_range(0.0, max(xs), whole=True), y=y_range or nice_range(min(ys), max(ys)))
-    body = Markup("").join([frame.axes(x_label), *(frame.line(line) for line in drawn)])
+    frame = _Frame(
+        x=nice_range(0.0, max(xs), whole=True),
+        y=y_range or nice_range(min(ys), max(ys)),
+        x_label=x_label,
+        width=size[0],
+        height=size[1],
+    )
+    body = Markup("").join([frame.axes(), *(frame.line(line) for line in drawn)])
     return Markup(
         '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-label="{title}">{body}</svg>'
-    ).format(w=WIDTH, h=HEIGHT, title=title, body=body)
+    ).format(w=size[0], h=size[1], title=title, body=body)
 
 
 def nice_range(low: float, high: float, *, whole: bool = False, most_ticks: int = 5) -> Range:
@@ -106,52 +119,54 @@ def shown_number(value: float) -> str:
 class _Frame:
     x: Range
     y: Range
+    x_label: str
+    width: int
+    height: int
 
-    def axes(self, x_label: str) -> Markup:
+    def axes(self) -> Markup:
         rows = [
             Markup(
                 '<line class="grid" x1="{l}" x2="{r}" y1="{y}" y2="{y}"/>'
                 '<text class="tick" x="{t}" y="{b}" text-anchor="end">{v}</text>'
-            ).format(l=_LEFT, r=WIDTH - _RIGHT, y=at, t=_LEFT - 6, b=at + 4, v=shown_number(tick))
+            ).format(l=_LEFT, r=self.width - _RIGHT, y=at, t=_LEFT - 6, b=at + 4, v=shown_number(tick))
             for tick in self.y.ticks
             for at in [self._y(tick)]
         ]
         columns = [
             Markup('<text class="tick" x="{x}" y="{y}" text-anchor="middle">{v}</text>').format(
-                x=self._x(tick), y=HEIGHT - _BOTTOM + 16, v=shown_number(tick)
+                x=self._x(tick), y=self.height - _BOTTOM + 16, v=shown_number(tick)
             )
             for tick in self.x.ticks
         ]
         name = Markup('<text class="tick" x="{x}" y="{y}" text-anchor="end">{v}</text>').format(
-            x=WIDTH - _RIGHT, y=HEIGHT - 3, v=x_label
+            x=self.width - _RIGHT, y=self.height - 3, v=self.x_label
         )
         return Markup("").join([*rows, *columns, name])
 
     def line(self, line: Line) -> Markup:
         places = [(self._x(x), self._y(y)) for x, y in line.points]
-        path = Markup('<polyline class="{style}" points="{p}"/>').format(
-            style=line.style, p=" ".join(f"{x},{y}" for x, y in places)
+        path = Markup('<polyline class="{style}" points="{p}"><title>{t}</title></polyline>').format(
+            style=line.style, p=" ".join(f"{x},{y}" for x, y in places), t=line.label
         )
         dots = [
             Markup('<circle class="{style} dot" cx="{x}" cy="{y}" r="3"><title>{t}</title></circle>').format(
-                style=line.style, x=place[0], y=place[1], t=_told(line.label, point)
+                style=line.style, x=place[0], y=place[1], t=self._told(line.label, point)
             )
             for place, point in zip(places, line.points, strict=True)
             if line.marked
         ]
         return Markup("").join([path, *dots])
 
+    def _told(self, label: str, point: tuple[float, float]) -> Markup:
+        return escape(f"{label}: {shown_number(point[1])} at {self.x_label} {point[0]:.0f}")
+
     def _x(self, value: float) -> float:
         share = (value - self.x.low) / (self.x.high - self.x.low)
-        return round(_LEFT + share * (WIDTH - _LEFT - _RIGHT), 1)
+        return round(_LEFT + share * (self.width - _LEFT - _RIGHT), 1)
 
     def _y(self, value: float) -> float:
         share = (min(max(value, self.y.low), self.y.high) - self.y.low) / (self.y.high - self.y.low)
-        return round(HEIGHT - _BOTTOM - share * (HEIGHT - _BOTTOM - _TOP), 1)
-
-
-def _told(label: str, point: tuple[float, float]) -> Markup:
-    return escape(f"{label}: {shown_number(point[1])} at step {point[0]:.0f}")
+        return round(self.height - _BOTTOM - share * (self.height - _BOTTOM - _TOP), 1)
 
 
 def _finite(points: Points) -> list[tuple[float, float]]:

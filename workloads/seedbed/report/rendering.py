@@ -6,18 +6,16 @@ import base64
 import io
 import json
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from seedbed.report.curves import Line, Range, line_chart, nice_range, shown_number, smoothed, thinned
+from seedbed.report.curves import Line, Range, line_chart, nice_range, smoothed, thinned
 from seedbed.report.inputs import EvaluationPoint, ReportInputs
 from seedbed.report.limits import parts_of, what_limited
+from seedbed.report.pages import page_template
 from seedbed.report.scores import class_scores, worst_confusions
 
 MOST_CLASSES_IN_MATRIX = 30
@@ -27,7 +25,7 @@ _UNIT_RANGE = Range(low=0.0, high=1.0, ticks=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
 
 def build_report(inputs: ReportInputs) -> str:
     """Return the page as text. Sections without data are left out."""
-    return _template().render(
+    return page_template("report.html.j2").render(
         inputs=inputs,
         charts=_charts(inputs),
         confusion=_confusion(inputs),
@@ -37,19 +35,6 @@ def build_report(inputs: ReportInputs) -> str:
         else "",
         time=_time(inputs),
     )
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = shown_number
-    return environment.get_template("report.html.j2")
 
 
 def _charts(inputs: ReportInputs) -> list[dict[str, Any]]:

@@ -46,6 +46,8 @@ class SweepSession:
     standing: Standing | None = None
     """None until the sweep has a name, and where it had ended before."""
     finished: Finished | None = None
+    report: str | None = None
+    """URL of the report of a sweep that has ended, whoever wrote it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +92,21 @@ def _run(session: SweepSession) -> None:
     else:
         session.display.notice("this sweep was complete already; nothing was trained")
     assert session.finished is not None
+    _report(session, sweep, session.finished)
     session.display.ranking(ranked(session.finished.trials, goal(session.job.spec.objective)))
     _refuse_no_answer(session.job, session.finished)
+
+
+def _report(session: SweepSession, sweep: Sweep, finished: Finished) -> None:
+    """See that there is a report; the sweep is complete without it, so trouble is told and not raised."""
+    from seedbed.sweeps.reporting import report_of, write_report
+
+    try:
+        if session.standing is not None or report_of(sweep) is None:
+            write_report(sweep, finished, session.standing, created=session.started)
+        session.report = report_of(sweep)
+    except SeedbedError as error:
+        session.display.notice(f"no report: {error}")
 
 
 def _search(session: SweepSession, sweep: Sweep) -> None:
