@@ -50,8 +50,9 @@ demo-cluster: .venv/.installed ## The same manifest in pods: a Kubernetes on thi
 	@PYTHONPATH=tests:charts:images $(BIN)/python -m e2e.demo
 
 .PHONY: generate
-generate: .venv/.installed ## Write crds/*.yaml from the models, and what the chart repeats
+generate: .venv/.installed ## Write crds/*.yaml and docs/api.md from the models, and what the chart repeats
 	$(BIN)/python -m seedbed_api.crdgen crds
+	$(BIN)/python -m seedbed_api.reference docs/api.md
 	$(BIN)/python charts/reference.py
 
 .PHONY: image-operator

@@ -11,8 +11,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from seedbed_api.crdgen import definitions, rendered
+from seedbed_api.fields import every_path
 from seedbed_api.manifests import model_of, validated
+from seedbed_api.reference import reference
 from seedbed_api.sweepjob import FIELD_PATHS
+from seedbed_api.trainingjob import TrainingJobSpec
 from unit.api.bases import Case
 from unit.api.cases import CASES
 from unit.api.statuses import a_full_status
@@ -33,6 +36,20 @@ def told(kind: str) -> list[str]:
 def test_the_committed_file_is_what_the_models_generate(name: str) -> None:
     committed = Path("crds", name).read_text(encoding="utf-8")
     assert committed == rendered(DEFINITIONS[name]), "run `make generate`"
+
+
+def test_the_committed_reference_is_the_generated_one() -> None:
+    committed = Path("docs/api.md").read_text(encoding="utf-8")
+    assert committed == reference(), "run `make generate`"
+
+
+def test_the_reference_has_every_field_with_its_meaning() -> None:
+    page = reference()
+    for path, field in every_path(TrainingJobSpec):
+        assert f"| `{path.replace('[]', '')}` |" in page.replace("[]", ""), path
+        assert " ".join((field.description or "").split())[:40].split("|")[0].replace("<", "&lt;") in page, (
+            path
+        )
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
