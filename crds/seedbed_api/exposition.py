@@ -10,8 +10,6 @@ from prometheus_client.registry import Collector
 
 from seedbed_api.metrics import Family
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 Sample = tuple[Mapping[str, str], float]
 """Labels and value."""
 
@@ -60,3 +58,10 @@ class Measuring(Collector):
 def text(registry: CollectorRegistry) -> bytes:
     """Return the page that Prometheus reads."""
     return generate_latest(registry)
+
+
+def page(measure: Callable[[], Iterable[Metric]]) -> bytes:
+    """Return the page of what is measured just now."""
+    registry = CollectorRegistry()
+    registry.register(Measuring(measure))
+    return text(registry)

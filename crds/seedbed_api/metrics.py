@@ -11,6 +11,8 @@ from typing import Literal
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
 
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Of the page that Prometheus reads."""
 JOB = ("namespace", "name", "kind")
 """Labels of what is about one TrainingJob or SweepJob."""
 

@@ -10,7 +10,8 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from seedbed_api.exposition import CONTENT_TYPE, text
+from seedbed_api.exposition import text
+from seedbed_api.metrics import CONTENT_TYPE
 from seedbed_operator.looping.loop import Loop
 from seedbed_operator.metrics.operators import Pulse
 from seedbed_operator.stores.stores import Stores

@@ -13,6 +13,7 @@ from pathlib import Path
 from seedbed.runs.processes import TURN_VARIABLE
 from seedbed.runtime.display import Display
 from seedbed.runtime.driver import Session, run_job
+from seedbed.runtime.exporting import training_families
 from seedbed.runtime.lasting import lasting
 from seedbed.runtime.pods.clusters import PodCluster
 from seedbed.runtime.pods.endpoint import Attendance, endpoint
@@ -23,6 +24,7 @@ from seedbed.runtime.pods.settings import PodSettings, pod_settings
 from seedbed.runtime.pods.signals import stop_by_signal
 from seedbed_api.conditions import one_line
 from seedbed_api.errors import SeedbedError
+from seedbed_api.exposition import page
 from seedbed_api.outcome import Outcome
 
 _FAREWELL_SECONDS = 4.0
@@ -74,7 +76,19 @@ def _attempt(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome,
             told = live_progress(session, job_uid=settings.uid, attempt=settings.attempt, now=now)
             return told.model_dump_json(by_alias=True, exclude_none=True).encode()
 
-        with endpoint(settings.progress_port, progress=progress, attendance=attendance, token=settings.token):
+        def metrics() -> bytes:
+            live = live_progress(
+                session, job_uid=settings.uid, attempt=settings.attempt, now=datetime.now(UTC)
+            )
+            return page(lambda: training_families(session, live))
+
+        with endpoint(
+            settings.progress_port,
+            progress=progress,
+            metrics=metrics,
+            attendance=attendance,
+            token=settings.token,
+        ):
             try:
                 ended = run_job(session)
             finally:

@@ -1,4 +1,4 @@
-"""The driver's endpoint: progress for the operator, and for workers whether the head still wants them."""
+"""The driver's endpoint: progress for the operator, metrics for Prometheus, a word for workers."""
 
 from __future__ import annotations
 
@@ -6,17 +6,26 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hmac import compare_digest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
+
+from seedbed_api.metrics import CONTENT_TYPE
 
 Tell = Callable[[], bytes]
 
 ASK_SECONDS = 1.0
 """How often a worker asks."""
+
+
+class Page(NamedTuple):
+    """What is told under a path, and of what kind it is."""
+
+    tell: Tell
+    kind: str
 
 
 class Attendance:
@@ -48,9 +57,17 @@ class Attendance:
 
 
 @contextmanager
-def endpoint(port: int, *, progress: Tell, attendance: Attendance, token: str) -> Iterator[int]:
-    """Serve `/progress`, `/healthz` and, to who has the token, `/needed` from a thread; yields the port."""
-    server = _Server(port, progress, attendance, token)
+def endpoint(
+    port: int, *, progress: Tell, attendance: Attendance, token: str, metrics: Tell | None = None
+) -> Iterator[int]:
+    """Serve `/progress`, `/metrics`, `/healthz` and, to who has the token, `/needed` from a thread.
+
+    Yields the port.
+    """
+    pages = {"/progress": Page(progress, "application/json")}
+    if metrics is not None:
+        pages["/metrics"] = Page(metrics, CONTENT_TYPE)
+    server = _Server(port, pages, attendance, token)
     thread = threading.Thread(target=server.serve_forever, name="seedbed-endpoint", daemon=True)
     thread.start()
     try:
@@ -63,9 +80,9 @@ def endpoint(port: int, *, progress: Tell, attendance: Attendance, token: str) -
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, port: int, progress: Tell, attendance: Attendance, token: str) -> None:
+    def __init__(self, port: int, pages: Mapping[str, Page], attendance: Attendance, token: str) -> None:
         super().__init__(("", port), _Handler)
-        self.progress, self.attendance, self.token = progress, attendance, token
+        self.pages, self.attendance, self.token = pages, attendance, token
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of askers who did not wait: a busy driver takes its time."""
@@ -80,20 +97,20 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         if parts.path == "/healthz":
             self._answer(200, b"ok\n", "text/plain")
-        elif parts.path == "/progress":
-            self._tell_progress()
+        elif parts.path in self.server.pages:
+            self._tell(self.server.pages[parts.path])
         elif parts.path == "/needed":
             self._tell_worker(parse_qs(parts.query).get("pod", [""])[0])
         else:
-            self._answer(404, b"there is /progress and /healthz\n", "text/plain")
+            self._answer(404, b"there is /progress, /metrics and /healthz\n", "text/plain")
 
-    def _tell_progress(self) -> None:
+    def _tell(self, page: Page) -> None:
         try:
-            body = self.server.progress()
+            body = page.tell()
         except Exception as error:
             self._answer(500, f"{type(error).__name__}: {error}\n".encode(), "text/plain")
         else:
-            self._answer(200, body, "application/json")
+            self._answer(200, body, page.kind)
 
     def _tell_worker(self, pod: str) -> None:
         given = self.headers.get("Authorization", "")

@@ -1,0 +1,79 @@
+"""What the driver of a run tells Prometheus: put together when it is asked for, from what it knows anyway."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from prometheus_client.core import Metric
+
+from seedbed.runtime.driver import Session
+from seedbed.training.progress import PartSeconds
+from seedbed_api import metrics as names
+from seedbed_api.exposition import Sample, measured, single
+from seedbed_api.outcome import LiveProgress
+
+_OF_THEIR_OWN: Final = frozenset({"throughput/images-per-second", "training/loss"})
+"""Metrics of the status that are exported exactly, under names of their own."""
+
+
+def training_families(session: Session, live: LiveProgress) -> Iterator[Metric]:
+    """Yield what is known of a run at this moment."""
+    about = session.job.metadata
+    labels = {"namespace": about.namespace or "", "name": about.name, "kind": "TrainingJob"}
+    yield from _of_the_run(live, labels)
+    yield from _of_steps(session, labels)
+    yield measured(names.SECONDS, _seconds(tuple(dict(session.spent).values()), labels))
+    yield measured(names.METRIC, _metrics(live, labels))
+    yield measured(names.MEMORY, [(labels | {"process": "driver"}, float(resident_bytes()))])
+
+
+def _of_the_run(live: LiveProgress, labels: dict[str, str]) -> Iterator[Metric]:
+    told = {
+        "attempt": str(live.attempt),
+        "activity": live.activity,
+        "run_id": live.run_id or "",
+        "environment_class": live.environment_class or "",
+    }
+    yield single(names.RUN, 1.0, labels | told)
+    yield single(names.WORKERS, live.workers.ready if live.workers else None, labels)
+    timings = ((labels | {"part": part.name}, part.milliseconds / 1000) for part in live.timings)
+    yield measured(names.START_UP_SECONDS, timings)
+
+
+def _of_steps(session: Session, labels: dict[str, str]) -> Iterator[Metric]:
+    progress, kept = session.progress, session.kept
+    executed = sum(dict(session.executed).values())
+    yield single(names.STEPS, executed, labels)
+    yield single(names.IMAGES, executed * session.job.spec.training.batch.global_size, labels)
+    yield single(names.STEP, progress.step if progress else None, labels)
+    yield single(names.PLANNED_STEPS, progress.total_steps if progress else None, labels)
+    yield single(names.LOSS, progress.loss if progress else None, labels)
+    yield single(names.CHECKPOINT_TIME, kept.time if kept else None, labels)
+    checkpoint = labels | {"step": str(kept.step), "digest": kept.digest} if kept else None
+    yield single(names.CHECKPOINT, 1.0 if kept else None, checkpoint)
+
+
+def _seconds(groups: Iterable[PartSeconds], labels: dict[str, str]) -> Iterator[Sample]:
+    """Yield the seconds of rank 0 by part, over all worker groups of this attempt."""
+    sums = asdict(PartSeconds())
+    for group in groups:
+        for part, seconds in asdict(group).items():
+            sums[part] += seconds
+    for part, seconds in sums.items():
+        yield labels | {"part": part}, max(seconds, 0.0)
+
+
+def _metrics(live: LiveProgress, labels: dict[str, str]) -> Iterator[Sample]:
+    for metric in live.metrics:
+        if metric.name not in _OF_THEIR_OWN:
+            yield labels | {"metric": metric.name}, float(metric.value)
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
