@@ -22,6 +22,7 @@ from seedbed.sweeps.display import SweepDisplay
 from seedbed.sweeps.guarding import Guard
 from seedbed.sweeps.preparing import Sweep
 from seedbed.sweeps.standing import Standing
+from seedbed.sweeps.trials import Training, advance
 
 SETTINGS = {
     "TUNE_RESULT_BUFFER_LENGTH": "1",
@@ -36,7 +37,14 @@ _EVERY = 10**9
 """As many samples as the searcher has."""
 
 
-def run_on_tune(standing: Standing, *, slots: int, stopping: threading.Event, display: SweepDisplay) -> None:
+def run_on_tune(
+    standing: Standing,
+    *,
+    slots: int,
+    stopping: threading.Event,
+    display: SweepDisplay,
+    training: Training = advance,
+) -> None:
     """Train up to `slots` runs at a time until the search has ended; Ray must run.
 
     Raises ToldToStop, and the failure of a run that ends the sweep.
@@ -45,7 +53,7 @@ def run_on_tune(standing: Standing, *, slots: int, stopping: threading.Event, di
     conducting = Conducting(standing=standing, stopping=stopping, display=display)
     guard = Guard(conducting)
     with _scratch() as folder:
-        _tune(standing.sweep, guard, slots=slots, folder=folder)
+        _tune(standing.sweep, guard, slots=slots, folder=folder, training=training)
     guard.raise_what_broke()
     if standing.search.ended is None:
         assert stopping.is_set(), "Ray Tune ended before the search did"
@@ -58,7 +66,7 @@ def prepare(environ: MutableMapping[str, str]) -> None:
         environ.setdefault(name, value)
 
 
-def _tune(sweep: Sweep, guard: Guard, *, slots: int, folder: str) -> None:
+def _tune(sweep: Sweep, guard: Guard, *, slots: int, folder: str, training: Training) -> None:
     import ray
     from ray import tune
 
@@ -66,7 +74,7 @@ def _tune(sweep: Sweep, guard: Guard, *, slots: int, folder: str) -> None:
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what matters is told by the display
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    with_sweep = tune.with_parameters(RunTrial, sweep=pickle.dumps(sweep))
+    with_sweep = tune.with_parameters(RunTrial, sweep=pickle.dumps(sweep), training=training)
     trainable = tune.with_resources(with_sweep, share_of(there, slots=slots))
     tune.Tuner(
         trainable,

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import ValidationError
 
@@ -69,6 +69,13 @@ class Reached:
 
 
 Tell = Callable[[Progress], None]
+
+
+class Training(Protocol):
+    """What takes a run as far as a stretch asks: `advance`, or for measurements what stands in for it."""
+
+    def __call__(self, sweep: Sweep, stretch: Stretch, *, stopping: threading.Event, tell: Tell) -> Reached:
+        """Train."""
 
 
 class ThisProcess:

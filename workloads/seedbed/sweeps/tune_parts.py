@@ -21,7 +21,7 @@ from seedbed.runtime.clusters import ToldToStop
 from seedbed.sweeps.conducting import Answer
 from seedbed.sweeps.guarding import Guard
 from seedbed.sweeps.preparing import Sweep
-from seedbed.sweeps.trials import Stretch, advance
+from seedbed.sweeps.trials import Stretch, Training, advance
 from seedbed.training.progress import Progress
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError
@@ -116,9 +116,10 @@ class RunTrial(Trainable):
     """When the run last went on, by the monotonic clock."""
     _hung: bool
 
-    def setup(self, config: dict[str, Any], sweep: bytes = b"") -> None:
+    def setup(self, config: dict[str, Any], sweep: bytes = b"", training: Training = advance) -> None:
         """Begin the first stretch."""
         self._sweep: Sweep = pickle.loads(sweep)
+        self._training = training
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -168,7 +169,7 @@ class RunTrial(Trainable):
 
     def _train(self, stretch: Stretch) -> None:
         try:
-            self._answer = advance(self._sweep, stretch, stopping=self._stopping, tell=self._note)
+            self._answer = self._training(self._sweep, stretch, stopping=self._stopping, tell=self._note)
         except ToldToStop:
             self._answer = None
         except SeedbedError as error:
