@@ -24,6 +24,8 @@ class Standing:
     """By trial and place among its folds."""
     computed: dict[int, int] = field(default_factory=dict)
     """Steps that this call computed, by trial."""
+    seconds: float = 0.0
+    """How long that took, over all runs, without their starts."""
     tries: dict[tuple[int, int], int] = field(default_factory=dict)
     """Stretches in a row that failed for lack of a machine, memory or time."""
 
@@ -49,6 +51,7 @@ class Standing:
         self.known[where] = reached
         self.tries.pop(where, None)
         self.computed[stretch.trial] = self.computed.get(stretch.trial, 0) + reached.computed
+        self.seconds += reached.seconds
         self._learn(stretch.trial)
 
     def note_trouble(self, stretch: Stretch, error: SeedbedError) -> bool:

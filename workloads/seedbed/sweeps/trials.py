@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import ValidationError
@@ -64,6 +64,8 @@ class Reached:
     """The model that came out; None until the run has ended."""
     computed: int = 0
     """Steps that this stretch computed."""
+    seconds: float = 0.0
+    """How long that took, without the start."""
     problem: str = ""
     """Why it failed, in one line for people; no part of the ledger."""
 
@@ -157,6 +159,7 @@ def _reached(sweep: Sweep, session: Session, ended: Ended, stretch: Stretch) -> 
         run_id=None if prepared is None else prepared.run_id,
         model=ended.status.model,
         computed=sum(session.executed.values()),
+        seconds=sum(sum(astuple(spent)) for spent in session.spent.values()),
         problem="" if ended.error is None else f"{ended.error.reason}: {ended.error.message}",
     )
 
