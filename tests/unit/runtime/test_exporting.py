@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from seedbed.feed.traffic import Traffic
+from seedbed.runtime.control import Board
 from seedbed.runtime.driver import Session
 from seedbed.runtime.exporting import training_families
 from seedbed.runtime.pods.endpoint import Attendance, endpoint
 from seedbed.runtime.pods.messages import live_progress
 from seedbed.training.progress import PartSeconds
+from seedbed.training.usage import Gauge, Usage
 from seedbed_api import metrics as names
 from seedbed_api.exposition import Measuring, page
 from unit.runtime.pods.test_messages import KEPT, NOW, TRAINING, UID, a_session
@@ -53,13 +56,53 @@ def test_a_run_in_its_second_worker_group() -> None:
         (names.SECONDS.name, (("part", "data"),)): 1.5,
         (names.SECONDS.name, (("part", "compute"),)): 7.0,
         (names.SECONDS.name, (("part", "reduce"),)): 0.25,
-        (names.WORKERS.name, ()): 2,
+        (names.WORKERS.name, ()): 1,
     }
     for (name, labels), value in expected.items():
         assert registry.get_sample_value(name, SERIES | dict(labels)) == value, name
     memory = registry.get_sample_value(names.MEMORY.name, SERIES | {"process": "driver"})
     assert memory is not None
     assert memory > 10_000_000
+
+
+def test_what_the_ranks_use_and_what_all_groups_have_read() -> None:
+    read = Traffic(hits=30, misses=2, rejected=1, fetched={"s3": 4096})
+    usages = (
+        Usage(rank=0, traffic=Traffic(), resident_bytes=500),
+        Usage(rank=1, traffic=Traffic(), resident_bytes=600, gpu=0.75),
+    )
+    registry = measured(a_session(progress=replace(TRAINING, usages=usages, traffic=read)))
+    expected = {
+        (names.CACHE_REQUESTS.name, "result", "hit"): 30,
+        (names.CACHE_REQUESTS.name, "result", "rejected"): 1,
+        (names.FETCHED_BYTES.name, "store", "s3"): 4096,
+        (names.MEMORY.name, "process", "rank-1"): 600,
+        (names.GPU_UTILIZATION.name, "process", "rank-1"): 0.75,
+        (names.GPU_UTILIZATION.name, "process", "rank-0"): None,
+    }
+    for (name, label, value), number in expected.items():
+        assert registry.get_sample_value(name, SERIES | {label: value}) == number, (name, value)
+
+
+def test_a_board_counts_what_earlier_groups_have_read() -> None:
+    board = Board()
+    board.post(TRAINING)
+    for hits in (3, 5):
+        board.stopping(Usage(rank=0, traffic=Traffic(hits=hits, fetched={"s3": 10}), resident_bytes=1))
+    board.stopping(Usage(rank=1, traffic=Traffic(misses=1), resident_bytes=1))
+    board.begin()
+    board.stopping(Usage(rank=0, traffic=Traffic(hits=2, fetched={"file": 7}), resident_bytes=1))
+    progress, _ = board.look()
+    assert progress is not None
+    assert progress.traffic == Traffic(hits=5 + 2, misses=1, fetched={"s3": 10, "file": 7})
+    assert [usage.rank for usage in progress.usages] == [0]
+
+
+def test_a_rank_looks_at_itself_every_few_seconds_and_not_at_each_step() -> None:
+    gauge = Gauge(rank=3, every=3600)
+    first = gauge.due()
+    assert first is not None
+    assert (first.rank, gauge.due()) == (3, None)
 
 
 def test_a_loss_that_is_no_number_is_told_as_such() -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from seedbed.feed.batches import MicroBatch
+from seedbed.feed.traffic import METER, Traffic, decoded
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 
 SCHEMA: Final = pa.schema(
@@ -27,14 +28,15 @@ SCHEMA: Final = pa.schema(
         ("labels", pa.large_binary()),
         ("pixels", pa.large_binary()),
         ("failure", pa.string()),
+        ("traffic", pa.string()),
     ]
 )
 
 _FAILURES: Final = {"UserError": UserError, "InfrastructureError": InfrastructureError}
 
 
-def to_block(batches: Sequence[MicroBatch]) -> pa.Table:
-    """Return a block of one row per micro-batch."""
+def to_block(batches: Sequence[MicroBatch], traffic: Traffic | None = None) -> pa.Table:
+    """Return a block of one row per micro-batch; the first one tells what was read to make it."""
     columns = [
         pa.array([batch.step for batch in batches], pa.int64()),
         pa.array([batch.leaf for batch in batches], pa.int64()),
@@ -44,6 +46,7 @@ def to_block(batches: Sequence[MicroBatch]) -> pa.Table:
         _binary([batch.labels_m for batch in batches]),
         _binary([batch.pixels_mhwc for batch in batches]),
         pa.nulls(len(batches), pa.string()),
+        pa.array([traffic.encode() if traffic else None, *[None] * (len(batches) - 1)], pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
@@ -57,6 +60,8 @@ def failure_to_block(error: SeedbedError) -> pa.Table:
 def micro_batches_of(block: pa.Table) -> Iterator[MicroBatch]:
     """Yield a block's micro-batches; raise the failure of a row that holds one."""
     for record in block.to_batches():
+        for told in record.column("traffic").drop_null().to_pylist():
+            METER.absorb(decoded(told))
         for told in record.column("failure").drop_null().to_pylist():
             raise _failure(told)
         numbers = zip(*(record.column(name).to_pylist() for name in SCHEMA.names[:4]), strict=True)

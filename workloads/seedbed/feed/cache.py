@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from seedbed.feed.traffic import METER
+
 _TOUCH_SECONDS: Final = 30.0
 """How often a process renews an entry's place in the eviction order."""
 _LOCK_SECONDS: Final = 120.0
@@ -114,6 +116,7 @@ class DiskCache:
 
     def _reject(self, name: str) -> bytes | None:
         self._rejected += 1
+        METER.reject()
         self._verified.discard(name)
         with self._writing():
             self._entry(name).unlink(missing_ok=True)

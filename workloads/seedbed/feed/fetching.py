@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from seedbed.dataset import Dataset
 from seedbed.feed.cache import DiskCache
 from seedbed.feed.patience import Patience
+from seedbed.feed.traffic import METER
 from seedbed_api.errors import UserError, refusal
 
 COALESCE_BYTES: Final = 8 << 20
@@ -68,7 +69,9 @@ class CachedBatches:
         name = self._dataset.manifest.shards[shard].batches[batch].sha256
         data = self._kept(name, start, length)
         if data is not None:
+            METER.hit()
             return data
+        METER.miss()
         if self._cache is None:
             return self._fetch(shard, batch)[start : start + length]
         with self._cache.exclusively(name):
@@ -162,11 +165,13 @@ def _fetch_verified(dataset: Dataset, patience: Patience, shard: int, batch: int
 def _range(dataset: Dataset, patience: Patience, shard: int, start: int, length: int) -> bytes:
     path = dataset.manifest.shards[shard].path
     try:
-        return patience.attempt(lambda: dataset.storage.read_range(path, start, length))
+        data = patience.attempt(lambda: dataset.storage.read_range(path, start, length))
     except FileNotFoundError as error:
         raise damaged(dataset, shard, "the file is missing") from error
     except OSError as error:
         raise damaged(dataset, shard, f"the file is too short ({error})") from error
+    METER.fetch(dataset.storage.url, len(data))
+    return data
 
 
 def damaged(dataset: Dataset, shard: int, problem: str) -> UserError:

@@ -28,6 +28,7 @@ from seedbed.augmentation import output_size
 from seedbed.feed.batches import MicroBatch
 from seedbed.feed.blocks import SCHEMA, failure_to_block, micro_batches_of, to_block
 from seedbed.feed.stream import Stream, StreamSpec
+from seedbed.feed.traffic import METER
 from seedbed.order import Plan
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
@@ -175,7 +176,8 @@ def _render(part: _Part) -> Iterable[pa.Table]:
     try:
         stream, plan = _opened(part.execution, part.spec)
         for step in part.steps:
-            yield to_block([stream.micro_batch(plan, step, leaf) for leaf in part.leaves])
+            batches = [stream.micro_batch(plan, step, leaf) for leaf in part.leaves]
+            yield to_block(batches, METER.drain())
     except SeedbedError as error:
         yield failure_to_block(error)
 

@@ -7,7 +7,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from seedbed.feed.traffic import Traffic
 from seedbed.training.progress import Progress
+from seedbed.training.usage import Gauge, Usage
 from seedbed_api.errors import SeedbedError
 
 _ACTOR_SECONDS = 0.2
@@ -28,6 +30,9 @@ class Board:
         self._hold = False
         self._resting = 0
         self._waiting = False
+        self._usages: dict[int, Usage] = {}
+        self._traffic = Traffic()
+        """Of the groups before."""
 
     def post(self, progress: Progress) -> None:
         """Keep the newest progress."""
@@ -49,9 +54,14 @@ class Board:
         with self._lock:
             return self._excuse
 
-    def stopping(self) -> bool:
-        """Say whether the group is to keep its state after the present step and end."""
+    def stopping(self, usage: Usage | None = None) -> bool:
+        """Say whether the group is to keep its state after the present step and end.
+
+        A rank that asks tells now and then what it uses.
+        """
         with self._lock:
+            if usage is not None:
+                self._usages[usage.rank] = usage
             return self._stop or self._hold
 
     def hold(self) -> None:
@@ -78,6 +88,7 @@ class Board:
         """Note that a new group is going to train."""
         with self._lock:
             self._hold, self._resting, self._waiting = False, 0, False
+            self._traffic, self._usages = self._read(), {}
             self._starting()
 
     def wait(self) -> None:
@@ -104,7 +115,14 @@ class Board:
     def look(self) -> tuple[Progress | None, SeedbedError | None]:
         """Return the newest progress and the first failure."""
         with self._lock:
-            return self._progress, self._failure
+            return self._progress and self._with_usage(self._progress), self._failure
+
+    def _with_usage(self, progress: Progress) -> Progress:
+        usages = tuple(self._usages[rank] for rank in sorted(self._usages))
+        return replace(progress, usages=usages, traffic=self._read())
+
+    def _read(self) -> Traffic:
+        return sum((usage.traffic for usage in self._usages.values()), self._traffic)
 
 
 class LocalLink:
@@ -112,6 +130,7 @@ class LocalLink:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self._gauge = Gauge()
 
     def tell(self, progress: Progress) -> None:
         """Hand over the newest progress."""
@@ -119,7 +138,7 @@ class LocalLink:
 
     def stop_requested(self) -> bool:
         """Say whether the driver was told to stop."""
-        return self._board.stopping()
+        return self._board.stopping(self._gauge.due())
 
     def fail(self, error: SeedbedError) -> None:
         """Tell of a failure that no restart can mend."""
@@ -137,8 +156,9 @@ class LocalLink:
 class ActorLink:
     """A training in a worker of Ray Train; `board` is the handle of an actor made of `Board`."""
 
-    def __init__(self, board: Any) -> None:
+    def __init__(self, board: Any, *, rank: int = 0) -> None:
         self._board = board
+        self._gauge = Gauge(rank)
         self._report = _Call()
         self._question = _Call()
         self._stop = False
@@ -158,7 +178,7 @@ class ActorLink:
         """Say whether the driver was told to stop, as of a moment ago: one question is always under way."""
         self._stop = self._stop or bool(self._question.answer())
         if self._question.is_due(every=_ACTOR_SECONDS):
-            self._question.send(self._board.stopping)
+            self._question.send(self._board.stopping, self._gauge.due())
         return self._stop
 
     def rest(self) -> None:

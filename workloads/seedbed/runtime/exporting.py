@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import fields
 from typing import Final
 
 from prometheus_client.core import Metric
 
 from seedbed.runtime.driver import Session
-from seedbed.training.progress import PartSeconds
+from seedbed.training.progress import PartSeconds, Progress
+from seedbed.training.usage import resident_bytes
 from seedbed_api import metrics as names
 from seedbed_api.exposition import Sample, measured, single
 from seedbed_api.outcome import LiveProgress
@@ -28,7 +27,9 @@ def training_families(session: Session, live: LiveProgress) -> Iterator[Metric]:
     yield from _of_steps(session, labels)
     yield measured(names.SECONDS, _seconds(tuple(dict(session.spent).values()), labels))
     yield measured(names.METRIC, _metrics(live, labels))
-    yield measured(names.MEMORY, [(labels | {"process": "driver"}, float(resident_bytes()))])
+    yield measured(names.MEMORY, _memory(session.progress, labels))
+    if session.progress is not None:
+        yield from _of_machines(session.progress, labels)
 
 
 def _of_the_run(live: LiveProgress, labels: dict[str, str]) -> Iterator[Metric]:
@@ -39,7 +40,6 @@ def _of_the_run(live: LiveProgress, labels: dict[str, str]) -> Iterator[Metric]:
         "environment_class": live.environment_class or "",
     }
     yield single(names.RUN, 1.0, labels | told)
-    yield single(names.WORKERS, live.workers.ready if live.workers else None, labels)
     timings = ((labels | {"part": part.name}, part.milliseconds / 1000) for part in live.timings)
     yield measured(names.START_UP_SECONDS, timings)
 
@@ -49,6 +49,7 @@ def _of_steps(session: Session, labels: dict[str, str]) -> Iterator[Metric]:
     executed = sum(dict(session.executed).values())
     yield single(names.STEPS, executed, labels)
     yield single(names.IMAGES, executed * session.job.spec.training.batch.global_size, labels)
+    yield single(names.WORKERS, progress.workers if progress else None, labels)
     yield single(names.STEP, progress.step if progress else None, labels)
     yield single(names.PLANNED_STEPS, progress.total_steps if progress else None, labels)
     yield single(names.LOSS, progress.loss if progress else None, labels)
@@ -59,21 +60,28 @@ def _of_steps(session: Session, labels: dict[str, str]) -> Iterator[Metric]:
 
 def _seconds(groups: Iterable[PartSeconds], labels: dict[str, str]) -> Iterator[Sample]:
     """Yield the seconds of rank 0 by part, over all worker groups of this attempt."""
-    sums = asdict(PartSeconds())
-    for group in groups:
-        for part, seconds in asdict(group).items():
-            sums[part] += seconds
-    for part, seconds in sums.items():
-        yield labels | {"part": part}, max(seconds, 0.0)
+    spent = tuple(groups)
+    for part in fields(PartSeconds):
+        yield labels | {"part": part.name}, sum(getattr(group, part.name) for group in spent)
+
+
+def _memory(progress: Progress | None, labels: dict[str, str]) -> Iterator[Sample]:
+    yield labels | {"process": "driver"}, resident_bytes()
+    for usage in progress.usages if progress else ():
+        yield labels | {"process": f"rank-{usage.rank}"}, usage.resident_bytes
+
+
+def _of_machines(progress: Progress, labels: dict[str, str]) -> Iterator[Metric]:
+    """Yield what all ranks have read of the dataset, and how busy their GPUs are."""
+    read = progress.traffic
+    results = {"hit": read.hits, "miss": read.misses, "rejected": read.rejected}
+    yield measured(names.CACHE_REQUESTS, ((labels | {"result": key}, n) for key, n in results.items()))
+    yield measured(names.FETCHED_BYTES, ((labels | {"store": key}, n) for key, n in read.fetched.items()))
+    busy = ((usage.rank, usage.gpu) for usage in progress.usages if usage.gpu is not None)
+    yield measured(names.GPU_UTILIZATION, ((labels | {"process": f"rank-{rank}"}, gpu) for rank, gpu in busy))
 
 
 def _metrics(live: LiveProgress, labels: dict[str, str]) -> Iterator[Sample]:
     for metric in live.metrics:
         if metric.name not in _OF_THEIR_OWN:
             yield labels | {"metric": metric.name}, float(metric.value)
-
-
-def resident_bytes() -> int:
-    """Return the resident memory of this process."""
-    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")

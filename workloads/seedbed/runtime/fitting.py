@@ -155,9 +155,11 @@ class _OnRay:
 
 
 def _work_on_ray(config: dict[str, Any]) -> None:
+    from ray.train import get_context
+
     from seedbed.training.working import work
 
-    link = ActorLink(config["board"])
+    link = ActorLink(config["board"], rank=get_context().get_world_rank())
     if not work(config["program"], link):
         link.rest()
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from seedbed.feed.traffic import Traffic
+from seedbed.training.usage import Usage
+
 Phase = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing", "Done", "Stopped"]
 
 
@@ -70,6 +73,10 @@ class Progress:
     """None until this worker group has written one."""
     seconds: PartSeconds = field(default_factory=PartSeconds)
     moments: Moments | None = None
+    usages: tuple[Usage, ...] = ()
+    """What the ranks of this group use, as of a moment ago."""
+    traffic: Traffic = field(default_factory=Traffic)
+    """What all groups together have read of the dataset."""
 
     @property
     def percent(self) -> int:

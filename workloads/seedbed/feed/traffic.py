@@ -1,0 +1,104 @@
+"""What this process reads of datasets: counted where it is read, for Prometheus; nothing depends on it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traffic:
+    """Reads of record batches, and bytes fetched by kind of store."""
+
+    hits: int = 0
+    misses: int = 0
+    rejected: int = 0
+    """Entries of the cache whose bytes were damaged."""
+    fetched: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Traffic) -> Traffic:
+        """Return both together."""
+        fetched = Counter(self.fetched)
+        fetched.update(other.fetched)
+        return Traffic(
+            hits=self.hits + other.hits,
+            misses=self.misses + other.misses,
+            rejected=self.rejected + other.rejected,
+            fetched=dict(fetched),
+        )
+
+    def encode(self) -> str:
+        """Return it as JSON."""
+        return json.dumps([self.hits, self.misses, self.rejected, dict(self.fetched)])
+
+
+def decoded(text: str) -> Traffic:
+    """Return what `encode` wrote."""
+    hits, misses, rejected, fetched = json.loads(text)
+    return Traffic(hits=hits, misses=misses, rejected=rejected, fetched=fetched)
+
+
+class Meter:
+    """Counts traffic; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = [0, 0, 0]
+        self._fetched: Counter[str] = Counter()
+
+    def hit(self) -> None:
+        """Count a read that the cache has answered."""
+        with self._lock:
+            self._counts[0] += 1
+
+    def miss(self) -> None:
+        """Count a read that it has not."""
+        with self._lock:
+            self._counts[1] += 1
+
+    def reject(self) -> None:
+        """Count a damaged entry."""
+        with self._lock:
+            self._counts[2] += 1
+
+    def fetch(self, url: str, count: int) -> None:
+        """Count bytes that a store has given."""
+        with self._lock:
+            self._fetched[store_of(url)] += count
+
+    def absorb(self, other: Traffic) -> None:
+        """Count what another process has counted for this one."""
+        with self._lock:
+            for place, count in enumerate((other.hits, other.misses, other.rejected)):
+                self._counts[place] += count
+            self._fetched.update(other.fetched)
+
+    def total(self) -> Traffic:
+        """Return all that was counted since the last time it was drained."""
+        with self._lock:
+            return self._now()
+
+    def drain(self) -> Traffic:
+        """Return what was counted and begin anew: another process counts it from now on."""
+        with self._lock:
+            counted = self._now()
+            self._counts, self._fetched = [0, 0, 0], Counter()
+            return counted
+
+    def _now(self) -> Traffic:
+        hits, misses, rejected = self._counts
+        return Traffic(hits=hits, misses=misses, rejected=rejected, fetched=dict(self._fetched))
+
+
+def store_of(url: str) -> str:
+    """Return the kind of store that a URL names: s3, https, file, …"""
+    return urlsplit(url).scheme or "file"
+
+
+METER: Final = Meter()
+"""Of this process."""
