@@ -39,10 +39,14 @@ class Process:
     def wait_to_say(self, words: str, seconds: float = 240) -> None:
         until(lambda: self.says(words), f"the operator never said {words!r}: {self.log.read_text()}", seconds)
 
+    @property
+    def port(self) -> int:
+        found = re.search(r"serving on port (\d+)", self.log.read_text())
+        assert found is not None
+        return int(found[1])
+
     def metric(self, name: str) -> float:
-        port = re.search(r"serving on port (\d+)", self.log.read_text())
-        assert port is not None
-        with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         return float(re.search(rf"^seedbed_operator_{name} (\S+)$", text, re.MULTILINE)[1])  # type: ignore[index]
 

@@ -19,12 +19,14 @@ _PACKAGE_OF = {
     "openssl": "openssl",
     "nsenter": "util-linux",
     "mount": "mount",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
 }
 
 
 def missing_packages() -> list[str]:
     """Return the packages whose commands are not on this machine."""
-    return [package for command, package in _PACKAGE_OF.items() if not _there(command)]
+    return sorted({package for command, package in _PACKAGE_OF.items() if not _there(command)})
 
 
 def install_packages() -> None:
@@ -34,7 +36,7 @@ def install_packages() -> None:
         return
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         raise ToolMissing(f"not run: install {' '.join(missing)} first")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # no service starts
     install = ("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing)
     for command in (("apt-get", "update", "--quiet"), install):
         if subprocess.run(command, env=environment, check=False).returncode != 0:

@@ -1,0 +1,123 @@
+"""The operator: whether it sees the cluster, keeps up, and what it asks of the API server."""
+
+from __future__ import annotations
+
+from dashboards.building import Page, Row, lines, number, rows_of, stacked
+from dashboards.selecting import quantile, rate
+from seedbed_api import metrics as names
+
+_WINDOW = "$__rate_interval"
+PAGE = Page(
+    uid="seedbed-operator",
+    title="Seedbed / Operator",
+    description="The operator: leader, queue, passes, requests to the API server, age of what it knows.",
+    variables=(),
+    rows=(
+        Row(
+            title="Now",
+            panels=(
+                number(
+                    "Leaders",
+                    "Operators that hold the lease; anything but 1 is wrong.",
+                    "short",
+                    f"sum({names.LEADER.name})",
+                ),
+                number(
+                    "Queue",
+                    "Jobs that are ready for a pass and wait.",
+                    "short",
+                    f"sum({names.QUEUE_LENGTH.name})",
+                ),
+                number("Oldest in the queue", "How long it has waited.", "s", f"max({names.QUEUE_AGE.name})"),
+                number(
+                    "Last list",
+                    "Age of the last list of everything: the liveness.",
+                    "s",
+                    f"min({names.RELIST_AGE.name})",
+                ),
+                number(
+                    "Last event",
+                    "Time since the watches brought an event.",
+                    "s",
+                    f"min({names.WATCH_AGE.name})",
+                ),
+                rows_of(
+                    "Versions",
+                    "Version of each operator and of its Python.",
+                    "short",
+                    f"max by (pod, version, python) ({names.BUILD.name})",
+                    span=4,
+                ),
+            ),
+        ),
+        Row(
+            title="Passes",
+            panels=(
+                lines(
+                    "Passes per second",
+                    "Passes over jobs, by result; failures back off and are tried again.",
+                    "ops",
+                    (rate(names.RECONCILES.name, "", by="result"), "{{result}}"),
+                ),
+                lines(
+                    "Duration of a pass",
+                    "Half of the passes, and 99 in 100.",
+                    "s",
+                    (quantile(0.5, names.RECONCILE_SECONDS.name, window=_WINDOW), "half"),
+                    (quantile(0.99, names.RECONCILE_SECONDS.name, window=_WINDOW), "99 %"),
+                ),
+                lines(
+                    "Queue",
+                    "Jobs that wait for a pass, and how long the oldest has waited.",
+                    "short",
+                    (f"sum({names.QUEUE_LENGTH.name})", "jobs"),
+                    (f"max({names.QUEUE_AGE.name})", "oldest, s"),
+                ),
+            ),
+        ),
+        Row(
+            title="API server",
+            panels=(
+                stacked(
+                    "Requests per second",
+                    "By verb and resource.",
+                    "reqps",
+                    (rate(names.REQUESTS.name, "", by="verb, resource"), "{{verb}} {{resource}}"),
+                    span=12,
+                ),
+                stacked(
+                    "Answers per second",
+                    "By code; `none` is a request without an answer.",
+                    "reqps",
+                    (rate(names.REQUESTS.name, "", by="code"), "{{code}}"),
+                    span=12,
+                ),
+            ),
+        ),
+        Row(
+            title="What it knows",
+            panels=(
+                lines(
+                    "Objects",
+                    "Objects that it keeps, by kind.",
+                    "short",
+                    (f"max by (resource) ({names.OBJECTS.name})", "{{resource}}"),
+                ),
+                lines(
+                    "Lists and corrections",
+                    "Lists of everything per second, and deletions that only a list has told.",
+                    "ops",
+                    (rate(names.RELISTS.name, ""), "lists"),
+                    (rate(names.CORRECTIONS.name, ""), "corrections"),
+                ),
+                lines(
+                    "Age of what it knows",
+                    "Last list and last event.",
+                    "s",
+                    (f"min({names.RELIST_AGE.name})", "list"),
+                    (f"min({names.WATCH_AGE.name})", "event"),
+                ),
+            ),
+        ),
+    ),
+)

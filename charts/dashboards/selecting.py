@@ -1,0 +1,45 @@
+"""The variables of the dashboards and how queries use them."""
+
+from __future__ import annotations
+
+from seedbed_api import metrics as names
+
+NAMESPACE = {
+    "name": "namespace",
+    "label": "Namespace",
+    "query": f"label_values({names.JOBS.name}, namespace)",
+}
+JOB = {
+    "name": "job",
+    "label": "Job",
+    "query": f'label_values({names.JOB_INFO.name}{{namespace=~"$namespace", kind="TrainingJob"}}, name)',
+}
+SWEEP = {
+    "name": "job",
+    "label": "Sweep",
+    "query": f'label_values({names.TRIALS_PLANNED.name}{{namespace=~"$namespace"}}, name)',
+}
+IN = 'namespace=~"$namespace"'
+"""Matches the jobs of the chosen namespaces."""
+OF = f'{IN}, name=~"$job"'
+"""Matches the chosen jobs."""
+EACH = "{{namespace}}/{{name}}"
+"""Legend of a line per job."""
+BY = "namespace, name"
+
+
+def rate(name: str, matching: str, *, by: str = "") -> str:
+    """Return how fast a counter grows per second, summed."""
+    summed = f"sum by ({by}) " if by else "sum"
+    return f"{summed}(rate({name}{{{matching}}}[$__rate_interval]))"
+
+
+def grown(name: str, matching: str, *, by: str) -> str:
+    """Return by how much a counter has grown over the time that is shown."""
+    return f"sum by ({by}) (increase({name}{{{matching}}}[$__range]))"
+
+
+def quantile(share: float, name: str, *, by: str = "", matching: str = "", window: str = "$__range") -> str:
+    """Return a quantile of a histogram."""
+    groups = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, sum by ({groups}) (rate({name}_bucket{{{matching}}}[{window}])))"

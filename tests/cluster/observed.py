@@ -1,0 +1,99 @@
+"""A driver and a sweep as a pod would run them, without a pod: `python -m cluster.observed`, told what on stdin.
+
+It trains for real, serves the driver's endpoint while it does, and goes on serving until stdin is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from seedbed.environment.pins import pin_environment
+from seedbed.runtime.ray_local import prepare
+
+pin_environment(os.environ)
+prepare(os.environ)
+
+from seedbed.runtime.display import Display  # noqa: E402
+from seedbed.runtime.driver import Session, run_job  # noqa: E402
+from seedbed.runtime.exporting import training_families  # noqa: E402
+from seedbed.runtime.pods.endpoint import Attendance, endpoint  # noqa: E402
+from seedbed.runtime.pods.messages import live_progress  # noqa: E402
+from seedbed.runtime.preparing import RunOptions  # noqa: E402
+from seedbed.sweeps.display import SweepDisplay  # noqa: E402
+from seedbed.sweeps.driving import SweepSession, run_sweep  # noqa: E402
+from seedbed.sweeps.exporting import sweep_families  # noqa: E402
+from seedbed_api.exposition import page  # noqa: E402
+from seedbed_api.manifests import sweep_job, training_job  # noqa: E402
+
+
+def main() -> None:
+    """Train, search, serve."""
+    told = json.loads(sys.stdin.readline())
+    options = RunOptions(device="cpu", cache_folder=Path(told["cache"]))
+    session = Session(
+        job=training_job(told["job"]),
+        options=options,
+        display=Display("observed", interactive=False),
+        stopping=threading.Event(),
+    )
+    sweep = SweepSession(
+        job=sweep_job(told["sweep"]),
+        options=options,
+        display=SweepDisplay("observed", interactive=False),
+        stopping=threading.Event(),
+    )
+    with served(session, told["port"], told["uid"]), sweep_served(sweep, told["sweepPort"]):
+        assert run_job(session).error is None
+        assert run_sweep(sweep).error is None
+        print("done", flush=True)
+        sys.stdin.read()
+
+
+@contextmanager
+def served(session: Session, port: int, uid: str) -> Iterator[None]:
+    """Serve what `seedbed driver` serves."""
+
+    def live() -> Any:
+        return live_progress(session, job_uid=uid, attempt=1, now=datetime.now(UTC))
+
+    with endpoint(
+        port,
+        progress=lambda: live().model_dump_json(by_alias=True, exclude_none=True).encode(),
+        metrics=lambda: page(lambda: training_families(session, live())),
+        attendance=Attendance(),
+        token="",
+    ):
+        yield
+
+
+@contextmanager
+def sweep_served(session: SweepSession, port: int) -> Iterator[None]:
+    """Serve the metrics of a sweep."""
+
+    def metrics() -> bytes:
+        standing, namespace = session.standing, session.job.metadata.namespace or ""
+        if standing is None:
+            return b""
+        return page(lambda: sweep_families(standing, namespace=namespace, running=1))
+
+    nothing: Mapping[str, Any] = {}
+    with endpoint(
+        port,
+        progress=lambda: json.dumps(nothing).encode(),
+        metrics=metrics,
+        attendance=Attendance(),
+        token="",
+    ):
+        yield
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""A real Prometheus reads operator, driver and sweep: every name in dashboards and alerts exists, every query tells.
+
+The operator serves a real API server. Its drivers are names only but for one, which trains beside the test and
+answers on the driver's port; a sweep does the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from cluster.test_operator import JOBS, Process, Scene, until
+from dashboards.pages import PAGES
+from data.test_dataset_urls import RangeHandler
+from scenarios.bad_input.scene import dataset, spec
+from scenarios.sweeps.desk import ASHA, a_sweep
+from seedbed_api import metrics as names
+from testbed.builds import ToolMissing
+from testbed.kube import Json
+from testbed.prometheus import Prometheus, Target, program, running_prometheus
+from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome
+
+pytestmark = pytest.mark.cluster
+DRIVER_PORT = 8701
+STEPS = 120
+NAMES = ("seedlings", "diverges", "taken", "waits")
+CHOSEN = {"$namespace": ".*", "$job": ".*", "$__rate_interval": "1m", "$__range": "5m"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[str]:
+    """Serve a small dataset over HTTP, so that its bytes pass through the cache."""
+    dataset(tmp_path / "data", train=40, validation=6)
+    handler = partial(RangeHandler, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/data"
+    server.shutdown()
+    server.server_close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What Prometheus has read of all of it."""
+
+    prometheus: Prometheus
+
+    def silent(self, expressions: Mapping[str, str]) -> dict[str, str]:
+        """Return the queries that bring no data, by title."""
+        return {title: each for title, each in expressions.items() if not self.prometheus.query(each)}
+
+
+@pytest.fixture
+def prometheus_installed() -> None:
+    try:
+        program("prometheus")
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def observed(
+    prometheus_installed: None,
+    operator: Callable[[], Process],
+    scene: Scene,
+    store: str,
+    tmp_path: Path,
+) -> Iterator[Observed]:
+    """Run an operator with jobs in several states, a driver that trains, a sweep, and a Prometheus that reads them."""
+    running = operator()
+    running.wait_to_say("first sweep")
+    a_profile_with_gpus(scene)
+    for name in NAMES:
+        apply(scene, name)
+    sweep_port = free_port()
+    with a_driver_and_a_sweep(scene, store, tmp_path, sweep_port):
+        targets = [
+            Target(address=f"127.0.0.1:{running.port}", labels={"pod": "operator-0"}),
+            Target(address=f"127.0.0.1:{DRIVER_PORT}", labels={"pod": "seedlings-1-driver"}),
+            Target(address=f"127.0.0.1:{sweep_port}", labels={"pod": "tiny-1-driver"}),
+        ]
+        with running_prometheus(tmp_path, targets) as prometheus:
+            scene.run("seedlings-1-driver", "seedlings-1-worker-0")
+            scene.run("diverges-1-driver", "taken-1-driver")
+            failed = an_outcome("Failed", "NonFiniteLoss", message="loss nan at step 3")
+            scene.end("diverges-1-driver", 2, failed)
+            take_away(scene, "taken-1-driver")
+            yield Observed(prometheus=prometheus)
+
+
+def a_profile_with_gpus(scene: Scene) -> None:
+    body = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "TrainingProfile", "metadata": {"name": "gpus"}}
+    scene.kube.apply({**body, "spec": {"image": IMAGE, "worker": {"gpu": {"count": 1}}}})
+
+
+def apply(scene: Scene, name: str) -> None:
+    cluster = {"profile": "gpus", "workers": {"min": 1, "max": 1}}
+    job = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": name}}
+    scene.kube.create(JOBS.format(scene.namespace), {**job, "spec": {**a_recipe(), "cluster": cluster}})
+
+
+def take_away(scene: Scene, pod: str) -> None:
+    """Let a pod make room for another one."""
+    status = {
+        "phase": "Failed",
+        "reason": "Preempting",
+        "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}],
+    }
+    scene.kube.patch(scene.path("pods", f"{pod}/status"), {"status": status}, kind="strategic")
+
+
+@contextmanager
+def a_driver_and_a_sweep(scene: Scene, store: str, folder: Path, sweep_port: int) -> Iterator[None]:
+    """Train beside the test as the driver of `seedlings`, then search; both go on answering until the end."""
+    pods = {f"{name}-1-{role}" for name in NAMES for role in ("driver", "worker-0")}
+    until(lambda: pods <= set(scene.pods()), f"pods awaited: {pods}")
+    job = scene.kube.get(f"{JOBS.format(scene.namespace)}/seedlings")
+    told = {
+        "uid": job["metadata"]["uid"],
+        "job": a_training(store, folder, scene.namespace),
+        "sweep": a_search(store, folder, scene.namespace),
+        "cache": str(folder / "cache"),
+        "port": DRIVER_PORT,
+        "sweepPort": sweep_port,
+    }
+    command = [sys.executable, "-m", "cluster.observed"]
+    tests = str(Path(__file__).parents[1])
+    log = (folder / "driver.log").open("wb")
+    environment = {**os.environ, "PYTHONPATH": tests}
+    with log, subprocess.Popen(command, stdin=-1, stdout=log, stderr=log, env=environment) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(told).encode() + b"\n")
+        process.stdin.flush()
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def a_training(store: str, folder: Path, namespace: str) -> Json:
+    fields = spec(store, folder / "runs")
+    fields["training"]["steps"] = STEPS
+    fields |= {"evaluation": {"everySteps": 50}, "checkpoint": {"everySteps": 20}}
+    return {
+        "apiVersion": "seedbed.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "seedlings", "namespace": namespace},
+        "spec": fields,
+    }
+
+
+def a_search(store: str, folder: Path, namespace: str) -> Json:
+    sweep = a_sweep(Path("data"), folder / "runs", earlyStopping=ASHA)
+    sweep["metadata"]["namespace"] = namespace
+    sweep["spec"]["trialTemplate"]["spec"]["dataset"]["uri"] = store
+    return sweep
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def queries() -> dict[str, str]:
+    """Return the queries of all dashboards as they are with everything chosen, by dashboard, panel and place."""
+    return {
+        f"{page.title}: {panel.title} {place}": chosen(query.expr)
+        for page in PAGES
+        for panel in page.panels
+        for place, query in enumerate(panel.queries)
+    }
+
+
+def chosen(expression: str) -> str:
+    """Return a query with all namespaces and jobs chosen, over the last minutes."""
+    for variable, value in CHOSEN.items():
+        expression = expression.replace(variable, value)
+    assert "$" not in expression, expression
+    return expression
+
+
+def is_seldom(expression: str) -> bool:
+    """Tell whether a query asks for what this machine has not."""
+    return any(family.name in expression for family in names.FAMILIES if family.seldom)
+
+
+def test_every_query_of_every_dashboard_brings_data(observed: Observed) -> None:
+    prometheus = observed.prometheus
+    prometheus.wait_for(f'{names.JOB_PROGRESS.name}{{name="seedlings"}} > 0')
+    prometheus.wait_for(f'{names.JOBS.name}{{condition="Failed", reason="NonFiniteLoss"}}')
+    prometheus.wait_for(names.BEST_OBJECTIVE.name)
+    asked = {title: each for title, each in queries().items() if not is_seldom(each)}
+    patiently(lambda: not observed.silent(asked), seconds=120)
+    assert observed.silent(asked) == {}
+    assert prometheus.unhealthy() == []
+    missing = [
+        family.name for family in names.FAMILIES if not family.seldom and not there(prometheus, family)
+    ]
+    assert missing == []
+    renamed = {title: each.replace("seedbed_", "seedbed_x_", 1) for title, each in asked.items()}
+    forgiving = [title for title, each in asked.items() if "or vector(0)" in each]
+    assert set(observed.silent(renamed)) == set(asked) - set(forgiving)
+
+
+def patiently(holds: Callable[[], bool], *, seconds: float) -> None:
+    """Wait until something holds, or for so long: what follows tells what was missing."""
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(1)
+
+
+def there(prometheus: Prometheus, family: names.Family) -> bool:
+    """Tell whether a metric was read under its name."""
+    return bool(prometheus.query(family.name + ("_count" if family.kind == "histogram" else "")))

@@ -1,0 +1,144 @@
+"""A real Prometheus beside the tests, and promtool; both come from the distribution."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from testbed.builds import ToolMissing
+
+Json = dict[str, Any]
+SCRAPE_SECONDS = 1
+
+
+def program(name: str) -> str:
+    """Return the path of `prometheus` or `promtool`; `ToolMissing` where it is not installed."""
+    found = shutil.which(name)
+    if found is None:
+        raise ToolMissing(f"not run: no {name} (make testbed-packages installs it)")
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Something that is scraped, with the labels that a PodMonitor would give it."""
+
+    address: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prometheus:
+    """One that runs."""
+
+    url: str
+
+    def query(self, expression: str) -> list[Json]:
+        """Return the series of an instant query; what Prometheus cannot read is an AssertionError."""
+        answer = self._ask("query", query=expression)
+        assert answer["data"]["resultType"] in ("vector", "scalar"), answer
+        found: list[Json] = answer["data"]["result"]
+        return found
+
+    def series(self, expression: str, *, seconds: float, step: float) -> list[Json]:
+        """Return the series of a range query over the last seconds."""
+        now = time.time()
+        answer = self._ask("query_range", query=expression, start=now - seconds, end=now, step=step)
+        found: list[Json] = answer["data"]["result"]
+        return found
+
+    def wait_for(self, expression: str, *, seconds: float = 240) -> list[Json]:
+        """Return the series of a query as soon as there are any."""
+        return until(lambda: self.query(expression), f"nothing for {expression}", seconds)
+
+    def unhealthy(self) -> list[str]:
+        """Return why targets could not be scraped."""
+        targets = self._ask("targets")["data"]["activeTargets"]
+        return [f"{each['scrapeUrl']}: {each['lastError']}" for each in targets if each["lastError"]]
+
+    def _ask(self, what: str, **parameters: object) -> Json:
+        url = f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                told: Json = json.load(answer)
+        except urllib.error.HTTPError as refused:
+            raise AssertionError(f"{parameters}: {refused.read().decode()}") from refused
+        assert told["status"] == "success", told
+        return told
+
+
+@contextmanager
+def running_prometheus(
+    folder: Path, targets: Sequence[Target], *, rules: Path | None = None
+) -> Iterator[Prometheus]:
+    """Run a Prometheus that scrapes these every second; exported labels win, as in the chart's monitors."""
+    port = _free_port()
+    configuration = folder / "prometheus.json"
+    configuration.write_text(json.dumps(_configuration(targets, rules)), encoding="utf-8")
+    command = (
+        program("prometheus"),
+        f"--config.file={configuration}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    )
+    with (
+        (folder / "prometheus.log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+    ):
+        try:
+            prometheus = Prometheus(url=f"http://127.0.0.1:{port}")
+            until(lambda: _is_ready(prometheus.url), f"Prometheus did not start: {log.name}")
+            yield prometheus
+        finally:
+            process.terminate()
+
+
+def until(holds: Callable[[], Any], complaint: str, seconds: float = 240) -> Any:
+    """Return what a question gives as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.2)
+    return found
+
+
+def _configuration(targets: Sequence[Target], rules: Path | None) -> Json:
+    seconds = f"{SCRAPE_SECONDS}s"
+    return {
+        "global": {"scrape_interval": seconds, "scrape_timeout": seconds, "evaluation_interval": seconds},
+        "rule_files": [str(rules)] if rules else [],
+        "scrape_configs": [
+            {
+                "job_name": f"target-{number}",
+                "honor_labels": True,
+                "static_configs": [{"targets": [target.address], "labels": dict(target.labels)}],
+            }
+            for number, target in enumerate(targets)
+        ],
+    }
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
