@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,43 @@ def test_status_and_spec_are_written_apart(kube: Kube, namespace: str) -> None:
     changed = kube.patch(f"{path}/small/status", {"spec": {"suspend": True}, "status": {"attempts": 1}})
     assert changed["spec"]["suspend"] is False
     assert kube.patch(f"{path}/small", {"status": {"attempts": 9}})["status"]["attempts"] == 1
+
+
+def top(kubeconfig: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Type `seedbed top`, as a user with a kubeconfig does."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("seedbed")), "top", "--kubeconfig", str(kubeconfig), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_top_shows_both_kinds_of_a_namespace(control_plane: ControlPlane, namespace: str) -> None:
+    kube = control_plane.kube
+    for kind, status in (("TrainingJob", {"attempts": 1}), ("SweepJob", {"trials": {"finished": "7/10"}})):
+        manifest = Case(kind=kind).manifest()
+        path = collection(manifest, namespace)
+        kube.create(path, manifest)
+        kube.patch(f"{path}/{manifest['metadata']['name']}/status", {"status": status})
+    shown = top(control_plane.kubeconfig, "--namespace", namespace)
+    assert shown.returncode == 0, shown.stderr
+    header, *rows = (line.split() for line in shown.stdout.splitlines())
+    assert header == ["KIND", "NAME", "STATUS", "PROGRESS"]
+    assert rows == [
+        ["TrainingJob", f"{namespace}/small", "Pending"],
+        ["SweepJob", f"{namespace}/sweep", "Pending", "7/10", "trials"],
+    ]
+
+
+def test_top_tells_who_may_not_look(control_plane: ControlPlane) -> None:
+    stranger = control_plane.write_kubeconfig(control_plane.user("stranger"))
+    refused = top(stranger)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "error: NotAllowed: top: trainingjobs cannot be listed (403 Forbidden); let an admin bind the ClusterRole "
+        "view, or name your namespace: --namespace\n"
+    )
 
 
 EXAMPLES = sorted(Path("examples").glob("*.yaml"))

@@ -80,7 +80,7 @@ def check_status(job: Job, straight: Straight) -> None:
         ("digits", job.namespace, 1)
     }
     assert records[-1]["step"] == TOTAL_STEPS
-    assert stored.objects.read("metrics.jsonl").count(b"train/loss") == TOTAL_STEPS
+    assert stored.objects.read("metrics.jsonl").count(b"training/loss") == TOTAL_STEPS
 
 
 def columns(table: str) -> dict[str, str]:

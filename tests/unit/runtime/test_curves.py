@@ -84,12 +84,12 @@ def whole(folder: RunFolder) -> list[Json]:
 
 def test_every_step_and_every_evaluation_is_there_once(folder: RunFolder) -> None:
     lines = whole(folder)
-    trained = [line for line in lines if "train/loss" in line]
+    trained = [line for line in lines if "training/loss" in line]
     assert [line["step"] for line in trained] == list(range(1, STEPS + 1))
-    assert [line["train/loss"] for line in trained] == [1.0 / (step + 3) for step in range(STEPS)]
+    assert [line["training/loss"] for line in trained] == [1.0 / (step + 3) for step in range(STEPS)]
     rates = [learning_rate(SCHEDULE, step, STEPS) for step in range(STEPS)]
-    assert [line["train/learningRate"] for line in trained] == rates
-    evaluated = [line for line in lines if "train/loss" not in line]
+    assert [line["training/learning-rate"] for line in trained] == rates
+    evaluated = [line for line in lines if "training/loss" not in line]
     assert evaluated == [
         {"step": 5, "validation/loss": 5 / 8, "validation/accuracy": 0.75},
         {"step": 10, "test/loss": 10 / 8, "test/accuracy": 0.75},

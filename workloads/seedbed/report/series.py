@@ -50,7 +50,7 @@ def _trained(
     folder: RunFolder, schedule: LearningRate, *, total_steps: int, after: int, until: int
 ) -> list[Point]:
     return [
-        Point(step=step, values={"train/loss": loss, "train/learningRate": rate})
+        Point(step=step, values={"training/loss": loss, "training/learning-rate": rate})
         for step, loss in losses_of(folder, _segments(folder, after, until)).items()
         if after < step <= until
         for rate in [learning_rate(schedule, step - 1, total_steps)]

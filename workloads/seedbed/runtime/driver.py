@@ -334,6 +334,7 @@ def _note(events: EventLog, progress: Progress) -> None:
         workers=progress.workers,
         resumedFrom=progress.resumed_from,
         step=progress.step,
+        totalSteps=progress.total_steps,
         leavesByWorker=list(progress.leaves_by_worker),
     )
     _flush(events)

@@ -1,0 +1,27 @@
+"""`seedbed top` on the store of a sweep: what is complete, what goes on, and whose trials they are."""
+
+from __future__ import annotations
+
+from scenarios.sweeps.desk import Desk
+
+
+def test_the_runs_of_a_store_are_shown_with_what_came_of_them(desk: Desk) -> None:
+    desk.sweep(maxTrialCount=2)
+    shown = desk.type("top", desk.folder / "runs", "--once")
+    assert shown.exit_code == 0, shown.stderr
+    header, *rows = shown.stdout.splitlines()
+    assert header.split() == ["KIND", "NAME", "STATUS", "PROGRESS", "RESULT", "MESSAGE"]
+    assert len(rows) == 2
+    for row in rows:
+        assert " complete " in row
+        assert " 12/12 " in row
+        assert " sweep " in row
+
+
+def test_what_cannot_be_shown_is_one_line(desk: Desk) -> None:
+    nothing = desk.type("top", desk.folder / "nowhere", "--once")
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert "nothing here yet" in nothing.stderr
+    missing = desk.type("top", "--kubeconfig", desk.manifest())
+    assert missing.exit_code == 2
+    assert len(missing.errors) == 1

@@ -1,0 +1,133 @@
+"""Rows of `seedbed top`: from what a status says, to what a person reads; nothing that is not known is made up."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from seedbed.cli.toplist import Row, in_order, row_of_object, table_of
+
+NOW = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
+
+
+def an_object(kind: str = "TrainingJob", **status: Any) -> dict[str, Any]:
+    return {"kind": kind, "metadata": {"namespace": "team", "name": "digits"}, "status": status}
+
+
+def running(status: str, reason: str, message: str = "") -> dict[str, str]:
+    return {"type": "Running", "status": status, "reason": reason, "message": message}
+
+
+TRAINING = {
+    "conditions": [running("True", "Training", "attempt 1 trains")],
+    "progress": {
+        "step": 30,
+        "totalSteps": 60,
+        "percent": 50,
+        "estimatedCompletionTime": "2030-01-02T12:01:30Z",
+    },
+    "workers": {"ready": 1, "desired": 2},
+    "metrics": [
+        {"name": "throughput/images-per-second", "value": "1234.5"},
+        {"name": "validation/accuracy", "value": "0.9"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param(
+            an_object(observedGeneration=-1),
+            Row(kind="TrainingJob", name="team/digits", status="Pending"),
+            id="a job that nobody has looked at",
+        ),
+        pytest.param(
+            an_object(**TRAINING),
+            Row(
+                kind="TrainingJob",
+                name="team/digits",
+                status="Training",
+                progress="30/60 (50 %)",
+                rate="1,234 images/s",
+                left="1:30",
+                workers="1/2",
+                result="0.9",
+                message="attempt 1 trains",
+            ),
+            id="a job that trains",
+        ),
+        pytest.param(
+            an_object(**{**TRAINING, "progress": {"step": 60, "totalSteps": 60, "percent": 100}})
+            | {
+                "status": TRAINING
+                | {"progress": {**TRAINING["progress"], "estimatedCompletionTime": "2030-01-02T11:00:00Z"}}
+            },
+            Row(
+                kind="TrainingJob",
+                name="team/digits",
+                status="Training",
+                progress="30/60 (50 %)",
+                rate="1,234 images/s",
+                left="0:00",
+                workers="1/2",
+                result="0.9",
+                message="attempt 1 trains",
+            ),
+            id="a job that is late",
+        ),
+        pytest.param(
+            an_object(
+                **TRAINING
+                | {"conditions": [running("False", "Trained"), {"type": "Complete", "status": "True"}]}
+            ),
+            Row(
+                kind="TrainingJob",
+                name="team/digits",
+                status="Trained",
+                progress="30/60 (50 %)",
+                result="0.9",
+                over=True,
+            ),
+            id="a job that is over",
+        ),
+        pytest.param(
+            an_object(
+                "SweepJob",
+                conditions=[running("False", "Unschedulable", "no node has a GPU")],
+                trials={"total": 8, "finished": "7/12"},
+                bestTrial={"index": 3, "objective": "0.98"},
+            ),
+            Row(
+                kind="SweepJob",
+                name="team/digits",
+                status="Unschedulable",
+                progress="7/12 trials",
+                result="0.98",
+                message="no node has a GPU",
+            ),
+            id="a sweep that waits",
+        ),
+    ],
+)
+def test_a_row_says_what_the_status_says(raw: dict[str, Any], expected: Row) -> None:
+    assert row_of_object(raw, now=NOW) == expected
+
+
+def test_what_is_under_way_comes_first() -> None:
+    rows = [
+        Row(kind="TrainingJob", name="b/x", status="Trained", over=True),
+        Row(kind="TrainingJob", name="z/x", status="Training"),
+        Row(kind="SweepJob", name="a/x", status="Queued"),
+    ]
+    assert [row.name for row in in_order(rows)] == ["a/x", "z/x", "b/x"]
+
+
+def test_columns_that_nobody_fills_are_left_out() -> None:
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(table_of([Row(kind="run", name="ab", status="open")]))
+    assert stream.getvalue().split() == ["KIND", "NAME", "STATUS", "run", "ab", "open"]

@@ -1,0 +1,163 @@
+"""`seedbed top`: what runs, how far, how fast, and what waits for what of a cluster or of an output store."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seedbed_api.errors import InfrastructureError, UserError, refusal
+
+if TYPE_CHECKING:
+    from seedbed.cli.toplist import Row
+
+_KINDS = (("TrainingJob", "trainingjobs"), ("SweepJob", "sweepjobs"))
+_PAGE = 500
+
+Look = Callable[[], "list[Row]"]
+
+
+@click.command("top")
+@click.argument("store", required=False)
+@click.option(
+    "--secret",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Credential files of STORE.",
+)
+@click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False), help="Instead of $KUBECONFIG.")
+@click.option("--context", help="Context of the kubeconfig.")
+@click.option("-n", "--namespace", help="One namespace of the cluster; all when left out.")
+@click.option("--every", type=click.FloatRange(min=1), default=5.0, show_default=True, help="Seconds.")
+@click.option("--once", is_flag=True, help="Print once; so it is where stdout is no terminal.")
+def command(
+    store: str | None,
+    secret: Path | None,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    every: float,
+    *,
+    once: bool,
+) -> None:
+    """Show TrainingJobs and SweepJobs of the cluster that kubectl talks to, or the runs of STORE.
+
+    What is under way comes first. Ctrl-C ends it.
+    """
+    if store is None:
+        title, look = _cluster(kubeconfig, context, namespace)
+    else:
+        title, look = _store(store, secret)
+    if once or not sys.stdout.isatty():
+        _print(title, look())
+    else:
+        _follow(title, look, every)
+
+
+def _store(store: str, secret: Path | None) -> tuple[str, Look]:
+    from seedbed.cli.toplist import row_of_run
+    from seedbed.runs.events import read_events
+    from seedbed.runtime.lasting import naming
+    from seedbed.storage import open_storage
+    from seedbed.sweeps.keeping import runs_of
+
+    with naming("STORE"):
+        output = open_storage(store, secret=secret)
+
+    def look() -> list[Row]:
+        with naming("STORE"):
+            return [row_of_run(run, events=list(read_events(run.folder))) for run in runs_of(output)]
+
+    return output.url, look
+
+
+def _cluster(kubeconfig: str | None, context: str | None, namespace: str | None) -> tuple[str, Look]:
+    from seedbed.cli.toplist import row_of_object
+
+    try:
+        from kubernetes import client, config
+    except ImportError as error:
+        fix = "install seedbed[operator], or name an output store: seedbed top STORE"
+        raise UserError("InvalidUsage", f"top: the client of Kubernetes is not installed; {fix}") from error
+    try:
+        configuration = client.Configuration()
+        config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
+    except config.ConfigException as error:
+        problem, fix = f"no cluster: {error}", "name a kubeconfig, or an output store: seedbed top STORE"
+        raise UserError("InvalidOption", refusal("--kubeconfig", kubeconfig or "", problem, fix)) from error
+    api = client.CustomObjectsApi(client.ApiClient(configuration))
+
+    def look() -> list[Row]:
+        now = datetime.now(UTC)
+        return [
+            row_of_object(raw, now=now)
+            for kind, plural in _KINDS
+            for raw in _listed(api, kind, plural, namespace)
+        ]
+
+    return str(configuration.host), look
+
+
+def _listed(api: Any, kind: str, plural: str, namespace: str | None) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a kind page by page; entries of a list do not say their kind."""
+    from kubernetes.client import ApiException
+    from urllib3.exceptions import HTTPError
+
+    where = {"group": "seedbed.dev", "version": "v1alpha1", "plural": plural}
+    following = ""
+    while True:
+        try:
+            if namespace is None:
+                page = api.list_cluster_custom_object(**where, limit=_PAGE, _continue=following)
+            else:
+                page = api.list_namespaced_custom_object(
+                    **where, namespace=namespace, limit=_PAGE, _continue=following
+                )
+        except ApiException as error:
+            raise _refused(plural, error) from error
+        except HTTPError as error:
+            raise InfrastructureError(
+                "ClusterUnreachable", f"the API server does not answer: {error}"
+            ) from error
+        yield from ({**raw, "kind": kind} for raw in page["items"])
+        following = page["metadata"].get("continue", "")
+        if not following:
+            return
+
+
+def _refused(plural: str, error: Any) -> UserError:
+    if error.status == 404:
+        return UserError("NotInstalled", f"top: the cluster has no {plural}; install the chart first")
+    fix = "let an admin bind the ClusterRole view, or name your namespace: --namespace"
+    return UserError("NotAllowed", f"top: {plural} cannot be listed ({error.status} {error.reason}); {fix}")
+
+
+def _print(title: str, rows: list[Row]) -> None:
+    from rich.console import Console
+
+    from seedbed.cli.toplist import in_order, table_of
+
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    if not rows:
+        click.echo(f"{title}: nothing here yet", err=True)
+        return
+    console.print(table_of(in_order(rows)))
+
+
+def _follow(title: str, look: Look, every: float) -> None:
+    from rich.console import Group
+    from rich.live import Live
+
+    from seedbed.cli.toplist import in_order, table_of
+
+    with Live(screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(Group(title, table_of(in_order(look()))), refresh=True)
+            try:
+                time.sleep(every)
+            except KeyboardInterrupt:
+                return

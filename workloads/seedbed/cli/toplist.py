@@ -1,0 +1,155 @@
+"""From the objects of a cluster, or the runs of a store, to the rows of `seedbed top`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from seedbed.runtime.display import duration
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from seedbed.sweeps.keeping import Kept
+
+_HEADERS = ("KIND", "NAME", "STATUS", "PROGRESS", "RATE", "LEFT", "WORKERS", "RESULT", "MESSAGE")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One job, sweep or run."""
+
+    kind: str
+    name: str
+    """With its namespace on a cluster."""
+    status: str
+    """Reason of the condition Running."""
+    progress: str = ""
+    rate: str = ""
+    left: str = ""
+    workers: str = ""
+    result: str = ""
+    """Accuracy, or the best objective of a sweep."""
+    message: str = ""
+    over: bool = False
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the cells in the order of the headers."""
+        return (
+            self.kind,
+            self.name,
+            self.status,
+            self.progress,
+            self.rate,
+            self.left,
+            self.workers,
+            self.result,
+            self.message,
+        )
+
+
+def row_of_object(raw: Mapping[str, Any], *, now: datetime) -> Row:
+    """Return the row of a TrainingJob or SweepJob; what its status does not say is left empty."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    running = _condition(status, "Running")
+    over = any(_condition(status, kind).get("status") == "True" for kind in ("Complete", "Failed"))
+    workers = status.get("workers") or {}
+    return Row(
+        kind=raw["kind"],
+        name=f"{metadata['namespace']}/{metadata['name']}",
+        status=str(running.get("reason", "Pending")),
+        progress=_progress(status),
+        rate="" if over else _rate(status),
+        left="" if over else _left(status, now),
+        workers=f"{workers['ready']}/{workers['desired']}" if workers and not over else "",
+        result=_result(status),
+        message=str(running.get("message", "")),
+        over=over,
+    )
+
+
+def row_of_run(run: Kept, *, events: Sequence[Mapping[str, Any]]) -> Row:
+    """Return the row of a run of a store; pace and end are told by the newest events of its attempts."""
+    newest = [event for event in events if event["kind"] == "Progress"]
+    total = next((event["totalSteps"] for event in reversed(newest) if "totalSteps" in event), None)
+    rate = _pace(newest)
+    alive = run.state == "training"
+    accuracy = {} if run.result is None else run.result.metrics
+    return Row(
+        kind="run",
+        name=run.folder.name[:12],
+        status=run.state,
+        progress=f"{run.step}/{total}" if total else str(run.step),
+        rate=f"{rate:.3g} steps/s" if rate and alive else "",
+        left=duration((total - run.step) / rate) if rate and total and alive else "",
+        workers=str(newest[-1]["workers"]) if newest and alive else "",
+        result=str(accuracy.get("validation/accuracy", "")),
+        message=f"sweep {run.sweep[:12]}" if run.sweep else run.model,
+        over=run.state == "complete",
+    )
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Return what is under way first, then what is over, each by name."""
+    return sorted(rows, key=lambda row: (row.over, row.name, row.kind))
+
+
+def table_of(rows: Sequence[Row]) -> Table:
+    """Return the table that a terminal shows."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    shown = [place for place, _ in enumerate(_HEADERS) if any(row.cells()[place] for row in rows)]
+    for place in shown:
+        table.add_column(_HEADERS[place], overflow="fold", no_wrap=_HEADERS[place] != "MESSAGE")
+    for row in rows:
+        table.add_row(*(row.cells()[place] for place in shown), style="dim" if row.over else None)
+    return table
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any]
+    for found in status.get("conditions") or ():
+        if found.get("type") == kind:
+            return found
+    return {}
+
+
+def _progress(status: Mapping[str, Any]) -> str:
+    progress, trials = status.get("progress"), status.get("trials")
+    if progress:
+        return f"{progress['step']}/{progress['totalSteps']} ({progress['percent']} %)"
+    return f"{trials.get('finished') or trials.get('total', 0)} trials" if trials else ""
+
+
+def _rate(status: Mapping[str, Any]) -> str:
+    value = _metrics(status).get("throughput/images-per-second")
+    return f"{float(value):,.0f} images/s" if value else ""
+
+
+def _left(status: Mapping[str, Any], now: datetime) -> str:
+    told = (status.get("progress") or {}).get("estimatedCompletionTime")
+    if not told:
+        return ""
+    return duration(max(0.0, (datetime.fromisoformat(told) - now).total_seconds()))
+
+
+def _result(status: Mapping[str, Any]) -> str:
+    best = status.get("bestTrial")
+    if best:
+        return str(best.get("objective", ""))
+    return _metrics(status).get("validation/accuracy", "")
+
+
+def _metrics(status: Mapping[str, Any]) -> dict[str, str]:
+    return {metric["name"]: metric["value"] for metric in status.get("metrics") or ()}
+
+
+def _pace(events: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return steps per second between the last two events of the newest group of workers."""
+    last = [event for event in events if event["attempt"] == events[-1]["attempt"]][-2:] if events else []
+    if len(last) < 2 or last[1]["time"] <= last[0]["time"] or last[1]["step"] <= last[0]["step"]:
+        return None
+    return float((last[1]["step"] - last[0]["step"]) / (last[1]["time"] - last[0]["time"]))
