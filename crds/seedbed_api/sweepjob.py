@@ -344,10 +344,14 @@ class SweepJobSpec(Execution):
         return self.trial_template.spec
 
     @property
+    def has_lone_trials(self) -> bool:
+        """Tell whether one process is all that a run needs."""
+        return self.workers_per_trial == 1 and self.cluster.feed != "RayData"
+
+    @property
     def trials_at_a_time(self) -> int:
         """Return how many runs train side by side: one of several ranks has a group of workers to itself."""
-        alone = self.workers_per_trial == 1 and self.cluster.feed != "RayData"
-        return self.parallel_trial_count if alone else 1
+        return self.parallel_trial_count if self.has_lone_trials else 1
 
     @property
     def fewest_ranks(self) -> int:

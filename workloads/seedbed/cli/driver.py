@@ -19,6 +19,7 @@ def command() -> None:
     from seedbed.runtime.pods.rays import before_ray
 
     before_ray()
-    from seedbed.runtime.pods.driving import drive
+    from seedbed.runtime.pods.driving import drive, training
+    from seedbed.sweeps.pods import searching
 
-    end(drive(os.environ, spool))
+    end(drive(os.environ, spool, {"TrainingJob": training, "SweepJob": searching}))

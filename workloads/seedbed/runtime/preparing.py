@@ -104,21 +104,28 @@ def prepare(
     complete = _complete(draft)
     if complete is not None:
         return complete
-    environment, environment_class = _known(options) or probed(options.device, cluster)
+    environment, environment_class = _known(options, cluster) or probed(options.device, cluster)
     timeline.mark("EnvironmentProbed")
     return _named(draft, environment, environment_class)
 
 
-def _known(options: RunOptions) -> Probed | None:
-    """Return the environment that was found out elsewhere; this thread is then set up as that one was."""
+def _known(options: RunOptions, cluster: Cluster | None) -> Probed | None:
+    """Return the environment that was found out before; who trains here is then set up as that one was."""
     if options.probed is None:
         return None
+    if cluster is None:
+        _set_up(options.device)
+    else:
+        cluster.compute(_set_up, options.device)
+    return options.probed
+
+
+def _set_up(device: str) -> None:
     from seedbed.arithmetic.determinism import fix_determinism
     from seedbed.environment.pins import pinned_threads
 
     fix_determinism(threads=pinned_threads())
-    _require_device(options.device)
-    return options.probed
+    _require_device(device)
 
 
 def probed(device: str, cluster: Cluster | None = None) -> Probed:

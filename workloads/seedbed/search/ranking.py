@@ -32,8 +32,8 @@ def status_row(trial: Decided, *, run_id: str | None = None, model: ModelStatus 
     )
 
 
-def counts(trials: Iterable[Decided], *, running: int = 0, reused: int = 0) -> TrialCounts:
-    """Return how many trials are in which state."""
+def counts(trials: Iterable[Decided], *, running: int = 0, reused: int = 0, planned: int = 0) -> TrialCounts:
+    """Return how many trials are in which state, of those that are `planned` where that is known."""
     states = [trial.state for trial in trials]
     return TrialCounts(
         total=len(states) + running,
@@ -42,4 +42,5 @@ def counts(trials: Iterable[Decided], *, running: int = 0, reused: int = 0) -> T
         pruned=states.count(State.PRUNED),
         failed=states.count(State.FAILED),
         reused=reused,
+        finished=f"{len(states)}/{planned}" if planned else None,
     )

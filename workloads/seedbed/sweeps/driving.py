@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
-from seedbed.runtime.clusters import ToldToStop
+from seedbed.runtime.clusters import Cluster, ToldToStop
 from seedbed.runtime.lasting import lasting
 from seedbed.runtime.preparing import RunOptions
 from seedbed.runtime.ray_local import gpus_here, local_ray
 from seedbed.runtime.timeline import Timeline
-from seedbed.search.decisions import Ended, Why
+from seedbed.search.decisions import Decided, Ended, Why
+from seedbed.search.ledger import Evidence
 from seedbed.search.objectives import goal
-from seedbed.search.ranking import ranked
+from seedbed.search.proposing import proposer
+from seedbed.search.ranking import ranked, top
 from seedbed.search.searching import Search
 from seedbed.storage import open_storage
 from seedbed.sweeps.display import SweepDisplay
@@ -28,8 +31,19 @@ from seedbed.sweeps.standing import Standing
 from seedbed.sweeps.statuses import Told, status_of
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
-from seedbed_api.sweepjob import SweepJob, SweepJobSpec
+from seedbed_api.sweepjob import SweepJob
 from seedbed_api.sweepstatus import SweepJobStatus
+
+
+class Machines(Cluster, Protocol):
+    """A Ray whose machines come and go."""
+
+    def start(self) -> None:
+        """Start it where it does not run; whoever made it ends it."""
+
+    @property
+    def share(self) -> Mapping[str, float]:
+        """Return what a run of one process takes of it."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -43,6 +57,10 @@ class SweepSession:
     """Set by SIGTERM and SIGINT: trials under way keep their state after the step, and all end."""
     timeline: Timeline = field(default_factory=Timeline)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    machines: Machines | None = None
+    """Where trials run; None: on this machine."""
+    sweep: Sweep | None = None
+    """None until the sweep has a name."""
     standing: Standing | None = None
     """None until the sweep has a name, and where it had ended before."""
     finished: Finished | None = None
@@ -85,7 +103,9 @@ def _shared_cache(session: SweepSession) -> Iterator[None]:
 
 
 def _run(session: SweepSession) -> None:
-    sweep = prepare_sweep(session.job, session.options, session.timeline)
+    sweep = session.sweep = prepare_sweep(
+        session.job, session.options, session.timeline, cluster=session.machines
+    )
     session.finished = finished_before(sweep)
     if session.finished is None:
         _search(session, sweep)
@@ -111,9 +131,11 @@ def _report(session: SweepSession, sweep: Sweep, finished: Finished) -> None:
 
 def _search(session: SweepSession, sweep: Sweep) -> None:
     standing = session.standing = Standing(sweep=sweep, search=Search(sweep.spec))
-    slots = slots_of(sweep.spec)
-    if slots == 1:
-        run_in_turn(standing, stopping=session.stopping, display=session.display)
+    slots = sweep.spec.trials_at_a_time
+    if session.machines is not None and sweep.spec.has_lone_trials:
+        _search_on_machines(session, standing, session.machines, slots=slots)
+    elif slots == 1:
+        run_in_turn(standing, stopping=session.stopping, display=session.display, cluster=session.machines)
     else:
         _search_on_ray(session, standing, slots=slots)
     ended = standing.search.ended
@@ -123,10 +145,13 @@ def _search(session: SweepSession, sweep: Sweep) -> None:
     session.finished = conclude(standing)
 
 
-def slots_of(spec: SweepJobSpec) -> int:
-    """Return how many runs train at the same time: a run of several workers has a Ray for itself."""
-    alone = spec.workers_per_trial == 1 and spec.cluster.feed != "RayData"
-    return spec.parallel_trial_count if alone else 1
+def _search_on_machines(session: SweepSession, standing: Standing, machines: Machines, *, slots: int) -> None:
+    from seedbed.sweeps.on_tune import run_on_tune
+
+    machines.start()
+    run_on_tune(
+        standing, slots=slots, stopping=session.stopping, display=session.display, share=machines.share
+    )
 
 
 def _search_on_ray(session: SweepSession, standing: Standing, *, slots: int) -> None:
@@ -158,21 +183,48 @@ def _refuse_no_answer(job: SweepJob, finished: Finished) -> None:
 
 
 def _ended(session: SweepSession, exit_code: int, *, error: SeedbedError | None = None) -> SweepEnded:
+    status = status_of(told_of(session, failure=error))
+    return SweepEnded(exit_code=int(exit_code), status=status, error=error, session=session)
+
+
+def told_of(session: SweepSession, *, running: int = 0, failure: SeedbedError | None = None) -> Told:
+    """Return what a status is made of, as the sweep stands at this moment."""
     finished, standing = session.finished, session.standing
     trials = finished.trials if finished else tuple(standing.decided) if standing else ()
-    evidence = finished.evidence if finished else standing.evidence() if standing else None
-    status = status_of(
-        Told(
-            started=session.started,
-            now=datetime.now(UTC),
-            job=session.job,
-            output=open_storage(session.job.spec.output.uri).url if trials else "",
-            trials=trials,
-            evidence=evidence,
-            reused=standing.reused if standing else len(trials),
-            finished=finished,
-            computed_here=standing is not None and any(standing.computed.values()),
-            failure=error,
-        )
+    return Told(
+        started=session.started,
+        now=datetime.now(UTC),
+        job=session.job,
+        output=open_storage(session.job.spec.output.uri).url if trials else "",
+        trials=trials,
+        evidence=_evidence(session, trials),
+        reused=standing.reused if standing else len(trials),
+        running=running,
+        planned=_planned(session),
+        sweep=session.sweep,
+        finished=finished,
+        computed_here=computed_here(session),
+        failure=failure,
     )
-    return SweepEnded(exit_code=int(exit_code), status=status, error=error, session=session)
+
+
+def computed_here(session: SweepSession) -> bool:
+    """Say whether this call trained anything."""
+    return session.standing is not None and any(session.standing.computed.values())
+
+
+def _evidence(session: SweepSession, trials: Sequence[Decided]) -> Mapping[int, Evidence]:
+    """Return by what the runs of the best trials are known: a status shows no others."""
+    if session.finished is not None:
+        return session.finished.evidence
+    standing = session.standing
+    if standing is None:
+        return {}
+    best = top(trials, goal(session.job.spec.objective))
+    return {trial.index: standing.evidence_of(trial) for trial in best}
+
+
+def _planned(session: SweepSession) -> int:
+    if session.standing is not None:
+        return session.standing.search.proposer.total
+    return proposer(session.job.spec).total if session.finished else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from seedbed.runtime.clusters import ToldToStop
+from seedbed.runtime.clusters import Cluster, ToldToStop
 from seedbed.sweeps.display import SweepDisplay
 from seedbed.sweeps.standing import Standing
 from seedbed.sweeps.trials import Stretch, advance
@@ -14,24 +14,37 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
-def run_in_turn(standing: Standing, *, stopping: threading.Event, display: SweepDisplay) -> None:
-    """Train whatever comes next until the search has ended. Raises ToldToStop, and UserError of a run."""
+def run_in_turn(
+    standing: Standing, *, stopping: threading.Event, display: SweepDisplay, cluster: Cluster | None = None
+) -> None:
+    """Train whatever comes next until the search has ended, on `cluster` or on this machine.
+
+    Raises ToldToStop, and UserError of a run.
+    """
     while (stretch := next(standing.open_stretches(), None)) is not None:
         if stopping.is_set():
             raise ToldToStop
         display.begin(stretch)
-        _try(standing, stretch, stopping=stopping, display=display)
+        _try(standing, stretch, stopping=stopping, display=display, cluster=cluster)
         display.end(stretch)
         display.show(standing)
 
 
-def _try(standing: Standing, stretch: Stretch, *, stopping: threading.Event, display: SweepDisplay) -> None:
+def _try(
+    standing: Standing,
+    stretch: Stretch,
+    *,
+    stopping: threading.Event,
+    display: SweepDisplay,
+    cluster: Cluster | None,
+) -> None:
     try:
         reached = advance(
             standing.sweep,
             stretch,
             stopping=stopping,
             tell=lambda progress: display.update(stretch, progress),
+            cluster=cluster,
         )
     except InfrastructureError as error:
         display.notice(f"trial {stretch.trial}: {error.reason}: {error.message}")

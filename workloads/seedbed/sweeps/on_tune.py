@@ -44,16 +44,19 @@ def run_on_tune(
     stopping: threading.Event,
     display: SweepDisplay,
     training: Training = advance,
+    share: Mapping[str, float] | None = None,
 ) -> None:
     """Train up to `slots` runs at a time until the search has ended; Ray must run.
 
+    With a `share`, what each run takes of machines that come and go, as many train as these hold.
     Raises ToldToStop, and the failure of a run that ends the sweep.
     """
     prepare(os.environ)
     conducting = Conducting(standing=standing, stopping=stopping, display=display)
     guard = Guard(conducting)
     with _scratch() as folder:
-        _tune(standing.sweep, guard, slots=slots, folder=folder, training=training)
+        share = share or share_of(_there(), slots=slots)
+        _tune(standing.sweep, guard, share=share, folder=folder, training=training)
     guard.raise_what_broke()
     if standing.search.ended is None:
         assert stopping.is_set(), "Ray Tune ended before the search did"
@@ -66,16 +69,21 @@ def prepare(environ: MutableMapping[str, str]) -> None:
         environ.setdefault(name, value)
 
 
-def _tune(sweep: Sweep, guard: Guard, *, slots: int, folder: str, training: Training) -> None:
+def _there() -> dict[str, float]:
     import ray
+
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return there
+
+
+def _tune(sweep: Sweep, guard: Guard, *, share: Mapping[str, float], folder: str, training: Training) -> None:
     from ray import tune
 
     from seedbed.sweeps.tune_parts import Asking, LowestFirst, RunTrial, Until
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what matters is told by the display
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     with_sweep = tune.with_parameters(RunTrial, sweep=pickle.dumps(sweep), training=training)
-    trainable = tune.with_resources(with_sweep, share_of(there, slots=slots))
+    trainable = tune.with_resources(with_sweep, dict(share))
     tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
 from seedbed.arithmetic.config import ARITHMETIC_VERSION
-from seedbed.runtime.preparing import Expected, Prepared, RunOptions, prepare, probed
+from seedbed.runtime.clusters import Cluster
+from seedbed.runtime.preparing import Expected, Prepared, RunOptions, prepare
 from seedbed.runtime.timeline import Timeline
 from seedbed.search.checking import refuse_impossible_search
 from seedbed.search.identity import sweep_document, sweep_id
@@ -27,7 +29,7 @@ from seedbed_api.trials import trial_recipe
 _OF_THE_TEMPLATE = ("spec.dataset.", "spec.model", "spec.training.", "spec.evaluation")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Sweep:
     """A sweep that is fully determined; picklable, so that trials elsewhere know what this process does."""
 
@@ -36,6 +38,8 @@ class Sweep:
     """With dataset and code pinned and the environment known: trials find out nothing anew."""
     dataset_digest: str
     code_digest: str | None
+    samples: int = 0
+    """Train rows of the template; with cross-validation those of fold 0."""
 
     @property
     def spec(self) -> SweepJobSpec:
@@ -65,6 +69,11 @@ class Sweep:
             code_digest=self.code_digest,
         )
 
+    @cached_property
+    def identity(self) -> str:
+        """Return the name of the sweep."""
+        return sweep_id(self.document)
+
     def run_ids(self, values: Mapping[str, str]) -> tuple[str, ...]:
         """Return the run identity of each fold of a trial; none where the values make no recipe."""
         try:
@@ -85,29 +94,48 @@ class Sweep:
         """Return the storage of the sweep's own objects."""
         uri, secret = self.spec.output.uri, self.options.output_secret
         storage = open_storage(uri, secret=secret, patience_seconds=PATIENCE_SECONDS)
-        return storage.child(f"sweeps/{sweep_id(self.document).removeprefix('sha256:')}")
+        return storage.child(f"sweeps/{self.identity.removeprefix('sha256:')}")
 
 
-def prepare_sweep(job: SweepJob, options: RunOptions, timeline: Timeline) -> Sweep:
-    """Name the sweep; writes nothing. Raises UserError for what no trial could be trained with."""
+def prepare_sweep(
+    job: SweepJob, options: RunOptions, timeline: Timeline, *, cluster: Cluster | None = None
+) -> Sweep:
+    """Name the sweep; writes nothing. Raises UserError for what no trial could be trained with.
+
+    The environment is that of `cluster`, which may have to be waited for; of this process without one.
+    """
     refuse_impossible_search(job.spec)
-    environment = probed(options.device)
-    known = replace(options, probed=environment)
+    expected = replace(options.expected, run_id=None)  # what is expected is the sweep's name, not a run's
     with naming_the_template():
         template = prepare(
             run_of(job, job.spec.trial_template.spec, fold=None if job.spec.cross_validation is None else 0),
-            known,
+            replace(options, expected=expected),
             timeline,
+            cluster=cluster,
         )
     _require_validation_rows(job, template)
-    return Sweep(
+    sweep = Sweep(
         job=job,
         options=replace(
-            known, expected=Expected(dataset_digest=template.dataset.digest), fetched=template.code
+            options,
+            probed=(template.environment, template.environment_class),
+            expected=Expected(dataset_digest=template.dataset.digest),
+            fetched=template.code,
         ),
         dataset_digest=template.dataset.digest,
         code_digest=template.resolved["model"].get("code", {}).get("digest"),
+        samples=template.samples,
     )
+    _refuse_another_sweep(sweep, options.expected)
+    return sweep
+
+
+def _refuse_another_sweep(sweep: Sweep, expected: Expected) -> None:
+    """Raise UserError where a retry would search something else than the attempts before it."""
+    if expected.run_id not in (None, sweep.identity):
+        problem = f"code or version of seedbed differ: the job began as sweep {expected.run_id}"
+        fix = "restore image, profile and kind of node, or create a new job"
+        raise UserError("EnvironmentChanged", refusal("status.sweepID", sweep.identity, problem, fix))
 
 
 def run_of(job: SweepJob, recipe: Recipe, *, fold: int | None) -> TrainingJob:

@@ -86,9 +86,10 @@ class Standing:
 
     def evidence(self) -> dict[int, Evidence]:
         """Return by what the runs of the decided trials are known: equal for every order of the facts."""
-        return {trial.index: self._evidence(trial) for trial in self.decided}
+        return {trial.index: self.evidence_of(trial) for trial in self.decided}
 
-    def _evidence(self, trial: Decided) -> Evidence:
+    def evidence_of(self, trial: Decided) -> Evidence:
+        """Return by what the runs of a decided trial are known."""
         runs = self.sweep.run_ids(dict(trial.point))
         if trial.state is not State.SUCCEEDED:
             return Evidence(run_ids=runs)

@@ -12,9 +12,10 @@ from seedbed.search.ledger import Evidence
 from seedbed.search.objectives import goal
 from seedbed.search.ranking import counts, status_row, top
 from seedbed.sweeps.ledgers import Finished
+from seedbed.sweeps.preparing import Sweep
 from seedbed_api.conditions import Condition
 from seedbed_api.errors import SeedbedError
-from seedbed_api.status import ModelStatus, ObjectStatus
+from seedbed_api.status import DatasetStatus, Environment, ModelStatus, ObjectStatus
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.sweepstatus import SweepJobStatus, Trial
 from seedbed_api.times import written
@@ -34,6 +35,10 @@ class Told:
     evidence: Mapping[int, Evidence] | None = None
     reused: int = 0
     running: int = 0
+    planned: int = 0
+    """Trials that the sweep has at most; 0 while that is not known."""
+    sweep: Sweep | None = None
+    """None until it has a name."""
     finished: Finished | None = None
     computed_here: bool = False
     """False where the ledger was there before."""
@@ -45,9 +50,13 @@ def status_of(told: Told) -> SweepJobStatus:
     rows = _rows(told)
     over = told.finished is not None or told.failure is not None
     return SweepJobStatus(
+        sweep_id=told.sweep.identity if told.sweep else None,
+        environment=Environment(class_=told.sweep.environment_class) if told.sweep else None,
+        backend="Local",
+        dataset=dataset_status(told.sweep) if told.sweep else None,
         start_time=written(told.started),
         completion_time=written(told.now) if over else None,
-        trials=counts(told.trials, running=told.running, reused=told.reused),
+        trials=counts(told.trials, running=told.running, reused=told.reused, planned=told.planned),
         best_trial=rows[0] if rows else None,
         top_trials=tuple(rows),
         ledger=None if told.finished is None else _ledger(told.finished),
@@ -59,6 +68,11 @@ def refused_status(error: SeedbedError) -> SweepJobStatus:
     """Return the status of a sweep whose manifest was refused."""
     now = datetime.now(UTC)
     return status_of(Told(started=now, now=now, failure=error))
+
+
+def dataset_status(sweep: Sweep) -> DatasetStatus:
+    """Return the dataset as the sweep found it."""
+    return DatasetStatus(digest=sweep.dataset_digest, samples=sweep.samples)
 
 
 def _ledger(finished: Finished) -> ObjectStatus:

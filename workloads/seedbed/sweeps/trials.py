@@ -114,9 +114,14 @@ class _Quiet(Display):
 
 
 def advance(
-    sweep: Sweep, stretch: Stretch, *, stopping: threading.Event, tell: Tell = lambda _progress: None
+    sweep: Sweep,
+    stretch: Stretch,
+    *,
+    stopping: threading.Event,
+    tell: Tell = lambda _progress: None,
+    cluster: Cluster | None = None,
 ) -> Reached:
-    """Train a run as far as asked, or read that it was.
+    """Train a run as far as asked, or read that it was; on `cluster`, or on this machine without one.
 
     Raises ToldToStop; UserError for what ends the sweep; InfrastructureError for what another try may mend.
     """
@@ -131,7 +136,7 @@ def advance(
         options=sweep.options,
         display=_Quiet(tell),
         stopping=stopping,
-        cluster=_cluster(sweep),
+        cluster=cluster or _cluster(sweep),
         pause_after_epochs=stretch.until,
         wants_report=False,
     )

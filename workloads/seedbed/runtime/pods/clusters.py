@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,6 +71,11 @@ class PodCluster:
             return ranks_on(nodes_there(), gpus_per_rank=self._gpus)
         except RaySystemError:  # it was closed meanwhile, by another thread
             return 0
+
+    @property
+    def share(self) -> Mapping[str, float]:
+        """Return what a run of one process takes: the place of one rank."""
+        return {"CPU": 1.0, "GPU": float(self._gpus)} if self._gpus else {"CPU": 1.0}
 
     @property
     def _gpus(self) -> int:

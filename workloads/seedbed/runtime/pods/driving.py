@@ -1,4 +1,4 @@
-"""The program of a driver pod: train as `seedbed run` does, on workers in other pods; leave a last word."""
+"""The program of a driver pod: do as `seedbed run` does, on workers in other pods; leave a last word."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
+
+from prometheus_client.core import Metric
 
 from seedbed.runs.processes import TURN_VARIABLE
 from seedbed.runtime.display import Display
@@ -25,32 +29,50 @@ from seedbed.runtime.pods.signals import stop_by_signal
 from seedbed_api.conditions import one_line
 from seedbed_api.errors import SeedbedError
 from seedbed_api.exposition import page
-from seedbed_api.outcome import Outcome
+from seedbed_api.outcome import LiveProgress, Outcome
+from seedbed_api.trainingjob import TrainingJob
 
 _FAREWELL_SECONDS = 4.0
 _SHUTDOWN_SECONDS = 15.0
 CRASHED = 1
 
 
-def drive(environ: Mapping[str, str], spool: Path) -> int:
+class Program(Protocol):
+    """What a driver does in one attempt."""
+
+    def live(self, now: datetime) -> LiveProgress:
+        """Return what it is doing at this moment; asked from another thread."""
+
+    def metrics(self, now: datetime) -> Iterable[Metric]:
+        """Yield what Prometheus is told at this moment; asked from another thread."""
+
+    def run(self) -> tuple[Outcome, int, SeedbedError | None]:
+        """Do it to its end; return how it ended, its exit code, and an expected failure."""
+
+
+Programs = Mapping[str, Callable[[PodSettings, PodCluster, threading.Event], AbstractContextManager[Program]]]
+"""By the kind of the job; the event is the wish to stop."""
+
+
+def drive(environ: Mapping[str, str], spool: Path, programs: Programs) -> int:
     """Run the driver of one attempt; return its exit code."""
     try:
         settings = pod_settings(environ)
     except SeedbedError as error:
         leave(environ, failed(error, attempt=0))
         raise
-    os.environ[TURN_VARIABLE] = f"{settings.uid}/{settings.attempt}"
+    os.environ[TURN_VARIABLE] = settings.turn
     stopping = stop_by_signal()
     with shipping(spool, settings):
-        outcome, code = _guarded(settings, stopping)
+        outcome, code = _guarded(settings, stopping, programs)
         leave(environ, outcome)
         return code
 
 
-def _guarded(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome, int]:
+def _guarded(settings: PodSettings, stopping: threading.Event, programs: Programs) -> tuple[Outcome, int]:
     """Return outcome and exit code, also of what nobody expected."""
     try:
-        return _attempt(settings, stopping)
+        return _attempt(settings, stopping, programs)
     except SeedbedError as error:
         failure = lasting(error)
         _say(f"error: {failure.reason}: {failure.message}")
@@ -64,23 +86,15 @@ def _guarded(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome,
         )
 
 
-def _attempt(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome, int]:
+def _attempt(settings: PodSettings, stopping: threading.Event, programs: Programs) -> tuple[Outcome, int]:
     cluster, attendance = PodCluster(settings, stopping=stopping), Attendance()
-    with Display(settings.job.metadata.name, interactive=False, records=True) as display:
-        session = Session(
-            job=settings.job, options=settings.options(), display=display, stopping=stopping, cluster=cluster
-        )
+    with programs[settings.job.kind](settings, cluster, stopping) as program:
 
         def progress() -> bytes:
-            now = datetime.now(UTC)
-            told = live_progress(session, job_uid=settings.uid, attempt=settings.attempt, now=now)
-            return told.model_dump_json(by_alias=True, exclude_none=True).encode()
+            return program.live(datetime.now(UTC)).model_dump_json(by_alias=True, exclude_none=True).encode()
 
         def metrics() -> bytes:
-            live = live_progress(
-                session, job_uid=settings.uid, attempt=settings.attempt, now=datetime.now(UTC)
-            )
-            return page(lambda: training_families(session, live))
+            return page(lambda: program.metrics(datetime.now(UTC)))
 
         with endpoint(
             settings.progress_port,
@@ -90,13 +104,44 @@ def _attempt(settings: PodSettings, stopping: threading.Event) -> tuple[Outcome,
             token=settings.token,
         ):
             try:
-                ended = run_job(session)
+                outcome, code, error = program.run()
             finally:
                 attendance.end(patience=_FAREWELL_SECONDS)
                 _closed_in_time(cluster)
-    if ended.error is not None:
-        _say(f"error: {ended.error.reason}: {ended.error.message}")
-    return outcome_of(ended, attempt=settings.attempt), ended.exit_code
+    if error is not None:
+        _say(f"error: {error.reason}: {error.message}")
+    return outcome, code
+
+
+class Training:
+    """A TrainingJob: one run."""
+
+    def __init__(self, settings: PodSettings, session: Session) -> None:
+        self._settings, self._session = settings, session
+
+    def live(self, now: datetime) -> LiveProgress:
+        """Return how far the run is."""
+        settings = self._settings
+        return live_progress(self._session, job_uid=settings.uid, attempt=settings.attempt, now=now)
+
+    def metrics(self, now: datetime) -> Iterable[Metric]:
+        """Yield what the run tells Prometheus."""
+        return training_families(self._session, self.live(now))
+
+    def run(self) -> tuple[Outcome, int, SeedbedError | None]:
+        """Train."""
+        ended = run_job(self._session)
+        return outcome_of(ended, attempt=self._settings.attempt), ended.exit_code, ended.error
+
+
+@contextmanager
+def training(settings: PodSettings, cluster: PodCluster, stopping: threading.Event) -> Iterator[Training]:
+    """Yield the program of a TrainingJob."""
+    job, options = settings.job, settings.options()
+    assert isinstance(job, TrainingJob)
+    with Display(job.metadata.name, interactive=False, records=True) as display:
+        session = Session(job=job, options=options, display=display, stopping=stopping, cluster=cluster)
+        yield Training(settings, session)
 
 
 def _closed_in_time(cluster: PodCluster) -> None:

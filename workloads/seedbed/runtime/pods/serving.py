@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from seedbed.runs.processes import TURN_VARIABLE
 from seedbed.runtime.clusters import ToldToStop
 from seedbed.runtime.pods.endpoint import ASK_SECONDS
 from seedbed.runtime.pods.logs import shipping
@@ -37,6 +39,7 @@ def serve(environ: Mapping[str, str], spool: Path) -> int:
     """Run the node of one worker pod; return its exit code."""
     stopping = stop_by_signal()
     settings = pod_settings(environ)
+    os.environ[TURN_VARIABLE] = settings.turn  # of trials, which train in processes of this node
     with shipping(spool, settings):
         return _serve(settings, stopping)
 

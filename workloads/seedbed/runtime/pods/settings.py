@@ -11,8 +11,8 @@ from typing import Literal, TypeVar
 from seedbed.feed.stream import DEFAULT_CACHE_BYTES
 from seedbed.runtime.preparing import Expected, RunOptions
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.manifests import training_job
-from seedbed_api.trainingjob import TrainingJob
+from seedbed_api.jobs import Job
+from seedbed_api.manifests import any_job
 
 RAY_PORT = 6379
 PROGRESS_PORT = 8701
@@ -26,7 +26,7 @@ class PodSettings:
     """The settings of one pod, of the driver or of a worker."""
 
     role: Literal["driver", "worker"]
-    job: TrainingJob
+    job: Job
     attempt: int
     """The number in the names of the attempt's pods, from 1."""
     pod_name: str
@@ -55,6 +55,11 @@ class PodSettings:
         """Return the uid of the job's object."""
         return self.job.metadata.uid or self.job.metadata.name
 
+    @property
+    def turn(self) -> str:
+        """Return whose turn it is: what an earlier attempt had claimed is free."""
+        return f"{self.uid}/{self.attempt}"
+
     def secret(self, role: str) -> Path | None:
         """Return the folder of a mounted secret (`dataset` or `output`), None where there is none."""
         folder = self.secrets_folder / role
@@ -81,7 +86,7 @@ def pod_settings(environ: Mapping[str, str]) -> PodSettings:
     cache = read.text("SEEDBED_CACHE_FOLDER", default="")
     return PodSettings(
         role="driver" if role == "driver" else "worker",
-        job=read.parsed("SEEDBED_JOB", _job, "a TrainingJob as JSON"),
+        job=read.parsed("SEEDBED_JOB", _job, "a TrainingJob or SweepJob as JSON"),
         attempt=read.number("SEEDBED_ATTEMPT", least=1),
         pod_name=read.text("POD_NAME"),
         pod_ip=read.text("POD_IP"),
@@ -103,8 +108,8 @@ def pod_settings(environ: Mapping[str, str]) -> PodSettings:
     )
 
 
-def _job(text: str) -> TrainingJob:
-    return training_job(json.loads(text), "SEEDBED_JOB")
+def _job(text: str) -> Job:
+    return any_job(json.loads(text), "SEEDBED_JOB")
 
 
 def _address(read: _Variables) -> str:

@@ -1,0 +1,77 @@
+"""A sweep by `seedbed driver` and `seedbed worker` as the operator starts them: the ledger of `seedbed run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from determinism.pods import Attempt, attempts
+from determinism.test_sweeps_on_ray import ledger_of, run, runs_of, steps_of
+from scenarios.bad_input.scene import dataset
+from scenarios.sweeps.desk import ASHA, a_sweep
+from seedbed.runs.attempts import highest_attempt
+from seedbed_api.manifests import sweep_job
+from seedbed_api.outcome import LiveProgress
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+
+TRIALS = 6
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dataset(tmp_path_factory.mktemp("sweep-pods") / "data", train=8, validation=4)
+
+
+@pytest.fixture
+def attempt() -> Iterator[Callable[..., Attempt]]:
+    with attempts() as make:
+        yield make
+
+
+def gets_on(told: LiveProgress) -> bool:
+    """Say whether a trial is decided, and others are not."""
+    return told.activity == "Training" and told.sweep is not None and told.sweep.trials.succeeded > 0
+
+
+def test_a_driver_is_killed_and_the_next_one_finds_what_it_left(
+    attempt: Callable[..., Attempt], data: Path, tmp_path: Path
+) -> None:
+    fields = {"maxTrialCount": TRIALS, "earlyStopping": ASHA, "training": {"epochs": 16}}
+    alone, output = tmp_path / "alone", tmp_path / "pods"
+    local = run(sweep_job(a_sweep(data, alone, **fields)))
+    assert local.status.trials is not None
+    assert local.status.ledger is not None
+
+    manifest = a_sweep(data, output, **fields, parallelTrialCount=2)
+    first = attempt(manifest)
+    driver, workers = first.driver(), [first.worker(0), first.worker(1)]
+    told = first.wait_for(gets_on, driver)
+    assert told.sweep is not None
+    assert told.sweep.kept_time is not None
+    assert told.workers is not None
+    assert (told.workers.ready, told.workers.desired) == (2, 2)
+    assert (told.run_id, told.environment_class) == (local.status.sweep_id, environment_of(local.status))
+    driver.kill()
+    assert [worker.ended(120) for worker in workers] == [75, 75], workers[0].log()
+
+    second = attempt(manifest, expected={"RUN_ID": told.run_id, "ENVIRONMENT_CLASS": told.environment_class})
+    driver, workers = second.driver(), [second.worker(0), second.worker(1)]
+    assert driver.ended() == 0, driver.log()
+    done = second.outcome()
+    assert (done.result, done.reason, done.run_id) == ("Succeeded", "Trained", local.status.sweep_id)
+    assert done.sweep is not None
+    assert done.sweep.ledger is not None
+    assert done.sweep.ledger.digest == local.status.ledger.digest
+    assert ledger_of(output) == ledger_of(alone)
+    assert done.sweep.best_trial is not None
+    assert done.sweep.best_trial.plain()["objective"] == local.status.plain()["bestTrial"]["objective"]
+    assert done.sweep.trials.finished == f"{TRIALS}/{TRIALS}"
+    assert 0 < done.steps_executed < steps_of(alone), "what the first attempt had done was found"
+    assert any(highest_attempt(folder) > 1 for folder in runs_of(output))
+
+
+def environment_of(status: object) -> str | None:
+    return getattr(status, "environment").class_

@@ -1,0 +1,213 @@
+"""A sweep in a driver pod: its trials run on worker pods; what is told of them meanwhile and at the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from prometheus_client.core import Metric
+
+from seedbed.runtime.pods.clusters import PodCluster
+from seedbed.runtime.pods.settings import PodSettings
+from seedbed.search.courses import Failed
+from seedbed.sweeps.display import SweepDisplay
+from seedbed.sweeps.driving import SweepEnded, SweepSession, computed_here, run_sweep, told_of
+from seedbed.sweeps.exporting import sweep_families
+from seedbed.sweeps.statuses import dataset_status, status_of
+from seedbed.sweeps.trials import Reached, Stretch
+from seedbed.training.progress import Progress
+from seedbed_api.conditions import ExitCode, one_line
+from seedbed_api.errors import SeedbedError
+from seedbed_api.outcome import LiveProgress, Outcome
+from seedbed_api.status import Timing, WorkerCounts
+from seedbed_api.sweepjob import SweepJob
+from seedbed_api.sweepstatus import SweepJobStatus, SweepProgress, TrialCounts
+from seedbed_api.times import written
+
+Place = tuple[int, int]
+"""Trial, and place among its folds."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Tally:
+    """What was seen of all runs of this attempt together."""
+
+    steps: int = 0
+    """Only ever more, also where a run that was lost does some of them again."""
+    kept: float | None = None
+    """When a run last kept its state or came to where it was to, in seconds since 1970."""
+    running: dict[Place, int] = field(default_factory=dict)
+    """Steps that were counted of the stretches under way."""
+    at: dict[Place, int] = field(default_factory=dict)
+    """Step at which each of them was seen last."""
+
+    def begin(self, place: Place) -> None:
+        """Count a stretch from now on."""
+        self.running[place] = 0
+        self.at.pop(place, None)
+
+    def see(self, place: Place, progress: Progress) -> None:
+        """Take in how far a run is."""
+        self._add(place, progress.step - self.at.get(place, progress.resumed_from))
+        self.at[place] = progress.step
+        if progress.kept is not None:
+            self.kept = max(self.kept or 0.0, progress.kept.time)
+
+    def reach(self, place: Place, reached: Reached, now: float) -> None:
+        """Take in what a stretch came to: one that is short was not seen on its way."""
+        self._add(place, reached.computed - self.running.get(place, 0))
+        if reached.computed and not isinstance(reached.course.end, Failed):
+            self.kept = max(self.kept or 0.0, now)
+
+    def end(self, place: Place) -> None:
+        """Count a stretch no longer."""
+        self.running.pop(place, None)
+        self.at.pop(place, None)
+
+    def _add(self, place: Place, steps: int) -> None:
+        if steps > 0:
+            self.steps += steps
+            self.running[place] = self.running.get(place, 0) + steps
+
+
+class TallyingDisplay(SweepDisplay):
+    """Tells of trials line by line, and counts what they do."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title, interactive=False)
+        self.tally = Tally()
+
+    def begin(self, stretch: Stretch) -> None:
+        """Count a stretch from now on."""
+        super().begin(stretch)
+        self.tally.begin(_place(stretch))
+
+    def update(self, stretch: Stretch, progress: Progress) -> None:
+        """Count the steps of a run."""
+        super().update(stretch, progress)
+        self.tally.see(_place(stretch), progress)
+
+    def explain(self, stretch: Stretch, reached: Reached) -> None:
+        """Count what a stretch came to."""
+        super().explain(stretch, reached)
+        self.tally.reach(_place(stretch), reached, datetime.now(UTC).timestamp())
+
+    def end(self, stretch: Stretch) -> None:
+        """Count a stretch no longer."""
+        super().end(stretch)
+        self.tally.end(_place(stretch))
+
+
+def _place(stretch: Stretch) -> Place:
+    return stretch.trial, stretch.place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Searching:
+    """A SweepJob: many runs."""
+
+    settings: PodSettings
+    session: SweepSession
+    cluster: PodCluster
+    tally: Tally
+
+    def live(self, now: datetime) -> LiveProgress:
+        """Return how the trials stand."""
+        session, settings, sweep = self.session, self.settings, self.session.sweep
+        told = self._progress(status_of(told_of(session, running=len(self.tally.running))))
+        return LiveProgress(
+            time=written(now),
+            job_uid=settings.uid,
+            attempt=settings.attempt,
+            activity=self._activity(told),
+            run_id=sweep.identity if sweep else None,
+            environment_class=sweep.environment_class if sweep else None,
+            workers=self._workers(),
+            dataset=dataset_status(sweep) if sweep else None,
+            timings=_timings(session),
+            sweep=told,
+        )
+
+    def metrics(self, now: datetime) -> Iterable[Metric]:
+        """Yield what the sweep tells Prometheus."""
+        del now
+        standing, job = self.session.standing, self.session.job
+        if standing is None:
+            return ()
+        running, namespace = len(self.tally.running), job.metadata.namespace or ""
+        return sweep_families(standing, namespace=namespace, running=running)
+
+    def run(self) -> tuple[Outcome, int, SeedbedError | None]:
+        """Search."""
+        ended = run_sweep(self.session)
+        return self._outcome(ended), ended.exit_code, ended.error
+
+    def _outcome(self, ended: SweepEnded) -> Outcome:
+        sweep, standing = ended.session.sweep, ended.session.standing
+        return Outcome(
+            result=_RESULTS.get(ended.exit_code, "Failed"),
+            reason=_reason(ended),
+            message=one_line(ended.error.message) if ended.error else "",
+            attempt=self.settings.attempt,
+            steps_executed=sum(standing.computed.values()) if standing else 0,
+            run_id=sweep.identity if sweep else None,
+            environment_class=sweep.environment_class if sweep else None,
+            dataset=dataset_status(sweep) if sweep else None,
+            timings=_timings(ended.session),
+            sweep=self._progress(ended.status),
+        )
+
+    def _progress(self, status: SweepJobStatus) -> SweepProgress:
+        kept = self.tally.kept
+        return SweepProgress(
+            trials=status.trials or TrialCounts(),
+            best_trial=status.best_trial,
+            top_trials=status.top_trials,
+            ledger=status.ledger,
+            steps=self.tally.steps,
+            kept_time=None if kept is None else written(datetime.fromtimestamp(kept, UTC)),
+        )
+
+    def _activity(self, told: SweepProgress) -> Literal["Starting", "Training", "Finishing"]:
+        if self.session.finished is not None:
+            return "Finishing"
+        return "Training" if told.steps else "Starting"
+
+    def _workers(self) -> WorkerCounts:
+        most = self.session.job.spec.most_ranks
+        return WorkerCounts(ready=min(most, self.cluster.ranks_there()), desired=most)
+
+
+_RESULTS: dict[int, Literal["Succeeded", "Failed", "Stopped"]] = {
+    ExitCode.DONE: "Succeeded",
+    ExitCode.STOPPED: "Stopped",
+}
+
+
+def _reason(ended: SweepEnded) -> str:
+    if ended.error is not None:
+        return ended.error.reason
+    if ended.exit_code == ExitCode.STOPPED:
+        return "Stopped"
+    return "Trained" if computed_here(ended.session) else "AlreadyComputed"
+
+
+def _timings(session: SweepSession) -> tuple[Timing, ...]:
+    return tuple(
+        Timing(name=name, milliseconds=round(1000 * seconds))
+        for name, seconds in dict(session.timeline.parts).items()
+    )
+
+
+@contextmanager
+def searching(settings: PodSettings, cluster: PodCluster, stopping: threading.Event) -> Iterator[Searching]:
+    """Yield the program of a SweepJob."""
+    job, options = settings.job, settings.options()
+    assert isinstance(job, SweepJob)
+    with TallyingDisplay(job.metadata.name) as display:
+        session = SweepSession(job=job, options=options, display=display, stopping=stopping, machines=cluster)
+        yield Searching(settings=settings, session=session, cluster=cluster, tally=display.tally)
