@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from seedbed_operator.cluster.kinds import CREATABLE, JOBS, PODS, SECRETS, Kind
+from seedbed_operator.cluster.kinds import CREATABLE, KIND_OF, PODS, SECRETS, Kind
 from seedbed_operator.cluster.port import NOT_SERVED, Cluster, Raw, Refused
 from seedbed_operator.observations import Refusal
 from seedbed_operator.plans import Action, Create, Delete, DeleteJob
 from seedbed_operator.stores.projections import ATTEMPT_LABEL
 from seedbed_operator.stores.stores import Stores
-from seedbed_operator.stores.tables import Key
+from seedbed_operator.stores.tables import JobKey, Key
 
 TOKEN_BYTES = 32
 TOKEN_KEY = "token"
@@ -47,7 +47,7 @@ class Applier:
         self._cluster = cluster
         self._stores = stores
 
-    async def apply(self, job: Key, actions: Sequence[Action], now: datetime) -> Applied:
+    async def apply(self, job: JobKey, actions: Sequence[Action], now: datetime) -> Applied:
         """Carry out the actions of one job's plan; raise Stale where the stores were behind."""
         for done, action in enumerate(actions):
             try:
@@ -58,14 +58,14 @@ class Applier:
                 return Applied(writes=done, refusal=_refusal(action, job, refused, now))
         return Applied(writes=len(actions), refusal=None)
 
-    async def _do(self, job: Key, action: Action) -> None:
+    async def _do(self, job: JobKey, action: Action) -> None:
         match action:
             case Create():
                 await self._create(job[0], action)
             case Delete():
                 await self._delete(PODS, (job[0], action.name), action.uid, action.grace_seconds)
             case DeleteJob():
-                await self._delete(JOBS, job, action.uid)
+                await self._delete(KIND_OF[job.kind], job[:2], action.uid)
 
     async def _create(self, namespace: str, action: Create) -> None:
         kind, body = CREATABLE[action.kind], self._body(namespace, action)
@@ -158,8 +158,8 @@ def controller(raw: Raw) -> str | None:
     return next((str(owner["uid"]) for owner in owners if owner.get("controller")), None)
 
 
-def _refusal(action: Action, job: Key, refused: Refused, now: datetime) -> Refusal:
-    kind, name = (JOBS.name, job[1]) if isinstance(action, DeleteJob) else (action.kind, action.name)
+def _refusal(action: Action, job: JobKey, refused: Refused, now: datetime) -> Refusal:
+    kind, name = (job.kind, job.name) if isinstance(action, DeleteJob) else (action.kind, action.name)
     return Refusal(
         kind=kind, name=name, code=refused.code, reason=refused.reason, message=refused.message, time=now
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from seedbed_api.jobs import JobKind, JobSpec
 from seedbed_api.outcome import LiveProgress
-from seedbed_api.status import TrainingJobStatus
-from seedbed_api.trainingjob import TrainingJobSpec
+from seedbed_api.status import LifecycleStatus
 from seedbed_api.trainingprofile import TrainingProfileSpec
 
 Role = Literal["driver", "worker"]
@@ -17,8 +17,9 @@ Role = Literal["driver", "worker"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobView:
-    """A TrainingJob as it was last seen."""
+    """A TrainingJob or SweepJob as it was last seen."""
 
+    kind: JobKind = "TrainingJob"
     namespace: str
     name: str
     uid: str
@@ -28,10 +29,10 @@ class JobView:
     deleting: bool
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    spec: TrainingJobSpec | None
+    spec: JobSpec | None
     """None where the models refuse what the API server let pass; `invalid` tells why."""
     invalid: str | None
-    status: TrainingJobStatus
+    status: LifecycleStatus
     managed_by: str | None = None
     """spec.managedBy as it was written, also where the models refuse the spec."""
 
@@ -161,7 +162,7 @@ class Evidence:
     progress_asked: Mapping[str, datetime] = field(default_factory=dict)
     """When each driver was asked last, by pod uid."""
     progress_changed: Mapping[str, datetime] = field(default_factory=dict)
-    """When the step or the activity of a driver was last seen to change, by pod uid; without an answer since
+    """When the steps or the activity of a driver was last seen to change, by pod uid; without an answer since
     its container started: when it was first asked. Kept while the pod is there."""
     log_tails: Mapping[str, str] = field(default_factory=dict)
     """End of a pod's log, by pod uid."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +72,7 @@ class Plan:
     """Writes in their order, the status that is true once they are done, and when to look again."""
 
     actions: tuple[Action, ...] = ()
-    status: TrainingJobStatus | None = None
+    status: LifecycleStatus | None = None
     """The whole status to be; None: nothing to say (an object that is being deleted, or another's)."""
     announcements: tuple[Announcement, ...] = ()
     needs: tuple[Need, ...] = ()

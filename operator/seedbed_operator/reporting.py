@@ -10,8 +10,8 @@ from typing import Any, Final
 from uuid import uuid4
 
 from seedbed_api.conditions import Condition, ConditionType
-from seedbed_api.status import TrainingJobStatus
-from seedbed_operator.cluster.kinds import EVENTS, JOBS
+from seedbed_api.status import LifecycleStatus
+from seedbed_operator.cluster.kinds import EVENTS, KIND_OF
 from seedbed_operator.cluster.port import Cluster, ClusterError, Raw, Refused
 from seedbed_operator.observations import JobView
 from seedbed_operator.plans import Announcement
@@ -43,7 +43,7 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     return patch
 
 
-def status_patch(stored: Mapping[str, Any], status: TrainingJobStatus) -> dict[str, Any]:
+def status_patch(stored: Mapping[str, Any], status: LifecycleStatus) -> dict[str, Any]:
     """Return the patch of a stored status; empty where it says the same. An empty list is as good as none."""
     return merge_patch(_filled(stored), _filled(status.plain()))
 
@@ -60,7 +60,7 @@ class Reporter:
         cluster: Cluster,
         stores: Stores,
         instance: str,
-        written: Callable[[JobView, TrainingJobStatus], None] = lambda job, status: None,  # noqa: ARG005
+        written: Callable[[JobView, LifecycleStatus], None] = lambda job, status: None,  # noqa: ARG005
     ) -> None:
         """`written` is told of a job as it was, and of the status that it has by now."""
         self._cluster = cluster
@@ -69,19 +69,19 @@ class Reporter:
         self._written = written
         self._announced: OrderedDict[tuple[str, str, str], datetime] = OrderedDict()
 
-    async def write(self, job: JobView, stored: Mapping[str, Any], status: TrainingJobStatus) -> bool:
+    async def write(self, job: JobView, stored: Mapping[str, Any], status: LifecycleStatus) -> bool:
         """Write a status if it differs; tell whether. Conflict where the job is another by now, or gone."""
         patch = status_patch(stored, status)
         if not patch:
             return False
         try:
             written = await self._cluster.patch_status(
-                JOBS, job.namespace, job.name, resource_version=job.resource_version, patch=patch
+                KIND_OF[job.kind], job.namespace, job.name, resource_version=job.resource_version, patch=patch
             )
         except Refused as refused:
             await self._learn(job, refused)
             raise Conflict(str(refused)) from refused
-        self._stores.put(JOBS, written)
+        self._stores.put(KIND_OF[job.kind], written)
         _log(job.status, status)
         self._written(job, status)
         return True
@@ -90,13 +90,13 @@ class Reporter:
         """Look at the job as it is now: the watch may be behind, or may have missed it."""
         if not refused.gone and refused.code != 409:
             raise refused
-        key = (job.namespace, job.name)
+        kind, key = KIND_OF[job.kind], (job.namespace, job.name)
         try:
-            self._stores.put(JOBS, await self._cluster.get(JOBS, *key))
+            self._stores.put(kind, await self._cluster.get(kind, *key))
         except Refused as gone:
             if not gone.gone:
                 raise
-            self._stores.drop(JOBS, key, job.uid)
+            self._stores.drop(kind, key, job.uid)
 
     async def announce(self, job: JobView, announcements: Iterable[Announcement], now: datetime) -> None:
         """Send events that have not been sent lately; one that cannot be sent is logged, and lost."""
@@ -121,14 +121,14 @@ class Reporter:
         return True
 
 
-def _log(before: TrainingJobStatus, status: TrainingJobStatus) -> None:
+def _log(before: LifecycleStatus, status: LifecycleStatus) -> None:
     """Log what the job does now, where that is something else."""
     old, new = _doing(before), _doing(status)
     if new is not None and (old is None or old.reason != new.reason):
         log.info("%s: %s", new.reason, new.message, extra={"attempt": status.attempts})
 
 
-def _doing(status: TrainingJobStatus) -> Condition | None:
+def _doing(status: LifecycleStatus) -> Condition | None:
     return next((found for found in status.conditions if found.type == ConditionType.RUNNING), None)
 
 
@@ -146,8 +146,8 @@ def event(job: JobView, announcement: Announcement, now: datetime, instance: str
         "reportingController": CONTROLLER,
         "reportingInstance": instance[:128],
         "regarding": {
-            "apiVersion": JOBS.api_version,
-            "kind": JOBS.name,
+            "apiVersion": KIND_OF[job.kind].api_version,
+            "kind": job.kind,
             "namespace": job.namespace,
             "name": job.name,
             "uid": job.uid,

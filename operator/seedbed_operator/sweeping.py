@@ -11,10 +11,10 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from seedbed_operator.cluster.kinds import JOBS, OUR_PODS, PODS, PROFILES, Kind
+from seedbed_operator.cluster.kinds import JOBS, OUR_PODS, PODS, PROFILES, SWEEPS, Kind
 from seedbed_operator.cluster.port import Cluster, ClusterError
 from seedbed_operator.stores.stores import Keys, Stores
-from seedbed_operator.stores.tables import Key
+from seedbed_operator.stores.tables import JobKey
 
 SETTLE_SECONDS: Final = 2.0
 """How long a request waits for others to join it."""
@@ -32,7 +32,7 @@ class Sweeper:
         self,
         cluster: Cluster,
         stores: Stores,
-        wake: Callable[[Iterable[Key]], None],
+        wake: Callable[[Iterable[JobKey]], None],
         namespaces: Sequence[str | None],
     ) -> None:
         self._cluster = cluster
@@ -53,7 +53,7 @@ class Sweeper:
         """List everything once; profiles and pods before the jobs that depend on them."""
         began = asyncio.get_running_loop().time()
         self._requested.clear()
-        for kind, labels in ((PROFILES, ""), (PODS, OUR_PODS), (JOBS, "")):
+        for kind, labels in ((PROFILES, ""), (PODS, OUR_PODS), (JOBS, ""), (SWEEPS, "")):
             for namespace in self._namespaces if kind.namespaced else (None,):
                 self._wake(await self._sweep_kind(kind, namespace, labels))
         if self.sweeps % WAKE_ALL_EVERY == 0:
@@ -86,7 +86,7 @@ class Sweeper:
 
     async def _sweep_kind(self, kind: Kind, namespace: str | None, labels: str) -> Keys:
         listed: set[str] = set()
-        changed: set[Key] = set()
+        changed: set[JobKey] = set()
         version = 0
         async for page in self._cluster.pages(kind, namespace, labels=labels):
             version = int(page.resource_version)

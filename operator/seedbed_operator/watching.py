@@ -14,9 +14,9 @@ from typing import Any, Final
 import kopf
 from kubernetes.aio.client.configuration import Configuration
 
-from seedbed_operator.cluster.kinds import JOBS, OUR_PODS, PODS, PROFILES, Kind
+from seedbed_operator.cluster.kinds import JOBS, OUR_PODS, PODS, PROFILES, SWEEPS, Kind
 from seedbed_operator.stores.stores import Stores
-from seedbed_operator.stores.tables import Key
+from seedbed_operator.stores.tables import JobKey
 
 FIRST_LIST_SECONDS: Final = 30.0
 """Within so long after the start, listed objects are those of the first list; later a gap was bridged."""
@@ -30,7 +30,7 @@ class Feed:
     """Takes the events of the watches."""
 
     def __init__(
-        self, stores: Stores, wake: Callable[[Iterable[Key]], None], gap: Callable[[], None]
+        self, stores: Stores, wake: Callable[[Iterable[JobKey]], None], gap: Callable[[], None]
     ) -> None:
         self._stores = stores
         self._wake = wake
@@ -55,7 +55,7 @@ class Feed:
 def registry(feed: Feed, configuration: Configuration) -> kopf.OperatorRegistry:
     """Return the handlers: one per kind, and the log-in with our own connection."""
     handlers = kopf.OperatorRegistry()
-    for kind in (JOBS, PODS, PROFILES):
+    for kind in (JOBS, SWEEPS, PODS, PROFILES):
         _listen(handlers, feed, kind)
 
     @kopf.on.login(registry=handlers)

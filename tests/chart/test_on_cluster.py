@@ -169,6 +169,7 @@ NEVER = {
     "debug a pod": ("patch", "pods/ephemeralcontainers"),
     "change what users wrote": ("patch", "trainingjobs.seedbed.dev"),
     "make jobs": ("create", "trainingjobs.seedbed.dev"),
+    "change sweeps": ("patch", "sweepjobs.seedbed.dev"),
     "write profiles": ("create", "trainingprofiles.seedbed.dev"),
     "read settings": ("get", "configmaps"),
     "mint tokens": ("create", "serviceaccounts/token"),

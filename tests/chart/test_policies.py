@@ -131,7 +131,7 @@ def test_the_selectors_of_policies_are_the_labels_of_the_pods(helm4: Helm, tmp_p
 
 
 def test_training_pods_carry_the_labels_that_policies_select(helm4: Helm, tmp_path) -> None:
-    labels = job_labels(SimpleNamespace(name="digits", uid="4f7d"))
+    labels = job_labels(SimpleNamespace(name="digits", uid="4f7d", kind="TrainingJob"))
     training, operator = (policy(helm4, {}, tmp_path, f"seedbed-{name}") for name in ("training", "operator"))
     (asked,) = operator["egress"][-1]["to"]
     for selector in (training["podSelector"], asked["podSelector"]):

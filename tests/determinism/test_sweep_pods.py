@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,5 +74,5 @@ def test_a_driver_is_killed_and_the_next_one_finds_what_it_left(
     assert any(highest_attempt(folder) > 1 for folder in runs_of(output))
 
 
-def environment_of(status: object) -> str | None:
-    return getattr(status, "environment").class_
+def environment_of(status: Any) -> str | None:
+    return status.environment.class_

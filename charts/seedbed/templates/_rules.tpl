@@ -9,10 +9,10 @@
 {{/* In each namespace of jobs. Secrets are created and never read; pods are created and deleted, never changed. */}}
 {{- define "seedbed.jobRules" }}
 - apiGroups: [seedbed.dev]
-  resources: [trainingjobs]
+  resources: [trainingjobs, sweepjobs]
   verbs: [get, list, watch, delete]
 - apiGroups: [seedbed.dev]
-  resources: [trainingjobs/status]
+  resources: [trainingjobs/status, sweepjobs/status]
   verbs: [patch]
 - apiGroups: [""]
   resources: [pods]

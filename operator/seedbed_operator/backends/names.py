@@ -9,6 +9,8 @@ from seedbed_operator.observations import JobView, Role
 
 API_VERSION = "seedbed.dev/v1alpha1"
 JOB = "seedbed.dev/job"
+KIND = "seedbed.dev/kind"
+"""Of the job; the pods of older versions, all of TrainingJobs, have none."""
 JOB_UID = "seedbed.dev/job-uid"
 ATTEMPT = "seedbed.dev/attempt"
 ROLE = "seedbed.dev/role"
@@ -17,17 +19,23 @@ TOKEN_KEY = "token"
 
 def driver_name(job: JobView, attempt: int) -> str:
     """Return the name of an attempt's driver pod."""
-    return f"{job.name}-{attempt}-driver"
+    return f"{_stem(job, attempt)}-driver"
 
 
 def worker_name(job: JobView, attempt: int, index: int) -> str:
     """Return the name of an attempt's worker pod."""
-    return f"{job.name}-{attempt}-worker-{index}"
+    return f"{_stem(job, attempt)}-worker-{index}"
 
 
 def service_name(job: JobView, attempt: int) -> str:
     """Return the name of the headless Service under which an attempt's workers find the Ray head."""
-    return f"{job.name}-{attempt}-head"
+    return f"{_stem(job, attempt)}-head"
+
+
+def _stem(job: JobView, attempt: int) -> str:
+    """Return how names begin; no TrainingJob's are those of a SweepJob, since no number is called sweep."""
+    stem = f"{job.name}-{attempt}"
+    return f"{stem}-sweep" if job.kind == "SweepJob" else stem
 
 
 def token_name(job: JobView) -> str:
@@ -41,6 +49,7 @@ def job_labels(job: JobView) -> dict[str, str]:
         "app.kubernetes.io/managed-by": "seedbed",
         "app.kubernetes.io/part-of": "seedbed",
         JOB: job.name,
+        KIND: job.kind,
         JOB_UID: job.uid,
     }
 
@@ -57,7 +66,7 @@ def pod_labels(job: JobView, attempt: int, role: Role) -> dict[str, str]:
 
 def owned_by_job(job: JobView) -> dict[str, Any]:
     """Return the owner reference of what lives as long as the job."""
-    return _owner(API_VERSION, "TrainingJob", job.name, job.uid)
+    return _owner(API_VERSION, job.kind, job.name, job.uid)
 
 
 def owned_by_driver(name: str, uid: str) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from seedbed_api.execution import Overrides
+from seedbed_api.jobs import JobSpec
 from seedbed_api.permissions import key_allowed
 from seedbed_api.pods import EnvVar
-from seedbed_api.trainingjob import TrainingJobSpec
 from seedbed_api.trainingprofile import Resources, TrainingProfileSpec
 from seedbed_operator.observations import JobView, ProfileView
 
@@ -17,7 +17,7 @@ from seedbed_operator.observations import JobView, ProfileView
 class Offer:
     """Spec of the job, spec of its profile, and what follows from both."""
 
-    spec: TrainingJobSpec
+    spec: JobSpec
     profile: TrainingProfileSpec
 
     @property

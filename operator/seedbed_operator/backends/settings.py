@@ -28,7 +28,7 @@ def job_document(job: JobView) -> str:
     """Return the job as the driver reads it: JSON, with keys in one order."""
     assert job.spec is not None, "a job whose spec is refused has no children"
     metadata = {"name": job.name, "namespace": job.namespace, "uid": job.uid}
-    document = {"apiVersion": API_VERSION, "kind": "TrainingJob", "metadata": metadata}
+    document = {"apiVersion": API_VERSION, "kind": job.kind, "metadata": metadata}
     return json.dumps({**document, "spec": job.spec.plain()}, separators=(",", ":"), sort_keys=True)
 
 

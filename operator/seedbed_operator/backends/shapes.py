@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from seedbed_api.trainingjob import TrainingJobSpec
+from seedbed_api.jobs import JobSpec
 from seedbed_api.trainingprofile import TrainingProfileSpec
 from seedbed_operator.backends.offers import Offer
 from seedbed_operator.observations import Shape
@@ -18,12 +18,8 @@ from seedbed_operator.observations import Shape
 EXECUTION = "seedbed.dev/execution-digest"
 PROFILE = "seedbed.dev/profile-digest"
 RANKS = "seedbed.dev/workers-per-pod"
-_WHILE_SUSPENDED: dict[str, Any] = {
-    "dataset": {"uri", "secret_ref"},
-    "model": {"code": {"uri"}},
-    "output": True,
-    "cluster": {"profile", "overrides"},
-}
+_OF_THE_RECIPE: dict[str, Any] = {"dataset": {"uri", "secret_ref"}, "model": {"code": {"uri"}}}
+_OF_THE_EXECUTION: dict[str, Any] = {"output": True, "cluster": {"profile", "overrides"}}
 """What may change only while a job is suspended: where it differs, a suspension was not seen."""
 _SHAPELESS = {"image", "backend"} | {
     name for name in TrainingProfileSpec.model_fields if name.startswith("allowed_")
@@ -31,9 +27,11 @@ _SHAPELESS = {"image", "backend"} | {
 """What is pinned otherwise, and what is not seen in pods."""
 
 
-def execution_digest(spec: TrainingJobSpec) -> str:
+def execution_digest(spec: JobSpec) -> str:
     """Return what tells one execution from another; a field that a newer version adds is no change."""
-    return _digest(spec.model_dump(mode="json", include=_WHILE_SUSPENDED, exclude_defaults=True))
+    parts = ((spec.recipe, _OF_THE_RECIPE), (spec, _OF_THE_EXECUTION))
+    dumps = (block.model_dump(mode="json", include=names, exclude_defaults=True) for block, names in parts)
+    return _digest({name: value for dump in dumps for name, value in dump.items()})
 
 
 def profile_digest(profile: TrainingProfileSpec) -> str:

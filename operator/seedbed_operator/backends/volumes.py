@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from seedbed_api.trainingjob import TrainingJobSpec
+from seedbed_api.jobs import JobSpec
 from seedbed_api.trainingprofile import Cache
 from seedbed_api.uris import claim_of
 from seedbed_operator.backends.quantities import in_bytes
@@ -33,7 +33,7 @@ class Mount:
         return {**entry, "readOnly": True} if self.read_only else entry
 
 
-def mounts_of(spec: TrainingJobSpec, cache: Cache) -> tuple[Mount, ...]:
+def mounts_of(spec: JobSpec, cache: Cache) -> tuple[Mount, ...]:
     """Return everything that a pod of the job mounts."""
     return (*_scratch(), _cache(cache), *_secrets(spec), *_claims(spec))
 
@@ -58,16 +58,16 @@ def _cache(cache: Cache) -> Mount:
     return Mount(volume={"name": "cache", **source}, path=CACHE)
 
 
-def _secrets(spec: TrainingJobSpec) -> Iterator[Mount]:
+def _secrets(spec: JobSpec) -> Iterator[Mount]:
     """Mount whole Secrets: with a list of keys a missing Secret could not be told from a missing key."""
-    roles = (("dataset", spec.dataset.secret_ref), ("output", spec.output.secret_ref))
+    roles = (("dataset", spec.recipe.dataset.secret_ref), ("output", spec.output.secret_ref))
     for role, reference in roles:
         if reference is not None:
             source = {"secret": {"secretName": reference.name, "defaultMode": 0o440}}
             yield Mount(volume={"name": f"{role}-secret", **source}, path=f"{SECRETS}/{role}", read_only=True)
 
 
-def _claims(spec: TrainingJobSpec) -> Iterator[Mount]:
+def _claims(spec: JobSpec) -> Iterator[Mount]:
     """Mount each claim once; only the one of the output may be written."""
     written = claim_of(spec.output.uri)
     for number, claim in enumerate(claims_of(spec)):
@@ -75,8 +75,8 @@ def _claims(spec: TrainingJobSpec) -> Iterator[Mount]:
         yield Mount(volume=volume, path=f"{CLAIMS}/{claim}", read_only=claim != written)
 
 
-def claims_of(spec: TrainingJobSpec) -> tuple[str, ...]:
+def claims_of(spec: JobSpec) -> tuple[str, ...]:
     """Return the claims that URLs of the job name, each once."""
-    code = spec.model.code
-    uris = (spec.dataset.uri, spec.output.uri, *((code.uri,) if code else ()))
+    code = spec.recipe.model.code
+    uris = (spec.recipe.dataset.uri, spec.output.uri, *((code.uri,) if code else ()))
     return tuple(dict.fromkeys(claim for claim in map(claim_of, uris) if claim is not None))

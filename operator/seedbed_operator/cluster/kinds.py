@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from seedbed_api.jobs import JobKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +33,9 @@ class Kind:
 
 
 JOBS: Final = Kind(name="TrainingJob", group="seedbed.dev", version="v1alpha1", plural="trainingjobs")
+SWEEPS: Final = Kind(name="SweepJob", group="seedbed.dev", version="v1alpha1", plural="sweepjobs")
+KIND_OF: Final[Mapping[JobKind, Kind]] = {"TrainingJob": JOBS, "SweepJob": SWEEPS}
+"""What a pass is made over."""
 PROFILES: Final = Kind(
     name="TrainingProfile",
     group="seedbed.dev",

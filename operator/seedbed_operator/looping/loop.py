@@ -16,7 +16,7 @@ from typing import Final
 
 from seedbed_operator.cluster.port import ClusterError
 from seedbed_operator.looping.passing import After
-from seedbed_operator.stores.tables import Key
+from seedbed_operator.stores.tables import JobKey
 
 FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 60.0
@@ -25,12 +25,12 @@ LONGEST_PAUSE: Final = 5.0
 AT_ONCE: Final = 3
 """So often in a row a job may be planned again without a pause."""
 
-Tell = Callable[[Key, Exception, datetime], Awaitable[None]]
+Tell = Callable[[JobKey, Exception, datetime], Awaitable[None]]
 """Tell of a pass that has failed, and when the next one is due."""
 Passed = Callable[[float, bool], None]
 """Take note of a pass: its seconds, and whether it failed."""
 
-present_job: ContextVar[Key | None] = ContextVar("present_job", default=None)
+present_job: ContextVar[JobKey | None] = ContextVar("present_job", default=None)
 """The job of the pass that is running, for the log."""
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Loop:
 
     def __init__(
         self,
-        run: Callable[[Key], Awaitable[After]],
+        run: Callable[[JobKey], Awaitable[After]],
         clock: Callable[[], datetime],
         tell: Tell | None = None,
         passed: Passed = lambda seconds, failed: None,  # noqa: ARG005
@@ -91,8 +91,8 @@ class Loop:
         self._clock = clock
         self._tell = tell
         self._passed = passed
-        self._slots: dict[Key, _Slot] = {}
-        self._ready: asyncio.Queue[Key | None] = asyncio.Queue()
+        self._slots: dict[JobKey, _Slot] = {}
+        self._ready: asyncio.Queue[JobKey | None] = asyncio.Queue()
         self._open = asyncio.Event()
         self._stopping = False
         self._workers = 0
@@ -120,7 +120,7 @@ class Loop:
         for _ in range(self._workers):
             self._ready.put_nowait(None)
 
-    def wake(self, keys: Iterable[Key]) -> None:
+    def wake(self, keys: Iterable[JobKey]) -> None:
         """Ask for a pass over each of these jobs; one that is under way is followed by another."""
         now = asyncio.get_running_loop().time()
         for key in keys:
@@ -139,7 +139,7 @@ class Loop:
             if key is not None and not self._stopping:
                 await self._pass(key)
 
-    def _schedule(self, key: Key, slot: _Slot, at: float) -> None:
+    def _schedule(self, key: JobKey, slot: _Slot, at: float) -> None:
         """Queue a job, or set its timer where its back-off is not over or it is due later."""
         loop = asyncio.get_running_loop()
         at = max(at, slot.not_before)
@@ -152,14 +152,14 @@ class Loop:
         else:
             slot.timer = loop.call_at(at, self._due, key, slot)
 
-    def _due(self, key: Key, slot: _Slot) -> None:
+    def _due(self, key: JobKey, slot: _Slot) -> None:
         slot.timer = None
         if slot.running:
             slot.dirty = True
         else:
             self._schedule(key, slot, 0.0)
 
-    async def _pass(self, key: Key) -> None:
+    async def _pass(self, key: JobKey) -> None:
         slot = self._slots[key]
         slot.queued, slot.running, slot.dirty = False, True, False
         slot.stop_timer()
@@ -197,7 +197,7 @@ class Loop:
             )
         return delay
 
-    async def _told(self, key: Key, error: Exception, delay: float) -> None:
+    async def _told(self, key: JobKey, error: Exception, delay: float) -> None:
         """Let the job's status tell of the failure; that this fails as well is only logged."""
         if self._tell is None:
             return
@@ -216,7 +216,7 @@ class Loop:
         self.counts.passes += 1
         self.counts.last_end = asyncio.get_running_loop().time()
 
-    def _next(self, key: Key, slot: _Slot, after: After) -> None:
+    def _next(self, key: JobKey, slot: _Slot, after: After) -> None:
         now = asyncio.get_running_loop().time()
         if slot.dirty or after.again:
             self._schedule(key, slot, now)
@@ -225,6 +225,6 @@ class Loop:
         if after.wake_at is not None:
             self._schedule(key, slot, now + (after.wake_at - self._clock()).total_seconds())
 
-    def _forget(self, key: Key, slot: _Slot) -> None:
+    def _forget(self, key: JobKey, slot: _Slot) -> None:
         slot.stop_timer()
         del self._slots[key]

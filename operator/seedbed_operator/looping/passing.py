@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus
 from seedbed_operator.applying import Applied, Applier, Stale
 from seedbed_operator.cluster.port import ClusterError
 from seedbed_operator.looping.troubles import trouble
@@ -21,7 +21,7 @@ from seedbed_operator.observing.views import job_view
 from seedbed_operator.plans import Announcement, Plan
 from seedbed_operator.reporting import Conflict, Reporter
 from seedbed_operator.stores.stores import Stores
-from seedbed_operator.stores.tables import Key
+from seedbed_operator.stores.tables import JobKey
 
 MOST_REFUSALS: Final = 8
 TELLS_FROM: Final = 3
@@ -38,13 +38,13 @@ class Planner(Protocol):
 
     def plan_status_after(
         self, observation: Observation, plan: Plan, refusals: tuple[Refusal, ...]
-    ) -> TrainingJobStatus | None:
+    ) -> LifecycleStatus | None:
         """Return the status that is true when a write of the plan was refused."""
 
-    def status_in_trouble(self, job: JobView, now: datetime, message: str) -> TrainingJobStatus | None:
+    def status_in_trouble(self, job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
         """Return the status of a job at which the operator fails; None where there is nothing to say."""
 
-    def announcements(self, before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[Announcement, ...]:
+    def announcements(self, before: LifecycleStatus, after: LifecycleStatus) -> tuple[Announcement, ...]:
         """Return what is worth an Event between two statuses."""
 
 
@@ -72,7 +72,7 @@ class Pass:
     reporter: Reporter
     clock: Callable[[], datetime]
 
-    async def run(self, key: Key) -> After:
+    async def run(self, key: JobKey) -> After:
         """Bring one job one step on; raise ClusterError where the API server fails."""
         record = self.stores.job(key)
         if record is None:
@@ -90,7 +90,7 @@ class Pass:
         memory.failures = 0
         return after
 
-    async def tell(self, key: Key, error: Exception, again_at: datetime) -> None:
+    async def tell(self, key: JobKey, error: Exception, again_at: datetime) -> None:
         """Say in the status that the operator fails at a job again and again; one write per pass."""
         record, memory = self.stores.job(key), self.memories.known(key)
         if record is None or memory is None or memory.uid != record.uid or isinstance(error, ClusterError):
@@ -108,13 +108,13 @@ class Pass:
             return
         await self.reporter.announce(job, self.planner.announcements(job.status, status), now)
 
-    async def _bring_on(self, key: Key, memory: Memory) -> After:
+    async def _bring_on(self, key: JobKey, memory: Memory) -> After:
         observed = await self._observe_and_plan(key, memory)
         if observed is None:
             return After(again=True)
         return await self._carry_out(key, memory, *observed)
 
-    async def _observe_and_plan(self, key: Key, memory: Memory) -> tuple[Observation, Plan] | None:
+    async def _observe_and_plan(self, key: JobKey, memory: Memory) -> tuple[Observation, Plan] | None:
         """Plan, and once more with the evidence that the first plan asked for."""
         now = self.clock()
         observation = observe(self.stores, key, memory=memory, now=now, evidence=remembered(memory, now))
@@ -122,13 +122,13 @@ class Pass:
         plan = self.planner.plan(observation)
         if not plan.needs:
             return observation, plan
-        evidence = await self.gatherer.gather(key[0], plan.needs, memory, now)
+        evidence = await self.gatherer.gather(key.namespace, plan.needs, memory, now)
         again = observe(self.stores, key, memory=memory, now=now, evidence=evidence)
         if again is None or again.job.uid != memory.uid:
             return None
         return again, self.planner.plan(again)
 
-    async def _carry_out(self, key: Key, memory: Memory, observation: Observation, plan: Plan) -> After:
+    async def _carry_out(self, key: JobKey, memory: Memory, observation: Observation, plan: Plan) -> After:
         stored = self._stored_status(key)
         memory.forget_pods({pod.uid for pod in observation.pods})
         try:
@@ -144,14 +144,14 @@ class Pass:
         return After(again=applied.refusal is not None, wake_at=plan.wake_at)
 
     def _announcements(
-        self, observation: Observation, plan: Plan, applied: Applied, status: TrainingJobStatus | None
+        self, observation: Observation, plan: Plan, applied: Applied, status: LifecycleStatus | None
     ) -> tuple[Announcement, ...]:
         """Return the Events of the plan; where it was cut short, those of the status that is true instead."""
         if applied.refusal is None or status is None:
             return plan.announcements
         return self.planner.announcements(observation.job.status, status)
 
-    def _stored_status(self, key: Key) -> Mapping[str, Any]:
+    def _stored_status(self, key: JobKey) -> Mapping[str, Any]:
         record = self.stores.job(key)
         assert record is not None, "nothing was awaited since the job was observed"
         status = json.loads(record.content)["status"]
@@ -159,7 +159,7 @@ class Pass:
 
     def _status(
         self, memory: Memory, observation: Observation, plan: Plan, applied: Applied
-    ) -> TrainingJobStatus | None:
+    ) -> LifecycleStatus | None:
         if applied.refusal is not None:
             memory.refusals = added(memory.refusals, applied.refusal)
             log.warning(

@@ -11,10 +11,10 @@ from prometheus_client.core import Metric
 from seedbed_api import metrics as names
 from seedbed_api.exposition import Sample, measured
 from seedbed_api.metrics import Family
-from seedbed_operator.metrics.summaries import Summaries, Summary, training_summary
+from seedbed_operator.metrics.summaries import Summaries, Summary, job_summary
 from seedbed_operator.observing.views import job_view
 from seedbed_operator.stores.stores import Stores
-from seedbed_operator.stores.tables import Key
+from seedbed_operator.stores.tables import JobKey, Key
 
 SHOWN_SECONDS: Final = 3600.0
 """So long after its end a job still has series of its own."""
@@ -42,7 +42,8 @@ class Jobs:
 
     def __init__(self, stores: Stores, clock: Callable[[], float]) -> None:
         self._stores, self._clock = stores, clock
-        self._kinds = (Summaries(stores.jobs, lambda record: training_summary(job_view(record))),)
+        tables = (stores.jobs, stores.sweeps)
+        self._kinds = [Summaries(table, lambda record: job_summary(job_view(record))) for table in tables]
 
     def __call__(self) -> Iterator[Metric]:
         """Yield what the jobs are like now."""
@@ -66,11 +67,11 @@ class Jobs:
             group = (job.namespace, job.kind, job.profile)
             requested[group] += each * job.workers
             per_pod = job.workers_per_pod or profile.spec.worker.workers_per_pod
-            held[group] += each * per_pod * self._placed(key)
+            held[group] += each * per_pod * self._placed(JobKey(*key, job.kind))
         yield measured(names.GPUS_REQUESTED, _grouped(requested))
         yield measured(names.GPUS_HELD, _grouped(held))
 
-    def _placed(self, key: Key) -> int:
+    def _placed(self, key: JobKey) -> int:
         pods = self._stores.pods(key)
         return sum(pod.role == "worker" and pod.node is not None and not pod.ended for pod in pods)
 

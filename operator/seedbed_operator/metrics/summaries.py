@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from seedbed_api.conditions import ConditionType
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.jobs import JobKind
+from seedbed_api.status import LifecycleStatus, TrainingJobStatus
 from seedbed_operator.metrics.turns import found
 from seedbed_operator.observations import JobView
 from seedbed_operator.stores.projections import JobRecord
@@ -28,7 +29,7 @@ class Summary:
 
     namespace: str
     name: str
-    kind: str
+    kind: JobKind
     profile: str
     condition: str
     """The first of Complete, Failed, Suspended and Running that is true; else Waiting."""
@@ -64,22 +65,23 @@ class Summary:
         return min(self.steps / self.planned_steps, 1.0)
 
 
-def training_summary(job: JobView) -> Summary:
-    """Return the numbers of a TrainingJob."""
-    status, spec, progress = job.status, job.spec, job.status.progress
+def job_summary(job: JobView) -> Summary:
+    """Return the numbers of a job; what has no steps of its own tells of none."""
+    status, spec = job.status, job.spec
+    progress = status.progress if isinstance(status, TrainingJobStatus) else None
     condition, reason = state(status)
     idle = spec is None or spec.suspend or condition in ("Complete", "Failed")
     start, workers = _seconds(status.attempt_start_time), status.workers
     return Summary(
         namespace=job.namespace,
         name=job.name,
-        kind="TrainingJob",
+        kind=job.kind,
         profile=spec.cluster.profile if spec else "",
         condition=condition,
         reason=reason,
         stalled=_holds(status, ConditionType.STALLED),
         finished=condition in ("Complete", "Failed"),
-        workers=0 if idle or spec is None else spec.cluster.workers.max,
+        workers=0 if idle or spec is None else spec.most_ranks,
         workers_per_pod=spec.cluster.overrides.workers_per_pod if spec and spec.cluster.overrides else None,
         steps=progress.step if progress else None,
         planned_steps=progress.total_steps if progress else None,
@@ -89,13 +91,13 @@ def training_summary(job: JobView) -> Summary:
         attempts=status.attempts,
         preemptions=status.preemptions or 0,
         attempt_start=start,
-        checkpoint=_latest(_seconds(status.checkpoint.time) if status.checkpoint else None, start),
+        checkpoint=_latest(_seconds(status.kept_time), start),
         estimated_end=_seconds(progress.estimated_completion_time) if progress else None,
         end=_seconds(status.completion_time),
     )
 
 
-def state(status: TrainingJobStatus) -> tuple[str, str]:
+def state(status: LifecycleStatus) -> tuple[str, str]:
     """Return in which state a job is, and the reason that tells more."""
     running = found(status, ConditionType.RUNNING)
     held = (found(status, kind) for kind in _STATES)
@@ -105,7 +107,7 @@ def state(status: TrainingJobStatus) -> tuple[str, str]:
     return "Waiting", running.reason if running else "Pending"
 
 
-def _holds(status: TrainingJobStatus, kind: str) -> bool:
+def _holds(status: LifecycleStatus, kind: str) -> bool:
     condition = found(status, kind)
     return condition is not None and condition.status == "True"
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from seedbed_api import metrics as names
 from seedbed_api.exposition import counter, histogram
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus
 from seedbed_operator.metrics.turns import AttemptEnded, Reached, turns
 from seedbed_operator.observations import JobView
 
@@ -36,9 +36,9 @@ class Tallies:
         self._reconciles.labels(result="failure" if failed else "success").inc()
         self._seconds.observe(seconds)
 
-    def told(self, job: JobView, status: TrainingJobStatus, now: datetime) -> None:
+    def told(self, job: JobView, status: LifecycleStatus, now: datetime) -> None:
         """Count what a status that was just written says and the one before did not."""
-        kind = "TrainingJob"
+        kind = job.kind
         for turn in turns(job.created, job.status, status, now):
             match turn:
                 case AttemptEnded(cause=cause, reason=reason):

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from seedbed_api.conditions import AttemptReason, Condition, ConditionType, FailedReason
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus, TrainingJobStatus
 
 Cause = Literal["Done", "User", "Failure", "Infrastructure", "Preemption", "Stopped"]
 
@@ -44,7 +44,7 @@ Turn = AttemptEnded | Reached
 
 
 def turns(
-    created: datetime, before: TrainingJobStatus, after: TrainingJobStatus, now: datetime
+    created: datetime, before: LifecycleStatus, after: LifecycleStatus, now: datetime
 ) -> Iterator[Turn]:
     """Yield what is worth counting between two statuses that follow each other."""
     if (after.accounted_attempts or 0) > (before.accounted_attempts or 0):
@@ -58,7 +58,7 @@ def turns(
         yield Reached(station="FirstStep", seconds=waited)
 
 
-def _ended(before: TrainingJobStatus, after: TrainingJobStatus) -> AttemptEnded:
+def _ended(before: LifecycleStatus, after: LifecycleStatus) -> AttemptEnded:
     failure = after.last_failure
     if failure is None or failure.attempt != after.accounted_attempts:
         done = found(after, ConditionType.COMPLETE)
@@ -70,21 +70,24 @@ def _ended(before: TrainingJobStatus, after: TrainingJobStatus) -> AttemptEnded:
     return AttemptEnded(cause=next(counted, "User"), reason=reason)
 
 
-def found(status: TrainingJobStatus, kind: str) -> Condition | None:
+def found(status: LifecycleStatus, kind: str) -> Condition | None:
     """Return a condition, whatever it says."""
     return next((each for each in status.conditions if each.type == kind), None)
 
 
-def _runs(status: TrainingJobStatus) -> bool:
+def _runs(status: LifecycleStatus) -> bool:
     running = found(status, ConditionType.RUNNING)
     return running is not None and running.status == "True"
 
 
-def _step(status: TrainingJobStatus) -> int:
-    return status.progress.step if status.progress else 0
+def _step(status: LifecycleStatus) -> int:
+    """Return how far a job is: in steps, or where it has none of its own, once it has kept something."""
+    if isinstance(status, TrainingJobStatus):
+        return status.progress.step if status.progress else 0
+    return int(status.kept_time is not None)
 
 
-def _since(created: datetime, status: TrainingJobStatus) -> datetime:
+def _since(created: datetime, status: LifecycleStatus) -> datetime:
     """Return when the wait began: a job that was resumed had not waited before."""
     suspended = found(status, ConditionType.SUSPENDED)
     if suspended is None:

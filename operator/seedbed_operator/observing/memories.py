@@ -8,7 +8,7 @@ from typing import Final
 
 from seedbed_api.outcome import LiveProgress
 from seedbed_operator.observations import Notice, Refusal
-from seedbed_operator.stores.tables import Key
+from seedbed_operator.stores.tables import JobKey
 
 FRESH: Final = timedelta(seconds=3)
 """An answer of a driver is given again for so long."""
@@ -81,26 +81,26 @@ class Memory:
 
 
 def _mark(answer: LiveProgress | None) -> object:
-    return None if answer is None else (answer.activity, answer.progress.step if answer.progress else None)
+    return None if answer is None else answer.mark
 
 
 class Memories:
     """All jobs."""
 
     def __init__(self) -> None:
-        self._memories: dict[Key, Memory] = {}
+        self._memories: dict[JobKey, Memory] = {}
 
-    def of(self, key: Key, uid: str) -> Memory:
+    def of(self, key: JobKey, uid: str) -> Memory:
         """Return what is remembered of a job; nothing of an earlier one of the same name."""
         memory = self._memories.get(key)
         if memory is None or memory.uid != uid:
             memory = self._memories[key] = Memory(uid=uid)
         return memory
 
-    def known(self, key: Key) -> Memory | None:
+    def known(self, key: JobKey) -> Memory | None:
         """Return what is remembered of whatever job had its last pass under this name."""
         return self._memories.get(key)
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: JobKey) -> None:
         """Forget a job that is gone."""
         self._memories.pop(key, None)

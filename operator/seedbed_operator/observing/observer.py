@@ -8,11 +8,11 @@ from seedbed_operator.observations import Evidence, JobView, Observation, Profil
 from seedbed_operator.observing.memories import Memory
 from seedbed_operator.observing.views import job_view
 from seedbed_operator.stores.stores import Stores
-from seedbed_operator.stores.tables import Key
+from seedbed_operator.stores.tables import JobKey
 
 
 def observe(
-    stores: Stores, key: Key, *, memory: Memory, now: datetime, evidence: Evidence
+    stores: Stores, key: JobKey, *, memory: Memory, now: datetime, evidence: Evidence
 ) -> Observation | None:
     """Return the observation of a job; None where it is gone."""
     record = stores.job(key)

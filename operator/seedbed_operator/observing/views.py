@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from seedbed_api.jobs import MODELS, STATUSES, JobKind, JobSpec
 from seedbed_api.refusals import mistakes
-from seedbed_api.status import TrainingJobStatus
-from seedbed_api.trainingjob import TrainingJob, TrainingJobSpec
-from seedbed_operator.cluster.kinds import JOBS
+from seedbed_api.status import LifecycleStatus
+from seedbed_operator.cluster.kinds import KIND_OF
 from seedbed_operator.observations import JobView
 from seedbed_operator.stores.projections import JobRecord
 
@@ -27,8 +27,9 @@ MOST_SPECS: Final = 256
 def job_view(record: JobRecord) -> JobView:
     """Return a job as planning sees it."""
     kept = json.loads(record.content)
-    spec, invalid = _spec(record.name, json.dumps(kept["spec"]))
+    spec, invalid = _spec(record.kind, record.name, json.dumps(kept["spec"]))
     return JobView(
+        kind=record.kind,
         namespace=record.namespace,
         name=record.name,
         uid=record.uid,
@@ -40,23 +41,24 @@ def job_view(record: JobRecord) -> JobView:
         annotations=kept["annotations"],
         spec=spec,
         invalid=invalid,
-        status=readable_status(kept["status"]),
+        status=readable_status(kept["status"], record.kind),
         managed_by=_managed_by(kept["spec"]),
     )
 
 
 @lru_cache(maxsize=MOST_SPECS)
-def _spec(name: str, text: str) -> tuple[TrainingJobSpec | None, str | None]:
+def _spec(kind: JobKind, name: str, text: str) -> tuple[JobSpec | None, str | None]:
     document = {
-        "apiVersion": JOBS.api_version,
-        "kind": JOBS.name,
+        "apiVersion": KIND_OF[kind].api_version,
+        "kind": kind,
         "metadata": {"name": name},
         "spec": json.loads(text),
     }
+    model = MODELS[kind]
     try:
-        return TrainingJob.model_validate(document).spec, None
+        return model.model_validate(document).spec, None
     except ValidationError as error:
-        return None, "; ".join(mistakes(error, TrainingJob))
+        return None, "; ".join(mistakes(error, model))
 
 
 def _managed_by(spec: Any) -> str | None:
@@ -64,11 +66,11 @@ def _managed_by(spec: Any) -> str | None:
     return manager if isinstance(manager, str) else None
 
 
-def readable_status(raw: Any) -> TrainingJobStatus:
+def readable_status(raw: Any, kind: JobKind = "TrainingJob") -> LifecycleStatus:
     """Return a status without the fields that another hand or another version wrote in another way."""
     fields = dict(raw) if isinstance(raw, Mapping) else {}
     try:
-        return TrainingJobStatus.model_validate(fields)
+        return STATUSES[kind].model_validate(fields)
     except ValidationError as error:
         unreadable = {found["loc"][0] for found in error.errors()}
-    return TrainingJobStatus.model_validate({name: fields[name] for name in fields.keys() - unreadable})
+    return STATUSES[kind].model_validate({name: fields[name] for name in fields.keys() - unreadable})

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason, one_line
 from seedbed_api.loglines import readable
-from seedbed_api.status import LONGEST_LOG_TAIL, Failure, TrainingJobStatus, WorkerCounts
+from seedbed_api.status import LONGEST_LOG_TAIL, Failure, LifecycleStatus, WorkerCounts
 from seedbed_api.times import written
 from seedbed_operator.planning.backoff import backoff, backoff_after_preemption
 from seedbed_operator.planning.drafts import Draft
@@ -115,19 +115,19 @@ def _counted(draft: Draft, cause: Cause) -> Draft:
     return draft.tells(attempts_without_checkpoint=fruitless, **counts)
 
 
-def made_a_checkpoint(status: TrainingJobStatus) -> bool:
-    """Tell whether the newest checkpoint was written by the newest attempt."""
+def made_a_checkpoint(status: LifecycleStatus) -> bool:
+    """Tell whether something that outlasts it was kept by the newest attempt."""
     began = read(status.attempt_start_time)
-    kept = read(status.checkpoint.time) if status.checkpoint else None
+    kept = read(status.kept_time)
     return kept is not None and began is not None and kept >= began
 
 
-def _is_too_often(scene: Scene, status: TrainingJobStatus) -> bool:
+def _is_too_often(scene: Scene, status: LifecycleStatus) -> bool:
     fruitless = (status.attempts_without_checkpoint or 0) >= MOST_WITHOUT_CHECKPOINT
     return fruitless or (status.failures or 0) > scene.spec.backoff_limit
 
 
-def _too_often(scene: Scene, status: TrainingJobStatus, end: End) -> str:
+def _too_often(scene: Scene, status: LifecycleStatus, end: End) -> str:
     count = status.failures or 0
     if count > scene.spec.backoff_limit:
         told = f"{count} failed attempts are more than spec.backoffLimit {scene.spec.backoff_limit}"
@@ -153,7 +153,7 @@ def reason_of_back_off(reason: str) -> RunningReason:
     return RunningReason(reason) if reason in _TELLING else RunningReason.BACKING_OFF
 
 
-def _pause(scene: Scene, status: TrainingJobStatus, cause: Cause) -> timedelta:
+def _pause(scene: Scene, status: LifecycleStatus, cause: Cause) -> timedelta:
     uid, attempt = scene.job.uid, scene.attempt
     fruitless = status.attempts_without_checkpoint or 0
     if cause is Cause.PREEMPTION:

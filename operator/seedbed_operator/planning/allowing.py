@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from seedbed_api.jobs import JobSpec
 from seedbed_api.permissions import refusals
-from seedbed_api.trainingjob import TrainingJobSpec
 from seedbed_api.trainingprofile import TrainingProfileSpec
 from seedbed_operator.planning.explaining.explanations import Explanation
 
 
-def not_allowed(spec: TrainingJobSpec, profile: TrainingProfileSpec) -> Explanation | None:
+def not_allowed(spec: JobSpec, profile: TrainingProfileSpec) -> Explanation | None:
     """Return the first thing that the profile does not allow; None where all is allowed."""
     found = refusals(spec, profile)
     return Explanation(reason=found[0].reason, message=found[0].message) if found else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from seedbed_api.conditions import Condition, ConditionType, RunningReason
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus
 from seedbed_operator.plans import Announcement
 
 _QUIET = frozenset(
@@ -29,13 +29,13 @@ _ENDS = (
 )
 
 
-def announcements(before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[Announcement, ...]:
+def announcements(before: LifecycleStatus, after: LifecycleStatus) -> tuple[Announcement, ...]:
     """Return what is worth an Event between two statuses."""
     ends = tuple(_ends(before, after))
     return ends or tuple(_turns(before, after))
 
 
-def _ends(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Announcement]:
+def _ends(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[Announcement]:
     for kind, severity, action in _ENDS:
         new = _found(after, kind)
         if new is not None and new.status == "True" and not _holds(before, kind):
@@ -47,7 +47,7 @@ def _ends(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Annou
             )
 
 
-def _turns(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Announcement]:
+def _turns(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[Announcement]:
     old, new = _found(before, ConditionType.RUNNING), _found(after, ConditionType.RUNNING)
     if new is None or _word(old) == _word(new) or new.reason in _QUIET or _is_decided(after):
         return
@@ -71,14 +71,14 @@ def _word(running: Condition | None) -> str | None:
     return _ACTIVE if trains else running.reason
 
 
-def _is_decided(status: TrainingJobStatus) -> bool:
+def _is_decided(status: LifecycleStatus) -> bool:
     return any(found.type in (ConditionType.COMPLETE, ConditionType.FAILED) for found in status.conditions)
 
 
-def _found(status: TrainingJobStatus, kind: ConditionType) -> Condition | None:
+def _found(status: LifecycleStatus, kind: ConditionType) -> Condition | None:
     return next((found for found in status.conditions if found.type == kind), None)
 
 
-def _holds(status: TrainingJobStatus, kind: ConditionType) -> bool:
+def _holds(status: LifecycleStatus, kind: ConditionType) -> bool:
     found = _found(status, kind)
     return found is not None and found.status == "True"

@@ -78,7 +78,7 @@ def image_of(scene: Scene, profile: ProfileView) -> str:
 def _pinned(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) -> Draft:
     """Pin image and profile, for good once a driver has told its run: an image may be a wrong one."""
     environment = draft.status.environment or Environment()
-    computed = environment.class_ is not None or draft.status.run_id is not None
+    computed = environment.class_ is not None or draft.status.identity is not None
     if environment.image is None or not computed:
         image = offer_of(scene.job, profile).image
         environment = environment.model_copy(

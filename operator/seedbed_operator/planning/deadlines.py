@@ -6,14 +6,14 @@ from datetime import datetime
 
 from seedbed_api.conditions import AttemptReason, ConditionType
 from seedbed_api.outcome import LiveProgress
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus
 from seedbed_operator.planning.ends import Cause, End
 from seedbed_operator.planning.explaining.starting import team, why_not_running
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import read, seconds
 
 
-def active_deadline(scene: Scene, status: TrainingJobStatus | None = None) -> datetime | None:
+def active_deadline(scene: Scene, status: LifecycleStatus | None = None) -> datetime | None:
     """Return when the job has been active for too long; it counts from the last resume."""
     told = status or scene.status
     began = read(told.resume_time or told.start_time)
@@ -21,14 +21,14 @@ def active_deadline(scene: Scene, status: TrainingJobStatus | None = None) -> da
     return began + seconds(limit) if began is not None and limit is not None else None
 
 
-def active_for_too_long(scene: Scene, status: TrainingJobStatus | None = None) -> str | None:
+def active_for_too_long(scene: Scene, status: LifecycleStatus | None = None) -> str | None:
     """Return the message of a job whose time is over, by the status that was written or by a newer one."""
     deadline = active_deadline(scene, status)
     if deadline is None or scene.now < deadline:
         return None
     told = f"active for longer than spec.activeDeadlineSeconds {scene.spec.active_deadline_seconds}; raise it"
-    kept = (status or scene.status).checkpoint
-    return f"{told}; the newest checkpoint that was told of holds {kept.step} steps" if kept else told
+    kept = (status or scene.status).kept
+    return f"{told}; {kept}" if kept else told
 
 
 def has_trained(scene: Scene) -> bool:
@@ -38,7 +38,7 @@ def has_trained(scene: Scene) -> bool:
 
 def has_stepped(live: LiveProgress) -> bool:
     """Tell whether a driver has made a step: until then it says Starting."""
-    return live.activity != "Starting" and live.progress is not None
+    return live.activity != "Starting" and live.steps is not None
 
 
 def first_step_deadline(scene: Scene) -> datetime | None:

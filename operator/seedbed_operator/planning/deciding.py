@@ -6,7 +6,7 @@ from datetime import datetime
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.execution import OPERATOR
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus
 from seedbed_operator.backends.choosing import BACKENDS, Backends
 from seedbed_operator.observations import JobView, Observation, PodView, Refusal
 from seedbed_operator.planning.allowing import not_allowed
@@ -51,12 +51,12 @@ def plan(observation: Observation, backends: Backends = BACKENDS) -> Plan:
 
 def plan_status_after(
     observation: Observation, plan: Plan, refusals: tuple[Refusal, ...], backends: Backends = BACKENDS
-) -> TrainingJobStatus:
+) -> LifecycleStatus:
     """Return the status that is true when the actions of a plan stopped at the newest of the refusals."""
     return status_after(observation, plan, refusals, first_sight(scene_of(observation, backends)))
 
 
-def status_in_trouble(job: JobView, now: datetime, message: str) -> TrainingJobStatus | None:
+def status_in_trouble(job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
     """Return the status of a job at which the operator fails; None where the job is over or another's."""
     if is_none_of_ours(job) or is_final(job.status):
         return None

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from seedbed_api.conditions import Condition, ConditionType, RunningReason, one_line, with_condition
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus
 from seedbed_api.times import written
 from seedbed_operator.plans import Action, Need
 
@@ -18,7 +18,7 @@ class Draft:
 
     now: datetime
     generation: int
-    status: TrainingJobStatus
+    status: LifecycleStatus
     actions: tuple[Action, ...] = ()
     needs: tuple[Need, ...] = ()
     wake_at: datetime | None = None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import Condition, ConditionType
-from seedbed_api.status import TrainingJobStatus, WorkerCounts
+from seedbed_api.status import LifecycleStatus, WorkerCounts
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import seconds
 
 EVERY = seconds(10)
-_MERE_PROGRESS = ("progress", "metrics", "checkpoint", "timings", "workers")
+_OF_A_RUN = ("progress", "metrics", "checkpoint")
+_OF_A_SWEEP = ("trials", "best_trial", "top_trials", "last_progress_time")
+_MERE_PROGRESS = ("timings", *_OF_A_RUN, *_OF_A_SWEEP)
+"""Of whichever job; each has some of them."""
 
 
 def paced(scene: Scene, draft: Draft) -> Draft:
@@ -19,23 +22,19 @@ def paced(scene: Scene, draft: Draft) -> Draft:
         return draft
     if _without_progress(draft.status) != _without_progress(scene.status):
         return draft
-    return draft.tells(**{name: getattr(scene.status, name) for name in _FIELDS}).wakes(written + EVERY)
+    names = (*_mere_progress(draft.status), "workers", "conditions")
+    return draft.tells(**{name: getattr(scene.status, name) for name in names}).wakes(written + EVERY)
 
 
-_FIELDS = (*_MERE_PROGRESS, "conditions")
+def _mere_progress(status: LifecycleStatus) -> tuple[str, ...]:
+    return tuple(name for name in _MERE_PROGRESS if name in type(status).model_fields)
 
 
-def _without_progress(status: TrainingJobStatus) -> TrainingJobStatus:
+def _without_progress(status: LifecycleStatus) -> LifecycleStatus:
     conditions = tuple(map(_without_activity, status.conditions))
+    none = {name: type(status).model_fields[name].default for name in _mere_progress(status)}
     return status.model_copy(
-        update={
-            "progress": None,
-            "metrics": (),
-            "checkpoint": None,
-            "timings": (),
-            "workers": _without_counts(status.workers),
-            "conditions": conditions,
-        }
+        update={**none, "workers": _without_counts(status.workers), "conditions": conditions}
     )
 
 

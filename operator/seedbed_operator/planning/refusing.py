@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from seedbed_api.conditions import ConditionType
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus
 from seedbed_operator.observations import Observation, Refusal
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.explaining.refusals import refused
@@ -36,7 +36,7 @@ def held_back(scene: Scene, draft: Draft) -> Draft:
 
 
 def _target(scene: Scene, action: Action) -> tuple[str, str]:
-    return ("TrainingJob", scene.job.name) if isinstance(action, DeleteJob) else (action.kind, action.name)
+    return (scene.job.kind, scene.job.name) if isinstance(action, DeleteJob) else (action.kind, action.name)
 
 
 def refused_since(refusal: Refusal) -> datetime:
@@ -54,7 +54,7 @@ def _pause(count: int) -> int:
 
 def status_after(
     observation: Observation, plan: Plan, refusals: tuple[Refusal, ...], first: Draft
-) -> TrainingJobStatus:
+) -> LifecycleStatus:
     """Return the status that is true when a plan's actions stopped at the newest of the refusals.
 
     `first` is the draft that every plan begins with: it stands where the attempt did not even begin.
@@ -70,7 +70,7 @@ def status_after(
     return draft.waits(why.reason, why.message).status
 
 
-def _nothing_replaced(planned: TrainingJobStatus, before: TrainingJobStatus) -> TrainingJobStatus:
+def _nothing_replaced(planned: LifecycleStatus, before: LifecycleStatus) -> LifecycleStatus:
     """Return the status without the workers that it counted as replaced and that could not be created."""
     if planned.workers is None:
         return planned

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from seedbed_api.conditions import Condition
+from seedbed_api.jobs import JobSpec
 from seedbed_api.outcome import LiveProgress
-from seedbed_api.status import TrainingJobStatus
-from seedbed_api.trainingjob import TrainingJobSpec
+from seedbed_api.status import LifecycleStatus
 from seedbed_operator.backends.choosing import Backends
 from seedbed_operator.backends.offers import offer_of
 from seedbed_operator.backends.port import Backend
@@ -50,13 +50,13 @@ class Scene:
         return self.observation.job
 
     @property
-    def spec(self) -> TrainingJobSpec:
+    def spec(self) -> JobSpec:
         """Return the spec, once it is known to be valid."""
         assert self.job.spec is not None, "a refused spec is dealt with first"
         return self.job.spec
 
     @property
-    def status(self) -> TrainingJobStatus:
+    def status(self) -> LifecycleStatus:
         """Return the status as it was last written."""
         return self.job.status
 
@@ -109,7 +109,7 @@ class Scene:
         told = self.evidence.progress.get(self.driver.uid) if self.driver else None
         if told is None or told.attempt != self.attempt:
             return None
-        return told if told.run_id in (None, self.status.run_id or told.run_id) else None
+        return told if told.run_id in (None, self.status.identity or told.run_id) else None
 
     @property
     def workers_per_pod(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import ConditionType, RunningReason
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus
 from seedbed_api.times import written
 from seedbed_operator.planning.clearing import cleared
 from seedbed_operator.planning.drafts import Draft
@@ -21,7 +21,7 @@ def is_stopping(scene: Scene) -> bool:
     return scene.spec.suspend or was_told_to_stop(scene.status) or was_edited(scene)
 
 
-def was_told_to_stop(status: TrainingJobStatus) -> bool:
+def was_told_to_stop(status: LifecycleStatus) -> bool:
     """Tell whether a suspension had begun when the status was written."""
     return any(
         found.type == ConditionType.SUSPENDED and found.reason == SUSPENDING for found in status.conditions

@@ -1,10 +1,19 @@
-"""What the driver tells of itself, in the status: pinned once, or the newest word."""
+"""What the driver tells of itself, in the status: pinned once, or the newest word. Each kind has a part."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from seedbed_api.outcome import LiveProgress, Outcome
-from seedbed_api.status import CheckpointStatus, DatasetStatus, Environment, TrainingJobStatus
+from seedbed_api.status import (
+    CheckpointStatus,
+    DatasetStatus,
+    Environment,
+    LifecycleStatus,
+    TrainingJobStatus,
+)
 from seedbed_api.status import Progress as StepProgress
+from seedbed_api.sweepstatus import SweepJobStatus, SweepProgress, Trial, TrialCounts
 from seedbed_operator.planning.drafts import Draft
 
 
@@ -14,14 +23,7 @@ def told_by_outcome(draft: Draft, outcome: Outcome | None) -> Draft:
         return draft
     draft = _pinned(draft, outcome.run_id, outcome.dataset, outcome.environment_class)
     status = draft.status
-    return draft.tells(
-        progress=outcome.progress or status.progress,
-        checkpoint=_newer(status.checkpoint, outcome.checkpoint),
-        metrics=outcome.metrics or status.metrics,
-        timings=outcome.timings or status.timings,
-        model=outcome.model or status.model,
-        receipt=outcome.receipt or status.receipt,
-    )
+    return draft.tells(timings=outcome.timings or status.timings, **_last_word(status, outcome))
 
 
 def told_by_driver(draft: Draft, live: LiveProgress, *, goes_on: bool) -> Draft:
@@ -29,36 +31,90 @@ def told_by_driver(draft: Draft, live: LiveProgress, *, goes_on: bool) -> Draft:
     draft = _pinned(draft, live.run_id, live.dataset, live.environment_class)
     status = draft.status
     return draft.tells(
-        progress=_forward(status.progress, live.progress) if goes_on else live.progress or status.progress,
-        checkpoint=_newer(status.checkpoint, live.checkpoint),
-        metrics=live.metrics or status.metrics,
         timings=live.timings or status.timings,
         workers=live.workers or status.workers,
+        **_newest_word(status, live, goes_on=goes_on),
     )
 
 
-def expectations(status: TrainingJobStatus) -> dict[str, str]:
+def expectations(status: LifecycleStatus) -> dict[str, str]:
     """Return what the next attempt must find again, as its environment."""
     environment_class = status.environment.class_ if status.environment else None
     known = {
         "SEEDBED_EXPECTED_DATASET_DIGEST": status.dataset.digest if status.dataset else None,
-        "SEEDBED_EXPECTED_RUN_ID": status.run_id,
+        "SEEDBED_EXPECTED_RUN_ID": status.identity,
         "SEEDBED_EXPECTED_ENVIRONMENT_CLASS": environment_class,
     }
     return {name: value for name, value in known.items() if value is not None}
 
 
+def _last_word(status: LifecycleStatus, outcome: Outcome) -> dict[str, Any]:
+    match status:
+        case TrainingJobStatus():
+            return {
+                "progress": outcome.progress or status.progress,
+                "checkpoint": _newer(status.checkpoint, outcome.checkpoint),
+                "metrics": outcome.metrics or status.metrics,
+                "model": outcome.model or status.model,
+                "receipt": outcome.receipt or status.receipt,
+            }
+        case SweepJobStatus():
+            return _of_the_sweep(status, outcome.sweep)
+    raise AssertionError(type(status))
+
+
+def _newest_word(status: LifecycleStatus, live: LiveProgress, *, goes_on: bool) -> dict[str, Any]:
+    match status:
+        case TrainingJobStatus():
+            forward = _forward(status.progress, live.progress)
+            return {
+                "progress": forward if goes_on else live.progress or status.progress,
+                "checkpoint": _newer(status.checkpoint, live.checkpoint),
+                "metrics": live.metrics or status.metrics,
+            }
+        case SweepJobStatus():
+            known, told = status.trials, live.sweep
+            behind = known is not None and told is not None and _decided(told.trials) < _decided(known)
+            return {} if behind else _of_the_sweep(status, told)
+    raise AssertionError(type(status))
+
+
+def _of_the_sweep(status: SweepJobStatus, told: SweepProgress | None) -> dict[str, Any]:
+    """Return what is told of the trials, once it is known how many there will be."""
+    if told is None or told.trials.finished is None:
+        return {}
+    times = (status.last_progress_time, told.kept_time)
+    return {
+        "trials": told.trials,
+        "best_trial": told.best_trial or status.best_trial,
+        "top_trials": _whole(status.top_trials, told.top_trials),
+        "ledger": told.ledger or status.ledger,
+        "last_progress_time": max((time for time in times if time is not None), default=None),
+    }
+
+
+def _decided(trials: TrialCounts) -> int:
+    """Return of how many trials nothing is open; a driver that begins again has to find them first."""
+    return trials.succeeded + trials.pruned + trials.failed
+
+
+def _whole(before: tuple[Trial, ...], now: tuple[Trial, ...]) -> tuple[Trial, ...]:
+    """Return the rows told now; those before, where these are but their beginning, cut for room."""
+    same = [row.index for row in before[: len(now)]] == [row.index for row in now]
+    return before if same and before else now
+
+
 def _pinned(
-    draft: Draft, run_id: str | None, dataset: DatasetStatus | None, environment_class: str | None
+    draft: Draft, identity: str | None, dataset: DatasetStatus | None, environment_class: str | None
 ) -> Draft:
     status = draft.status
     environment = status.environment or Environment()
     if environment.class_ is None and environment_class is not None:
         environment = environment.model_copy(update={"class_": environment_class})
     return draft.tells(
-        run_id=status.run_id or run_id,
         dataset=status.dataset or dataset,
         environment=environment if environment != Environment() else None,
+        **status.identified(identity),
     )
 
 

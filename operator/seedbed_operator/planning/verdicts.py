@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import Condition, ConditionType
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus
 from seedbed_api.times import written
 from seedbed_operator.planning.clearing import cleared
 from seedbed_operator.planning.drafts import Draft
@@ -14,12 +14,12 @@ from seedbed_operator.plans import DeleteJob
 _FINAL = (ConditionType.COMPLETE, ConditionType.FAILED)
 
 
-def is_final(status: TrainingJobStatus) -> bool:
+def is_final(status: LifecycleStatus) -> bool:
     """Tell whether the job is complete or has failed."""
     return any(found.type in _FINAL and found.status == "True" for found in status.conditions)
 
 
-def verdict_of(status: TrainingJobStatus) -> Condition | None:
+def verdict_of(status: LifecycleStatus) -> Condition | None:
     """Return the end that was decided while pods were still there."""
     return next((found for found in status.conditions if found.type in _FINAL), None)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from seedbed_api.blocks import Block
 from seedbed_api.fields import every_path
+from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trainingprofile import TrainingProfile
 from seedbed_operator.cluster.kinds import (
@@ -23,6 +24,7 @@ from seedbed_operator.cluster.kinds import (
     PROFILES,
     SECRETS,
     SERVICES,
+    SWEEPS,
     Kind,
 )
 from seedbed_operator.cluster.port import Cluster, Raw, Refused
@@ -31,6 +33,8 @@ from seedbed_operator.running.settings import Settings
 NEEDED: Final[tuple[tuple[Kind, str, str], ...]] = (
     (JOBS, "", "get list watch delete"),
     (JOBS, "status", "patch"),
+    (SWEEPS, "", "get list watch delete"),
+    (SWEEPS, "status", "patch"),
     (PROFILES, "", "list watch"),
     (PODS, "", "get list watch create delete"),
     (PODS, "log", "get"),
@@ -42,7 +46,7 @@ NEEDED: Final[tuple[tuple[Kind, str, str], ...]] = (
 )
 """What the operator may do, and no more: kind, subresource, verbs."""
 
-_MODELS: Final[Mapping[Kind, type[Block]]] = {JOBS: TrainingJob, PROFILES: TrainingProfile}
+_MODELS: Final[Mapping[Kind, type[Block]]] = {JOBS: TrainingJob, SWEEPS: SweepJob, PROFILES: TrainingProfile}
 _FIX_CRDS: Final = "install the CRDs of this version: helm upgrade, or kubectl apply --server-side -f crds/"
 
 

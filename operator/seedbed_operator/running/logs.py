@@ -17,7 +17,7 @@ class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return time, level, job and message in one line."""
         job = present_job.get()
-        about = f"{job[0]}/{job[1]}: " if job else ""
+        about = f"{job.kind} {job.namespace}/{job.name}: " if job else ""
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
         return f"{time} {record.levelname.lower():<7} {about}{_message(record)}"
 
@@ -33,7 +33,7 @@ class _Json(logging.Formatter):
             "message": _message(record),
         }
         if job is not None:
-            line |= {"namespace": job[0], "job": job[1]}
+            line |= {"namespace": job.namespace, "job": job.name, "kind": job.kind}
         if (attempt := getattr(record, "attempt", None)) is not None:
             line["attempt"] = attempt
         if record.exc_info:

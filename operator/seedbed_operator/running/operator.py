@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.exposition import Measuring
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.status import LifecycleStatus
 from seedbed_operator import planning
 from seedbed_operator.applying import Applier
 from seedbed_operator.cluster.api_server import ApiServer, Limits
@@ -131,7 +131,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
 
 
 def _pass(cluster: ApiServer, stores: Stores, scraper: Scraper, settings: Settings, tallies: Tallies) -> Pass:
-    def written(job: JobView, status: TrainingJobStatus) -> None:
+    def written(job: JobView, status: LifecycleStatus) -> None:
         tallies.told(job, status, now())
 
     return Pass(

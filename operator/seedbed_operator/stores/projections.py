@@ -11,24 +11,27 @@ from typing import Any, Literal, cast
 
 from pydantic import ValidationError
 
+from seedbed_api.jobs import JobKind
 from seedbed_api.refusals import mistakes
 from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
 from seedbed_operator.backends.shapes import shape_noted
 from seedbed_operator.cluster.kinds import PROFILES
 from seedbed_operator.cluster.port import Raw
 from seedbed_operator.observations import PodView, ProfileView, Role, Terminated, Waiting
+from seedbed_operator.stores.tables import JobKey
 
 JOB_LABEL = "seedbed.dev/job"
 JOB_UID_LABEL = "seedbed.dev/job-uid"
 ATTEMPT_LABEL = "seedbed.dev/attempt"
 ROLE_LABEL = "seedbed.dev/role"
+KIND_LABEL = "seedbed.dev/kind"
 Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 _NEVER_KEPT = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRecord:
-    """A TrainingJob as it is kept: what identifies it, and the rest as compact JSON, parsed when observed."""
+    """A job as it is kept: what identifies it, and the rest as compact JSON, parsed when observed."""
 
     namespace: str
     name: str
@@ -37,10 +40,11 @@ class JobRecord:
     finished: bool
     content: bytes
     """JSON of metadata (generation, creationTimestamp, deleting, labels, annotations), spec and status."""
+    kind: JobKind = "TrainingJob"
 
 
-def job_record(raw: Raw) -> JobRecord:
-    """Return what is kept of a TrainingJob."""
+def job_record(raw: Raw, kind: JobKind = "TrainingJob") -> JobRecord:
+    """Return what is kept of a job."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     kept = {
         "generation": metadata.get("generation", 0),
@@ -58,6 +62,7 @@ def job_record(raw: Raw) -> JobRecord:
         resource_version=metadata["resourceVersion"],
         finished=isinstance(status, Mapping) and "completionTime" in status,
         content=json.dumps(kept, separators=(",", ":")).encode(),
+        kind=kind,
     )
 
 
@@ -82,6 +87,13 @@ def _profile_spec(name: str, spec: Any) -> tuple[TrainingProfileSpec | None, str
         return TrainingProfile.model_validate(document).spec, None
     except ValidationError as error:
         return None, "; ".join(mistakes(error, TrainingProfile))
+
+
+def job_of(raw: Raw) -> JobKey:
+    """Return the job that the labels of a pod name."""
+    metadata = raw["metadata"]
+    kind: JobKind = "SweepJob" if metadata["labels"].get(KIND_LABEL) == "SweepJob" else "TrainingJob"
+    return JobKey(metadata["namespace"], metadata["labels"][JOB_LABEL], kind)
 
 
 def pod_view(raw: Raw) -> PodView | None:

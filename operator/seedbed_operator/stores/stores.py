@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES, Kind
+from seedbed_operator.cluster.kinds import JOBS, KIND_OF, PODS, PROFILES, SWEEPS, Kind
 from seedbed_operator.cluster.port import Raw
 from seedbed_operator.observations import PodView, ProfileView
-from seedbed_operator.stores.projections import JOB_LABEL, JobRecord, job_record, pod_view, profile_view
-from seedbed_operator.stores.tables import Entry, Key, Table
+from seedbed_operator.stores.projections import JobRecord, job_of, job_record, pod_view, profile_view
+from seedbed_operator.stores.tables import Entry, JobKey, Key, Table
 
-Keys = frozenset[Key]
+Keys = frozenset[JobKey]
 """Jobs whose plan may have changed."""
 NONE: Keys = frozenset()
 
@@ -22,15 +22,16 @@ class Stores:
 
     def __init__(self) -> None:
         self.jobs: Table[JobRecord] = Table()
-        self._pods: Table[tuple[Key, PodView]] = Table()
+        self.sweeps: Table[JobRecord] = Table()
+        self._pods: Table[tuple[JobKey, PodView]] = Table()
         self._profiles: Table[ProfileView] = Table()
-        self._pods_of: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._pods_of: defaultdict[JobKey, set[Key]] = defaultdict(set)
 
-    def job(self, key: Key) -> JobRecord | None:
+    def job(self, key: JobKey) -> JobRecord | None:
         """Return a job."""
-        return self.jobs.get(key)
+        return self._table(KIND_OF[key.kind]).get(key[:2])
 
-    def pods(self, job: Key) -> tuple[PodView, ...]:
+    def pods(self, job: JobKey) -> tuple[PodView, ...]:
         """Return the pods whose labels name a job, sorted by name."""
         found = (self._pods.get(key) for key in sorted(self._pods_of.get(job, ())))
         return tuple(entry[1] for entry in found if entry)
@@ -46,7 +47,7 @@ class Stores:
 
     def counts(self) -> dict[str, int]:
         """Return how many objects of each kind are known."""
-        return {kind.plural: len(self._table(kind)) for kind in (JOBS, PODS, PROFILES)}
+        return {kind.plural: len(self._table(kind)) for kind in (JOBS, SWEEPS, PODS, PROFILES)}
 
     def put(self, kind: Kind, raw: Raw) -> Keys:
         """Take over an object from a list, a watch or an answer; return the jobs that it changes."""
@@ -55,9 +56,9 @@ class Stores:
         if kind is PROFILES:
             changed = self._profiles.put(_key(raw), _entry(raw, profile_view(raw)))
             return self._users_of_profiles() if changed else NONE
-        assert kind is JOBS, kind
-        key = _key(raw)
-        return frozenset({key}) if self.jobs.put(key, _entry(raw, job_record(raw))) else NONE
+        job = _job_key(kind, _key(raw))
+        record = job_record(raw, job.kind)
+        return frozenset({job}) if self._table(kind).put(_key(raw), _entry(raw, record)) else NONE
 
     def drop(self, kind: Kind, key: Key, uid: str) -> Keys:
         """Forget an object that is deleted; return the jobs that this changes."""
@@ -65,8 +66,7 @@ class Stores:
             return self._drop_pod(key, uid)
         if kind is PROFILES:
             return self._users_of_profiles() if self._profiles.drop(key, uid) else NONE
-        assert kind is JOBS, kind
-        return frozenset({key}) if self.jobs.drop(key, uid) else NONE
+        return frozenset({_job_key(kind, key)}) if self._table(kind).drop(key, uid) else NONE
 
     def drop_ghosts(self, kind: Kind, namespace: str | None, listed: set[str], version: int) -> Keys:
         """Forget what a whole list of a kind did not hold; return the jobs that this changes."""
@@ -74,19 +74,26 @@ class Stores:
         ghosts = self._table(kind).ghosts(scope, listed, version)
         return _union(self.drop(kind, key, uid) for key, uid in ghosts)
 
-    def unfinished(self) -> Iterator[Key]:
+    def unfinished(self) -> Iterator[JobKey]:
         """Yield the jobs that are neither complete nor failed."""
-        yield from (key for key, entry in self.jobs.items() if not entry.value.finished)
+        for kind in KIND_OF.values():
+            entries = self._table(kind).items()
+            yield from (_job_key(kind, key) for key, entry in entries if not entry.value.finished)
 
     def _table(self, kind: Kind) -> Table[Any]:
-        tables: dict[str, Table[Any]] = {"pods": self._pods, "trainingprofiles": self._profiles}
-        return tables.get(kind.plural, self.jobs)
+        tables: dict[Kind, Table[Any]] = {
+            JOBS: self.jobs,
+            SWEEPS: self.sweeps,
+            PODS: self._pods,
+            PROFILES: self._profiles,
+        }
+        return tables[kind]
 
     def _put_pod(self, raw: Raw) -> Keys:
         view = pod_view(raw)
         if view is None:
             return self._drop_pod(_key(raw), raw["metadata"]["uid"])
-        key, job = _key(raw), (view.namespace, raw["metadata"]["labels"][JOB_LABEL])
+        key, job = _key(raw), job_of(raw)
         before = self._pods.get(key)
         if not self._pods.put(key, _entry(raw, (job, view))):
             return NONE
@@ -103,7 +110,7 @@ class Stores:
         self._unlink(before[0], key)
         return frozenset({before[0]})
 
-    def _unlink(self, job: Key, pod: Key) -> None:
+    def _unlink(self, job: JobKey, pod: Key) -> None:
         self._pods_of[job].discard(pod)
         if not self._pods_of[job]:
             del self._pods_of[job]
@@ -111,6 +118,10 @@ class Stores:
     def _users_of_profiles(self) -> Keys:
         """Return every job that is not finished: profiles are few and change rarely."""
         return frozenset(self.unfinished())
+
+
+def _job_key(kind: Kind, key: Key) -> JobKey:
+    return JobKey(*key, "SweepJob" if kind is SWEEPS else "TrainingJob")
 
 
 def _key(raw: Raw) -> Key:

@@ -8,10 +8,21 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from seedbed_api.jobs import JobKind
 
 Key = tuple[str, str]
 """Namespace and name; the namespace of cluster-scoped objects is empty."""
+
+
+class JobKey(NamedTuple):
+    """What a pass is made over: a TrainingJob and a SweepJob may bear one name."""
+
+    namespace: str
+    name: str
+    kind: JobKind = "TrainingJob"
+
 
 MOST_TOMBSTONES: Final = 20_000
 

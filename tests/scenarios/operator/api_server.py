@@ -17,11 +17,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from seedbed_api.status import TrainingJobStatus
-from seedbed_operator.cluster.kinds import CORE_EVENTS, EVENTS, JOBS, PODS, PROFILES, SECRETS, SERVICES, Kind
+from seedbed_operator.cluster.kinds import (
+    CORE_EVENTS,
+    EVENTS,
+    JOBS,
+    PODS,
+    PROFILES,
+    SECRETS,
+    SERVICES,
+    SWEEPS,
+    Kind,
+)
 from seedbed_operator.cluster.port import Page, Raw, Refused, Unanswered
 
 NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
-KINDS = {kind.name: kind for kind in (JOBS, PROFILES, PODS, SERVICES, SECRETS, EVENTS)}
+KINDS = {kind.name: kind for kind in (JOBS, SWEEPS, PROFILES, PODS, SERVICES, SECRETS, EVENTS)}
 PAGE = 3
 
 Name = tuple[str, str, str]
@@ -322,7 +332,7 @@ class ApiServer:
         return raw
 
     def _log(self, kind: Kind, event: str, raw: Raw) -> None:
-        if kind in (JOBS, PODS, PROFILES):
+        if kind in (JOBS, SWEEPS, PODS, PROFILES):
             self.log.append(WatchEvent(kind=kind, type=event, object=raw))
 
 

@@ -17,10 +17,11 @@ from seedbed_operator.applying import controller
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES, SECRETS, SERVICES, Kind
 from seedbed_operator.cluster.port import Cluster, Page, Raw
 from seedbed_operator.stores.projections import pod_view
+from seedbed_operator.stores.tables import JobKey
 from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome
 
 TEAM = "team"
-KEY = (TEAM, "seedlings")
+KEY = JobKey(TEAM, "seedlings")
 FOREIGN = "example.org/foreign"
 MOST_ROUNDS = 400
 Step = tuple[str, int]
@@ -71,7 +72,7 @@ class Guard:
 
     def _begins_a_new_attempt(self, body: Raw) -> None:
         """An attempt that the status knows of has had its driver."""
-        job, number = self.server.find(JOBS, *KEY), int(body["metadata"]["labels"]["seedbed.dev/attempt"])
+        job, number = self.server.find(JOBS, *KEY[:2]), int(body["metadata"]["labels"]["seedbed.dev/attempt"])
         if job is not None and job["metadata"]["uid"] == controller(body):
             known = (job.get("status") or {}).get("attempts", 0)
             assert known < number, f"attempt {number} was begun twice"
@@ -142,7 +143,7 @@ class Story:
         self.server.apply(JOBS, {"metadata": {"name": KEY[1], "namespace": TEAM}, "spec": spec})
 
     def job(self) -> Raw | None:
-        return self.server.find(JOBS, *KEY)
+        return self.server.find(JOBS, *KEY[:2])
 
     def pods(self) -> list[dict[str, Any]]:
         return [raw for raw in self.server.all(PODS, TEAM) if not _is_foreign(raw)]
@@ -236,7 +237,7 @@ class Story:
 
     async def step_delete_job(self, number: int) -> None:
         if self.job():
-            self.server.remove(JOBS, *KEY)
+            self.server.remove(JOBS, *KEY[:2])
 
     async def step_recreate_job(self, number: int) -> None:
         if self.job() is None:
@@ -244,13 +245,13 @@ class Story:
 
     async def step_suspend(self, number: int) -> None:
         if self.job():
-            self.server.edit(JOBS, *KEY, lambda raw: raw["spec"].update(suspend=bool(number % 2)))
+            self.server.edit(JOBS, *KEY[:2], lambda raw: raw["spec"].update(suspend=bool(number % 2)))
 
     async def step_edit(self, number: int) -> None:
         """The job is suspended, changed and resumed before the operator looks."""
         if self.job():
             output = {"uri": f"s3://runs-{number % 3}"}
-            self.server.edit(JOBS, *KEY, lambda raw: raw["spec"].update(output=output))
+            self.server.edit(JOBS, *KEY[:2], lambda raw: raw["spec"].update(output=output))
 
     async def step_intrude(self, number: int) -> None:
         """Another's object takes a name that the operator would use, or bears its labels."""
@@ -279,7 +280,7 @@ class Story:
             self.server._drop(kind, TEAM, raw["metadata"]["name"])
         if self.job() is None:
             self._apply_job()
-        self.server.edit(JOBS, *KEY, lambda raw: raw["spec"].update(suspend=False))
+        self.server.edit(JOBS, *KEY[:2], lambda raw: raw["spec"].update(suspend=False))
         self.told = len(self.server.log)
         await self.operator.sweep()
         for _ in range(MOST_ROUNDS):
@@ -333,7 +334,12 @@ class Story:
         secrets = [raw for raw in self.server.all(SECRETS) if controller(raw) == job["metadata"]["uid"]]
         assert len(secrets) <= 1
         assert "InternalError" not in {found["reason"] for found in job["status"]["conditions"]}
-        assert self.operator.stores.counts() == {"trainingjobs": 1, "pods": 0, "trainingprofiles": 1}
+        assert self.operator.stores.counts() == {
+            "trainingjobs": 1,
+            "sweepjobs": 0,
+            "pods": 0,
+            "trainingprofiles": 1,
+        }
 
 
 def _foreign(name: str, number: int) -> Raw:

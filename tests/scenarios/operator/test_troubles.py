@@ -11,9 +11,10 @@ from scenarios.operator.incarnations import Defect, Incarnation
 from seedbed_operator.cluster.kinds import EVENTS, JOBS, PODS, PROFILES
 from seedbed_operator.cluster.port import Unanswered
 from seedbed_operator.looping.troubles import place, trouble
+from seedbed_operator.stores.tables import JobKey
 from unit.operator.planning.builders import IMAGE, NOON, a_recipe
 
-KEY = ("team", "seedlings")
+KEY = JobKey("team", "seedlings")
 
 
 class Stage:
@@ -43,13 +44,13 @@ class Stage:
         self.passes(times)
 
     def running(self) -> str:
-        job = self.server.find(JOBS, *KEY)
+        job = self.server.find(JOBS, *KEY[:2])
         assert job is not None
         found = {entry["type"]: entry for entry in job.get("status", {}).get("conditions", ())}
         return f"{found['Running']['status']} {found['Running']['reason']}" if "Running" in found else "-"
 
     def message(self) -> str:
-        job = self.server.find(JOBS, *KEY)
+        job = self.server.find(JOBS, *KEY[:2])
         assert job is not None
         found = next(entry for entry in job["status"]["conditions"] if entry["type"] == "Running")
         return str(found["message"])
@@ -103,7 +104,7 @@ def test_each_further_failure_writes_once_and_tells_when_it_is_tried_again() -> 
 def test_a_new_job_of_the_same_name_does_not_inherit_the_failures_of_the_old_one() -> None:
     stage = Stage()
     stage.fails(2)
-    stage.server.remove(JOBS, *KEY)
+    stage.server.remove(JOBS, *KEY[:2])
     stage.apply()
     asyncio.run(stage.operator.sweep())
     stage.fails(2)
@@ -114,7 +115,7 @@ def test_a_job_that_took_the_name_during_the_pass_is_told_nothing() -> None:
     stage = Stage()
     stage.fails(2)
     stage.operator.planner.defects = 1
-    stage.server.remove(JOBS, *KEY)
+    stage.server.remove(JOBS, *KEY[:2])
     stage.passes()
     stage.apply()
     asyncio.run(stage.operator.sweep())
@@ -125,7 +126,7 @@ def test_a_job_that_took_the_name_during_the_pass_is_told_nothing() -> None:
 def test_a_job_that_has_changed_unseen_is_not_written() -> None:
     stage = Stage()
     stage.fails(2)
-    stage.server.edit(JOBS, *KEY, lambda raw: raw["spec"].update(suspend=True))
+    stage.server.edit(JOBS, *KEY[:2], lambda raw: raw["spec"].update(suspend=True))
     stage.fails(1)
     assert stage.running() == "-"
     stage.fails(1)

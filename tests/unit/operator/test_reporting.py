@@ -20,6 +20,7 @@ from seedbed_operator.plans import Announcement
 from seedbed_operator.reporting import Conflict, Reporter, event, merge_patch, status_patch
 from seedbed_operator.stores.projections import job_record
 from seedbed_operator.stores.stores import Stores
+from seedbed_operator.stores.tables import JobKey
 from unit.operator.planning.builders import a_recipe, progress
 
 JSON = st.recursive(
@@ -86,7 +87,7 @@ def test_what_was_written_is_in_the_stores() -> None:
     assert not desk.write(TrainingJobStatus())
     assert desk.server.calls == []
     assert desk.write(TrainingJobStatus(attempts=1))
-    record = desk.stores.job(("team", "seedlings"))
+    record = desk.stores.job(JobKey("team", "seedlings"))
     assert record is not None
     assert job_view(record).status.attempts == 1
 
@@ -96,7 +97,7 @@ def test_a_job_that_has_changed_since_is_looked_at_and_not_written() -> None:
     desk.server.edit(JOBS, "team", "seedlings", lambda raw: raw["spec"].update(suspend=True))
     with pytest.raises(Conflict):
         desk.write(TrainingJobStatus(attempts=1))
-    record = desk.stores.job(("team", "seedlings"))
+    record = desk.stores.job(JobKey("team", "seedlings"))
     assert record is not None
     spec = job_view(record).spec
     assert spec is not None
@@ -109,7 +110,7 @@ def test_another_job_of_the_same_name_gets_no_status_of_the_one_before() -> None
     desk.server.remove(JOBS, "team", "seedlings")
     with pytest.raises(Conflict):
         desk.write(TrainingJobStatus(attempts=1))
-    assert desk.stores.job(("team", "seedlings")) is None
+    assert desk.stores.job(JobKey("team", "seedlings")) is None
     new = desk.server.apply(
         JOBS, {"metadata": {"name": "seedlings", "namespace": "team"}, "spec": a_recipe()}
     )
@@ -129,7 +130,7 @@ def test_a_kind_that_is_not_served_yet_is_no_job_that_is_gone(monkeypatch: pytes
     monkeypatch.setattr(desk.server, "get", unserved)
     with pytest.raises(Refused):
         desk.write(TrainingJobStatus(attempts=1))
-    assert desk.stores.job(("team", "seedlings")) is not None
+    assert desk.stores.job(JobKey("team", "seedlings")) is not None
 
 
 def test_the_same_words_are_announced_once_in_ten_minutes() -> None:

@@ -13,12 +13,12 @@ from seedbed_operator import sweeping
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
 from seedbed_operator.cluster.port import Unanswered
 from seedbed_operator.stores.stores import Stores
-from seedbed_operator.stores.tables import Key
+from seedbed_operator.stores.tables import JobKey, Key
 from seedbed_operator.sweeping import Sweeper
 from seedbed_operator.watching import FIRST_LIST_SECONDS, Feed
 from unit.operator.planning.builders import IMAGE, a_recipe
 
-JOB = ("team", "seedlings")
+JOB = JobKey("team", "seedlings")
 
 
 class Ground:
@@ -54,7 +54,7 @@ def test_the_first_sweep_fills_the_stores_and_wakes_every_job() -> None:
         ground.apply_pod(f"seedlings-1-worker-{number}")
     ground.apply_pod("another-operators", **{"app.kubernetes.io/managed-by": "somebody"})
     assert ground.sweep() == {JOB}
-    assert ground.stores.counts() == {"trainingjobs": 1, "pods": 8, "trainingprofiles": 1}
+    assert ground.stores.counts() == {"trainingjobs": 1, "sweepjobs": 0, "pods": 8, "trainingprofiles": 1}
 
 
 def test_a_deletion_that_nobody_told_of_is_noticed_within_one_sweep() -> None:
@@ -64,7 +64,7 @@ def test_a_deletion_that_nobody_told_of_is_noticed_within_one_sweep() -> None:
     ground.server.vanish(ground.server.all(PODS)[0])
     assert ground.sweep() == {JOB}
     assert ground.stores.pods(JOB) == ()
-    ground.server.remove(JOBS, *JOB)
+    ground.server.remove(JOBS, *JOB[:2])
     assert ground.sweep() == {JOB}
     assert ground.stores.job(JOB) is None
     assert ground.sweeper.ghosts == 2

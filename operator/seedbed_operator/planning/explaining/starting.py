@@ -31,7 +31,7 @@ def why_not_running(scene: Scene) -> Explanation:
     """Return why the newest attempt makes no step."""
     pods = team(scene)
     evidence, live = scene.evidence, scene.live
-    least = scene.spec.cluster.workers.min
+    least = scene.spec.fewest_ranks
     driver_runs = scene.driver is not None and scene.driver.phase == "Running"
     found = (
         _refused(scene)
@@ -87,5 +87,5 @@ def _image(scene: Scene) -> str:
 
 
 def _refused(scene: Scene) -> Explanation | None:
-    refusals = [refusal for refusal in scene.observation.refusals if refusal.kind != "TrainingJob"]
+    refusals = [refusal for refusal in scene.observation.refusals if refusal.kind != scene.job.kind]
     return refused(refusals[-1]) if refusals else None

@@ -13,8 +13,9 @@ from seedbed_operator.cluster.kinds import JOBS, PODS, SECRETS, SERVICES
 from seedbed_operator.cluster.port import Refused, Unanswered
 from seedbed_operator.plans import Action, Create, Delete, DeleteJob
 from seedbed_operator.stores.stores import Stores
+from seedbed_operator.stores.tables import JobKey
 
-JOB = ("team", "seedlings")
+JOB = JobKey("team", "seedlings")
 LABELS = {"seedbed.dev/job": "seedlings", "seedbed.dev/attempt": "1"}
 
 

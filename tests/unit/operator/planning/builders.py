@@ -7,17 +7,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from seedbed_api.conditions import Condition
+from seedbed_api.jobs import STATUSES, JobKind
 from seedbed_api.outcome import LiveProgress, Outcome
 from seedbed_api.status import (
     CheckpointStatus,
     DatasetStatus,
+    LifecycleStatus,
     ModelStatus,
     ObjectStatus,
     Progress,
-    TrainingJobStatus,
     WorkerCounts,
     percent,
 )
+from seedbed_api.sweepjob import SweepJobSpec
+from seedbed_api.sweepstatus import SweepProgress, Trial, TrialCounts
 from seedbed_api.times import written
 from seedbed_api.trainingjob import TrainingJobSpec
 from seedbed_api.trainingprofile import TrainingProfileSpec
@@ -28,7 +31,9 @@ UID = "0a1b2c3d-0000-4000-8000-000000000001"
 IMAGE = "registry.example/seedbed@sha256:" + "a" * 64
 DATASET = "sha256:" + "d" * 64
 RUN = "sha256:" + "e" * 64
+SWEEP = "sha256:" + "7" * 64
 ENVIRONMENT = "sha256:" + "c" * 64
+LEDGER = ObjectStatus(uri="s3://runs/sweeps/7/ledger.json", digest="sha256:" + "6" * 64)
 TOTAL_STEPS = 100
 
 
@@ -50,10 +55,31 @@ def a_recipe() -> dict[str, Any]:
     }
 
 
+def a_search() -> dict[str, Any]:
+    recipe = a_recipe()
+    output = recipe.pop("output")
+    return {
+        "objective": {"metric": "validation/accuracy", "direction": "Maximize"},
+        "algorithm": {"type": "Random"},
+        "parameters": [
+            {
+                "name": "lr",
+                "fieldPath": "spec.training.optimizer.learningRate",
+                "searchSpace": {"logUniform": {"min": "1e-3", "max": "0.2"}},
+            }
+        ],
+        "trialTemplate": {"spec": recipe},
+        "maxTrialCount": 12,
+        "parallelTrialCount": 3,
+        "output": output,
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobBuilder:
-    """A TrainingJob; every method returns another builder."""
+    """A job; every method returns another builder."""
 
+    kind: JobKind = "TrainingJob"
     fields: dict[str, Any] = field(default_factory=a_recipe)
     view: dict[str, Any] = field(default_factory=dict)
 
@@ -73,7 +99,7 @@ class JobBuilder:
         return self.with_spec(suspend=value)
 
     def with_status(self, **fields: Any) -> JobBuilder:
-        status = self.view.get("status", TrainingJobStatus())
+        status = self.view.get("status", STATUSES[self.kind]())
         return replace(self, view={**self.view, "status": status.model_copy(update=fields)})
 
     def seen(self, **fields: Any) -> JobBuilder:
@@ -90,15 +116,24 @@ class JobBuilder:
             "deleting": False,
             "labels": {},
             "annotations": {},
-            "spec": TrainingJobSpec.model_validate(self.fields),
+            "kind": self.kind,
+            "spec": SPECS[self.kind].model_validate(self.fields),
             "invalid": None,
-            "status": TrainingJobStatus(),
+            "status": STATUSES[self.kind](),
         }
         return JobView(**{**given, **self.view})
 
 
+SPECS = {"TrainingJob": TrainingJobSpec, "SweepJob": SweepJobSpec}
+
+
 def a_training_job(**spec: Any) -> JobBuilder:
     return JobBuilder().with_spec(**spec)
+
+
+def a_sweep_job(**spec: Any) -> JobBuilder:
+    """Return 12 trials, 3 at a time."""
+    return JobBuilder(kind="SweepJob", fields=a_search()).with_spec(**spec)
 
 
 def a_profile(*, generation: int = 1, **spec: Any) -> ProfileView:
@@ -185,6 +220,34 @@ def live(step: int | None, activity: str = "Training", **fields: Any) -> LivePro
     return LiveProgress(**{**given, **fields})
 
 
+def trials(done: int, **fields: Any) -> SweepProgress:
+    """Return how a sweep stands of whose 12 trials so many have succeeded, the newest the best."""
+    rows = [a_trial(index) for index in reversed(range(done))]
+    given: dict[str, Any] = {
+        "trials": TrialCounts(total=12, running=min(3, 12 - done), succeeded=done, finished=f"{done}/12"),
+        "best_trial": rows[0] if rows else None,
+        "top_trials": tuple(rows),
+        "steps": 10 * done,
+    }
+    return SweepProgress(**{**given, **fields})
+
+
+def a_trial(index: int) -> Trial:
+    return Trial(index=index, run_id=RUN, objective=f"0.{10 + index}", parameters=())
+
+
+def a_sweeps_word(done: int, activity: str = "Training", **fields: Any) -> LiveProgress:
+    """Return what the driver of a sweep tells."""
+    return live(None, activity, sweep=trials(done), run_id=SWEEP, **fields)
+
+
+def a_sweeps_end(result: str = "Succeeded", reason: str = "Trained", **fields: Any) -> str:
+    """Return the last word of the driver of a sweep."""
+    told = fields.pop("sweep", trials(12, ledger=LEDGER))
+    word = {"progress": None, "model": None, "receipt": None, "run_id": SWEEP, "sweep": told}
+    return an_outcome(result, reason, **{**word, **fields})
+
+
 def an_outcome(result: str = "Succeeded", reason: str = "Trained", **fields: Any) -> str:
     given: dict[str, Any] = {
         "result": result,
@@ -203,11 +266,11 @@ def an_outcome(result: str = "Succeeded", reason: str = "Trained", **fields: Any
     return Outcome(**{**given, **fields}).encode().decode()
 
 
-def condition(status: TrainingJobStatus, kind: str) -> Condition | None:
+def condition(status: LifecycleStatus, kind: str) -> Condition | None:
     return next((found for found in status.conditions if found.type == kind), None)
 
 
-def says(status: TrainingJobStatus, kind: str) -> str:
+def says(status: LifecycleStatus, kind: str) -> str:
     """Return a condition as `True Training`; `-` where there is none."""
     found = condition(status, kind)
     return f"{found.status} {found.reason}" if found else "-"

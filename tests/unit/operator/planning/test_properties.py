@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unit.operator.planning.builders import a_training_job
+from unit.operator.planning.builders import a_sweep_job, a_training_job
 from unit.operator.planning.wandering import EVENTS, Walk
 from unit.operator.planning.worlds import a_world
 
@@ -15,25 +15,28 @@ STEPS = st.lists(
 )
 
 
-def walked(least: int, most: int, steps: list[tuple[str, int]]) -> Walk:
-    walk = Walk(world=a_world(a_training_job().with_workers(least, most)).settle())
+def walked(least: int, most: int, steps: list[tuple[str, int]], *, sweeps: bool = False) -> Walk:
+    job = a_sweep_job(parallelTrialCount=most) if sweeps else a_training_job()
+    walk = Walk(world=a_world(job.with_workers(least, most)).settle())
     walk.check()
     for name, number in steps:
         walk.do(name, number)
     return walk
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=STEPS, least=st.integers(1, 3))
-def test_a_walk_keeps_what_must_hold_and_comes_to_an_end(steps: list[tuple[str, int]], least: int) -> None:
-    walked(least, 4, steps).mend()
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=STEPS, least=st.integers(1, 3), sweeps=st.booleans())
+def test_a_walk_keeps_what_must_hold_and_comes_to_an_end(
+    steps: list[tuple[str, int]], least: int, sweeps: bool
+) -> None:
+    walked(least, 4, steps, sweeps=sweeps).mend()
 
 
 @pytest.mark.slow
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=STEPS, least=st.integers(1, 3))
-def test_many_walks(steps: list[tuple[str, int]], least: int) -> None:
-    walked(least, 4, steps).mend()
+@given(steps=STEPS, least=st.integers(1, 3), sweeps=st.booleans())
+def test_many_walks(steps: list[tuple[str, int]], least: int, sweeps: bool) -> None:
+    walked(least, 4, steps, sweeps=sweeps).mend()
 
 
 Steps = list[tuple[str, int]]

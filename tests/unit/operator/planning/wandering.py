@@ -6,21 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from seedbed_api.execution import Output
-from seedbed_api.status import TrainingJobStatus, WorkerCounts
+from seedbed_api.outcome import LiveProgress
+from seedbed_api.status import CheckpointStatus, LifecycleStatus, WorkerCounts
+from seedbed_operator.backends.names import driver_name, service_name, worker_name
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning import plan
 from seedbed_operator.planning.pods import is_lost
 from seedbed_operator.planning.times import read
 from seedbed_operator.plans import Create, Delete
 from unit.operator.planning.builders import (
+    SWEEP,
     TOTAL_STEPS,
     a_checkpoint,
     a_pod,
     a_profile,
+    a_sweeps_end,
     an_outcome,
     condition,
     live,
     says,
+    trials,
 )
 from unit.operator.planning.worlds import World
 
@@ -33,9 +38,12 @@ class Walk:
     """A world, what was there before, and how far its drivers have come."""
 
     world: World
-    before: TrainingJobStatus = field(default_factory=TrainingJobStatus)
+    before: LifecycleStatus = field(init=False)
     step: int = 0
     foreign: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.before = type(self.world.job.status)()
 
     def drivers(self) -> list[PodView]:
         return self._of("driver")
@@ -58,7 +66,7 @@ class Walk:
         self._counts_only_grow(status)
         self._ends_are_final(status)
         self._it_will_look_again(status)
-        assert TrainingJobStatus.model_validate(status.plain()) == status, "what is written can be read"
+        assert type(status).model_validate(status.plain()) == status, "what is written can be read"
         assert len([pod for pod in self.drivers() if not pod.deleting]) <= 1, "one attempt at a time"
         self.before = status
 
@@ -71,12 +79,12 @@ class Walk:
                     assert action.body["metadata"]["namespace"] == "team"
         self.world.history.clear()
 
-    def _counts_only_grow(self, status: TrainingJobStatus) -> None:
+    def _counts_only_grow(self, status: LifecycleStatus) -> None:
         for name in COUNTERS:
             assert (getattr(status, name) or 0) >= (getattr(self.before, name) or 0), name
         assert (status.accounted_attempts or 0) <= (status.attempts or 0)
 
-    def _ends_are_final(self, status: TrainingJobStatus) -> None:
+    def _ends_are_final(self, status: LifecycleStatus) -> None:
         ends = [condition(status, kind) for kind in ("Complete", "Failed")]
         assert sum(end is not None for end in ends) <= 1, "complete or failed, not both"
         for end in ends:
@@ -98,7 +106,7 @@ class Walk:
         ours = [pod for pod in self.world.pods.values() if pod.uid not in self.foreign]
         return [pod.name for pod in ours if not is_lost(pod, self.world.now)]
 
-    def _it_will_look_again(self, status: TrainingJobStatus) -> None:
+    def _it_will_look_again(self, status: LifecycleStatus) -> None:
         at_rest = any(
             found.type in ("Complete", "Failed", "Suspended") and found.status == "True"
             for found in status.conditions
@@ -125,13 +133,29 @@ class Walk:
         for pod in self.drivers():
             if pod.phase == "Running":
                 counts = WorkerCounts(ready=number % 4, desired=4)
-                self.world.say(pod.name, live(self.step, activity, checkpoint=kept, workers=counts))
+                self.world.say(pod.name, self._live(activity, kept, counts))
+
+    def _live(self, activity: str, kept: CheckpointStatus | None, counts: WorkerCounts) -> LiveProgress:
+        if self.world.job.kind == "TrainingJob":
+            return live(self.step, activity, checkpoint=kept, workers=counts)
+        told = trials(self.step * 12 // TOTAL_STEPS, steps=self.step, kept_time=kept.time if kept else None)
+        return live(None, activity, run_id=SWEEP, workers=counts, sweep=told)
 
     def end_driver(self, number: int) -> None:
         running = [pod for pod in self.drivers() if pod.phase == "Running"]
         if running:
             code = CODES[number % len(CODES)]
-            self.world.end(running[-1].name, code, _word(code))
+            self.world.end(running[-1].name, code, self._word(code))
+
+    def _word(self, code: int) -> str:
+        outcome = an_outcome if self.world.job.kind == "TrainingJob" else a_sweeps_end
+        words = {
+            0: outcome(),
+            2: outcome("Failed", "ModelError"),
+            75: outcome("Failed", "StorageUnavailable"),
+            143: outcome("Stopped", "Stopped"),
+        }
+        return words.get(code, "")
 
     def end_worker(self, number: int) -> None:
         running = [pod for pod in self._of("worker") if pod.phase == "Running"]
@@ -177,20 +201,22 @@ class Walk:
         self.world.refuses.clear()
         if number % 3:
             attempt = (self.world.job.status.attempts or 0) + number % 2
-            for child in ("driver", "worker-0", "head"):
-                quota = (403, "Forbidden", "exceeded quota: team")
-                self.world.refuses[f"seedlings-{attempt}-{child}"] = quota
+            quota = (403, "Forbidden", "exceeded quota: team")
+            for name in (driver_name, service_name):
+                self.world.refuses[name(self.world.job, attempt)] = quota
+            self.world.refuses[worker_name(self.world.job, attempt, 0)] = quota
 
     def intrude(self, number: int) -> None:
         """Put somebody else's pod where ours may want to be."""
         attempt = (self.world.job.status.attempts or 0) + number % 3
         role = "driver" if number % 2 else "worker"
-        name = f"seedlings-{attempt}-{role}" + ("" if role == "driver" else f"-{number % 5}")
+        job = self.world.job
+        name = driver_name(job, attempt) if number % 2 else worker_name(job, attempt, number % 5)
         if name in self.world.pods or attempt == 0:
             return
         uid = f"foreign-{name}"
-        owner, job = (None, "another") if number % 5 else ("another", self.world.job.uid)
-        pod = a_pod(role, name=name, uid=uid, attempt=attempt, index=number % 5, owner_uid=owner, job_uid=job)
+        owner, of = (None, "another") if number % 5 else ("another", job.uid)
+        pod = a_pod(role, name=name, uid=uid, attempt=attempt, index=number % 5, owner_uid=owner, job_uid=of)
         self.world.pods[name] = pod
         self.foreign.add(uid)
 
@@ -223,20 +249,10 @@ class Walk:
             self.world.settle()
             for pod in self.drivers():
                 if pod.phase == "Running" and not pod.deleting:
-                    self.world.end(pod.name, 0, an_outcome())
+                    self.world.end(pod.name, 0, self._word(0))
             self.world.settle().finish_deletions().settle().finish_deletions().wait(400)
             self.check()
         raise AssertionError(f"it comes to no end: {self.world.says()} {self.world.message()}")
-
-
-def _word(code: int) -> str:
-    words = {
-        0: an_outcome(),
-        2: an_outcome("Failed", "ModelError"),
-        75: an_outcome("Failed", "StorageUnavailable"),
-        143: an_outcome("Stopped", "Stopped"),
-    }
-    return words.get(code, "")
 
 
 EVENTS: dict[str, Callable[[Walk, int], None]] = {

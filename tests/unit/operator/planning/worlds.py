@@ -229,9 +229,8 @@ class World:
 
     def _note(self, uid: str, word: LiveProgress) -> None:
         """Note when a driver's step or activity last changed."""
-        mark = (word.progress, word.activity)
-        if self.marks.get(uid) != mark:
-            self.marks[uid], self.changed[uid] = mark, self.now
+        if self.marks.get(uid) != word.mark:
+            self.marks[uid], self.changed[uid] = word.mark, self.now
 
     def _asked(self) -> dict[str, datetime]:
         return {uid: asked for uid, (asked, _) in self.heard.items()}

@@ -18,6 +18,7 @@ from seedbed_operator.running.checking import NEEDED, problems
 from seedbed_operator.running.settings import Settings
 
 CRDS = Path(__file__).parents[4] / "crds"
+KINDS = ("TrainingJob", "SweepJob", "TrainingProfile")
 TEAM = Settings(namespaces=("team",), lease_namespace="system")
 
 
@@ -33,8 +34,8 @@ class Documents(ApiServer):
 
     def with_crds(self) -> Documents:
         self.schemas: dict[str, Any] = {}
-        for kind, plural in (("TrainingJob", "trainingjobs"), ("TrainingProfile", "trainingprofiles")):
-            self.schemas[f"dev.seedbed.v1alpha1.{kind}"] = copy.deepcopy(schema(plural))
+        for kind in KINDS:
+            self.schemas[f"dev.seedbed.v1alpha1.{kind}"] = copy.deepcopy(schema(f"{kind.lower()}s"))
         return self
 
     async def read(self, path: str) -> Raw:
@@ -42,8 +43,8 @@ class Documents(ApiServer):
             raise Refused(404, "NotFound", path)
         if path.startswith("/openapi"):
             return {"components": {"schemas": self.schemas}}
-        names = ("trainingjobs", "trainingjobs/status", "trainingprofiles", "trainingprofiles/status")
-        return {"resources": [{"name": name} for name in names]}
+        plurals = [f"{kind.lower()}s" for kind in KINDS]
+        return {"resources": [{"name": name} for plural in plurals for name in (plural, f"{plural}/status")]}
 
 
 def found(server: ApiServer, settings: Settings = TEAM) -> list[str]:
@@ -55,11 +56,12 @@ def test_with_crds_and_rights_there_is_nothing_to_say() -> None:
 
 
 def test_missing_crds_are_named_with_what_installs_them() -> None:
-    first, second = found(Documents())
+    first, second, third = found(Documents())
     assert first.startswith(
         "trainingjobs.seedbed.dev v1alpha1 is not served; install the CRDs of this version"
     )
-    assert second.startswith("trainingprofiles.seedbed.dev")
+    assert second.startswith("sweepjobs.seedbed.dev")
+    assert third.startswith("trainingprofiles.seedbed.dev")
 
 
 def test_crds_of_an_older_version_are_told_by_the_fields_they_lack() -> None:

@@ -14,7 +14,7 @@ from seedbed_operator.looping.passing import After
 from seedbed_operator.running.logs import _Json, _Line, _worth_telling
 from seedbed_operator.running.serving import STUCK_SECONDS, Vitals
 from seedbed_operator.stores.stores import Stores
-from seedbed_operator.stores.tables import Key
+from seedbed_operator.stores.tables import JobKey, Key
 from seedbed_operator.sweeping import Sweeper
 from unit.operator.planning.builders import NOON
 
@@ -83,10 +83,10 @@ def record(error: Exception | None = None) -> logging.LogRecord:
 
 
 def test_a_log_line_is_one_line_and_names_the_job() -> None:
-    token = present_job.set(("team", "seedlings"))
+    token = present_job.set(JobKey("team", "seedlings"))
     plain, structured = _Line().format(record()), json.loads(_Json().format(record(ValueError("a bug"))))
     present_job.reset(token)
-    assert plain.endswith("info    team/seedlings: two lines of")
+    assert plain.endswith("info    TrainingJob team/seedlings: two lines of")
     assert (structured["job"], structured["namespace"], structured["level"]) == ("seedlings", "team", "error")
     assert "test_serving.py" in structured["message"]
     assert "a bug" in structured["stack"]

@@ -11,6 +11,7 @@ from scenarios.operator.api_server import ApiServer
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
 from seedbed_operator.stores.projections import job_record, pod_view
 from seedbed_operator.stores.stores import Stores
+from seedbed_operator.stores.tables import JobKey
 from unit.operator.planning.builders import IMAGE, a_recipe
 
 LABELS = {
@@ -128,7 +129,7 @@ def test_a_job_is_kept_without_what_nobody_reads() -> None:
 
 
 def test_a_change_wakes_the_jobs_it_concerns() -> None:
-    stores, job = Stores(), ("team", "seedlings")
+    stores, job = Stores(), JobKey("team", "seedlings")
     assert stores.put(JOBS, a_raw_job()) == {job}
     assert stores.put(JOBS, a_raw_job()) == frozenset()
     assert stores.put(PODS, a_raw_pod()) == {job}
@@ -155,13 +156,13 @@ def test_a_pod_that_loses_our_labels_is_no_longer_ours() -> None:
     stores, raw = Stores(), a_raw_pod()
     stores.put(PODS, raw)
     bare = {**raw, "metadata": {**raw["metadata"], "labels": {}, "resourceVersion": "9"}}
-    assert stores.put(PODS, bare) == {("team", "seedlings")}
-    assert stores.pods(("team", "seedlings")) == ()
+    assert stores.put(PODS, bare) == {JobKey("team", "seedlings")}
+    assert stores.pods(JobKey("team", "seedlings")) == ()
 
 
 def test_ghosts_wake_their_jobs() -> None:
     stores = Stores()
     stores.put(PODS, a_raw_pod(version=7))
     stores.put(PODS, a_raw_pod("seedlings-2-driver", version=30))
-    assert stores.drop_ghosts(PODS, None, set(), 20) == {("team", "seedlings")}
-    assert [pod.name for pod in stores.pods(("team", "seedlings"))] == ["seedlings-2-driver"]
+    assert stores.drop_ghosts(PODS, None, set(), 20) == {JobKey("team", "seedlings")}
+    assert [pod.name for pod in stores.pods(JobKey("team", "seedlings"))] == ["seedlings-2-driver"]

@@ -1,0 +1,165 @@
+"""A SweepJob on real pods: its driver is killed, it is suspended and resumed; always the ledger of `seedbed run`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from determinism.jobs import steps_executed
+from e2e.installing import Release
+from e2e.jobs import Job, Jobs, holds
+from e2e.stocking import DATASET, REPOSITORY, run_here
+from e2e.test_training import columns, left_of
+from seedbed.runs.attempts import highest_attempt
+from seedbed.runs.folder import RunFolder, open_run
+from seedbed.storage import open_storage
+from testbed.kube import Json
+from testbed.testbeds import Testbed
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+EXAMPLE = REPOSITORY / "examples/digits-sweep.yaml"
+TRIALS, AT_A_TIME, EPOCHS, EVERY = 4, 2, 6, 10
+
+
+def a_sweep(name: str, output: str) -> Json:
+    """Return the example with fewer trials, two at a time, and data and runs on S3."""
+    body: Json = yaml.safe_load(EXAMPLE.read_text())
+    body["metadata"] = {"name": name}
+    spec = body["spec"]
+    recipe = spec["trialTemplate"]["spec"]
+    recipe["dataset"] = {"uri": DATASET, "secretRef": {"name": "s3-read"}}
+    recipe["training"]["epochs"] = EPOCHS
+    spec["output"] = {"uri": output, "secretRef": {"name": "s3-write"}}
+    spec |= {"maxTrialCount": TRIALS, "parallelTrialCount": AT_A_TIME}
+    spec["checkpoint"] = {"everySteps": EVERY, "keep": 1}
+    return body
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sweep(Job):
+    """A sweep on the cluster, and its runs in the store."""
+
+    @property
+    def path(self) -> str:
+        """Its path in the API."""
+        return f"/apis/seedbed.dev/v1alpha1/namespaces/{self.namespace}/sweepjobs/{self.name}"
+
+    @property
+    def root(self) -> Path:
+        """The folder of the store, behind the S3 server's back."""
+        return Path(self.testbed.s3.outside.root) / self.output.removeprefix("s3://")
+
+
+def runs_of(root: Path) -> list[RunFolder]:
+    store = open_storage(str(root))
+    return [open_run(store, f"sha256:{path.name}") for path in sorted((root / "runs").glob("*"))]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alone:
+    """The sweep as one command on this machine, one trial after the other."""
+
+    status: Json
+    root: Path
+
+    @property
+    def steps(self) -> int:
+        """The steps that it took."""
+        return sum(map(steps_executed, runs_of(self.root)))
+
+
+@pytest.fixture(scope="module")
+def alone(release: Release, testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    """Run the sweep on this machine without a cluster, in a store of its own."""
+    folder = tmp_path_factory.mktemp("sweep-alone")
+    manifest = folder / "sweep.json"
+    manifest.write_text(json.dumps(a_sweep("alone", "s3://runs/alone")))
+    options = ["--output", str(folder / "runs"), "--set", "spec.parallelTrialCount=1", "-o", "json"]
+    told = run_here(
+        ["-m", "seedbed.cli", "run", "-f", str(manifest), *options], testbed.s3.outside.environment()
+    )
+    return Alone(status=json.loads(told), root=folder / "runs")
+
+
+def is_amid(status: Json) -> bool:
+    """Say whether a trial is decided, and others are not."""
+    done = str(status.get("trials", {}).get("finished", "0/"))
+    return done.partition("/")[0] not in ("0", str(TRIALS))
+
+
+def test_a_sweep_whose_driver_is_killed_ends_with_the_ledger_of_one_command(jobs: Jobs, alone: Alone) -> None:
+    kube = jobs.testbed.kube
+    sweep = Sweep(testbed=jobs.testbed, namespace=jobs.namespace, name="search", output="s3://runs/search")
+    jobs.made.append(sweep)
+    kube.apply(a_sweep(sweep.name, sweep.output), namespace=jobs.namespace)
+
+    sweep.wait_for(is_amid, what="one trial decided")
+    listed = columns(kube.kubectl("get", "sweepjobs", "-n", jobs.namespace))
+    assert set(listed) == {"NAME", "STATUS", "TRIALS", "BEST", "WORKERS", "AGE"}
+    assert listed["STATUS"] == "Training"
+    assert listed["TRIALS"].endswith(f"/{TRIALS}")
+    driver = sweep.pod("driver")
+    sweep.node_of(driver).kill_container(jobs.namespace, driver["metadata"]["name"], "driver")
+
+    status = sweep.await_complete()
+    assert sweep.pods() == [], "Complete comes after the last pod"
+    check_same_sweep(status, alone)
+    assert (status["attempts"], status["failures"]) == (2, 1)
+    assert status["lastFailure"]["exitCode"] == 137
+    assert status["trials"]["finished"] == f"{TRIALS}/{TRIALS}"
+    check_runs(sweep, alone)
+    uid = kube.get(sweep.path)["metadata"]["uid"]
+    assert set(left_of(jobs, uid)) <= {"Secret"}
+    wide = columns(kube.kubectl("get", "sweep", "-n", jobs.namespace, "-o", "wide"))
+    assert (wide["STATUS"], wide["ATTEMPTS"], wide["DIGEST"]) == ("Trained", "2", status["ledger"]["digest"])
+
+
+def check_same_sweep(status: Json, alone: Alone) -> None:
+    """Check that sweep, ledger and winner are those of one command."""
+    assert status["sweepID"] == alone.status["sweepID"]
+    assert status["ledger"]["digest"] == alone.status["ledger"]["digest"]
+    best, expected = status["bestTrial"], alone.status["bestTrial"]
+    assert (best["index"], best["objective"]) == (expected["index"], expected["objective"])
+    assert best["model"]["weightsDigest"] == expected["model"]["weightsDigest"]
+
+
+def check_runs(sweep: Sweep, alone: Alone) -> None:
+    """Check that the trials were trained here, on both worker pods, and nearly nothing twice."""
+    runs = runs_of(sweep.root)
+    assert {run.name for run in runs} >= {run.name for run in runs_of(alone.root)}
+    assert any(highest_attempt(run) > 1 for run in runs)
+    check_steps(sweep, alone)
+    told = [path.parent.name for path in (sweep.root / "logs").glob("*/*/*/*.log")]
+    assert {name for name in told if "-1-sweep-" in name} == {
+        "search-1-sweep-driver",
+        "search-1-sweep-worker-0",
+        "search-1-sweep-worker-1",
+    }
+
+
+def check_steps(sweep: Sweep, alone: Alone) -> None:
+    """Check that the steps were made here; what a trial made since it told of itself last, nobody counts."""
+    steps = sum(map(steps_executed, runs_of(sweep.root)))
+    assert steps >= alone.steps - AT_A_TIME * EVERY, "computed here, not found"
+
+
+@pytest.mark.exhaustive
+def test_a_suspended_sweep_holds_no_pod_and_goes_on_where_it_was(jobs: Jobs, alone: Alone) -> None:
+    kube = jobs.testbed.kube
+    sweep = Sweep(testbed=jobs.testbed, namespace=jobs.namespace, name="paused", output="s3://runs/paused")
+    jobs.made.append(sweep)
+    kube.apply(a_sweep(sweep.name, sweep.output), namespace=jobs.namespace)
+    sweep.wait_for(is_amid, what="one trial decided")
+    kube.patch(sweep.path, {"spec": {"suspend": True}})
+    sweep.wait_for(lambda seen: holds(seen, "Suspended"), what="Suspended")
+    assert sweep.pods() == []
+    kube.patch(sweep.path, {"spec": {"suspend": False}})
+    status = sweep.await_complete()
+    check_same_sweep(status, alone)
+    assert not status.get("failures")
+    check_steps(sweep, alone)
