@@ -118,7 +118,7 @@ class Searching:
     def live(self, now: datetime) -> LiveProgress:
         """Return how the trials stand."""
         session, settings, sweep = self.session, self.settings, self.session.sweep
-        told = self._progress(status_of(told_of(session, running=len(self.tally.running))))
+        told = self._progress(status_of(told_of(session, running=self._running())))
         return LiveProgress(
             time=written(now),
             job_uid=settings.uid,
@@ -138,8 +138,11 @@ class Searching:
         standing, job = self.session.standing, self.session.job
         if standing is None:
             return ()
-        running, namespace = len(self.tally.running), job.metadata.namespace or ""
-        return sweep_families(standing, namespace=namespace, running=running)
+        return sweep_families(standing, namespace=job.metadata.namespace or "", running=self._running())
+
+    def _running(self) -> int:
+        """Return how many stretches train: more may have been handed out than there is room for."""
+        return min(len(self.tally.running), self.cluster.ranks_there())
 
     def run(self) -> tuple[Outcome, int, SeedbedError | None]:
         """Search."""
