@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+import alerts
 from dashboards import pages
 from seedbed_api.crdgen import definitions, rendered
 from seedbed_api.structural import structural
@@ -35,7 +36,7 @@ def main() -> None:
 def generated() -> dict[Path, str]:
     """Return the text of every generated file of the chart."""
     files = {CHART / "files/crds" / name: rendered(content) for name, content in definitions().items()}
-    files |= pages.generated()
+    files |= pages.generated() | {alerts.FILE: alerts.rendered()}
     comments = descriptions((CHART / "values.yaml").read_text(encoding="utf-8"))
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     files[CHART / "values.schema.json"] = (

@@ -1,0 +1,143 @@
+"""The alerts, written into the chart by `make generate`: what is wrong, for how long, which page to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from seedbed_api import metrics as names
+
+FILE = Path(__file__).parent / "seedbed/files/alerts.yaml"
+RUNBOOKS = "docs/runbooks/"
+"""Where runbooks lie in the repository; the chart puts the value `metrics.alerts.runbooks` in its place."""
+_EACH = ", ".join(names.JOB)
+_RUNS = f'on ({_EACH}) {names.JOB_INFO.name}{{condition="Running"}}'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """One rule."""
+
+    name: str
+    runbook: str
+    expr: str
+    wait: str
+    """For how long it must hold before it fires."""
+    severity: Literal["warning", "critical"]
+    summary: str
+    description: str
+
+
+ALERTS = (
+    Alert(
+        name="SeedbedOperatorNotReconciling",
+        runbook="operator-not-reconciling",
+        expr=(
+            f"(sum({names.LEADER.name}) or vector(0)) < 1"
+            f" or min({names.RELIST_AGE.name}) > 600"
+            f" or max({names.QUEUE_AGE.name}) > 300"
+            f' or (sum(rate({names.RECONCILES.name}{{result="failure"}}[10m]))'
+            f' > sum(rate({names.RECONCILES.name}{{result="success"}}[10m])))'
+        ),
+        wait="5m",
+        severity="critical",
+        summary="The operator does not bring jobs on.",
+        description="No operator leads, or it sees nothing, or jobs wait for passes, or most passes fail.",
+    ),
+    Alert(
+        name="SeedbedJobStalled",
+        runbook="job-stalled",
+        expr=(
+            f'({names.JOB_STALLED.name} == 1 unless on ({_EACH}) {names.JOB_INFO.name}{{condition="Failed"}})'
+            f" or (changes({names.JOB_STEPS.name}[15m]) == 0 and {_RUNS})"
+        ),
+        wait="10m",
+        severity="warning",
+        summary="{{ $labels.kind }} {{ $labels.namespace }}/{{ $labels.name }} does not get on.",
+        description="It waits for a person to change something, or it is Running and makes no step.",
+    ),
+    Alert(
+        name="SeedbedDataStarvation",
+        runbook="data-starvation",
+        expr=(
+            f'sum by ({_EACH}) (rate({names.SECONDS.name}{{part="data"}}[10m]))'
+            f" / sum by ({_EACH}) (rate({names.SECONDS.name}[10m])) > 0.3"
+        ),
+        wait="15m",
+        severity="warning",
+        summary="{{ $labels.namespace }}/{{ $labels.name }} waits for data in more than 30 % of its time.",
+        description="The feed cannot keep up: {{ $value | humanizePercentage }} of the time is waiting.",
+    ),
+    Alert(
+        name="SeedbedDivergence",
+        runbook="divergence",
+        expr=(
+            f"({names.LOSS.name} != {names.LOSS.name})"
+            f" or (abs({names.LOSS.name}) == +Inf)"
+            f' or (({names.JOB_INFO.name}{{condition="Failed", reason="NonFiniteLoss"}})'
+            f" and on ({_EACH}) (time() - {names.JOB_END.name} < 3600))"
+        ),
+        wait="0m",
+        severity="warning",
+        summary="The loss of {{ $labels.namespace }}/{{ $labels.name }} is no number any more.",
+        description="The training has diverged; the job fails with NonFiniteLoss and is not tried again.",
+    ),
+    Alert(
+        name="SeedbedCacheThrash",
+        runbook="cache-thrash",
+        expr=(
+            f'sum by ({_EACH}) (rate({names.CACHE_REQUESTS.name}{{result="miss"}}[15m]))'
+            f" / sum by ({_EACH}) (rate({names.CACHE_REQUESTS.name}[15m])) > 0.25"
+        ),
+        wait="15m",
+        severity="warning",
+        summary="The dataset cache of {{ $labels.namespace }}/{{ $labels.name }} does not hold what is read.",
+        description="{{ $value | humanizePercentage }} of the reads go to the store; 25 % is too many.",
+    ),
+    Alert(
+        name="SeedbedPreemptionStorm",
+        runbook="preemption-storm",
+        expr=f'sum by (namespace) (increase({names.ATTEMPTS_ENDED.name}{{cause="Preemption"}}[1h])) > 5',
+        wait="0m",
+        severity="warning",
+        summary="Jobs of {{ $labels.namespace }} are preempted again and again.",
+        description="{{ $value | humanize }} attempts were preempted within an hour.",
+    ),
+    Alert(
+        name="SeedbedCheckpointAge",
+        runbook="checkpoint-age",
+        expr=f"(time() - {names.JOB_CHECKPOINT.name} > 3600) and {_RUNS}",
+        wait="5m",
+        severity="warning",
+        summary="{{ $labels.namespace }}/{{ $labels.name }} has kept nothing for more than an hour.",
+        description="A kill would cost {{ $value | humanizeDuration }} of training.",
+    ),
+)
+
+
+def groups() -> dict[str, Any]:
+    """Return the rules as Prometheus reads them."""
+    return {"groups": [{"name": "seedbed", "rules": [_rule(alert) for alert in ALERTS]}]}
+
+
+def _rule(alert: Alert) -> dict[str, Any]:
+    return {
+        "alert": alert.name,
+        "expr": alert.expr,
+        "for": alert.wait,
+        "labels": {"severity": alert.severity},
+        "annotations": {
+            "summary": alert.summary,
+            "description": alert.description,
+            "runbook_url": f"{RUNBOOKS}{alert.runbook}.md",
+        },
+    }
+
+
+def rendered() -> str:
+    """Return the file of the chart."""
+    head = "# Written by `make generate` from charts/alerts.py.\n"
+    return head + yaml.safe_dump(groups(), sort_keys=False, width=110, allow_unicode=True)

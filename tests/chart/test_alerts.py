@@ -1,0 +1,264 @@
+"""Each alert fires in the situation that it is for and resolves when that is over: `promtool test rules`."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import alerts
+from chart.test_dashboards import families_in
+from seedbed_api import metrics as names
+from testbed.builds import ToolMissing
+from testbed.prometheus import program
+
+RUNBOOKS = Path(__file__).parents[2] / alerts.RUNBOOKS
+JOB = 'namespace="team", name="seedlings", kind="TrainingJob"'
+OF_JOB = {"namespace": "team", "name": "seedlings", "kind": "TrainingJob"}
+INFO = f'{names.JOB_INFO.name}{{{JOB}, profile="gpu", condition="CONDITION", reason="REASON"}}'
+
+
+def info(condition: str, reason: str) -> str:
+    return INFO.replace("CONDITION", condition).replace("REASON", reason)
+
+
+RUNS = {info("Running", "Training"): "1x300"}
+LEADS = {names.LEADER.name: "1x300", f'{names.RECONCILES.name}{{result="success"}}': "0+60x300"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """Series by minute; when the alert is silent, fires, and is silent again."""
+
+    alert: str
+    series: dict[str, str]
+    before: int
+    firing: int
+    after: int | None
+    """None where what is over with it is the object."""
+    labels: dict[str, str]
+
+
+STORIES = {
+    "no operator leads": Story(
+        alert="SeedbedOperatorNotReconciling",
+        series={names.LEADER.name: "1x20 0x30 1x60"},
+        before=15,
+        firing=30,
+        after=60,
+        labels={},
+    ),
+    "the operator is gone altogether": Story(
+        alert="SeedbedOperatorNotReconciling",
+        series={names.LEADER.name: "1x20 _x30 1x60"},
+        before=15,
+        firing=45,
+        after=65,
+        labels={},
+    ),
+    "the operator is blind": Story(
+        alert="SeedbedOperatorNotReconciling",
+        series=LEADS | {names.RELIST_AGE.name: "60x20 60+60x30 30x60"},
+        before=15,
+        firing=45,
+        after=70,
+        labels={},
+    ),
+    "jobs wait for passes": Story(
+        alert="SeedbedOperatorNotReconciling",
+        series=LEADS | {names.QUEUE_AGE.name: "0x20 0+60x30 0x60"},
+        before=15,
+        firing=45,
+        after=70,
+        labels={},
+    ),
+    "most passes fail": Story(
+        alert="SeedbedOperatorNotReconciling",
+        series=LEADS | {f'{names.RECONCILES.name}{{result="failure"}}': "0x20 0+600x30 18000x60"},
+        before=15,
+        firing=45,
+        after=80,
+        labels={},
+    ),
+    "a job waits for a person": Story(
+        alert="SeedbedJobStalled",
+        series={
+            f"{names.JOB_STALLED.name}{{{JOB}}}": "0x20 1x30 0x60",
+            info("Waiting", "ProfileNotFound"): "1x120",
+        },
+        before=15,
+        firing=45,
+        after=60,
+        labels=OF_JOB,
+    ),
+    "a job runs and makes no step": Story(
+        alert="SeedbedJobStalled",
+        series=RUNS | {f"{names.JOB_STEPS.name}{{{JOB}}}": "0+10x20 200x40 200+10x60"},
+        before=20,
+        firing=58,
+        after=75,
+        labels=OF_JOB,
+    ),
+    "a feed that cannot keep up": Story(
+        alert="SeedbedDataStarvation",
+        series={
+            f'{names.SECONDS.name}{{{JOB}, part="data"}}': "0+3x30 90+40x50 2090+3x60",
+            f'{names.SECONDS.name}{{{JOB}, part="compute"}}': "0+57x30 1710+20x50 2710+57x60",
+        },
+        before=25,
+        firing=75,
+        after=110,
+        labels=OF_JOB,
+    ),
+    "a loss that is NaN": Story(
+        alert="SeedbedDivergence",
+        series={f"{names.LOSS.name}{{{JOB}}}": f"0.5x10{' NaN' * 10} 0.5x30"},
+        before=5,
+        firing=15,
+        after=30,
+        labels=OF_JOB,
+    ),
+    "a loss that is infinite": Story(
+        alert="SeedbedDivergence",
+        series={f"{names.LOSS.name}{{{JOB}}}": f"0.5x10{' Inf' * 10} 0.5x30"},
+        before=5,
+        firing=15,
+        after=30,
+        labels=OF_JOB,
+    ),
+    "a job that failed of it, until an hour later": Story(
+        alert="SeedbedDivergence",
+        series={
+            info("Failed", "NonFiniteLoss"): "_x10 1x120",
+            f"{names.JOB_END.name}{{{JOB}}}": "_x10 600x120",
+        },
+        before=5,
+        firing=30,
+        after=75,
+        labels=OF_JOB | {"profile": "gpu", "condition": "Failed", "reason": "NonFiniteLoss"},
+    ),
+    "a cache that is too small": Story(
+        alert="SeedbedCacheThrash",
+        series={
+            f'{names.CACHE_REQUESTS.name}{{{JOB}, result="hit"}}': "0+99x30 2970+30x60 4770+99x90",
+            f'{names.CACHE_REQUESTS.name}{{{JOB}, result="miss"}}': "0+1x30 30+70x60 4230+1x90",
+        },
+        before=25,
+        firing=85,
+        after=140,
+        labels=OF_JOB,
+    ),
+    "eight preemptions within an hour": Story(
+        alert="SeedbedPreemptionStorm",
+        series={
+            f'{names.ATTEMPTS_ENDED.name}{{namespace="team", kind="TrainingJob", cause="Preemption", reason="Preempted"}}': (
+                "1x30 1+1x8 9x180"
+            )
+        },
+        before=25,
+        firing=50,
+        after=160,
+        labels={"namespace": "team"},
+    ),
+    "nothing kept for an hour": Story(
+        alert="SeedbedCheckpointAge",
+        series=RUNS | {f"{names.JOB_CHECKPOINT.name}{{{JOB}}}": "0x100 6000x60"},
+        before=60,
+        firing=90,
+        after=110,
+        labels=OF_JOB,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def promtool() -> str:
+    try:
+        return program("promtool")
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+
+
+def judged(
+    promtool: str, folder: Path, story: Story, rules: dict[str, Any]
+) -> subprocess.CompletedProcess[str]:
+    """Let promtool play a story."""
+    moments = [(story.before, False), (story.firing, True), *([(story.after, False)] if story.after else [])]
+    tests = [
+        {
+            "eval_time": f"{minute}m",
+            "alertname": story.alert,
+            "exp_alerts": [expected(story, rules)] if fires else [],
+        }
+        for minute, fires in moments
+    ]
+    series = [{"series": name, "values": values} for name, values in story.series.items()]
+    played = {"interval": "1m", "input_series": series, "alert_rule_test": tests}
+    (folder / "alerts.yaml").write_text(yaml.safe_dump(rules), encoding="utf-8")
+    document = {"rule_files": ["alerts.yaml"], "evaluation_interval": "1m", "tests": [played]}
+    (folder / "test.yaml").write_text(json.dumps(document), encoding="utf-8")
+    command = [promtool, "test", "rules", str(folder / "test.yaml")]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def expected(story: Story, rules: dict[str, Any]) -> dict[str, Any]:
+    """Return what promtool is to compare; annotations with values are compared by their text without them."""
+    rule = next(rule for rule in rules["groups"][0]["rules"] if rule["alert"] == story.alert)
+    return {"exp_labels": story.labels | rule["labels"], "exp_annotations": rule["annotations"]}
+
+
+def plain(rules: dict[str, Any]) -> dict[str, Any]:
+    """Return the rules with one annotation only: figures in words are not what is tested."""
+    (group,) = rules["groups"]
+    kept = [
+        rule | {"annotations": {"runbook_url": rule["annotations"]["runbook_url"]}} for rule in group["rules"]
+    ]
+    return {"groups": [group | {"rules": kept}]}
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+def test_it_fires_and_resolves(promtool: str, tmp_path: Path, story: Story) -> None:
+    done = judged(promtool, tmp_path, story, plain(alerts.groups()))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_rule_that_asks_for_another_name_does_not_fire(promtool: str, tmp_path: Path) -> None:
+    rules = json.loads(
+        json.dumps(plain(alerts.groups())).replace(names.JOB_CHECKPOINT.name, "seedbed_renamed")
+    )
+    assert judged(promtool, tmp_path, STORIES["nothing kept for an hour"], rules).returncode != 0
+
+
+def test_every_alert_has_a_story_and_its_metrics_are_in_the_registry() -> None:
+    assert {story.alert for story in STORIES.values()} == {alert.name for alert in alerts.ALERTS}
+    known = {family.name for family in names.FAMILIES}
+    for alert in alerts.ALERTS:
+        assert families_in(alert.expr) <= known, alert.name
+
+
+def test_the_file_is_what_prometheus_accepts(promtool: str) -> None:
+    done = subprocess.run(
+        [promtool, "check", "rules", str(alerts.FILE)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("alert", alerts.ALERTS, ids=lambda alert: alert.name)
+def test_every_alert_has_a_runbook_with_commands(alert: alerts.Alert) -> None:
+    text = (RUNBOOKS / f"{alert.runbook}.md").read_text(encoding="utf-8")
+    assert re.findall(r"^#+ (.*)$", text, re.MULTILINE) == [
+        alert.name,
+        "What it means",
+        "How to look",
+        "How to mend",
+    ]
+    looking, mending = text.split("## How to look")[1].split("## How to mend")
+    assert "    kubectl " in looking
+    assert "kubectl" in mending or "spec." in mending
+    assert alert.summary.endswith(".")
