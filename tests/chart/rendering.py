@@ -79,6 +79,15 @@ MATRIX: dict[str, Json] = {
         "metrics": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}
         | {"serviceMonitor": {"enabled": True}}
     },
+    "jobs monitored, dashboards and alerts": {
+        "watchNamespaces": ["team-a"],
+        "metrics": {
+            "drivers": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+            "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Training"}},
+            "alerts": {"enabled": True, "runbooks": "https://runbooks.example/"},
+        },
+        "networkPolicy": {"training": {"metricsFrom": [{"namespaceSelector": {}}]}},
+    },
 }
 
 

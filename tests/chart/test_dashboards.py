@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
-from chart.rendering import CHART, Json
+import alerts
+from chart.rendering import CHART, MATRIX, Helm, Json, named, objects, of_kind
 from dashboards.building import WIDTH, Page, rendered
 from dashboards.pages import PAGES
 from seedbed_api import metrics as names
+from seedbed_operator.backends.names import pod_labels
+from seedbed_operator.backends.pods import _DRIVER_PORTS
+from unit.operator.planning.builders import a_training_job
 
 _NAME = re.compile(r"\bseedbed_[a-z_]+\b")
 _ENDINGS = ("_bucket", "_sum", "_count")
@@ -82,3 +87,43 @@ def test_every_metric_is_in_the_registry_and_every_metric_is_shown() -> None:
 def test_files_are_small_enough_for_a_configmap() -> None:
     folder = CHART / "files/dashboards"
     assert sum(path.stat().st_size for path in folder.glob("*.json")) < 900_000
+
+
+MONITORED = MATRIX["jobs monitored, dashboards and alerts"]
+
+
+def test_grafana_finds_the_dashboards_as_they_were_written(helm: Helm, tmp_path: Path) -> None:
+    maps = of_kind(objects(helm.template(MONITORED, tmp_path)), "ConfigMap")
+    found = {name: json.loads(text) for each in maps for name, text in each["data"].items()}
+    assert found == {f"{page.uid}.json": json.loads(rendered(page)) for page in PAGES}
+    for each in maps:
+        assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert each["metadata"]["annotations"] == {"grafana_folder": "Training"}
+    assert of_kind(objects(helm.template({}, tmp_path)), "ConfigMap") == []
+
+
+def test_prometheus_finds_the_alerts_with_their_runbooks(helm: Helm, tmp_path: Path) -> None:
+    (rule,) = of_kind(objects(helm.template(MONITORED, tmp_path)), "PrometheusRule")
+    (group,) = rule["spec"]["groups"]
+    assert [each["alert"] for each in group["rules"]] == [alert.name for alert in alerts.ALERTS]
+    for each, alert in zip(group["rules"], alerts.ALERTS, strict=True):
+        assert each["expr"] == alert.expr
+        assert each["annotations"]["summary"] == alert.summary
+        assert each["annotations"]["runbook_url"] == f"https://runbooks.example/{alert.runbook}.md"
+
+
+def test_prometheus_finds_the_drivers_by_what_the_operator_gives_them(helm: Helm, tmp_path: Path) -> None:
+    found = objects(helm.template(MONITORED, tmp_path))
+    monitor = named(found, "PodMonitor", "seedbed-drivers")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    labels = pod_labels(a_training_job().build(), 1, "driver")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    job_label = endpoint["relabelings"][0]["sourceLabels"][0]
+    assert job_label.removeprefix("__meta_kubernetes_pod_label_") in {
+        re.sub(r"\W", "_", label) for label in labels
+    }
+    assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["team-a"]}
+    assert endpoint["port"] in {port["name"] for port in _DRIVER_PORTS}
+    policy = named(found, "NetworkPolicy", "seedbed-training")
+    peers = [rule["from"] for rule in policy["spec"]["ingress"] if rule.get("ports")]
+    assert {"namespaceSelector": {}} in peers[0]

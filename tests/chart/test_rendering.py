@@ -22,7 +22,7 @@ from chart.rendering import (
     values_file,
 )
 
-FOREIGN = {"PodMonitor", "ServiceMonitor", "TrainingProfile"}
+FOREIGN = {"PodMonitor", "PrometheusRule", "ServiceMonitor", "TrainingProfile"}
 """Kinds that are no part of Kubernetes; a cluster with their definitions checks them."""
 cases = pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
 
