@@ -10,6 +10,7 @@ from typing import Final
 from seedbed_api.conditions import ConditionType
 from seedbed_api.jobs import JobKind
 from seedbed_api.status import LifecycleStatus, TrainingJobStatus
+from seedbed_api.sweepstatus import SweepJobStatus
 from seedbed_operator.metrics.turns import found
 from seedbed_operator.observations import JobView
 from seedbed_operator.stores.projections import JobRecord
@@ -40,6 +41,8 @@ class Summary:
     """Ranks that it wants at most while it is neither finished nor suspended."""
     workers_per_pod: int | None
     """Where the job sets it itself."""
+    progress: float | None
+    """How much is done, 0 to 1: steps of a training, trials of a sweep."""
     steps: int | None
     planned_steps: int | None
     ready: int | None
@@ -56,13 +59,6 @@ class Summary:
     def labels(self) -> dict[str, str]:
         """Return the labels of a series about this job."""
         return {"namespace": self.namespace, "name": self.name, "kind": self.kind}
-
-    @property
-    def progress(self) -> float | None:
-        """Return how much is done, 0 to 1."""
-        if self.steps is None or not self.planned_steps:
-            return None
-        return min(self.steps / self.planned_steps, 1.0)
 
 
 def job_summary(job: JobView) -> Summary:
@@ -83,6 +79,7 @@ def job_summary(job: JobView) -> Summary:
         finished=condition in ("Complete", "Failed"),
         workers=0 if idle or spec is None else spec.most_ranks,
         workers_per_pod=spec.cluster.overrides.workers_per_pod if spec and spec.cluster.overrides else None,
+        progress=done(status),
         steps=progress.step if progress else None,
         planned_steps=progress.total_steps if progress else None,
         ready=workers.ready if workers else None,
@@ -95,6 +92,20 @@ def job_summary(job: JobView) -> Summary:
         estimated_end=_seconds(progress.estimated_completion_time) if progress else None,
         end=_seconds(status.completion_time),
     )
+
+
+def done(status: LifecycleStatus) -> float | None:
+    """Return how much of a job is done, 0 to 1; None while that is not known."""
+    if isinstance(status, TrainingJobStatus) and status.progress:
+        return _share(status.progress.step, status.progress.total_steps)
+    if isinstance(status, SweepJobStatus) and status.trials and status.trials.finished:
+        parts = status.trials.finished.split("/")
+        return _share(*map(int, parts)) if len(parts) == 2 and all(map(str.isdecimal, parts)) else None
+    return None
+
+
+def _share(part: int, whole: int) -> float | None:
+    return min(part / whole, 1.0) if whole else None
 
 
 def state(status: LifecycleStatus) -> tuple[str, str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from seedbed_api import metrics as names
 from seedbed_api.exposition import Measuring, text
+from seedbed_api.sweepstatus import SweepJobStatus, TrialCounts
 from seedbed_api.times import written
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
 from seedbed_operator.metrics.jobs import SHOWN_SECONDS, Jobs
+from seedbed_operator.metrics.summaries import done
 from seedbed_operator.stores.stores import Stores
 from unit.operator.planning.builders import IMAGE, NOON, a_checkpoint, a_recipe, after, progress
 
@@ -77,6 +80,14 @@ def test_a_job_has_its_numbers_and_what_it_has_not_is_absent() -> None:
     assert registry.get_sample_value(names.JOB_PROGRESS.name, waits) is None
     info = trains | {"profile": "gpu", "condition": "Running", "reason": "Training"}
     assert registry.get_sample_value(names.JOB_INFO.name, info) == 1
+
+
+@pytest.mark.parametrize(
+    ("finished", "share"),
+    [("3/12", 0.25), ("0/12", 0.0), ("12/12", 1.0), (None, None), ("all of them", None), ("1/0", None)],
+)
+def test_a_sweep_is_done_as_far_as_its_trials_are(finished: str | None, share: float | None) -> None:
+    assert done(SweepJobStatus(trials=TrialCounts(finished=finished))) == share
 
 
 def test_gpus_are_requested_by_unfinished_jobs_and_held_by_pods_with_a_node() -> None:
