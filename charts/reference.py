@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 import alerts
+import metrics_page
 from dashboards import pages
 from seedbed_api.crdgen import definitions, rendered
 from seedbed_api.structural import structural
@@ -37,6 +38,7 @@ def generated() -> dict[Path, str]:
     """Return the text of every generated file of the chart."""
     files = {CHART / "files/crds" / name: rendered(content) for name, content in definitions().items()}
     files |= pages.generated() | {alerts.FILE: alerts.rendered()}
+    files[metrics_page.FILE] = metrics_page.rendered()
     comments = descriptions((CHART / "values.yaml").read_text(encoding="utf-8"))
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     files[CHART / "values.schema.json"] = (

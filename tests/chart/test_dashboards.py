@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import alerts
+import metrics_page
 from chart.rendering import CHART, MATRIX, Helm, Json, named, objects, of_kind
 from dashboards.building import WIDTH, Page, rendered
 from dashboards.pages import PAGES
@@ -82,6 +83,11 @@ def test_every_metric_is_in_the_registry_and_every_metric_is_shown() -> None:
     assert known - shown <= {names.JOB_STALLED.name, names.JOB_ATTEMPT_START.name, names.JOB_END.name}, (
         "for alerts"
     )
+
+
+def test_the_page_of_the_docs_lists_every_metric_once() -> None:
+    rows = re.findall(r"^\| `(seedbed_\w+)` \| (\w+) ", metrics_page.rendered(), re.MULTILINE)
+    assert sorted(rows) == sorted((family.name, family.kind) for family in names.FAMILIES)
 
 
 def test_files_are_small_enough_for_a_configmap() -> None:
