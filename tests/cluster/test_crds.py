@@ -22,7 +22,7 @@ from unit.api.bases import BASES, DIGEST, Case
 from unit.api.cases import CASES
 from unit.api.changes import CHANGES, Change
 from unit.api.hostile import HOSTILE, Attempt
-from unit.api.statuses import NOON, a_full_status
+from unit.api.statuses import NOON, a_full_status, a_full_sweep_status
 from unit.api.structure import nodes
 
 pytestmark = pytest.mark.cluster
@@ -198,6 +198,24 @@ def test_short_names_categories_and_columns(kube: Kube, namespace: str) -> None:
     assert jobs[1].split()[:4] == ["small", "Training", "50", "2"]
     assert jobs[1].endswith(f"default   5          {DIGEST}   2 of 2 workers train")
     assert profiles[0].split() == ["NAME", "BACKEND", "GPUS", "WORKERS/POD", "AGE"]
+    sweep = Case(kind="SweepJob").manifest()
+    set_status(kube, kube.create(collection(sweep, namespace), sweep), a_full_sweep_status().plain())
+    header, row = kube.kubectl("get", "sweep", "-n", namespace, "-o", "wide").splitlines()
+    columns = [
+        "NAME",
+        "STATUS",
+        "TRIALS",
+        "BEST",
+        "WORKERS",
+        "AGE",
+        "PROFILE",
+        "ATTEMPTS",
+        "DIGEST",
+        "MESSAGE",
+    ]
+    assert header.split() == columns
+    assert row.split()[:5] == ["sweep", "Training", "7/10", "0.98", "2"]
+    assert row.endswith(f"default   5          {DIGEST}   2 of 2 workers train")
     assert "trainingjob.seedbed.dev/small" in kube.kubectl("get", "seedbed", "-n", namespace, "-o", "name")
 
 
@@ -225,9 +243,14 @@ def set_status(kube: Kube, stored: Json, status: Json) -> Json:
     return kube.patch(path, guarded, fieldValidation="Strict")
 
 
-def test_a_full_status_is_stored_as_it_is(kube: Kube, namespace: str) -> None:
-    stored = kube.create(collection(Case().manifest(), namespace), Case().manifest())
-    full = a_full_status().plain()
+FULL = {"TrainingJob": a_full_status(), "SweepJob": a_full_sweep_status()}
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_a_full_status_is_stored_as_it_is(kube: Kube, namespace: str, kind: str) -> None:
+    manifest = Case(kind=kind).manifest()
+    stored = kube.create(collection(manifest, namespace), manifest)
+    full = FULL[kind].plain()
     written = set_status(kube, stored, full)
     assert written["status"] == full
     assert written["metadata"]["generation"] == stored["metadata"]["generation"]

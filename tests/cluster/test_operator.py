@@ -19,11 +19,12 @@ import pytest
 
 from testbed.controlplanes import ControlPlane
 from testbed.kube import Json, Kube
-from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome
+from unit.operator.planning.builders import IMAGE, LEDGER, a_recipe, a_search, a_sweeps_end, an_outcome
 
 pytestmark = pytest.mark.cluster
 REPOSITORY = Path(__file__).parents[2]
 JOBS = "/apis/seedbed.dev/v1alpha1/namespaces/{}/trainingjobs"
+SWEEPS = "/apis/seedbed.dev/v1alpha1/namespaces/{}/sweepjobs"
 
 
 @dataclass
@@ -204,6 +205,36 @@ def test_from_apply_to_complete(operator: Callable[[], Process], scene: Scene) -
     assert not [name for name in job["metadata"].get("annotations", {}) if "kopf" in name]
     assert running.end() == 0
     assert running.says("gave up the lease")
+
+
+def test_a_sweep_and_a_training_of_one_name_live_side_by_side(
+    operator: Callable[[], Process], scene: Scene
+) -> None:
+    operator()
+    scene.apply_job(workers=1)
+    body = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "SweepJob", "metadata": {"name": "seedlings"}}
+    scene.kube.create(SWEEPS.format(scene.namespace), {**body, "spec": a_search()})
+    training = ("seedlings-1-driver", "seedlings-1-worker-0")
+    sweep = ("seedlings-1-sweep-driver", "seedlings-1-sweep-worker-0")
+    scene.wait_for_pods(*training, *sweep)
+    owners = [
+        scene.pods()[name]["metadata"]["ownerReferences"][0]["kind"] for name in (training[0], sweep[0])
+    ]
+    assert owners == ["TrainingJob", "SweepJob"]
+    scene.run(*sweep)
+    scene.end(sweep[0], 0, a_sweeps_end())
+    path = f"{SWEEPS.format(scene.namespace)}/seedlings"
+    seen = scene.kube.wait_for(path, complete, seconds=240, what="Complete")
+    assert seen["status"]["trials"]["finished"] == "12/12"
+    assert seen["status"]["ledger"] == LEDGER.plain()
+    scene.wait_for_pods(*training)
+    job = scene.kube.get(f"{JOBS.format(scene.namespace)}/seedlings")
+    assert not complete(job), "what one kind does is nothing to the other"
+
+
+def complete(job: Json) -> bool:
+    found = job.get("status", {}).get("conditions", ())
+    return any(each["type"] == "Complete" and each["status"] == "True" for each in found)
 
 
 def test_a_killed_operator_is_followed_by_one_that_creates_nothing_twice(

@@ -1,4 +1,4 @@
-"""The table of changes of a TrainingJob that the models and the API server must judge alike."""
+"""The table of changes of a job that the models and the API server must judge alike."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ class Change:
     before: dict[str, Any] = filled(default_factory=dict)
     after: dict[str, Any] = filled(default_factory=dict)
     field: str | None = None
+    kind: str = "TrainingJob"
 
     def old(self) -> dict[str, Any]:
         """Return the manifest as it was."""
-        return Case(change=self.before).manifest()
+        return Case(kind=self.kind, change=self.before).manifest()
 
     def new(self) -> dict[str, Any]:
         """Return the manifest as it is to become."""
-        return Case(change=self.before | self.after).manifest()
+        return Case(kind=self.kind, change=self.before | self.after).manifest()
 
 
 SUSPENDED = {"spec.suspend": True}
 MOVED = {"spec.dataset.uri": "s3://mirror/small"}
+
+MOVED_TEMPLATE = {"spec.trialTemplate.spec.dataset.uri": "s3://mirror/small"}
+
+
+def sweep(**fields: Any) -> Change:
+    """Return a change of a SweepJob."""
+    return Change(kind="SweepJob", **fields)
+
 
 CHANGES: dict[str, Change] = {
     "nothing": Change(),
@@ -75,4 +84,13 @@ CHANGES: dict[str, Change] = {
         before=CODE, after={"spec.model": {"entrypoint": "mine.net:Net"}}, field="spec.model.code"
     ),
     "another manager": Change(after={"spec.managedBy": "other.dev/operator"}, field="spec.managedBy"),
+    "more trials at a time": sweep(after={"spec.parallelTrialCount": 4, "spec.workersPerTrial": 2}),
+    "more trials": sweep(after={"spec.maxTrialCount": 11}, field="spec.maxTrialCount"),
+    "a target": sweep(after={"spec.objective.target": "0.9"}, field="spec.objective"),
+    "another seed of a template": sweep(
+        after={"spec.trialTemplate.spec.training.seed": 1}, field="spec.trialTemplate.spec.training"
+    ),
+    "moving the dataset of a sweep": sweep(after=MOVED_TEMPLATE, field="spec.trialTemplate.spec.dataset.uri"),
+    "moving the dataset of a suspended sweep": sweep(before=SUSPENDED, after=MOVED_TEMPLATE),
+    "another output of a sweep": sweep(after={"spec.output.uri": "s3://elsewhere"}, field="spec.output"),
 }

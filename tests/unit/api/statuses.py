@@ -1,4 +1,4 @@
-"""A status in which every field is set."""
+"""Statuses in which every field is set."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from seedbed_api.status import (
     DatasetStatus,
     Environment,
     Failure,
+    LifecycleStatus,
     Metric,
     ModelStatus,
     ObjectStatus,
@@ -15,6 +16,13 @@ from seedbed_api.status import (
     Timing,
     TrainingJobStatus,
     WorkerCounts,
+)
+from seedbed_api.sweepstatus import (
+    MOST_TOP_TRIALS,
+    Assignment,
+    SweepJobStatus,
+    Trial,
+    TrialCounts,
 )
 from unit.api.bases import DIGEST
 
@@ -73,4 +81,26 @@ def a_full_status() -> TrainingJobStatus:
                 observed_generation=1,
             ),
         ),
+    )
+
+
+def a_full_sweep_status() -> SweepJobStatus:
+    """Return a status of a sweep that failed once and then trained."""
+    lived = {name: getattr(a_full_status(), name) for name in LifecycleStatus.model_fields}
+    best = Trial(
+        index=3,
+        run_id=DIGEST,
+        objective="0.98",
+        parameters=(Assignment(name="lr", value="0.05"), Assignment(name="net", value="simple-cnn")),
+        model=ModelStatus(uri="s3://runs/x/model", weights_digest=DIGEST),
+    )
+    counts = TrialCounts(total=9, running=2, succeeded=5, pruned=1, failed=1, reused=1, finished="7/10")
+    return SweepJobStatus(
+        **lived,
+        sweep_id=DIGEST,
+        trials=counts,
+        best_trial=best,
+        top_trials=(best,) * MOST_TOP_TRIALS,
+        ledger=ObjectStatus(uri="s3://runs/sweeps/x/ledger.json", digest=DIGEST),
+        last_progress_time=NOON,
     )

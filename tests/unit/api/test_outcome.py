@@ -25,7 +25,7 @@ from seedbed_api.conditions import (
     with_condition,
 )
 from seedbed_api.errors import InfrastructureError, UserError
-from seedbed_api.outcome import LiveProgress, Outcome, parse_outcome
+from seedbed_api.outcome import MOST_BYTES, LiveProgress, Outcome, parse_outcome
 from seedbed_api.status import (
     CheckpointStatus,
     Environment,
@@ -38,6 +38,7 @@ from seedbed_api.status import (
     measured,
     percent,
 )
+from seedbed_api.sweepstatus import Assignment, SweepProgress, Trial, TrialCounts
 from unit.api.bases import DIGEST
 
 NOON, LATER = "2030-01-02T12:00:00Z", "2030-01-02T13:00:00Z"
@@ -220,3 +221,32 @@ def test_a_word_that_does_not_say_whose_it_is_is_none() -> None:
     """A driver of an earlier version might be any job's: addresses of pods are used again."""
     with pytest.raises(ValidationError, match="jobUid"):
         LiveProgress.model_validate({"time": NOON, "attempt": 1, "activity": "Training"})
+
+
+def a_row(index: int, parameters: int, length: int) -> Trial:
+    values = tuple(Assignment(name=f"p{number}", value="x" * length) for number in range(parameters))
+    model = ModelStatus(uri="s3://runs/" + "u" * 60, weights_digest=DIGEST)
+    return Trial(index=index, run_id=DIGEST, objective="0.9", parameters=values, model=model)
+
+
+@pytest.mark.parametrize(
+    ("rows", "parameters", "length", "left"),
+    [(20, 0, 0, 20), (20, 4, 8, 8), (20, 32, 8, 0), (20, 32, 256, 0), (0, 0, 0, 0)],
+    ids=["short rows", "usual rows", "many parameters", "giant values", "no row yet"],
+)
+def test_of_a_sweep_the_rows_are_the_least_needed(rows: int, parameters: int, length: int, left: int) -> None:
+    top = tuple(a_row(index, parameters, length) for index in range(rows))
+    ledger = ObjectStatus(uri="s3://runs/sweeps/x/ledger.json", digest=DIGEST)
+    counts = TrialCounts(total=99, succeeded=99, finished="99/100")
+    told = SweepProgress(trials=counts, best_trial=top[0] if top else None, top_trials=top, ledger=ledger)
+    content = an_outcome(message="", sweep=told).encode()
+    assert len(content) <= MOST_BYTES
+    read = parse_outcome(content)
+    assert read is not None
+    assert read.sweep is not None
+    assert (read.sweep.trials, read.sweep.ledger) == (counts, ledger)
+    assert len(read.sweep.top_trials) >= left
+    assert [row.index for row in read.sweep.top_trials] == list(range(len(read.sweep.top_trials)))
+    if top and length < 256:
+        assert read.sweep.best_trial is not None
+        assert read.sweep.best_trial.model == top[0].model, "the winner is what a sweep is for"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from seedbed.runtime.pods.settings import PodSettings, pod_settings
 from seedbed.runtime.preparing import Expected
 from seedbed_api.errors import UserError
 
-JOB = {
+JOB: dict[str, Any] = {
     "apiVersion": "seedbed.dev/v1alpha1",
     "kind": "TrainingJob",
     "metadata": {"name": "digits", "namespace": "team-a", "uid": "1234"},
@@ -125,3 +126,17 @@ def test_ray_of_pods_is_closed_and_looks_beyond_its_machine() -> None:
     assert environ["GLOO_SOCKET_IFNAME"] == "eth0"
     assert environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "1"
     assert environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] == "0.2"
+
+
+def test_a_sweep_is_told_as_a_training_is() -> None:
+    recipe = {name: JOB["spec"][name] for name in ("dataset", "model", "training")}
+    search = {
+        "objective": {"metric": "validation/loss", "direction": "Minimize"},
+        "algorithm": {"type": "Random"},
+        "trialTemplate": {"spec": recipe},
+        "maxTrialCount": 1,
+        "output": JOB["spec"]["output"],
+    }
+    settings = told(SEEDBED_JOB=json.dumps({**JOB, "kind": "SweepJob", "spec": search}))
+    assert (settings.job.kind, settings.uid, settings.turn) == ("SweepJob", "1234", "1234/2")
+    assert settings.job.spec.output.uri == "s3://runs"
