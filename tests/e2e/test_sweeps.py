@@ -23,7 +23,7 @@ from testbed.testbeds import Testbed
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 EXAMPLE = REPOSITORY / "examples/digits-sweep.yaml"
-TRIALS, AT_A_TIME, EPOCHS, EVERY = 4, 2, 6, 10
+TRIALS, AT_A_TIME, EPOCHS, EVERY = 4, 2, 3, 10
 
 
 def a_sweep(name: str, output: str) -> Json:
