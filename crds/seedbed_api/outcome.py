@@ -110,6 +110,12 @@ def _shorter_sweeps(sweep: SweepProgress | None) -> Iterator[SweepProgress]:
         yield sweep.model_copy(update={"top_trials": (), "best_trial": None})
 
 
+def cut_to(sweep: SweepProgress, most_bytes: int) -> SweepProgress:
+    """Return a sweep's part with as much of it as so many bytes of JSON hold: values may be long."""
+    fits = (each for each in (sweep, *_shorter_sweeps(sweep)) if len(each.model_dump_json()) <= most_bytes)
+    return next(fits, SweepProgress(trials=sweep.trials, ledger=sweep.ledger))
+
+
 def parse_outcome(message: str | bytes) -> Outcome | None:
     """Return the outcome in a termination message; None where it is log text or of another version."""
     try:

@@ -25,7 +25,7 @@ from seedbed_api.conditions import (
     with_condition,
 )
 from seedbed_api.errors import InfrastructureError, UserError
-from seedbed_api.outcome import MOST_BYTES, LiveProgress, Outcome, parse_outcome
+from seedbed_api.outcome import MOST_BYTES, LiveProgress, Outcome, cut_to, parse_outcome
 from seedbed_api.status import (
     CheckpointStatus,
     Environment,
@@ -247,6 +247,7 @@ def test_of_a_sweep_the_rows_are_the_least_needed(rows: int, parameters: int, le
     assert (read.sweep.trials, read.sweep.ledger) == (counts, ledger)
     assert len(read.sweep.top_trials) >= left
     assert [row.index for row in read.sweep.top_trials] == list(range(len(read.sweep.top_trials)))
+    assert len(cut_to(told, 24 << 10).model_dump_json(by_alias=True)) <= 24 << 10
     if top and length < 256:
         assert read.sweep.best_trial is not None
         assert read.sweep.best_trial.model == top[0].model, "the winner is what a sweep is for"

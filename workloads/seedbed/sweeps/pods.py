@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
 from prometheus_client.core import Metric
 
@@ -22,12 +22,14 @@ from seedbed.sweeps.trials import Reached, Stretch
 from seedbed.training.progress import Progress
 from seedbed_api.conditions import ExitCode, one_line
 from seedbed_api.errors import SeedbedError
-from seedbed_api.outcome import LiveProgress, Outcome
+from seedbed_api.outcome import LiveProgress, Outcome, cut_to
 from seedbed_api.status import Timing, WorkerCounts
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.sweepstatus import SweepJobStatus, SweepProgress, TrialCounts
 from seedbed_api.times import written
 
+MOST_BYTES: Final = 24 << 10
+"""Of what is told of trials: it becomes a part of the object in the API server."""
 Place = tuple[int, int]
 """Trial, and place among its folds."""
 
@@ -166,7 +168,7 @@ class Searching:
 
     def _progress(self, status: SweepJobStatus) -> SweepProgress:
         kept = self.tally.kept
-        return SweepProgress(
+        told = SweepProgress(
             trials=status.trials or TrialCounts(),
             best_trial=status.best_trial,
             top_trials=status.top_trials,
@@ -174,11 +176,13 @@ class Searching:
             steps=self.tally.steps,
             kept_time=None if kept is None else written(datetime.fromtimestamp(kept, UTC)),
         )
+        return cut_to(told, MOST_BYTES)
 
     def _activity(self, told: SweepProgress) -> Literal["Starting", "Training", "Finishing"]:
         if self.session.finished is not None:
             return "Finishing"
-        return "Training" if told.steps else "Starting"
+        found = told.trials.succeeded + told.trials.pruned + told.trials.failed
+        return "Training" if told.steps or found else "Starting"
 
     def _workers(self) -> WorkerCounts:
         most = self.session.job.spec.most_ranks
