@@ -161,6 +161,10 @@ bench-determinism: .venv/.installed ## What one digest costs against an ordinary
 bench-start: .venv/.installed ## Process start to first step against plain Ray Train
 	$(BIN)/python benchmarks/start.py
 
+.PHONY: bench-observing
+bench-observing: .venv/.installed ## What progress, metrics, curves and logs cost a run
+	$(BIN)/python benchmarks/observing.py
+
 .PHONY: bench-operator
 bench-operator: .venv/.installed ## The operator with 2,000 jobs on a real API server, against the API server's own ceiling
 	@$(TESTBED) build kubernetes kwok

@@ -1,0 +1,211 @@
+"""What it costs that a run is seen: progress, metrics, curves, log, against the CPU of the training itself.
+
+Each is done many times on the session of a real run, so that a cost far below the noise of two runs can be
+told; how often it happens in a minute is the product's own pace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from process_tree import machine
+from seedbed.environment.pins import pin_environment
+
+pin_environment(os.environ)  # read when torch is imported
+
+# ruff: noqa: E402
+from seedbed.dataset.building import BuildOptions, build_dataset
+from seedbed.runtime.clusters import WorkerRange
+from seedbed.runtime.curves import LIVE_SECONDS, Curves
+from seedbed.runtime.display import PLAIN_INTERVAL_SECONDS, Display
+from seedbed.runtime.driver import Session, run_job
+from seedbed.runtime.exporting import training_families
+from seedbed.runtime.pods.logs import SHIP_SECONDS, ship
+from seedbed.runtime.pods.messages import live_progress
+from seedbed.runtime.pods.records import Recorder
+from seedbed.runtime.preparing import RunOptions, program_of
+from seedbed.storage import open_storage
+from seedbed_api.exposition import page
+from seedbed_api.manifests import training_job
+
+ROOT = Path(__file__).parents[1]
+GOAL = 0.01
+SCRAPES = 2
+"""Of Prometheus in a minute, at the chart's interval."""
+LOOKS = 12
+"""Of the operator at a driver in a minute, at most."""
+REPETITIONS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """One thing that is done while a run goes on."""
+
+    what: str
+    cpu_seconds: float
+    per_minute: float
+
+    @property
+    def a_minute(self) -> float:
+        """Return its CPU-seconds in a minute."""
+        return self.cpu_seconds * self.per_minute
+
+
+def main() -> None:
+    """Measure and write the page."""
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--write", type=Path, default=ROOT / "docs/results/observing.md")
+    chosen = arguments.parse_args()
+    with tempfile.TemporaryDirectory(prefix="seedbed-bench-") as folder:
+        session, cpu, wall = trained(Path(folder))
+        costs = measured(session, Path(folder), wall)
+    text = page_of(costs, cpu=cpu, wall=wall)
+    chosen.write.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def trained(folder: Path) -> tuple[Session, float, float]:
+    """Train the digits with one worker; return the session and its seconds of CPU and by the clock."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        place = folder / "images" / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15.9).astype("uint8")).resize((32, 32)).save(place / f"{number}.png")
+    data = open_storage(str(folder / "data"))
+    build_dataset(open_storage(str(folder / "images")), data, options=BuildOptions(engine="local"))
+    job = training_job(
+        {
+            "apiVersion": "seedbed.dev/v1alpha1",
+            "kind": "TrainingJob",
+            "metadata": {"name": "seen", "namespace": "team"},
+            "spec": {
+                "dataset": {"uri": str(folder / "data")},
+                "model": {"name": "simple-cnn"},
+                "training": {
+                    "epochs": 8,
+                    "batch": {"globalSize": 64, "microSize": 8},
+                    "optimizer": {"type": "SGD", "learningRate": "0.1"},
+                    "augmentation": [{"type": "RandomResizedCrop", "randomResizedCrop": {"size": 32}}],
+                },
+                "output": {"uri": str(folder / "runs")},
+                "cluster": {"feed": "Local"},
+            },
+        }
+    )
+    with Display("seen", interactive=False) as display:
+        session = Session(job=job, options=RunOptions(), display=display, stopping=threading.Event())
+        before, began = time.process_time(), time.monotonic()
+        ended = run_job(session)
+        assert ended.exit_code == 0, ended.error
+        return session, time.process_time() - before, time.monotonic() - began
+
+
+def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
+    """Return what is done for those who look, each with how often it is done in a minute."""
+    assert session.prepared is not None
+    assert session.progress is not None
+
+    def progress() -> None:
+        live_progress(session, job_uid="u", attempt=1, now=datetime.now(UTC)).model_dump_json(by_alias=True)
+
+    def metrics() -> None:
+        live = live_progress(session, job_uid="u", attempt=1, now=datetime.now(UTC))
+        page(lambda: training_families(session, live))
+
+    recorder = Recorder(context={"namespace": "team", "job": "seen", "attempt": 1, "pod": "seen-1-driver"})
+    line = json.dumps({"level": "info", "message": "training  step 100/1000 (10 %)  epoch 3/30", "step": 100})
+    spool, logs = folder / "spool", open_storage(str(folder / "logs"))
+    spool.write_bytes(line.encode() * 300)
+    steps = session.progress.step
+    return [
+        Cost(what="progress, as the operator asks for it", cpu_seconds=cpu_of(progress), per_minute=LOOKS),
+        Cost(what="metrics, as Prometheus scrapes them", cpu_seconds=cpu_of(metrics), per_minute=SCRAPES),
+        Cost(
+            what="a line of the log as a record",
+            cpu_seconds=cpu_of(lambda: recorder.take(line.encode() + b"\n")),
+            per_minute=60 / PLAIN_INTERVAL_SECONDS,
+        ),
+        Cost(
+            what="the newest piece of the log to the store",
+            cpu_seconds=cpu_of(lambda: ship(spool, logs)),
+            per_minute=60 / SHIP_SECONDS,
+        ),
+        Cost(
+            what=f"curves of {steps * 60 / wall:,.0f} steps: ledger read, lines and events written",
+            cpu_seconds=cpu_of(lambda: curves(session, steps), repetitions=5) * 60 / wall,
+            per_minute=60 / LIVE_SECONDS,
+        ),
+    ]
+
+
+def curves(session: Session, steps: int) -> None:
+    """Write the curves of the whole run anew."""
+    assert session.prepared is not None
+    folder = session.prepared.folder
+    for path in folder.objects.list("metrics"):
+        folder.objects.delete(path)
+    program = program_of(session.prepared, attempt=1, workers=WorkerRange(least=1, most=1))
+    Curves(
+        folder=folder, schedule=program.arithmetic.learning_rate, total_steps=program.milestones.total_steps
+    ).join(steps, over=True)
+
+
+def cpu_of(action: Callable[[], object], *, repetitions: int = REPETITIONS) -> float:
+    """Return the median CPU-seconds of an action of this process."""
+    action()
+    seconds = []
+    for _ in range(repetitions):
+        before = time.process_time()
+        action()
+        seconds.append(time.process_time() - before)
+    return statistics.median(seconds)
+
+
+def page_of(costs: list[Cost], *, cpu: float, wall: float) -> str:
+    """Return the page with its table."""
+    training = cpu / wall * 60
+    share = sum(cost.a_minute for cost in costs) / training
+    rows = [
+        f"| {cost.what} | {1000 * cost.cpu_seconds:.3f} | {cost.per_minute:g} | "
+        f"{100 * cost.a_minute / training:.3f} % |"
+        for cost in costs
+    ]
+    verdict = "met" if share <= GOAL else "missed"
+    return "\n".join(
+        [
+            "# What it costs to be seen",
+            "",
+            "`make bench-observing`: what is done while a run goes on for those who look at it, in",
+            "CPU-seconds of its process, against the CPU-seconds of a minute of training (the digits, 32",
+            f"pixels, simple-cnn, one worker, feed Local: {training:.0f} CPU-s a minute). Medians of many",
+            "repetitions on the session of that run.",
+            "",
+            machine(),
+            "",
+            "| what | CPU-ms each | a minute | share |",
+            "| --- | ---: | ---: | ---: |",
+            *rows,
+            f"| together, goal ≤ {100 * GOAL:g} % | | | {100 * share:.2f} %: {verdict} |",
+            "",
+            "Importing torch into the driver for the first file of TensorBoard (2 to 4 CPU-s, once, where",
+            "the driver does not train itself) is not counted. Nothing of this is done in a step.",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
