@@ -121,6 +121,22 @@ def test_a_trial_that_fails_by_its_values_is_a_result_with_a_reason(desk: Desk) 
     assert done.status["bestTrial"]["parameters"] == [{"name": "decay", "value": "0"}]
 
 
+def test_a_run_that_failed_is_not_trained_again(desk: Desk) -> None:
+    """Its failure is a result: another sweep over the same point looks it up."""
+    changes: dict[str, Any] = {"parameters": decays("0", "1000000")}
+    desk.sweep(maxTrialCount=6, **changes)
+    failed = [run for run in desk.runs() if run.objects.exists("failure.json")]
+    assert failed
+    attempts, steps = {run.name: highest_attempt(run) for run in desk.runs()}, desk.steps()
+    more = desk.sweep(maxTrialCount=7, **changes)
+    assert more.exit_code == 0, more.stderr
+    assert desk.steps() == steps, "both values were tried before"
+    assert {run.name: highest_attempt(run) for run in desk.runs()} == attempts
+    desk.sweep("fresh", maxTrialCount=7, **changes)
+    digests = {path.read_bytes() for path in (desk.folder / "fresh" / "sweeps").glob("*/ledger.json")}
+    assert digests <= {path.read_bytes() for path in (desk.folder / "runs" / "sweeps").glob("*/ledger.json")}
+
+
 def test_more_failures_than_may_be_end_the_sweep_in_one_line(desk: Desk) -> None:
     for _ in range(2):
         done = desk.sweep(parameters=decays("1000000", "500000"), maxFailedTrialCount=1)

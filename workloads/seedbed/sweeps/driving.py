@@ -31,7 +31,7 @@ from seedbed.sweeps.standing import Standing
 from seedbed.sweeps.statuses import Told, status_of
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
-from seedbed_api.sweepjob import SweepJob
+from seedbed_api.sweepjob import SweepJob, SweepJobSpec
 from seedbed_api.sweepstatus import SweepJobStatus
 
 
@@ -132,6 +132,8 @@ def _report(session: SweepSession, sweep: Sweep, finished: Finished) -> None:
 def _search(session: SweepSession, sweep: Sweep) -> None:
     standing = session.standing = Standing(sweep=sweep, search=Search(sweep.spec))
     slots = sweep.spec.trials_at_a_time
+    for line in why_in_turn(sweep.spec):
+        session.display.notice(line)
     if session.machines is not None and sweep.spec.has_lone_trials:
         _search_on_machines(session, standing, session.machines, slots=slots)
     elif slots == 1:
@@ -143,6 +145,19 @@ def _search(session: SweepSession, sweep: Sweep) -> None:
     if ended.why is Why.UNDECIDED:
         raise _undecided(ended)
     session.finished = conclude(standing)
+
+
+def why_in_turn(spec: SweepJobSpec) -> Iterator[str]:
+    """Yield why trials run one after the other where more were asked for at a time."""
+    asked = spec.parallel_trial_count
+    if spec.trials_at_a_time == asked:
+        return
+    several = spec.workers_per_trial > 1
+    cause = f"spec.workersPerTrial is {spec.workers_per_trial}" if several else "spec.cluster.feed is RayData"
+    yield (
+        f"trials run one after the other, spec.parallelTrialCount {asked} is not used: {cause}, "
+        "and such a trial has its workers to itself"
+    )
 
 
 def _search_on_machines(session: SweepSession, standing: Standing, machines: Machines, *, slots: int) -> None:

@@ -90,11 +90,14 @@ class Sweep:
             resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=self.environment_class
         )
 
+    def store(self) -> Storage:
+        """Return the output store: runs and sweeps lie in it."""
+        uri, secret = self.spec.output.uri, self.options.output_secret
+        return open_storage(uri, secret=secret, patience_seconds=PATIENCE_SECONDS)
+
     def output(self) -> Storage:
         """Return the storage of the sweep's own objects."""
-        uri, secret = self.spec.output.uri, self.options.output_secret
-        storage = open_storage(uri, secret=secret, patience_seconds=PATIENCE_SECONDS)
-        return storage.child(f"sweeps/{self.identity.removeprefix('sha256:')}")
+        return self.store().child(f"sweeps/{self.identity.removeprefix('sha256:')}")
 
 
 def prepare_sweep(

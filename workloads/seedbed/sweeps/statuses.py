@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,6 +19,9 @@ from seedbed_api.status import DatasetStatus, Environment, ModelStatus, ObjectSt
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.sweepstatus import SweepJobStatus, Trial
 from seedbed_api.times import written
+
+MOST_BYTES_OF_ROWS = 32 * 1024
+"""Of the best trials in a status; a sweep adds at most 64 KiB to its object in the API server."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +87,19 @@ def _rows(told: Told) -> list[Trial]:
         return []
     evidence = told.evidence or {}
     best = top(told.trials, goal(told.job.spec.objective))
-    return [_row(trial, evidence.get(trial.index, Evidence()), output=told.output) for trial in best]
+    return _fitting(_row(trial, evidence.get(trial.index, Evidence()), output=told.output) for trial in best)
+
+
+def _fitting(rows: Iterable[Trial]) -> list[Trial]:
+    """Return as many of the best as there is room for, the best of all in any case."""
+    kept: list[Trial] = []
+    room = MOST_BYTES_OF_ROWS
+    for row in rows:
+        room -= len(row.model_dump_json(by_alias=True, exclude_none=True))
+        if kept and room < 0:
+            break
+        kept.append(row)
+    return kept
 
 
 def _row(trial: Decided, evidence: Evidence, *, output: str) -> Trial:

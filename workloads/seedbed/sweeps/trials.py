@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import ValidationError
 
 from seedbed.runs.evaluations import read_evaluations
+from seedbed.runs.folder import RunFolder, open_run
 from seedbed.runtime.clusters import Cluster, P, Placement, T, ToldToStop, WorkerRange
 from seedbed.runtime.display import Display
 from seedbed.runtime.driver import Ended, Session, run_job
@@ -22,6 +23,7 @@ from seedbed.runtime.ray_local import LocalCluster
 from seedbed.runtime.results import Result
 from seedbed.search.courses import Course, End, Failed, Finished
 from seedbed.search.objectives import value_of
+from seedbed.sweeps.failures import Failure, failed_before, keep_failure
 from seedbed.sweeps.preparing import Sweep, naming_the_template, run_of
 from seedbed.sweeps.references import note_begun
 from seedbed.training.progress import Progress
@@ -29,6 +31,7 @@ from seedbed.training.recipes import steps_of_epochs
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import UserError
 from seedbed_api.status import ModelStatus
+from seedbed_api.trainingjob import TrainingJob, TrainingJobSpec
 from seedbed_api.trials import trial_recipe
 
 if TYPE_CHECKING:
@@ -131,6 +134,9 @@ def advance(
     except (ValidationError, UserError) as error:
         problem = f"InvalidSpec: {' '.join(str(error).split())}"
         return Reached(course=Course(end=Failed(reason="InvalidSpec")), problem=problem)
+    known = _failed_before(sweep, job)
+    if known is not None:
+        return known
     session = Session(
         job=job,
         options=sweep.options,
@@ -156,6 +162,7 @@ def _reached(sweep: Sweep, session: Session, ended: Ended, stretch: Stretch) -> 
         if ended.error.reason not in OWN_FAULT or not isinstance(ended.error, UserError):
             raise ended.error
         end = Failed(reason=ended.error.reason)
+        _keep_failure(prepared, ended.error)
     course = Course(end=end) if prepared is None else course_of(sweep, prepared, session.result, end=end)
     if ended.exit_code == ExitCode.STOPPED and not course.has_come(stretch.until):
         raise ToldToStop
@@ -169,24 +176,50 @@ def _reached(sweep: Sweep, session: Session, ended: Ended, stretch: Stretch) -> 
     )
 
 
+def _keep_failure(prepared: Prepared | None, error: UserError) -> None:
+    if prepared is not None:
+        problem = f"{error.reason}: {error.message}"
+        keep_failure(prepared.folder, Failure(reason=error.reason, problem=problem, samples=prepared.samples))
+
+
+def _failed_before(sweep: Sweep, job: TrainingJob) -> Reached | None:
+    """Return what is known of a run that fails by its own values; None where nobody has seen it fail."""
+    run_id = sweep.run_id(job)
+    folder = open_run(sweep.store(), run_id)
+    failure = failed_before(folder)
+    if failure is None:
+        return None
+    epochs, end = epochs_by_step(job.spec, failure.samples), Failed(reason=failure.reason)
+    course = _course(_values(sweep, folder), epochs, end)
+    return Reached(course=course, run_id=run_id, problem=failure.problem)
+
+
 def course_of(sweep: Sweep, prepared: Prepared, result: Result | None, *, end: End | None = None) -> Course:
     """Return what the run folder tells, up to its end if it has one."""
     last = None if result is None else result.outcome.step
-    records = read_evaluations(prepared.folder, split="validation", up_to=last)
-    metric, epochs = sweep.spec.objective.metric, _epoch_by_step(prepared)
-    values = {record.step: value_of(record.document, metric) for record in records}
+    values = _values(sweep, prepared.folder, up_to=last)
     if result is not None:
         end = Finished(value=values[result.outcome.selected_step])
+    return _course(values, epochs_by_step(prepared.job.spec, prepared.samples), end)
+
+
+def _values(sweep: Sweep, folder: RunFolder, *, up_to: int | None = None) -> dict[int, int]:
+    """Return the objective after each step that was evaluated."""
+    records = read_evaluations(folder, split="validation", up_to=up_to)
+    return {record.step: value_of(record.document, sweep.spec.objective.metric) for record in records}
+
+
+def _course(values: Mapping[int, int], epochs: Mapping[int, int], end: End | None) -> Course:
     known = sorted((epochs[step], value) for step, value in values.items() if step in epochs)
     return Course(values=tuple(known), end=end)
 
 
-def _epoch_by_step(prepared: Prepared) -> dict[int, int]:
+def epochs_by_step(spec: TrainingJobSpec, samples: int) -> dict[int, int]:
     """Return the epoch that each milestone of an epoch completes; none where the recipe counts in steps."""
-    training = prepared.job.spec.training
+    training = spec.training
     if training.epochs is None:
         return {}
     return {
-        steps_of_epochs(training.batch, epoch, samples=prepared.samples): epoch
+        steps_of_epochs(training.batch, epoch, samples=samples): epoch
         for epoch in range(1, training.epochs + 1)
     }
