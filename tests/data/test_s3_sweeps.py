@@ -1,0 +1,72 @@
+"""A sweep whose runs, ledger and page lie on a real S3 server: killed, continued, found again, as on a disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenarios.bad_input.scene import dataset
+from scenarios.sweeps.desk import STEPS, Desk, a_sweep
+from seedbed.storage import Storage, open_storage
+from testbed.gateway import Gateway
+
+pytestmark = pytest.mark.s3
+
+EPOCHS = 12
+CHANGES: dict[str, Any] = {"maxTrialCount": 2, "training": {"epochs": EPOCHS}}
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Desk:
+    return Desk(folder=tmp_path, data=dataset(tmp_path / "data", train=8, validation=4), capture=capfd)
+
+
+def wait_for_a_checkpoint(store: Storage, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 300
+    while not any("/checkpoints/" in path for path in store.list("runs")):
+        assert process.poll() is None, "the sweep ended before it could be hit"
+        assert time.monotonic() < deadline, "no run has a checkpoint"
+        time.sleep(0.02)
+
+
+def ledger_of(store: Storage) -> bytes:
+    (path,) = (path for path in store.list("sweeps") if path.endswith("/ledger.json"))
+    return store.read(path)
+
+
+def test_a_sweep_on_s3_is_killed_continued_and_found_again(desk: Desk, s3: Gateway) -> None:
+    local = desk.sweep("local", **CHANGES)
+    assert local.exit_code == 0, local.stderr
+    assert desk.steps("local") == 2 * EPOCHS * STEPS
+    secret, url = s3.secret(desk.folder / "secret"), f"{s3.bucket()}/runs"
+    store = open_storage(url, secret=secret)
+    document = a_sweep(desk.data, desk.folder, **CHANGES)
+    document["spec"]["output"] = {"uri": url}
+    manifest = desk.folder / "s3.json"
+    manifest.write_text(json.dumps(document), encoding="utf-8")
+    words = ("run", "-f", str(manifest), "--output-secret", str(secret), "-o", "json")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seedbed.cli", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ,
+    )
+    wait_for_a_checkpoint(store, process)
+    process.kill()
+    process.wait()
+    assert not [path for path in store.list("sweeps") if path.endswith("/ledger.json")]
+    continued = desk.type(*words)
+    assert continued.exit_code == 0, continued.stderr
+    assert continued.status["conditions"][0]["reason"] == "Trained"
+    assert ledger_of(store) == ledger_of(open_storage(str(desk.folder / "local")))
+    assert any(path.endswith("/report.html") for path in store.list("sweeps"))
+    again = desk.type(*words)
+    assert again.status["conditions"][0]["reason"] == "AlreadyComputed"
+    assert again.status["ledger"] == continued.status["ledger"]
