@@ -108,6 +108,7 @@ def test_the_command_prints_who_said_what(store: Storage, tmp_path: Path) -> Non
     assert listed.stdout.splitlines()[0] == "digits  u1  attempts 1 to 2  3 pods"
 
 
-def test_pods_of_older_names_are_jobs_of_their_own() -> None:
+def test_the_name_of_a_pod_tells_its_job() -> None:
     assert PodLog(uid="u", attempt=1, pod="a-1-driver-1-worker-3").job == "a-1-driver"
+    assert PodLog(uid="u", attempt=1, pod="rates-2-sweep-worker-3").job == "rates"
     assert PodLog(uid="u", attempt=1, pod="stranger").job == "stranger"

@@ -15,7 +15,7 @@ from seedbed_api.errors import UserError, refusal
 from seedbed_api.loglines import parsed
 
 _PIECE = re.compile(r"logs/(?P<uid>[^/]+)/(?P<attempt>\d+)/(?P<pod>[^/]+)/(?P<piece>\d+)\.log")
-_POD = re.compile(r"(?P<job>.+)-\d+-(driver|worker-\d+)")
+_POD = re.compile(r"(?P<job>.+)-\d+-(sweep-)?(driver|worker-\d+)")
 
 
 @dataclass(kw_only=True, slots=True)
