@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,20 +23,27 @@ def running(status: str, reason: str, message: str = "") -> dict[str, str]:
     return {"type": "Running", "status": status, "reason": reason, "message": message}
 
 
+PROGRESS = {"step": 30, "totalSteps": 60, "percent": 50, "estimatedCompletionTime": "2030-01-02T12:01:30Z"}
 TRAINING = {
     "conditions": [running("True", "Training", "attempt 1 trains")],
-    "progress": {
-        "step": 30,
-        "totalSteps": 60,
-        "percent": 50,
-        "estimatedCompletionTime": "2030-01-02T12:01:30Z",
-    },
+    "progress": PROGRESS,
     "workers": {"ready": 1, "desired": 2},
     "metrics": [
         {"name": "throughput/images-per-second", "value": "1234.5"},
         {"name": "validation/accuracy", "value": "0.9"},
     ],
 }
+AS_TRAINING = Row(
+    kind="TrainingJob",
+    name="team/digits",
+    status="Training",
+    progress="30/60 (50 %)",
+    rate="1,234 images/s",
+    left="1:30",
+    workers="1/2",
+    result="0.9",
+    message="attempt 1 trains",
+)
 
 
 @pytest.mark.parametrize(
@@ -46,38 +54,12 @@ TRAINING = {
             Row(kind="TrainingJob", name="team/digits", status="Pending"),
             id="a job that nobody has looked at",
         ),
+        pytest.param(an_object(**TRAINING), AS_TRAINING, id="a job that trains"),
         pytest.param(
-            an_object(**TRAINING),
-            Row(
-                kind="TrainingJob",
-                name="team/digits",
-                status="Training",
-                progress="30/60 (50 %)",
-                rate="1,234 images/s",
-                left="1:30",
-                workers="1/2",
-                result="0.9",
-                message="attempt 1 trains",
+            an_object(
+                **TRAINING | {"progress": {**PROGRESS, "estimatedCompletionTime": "2030-01-02T11:00:00Z"}}
             ),
-            id="a job that trains",
-        ),
-        pytest.param(
-            an_object(**{**TRAINING, "progress": {"step": 60, "totalSteps": 60, "percent": 100}})
-            | {
-                "status": TRAINING
-                | {"progress": {**TRAINING["progress"], "estimatedCompletionTime": "2030-01-02T11:00:00Z"}}
-            },
-            Row(
-                kind="TrainingJob",
-                name="team/digits",
-                status="Training",
-                progress="30/60 (50 %)",
-                rate="1,234 images/s",
-                left="0:00",
-                workers="1/2",
-                result="0.9",
-                message="attempt 1 trains",
-            ),
+            replace(AS_TRAINING, left="0:00"),
             id="a job that is late",
         ),
         pytest.param(
