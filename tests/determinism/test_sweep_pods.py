@@ -76,3 +76,25 @@ def test_a_driver_is_killed_and_the_next_one_finds_what_it_left(
 
 def environment_of(status: Any) -> str | None:
     return status.environment.class_
+
+
+@pytest.mark.exhaustive
+def test_a_worker_is_lost_and_another_one_takes_its_place(
+    attempt: Callable[..., Attempt], data: Path, tmp_path: Path
+) -> None:
+    """It begins with one worker, takes the second when it comes, loses the first, and is given a third."""
+    fields = {"maxTrialCount": TRIALS, "training": {"epochs": 32}}
+    alone, output = tmp_path / "alone", tmp_path / "pods"
+    run(sweep_job(a_sweep(data, alone, **fields)))
+    pods = attempt(a_sweep(data, output, **fields, parallelTrialCount=2))
+    driver, first = pods.driver(), pods.worker(0)
+    pods.wait_for(gets_on, driver)
+    pods.worker(1)
+    pods.wait_for(lambda told: told.workers and told.workers.ready == 2, driver)
+    pods.wait_for(lambda told: told.sweep and told.sweep.trials.running == 2, driver)
+    first.kill()
+    pods.worker(2)
+    assert driver.ended() == 0, driver.log()
+    done = pods.outcome()
+    assert (done.result, done.reason) == ("Succeeded", "Trained")
+    assert ledger_of(output) == ledger_of(alone)
