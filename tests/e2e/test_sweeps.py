@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import yaml
 
 from determinism.jobs import steps_executed
 from e2e.installing import Release
-from e2e.jobs import Job, Jobs, holds
+from e2e.jobs import PATIENCE_SECONDS, Job, Jobs, holds
 from e2e.stocking import DATASET, REPOSITORY, run_here
 from e2e.test_training import columns, left_of
 from seedbed.runs.attempts import highest_attempt
-from seedbed.runs.folder import RunFolder, open_run
+from seedbed.runs.folder import RESULT, RunFolder, open_run
 from seedbed.storage import open_storage
 from testbed.kube import Json
 from testbed.testbeds import Testbed
@@ -23,7 +24,7 @@ from testbed.testbeds import Testbed
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 EXAMPLE = REPOSITORY / "examples/digits-sweep.yaml"
-TRIALS, AT_A_TIME, EPOCHS, EVERY = 4, 2, 3, 10
+TRIALS, AT_A_TIME, EPOCHS, EVERY = 4, 2, 5, 10
 
 
 def a_sweep(name: str, output: str) -> Json:
@@ -37,6 +38,7 @@ def a_sweep(name: str, output: str) -> Json:
     spec["output"] = {"uri": output, "secretRef": {"name": "s3-write"}}
     spec |= {"maxTrialCount": TRIALS, "parallelTrialCount": AT_A_TIME}
     spec["checkpoint"] = {"everySteps": EVERY, "keep": 1}
+    spec["cluster"] = {"workers": {"min": AT_A_TIME, "max": AT_A_TIME}}
     return body
 
 
@@ -53,6 +55,14 @@ class Sweep(Job):
     def root(self) -> Path:
         """The folder of the store, behind the S3 server's back."""
         return Path(self.testbed.s3.outside.root) / self.output.removeprefix("s3://")
+
+    def await_a_trial(self) -> None:
+        """Wait until a trial has come to its end; others have not."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not (done := list((self.root / "runs").glob(f"*/{RESULT}"))):
+            assert time.monotonic() < until, "no trial has come to its end"
+            time.sleep(0.02)
+        assert len(done) < TRIALS, "the sweep ended before it could be disturbed"
 
 
 def runs_of(root: Path) -> list[RunFolder]:
@@ -86,23 +96,13 @@ def alone(release: Release, testbed: Testbed, tmp_path_factory: pytest.TempPathF
     return Alone(status=json.loads(told), root=folder / "runs")
 
 
-def is_amid(status: Json) -> bool:
-    """Say whether a trial is decided, and others are not."""
-    done = str(status.get("trials", {}).get("finished", "0/"))
-    return done.partition("/")[0] not in ("0", str(TRIALS))
-
-
 def test_a_sweep_whose_driver_is_killed_ends_with_the_ledger_of_one_command(jobs: Jobs, alone: Alone) -> None:
     kube = jobs.testbed.kube
     sweep = Sweep(testbed=jobs.testbed, namespace=jobs.namespace, name="search", output="s3://runs/search")
     jobs.made.append(sweep)
     kube.apply(a_sweep(sweep.name, sweep.output), namespace=jobs.namespace)
 
-    sweep.wait_for(is_amid, what="one trial decided")
-    listed = columns(kube.kubectl("get", "sweepjobs", "-n", jobs.namespace))
-    assert set(listed) == {"NAME", "STATUS", "TRIALS", "BEST", "WORKERS", "AGE"}
-    assert listed["STATUS"] == "Training"
-    assert listed["TRIALS"].endswith(f"/{TRIALS}")
+    sweep.await_a_trial()
     driver = sweep.pod("driver")
     sweep.node_of(driver).kill_container(jobs.namespace, driver["metadata"]["name"], "driver")
 
@@ -115,6 +115,9 @@ def test_a_sweep_whose_driver_is_killed_ends_with_the_ledger_of_one_command(jobs
     check_runs(sweep, alone)
     uid = kube.get(sweep.path)["metadata"]["uid"]
     assert set(left_of(jobs, uid)) <= {"Secret"}
+    listed = columns(kube.kubectl("get", "sweepjobs", "-n", jobs.namespace))
+    assert set(listed) == {"NAME", "STATUS", "TRIALS", "BEST", "WORKERS", "AGE"}
+    assert (listed["TRIALS"], listed["BEST"]) == (f"{TRIALS}/{TRIALS}", status["bestTrial"]["objective"])
     wide = columns(kube.kubectl("get", "sweep", "-n", jobs.namespace, "-o", "wide"))
     assert (wide["STATUS"], wide["ATTEMPTS"], wide["DIGEST"]) == ("Trained", "2", status["ledger"]["digest"])
 
@@ -154,7 +157,7 @@ def test_a_suspended_sweep_holds_no_pod_and_goes_on_where_it_was(jobs: Jobs, alo
     sweep = Sweep(testbed=jobs.testbed, namespace=jobs.namespace, name="paused", output="s3://runs/paused")
     jobs.made.append(sweep)
     kube.apply(a_sweep(sweep.name, sweep.output), namespace=jobs.namespace)
-    sweep.wait_for(is_amid, what="one trial decided")
+    sweep.await_a_trial()
     kube.patch(sweep.path, {"spec": {"suspend": True}})
     sweep.wait_for(lambda seen: holds(seen, "Suspended"), what="Suspended")
     assert sweep.pods() == []
