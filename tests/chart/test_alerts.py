@@ -90,7 +90,7 @@ STORIES = {
         alert="SeedbedJobStalled",
         series={
             f"{names.JOB_STALLED.name}{{{JOB}}}": "0x20 1x30 0x60",
-            info("Waiting", "ProfileNotFound"): "1x120",
+            info("Waiting", "URINotAllowed"): "1x120",
         },
         before=15,
         firing=45,

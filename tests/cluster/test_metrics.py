@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,10 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
+import alerts
+from cluster.picturing import picture
 from cluster.test_operator import JOBS, Process, Scene, until
 from dashboards.pages import PAGES
 from data.test_dataset_urls import RangeHandler
@@ -57,6 +61,12 @@ class Observed:
     """What Prometheus has read of all of it."""
 
     prometheus: Prometheus
+    operator: Process
+
+    def firing(self, alert: str) -> list[str]:
+        """Return the jobs for which an alert fires; an empty name where it is about none."""
+        found = self.prometheus.query(f'ALERTS{{alertname="{alert}", alertstate="firing"}}')
+        return sorted(series["metric"].get("name", "") for series in found)
 
     def silent(self, expressions: Mapping[str, str]) -> dict[str, str]:
         """Return the queries that bring no data, by title."""
@@ -89,16 +99,30 @@ def observed(
     with a_driver_and_a_sweep(scene, store, tmp_path, sweep_port):
         targets = [
             Target(address=f"127.0.0.1:{running.port}", labels={"pod": "operator-0"}),
-            Target(address=f"127.0.0.1:{DRIVER_PORT}", labels={"pod": "seedlings-1-driver"}),
-            Target(address=f"127.0.0.1:{sweep_port}", labels={"pod": "tiny-1-driver"}),
+            a_driver(DRIVER_PORT, "seedlings", scene.namespace),
+            a_driver(sweep_port, "tiny", scene.namespace),
         ]
-        with running_prometheus(tmp_path, targets) as prometheus:
+        with running_prometheus(tmp_path, targets, rules=impatient(tmp_path / "alerts.yaml")) as prometheus:
             scene.run("seedlings-1-driver", "seedlings-1-worker-0")
             scene.run("diverges-1-driver", "taken-1-driver")
             failed = an_outcome("Failed", "NonFiniteLoss", message="loss nan at step 3")
             scene.end("diverges-1-driver", 2, failed)
             take_away(scene, "taken-1-driver")
-            yield Observed(prometheus=prometheus)
+            yield Observed(prometheus=prometheus, operator=running)
+
+
+def a_driver(port: int, job: str, namespace: str) -> Target:
+    labels = {"pod": f"{job}-1-driver", "namespace": namespace, "name": job}
+    return Target(address=f"127.0.0.1:{port}", labels=labels, trusted=False)
+
+
+def impatient(path: Path) -> Path:
+    """Write the chart's alerts so that they fire at once; `promtool` looks at how long they wait."""
+    groups = alerts.groups()
+    for rule in groups["groups"][0]["rules"]:
+        rule["for"] = "0s"
+    path.write_text(yaml.safe_dump(groups), encoding="utf-8")
+    return path
 
 
 def a_profile_with_gpus(scene: Scene) -> None:
@@ -106,10 +130,11 @@ def a_profile_with_gpus(scene: Scene) -> None:
     scene.kube.apply({**body, "spec": {"image": IMAGE, "worker": {"gpu": {"count": 1}}}})
 
 
-def apply(scene: Scene, name: str) -> None:
+def apply(scene: Scene, name: str, dataset: str = "s3://data/seedlings") -> None:
     cluster = {"profile": "gpus", "workers": {"min": 1, "max": 1}}
     job = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": name}}
-    scene.kube.create(JOBS.format(scene.namespace), {**job, "spec": {**a_recipe(), "cluster": cluster}})
+    spec = {**a_recipe(), "dataset": {"uri": dataset}, "cluster": cluster}
+    scene.kube.create(JOBS.format(scene.namespace), {**job, "spec": spec})
 
 
 def take_away(scene: Scene, pod: str) -> None:
@@ -198,7 +223,7 @@ def is_seldom(expression: str) -> bool:
     return any(family.name in expression for family in names.FAMILIES if family.seldom)
 
 
-def test_every_query_of_every_dashboard_brings_data(observed: Observed) -> None:
+def test_every_query_brings_data_and_alerts_fire_and_resolve(observed: Observed, scene: Scene) -> None:
     prometheus = observed.prometheus
     prometheus.wait_for(f'{names.JOB_PROGRESS.name}{{name="seedlings"}} > 0')
     prometheus.wait_for(f'{names.JOBS.name}{{condition="Failed", reason="NonFiniteLoss"}}')
@@ -214,6 +239,18 @@ def test_every_query_of_every_dashboard_brings_data(observed: Observed) -> None:
     renamed = {title: each.replace("seedbed_", "seedbed_x_", 1) for title, each in asked.items()}
     forgiving = [title for title, each in asked.items() if "or vector(0)" in each]
     assert set(observed.silent(renamed)) == set(asked) - set(forgiving)
+    draw(prometheus)
+    alerts_fire_and_resolve(observed, scene)
+
+
+def draw(prometheus: Prometheus) -> None:
+    """Leave pictures of the dashboards for a person to look at, where SEEDBED_PICTURES names a folder."""
+    folder = os.environ.get("SEEDBED_PICTURES")
+    if not folder:
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for page in PAGES:
+        picture(page, prometheus, Path(folder) / f"{page.uid}.png", chosen)
 
 
 def patiently(holds: Callable[[], bool], *, seconds: float) -> None:
@@ -221,6 +258,21 @@ def patiently(holds: Callable[[], bool], *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:
         time.sleep(1)
+
+
+def alerts_fire_and_resolve(observed: Observed, scene: Scene) -> None:
+    """Provoke three of them one after the other."""
+    firing = observed.firing
+    until(lambda: firing("SeedbedDivergence") == ["diverges"], "nobody heard of the NaN")
+    scene.kube.delete(f"{JOBS.format(scene.namespace)}/diverges")
+    until(lambda: firing("SeedbedDivergence") == [], "an alert outlives its job")
+    apply(scene, "astray", dataset="pvc://of-another-team/data")
+    until(lambda: "astray" in firing("SeedbedJobStalled"), "nobody heard that a job waits for a person")
+    scene.kube.delete(f"{JOBS.format(scene.namespace)}/astray")
+    until(lambda: "astray" not in firing("SeedbedJobStalled"), "an alert outlives its job")
+    assert firing("SeedbedOperatorNotReconciling") == []
+    observed.operator.end(signal.SIGKILL)
+    until(lambda: firing("SeedbedOperatorNotReconciling") == [""], "nobody heard that the operator is gone")
 
 
 def there(prometheus: Prometheus, family: names.Family) -> bool:
