@@ -31,6 +31,8 @@ class Conducting:
     standing: Standing
     stopping: threading.Event
     display: SweepDisplay
+    most: int | None = None
+    """Stretches that are handed out at a time; None: all that may be trained."""
     running: dict[str, Stretch] = field(default_factory=dict)
     not_before: dict[tuple[int, int], float] = field(default_factory=dict)
     """When a run may be tried again, by the monotonic clock."""
@@ -46,6 +48,8 @@ class Conducting:
 
     def next(self, name: str) -> Stretch | None:
         """Return what is to be trained next, from now on under `name`; None while nothing may begin."""
+        if self.most is not None and len(self.running) >= self.most:
+            return None
         busy = {(stretch.trial, stretch.place) for stretch in self.running.values()}
         for stretch in self.standing.open_stretches():
             where = (stretch.trial, stretch.place)

@@ -53,6 +53,11 @@ def run_on_tune(
     """
     prepare(os.environ)
     conducting = Conducting(standing=standing, stopping=stopping, display=display)
+    if share is None:
+        # all machines are there. With a searcher of one's own Tune would start one actor after the other; an
+        # actor that becomes free has its next stretch at once
+        conducting.most = slots + 1
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(conducting.most)
     guard = Guard(conducting)
     with _scratch() as folder:
         share = share or share_of(_there(), slots=slots)
@@ -93,7 +98,14 @@ def _tune(sweep: Sweep, guard: Guard, *, share: Mapping[str, float], folder: str
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),
-        run_config=tune.RunConfig(name="sweep", storage_path=folder, stop=Until(guard), verbose=0),
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=folder,
+            stop=Until(guard),
+            # the run folder holds the checkpoints
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
     ).fit()
 
 
