@@ -42,7 +42,7 @@ def test_a_sweep_trains_every_trial_once_and_ranks_them(desk: Desk) -> None:
     status = done.status
     assert reason(status) == "Trained"
     assert status["trials"] == {
-        "total": 4, "running": 0, "succeeded": 4, "pruned": 0, "failed": 0, "reused": 0,
+        "total": 4, "running": 0, "succeeded": 4, "pruned": 0, "failed": 0, "reused": 0, "finished": "4/4",
     }  # fmt: skip
     assert objectives(status) == sorted(objectives(status))
     assert status["bestTrial"] == status["topTrials"][0]
@@ -328,3 +328,48 @@ def test_a_sweep_leaves_a_page_beside_its_ledger(desk: Desk) -> None:
     again = desk.type("run", "-f", desk.manifest(earlyStopping=ASHA))
     assert again.exit_code == 0, again.stderr
     assert "Parallel coordinates" in page.read_text(encoding="utf-8")
+
+
+HANGING = """
+import time
+from pathlib import Path
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = torch.nn.Linear(3, classes)
+
+    def forward(self, images):
+        marker = Path({marker!r})
+        if images.shape[0] > 4 and not marker.exists():
+            marker.touch()
+            time.sleep(1_000_000)
+        return self.head(images.mean((2, 3)))
+
+class Sometimes:
+    def build(self, args):
+        return Net(int(args["classes"]))
+"""
+"""Hangs once, in the first evaluation: leaves have 4 rows, evaluation batches more."""
+
+
+def test_a_run_that_hangs_ends_the_process_and_the_same_command_goes_on(desk: Desk) -> None:
+    marker, code = desk.folder / "hung", desk.folder / "code"
+    code.mkdir()
+    (code / "hanging.py").write_text(HANGING.format(marker=str(marker)))
+    manifest = desk.manifest(
+        model={"entrypoint": "hanging:Sometimes"}, maxTrialCount=2, progressDeadlineSeconds=10
+    )
+    command = [sys.executable, "-m", "seedbed.cli", "run", "-f", str(manifest), "--code", str(code)]
+    first = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert first.returncode == 75, first.stderr
+    assert marker.exists()
+    assert "ProgressDeadlineExceeded: no step came for spec.progressDeadlineSeconds (10 s)" in first.stderr
+    again = 75
+    for _ in range(10):  # on a machine that stands still a step may take as long
+        again = subprocess.run(command, capture_output=True, timeout=600, check=False).returncode
+        if again != 75:
+            break
+    assert again == 0
+    assert len(desk.ledger()["trials"]) == 2

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from seedbed.runtime.clusters import Cluster, ToldToStop
 from seedbed.sweeps.display import SweepDisplay
 from seedbed.sweeps.standing import Standing
-from seedbed.sweeps.trials import Stretch, advance
+from seedbed.sweeps.trials import Stretch, Tell, advance
+from seedbed.sweeps.watching import Watch
+from seedbed.training.progress import Progress
 from seedbed_api.errors import InfrastructureError
 
 _FIRST_PAUSE_SECONDS = 1.0
@@ -39,13 +43,8 @@ def _try(
     cluster: Cluster | None,
 ) -> None:
     try:
-        reached = advance(
-            standing.sweep,
-            stretch,
-            stopping=stopping,
-            tell=lambda progress: display.update(stretch, progress),
-            cluster=cluster,
-        )
+        with _watched(standing, stretch, display=display, cluster=cluster) as tell:
+            reached = advance(standing.sweep, stretch, stopping=stopping, tell=tell, cluster=cluster)
     except InfrastructureError as error:
         display.notice(f"trial {stretch.trial}: {error.reason}: {error.message}")
         if standing.note_trouble(stretch, error):
@@ -53,6 +52,23 @@ def _try(
     else:
         standing.note(stretch, reached)
         display.explain(stretch, reached)
+
+
+@contextmanager
+def _watched(
+    standing: Standing, stretch: Stretch, *, display: SweepDisplay, cluster: Cluster | None
+) -> Iterator[Tell]:
+    """Show how far a run is, and end what hangs here; what hangs on a cluster its operator ends."""
+    if cluster is not None:
+        yield lambda progress: display.update(stretch, progress)
+        return
+    with Watch(standing.sweep.spec, tell=display.notice) as watch:
+
+        def tell(progress: Progress) -> None:
+            watch.note(progress)
+            display.update(stretch, progress)
+
+        yield tell
 
 
 def pause_seconds(tries: int) -> float:
