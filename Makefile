@@ -165,6 +165,10 @@ bench-start: .venv/.installed ## Process start to first step against plain Ray T
 bench-observing: .venv/.installed ## What progress, metrics, curves and logs cost a run
 	$(BIN)/python benchmarks/observing.py
 
+.PHONY: bench-sweep
+bench-sweep: .venv/.installed ## Sweeps against Ray Tune, Optuna and Syne Tune: bare trials, memo hits, the way to a good model
+	$(BIN)/python benchmarks/sweep.py --fresh --write docs/results/sweep.md
+
 .PHONY: bench-operator
 bench-operator: .venv/.installed ## The operator with 2,000 jobs on a real API server, against the API server's own ceiling
 	@$(TESTBED) build kubernetes kwok

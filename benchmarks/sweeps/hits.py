@@ -1,0 +1,45 @@
+"""What a memo hit costs: a finished sweep whose ledger is gone is searched again, and every run is looked up.
+
+`python benchmarks/sweeps/hits.py MANIFEST`: the sweep of the manifest has ended before.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from sweeps.measuring import measured, only_figures_on_stdout, tell
+
+
+def main() -> None:
+    """Look up every trial, in this process."""
+    import os
+
+    from seedbed.environment.pins import pin_environment
+
+    pin_environment(os.environ)
+    from seedbed.runtime.preparing import RunOptions
+    from seedbed.runtime.timeline import Timeline
+    from seedbed.search.searching import Search
+    from seedbed.sweeps.display import SweepDisplay
+    from seedbed.sweeps.in_turn import run_in_turn
+    from seedbed.sweeps.preparing import prepare_sweep
+    from seedbed.sweeps.standing import Standing
+    from seedbed_api.manifests import read_document, sweep_job
+
+    with only_figures_on_stdout():
+        document, place = read_document(Path(sys.argv[1]), wanted="SweepJob")
+        sweep = prepare_sweep(sweep_job(document, place), RunOptions(), Timeline())
+        standing = Standing(sweep=sweep, search=Search(sweep.spec))
+        with SweepDisplay("hits", stream=io.StringIO()) as display, measured() as stretch:
+            run_in_turn(standing, stopping=threading.Event(), display=display)
+    assert standing.reused == len(standing.decided)
+    tell(stretch, trials=len(standing.decided))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""`seedbed run -f sweep.yaml` as a measured program: `python benchmarks/sweeps/ours.py MANIFEST`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from sweeps.measuring import measured, tell
+
+
+def main() -> None:
+    """Run the sweep and tell whether its target was reached."""
+    command = [sys.executable, "-m", "seedbed.cli", "run", "-f", sys.argv[1], "-o", "json"]
+    with measured() as stretch:
+        answer = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    target = json.loads(Path(sys.argv[1]).read_text())["spec"]["objective"]["target"]
+    best = json.loads(answer.stdout)["bestTrial"]["objective"]
+    tell(stretch, reached=float(best) <= float(target))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The page of the figures: medians, ratios, goals, and what was not run."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from process_tree import machine
+
+Row = dict[str, Any]
+NAMES = {
+    "seedbed": "Seedbed on Ray Tune",
+    "tune-reuse": "Ray Tune, a class with `reuse_actors`",
+    "tune-default": "Ray Tune, a function, defaults",
+    "optuna": "Optuna in joblib's processes, journal",
+    "syne-tune": "Syne Tune, local backend",
+    "tune-asha": "Ray Tune, ASHA, `reuse_actors`",
+    "optuna-hyperband": "Optuna, Hyperband, joblib",
+    "seedbed, half computed before": "Seedbed, half of the points computed before",
+}
+
+
+def page(rows: Sequence[Row]) -> str:
+    """Return the figures as Markdown."""
+    parts = {
+        part: [row for row in rows if row["part"] == part] for part in ("noop", "memo", "digits", "large")
+    }
+    lines = [
+        "# Sweeps",
+        "",
+        "`make bench-sweep`; the programs are in [benchmarks/sweeps](../../benchmarks/sweeps).",
+        "Two trials at a time for everybody.",
+        "",
+        f"{machine()} Medians, least and most in brackets; n is the number of repetitions.",
+        "",
+        *_noop(parts["noop"]),
+        *_memo(parts["memo"]),
+        *_digits(parts["digits"]),
+        *_large(parts["large"]),
+    ]
+    return "\n".join(lines)
+
+
+def _noop(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "## Trials that do nothing",
+        "",
+        "Searcher, scheduler, actors and ledger as ever; only the training is replaced by a function that",
+        "answers at once. Ray is up before the clock starts, the start of the actors is included. Per trial:",
+        "",
+        "| program | trials | n | wall s | CPU-s | wall, of Tune with reuse | CPU, of Tune with reuse |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    return [*lines, *_compared(rows, against="tune-reuse", per="trials"), ""]
+
+
+def _compared(rows: Sequence[Row], *, against: str, per: str | None) -> list[str]:
+    by_case = _by_case(rows)
+    known = {case: [row for row in each if "notRun" not in row] for case, each in by_case.items()}
+    lines = []
+    for case, each in known.items():
+        if not each:
+            lines.append(f"| {NAMES[case]} | not run: {by_case[case][-1]['notRun']} |  |  |  |  |  |")
+            continue
+        ratios = [
+            f"{_median(each, what, per) / _median(known[against], what, per):.2f}"
+            if known.get(against)
+            else ""
+            for what in ("wall", "cpu")
+        ]
+        count = str(each[-1][per]) if per else f"{sum(row['reached'] for row in each)}"
+        cells = [NAMES[case], count, str(len(each)), _spread(each, "wall", per), _spread(each, "cpu", per)]
+        lines.append(f"| {' | '.join([*cells, *ratios])} |")
+    return lines
+
+
+def _memo(rows: Sequence[Row]) -> list[str]:
+    known = [row for row in rows if "notRun" not in row]
+    if not known:
+        return []
+    figure = _median(known, "wall", "trials")
+    return [
+        "## Memo hits",
+        "",
+        "A sweep of 40 finished runs is run again without its ledger: every run is looked up in the output "
+        f"store, one after the other. Per hit {_spread(known, 'wall', 'trials')} s of wall clock and "
+        f"{_spread(known, 'cpu', 'trials')} CPU-s (n = {len(known)}). "
+        f"Goal ≤ 0.025 s: {'met' if figure <= 0.025 else 'missed'}.",
+        "",
+    ]
+
+
+def _digits(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+    lines = [
+        "## The way to the best loss of a random search",
+        "",
+        "18 points of learning rate and weight decay, drawn by Seedbed's random search, at most 9 epochs",
+        "each, on scikit-learn's digits (`simple-cnn`, width 8, batches of 64). Everybody is given the same",
+        "points in the same order, and stops at the best loss that the same program finds when it trains all",
+        "points to their end. A repetition is another seed. From the start of the process to its end; the",
+        "peers' pictures are decoded before.",
+        "",
+        "| program | target reached | n | wall s | CPU-s | wall, of Tune | CPU, of Tune |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        *_compared(rows, against="tune-asha", per=None),
+        "",
+        "Trial-epochs by seed:",
+        "",
+    ]
+    by_case = _by_case([row for row in rows if "notRun" not in row])
+    seeds = sorted({row["seed"] for row in rows})
+    lines += [f"| program | {' | '.join(map(str, seeds))} |", f"| --- |{' ---: |' * len(seeds)}"]
+    for case, each in by_case.items():
+        epochs = {row["seed"]: row["epochs"] for row in each}
+        lines.append(f"| {NAMES[case]} | {' | '.join(str(epochs.get(seed, '')) for seed in seeds)} |")
+    return [*lines, ""]
+
+
+def _large(rows: Sequence[Row]) -> list[str]:
+    by_case = {case: [row for row in each if "notRun" not in row] for case, each in _by_case(rows).items()}
+    if not all(by_case.get(case) for case in ("200", "5000")):
+        return []
+    lines = [
+        "## Many trials",
+        "",
+        "The driver of a sweep without Ray, its trials answered at once, ledger and status written at the",
+        "end; the status is at most 64 KiB (asserted; `tests/unit/sweeps/test_statuses.py` has the worst",
+        "case). ",
+        "| trials | resident MB | of it not mapped from files | CPU-s |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
+    for case in ("200", "5000"):
+        resident, private = (_median(by_case[case], what, None) / 1e6 for what in ("resident", "private"))
+        lines.append(f"| {case} | {resident:.0f} | {private:.0f} | {_spread(by_case[case], 'cpu', None)} |")
+    return [*lines, ""]
+
+
+def _by_case(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    cases: dict[str, list[Row]] = {}
+    for row in rows:
+        cases.setdefault(row["case"], []).append(row)
+    return cases
+
+
+def _values(rows: Sequence[Row], what: str, per: str | None) -> list[float]:
+    return [row[what] / (row[per] if per else 1) for row in rows]
+
+
+def _median(rows: Sequence[Row], what: str, per: str | None) -> float:
+    return statistics.median(_values(rows, what, per))
+
+
+def _spread(rows: Sequence[Row], what: str, per: str | None) -> str:
+    values = _values(rows, what, per)
+    if len(values) == 1:
+        return f"{values[0]:.3g}"
+    return f"{statistics.median(values):.3g} ({min(values):.3g}–{max(values):.3g})"
