@@ -99,10 +99,20 @@ def bars(title: str, description: str, unit: str, *queries: tuple[str, str], spa
     )
 
 
-def rows_of(title: str, description: str, unit: str, expr: str, *, span: int = WIDTH) -> Panel:
+def rows_of(
+    title: str, description: str, unit: str, expr: str, *, span: int = WIDTH, height: int = 8
+) -> Panel:
     """Return a table: a row per series, its labels as columns."""
     queries = (Query(expr=expr),)
-    return Panel(title=title, description=description, unit=unit, queries=queries, kind="table", span=span)
+    return Panel(
+        title=title,
+        description=description,
+        unit=unit,
+        queries=queries,
+        kind="table",
+        span=span,
+        height=height,
+    )
 
 
 def _queries(pairs: Sequence[tuple[str, str]]) -> tuple[Query, ...]:

@@ -11,6 +11,7 @@ def _jobs(condition: str) -> str:
     return f'sum({names.JOBS.name}{{{IN}, condition="{condition}"}}) or vector(0)'
 
 
+_EACH_JOB = f"max by (namespace, name, kind, profile, condition, reason) ({names.JOB_INFO.name}{{{IN}}})"
 PAGE = Page(
     uid="seedbed-fleet",
     title="Seedbed / Fleet",
@@ -64,9 +65,7 @@ PAGE = Page(
                     "State, reason and progress of each job that is not over for more than an hour.",
                     "percentunit",
                     f"max by (namespace, name, kind) ({names.JOB_PROGRESS.name}{{{IN}}})"
-                    " * on (namespace, name, kind) group_right ()"
-                    " max by (namespace, name, kind, profile, condition, reason)"
-                    f" ({names.JOB_INFO.name}{{{IN}}})",
+                    f" * on (namespace, name, kind) group_right () {_EACH_JOB} or 0 * {_EACH_JOB}",
                 ),
             ),
         ),

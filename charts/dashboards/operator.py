@@ -47,6 +47,7 @@ PAGE = Page(
                     "short",
                     f"max by (pod, version, python) ({names.BUILD.name})",
                     span=4,
+                    height=4,
                 ),
             ),
         ),

@@ -92,12 +92,14 @@ PAGE = Page(
                     "Over all workers.",
                     "short",
                     (rate(names.IMAGES.name, OF, by=BY), EACH),
+                    span=6,
                 ),
                 stacked(
                     "Where a second goes",
                     "Rank 0's time: waiting for data, computing, reducing, checkpoints, evaluation.",
                     "percentunit",
                     (rate(names.SECONDS.name, OF, by="part"), "{{part}}"),
+                    span=6,
                 ),
                 lines(
                     "Seconds per step",
@@ -108,6 +110,7 @@ PAGE = Page(
                         f" / {rate(names.STEPS.name, OF, by=BY)}",
                         EACH,
                     ),
+                    span=6,
                 ),
                 lines(
                     "Workers",
@@ -116,6 +119,7 @@ PAGE = Page(
                     (_max(names.WORKERS.name), EACH),
                     (_max(names.JOB_WORKERS_READY.name), EACH + " ready"),
                     (_max(names.JOB_WORKERS_DESIRED.name), EACH + " wanted"),
+                    span=6,
                 ),
                 bars(
                     "Start-up",

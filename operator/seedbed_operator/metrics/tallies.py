@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
 
 from seedbed_api import metrics as names
-from seedbed_api.exposition import counter, histogram
+from seedbed_api.exposition import Measuring, counter, histogram, measured
+from seedbed_api.jobs import JOB_KINDS
+from seedbed_api.metrics import Family
 from seedbed_api.status import LifecycleStatus
 from seedbed_operator.metrics.turns import AttemptEnded, Reached, turns
 from seedbed_operator.observations import JobView
 
 PASS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 WAIT_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
+
+
+class FromZero:
+    """A counter whose series are 0 when they are read first: `increase` does not see with what one begins."""
+
+    def __init__(self, about: Family) -> None:
+        self._about = about
+        self._counts: Counter[tuple[str, ...]] = Counter()
+        self._read: set[tuple[str, ...]] = set()
+
+    def count(self, *values: str) -> None:
+        """Count one, with the values of the labels in their order."""
+        self._counts[values] += 1
+
+    def measure(self) -> Iterator[Metric]:
+        """Yield what was counted, of a new series from the second time on."""
+        samples = [(values, n if values in self._read else 0) for values, n in self._counts.items()]
+        self._read.update(self._counts)
+        labels = self._about.labels
+        yield measured(self._about, ((dict(zip(labels, values, strict=True)), n) for values, n in samples))
 
 
 class Tallies:
@@ -25,11 +50,15 @@ class Tallies:
         for result in ("success", "failure"):
             self._reconciles.labels(result=result)
         self._seconds = histogram(names.RECONCILE_SECONDS, registry, PASS_BUCKETS)
-        self._ended = counter(names.ATTEMPTS_ENDED, registry)
+        self._ended = FromZero(names.ATTEMPTS_ENDED)
+        registry.register(Measuring(self._ended.measure))
         self._waits = {
             "Running": histogram(names.TIME_TO_RUNNING, registry, WAIT_BUCKETS),
             "FirstStep": histogram(names.TIME_TO_FIRST_STEP, registry, WAIT_BUCKETS),
         }
+        for waits in self._waits.values():
+            for kind in JOB_KINDS:
+                waits.labels(kind=kind)
 
     def passed(self, seconds: float, failed: bool) -> None:
         """Count a pass."""
@@ -42,6 +71,6 @@ class Tallies:
         for turn in turns(job.created, job.status, status, now):
             match turn:
                 case AttemptEnded(cause=cause, reason=reason):
-                    self._ended.labels(namespace=job.namespace, kind=kind, cause=cause, reason=reason).inc()
+                    self._ended.count(job.namespace, kind, cause, reason)
                 case Reached(station=station, seconds=seconds):
                     self._waits[station].labels(kind=kind).observe(seconds)

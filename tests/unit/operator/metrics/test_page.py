@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from seedbed_api import metrics as names
 from seedbed_api.exposition import Measuring, text
 from seedbed_operator.metrics.operators import Pulse, measuring
-from seedbed_operator.metrics.tallies import Tallies
+from seedbed_operator.metrics.tallies import FromZero, Tallies
 from unit.operator.planning.builders import NOON, a_training_job, progress
 
 PULSE = Pulse(
@@ -50,6 +50,19 @@ def test_names_types_and_values() -> None:
     )
     assert registry.get_sample_value(names.RECONCILES.name, {"result": "failure"}) == 0
     assert registry.get_sample_value(f"{names.TIME_TO_FIRST_STEP.name}_count", {"kind": "TrainingJob"}) == 1
+
+
+def test_a_series_begins_at_zero_so_that_its_first_event_is_an_increase() -> None:
+    ended = FromZero(names.ATTEMPTS_ENDED)
+    registry = CollectorRegistry()
+    registry.register(Measuring(ended.measure))
+    labels = {"namespace": "team", "kind": "SweepJob", "cause": "Preemption", "reason": "Preempted"}
+    seen = []
+    for events in (1, 0, 2):
+        for _ in range(events):
+            ended.count(*labels.values())
+        seen.append(registry.get_sample_value(names.ATTEMPTS_ENDED.name, labels))
+    assert seen == [0, 1, 3]
 
 
 def test_names_are_as_prometheus_wants_them() -> None:
