@@ -71,6 +71,16 @@ def conduct(course: Conducting, *, slots: int, order: random.Random) -> list[Dec
             course.answered(name, reached(course.running[name]))
 
 
+def test_no_more_is_handed_out_than_may_be_and_nothing_else_changes() -> None:
+    free, bound = conducting(), conducting()
+    bound.most = 2
+    assert [bound.next(f"first-{count}") is not None for count in range(4)] == [True, True, False, False]
+    for name in list(bound.running):
+        bound.answered(name, reached(bound.running[name]))
+    decided = conduct(bound, slots=6, order=random.Random(1))
+    assert decided == conduct(free, slots=6, order=random.Random(2))
+
+
 @pytest.mark.parametrize("changes", [{}, {"crossValidation": {"folds": 3}}], ids=["runs", "folds"])
 def test_every_order_of_answers_decides_the_same(changes: dict[str, object]) -> None:
     first = conduct(conducting(**changes), slots=1, order=random.Random(0))
