@@ -36,6 +36,7 @@ def measure(command: list[str]) -> dict[str, Any]:
     """Run a program and return what it says, with the CPU seconds of its tree meanwhile."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "SEEDBED_", "TUNE_"))}
     environment |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1", "OMP_NUM_THREADS": "1"}
+    load = os.getloadavg()[0]
     sampler = Sampler()
     try:
         answer = subprocess.run(
@@ -50,7 +51,7 @@ def measure(command: list[str]) -> dict[str, Any]:
         return {"notRun": f"exit code {answer.returncode}: {answer.stderr.strip()[-300:]}"}
     figures: dict[str, Any] = json.loads(answer.stdout.strip().splitlines()[-1])
     cpu = [sum(sampler.at(figures[moment]).values()) for moment in ("began", "ended")]
-    return figures | {"wall": figures["ended"] - figures["began"], "cpu": cpu[1] - cpu[0]}
+    return figures | {"load": load} | {"wall": figures["ended"] - figures["began"], "cpu": cpu[1] - cpu[0]}
 
 
 def interpreter(case: str) -> str:

@@ -34,12 +34,22 @@ def page(rows: Sequence[Row]) -> str:
         "",
         f"{machine()} Medians, least and most in brackets; n is the number of repetitions.",
         "",
+        *_loads(rows),
         *_noop(parts["noop"]),
         *_memo(parts["memo"]),
         *_digits(parts["digits"]),
         *_large(parts["large"]),
     ]
     return "\n".join(lines)
+
+
+def _loads(rows: Sequence[Row]) -> list[str]:
+    """Return how busy the machine was with other work."""
+    loads = [row["load"] for row in rows if "load" in row]
+    if not loads:
+        return []
+    spread = f"{min(loads):.1f} to {max(loads):.1f}"
+    return [f"Load average when a program was started: {spread}; above 1, wall clock says little.", ""]
 
 
 def _noop(rows: Sequence[Row]) -> list[str]:
@@ -52,7 +62,22 @@ def _noop(rows: Sequence[Row]) -> list[str]:
         "| program | trials | n | wall s | CPU-s | wall, of Tune with reuse | CPU, of Tune with reuse |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    return [*lines, *_compared(rows, against="tune-reuse", per="trials"), ""]
+    return [*lines, *_compared(rows, against="tune-reuse", per="trials"), "", *_goals(rows), ""]
+
+
+def _goals(rows: Sequence[Row]) -> list[str]:
+    """Return which goals are met, as far as their rows were run."""
+    by_case = _by_case([row for row in rows if "notRun" not in row])
+    wall = {case: _median(each, "wall", "trials") for case, each in by_case.items()}
+    lines = []
+    for peer, factor in (("tune-reuse", 1.0), ("tune-default", 1 / 15)):
+        if "seedbed" not in wall or peer not in wall:
+            lines.append(f"Goal ≤ {factor:.2g} × {NAMES[peer]}: not run.")
+            continue
+        ratio = wall["seedbed"] / wall[peer]
+        verdict = "met" if ratio <= factor else "missed"
+        lines.append(f"Goal ≤ {factor:.2g} × {NAMES[peer]} (wall): {ratio:.2f}, {verdict}.")
+    return lines
 
 
 def _compared(rows: Sequence[Row], *, against: str, per: str | None) -> list[str]:
@@ -128,7 +153,8 @@ def _large(rows: Sequence[Row]) -> list[str]:
         "",
         "The driver of a sweep without Ray, its trials answered at once, ledger and status written at the",
         "end; the status is at most 64 KiB (asserted; `tests/unit/sweeps/test_statuses.py` has the worst",
-        "case). ",
+        "case).",
+        "",
         "| trials | resident MB | of it not mapped from files | CPU-s |",
         "| ---: | ---: | ---: | ---: |",
     ]
