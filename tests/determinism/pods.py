@@ -22,6 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
+from seedbed_api.metrics import Family
 from seedbed_api.outcome import LiveProgress, Outcome, parse_outcome
 
 UID = "0b1c2d3e-0000-4000-8000-000000000001"
@@ -89,10 +92,21 @@ class Attempt:
 
     def progress(self) -> LiveProgress | None:
         """Return what the endpoint tells, None while there is none."""
+        told = self._asked("/progress")
+        return None if told is None else LiveProgress.model_validate_json(told)
+
+    def metrics(self, family: Family) -> dict[str, float]:
+        """Return the samples of a metric by the value of their last label."""
+        page = (self._asked("/metrics") or b"").decode()
+        found = {each.name: each for each in text_string_to_metric_families(page)}
+        samples = found[family.base].samples if family.base in found else ()
+        return {sample.labels[family.labels[-1]]: sample.value for sample in samples}
+
+    def _asked(self, path: str) -> bytes | None:
         connection = http.client.HTTPConnection("127.0.0.1", self.ports[1], timeout=5)
         try:
-            connection.request("GET", "/progress")
-            return LiveProgress.model_validate_json(connection.getresponse().read())
+            connection.request("GET", path)
+            return connection.getresponse().read()
         except OSError:
             return None
         finally:

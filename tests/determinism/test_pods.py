@@ -16,6 +16,7 @@ from determinism.jobs import Recipe, Way, a_job, digest_of, groups, manifest, pr
 from determinism.pods import UID, Attempt, attempts
 from seedbed.runs.folder import RunFolder, open_run
 from seedbed.storage import open_storage
+from seedbed_api import metrics as names
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
@@ -123,6 +124,8 @@ def test_a_group_grows_then_a_worker_is_killed_and_replaced(attempt, digits: Pat
     one, two = groups(the_run(output))
     assert two[0]["resumedFrom"] == max(event["step"] for event in one), "a group grows and no step is lost"
     pods.wait_for(lambda told: told.checkpoint and told.checkpoint.step > two[0]["resumedFrom"], driver)
+    pods.wait_for(lambda _: set(pods.metrics(names.MEMORY)) == {"driver", "rank-0", "rank-1"}, driver)
+    assert pods.metrics(names.FETCHED_BYTES)["file"] > 0
     worker.kill()
     pods.wait_for(lambda _: len(sizes(output)) == 3, driver)
     gate.unlink()
