@@ -153,7 +153,7 @@ MISTAKES = {
     ),
     "output that is a file": flags("--output", "/etc/passwd", says=("output.uri", "not a directory")),
     "no manifest named": words("run", says=("-f", "seedbed run --help")),
-    "unknown command": words("rnu", says=("'rnu'", "run, runs, validate, dataset")),
+    "unknown command": words("rnu", says=("'rnu'", "run, runs, top, logs, validate, dataset")),
     # datasets
     "unknown dataset command": words("dataset", "bild", says=("'bild'", "'build'")),
     "show nothing": words("dataset", "show", "/nowhere", says=("dataset.uri", "/nowhere", "dataset build")),

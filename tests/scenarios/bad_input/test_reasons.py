@@ -23,6 +23,7 @@ OTHER_COMMANDS = {
     "cli/verify.py",
     "cli/diff.py",
     "cli/dataset.py",
+    "cli/top.py",
 }
 BUILDING = {"building", "sources", "ingest", "exporting", "raydata", "reporting", "selection"}
 
