@@ -22,11 +22,8 @@ _RBAC = "rbac.authorization.k8s.io"
 
 def install(kube: Kube) -> None:
     """Bring what the chart brings: definitions, namespace, service account, rights."""
-    files = [option for name in definitions() for option in ("-f", str(REPOSITORY / "crds" / name))]
-    kube.kubectl("apply", "--server-side", "--force-conflicts", *files)
+    kube.define(*(REPOSITORY / "crds" / name for name in definitions()))
     kube.apply(*_rights(), namespace=NAMESPACE)
-    crds = [f"crd/{definition['metadata']['name']}" for definition in definitions().values()]
-    kube.kubectl("wait", "--for=condition=Established", "--timeout=240s", *crds)
 
 
 @contextmanager

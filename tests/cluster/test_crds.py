@@ -40,9 +40,7 @@ SCHEMAS = {
 def established(control_plane: ControlPlane) -> Iterator[None]:
     """Install the committed definitions for this module."""
     kube = control_plane.kube
-    for name in DEFINITIONS:
-        kube.kubectl("apply", "--server-side", "--force-conflicts", "-f", f"crds/{name}")
-    kube.kubectl("wait", "--for=condition=Established", "--timeout=240s", *of_ours())
+    kube.define(*(Path("crds", name) for name in DEFINITIONS))
     yield
     kube.kubectl("delete", *of_ours())
 

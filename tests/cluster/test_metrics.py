@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import yaml
@@ -39,6 +40,7 @@ from testbed.prometheus import Prometheus, Target, program, running_prometheus
 from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome
 
 pytestmark = pytest.mark.cluster
+T = TypeVar("T")
 DRIVER_PORT = 8701
 STEPS = 120
 NAMES = ("seedlings", "diverges", "taken", "waits")
@@ -234,13 +236,10 @@ def test_every_query_brings_data_and_alerts_fire_and_resolve(observed: Observed,
     prometheus.wait_for(f'{names.JOBS.name}{{condition="Failed", reason="NonFiniteLoss"}}')
     prometheus.wait_for(names.BEST_OBJECTIVE.name)
     asked = {title: each for title, each in queries().items() if not is_seldom(each)}
-    patiently(lambda: not observed.silent(asked), seconds=120)
-    assert observed.silent(asked) == {}
-    assert prometheus.unhealthy() == []
-    missing = [
-        family.name for family in names.FAMILIES if not family.seldom and not there(prometheus, family)
-    ]
-    assert missing == []
+    assert patiently(lambda: observed.silent(asked)) == {}
+    assert patiently(prometheus.unhealthy) == []
+    known = [family for family in names.FAMILIES if not family.seldom]
+    assert patiently(lambda: [family.name for family in known if not there(prometheus, family)]) == []
     renamed = {title: each.replace("seedbed_", "seedbed_x_", 1) for title, each in asked.items()}
     forgiving = [title for title, each in asked.items() if " or " in each]
     assert set(observed.silent(renamed)) == set(asked) - set(forgiving)
@@ -258,11 +257,12 @@ def draw(prometheus: Prometheus) -> None:
         picture(page, prometheus, Path(folder) / f"{page.uid}.png", chosen)
 
 
-def patiently(holds: Callable[[], bool], *, seconds: float) -> None:
-    """Wait until something holds, or for so long: what follows tells what was missing."""
+def patiently(missing: Callable[[], T], *, seconds: float = 240) -> T:
+    """Return what is missing once it is nothing, or what still is when patience is at its end."""
     deadline = time.monotonic() + seconds
-    while not holds() and time.monotonic() < deadline:
+    while (found := missing()) and time.monotonic() < deadline:
         time.sleep(1)
+    return found
 
 
 def alerts_fire_and_resolve(observed: Observed, scene: Scene) -> None:
@@ -275,7 +275,7 @@ def alerts_fire_and_resolve(observed: Observed, scene: Scene) -> None:
     until(lambda: "astray" in firing("SeedbedJobStalled"), "nobody heard that a job waits for a person")
     scene.kube.delete(f"{JOBS.format(scene.namespace)}/astray")
     until(lambda: "astray" not in firing("SeedbedJobStalled"), "an alert outlives its job")
-    assert firing("SeedbedOperatorNotReconciling") == []
+    until(lambda: firing("SeedbedOperatorNotReconciling") == [], "an operator that works is told as gone")
     observed.operator.end(signal.SIGKILL)
     until(lambda: firing("SeedbedOperatorNotReconciling") == [""], "nobody heard that the operator is gone")
 

@@ -97,9 +97,7 @@ def operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Ite
 
 def install(kube: Kube) -> None:
     """Bring the definitions and a profile."""
-    kube.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
-    for plural in ("trainingjobs", "sweepjobs", "trainingprofiles"):
-        kube.kubectl("wait", "--for=condition=Established", "--timeout=240s", f"crd/{plural}.seedbed.dev")
+    kube.define(REPOSITORY / "crds")
     profile = {
         "apiVersion": "seedbed.dev/v1alpha1",
         "kind": "TrainingProfile",

@@ -134,6 +134,20 @@ class Kube:
             raise
         return done.stdout
 
+    def define(self, *files: Path, patience_seconds: float = 240) -> None:
+        """Apply definitions and wait until they are served; an API server too busy to answer is asked again."""
+        options = [option for file in files for option in ("-f", str(file))]
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            try:
+                self.kubectl("apply", "--server-side", "--force-conflicts", *options)
+                break
+            except subprocess.CalledProcessError as error:
+                if "(Timeout)" not in error.stderr or time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+        self.kubectl("wait", "--for=condition=Established", "--timeout=240s", *options, seconds=300)
+
     def apply(self, *objects: Mapping[str, Any], namespace: str = "default") -> None:
         """Apply objects server-side, whatever their kinds, by kubectl."""
         feed = "\n---\n".join(json.dumps(thing) for thing in objects)  # YAML would write "5e-4" as a number
