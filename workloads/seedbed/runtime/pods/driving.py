@@ -87,6 +87,7 @@ def _guarded(settings: PodSettings, stopping: threading.Event, programs: Program
 
 
 def _attempt(settings: PodSettings, stopping: threading.Event, programs: Programs) -> tuple[Outcome, int]:
+    _say(f"attempt {settings.attempt} of {settings.job.kind} {settings.job.metadata.name} begins")
     cluster, attendance = PodCluster(settings, stopping=stopping), Attendance()
     with programs[settings.job.kind](settings, cluster, stopping) as program:
 
