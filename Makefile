@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
-TIERS := test-unit test-scenarios test-e2e test-ray test-cluster test-matrix test-data chart test-gpu
+TIERS := test-unit test-scenarios test-matrix test-data test-cluster chart test-e2e test-ray test-gpu
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 TESTBED := PYTHONPATH=tests $(BIN)/python -m testbed
 export RAY_USAGE_STATS_ENABLED := 0

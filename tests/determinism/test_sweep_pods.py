@@ -16,7 +16,7 @@ from seedbed.runs.attempts import highest_attempt
 from seedbed_api.manifests import sweep_job
 from seedbed_api.outcome import LiveProgress
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.exhaustive, pytest.mark.timeout(1200)]
 
 TRIALS = 6
 

@@ -91,6 +91,7 @@ def columns(table: str) -> dict[str, str]:
     return {header[a:b].strip(): row[a:b].strip() for a, b in cells}
 
 
+@pytest.mark.exhaustive
 def test_helm_waits_for_the_training_to_begin_and_not_for_its_end(
     release: Release, jobs: Jobs, straight: Straight, tmp_path: Path
 ) -> None:
