@@ -243,9 +243,7 @@ def running_world(nodes: int, *, tidy: bool = True, profiles: Path | None = None
         running_testbed(Path(name)) as testbed,
     ):
         control = testbed.control
-        for file in ("trainingjobs", "trainingprofiles"):
-            control.kube.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / f"{file}.yaml"))
-        control.kube.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        control.kube.define(*sorted((ROOT / "crds").glob("*.yaml")))
         control.kube.apply(PROFILE)
         resources = {"cpu": "10k", "memory": "100Ti", "nvidia.com/gpu": "2k", "pods": "2k"}
         testbed.fake_nodes.add_pool("pool", nodes, resources=resources)
