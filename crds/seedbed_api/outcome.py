@@ -101,7 +101,7 @@ def _shorter_sweeps(sweep: SweepProgress | None) -> Iterator[SweepProgress]:
     if sweep is None:
         return
     rows = tuple(row.model_copy(update={"model": None}) for row in sweep.top_trials)
-    for count in (len(rows), *range(len(rows) - 1, -1, -1)):
+    for count in range(len(rows), -1, -1):
         yield sweep.model_copy(update={"top_trials": rows[:count]})
     best = sweep.best_trial
     if best is not None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from seedbed_api.blocks import StatusBlock
-from seedbed_api.conditions import LONGEST_MESSAGE, Conditions
+from seedbed_api.conditions import LONGEST_MESSAGE, Condition, Conditions
 from seedbed_api.lists import Bounded
 from seedbed_api.scalars import (
     CamelReason,
@@ -197,6 +197,15 @@ class LifecycleStatus(StatusBlock):
     conditions: Conditions = ()
     """Complete, Failed, Suspended, Running, Reconciling, Stalled. Reason and message of Running tell what the
     job does or waits for."""
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return a condition, whatever it says; None where it was never written."""
+        return next((found for found in self.conditions if found.type == kind), None)
+
+    def holds(self, kind: str) -> bool:
+        """Tell whether a condition is true."""
+        found = self.condition(kind)
+        return found is not None and found.status == "True"
 
     @property
     def identity(self) -> str | None:

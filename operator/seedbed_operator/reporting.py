@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
-from seedbed_api.conditions import Condition, ConditionType
+from seedbed_api.conditions import ConditionType
 from seedbed_api.status import LifecycleStatus
 from seedbed_operator.cluster.kinds import EVENTS, KIND_OF
 from seedbed_operator.cluster.port import Cluster, ClusterError, Raw, Refused
@@ -123,13 +123,9 @@ class Reporter:
 
 def _log(before: LifecycleStatus, status: LifecycleStatus) -> None:
     """Log what the job does now, where that is something else."""
-    old, new = _doing(before), _doing(status)
+    old, new = before.condition(ConditionType.RUNNING), status.condition(ConditionType.RUNNING)
     if new is not None and (old is None or old.reason != new.reason):
         log.info("%s: %s", new.reason, new.message, extra={"attempt": status.attempts})
-
-
-def _doing(status: LifecycleStatus) -> Condition | None:
-    return next((found for found in status.conditions if found.type == ConditionType.RUNNING), None)
 
 
 def event(job: JobView, announcement: Announcement, now: datetime, instance: str) -> Raw:

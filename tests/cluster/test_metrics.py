@@ -10,7 +10,6 @@ import json
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -35,6 +34,7 @@ from scenarios.bad_input.scene import dataset, spec
 from scenarios.sweeps.desk import ASHA, a_sweep
 from seedbed_api import metrics as names
 from testbed.builds import ToolMissing
+from testbed.gateway import free_port
 from testbed.kube import Json
 from testbed.prometheus import Prometheus, Target, program, running_prometheus
 from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome
@@ -199,12 +199,6 @@ def a_search(store: str, folder: Path, namespace: str) -> Json:
     sweep["metadata"]["namespace"] = namespace
     sweep["spec"]["trialTemplate"]["spec"]["dataset"]["uri"] = store
     return sweep
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def queries() -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.builds import ToolMissing
+from testbed.gateway import free_port
 
 Json = dict[str, Any]
 SCRAPE_SECONDS = 5
@@ -86,7 +86,7 @@ def running_prometheus(
     folder: Path, targets: Sequence[Target], *, rules: Path | None = None
 ) -> Iterator[Prometheus]:
     """Run a Prometheus that scrapes these every few seconds, with the relabeling of the chart's monitors."""
-    port = _free_port()
+    port = free_port()
     configuration = folder / "prometheus.json"
     configuration.write_text(json.dumps(_configuration(targets, rules)), encoding="utf-8")
     command = (
@@ -140,9 +140,3 @@ def _is_ready(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

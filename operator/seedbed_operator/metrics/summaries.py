@@ -11,7 +11,6 @@ from seedbed_api.conditions import ConditionType
 from seedbed_api.jobs import JobKind
 from seedbed_api.status import LifecycleStatus, TrainingJobStatus
 from seedbed_api.sweepstatus import SweepJobStatus
-from seedbed_operator.metrics.turns import found
 from seedbed_operator.observations import JobView
 from seedbed_operator.stores.projections import JobRecord
 from seedbed_operator.stores.tables import Key, Table
@@ -75,7 +74,7 @@ def job_summary(job: JobView) -> Summary:
         profile=spec.cluster.profile if spec else "",
         condition=condition,
         reason=reason,
-        stalled=_holds(status, ConditionType.STALLED),
+        stalled=status.holds(ConditionType.STALLED),
         finished=condition in ("Complete", "Failed"),
         workers=0 if idle or spec is None else spec.most_ranks,
         workers_per_pod=spec.cluster.overrides.workers_per_pod if spec and spec.cluster.overrides else None,
@@ -110,17 +109,12 @@ def _share(part: int, whole: int) -> float | None:
 
 def state(status: LifecycleStatus) -> tuple[str, str]:
     """Return in which state a job is, and the reason that tells more."""
-    running = found(status, ConditionType.RUNNING)
-    held = (found(status, kind) for kind in _STATES)
+    running = status.condition(ConditionType.RUNNING)
+    held = (status.condition(kind) for kind in _STATES)
     true = next((each for each in held if each is not None and each.status == "True"), None)
     if true is not None:
         return true.type, true.reason
     return "Waiting", running.reason if running else "Pending"
-
-
-def _holds(status: LifecycleStatus, kind: str) -> bool:
-    condition = found(status, kind)
-    return condition is not None and condition.status == "True"
 
 
 def _seconds(time: str | None) -> float | None:

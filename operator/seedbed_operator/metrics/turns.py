@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from seedbed_api.conditions import AttemptReason, Condition, ConditionType, FailedReason
+from seedbed_api.conditions import AttemptReason, ConditionType, FailedReason
 from seedbed_api.status import LifecycleStatus, TrainingJobStatus
 
 Cause = Literal["Done", "User", "Failure", "Infrastructure", "Preemption", "Stopped"]
@@ -61,7 +61,7 @@ def turns(
 def _ended(before: LifecycleStatus, after: LifecycleStatus) -> AttemptEnded:
     failure = after.last_failure
     if failure is None or failure.attempt != after.accounted_attempts:
-        done = found(after, ConditionType.COMPLETE)
+        done = after.condition(ConditionType.COMPLETE)
         return AttemptEnded(cause="Done" if done else "Stopped", reason=done.reason if done else "Stopped")
     counted = (
         cause for name, cause in _COUNTERS if (getattr(after, name) or 0) > (getattr(before, name) or 0)
@@ -70,14 +70,8 @@ def _ended(before: LifecycleStatus, after: LifecycleStatus) -> AttemptEnded:
     return AttemptEnded(cause=next(counted, "User"), reason=reason)
 
 
-def found(status: LifecycleStatus, kind: str) -> Condition | None:
-    """Return a condition, whatever it says."""
-    return next((each for each in status.conditions if each.type == kind), None)
-
-
 def _runs(status: LifecycleStatus) -> bool:
-    running = found(status, ConditionType.RUNNING)
-    return running is not None and running.status == "True"
+    return status.holds(ConditionType.RUNNING)
 
 
 def _step(status: LifecycleStatus) -> int:
@@ -89,7 +83,7 @@ def _step(status: LifecycleStatus) -> int:
 
 def _since(created: datetime, status: LifecycleStatus) -> datetime:
     """Return when the wait began: a job that was resumed had not waited before."""
-    suspended = found(status, ConditionType.SUSPENDED)
+    suspended = status.condition(ConditionType.SUSPENDED)
     if suspended is None:
         return created
     return max(created, datetime.fromisoformat(suspended.last_transition_time))

@@ -37,8 +37,8 @@ def announcements(before: LifecycleStatus, after: LifecycleStatus) -> tuple[Anno
 
 def _ends(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[Announcement]:
     for kind, severity, action in _ENDS:
-        new = _found(after, kind)
-        if new is not None and new.status == "True" and not _holds(before, kind):
+        new = after.condition(kind)
+        if new is not None and new.status == "True" and not before.holds(kind):
             yield Announcement(
                 type="Normal" if severity == "Normal" else "Warning",
                 reason=new.reason,
@@ -48,7 +48,7 @@ def _ends(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[Announcem
 
 
 def _turns(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[Announcement]:
-    old, new = _found(before, ConditionType.RUNNING), _found(after, ConditionType.RUNNING)
+    old, new = before.condition(ConditionType.RUNNING), after.condition(ConditionType.RUNNING)
     if new is None or _word(old) == _word(new) or new.reason in _QUIET or _is_decided(after):
         return
     if _word(new) == _ACTIVE:
@@ -73,12 +73,3 @@ def _word(running: Condition | None) -> str | None:
 
 def _is_decided(status: LifecycleStatus) -> bool:
     return any(found.type in (ConditionType.COMPLETE, ConditionType.FAILED) for found in status.conditions)
-
-
-def _found(status: LifecycleStatus, kind: ConditionType) -> Condition | None:
-    return next((found for found in status.conditions if found.type == kind), None)
-
-
-def _holds(status: LifecycleStatus, kind: ConditionType) -> bool:
-    found = _found(status, kind)
-    return found is not None and found.status == "True"

@@ -120,12 +120,11 @@ class Scene:
 
     def condition(self, kind: str) -> Condition | None:
         """Return a condition of the status."""
-        return next((found for found in self.status.conditions if found.type == kind), None)
+        return self.status.condition(kind)
 
     def is_true(self, kind: str) -> bool:
         """Tell whether a condition holds."""
-        found = self.condition(kind)
-        return found is not None and found.status == "True"
+        return self.status.holds(kind)
 
     def crew_of(self, driver: PodView) -> tuple[PodView, ...]:
         """Return the workers of a driver."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from seedbed.cli.options import store_secret
+
 if TYPE_CHECKING:
     from seedbed.runs.logs import PodLog
     from seedbed.storage import Storage
@@ -22,11 +24,7 @@ _FOLLOW_SECONDS = 2.0
 @click.option("--pod", help="Of this pod only, for example digits-1-driver.")
 @click.option("-F", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option(
-    "--secret",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of credential files for the store.",
-)
+@store_secret
 def command(
     store: str,
     run: str | None,

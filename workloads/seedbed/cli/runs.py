@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seedbed.cli.options import store_secret
+
 if TYPE_CHECKING:
     from seedbed.storage import Storage
     from seedbed.sweeps.keeping import Kept
 
 _DIGITS = 12
-_secret = click.option(
-    "--secret",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of credential files for the store.",
-)
 _output = click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
@@ -31,7 +28,7 @@ def command() -> None:
 
 @command.command(name="list")
 @click.argument("store")
-@_secret
+@store_secret
 @_output
 def list_(store: str, secret: Path | None, output: str) -> None:
     """List the runs of STORE: identity, state, steps, size, model, accuracy, and the sweep that needs it."""
@@ -46,7 +43,7 @@ def list_(store: str, secret: Path | None, output: str) -> None:
 @command.command()
 @click.argument("store")
 @click.argument("run")
-@_secret
+@store_secret
 def show(store: str, run: str, secret: Path | None) -> None:
     """Show a RUN of STORE, by the first digits of its identity, as JSON."""
     from seedbed.sweeps.keeping import named
@@ -59,7 +56,7 @@ def show(store: str, run: str, secret: Path | None) -> None:
 @click.argument("store")
 @click.argument("names", metavar="[RUN]...", nargs=-1)
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only named.")
-@_secret
+@store_secret
 def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -> None:
     """Remove runs of STORE that nothing needs: those named, or else all that are not complete.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seedbed.cli.options import store_secret
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 
 if TYPE_CHECKING:
@@ -24,11 +25,7 @@ Look = Callable[[], "list[Row]"]
 
 @click.command("top")
 @click.argument("store", required=False)
-@click.option(
-    "--secret",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Credential files of STORE.",
-)
+@store_secret
 @click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False), help="Instead of $KUBECONFIG.")
 @click.option("--context", help="Context of the kubeconfig.")
 @click.option("-n", "--namespace", help="One namespace of the cluster; all when left out.")

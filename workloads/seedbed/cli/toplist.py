@@ -37,17 +37,7 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """Return the cells in the order of the headers."""
-        return (
-            self.kind,
-            self.name,
-            self.status,
-            self.progress,
-            self.rate,
-            self.left,
-            self.workers,
-            self.result,
-            self.message,
-        )
+        return tuple(str(getattr(self, header.lower())) for header in _HEADERS)
 
 
 def row_of_object(raw: Mapping[str, Any], *, now: datetime) -> Row:
@@ -101,11 +91,12 @@ def table_of(rows: Sequence[Row]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    shown = [place for place, _ in enumerate(_HEADERS) if any(row.cells()[place] for row in rows)]
+    cells = [row.cells() for row in rows]
+    shown = [place for place in range(len(_HEADERS)) if any(each[place] for each in cells)]
     for place in shown:
         table.add_column(_HEADERS[place], overflow="fold", no_wrap=_HEADERS[place] != "MESSAGE")
-    for row in rows:
-        table.add_row(*(row.cells()[place] for place in shown), style="dim" if row.over else None)
+    for row, each in zip(rows, cells, strict=True):
+        table.add_row(*(each[place] for place in shown), style="dim" if row.over else None)
     return table
 
 

@@ -12,8 +12,8 @@ import yaml
 
 from seedbed.arithmetic.schedules import LearningRate, learning_rate
 from seedbed.environment import environment_class, environment_name
-from seedbed.report.inputs import Attempt, EvaluationPoint, ReportInputs, SamplePrediction, TimeSpent
-from seedbed.report.series import losses_of
+from seedbed.report.inputs import Attempt, ReportInputs, SamplePrediction, TimeSpent
+from seedbed.report.series import evaluated, losses_of
 from seedbed.runs.attempts import highest_attempt, read_attempt
 from seedbed.runs.evaluations import Evaluation, read_evaluations
 from seedbed.runs.events import read_events
@@ -65,7 +65,7 @@ def gather(folder: RunFolder, known: Known) -> ReportInputs:
         metrics=_headline(known, evaluations, done),
         train_losses=losses,
         learning_rates=[(s, learning_rate(known.schedule, s - 1, known.total_steps)) for s in _spread(done)],
-        evaluations=[_point(record) for record in evaluations if record.document["samples"]],
+        evaluations=[evaluated(record) for record in evaluations if record.document["samples"]],
         classes=known.classes,
         confusion_kk=np.array(shown.document["confusion"], dtype=np.int64) if shown else None,
         confusion_split=shown.split if shown else "",
@@ -132,18 +132,8 @@ def _newest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
     return max(counted, key=lambda record: (record.split == "test", record.step), default=None)
 
 
-def _point(record: Evaluation) -> EvaluationPoint:
-    counts = record.document
-    return EvaluationPoint(
-        step=record.step,
-        split=record.split,
-        loss=counts["loss"] / (counts["lossScale"] * counts["samples"]),
-        accuracy=counts["correct"] / counts["samples"],
-    )
-
-
 def _headline(known: Known, evaluations: Sequence[Evaluation], done: int) -> dict[str, str]:
-    newest = {record.split: _point(record) for record in evaluations if record.document["samples"]}
+    newest = {record.split: evaluated(record) for record in evaluations if record.document["samples"]}
     figures = {
         f"{split} accuracy": f"{newest[split].accuracy:.4f}"
         for split in ("test", "validation")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from seedbed.arithmetic.schedules import LearningRate, learning_rate
+from seedbed.report.inputs import EvaluationPoint
 from seedbed.runs.evaluations import Evaluation, read_evaluations
 from seedbed.runs.folder import RunFolder
 from seedbed.runs.ledger import segment_from_bytes
@@ -28,11 +29,11 @@ class Point:
 
 
 def points(
-    folder: RunFolder, schedule: LearningRate, *, total_steps: int, after: int, until: int, evaluated: int
+    folder: RunFolder, schedule: LearningRate, *, total_steps: int, after: int, until: int, before: int
 ) -> Iterator[Point]:
-    """Yield the points of the steps (after, until] and of the evaluations at steps [after, evaluated)."""
-    records = [record for record in read_evaluations(folder) if after <= record.step < evaluated]
-    found = [_evaluated(record) for record in records if record.document["samples"]]
+    """Yield the points of the steps (after, until] and of the evaluations at steps [after, before)."""
+    records = [record for record in read_evaluations(folder) if after <= record.step < before]
+    found = [_scores(evaluated(record)) for record in records if record.document["samples"]]
     trained = _trained(folder, schedule, total_steps=total_steps, after=after, until=until)
     yield from sorted([*trained, *found], key=lambda point: point.step)
 
@@ -64,8 +65,17 @@ def _segments(folder: RunFolder, after: int, until: int) -> Iterator[str]:
             yield path
 
 
-def _evaluated(record: Evaluation) -> Point:
+def evaluated(record: Evaluation) -> EvaluationPoint:
+    """Return loss and accuracy of a record with rows, as floats for people to look at."""
     counts = record.document
-    loss = counts["loss"] / (counts["lossScale"] * counts["samples"])
-    values = {"loss": loss, "accuracy": counts["correct"] / counts["samples"]}
-    return Point(step=record.step, values={f"{record.split}/{name}": value for name, value in values.items()})
+    return EvaluationPoint(
+        step=record.step,
+        split=record.split,
+        loss=counts["loss"] / (counts["lossScale"] * counts["samples"]),
+        accuracy=counts["correct"] / counts["samples"],
+    )
+
+
+def _scores(found: EvaluationPoint) -> Point:
+    values = {f"{found.split}/loss": found.loss, f"{found.split}/accuracy": found.accuracy}
+    return Point(step=found.step, values=values)

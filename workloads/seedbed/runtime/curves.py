@@ -91,7 +91,7 @@ class Curves:
             total_steps=self.total_steps,
             after=after,
             until=piece.until,
-            evaluated=piece.until + over,
+            before=piece.until + over,
         )
         self._store(piece, list(found))
 

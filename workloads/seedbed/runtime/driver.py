@@ -65,10 +65,10 @@ class Session:
     """Steps that each worker group computed, by its place in `groups`."""
     kept: Kept | None = None
     """The newest checkpoint that this call wrote."""
+    curves: Curves | None = None
+    """None until the run is claimed."""
     spent: dict[int, PartSeconds] = field(default_factory=dict)
     """Seconds of each worker group, by its place in `groups`."""
-    curves: Curves | None = None
-    """None until the training begins."""
     result: Result | None = None
     computed_here: bool = False
     told_to_stop: bool = False
@@ -124,10 +124,17 @@ def _run(session: Session) -> None:
         session.timeline.mark("RunClaimed")
         _describe(prepared)
         stored = _intact(session, OUTCOME, lambda: read_outcome(prepared.folder))
-        outcome = stored or _train(session, prepared, lease)
+        curves, outcome = _curves(session, prepared), None
+        session.curves = curves
+        try:
+            outcome = stored or _train(session, prepared, lease)
+        finally:
+            if outcome is not None:
+                curves.join(outcome.step, over=True)
+            elif session.kept is not None:
+                curves.join(session.kept.step, over=False)
         if outcome is not None:
             session.computed_here = True
-            _curves(prepared, session).join(outcome.step, over=True)
             measure = measure_of(prepared, notice=session.display.notice)
             session.result = conclude(prepared, outcome, _circumstances(session), measure=measure)
             if session.wants_report:
@@ -226,7 +233,6 @@ def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None
     session.cluster.compute(check_model, program)
     session.timeline.mark("ModelChecked")
     events = EventLog(folder=prepared.folder, attempt=lease.attempt.number)
-    session.curves = _curves(prepared, session)
     try:
         with session.cluster.training(program, workers) as placement:
             if not placement.in_process:
@@ -234,12 +240,10 @@ def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None
             _fit_while_it_advances(session, program, placement, events)
     finally:
         _flush(events)
-        if session.kept is not None:
-            session.curves.join(session.kept.step, over=False)
     return read_outcome(prepared.folder)
 
 
-def _curves(prepared: Prepared, session: Session) -> Curves:
+def _curves(session: Session, prepared: Prepared) -> Curves:
     program = program_of(prepared, attempt=session.attempt, workers=_worker_range(session))
     return Curves(
         folder=prepared.folder,

@@ -58,7 +58,7 @@ def status_of(told: Told) -> TrainingJobStatus:
         start_time=written(told.started),
         completion_time=None if told.stopped else written(told.now),
         attempts=told.attempts,
-        timings=_timings(told),
+        timings=timings_of(told.timings),
         workers=_workers(told),
         progress=_progress(told),
         metrics=_metrics(told.result),
@@ -82,9 +82,10 @@ def _metrics(result: Result | None) -> tuple[Metric, ...]:
     return tuple(Metric(name=name, value=value) for name, value in sorted(figures.items()))
 
 
-def _timings(told: Told) -> tuple[Timing, ...]:
+def timings_of(parts: Mapping[str, float]) -> tuple[Timing, ...]:
+    """Return how long the parts took; they may grow in another thread meanwhile."""
     return tuple(
-        Timing(name=name, milliseconds=round(1000 * seconds)) for name, seconds in told.timings.items()
+        Timing(name=name, milliseconds=round(1000 * seconds)) for name, seconds in dict(parts).items()
     )
 
 

@@ -13,6 +13,7 @@ from prometheus_client.core import Metric
 
 from seedbed.runtime.pods.clusters import PodCluster
 from seedbed.runtime.pods.settings import PodSettings
+from seedbed.runtime.statuses import timings_of
 from seedbed.search.courses import Failed
 from seedbed.sweeps.display import SweepDisplay
 from seedbed.sweeps.driving import SweepEnded, SweepSession, computed_here, run_sweep, told_of
@@ -23,7 +24,7 @@ from seedbed.training.progress import Progress
 from seedbed_api.conditions import ExitCode, one_line
 from seedbed_api.errors import SeedbedError
 from seedbed_api.outcome import LiveProgress, Outcome, cut_to
-from seedbed_api.status import Timing, WorkerCounts
+from seedbed_api.status import WorkerCounts
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.sweepstatus import SweepJobStatus, SweepProgress, TrialCounts
 from seedbed_api.times import written
@@ -130,7 +131,7 @@ class Searching:
             environment_class=sweep.environment_class if sweep else None,
             workers=self._workers(),
             dataset=dataset_status(sweep) if sweep else None,
-            timings=_timings(session),
+            timings=timings_of(session.timeline.parts),
             sweep=told,
         )
 
@@ -162,7 +163,7 @@ class Searching:
             run_id=sweep.identity if sweep else None,
             environment_class=sweep.environment_class if sweep else None,
             dataset=dataset_status(sweep) if sweep else None,
-            timings=_timings(ended.session),
+            timings=timings_of(ended.session.timeline.parts),
             sweep=self._progress(ended.status),
         )
 
@@ -201,13 +202,6 @@ def _reason(ended: SweepEnded) -> str:
     if ended.exit_code == ExitCode.STOPPED:
         return "Stopped"
     return "Trained" if computed_here(ended.session) else "AlreadyComputed"
-
-
-def _timings(session: SweepSession) -> tuple[Timing, ...]:
-    return tuple(
-        Timing(name=name, milliseconds=round(1000 * seconds))
-        for name, seconds in dict(session.timeline.parts).items()
-    )
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from datetime import datetime
 from seedbed.report.sweep_inputs import Curve, SweepInputs
 from seedbed.report.sweep_rendering import build_sweep_report
 from seedbed.runs.folder import REPORT
-from seedbed.search.identity import sweep_id
 from seedbed.search.importance import importance
 from seedbed.search.objectives import mean
 from seedbed.sweeps.ledgers import Finished
@@ -30,7 +29,7 @@ def write_report(sweep: Sweep, finished: Finished, standing: Standing | None, *,
             curves=curves,
             importance=importance(sweep.spec, finished.trials) if sweep.spec.parameters else {},
             created=created.strftime("%Y-%m-%d %H:%M UTC"),
-            sweep=sweep_id(sweep.document),
+            sweep=sweep.identity,
             environment_class=sweep.environment_class,
             dataset_digest=sweep.dataset_digest,
             ledger_uri=finished.uri,

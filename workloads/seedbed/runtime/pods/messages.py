@@ -7,11 +7,11 @@ from math import isfinite
 from typing import Literal
 
 from seedbed.runtime.driver import Ended, Session
-from seedbed.runtime.statuses import checkpoint_status
+from seedbed.runtime.statuses import checkpoint_status, timings_of
 from seedbed.training.progress import Progress
 from seedbed_api.conditions import ExitCode, one_line
 from seedbed_api.outcome import LiveProgress, Outcome
-from seedbed_api.status import DatasetStatus, Metric, Timing, WorkerCounts, measured, percent
+from seedbed_api.status import DatasetStatus, Metric, WorkerCounts, measured, percent
 from seedbed_api.status import Progress as StepProgress
 from seedbed_api.times import written
 
@@ -68,10 +68,7 @@ def live_progress(session: Session, *, job_uid: str, attempt: int, now: datetime
         dataset=DatasetStatus(digest=prepared.dataset.digest, samples=prepared.samples) if prepared else None,
         checkpoint=checkpoint_status(session.kept),
         metrics=() if progress is None else _metrics(progress),
-        timings=tuple(
-            Timing(name=name, milliseconds=round(1000 * seconds))
-            for name, seconds in dict(session.timeline.parts).items()
-        ),
+        timings=timings_of(session.timeline.parts),
     )
 
 
