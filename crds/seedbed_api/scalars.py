@@ -103,15 +103,20 @@ Digest = Annotated[
         "copy the digest that `seedbed dataset show` or the receipt prints",
     ),
 ]
-Uri = Annotated[
-    str,
-    Matches(
+
+
+def _uri(longest: int) -> Matches:
+    return Matches(
         r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$",
-        1024,
+        longest,
         "must be a URL or a path without control characters or blanks around it",
         "write for example s3://bucket/folder, file:///folder, pvc://claim/folder or a path",
-    ),
-]
+    )
+
+
+Uri = Annotated[str, _uri(1024)]
+StoredUri = Annotated[str, _uri(2048)]
+"""Something below a `Uri`: as long, and a path that Seedbed chose."""
 Label = Annotated[
     str,
     Matches(

@@ -23,8 +23,8 @@ from seedbed_api.scalars import (
     MetricId,
     ObservedGeneration,
     ResourceName,
+    StoredUri,
     Time,
-    Uri,
     Whole,
     text,
 )
@@ -113,7 +113,7 @@ class CheckpointStatus(StatusBlock):
 class ModelStatus(StatusBlock):
     """The model that came out."""
 
-    uri: Uri
+    uri: StoredUri
     """Folder with model.safetensors and config.json."""
     weights_digest: Digest
     """Digest of parameters and buffers."""
@@ -122,7 +122,7 @@ class ModelStatus(StatusBlock):
 class ObjectStatus(StatusBlock):
     """An object of the output store."""
 
-    uri: Uri
+    uri: StoredUri
     """Where it lies."""
     digest: Digest
     """Digest of its bytes, or of its deterministic part."""
@@ -147,7 +147,7 @@ class Failure(StatusBlock):
     """Exit code of its container; negative for a signal."""
     log_tail: Annotated[str, text(LONGEST_LOG_TAIL)] | None = None
     """End of its log."""
-    log_uri: Uri | None = None
+    log_uri: StoredUri | None = None
     """Its whole log in the output store."""
 
 

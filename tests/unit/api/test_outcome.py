@@ -86,7 +86,7 @@ def test_what_is_no_outcome_is_log_text(message: str | bytes) -> None:
 def test_a_message_has_at_most_4000_bytes_and_keeps_the_reason(
     message: str, metrics: int, timings: int, wide: bool
 ) -> None:
-    uri = ("字" if wide else "a") * 1024
+    uri = ("字" if wide else "a") * 1200  # what lies below the longest output.uri
     outcome = an_outcome(
         message=message,
         metrics=tuple(Metric(name=f"metric-{i}/{'m' * 100}", value="1") for i in range(metrics)),
