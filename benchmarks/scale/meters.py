@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from seedbed_api.metrics import Family
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _REQUESTS = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -49,10 +51,16 @@ def our_writes(counts: Mapping[tuple[str, str, str], int]) -> dict[str, int]:
     return {name: counts.get(key, 0) for key, name in _OURS.items()}
 
 
-def operator_metrics(text: str) -> dict[str, float]:
-    """Return the metrics of the operator by name and labels, its prefix left out."""
-    lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith("seedbed_operator_"))
-    return {name.removeprefix("seedbed_operator_"): float(value) for name, _, value in lines}
+def operator_metrics(page: str) -> dict[str, float]:
+    """Return what the operator tells of itself, by name and labels as they are written."""
+    lines = (line.rpartition(" ") for line in page.splitlines() if line.startswith("seedbed_operator_"))
+    return {sample: float(value) for sample, _, value in lines}
+
+
+def of(family: Family, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the samples of a family by their labels."""
+    parts = ((sample.partition("{"), value) for sample, value in metrics.items())
+    return {labels.rstrip("}"): value for (name, _, labels), value in parts if name == family.name}
 
 
 class Stolen:

@@ -15,6 +15,7 @@ from typing import Any
 from scale import meters
 from scale.client import OWNER
 from scale.worlds import CONCURRENCY, PODS, Operator, World, condition, job, wait
+from seedbed_api import metrics as names
 from seedbed_operator.cluster.kinds import CREATABLE
 from seedbed_operator.observations import Observation
 from seedbed_operator.observing.views import job_view
@@ -86,7 +87,7 @@ def latency(world: World, rate: float, count: int) -> Result:
         "apply_p50": statistics.median(seen["answered"][name] - sent for name, sent in seen["sent"].items()),
         "writes_per_job": {name: value / count for name, value in writes.items()},
         "own_writes_per_job": _own_writes(counted, count),
-        "passes_per_job": counted["passes_total"] / count,
+        "passes_per_job": _passes(counted) / count,
         "cpu": spent,
         "load": meters.load(),
         "stolen": lost,
@@ -194,7 +195,7 @@ def _steady(world: World, operator: Operator, seconds: float) -> Result:
     return {
         "seconds": passed,
         "cpu": {name: value / passed for name, value in spent.items()},
-        "passes": counted["passes_total"] / passed,
+        "passes": _passes(counted) / passed,
         "statuses": _difference(world.writes(), writes)["statuses"] / passed,
         "memory": meters.memory(operator.pid),
     }
@@ -225,7 +226,7 @@ def settle(operator: Operator) -> None:
             last[:] = [writes, time.monotonic()]
         return time.monotonic() - last[1] > QUIET_SECONDS
 
-    wait(quiet, what="the operator is quiet", seconds=PATIENCE, failed=operator.ended)
+    wait(quiet, what="the operator is quiet", seconds=PATIENCE, failed=operator.ended, every=1.0)
 
 
 def _pending(world: World, namespace: str) -> bool:
@@ -241,13 +242,16 @@ def _difference(after: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]
     return {name: value - before.get(name, 0) for name, value in after.items()}
 
 
+def _passes(counted: dict[str, float]) -> float:
+    return sum(meters.of(names.RECONCILES, counted).values())
+
+
 def _own_writes(counted: dict[str, float], jobs: int) -> dict[str, float]:
     """Return the operator's own count of its writes; leases are not the jobs'."""
-    prefix = "requests_total{"
     return {
-        name.removeprefix(prefix).rstrip("}"): value / jobs
-        for name, value in counted.items()
-        if name.startswith(prefix) and value and not any(word in name for word in ('"GET"', "leases"))
+        labels: count / jobs
+        for labels, count in meters.of(names.REQUESTS, counted).items()
+        if count and not any(word in labels for word in ('"GET"', "leases"))
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from scale import meters
+from seedbed_api import metrics as names
 from seedbed_operator.running.checking import NEEDED
 from testbed.boxes import Daemon
 from testbed.controlplanes import API_ADDRESS, ControlPlane
@@ -166,7 +167,7 @@ class World:
         )
         operator = Operator(world=self, daemon=daemon)
         wait(
-            lambda: operator.metrics().get("sweeps_total", 0) >= 1,
+            lambda: sum(meters.of(names.RELISTS, operator.metrics()).values()) >= 1,
             what="the operator's first sweep",
             failed=operator.ended,
         )
