@@ -1,0 +1,78 @@
+"""What the Prometheus operator would make of the chart's monitors is a configuration that Prometheus accepts."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chart.rendering import Helm, Json, objects
+from e2e.observing import TEAM, configuration, hurried, watched_values
+from testbed.builds import ToolMissing
+from testbed.prometheus import program
+
+MONITORS = ("PodMonitor", "ServiceMonitor")
+
+
+@pytest.fixture
+def rendered(helm4: Helm, tmp_path: Path) -> list[Json]:
+    """Return the chart with everything switched on that is about observing."""
+    return objects(helm4.template(watched_values({"profiles": {}}), tmp_path))
+
+
+@pytest.fixture
+def promtool() -> str:
+    try:
+        return program("promtool")
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+
+
+def monitors(rendered: list[Json]) -> list[Json]:
+    return [thing for thing in rendered if thing["kind"] in MONITORS]
+
+
+def checked(promtool: str, folder: Path, settings: Json) -> subprocess.CompletedProcess[str]:
+    file = folder / "prometheus.json"
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    command = [promtool, "check", "config", "--syntax-only", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_prometheus_accepts_it(rendered: list[Json], promtool: str, tmp_path: Path) -> None:
+    settings = configuration(monitors(rendered))
+    assert len(settings["scrape_configs"]) == 3
+    done = checked(promtool, tmp_path, settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    settings["scrape_configs"][0]["relabel_configs"][0]["action"] = "keepp"
+    assert checked(promtool, tmp_path, settings).returncode != 0
+
+
+def test_a_field_that_monitors_do_not_have_is_refused(rendered: list[Json]) -> None:
+    for monitor in map(copy.deepcopy, monitors(rendered)):
+        endpoints = monitor["spec"].get("podMetricsEndpoints") or monitor["spec"]["endpoints"]
+        endpoints[0]["honourLabels"] = True
+        with pytest.raises(AssertionError, match="honourLabels"):
+            configuration([monitor])
+
+
+def test_rules_that_are_in_a_hurry_are_accepted(rendered: list[Json], promtool: str, tmp_path: Path) -> None:
+    (rules,) = (thing["spec"] for thing in rendered if thing["kind"] == "PrometheusRule")
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps(hurried(rules)), encoding="utf-8")
+    done = subprocess.run(
+        [promtool, "check", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_policies_let_prometheus_in_and_nobody_else(rendered: list[Json]) -> None:
+    policies = [thing for thing in rendered if thing["kind"] == "NetworkPolicy"]
+    assert [each["metadata"]["namespace"] for each in policies][1:] == [TEAM]
+    for policy in policies:
+        allowed = [rule for rule in policy["spec"]["ingress"] if "monitoring" in json.dumps(rule)]
+        (ports,) = [[port["port"] for port in rule["ports"]] for rule in allowed]
+        assert ports == (["health"] if policy is policies[0] else [8701])
