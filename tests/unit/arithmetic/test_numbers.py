@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seedbed.arithmetic.counts import LOSS_LIMIT, LOSS_SCALE, Counts, metrics
 from seedbed.arithmetic.digests import tensor_digest, tensor_digests, weights_digest
-from seedbed.arithmetic.evaluation import LOSS_LIMIT, LOSS_SCALE, Counts, metrics, quantised
+from seedbed.arithmetic.evaluation import quantised
 from seedbed.arithmetic.flat import layout_of
 from seedbed.arithmetic.seeding import mix64, seed_leaf
 from seedbed.arithmetic.witness import Witness, witness_sums

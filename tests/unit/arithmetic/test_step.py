@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from seedbed.arithmetic.config import SGD, AdamW, Arithmetic, CrossEntropy, Normalisation, Optimizer
-from seedbed.arithmetic.evaluation import LOSS_SCALE, evaluate, logits
+from seedbed.arithmetic.counts import LOSS_SCALE
+from seedbed.arithmetic.evaluation import evaluate, logits
 from seedbed.arithmetic.exchange import SingleProcess
 from seedbed.arithmetic.leaf import ModelOutputError, leaf_contribution, normalised
 from seedbed.arithmetic.replica import Replica

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
+from seedbed.arithmetic.counts import metrics
 from seedbed.arithmetic.digests import weights_digest
-from seedbed.arithmetic.evaluation import metrics
 from seedbed.arithmetic.replica import Replica
 from seedbed.arithmetic.witness import witness_sums
 from seedbed.receipts import Decided
@@ -31,8 +31,8 @@ from seedbed.runs import (
 from seedbed.runs.ledger import segment_of
 from seedbed.runs.model_files import CONFIG, WEIGHTS
 from seedbed.runs.tensors import describe_tensors, serialised
-from seedbed.training.evaluating import counts_of
 from seedbed.training.programs import TrainingProgram
+from seedbed.training.scores import counts_of
 from seedbed.training.states import config_of
 from seedbed_api.canonical import canonical_json
 from seedbed_api.status import measured

@@ -22,8 +22,9 @@ from seedbed.replay.judging import Judge
 from seedbed.runs import Evaluation, RunFolder, load_checkpoint
 from seedbed.runs.tensors import Array, as_array, to_torch
 from seedbed.training.building import build_replica, load_weights
-from seedbed.training.evaluating import document_of, evaluate_split, scores_of
+from seedbed.training.evaluating import evaluate_split
 from seedbed.training.programs import TrainingProgram
+from seedbed.training.scores import document_of, scores_of
 from seedbed.training.stopping import best_score, should_stop
 from seedbed.training.timing import Stopwatch, TimedExchange
 from seedbed.training.walking import Walk, walk

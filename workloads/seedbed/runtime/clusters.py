@@ -42,14 +42,18 @@ class Placement:
     gpus_per_rank: int = 0
 
 
-class Cluster(Protocol):
-    """What the driver needs of the machines that train."""
+class Computer(Protocol):
+    """A machine such as those that train, or a process of it."""
 
     def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a function returns on a machine such as those that train; failures arrive as they are.
 
         Waits for such a machine; raises `ToldToStop` when told to stop meanwhile.
         """
+
+
+class Cluster(Computer, Protocol):
+    """What the driver needs of the machines that train."""
 
     def training(self, program: TrainingProgram, workers: WorkerRange) -> AbstractContextManager[Placement]:
         """Keep what ranks need running, from before the first group to after the last one."""

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.arithmetic.evaluation import metrics
+from seedbed.arithmetic.counts import metrics
 from seedbed.runs.documents import is_sealed, opened, sealed
 from seedbed.runs.evaluations import Evaluation, read_evaluations
 from seedbed.runs.folder import RESULT, RunFolder
-from seedbed.training.evaluating import counts_of
 from seedbed.training.outcomes import Outcome
+from seedbed.training.scores import counts_of
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.status import measured
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from seedbed.arithmetic.config import ARITHMETIC_VERSION
-from seedbed.runtime.clusters import Cluster
+from seedbed.runtime.clusters import Computer
 from seedbed.runtime.preparing import Expected, Prepared, RunOptions, prepare
 from seedbed.runtime.timeline import Timeline
 from seedbed.search.checking import refuse_impossible_search
@@ -101,7 +101,7 @@ class Sweep:
 
 
 def prepare_sweep(
-    job: SweepJob, options: RunOptions, timeline: Timeline, *, cluster: Cluster | None = None
+    job: SweepJob, options: RunOptions, timeline: Timeline, *, cluster: Computer | None = None
 ) -> Sweep:
     """Name the sweep; writes nothing. Raises UserError for what no trial could be trained with.
 

@@ -1,20 +1,13 @@
-"""Evaluations of a run: counted by all workers, stored by rank 0 before the next step, read exactly."""
+"""An evaluation of a run, counted by all workers together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from fractions import Fraction
-from typing import Any
-
-import numpy as np
-
-from seedbed.arithmetic.evaluation import LOSS_SCALE, Counts, Metrics, evaluate, metrics
+from seedbed.arithmetic.counts import Counts
+from seedbed.arithmetic.evaluation import evaluate
 from seedbed.arithmetic.exchange import Exchange
 from seedbed.arithmetic.replica import Replica
 from seedbed.feed import open_evaluation
-from seedbed.runs.evaluations import Evaluation
 from seedbed.training.programs import TrainingProgram
-from seedbed.training.stopping import Score
 
 
 def evaluate_split(program: TrainingProgram, replica: Replica, exchange: Exchange, *, split: str) -> Counts:
@@ -28,47 +21,3 @@ def evaluate_split(program: TrainingProgram, replica: Replica, exchange: Exchang
         threads=program.decode_threads,
     ) as batches:
         return evaluate(replica, batches, exchange)
-
-
-def document_of(counts: Counts, *, weights_digest: str) -> dict[str, Any]:
-    """Return the record of an evaluation: integers and the digest of the weights that were evaluated."""
-    return {
-        "samples": counts.samples,
-        "correct": counts.correct,
-        "loss": counts.loss,
-        "lossScale": LOSS_SCALE,
-        "nonFinite": counts.non_finite,
-        "confusion": counts.confusion_kk.tolist(),
-        "weightsDigest": weights_digest,
-    }
-
-
-def counts_of(document: dict[str, Any]) -> Counts:
-    """Return the counts of a stored record."""
-    return Counts(
-        loss=document["loss"],
-        non_finite=document["nonFinite"],
-        confusion_kk=np.array(document["confusion"], dtype=np.int64),
-    )
-
-
-def metrics_of(document: dict[str, Any]) -> Metrics:
-    """Return the figures for people of a stored record."""
-    return metrics(counts_of(document))
-
-
-def scores_of(evaluations: Iterable[Evaluation], metric: str) -> list[Score]:
-    """Return the exact values of a validation metric by milestone; those without rows are left out."""
-    name = metric.removeprefix("validation/")
-    records = [e for e in evaluations if e.split == "validation" and e.document["samples"]]
-    return [
-        Score(completed=record.step, value=_value(record.document, name))
-        for record in sorted(records, key=lambda record: record.step)
-    ]
-
-
-def _value(document: dict[str, Any], name: str) -> Fraction:
-    if name == "accuracy":
-        return Fraction(document["correct"], document["samples"])
-    assert name == "loss", name
-    return Fraction(document["loss"], document["samples"] * document["lossScale"])

@@ -18,8 +18,8 @@ from seedbed.runs.evaluations import Evaluation, evaluations_digest, read_evalua
 from seedbed.runs.folder import RunFolder
 from seedbed.runs.ledger import CHAIN_START, LedgerSegment, save_segment
 from seedbed.runs.trajectories import other_run, states_of_others
-from seedbed.training.evaluating import scores_of
 from seedbed.training.programs import TrainingProgram
+from seedbed.training.scores import scores_of
 from seedbed.training.stopping import best_score, should_stop
 from seedbed_api.errors import InfrastructureError
 

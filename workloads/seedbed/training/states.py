@@ -32,12 +32,13 @@ from seedbed.runs.tensors import Array, to_torch
 from seedbed.runs.trajectories import forget_state, note_state
 from seedbed.storage import Storage, open_storage
 from seedbed.training.building import build_replica, require_determinism
-from seedbed.training.evaluating import document_of, evaluate_split, metrics_of, scores_of
+from seedbed.training.evaluating import evaluate_split
 from seedbed.training.links import Link
 from seedbed.training.outcomes import Outcome, save_outcome
 from seedbed.training.prefixes import adopt_prefix
 from seedbed.training.programs import PATIENCE_SECONDS, TrainingProgram
 from seedbed.training.progress import Kept, Phase, Progress
+from seedbed.training.scores import document_of, metrics_of, scores_of
 from seedbed.training.stopping import Score, best_score
 from seedbed.training.timing import Pace, Stopwatch, TimedExchange
 from seedbed.training.walking import Walk

@@ -1,0 +1,79 @@
+"""What an evaluation counts, and the figures for people that follow; needs no torch.
+
+Shapes: k classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+LOSS_SCALE = 1 << 20
+"""Steps per nat. A sample's loss is rounded to the nearest step, halves to even."""
+LOSS_LIMIT = 1 << 16
+"""Largest loss of one sample in nats; 2^27 samples of it fit in int64. NaN and infinity count as this."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Counts:
+    """What an evaluation counted; integers only, equal for every W."""
+
+    loss: int
+    """Sum of the per-sample cross-entropies in 1 / LOSS_SCALE nats, without smoothing and class weights."""
+    non_finite: int
+    """Samples whose loss was NaN or infinite."""
+    confusion_kk: npt.NDArray[np.int64]
+    """Rows: true class; columns: predicted class, the lowest index among equals."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples were evaluated."""
+        return int(self.confusion_kk.sum())
+
+    @property
+    def correct(self) -> int:
+        """How many of them were predicted right."""
+        return int(np.trace(self.confusion_kk))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare count by count."""
+        return isinstance(other, Counts) and np.array_equal(self.as_vector(), other.as_vector())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def as_vector(self) -> npt.NDArray[np.int64]:
+        """Return all counts in one vector, shape (2 + k · k,)."""
+        return np.concatenate([np.array([self.loss, self.non_finite]), self.confusion_kk.reshape(-1)])
+
+    @classmethod
+    def from_vector(cls, vector: npt.NDArray[np.int64], classes: int) -> Counts:
+        """Undo `as_vector`."""
+        confusion = vector[2:].reshape(classes, classes)
+        return cls(loss=int(vector[0]), non_finite=int(vector[1]), confusion_kk=confusion)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """Figures for people, derived from counts; decisions compare the integers instead."""
+
+    loss: float
+    accuracy: float
+    precision: tuple[float, ...]
+    """Per class: right among those predicted as it; 0 where none was."""
+    recall: tuple[float, ...]
+    """Per class: right among those of it; 0 where there is none."""
+
+
+def metrics(counts: Counts) -> Metrics:
+    """Derive loss in nats, accuracy, and precision and recall per class."""
+    confusion = counts.confusion_kk
+    samples = max(counts.samples, 1)
+    right = np.diagonal(confusion)
+    return Metrics(
+        loss=counts.loss / LOSS_SCALE / samples,
+        accuracy=counts.correct / samples,
+        precision=tuple((right / np.maximum(confusion.sum(axis=0), 1)).tolist()),
+        recall=tuple((right / np.maximum(confusion.sum(axis=1), 1)).tolist()),
+    )
