@@ -13,7 +13,7 @@ from seedbed.dataset import Dataset, open_dataset
 from seedbed.feed import FeedKind, StreamSpec
 from seedbed.feed.stream import DEFAULT_CACHE_BYTES
 from seedbed.runs.folder import ENVIRONMENT, RunFolder, open_run
-from seedbed.runtime.clusters import Cluster, WorkerRange
+from seedbed.runtime.clusters import Computer, WorkerRange
 from seedbed.runtime.lasting import naming
 from seedbed.runtime.timeline import Timeline
 from seedbed.storage import is_writable, open_storage
@@ -93,7 +93,7 @@ class _Draft:
 
 
 def prepare(
-    job: TrainingJob, options: RunOptions, timeline: Timeline, *, cluster: Cluster | None = None
+    job: TrainingJob, options: RunOptions, timeline: Timeline, *, cluster: Computer | None = None
 ) -> Prepared:
     """Resolve the recipe and name the run. Raises UserError for what no retry can mend; writes nothing.
 
@@ -109,7 +109,7 @@ def prepare(
     return _named(draft, environment, environment_class)
 
 
-def _known(options: RunOptions, cluster: Cluster | None) -> Probed | None:
+def _known(options: RunOptions, cluster: Computer | None) -> Probed | None:
     """Return the environment that was found out before; who trains here is then set up as that one was."""
     if options.probed is None:
         return None
@@ -128,8 +128,8 @@ def _set_up(device: str) -> None:
     _require_device(device)
 
 
-def probed(device: str, cluster: Cluster | None = None) -> Probed:
-    """Find out the environment of this process, or of the machines of a cluster."""
+def probed(device: str, cluster: Computer | None = None) -> Probed:
+    """Find out the environment of this process, or of where trainings run."""
     return _environment(device) if cluster is None else cluster.compute(_environment, device)
 
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from seedbed.runtime.clusters import Cluster, ToldToStop
+from seedbed.runtime.children import ChildProcess
+from seedbed.runtime.clusters import Cluster, Computer, ToldToStop
 from seedbed.runtime.lasting import lasting
 from seedbed.runtime.preparing import RunOptions
 from seedbed.runtime.ray_local import gpus_here, local_ray
@@ -104,7 +105,7 @@ def _shared_cache(session: SweepSession) -> Iterator[None]:
 
 def _run(session: SweepSession) -> None:
     sweep = session.sweep = prepare_sweep(
-        session.job, session.options, session.timeline, cluster=session.machines
+        session.job, session.options, session.timeline, cluster=_where_to_look(session)
     )
     session.finished = finished_before(sweep)
     if session.finished is None:
@@ -115,6 +116,16 @@ def _run(session: SweepSession) -> None:
     _report(session, sweep, session.finished)
     session.display.ranking(ranked(session.finished.trials, goal(session.job.spec.objective)))
     _refuse_no_answer(session.job, session.finished)
+
+
+def _where_to_look(session: SweepSession) -> Computer | None:
+    """Return where the environment is found out: in this process (None) only where this process trains.
+
+    Otherwise it needs no torch, which would be most of its memory.
+    """
+    if session.machines is not None:
+        return session.machines
+    return None if session.job.spec.trials_at_a_time == 1 else ChildProcess()
 
 
 def _report(session: SweepSession, sweep: Sweep, finished: Finished) -> None:
@@ -172,8 +183,12 @@ def _search_on_machines(session: SweepSession, standing: Standing, machines: Mac
 def _search_on_ray(session: SweepSession, standing: Standing, *, slots: int) -> None:
     from seedbed.sweeps.on_tune import run_on_tune
 
-    with local_ray(workers=slots, gpus=gpus_here() if session.options.device == "cuda" else 0):
+    with local_ray(workers=slots, gpus=_gpus(session)):
         run_on_tune(standing, slots=slots, stopping=session.stopping, display=session.display)
+
+
+def _gpus(session: SweepSession) -> int:
+    return ChildProcess().compute(gpus_here) if session.options.device == "cuda" else 0
 
 
 def _undecided(ended: Ended) -> InfrastructureError:
