@@ -13,16 +13,17 @@ from seedbed.feed.traffic import METER, Meter, Traffic, decoded, store_of
 def test_what_is_drained_is_counted_elsewhere() -> None:
     here, there = Meter(), Meter()
     here.miss()
+    here.decode()
     here.fetch("s3://bucket/data", 100)
     there.absorb(here.drain())
     here.hit()
     there.absorb(here.drain())
     assert here.total() == Traffic()
-    assert there.total() == Traffic(hits=1, misses=1, fetched={"s3": 100})
+    assert there.total() == Traffic(hits=1, misses=1, fetched={"s3": 100}, decodes=1)
 
 
 def test_it_travels_as_text() -> None:
-    counted = Traffic(hits=1, misses=2, rejected=3, fetched={"https": 4})
+    counted = Traffic(hits=1, misses=2, rejected=3, fetched={"https": 4}, decodes=5)
     assert decoded(counted.encode()) == counted
 
 

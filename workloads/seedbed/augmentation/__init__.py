@@ -8,7 +8,17 @@ from __future__ import annotations
 from seedbed.augmentation.colour import ColorJitter
 from seedbed.augmentation.cropping import RandomResizedCrop, Resize
 from seedbed.augmentation.flipping import HorizontalFlip, VerticalFlip
-from seedbed.augmentation.pipeline import Transform, apply, for_evaluation, output_size, render
+from seedbed.augmentation.pipeline import (
+    Sizing,
+    Transform,
+    apply,
+    for_evaluation,
+    output_size,
+    render,
+    render_head,
+    render_rest,
+    sizing_head,
+)
 from seedbed.augmentation.rotation import Rotation
 
 __all__ = [
@@ -17,10 +27,14 @@ __all__ = [
     "RandomResizedCrop",
     "Resize",
     "Rotation",
+    "Sizing",
     "Transform",
     "VerticalFlip",
     "apply",
     "for_evaluation",
     "output_size",
     "render",
+    "render_head",
+    "render_rest",
+    "sizing_head",
 ]

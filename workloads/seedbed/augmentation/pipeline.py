@@ -32,9 +32,33 @@ def render(transforms: Sequence[Transform], data: Octets, *, seed: int, epoch: i
     calling thread's decoding buffer: copy it before the next call. Raises UndecodableImageError.
     """
     drawn = words(WORDS * len(transforms), seed=seed, epoch=epoch, row=row)
-    if transforms and isinstance(transforms[0], Sizing):
-        return _apply_from(1, transforms, _decode_box(transforms[0], data, drawn), drawn)
-    return _apply_from(0, transforms, decode_reduced(data, 1), drawn)
+    first = sizing_head(transforms)
+    return _apply_from(0 if first is None else 1, transforms, _head(first, data, drawn), drawn)
+
+
+def sizing_head(transforms: Sequence[Transform]) -> Sizing | None:
+    """Return the first transform where it fixes the size: it is made together with the decoding."""
+    first = transforms[0] if transforms else None
+    return first if isinstance(first, Sizing) else None
+
+
+def render_head(first: Sizing | None, data: Octets, *, seed: int, epoch: int, row: int) -> Pixels:
+    """Decode an image file as `render` does, up to and with the transform that is made together with it.
+
+    The result may lie in the calling thread's decoding buffer. Raises UndecodableImageError.
+    """
+    return _head(first, data, words(WORDS, seed=seed, epoch=epoch, row=row))
+
+
+def render_rest(
+    transforms: Sequence[Transform], pixels: Pixels, *, seed: int, epoch: int, row: int
+) -> Pixels:
+    """Apply what `render` applies after the head; the argument is left as it is, the result may be a view."""
+    first = 0 if sizing_head(transforms) is None else 1
+    if first == len(transforms):
+        return pixels
+    drawn = words(WORDS * len(transforms), seed=seed, epoch=epoch, row=row)
+    return _apply_from(first, transforms, pixels, drawn)
 
 
 def for_evaluation(transforms: Sequence[Transform]) -> tuple[Transform, ...]:
@@ -61,6 +85,10 @@ def _apply_one(transform: Transform, pixels: Pixels, own: Words) -> Pixels:
         height, width, _ = pixels.shape
         return resize(pixels, transform.box(width, height, own), transform.size)
     return transform.change(pixels, own)
+
+
+def _head(first: Sizing | None, data: Octets, drawn: Words) -> Pixels:
+    return decode_reduced(data, 1) if first is None else _decode_box(first, data, drawn)
 
 
 def _decode_box(transform: Sizing, data: Octets, drawn: Words) -> Pixels:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.augmentation import Transform, for_evaluation, render
+from seedbed.augmentation import Sizing, Transform, for_evaluation, render_head, render_rest, sizing_head
 from seedbed.dataset import Dataset, View, open_dataset
 from seedbed.feed.batches import EvaluationBatch, MicroBatch
 from seedbed.feed.cache import DiskCache
+from seedbed.feed.decoded import DecodedCache
 from seedbed.feed.fetching import Batches, CachedBatches, LocalBatches, damaged
 from seedbed.feed.patience import Patience
-from seedbed.images.decoding import UndecodableImageError
+from seedbed.feed.shelves import Origin, Shelf, decoded_bytes, worth_keeping
+from seedbed.feed.traffic import METER
+from seedbed.images.decoding import UndecodableImageError, picture_size
 from seedbed.order import WINDOW, Order, Plan
 from seedbed.storage import LocalStorage, open_storage
 from seedbed_api.errors import UserError, refusal
@@ -51,6 +56,9 @@ class StreamSpec:
     cache_folder: Path | None = None
     """Shared by the processes of a node; None keeps a bounded number of record batches in memory."""
     cache_bytes: int = DEFAULT_CACHE_BYTES
+    """Of record batches and decoded pictures together."""
+    shared: bool = False
+    """Other runs on this node ask for the same pictures (a sweep): each is decoded once for all of them."""
     read_in_place: bool = True
     """Read local datasets where they lie; False sends them through the cache like remote ones."""
     patience_seconds: float = 60.0
@@ -61,9 +69,22 @@ class _Columns:
     """What is needed of a shard's index."""
 
     batch: npt.NDArray[np.int32]
+    batch_first: npt.NDArray[np.int64]
+    """First position of every batch."""
     offset: npt.NDArray[np.int64]
     length: npt.NDArray[np.int64]
     label: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Wanted:
+    """One picture of a leaf."""
+
+    slot: int
+    epoch: int
+    shard: int
+    batch: int
+    origin: Origin
 
 
 class Stream:
@@ -79,8 +100,12 @@ class Stream:
         self._first_rows = np.array([shard.first_row for shard in self.dataset.manifest.shards], np.int64)
         self._columns: OrderedDict[int, _Columns] = OrderedDict()
         self._lock = threading.Lock()
-        self._needed_shards = self._selected_batches(self.view(spec.split))
+        training = self.view(spec.split)
+        self._needed_shards = self._selected_batches(training)
+        self._epochs = spec.total_steps * spec.leaves * spec.leaf_rows / max(training.count, 1)
         self._batches = self._open_batches()
+        self._decoded = self._open_decoded()
+        self._shelves: dict[Sizing | None, Shelf | None] = {}
 
     def view(self, split: str) -> View:
         """Return a split's rows under subset and fold; `UserError` where there are none to train on."""
@@ -131,18 +156,22 @@ class Stream:
 
     def pictures(self, rows_m: Rows, epochs_m: Rows, transforms: Sequence[Transform]) -> tuple[Rows, Pixels]:
         """Return labels, shape (m,), and rendered pixels, shape (m, H, W, 3), of dataset rows."""
-        shards = np.searchsorted(self._first_rows, rows_m, side="right") - 1
         labels_m = np.empty(len(rows_m), np.int64)
         pixels_mhwc: Pixels | None = None
-        places = zip(rows_m.tolist(), epochs_m.tolist(), shards.tolist(), strict=True)
-        for slot, (row, epoch, shard) in enumerate(places):
-            data, labels_m[slot] = self._image(shard, row)
-            pixels = self._rendered(data, transforms, epoch=epoch, row=row, shard=shard)
-            if pixels_mhwc is None:
-                pixels_mhwc = np.empty((len(rows_m), *pixels.shape), np.uint8)
-            if pixels.shape != pixels_mhwc.shape[1:]:
-                raise _of_unlike_size(pixels_mhwc.shape[1:], pixels.shape)
-            pixels_mhwc[slot] = pixels
+        wanted = list(self._wanted(rows_m, epochs_m, labels_m))
+        for wait in (False, True):  # what others are decoding comes last: meanwhile the next ones are done
+            later = []
+            for picture in wanted:
+                pixels = self._rendered(picture, transforms, wait=wait)
+                if pixels is None:
+                    later.append(picture)
+                    continue
+                if pixels_mhwc is None:
+                    pixels_mhwc = np.empty((len(rows_m), *pixels.shape), np.uint8)
+                if pixels.shape != pixels_mhwc.shape[1:]:
+                    raise _of_unlike_size(pixels_mhwc.shape[1:], pixels.shape)
+                pixels_mhwc[picture.slot] = pixels
+            wanted = later
         assert pixels_mhwc is not None, "a leaf has at least one row"
         return labels_m, pixels_mhwc
 
@@ -150,20 +179,76 @@ class Stream:
         """Make waiting reads give up."""
         self.stopped.set()
 
-    def _rendered(
-        self, data: bytes, transforms: Sequence[Transform], *, epoch: int, row: int, shard: int
-    ) -> Pixels:
-        try:
-            return render(transforms, data, seed=self.spec.seed, epoch=epoch, row=row)
-        except UndecodableImageError as error:
-            raise damaged(self.dataset, shard, f"row {row} cannot be decoded ({error})") from error
+    def _wanted(self, rows_m: Rows, epochs_m: Rows, labels_m: Rows) -> Iterator[_Wanted]:
+        """Yield where the rows lie, and fill in their labels."""
+        shards = np.searchsorted(self._first_rows, rows_m, side="right") - 1
+        places = zip(rows_m.tolist(), epochs_m.tolist(), shards.tolist(), strict=True)
+        for slot, (row, epoch, shard) in enumerate(places):
+            columns = self._index(shard)
+            position = row - int(self._first_rows[shard])
+            batch = int(columns.batch[position])
+            labels_m[slot] = columns.label[position]
+            origin = Origin(
+                batch=self.dataset.manifest.shards[shard].batches[batch].sha256,
+                place=position - int(columns.batch_first[batch]),
+                row=row,
+                start=int(columns.offset[position]),
+                length=int(columns.length[position]),
+            )
+            yield _Wanted(slot=slot, epoch=epoch, shard=shard, batch=batch, origin=origin)
 
-    def _image(self, shard: int, row: int) -> tuple[bytes, int]:
-        columns = self._index(shard)
-        position = row - int(self._first_rows[shard])
-        start, length = int(columns.offset[position]), int(columns.length[position])
-        data = self._batches.read(shard, int(columns.batch[position]), start, length)
-        return data, int(columns.label[position])
+    def _rendered(self, wanted: _Wanted, transforms: Sequence[Transform], *, wait: bool) -> Pixels | None:
+        """Return a picture, or None where another one is decoding it and it is not to be waited for."""
+        head = sizing_head(transforms)
+        pixels = self._begun(wanted, head, wait=wait)
+        if pixels is None:
+            return None
+        return render_rest(transforms, pixels, seed=self.spec.seed, epoch=wanted.epoch, row=wanted.origin.row)
+
+    def _begun(self, wanted: _Wanted, head: Sizing | None, *, wait: bool) -> Pixels | None:
+        """Return what a head makes of a picture, whoever has made it."""
+        make = partial(self._decode, wanted, head)
+        shelf = self._shelf(head)
+        if shelf is None:
+            return make()
+        slot = shelf.slot(wanted.origin, epoch=wanted.epoch, size=partial(self._size, wanted))
+        return make() if slot is None else shelf.picture(slot, make, wait=wait)
+
+    def _decode(self, wanted: _Wanted, head: Sizing | None) -> Pixels:
+        data = self._image(wanted)
+        with self._decoding(wanted):
+            pixels = render_head(head, data, seed=self.spec.seed, epoch=wanted.epoch, row=wanted.origin.row)
+        METER.decode()
+        return pixels
+
+    def _size(self, wanted: _Wanted) -> tuple[int, int]:
+        data = self._image(wanted)
+        with self._decoding(wanted):
+            return picture_size(data)
+
+    @contextlib.contextmanager
+    def _decoding(self, wanted: _Wanted) -> Iterator[None]:
+        try:
+            yield
+        except UndecodableImageError as error:
+            problem = f"row {wanted.origin.row} cannot be decoded ({error})"
+            raise damaged(self.dataset, wanted.shard, problem) from error
+
+    def _image(self, wanted: _Wanted) -> bytes:
+        return self._batches.read(wanted.shard, wanted.batch, wanted.origin.start, wanted.origin.length)
+
+    def _shelf(self, head: Sizing | None) -> Shelf | None:
+        with self._lock:
+            if head not in self._shelves:
+                self._shelves[head] = self._new_shelf(head)
+            return self._shelves[head]
+
+    def _new_shelf(self, head: Sizing | None) -> Shelf | None:
+        spec = self.spec
+        if self._decoded is None or not worth_keeping(head, shared=spec.shared, epochs=self._epochs):
+            return None
+        rows = sum(shard.rows for shard in self.dataset.manifest.shards)
+        return Shelf(self._decoded, head, seed=spec.seed, rows=rows, shared=spec.shared)
 
     def _index(self, shard: int) -> _Columns:
         with self._lock:
@@ -172,7 +257,14 @@ class Stream:
                 self._columns.move_to_end(shard)
                 return columns
         index = self._patience.attempt(lambda: self.dataset.index(shard))
-        columns = _Columns(batch=index.batch, offset=index.offset, length=index.length, label=index.label)
+        count = len(self.dataset.manifest.shards[shard].batches)
+        columns = _Columns(
+            batch=index.batch,
+            batch_first=np.searchsorted(index.batch, np.arange(count)),
+            offset=index.offset,
+            length=index.length,
+            label=index.label,
+        )
         with self._lock:
             self._columns[shard] = columns
             while len(self._columns) > 2 * self.spec.window + 4:
@@ -182,9 +274,15 @@ class Stream:
     def _open_batches(self) -> Batches:
         if self.spec.read_in_place and isinstance(self.dataset.storage, LocalStorage):
             return LocalBatches(self.dataset, patience=self._patience)
-        folder = self.spec.cache_folder
-        cache = None if folder is None else DiskCache(folder, bound=self.spec.cache_bytes)
+        folder, size = self.spec.cache_folder, self.spec.cache_bytes
+        cache = None if folder is None else DiskCache(folder, bound=size - decoded_bytes(size))
         return CachedBatches(self.dataset, patience=self._patience, cache=cache, needed=self._needed)
+
+    def _open_decoded(self) -> DecodedCache | None:
+        folder, size = self.spec.cache_folder, self.spec.cache_bytes
+        if folder is None:
+            return None
+        return DecodedCache(folder / "decoded", bound=decoded_bytes(size), stopped=self.stopped)
 
     def _needed(self, shard: int, batch: int) -> bool:
         """Say whether the training view has a row in a batch: its window will want it soon."""

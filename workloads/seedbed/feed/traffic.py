@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Traffic:
-    """Reads of record batches, and bytes fetched by kind of store."""
+    """Reads of record batches, bytes fetched by kind of store, and pictures decoded."""
 
     hits: int = 0
     misses: int = 0
     rejected: int = 0
     """Entries of the cache whose bytes were damaged."""
     fetched: Mapping[str, int] = field(default_factory=dict)
+    decodes: int = 0
 
     def __add__(self, other: Traffic) -> Traffic:
         """Return both together."""
@@ -30,17 +31,18 @@ class Traffic:
             misses=self.misses + other.misses,
             rejected=self.rejected + other.rejected,
             fetched=dict(fetched),
+            decodes=self.decodes + other.decodes,
         )
 
     def encode(self) -> str:
         """Return it as JSON."""
-        return json.dumps([self.hits, self.misses, self.rejected, dict(self.fetched)])
+        return json.dumps([self.hits, self.misses, self.rejected, dict(self.fetched), self.decodes])
 
 
 def decoded(text: str) -> Traffic:
     """Return what `encode` wrote."""
-    hits, misses, rejected, fetched = json.loads(text)
-    return Traffic(hits=hits, misses=misses, rejected=rejected, fetched=fetched)
+    hits, misses, rejected, fetched, decodes = json.loads(text)
+    return Traffic(hits=hits, misses=misses, rejected=rejected, fetched=fetched, decodes=decodes)
 
 
 class Meter:
@@ -48,7 +50,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts = [0, 0, 0]
+        self._counts = [0, 0, 0, 0]
         self._fetched: Counter[str] = Counter()
 
     def hit(self) -> None:
@@ -66,6 +68,11 @@ class Meter:
         with self._lock:
             self._counts[2] += 1
 
+    def decode(self) -> None:
+        """Count a picture that was decoded."""
+        with self._lock:
+            self._counts[3] += 1
+
     def fetch(self, url: str, count: int) -> None:
         """Count bytes that a store has given."""
         with self._lock:
@@ -74,7 +81,7 @@ class Meter:
     def absorb(self, other: Traffic) -> None:
         """Count what another process has counted for this one."""
         with self._lock:
-            for place, count in enumerate((other.hits, other.misses, other.rejected)):
+            for place, count in enumerate((other.hits, other.misses, other.rejected, other.decodes)):
                 self._counts[place] += count
             self._fetched.update(other.fetched)
 
@@ -87,12 +94,13 @@ class Meter:
         """Return what was counted and begin anew: another process counts it from now on."""
         with self._lock:
             counted = self._now()
-            self._counts, self._fetched = [0, 0, 0], Counter()
+            self._counts, self._fetched = [0, 0, 0, 0], Counter()
             return counted
 
     def _now(self) -> Traffic:
-        hits, misses, rejected = self._counts
-        return Traffic(hits=hits, misses=misses, rejected=rejected, fetched=dict(self._fetched))
+        hits, misses, rejected, decodes = self._counts
+        fetched = dict(self._fetched)
+        return Traffic(hits=hits, misses=misses, rejected=rejected, fetched=fetched, decodes=decodes)
 
 
 def store_of(url: str) -> str:
