@@ -56,6 +56,8 @@ class RunOptions:
     output_secret: Path | None = None
     cache_folder: Path | None = None
     cache_bytes: int = DEFAULT_CACHE_BYTES
+    shared: bool = False
+    """Other runs on this node ask for the same pictures."""
     expected: Expected = Expected()
     probed: Probed | None = None
     """The environment where this process has found it out already."""
@@ -345,4 +347,5 @@ def _stream(prepared: Prepared, *, total_steps: int) -> StreamSpec:
         secret=options.dataset_secret,
         cache_folder=options.cache_folder,
         cache_bytes=options.cache_bytes,
+        shared=options.shared,
     )

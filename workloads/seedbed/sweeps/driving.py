@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,12 +95,14 @@ def run_sweep(session: SweepSession) -> SweepEnded:
 
 @contextmanager
 def _shared_cache(session: SweepSession) -> Iterator[None]:
-    """Let trials fetch a dataset that lies elsewhere once: without a cache folder, while this call lasts."""
+    """Let trials fetch and decode once for all of them: without a cache folder, while this call lasts."""
+    session.options = replace(session.options, shared=True)
     if session.options.cache_folder is not None:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="seedbed-cache-", ignore_cleanup_errors=True) as folder:
-        session.options = replace(session.options, cache_folder=Path(folder))
+        size = min(session.options.cache_bytes, shutil.disk_usage(folder).free // 2)
+        session.options = replace(session.options, cache_folder=Path(folder), cache_bytes=size)
         yield
 
 
