@@ -12,6 +12,7 @@ from threading import Lock, Thread
 import pytest
 
 from scenarios.sweeps.desk import STEPS, Desk
+from seedbed.feed.traffic import METER
 from seedbed.receipts import read_receipt
 from seedbed.storage import open_storage
 
@@ -101,6 +102,37 @@ def test_with_a_cache_folder_the_next_sweep_fetches_nothing(desk: Desk, served: 
     again = desk.type("run", "-f", desk.manifest("two", dataset={"uri": url}), *cache)
     assert again.exit_code == 0, again.stderr
     assert not asked.taken()
+
+
+FIXED = [{"type": "Resize", "resize": {"size": 12}}]
+RANDOM = [
+    {"type": "RandomResizedCrop", "randomResizedCrop": {"size": 12}},
+    {"type": "HorizontalFlip", "horizontalFlip": {}},
+]
+ROWS, MEASURED = 24, 12 + 9
+"""Rows to train on; of validation and test."""
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "epochs_kept_apart"), [(FIXED, 1), (RANDOM, 2)], ids=["fixed", "random"]
+)
+def test_a_picture_is_decoded_once_for_all_trials(
+    desk: Desk, augmentation: list[dict[str, object]], epochs_kept_apart: int
+) -> None:
+    """Also once for all epochs, unless each epoch sees another part of it; without room every trial decodes."""
+    training = {"epochs": 2, "augmentation": augmentation}
+    decodes = {}
+    for store, options in {
+        "shared": (),
+        "apart": ("--cache", desk.folder / "full", "--cache-bytes", 1),
+    }.items():
+        METER.drain()
+        done = desk.type("run", "-f", desk.manifest(store, training=dict(training)), *options)
+        assert done.exit_code == 0, done.stderr
+        decodes[store] = METER.drain().decodes
+    assert decodes["shared"] == epochs_kept_apart * ROWS + MEASURED
+    assert decodes["apart"] >= 4 * 2 * ROWS
+    assert desk.ledger("shared") == desk.ledger("apart")
 
 
 def test_a_run_that_began_with_the_steps_of_another_one_is_whole(desk: Desk) -> None:

@@ -36,6 +36,7 @@ from seedbed.augmentation import (
 )
 from seedbed.feed import decoded as module
 from seedbed.feed import open_evaluation, open_feed
+from seedbed.feed.cache import DiskCache
 from seedbed.feed.decoded import DecodedCache, Slot
 from seedbed.feed.shelves import decoded_bytes
 from seedbed.feed.traffic import METER
@@ -147,7 +148,7 @@ ONCE, ANEW = TRAIN + VALIDATION, 3 * TRAIN + VALIDATION
 WORTH = {
     "alone, a fixed head": ((RESIZE, HorizontalFlip()), {}, ONCE, 0),
     "alone, no head": ((), {}, ONCE, 0),
-    "alone, a random head: only the evaluation comes again": ((CROP,), {}, ANEW, 3 * TRAIN),
+    "alone, a random head": ((CROP,), {}, ANEW, ANEW),
     "alone, one epoch": ((RESIZE,), {"total_steps": 3}, ONCE, ONCE),
     "alone, more than fits": ((RESIZE,), {"cache_bytes": 2 * 20 * 16 * 16 * 3}, ANEW, ANEW),
     "shared, a fixed head": ((RESIZE,), {"shared": True}, ONCE, 0),
@@ -164,6 +165,19 @@ def test_what_is_decoded_by_a_run_and_by_the_next_one(jpegs, tmp_path, transform
     assert decodes(spec) == first
     assert decodes(spec) == again
     assert kept(spec).size() <= decoded_bytes(spec.cache_bytes)
+
+
+def test_pictures_and_record_batches_share_one_bound(jpegs, tmp_path):
+    lone = a_stream(jpegs, cache_folder=tmp_path, cache_bytes=200_000, read_in_place=False)
+    served(lone)
+    batches = DiskCache(tmp_path, bound=200_000)
+    full = batches.size()
+    served(replace(lone, shared=True, cache_bytes=full))
+    pictures = kept(replace(lone, cache_bytes=full))
+    assert 0 < pictures.size() <= full // 2
+    assert 0 < batches.size() <= full // 2, "what was there before makes room for pictures"
+    served(replace(lone, cache_bytes=full))
+    assert batches.size() + pictures.size() <= full
 
 
 def unlike(number: int) -> bytes:

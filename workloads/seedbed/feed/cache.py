@@ -97,6 +97,14 @@ class DiskCache:
         with self._ledger():
             return sum(size for _, _, size in self._entries()) + sum(size for _, size in self._asides())
 
+    def shrink(self) -> None:
+        """Remove what is over the bound now, not at the next write: it was larger before."""
+        with self._writing(), self._ledger() as ledger:
+            total = _total(ledger)
+            if total is not None and total > self.bound:
+                total = self._evict(int(self.bound * _EVICT_TO))
+                os.pwrite(ledger, struct.pack("<q", total), 0)
+
     def _entry(self, name: str) -> Path:
         return self.folder / "entries" / name[:2] / name
 

@@ -136,10 +136,7 @@ class DecodedCache:
 
     def ledger(self) -> Ledger:
         """Return what is counted, zeros where nothing is."""
-        try:
-            return _counted((self.folder / "ledger").read_bytes()) or Ledger(bytes=0, pictures=0)
-        except FileNotFoundError:
-            return Ledger(bytes=0, pictures=0)
+        return _ledger_of(self.folder)
 
     def size(self) -> int:
         """Return the bytes that the files take on disk."""
@@ -263,6 +260,19 @@ class DecodedCache:
                 problem = (error.strerror or str(error)).lower()
                 told = f"decoded pictures in {self.folder}: {problem}; going on without keeping more"
                 warnings.warn(told, stacklevel=2)
+
+
+def bytes_of_pictures(folder: Path) -> int:
+    """Return the bytes that the pictures of a folder are counted as."""
+    return _ledger_of(folder).bytes
+
+
+def _ledger_of(folder: Path) -> Ledger:
+    try:
+        record = (folder / "ledger").read_bytes()
+    except OSError:  # nobody has kept a picture here, or nobody can
+        record = b""
+    return _counted(record) or Ledger(bytes=0, pictures=0)
 
 
 def _open_for_writing(path: Path) -> int:

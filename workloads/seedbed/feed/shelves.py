@@ -17,7 +17,9 @@ from seedbed.images.decoding import decoder_versions
 FORMAT: Final = 1
 
 DECODED_SHARE: Final = 0.5
-"""Of the bytes of a cache, what decoded pictures may take; record batches have the rest."""
+"""Of the bytes of a cache, what decoded pictures may take; record batches have the rest. A run that keeps
+no pictures leaves record batches all that the pictures of others do not take.
+"""
 
 
 def decoded_bytes(cache_bytes: int) -> int:
@@ -47,7 +49,7 @@ def is_random(head: Sizing | None) -> bool:
 def worth_keeping(head: Sizing | None, *, shared: bool, epochs: float) -> bool:
     """Say whether a picture that was decoded will be asked for again.
 
-    A run alone sees the same picture in every epoch, unless its head is random; the runs of a sweep ask for
+    A run alone sees the same pictures in every epoch, unless its head is random; the runs of a sweep ask for
     each other's.
     """
     return shared or (not is_random(head) and epochs > 1)

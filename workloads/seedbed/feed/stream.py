@@ -18,7 +18,7 @@ from seedbed.augmentation import Sizing, Transform, for_evaluation, render_head,
 from seedbed.dataset import Dataset, View, open_dataset
 from seedbed.feed.batches import EvaluationBatch, MicroBatch
 from seedbed.feed.cache import DiskCache
-from seedbed.feed.decoded import DecodedCache
+from seedbed.feed.decoded import DecodedCache, bytes_of_pictures
 from seedbed.feed.fetching import Batches, CachedBatches, LocalBatches, damaged
 from seedbed.feed.patience import Patience
 from seedbed.feed.shelves import Origin, Shelf, decoded_bytes, worth_keeping
@@ -103,9 +103,9 @@ class Stream:
         training = self.view(spec.split)
         self._needed_shards = self._selected_batches(training)
         self._epochs = spec.total_steps * spec.leaves * spec.leaf_rows / max(training.count, 1)
-        self._batches = self._open_batches()
         self._decoded = self._open_decoded()
-        self._shelves: dict[Sizing | None, Shelf | None] = {}
+        self._batches = self._open_batches()
+        self._shelves: dict[Sizing | None, Shelf] = {}
 
     def view(self, split: str) -> View:
         """Return a split's rows under subset and fold; `UserError` where there are none to train on."""
@@ -238,17 +238,15 @@ class Stream:
         return self._batches.read(wanted.shard, wanted.batch, wanted.origin.start, wanted.origin.length)
 
     def _shelf(self, head: Sizing | None) -> Shelf | None:
+        if self._decoded is None:
+            return None
         with self._lock:
             if head not in self._shelves:
-                self._shelves[head] = self._new_shelf(head)
+                rows = sum(shard.rows for shard in self.dataset.manifest.shards)
+                spec = self.spec
+                shelf = Shelf(self._decoded, head, seed=spec.seed, rows=rows, shared=spec.shared)
+                self._shelves[head] = shelf
             return self._shelves[head]
-
-    def _new_shelf(self, head: Sizing | None) -> Shelf | None:
-        spec = self.spec
-        if self._decoded is None or not worth_keeping(head, shared=spec.shared, epochs=self._epochs):
-            return None
-        rows = sum(shard.rows for shard in self.dataset.manifest.shards)
-        return Shelf(self._decoded, head, seed=spec.seed, rows=rows, shared=spec.shared)
 
     def _index(self, shard: int) -> _Columns:
         with self._lock:
@@ -274,15 +272,23 @@ class Stream:
     def _open_batches(self) -> Batches:
         if self.spec.read_in_place and isinstance(self.dataset.storage, LocalStorage):
             return LocalBatches(self.dataset, patience=self._patience)
-        folder, size = self.spec.cache_folder, self.spec.cache_bytes
-        cache = None if folder is None else DiskCache(folder, bound=size - decoded_bytes(size))
+        cache = None if self.spec.cache_folder is None else self._open_cache(self.spec.cache_folder)
         return CachedBatches(self.dataset, patience=self._patience, cache=cache, needed=self._needed)
 
+    def _open_cache(self, folder: Path) -> DiskCache:
+        pictures = self._decoded.bound if self._decoded else bytes_of_pictures(folder / "decoded")
+        cache = DiskCache(folder, bound=max(self.spec.cache_bytes - pictures, 0))
+        cache.shrink()
+        return cache
+
     def _open_decoded(self) -> DecodedCache | None:
-        folder, size = self.spec.cache_folder, self.spec.cache_bytes
-        if folder is None:
+        """Return where decoded pictures are kept, None where those of the training would not be."""
+        spec, head = self.spec, sizing_head(self.spec.transforms)
+        if spec.cache_folder is None or not worth_keeping(head, shared=spec.shared, epochs=self._epochs):
             return None
-        return DecodedCache(folder / "decoded", bound=decoded_bytes(size), stopped=self.stopped)
+        return DecodedCache(
+            spec.cache_folder / "decoded", bound=decoded_bytes(spec.cache_bytes), stopped=self.stopped
+        )
 
     def _needed(self, shard: int, batch: int) -> bool:
         """Say whether the training view has a row in a batch: its window will want it soon."""
