@@ -132,11 +132,13 @@ async def watch(client: Client, asked: dict[str, Any]) -> dict[str, Any]:
     pods = f"/api/v1/namespaces/{asked['namespace']}/pods"
     version = (await client.list(f"{pods}?limit=1"))["metadata"]["resourceVersion"]
     seen: dict[str, list[float]] = {}
-    following = asyncio.ensure_future(_follow(client, f"{pods}?watch=1&resourceVersion={version}", seen))
+    following = asyncio.ensure_future(_follow(client, f"{pods}?watch=1", version, seen))
     applied = await apply(client, asked)
     end = time.time() + asked["patience"]
     while time.time() < end and not _all_there(seen, applied["sent"], asked["pods"]):
         await asyncio.sleep(LOOK_SECONDS)
+        if following.done():
+            following.result()
     following.cancel()
     created = {name: max(times) for name, times in seen.items() if len(times) >= asked["pods"]}
     return {**applied, "created": created}
@@ -146,14 +148,28 @@ def _all_there(seen: dict[str, list[float]], sent: dict[str, float], pods: int) 
     return all(len(seen.get(name, ())) >= pods for name in sent)
 
 
-async def _follow(client: Client, path: str, seen: dict[str, list[float]]) -> None:
-    """Note when each pod was first seen, by the job that its label names."""
-    async with client.session.get(client.server + path, headers={"Accept": PARTIAL}) as answer:
-        async for line in answer.content:
-            now = time.time()
-            if line.startswith(b'{"type":"ADDED"'):
-                labels = json.loads(line)["object"]["metadata"]["labels"]
-                seen.setdefault(labels["seedbed.dev/job"], []).append(now)
+async def _follow(client: Client, path: str, version: str, seen: dict[str, list[float]]) -> None:
+    """Note when each pod was first seen, by the label of its job; a watch that ends is resumed."""
+    while True:
+        url = f"{client.server}{path}&resourceVersion={version}"
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with client.session.get(url, headers={"Accept": PARTIAL}) as answer:
+                if answer.status != 200:
+                    raise SystemExit(f"GET {path}: {answer.status}")
+                async for line in answer.content:
+                    version = _note(line, seen) or version
+
+
+def _note(line: bytes, seen: dict[str, list[float]]) -> str | None:
+    """Note a new pod and return its version; None for another event."""
+    now = time.time()
+    if line.startswith(b'{"type":"ERROR"'):
+        raise SystemExit(f"the watch of the pods: {line[:500]!r}")
+    if not line.startswith(b'{"type":"ADDED"'):
+        return None
+    metadata = json.loads(line)["object"]["metadata"]
+    seen.setdefault(metadata["labels"]["seedbed.dev/job"], []).append(now)
+    return str(metadata["resourceVersion"])
 
 
 async def count(client: Client, asked: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,9 @@ _SERVERS = {"kubernetes": "k8s.io/kubernetes", "kwok": "sigs.k8s.io/kwok"}
 def page(figures: Figures) -> str:
     """Return the page."""
     lines = [*_head(figures), *_goals(figures), *_creation(figures["creation"])]
-    lines += [*_steady(figures["creation"]), *_latency(figures["latency"]), *_memory(figures)]
+    lines += _steady(figures["creation"])
+    lines += [line for latency in figures["latency"] for line in _latency(latency)]
+    lines += _memory(figures)
     return "\n".join(lines) + "\n"
 
 
@@ -56,8 +58,8 @@ def writes(latency: Figures) -> tuple[float, float]:
 
 def _head(figures: Figures) -> list[str]:
     turns = [turn[who] for turn in figures["creation"]["rounds"] for who in ("ours", "raw")]
-    loads = [each["load"] for each in (*turns, figures["latency"])]
-    stolen = [100 * each["stolen"] for each in (*turns, figures["latency"])]
+    loads = [each["load"] for each in (*turns, *figures["latency"])]
+    stolen = [100 * each["stolen"] for each in (*turns, *figures["latency"])]
     return [
         "# The operator with thousands of jobs",
         "",
@@ -86,7 +88,7 @@ def _paragraph(*lines: str) -> str:
 
 
 def _goals(figures: Figures) -> list[str]:
-    creation, latency, memory = figures["creation"], figures["latency"], figures["memory"]
+    creation, latency, memory = figures["creation"], figures["latency"][0], figures["memory"]
     ratio = statistics.median(ratios(creation))
     most = max(memory["burst"]["Rss"], memory["restarted"]["Rss"])
     late = latency["seconds"]["p99"]

@@ -65,19 +65,20 @@ def memory_without_pods(world: World, count: int) -> Result:
     return {"jobs": count, "bare": bare, "burst": after_the_burst, "restarted": restarted, "cpu": cpu}
 
 
-def latency(world: World, rate: float, count: int) -> Result:
+def latency(world: World, rate: float, seconds: float) -> Result:
     """Return how long jobs that come at a rate wait for their pods, and the writes until they run."""
-    world.namespace("steady")
-    with operating(world, "steady") as operator:
+    namespace, count = f"steady-{rate:g}".replace(".", "-"), round(rate * seconds)
+    world.namespace(namespace)
+    with operating(world, namespace) as operator:
         before, cpu, own, stolen = world.writes(), _cpu(world, operator), operator.metrics(), meters.Stolen()
         asked = {"count": count, "first": 0, "rate": rate, "prefix": "job-", "job": job(), "pods": PODS}
-        seen = world.client("watch", namespace="steady", patience=120, **asked)
+        seen = world.client("watch", namespace=namespace, patience=PATIENCE, **asked)
         lost = stolen.share()
-        all_jobs(operator, "steady", "Running")
+        all_jobs(operator, namespace, "Running")
         spent = _difference(_cpu(world, operator), cpu)
-        writes = _difference(world.writes(), before) | {"events": world.events("steady")}
+        writes = _difference(world.writes(), before) | {"events": world.events(namespace)}
         counted = _difference(operator.metrics(), own)
-    world.remove("steady")
+    world.remove(namespace)
     waits = [seen["created"][name] - sent for name, sent in seen["sent"].items() if name in seen["created"]]
     return {
         "jobs": count,
