@@ -7,7 +7,6 @@ evaluations at [after, until); the last piece holds those of the last step too. 
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,28 +15,13 @@ from seedbed.arithmetic.schedules import LearningRate
 from seedbed.report.series import Point, points
 from seedbed.report.tensorboard import event_file
 from seedbed.runs.folder import RunFolder
+from seedbed.runtime.pieces import Piece, pieces_of
 from seedbed_api.errors import SeedbedError
 
 METRICS = "metrics.jsonl"
 LIVE_SECONDS = 60.0
 """The least time between two pieces of a run that goes on."""
-_PIECE = re.compile(r"metrics/(?P<after>\d+)-(?P<until>\d+)(?P<last>-last)?\.jsonl")
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Piece:
-    """The curves of some steps."""
-
-    after: int
-    until: int
-    last: bool
-    """The training was over with it."""
-
-    @property
-    def path(self) -> str:
-        return f"metrics/{self.after:010d}-{self.until:010d}{'-last' if self.last else ''}.jsonl"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -50,11 +34,13 @@ class Curves:
     _written: float = field(default_factory=time.monotonic)
     _told: bool = False
 
-    def follow(self, kept: int) -> None:
-        """Write a piece up to a step whose checkpoint is stored, if the last one is a minute old."""
-        if time.monotonic() - self._written >= LIVE_SECONDS:
-            self._note(kept, over=False)
-            self._written = time.monotonic()
+    def follow(self, kept: int) -> bool:
+        """Write a piece up to a step whose checkpoint is stored, if the last one is a minute old; say so."""
+        if time.monotonic() - self._written < LIVE_SECONDS:
+            return False
+        self._note(kept, over=False)
+        self._written = time.monotonic()
+        return True
 
     def join(self, until: int, *, over: bool) -> None:
         """Write what is missing up to a step whose checkpoint is stored, and all pieces as one file.
@@ -63,7 +49,7 @@ class Curves:
         """
         self._note(until, over=over)
         try:
-            lines = b"".join(self.folder.objects.read(piece.path) for piece in self._pieces())
+            lines = b"".join(self.folder.objects.read(piece.path) for piece in pieces_of(self.folder))
             self.folder.objects.put(METRICS, lines)
         except (SeedbedError, OSError) as error:
             self._tell(error)
@@ -80,11 +66,11 @@ class Curves:
         self._told = True
 
     def _advance(self, until: int, *, over: bool) -> None:
-        pieces = self._pieces()
+        pieces = pieces_of(self.folder)
         after = pieces[-1].until if pieces else 0
         if (pieces and pieces[-1].last) or (after >= until and not over):
             return
-        piece = _Piece(after=after, until=max(after, until), last=over)
+        piece = Piece(after=after, until=max(after, until), last=over)
         found = points(
             self.folder,
             self.schedule,
@@ -95,18 +81,8 @@ class Curves:
         )
         self._store(piece, list(found))
 
-    def _store(self, piece: _Piece, found: Sequence[Point]) -> None:
+    def _store(self, piece: Piece, found: Sequence[Point]) -> None:
         """Write the event file first: a piece that is there is whole."""
         self.folder.objects.put(f"tensorboard/events.out.tfevents.{piece.after:010d}", event_file(found))
         lines = "".join(f"{point.line()}\n" for point in found)
         self.folder.objects.put(piece.path, lines.encode())
-
-    def _pieces(self) -> list[_Piece]:
-        """Return the pieces that are there, in their order."""
-        found = (_PIECE.fullmatch(path) for path in self.folder.objects.list("metrics"))
-        pieces = [
-            _Piece(after=int(match["after"]), until=int(match["until"]), last=match["last"] is not None)
-            for match in found
-            if match
-        ]
-        return sorted(pieces, key=lambda piece: (piece.after, piece.until))

@@ -29,6 +29,8 @@ from seedbed.runtime.ray_local import LocalCluster
 from seedbed.runtime.results import Result, read_result
 from seedbed.runtime.statuses import Told, status_of
 from seedbed.runtime.timeline import Timeline
+from seedbed.runtime.tracking.recording import Recording, make_up, recorded
+from seedbed.runtime.tracking.runs import Membership, end_of, recording_of
 from seedbed.training.outcomes import OUTCOME, Outcome, read_outcome
 from seedbed.training.programs import TrainingProgram
 from seedbed.training.progress import Kept, Moments, PartSeconds, Progress
@@ -54,6 +56,8 @@ class Session:
     pause_after_epochs: int | None = None
     """Keep the state after so many epochs and end; the run goes on when it is asked for again."""
     wants_report: bool = True
+    member: Membership | None = None
+    """Which part of a sweep the run is."""
     timeline: Timeline = field(default_factory=Timeline)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     prepared: Prepared | None = None
@@ -67,6 +71,8 @@ class Session:
     """The newest checkpoint that this call wrote."""
     curves: Curves | None = None
     """None until the run is claimed."""
+    recording: Recording | None = None
+    """None where no server is told of runs."""
     spent: dict[int, PartSeconds] = field(default_factory=dict)
     """Seconds of each worker group, by its place in `groups`."""
     result: Result | None = None
@@ -113,6 +119,7 @@ def _run(session: Session) -> None:
     session.result = _intact(session, RESULT, lambda: read_result(prepared.folder))
     if session.result is not None:
         session.attempt = highest_attempt(prepared.folder)
+        make_up(recording_of(prepared, session.member, session.display.notice), end_of(session.result))
         return
     if _has_been_there(session, prepared):
         return
@@ -123,22 +130,33 @@ def _run(session: Session) -> None:
         session.attempt = lease.attempt.number
         session.timeline.mark("RunClaimed")
         _describe(prepared)
+        session.curves = _curves(session, prepared)
+        session.recording = recording_of(prepared, session.member, session.display.notice)
+        with recorded(session.recording, lambda: end_of(session.result)):
+            _complete(session, prepared, lease)
+
+
+def _complete(session: Session, prepared: Prepared, lease: Lease) -> None:
+    """Train what is missing, and conclude."""
+    assert session.curves is not None
+    outcome = None
+    try:
         stored = _intact(session, OUTCOME, lambda: read_outcome(prepared.folder))
-        curves, outcome = _curves(session, prepared), None
-        session.curves = curves
-        try:
-            outcome = stored or _train(session, prepared, lease)
-        finally:
-            if outcome is not None:
-                curves.join(outcome.step, over=True)
-            elif session.kept is not None:
-                curves.join(session.kept.step, over=False)
+        outcome = stored or _train(session, prepared, lease)
+    finally:
         if outcome is not None:
-            session.computed_here = True
-            measure = measure_of(prepared, notice=session.display.notice)
-            session.result = conclude(prepared, outcome, _circumstances(session), measure=measure)
-            if session.wants_report:
-                _report(session, prepared)
+            session.curves.join(outcome.step, over=True)
+        elif session.kept is not None:
+            session.curves.join(session.kept.step, over=False)
+    if outcome is None:
+        return
+    session.computed_here = True
+    if session.recording is not None:
+        session.recording.flush()
+    measure = measure_of(prepared, notice=session.display.notice)
+    session.result = conclude(prepared, outcome, _circumstances(session), measure=measure)
+    if session.wants_report:
+        _report(session, prepared)
 
 
 _T = TypeVar("_T")
@@ -298,8 +316,8 @@ def _watch(session: Session, progress: Progress, events: EventLog) -> None:
 def _follow_curves(session: Session, kept: Kept | None) -> None:
     if kept is not None and kept != session.kept:
         session.kept = kept
-        if session.curves is not None:
-            session.curves.follow(kept.step)
+        if session.curves is not None and session.curves.follow(kept.step) and session.recording is not None:
+            session.recording.advance()
 
 
 def _is_another_group(before: Progress | None, progress: Progress) -> bool:

@@ -15,6 +15,14 @@ S3_KEYS = (
     "AWS_DEFAULT_REGION",
 )
 HTTP_KEYS = ("HTTP_BEARER_TOKEN",)
+MLFLOW_KEYS = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_EXPERIMENT_NAME",
+)
+"""Of the Secret of an output: where its runs are told of beside their folders."""
 CERTIFICATE = "ca.crt"
 
 
@@ -33,7 +41,8 @@ def read_secret(folder: Path | None) -> Secret:
     if not folder.is_dir():
         fix = f"mount a folder with files named {', '.join((*S3_KEYS, *HTTP_KEYS, CERTIFICATE))}"
         raise UserError("SecretNotFound", refusal("secretRef", str(folder), "is no folder", fix))
-    values = {name: _read(folder / name) for name in (*S3_KEYS, *HTTP_KEYS) if (folder / name).is_file()}
+    known = (*S3_KEYS, *HTTP_KEYS, *MLFLOW_KEYS)
+    values = {name: _read(folder / name) for name in known if (folder / name).is_file()}
     certificate = folder / CERTIFICATE
     return Secret(values=values, certificate=certificate if certificate.is_file() else None)
 

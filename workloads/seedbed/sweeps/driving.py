@@ -18,6 +18,7 @@ from seedbed.runtime.lasting import lasting
 from seedbed.runtime.preparing import RunOptions
 from seedbed.runtime.ray_local import gpus_here, local_ray
 from seedbed.runtime.timeline import Timeline
+from seedbed.runtime.tracking.recording import recorded
 from seedbed.search.decisions import Decided, Ended, Why
 from seedbed.search.ledger import Evidence
 from seedbed.search.objectives import goal
@@ -31,6 +32,7 @@ from seedbed.sweeps.ledgers import Finished, conclude, finished_before
 from seedbed.sweeps.preparing import Sweep, prepare_sweep
 from seedbed.sweeps.standing import Standing
 from seedbed.sweeps.statuses import Told, status_of
+from seedbed.sweeps.tracking import end_of, recording_of
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from seedbed_api.sweepjob import SweepJob, SweepJobSpec
@@ -111,6 +113,12 @@ def _run(session: SweepSession) -> None:
         session.job, session.options, session.timeline, cluster=_where_to_look(session)
     )
     session.finished = finished_before(sweep)
+    recording = recording_of(sweep, session.display.notice)
+    with recorded(recording, lambda: end_of(session.job, session.finished)):
+        _answer(session, sweep)
+
+
+def _answer(session: SweepSession, sweep: Sweep) -> None:
     if session.finished is None:
         _search(session, sweep)
     else:

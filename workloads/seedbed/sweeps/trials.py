@@ -26,6 +26,7 @@ from seedbed.search.objectives import value_of
 from seedbed.sweeps.failures import Failure, failed_before, keep_failure
 from seedbed.sweeps.preparing import Sweep, naming_the_template, run_of
 from seedbed.sweeps.references import note_begun
+from seedbed.sweeps.tracking import member_of
 from seedbed.training.progress import Progress
 from seedbed.training.recipes import steps_of_epochs
 from seedbed_api.conditions import ExitCode
@@ -145,6 +146,7 @@ def advance(
         cluster=cluster or _cluster(sweep),
         pause_after_epochs=stretch.until,
         wants_report=False,
+        member=member_of(sweep, trial=stretch.trial, fold=stretch.fold),
     )
     note_begun(sweep.output(), sweep.run_id(job))
     with naming_the_template():
