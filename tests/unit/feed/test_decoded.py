@@ -516,7 +516,7 @@ def test_processes_in_lockstep_decode_each_picture_once(jpegs, tmp_path, transfo
     processes = [context.Process(target=read_all, args=(spec, start, results)) for _ in range(2)]
     for process in processes:
         process.start()
-    got = [results.get(timeout=120) for _ in processes]
+    got = [results.get(timeout=300) for _ in processes]
     for process in processes:
         process.join()
     assert sum(count for _, count in got) == kept(spec).ledger().pictures == want

@@ -30,7 +30,7 @@ Make = Callable[[], Pixels]
 
 _CLAIM_SECONDS: Final = 120.0
 """How long a reader waits for another one's decoding; a stopped process must not stop the others."""
-_LEDGER_SECONDS: Final = 30.0
+_LEDGER_SECONDS: Final = 120.0
 """How long for the ledger: held for as long as a folder takes to be listed."""
 _LONGEST_PAUSE: Final = 0.02
 _TOUCH_SECONDS: Final = 30.0
