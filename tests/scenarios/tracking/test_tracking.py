@@ -20,6 +20,7 @@ import pytest
 from scenarios.bad_input.scene import Scene, Typed, dataset, typed
 from scenarios.sweeps.desk import ASHA, Desk
 from seedbed.runs.folder import RunFolder, open_run
+from seedbed.runtime.tracking import recording
 from seedbed.storage import open_storage
 
 pytestmark = pytest.mark.scenario
@@ -40,6 +41,14 @@ def scene(small_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
 @pytest.fixture
 def desk(small_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Desk:
     return Desk(folder=tmp_path, data=small_data, capture=capfd)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for as long as it takes: a busy machine is no trouble of a server."""
+    monkeypatch.setattr(recording, "PATIENCE_SECONDS", 600.0)
+    monkeypatch.setattr(recording, "PATIENCE_IN_TROUBLE_SECONDS", 600.0)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "300")
 
 
 @pytest.fixture

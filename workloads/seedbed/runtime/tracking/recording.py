@@ -40,7 +40,8 @@ class Recording:
     def flush(self) -> None:
         """Have what is new brought, and wait for it, for a time that is bounded."""
         self.courier.tell(self.entry)
-        patience = PATIENCE_IN_TROUBLE_SECONDS if self.courier.trouble else PATIENCE_SECONDS
+        in_trouble = self._told or self.courier.trouble
+        patience = PATIENCE_IN_TROUBLE_SECONDS if in_trouble else PATIENCE_SECONDS
         if not self.courier.settle(patience=patience):
             self._tell(f"it has not answered for {patience:g} s")
         self._tell_of_trouble()
