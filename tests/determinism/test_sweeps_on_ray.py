@@ -20,6 +20,7 @@ import pytest
 from determinism.jobs import steps_executed
 from scenarios.bad_input.scene import dataset
 from scenarios.sweeps.desk import ASHA, STEPS, a_sweep
+from seedbed.feed.decoded import DecodedCache
 from seedbed.runs.attempts import highest_attempt
 from seedbed.runs.folder import RunFolder, open_run
 from seedbed.runtime.preparing import RunOptions
@@ -39,6 +40,8 @@ from seedbed_api.sweepjob import SweepJob
 pytestmark = pytest.mark.ray
 
 PATIENCE_SECONDS = 300.0
+ROWS, MEASURED = 24, 12 + 9
+"""Rows to train on; of validation and test."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,12 +61,18 @@ def a_job(data: Path, output: Path, **changes: Any) -> SweepJob:
     return sweep_job(a_sweep(data, output, **fields))
 
 
-def run(job: SweepJob, stopping: threading.Event | None = None, *, code: Path | None = None) -> SweepEnded:
+def run(
+    job: SweepJob,
+    stopping: threading.Event | None = None,
+    *,
+    code: Path | None = None,
+    cache: Path | None = None,
+) -> SweepEnded:
     """Run a sweep as `seedbed run` would."""
     with SweepDisplay("test", stream=io.StringIO()) as display:
         session = SweepSession(
             job=job,
-            options=RunOptions(code=code),
+            options=RunOptions(code=code, cache_folder=cache),
             display=display,
             stopping=stopping or threading.Event(),
         )
@@ -137,6 +146,21 @@ def test_folds_and_generations_side_by_side_are_those_of_one_after_the_other(
     assert ledger_of(tmp_path / "side-by-side") == ledger_of(tmp_path / "in-turn")
     assert len(runs_of(tmp_path / "side-by-side")) == 8
     assert steps_of(tmp_path / "side-by-side") >= steps_of(tmp_path / "in-turn") > 0
+
+
+def test_side_by_side_a_picture_is_decoded_once(data: Path, tmp_path: Path) -> None:
+    """What is kept is counted by all processes together; nothing but a picture that nobody had is decoded."""
+    crop = [{"type": "RandomResizedCrop", "randomResizedCrop": {"size": 12}}]
+    recipe = {"training": {"epochs": 2, "augmentation": crop}, "maxTrialCount": 4, "earlyStopping": None}
+    for slots, store in ((1, "in-turn"), (2, "side-by-side")):
+        ended = run(
+            a_job(data, tmp_path / store, parallelTrialCount=slots, **recipe),
+            cache=tmp_path / f"{store}-cache",
+        )
+        assert ended.error is None, ended.error
+        pictures = DecodedCache(tmp_path / f"{store}-cache" / "decoded", bound=1 << 30).ledger().pictures
+        assert pictures == 2 * ROWS + MEASURED
+    assert ledger_of(tmp_path / "side-by-side") == ledger_of(tmp_path / "in-turn")
 
 
 def test_sweeps_differ(data: Path, tmp_path: Path, in_turn: tuple[bytes, int]) -> None:
