@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.installing import NAMESPACE
+from seedbed_api import metrics as names
 from testbed.kube import Json, Kube, Refused
 from testbed.monitors import GROUP, KINDS, definitions, scrape_configs
 from testbed.prometheus import SCRAPE_SECONDS, Prometheus, program
@@ -189,6 +190,16 @@ def _pod(image: str) -> Json:
 def _is_ready(pod: Json) -> bool:
     told = pod["status"].get("containerStatuses", [])
     return bool(told) and all(each["ready"] for each in told)
+
+
+def seldom_misses(job: str, pod: str) -> str:
+    """Return a query that tells once a driver makes steps and its cache misses little; it may not be read at all."""
+
+    def each_second(family: names.Family, more: str = "") -> str:
+        return f'sum(rate({family.name}{{name="{job}", pod="{pod}"{more}}}[30s]))'
+
+    misses = each_second(names.CACHE_REQUESTS, ', result="miss"')
+    return f"{each_second(names.STEPS)} > 0 and {misses} <= 0.25 * {each_second(names.CACHE_REQUESTS)}"
 
 
 def asked_by_dashboards(kube: Kube) -> set[str]:
