@@ -1,7 +1,7 @@
 """All of it in pods: the chart's operator, its monitors and policies, a Prometheus, trainings and a sweep.
 
-Every query of every dashboard brings data but those of `ABSENT`; alerts fire in situations that are made, and resolve
-when these are over. Alerts are `FACTOR` times as impatient as in the chart.
+Every query of every dashboard brings data but those of `ABSENT`; each alert fires in a situation that is made, and
+resolves when that is mended as its runbook says. Alerts are `FACTOR` times as impatient as in the chart.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from cluster.test_metrics import chosen, queries
 from dashboards.building import Page
 from dashboards.pages import PAGES
 from e2e.installing import DEPLOYMENT, NAMESPACE, Release, a_profile
-from e2e.jobs import Job, Jobs, example
+from e2e.jobs import Job, Jobs, example, holds
 from e2e.observing import (
     TEAM,
     PodPrometheus,
@@ -29,6 +32,7 @@ from e2e.observing import (
     hurried,
     of_the_release,
     remove,
+    seldom_misses,
     start_prometheus,
     watched_values,
 )
@@ -290,3 +294,100 @@ def test_a_loss_that_is_no_number(watched: Watched, team: Jobs) -> None:
     )
     watched.kube.delete(job.path)
     watched.await_silence("SeedbedDivergence", "wild")
+
+
+def test_a_small_cache_a_slow_store_ranks_that_stand_still_and_nothing_kept(
+    watched: Watched, team: Jobs
+) -> None:
+    """One job that suffers all of it, until what its runbooks say is done."""
+    job = train(team, "poor", epochs=20000, profile="cramped", feed="Local", every=1_000_000)
+    job.await_training()
+    watched.await_firing("SeedbedCacheThrash", "poor")
+    with a_slow_store(watched.testbed):
+        watched.await_firing("SeedbedDataStarvation", "poor")
+    with stopped_ranks(job):
+        watched.await_firing("SeedbedJobStalled", "poor")
+    watched.await_silence("SeedbedJobStalled", "poor")
+    watched.await_firing("SeedbedCheckpointAge", "poor")
+    mend(watched, job)
+    job.wait_for(lambda status: status["attempts"] == 2 and holds(status, "Running"), what="Running again")
+    watched.prometheus.wait_for(seldom_misses("poor", "poor-2-driver"), seconds=PATIENCE_SECONDS)
+    for alert in ("SeedbedCheckpointAge", "SeedbedCacheThrash", "SeedbedDataStarvation", "SeedbedJobStalled"):
+        watched.await_silence(alert, "poor")
+    assert holds(job.status(), "Running"), "it is the mending that silenced them, not an end"
+
+
+@contextmanager
+def a_slow_store(testbed: Testbed) -> Iterator[None]:
+    """Let the store answer in a tenth of the time only."""
+    over = threading.Event()
+
+    def alternate() -> None:
+        while not over.is_set():
+            testbed.s3.pause()
+            over.wait(4.5)
+            testbed.s3.resume()
+            over.wait(0.5)
+
+    thread = threading.Thread(target=alternate, name="slow store")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        testbed.s3.resume()
+
+
+@contextmanager
+def stopped_ranks(job: Job) -> Iterator[None]:
+    """Let the ranks stand still, as where a GPU hangs; Ray around them lives."""
+    pod = job.pod("worker")
+    node, name = job.node_of(pod), pod["metadata"]["name"]
+    processes = node.processes(TEAM, name, "worker")
+    ranks = [process for process, line in processes.items() if line.startswith("ray::")]
+    assert ranks, processes
+    for process in ranks:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in ranks:
+            os.kill(process, signal.SIGCONT)
+
+
+def mend(watched: Watched, job: Job) -> None:
+    """Do what the runbooks of cache thrash and checkpoint age say."""
+    kube, names_it = watched.kube, (job.name, "-n", TEAM)
+    kube.patch(
+        "/apis/seedbed.dev/v1alpha1/trainingprofiles/cramped", {"spec": {"cache": {"sizeLimit": "1Gi"}}}
+    )
+    patch = json.dumps({"spec": {"checkpoint": {"everySteps": 20}}})
+    kube.kubectl("patch", "tjob", *names_it, "--type=merge", "-p", patch)
+    kube.kubectl("delete", "pod", f"{job.name}-1-driver", "-n", TEAM, seconds=240)
+
+
+def test_jobs_that_are_preempted_again_and_again(watched: Watched, team: Jobs) -> None:
+    alert, evicted = "SeedbedPreemptionStorm", set[str]()
+    jobs = [train(team, name) for name in ("third", "fourth")]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(evicted) < 6 or TEAM not in watched.prometheus.firing(alert):
+        assert time.monotonic() < deadline, f"{alert} does not fire after {sorted(evicted)}"
+        for job in jobs:
+            evicted |= set(evict(job))
+        time.sleep(0.5)
+    print(f"{time.strftime('%X')} {alert} fires after {sorted(evicted)}")
+    for job in jobs:
+        watched.kube.patch(job.path, {"spec": {"suspend": True}})
+    watched.await_silence(alert, TEAM)
+
+
+def evict(job: Job) -> Iterator[str]:
+    """Evict the driver where it runs, in a second; yield its name."""
+    for pod in job.pods("driver"):
+        metadata = pod["metadata"]
+        if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in metadata:
+            body = {"metadata": {"name": metadata["name"]}, "deleteOptions": {"gracePeriodSeconds": 1}}
+            path = f"/api/v1/namespaces/{TEAM}/pods/{metadata['name']}/eviction"
+            job.testbed.kube.create(path, {"apiVersion": "policy/v1", "kind": "Eviction", **body})
+            yield metadata["name"]
