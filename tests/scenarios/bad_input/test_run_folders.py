@@ -16,6 +16,8 @@ import pytest
 
 from scenarios.bad_input.scene import Scene, Typed, edited, flipped
 
+PATIENCE = 240.0
+"""Seconds for a process on a busy machine."""
 NOT_DONE = ("result.json", "receipt.json", "outcome.json")
 
 
@@ -149,7 +151,7 @@ class Process:
 
     def after(self, ready: Callable[[], bool], *signals: int) -> tuple[int, str, str]:
         """Send signals once something is there; return exit code, stdout and stderr."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not ready():
             assert self.child.poll() is None, self.errors.read_text()
             assert time.monotonic() < deadline, "it was never ready"
@@ -157,7 +159,7 @@ class Process:
         for number in signals:
             self.child.send_signal(number)
             time.sleep(0.5)
-        out, _ = self.child.communicate(timeout=60)
+        out, _ = self.child.communicate(timeout=PATIENCE)
         return self.child.returncode, out, self.errors.read_text()
 
 
