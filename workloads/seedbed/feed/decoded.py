@@ -25,6 +25,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from seedbed.images.scratch import Scratch
+
 Pixels = npt.NDArray[np.uint8]
 Make = Callable[[], Pixels]
 
@@ -85,19 +87,7 @@ class Ledger:
     """Ever written, the evicted ones included."""
 
 
-class _Scratch(threading.local):
-    """One growing buffer per thread: the page faults of fresh memory cost as much as reading."""
-
-    def __init__(self) -> None:
-        self.buffer = np.empty(0, np.uint8)
-
-    def at_least(self, size: int) -> Pixels:
-        if len(self.buffer) < size:
-            self.buffer = np.empty(size, np.uint8)
-        return self.buffer[:size]
-
-
-_scratch = _Scratch()
+_scratch = Scratch()
 
 
 class DecodedCache:
@@ -166,7 +156,7 @@ class DecodedCache:
 
     def _look(self, handle: int, slot: Slot) -> Pixels | None:
         """Return a sound picture, or None."""
-        buffer = _scratch.at_least(slot.stride)
+        buffer = _scratch.at_least(slot.stride)[: slot.stride]
         try:
             read = os.preadv(handle, [buffer.data], slot.place * slot.stride)
         except OSError:  # a disk that cannot be read: the dataset still has it

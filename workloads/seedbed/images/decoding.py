@@ -7,7 +7,6 @@ is not applied: a dataset stores pictures upright.
 from __future__ import annotations
 
 import io
-import threading
 from typing import Final
 
 import numpy as np
@@ -15,6 +14,8 @@ import numpy.typing as npt
 import PIL
 import simplejpeg
 from PIL import Image, features
+
+from seedbed.images.scratch import Scratch
 
 Pixels = npt.NDArray[np.uint8]
 Octets = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
@@ -32,19 +33,7 @@ class UndecodableImageError(ValueError):
     """The bytes are no picture that can be decoded in full."""
 
 
-class _Scratch(threading.local):
-    """One growing buffer per thread: the page faults of fresh memory cost as much as decoding."""
-
-    def __init__(self) -> None:
-        self.buffer = np.empty(0, np.uint8)
-
-    def at_least(self, size: int) -> Pixels:
-        if len(self.buffer) < size:
-            self.buffer = np.empty(size, np.uint8)
-        return self.buffer
-
-
-_scratch = _Scratch()
+_scratch = Scratch()
 
 
 def decode(data: Octets) -> Pixels:
