@@ -191,7 +191,7 @@ CHECKPOINT_TIME = _gauge(
 )
 CACHE_REQUESTS = _counter(
     "seedbed_dataset_cache_requests_total",
-    "Reads from the cache of record batches: hit, miss, or rejected (its bytes were damaged).",
+    "Reads from the cache, of record batches and of decoded pictures: hit, miss, or rejected (damaged).",
     *JOB,
     "result",
 )

@@ -30,19 +30,38 @@ from seedbed.runtime.preparing import RunOptions  # noqa: E402
 from seedbed.sweeps.display import SweepDisplay  # noqa: E402
 from seedbed.sweeps.driving import SweepSession, run_sweep  # noqa: E402
 from seedbed.sweeps.exporting import sweep_families  # noqa: E402
+from seedbed.training.progress import Progress  # noqa: E402
 from seedbed_api.exposition import page  # noqa: E402
 from seedbed_api.manifests import sweep_job, training_job  # noqa: E402
+
+TRAINS_SECONDS = 20.0
+"""So long, however fast the machine: rates need several looks of Prometheus at what grows."""
+
+
+class Watch(Display):
+    """Tells a training to stop when it was seen for long enough."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        super().__init__("observed", interactive=False)
+        self._timer = threading.Timer(TRAINS_SECONDS, stopping.set)
+
+    def update(self, progress: Progress) -> None:
+        """Start the clock with the first progress."""
+        super().update(progress)
+        if self._timer.ident is None:
+            self._timer.start()
 
 
 def main() -> None:
     """Train, search, serve."""
     told = json.loads(sys.stdin.readline())
     options = RunOptions(device="cpu", cache_folder=Path(told["cache"]))
+    enough = threading.Event()
     session = Session(
         job=training_job(told["job"]),
         options=options,
-        display=Display("observed", interactive=False),
-        stopping=threading.Event(),
+        display=Watch(enough),
+        stopping=enough,
     )
     sweep = SweepSession(
         job=sweep_job(told["sweep"]),

@@ -42,7 +42,8 @@ from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome
 pytestmark = pytest.mark.cluster
 T = TypeVar("T")
 DRIVER_PORT = 8701
-STEPS = 120
+STEPS = 6000
+"""More than are trained: `cluster.observed` stops."""
 NAMES = ("seedlings", "diverges", "taken", "waits")
 CHOSEN = {"$namespace": ".*", "$job": ".*", "$__rate_interval": "10m", "$__range": "10m"}
 

@@ -56,10 +56,10 @@ class Process:
         return self.process.wait(timeout=240)
 
 
-def until(holds: Callable[[], bool], complaint: str, seconds: float = 240) -> None:
+def until(holds: Callable[[], bool], complaint: str | Callable[[], str], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, complaint
+        assert time.monotonic() < deadline, complaint if isinstance(complaint, str) else complaint()
         time.sleep(0.1)
 
 
@@ -133,8 +133,22 @@ class Scene:
 
     def wait_for_pods(self, *names: str, seconds: float = 240) -> dict[str, str]:
         """Return the uids of these pods, once there are exactly these."""
-        until(lambda: set(self.pods()) == set(names), f"{names} awaited, {list(self.pods())} there", seconds)
+        until(
+            lambda: set(self.pods()) == set(names),
+            lambda: f"{names} awaited, {list(self.pods())} there",
+            seconds,
+        )
         return {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
+
+    def wait_for_replacement(self, lost: str, *, count: int) -> list[str]:
+        """Return the names of so many pods, once none is the lost one; a name that still ends is not used again."""
+
+        def replaced() -> bool:
+            uids = [pod["metadata"]["uid"] for pod in self.pods().values()]
+            return len(uids) == count and lost not in uids
+
+        until(replaced, lambda: f"{lost} is to be replaced, {list(self.pods())} there")
+        return list(self.pods())
 
     def run(self, *names: str) -> None:
         for name in names:
@@ -277,9 +291,10 @@ def test_the_api_server_goes_away_for_ten_seconds_and_the_operator_stays(
     control_plane.stop_apiserver()
     time.sleep(10)
     control_plane.start_apiserver()
+    lost = scene.pods()[ALL[1]]["metadata"]["uid"]
     scene.kube.delete(scene.path("pods", ALL[1]), grace_seconds=0)
-    scene.wait_for_pods(*ALL, seconds=240)
-    scene.run(*ALL)
+    there = scene.wait_for_replacement(lost, count=len(ALL))
+    scene.run(*there)
     scene.end(ALL[0], 0, an_outcome())
     scene.wait_for("Complete", seconds=240)
     assert running.process.poll() is None

@@ -25,6 +25,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from seedbed.feed.traffic import METER
 from seedbed.images.scratch import Scratch
 
 Pixels = npt.NDArray[np.uint8]
@@ -164,6 +165,7 @@ class DecodedCache:
         digest, pixels = buffer[:_DIGEST_BYTES].tobytes(), buffer[_DIGEST_BYTES:]
         if read < slot.stride or not any(digest) or digest != slot.digest(pixels):
             return None
+        METER.hit()
         _touch(handle)
         return pixels.reshape(*slot.shape, 3)
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Traffic:
-    """Reads of record batches, bytes fetched by kind of store, and pictures decoded."""
+    """Reads of record batches and kept pictures, bytes fetched by kind of store, and pictures decoded."""
 
     hits: int = 0
     misses: int = 0
