@@ -109,9 +109,10 @@ class Sampler:
         raise AssertionError("the first step came after the last sample")
 
     def close(self) -> None:
-        """Take no more samples."""
+        """Take the last sample: a program may end right after what is asked for."""
         self._over.set()
         self._thread.join()
+        self._sample()
 
     def _follow(self) -> None:
         while not self._over.wait(INTERVAL_SECONDS):
