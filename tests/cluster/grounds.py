@@ -254,8 +254,21 @@ def awaits_message(part: str) -> Action:
     return lambda ground: ground.awaits(parts=[part], seconds=PATIENCE_SECONDS)
 
 
+def is_refused(pod: Json | None) -> bool:
+    """Tell whether a pod that was tried was refused."""
+    return pod is None
+
+
+def is_limited(pod: Json | None) -> bool:
+    """Tell whether a pod that was tried, which says nothing of limits, was given some."""
+    return pod is not None and "limits" in pod["spec"]["containers"][0]["resources"]
+
+
 def awaits_admission(accepted: Callable[[Json | None], bool]) -> Action:
-    """Wait until the API server has noticed a policy: a pod is tried until what becomes of it is accepted."""
+    """Wait until the API server has noticed what it is to enforce: a pod is tried until what becomes of it is accepted.
+
+    A quota has no effect before its controller has counted, and every rule reaches the API server by a watch.
+    """
     pod = {"metadata": {"name": "tried"}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
 
     def tried(ground: Ground) -> Json | None:
@@ -267,7 +280,7 @@ def awaits_admission(accepted: Callable[[Json | None], bool]) -> Action:
     def act(ground: Ground) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not accepted(tried(ground)):
-            assert time.monotonic() < deadline, "the policy has no effect"
+            assert time.monotonic() < deadline, "what was set up has no effect on pods"
             time.sleep(0.1)
 
     return act

@@ -17,6 +17,8 @@ from cluster.grounds import (
     changes_profile,
     creates,
     deletes,
+    is_limited,
+    is_refused,
     labels_namespace,
     leaves_a_pod_behind,
     lets_pods_pass,
@@ -186,13 +188,20 @@ NODES = {
 }
 REFUSALS = {
     "the quota is used up": Situation(
-        before=creates("ResourceQuota", "team", spec={"hard": {"pods": "1"}}),
+        before=both(
+            creates("ResourceQuota", "team", spec={"hard": {"pods": "0"}}),
+            awaits_admission(is_refused),
+            patches("ResourceQuota", "team", spec={"hard": {"pods": "1"}}),
+        ),
         reason="QuotaExceeded",
         says=("ResourceQuota", "team", "limited: pods=1", "raise"),
         heals=patches("ResourceQuota", "team", spec={"hard": {"pods": "9"}}),
     ),
     "the quota wants limits of CPU": Situation(
-        before=creates("ResourceQuota", "team", spec={"hard": {"limits.cpu": "64"}}),
+        before=both(
+            creates("ResourceQuota", "team", spec={"hard": {"limits.cpu": "64"}}),
+            awaits_admission(is_refused),
+        ),
         reason="QuotaExceeded",
         says=("must specify limits.cpu", "add a LimitRange"),
         heals=creates(
@@ -200,8 +209,11 @@ REFUSALS = {
         ),
     ),
     "a LimitRange allows less": Situation(
-        before=creates(
-            "LimitRange", "small", spec={"limits": [{"type": "Container", "max": {"memory": "64Mi"}}]}
+        before=both(
+            creates(
+                "LimitRange", "small", spec={"limits": [{"type": "Container", "max": {"memory": "64Mi"}}]}
+            ),
+            awaits_admission(is_limited),
         ),
         reason="AdmissionDenied",
         says=("maximum memory usage per Container is 64Mi", "LimitRange"),
@@ -222,7 +234,7 @@ REFUSALS = {
                 "ValidatingAdmissionPolicyBinding",
                 spec={"policyName": "{name}", "validationActions": ["Deny"]},
             ),
-            awaits_admission(lambda pod: pod is None),
+            awaits_admission(is_refused),
         ),
         reason="AdmissionDenied",
         says=("Pod digits-1-driver", "an-admission-policy-denies-the-pods", "name your team"),
@@ -243,7 +255,7 @@ REFUSALS = {
                     }
                 ],
             ),
-            awaits_admission(lambda pod: pod is None),
+            awaits_admission(is_refused),
         ),
         reason="AdmissionDenied",
         says=("policy.example.org", "connection refused", "does not answer"),
@@ -251,7 +263,7 @@ REFUSALS = {
     ),
     "Pod Security refuses a folder of the node": Situation(
         profile={"spec.cache": {"type": "HostPath", "hostPath": {"path": "/var/cache/seedbed"}}},
-        before=labels_namespace(enforce="restricted"),
+        before=both(labels_namespace(enforce="restricted"), awaits_admission(is_refused)),
         reason="AdmissionDenied",
         says=('violates PodSecurity "restricted:latest"', "hostPath", "profile"),
         heals=labels_namespace(enforce="privileged"),
@@ -324,7 +336,7 @@ QUEUES = {
         condition="Stalled",
     ),
     "no driver answers in time": Situation(
-        job={"spec.preRunningDeadlineSeconds": 12},
+        job={"spec.preRunningDeadlineSeconds": 12, "spec.backoffLimit": 50},
         reason="PreRunningDeadlineExceeded",
         says=(
             "PreRunningDeadlineExceeded",
