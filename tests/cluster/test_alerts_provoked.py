@@ -7,9 +7,6 @@ The operator serves a real API server, trainings run beside the test, a real Pro
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import alerts
+from cluster.beside import beside
 from cluster.test_metrics import DRIVER_PORT, a_driver, a_profile_with_gpus, apply, take_away
 from cluster.test_operator import JOBS, Process, Scene
 from data.test_dataset_urls import RangeHandler
@@ -74,17 +72,8 @@ def a_training(scene: Scene, name: str, data: str, folder: Path, *, port: int, c
     manifest = {"apiVersion": job["apiVersion"], "kind": "TrainingJob", "metadata": about, "spec": fields}
     told = {"job": manifest, "uid": job["metadata"]["uid"], "port": port}
     told |= {"cache": str(folder / f"cache-{name}"), "cacheBytes": cache}
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-m", "cluster.provoking"]
-    log = (folder / f"{name}-{cache}.log").open("wb")
-    with log, subprocess.Popen(command, stdin=-1, stdout=log, stderr=log, env=environment) as process:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(told).encode() + b"\n")
-        process.stdin.close()
-        try:
-            yield
-        finally:
-            process.kill()
+    with beside("cluster.provoking", told, folder / f"{name}-{cache}.log"):
+        yield
 
 
 @pytest.fixture

@@ -6,12 +6,9 @@ answers on the driver's port; a sweep does the same.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +23,7 @@ import pytest
 import yaml
 
 import alerts
+from cluster.beside import beside
 from cluster.picturing import picture
 from cluster.test_operator import JOBS, Process, Scene, until
 from dashboards.pages import PAGES
@@ -169,18 +167,8 @@ def a_driver_and_a_sweep(scene: Scene, store: str, folder: Path, sweep_port: int
         "port": DRIVER_PORT,
         "sweepPort": sweep_port,
     }
-    command = [sys.executable, "-m", "cluster.observed"]
-    tests = str(Path(__file__).parents[1])
-    log = (folder / "driver.log").open("wb")
-    environment = {**os.environ, "PYTHONPATH": tests}
-    with log, subprocess.Popen(command, stdin=-1, stdout=log, stderr=log, env=environment) as process:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(told).encode() + b"\n")
-        process.stdin.flush()
-        try:
-            yield
-        finally:
-            process.kill()
+    with beside("cluster.observed", told, folder / "driver.log"):
+        yield
 
 
 def a_training(store: str, folder: Path, namespace: str) -> Json:

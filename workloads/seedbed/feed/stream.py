@@ -102,8 +102,8 @@ class Stream:
         self._lock = threading.Lock()
         training = self.view(spec.split)
         self._needed_shards = self._selected_batches(training)
-        self._epochs = spec.total_steps * spec.leaves * spec.leaf_rows / max(training.count, 1)
-        self._decoded = self._open_decoded()
+        epochs = spec.total_steps * spec.leaves * spec.leaf_rows / max(training.count, 1)
+        self._decoded = self._open_decoded(epochs)
         self._batches = self._open_batches()
         self._shelves: dict[Sizing | None, Shelf] = {}
 
@@ -281,10 +281,10 @@ class Stream:
         cache.shrink()
         return cache
 
-    def _open_decoded(self) -> DecodedCache | None:
+    def _open_decoded(self, epochs: float) -> DecodedCache | None:
         """Return where decoded pictures are kept, None where those of the training would not be."""
         spec, head = self.spec, sizing_head(self.spec.transforms)
-        if spec.cache_folder is None or not worth_keeping(head, shared=spec.shared, epochs=self._epochs):
+        if spec.cache_folder is None or not worth_keeping(head, shared=spec.shared, epochs=epochs):
             return None
         return DecodedCache(
             spec.cache_folder / "decoded", bound=decoded_bytes(spec.cache_bytes), stopped=self.stopped

@@ -29,7 +29,7 @@ def member_of(sweep: Sweep, *, trial: int, fold: int | None) -> Membership:
 
 def recording_of(sweep: Sweep, notice: Callable[[str], None]) -> Recording | None:
     """Return the account of a sweep; None where no server is told of it."""
-    return opened(_entry(sweep), sweep.options.output_secret, notice)
+    return opened(lambda: _entry(sweep), sweep.options.output_secret, notice)
 
 
 def _entry(sweep: Sweep) -> Entry:

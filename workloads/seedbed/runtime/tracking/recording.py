@@ -63,7 +63,7 @@ class Recording:
             self.notice(refusal(URI, self.courier.tracking.shown, f"does not take this run ({trouble})", fix))
 
 
-def opened(entry: Entry, secret: Path | None, notice: Notice) -> Recording | None:
+def opened(describe: Callable[[], Entry], secret: Path | None, notice: Notice) -> Recording | None:
     """Return the account of a run or sweep; the user may name another experiment than its entry.
 
     None where neither environment nor Secret name a server, or where what it takes is not installed.
@@ -75,6 +75,7 @@ def opened(entry: Entry, secret: Path | None, notice: Notice) -> Recording | Non
         fix = "pip install 'seedbed[mlflow]', or unset it; the run goes on and is not told of there"
         notice(refusal(URI, tracking.shown, "mlflow-skinny is not installed", fix))
         return None
+    entry = describe()
     entry = replace(entry, experiment=tracking.experiment or entry.experiment)
     return Recording(entry=entry, courier=courier_to(tracking), notice=notice)
 

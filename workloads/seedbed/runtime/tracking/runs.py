@@ -29,7 +29,7 @@ def recording_of(
     prepared: Prepared, member: Membership | None, notice: Callable[[str], None]
 ) -> Recording | None:
     """Return the account of a run; None where no server is told of it."""
-    return opened(entry_of(prepared, member), prepared.options.output_secret, notice)
+    return opened(lambda: entry_of(prepared, member), prepared.options.output_secret, notice)
 
 
 def entry_of(prepared: Prepared, member: Membership | None) -> Entry:
