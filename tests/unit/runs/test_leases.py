@@ -83,31 +83,47 @@ def test_outage_of_the_store_is_no_silence_of_the_holder(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody can read or write for longer than the time of silence; the holder's writes come back last."""
-    readable, writable = threading.Event(), threading.Event()
+    readable, writable, back = threading.Event(), threading.Event(), threading.Event()
     gates = {"list": readable, "read": readable, "exists": readable, "put": writable}
     for gate in gates.values():
         gate.set()
     for name, gate in gates.items():
         monkeypatch.setattr(type(folder.objects), name, behind(gate, getattr(type(folder.objects), name)))
     outcome: list[Lease | None] = []
+    looks: list[Attempt] = []
+
+    def looked(holder: Attempt) -> None:
+        looks.append(holder)
+        if back.is_set():
+            writable.set()  # not before the old heartbeat was seen once more, however slow this machine is
+
     with acquire(folder, **QUICK):  # type: ignore[arg-type, union-attr]
         waiter = threading.Thread(
-            target=lambda: outcome.append(acquire(folder, stale_after=0.8, **QUICK)),  # type: ignore[arg-type]
+            target=lambda: outcome.append(acquire(folder, stale_after=2.0, waiting=looked, **QUICK)),  # type: ignore[arg-type]
             daemon=True,
         )
         waiter.start()
-        time.sleep(0.3)
+        a_while(lambda: len(looks) > 2)
         readable.clear()
         writable.clear()
-        time.sleep(1.2)
+        time.sleep(2.2)
+        back.set()
         readable.set()
-        time.sleep(0.3)
+        a_while(lambda: writable.is_set() or highest_attempt(folder) > 1)
         writable.set()
         time.sleep(0.3)
         assert (waiter.is_alive(), highest_attempt(folder)) == (True, 1), "the holder was taken for gone"
         folder.publish("result.json", b"{}")
         waiter.join(60)
     assert outcome == [None]
+
+
+def a_while(condition: Callable[[], bool]) -> None:
+    """Wait for something that is going to happen."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def behind(gate: threading.Event, operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,11 +137,11 @@ def behind(gate: threading.Event, operation: Callable[..., Any]) -> Callable[...
 
 
 def test_dead_is_only_said_of_what_this_machine_can_see() -> None:
-    with subprocess.Popen(["sleep", "60"]) as child:
+    with subprocess.Popen(["sleep", "600"]) as child:
         here = replace(this_process(), pid=child.pid, start=_start(child.pid))
         assert not known_dead(here)
         child.kill()
-        time.sleep(0.05)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is dead from now on, and a zombie
         assert known_dead(here), "killed and not reaped"
     assert known_dead(here)
     assert known_dead(replace(this_process(), start="1")), "another process took the number"
@@ -288,7 +304,7 @@ from seedbed.storage import open_storage
 folder = open_run(open_storage(sys.argv[1]), sys.argv[2])
 lease = acquire(folder, workers=1, version="0", poll=0.02, beat_every=0.05)
 print(lease.attempt.number if lease else "finished", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -317,9 +333,7 @@ def test_of_two_processes_one_trains_and_the_other_takes_over_when_it_is_killed(
     spawn, folder: RunFolder
 ) -> None:  # type: ignore[no-untyped-def]
     first, second = spawn(), spawn()
-    deadline = time.monotonic() + 60
-    while highest_attempt(folder) == 0 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    a_while(lambda: highest_attempt(folder) > 0)
     time.sleep(0.5)
     assert highest_attempt(folder) == 1, "the other one waits"
     holder = read_attempt(folder, 1).process.pid
