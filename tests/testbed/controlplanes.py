@@ -6,14 +6,14 @@ import signal
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.boxes import Box, Daemon, wait_until
 from testbed.builds import KUBERNETES, built
 from testbed.certificates import Authority, create_authority, create_signing_key
-from testbed.kube import Json, Kube
+from testbed.kube import Kube
 from testbed.kubeconfigs import User, write_kubeconfig
 
 MACHINE_ADDRESS = "10.88.0.1"
@@ -87,7 +87,7 @@ class ControlPlane:
         """Start the API server again, and wait until it is ready and serves the kinds of all definitions."""
         self.apiserver = self.box.restart(self.apiserver)
         wait_until(self.ready, what="kube-apiserver", seconds=240, daemons=(self.apiserver,))
-        wait_until(self._serves_all, what="custom resources", seconds=240, daemons=(self.apiserver,))
+        self.kube.await_definitions()
 
     def pause_controllers(self) -> None:
         """Stop garbage collection, endpoints, node life cycle and the rest until `resume_controllers`."""
@@ -108,17 +108,6 @@ class ControlPlane:
     def ready(self) -> bool:
         """Say whether the API server calls itself ready."""
         return _api_ready(self.box, self.authority)
-
-    def _serves_all(self) -> bool:
-        """Say whether the kinds of all definitions are served: just after a start they are 404."""
-        definitions = self.kube.items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
-        return all(self.kube.exists(path) for each in definitions for path in _paths_of(each["spec"]))
-
-
-def _paths_of(spec: Json) -> Iterator[str]:
-    for version in spec["versions"]:
-        if version["served"]:
-            yield f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}?limit=1"
 
 
 def start_control_plane(box: Box) -> ControlPlane:

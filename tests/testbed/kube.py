@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,10 @@ _PATCH_TYPES = {
     "strategic": "application/strategic-merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
+
+
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 class Refused(Exception):  # noqa: N818 - the API server's answer, often the one a test wants
@@ -116,7 +120,7 @@ class Kube:
                 raise TimeoutError(f"{path} is still there after {seconds:.0f} s")
             time.sleep(0.2)
 
-    def kubectl(self, *arguments: str, feed: str | None = None, seconds: float = 120) -> str:
+    def kubectl(self, *arguments: str, feed: str | None = None, seconds: float = 300) -> str:
         """Run kubectl as this user and return its output; `subprocess.CalledProcessError` has its complaint."""
         done = subprocess.run(
             (str(self._kubectl), "kubectl", *arguments),
@@ -147,6 +151,39 @@ class Kube:
                     raise
                 time.sleep(1)
         self.kubectl("wait", "--for=condition=Established", "--timeout=240s", *options, seconds=300)
+        self.await_definitions(seconds=patience_seconds)
+
+    def await_definitions(self, *, seconds: float = 240) -> None:
+        """Wait until the kinds of all definitions can be used: a moment after they are established, and after a start."""
+        deadline = time.monotonic() + seconds
+        while not self.serves_definitions():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"kinds of definitions are not served within {seconds:.0f} s")
+            time.sleep(0.1)
+
+    def serves_definitions(self) -> bool:
+        """Say whether the kinds of all definitions are served, and where kubectl and Helm look for kinds."""
+        try:
+            wanted = {place for each in self.items(_DEFINITIONS) for place in _places(each)}
+            return wanted <= self._discovered() and all(
+                self.exists(f"/apis/{'/'.join(place)}?limit=1") for place in wanted
+            )
+        except Refused as refused:
+            if refused.status not in (404, 503):
+                raise
+            return False
+
+    def _discovered(self) -> set[tuple[str, str, str]]:
+        """Return group, version and plural of everything that the API server lists among its kinds."""
+        answer = self._session.get(self.server + "/apis", headers={"Accept": _DISCOVERY}, timeout=60)
+        if answer.status_code >= 400:
+            raise Refused(answer.status_code, {"message": answer.text[:2000]})
+        return {
+            (group["metadata"]["name"], version["version"], each["resource"])
+            for group in answer.json()["items"]
+            for version in group["versions"]
+            for each in version.get("resources", ())
+        }
 
     def apply(self, *objects: Mapping[str, Any], namespace: str = "default") -> None:
         """Apply objects server-side, whatever their kinds, by kubectl."""
@@ -182,3 +219,12 @@ class Kube:
         if answer.status_code >= 400:
             raise Refused(answer.status_code, content)
         return content
+
+
+def _places(definition: Json) -> Iterator[tuple[str, str, str]]:
+    """Yield group, version and plural of what a definition serves, unless it is being deleted."""
+    spec = definition["spec"]
+    if "deletionTimestamp" not in definition["metadata"]:
+        for version in spec["versions"]:
+            if version["served"]:
+                yield spec["group"], version["name"], spec["names"]["plural"]
