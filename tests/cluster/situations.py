@@ -162,7 +162,7 @@ NODES = {
     ),
     "the nodes are cordoned": Situation(
         profile=OWN_POOL,
-        before=both(adds_nodes(), patches_node(spec={"unschedulable": True})),
+        before=adds_nodes(cordoned=True),
         reason="Unschedulable",
         says=("worker pod", "were unschedulable", "uncordon nodes of the pool"),
         heals=patches_node(spec={"unschedulable": False}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_boxes_side_by_side_share_no_address_and_no_process(tmp_path: Path) -> N
     finally:
         for box in (one, two):
             box.stop()
-    assert not served.running()
+    wait_until(lambda: not served.running(), what="the end of what ran inside", seconds=240)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -145,13 +146,12 @@ def test_pods_of_a_pool_in_name_only_run_end_and_make_room(
     )
     pods = f"/api/v1/namespaces/{namespace}/pods"
     there = {"nodeSelector": {"pool": "gpu"}, "tolerations": [{"key": TAINT["key"], "operator": "Exists"}]}
-    for name in ("first", "second"):
+    for name, seen in (("first", running), ("second", waits("Insufficient nvidia.com/gpu"))):
         pod = a_pod(name, **there)
         pod["spec"]["containers"][0].update(GPU)
         kube.create(pods, pod)
-        kube.wait_for(f"{pods}/{name}", has_condition)
-    assert kube.wait_for(f"{pods}/first", running)["spec"]["nodeName"] == node
-    assert "Insufficient nvidia.com/gpu" in waits_for(kube.get(f"{pods}/second"))
+        kube.wait_for(f"{pods}/{name}", seen)
+    assert kube.get(f"{pods}/first")["spec"]["nodeName"] == node
 
     fake_nodes.end_container(namespace, "first", exit_code=75, message="the store was full")
     ended = kube.get(f"{pods}/first")["status"]
@@ -166,7 +166,7 @@ def test_a_pod_that_tolerates_no_taint_stays_away_from_the_pool(
     fake_nodes.add_pool("tainted", 1, labels={"pool": "tainted"}, taints=[TAINT])
     pods = f"/api/v1/namespaces/{namespace}/pods"
     kube.create(pods, a_pod("plain", nodeSelector={"pool": "tainted"}))
-    assert "untolerated taint" in waits_for(kube.wait_for(f"{pods}/plain", has_condition))
+    kube.wait_for(f"{pods}/plain", waits("untolerated taint"))
 
 
 def test_pods_of_a_preempted_machine_say_that_they_were_disrupted(
@@ -195,9 +195,6 @@ def running(pod: Json) -> bool:
     return bool(pod["status"]["phase"] == "Running")
 
 
-def has_condition(pod: Json) -> bool:
-    return "conditions" in pod["status"]
-
-
-def waits_for(pod: Json) -> str:
-    return " ".join(each.get("message", "") for each in pod["status"]["conditions"])
+def waits(why: str) -> Callable[[Json], bool]:
+    """Tell whether the scheduler says this of a pod; before it knows the node, it says something else."""
+    return lambda pod: any(why in each.get("message", "") for each in pod["status"].get("conditions", ()))

@@ -13,6 +13,7 @@ from testbed.kube import Json, Kube
 
 _STAGES = Path(__file__).with_name("kwok-stages.yaml")
 _LABEL = {"type": "kwok"}
+_NOT_READY = "node.kubernetes.io/not-ready"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -35,14 +36,17 @@ class FakeNodes:
         resources: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
         taints: Sequence[Json] = (),
+        cordoned: bool = False,
         seconds: float = 240,
     ) -> list[str]:
-        """Add nodes `<pool>-<k>` and wait until they are Ready; return their names."""
+        """Add nodes `<pool>-<k>` and wait until pods may run on them; return their names."""
         names = [f"{pool}-{number}" for number in range(count)]
         for name in names:
-            self.kube.create("/api/v1/nodes", _a_node(name, resources or {}, labels or {}, taints))
+            node = _a_node(name, resources or {}, labels or {}, taints)
+            node["spec"]["unschedulable"] = cordoned
+            self.kube.create("/api/v1/nodes", node)
         for name in names:
-            self.kube.wait_for(f"/api/v1/nodes/{name}", _ready, seconds=seconds)
+            self.kube.wait_for(f"/api/v1/nodes/{name}", _takes_pods, seconds=seconds)
         return names
 
     def preempt(self, name: str) -> None:
@@ -138,6 +142,8 @@ def _a_node(
     }
 
 
-def _ready(node: Json) -> bool:
+def _takes_pods(node: Json) -> bool:
+    """Tell whether a node is Ready, and a controller has taken away the taint of a node that is not."""
     conditions = node.get("status", {}).get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return ready and _NOT_READY not in {taint["key"] for taint in node["spec"].get("taints", ())}
