@@ -19,6 +19,7 @@ from cluster.chronicles import (
 from cluster.grounds import PATIENCE_SECONDS, UNSEEN, Ground, conditions, said, slug
 from cluster.operators import running_operator
 from cluster.situations import SITUATIONS, Situation
+from cluster.test_operator import until
 from testbed.fakenodes import FakeNodes
 from testbed.kube import Kube
 from testbed.testbeds import Testbed
@@ -128,9 +129,14 @@ def test_what_another_controller_has_is_left_alone(made: Made) -> None:
 def test_it_goes_on_when_that_is_mended(mended: Made, name: str) -> None:
     ground = mended.grounds[name]
     ground.awaits(reason=MENDED[name].then, seconds=PATIENCE_SECONDS)
-    running = {pod["metadata"]["name"] for pod in ground.pods() if pod["status"]["phase"] == "Running"}
+    until(lambda: pods_run(ground), lambda: f"pods of attempt {ground.status()['attempts']} do not run")
+
+
+def pods_run(ground: Ground) -> bool:
+    """Tell whether the newest attempt has its pods: the driver runs as soon as its workers have nodes."""
     attempt = ground.status()["attempts"]
-    assert {f"digits-{attempt}-driver", f"digits-{attempt}-worker-0"} <= running
+    running = {pod["metadata"]["name"] for pod in ground.pods() if pod["status"]["phase"] == "Running"}
+    return {f"digits-{attempt}-driver", f"digits-{attempt}-worker-0"} <= running
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
