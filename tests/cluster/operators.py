@@ -13,7 +13,7 @@ from seedbed_api.crdgen import definitions
 from seedbed_operator.running.checking import NEEDED
 from testbed.boxes import Daemon, wait_until
 from testbed.controlplanes import ControlPlane
-from testbed.kube import Json, Kube
+from testbed.kube import Json, Kube, Refused
 
 NAMESPACE, NAME = "seedbed-system", "seedbed-operator"
 REPOSITORY = Path(__file__).parents[2]
@@ -31,6 +31,10 @@ def running_operator(control: ControlPlane, *options: str, name: str = "operator
     """Install what it needs and run one operator for all namespaces; it works when this is entered."""
     install(control.kube)
     account = control.service_account(NAMESPACE, NAME)
+    user = control.connect(account)
+    wait_until(lambda: _may_list(user), what="rights of the operator", seconds=240)
+    log = control.box.folder / "logs" / f"{name}.log"
+    begun = log.stat().st_size if log.exists() else 0
     daemon = control.box.start(
         name,
         f"{sys.prefix}/bin/seedbed-operator",
@@ -43,10 +47,9 @@ def running_operator(control: ControlPlane, *options: str, name: str = "operator
         *options,
         environment={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
-    begun = len(daemon.log.read_text())
     try:
         wait_until(
-            lambda: "first sweep:" in daemon.log.read_text()[begun:],
+            lambda: b"first sweep:" in log.read_bytes()[begun:],
             what="the operator",
             seconds=240,
             daemons=(daemon,),
@@ -54,6 +57,17 @@ def running_operator(control: ControlPlane, *options: str, name: str = "operator
         yield daemon
     finally:
         daemon.stop(signal.SIGTERM, seconds=240)
+
+
+def _may_list(user: Kube) -> bool:
+    """Tell whether the API server has heard of what was granted."""
+    try:
+        user.items("/apis/seedbed.dev/v1alpha1/trainingjobs")
+    except Refused as refused:
+        if refused.status != 403:
+            raise
+        return False
+    return True
 
 
 def _rights() -> tuple[Json, ...]:
