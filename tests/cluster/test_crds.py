@@ -42,7 +42,7 @@ def established(control_plane: ControlPlane) -> Iterator[None]:
     kube = control_plane.kube
     kube.define(*(Path("crds", name) for name in DEFINITIONS))
     yield
-    kube.kubectl("delete", *of_ours())
+    kube.kubectl("delete", *of_ours(), seconds=600)
 
 
 def of_ours() -> list[str]:

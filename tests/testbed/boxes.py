@@ -139,7 +139,7 @@ class Box:
     def stop(self) -> None:
         """Kill everything in the box and remove what it left."""
         self.supervisor.terminate()
-        self.supervisor.wait(timeout=60)
+        self.supervisor.wait(timeout=240)
 
 
 def check_means() -> None:

@@ -43,4 +43,4 @@ def tied_command(command: Sequence[str]) -> list[str]:
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Kill the process and wait for its end."""
     process.kill()
-    process.wait(timeout=10)
+    process.wait(timeout=240)

@@ -119,15 +119,15 @@ def fault_proxy(target: str) -> Iterator[FaultProxy]:
     thread = threading.Thread(target=loop.run_forever, name="fault-proxy", daemon=True)
     thread.start()
     starting = asyncio.start_server(proxy.serve_connection, "127.0.0.1", 0)
-    server = asyncio.run_coroutine_threadsafe(starting, loop).result(10)
+    server = asyncio.run_coroutine_threadsafe(starting, loop).result(240)
     proxy.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield proxy
     finally:
         loop.call_soon_threadsafe(server.close)
-        asyncio.run_coroutine_threadsafe(_cancel_rest(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_cancel_rest(), loop).result(240)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(240)
         loop.close()
 
 

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from testbed.controlplanes import ControlPlane
-from testbed.kube import Kube
+from testbed.kube import Kube, Refused
 from testbed.networkpolicies import TABLE, Cluster, pod_facts, ruleset
 
 
@@ -31,7 +31,7 @@ class Policing:
         """Enforce no more; everything is free again."""
         assert self._thread is not None
         self._over.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=240)
         self.control.box.run("nft", "delete", "table", "inet", TABLE)
         if self.failure is not None:
             raise self.failure
@@ -42,6 +42,10 @@ class Policing:
                 self._enforce(kube)
             except OSError:
                 continue  # the API server is down: the rules stay as they are
+            except Refused as refused:
+                if refused.status < 500:
+                    self.failure = refused
+                    return  # else it starts, or is too busy
             except Exception as failure:
                 self.failure = failure
                 return

@@ -86,26 +86,35 @@ def running_prometheus(
     folder: Path, targets: Sequence[Target], *, rules: Path | None = None
 ) -> Iterator[Prometheus]:
     """Run a Prometheus that scrapes these every few seconds, with the relabeling of the chart's monitors."""
-    port = free_port()
     configuration = folder / "prometheus.json"
     configuration.write_text(json.dumps(_configuration(targets, rules)), encoding="utf-8")
-    command = (
+    with (folder / "prometheus.log").open("wb") as log:
+        for _ in range(3):  # the free port may be taken between the look and the use
+            address = f"127.0.0.1:{free_port()}"
+            with subprocess.Popen(_command(folder, address), stdout=log, stderr=log) as process:
+                try:
+                    if _comes_up(process, f"http://{address}"):
+                        yield Prometheus(url=f"http://{address}")
+                        return
+                finally:
+                    process.terminate()
+    raise AssertionError(f"Prometheus did not start: {(folder / 'prometheus.log').read_text()[-2000:]}")
+
+
+def _command(folder: Path, address: str) -> tuple[str, ...]:
+    return (
         program("prometheus"),
-        f"--config.file={configuration}",
+        f"--config.file={folder / 'prometheus.json'}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
-        f"--web.listen-address=127.0.0.1:{port}",
+        f"--web.listen-address={address}",
         "--log.level=warn",
     )
-    with (
-        (folder / "prometheus.log").open("wb") as log,
-        subprocess.Popen(command, stdout=log, stderr=log) as process,
-    ):
-        try:
-            prometheus = Prometheus(url=f"http://127.0.0.1:{port}")
-            until(lambda: _is_ready(prometheus.url), f"Prometheus did not start: {log.name}")
-            yield prometheus
-        finally:
-            process.terminate()
+
+
+def _comes_up(process: subprocess.Popen[bytes], url: str) -> bool:
+    """Tell whether it is ready; not where it has ended."""
+    until(lambda: process.poll() is not None or _is_ready(url), "Prometheus is not ready")
+    return process.poll() is None
 
 
 def until(holds: Callable[[], Any], complaint: str, seconds: float = 240) -> Any:
