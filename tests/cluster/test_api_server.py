@@ -41,7 +41,7 @@ class Ground:
         if owner is not None:
             reference = {"apiVersion": "v1", "kind": "Pod", "name": "owner", "uid": owner, "controller": True}
             metadata["ownerReferences"] = [reference]
-        spec = {"containers": [{"name": "driver", "image": IMAGE}]}
+        spec = {"containers": [{"name": "driver", "image": IMAGE}], "schedulerName": "nobody"}
         return await self.cluster.create(PODS, self.namespace, {"metadata": metadata, "spec": spec})
 
     async def delete(self, kind: Kind, raw: Raw, uid: str | None = None) -> Raw:
