@@ -30,10 +30,10 @@ from seedbed.runtime.curves import LIVE_SECONDS, Curves
 from seedbed.runtime.display import PLAIN_INTERVAL_SECONDS, Display
 from seedbed.runtime.driver import Session, run_job
 from seedbed.runtime.exporting import training_families
-from seedbed.runtime.pods.logs import SHIP_SECONDS, ship
 from seedbed.runtime.pods.messages import live_progress
-from seedbed.runtime.pods.records import Recorder
 from seedbed.runtime.preparing import RunOptions, program_of
+from seedbed.runtime.records import Recorder
+from seedbed.runtime.shipping import SHIP_SECONDS, reading, ship
 from seedbed.storage import open_storage
 from seedbed_api.exposition import page
 from seedbed_api.manifests import training_job
@@ -140,7 +140,7 @@ def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
         ),
         Cost(
             what="the newest piece of the log to the store",
-            cpu_seconds=cpu_of(lambda: ship(spool, logs)),
+            cpu_seconds=cpu_of(lambda: ship(reading(spool), logs)),
             per_minute=60 / SHIP_SECONDS,
         ),
         Cost(

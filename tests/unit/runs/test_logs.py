@@ -105,7 +105,7 @@ def test_the_command_prints_who_said_what(store: Storage, tmp_path: Path) -> Non
         "digits-1-driver    12:00:04 d",
     ]
     listed = CliRunner().invoke(cli, ["logs", str(tmp_path)])
-    assert listed.stdout.splitlines()[0] == "digits  u1  attempts 1 to 2  3 pods"
+    assert listed.stdout.splitlines()[0] == "digits  u1  attempts 1 to 2  3 logs"
 
 
 def test_the_name_of_a_pod_tells_its_job() -> None:

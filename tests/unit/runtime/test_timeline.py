@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed.runtime.driver import _mark_moments
-from seedbed.runtime.timeline import Timeline
+from seedbed.runtime.timeline import Timeline, mark_moments
 from seedbed.training.progress import Moments
 
 WAY = Moments(began=1_000_010.0, first_batch=1_000_012.0, first_step=1_000_013.5)
@@ -17,7 +16,7 @@ def a_timeline() -> Timeline:
 
 def test_the_parts_add_up_to_the_time_from_process_start_to_first_step():
     timeline = a_timeline()
-    _mark_moments(timeline, WAY)
+    mark_moments(timeline, WAY)
     assert timeline.parts == {"RayStarted": 4.0, "WorkersStarted": 6.0, "FirstBatch": 2.0, "FirstStep": 1.5}
     assert sum(timeline.parts.values()) == 13.5
 
@@ -29,20 +28,20 @@ def test_the_parts_add_up_to_the_time_from_process_start_to_first_step():
 )
 def test_nothing_is_marked_before_the_first_step(moments):
     timeline = a_timeline()
-    _mark_moments(timeline, moments)
+    mark_moments(timeline, moments)
     assert list(timeline.parts) == ["RayStarted"]
 
 
 def test_a_later_worker_group_changes_nothing():
     timeline = a_timeline()
-    _mark_moments(timeline, WAY)
+    mark_moments(timeline, WAY)
     told = dict(timeline.parts)
-    _mark_moments(timeline, Moments(began=1_000_100.0, first_batch=1_000_101.0, first_step=1_000_102.0))
+    mark_moments(timeline, Moments(began=1_000_100.0, first_batch=1_000_101.0, first_step=1_000_102.0))
     assert timeline.parts == told
 
 
 def test_a_clock_of_another_machine_that_is_behind_makes_no_part_negative():
     timeline = a_timeline()
-    _mark_moments(timeline, Moments(began=1_000_001.0, first_batch=1_000_002.0, first_step=1_000_006.0))
+    mark_moments(timeline, Moments(began=1_000_001.0, first_batch=1_000_002.0, first_step=1_000_006.0))
     assert timeline.parts["WorkersStarted"] == timeline.parts["FirstBatch"] == 0.0
     assert sum(timeline.parts.values()) == 6.0

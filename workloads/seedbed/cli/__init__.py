@@ -16,7 +16,7 @@ _COMMANDS = {
     "run": ("seedbed.cli.run", "Train a TrainingJob, or the trials of a SweepJob, on this machine."),
     "runs": ("seedbed.cli.runs", "List, show and prune the runs of an output store."),
     "top": ("seedbed.cli.top", "Show the jobs of a cluster, or the runs of an output store, as they go on."),
-    "logs": ("seedbed.cli.logs", "Print what the pods of a run have said, from its output store."),
+    "logs": ("seedbed.cli.logs", "Print what a run has said, from its output store."),
     "validate": ("seedbed.cli.validate", "Check manifests and name field, value and fix of every mistake."),
     "dataset": ("seedbed.cli.dataset", "Build, show, check and export datasets."),
     "verify": ("seedbed.cli.verify", "Recompute a window of a run from its receipt."),

@@ -1,4 +1,4 @@
-"""`seedbed logs`: what the pods of a run have said, from its output store; the pods may be gone."""
+"""`seedbed logs`: what a run has said, from its output store; its pods may be gone."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def command(
     *,
     follow: bool,
 ) -> None:
-    """Print what the pods of a RUN said, of all attempts, in the order of time.
+    """Print what a RUN said, in pods or on one machine, of all attempts, in the order of time.
 
-    STORE is what spec.output.uri names. RUN is the identity of a run (its first digits), the uid of a
-    job's object, or the name of a job; without it, the jobs are named whose logs there are.
+    STORE is what spec.output.uri names. RUN is the identity of a run or sweep (its first digits), the uid of
+    a job's object, or the name of a job; without it, the jobs are named whose logs there are.
     """
     from seedbed.runs.logs import logs_of
     from seedbed.runtime.lasting import naming
@@ -62,9 +62,9 @@ def _list(logs: list[PodLog]) -> None:
     for uid in dict.fromkeys(log.uid for log in logs):
         mine = [log for log in logs if log.uid == uid]
         attempts = sorted({log.attempt for log in mine})
-        click.echo(f"{mine[0].job}  {uid}  attempts {attempts[0]} to {attempts[-1]}  {len(mine)} pods")
+        click.echo(f"{mine[0].job}  {uid}  attempts {attempts[0]} to {attempts[-1]}  {len(mine)} logs")
     if not logs:
-        click.echo("no logs here; they are kept of jobs that train in pods", err=True)
+        click.echo("no logs here; jobs and sweeps leave them while they train", err=True)
 
 
 def _wanted(

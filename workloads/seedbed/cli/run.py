@@ -229,7 +229,7 @@ def _options(arguments: dict[str, Any]) -> RunOptions:
     from seedbed.runtime.preparing import RunOptions
 
     names = ("device", "code", "dataset_secret", "output_secret")
-    options = {name: arguments[name] for name in names}
+    options = {name: arguments[name] for name in names} | {"keep_log": True}
     if arguments["cache"] is not None:
         options["cache_folder"] = _writable(arguments["cache"])
     if arguments["cache_bytes"] is not None:

@@ -48,6 +48,11 @@ class RunFolder:
         return self.output.child(f"leases/{self.name}")
 
     @property
+    def logs(self) -> Storage:
+        """Return the storage of `logs/<run>`: what `seedbed run` says of it; pods have logs of their own."""
+        return self.output.child(f"logs/{self.name}")
+
+    @property
     def url(self) -> str:
         """Return the folder's URL, safe to print."""
         return self.objects.url

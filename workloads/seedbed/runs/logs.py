@@ -1,4 +1,8 @@
-"""The logs that pods have left in an output store: `logs/<job uid>/<attempt>/<pod>/<piece>.log`."""
+"""The logs in an output store: `logs/<uid>/<attempt>/<pod>/<piece>.log`.
+
+Pods leave them under the uid of their job's object; `seedbed run` under the digits of a run or sweep, in the
+name that a driver pod would have.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +21,17 @@ from seedbed_api.loglines import parsed
 _PIECE = re.compile(r"logs/(?P<uid>[^/]+)/(?P<attempt>\d+)/(?P<pod>[^/]+)/(?P<piece>\d+)\.log")
 _POD = re.compile(r"(?P<job>.+)-\d+-(sweep-)?(driver|worker-\d+)")
 
+_LEAST_DIGITS = 4
+_DIGITS, _MOST_NAMES = 12, 8
+"""How many of a uid, and of names, a message shows."""
+
 
 @dataclass(kw_only=True, slots=True)
 class PodLog:
     """The log of one pod, read piece by piece; `more` goes on where it stopped."""
 
     uid: str
-    """Of the job's object."""
+    """Of the job's object; of a run or sweep on one machine the digits of its identity."""
     attempt: int
     pod: str
     pieces: list[str] = field(default_factory=list)
@@ -73,29 +81,39 @@ def chosen(output: Storage, logs: Sequence[PodLog], named: str, *, attempt: int 
     turns = _turns(output, named)
     mine = [log for log in logs if (log.uid, log.attempt) in turns]
     mine = mine or [log for log in logs if named in (log.uid, log.job)]
+    mine = mine or [log for log in logs if _is_beginning(named, log.uid)]
     if len({log.uid for log in mine} - {uid for uid, _ in turns}) > 1:
-        problem, fix = "is the name of several jobs", "name one by the uid of its object"
+        problem, fix = "is the name of several jobs", f"name one by uid or identity: {_listed(mine)}"
         raise UserError("InvalidOption", refusal("RUN", named, problem, fix))
     kept = [log for log in mine if attempt in (None, log.attempt)]
     if kept:
         return kept
-    there = ", ".join(sorted({f"{log.job} ({log.uid})" for log in logs})) or "none"
     problem = "has no log here" if attempt is None else f"has no log of attempt {attempt} here"
-    fix = f"logs are kept of jobs in pods; those of this store: {there}"
+    fix = f"name one of this store: {_listed(logs)}"
     raise UserError("InvalidOption", refusal("RUN", named, problem, fix))
 
 
-def _turns(output: Storage, named: str) -> set[tuple[str, int]]:
-    """Return whose turn it was (uid of the job, attempt) when a run was trained."""
+def _listed(logs: Sequence[PodLog]) -> str:
+    names = sorted({f"{log.job} ({log.uid[:_DIGITS]})" for log in logs})
+    return ", ".join(names[:_MOST_NAMES] + ["…"] * (len(names) > _MOST_NAMES)) or "none"
+
+
+def _is_beginning(named: str, uid: str) -> bool:
     digits = named.removeprefix("sha256:")
-    if not re.fullmatch(r"[0-9a-f]{4,64}", digits):
+    return len(digits) >= _LEAST_DIGITS and uid.startswith(digits)
+
+
+def _turns(output: Storage, named: str) -> set[tuple[str, int]]:
+    """Return under which uid and attempt the logs of a run lie; without turns the claims of the run count."""
+    digits = named.removeprefix("sha256:")
+    if not re.fullmatch(rf"[0-9a-f]{{{_LEAST_DIGITS},64}}", digits):
         return set()
     names = {path.split("/")[1] for path in output.list("runs")}
     turns = set()
     for name in sorted(name for name in names if name.startswith(digits)):
         run = open_run(output, f"sha256:{name}")
         for number in range(1, highest_attempt(run) + 1):
-            uid, _, turn = read_attempt(run, number).process.turn.partition("/")
+            uid, _, turn = (read_attempt(run, number).process.turn or f"{name}/{number}").partition("/")
             if turn.isdecimal():
                 turns.add((uid, int(turn)))
     return turns

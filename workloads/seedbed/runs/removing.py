@@ -43,7 +43,7 @@ def objects_of(folder: RunFolder) -> dict[str, int]:
 
 
 def remove_run(folder: RunFolder, *, version: str) -> None:
-    """Remove all objects of a run but its claims, as its newest attempt; raises InUse where it is trained."""
+    """Remove a run and its logs, not its claims, as its newest attempt; raises InUse where it is trained."""
     if holder(folder) is not None:
         raise InUse
     folder.objects.delete(RESULT)  # a complete run gives no lease
@@ -52,6 +52,8 @@ def remove_run(folder: RunFolder, *, version: str) -> None:
         for path in sorted(paths, key=_order):
             folder.objects.delete(path)
         forget_run(folder)
+        for path in folder.logs.list():
+            folder.logs.delete(path)
 
 
 def _claimed(folder: RunFolder, version: str) -> Lease:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from seedbed.training.progress import Progress
 
@@ -21,6 +21,33 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL_SECONDS = 10.0
 _LEAST_BAR_WIDTH = 12
+
+
+class Shown(Protocol):
+    """Where the driver tells of a run."""
+
+    def update(self, progress: Progress) -> None:
+        """Show a new state."""
+
+    def notice(self, text: str) -> None:
+        """Show one line that stays."""
+
+
+class Both:
+    """Tells of a run in two places."""
+
+    def __init__(self, first: Shown, second: Shown) -> None:
+        self._places = first, second
+
+    def update(self, progress: Progress) -> None:
+        """Show a new state."""
+        for place in self._places:
+            place.update(progress)
+
+    def notice(self, text: str) -> None:
+        """Show one line that stays."""
+        for place in self._places:
+            place.notice(text)
 
 
 class Display:
@@ -121,7 +148,8 @@ class _Lines:
         self._print(f"{self._title}  {text}")
 
     def _print(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        self._stream.write(f"{line}\n")  # at once: several threads tell
+        self._stream.flush()
 
 
 class _Records(_Lines):

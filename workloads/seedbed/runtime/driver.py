@@ -20,20 +20,21 @@ from seedbed.runs.leases import Lease, acquire
 from seedbed.runtime.clusters import Cluster, Placement, ToldToStop, WorkerRange
 from seedbed.runtime.concluding import Circumstances, conclude
 from seedbed.runtime.curves import Curves
-from seedbed.runtime.display import Display
+from seedbed.runtime.display import Shown
 from seedbed.runtime.fitting import fit
 from seedbed.runtime.lasting import lasting
+from seedbed.runtime.logkeeping import logged, place_of
 from seedbed.runtime.measuring import measure_of
 from seedbed.runtime.preparing import Prepared, RunOptions, pause_step, prepare, program_of
 from seedbed.runtime.ray_local import LocalCluster
 from seedbed.runtime.results import Result, read_result
 from seedbed.runtime.statuses import Told, status_of
-from seedbed.runtime.timeline import Timeline
+from seedbed.runtime.timeline import Timeline, mark_moments
 from seedbed.runtime.tracking.recording import Recording, make_up, recorded
 from seedbed.runtime.tracking.runs import Membership, end_of, recording_of
 from seedbed.training.outcomes import OUTCOME, Outcome, read_outcome
 from seedbed.training.programs import TrainingProgram
-from seedbed.training.progress import Kept, Moments, PartSeconds, Progress
+from seedbed.training.progress import Kept, PartSeconds, Progress
 from seedbed_api.canonical import canonical_json
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError
@@ -49,7 +50,7 @@ class Session:
 
     job: TrainingJob
     options: RunOptions
-    display: Display
+    display: Shown
     stopping: threading.Event
     """Set by SIGTERM and SIGINT: checkpoint after the step and end."""
     cluster: Cluster = field(default_factory=LocalCluster)
@@ -129,11 +130,13 @@ def _run(session: Session) -> None:
             return
         session.attempt = lease.attempt.number
         session.timeline.mark("RunClaimed")
-        _describe(prepared)
-        session.curves = _curves(session, prepared)
-        session.recording = recording_of(prepared, session.member, session.display.notice)
-        with recorded(session.recording, lambda: end_of(session.result)):
-            _complete(session, prepared, lease)
+        place = place_of(prepared, session.member, attempt=session.attempt)
+        with logged(place, session.display) as session.display:
+            _describe(prepared)
+            session.curves = _curves(session, prepared)
+            session.recording = recording_of(prepared, session.member, session.display.notice)
+            with recorded(session.recording, lambda: end_of(session.result)):
+                _complete(session, prepared, lease)
 
 
 def _complete(session: Session, prepared: Prepared, lease: Lease) -> None:
@@ -302,7 +305,7 @@ def _watch(session: Session, progress: Progress, events: EventLog) -> None:
     if _is_another_group(before, progress):
         session.groups.append(progress.workers)
         _tell_of_group(session, progress)
-    _mark_moments(session.timeline, progress.moments)
+    mark_moments(session.timeline, progress.moments)
     session.spent[len(session.groups)] = progress.seconds
     session.executed[len(session.groups)] = progress.step - progress.resumed_from
     _follow_curves(session, progress.kept)
@@ -331,15 +334,6 @@ def _tell_of_group(session: Session, progress: Progress) -> None:
         session.display.notice(f"{who} on from the checkpoint of step {progress.resumed_from}")
     elif len(session.groups) > 1:
         session.display.notice(f"{who} on from the beginning: a worker was lost before the first checkpoint")
-
-
-def _mark_moments(timeline: Timeline, moments: Moments | None) -> None:
-    """Mark what the first worker group has told of; in the order of the way, and once the step is done."""
-    if moments is None or moments.first_batch is None or moments.first_step is None:
-        return
-    timeline.mark("WorkersStarted", at=moments.began)
-    timeline.mark("FirstBatch", at=moments.first_batch)
-    timeline.mark("FirstStep", at=moments.first_step)
 
 
 def _flush(events: EventLog) -> None:

@@ -63,6 +63,8 @@ class RunOptions:
     """The environment where this process has found it out already."""
     fetched: CodeArchive | None = None
     """The user's code where this process has fetched it already."""
+    keep_log: bool = False
+    """Leave the log in the output store; a pod's is kept by its first process."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

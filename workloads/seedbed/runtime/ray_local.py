@@ -9,16 +9,21 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seedbed.runtime.clusters import P, Placement, T, WorkerRange
+from seedbed.runtime.mirrors import mirroring
 from seedbed.runtime.signals import keeping_handlers
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 
 if TYPE_CHECKING:
     from seedbed.training.programs import TrainingProgram
+
+workers_logger = logging.getLogger("seedbed.workers")
+"""Where the words of Ray's worker processes go; disabled but where a log is kept."""
+_QUOTE_SECONDS = 5.0
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -118,9 +123,20 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
             f"Ray did not start on this machine: {error}; try again, or free memory and ports",
         ) from error
     try:
-        yield
+        with _workers_quoted():
+            yield
     finally:
         ray.shutdown()
+
+
+def _workers_quoted() -> AbstractContextManager[None]:
+    """Log what the workers print, where somebody wants to know it: the terminal does not show it."""
+    if not workers_logger.isEnabledFor(logging.INFO):
+        return nullcontext()
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    return mirroring(Path(node.get_logs_dir_path()), workers_logger.info, every=_QUOTE_SECONDS)
 
 
 def object_store_bytes() -> int:

@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from seedbed.training.progress import Moments
+
 
 class Timeline:
     """Marks on a clock that began when the process did; each mark closes the part before it."""
@@ -24,6 +26,15 @@ class Timeline:
         moment = max(self._last, time.time() if at is None else at)
         self.parts[name] = moment - self._last
         self._last = moment
+
+
+def mark_moments(timeline: Timeline, moments: Moments | None) -> None:
+    """Mark what the first worker group has told of; in the order of the way, and once the step is done."""
+    if moments is None or moments.first_batch is None or moments.first_step is None:
+        return
+    timeline.mark("WorkersStarted", at=moments.began)
+    timeline.mark("FirstBatch", at=moments.first_batch)
+    timeline.mark("FirstStep", at=moments.first_step)
 
 
 def process_start() -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
@@ -60,6 +61,7 @@ class SweepDisplay:
         self._view = View(title=title)
         self._told: set[int] = set()
         self._live: Live | None = None
+        self._log: TextIO | None = None
 
     def __enter__(self) -> Self:
         if self._interactive:
@@ -100,10 +102,20 @@ class SweepDisplay:
             if trial.index not in self._told:
                 self._told.add(trial.index)
                 reused = "  computed before" if standing.is_reused(trial) else ""
-                self._log(f"{line(trial)}{reused}")
+                self._tell(f"{line(trial)}{reused}")
+
+    @contextmanager
+    def logged_to(self, log: TextIO) -> Iterator[None]:
+        """Tell a log meanwhile what is told line by line, whatever is drawn."""
+        self._log = log
+        try:
+            yield
+        finally:
+            self._log = None
 
     def notice(self, text: str) -> None:
         """Show one line that stays."""
+        self._note(text)
         if self._live is None:
             print(f"{self._view.title}  {text}", file=self._stream, flush=True)
         else:
@@ -122,10 +134,16 @@ class SweepDisplay:
         for label, value in rows.items():
             print(f"{label:<{width}}  {value}", file=self._stream)
 
-    def _log(self, text: str) -> None:
+    def _tell(self, text: str) -> None:
         """Tell of a decided trial where no table does."""
         if self._live is None:
             self.notice(text)
+        else:
+            self._note(text)
+
+    def _note(self, text: str) -> None:
+        if self._log is not None:
+            self._log.write(f"{text}\n")
 
     def _close(self) -> None:
         if self._live is not None:

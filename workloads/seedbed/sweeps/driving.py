@@ -29,6 +29,7 @@ from seedbed.storage import open_storage
 from seedbed.sweeps.display import SweepDisplay
 from seedbed.sweeps.in_turn import run_in_turn
 from seedbed.sweeps.ledgers import Finished, conclude, finished_before
+from seedbed.sweeps.logs import logged
 from seedbed.sweeps.preparing import Sweep, prepare_sweep
 from seedbed.sweeps.standing import Standing
 from seedbed.sweeps.statuses import Told, status_of
@@ -120,7 +121,8 @@ def _run(session: SweepSession) -> None:
 
 def _answer(session: SweepSession, sweep: Sweep) -> None:
     if session.finished is None:
-        _search(session, sweep)
+        with logged(sweep, session.display):
+            _search(session, sweep)
     else:
         session.display.notice("this sweep was complete already; nothing was trained")
     assert session.finished is not None

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.runtime.pods.logs import PIECE_BYTES, ship
+from seedbed.runtime.mirrors import Mirror
 from seedbed.runtime.pods.memory import oom_kills
-from seedbed.runtime.pods.mirrors import Mirror
+from seedbed.runtime.shipping import PIECE_BYTES, reading, ship
 from seedbed.storage import LocalStorage
 
 
@@ -30,7 +30,7 @@ def test_pieces_in_order_are_the_log_as_far_as_it_has_come(tmp_path: Path, growt
     content = bytes(position % 251 for position in range(growth[-1]))
     for size in growth:
         spool.write_bytes(content[:size])
-        shipped = ship(spool, folder, shipped=shipped)
+        shipped = ship(reading(spool), folder, shipped=shipped)
         assert shipped == size
         assert log_in(folder) == content[:size]
     assert all(folder.size(path) == PIECE_BYTES for path in folder.list()[:-1])
@@ -39,10 +39,10 @@ def test_pieces_in_order_are_the_log_as_far_as_it_has_come(tmp_path: Path, growt
 def test_a_piece_that_is_stored_is_not_written_again(tmp_path: Path) -> None:
     spool, folder = tmp_path / "spool", LocalStorage(root=tmp_path / "store")
     spool.write_bytes(bytes(PIECE_BYTES))
-    shipped = ship(spool, folder)
+    shipped = ship(reading(spool), folder)
     folder.put("000000.log", b"seen")
     spool.write_bytes(bytes(PIECE_BYTES + 1))
-    ship(spool, folder, shipped=shipped)
+    ship(reading(spool), folder, shipped=shipped)
     assert folder.read("000000.log") == b"seen"
     assert folder.read("000001.log") == b"\0"
 

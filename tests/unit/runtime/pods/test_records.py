@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.runtime.pods.records import LONGEST_LINE, Recorder, log_as_records, recorder_of
+from seedbed.runtime.pods.records import log_as_records, recorder_of
+from seedbed.runtime.records import LONGEST_LINE, Recorder
 from seedbed_api.loglines import readable
 
 ENVIRON = {

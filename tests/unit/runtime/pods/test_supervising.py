@@ -16,7 +16,7 @@ PROGRAM = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from seedbed.runtime.pods import supervising
-from seedbed.runtime.pods.records import Recorder
+from seedbed.runtime.records import Recorder
 from seedbed.runtime.pods.supervising import end, supervise
 supervising.MOST_LOG_BYTES = 1 << 20
 def died(number, spool):

@@ -37,11 +37,12 @@ def driver_died(number: int, spool: Path) -> None:
 def worker_died(number: int, spool: Path) -> None:
     """Store the rest of the log; the pod is ending, so there is one try."""
     del number
-    from seedbed.runtime.pods.logs import log_folder, ship
+    from seedbed.runtime.pods.logs import log_folder
     from seedbed.runtime.pods.settings import pod_settings
+    from seedbed.runtime.shipping import reading, ship
 
     try:
-        ship(spool, log_folder(pod_settings(os.environ)))
+        ship(reading(spool), log_folder(pod_settings(os.environ)))
     except (SeedbedError, OSError) as error:
         logger.warning("the end of the log is not stored: %s", error)
 

@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 from seedbed.runs.processes import TURN_VARIABLE
 from seedbed.runtime.clusters import ToldToStop
+from seedbed.runtime.mirrors import mirroring
 from seedbed.runtime.pods.endpoint import ASK_SECONDS
 from seedbed.runtime.pods.logs import shipping
-from seedbed.runtime.pods.mirrors import mirroring
 from seedbed.runtime.pods.settings import PodSettings, pod_settings
 from seedbed.runtime.pods.signals import stop_by_signal
 from seedbed.runtime.pods.starting import started

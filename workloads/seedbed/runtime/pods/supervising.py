@@ -17,10 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from seedbed.runtime.pods.records import Recorder
+from seedbed.runtime.records import MOST_LOG_BYTES, Recorder
 
-MOST_LOG_BYTES = 16 << 20
-"""Of one pod's log, what is kept for the output store."""
 _CUT = b"the log is cut here: it is longer than %d MiB; kubectl logs has the rest\n"
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36

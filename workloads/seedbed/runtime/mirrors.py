@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _LOOK_SECONDS = 0.5
 _MOST_BYTES = 1 << 16
+"""Of one process in one look."""
+_LAST_LOOKS = 256
 _MARKS = (b":job_id:", b":actor_name:", b":task_name:")
 """Lines by which Ray's own log monitor tells whose output follows."""
 
+Say = Callable[[str], object]
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - the log of the pod
+
 
 @contextmanager
-def mirroring(folder: Path) -> Iterator[None]:
-    """Print what the workers of a node print, each line with the process that said it."""
-    mirror = Mirror(folder)
+def mirroring(folder: Path, say: Say = _print, *, every: float = _LOOK_SECONDS) -> Iterator[None]:
+    """Say what the workers of a node print, each line with the process that said it."""
+    mirror = Mirror(folder, say)
     over = threading.Event()
 
     def follow() -> None:
-        while not over.wait(_LOOK_SECONDS):
+        while not over.wait(every):
             mirror.look()
 
     thread = threading.Thread(target=follow, name="seedbed-mirror", daemon=True)
@@ -31,23 +38,29 @@ def mirroring(folder: Path) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        mirror.look()
+        for _ in range(_LAST_LOOKS):
+            if not mirror.look():
+                break
 
 
 class Mirror:
     """Follows `worker-*.out` and `worker-*.err` of a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, say: Say = _print) -> None:
+        self._folder, self._say = folder, say
         self._read: dict[Path, int] = {}
 
-    def look(self) -> None:
-        """Print the whole lines that are new."""
-        for path in sorted(self._folder.glob("worker-*")):
-            if path.suffix in (".out", ".err"):
-                for line in self._new_lines(path):
-                    sys.stdout.write(f"(pid={path.stem.rpartition('-')[2]}) {line}\n")
-        sys.stdout.flush()
+    def look(self) -> bool:
+        """Say the whole lines that are new; return whether there were any."""
+        found = [
+            f"(pid={path.stem.rpartition('-')[2]}) {line}"
+            for path in sorted(self._folder.glob("worker-*"))
+            if path.suffix in (".out", ".err")
+            for line in self._new_lines(path)
+        ]
+        for line in found:
+            self._say(line)
+        return bool(found)
 
     def _new_lines(self, path: Path) -> list[str]:
         try:

@@ -1,0 +1,66 @@
+"""A log as lines of JSON, whoever speaks: the driver, Ray, a library, the user's code.
+
+Each line knows its job, attempt, process and the newest step that was told of.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from seedbed_api.loglines import structured
+
+MOST_LOG_BYTES = 16 << 20
+"""Of one log, what is kept for the output store."""
+LONGEST_LINE = 1 << 15
+"""Bytes; a longer line is told in parts."""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(kw_only=True, slots=True)
+class Recorder:
+    """Turns what a program writes into records, line by line."""
+
+    context: dict[str, Any]
+    clock: Callable[[], str] = _now
+    _rest: bytes = b""
+
+    def take(self, data: bytes) -> bytes:
+        """Return the records of the lines that are whole now."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        while len(self._rest) > LONGEST_LINE:
+            lines.append(self._rest[:LONGEST_LINE])
+            self._rest = self._rest[LONGEST_LINE:]
+        return b"".join(map(self._record, lines))
+
+    def last(self) -> bytes:
+        """Return the record of a last line without an end."""
+        rest, self._rest = self._rest, b""
+        return self._record(rest) if rest else b""
+
+    def _record(self, line: bytes) -> bytes:
+        text = line.decode(errors="replace").rstrip("\r")
+        if not text.strip():
+            return b""
+        fields = structured(text, {"time": self.clock(), **self.context})
+        if "step" in fields:
+            self.context["step"] = fields["step"]
+        return json.dumps(fields).encode() + b"\n"
+
+
+class RecordFormatter(logging.Formatter):
+    """What is logged, as a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line of JSON."""
+        fields = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            fields["stack"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
