@@ -24,7 +24,7 @@ from seedbed.arithmetic.determinism import fix_determinism
 from seedbed.arithmetic.exchange import Exchange, PointToPoint, SingleProcess
 
 Task = Callable[[Exchange, Any], Any]
-ANSWER_SECONDS = 120.0
+ANSWER_SECONDS = 400.0
 
 
 class WorkerFailedError(Exception):

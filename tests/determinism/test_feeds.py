@@ -94,7 +94,7 @@ def test_the_feed_runs_while_all_cpus_are_held(cluster, folder):
 
     spec = a_stream(folder)
     trainer = Trainer.remote()
-    assert ray.get(trainer.consume.remote(spec), timeout=120) == served("Local", spec)
+    assert ray.get(trainer.consume.remote(spec), timeout=600) == served("Local", spec)
     ray.kill(trainer)
 
 
@@ -115,7 +115,7 @@ def test_leaving_early_ends_the_execution(cluster, folder):
     spec = a_stream(folder, total_steps=4000)
     with open_feed("RayData", spec, leaves=range(4), steps=range(4000)) as batches:
         next(batches)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and _executors():
         time.sleep(0.2)
     assert not _executors()

@@ -32,7 +32,7 @@ for _ in range(30):
 
 def train(name: str, width: int, layout: str = "chosen") -> int:
     arguments = [sys.executable, "-c", TRAIN, name, str(width), layout]
-    return subprocess.run(arguments, capture_output=True, timeout=120, check=False).returncode
+    return subprocess.run(arguments, capture_output=True, timeout=600, check=False).returncode
 
 
 @pytest.mark.parametrize("width", [4, 5, 7, 8, 12])

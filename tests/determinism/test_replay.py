@@ -95,7 +95,9 @@ def test_the_failure_of_one_worker_is_told_once(runs: dict[int, Path], data: Pat
 
 
 def test_a_worker_that_dies_ends_the_replay(data: Path, tmp_path: Path) -> None:
-    run = train_run(a_manifest(data, tmp_path, steps=80))
+    manifest = a_manifest(data, tmp_path, steps=400)  # long enough for the kill to come before the end
+    manifest["spec"] |= {"checkpoint": {"everySteps": 100}, "evaluation": {"everySteps": 100}}
+    run = train_run(manifest)
 
     def kill_one(completed: int) -> None:
         if completed == 1:
@@ -130,7 +132,7 @@ def test_a_run_in_a_bucket_is_verified_and_compared(
 
 def seedbed(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from seedbed.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_the_command_line_says_it_in_one_line_and_exits_with_2(runs: dict[int, Path], tmp_path: Path) -> None:
