@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from seedbed_operator.cluster.port import ClusterError
+from seedbed_operator.looping.line import Line
 from seedbed_operator.looping.passing import After
 from seedbed_operator.stores.tables import JobKey
 
@@ -43,6 +44,8 @@ class _Slot:
     queued: bool = False
     queued_at: float = 0.0
     """When it was last queued, on the clock of the event loop."""
+    newcomer: bool = True
+    """No pass has begun yet."""
     running: bool = False
     dirty: bool = False
     failures: int = 0
@@ -86,13 +89,14 @@ class Loop:
         clock: Callable[[], datetime],
         tell: Tell | None = None,
         passed: Passed = lambda seconds, failed: None,  # noqa: ARG005
+        line: Line | None = None,
     ) -> None:
         self._run = run
         self._clock = clock
         self._tell = tell
         self._passed = passed
         self._slots: dict[JobKey, _Slot] = {}
-        self._ready: asyncio.Queue[JobKey | None] = asyncio.Queue()
+        self._line = Line() if line is None else line
         self._open = asyncio.Event()
         self._stopping = False
         self._workers = 0
@@ -101,7 +105,7 @@ class Loop:
     @property
     def waiting(self) -> int:
         """Return how many jobs are ready for a pass."""
-        return self._ready.qsize()
+        return len(self._line)
 
     def oldest_wait(self) -> float:
         """Return how long the job that has waited longest is ready for a pass, in seconds."""
@@ -118,7 +122,7 @@ class Loop:
         self._stopping = True
         self._open.set()
         for _ in range(self._workers):
-            self._ready.put_nowait(None)
+            self._line.send_home()
 
     def wake(self, keys: Iterable[JobKey]) -> None:
         """Ask for a pass over each of these jobs; one that is under way is followed by another."""
@@ -135,7 +139,7 @@ class Loop:
         self._workers += 1
         await self._open.wait()
         while not self._stopping:
-            key = await self._ready.get()
+            key = await self._line.next()
             if key is not None and not self._stopping:
                 await self._pass(key)
 
@@ -148,7 +152,7 @@ class Loop:
         slot.stop_timer()
         if at <= loop.time():
             slot.queued, slot.queued_at = True, loop.time()
-            self._ready.put_nowait(key)
+            self._line.join(key, newcomer=slot.newcomer)
         else:
             slot.timer = loop.call_at(at, self._due, key, slot)
 
@@ -161,7 +165,7 @@ class Loop:
 
     async def _pass(self, key: JobKey) -> None:
         slot = self._slots[key]
-        slot.queued, slot.running, slot.dirty = False, True, False
+        slot.queued, slot.running, slot.dirty, slot.newcomer = False, True, False, False
         slot.stop_timer()
         token, began = present_job.set(key), asyncio.get_running_loop().time()
         try:

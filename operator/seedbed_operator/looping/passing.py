@@ -18,7 +18,7 @@ from seedbed_operator.observing.evidence import Gatherer, remembered
 from seedbed_operator.observing.memories import Memories, Memory
 from seedbed_operator.observing.observer import observe
 from seedbed_operator.observing.views import job_view
-from seedbed_operator.plans import Announcement, Plan
+from seedbed_operator.plans import Announcement, Create, Plan
 from seedbed_operator.reporting import Conflict, Reporter
 from seedbed_operator.stores.stores import Stores
 from seedbed_operator.stores.tables import JobKey
@@ -71,6 +71,8 @@ class Pass:
     applier: Applier
     reporter: Reporter
     clock: Callable[[], datetime]
+    pressed: Callable[[], bool] = lambda: False
+    """Whether other jobs wait for their first pods: what can be told later is told later."""
 
     async def run(self, key: JobKey) -> After:
         """Bring one job one step on; raise ClusterError where the API server fails."""
@@ -134,6 +136,8 @@ class Pass:
         try:
             applied = await self.applier.apply(key, plan.actions, observation.now)
             status = self._status(memory, observation, plan, applied)
+            if self._can_wait(plan, applied) and self.pressed():
+                return After(again=True)
             if status is not None and await self.reporter.write(observation.job, stored, status):
                 memory.status_written, memory.wrote = observation.now, True
         except (Stale, Conflict) as behind:
@@ -142,6 +146,12 @@ class Pass:
         told = self._announcements(observation, plan, applied, status)
         await self.reporter.announce(observation.job, told, observation.now)
         return After(again=applied.refusal is not None, wake_at=plan.wake_at)
+
+    @staticmethod
+    def _can_wait(plan: Plan, applied: Applied) -> bool:
+        """Tell whether the cluster holds all that the status would say: it was only added to, as planned."""
+        created = all(isinstance(action, Create) for action in plan.actions)
+        return bool(plan.actions) and created and applied.refusal is None
 
     def _announcements(
         self, observation: Observation, plan: Plan, applied: Applied, status: LifecycleStatus | None

@@ -20,6 +20,7 @@ from seedbed_operator.applying import Applier
 from seedbed_operator.cluster.api_server import ApiServer, Limits
 from seedbed_operator.cluster.connecting import connection
 from seedbed_operator.cluster.port import ClusterError, Unanswered
+from seedbed_operator.looping.line import Line
 from seedbed_operator.looping.loop import Loop
 from seedbed_operator.looping.passing import Pass
 from seedbed_operator.metrics.jobs import Jobs
@@ -105,8 +106,9 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     opened.push_async_callback(scraper.close)
     stores, registry = Stores(), CollectorRegistry()
     tallies = Tallies(registry)
-    passing = _pass(cluster, stores, scraper, settings, tallies)
-    loop = Loop(passing.run, now, passing.tell, tallies.passed)
+    line = Line()
+    passing = _pass(cluster, stores, scraper, settings, tallies, line)
+    loop = Loop(passing.run, now, passing.tell, tallies.passed, line)
     sweeper = Sweeper(cluster, stores, loop.wake, settings.scopes)
     vitals = Vitals(
         loop=loop,
@@ -130,7 +132,9 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     )
 
 
-def _pass(cluster: ApiServer, stores: Stores, scraper: Scraper, settings: Settings, tallies: Tallies) -> Pass:
+def _pass(
+    cluster: ApiServer, stores: Stores, scraper: Scraper, settings: Settings, tallies: Tallies, line: Line
+) -> Pass:
     def written(job: JobView, status: LifecycleStatus) -> None:
         tallies.told(job, status, now())
 
@@ -142,6 +146,7 @@ def _pass(cluster: ApiServer, stores: Stores, scraper: Scraper, settings: Settin
         applier=Applier(cluster, stores),
         reporter=Reporter(cluster, stores, settings.identity, written),
         clock=now,
+        pressed=lambda: line.pressed,
     )
 
 

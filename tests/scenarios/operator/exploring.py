@@ -175,6 +175,10 @@ class Story:
         """The operator itself fails at some passes."""
         self.operator.planner.defects = number % 6
 
+    async def step_press(self, number: int) -> None:
+        """Other jobs wait for their first pods, or no more."""
+        self.operator.pressed = bool(number % 2)
+
     # -- the watch ---------------------------------------------------------------------------------------------
 
     async def step_deliver(self, number: int) -> None:
@@ -273,7 +277,7 @@ class Story:
     async def grow_calm(self) -> None:
         """Let everybody do their part, and the job come to its end."""
         self.faults, self.server.down, self.server.quota = [], False, {}
-        self.operator.planner.defects = 0
+        self.operator.planner.defects, self.operator.pressed = 0, False
         self.check_foreigners()
         for raw in [raw for raw in self.server.objects.values() if _is_foreign(raw)]:
             kind = PODS if raw["kind"] == "Pod" else SERVICES

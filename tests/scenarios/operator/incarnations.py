@@ -69,6 +69,8 @@ class Incarnation:
         self.woken: set[Key] = set()
         self.due: dict[Key, datetime] = {}
         self.failures: list[Exception] = []
+        self.pressed = False
+        """Whether other jobs wait for their first pods."""
         self.planner = Planner()
         self.sweeper = Sweeper(self.cluster, self.stores, self.wake, (None,))
         self.feed = Feed(self.stores, self.wake, lambda: None)
@@ -80,6 +82,7 @@ class Incarnation:
             applier=Applier(self.cluster, self.stores),
             reporter=Reporter(self.cluster, self.stores, "operator"),
             clock=self._later,
+            pressed=lambda: self.pressed,
         )
 
     def _later(self) -> datetime:

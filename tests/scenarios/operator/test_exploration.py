@@ -16,7 +16,7 @@ from seedbed_operator.cluster.port import Raw
 
 FREQUENT = ("pass", "pass", "pass", "deliver", "deliver", "start", "end", "vanish", "garbage", "time")
 RARE = ("sweep", "crash", "fault", "fault", "fault", "lose", "repeat", "overtake", "preempt", "delete_pod")
-RARE += ("delete_job", "recreate_job", "suspend", "intrude", "replace", "defect", "edit")
+RARE += ("delete_job", "recreate_job", "suspend", "intrude", "replace", "defect", "edit", "press", "press")
 STEPS = st.lists(st.tuples(st.sampled_from([*FREQUENT, *FREQUENT, *RARE]), st.integers(0, 200)), max_size=60)
 THOROUGH = settings(
     max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None

@@ -10,6 +10,7 @@ import pytest
 
 from seedbed_operator.cluster.port import Unanswered
 from seedbed_operator.looping import loop as looping
+from seedbed_operator.looping.line import Line
 from seedbed_operator.looping.loop import Loop, backoff, pause
 from seedbed_operator.looping.passing import After
 from seedbed_operator.stores.tables import Key
@@ -97,6 +98,26 @@ def test_wakes_join_and_one_that_comes_during_a_pass_is_followed_by_another() ->
         await asyncio.sleep(0.02)
         assert passes == [A, B, A]
         await ended(loop, tasks)
+
+    within(story)
+
+
+def test_who_is_given_the_line_sees_it_pressed_while_newcomers_wait_and_no_more_when_they_had_a_pass() -> None:
+    async def story() -> None:
+        line, pressed = Line(), list[bool]()
+
+        async def run(key: Key) -> After:
+            pressed.append(line.pressed)
+            return After(again=len(pressed) < 3)
+
+        loop = Loop(run, now, line=line)
+        loop.open()
+        loop.wake([A, B])
+        assert line.pressed
+        task = asyncio.create_task(loop.work())
+        await until(lambda: len(pressed) >= 4)
+        assert pressed == [True, False, False, False]
+        await ended(loop, [task])
 
     within(story)
 

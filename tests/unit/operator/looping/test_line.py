@@ -1,0 +1,74 @@
+"""Who waits for a pass goes in the order of coming, but newcomers first, and nobody waits for them for long."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from seedbed_operator.looping import line as lines
+from seedbed_operator.looping.line import Line
+from seedbed_operator.stores.tables import JobKey
+
+
+def job(name: str) -> JobKey:
+    return JobKey("team", name)
+
+
+async def served(line: Line) -> list[str]:
+    """Return the names of all that wait, in their turns."""
+    found = [await line.next() for _ in range(len(line))]
+    return [key.name if key else "(home)" for key in found]
+
+
+def test_newcomers_go_first_and_all_others_in_the_order_of_coming() -> None:
+    async def story() -> None:
+        line = Line()
+        for name in ("known-1", "new-1", "known-2", "new-2"):
+            line.join(job(name), newcomer=name.startswith("new"))
+        assert await served(line) == ["new-1", "new-2", "known-1", "known-2"]
+
+    asyncio.run(story())
+
+
+def test_a_stream_of_newcomers_holds_nobody_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "YIELDS_SECONDS", 0.05)
+
+    async def story() -> None:
+        line = Line()
+        line.join(job("known"), newcomer=False)
+        turns = 0
+        while True:
+            line.join(job(f"new-{turns}"), newcomer=True)
+            found = await line.next()
+            if found == job("known"):
+                break
+            await asyncio.sleep(0.01)
+            turns += 1
+        assert turns > 0, "it yielded to none"
+
+    asyncio.run(story())
+
+
+def test_it_is_pressed_while_newcomers_wait() -> None:
+    async def story() -> None:
+        line = Line()
+        assert not line.pressed
+        line.join(job("known"), newcomer=False)
+        assert not line.pressed
+        line.join(job("new"), newcomer=True)
+        assert line.pressed
+        assert await line.next() == job("new")
+        assert not line.pressed
+
+    asyncio.run(story())
+
+
+def test_a_worker_that_is_sent_home_goes_before_anybody_has_a_turn() -> None:
+    async def story() -> None:
+        line = Line()
+        line.join(job("new"), newcomer=True)
+        line.send_home()
+        assert await served(line) == ["(home)", "new"]
+
+    asyncio.run(story())
