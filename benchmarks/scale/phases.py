@@ -123,17 +123,23 @@ def _ours(world: World, operator: Operator, first: int, count: int) -> Result:
     """Let the operator find so many new jobs at once: it sleeps while they are applied."""
     operator.daemon.send(signal.SIGSTOP)
     world.apply_jobs("ours", count, first=first)
-    cpu, stolen = _cpu(world, operator), meters.Stolen()
+    cpu, stolen, written = _cpu(world, operator), meters.Stolen(), world.writes()
     counting = world.begin("count", namespace="ours", until=(first + count) * PODS, patience=PATIENCE)
     time.sleep(0.5)
     began = time.time()
     operator.daemon.send(signal.SIGCONT)
     series = counting()["series"]
     spent, lost = _difference(_cpu(world, operator), cpu), stolen.share()
+    writes = {name: value / count for name, value in _difference(world.writes(), written).items()}
     all_jobs(operator, "ours", "Running")
     settle(operator)
     until_quiet = _difference(_cpu(world, operator), cpu)
-    figures = {"cpu": spent, "cpu_until_running": until_quiet, "stolen": lost}
+    figures = {
+        "cpu": spent,
+        "cpu_until_running": until_quiet,
+        "stolen": lost,
+        "writes_until_created": writes,
+    }
     return _rate(series, began, count * PODS) | figures
 
 

@@ -15,6 +15,11 @@ from sweeps.digits import BATCH, MOMENTUM, REDUCTION, SIZE, SLOTS, WIDTH
 
 ROOT = Path(__file__).parents[2]
 POINTS, EPOCHS = 18, 9
+"""Of the random search that sets the target."""
+TOLERANCE = 1e-6
+"""Of a loss that was printed."""
+MOST_POINTS = 54
+"""That a search may try on its way there; the first are those of the random search."""
 CLI = [sys.executable, "-m", "seedbed.cli"]
 
 
@@ -73,9 +78,14 @@ class Digits:
         """Remove what says that the sweeps of a store have ended."""
         shutil.rmtree(self.folder / store / "sweeps")
 
-    def epochs(self, store: str) -> int:
-        """Return the trial-epochs that a store holds: each was evaluated."""
-        return len(list((self.folder / store).glob("runs/*/evaluations/validation-*.json")))
+    def evaluations(self, store: str) -> dict[str, tuple[float, float]]:
+        """Return when each trial-epoch of a store was evaluated, and its loss, by path."""
+        found = {}
+        for path in (self.folder / store).glob("runs/*/evaluations/validation-*.json"):
+            document = json.loads(path.read_text())["document"]
+            loss = document["loss"] / document["lossScale"] / document["samples"]
+            found[str(path)] = (path.stat().st_mtime, loss)
+        return found
 
     def cases(self, measure: Callable[[list[str]], dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Measure Seedbed and its peers, each with the best loss of its own random search as target."""
@@ -85,29 +95,41 @@ class Digits:
             "earlyStopping": asha,
             "objective": {"metric": "validation/loss", "direction": "Minimize", "target": best},
         }
-        yield self._ours("seedbed", self.manifest("fresh", **search), measure)
+        yield self._ours("seedbed", self.manifest("fresh", points=MOST_POINTS, **search), measure)
         self.run(self.manifest("half", points=POINTS // 2))
-        yield self._ours("seedbed, half computed before", self.manifest("half", **search), measure)
+        half = self.manifest("half", points=MOST_POINTS, **search)
+        yield self._ours("seedbed, half computed before", half, measure)
         script = str(Path(__file__).with_name("digits.py"))
-        problem = self._problem(target=0.0)
+        points = self._points()
+        problem = self._problem(points[:POINTS], target=0.0)
         found = measure([sys.executable, script, "random", str(problem)])
-        problem = self._problem(target=found["best"])
+        yield {"case": "random", "seed": self.seed, "reached": True} | found
+        problem = self._problem(points, target=found["best"])
         for case in ("tune-asha", "optuna-hyperband"):
             yield {"case": case, "seed": self.seed} | measure([sys.executable, script, case, str(problem)])
 
     def _ours(
         self, case: str, manifest: Path, measure: Callable[[list[str]], dict[str, Any]]
     ) -> dict[str, Any]:
+        """Return what Seedbed took until the target was evaluated, as the peers, which end there."""
         store, program = manifest.stem, str(Path(__file__).with_name("ours.py"))
-        before = self.epochs(store)
+        target = float(json.loads(manifest.read_text())["spec"]["objective"]["target"]) + TOLERANCE
+        before = self.evaluations(store)
         figures = measure([sys.executable, program, str(manifest)])
-        return {"case": case, "seed": self.seed, "epochs": self.epochs(store) - before} | figures
+        new = sorted(value for path, value in self.evaluations(store).items() if path not in before)
+        known = any(loss <= target for _, loss in before.values())
+        hit = next((number for number, (_, loss) in enumerate(new) if loss <= target), None)
+        row = {"case": case, "seed": self.seed, "allEpochs": len(new), "wholeWall": figures.get("wall")}
+        row |= figures | {"reached": known or hit is not None, "epochs": 0 if known else len(new)}
+        if hit is not None and not known:
+            row |= {"epochs": hit + 1, "wall": new[hit][0] - figures["began"]}
+        return row
 
-    def _problem(self, *, target: float) -> Path:
+    def _problem(self, points: list[dict[str, float]], *, target: float) -> Path:
         path = self.folder / "problem.json"
         document = {
             "pictures": str(self._pictures()),
-            "points": self._points(),
+            "points": points,
             "epochs": EPOCHS,
             "target": target,
         }
@@ -118,9 +140,9 @@ class Digits:
         from seedbed.search.proposing import proposer
         from seedbed_api.manifests import read_document, sweep_job
 
-        job = sweep_job(*read_document(self.manifest("points"), wanted="SweepJob"))
+        job = sweep_job(*read_document(self.manifest("points", points=MOST_POINTS), wanted="SweepJob"))
         propose = proposer(job.spec).propose
-        points = [dict(propose(index, [])) for index in range(POINTS)]
+        points = [dict(propose(index, [])) for index in range(MOST_POINTS)]
         return [{name: float(value) for name, value in point.items()} for point in points]
 
     def _pictures(self) -> Path:
