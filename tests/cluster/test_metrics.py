@@ -40,8 +40,8 @@ from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome
 pytestmark = pytest.mark.cluster
 T = TypeVar("T")
 DRIVER_PORT = 8701
-STEPS = 6000
-"""More than are trained: `cluster.observed` stops."""
+STEPS = 10_000_000
+"""More than any machine trains: `cluster.observed` stops."""
 NAMES = ("seedlings", "diverges", "taken", "waits")
 CHOSEN = {"$namespace": ".*", "$job": ".*", "$__rate_interval": "10m", "$__range": "10m"}
 
@@ -102,19 +102,21 @@ def observed(
     for name in NAMES:
         apply(scene, name)
     sweep_port = free_port()
-    with a_driver_and_a_sweep(scene, store, tmp_path, sweep_port):
-        targets = [
-            Target(address=f"127.0.0.1:{running.port}", labels={"pod": "operator-0"}),
-            a_driver(DRIVER_PORT, "seedlings", scene.namespace),
-            a_driver(sweep_port, "tiny", scene.namespace),
-        ]
-        with running_prometheus(tmp_path, targets, rules=impatient(tmp_path / "alerts.yaml")) as prometheus:
-            scene.run("seedlings-1-driver", "seedlings-1-worker-0")
-            scene.run("diverges-1-driver", "taken-1-driver")
-            failed = an_outcome("Failed", "NonFiniteLoss", message="loss nan at step 3")
-            scene.end("diverges-1-driver", 2, failed)
-            take_away(scene, "taken-1-driver")
-            yield Observed(prometheus=prometheus, operator=running)
+    targets = [
+        Target(address=f"127.0.0.1:{running.port}", labels={"pod": "operator-0"}),
+        a_driver(DRIVER_PORT, "seedlings", scene.namespace),
+        a_driver(sweep_port, "tiny", scene.namespace),
+    ]
+    with (
+        running_prometheus(tmp_path, targets, rules=impatient(tmp_path / "alerts.yaml")) as prometheus,
+        a_driver_and_a_sweep(scene, store, tmp_path, sweep_port),  # trains while it is looked at
+    ):
+        scene.run("seedlings-1-driver", "seedlings-1-worker-0")
+        scene.run("diverges-1-driver", "taken-1-driver")
+        failed = an_outcome("Failed", "NonFiniteLoss", message="loss nan at step 3")
+        scene.end("diverges-1-driver", 2, failed)
+        take_away(scene, "taken-1-driver")
+        yield Observed(prometheus=prometheus, operator=running)
 
 
 def a_driver(port: int, job: str, namespace: str) -> Target:
