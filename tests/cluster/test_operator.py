@@ -47,7 +47,7 @@ class Process:
         return int(found[1])
 
     def metric(self, name: str) -> float:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=240) as answer:
             text = answer.read().decode()
         return float(re.search(rf"^seedbed_operator_{name} (\S+)$", text, re.MULTILINE)[1])  # type: ignore[index]
 
