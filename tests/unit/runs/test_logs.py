@@ -60,6 +60,50 @@ def test_the_lines_of_all_pods_come_by_their_times(
     assert said(store, named, attempt) == expected
 
 
+LOCAL, OTHER, SWEEP = "12" * 32, "34" * 32, "56" * 32
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Storage:
+    """Runs on one machine: one was continued, another has the same name, and a sweep trained the latter before."""
+    output = open_storage(str(tmp_path))
+    output.put(f"logs/{LOCAL}/1/digits-1-driver/000000.log", record(1, "a").encode())
+    output.put(f"logs/{LOCAL}/2/digits-2-driver/000000.log", record(2, "b").encode())
+    output.put(f"logs/{OTHER}/1/rates-trial-3-1-driver/000000.log", record(3, "trial").encode())
+    output.put(f"logs/{OTHER}/2/digits-2-driver/000000.log", record(4, "job").encode())
+    output.put(f"logs/{SWEEP}/1/rates-1-driver/000000.log", record(5, "decided").encode())
+    for run, attempts in ((LOCAL, 3), (OTHER, 2)):
+        for attempt in range(1, attempts + 1):
+            claim(open_run(output, f"sha256:{run}"), attempt, workers=1, version="0")
+    return output
+
+
+@pytest.mark.parametrize(
+    ("named", "attempt", "expected"),
+    [
+        pytest.param(f"sha256:{LOCAL}", None, ["a", "b"], id="a run that was continued, and pruned once"),
+        pytest.param("1212", 2, ["b"], id="one attempt of it"),
+        pytest.param("3434", None, ["trial", "job"], id="a run of a sweep that a job found again"),
+        pytest.param("rates", None, ["decided"], id="a sweep by its name"),
+        pytest.param("rates-trial-3", None, ["trial"], id="a trial by its name"),
+        pytest.param("56565", None, ["decided"], id="a sweep by its first digits"),
+    ],
+)
+def test_runs_on_one_machine_are_found_like_those_in_pods(
+    laptop: Storage, named: str, attempt: int | None, expected: list[str]
+) -> None:
+    assert said(laptop, named, attempt) == expected
+
+
+@pytest.mark.parametrize("named", ["digits", "121"], ids=["a name of two runs", "too few digits"])
+def test_a_name_that_does_not_tell_is_refused_with_those_that_do(laptop: Storage, named: str) -> None:
+    with pytest.raises(UserError) as caught:
+        said(laptop, named)
+    assert caught.value.message.startswith("RUN: ")
+    assert f"(got {named!r})" in caught.value.message
+    assert f"digits ({LOCAL[:12]})" in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("named", "attempt", "words"),
     [
