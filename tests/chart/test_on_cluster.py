@@ -11,13 +11,24 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart.releases import DEFINITIONS, JOBS, NAMESPACE, OURS, RELEASE, RESTRICTED, Releases
+from chart.releases import (
+    DEFINITIONS,
+    JOBS,
+    NAMESPACE,
+    OURS,
+    PATIENCE_SECONDS,
+    PODS,
+    RELEASE,
+    RESTRICTED,
+    Releases,
+    at_rest,
+)
 from chart.rendering import IMAGE, MATRIX, SERVED, Helm, Json, objects
 from seedbed_operator.cluster.kinds import LEASES
 from seedbed_operator.running.checking import NEEDED
 from testbed.controlplanes import ControlPlane
 from testbed.fakenodes import FakeNodes
-from testbed.kube import Refused
+from testbed.kube import Kube, Refused
 
 pytestmark = pytest.mark.cluster
 PREVIOUS = sorted((Path(__file__).parent / "previous").glob("*.tgz"))
@@ -77,8 +88,7 @@ def test_install_again_for_the_profiles_and_uninstall(releases: Releases) -> Non
     kube = releases.control.kube
     notes = releases.install({**PROFILE, "replicas": 2}, "--wait")
     assert "NOT there yet" in notes
-    deployment = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/seedbed-operator"
-    assert kube.get(deployment)["status"]["readyReplicas"] == 2, "--wait returned before the pods were ready"
+    assert releases.ready_pods() == 2, "--wait returned before the pods were ready"
     for name in OURS:
         conditions = kube.get(f"{DEFINITIONS}/{name}")["status"]["conditions"]
         assert {c["type"]: c["status"] for c in conditions} == {
@@ -90,14 +100,14 @@ def test_install_again_for_the_profiles_and_uninstall(releases: Releases) -> Non
     notes = releases.upgrade({**PROFILE, "replicas": 2}, "--wait")
     assert "NOT there yet" not in notes
     assert profiles_of(releases) == ["cpu"]
-    assert kube.get(deployment)["metadata"]["generation"] == 1, "nothing about the operator has changed"
+    deployment = kube.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/seedbed-operator")
+    assert deployment["metadata"]["generation"] == 1, "nothing about the operator has changed"
 
     job = a_job(releases)
     before = uids(releases)
     releases.uninstall("--wait")
-    assert releases.of_the_release() == {
-        f"customresourcedefinition.apiextensions.k8s.io/{name}" for name in OURS
-    }
+    kept = {f"customresourcedefinition.apiextensions.k8s.io/{name}" for name in OURS}
+    assert at_rest(releases.of_the_release, kept) == kept
     assert kube.exists(job), "the user's jobs outlive the operator"
 
     assert "NOT there yet" not in releases.install(PROFILE, "--wait")
@@ -111,8 +121,8 @@ def test_uninstall_of_definitions_that_are_not_kept_leaves_nothing(releases: Rel
     releases.install({"crds": {"keep": False}})
     releases.uninstall("--wait")
     for name in OURS:
-        releases.control.kube.wait_gone(f"{DEFINITIONS}/{name}")
-    assert releases.of_the_release() == set()
+        releases.control.kube.wait_gone(f"{DEFINITIONS}/{name}", seconds=PATIENCE_SECONDS)
+    assert at_rest(releases.of_the_release, set()) == set()
 
 
 @pytest.mark.parametrize("previous", PREVIOUS, ids=lambda path: path.stem)
@@ -150,12 +160,11 @@ def test_the_restricted_namespace_takes_the_operators_pod(releases4: Releases) -
     releases4.install({"crds": {"keep": False}}, "--wait")
     kube = releases4.control.kube
     deployment = kube.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/seedbed-operator")
-    pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
     body = {"metadata": {"name": "again"}, "spec": deployment["spec"]["template"]["spec"]}
-    assert kube.create(pods, body, dryRun="All")["metadata"]["name"] == "again"
+    assert kube.create(PODS, body, dryRun="All")["metadata"]["name"] == "again"
     body["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
     with pytest.raises(Refused, match="violates PodSecurity"):
-        kube.create(pods, body, dryRun="All")
+        kube.create(PODS, body, dryRun="All")
 
 
 NEVER = {
@@ -210,6 +219,16 @@ def needed_in(namespace: str) -> Iterator[tuple[str, str, str]]:
         yield from ((verb, name, where) for verb in verbs.split())
 
 
+def refused_in(namespace: str, control: ControlPlane) -> list[tuple[str, str, str]]:
+    """Return what the operator may not do although it asks for it."""
+    return [asked for asked in needed_in(namespace) if not may(control, *asked)]
+
+
+def allowed_of(rights: dict[str, tuple[str, str]], namespace: str, control: ControlPlane) -> list[str]:
+    """Return which of these rights the operator has."""
+    return [what for what, asked in rights.items() if may(control, *asked, namespace)]
+
+
 def checked(control: ControlPlane, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the operator's own check of its rights and definitions, as its service account."""
     account = control.service_account(NAMESPACE, "seedbed-operator")
@@ -222,10 +241,8 @@ def checked(control: ControlPlane, *arguments: str) -> subprocess.CompletedProce
 def test_rights_of_the_operator_in_the_whole_cluster(releases4: Releases) -> None:
     releases4.install({"crds": {"keep": False}})
     control = releases4.control
-    refused = [asked for asked in needed_in("team-a") if not may(control, *asked)]
-    assert refused == []
-    allowed = [what for what, asked in NEVER.items() if may(control, *asked, "team-a")]
-    assert allowed == []
+    assert at_rest(lambda: refused_in("team-a", control), []) == []
+    assert at_rest(lambda: allowed_of(NEVER, "team-a", control), []) == []
     done = checked(control, "--all-namespaces")
     assert done.returncode == 0, done.stderr
 
@@ -233,11 +250,10 @@ def test_rights_of_the_operator_in_the_whole_cluster(releases4: Releases) -> Non
 def test_rights_of_the_operator_in_named_namespaces(releases4: Releases) -> None:
     releases4.install({"crds": {"keep": False}, "watchNamespaces": ["team-a"]})
     control = releases4.control
-    assert [asked for asked in needed_in("team-a") if not may(control, *asked)] == []
-    for forbidden in (NEVER, ELSEWHERE):
-        assert [what for what, asked in forbidden.items() if may(control, *asked, "team-b")] == []
-        assert [what for what, asked in forbidden.items() if may(control, *asked, NAMESPACE)] == []
-    assert [what for what, asked in NEVER.items() if may(control, *asked, "team-a")] == []
+    assert at_rest(lambda: refused_in("team-a", control), []) == []
+    for namespace in ("team-b", NAMESPACE):
+        assert at_rest(lambda where=namespace: allowed_of(NEVER | ELSEWHERE, where, control), []) == []
+    assert at_rest(lambda: allowed_of(NEVER, "team-a", control), []) == []
     assert checked(control, "--namespace", "team-a").returncode == 0
     done = checked(control, "--namespace", "team-b")
     assert done.returncode == 2
@@ -246,13 +262,15 @@ def test_rights_of_the_operator_in_named_namespaces(releases4: Releases) -> None
 
 def test_the_operator_says_which_right_was_taken_away(releases4: Releases) -> None:
     releases4.install({"crds": {"keep": False}})
-    kube = releases4.control.kube
+    control, kube = releases4.control, releases4.control.kube
+    assert at_rest(lambda: refused_in("team-a", control), []) == []
     path = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{NAMESPACE}:{RELEASE}:operator"
     role = kube.get(path)
     rules = [rule for rule in role["rules"] if rule["resources"] != ["secrets"]]
     assert len(rules) == len(role["rules"]) - 1
     kube.replace(path, {**role, "rules": rules})
-    done = checked(releases4.control, "--all-namespaces")
+    assert at_rest(lambda: may(control, "create", "secrets", ""), False) is False
+    done = checked(control, "--all-namespaces")
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["may not create secrets cluster-wide; add it to the operator's role"]
 
@@ -268,27 +286,28 @@ PEOPLE = {
 def test_people_with_the_roles_of_kubernetes(releases4: Releases, role, verbs, profiles) -> None:
     releases4.install({"crds": {"keep": False}})
     kube = releases4.control.kube
-    kube.wait_for(
-        f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{role}",
-        lambda seen: "seedbed.dev" in str(seen["rules"]),
-        what="aggregated",
-    )
     body = {"metadata": {"name": f"{role}-ann"}}
     body |= {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}}
     body |= {"subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "ann"}]}
     binding = "/apis/rbac.authorization.k8s.io/v1/namespaces/team-a/rolebindings"
     kube.create(binding, body)
-    asked = {
-        verb: may(releases4.control, verb, "trainingjobs.seedbed.dev", "team-a", "ann")
-        for verb in PEOPLE["edit"][0]
-    }
-    assert {verb for verb, allowed in asked.items() if allowed} == verbs
+    assert at_rest(lambda: verbs_of_ann(releases4.control), verbs) == verbs
     assert not may(releases4.control, "patch", "trainingjobs.seedbed.dev/status", "team-a", "ann")
     assert not may(releases4.control, "get", "trainingjobs.seedbed.dev", "team-b", "ann")
     assert not may(releases4.control, "create", "trainingprofiles.seedbed.dev", "", "ann"), (
         "bound in one namespace"
     )
-    rules = kube.get(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{role}")["rules"]
-    writes = any("trainingprofiles" in rule["resources"] and "create" in rule["verbs"] for rule in rules)
-    assert writes is profiles
+    assert at_rest(lambda: writes_profiles(kube, role), profiles) is profiles
     kube.delete(f"{binding}/{role}-ann")
+
+
+def verbs_of_ann(control: ControlPlane) -> set[str]:
+    """Return what ann may do with jobs in the namespace in which she has a role."""
+    asked = PEOPLE["edit"][0]
+    return {verb for verb in asked if may(control, verb, "trainingjobs.seedbed.dev", "team-a", "ann")}
+
+
+def writes_profiles(kube: Kube, role: str) -> bool:
+    """Tell whether a role of Kubernetes lets whoever has it in the whole cluster create profiles."""
+    rules = kube.get(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{role}")["rules"]
+    return any("trainingprofiles" in rule["resources"] and "create" in rule["verbs"] for rule in rules)
