@@ -129,7 +129,7 @@ def test_the_command_starts_and_stops_a_ray_of_its_own(tmp_path) -> None:
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=900,
         env=environment,
         check=False,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 from pathlib import Path
 
 import pytest
@@ -138,11 +137,9 @@ def test_lost_answer_of_a_create_leaves_the_object_whole(faulty: Storage, s3_fau
 @pytest.mark.parametrize("kind", ["status", "reset"])
 def test_store_that_stays_away_is_infrastructure(faulty: Storage, s3_faults: FaultProxy, kind: str) -> None:
     s3_faults.decide = lambda _line: Fault(kind=kind, value=503)  # type: ignore[arg-type]
-    started = time.monotonic()
     with pytest.raises(InfrastructureError) as caught:
         faulty.read("a")
     assert caught.value.reason == "StorageUnavailable"
-    assert time.monotonic() - started < 120, "it never gave up"
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from testbed.gateway import Gateway
 
 pytestmark = pytest.mark.s3
 
-EPOCHS = 12
+EPOCHS = 20
 CHANGES: dict[str, Any] = {"maxTrialCount": 2, "training": {"epochs": EPOCHS}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ import pytest
 from scenarios.bad_input.scene import Scene, Typed, dataset
 from seedbed.storage import open_storage
 from testbed.faults import Fault, FaultProxy
-from testbed.gateway import Gateway, free_port
+from testbed.gateway import Gateway
 
 pytestmark = pytest.mark.s3
 
@@ -134,10 +135,12 @@ def test_a_bucket_that_is_not_there_is_one_line(scene: Scene, bucket: str, secre
 
 
 def test_a_server_that_is_down_may_come_back_later(scene: Scene, s3: Gateway) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
-    secret = s3.secret(scene.folder / "down", AWS_ENDPOINT_URL=nobody)
-    scene.job(output__uri="s3://bucket/runs")
-    answer = scene.run("-o", "json", "--output-secret", secret)
+    with socket.socket() as taken:  # nobody else gets this port, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        secret = s3.secret(scene.folder / "down", AWS_ENDPOINT_URL=nobody)
+        scene.job(output__uri="s3://bucket/runs")
+        answer = scene.run("-o", "json", "--output-secret", secret)
     (line,) = answer.errors
     assert answer.exit_code == 75
     assert line.startswith("error: StorageUnavailable: s3://bucket/runs"), line
