@@ -13,8 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,6 +24,7 @@ import pytest
 from determinism.jobs import AUGMENTED, Recipe, Way, a_job, digest_of, groups, manifest, prove, run
 from seedbed.runs.checkpoints import checkpoint_steps
 from seedbed.runs.folder import RunFolder, open_run
+from seedbed.runs.logs import chosen, in_order, logs_of
 from seedbed.storage import open_storage
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
@@ -31,7 +34,7 @@ RECIPE = Recipe(
     args={"width": "8", "dropout": "0.2"},
     leaves=8,
     leaf_rows=8,
-    steps=160,
+    steps=240,
     augmentation=[{**AUGMENTED[0], "randomResizedCrop": {"size": 32, "scaleMin": "0.5"}}, AUGMENTED[1]],
     training={"learningRateSchedule": {"type": "Cosine", "warmupSteps": 10}},
 )
@@ -65,12 +68,20 @@ class Command:
         folder = self.folder()
         return max(checkpoint_steps(folder), default=0) if folder else 0
 
-    def wait_for_checkpoint(self, after: int) -> int:
-        """Wait for a checkpoint later than `after`, while the command lives; return its step."""
+    def told(self) -> list[list[dict[str, Any]]]:
+        """Return what each worker group told of its steps."""
+        folder = self.folder()
+        return groups(folder) if folder else []
+
+    def wait_for_checkpoint(self, after: int, *, told: int = 1) -> int:
+        """Wait, while the command lives, for a checkpoint later than `after` by a group that has told of itself.
+
+        The driver looks some times a second: a fast group has checkpoints before it is heard of. Return the step.
+        """
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while (step := self.newest()) <= after:
+        while (step := self.newest()) <= after or len(self.told()) < told:
             assert self.process.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline, f"no checkpoint after step {after}"
+            assert time.monotonic() < deadline, f"no checkpoint after step {after} by group {told}"
             time.sleep(0.02)
         return step
 
@@ -110,7 +121,7 @@ def title_of(process: psutil.Process) -> str:
 
 def end(processes: list[psutil.Process]) -> None:
     for process in processes:
-        if process.is_running():
+        with suppress(psutil.NoSuchProcess):  # it may end meanwhile
             process.kill()
 
 
@@ -158,6 +169,12 @@ def check_chain(command: Command, *, attempts: int) -> None:
     assert reached == RECIPE.steps
 
 
+def said_by(folder: RunFolder, *, attempt: int) -> list[str]:
+    """Return the messages of the log of an attempt."""
+    logs = chosen(folder.output, logs_of(folder.output), folder.name, attempt=attempt)
+    return [json.loads(line)["message"] for _, line in in_order(folder.output, logs, last=True)]
+
+
 def weights_of(status: dict[str, object]) -> object:
     model = status["model"]
     assert isinstance(model, dict)
@@ -180,7 +197,8 @@ def test_worker_killed_then_driver_killed_then_two_workers(
     first = start(Way(least=1, most=3, feed="RayData", every_steps=EVERY))
     before = first.wait_for_checkpoint(after=0)
     first.kill_a_worker()
-    first.wait_for_checkpoint(after=before + 2 * EVERY)
+    first.wait_for_checkpoint(after=before, told=2)
+    first.wait_for_checkpoint(after=first.told()[1][0]["resumedFrom"])
     first.kill_driver()
     last = start(Way(least=2, most=2, feed="RayData", every_steps=EVERY))
     assert weights_of(finished(last)) == straight
@@ -188,6 +206,9 @@ def test_worker_killed_then_driver_killed_then_two_workers(
     folder = last.folder()
     assert folder is not None
     assert len([group for group in groups(folder) if group[0]["attempt"] == 1]) > 1, "the group was replaced"
+    log = said_by(folder, attempt=2)
+    assert [line for line in log if line.startswith("(pid=")], "what workers print is not on the terminal"
+    assert log[-1] == "attempt 2 ends"
 
 
 @pytest.mark.exhaustive
@@ -198,7 +219,7 @@ def test_everything_killed_then_told_to_stop_then_four_workers(
     before = first.wait_for_checkpoint(after=0)
     first.kill_everything()
     second = start(Way(least=1, most=1, feed="Local", every_steps=EVERY))
-    second.wait_for_checkpoint(after=before)
+    second.wait_for_checkpoint(after=before, told=2)
     second.process.send_signal(signal.SIGTERM)
     stdout, _ = second.process.communicate(timeout=PATIENCE_SECONDS)
     assert second.process.returncode == 143
