@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,6 +55,7 @@ def kill_a_job(desk: Desk) -> None:
         assert process.poll() is None, "the job ended before it could be killed"
         assert time.monotonic() < deadline, "the job has no checkpoint"
         time.sleep(0.02)
+    process.send_signal(signal.SIGSTOP)  # it is not to come to its end while it is looked at
     assert [run["state"] for run in listed(desk)].count("training") == 1
     refused = desk.type("runs", "prune", desk.folder / "runs", the_open_one(desk, "training"), "--yes")
     assert "it is trained now" in refused.stderr

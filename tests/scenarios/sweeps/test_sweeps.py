@@ -174,7 +174,7 @@ def test_the_same_command_continues(desk: Desk, number: signal.Signals) -> None:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ)
     wait_for(desk.folder / "runs" / "runs", process)
     process.send_signal(number)
-    process.communicate(timeout=120)
+    process.communicate(timeout=600)
     assert process.returncode in (143, -signal.SIGKILL)
     assert not list((desk.folder / "runs" / "sweeps").glob("*/ledger.json"))
     kept, told = sum(checkpoint_steps(run)[-1] for run in desk.runs() if checkpoint_steps(run)), desk.steps()
@@ -201,7 +201,7 @@ def test_two_of_the_same_at_once_share_the_work(desk: Desk) -> None:
     command = [sys.executable, "-m", "seedbed.cli", "run", "-f", str(desk.manifest(**changes))]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ) for _ in range(2)]
     for process in both:
-        _, stderr = process.communicate(timeout=500)
+        _, stderr = process.communicate(timeout=900)
         assert process.returncode == 0, stderr
     assert desk.ledger() == desk.ledger("straight")
     assert desk.steps() == desk.steps("straight")
@@ -216,7 +216,7 @@ def test_a_sweep_that_is_told_to_stop_says_so(desk: Desk) -> None:
         assert time.monotonic() < deadline, "the first run has no checkpoint"
         time.sleep(0.02)
     process.terminate()
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 143, stderr
     assert reason(json.loads(stdout)) == "Suspended"
 
