@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cluster.grounds import (
     JOB,
-    PATIENCE_SECONDS,
     Action,
     Ground,
     both,
@@ -15,6 +14,7 @@ from cluster.grounds import (
     suspends_and_resumes,
 )
 from cluster.situations import Situation
+from e2e.jobs import PATIENCE_SECONDS
 from testbed.controlplanes import MACHINE_ADDRESS
 from testbed.kube import Json
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from cluster.chronicles import Chronicle, check, check_not_flooded, chronicle
-from cluster.grounds import JOB, PATIENCE_SECONDS, Ground, slug
+from cluster.grounds import JOB, Ground, slug
 from e2e.installing import Release, a_profile
-from e2e.jobs import example, holds
+from e2e.jobs import PATIENCE_SECONDS, example, holds
 from e2e.situations import LOST_NODE, SITUATIONS
 from testbed.kube import Json
 from testbed.testbeds import Testbed
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 MENDED = {name: situation for name, situation in SITUATIONS.items() if situation.heals is not None}
 STARTED = ("RayStarting", "WaitingForWorkers", "Training", "Evaluating", "Checkpointing", "Trained")
 
