@@ -34,7 +34,7 @@ class Release:
         file = self.folder / "values.json"
         file.write_text(json.dumps(values, indent=2))
         named = ("upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace")
-        return self.run(*named, "--values", str(file), "--timeout", "180s", *options)
+        return self.run(*named, "--values", str(file), "--timeout", "600s", *options)
 
     def run(self, *arguments: str) -> str:
         """Run Helm against the cluster, also for charts of others."""
