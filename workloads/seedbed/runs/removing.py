@@ -48,12 +48,12 @@ def remove_run(folder: RunFolder, *, version: str) -> None:
         raise InUse
     folder.objects.delete(RESULT)  # a complete run gives no lease
     with _claimed(folder, version):
+        for path in folder.logs.list():
+            folder.logs.delete(path)
         paths = list(objects_of(folder))
         for path in sorted(paths, key=_order):
             folder.objects.delete(path)
         forget_run(folder)
-        for path in folder.logs.list():
-            folder.logs.delete(path)
 
 
 def _claimed(folder: RunFolder, version: str) -> Lease:
