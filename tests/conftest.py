@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from seedbed.environment.pins import pin_environment
 from seedbed.runtime.ray_local import prepare
 
 pin_environment(os.environ)
 prepare(os.environ)
+# a busy machine may take its time over an example, and over drawing it
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 from testbed.fixtures import (  # noqa: E402
     control_plane,
