@@ -136,16 +136,24 @@ def _digits(rows: Sequence[Row]) -> list[str]:
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *_compared(rows, against="tune-asha", per=None),
         "",
-        "Trial-epochs by seed:",
+        "Trial-epochs by seed, until that evaluation; in brackets until the program ended, where it went on. A",
+        "store that holds such a model before the sweep begins counts as 0.",
         "",
     ]
     by_case = _by_case([row for row in rows if "notRun" not in row])
     seeds = sorted({row["seed"] for row in rows})
     lines += [f"| program | {' | '.join(map(str, seeds))} |", f"| --- |{' ---: |' * len(seeds)}"]
     for case, each in by_case.items():
-        epochs = {row["seed"]: row["epochs"] for row in each}
-        lines.append(f"| {NAMES[case]} | {' | '.join(str(epochs.get(seed, '')) for seed in seeds)} |")
+        epochs = {row["seed"]: _epochs(row) for row in each}
+        lines.append(f"| {NAMES[case]} | {' | '.join(epochs.get(seed, '') for seed in seeds)} |")
     return [*lines, "", *_ways(by_case), ""]
+
+
+def _epochs(row: Row) -> str:
+    """Return the trial-epochs of a program as a cell."""
+    until = str(row["epochs"]) if row["reached"] else f"not reached in {row['epochs']}"
+    whole = row.get("allEpochs", row["epochs"])
+    return until if whole == row["epochs"] else f"{until} ({whole})"
 
 
 def _ways(by_case: dict[str, list[Row]]) -> list[str]:
