@@ -136,8 +136,8 @@ def _digits(rows: Sequence[Row]) -> list[str]:
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *_compared(rows, against="tune-asha", per=None),
         "",
-        "Trial-epochs by seed, until that evaluation; in brackets until the program ended, where it went on. A",
-        "store that holds such a model before the sweep begins counts as 0.",
+        "Trial-epochs by seed, until that evaluation; in brackets until the program ended, where it went on.",
+        "A store that holds such a model before the sweep begins counts as 0.",
         "",
     ]
     by_case = _by_case([row for row in rows if "notRun" not in row])
