@@ -162,7 +162,7 @@ def _optuna_worker(problem: Problem, journal: str, hit: str) -> int:
 
     def enough(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         del trial
-        if len(study.get_trials(deepcopy=False)) >= len(problem.points):
+        if not study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
             study.stop()
 
     study.optimize(objective, callbacks=[enough])
