@@ -14,6 +14,8 @@ EXAMPLE = REPOSITORY / "examples/digits.yaml"
 DATASET = "s3://datasets/digits"
 SMALL_SHARDS = ("--shard-bytes", "200000", "--batch-bytes", "20000")
 """Several shards and batches even of a small dataset."""
+SECRETS = ("s3-read", "s3-write")
+"""That the example names."""
 
 
 def stock(testbed: Testbed, folder: Path, *options: str) -> None:
@@ -30,7 +32,7 @@ def give_secrets(testbed: Testbed, namespace: str) -> None:
     """Create the Secrets that jobs of a namespace name; the endpoint comes with the profile."""
     pairs = testbed.s3.inside.environment()
     keys = {name: pairs[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    for name in ("s3-read", "s3-write"):
+    for name in SECRETS:
         body = {"metadata": {"name": name}, "type": "Opaque", "stringData": keys}
         testbed.kube.create(f"/api/v1/namespaces/{namespace}/secrets", body)
 
