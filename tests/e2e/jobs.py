@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,10 +171,38 @@ class Job:
         assert step < TOTAL_STEPS, "the training ended before it could be disturbed"
         return step
 
+    def stop_ranks(self) -> list[int]:
+        """Let the ranks of all worker pods stand still, as where a GPU hangs; Ray around them lives."""
+        ranks = [
+            process
+            for pod in self.pods("worker")
+            if pod["status"]["phase"] == "Running"
+            for process, line in self._processes(pod).items()
+            if line.startswith("ray::")
+        ]
+        assert ranks, "no rank to stop"
+        for process in ranks:
+            os.kill(process, signal.SIGSTOP)
+        return ranks
+
+    def _processes(self, pod: Json) -> Mapping[int, str]:
+        return self.node_of(pod).processes(self.namespace, pod["metadata"]["name"], "worker")
+
     def told(self) -> list[list[Json]]:
         """Return what each group of workers told of its steps."""
         folder = self.folder
         return groups(folder) if folder else []
+
+
+@contextmanager
+def stopped_ranks(job: Job) -> Iterator[None]:
+    """Let the ranks of a job stand still meanwhile."""
+    ranks = job.stop_ranks()
+    try:
+        yield
+    finally:
+        for process in ranks:
+            os.kill(process, signal.SIGCONT)
 
 
 def condition(status: Json, kind: str) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Set
@@ -24,7 +23,7 @@ from cluster.test_metrics import chosen, queries
 from dashboards.building import Page
 from dashboards.pages import PAGES
 from e2e.installing import DEPLOYMENT, NAMESPACE, Release, a_profile
-from e2e.jobs import Job, Jobs, example, holds
+from e2e.jobs import Job, Jobs, example, holds, stopped_ranks
 from e2e.observing import (
     TEAM,
     PodPrometheus,
@@ -337,23 +336,6 @@ def a_slow_store(testbed: Testbed) -> Iterator[None]:
         over.set()
         thread.join()
         testbed.s3.resume()
-
-
-@contextmanager
-def stopped_ranks(job: Job) -> Iterator[None]:
-    """Let the ranks stand still, as where a GPU hangs; Ray around them lives."""
-    pod = job.pod("worker")
-    node, name = job.node_of(pod), pod["metadata"]["name"]
-    processes = node.processes(TEAM, name, "worker")
-    ranks = [process for process, line in processes.items() if line.startswith("ray::")]
-    assert ranks, processes
-    for process in ranks:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in ranks:
-            os.kill(process, signal.SIGCONT)
 
 
 def mend(watched: Watched, job: Job) -> None:

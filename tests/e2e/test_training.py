@@ -12,27 +12,43 @@ import pytest
 
 from determinism.jobs import expected_leaves
 from e2e.installing import Release
-from e2e.jobs import TOTAL_STEPS, Job, Jobs, Straight, check_same_model, check_steps, example, holds
-from e2e.stocking import EXAMPLE
+from e2e.jobs import (
+    TOTAL_STEPS,
+    Job,
+    Jobs,
+    Straight,
+    check_same_model,
+    check_steps,
+    example,
+    holds,
+    stopped_ranks,
+)
+from e2e.stocking import SECRETS
+from e2e.terminals import console, terminal_on
 from testbed.testbeds import Testbed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
-def test_the_example_trains_to_the_model_of_one_command(
-    testbed: Testbed, jobs: Jobs, straight: Straight
+def test_what_the_guide_tells_to_type_trains_the_example_to_the_model_of_one_command(
+    testbed: Testbed, jobs: Jobs, straight: Straight, tmp_path: Path
 ) -> None:
     kube, namespace = testbed.kube, jobs.namespace
+    for name in SECRETS:
+        kube.delete(f"/api/v1/namespaces/{namespace}/secrets/{name}")  # the guide makes them
     job = Job(testbed=testbed, namespace=namespace, name="digits", output="s3://runs")
     jobs.made.append(job)
-    assert "created" in kube.kubectl("apply", "-n", namespace, "-f", str(EXAMPLE))
-    job.await_training()
-    listed = columns(kube.kubectl("get", "trainingjobs", "-n", namespace))
-    assert set(listed) == {"NAME", "STATUS", "PROGRESS", "WORKERS", "AGE"}
-    assert listed["STATUS"] in ("Training", "Evaluating", "Checkpointing")
+    terminal, said = terminal_on(testbed, namespace, tmp_path), {}
+    for line in console("guide.md"):
+        said[line.partition(" --")[0]] = terminal.types(line)
+        if line.startswith("kubectl apply"):
+            check_it_is_listed_while_it_trains(job)
 
-    wait = ("wait", "--for=condition=Complete", "trainingjob/digits", "-n", namespace, "--timeout=600s")
-    assert "condition met" in kube.kubectl(*wait, seconds=660)
+    assert "created" in said["kubectl apply -f examples/digits.yaml"]
+    assert "digits" in said["kubectl get trainingjobs -o wide"]
+    assert "condition met" in said["kubectl wait"]
+    speakers = {line.split()[0] for line in said["seedbed logs s3://runs digits"].splitlines()}
+    assert speakers == {"digits-1-driver", "digits-1-worker-0", "digits-1-worker-1"}
     assert job.pods() == [], "Complete comes after the last pod"
     check_same_model(job, straight)
     assert check_steps(job, every=100) == [0]
@@ -45,6 +61,16 @@ def test_the_example_trains_to_the_model_of_one_command(
     events = kube.items(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
     ours = [event["reason"] for event in events if event["regarding"]["kind"] == "TrainingJob"]
     assert sorted(ours) == ["Trained", "Training"]
+
+
+def check_it_is_listed_while_it_trains(job: Job) -> None:
+    """Wait until it trains, and check what a list says of it then."""
+    job.await_checkpoint(at=0)  # a group has told of itself
+    with stopped_ranks(job):  # the operator looks every ten seconds, and a training may be shorter
+        job.await_training()
+        listed = columns(job.testbed.kube.kubectl("get", "trainingjobs", "-n", job.namespace))
+    assert set(listed) == {"NAME", "STATUS", "PROGRESS", "WORKERS", "AGE"}
+    assert listed["STATUS"] in ("Training", "Evaluating", "Checkpointing")
 
 
 def check_status(job: Job, straight: Straight) -> None:
@@ -74,8 +100,9 @@ def check_status(job: Job, straight: Straight) -> None:
         "digits-1-worker-0",
         "digits-1-worker-1",
     }
-    (driver,) = logs.glob("*/1/digits-1-driver/000000.log")
-    records = [json.loads(line) for line in driver.read_text().splitlines()]
+    pieces = sorted(logs.glob("*/1/digits-1-driver/*.log"))
+    said = "".join(piece.read_text() for piece in pieces)
+    records = [json.loads(line) for line in said.splitlines()]
     assert {(line["job"], line["namespace"], line["attempt"]) for line in records} == {
         ("digits", job.namespace, 1)
     }
@@ -153,9 +180,12 @@ def test_a_suspended_job_holds_no_pod_and_goes_on_where_it_was(jobs: Jobs, strai
 def test_a_job_deleted_in_the_middle_leaves_nothing_but_its_run(jobs: Jobs) -> None:
     job = jobs.apply()
     kube = jobs.testbed.kube
-    job.await_checkpoint(at=20)
     uid = kube.get(job.path)["metadata"]["uid"]
-    assert set(left_of(jobs, uid)) == {"Pod", "Secret", "Service"}, "the check sees what a job has"
+    until = time.monotonic() + 300
+    while set(there := left_of(jobs, uid)) != {"Pod", "Secret", "Service"}:
+        assert time.monotonic() < until, f"the check sees what a job has: {there}"
+        time.sleep(0.5)
+    job.await_checkpoint(at=20)
     kube.kubectl("delete", "trainingjob", job.name, "-n", jobs.namespace, "--timeout=240s")
     until = time.monotonic() + 300
     while left := left_of(jobs, uid):
