@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,12 +104,15 @@ class Attempt:
         return {sample.labels[family.labels[-1]]: sample.value for sample in samples}
 
     def _asked(self, path: str) -> bytes | None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[1], timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports[1], timeout=120)
         try:
             connection.request("GET", path)
-            return connection.getresponse().read()
-        except OSError:
+            answer = connection.getresponse()
+            told = answer.read()
+        except (OSError, http.client.HTTPException):  # not there yet, or not any more
             return None
+        else:
+            return told if answer.status == 200 else None
         finally:
             connection.close()
 
@@ -188,9 +192,14 @@ def clean_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody has, and that the kernel gives nobody who does not ask for it by its number."""
+    lowest, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = range(min(20_000, lowest), lowest) or range(20_000, 32_000)
+    for port in random.SystemRandom().sample(ports, len(ports)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port
+    raise AssertionError(f"no port of {ports} is free")
 
 
 def address() -> str:

@@ -36,7 +36,7 @@ class Dawdler:
 
     def loss(self, model, batch):
         if self.gate.exists():
-            time.sleep(0.05)
+            time.sleep(0.2)
         return cross_entropy(model(batch.images_mchw), batch.labels_m)
 """
 
@@ -73,7 +73,7 @@ def test_stopped_then_continued_then_found(attempt, digits: Path, tmp_path: Path
     first.wait_for(lambda told: told.progress and told.progress.step > 0, driver)
     driver.terminate()
     assert driver.ended() == 143, driver.log()
-    assert [worker.ended(60) for worker in workers] == [0, 0], workers[0].log()
+    assert [worker.ended() for worker in workers] == [0, 0], workers[0].log()
     stopped = first.outcome()
     assert (stopped.result, stopped.reason, stopped.attempt) == ("Stopped", "Stopped", 1)
     assert stopped.checkpoint is not None
@@ -85,7 +85,7 @@ def test_stopped_then_continued_then_found(attempt, digits: Path, tmp_path: Path
     second = attempt(again, expected=known)
     driver, worker = second.driver(), second.worker(0)
     assert driver.ended() == 0, driver.log()
-    assert worker.ended(60) == 0, worker.log()
+    assert worker.ended() == 0, worker.log()
     done = second.outcome()
     assert (done.result, done.reason) == ("Succeeded", "Trained")
     assert done.steps_executed == RECIPE.steps - stopped.steps_executed, "no step was done twice"
@@ -125,7 +125,9 @@ def test_a_group_grows_then_a_worker_is_killed_and_replaced(attempt, digits: Pat
     assert two[0]["resumedFrom"] == max(event["step"] for event in one), "a group grows and no step is lost"
     pods.wait_for(lambda told: told.checkpoint and told.checkpoint.step > two[0]["resumedFrom"], driver)
     pods.wait_for(lambda _: set(pods.metrics(names.MEMORY)) == {"driver", "rank-0", "rank-1"}, driver)
-    assert pods.metrics(names.FETCHED_BYTES)["file"] > 0
+    pods.wait_for(lambda _: pods.metrics(names.FETCHED_BYTES).get("file", 0) > 0, driver)
+    # a group that dies right after it kept its state has not told of these steps
+    pods.wait_for(lambda told: told.progress.step % EVERY in (1, 2), driver)
     worker.kill()
     pods.wait_for(lambda _: len(sizes(output)) == 3, driver)
     gate.unlink()

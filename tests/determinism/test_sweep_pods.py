@@ -54,7 +54,7 @@ def test_a_driver_is_killed_and_the_next_one_finds_what_it_left(
     assert told.workers.desired == 2
     assert (told.run_id, told.environment_class) == (local.status.sweep_id, environment_of(local.status))
     driver.kill()
-    assert [worker.ended(120) for worker in workers] == [75, 75], workers[0].log()
+    assert [worker.ended() for worker in workers] == [75, 75], workers[0].log()
 
     second = attempt(manifest, expected={"RUN_ID": told.run_id, "ENVIRONMENT_CLASS": told.environment_class})
     driver, workers = second.driver(), [second.worker(0), second.worker(1)]

@@ -12,16 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import psutil
 import pytest
 
 from determinism.jobs import steps_executed
 from scenarios.bad_input.scene import dataset
 from scenarios.sweeps.desk import ASHA, STEPS, a_sweep
 from seedbed.feed.decoded import DecodedCache
-from seedbed.runs.attempts import highest_attempt
+from seedbed.runs.attempts import highest_attempt, read_attempt
+from seedbed.runs.checkpoints import checkpoint_steps
 from seedbed.runs.folder import RunFolder, open_run
 from seedbed.runtime.preparing import RunOptions
 from seedbed.runtime.ray_local import local_ray
@@ -40,6 +40,7 @@ from seedbed_api.sweepjob import SweepJob
 pytestmark = pytest.mark.ray
 
 PATIENCE_SECONDS = 300.0
+T = TypeVar("T")
 ROWS, MEASURED = 24, 12 + 9
 """Rows to train on; of validation and test."""
 
@@ -169,12 +170,13 @@ def test_sweeps_differ(data: Path, tmp_path: Path, in_turn: tuple[bytes, int]) -
     assert ledger_of(tmp_path) != in_turn[0]
 
 
-def a_while(condition: Callable[[], bool], what: str) -> None:
-    """Wait for something that is going to happen."""
+def a_while(condition: Callable[[], T], what: str) -> T:
+    """Wait for something that is going to happen; return it."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
+    return found
 
 
 def begun(output: Path) -> set[Path]:
@@ -182,10 +184,10 @@ def begun(output: Path) -> set[Path]:
     return {path.parents[1] for path in output.glob("runs/*/checkpoints/*.json")}
 
 
-def actors() -> list[psutil.Process]:
-    """Return the processes that train trials."""
-    children = psutil.Process(os.getpid()).children(recursive=True)
-    return [child for child in children if "Trainable" in " ".join(child.cmdline())]
+def training_now(output: Path) -> list[int]:
+    """Return the processes that train runs which have a checkpoint and are not at their end."""
+    runs = [run for run in runs_of(output) if checkpoint_steps(run) and not run.finished()]
+    return [read_attempt(run, highest_attempt(run)).process.pid for run in runs]
 
 
 def test_a_killed_process_costs_a_retry_and_changes_nothing(
@@ -195,10 +197,9 @@ def test_a_killed_process_costs_a_retry_and_changes_nothing(
     ended: list[SweepEnded] = []
     thread = threading.Thread(target=lambda: ended.append(run(a_job(data, tmp_path / "hit", **long))))
     thread.start()
-    a_while(lambda: bool(begun(tmp_path / "hit")), "no run has a checkpoint")
-    victims = actors()
-    assert victims, "a process that trains lived"
-    victims[0].send_signal(signal.SIGKILL)
+    victim = a_while(lambda: training_now(tmp_path / "hit"), "no run has a checkpoint")[0]
+    assert victim != os.getpid(), "an actor trains"
+    os.kill(victim, signal.SIGKILL)
     thread.join()
     assert ended[0].error is None, ended[0].error
     assert max(map(highest_attempt, runs_of(tmp_path / "hit"))) > 1, "the run was tried again"
