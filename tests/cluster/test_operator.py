@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from testbed.controlplanes import ControlPlane
+from testbed.faults import fault_proxy
 from testbed.kube import Json, Kube
 from unit.operator.planning.builders import IMAGE, LEDGER, a_recipe, a_search, a_sweeps_end, an_outcome
 
@@ -69,12 +70,12 @@ def command(verb: str, kubeconfig: Path, namespace: str, *more: str) -> list[str
 
 
 @pytest.fixture
-def operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Callable[[], Process]]:
+def operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Start operators; each is ended with the test."""
     install(control_plane.kube)
     started: list[Process] = []
 
-    def start() -> Process:
+    def start(kubeconfig: Path = control_plane.kubeconfig) -> Process:
         log = tmp_path / f"operator-{len(started)}.log"
         options = (
             f"--lease-namespace={namespace}",
@@ -84,7 +85,7 @@ def operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Ite
         )
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command("run", control_plane.kubeconfig, namespace, *options), stdout=output, stderr=output
+                command("run", kubeconfig, namespace, *options), stdout=output, stderr=output
             )
         started.append(Process(process=process, log=log))
         return started[-1]
@@ -283,22 +284,25 @@ def test_of_two_operators_one_leads_and_the_other_follows_it(
 
 
 def test_the_api_server_goes_away_for_ten_seconds_and_the_operator_stays(
-    operator: Callable[[], Process], scene: Scene, control_plane: ControlPlane
+    operator: Callable[..., Process], scene: Scene, control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    running = operator()
-    scene.apply_job()
-    scene.wait_for_pods(*ALL)
-    control_plane.stop_apiserver()
-    time.sleep(10)
-    control_plane.start_apiserver()
-    lost = scene.pods()[ALL[1]]["metadata"]["uid"]
-    scene.kube.delete(scene.path("pods", ALL[1]), grace_seconds=0)
-    there = scene.wait_for_replacement(lost, count=len(ALL))
-    scene.run(*there)
-    scene.end(ALL[0], 0, an_outcome())
-    scene.wait_for("Complete", seconds=240)
-    assert running.process.poll() is None
-    assert running.metric("leader") == 1
+    """Ten seconds, and not what a start of the API server takes on a busy machine: its lease holds for twenty."""
+    admin = control_plane.kubeconfig.read_text()
+    with fault_proxy(scene.kube.server) as proxy:
+        theirs = tmp_path / "by-the-proxy.kubeconfig"
+        theirs.write_text(admin.replace(scene.kube.server, proxy.endpoint.replace("http:", "https:")))
+        running = operator(theirs)
+        scene.apply_job()
+        lost = scene.wait_for_pods(*ALL)[ALL[1]]
+        with proxy.away():
+            scene.kube.delete(scene.path("pods", ALL[1]), grace_seconds=0)
+            time.sleep(10)
+        there = scene.wait_for_replacement(lost, count=len(ALL))
+        scene.run(*there)
+        scene.end(ALL[0], 0, an_outcome())
+        scene.wait_for("Complete", seconds=240)
+        assert running.process.poll() is None
+        assert running.metric("leader") == 1
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A proxy in front of an HTTP server that delays, refuses, cuts or loses what a test tells it to."""
+"""A proxy in front of an HTTP server that delays, refuses, cuts or loses what a test tells it to, or is away."""
 
 from __future__ import annotations
 
@@ -38,6 +38,24 @@ class FaultProxy:
     decide: Decide = lambda _line: None
     endpoint: str = ""
     requests: list[str] = field(default_factory=list)
+    _away: bool = False
+    _loop: asyncio.AbstractEventLoop | None = None
+    _clients: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Drop all lines and every one that comes, encrypted ones too, as if there were no server."""
+        assert self._loop is not None
+        self._away = True
+        self._loop.call_soon_threadsafe(self._drop_all)
+        try:
+            yield
+        finally:
+            self._away = False
+
+    def _drop_all(self) -> None:
+        for client in self._clients:
+            client.transport.abort()
 
     def script(self, *faults: Fault | None, match: str = "") -> None:
         """Spend the faults one by one on requests whose line contains `match`; then all is well."""
@@ -46,6 +64,16 @@ class FaultProxy:
 
     async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until either side ends it or a fault does."""
+        if self._away:
+            writer.transport.abort()
+            return
+        self._clients.add(writer)
+        try:
+            await self._serve(reader, writer)
+        finally:
+            self._clients.discard(writer)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host = urlsplit(self.target)
         with suppress(OSError, EOFError):
             upstream = await asyncio.open_connection(host.hostname, host.port)
@@ -116,6 +144,7 @@ def fault_proxy(target: str) -> Iterator[FaultProxy]:
     """Run a proxy in front of `target` in a thread of this process."""
     proxy = FaultProxy(target=target)
     loop = asyncio.new_event_loop()
+    proxy._loop = loop
     thread = threading.Thread(target=loop.run_forever, name="fault-proxy", daemon=True)
     thread.start()
     starting = asyncio.start_server(proxy.serve_connection, "127.0.0.1", 0)
