@@ -13,7 +13,13 @@ from seedbed.runtime.ray_local import prepare
 pin_environment(os.environ)
 prepare(os.environ)
 # a busy machine may take its time over an example, and over drawing it
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("any machine")
 
 from testbed.fixtures import (  # noqa: E402

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
@@ -24,7 +26,8 @@ class _Place:
 class Line:
     """A queue of jobs, with places that ask the worker who gets them to go home."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._places: asyncio.PriorityQueue[_Place] = asyncio.PriorityQueue()
         self._numbers = count()
         self._newcomers = 0
@@ -40,7 +43,7 @@ class Line:
     def join(self, job: JobKey, *, newcomer: bool) -> None:
         """Let a job wait."""
         self._newcomers += newcomer
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         self._put(now if newcomer else now + YIELDS_SECONDS, job, newcomer=newcomer)
 
     def send_home(self) -> None:

@@ -102,7 +102,9 @@ def test_wakes_join_and_one_that_comes_during_a_pass_is_followed_by_another() ->
     within(story)
 
 
-def test_who_is_given_the_line_sees_it_pressed_while_newcomers_wait_and_no_more_when_they_had_a_pass() -> None:
+def test_who_is_given_the_line_sees_it_pressed_while_newcomers_wait_and_no_more_when_they_had_a_pass() -> (
+    None
+):
     async def story() -> None:
         line, pressed = Line(), list[bool]()
 
