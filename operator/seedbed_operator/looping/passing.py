@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from seedbed_api.status import LifecycleStatus
@@ -24,6 +24,8 @@ from seedbed_operator.stores.stores import Stores
 from seedbed_operator.stores.tables import JobKey
 
 MOST_REFUSALS: Final = 8
+PUT_OFF: Final = timedelta(seconds=2)
+"""So long what a pass has created may wait to be told, while other jobs wait for their first pods."""
 TELLS_FROM: Final = 3
 """Failures in a row after which the status tells of them: one may be chance."""
 
@@ -137,7 +139,7 @@ class Pass:
             applied = await self.applier.apply(key, plan.actions, observation.now)
             status = self._status(memory, observation, plan, applied)
             if self._can_wait(plan, applied) and self.pressed():
-                return After(again=True)
+                return After(wake_at=observation.now + PUT_OFF)
             if status is not None and await self.reporter.write(observation.job, stored, status):
                 memory.status_written, memory.wrote = observation.now, True
         except (Stale, Conflict) as behind:

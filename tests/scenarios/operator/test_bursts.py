@@ -10,6 +10,7 @@ import pytest
 from scenarios.operator.api_server import ApiServer
 from scenarios.operator.incarnations import Incarnation
 from seedbed_operator.cluster.kinds import EVENTS, JOBS, PODS, PROFILES
+from seedbed_operator.looping.passing import PUT_OFF
 from seedbed_operator.stores.tables import JobKey
 from unit.operator.planning.builders import IMAGE, a_recipe
 
@@ -29,14 +30,15 @@ def statuses(server: ApiServer) -> int:
     return sum(call.verb == "patch" for call in server.calls)
 
 
-async def pods_come_first_and_the_next_pass_tells_of_them_in_one_write(server: ApiServer) -> None:
+async def pods_come_first_and_are_told_of_soon_whatever_happens(server: ApiServer) -> None:
     operator = await born(server)
-    after = await operator.step(KEY)
-    assert after is not None
-    assert after.again
+    await operator.step(KEY)
     assert len(server.all(PODS)) == 2
     assert statuses(server) == 0
     assert server.all(EVENTS) == []
+    await operator.steps()
+    assert statuses(server) == 0, "it is not looked at again at once"
+    server.now += PUT_OFF
     await operator.steps()
     assert statuses(server) == 1
     assert len(server.all(PODS)) == 2
@@ -53,6 +55,20 @@ async def a_refusal_is_told_at_once(server: ApiServer) -> None:
     assert [event["reason"] for event in server.all(EVENTS)] == ["QuotaExceeded"]
 
 
+async def what_happens_to_a_pod_is_told_with_it_in_one_write(server: ApiServer) -> None:
+    operator = await born(server)
+    await operator.step(KEY)
+    for pod in server.all(PODS):
+        server.start(pod)
+    await operator.sweep()
+    await operator.steps()
+    assert statuses(server) == 1
+    job = server.find(JOBS, *KEY[:2])
+    assert job is not None
+    (running,) = (found for found in job["status"]["conditions"] if found["type"] == "Running")
+    assert running["reason"] == "RayStarting", "Pending was over before it was told"
+
+
 async def an_operator_that_dies_before_it_tells_begins_no_second_attempt(server: ApiServer) -> None:
     await (await born(server)).step(KEY)
     await (await born(server)).steps()
@@ -62,7 +78,7 @@ async def an_operator_that_dies_before_it_tells_begins_no_second_attempt(server:
 
 async def nothing_is_deleted_that_was_not_told_of_before(server: ApiServer) -> None:
     operator = await born(server)
-    await operator.steps()
+    await operator.step(KEY)
     driver = next(pod for pod in server.all(PODS) if "driver" in pod["metadata"]["name"])
     for pod in server.all(PODS):
         server.start(pod)
@@ -78,7 +94,8 @@ async def nothing_is_deleted_that_was_not_told_of_before(server: ApiServer) -> N
 @pytest.mark.parametrize(
     "story",
     [
-        pods_come_first_and_the_next_pass_tells_of_them_in_one_write,
+        pods_come_first_and_are_told_of_soon_whatever_happens,
+        what_happens_to_a_pod_is_told_with_it_in_one_write,
         a_refusal_is_told_at_once,
         an_operator_that_dies_before_it_tells_begins_no_second_attempt,
         nothing_is_deleted_that_was_not_told_of_before,
