@@ -149,6 +149,14 @@ def _digits(rows: Sequence[Row]) -> list[str]:
     return [*lines, "", *_ways(by_case), ""]
 
 
+def _verdict(rows: Sequence[Row], *, within: bool) -> str:
+    """Return what a ratio means: what did not come to its target says only that more is needed."""
+    short = sum(not row["reached"] for row in rows)
+    if within and short:
+        return f"not met, with {short} of {len(rows)} seeds the target was not reached"
+    return "met" if within else "missed"
+
+
 def _epochs(row: Row) -> str:
     """Return the trial-epochs of a program as a cell."""
     until = str(row["epochs"]) if row["reached"] else f"not reached in {row['epochs']}"
@@ -168,7 +176,7 @@ def _ways(by_case: dict[str, list[Row]]) -> list[str]:
         for peer in ("tune-asha", "optuna-hyperband"):
             if case in by_case and peer in by_case:
                 ratio = sum(_values(by_case[case], what, None)) / sum(_values(by_case[peer], what, None))
-                verdict = "met" if ratio <= factor else "missed"
+                verdict = _verdict(by_case[case], within=ratio <= factor)
                 lines.append(
                     f"- {NAMES[case]}: {words} ≤ {factor:g} × {NAMES[peer]}: {ratio:.2f}, {verdict}."
                 )
