@@ -6,14 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.bad_input.scene import Scene, dataset
+from scenarios.bad_input.scene import dataset
 
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return dataset(tmp_path_factory.mktemp("bad-input") / "data")
-
-
-@pytest.fixture
-def scene(small_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Scene:
-    return Scene(folder=tmp_path, shared=small_data, capture=capfd)

@@ -32,16 +32,6 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return dataset(tmp_path_factory.mktemp("logs") / "data")
 
 
-@pytest.fixture
-def scene(small_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Scene:
-    return Scene(folder=tmp_path, shared=small_data, capture=capfd)
-
-
-@pytest.fixture
-def desk(small_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Desk:
-    return Desk(folder=tmp_path, data=small_data, capture=capfd)
-
-
 def said(scene: Scene | Desk, *words: object) -> list[str]:
     """Return the messages that `seedbed logs` tells of the store of this folder."""
     answer = scene.type("logs", scene.folder / "runs", *words, "-o", "json")

@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 
 from scenarios.bad_input.scene import dataset
-from scenarios.sweeps.desk import Desk
 
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return dataset(tmp_path_factory.mktemp("sweeps") / "data", train=8, validation=4)
-
-
-@pytest.fixture
-def desk(small_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Desk:
-    return Desk(folder=tmp_path, data=small_data, capture=capfd)

@@ -33,16 +33,6 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return dataset(tmp_path_factory.mktemp("tracking") / "data", train=8, validation=4)
 
 
-@pytest.fixture
-def scene(small_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Scene:
-    return Scene(folder=tmp_path, shared=small_data, capture=capfd)
-
-
-@pytest.fixture
-def desk(small_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Desk:
-    return Desk(folder=tmp_path, data=small_data, capture=capfd)
-
-
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for as long as it takes: a busy machine is no trouble of a server."""

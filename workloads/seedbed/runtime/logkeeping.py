@@ -20,7 +20,7 @@ from seedbed.runtime.clusters import ToldToStop
 from seedbed.runtime.display import Both, Display, Shown
 from seedbed.runtime.ray_local import workers_logger
 from seedbed.runtime.records import MOST_LOG_BYTES, Recorder, RecordFormatter
-from seedbed.runtime.shipping import Shipper, following
+from seedbed.runtime.shipping import Shipper, folder_of, following
 from seedbed.storage import Storage, open_storage
 from seedbed_api.errors import SeedbedError
 
@@ -46,7 +46,8 @@ class Place:
     @property
     def folder(self) -> Storage:
         """Return the storage of its pieces."""
-        return self.output.child(f"logs/{self.uid}/{self.attempt}/{self.job}-{self.attempt}-driver")
+        pod = f"{self.job}-{self.attempt}-driver"
+        return folder_of(self.output, uid=self.uid, attempt=self.attempt, pod=pod)
 
 
 def place_of(prepared: Prepared, member: Membership | None, *, attempt: int) -> Place | None:

@@ -33,6 +33,11 @@ def reading(spool: Path) -> Read:
     return read
 
 
+def folder_of(output: Storage, *, uid: str, attempt: int, pod: str) -> Storage:
+    """Return where the pieces of one log lie, as `seedbed.runs.logs` reads them."""
+    return output.child(f"logs/{uid}/{attempt}/{pod}")
+
+
 def piece_name(number: int) -> str:
     """Return the name of a piece, the first being 0."""
     return f"{number:06d}.log"

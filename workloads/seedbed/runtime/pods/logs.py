@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from seedbed.runtime.pods.settings import PodSettings
-from seedbed.runtime.shipping import Shipper, following, reading
+from seedbed.runtime.shipping import Shipper, folder_of, following, reading
 from seedbed.storage import Storage, open_storage
 
 logger = logging.getLogger(__name__)
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 def log_folder(settings: PodSettings) -> Storage:
     """Return where the log of a pod is kept."""
-    path = f"logs/{settings.uid}/{settings.attempt}/{settings.pod_name}"
-    return open_storage(settings.job.spec.output.uri, secret=settings.secret("output")).child(path)
+    output = open_storage(settings.job.spec.output.uri, secret=settings.secret("output"))
+    return folder_of(output, uid=settings.uid, attempt=settings.attempt, pod=settings.pod_name)
 
 
 @contextmanager
