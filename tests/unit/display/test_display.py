@@ -63,16 +63,11 @@ def test_when_a_plain_line_is_written(second, seconds, lines):
     assert shown(TRAINING, second, seconds_between=seconds).count("\n") == lines
 
 
-def test_time_left_comes_from_the_pace_of_this_attempt_alone():
-    resumed = replace(TRAINING, step=60, attempt=2)
-    text = shown(TRAINING, resumed, replace(resumed, step=70), seconds_between=20.0)
-    assert text.splitlines()[-1].endswith("attempt 2  1:00 left"), text
-
-
-def test_the_start_up_before_the_first_step_is_no_pace():
-    starting = replace(TRAINING, step=0, epoch=0, phase="Starting")
-    text = shown(starting, replace(TRAINING, step=50), replace(TRAINING, step=75), seconds_between=100.0)
-    assert text.splitlines()[-1].endswith("1:40 left"), text
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(None, "2 workers"), (65.0, "1:05 left"), (3665.4, "1:01:05 left")]
+)
+def test_the_time_left_is_what_the_run_itself_tells(seconds, words):
+    assert shown(replace(TRAINING, seconds_left=seconds)).endswith(f"  {words}\n")
 
 
 @given(step=st.integers(0, 10**6), total=st.integers(1, 10**6))

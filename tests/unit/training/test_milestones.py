@@ -61,3 +61,39 @@ def test_the_end_is_always_kept() -> None:
 def test_a_best_model_is_kept_wherever_it_may_be_chosen() -> None:
     marks = milestones(EverySteps(steps=6), best=True)
     assert [step for step in range(1, 21) if marks.is_checkpoint(step)] == marks.evaluations_until(20)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    total=st.integers(1, 60),
+    done=st.integers(0, 60),
+    every=st.integers(1, 70),
+    keep=st.integers(1, 70),
+    evaluated=st.booleans(),
+    kept=st.booleans(),
+    rows=st.integers(1, 50),
+)
+def test_what_is_ahead_is_what_comes(
+    total: int, done: int, every: int, keep: int, evaluated: bool, kept: bool, rows: int
+) -> None:
+    done = min(done, total)
+    for evaluation in (None, EverySteps(steps=every), EveryEpochs(epochs=1, samples=50, global_rows=rows)):
+        marks = Milestones(
+            total_steps=total,
+            evaluation=evaluation,
+            checkpoint_every_steps=keep,
+            checkpoint_at_evaluations=False,
+        )
+        ahead = marks.ahead(done, evaluated=evaluated, kept=kept)
+        coming = range(done + 1, total + 1)
+        here = [done] if done else []
+        assert ahead.steps == len(coming)
+        assert ahead.evaluations == sum(map(marks.is_evaluation, [*coming, *([] if evaluated else here)]))
+        assert ahead.checkpoints == sum(map(marks.is_checkpoint, [*coming, *([] if kept else here)]))
+
+
+def test_a_checkpoint_at_an_evaluation_is_ahead_too() -> None:
+    marks = milestones(EverySteps(steps=6), best=True)
+    assert marks.ahead(0, evaluated=True, kept=True).checkpoints == 4
+    assert marks.ahead(12, evaluated=True, kept=False).checkpoints == 3
+    assert marks.ahead(20, evaluated=True, kept=True).checkpoints == 0

@@ -66,7 +66,6 @@ class Display:
         self._stream = stream if stream is not None else sys.stderr
         self._interactive = self._stream.isatty() if interactive is None else interactive
         self._clock = clock
-        self._pace = _Pace()
         lines = _Records if records else _Lines
         self._screen: _Screen | _Lines = lines(title, stream=self._stream)
 
@@ -82,9 +81,7 @@ class Display:
 
     def update(self, progress: Progress) -> None:
         """Show a new state; cheap enough for every step (plain lines come at most every ten seconds)."""
-        now = self._clock()
-        self._pace = self._pace.after(progress, now=now)
-        self._screen.draw(progress, seconds_left=self._pace.seconds_left(progress, now=now), now=now)
+        self._screen.draw(progress, now=self._clock())
 
     def notice(self, text: str) -> None:
         """Show one line that stays: an attempt began, a worker was lost, a checkpoint was found."""
@@ -96,26 +93,6 @@ class Display:
         self._screen.table(rows)
 
 
-class _Pace:
-    """The speed of this attempt since it was first seen moving; steps of earlier attempts took no time."""
-
-    def __init__(self, *, attempt: int = 0, step: int = 0, began: float = 0.0) -> None:
-        self._attempt, self._step, self._began = attempt, step, began
-
-    def after(self, progress: Progress, *, now: float) -> _Pace:
-        """Return the pace to judge by: a fresh one for the first sight of an attempt."""
-        if progress.attempt == self._attempt and progress.step > 0 and self._step > 0:
-            return self
-        return _Pace(attempt=progress.attempt, step=progress.step, began=now)
-
-    def seconds_left(self, progress: Progress, *, now: float) -> float | None:
-        """Return the time to the last step at this pace, None until a step was seen."""
-        done = progress.step - self._step
-        if done <= 0 or self._step == 0:
-            return None
-        return (progress.total_steps - progress.step) * (now - self._began) / done
-
-
 class _Lines:
     """For logs and pipes: one line per change of epoch or attempt, and every ten seconds between."""
 
@@ -124,12 +101,12 @@ class _Lines:
         self._last_key: tuple[object, ...] = ()
         self._last_time = float("-inf")
 
-    def draw(self, progress: Progress, *, seconds_left: float | None, now: float) -> None:
+    def draw(self, progress: Progress, *, now: float) -> None:
         key = (progress.epoch, progress.attempt, progress.step == progress.total_steps)
         if key == self._last_key and now - self._last_time < PLAIN_INTERVAL_SECONDS:
             return
         self._last_key, self._last_time = key, now
-        words = [progress.phase.lower(), *_words(progress), _left(seconds_left)]
+        words = [progress.phase.lower(), *_words(progress), _left(progress.seconds_left)]
         self._tell("  ".join(word for word in words if word), step=progress.step)
 
     def say(self, text: str) -> None:
@@ -168,9 +145,9 @@ class _Screen:
         self._bar, self._task = _bar(self._console, title=title)
         self._bar.start()
 
-    def draw(self, progress: Progress, *, seconds_left: float | None, now: float) -> None:
+    def draw(self, progress: Progress, *, now: float) -> None:
         del now  # rich keeps its own pace of redrawing
-        left = _left(seconds_left)
+        left = _left(progress.seconds_left)
         fixed = [self._title, progress.phase, f"{progress.total_steps}/{progress.total_steps}", left]
         room = self._console.width - sum(map(len, fixed)) - len(fixed) - _LEAST_BAR_WIDTH
         self._bar.update(

@@ -35,6 +35,15 @@ class EverySteps:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ahead:
+    """What a run has yet to do."""
+
+    steps: int
+    evaluations: int
+    checkpoints: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Milestones:
     """Where a run evaluates and where it writes checkpoints."""
 
@@ -64,3 +73,30 @@ class Milestones:
     def evaluations_until(self, completed: int) -> list[int]:
         """Return the evaluation milestones in (0, completed], ascending."""
         return [step for step in range(1, completed + 1) if self.is_evaluation(step)]
+
+    def ahead(self, completed: int, *, evaluated: bool, kept: bool) -> Ahead:
+        """Return what comes after `completed` steps, and what of the present milestone is not done yet."""
+        return Ahead(
+            steps=self.total_steps - completed,
+            evaluations=self._evaluations_after(completed - (not evaluated)),
+            checkpoints=self._checkpoints_after(completed - (not kept)),
+        )
+
+    def _evaluations_after(self, completed: int) -> int:
+        """Return how many milestones after `completed` steps evaluate; the end is always one."""
+        begun, end = max(completed, 0), self.total_steps
+        if begun >= end:
+            return 0
+        if self.evaluation is None:
+            return 1
+        count = self.evaluation.count
+        return min(count(end - 1) - count(begun) + 1, end - begun)
+
+    def _checkpoints_after(self, completed: int) -> int:
+        """Return how many milestones keep the state; those that also evaluate may be counted twice."""
+        begun, end = max(completed, 0), self.total_steps
+        if begun >= end:
+            return 0
+        periodic = (end - 1) // self.checkpoint_every_steps - begun // self.checkpoint_every_steps
+        chosen = self._evaluations_after(begun) - 1 if self.checkpoint_at_evaluations else 0
+        return min(periodic + chosen + 1, end - begun)

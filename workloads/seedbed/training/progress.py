@@ -59,9 +59,9 @@ class Progress:
     accuracy: float | None = None
     """Of the last evaluation, 0 to 1."""
     images_per_second: float | None = None
-    """Over all workers, over the last seconds."""
+    """Over all workers, over the last seconds that were no evaluation and no checkpoint."""
     seconds_left: float | None = None
-    """Until the last step at the pace of the last seconds."""
+    """Until the training is over, if steps, evaluations and checkpoints go on to take what they took."""
     workers: int = 1
     phase: Phase = "Starting"
     attempt: int = 1

@@ -34,13 +34,14 @@ from seedbed.storage import Storage, open_storage
 from seedbed.training.building import build_replica, require_determinism
 from seedbed.training.evaluating import evaluate_split
 from seedbed.training.links import Link
+from seedbed.training.milestones import Ahead
 from seedbed.training.outcomes import Outcome, save_outcome
 from seedbed.training.prefixes import adopt_prefix
 from seedbed.training.programs import PATIENCE_SECONDS, TrainingProgram
 from seedbed.training.progress import Kept, Phase, Progress
 from seedbed.training.scores import document_of, metrics_of, scores_of
 from seedbed.training.stopping import Score, best_score
-from seedbed.training.timing import Pace, Stopwatch, TimedExchange
+from seedbed.training.timing import Stopwatch, TimedExchange
 from seedbed.training.walking import Walk
 from seedbed_api.canonical import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
@@ -61,7 +62,6 @@ class RunState(Walk):
     chain: bytes = CHAIN_START
     """Ledger chain at `kept`; known to rank 0."""
     evaluations: list[Evaluation] = field(default_factory=list)
-    pace: Pace = field(default_factory=Pace)
     leaves_by_worker: tuple[int, ...] = ()
     """Leaves that each worker computed up to `kept`; known to rank 0."""
     newest: Kept | None = None
@@ -225,7 +225,7 @@ class RunState(Walk):
     def _progress(self, phase: Phase) -> Progress:
         program = self.program
         rows = program.arithmetic.leaves * program.arithmetic.leaf_rows
-        pace = self.pace.steps_per_second(self.completed, now=self.watch.elapsed)
+        pace = self.watch.pace.steps_per_second
         validations = [e for e in self.evaluations if e.split == "validation"]
         return Progress(
             step=self.completed,
@@ -235,7 +235,7 @@ class RunState(Walk):
             loss=self.last.loss if self.last else None,
             accuracy=metrics_of(validations[-1].document).accuracy if validations else None,
             images_per_second=None if pace is None else pace * rows,
-            seconds_left=None if not pace else (program.milestones.total_steps - self.completed) / pace,
+            seconds_left=self.watch.seconds_left(self._ahead()),
             workers=self.exchange.world,
             phase=phase,
             attempt=program.attempt,
@@ -245,6 +245,11 @@ class RunState(Walk):
             seconds=self.watch.seconds(),
             moments=self.watch.moments,
         )
+
+    def _ahead(self) -> Ahead:
+        evaluated = any(record.step == self.completed for record in self.evaluations[-1:])
+        kept = self.kept == self.completed
+        return self.program.milestones.ahead(self.completed, evaluated=evaluated, kept=kept)
 
     def _best(self, scores: list[Score]) -> int:
         return best_score(scores, maximize=self.program.watched[1]).completed
