@@ -100,18 +100,21 @@ JOBS = _gauge(
 )
 ATTEMPTS_ENDED = _counter(
     "seedbed_job_attempts_ended_total",
-    "Attempts that ended, by whose cause: Done, User, Failure, Infrastructure, Preemption, Stopped.",
+    "Attempts that ended, by whose cause: Done, User, Failure, Infrastructure, Preemption, Stopped, GivenBack"
+    " (for want of nodes; the reason says what was missing).",
     "namespace",
     "kind",
     "cause",
     "reason",
 )
 TIME_TO_RUNNING = _histogram(
-    "seedbed_job_time_to_running_seconds", "From creation, or from the last resumption, to Running.", "kind"
+    "seedbed_job_time_to_running_seconds",
+    "From creation, or from the last resumption, to Running, over all attempts that this took.",
+    "kind",
 )
 TIME_TO_FIRST_STEP = _histogram(
     "seedbed_job_time_to_first_step_seconds",
-    "From creation, or from the last resumption, to the first step.",
+    "From creation, or from the last resumption, to the next step, over all attempts that this took.",
     "kind",
 )
 GPUS_REQUESTED = _gauge(

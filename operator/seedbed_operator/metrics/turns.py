@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from seedbed_api.conditions import AttemptReason, ConditionType, FailedReason
+from seedbed_api.conditions import AttemptReason, ConditionType, FailedReason, RunningReason
 from seedbed_api.status import LifecycleStatus, TrainingJobStatus
+from seedbed_operator.planning.times import read
 
-Cause = Literal["Done", "User", "Failure", "Infrastructure", "Preemption", "Stopped"]
+Cause = Literal["Done", "User", "Failure", "Infrastructure", "Preemption", "Stopped", "GivenBack"]
 
 _COUNTERS: Final[tuple[tuple[str, Cause], ...]] = (
     ("preemptions", "Preemption"),
@@ -18,7 +19,7 @@ _COUNTERS: Final[tuple[tuple[str, Cause], ...]] = (
     ("failures", "Failure"),
 )
 _OWN: Final = frozenset({"Stopped", "OutcomeMissing", "ContainerStartFailed", "PodFailed"})
-_REASONS: Final = _OWN | set(map(str, AttemptReason)) | set(map(str, FailedReason))
+_REASONS: Final = _OWN.union(*(map(str, kind) for kind in (AttemptReason, FailedReason, RunningReason)))
 """Drivers may say any word, user code among them: what is counted is one of these."""
 OTHER: Final = "Other"
 
@@ -33,11 +34,11 @@ class AttemptEnded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reached:
-    """A job has come to a station of its way for the first time."""
+    """A job has come to a station of its way, for the first time since it was created or last resumed."""
 
     station: Literal["Running", "FirstStep"]
     seconds: float
-    """Since it was created, or last resumed."""
+    """Since then, whatever the job went through: attempts that never trained are part of the wait."""
 
 
 Turn = AttemptEnded | Reached
@@ -49,36 +50,52 @@ def turns(
     """Yield what is worth counting between two statuses that follow each other."""
     if (after.accounted_attempts or 0) > (before.accounted_attempts or 0):
         yield _ended(before, after)
-    if _step(before) or (after.attempts or 0) > 1:
-        return
     waited = max((now - _since(created, after)).total_seconds(), 0.0)
-    if _runs(after) and not _runs(before):
+    if _has_run(after) and not _has_run(before):
         yield Reached(station="Running", seconds=waited)
-    if _step(after):
+    if _has_stepped(after) and not _has_stepped(before):
         yield Reached(station="FirstStep", seconds=waited)
+
+
+def known_reason(reason: str) -> str:
+    """Return a reason if it is one of ours."""
+    return reason if reason in _REASONS else OTHER
 
 
 def _ended(before: LifecycleStatus, after: LifecycleStatus) -> AttemptEnded:
     failure = after.last_failure
     if failure is None or failure.attempt != after.accounted_attempts:
-        done = after.condition(ConditionType.COMPLETE)
-        return AttemptEnded(cause="Done" if done else "Stopped", reason=done.reason if done else "Stopped")
+        return _ended_without_failure(after)
     counted = (
         cause for name, cause in _COUNTERS if (getattr(after, name) or 0) > (getattr(before, name) or 0)
     )
-    reason = failure.reason if failure.reason in _REASONS else OTHER
-    return AttemptEnded(cause=next(counted, "User"), reason=reason)
+    return AttemptEnded(cause=next(counted, "User"), reason=known_reason(failure.reason))
 
 
-def _runs(status: LifecycleStatus) -> bool:
-    return status.holds(ConditionType.RUNNING)
+def _ended_without_failure(after: LifecycleStatus) -> AttemptEnded:
+    """Return the end of an attempt that is done, could not be placed and is to be retried, or was stopped."""
+    done, running = after.condition(ConditionType.COMPLETE), after.condition(ConditionType.RUNNING)
+    if done is not None:
+        return AttemptEnded(cause="Done", reason=done.reason)
+    if after.retry_time is not None and running is not None:
+        return AttemptEnded(cause="GivenBack", reason=known_reason(running.reason))
+    return AttemptEnded(cause="Stopped", reason="Stopped")
 
 
-def _step(status: LifecycleStatus) -> int:
-    """Return how far a job is: in steps, or where it has none of its own, once it has kept something."""
+def _has_run(status: LifecycleStatus) -> bool:
+    """Tell whether a job runs, or has ceased to since it began or was last resumed."""
+    running, began = status.condition(ConditionType.RUNNING), read(status.resume_time)
+    if running is None or running.status == "True":
+        return running is not None
+    return began is not None and datetime.fromisoformat(running.last_transition_time) > began
+
+
+def _has_stepped(status: LifecycleStatus) -> bool:
+    """Tell whether a job has made a step since then; kept something, where it has no steps of its own."""
     if isinstance(status, TrainingJobStatus):
-        return status.progress.step if status.progress else 0
-    return int(status.kept_time is not None)
+        return _has_run(status) and status.progress is not None and status.progress.step > 0
+    kept, began = read(status.kept_time), read(status.resume_time)
+    return kept is not None and (began is None or kept >= began)
 
 
 def _since(created: datetime, status: LifecycleStatus) -> datetime:

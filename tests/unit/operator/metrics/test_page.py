@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from seedbed_api import metrics as names
+from seedbed_api.conditions import Condition
 from seedbed_api.exposition import Measuring, text
+from seedbed_api.status import TrainingJobStatus
+from seedbed_api.times import written
 from seedbed_operator.metrics.operators import Pulse, measuring
 from seedbed_operator.metrics.tallies import FromZero, Tallies
 from unit.operator.planning.builders import NOON, a_training_job, progress
 
+RUNS = Condition(type="Running", status="True", reason="Training", last_transition_time=written(NOON))
 PULSE = Pulse(
     leading=True,
     queue_length=2,
@@ -28,8 +34,8 @@ def a_page() -> CollectorRegistry:
     registry = CollectorRegistry()
     tallies = Tallies(registry)
     tallies.passed(0.02, failed=False)
-    job = a_training_job().build()
-    tallies.told(job, job.status.model_copy(update={"attempts": 1, "progress": progress(1)}), NOON)
+    job = a_training_job().with_status(progress=progress(1), conditions=(RUNS,)).build()
+    tallies.told(replace(job, status=TrainingJobStatus()), job.status, NOON)
     registry.register(Measuring(measuring(lambda: PULSE)))
     return registry
 
