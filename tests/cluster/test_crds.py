@@ -314,10 +314,10 @@ def test_top_shows_both_kinds_of_a_namespace(control_plane: ControlPlane, namesp
     shown = top(control_plane.kubeconfig, "--namespace", namespace)
     assert shown.returncode == 0, shown.stderr
     header, *rows = (line.split() for line in shown.stdout.splitlines())
-    assert header == ["KIND", "NAME", "STATUS", "PROGRESS"]
+    assert header == ["NAME", "STATUS", "PROGRESS", "KIND"]
     assert rows == [
-        ["TrainingJob", f"{namespace}/small", "Pending"],
-        ["SweepJob", f"{namespace}/sweep", "Pending", "7/10", "trials"],
+        [f"{namespace}/small", "Pending", "TrainingJob"],
+        [f"{namespace}/sweep", "Pending", "7/10", "trials", "SweepJob"],
     ]
 
 

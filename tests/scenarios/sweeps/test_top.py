@@ -10,7 +10,7 @@ def test_the_runs_of_a_store_are_shown_with_what_came_of_them(desk: Desk) -> Non
     shown = desk.type("top", desk.folder / "runs", "--once")
     assert shown.exit_code == 0, shown.stderr
     header, *rows = shown.stdout.splitlines()
-    assert header.split() == ["KIND", "NAME", "STATUS", "PROGRESS", "RESULT", "MESSAGE"]
+    assert header.split() == ["NAME", "STATUS", "PROGRESS", "RESULT", "KIND", "MESSAGE"]
     assert len(rows) == 2
     for row in rows:
         assert " complete " in row

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seedbed.cli.options import store_secret
-from seedbed_api.errors import InfrastructureError, UserError, refusal
+from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
 
 if TYPE_CHECKING:
+    from kubernetes.client import ApiException
+    from rich.console import Console
+
     from seedbed.cli.toplist import Row
 
 _KINDS = (("TrainingJob", "trainingjobs"), ("SweepJob", "sweepjobs"))
@@ -52,7 +57,7 @@ def command(
     if once or not sys.stdout.isatty():
         _print(title, look())
     else:
-        _follow(title, look, every)
+        follow(title, look, every)
 
 
 def _store(store: str, secret: Path | None) -> tuple[str, Look]:
@@ -126,35 +131,67 @@ def _listed(api: Any, kind: str, plural: str, namespace: str | None) -> Iterator
             return
 
 
-def _refused(plural: str, error: Any) -> UserError:
+def _refused(plural: str, error: ApiException) -> SeedbedError:
+    told = f"top: {plural} cannot be listed ({error.status} {error.reason})"
     if error.status == 404:
         return UserError("NotInstalled", f"top: the cluster has no {plural}; install the chart first")
+    if error.status == 429 or error.status >= 500:
+        return InfrastructureError("ClusterUnavailable", f"{told}; try again when the API server is well")
     fix = "let an admin bind the ClusterRole view, or name your namespace: --namespace"
-    return UserError("NotAllowed", f"top: {plural} cannot be listed ({error.status} {error.reason}); {fix}")
+    return UserError("NotAllowed", f"{told}; {fix}")
 
 
 def _print(title: str, rows: list[Row]) -> None:
     from rich.console import Console
 
-    from seedbed.cli.toplist import in_order, table_of
+    from seedbed.cli.toplist import in_order
+    from seedbed.cli.toptable import blocks_of
 
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     if not rows:
         click.echo(f"{title}: nothing here yet", err=True)
         return
-    console.print(table_of(in_order(rows)))
+    console = Console(highlight=False)
+    for block in blocks_of(in_order(rows), width=console.width if sys.stdout.isatty() else None):
+        console.print(*block, sep="\n", soft_wrap=True)
 
 
-def _follow(title: str, look: Look, every: float) -> None:
+def follow(title: str, look: Look, every: float, *, console: Console | None = None) -> None:
+    """Draw what a look shows, again and again until Ctrl-C; where one fails, what was seen before stays."""
     from rich.console import Group
     from rich.live import Live
 
-    from seedbed.cli.toplist import in_order, table_of
+    from seedbed.cli.toplist import in_order
+    from seedbed.cli.toptable import screen_of
 
-    with Live(screen=True, auto_refresh=False) as live:
-        while True:
-            live.update(Group(title, table_of(in_order(look()))), refresh=True)
-            try:
+    with suppress(KeyboardInterrupt):
+        seen = Seen(rows=look())  # who cannot look at all is told so, with the terminal as it was
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                heading, (width, height) = seen.heading(title), live.console.size
+                screen = screen_of(heading, in_order(seen.rows), width=width, height=height)
+                live.update(Group(*screen), refresh=True)
                 time.sleep(every)
-            except KeyboardInterrupt:
-                return
+                seen = seen.after(look)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What was seen last, and why there is nothing newer."""
+
+    rows: list[Row]
+    at: datetime = field(default_factory=lambda: datetime.now().astimezone())
+    trouble: SeedbedError | None = None
+
+    def after(self, look: Look) -> Seen:
+        """Return what is seen now; a failure need not last, so it ends nothing."""
+        try:
+            return Seen(rows=look())
+        except SeedbedError as error:
+            return replace(self, trouble=error)
+
+    def heading(self, title: str) -> list[str]:
+        """Return what stands above the rows."""
+        first = f"{title} at {self.at:%H:%M:%S}" + ("" if self.rows else ": nothing here yet")
+        if self.trouble is None:
+            return [first]
+        return [first, f"since then {self.trouble.reason}: {self.trouble.message}"]

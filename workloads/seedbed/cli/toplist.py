@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any
 from seedbed.runtime.display import duration
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from seedbed.sweeps.keeping import Kept
-
-_HEADERS = ("KIND", "NAME", "STATUS", "PROGRESS", "RATE", "LEFT", "WORKERS", "RESULT", "MESSAGE")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +30,6 @@ class Row:
     """Accuracy, or the best objective of a sweep."""
     message: str = ""
     over: bool = False
-
-    def cells(self) -> tuple[str, ...]:
-        """Return the cells in the order of the headers."""
-        return tuple(str(getattr(self, header.lower())) for header in _HEADERS)
 
 
 def row_of_object(raw: Mapping[str, Any], *, now: datetime) -> Row:
@@ -84,20 +76,6 @@ def row_of_run(run: Kept, *, events: Sequence[Mapping[str, Any]]) -> Row:
 def in_order(rows: Sequence[Row]) -> list[Row]:
     """Return what is under way first, then what is over, each by name."""
     return sorted(rows, key=lambda row: (row.over, row.name, row.kind))
-
-
-def table_of(rows: Sequence[Row]) -> Table:
-    """Return the table that a terminal shows."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    cells = [row.cells() for row in rows]
-    shown = [place for place in range(len(_HEADERS)) if any(each[place] for each in cells)]
-    for place in shown:
-        table.add_column(_HEADERS[place], overflow="fold", no_wrap=_HEADERS[place] != "MESSAGE")
-    for row, each in zip(rows, cells, strict=True):
-        table.add_row(*(each[place] for place in shown), style="dim" if row.over else None)
-    return table
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
