@@ -18,7 +18,14 @@ def an_object(kind: str = "TrainingJob", **status: Any) -> dict[str, Any]:
 
 
 def running(status: str, reason: str, message: str = "") -> dict[str, str]:
-    return {"type": "Running", "status": status, "reason": reason, "message": message}
+    since = "2030-01-02T11:00:00Z"
+    return {
+        "type": "Running",
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": since,
+    }
 
 
 PROGRESS = {"step": 30, "totalSteps": 60, "percent": 50, "estimatedCompletionTime": "2030-01-02T12:01:30Z"}
@@ -76,6 +83,11 @@ AS_TRAINING = Row(
             id="a job that is over",
         ),
         pytest.param(
+            an_object(**TRAINING | {"conditions": [running("False", "BackingOff", "a worker was lost")]}),
+            replace(AS_TRAINING, status="BackingOff", rate="", left="", message="a worker was lost"),
+            id="a job that trained and waits for its next attempt",
+        ),
+        pytest.param(
             an_object(
                 "SweepJob",
                 conditions=[running("False", "Unschedulable", "no node has a GPU")],
@@ -96,6 +108,25 @@ AS_TRAINING = Row(
 )
 def test_a_row_says_what_the_status_says(raw: dict[str, Any], expected: Row) -> None:
     assert row_of_object(raw, now=NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("trials", "attempts", "rate", "left"),
+    [
+        pytest.param({"finished": "4/12", "running": 4}, 1, "4 trials/h", "2:00:00", id="four in an hour"),
+        pytest.param({"finished": "5/9", "reused": 4}, 1, "1 trials/h", "4:00:00", id="four were looked up"),
+        pytest.param({"finished": "3/12", "running": 4}, 1, "", "", id="the first four are not all over"),
+        pytest.param({"finished": "0/12"}, 1, "", "", id="none is over"),
+        pytest.param({"total": 3}, 1, "", "", id="nobody knows how many there will be"),
+        pytest.param({"finished": "6/12", "running": 4}, 2, "", "", id="an attempt that found those before"),
+    ],
+)
+def test_a_sweep_has_the_pace_of_the_trials_that_it_trained(
+    trials: dict[str, Any], attempts: int, rate: str, left: str
+) -> None:
+    status = {"conditions": [running("True", "Training")], "trials": trials, "attempts": attempts}
+    row = row_of_object(an_object("SweepJob", **status), now=NOW)
+    assert (row.rate, row.left) == (rate, left)
 
 
 def test_what_is_under_way_comes_first() -> None:

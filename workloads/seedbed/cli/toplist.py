@@ -37,14 +37,15 @@ def row_of_object(raw: Mapping[str, Any], *, now: datetime) -> Row:
     metadata, status = raw["metadata"], raw.get("status") or {}
     running = _condition(status, "Running")
     over = any(_condition(status, kind).get("status") == "True" for kind in ("Complete", "Failed"))
+    trains = running.get("status") == "True"
     workers = status.get("workers") or {}
     return Row(
         kind=raw["kind"],
         name=f"{metadata['namespace']}/{metadata['name']}",
         status=str(running.get("reason", "Pending")),
         progress=_progress(status),
-        rate="" if over else _rate(status),
-        left="" if over else _left(status, now),
+        rate=_rate(status, now) if trains else "",
+        left=_left(status, now) if trains else "",
         workers=f"{workers['ready']}/{workers['desired']}" if workers and not over else "",
         result=_result(status),
         message=str(running.get("message", "")),
@@ -93,16 +94,44 @@ def _progress(status: Mapping[str, Any]) -> str:
     return f"{trials.get('finished') or trials.get('total', 0)} trials" if trials else ""
 
 
-def _rate(status: Mapping[str, Any]) -> str:
-    value = _metrics(status).get("throughput/images-per-second")
-    return f"{float(value):,.0f} images/s" if value else ""
+def _rate(status: Mapping[str, Any], now: datetime) -> str:
+    images = _metrics(status).get("throughput/images-per-second")
+    if images:
+        return f"{float(images):,.0f} images/s"
+    trials = _trials_per_second(status, now)
+    return f"{3600 * trials:.3g} trials/h" if trials else ""
 
 
 def _left(status: Mapping[str, Any], now: datetime) -> str:
     told = (status.get("progress") or {}).get("estimatedCompletionTime")
-    if not told:
-        return ""
-    return duration(max(0.0, (datetime.fromisoformat(told) - now).total_seconds()))
+    if told:
+        return duration(max(0.0, _seconds_between(now, told)))
+    rate, (done, most) = _trials_per_second(status, now), _finished(status)
+    return duration((most - done) / rate) if rate else ""
+
+
+def _trials_per_second(status: Mapping[str, Any], now: datetime) -> float | None:
+    """Return how fast a sweep trains its trials; None until as many have ended as are trained at a time.
+
+    Those that were looked up took no time. A later attempt has to find those of the earlier ones first, so
+    that its counts tell nothing of its pace.
+    """
+    trials, since = status.get("trials") or {}, _condition(status, "Running").get("lastTransitionTime")
+    trained = _finished(status)[0] - trials.get("reused", 0)
+    if since is None or status.get("attempts", 1) > 1 or trained < max(1, trials.get("running", 0)):
+        return None
+    seconds = -_seconds_between(now, since)
+    return trained / seconds if seconds > 0 else None
+
+
+def _finished(status: Mapping[str, Any]) -> tuple[int, int]:
+    """Return of how many trials nothing is open, and how many there will be at most."""
+    done, _, most = str((status.get("trials") or {}).get("finished", "")).partition("/")
+    return (int(done), int(most)) if done.isdecimal() and most.isdecimal() else (0, 0)
+
+
+def _seconds_between(now: datetime, told: str) -> float:
+    return (datetime.fromisoformat(told) - now).total_seconds()
 
 
 def _result(status: Mapping[str, Any]) -> str:
