@@ -16,7 +16,7 @@ from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.ends import Cause, End, camel_reason
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import read, rounded_up
-from seedbed_operator.planning.tracking import told_by_outcome
+from seedbed_operator.planning.tracking import told_by_outcome, without_estimate
 from seedbed_operator.planning.verdicts import decided
 
 MOST_WITHOUT_CHECKPOINT = 20
@@ -44,7 +44,7 @@ _UNCOUNTED = frozenset({Cause.DONE, Cause.USER, Cause.STOPPED, Cause.GIVEN_BACK}
 
 def accounted(scene: Scene, draft: Draft, end: End) -> Draft:
     """Return the draft in which the newest attempt has ended; nothing but the status changes."""
-    draft = told_by_outcome(draft, end.outcome)
+    draft = without_estimate(told_by_outcome(draft, end.outcome))
     draft = draft.tells(
         accounted_attempts=scene.attempt,
         attempts=scene.attempt,

@@ -37,6 +37,14 @@ def told_by_driver(draft: Draft, live: LiveProgress, *, goes_on: bool) -> Draft:
     )
 
 
+def without_estimate(draft: Draft) -> Draft:
+    """Forget when the training will be over: it was told at the pace of an attempt that has ended."""
+    status = draft.status
+    if not isinstance(status, TrainingJobStatus) or status.progress is None:
+        return draft
+    return draft.tells(progress=status.progress.model_copy(update={"estimated_completion_time": None}))
+
+
 def expectations(status: LifecycleStatus) -> dict[str, str]:
     """Return what the next attempt must find again, as its environment."""
     environment_class = status.environment.class_ if status.environment else None

@@ -53,6 +53,25 @@ def test_what_the_driver_says_stands_in_the_status() -> None:
     assert status.workers == WorkerCounts(ready=1, desired=1)
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        pytest.param(1, "", id="it crashed"),
+        pytest.param(75, an_outcome("Failed", "StorageUnavailable", progress=progress(9)), id="it failed"),
+        pytest.param(0, an_outcome(), id="it is done"),
+    ],
+)
+def test_an_estimate_ends_with_the_attempt_that_made_it(code: int, message: str) -> None:
+    world = a_world().settle().start().settle()
+    estimate = progress(9).model_copy(update={"estimated_completion_time": "2030-01-02T13:00:00Z"})
+    world.say(DRIVER, live(9, progress=estimate)).wait(10)
+    assert world.job.status.progress == estimate
+    world.end(DRIVER, code, message).settle()
+    told = world.job.status.progress
+    assert told is not None
+    assert (told.estimated_completion_time, told.step >= 9) == (None, True)
+
+
 OTHER = "sha256:" + "5" * 64
 
 
