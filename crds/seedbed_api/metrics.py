@@ -151,11 +151,13 @@ JOB_ATTEMPT_START = _gauge(
 )
 JOB_CHECKPOINT = _gauge(
     "seedbed_job_checkpoint_timestamp_seconds",
-    "When the newest checkpoint was written; before, when it began.",
+    "When the newest checkpoint was written, or, if later, when the present attempt made its first step.",
     *JOB,
 )
 JOB_ESTIMATED_END = _gauge(
-    "seedbed_job_estimated_completion_timestamp_seconds", "When it will be over at the present pace.", *JOB
+    "seedbed_job_estimated_completion_timestamp_seconds",
+    "When it will be over at the present pace; only while it trains.",
+    *JOB,
 )
 JOB_END = _gauge("seedbed_job_completion_timestamp_seconds", "When it was complete or had failed.", *JOB)
 

@@ -66,7 +66,7 @@ def job_summary(job: JobView) -> Summary:
     progress = status.progress if isinstance(status, TrainingJobStatus) else None
     condition, reason = state(status)
     idle = spec is None or spec.suspend or condition in ("Complete", "Failed")
-    start, workers = _seconds(status.attempt_start_time), status.workers
+    workers, began = status.workers, _began_to_train(status)
     return Summary(
         namespace=job.namespace,
         name=job.name,
@@ -86,9 +86,9 @@ def job_summary(job: JobView) -> Summary:
         replaced=workers.replaced or 0 if workers else None,
         attempts=status.attempts,
         preemptions=status.preemptions or 0,
-        attempt_start=start,
-        checkpoint=_latest(_seconds(status.kept_time), start),
-        estimated_end=_seconds(progress.estimated_completion_time) if progress else None,
+        attempt_start=_seconds(status.attempt_start_time),
+        checkpoint=_latest(_seconds(status.kept_time), began),
+        estimated_end=_seconds(progress.estimated_completion_time) if progress and began else None,
         end=_seconds(status.completion_time),
     )
 
@@ -115,6 +115,12 @@ def state(status: LifecycleStatus) -> tuple[str, str]:
     if true is not None:
         return true.type, true.reason
     return "Waiting", running.reason if running else "Pending"
+
+
+def _began_to_train(status: LifecycleStatus) -> float | None:
+    """Return when the present attempt made its first step; None before, while a kill costs nothing."""
+    running = status.condition(ConditionType.RUNNING)
+    return _seconds(running.last_transition_time) if running and running.status == "True" else None
 
 
 def _seconds(time: str | None) -> float | None:

@@ -26,8 +26,8 @@ def a_job(name: str, version: int = 1, workers: int = 2, **status: Any) -> dict[
     return {"metadata": {**metadata, "creationTimestamp": written(NOON)}, "spec": spec, "status": status}
 
 
-def told(kind: str, status: str, reason: str) -> dict[str, Any]:
-    return {"type": kind, "status": status, "reason": reason, "lastTransitionTime": written(NOON)}
+def told(kind: str, status: str, reason: str, at: float = 0) -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason, "lastTransitionTime": written(after(at))}
 
 
 def a_worker(job: str, index: int, **spec: Any) -> dict[str, Any]:
@@ -80,6 +80,38 @@ def test_a_job_has_its_numbers_and_what_it_has_not_is_absent() -> None:
     assert registry.get_sample_value(names.JOB_PROGRESS.name, waits) is None
     info = trains | {"profile": "gpu", "condition": "Running", "reason": "Training"}
     assert registry.get_sample_value(names.JOB_INFO.name, info) == 1
+
+
+TRAINS, WAITS = told("Running", "True", "Training", at=7200), told("Running", "False", "Queued", at=7200)
+KEPT = {"checkpoint": a_checkpoint(20, after(60)).plain()}
+
+
+@pytest.mark.parametrize(
+    ("status", "since"),
+    [
+        pytest.param({"conditions": [WAITS]}, None, id="held by a queue for two hours"),
+        pytest.param({"conditions": [TRAINS]}, 7200, id="it has just left the queue"),
+        pytest.param({"conditions": [TRAINS], **KEPT}, 7200, id="it goes on from an old checkpoint"),
+        pytest.param({"conditions": [WAITS], **KEPT}, 60, id="it waits, with a checkpoint"),
+    ],
+)
+def test_what_a_kill_would_cost_counts_from_the_first_step(
+    status: dict[str, Any], since: float | None
+) -> None:
+    stores = Stores()
+    stores.put(JOBS, a_job("seedlings", attemptStartTime=written(NOON), **status))
+    told = page_of(stores).get_sample_value(names.JOB_CHECKPOINT.name, SERIES | {"name": "seedlings"})
+    assert told == (None if since is None else after(since).timestamp())
+
+
+@pytest.mark.parametrize(("running", "estimated"), [(TRAINS, after(90).timestamp()), (WAITS, None)])
+def test_when_it_will_be_over_is_told_while_it_trains(
+    running: dict[str, Any], estimated: float | None
+) -> None:
+    stores, left = Stores(), {"estimatedCompletionTime": written(after(90))}
+    stores.put(JOBS, a_job("seedlings", conditions=[running], progress=progress(25).plain() | left))
+    told = page_of(stores).get_sample_value(names.JOB_ESTIMATED_END.name, SERIES | {"name": "seedlings"})
+    assert told == estimated
 
 
 @pytest.mark.parametrize(
