@@ -101,7 +101,7 @@ JOBS = _gauge(
 ATTEMPTS_ENDED = _counter(
     "seedbed_job_attempts_ended_total",
     "Attempts that ended, by whose cause: Done, User, Failure, Infrastructure, Preemption, Stopped, GivenBack"
-    " (for want of nodes; the reason says what was missing).",
+    " (for want of nodes; the reason says what was missing). A new series is 0 for two minutes.",
     "namespace",
     "kind",
     "cause",

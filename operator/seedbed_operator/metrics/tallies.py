@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from seedbed_api import metrics as names
-from seedbed_api.exposition import Measuring, counter, histogram, measured
+from seedbed_api.exposition import Measuring, Sample, counter, histogram, measured
 from seedbed_api.jobs import JOB_KINDS
 from seedbed_api.metrics import Family
 from seedbed_api.status import LifecycleStatus
@@ -21,36 +21,45 @@ from seedbed_operator.observations import JobView
 PASS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 WAIT_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
 
+SEEN_SECONDS: Final = 120.0
+"""After so long every Prometheus has read a new series: twice, where it reads once a minute."""
+
 
 class FromZero:
-    """A counter whose series are 0 when they are read first: `increase` does not see with what one begins."""
+    """A counter whose new series are 0 for a while: `increase` does not see with what a series begins.
 
-    def __init__(self, about: Family) -> None:
-        self._about = about
+    Whoever reads them at least that often sees the 0, however many read.
+    """
+
+    def __init__(self, about: Family, clock: Callable[[], float]) -> None:
+        self._about, self._clock = about, clock
         self._counts: Counter[tuple[str, ...]] = Counter()
-        self._read: set[tuple[str, ...]] = set()
+        self._began: dict[tuple[str, ...], float] = {}
 
     def count(self, *values: str) -> None:
         """Count one, with the values of the labels in their order."""
+        self._began.setdefault(values, self._clock())
         self._counts[values] += 1
 
     def measure(self) -> Iterator[Metric]:
-        """Yield what was counted, of a new series from the second time on."""
-        samples = [(values, n if values in self._read else 0) for values, n in self._counts.items()]
-        self._read.update(self._counts)
-        labels = self._about.labels
-        yield measured(self._about, ((dict(zip(labels, values, strict=True)), n) for values, n in samples))
+        """Yield what was counted."""
+        yield measured(self._about, map(self._sample, self._counts))
+
+    def _sample(self, values: tuple[str, ...]) -> Sample:
+        is_new = self._clock() < self._began[values] + SEEN_SECONDS
+        labels = dict(zip(self._about.labels, values, strict=True))
+        return labels, 0 if is_new else self._counts[values]
 
 
 class Tallies:
     """Counters and histograms since the process began."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float]) -> None:
         self._reconciles = counter(names.RECONCILES, registry)
         for result in ("success", "failure"):
             self._reconciles.labels(result=result)
         self._seconds = histogram(names.RECONCILE_SECONDS, registry, PASS_BUCKETS)
-        self._ended = FromZero(names.ATTEMPTS_ENDED)
+        self._ended = FromZero(names.ATTEMPTS_ENDED, clock)
         registry.register(Measuring(self._ended.measure))
         self._waits = {
             "Running": histogram(names.TIME_TO_RUNNING, registry, WAIT_BUCKETS),

@@ -52,6 +52,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def seconds() -> float:
+    """Return the time in seconds, as Prometheus tells it."""
+    return now().timestamp()
+
+
 async def run(settings: Settings) -> None:
     """Run until told to stop; raise InfrastructureError where it cannot go on and should be started again."""
     async with AsyncExitStack() as opened:
@@ -105,7 +110,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     scraper = Scraper()
     opened.push_async_callback(scraper.close)
     stores, registry = Stores(), CollectorRegistry()
-    tallies = Tallies(registry)
+    tallies = Tallies(registry, seconds)
     line = Line()
     passing = _pass(cluster, stores, scraper, settings, tallies, line)
     loop = Loop(passing.run, now, passing.tell, tallies.passed, line)
@@ -117,7 +122,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         sweep_seconds=settings.sweep_seconds,
         requests=cluster.requests,
     )
-    for measure in (measuring(vitals.pulse), Jobs(stores, lambda: now().timestamp())):
+    for measure in (measuring(vitals.pulse), Jobs(stores, seconds)):
         registry.register(Measuring(measure))
     lock = Lock(cluster, settings.lease_namespace, settings.lease_name, settings.identity)
     return Operator(

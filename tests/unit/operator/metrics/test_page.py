@@ -13,7 +13,7 @@ from seedbed_api.exposition import Measuring, text
 from seedbed_api.status import TrainingJobStatus
 from seedbed_api.times import written
 from seedbed_operator.metrics.operators import Pulse, measuring
-from seedbed_operator.metrics.tallies import FromZero, Tallies
+from seedbed_operator.metrics.tallies import SEEN_SECONDS, FromZero, Tallies
 from unit.operator.planning.builders import NOON, a_training_job, progress
 
 RUNS = Condition(type="Running", status="True", reason="Training", last_transition_time=written(NOON))
@@ -32,7 +32,7 @@ PULSE = Pulse(
 
 def a_page() -> CollectorRegistry:
     registry = CollectorRegistry()
-    tallies = Tallies(registry)
+    tallies = Tallies(registry, NOON.timestamp)
     tallies.passed(0.02, failed=False)
     job = a_training_job().with_status(progress=progress(1), conditions=(RUNS,)).build()
     tallies.told(replace(job, status=TrainingJobStatus()), job.status, NOON)
@@ -58,17 +58,25 @@ def test_names_types_and_values() -> None:
     assert registry.get_sample_value(f"{names.TIME_TO_FIRST_STEP.name}_count", {"kind": "TrainingJob"}) == 1
 
 
-def test_a_series_begins_at_zero_so_that_its_first_event_is_an_increase() -> None:
-    ended = FromZero(names.ATTEMPTS_ENDED)
+def test_a_series_begins_at_zero_for_each_of_its_readers() -> None:
+    now = 0.0
+    ended = FromZero(names.ATTEMPTS_ENDED, lambda: now)
     registry = CollectorRegistry()
     registry.register(Measuring(ended.measure))
     labels = {"namespace": "team", "kind": "SweepJob", "cause": "Preemption", "reason": "Preempted"}
-    seen = []
-    for events in (1, 0, 2):
-        for _ in range(events):
+
+    def read_after(seconds: float, *, ends: int = 0) -> float | None:
+        nonlocal now
+        for _ in range(ends):
             ended.count(*labels.values())
-        seen.append(registry.get_sample_value(names.ATTEMPTS_ENDED.name, labels))
-    assert seen == [0, 1, 3]
+        now += seconds
+        return registry.get_sample_value(names.ATTEMPTS_ENDED.name, labels)
+
+    assert read_after(0) is None
+    assert read_after(1, ends=6) == 0, "the first reader"
+    assert read_after(SEEN_SECONDS - 2) == 0, "the second one"
+    assert read_after(1) == 6
+    assert read_after(0, ends=2) == 8, "only a new series waits"
 
 
 def test_names_are_as_prometheus_wants_them() -> None:
