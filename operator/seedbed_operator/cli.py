@@ -1,4 +1,7 @@
-"""`seedbed-operator run` and `seedbed-operator check`: options, also from the environment, and exit codes."""
+"""`seedbed-operator run` and `seedbed-operator check`: options, also from the environment, and exit codes.
+
+Both read the same variables, so that in the pod of an operator `check` asks for what that operator needs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ import click
 from seedbed_api.errors import SeedbedError, UserError
 from seedbed_operator.running.settings import Settings
 
-ENVIRONMENT: Final = "SEEDBED_OPERATOR"
+_FROM_ENVIRONMENT: Final = {"auto_envvar_prefix": "SEEDBED_OPERATOR"}
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 log = logging.getLogger("seedbed_operator")
@@ -64,16 +67,16 @@ def _with(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": ENVIRONMENT})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="seedbed")
 def cli() -> None:
     """Turn TrainingJobs into Ray clusters of pods."""
 
 
-@cli.command()
+@cli.command(context_settings=_FROM_ENVIRONMENT)
 @_with(*_OPTIONS, *_RUN_OPTIONS)
 def run(**options: Any) -> None:
-    """Run the operator. Every option may come from the environment: SEEDBED_OPERATOR_RUN_SWEEP_SECONDS."""
+    """Run the operator. Every option may come from the environment: SEEDBED_OPERATOR_SWEEP_SECONDS."""
     settings = Settings(identity=_identity(), **options).check()
     from seedbed_operator.running import logs, operator
 
@@ -81,7 +84,7 @@ def run(**options: Any) -> None:
     asyncio.run(operator.run(settings))
 
 
-@cli.command()
+@cli.command(context_settings=_FROM_ENVIRONMENT)
 @_with(*_OPTIONS)
 def check(**options: Any) -> None:
     """Tell what keeps the operator from working here: CRDs and permissions."""

@@ -21,6 +21,7 @@ from chart.rendering import (
     pod_template,
     values_file,
 )
+from seedbed_operator.cli import cli
 
 FOREIGN = {"PodMonitor", "PrometheusRule", "ServiceMonitor", "TrainingProfile"}
 """Kinds that are no part of Kubernetes; a cluster with their definitions checks them."""
@@ -127,19 +128,33 @@ def test_the_selector_of_the_deployment_does_not_change_between_versions(helm4: 
     }
 
 
-COMMANDS = {
-    "all namespaces": ({}, ["--all-namespaces"]),
-    "some namespaces": ({"watchNamespaces": ["a", "b"]}, ["--namespace=a", "--namespace=b"]),
-    "logs to read": ({"operator": {"logFormat": "text"}}, ["--all-namespaces", "--log-format=text"]),
+EVERYWHERE = {"namespaces": (), "all_namespaces": True}
+SETTINGS = {
+    "all namespaces": ({}, {**EVERYWHERE, "log_format": "json"}),
+    "some namespaces": ({"watchNamespaces": ["a", "b"]}, {"namespaces": ("a", "b"), "all_namespaces": False}),
+    "logs to read": ({"operator": {"logFormat": "text"}}, {**EVERYWHERE, "log_format": "text"}),
+    "more arguments": ({"operator": {"extraArgs": ["--sweep-seconds=60"]}}, {"sweep_seconds": 60}),
 }
 
 
-@pytest.mark.parametrize(("values", "arguments"), COMMANDS.values(), ids=COMMANDS.keys())
-def test_the_operator_is_told_where_to_work(helm4, values, arguments, tmp_path) -> None:
+@pytest.mark.parametrize(("values", "settings"), SETTINGS.values(), ids=SETTINGS.keys())
+def test_the_operator_and_its_check_are_told_where_to_work(
+    helm4, values, settings, tmp_path, monkeypatch
+) -> None:
     (container,) = pod_template(objects(helm4.template(values, tmp_path)))["spec"]["containers"]
     assert container["command"] == ["seedbed-operator", "run"]
-    assert set(arguments) <= set(container["args"])
-    assert {"--lease-namespace=operators", "--health-port=8080"} <= set(container["args"])
+    for each in container["env"]:
+        monkeypatch.setenv(each["name"], each.get("value", ""))
+    told = {**settings, "lease_namespace": "operators"}
+    running = options_of("run", container.get("args", []))
+    assert {**running, **told, "health_port": 8080} == running
+    checking = options_of("check", [])
+    assert {**checking, **{name: told[name] for name in told if name in checking}} == checking
+
+
+def options_of(command: str, arguments: list[str]) -> dict[str, object]:
+    """Return the options of a command of the operator as it reads them here."""
+    return cli.commands[command].make_context(command, list(arguments)).params
 
 
 IMAGES = {

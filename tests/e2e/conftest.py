@@ -45,13 +45,13 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 
 @pytest.fixture(scope="session")
 def release(testbed: Testbed, second_node: Node, tmp_path_factory: pytest.TempPathFactory) -> Release:
-    """Install the chart with the operator's image, once the cluster has two nodes and a dataset."""
+    """Install the chart by the commands of docs/operations.md, once the cluster has two nodes and a dataset."""
     folder = tmp_path_factory.mktemp("release")
+    operator = operator_on(testbed)
     try:
-        release = release_on(testbed, folder)
+        release = release_on(testbed, folder / "admin", operator)
     except ToolMissing as missing:
         pytest.skip(str(missing))
-    operator = operator_on(testbed)
     if operator.missing:
         warnings.warn(f"{operator.missing}; the operator runs on mounted programs", stacklevel=1)
     stock(testbed, folder, *SMALL_SHARDS)
@@ -59,8 +59,7 @@ def release(testbed: Testbed, second_node: Node, tmp_path_factory: pytest.TempPa
     workload = testbed.load(testbed.workload)
     profile = a_profile(workload, testbed.s3.inside.endpoint)
     chosen = values(operator=operator, profile=profile, node_selector={"e2e/operator": "here"})
-    release.upgrade(chosen, "--wait")
-    release.upgrade(chosen, "--wait")
+    release.install(chosen)
     return release
 
 

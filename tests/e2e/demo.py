@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from e2e.installing import NAMESPACE, a_profile, operator_on, release_on, values
+from e2e.installing import a_profile, operator_on, release_on, values
 from e2e.jobs import Job, condition, holds
 from e2e.reports import what_happened
 from e2e.stocking import DATASET, EXAMPLE, REPOSITORY, give_secrets, stock
@@ -61,16 +61,14 @@ def demonstrated(testbed: Testbed, folder: Path, began: float) -> int:
 
 
 def install(testbed: Testbed, folder: Path) -> None:
-    """Install the chart with Helm, twice: at first it brings the definitions, then the profile."""
+    """Install the chart as docs/operations.md tells."""
     say("Building the operator's image: a Debian root and the locked packages, without a container engine")
     operator = operator_on(testbed)
     if operator.missing:
         say(f"{operator.missing}; the operator runs on this machine's programs instead")
-    say(f"helm upgrade --install seedbed charts/seedbed --namespace {NAMESPACE} --wait")
     profile = a_profile(testbed.load(testbed.workload), testbed.s3.inside.endpoint)
-    release = release_on(testbed, folder / "release")
-    for _ in range(2):
-        release.upgrade(values(operator=operator, profile=profile), "--wait")
+    release = release_on(testbed, folder / "admin", operator)
+    release.install(values(operator=operator, profile=profile), announce=say)
 
 
 def followed(job: Job) -> Iterator[str]:

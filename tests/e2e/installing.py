@@ -1,54 +1,66 @@
-"""The chart on a testbed: what an admin does once, with Helm, before jobs can be applied."""
+"""The chart on a testbed: what an admin does once, as docs/operations.md tells, before jobs can be applied."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import build
-from chart.rendering import CHART, Helm
-from testbed.builds import HELM4, built
+from documents.pages import commands
+from documents.terminals import Terminal
+from e2e.terminals import terminal_on
 from testbed.images import Image
+from testbed.nodes import workload_image
 from testbed.testbeds import Testbed
 
-RELEASE, NAMESPACE = "seedbed", "seedbed-system"
+RELEASE, NAMESPACE = "seedbed", "seedbed"
+"""As docs/operations.md names them."""
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}-operator"
 OPERATORS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Release:
-    """Helm, and the release of the chart that it takes care of."""
+    """The release of the chart, and the terminal of who takes care of it."""
 
-    helm: Helm
-    kubeconfig: Path
-    folder: Path
-    """For the values, and for what Helm keeps."""
+    terminal: Terminal
 
-    def upgrade(self, values: dict[str, Any], *options: str) -> str:
-        """Install or upgrade the release and return the notes; with `--wait` when the operator is ready."""
-        file = self.folder / "values.json"
-        file.write_text(json.dumps(values, indent=2))
-        named = ("upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace")
-        return self.run(*named, "--values", str(file), "--timeout", "600s", *options)
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values that it has."""
+        found: dict[str, Any] = json.loads(self._file.read_text())
+        return found
+
+    @property
+    def _file(self) -> Path:
+        return self.terminal.folder / "profiles.yaml"
+
+    def install(self, values: dict[str, Any], announce: Callable[[str], object] = lambda _: None) -> None:
+        """Type what docs/operations.md tells to type, with values of one's own; announce each line before."""
+        self._file.write_text(json.dumps(values, indent=2))
+        for line in commands("docs/operations.md", "console"):
+            announce(self.terminal.filled_in(line))
+            self.terminal.types(line)
+
+    def upgrade(self, values: dict[str, Any]) -> None:
+        """Upgrade the release to other values and wait until the operator is ready."""
+        self._file.write_text(json.dumps(values, indent=2))
+        named = ("upgrade", RELEASE, "charts/seedbed", "--namespace", NAMESPACE, "--values", self._file.name)
+        self.run(*named, "--wait", "--timeout", "600s")
 
     def run(self, *arguments: str) -> str:
         """Run Helm against the cluster, also for charts of others."""
-        homes = {
-            f"HELM_{kind}_HOME": str(self.folder / "helm" / kind) for kind in ("CACHE", "CONFIG", "DATA")
-        }
-        environment = {**os.environ, **homes, "KUBECONFIG": str(self.kubeconfig)}
-        return self.helm.run(*arguments, environment=environment)
+        return self.terminal.types(shlex.join(("helm", *arguments))).stdout
 
 
-def release_on(testbed: Testbed, folder: Path) -> Release:
+def release_on(testbed: Testbed, folder: Path, operator: Operator) -> Release:
     """Return the release, not installed yet; `ToolMissing` where Helm cannot be built."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return Release(helm=Helm(major=4, binary=built(HELM4)), kubeconfig=testbed.kubeconfig, folder=folder)
+    registry = operator.reference.partition("/")[0]
+    return Release(terminal=terminal_on(testbed, folder, knows={"REGISTRY": registry}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +79,8 @@ def operator_on(testbed: Testbed) -> Operator:
     try:
         archive = build.built(image)
     except build.CannotBuild as reason:
-        return Operator(reference=testbed.load(testbed.workload), missing=f"not run: {image.tag}: {reason}")
+        tiny = workload_image(testbed.box.folder / "images", "localhost/seedbed-operator:mounted")
+        return Operator(reference=testbed.load(tiny), missing=f"not run: {image.tag}: {reason}")
     return Operator(reference=testbed.load(Image(name=image.tag, archive=archive)))
 
 

@@ -97,14 +97,14 @@ def watched(
     kube.create("/api/v1/namespaces", {"metadata": {"name": TEAM}})
     kube.wait_for(f"/api/v1/namespaces/{TEAM}/serviceaccounts/default", lambda _: True)
     give_secrets(testbed, TEAM)
-    before: Json = json.loads((release.folder / "values.json").read_text())
-    release.upgrade(watched_values(before, **profiles(testbed)), "--wait")
+    before = release.values
+    release.upgrade(watched_values(before, **profiles(testbed)))
     monitors = [*of_the_release(kube, "PodMonitor"), *of_the_release(kube, "ServiceMonitor")]
     (rules,) = of_the_release(kube, "PrometheusRule")
     with testbed.network_policies():
         prometheus = start_prometheus(testbed, monitors, hurried(rules["spec"]))
         yield Watched(testbed=testbed, prometheus=prometheus, rules=rules["spec"])
-    release.upgrade(before, "--wait")
+    release.upgrade(before)
     remove(kube)
     kube.delete(f"/api/v1/namespaces/{TEAM}")
 

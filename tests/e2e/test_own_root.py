@@ -43,9 +43,8 @@ def jobs(rooted: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
     image = rooted.load(workload_image(folder / "images", IMAGE, prefix="/opt/seedbed"))
     profile = a_profile(image, rooted.s3.inside.endpoint, runtimeClassName="own")
     stock(rooted, folder, *SMALL_SHARDS)
-    release = release_on(rooted, folder)
-    for _ in range(2):
-        release.upgrade(values(operator=operator_on(rooted), profile=profile), "--wait")
+    operator = operator_on(rooted)
+    release_on(rooted, folder / "admin", operator).install(values(operator=operator, profile=profile))
     give_secrets(rooted, "default")
     return Jobs(testbed=rooted, namespace="default")
 

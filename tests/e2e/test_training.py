@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from determinism.jobs import expected_leaves
+from documents.pages import commands
+from documents.terminals import Terminal
 from e2e.installing import Release
 from e2e.jobs import (
     TOTAL_STEPS,
@@ -24,7 +26,7 @@ from e2e.jobs import (
     stopped_ranks,
 )
 from e2e.stocking import SECRETS
-from e2e.terminals import console, terminal_on
+from e2e.terminals import terminal_on
 from testbed.testbeds import Testbed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -34,13 +36,10 @@ def test_what_the_guide_tells_to_type_trains_the_example_to_the_model_of_one_com
     testbed: Testbed, jobs: Jobs, straight: Straight, tmp_path: Path
 ) -> None:
     kube, namespace = testbed.kube, jobs.namespace
-    for name in SECRETS:
-        kube.delete(f"/api/v1/namespaces/{namespace}/secrets/{name}")  # the guide makes them
-    job = Job(testbed=testbed, namespace=namespace, name="digits", output="s3://runs")
-    jobs.made.append(job)
-    terminal, said = terminal_on(testbed, namespace, tmp_path), {}
-    for line in console("guide.md"):
-        said[line.partition(" --")[0]] = terminal.types(line)
+    job, terminal = newcomer(testbed, jobs, tmp_path)
+    said = {}
+    for line in commands("docs/guide.md", "console"):
+        said[line.partition(" --")[0]] = terminal.types(line).stdout
         if line.startswith("kubectl apply"):
             check_it_is_listed_while_it_trains(job)
 
@@ -61,6 +60,26 @@ def test_what_the_guide_tells_to_type_trains_the_example_to_the_model_of_one_com
     events = kube.items(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
     ours = [event["reason"] for event in events if event["regarding"]["kind"] == "TrainingJob"]
     assert sorted(ours) == ["Trained", "Training"]
+
+
+def test_what_the_readme_tells_to_type_finds_the_model_that_is_there(
+    testbed: Testbed, jobs: Jobs, straight: Straight, tmp_path: Path
+) -> None:
+    """After the guide's, in another namespace: nothing is trained again."""
+    job, terminal = newcomer(testbed, jobs, tmp_path)
+    said = {line: terminal.types(line).stdout for line in commands("README.md", "console")}
+    assert job.status()["model"]["weightsDigest"] == straight.weights
+    assert jobs.namespace in said["seedbed top"]
+    assert "digits-1-driver" in said["seedbed logs s3://runs digits"]
+
+
+def newcomer(testbed: Testbed, jobs: Jobs, folder: Path) -> tuple[Job, Terminal]:
+    """Return the job that the pages name, and the terminal of a user who has no Secrets yet."""
+    for name in SECRETS:
+        testbed.kube.delete(f"/api/v1/namespaces/{jobs.namespace}/secrets/{name}")  # the pages make them
+    job = Job(testbed=testbed, namespace=jobs.namespace, name="digits", output="s3://runs")
+    jobs.made.append(job)
+    return job, terminal_on(testbed, folder / "user", namespace=jobs.namespace)
 
 
 def check_it_is_listed_while_it_trains(job: Job) -> None:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from scenarios.bad_input.scene import Typed, dataset, spec, typed
+from documents.pages import REPOSITORY, commands, fences, pages, text_of
+from documents.terminals import a_clone
+from scenarios.bad_input.scene import Typed, typed
+from seedbed.dataset.opening import open_dataset
+from seedbed.storage import open_storage
 from seedbed_api.manifests import training_job
+from unit.dataset.pictures import two_classes
 
-REPOSITORY = Path(__file__).parents[3]
-DOCS = REPOSITORY / "docs"
-BLOCK = re.compile(r"```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
-STORY = ("guide.md", "reproducibility.md")
-
-
-def blocks(page: str) -> Iterator[tuple[str, str]]:
-    for match in BLOCK.finditer((DOCS / page).read_text(encoding="utf-8")):
-        yield match["kind"], match["text"]
+STORY = ("docs/guide.md", "docs/reproducibility.md")
 
 
 @dataclass(kw_only=True)
@@ -37,6 +30,12 @@ class Reader:
 
     folder: Path
     capture: pytest.CaptureFixture[str]
+
+    def does(self, line: str) -> Typed:
+        """Type one command that succeeds."""
+        done = self.types(line.removeprefix(".venv/bin/"))
+        assert done.exit_code == 0, (line, done)
+        return done
 
     def types(self, line: str) -> Typed:
         """Type one command: those of ours in this process, others into a shell."""
@@ -63,22 +62,25 @@ class Reader:
         return found or [word]
 
 
+def a_reader(folder: Path, capture: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Reader:
+    """Return a reader in a clone, which is where this process is too."""
+    clone = a_clone(folder / "clone")
+    monkeypatch.chdir(clone)
+    return Reader(folder=clone, capture=capture)
+
+
 def test_the_guide_does_what_it_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the first command to the last, and the page after it."""
-    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
-    monkeypatch.chdir(tmp_path)
-    reader = Reader(folder=tmp_path, capture=capsys)
+    reader = a_reader(tmp_path, capsys, monkeypatch)
     said: list[tuple[str, Typed]] = []
     for page in STORY:
-        for kind, text in blocks(page):
-            if kind == "yaml":
-                (tmp_path / text.splitlines()[0].removeprefix("# ")).write_text(text, encoding="utf-8")
-            elif kind == "bash":
-                for line in text.splitlines():
-                    said.append((line, reader.types(line)))
-                    assert said[-1][1].exit_code == 0, said[-1]
+        for fence in fences(page):
+            if fence.kind == "yaml":
+                name = fence.text.splitlines()[0].removeprefix("# ")
+                (reader.folder / name).write_text(fence.text, encoding="utf-8")
+        said += [(line, reader.does(line)) for line in commands(page, "bash")]
     check_story(said)
 
 
@@ -96,48 +98,38 @@ def check_story(said: list[tuple[str, Typed]]) -> None:
     assert last["seedbed verify elsewhere/runs/* --workers 2 -o json"].status["result"] == "reproduced"
 
 
-def test_every_local_link_of_the_docs_leads_somewhere() -> None:
-    for page in [*DOCS.glob("*.md"), REPOSITORY / "README.md", REPOSITORY / "charts/seedbed/README.md"]:
-        for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{page.name} links to {link}"
-
-
-FRAGMENTS = [text for kind, text in blocks("methods.md") if kind == "yaml"]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return dataset(tmp_path_factory.mktemp("methods") / "data", train=16, validation=4)
-
-
-@pytest.mark.parametrize("fragment", FRAGMENTS, ids=lambda text: text.splitlines()[0].strip("# ")[:40])
-def test_every_method_of_the_list_trains(
-    fragment: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_page_about_datasets_does_what_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = laid_over(spec(data, tmp_path / "runs"), yaml.safe_load(fragment))
-    manifest = {
-        "apiVersion": "seedbed.dev/v1alpha1",
-        "kind": "TrainingJob",
-        "metadata": {"name": "method"},
-        "spec": changed,
-    }
-    job = training_job(manifest)
-    assert (
-        job.spec != training_job({**manifest, "spec": spec(data, tmp_path / "runs")}).spec
-        or "feed" in fragment
-    )
-    path = tmp_path / "job.json"
-    path.write_text(json.dumps(manifest), encoding="utf-8")
-    status = typed(capsys, "run", "-f", path, "-o", "json").status
-    assert status["model"]["weightsDigest"].startswith("sha256:")
-    assert status["progress"]["step"] > 0
+    reader = a_reader(tmp_path, capsys, monkeypatch)
+    two_classes(reader.folder / "photos")
+    said = {line: reader.does(line) for line in commands("docs/datasets.md", "bash")}
+    assert "damage" not in said["seedbed dataset check data"].stdout
+    assert list((reader.folder / "table").glob("**/*.parquet"))
+    assert list((reader.folder / "tar").glob("**/*.tar"))
 
 
-def laid_over(base: dict[str, Any], fragment: dict[str, Any]) -> dict[str, Any]:
-    """Return a spec with the fields of a fragment, blocks merged, lists replaced."""
-    merged = deepcopy(base)
-    for name, value in fragment.items():
-        inner = merged.get(name)
-        both = isinstance(inner, dict) and isinstance(value, dict) and "type" not in value
-        merged[name] = laid_over(inner, value) if both else value
-    return merged
+def test_the_seedlings_are_built_as_their_page_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = a_reader(tmp_path, capsys, monkeypatch)
+    two_classes(reader.folder / "nonsegmentedv2")
+    for line in commands("examples/seedlings/README.md", "bash"):
+        reader.does(line)
+    built = [open_dataset(open_storage(str(reader.folder / name))) for name in SEEDLINGS]
+    assert [len(dataset.manifest.classes) for dataset in built] == [2, 12]
+
+
+SEEDLINGS = ("seedlings", "build/seedlings")
+
+
+def test_the_manifest_of_the_readme_is_valid() -> None:
+    (fragment,) = (fence.text for fence in fences("README.md") if fence.kind == "yaml")
+    about = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": "readme"}}
+    assert training_job({**about, **yaml.safe_load(fragment)}).spec.model.name == "resnet18"
+
+
+def test_every_local_link_of_the_docs_leads_somewhere() -> None:
+    for page in pages():
+        for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text_of(page)):
+            assert (REPOSITORY / page).parent.joinpath(link).exists(), f"{page} links to {link}"

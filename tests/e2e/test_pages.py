@@ -1,0 +1,94 @@
+"""What the pages tell admins and whoever is on call is typed from the pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from documents.pages import commands, whole_commands_within_sentences
+from e2e.installing import Release
+from e2e.jobs import Job, Jobs, example, holds
+from e2e.observing import of_the_release
+from e2e.terminals import terminal_on
+from testbed.monitors import KINDS, definitions
+from testbed.testbeds import Testbed
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+ON_CALL = (
+    "docs/troubleshooting.md",
+    "docs/reproducibility.md",
+    *(f"docs/runbooks/{name}.md" for name in ("cache-thrash", "data-starvation")),
+    *(f"docs/runbooks/{name}.md" for name in ("checkpoint-age", "job-stalled", "preemption-storm")),
+    *(f"docs/runbooks/{name}.md" for name in ("operator-not-reconciling", "divergence")),
+)
+"""Until the last but one the job trains; the last but one suspends it, and the last one deletes it."""
+
+
+def test_what_metrics_tells_an_admin_switches_everything_on(release: Release, testbed: Testbed) -> None:
+    (line,) = commands("docs/metrics.md", "console")
+    with prometheus_operators_kinds(testbed, release.terminal.folder):
+        release.terminal.types(line)
+        found = {kind: len(of_the_release(testbed.kube, kind)) for kind in KINDS}
+        release.upgrade(release.values)
+    assert found == {"PodMonitor": 2, "ServiceMonitor": 0, "PrometheusRule": 1}
+
+
+@contextmanager
+def prometheus_operators_kinds(testbed: Testbed, folder: Path) -> Iterator[None]:
+    """Let the cluster serve the kinds of the Prometheus operator meanwhile."""
+    file = folder / "definitions.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions()}))
+    testbed.kube.define(file)
+    try:
+        yield
+    finally:
+        testbed.kube.kubectl("delete", "-f", str(file), "--ignore-not-found")
+
+
+def test_whoever_is_on_call_can_type_what_troubleshooting_and_runbooks_tell(
+    testbed: Testbed, jobs: Jobs, tmp_path: Path
+) -> None:
+    job = endless(jobs)
+    names = {"NAME": job.name}
+    terminal = terminal_on(testbed, tmp_path / "on-call", namespace=jobs.namespace, knows=names)
+    for line in kubectl_within_sentences("charts/seedbed/README.md"):
+        terminal.types(line)
+    attempt = 1
+    for page in ON_CALL:
+        if page != ON_CALL[-1]:
+            await_attempt(job, attempt)
+        typing = replace(terminal, knows={**terminal.knows, "ATTEMPT": str(attempt)})
+        for line in [*commands(page, "console"), *kubectl_within_sentences(page)]:
+            typing.types(line)
+            attempt += line.startswith("kubectl delete pod")
+        if page == ON_CALL[-2]:
+            job.wait_for(lambda status: holds(status, "Suspended"), what="Suspended")
+    assert attempt == 3, "two pages end an attempt"
+    assert not testbed.kube.exists(job.path), "the last page deletes the job"
+
+
+def endless(jobs: Jobs) -> Job:
+    """Apply the example with far more epochs than anybody waits for."""
+    job = jobs.a_job()
+    body = example(job.name, job.output, workers=(1, 1), every=20)
+    body["spec"]["training"]["epochs"] = 2000
+    jobs.testbed.kube.apply(body, namespace=jobs.namespace)
+    return job
+
+
+def await_attempt(job: Job, attempt: int) -> None:
+    """Wait until an attempt trains."""
+
+    def trains(status: dict[str, object]) -> bool:
+        return holds(status, "Running") and status["attempts"] == attempt
+
+    job.wait_for(trains, what=f"attempt {attempt} trains")
+
+
+def kubectl_within_sentences(page: str) -> list[str]:
+    return [line for line in whole_commands_within_sentences(page) if line.startswith("kubectl ")]
