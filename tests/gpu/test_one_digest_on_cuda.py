@@ -71,3 +71,13 @@ def test_nccl_gives_the_digest_of_the_oracle(world: int, leaves: int) -> None:
         outcomes = workers.run(train, Run(case=case))
     check_run(outcomes, case)
     assert outcomes[0].digest == oracle_digest(case)
+
+
+def test_a_busy_gpu_says_so() -> None:
+    pytest.importorskip("pynvml", reason="not run: nvidia-ml-py is not installed")
+    from seedbed.training.usage import gpu_utilization  # the rest of this file needs torch alone
+
+    torch.zeros(1, device="cuda")
+    told = gpu_utilization()
+    assert told is not None
+    assert 0 <= told <= 1

@@ -55,7 +55,9 @@ def gpu_utilization() -> float | None:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return None
+    import pynvml
+
     try:
         return float(torch.cuda.utilization()) / 100
-    except (ImportError, RuntimeError):  # the library that asks the driver is not installed, or may not
+    except (RuntimeError, pynvml.NVMLError):  # its driver does not tell: a slice, for example
         return None
