@@ -1,12 +1,19 @@
-"""The table "Why is my job not running?" on a real API server and scheduler, with the operator as users run it."""
+"""The table "Why is my job not running?" on a real API server and scheduler, with the operator as users run it.
+
+The reason stands where people look: in `kubectl get`, in `kubectl describe` with its message, and in what dashboards read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.chronicles import (
     JOBS,
@@ -20,6 +27,8 @@ from cluster.grounds import PATIENCE_SECONDS, UNSEEN, Ground, conditions, said, 
 from cluster.operators import running_operator
 from cluster.situations import SITUATIONS, Situation
 from cluster.test_operator import until
+from seedbed_api.metrics import JOB_INFO
+from testbed.boxes import Box
 from testbed.fakenodes import FakeNodes
 from testbed.kube import Kube
 from testbed.testbeds import Testbed
@@ -27,6 +36,8 @@ from testbed.testbeds import Testbed
 pytestmark = pytest.mark.cluster
 MENDED = {name: situation for name, situation in SITUATIONS.items() if situation.heals is not None}
 ELSEWHERE = "another controller has it"
+PORT = 8080
+"""Of the operator, in the testbed's own network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +56,11 @@ def made(control_plane_testbed: Testbed) -> Iterator[Made]:
     names = (*SITUATIONS, ELSEWHERE)
     grounds = {name: Ground(kube=kube, fake_nodes=nodes, name=slug(name)) for name in names}
     try:
-        with common_nodes(nodes), running_operator(control), chronicle(control) as kept:
+        with (
+            common_nodes(nodes),
+            running_operator(control, f"--health-port={PORT}"),
+            chronicle(control) as kept,
+        ):
             set_up(grounds)
             yield Made(grounds=grounds, chronicle=kept)
     finally:
@@ -101,21 +116,52 @@ def test_it_says_why(made: Made, name: str) -> None:
     print(f"\n{name}\n    {message}")
 
 
-def test_kubectl_shows_the_reasons_as_status(made: Made) -> None:
+def test_kubectl_get_shows_the_reasons_as_status(made: Made) -> None:
+    lasting, shown = meanwhile(made, lambda kube: kube.kubectl("get", "tjob", "-A", "--no-headers"))
+    columns = {line.split()[0]: line.split()[2] for line in shown.splitlines()}
+    assert {place: columns[place] for place in lasting} == {place: told[0] for place, told in lasting.items()}
+
+
+def test_kubectl_describe_has_the_message(made: Made) -> None:
+    lasting, shown = meanwhile(made, lambda kube: kube.kubectl("describe", "tjob", "-A"))
+    each = re.split(r"^Name: .*\n", shown, flags=re.MULTILINE)[1:]
+    described = {text.split()[1]: text for text in each}
+    assert [place for place, (_, message) in lasting.items() if message not in described[place]] == []
+
+
+def test_what_dashboards_read_has_the_reason(made: Made, control_plane_testbed: Testbed) -> None:
+    lasting, page = meanwhile(made, lambda _: metrics_of_the_operator(control_plane_testbed.box))
+    families = text_string_to_metric_families(page)
+    samples = (sample for family in families for sample in family.samples if sample.name == JOB_INFO.name)
+    told = {sample.labels["namespace"]: sample.labels["reason"] for sample in samples}
+    assert {place: told[place] for place in lasting} == {place: said[0] for place, said in lasting.items()}
+
+
+def meanwhile(made: Made, look: Callable[[Kube], str]) -> tuple[dict[str, tuple[str, str]], str]:
+    """Return reason and message of the jobs that say the same before and after a look, by namespace, and the look."""
     kube = made.grounds[ELSEWHERE].kube
     before = reasons(kube)
-    shown = kube.kubectl("get", "tjob", "-A", "--no-headers").splitlines()
-    columns = {line.split()[0]: line.split()[2] for line in shown}
+    seen = look(kube)
     after = reasons(kube)
-    lasting = {place: reason for place, reason in before.items() if after[place] == reason}
+    lasting = {place: said for place, said in before.items() if after[place] == said}
     assert len(lasting) > len(SITUATIONS) - 4
-    assert {place: columns[place] for place in lasting} == lasting
+    return lasting, seen
 
 
-def reasons(kube: Kube) -> dict[str, str]:
-    """Return the reason of Running of all jobs that have one, by namespace."""
+def reasons(kube: Kube) -> dict[str, tuple[str, str]]:
+    """Return reason and message of Running of all jobs that have one, by namespace."""
     jobs = {job["metadata"]["namespace"]: conditions(job.get("status", {})) for job in kube.items(JOBS)}
-    return {place: found["Running"]["reason"] for place, found in jobs.items() if "Running" in found}
+    found = {place: each["Running"] for place, each in jobs.items() if "Running" in each}
+    return {place: (running["reason"], running["message"]) for place, running in found.items()}
+
+
+def metrics_of_the_operator(box: Box) -> str:
+    """Return the page that Prometheus would read."""
+    code = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{PORT}/metrics').read().decode())"
+    reading = subprocess.run(
+        box.inside([sys.executable, "-c", code]), capture_output=True, text=True, check=True
+    )
+    return reading.stdout
 
 
 def test_what_another_controller_has_is_left_alone(made: Made) -> None:
