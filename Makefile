@@ -169,6 +169,10 @@ bench-observing: .venv/.installed ## What progress, metrics, curves and logs cos
 bench-sweep: .venv/.installed ## Sweeps against Ray Tune, Optuna and Syne Tune: bare trials, memo hits, the way to a good model
 	$(BIN)/python benchmarks/sweep.py --fresh --write docs/results/sweep.md
 
+.PHONY: bench-scraping
+bench-scraping: .venv/.installed ## What a scrape of its metrics costs an operator with thousands of jobs
+	$(BIN)/python benchmarks/scraping.py --write docs/results/scraping.md
+
 .PHONY: bench-operator
 bench-operator: .venv/.installed ## The operator with 2,000 jobs on a real API server, against the API server's own ceiling
 	@$(TESTBED) build kubernetes kwok

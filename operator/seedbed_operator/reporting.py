@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -60,9 +61,9 @@ class Reporter:
         cluster: Cluster,
         stores: Stores,
         instance: str,
-        written: Callable[[JobView, LifecycleStatus], None] = lambda job, status: None,  # noqa: ARG005
+        written: Callable[[JobView, JobView], None] = lambda before, after: None,  # noqa: ARG005
     ) -> None:
-        """`written` is told of a job as it was, and of the status that it has by now."""
+        """`written` is told of a job as it was, and as it is with the status that was just written."""
         self._cluster = cluster
         self._stores = stores
         self._instance = instance
@@ -83,7 +84,8 @@ class Reporter:
             raise Conflict(str(refused)) from refused
         self._stores.put(KIND_OF[job.kind], written)
         _log(job.status, status)
-        self._written(job, status)
+        version = written["metadata"]["resourceVersion"]
+        self._written(job, replace(job, status=status, resource_version=version))
         return True
 
     async def _learn(self, job: JobView, refused: Refused) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -11,10 +11,11 @@ from prometheus_client.core import Metric
 from seedbed_api import metrics as names
 from seedbed_api.exposition import Sample, measured
 from seedbed_api.metrics import Family
-from seedbed_operator.metrics.summaries import Summaries, Summary, job_summary
-from seedbed_operator.observing.views import job_view
-from seedbed_operator.stores.stores import Stores
-from seedbed_operator.stores.tables import JobKey, Key
+from seedbed_operator.metrics.pages import Measure
+from seedbed_operator.metrics.summaries import Summaries, Summary
+from seedbed_operator.observations import JobView, PodView
+from seedbed_operator.stores.stores import Snapshot, Stores
+from seedbed_operator.stores.tables import JobKey
 
 SHOWN_SECONDS: Final = 3600.0
 """So long after its end a job still has series of its own."""
@@ -42,38 +43,48 @@ class Jobs:
 
     def __init__(self, stores: Stores, clock: Callable[[], float]) -> None:
         self._stores, self._clock = stores, clock
-        tables = (stores.jobs, stores.sweeps)
-        self._kinds = [Summaries(table, lambda record: job_summary(job_view(record))) for table in tables]
+        self._summaries = Summaries()
 
-    def __call__(self) -> Iterator[Metric]:
-        """Yield what the jobs are like now."""
-        present = [pair for kind in self._kinds for pair in kind.present()]
-        yield _states(summary for _, summary in present)
-        yield from self._gpus(present)
+    def learn(self, job: JobView) -> None:
+        """Take a job as it was just written."""
+        self._summaries.learn(job)
+
+    def look(self) -> Measure:
+        """Look at the jobs as they are now."""
+        seen = self._stores.snapshot()
+        self._summaries.keep(key for key, _ in seen.jobs)
+        return lambda: self._measured(seen)
+
+    def _measured(self, seen: Snapshot) -> Iterator[Metric]:
+        jobs = {key: self._summaries.of(key, entry) for key, entry in seen.jobs}
+        yield _states(jobs.values())
+        yield from _gpus(jobs, seen)
         lately = self._clock() - SHOWN_SECONDS
-        shown = [summary for _, summary in present if not summary.finished or (summary.end or 0) > lately]
+        shown = [job for job in jobs.values() if not job.finished or (job.end or 0) > lately]
         yield measured(names.JOB_INFO, map(_info, shown))
         for family, value in _OF_EACH:
             yield measured(family, _values(shown, value))
 
-    def _gpus(self, present: Sequence[tuple[Key, Summary]]) -> Iterator[Metric]:
-        requested: Counter[Group] = Counter()
-        held: Counter[Group] = Counter()
-        for key, job in present:
-            profile = self._stores.profile(job.profile)
-            if profile is None or profile.spec is None or not profile.spec.worker.gpu.count:
-                continue
-            each = profile.spec.worker.gpu.count
-            group = (job.namespace, job.kind, job.profile)
-            requested[group] += each * job.workers
-            per_pod = job.workers_per_pod or profile.spec.worker.workers_per_pod
-            held[group] += each * per_pod * self._placed(JobKey(*key, job.kind))
-        yield measured(names.GPUS_REQUESTED, _grouped(requested))
-        yield measured(names.GPUS_HELD, _grouped(held))
 
-    def _placed(self, key: JobKey) -> int:
-        pods = self._stores.pods(key)
-        return sum(pod.role == "worker" and pod.node is not None and not pod.ended for pod in pods)
+def _gpus(jobs: Mapping[JobKey, Summary], seen: Snapshot) -> Iterator[Metric]:
+    requested: Counter[Group] = Counter()
+    held: Counter[Group] = Counter()
+    placed = Counter(job for job, pod in seen.pods if _is_placed(pod))
+    for key, job in jobs.items():
+        profile = seen.profiles.get(job.profile)
+        if profile is None or profile.spec is None or not profile.spec.worker.gpu.count:
+            continue
+        each = profile.spec.worker.gpu.count
+        group = (job.namespace, job.kind, job.profile)
+        requested[group] += each * job.workers
+        per_pod = job.workers_per_pod or profile.spec.worker.workers_per_pod
+        held[group] += each * per_pod * placed[key]
+    yield measured(names.GPUS_REQUESTED, _grouped(requested))
+    yield measured(names.GPUS_HELD, _grouped(held))
+
+
+def _is_placed(pod: PodView) -> bool:
+    return pod.role == "worker" and pod.node is not None and not pod.ended
 
 
 def _states(jobs: Iterable[Summary]) -> Metric:

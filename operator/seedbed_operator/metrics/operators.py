@@ -11,6 +11,7 @@ from prometheus_client.core import Metric
 
 from seedbed_api import metrics as names
 from seedbed_api.exposition import measured, single
+from seedbed_operator.metrics.pages import Look, Measure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,27 +32,31 @@ class Pulse:
     """By verb, resource and code of the answer."""
 
 
-def measuring(feel: Callable[[], Pulse]) -> Callable[[], Iterator[Metric]]:
-    """Return what measures the operator."""
+def looking(feel: Callable[[], Pulse]) -> Look:
+    """Return what looks at the operator."""
 
-    def measure() -> Iterator[Metric]:
+    def look() -> Measure:
         pulse = feel()
-        build = {"version": version("seedbed"), "python": platform.python_version()}
-        yield single(names.BUILD, 1.0, build)
-        yield single(names.LEADER, float(pulse.leading))
-        yield single(names.QUEUE_LENGTH, pulse.queue_length)
-        yield single(names.QUEUE_AGE, pulse.queue_age)
-        yield single(names.RELISTS, pulse.relists)
-        yield single(names.CORRECTIONS, pulse.corrections)
-        yield single(names.RELIST_AGE, pulse.relist_age)
-        yield single(names.WATCH_AGE, pulse.watch_age)
-        yield measured(names.OBJECTS, (({"resource": kind}, n) for kind, n in pulse.objects.items()))
-        yield measured(
-            names.REQUESTS,
-            (
-                ({"verb": verb, "resource": resource, "code": code}, n)
-                for (verb, resource, code), n in pulse.requests.items()
-            ),
-        )
+        return lambda: _measured(pulse)
 
-    return measure
+    return look
+
+
+def _measured(pulse: Pulse) -> Iterator[Metric]:
+    build = {"version": version("seedbed"), "python": platform.python_version()}
+    yield single(names.BUILD, 1.0, build)
+    yield single(names.LEADER, float(pulse.leading))
+    yield single(names.QUEUE_LENGTH, pulse.queue_length)
+    yield single(names.QUEUE_AGE, pulse.queue_age)
+    yield single(names.RELISTS, pulse.relists)
+    yield single(names.CORRECTIONS, pulse.corrections)
+    yield single(names.RELIST_AGE, pulse.relist_age)
+    yield single(names.WATCH_AGE, pulse.watch_age)
+    yield measured(names.OBJECTS, (({"resource": kind}, n) for kind, n in pulse.objects.items()))
+    yield measured(
+        names.REQUESTS,
+        (
+            ({"verb": verb, "resource": resource, "code": code}, n)
+            for (verb, resource, code), n in pulse.requests.items()
+        ),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -12,8 +12,9 @@ from seedbed_api.jobs import JobKind
 from seedbed_api.status import LifecycleStatus, TrainingJobStatus
 from seedbed_api.sweepstatus import SweepJobStatus
 from seedbed_operator.observations import JobView
+from seedbed_operator.observing.views import job_view
 from seedbed_operator.stores.projections import JobRecord
-from seedbed_operator.stores.tables import Key, Table
+from seedbed_operator.stores.tables import Entry, JobKey
 
 _STATES: Final = (
     ConditionType.COMPLETE,
@@ -132,18 +133,26 @@ def _latest(*moments: float | None) -> float | None:
 
 
 class Summaries:
-    """The summaries of one kind, as its table is now."""
+    """What is known of each job as it is: by its uid and resource version.
 
-    def __init__(self, table: Table[JobRecord], summarise: Callable[[JobRecord], Summary]) -> None:
-        self._table, self._summarise = table, summarise
-        self._known: dict[Key, tuple[str, int, Summary]] = {}
+    Any thread may ask: what two of them make at once is the same, and an old one is not taken for a new one.
+    """
 
-    def present(self) -> Iterator[tuple[Key, Summary]]:
-        """Yield all jobs; those that have not changed since the last time cost next to nothing."""
-        known, self._known = self._known, {}
-        for key, entry in self._table.items():
-            old = known.get(key)
-            same = old is not None and old[:2] == (entry.uid, entry.version)
-            summary = old[2] if same and old else self._summarise(entry.value)
-            self._known[key] = (entry.uid, entry.version, summary)
-            yield key, summary
+    def __init__(self) -> None:
+        self._known: dict[JobKey, tuple[str, int, Summary]] = {}
+
+    def learn(self, job: JobView) -> None:
+        """Take a job as somebody has just written it: to read it again would take ten times as long."""
+        key = JobKey(job.namespace, job.name, job.kind)
+        self._known[key] = (job.uid, int(job.resource_version), job_summary(job))
+
+    def of(self, key: JobKey, entry: Entry[JobRecord]) -> Summary:
+        """Return the summary of a job."""
+        known = self._known.get(key)
+        if known is None or known[:2] != (entry.uid, entry.version):
+            known = self._known[key] = (entry.uid, entry.version, job_summary(job_view(entry.value)))
+        return known[2]
+
+    def keep(self, present: Iterable[JobKey]) -> None:
+        """Forget all other jobs: they are gone."""
+        self._known = {key: self._known[key] for key in present if key in self._known}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import Metric
 
 from seedbed_api import metrics as names
-from seedbed_api.exposition import Measuring, Sample, counter, histogram, measured
+from seedbed_api.exposition import Sample, counter, histogram, measured
 from seedbed_api.jobs import JOB_KINDS
 from seedbed_api.metrics import Family
 from seedbed_api.status import LifecycleStatus
+from seedbed_operator.metrics.pages import Measure
 from seedbed_operator.metrics.turns import AttemptEnded, Reached, turns
 from seedbed_operator.observations import JobView
 
@@ -41,9 +41,10 @@ class FromZero:
         self._began.setdefault(values, self._clock())
         self._counts[values] += 1
 
-    def measure(self) -> Iterator[Metric]:
-        """Yield what was counted."""
-        yield measured(self._about, map(self._sample, self._counts))
+    def look(self) -> Measure:
+        """Look at what was counted."""
+        samples = [self._sample(values) for values in self._counts]
+        return lambda: (measured(self._about, samples),)
 
     def _sample(self, values: tuple[str, ...]) -> Sample:
         is_new = self._clock() < self._began[values] + SEEN_SECONDS
@@ -54,13 +55,16 @@ class FromZero:
 class Tallies:
     """Counters and histograms since the process began."""
 
-    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float]) -> None:
+    registry: CollectorRegistry
+    """Of those that prometheus_client keeps."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.registry = registry = CollectorRegistry()
         self._reconciles = counter(names.RECONCILES, registry)
         for result in ("success", "failure"):
             self._reconciles.labels(result=result)
         self._seconds = histogram(names.RECONCILE_SECONDS, registry, PASS_BUCKETS)
         self._ended = FromZero(names.ATTEMPTS_ENDED, clock)
-        registry.register(Measuring(self._ended.measure))
         self._waits = {
             "Running": histogram(names.TIME_TO_RUNNING, registry, WAIT_BUCKETS),
             "FirstStep": histogram(names.TIME_TO_FIRST_STEP, registry, WAIT_BUCKETS),
@@ -68,6 +72,10 @@ class Tallies:
         for waits in self._waits.values():
             for kind in JOB_KINDS:
                 waits.labels(kind=kind)
+
+    def look(self) -> Measure:
+        """Look at what is not in the registry."""
+        return self._ended.look()
 
     def passed(self, seconds: float, failed: bool) -> None:
         """Count a pass."""

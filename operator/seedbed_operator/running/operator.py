@@ -10,11 +10,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Final
 
-from prometheus_client import CollectorRegistry
-
 from seedbed_api.errors import InfrastructureError, UserError
-from seedbed_api.exposition import Measuring
-from seedbed_api.status import LifecycleStatus
 from seedbed_operator import planning
 from seedbed_operator.applying import Applier
 from seedbed_operator.cluster.api_server import ApiServer, Limits
@@ -24,7 +20,8 @@ from seedbed_operator.looping.line import Line
 from seedbed_operator.looping.loop import Loop
 from seedbed_operator.looping.passing import Pass
 from seedbed_operator.metrics.jobs import Jobs
-from seedbed_operator.metrics.operators import measuring
+from seedbed_operator.metrics.operators import looking
+from seedbed_operator.metrics.pages import Page
 from seedbed_operator.metrics.tallies import Tallies
 from seedbed_operator.observations import JobView
 from seedbed_operator.observing.evidence import Gatherer
@@ -63,7 +60,7 @@ async def run(settings: Settings) -> None:
         operator = await _build(settings, opened)
         stop = asyncio.Event()
         on_signals(stop, settings)
-        runner = await serve(operator.vitals, operator.registry, settings.health_port)
+        runner = await serve(operator.vitals, operator.page, settings.health_port)
         opened.push_async_callback(runner.cleanup)
         log.info("serving on port %s", min(runner.addresses, key=len)[1])
         work = asyncio.create_task(lead_and_work(operator, lambda: on_signals(stop, settings)))
@@ -109,10 +106,16 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     await _ready_to_start(cluster, settings)
     scraper = Scraper()
     opened.push_async_callback(scraper.close)
-    stores, registry = Stores(), CollectorRegistry()
-    tallies = Tallies(registry, seconds)
+    stores = Stores()
+    tallies, jobs = Tallies(seconds), Jobs(stores, seconds)
     line = Line()
-    passing = _pass(cluster, stores, scraper, settings, tallies, line)
+
+    def written(before: JobView, after: JobView) -> None:
+        tallies.told(before, after.status, now())
+        jobs.learn(after)
+
+    reporter = Reporter(cluster, stores, settings.identity, written)
+    passing = _pass(cluster, stores, scraper, reporter, line)
     loop = Loop(passing.run, now, passing.tell, tallies.passed, line)
     sweeper = Sweeper(cluster, stores, loop.wake, settings.scopes)
     vitals = Vitals(
@@ -122,8 +125,6 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         sweep_seconds=settings.sweep_seconds,
         requests=cluster.requests,
     )
-    for measure in (measuring(vitals.pulse), Jobs(stores, seconds)):
-        registry.register(Measuring(measure))
     lock = Lock(cluster, settings.lease_namespace, settings.lease_name, settings.identity)
     return Operator(
         settings=settings,
@@ -132,24 +133,19 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         loop=loop,
         sweeper=sweeper,
         vitals=vitals,
-        registry=registry,
+        page=Page(tallies.registry, (tallies.look, looking(vitals.pulse), jobs.look)),
         lock=lock,
     )
 
 
-def _pass(
-    cluster: ApiServer, stores: Stores, scraper: Scraper, settings: Settings, tallies: Tallies, line: Line
-) -> Pass:
-    def written(job: JobView, status: LifecycleStatus) -> None:
-        tallies.told(job, status, now())
-
+def _pass(cluster: ApiServer, stores: Stores, scraper: Scraper, reporter: Reporter, line: Line) -> Pass:
     return Pass(
         stores=stores,
         memories=Memories(),
         planner=planning,
         gatherer=Gatherer(cluster, scraper),
         applier=Applier(cluster, stores),
-        reporter=Reporter(cluster, stores, settings.identity, written),
+        reporter=reporter,
         clock=now,
         pressed=lambda: line.pressed,
     )

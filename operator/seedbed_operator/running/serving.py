@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
-from seedbed_api.exposition import text
 from seedbed_api.metrics import CONTENT_TYPE
 from seedbed_operator.looping.loop import Loop
 from seedbed_operator.metrics.operators import Pulse
+from seedbed_operator.metrics.pages import Page
 from seedbed_operator.stores.stores import Stores
 from seedbed_operator.sweeping import Sweeper
 from seedbed_operator.watching import Feed
@@ -70,11 +69,11 @@ class Vitals:
             relist_age=self.sweeper.age(),
             watch_age=None if last is None else asyncio.get_running_loop().time() - last,
             objects=self.stores.counts(),
-            requests=self.requests,
+            requests=dict(self.requests),
         )
 
 
-async def serve(vitals: Vitals, registry: CollectorRegistry, port: int) -> web.AppRunner:
+async def serve(vitals: Vitals, page: Page, port: int) -> web.AppRunner:
     """Answer on a port until the runner is cleaned up."""
 
     async def healthz(_: web.Request) -> web.Response:
@@ -84,7 +83,7 @@ async def serve(vitals: Vitals, registry: CollectorRegistry, port: int) -> web.A
         return _answer(vitals.unready())
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=text(registry), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=await page.text(), headers={"Content-Type": CONTENT_TYPE})
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])

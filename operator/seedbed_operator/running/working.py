@@ -10,11 +10,11 @@ from typing import Final
 
 import kopf
 from kubernetes.aio.client.configuration import Configuration
-from prometheus_client import CollectorRegistry
 
 from seedbed_api.errors import InfrastructureError
 from seedbed_operator.cluster.port import ClusterError
 from seedbed_operator.looping.loop import Loop
+from seedbed_operator.metrics.pages import Page
 from seedbed_operator.running.leading import Lock, lead
 from seedbed_operator.running.serving import Vitals
 from seedbed_operator.running.settings import Settings
@@ -39,7 +39,7 @@ class Operator:
     loop: Loop
     sweeper: Sweeper
     vitals: Vitals
-    registry: CollectorRegistry
+    page: Page
     lock: Lock
 
 

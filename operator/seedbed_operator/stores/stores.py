@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from seedbed_operator.cluster.kinds import JOBS, KIND_OF, PODS, PROFILES, SWEEPS, Kind
@@ -15,6 +16,16 @@ from seedbed_operator.stores.tables import Entry, JobKey, Key, Table
 Keys = frozenset[JobKey]
 """Jobs whose plan may have changed."""
 NONE: Keys = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """All that was known at one moment; nothing of it changes, so that any thread may read it."""
+
+    jobs: Sequence[tuple[JobKey, Entry[JobRecord]]]
+    pods: Sequence[tuple[JobKey, PodView]]
+    """Each with the job that its labels name."""
+    profiles: Mapping[str, ProfileView]
 
 
 class Stores:
@@ -48,6 +59,15 @@ class Stores:
     def counts(self) -> dict[str, int]:
         """Return how many objects of each kind are known."""
         return {kind.plural: len(self._table(kind)) for kind in (JOBS, SWEEPS, PODS, PROFILES)}
+
+    def snapshot(self) -> Snapshot:
+        """Return all that is known now."""
+        kinds = KIND_OF.values()
+        return Snapshot(
+            jobs=[(_job_key(kind, key), job) for kind in kinds for key, job in self._table(kind).items()],
+            pods=[entry.value for _, entry in self._pods.items()],
+            profiles={name: entry.value for (_, name), entry in self._profiles.items()},
+        )
 
     def put(self, kind: Kind, raw: Raw) -> Keys:
         """Take over an object from a list, a watch or an answer; return the jobs that it changes."""

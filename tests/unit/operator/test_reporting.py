@@ -15,6 +15,7 @@ from scenarios.operator.api_server import NOON, ApiServer, merged
 from seedbed_api.status import Progress, TrainingJobStatus
 from seedbed_operator.cluster.kinds import EVENTS, JOBS
 from seedbed_operator.cluster.port import NOT_SERVED, Refused
+from seedbed_operator.observations import JobView
 from seedbed_operator.observing.views import job_view, readable_status
 from seedbed_operator.plans import Announcement
 from seedbed_operator.reporting import Conflict, Reporter, event, merge_patch, status_patch
@@ -71,7 +72,10 @@ class Desk:
         )
         self.stores.put(JOBS, self.raw)
         self.job = job_view(job_record(self.raw))
-        self.reporter = Reporter(self.server, self.stores, "operator-0")
+        self.heard: list[tuple[JobView, JobView]] = []
+        self.reporter = Reporter(
+            self.server, self.stores, "operator-0", lambda *told: self.heard.append(told)
+        )
 
     def write(self, status: TrainingJobStatus) -> bool:
         return asyncio.run(self.reporter.write(self.job, {}, status))
@@ -90,6 +94,7 @@ def test_what_was_written_is_in_the_stores() -> None:
     record = desk.stores.job(JobKey("team", "seedlings"))
     assert record is not None
     assert job_view(record).status.attempts == 1
+    assert desk.heard == [(desk.job, job_view(record))], "who hears of it need not read it again"
 
 
 def test_a_job_that_has_changed_since_is_looked_at_and_not_written() -> None:

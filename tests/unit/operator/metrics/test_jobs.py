@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from seedbed_api import metrics as names
-from seedbed_api.exposition import Measuring, text
+from seedbed_api.exposition import page, text
 from seedbed_api.sweepstatus import SweepJobStatus, TrialCounts
 from seedbed_api.times import written
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
 from seedbed_operator.metrics.jobs import SHOWN_SECONDS, Jobs
 from seedbed_operator.metrics.summaries import done
+from seedbed_operator.observing.views import job_view
+from seedbed_operator.stores.projections import job_record
 from seedbed_operator.stores.stores import Stores
+from unit.operator.metrics.readings import read_by
 from unit.operator.planning.builders import IMAGE, NOON, a_checkpoint, a_recipe, after, progress
 
 SERIES = {"namespace": "team", "kind": "TrainingJob"}
@@ -59,9 +63,7 @@ def filled() -> Stores:
 
 
 def page_of(stores: Stores, seconds: float = 120) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    registry.register(Measuring(Jobs(stores, lambda: after(seconds).timestamp())))
-    return registry
+    return read_by(Jobs(stores, after(seconds).timestamp).look)
 
 
 def test_each_job_is_counted_once_by_state_and_reason() -> None:
@@ -145,3 +147,32 @@ def test_a_change_is_seen_at_the_next_scrape() -> None:
     text(registry)
     stores.put(JOBS, a_job("trains", 2, progress=progress(50).plain()))
     assert registry.get_sample_value(names.JOB_PROGRESS.name, SERIES | {"name": "trains"}) == 0.5
+
+
+def test_what_was_looked_at_is_told_whatever_happens_meanwhile() -> None:
+    stores = filled()
+    jobs = Jobs(stores, after(120).timestamp)
+    measure = jobs.look()
+    stores.put(JOBS, a_job("trains", 2, progress=progress(50).plain()))
+    stores.drop(JOBS, ("team", "waits"), "uid-waits")
+    assert b'name="waits"' in page(measure)
+    assert progress_told(page(measure)) == 0.25
+    assert progress_told(page(jobs.look())) == 0.5
+
+
+def test_a_job_that_the_operator_has_written_is_not_read_again() -> None:
+    stores = filled()
+    jobs = Jobs(stores, after(120).timestamp)
+    record = a_job("trains", 2, progress=progress(50).plain())
+    stores.put(JOBS, record)
+    job = job_view(job_record(record))
+    jobs.learn(replace(job, status=job.status.model_copy(update={"progress": progress(60)})))
+    assert progress_told(page(jobs.look())) == 0.6, "as it was learnt"
+    stores.put(JOBS, a_job("trains", 3, progress=progress(70).plain()))
+    assert progress_told(page(jobs.look())) == 0.7, "somebody else has changed it since"
+
+
+def progress_told(content: bytes) -> float:
+    """Return what a page says of the job that trains."""
+    (line,) = (each for each in content.decode().splitlines() if each.startswith(names.JOB_PROGRESS.name))
+    return float(line.rpartition(" ")[2])

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterable
 from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from seedbed_api import metrics as names
 from seedbed_api.conditions import Condition
-from seedbed_api.exposition import Measuring, text
+from seedbed_api.exposition import Measuring, single, text
 from seedbed_api.status import TrainingJobStatus
 from seedbed_api.times import written
-from seedbed_operator.metrics.operators import Pulse, measuring
+from seedbed_operator.metrics.operators import Pulse, looking
+from seedbed_operator.metrics.pages import Measure, Page
 from seedbed_operator.metrics.tallies import SEEN_SECONDS, FromZero, Tallies
+from unit.operator.metrics.readings import read_by
 from unit.operator.planning.builders import NOON, a_training_job, progress
 
 RUNS = Condition(type="Running", status="True", reason="Training", last_transition_time=written(NOON))
@@ -31,13 +37,12 @@ PULSE = Pulse(
 
 
 def a_page() -> CollectorRegistry:
-    registry = CollectorRegistry()
-    tallies = Tallies(registry, NOON.timestamp)
+    tallies = Tallies(NOON.timestamp)
     tallies.passed(0.02, failed=False)
     job = a_training_job().with_status(progress=progress(1), conditions=(RUNS,)).build()
     tallies.told(replace(job, status=TrainingJobStatus()), job.status, NOON)
-    registry.register(Measuring(measuring(lambda: PULSE)))
-    return registry
+    tallies.registry.register(Measuring(looking(lambda: PULSE)()))
+    return tallies.registry
 
 
 def test_names_types_and_values() -> None:
@@ -61,8 +66,7 @@ def test_names_types_and_values() -> None:
 def test_a_series_begins_at_zero_for_each_of_its_readers() -> None:
     now = 0.0
     ended = FromZero(names.ATTEMPTS_ENDED, lambda: now)
-    registry = CollectorRegistry()
-    registry.register(Measuring(ended.measure))
+    registry = read_by(ended.look)
     labels = {"namespace": "team", "kind": "SweepJob", "cause": "Preemption", "reason": "Preempted"}
 
     def read_after(seconds: float, *, ends: int = 0) -> float | None:
@@ -77,6 +81,35 @@ def test_a_series_begins_at_zero_for_each_of_its_readers() -> None:
     assert read_after(SEEN_SECONDS - 2) == 0, "the second one"
     assert read_after(1) == 6
     assert read_after(0, ends=2) == 8, "only a new series waits"
+
+
+def test_a_page_is_looked_at_at_once_and_written_while_the_event_loop_goes_on() -> None:
+    """Neither could end if it were otherwise: the writing waits for what the event loop does next."""
+    there = threading.Event()
+    age = 1.0
+
+    def look() -> Measure:
+        seen = age
+
+        def measure() -> Iterable[Metric]:
+            assert there.wait(60), "the event loop stands still while the page is written"
+            return (single(names.QUEUE_AGE, seen),)
+
+        return measure
+
+    async def story() -> bytes:
+        nonlocal age
+        written = asyncio.create_task(Page(Tallies(NOON.timestamp).registry, [look]).text())
+        await asyncio.sleep(0.05)
+        age = 2.0
+        there.set()
+        return await written
+
+    told = asyncio.run(story()).decode()
+    assert f"{names.QUEUE_AGE.name} 1.0" in told
+    families = [family.name for family in text_string_to_metric_families(told)]
+    assert names.RECONCILES.base in families
+    assert len(families) == len(set(families))
 
 
 def test_names_are_as_prometheus_wants_them() -> None:

@@ -1,0 +1,22 @@
+"""A registry of what is looked at: each reading looks anew, as a scrape does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from seedbed_api.exposition import Measuring
+from seedbed_operator.metrics.pages import Look
+
+
+def read_by(look: Look) -> CollectorRegistry:
+    """Return the registry."""
+
+    def measure() -> Iterable[Metric]:
+        return look()()
+
+    registry = CollectorRegistry()
+    registry.register(Measuring(measure))
+    return registry
