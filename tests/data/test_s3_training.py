@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from functools import partial
@@ -56,6 +57,14 @@ def in_bucket(scene: Scene, bucket: str) -> None:
     scene.job(dataset__uri=f"{bucket}/data", output__uri=f"{bucket}/runs")
 
 
+def check_log(scene: Scene, bucket: str, secret: Path) -> None:
+    """Check that the store has the log of the run, to its end."""
+    told = scene.type("logs", f"{bucket}/runs", "tiny", "--secret", secret, "-o", "json")
+    assert told.exit_code == 0, told.stderr
+    steps = [json.loads(line).get("step") for line in told.stdout.splitlines()]
+    assert steps[-1] == 6, told.stdout
+
+
 def digest_of(answer: Typed, *, steps: int = 6) -> str:
     """Return the digest of a run that was computed now, all its steps."""
     assert answer.exit_code == 0, answer.stderr
@@ -76,6 +85,7 @@ def test_credentials_from_files_give_the_digest_of_a_local_run(
     assert again.exit_code == 0, again.stderr
     assert {c["reason"] for c in again.status["conditions"]} == {"AlreadyComputed"}
     assert again.status["model"] == first.status["model"]
+    check_log(scene, bucket, secret)
 
 
 def test_credentials_from_the_environment_and_a_cache_give_the_same_digest(
@@ -108,6 +118,7 @@ def test_an_outage_of_ten_seconds_in_mid_run_costs_time_and_no_bit(
     assert digest_of(answer) == local_digest
     assert began, "the outage never came"
     assert time.monotonic() - began[0] >= OUTAGE_SECONDS, "the run ended before the outage did"
+    check_log(scene, bucket, secret)
 
 
 @pytest.mark.parametrize("role", ["dataset", "output"])

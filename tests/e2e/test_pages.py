@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,10 +51,12 @@ def prometheus_operators_kinds(testbed: Testbed, folder: Path) -> Iterator[None]
         testbed.kube.kubectl("delete", "-f", str(file), "--ignore-not-found")
 
 
-def test_whoever_is_on_call_can_type_what_troubleshooting_and_runbooks_tell(
+def test_a_job_that_trains_is_written_at_most_every_ten_seconds_and_whoever_is_on_call_can_type_what_pages_tell(
     testbed: Testbed, jobs: Jobs, tmp_path: Path
 ) -> None:
     job = endless(jobs)
+    await_attempt(job, 1)
+    check_written_seldom(job)
     names = {"NAME": job.name}
     terminal = terminal_on(testbed, tmp_path / "on-call", namespace=jobs.namespace, knows=names)
     for line in kubectl_within_sentences("charts/seedbed/README.md"):
@@ -79,6 +82,18 @@ def endless(jobs: Jobs) -> Job:
     body["spec"]["training"]["epochs"] = 2000
     jobs.testbed.kube.apply(body, namespace=jobs.namespace)
     return job
+
+
+def check_written_seldom(job: Job) -> None:
+    """Look at a job that only makes steps for a while: one status write in ten seconds, and one more at either end."""
+    began, versions, steps = time.monotonic(), set[str](), set[int]()
+    while (elapsed := time.monotonic() - began) < 35:
+        seen = job.testbed.kube.get(job.path)
+        versions.add(seen["metadata"]["resourceVersion"])
+        steps.add(seen["status"]["progress"]["step"])
+        time.sleep(0.1)
+    assert len(steps) > 2, "it made steps, and told of them"
+    assert len(versions) - 1 <= elapsed / 10 + 2, f"{len(versions) - 1} writes in {elapsed:.0f} s"
 
 
 def await_attempt(job: Job, attempt: int) -> None:
