@@ -13,6 +13,8 @@ from seedbed_api import metrics as names
 FILE = Path(__file__).parent / "seedbed/files/alerts.yaml"
 RUNBOOKS = "docs/runbooks/"
 """Where runbooks lie in the repository; the chart puts the value `metrics.alerts.runbooks` in its place."""
+BLIND_SECONDS = 240
+"""Nearly two sweeps; with `for` less than what the operator's liveness allows: a restart begins anew."""
 _EACH = ", ".join(names.JOB)
 _RUNS = f'on ({_EACH}) {names.JOB_INFO.name}{{condition="Running"}}'
 
@@ -37,12 +39,12 @@ ALERTS = (
         runbook="operator-not-reconciling",
         expr=(
             f"(sum({names.LEADER.name}) or vector(0)) < 1"
-            f" or min({names.RELIST_AGE.name}) > 600"
+            f" or min({names.RELIST_AGE.name}) > {BLIND_SECONDS}"
             f" or max({names.QUEUE_AGE.name}) > 300"
             f' or (sum(rate({names.RECONCILES.name}{{result="failure"}}[10m]))'
             f' > sum(rate({names.RECONCILES.name}{{result="success"}}[10m])))'
         ),
-        wait="5m",
+        wait="2m",
         severity="critical",
         summary="The operator does not bring jobs on.",
         description="No operator leads, or it sees nothing, or jobs wait for passes, or most passes fail.",

@@ -84,7 +84,8 @@ CORRECTIONS = _counter(
     "Objects whose deletion a list has told and the watch had not.",
 )
 RELIST_AGE = _gauge(
-    "seedbed_operator_relist_age_seconds", "Age of the last list that succeeded; it is the liveness."
+    "seedbed_operator_relist_age_seconds",
+    "Age of the last list that succeeded, or for how long it leads without any; it is the liveness.",
 )
 WATCH_AGE = _gauge("seedbed_operator_watch_age_seconds", "Time since the watches last brought an event.")
 

@@ -13,11 +13,15 @@ import pytest
 import yaml
 
 import alerts
+from chart.rendering import CHART
 from chart.test_dashboards import families_in
 from seedbed_api import metrics as names
+from seedbed_operator.running.serving import longest_blindness
+from seedbed_operator.running.settings import Settings
 from testbed.builds import ToolMissing
 from testbed.prometheus import program
 
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 RUNBOOKS = Path(__file__).parents[2] / alerts.RUNBOOKS
 JOB = 'namespace="team", name="seedlings", kind="TrainingJob"'
 OF_JOB = {"namespace": "team", "name": "seedlings", "kind": "TrainingJob"}
@@ -67,6 +71,14 @@ STORIES = {
         series=LEADS | {names.RELIST_AGE.name: "60x20 60+60x30 30x60"},
         before=15,
         firing=45,
+        after=70,
+        labels={},
+    ),
+    "every list fails, and the operator is started again and again": Story(
+        alert="SeedbedOperatorNotReconciling",
+        series=LEADS | {names.RELIST_AGE.name: f"60x20{' 0 60 120 180 240 300 360 420' * 5} 30x60"},
+        before=15,
+        firing=28,
         after=70,
         labels={},
     ),
@@ -228,6 +240,23 @@ def test_it_fires_and_resolves(promtool: str, tmp_path: Path, story: Story) -> N
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def the(name: str) -> alerts.Alert:
+    (found,) = (alert for alert in alerts.ALERTS if alert.name == name)
+    return found
+
+
+def seconds(duration: str) -> int:
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
+def test_a_blind_operator_is_told_of_before_it_is_started_again() -> None:
+    sweep = Settings.sweep_seconds
+    scrape = seconds(VALUES["metrics"]["podMonitor"]["interval"])
+    told_after = alerts.BLIND_SECONDS + scrape + seconds(the("SeedbedOperatorNotReconciling").wait)
+    assert 1.1 * sweep + scrape < alerts.BLIND_SECONDS, "one that sweeps is not blind"
+    assert told_after < longest_blindness(sweep)
+
+
 def test_a_rule_that_asks_for_another_name_does_not_fire(promtool: str, tmp_path: Path) -> None:
     rules = json.loads(
         json.dumps(plain(alerts.groups())).replace(names.JOB_CHECKPOINT.name, "seedbed_renamed")
@@ -259,6 +288,6 @@ def test_every_alert_has_a_runbook_with_commands(alert: alerts.Alert) -> None:
         "How to mend",
     ]
     looking, mending = text.split("## How to look")[1].split("## How to mend")
-    assert "    kubectl " in looking
+    assert "```console\nkubectl " in looking
     assert "kubectl" in mending or "spec." in mending
     assert alert.summary.endswith(".")

@@ -24,7 +24,7 @@ class Pulse:
     relists: int
     corrections: int
     relist_age: float | None
-    """None before the first list."""
+    """Since it leads before the first list; None while another one leads."""
     watch_age: float | None
     """None before the first event."""
     objects: Mapping[str, int]

@@ -23,6 +23,11 @@ STALE_SWEEPS: Final = 3
 """The last sweep may be so many intervals old, and a minute more."""
 
 
+def longest_blindness(sweep_seconds: float) -> float:
+    """Return after how many seconds without a sweep an operator should be started again."""
+    return STALE_SWEEPS * sweep_seconds + 60
+
+
 @dataclass(kw_only=True)
 class Vitals:
     """How the operator is."""
@@ -38,15 +43,21 @@ class Vitals:
     leading_since: float | None = None
     """On the clock of the event loop; None while another operator leads."""
 
-    def trouble(self) -> str | None:
-        """Return why the operator should be started again; None when it should not."""
+    def blind_for(self) -> float | None:
+        """Return the age of the last sweep, or how long it leads without any; None for one that stands by."""
         if self.leading_since is None:
             return None
+        age = self.sweeper.age()
+        return asyncio.get_running_loop().time() - self.leading_since if age is None else age
+
+    def trouble(self) -> str | None:
+        """Return why the operator should be started again; None when it should not."""
+        blind_for = self.blind_for()
+        if blind_for is None:
+            return None
+        if blind_for > longest_blindness(self.sweep_seconds):
+            return f"the last sweep is {blind_for:.0f} s old"
         now = asyncio.get_running_loop().time()
-        age, oldest = self.sweeper.age(), STALE_SWEEPS * self.sweep_seconds + 60
-        age = now - self.leading_since if age is None else age
-        if age > oldest:
-            return f"the last sweep is {age:.0f} s old"
         if self.loop.waiting and self.loop.counts.passes and now - self.loop.counts.last_end > STUCK_SECONDS:
             return f"{self.loop.waiting} jobs wait and no pass ends"
         return None
@@ -66,7 +77,7 @@ class Vitals:
             queue_age=self.loop.oldest_wait(),
             relists=self.sweeper.sweeps,
             corrections=self.sweeper.ghosts,
-            relist_age=self.sweeper.age(),
+            relist_age=self.blind_for(),
             watch_age=None if last is None else asyncio.get_running_loop().time() - last,
             objects=self.stores.counts(),
             requests=dict(self.requests),

@@ -67,7 +67,10 @@ def test_when_the_operator_should_be_started_again(
         signs.loop.wake([("team", str(number)) for number in range(waiting)])
         signs.loop.counts.passes, signs.loop.counts.last_end = 1, now + last_end
         assert (signs.unready(), signs.trouble()) == (unready, trouble)
-        assert signs.pulse().queue_length == waiting
+        pulse, begun = signs.pulse(), leading_since if swept is None else swept
+        assert pulse.queue_length == waiting
+        blind_for = None if begun is None else pytest.approx(-begun, abs=30)
+        assert pulse.relist_age == blind_for, "what the alert about it asks for"
 
     asyncio.run(story())
 
