@@ -184,7 +184,8 @@ def groups(folder: RunFolder) -> list[list[dict[str, Any]]]:
     """Return the progress events by worker group, in order of appearance."""
     found: dict[tuple[int, int, int], list[dict[str, Any]]] = {}
     for event in read_events(folder):
-        found.setdefault((event["attempt"], event["workers"], event["resumedFrom"]), []).append(event)
+        if event["kind"] == "Progress":
+            found.setdefault((event["attempt"], event["workers"], event["resumedFrom"]), []).append(event)
     return list(found.values())
 
 

@@ -10,7 +10,7 @@ from seedbed.arithmetic.replica import Replica
 from seedbed.arithmetic.schedules import Cosine, LearningRate
 from seedbed.feed import EvaluationBatch
 from seedbed.report import build_report, gathering
-from seedbed.report.gathering import Known, attempts_of, gather
+from seedbed.report.gathering import Known, gather
 from seedbed.report.sampling import sample_predictions
 from seedbed.runs.attempts import claim
 from seedbed.runs.evaluations import save_evaluation
@@ -98,10 +98,14 @@ def test_attempts_come_from_events_and_a_killed_one_from_its_claim(folder):
     for step in (40, 60):
         log.add("Progress", workers=3, resumedFrom=40, step=step, leavesByWorker=[])
     log.flush()
-    first, second = attempts_of(folder)
-    assert (first.number, first.workers, first.from_step) == (1, 4, None)
+    inputs = gather(folder, KNOWN)
+    first, second = inputs.attempts
+    assert (first.number, first.workers, first.from_step, first.outcome) == (1, 4, None, "Killed or lost")
     assert (second.number, second.workers, second.from_step, second.to_step) == (2, 3, 40, 60)
-    assert "–" in build_report(gather(folder, KNOWN))
+    assert (inputs.time_spent, second.outcome) == (None, ""), (
+        "events of an older version tell nothing of these"
+    )
+    assert "–" in build_report(inputs)
 
 
 class Brightness(nn.Module):

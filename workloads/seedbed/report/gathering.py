@@ -12,11 +12,10 @@ import yaml
 
 from seedbed.arithmetic.schedules import LearningRate, learning_rate
 from seedbed.environment import environment_class, environment_name
-from seedbed.report.inputs import Attempt, ReportInputs, SamplePrediction, TimeSpent
+from seedbed.report.attempts import attempts_of, story_of
+from seedbed.report.inputs import ReportInputs, SamplePrediction
 from seedbed.report.series import evaluated, losses_of
-from seedbed.runs.attempts import highest_attempt, read_attempt
 from seedbed.runs.evaluations import Evaluation, read_evaluations
-from seedbed.runs.events import read_events
 from seedbed.runs.folder import ENVIRONMENT, RECIPE, RunFolder
 
 MOST_SEGMENTS = 200
@@ -40,11 +39,10 @@ class Known:
     dataset_uri: str = ""
     dataset_digest: str = ""
     rows_per_split: Mapping[str, int] = field(default_factory=dict)
-    images_per_second: float | None = None
+    rows_per_step: int = 0
     digests: Mapping[str, str] = field(default_factory=dict)
     """Weights, Receipt, Ledger chain; the environment class is added."""
     samples: Sequence[SamplePrediction] = ()
-    time_spent: TimeSpent | None = None
 
 
 def gather(folder: RunFolder, known: Known) -> ReportInputs:
@@ -53,6 +51,7 @@ def gather(folder: RunFolder, known: Known) -> ReportInputs:
     losses = _losses(folder)
     environment = _json(folder, ENVIRONMENT)
     shown = _newest(evaluations)
+    story = story_of(folder)
     done = max((step for step, _ in losses), default=0)
     return ReportInputs(
         job=known.job,
@@ -62,7 +61,7 @@ def gather(folder: RunFolder, known: Known) -> ReportInputs:
         created=known.created,
         model=known.model,
         run_id=folder.run_id,
-        metrics=_headline(known, evaluations, done),
+        metrics=_headline(evaluations, done, images_per_second=known.rows_per_step * story.steps_per_second),
         train_losses=losses,
         learning_rates=[(s, learning_rate(known.schedule, s - 1, known.total_steps)) for s in _spread(done)],
         evaluations=[evaluated(record) for record in evaluations if record.document["samples"]],
@@ -79,33 +78,8 @@ def gather(folder: RunFolder, known: Known) -> ReportInputs:
         digests=dict(known.digests)
         | ({"Environment class": environment_class(environment)} if environment else {}),
         verify_command=f"seedbed verify {folder.url}/receipt.json" if known.succeeded else "",
-        time_spent=known.time_spent,
-        attempts=attempts_of(folder),
-    )
-
-
-def attempts_of(folder: RunFolder) -> list[Attempt]:
-    """Return a row per worker group that left events, and one per attempt that left its claim alone."""
-    groups: dict[tuple[int, int, int], list[dict[str, Any]]] = {}
-    for event in read_events(folder):
-        if event["kind"] == "Progress":
-            key = (event["attempt"], event["workers"], event["resumedFrom"])
-            groups.setdefault(key, []).append(event)
-    rows = [_group(key, events) for key, events in groups.items()]
-    told = {row.number for row in rows}
-    claims = (n for n in range(1, highest_attempt(folder) + 1) if n not in told)
-    rows += [Attempt(number=n, workers=read_attempt(folder, n).workers) for n in claims]
-    return sorted(rows, key=lambda row: (row.number, row.to_step or 0))
-
-
-def _group(key: tuple[int, int, int], events: list[dict[str, Any]]) -> Attempt:
-    number, workers, resumed_from = key
-    return Attempt(
-        number=number,
-        workers=workers,
-        from_step=resumed_from,
-        to_step=max(event["step"] for event in events),
-        seconds=events[-1]["time"] - events[0]["time"],
+        time_spent=story.time_spent,
+        attempts=attempts_of(folder, story),
     )
 
 
@@ -132,7 +106,7 @@ def _newest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
     return max(counted, key=lambda record: (record.split == "test", record.step), default=None)
 
 
-def _headline(known: Known, evaluations: Sequence[Evaluation], done: int) -> dict[str, str]:
+def _headline(evaluations: Sequence[Evaluation], done: int, *, images_per_second: float) -> dict[str, str]:
     newest = {record.split: evaluated(record) for record in evaluations if record.document["samples"]}
     figures = {
         f"{split} accuracy": f"{newest[split].accuracy:.4f}"
@@ -142,8 +116,8 @@ def _headline(known: Known, evaluations: Sequence[Evaluation], done: int) -> dic
     figures |= {
         f"{split} loss": f"{newest[split].loss:.4f}" for split in ("test", "validation") if split in newest
     }
-    if known.images_per_second is not None:
-        figures["images per second"] = f"{known.images_per_second:,.0f}"
+    if images_per_second:
+        figures["images per second"] = f"{images_per_second:,.0f}"
     return figures | {"steps": f"{done:,}"}
 
 

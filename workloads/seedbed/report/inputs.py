@@ -39,7 +39,7 @@ class TimeSpent:
     """Wall-clock seconds of the whole run by what it was doing or waiting for, over all attempts."""
 
     start_up: float = 0.0
-    """From process start to the first step: imports, Ray, worker group, opening data, resuming."""
+    """From process start until workers had their places: imports, opening data, Ray, model check."""
     data: float = 0.0
     """Waiting for micro-batches."""
     compute: float = 0.0
@@ -48,6 +48,8 @@ class TimeSpent:
     """Adding gradients between workers, waiting for the slowest included."""
     evaluation: float = 0.0
     checkpoint: float = 0.0
+    other: float = 0.0
+    """What is left of the wall-clock time: between worker groups, after the last step, and untold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +63,7 @@ class Attempt:
     to_step: int | None = None
     seconds: float | None = None
     outcome: str = ""
-    """Done, Preempted, Failed: OutOfMemory …"""
+    """How it ended as far as is known: Trained, Stopped, Failed: OutOfMemory, Killed or lost …"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

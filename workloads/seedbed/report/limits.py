@@ -25,14 +25,16 @@ _LABELS = {
     "exchange": "exchange",
     "evaluation": "evaluation",
     "checkpoint": "checkpoint",
+    "other": "overhead",
 }
 _SENTENCES = {
-    "start_up": "went into start-up, before the first step; a longer run would hardly notice it.",
+    "start_up": "went into start-up, before the training; a longer run would hardly notice it.",
     "data": "were spent waiting for data; more reading or decoding CPUs, or a larger cache, would help.",
     "compute": "were forward and backward passes; more workers or a faster device would help.",
     "exchange": "were spent exchanging gradients; larger micro-batches or a faster network would help.",
     "evaluation": "were evaluations; a larger evaluation.everyEpochs would help.",
     "checkpoint": "were spent writing checkpoints; a larger checkpoint.everySteps would help.",
+    "other": "went between worker groups, after the last step, or into what was killed before it was told.",
 }
 
 

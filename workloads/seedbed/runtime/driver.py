@@ -17,6 +17,7 @@ from seedbed.runs.evaluations import read_evaluations
 from seedbed.runs.events import EventLog
 from seedbed.runs.folder import ENVIRONMENT, RECIPE, REPORT, RESULT
 from seedbed.runs.leases import Lease, acquire
+from seedbed.runtime.chronicles import Chronicle
 from seedbed.runtime.clusters import Cluster, Placement, ToldToStop, WorkerRange
 from seedbed.runtime.concluding import Circumstances, conclude
 from seedbed.runtime.curves import Curves
@@ -71,6 +72,8 @@ class Session:
     kept: Kept | None = None
     """The newest checkpoint that this call wrote."""
     curves: Curves | None = None
+    """None until the run is claimed."""
+    chronicle: Chronicle | None = None
     """None until the run is claimed."""
     recording: Recording | None = None
     """None where no server is told of runs."""
@@ -134,9 +137,20 @@ def _run(session: Session) -> None:
         with logged(place, session.display) as session.display:
             _describe(prepared)
             session.curves = _curves(session, prepared)
+            session.chronicle = _chronicle(session, prepared)
             session.recording = recording_of(prepared, session.member, session.display.notice)
             with recorded(session.recording, lambda: end_of(session.result)):
-                _complete(session, prepared, lease)
+                with session.chronicle.noting_the_end(lambda: _end(session)):
+                    _complete(session, prepared, lease)
+                if session.computed_here and session.wants_report:
+                    _report(session, prepared)
+
+
+def _end(session: Session) -> str:
+    """Return how this attempt ended that did not fail."""
+    if session.result is not None:
+        return "Trained"
+    return "Stopped" if session.stopping.is_set() else "Paused"
 
 
 def _complete(session: Session, prepared: Prepared, lease: Lease) -> None:
@@ -158,8 +172,6 @@ def _complete(session: Session, prepared: Prepared, lease: Lease) -> None:
         session.recording.flush()
     measure = measure_of(prepared, notice=session.display.notice)
     session.result = conclude(prepared, outcome, _circumstances(session), measure=measure)
-    if session.wants_report:
-        _report(session, prepared)
 
 
 _T = TypeVar("_T")
@@ -223,7 +235,7 @@ def _describe(prepared: Prepared) -> None:
 
 def _report(session: Session, prepared: Prepared) -> None:
     """Write the report; the run is complete without it, so trouble is told and not raised."""
-    from seedbed.runtime.reporting import time_spent, write_report
+    from seedbed.runtime.reporting import write_report
 
     assert session.result is not None
     try:
@@ -232,7 +244,6 @@ def _report(session: Session, prepared: Prepared) -> None:
             program_of(prepared, attempt=session.attempt, workers=_worker_range(session)),
             session.result,
             created=session.started.strftime("%Y-%m-%d %H:%M UTC"),
-            time_spent=time_spent(session.timeline.parts, session.spent.values()),
         )
     except (SeedbedError, ValueError) as error:  # ValueError: a ledger segment is damaged
         session.display.notice(f"no report: {error}")
@@ -253,14 +264,10 @@ def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None
     )
     session.cluster.compute(check_model, program)
     session.timeline.mark("ModelChecked")
-    events = EventLog(folder=prepared.folder, attempt=lease.attempt.number)
-    try:
-        with session.cluster.training(program, workers) as placement:
-            if not placement.in_process:
-                session.timeline.mark("RayStarted")
-            _fit_while_it_advances(session, program, placement, events)
-    finally:
-        _flush(events)
+    with session.cluster.training(program, workers) as placement:
+        if not placement.in_process:
+            session.timeline.mark("RayStarted")
+        _fit_while_it_advances(session, program, placement)
     return read_outcome(prepared.folder)
 
 
@@ -273,9 +280,12 @@ def _curves(session: Session, prepared: Prepared) -> Curves:
     )
 
 
-def _fit_while_it_advances(
-    session: Session, program: TrainingProgram, placement: Placement, events: EventLog
-) -> None:
+def _chronicle(session: Session, prepared: Prepared) -> Chronicle:
+    events = EventLog(folder=prepared.folder, attempt=session.attempt)
+    return Chronicle(events=events, timeline=session.timeline)
+
+
+def _fit_while_it_advances(session: Session, program: TrainingProgram, placement: Placement) -> None:
     """Restart a lost group within `backoffLimit`; whenever new checkpoints came, the count begins anew."""
     assert session.prepared is not None
     while True:
@@ -286,7 +296,7 @@ def _fit_while_it_advances(
                 workers=_worker_range(session),
                 placement=placement,
                 restarts=session.job.spec.backoff_limit,
-                watch=lambda progress: _watch(session, progress, events),
+                watch=lambda progress: _watch(session, progress),
                 stopping=session.stopping,
             )
         except InfrastructureError as error:
@@ -297,7 +307,7 @@ def _fit_while_it_advances(
             return
 
 
-def _watch(session: Session, progress: Progress, events: EventLog) -> None:
+def _watch(session: Session, progress: Progress) -> None:
     before = session.progress
     if session.stopping.is_set() and not session.told_to_stop:
         session.told_to_stop = True
@@ -312,8 +322,8 @@ def _watch(session: Session, progress: Progress, events: EventLog) -> None:
     if progress != before:
         session.progress = progress
         session.display.update(progress)
-        if before is None or before.leaves_by_worker != progress.leaves_by_worker:
-            _note(events, progress)
+        if session.chronicle is not None:
+            session.chronicle.follow(progress, group=len(session.groups))
 
 
 def _follow_curves(session: Session, kept: Kept | None) -> None:
@@ -334,26 +344,6 @@ def _tell_of_group(session: Session, progress: Progress) -> None:
         session.display.notice(f"{who} on from the checkpoint of step {progress.resumed_from}")
     elif len(session.groups) > 1:
         session.display.notice(f"{who} on from the beginning: a worker was lost before the first checkpoint")
-
-
-def _flush(events: EventLog) -> None:
-    """Store events; they are telemetry, so trouble with them changes no outcome."""
-    try:
-        events.flush()
-    except SeedbedError as error:
-        logger.warning("events were not stored: %s", error.message)
-
-
-def _note(events: EventLog, progress: Progress) -> None:
-    events.add(
-        "Progress",
-        workers=progress.workers,
-        resumedFrom=progress.resumed_from,
-        step=progress.step,
-        totalSteps=progress.total_steps,
-        leavesByWorker=list(progress.leaves_by_worker),
-    )
-    _flush(events)
 
 
 def _circumstances(session: Session) -> Circumstances:

@@ -13,7 +13,8 @@ class Timeline:
     """Marks on a clock that began when the process did; each mark closes the part before it."""
 
     def __init__(self, began: float | None = None) -> None:
-        self._last = began if began is not None else process_start()
+        self.began = began if began is not None else process_start()
+        self._last = self.began
         self.parts: dict[str, float] = {}
 
     def mark(self, name: str, *, at: float | None = None) -> None:

@@ -6,6 +6,7 @@ What is known of a run is read from its folder, whoever wrote it: that is the me
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -21,6 +22,7 @@ from seedbed.runtime.driver import Ended, Session, run_job
 from seedbed.runtime.preparing import Prepared
 from seedbed.runtime.ray_local import LocalCluster
 from seedbed.runtime.results import Result
+from seedbed.runtime.timeline import Timeline
 from seedbed.search.courses import Course, End, Failed, Finished
 from seedbed.search.objectives import value_of
 from seedbed.sweeps.failures import Failure, failed_before, keep_failure
@@ -144,6 +146,7 @@ def advance(
         display=_Quiet(tell),
         stopping=stopping,
         cluster=cluster or _cluster(sweep),
+        timeline=Timeline(began=time.time()),
         pause_after_epochs=stretch.until,
         wants_report=False,
         member=member_of(sweep, trial=stretch.trial, fold=stretch.fold),
