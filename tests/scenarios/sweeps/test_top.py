@@ -11,11 +11,15 @@ def test_the_runs_of_a_store_are_shown_with_what_came_of_them(desk: Desk) -> Non
     assert shown.exit_code == 0, shown.stderr
     header, *rows = shown.stdout.splitlines()
     assert header.split() == ["NAME", "STATUS", "PROGRESS", "RESULT", "KIND", "MESSAGE"]
-    assert len(rows) == 2
-    for row in rows:
+    (sweep,) = (row for row in rows if " 2/2 trials " in row)
+    best = min(trial["objective"] for trial in desk.ledger()["trials"])
+    assert sweep.split()[1:] == ["complete", "2/2", "trials", best, "sweep", "AllTried"]
+    runs = [row for row in rows if row != sweep]
+    assert len(runs) == 2
+    for row in runs:
         assert " complete " in row
         assert " 12/12 " in row
-        assert " sweep " in row
+        assert row.endswith(f" sweep {sweep.split()[0]}")
 
 
 def test_what_cannot_be_shown_is_one_line(desk: Desk) -> None:

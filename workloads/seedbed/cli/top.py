@@ -53,28 +53,27 @@ def command(
     if store is None:
         title, look = _cluster(kubeconfig, context, namespace)
     else:
-        title, look = _store(store, secret)
+        title, look = _store(store, secret, every)
     if once or not sys.stdout.isatty():
         _print(title, look())
     else:
         follow(title, look, every)
 
 
-def _store(store: str, secret: Path | None) -> tuple[str, Look]:
-    from seedbed.cli.toplist import row_of_run
-    from seedbed.runs.events import read_events
+def _store(store: str, secret: Path | None, every: float) -> tuple[str, Look]:
+    from seedbed.cli.topstore import rows_of
     from seedbed.runtime.lasting import naming
     from seedbed.storage import open_storage
-    from seedbed.sweeps.keeping import runs_of
+    from seedbed.sweeps.looking import Looker
 
     with naming("STORE"):
-        output = open_storage(store, secret=secret)
+        looker = Looker(output=open_storage(store, secret=secret), every=every)
 
     def look() -> list[Row]:
         with naming("STORE"):
-            return [row_of_run(run, events=list(read_events(run.folder))) for run in runs_of(output)]
+            return rows_of(looker)
 
-    return output.url, look
+    return looker.output.url, look
 
 
 def _cluster(kubeconfig: str | None, context: str | None, namespace: str | None) -> tuple[str, Look]:

@@ -1,16 +1,13 @@
-"""From the objects of a cluster, or the runs of a store, to the rows of `seedbed top`."""
+"""The rows of `seedbed top`, and those of the objects of a cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seedbed.runtime.display import duration
-
-if TYPE_CHECKING:
-    from seedbed.sweeps.keeping import Kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,27 +47,6 @@ def row_of_object(raw: Mapping[str, Any], *, now: datetime) -> Row:
         result=_result(status),
         message=str(running.get("message", "")),
         over=over,
-    )
-
-
-def row_of_run(run: Kept, *, events: Sequence[Mapping[str, Any]]) -> Row:
-    """Return the row of a run of a store; pace and end are told by the newest events of its attempts."""
-    newest = [event for event in events if event["kind"] == "Progress"]
-    total = next((event["totalSteps"] for event in reversed(newest) if "totalSteps" in event), None)
-    rate = _pace(newest)
-    alive = run.state == "training"
-    accuracy = {} if run.result is None else run.result.metrics
-    return Row(
-        kind="run",
-        name=run.folder.name[:12],
-        status=run.state,
-        progress=f"{run.step}/{total}" if total else str(run.step),
-        rate=f"{rate:.3g} steps/s" if rate and alive else "",
-        left=duration((total - run.step) / rate) if rate and total and alive else "",
-        workers=str(newest[-1]["workers"]) if newest and alive else "",
-        result=str(accuracy.get("validation/accuracy", "")),
-        message=f"sweep {run.sweep[:12]}" if run.sweep else run.model,
-        over=run.state == "complete",
     )
 
 
@@ -143,11 +119,3 @@ def _result(status: Mapping[str, Any]) -> str:
 
 def _metrics(status: Mapping[str, Any]) -> dict[str, str]:
     return {metric["name"]: metric["value"] for metric in status.get("metrics") or ()}
-
-
-def _pace(events: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return steps per second between the last two events of the newest group of workers."""
-    last = [event for event in events if event["attempt"] == events[-1]["attempt"]][-2:] if events else []
-    if len(last) < 2 or last[1]["time"] <= last[0]["time"] or last[1]["step"] <= last[0]["step"]:
-        return None
-    return float((last[1]["step"] - last[0]["step"]) / (last[1]["time"] - last[0]["time"]))

@@ -45,6 +45,12 @@ def read_events(folder: RunFolder) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def newest_events(folder: RunFolder, *, files: int) -> Iterator[dict[str, Any]]:
+    """Yield the events of so many flushes, the newest ones, in their order; the others are not read."""
+    for path in sorted(folder.objects.list("events"), key=_order)[-files:]:
+        yield from map(json.loads, folder.objects.read(path).splitlines())
+
+
 def _order(path: str) -> tuple[int, int]:
     attempt, _, sequence = path.removeprefix("events/").removesuffix(".jsonl").partition("-")
     return int(attempt), int(sequence)

@@ -97,7 +97,7 @@ def acquire(
         number = highest_attempt(folder)
         now = time.monotonic()  # before the read: one that blocks for long is a gap before the next look
         if number:
-            beat = _read_beat(folder, number)
+            beat = read_beat(folder, number)
             sighting = seen(sighting, attempt=number, beat=beat, now=now, gap=gap)
         if sighting is None or _free(folder, sighting, now=now, stale_after=stale_after, waiting=waiting):
             attempt = claim(folder, number + 1, workers=workers, version=version)
@@ -181,7 +181,8 @@ class Lease:
         self.folder.leases.put(str(self.attempt.number), json.dumps(document, sort_keys=True).encode())
 
 
-def _read_beat(folder: RunFolder, number: int) -> bytes | None:
+def read_beat(folder: RunFolder, number: int) -> bytes | None:
+    """Return the newest heartbeat of an attempt; None where it has not written one yet."""
     try:
         return folder.leases.read(str(number))
     except FileNotFoundError:

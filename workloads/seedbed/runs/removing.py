@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from seedbed.runs.attempts import Attempt, highest_attempt, read_attempt
 from seedbed.runs.folder import RECEIPT, RESULT, RunFolder
-from seedbed.runs.leases import Lease, acquire, released
+from seedbed.runs.leases import Lease, acquire, read_beat, released
 from seedbed.runs.processes import known_dead
 from seedbed.runs.trajectories import forget_run
 
@@ -28,12 +28,8 @@ def holder(folder: RunFolder) -> Attempt | None:
     number = highest_attempt(folder)
     if number == 0:
         return None
-    try:
-        beat: bytes | None = folder.leases.read(str(number))
-    except FileNotFoundError:
-        beat = None
     attempt = read_attempt(folder, number)
-    return None if released(beat) or known_dead(attempt.process) else attempt
+    return None if released(read_beat(folder, number)) or known_dead(attempt.process) else attempt
 
 
 def objects_of(folder: RunFolder) -> dict[str, int]:
