@@ -24,6 +24,7 @@ from seedbed_api.times import written
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
 from seedbed_operator.metrics.jobs import Jobs
 from seedbed_operator.metrics.pages import Page
+from seedbed_operator.observing.memories import Memories
 from seedbed_operator.observing.views import job_view
 from seedbed_operator.stores.projections import job_record
 from seedbed_operator.stores.stores import Stores
@@ -48,12 +49,12 @@ class Fleet:
         for number in range(self.size):
             for pod in pods_of(number):
                 self.stores.put(PODS, pod)
-        self.jobs = Jobs(self.stores, time.time)
+        self.jobs = Jobs(self.stores, Memories(), time.time)
         self.move()
 
     def forget(self) -> None:
         """Be an operator that has just begun."""
-        self.jobs = Jobs(self.stores, time.time)
+        self.jobs = Jobs(self.stores, Memories(), time.time)
 
     def move(self, *, by_the_operator: bool = False) -> None:
         """Let every job get on by a step."""

@@ -9,14 +9,25 @@ from typing import Any, Literal
 import yaml
 
 from seedbed_api import metrics as names
+from seedbed_api.conditions import AttemptReason
+from seedbed_api.metrics import Family
 
 FILE = Path(__file__).parent / "seedbed/files/alerts.yaml"
 RUNBOOKS = "docs/runbooks/"
 """Where runbooks lie in the repository; the chart puts the value `metrics.alerts.runbooks` in its place."""
 BLIND_SECONDS = 240
 """Nearly two sweeps; with `for` less than what the operator's liveness allows: a restart begins anew."""
+HANGING = 0.5
+"""Of the time after which an attempt is ended as hung; by default enough is left for it to be told before."""
 _EACH = ", ".join(names.JOB)
 _RUNS = f'on ({_EACH}) {names.JOB_INFO.name}{{condition="Running"}}'
+_OVER = f'on ({_EACH}) {names.JOB_INFO.name}{{condition=~"Complete|Failed"}}'
+_HUNG = f'reason="{AttemptReason.PROGRESS_DEADLINE_EXCEEDED}"'
+
+
+def _max(family: Family, matching: str = "") -> str:
+    """Return a number of each job, whichever pod of the operator tells it."""
+    return f"max by ({_EACH}) ({family.name}{f'{{{matching}}}' if matching else ''})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +64,14 @@ ALERTS = (
         name="SeedbedJobStalled",
         runbook="job-stalled",
         expr=(
-            f'({names.JOB_STALLED.name} == 1 unless on ({_EACH}) {names.JOB_INFO.name}{{condition="Failed"}})'
-            f" or (changes({names.JOB_STEPS.name}[15m]) == 0 and {_RUNS})"
+            f"({_max(names.JOB_STALLED)} == 1 unless {_OVER})"
+            f" or (time() - {_max(names.JOB_ADVANCE)} > {HANGING} * {_max(names.JOB_PROGRESS_DEADLINE)})"
+            f" or (time() - {_max(names.JOB_FAILURE, _HUNG)} < 3600 unless {_OVER})"
         ),
-        wait="10m",
+        wait="3m",
         severity="warning",
         summary="{{ $labels.kind }} {{ $labels.namespace }}/{{ $labels.name }} does not get on.",
-        description="It waits for a person to change something, or it is Running and makes no step.",
+        description="It waits for a person to change something, makes no step, or has hung in the last hour.",
     ),
     Alert(
         name="SeedbedDataStarvation",

@@ -147,6 +147,17 @@ JOB_WORKERS_REPLACED = _gauge(
 )
 JOB_ATTEMPTS = _gauge("seedbed_job_attempts", "Attempts so far.", *JOB)
 JOB_PREEMPTIONS = _gauge("seedbed_job_preemptions", "Attempts that were preempted.", *JOB)
+JOB_ADVANCE = _gauge(
+    "seedbed_job_advance_timestamp_seconds",
+    "When its driver was last heard to get on: a step, a trial, another activity; only while it trains.",
+    *JOB,
+)
+JOB_PROGRESS_DEADLINE = _gauge(
+    "seedbed_job_progress_deadline_seconds", "After so long without that its attempt is ended as hung.", *JOB
+)
+JOB_FAILURE = _gauge(
+    "seedbed_job_last_failure_timestamp_seconds", "When an attempt last failed, and why.", *JOB, "reason"
+)
 JOB_ATTEMPT_START = _gauge(
     "seedbed_job_attempt_start_timestamp_seconds", "When the newest attempt began.", *JOB
 )

@@ -16,6 +16,7 @@ import alerts
 from chart.rendering import CHART
 from chart.test_dashboards import families_in
 from seedbed_api import metrics as names
+from seedbed_api.execution import Lifecycle
 from seedbed_operator.running.serving import longest_blindness
 from seedbed_operator.running.settings import Settings
 from testbed.builds import ToolMissing
@@ -25,11 +26,14 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 RUNBOOKS = Path(__file__).parents[2] / alerts.RUNBOOKS
 JOB = 'namespace="team", name="seedlings", kind="TrainingJob"'
 OF_JOB = {"namespace": "team", "name": "seedlings", "kind": "TrainingJob"}
-INFO = f'{names.JOB_INFO.name}{{{JOB}, profile="gpu", condition="CONDITION", reason="REASON"}}'
+SWEEP = 'namespace="team", name="widths", kind="SweepJob"'
+OF_SWEEP = {"namespace": "team", "name": "widths", "kind": "SweepJob"}
+HUNG = 'reason="ProgressDeadlineExceeded"'
+ADVANCE, DEADLINE = (f"{each.name}{{{JOB}}}" for each in (names.JOB_ADVANCE, names.JOB_PROGRESS_DEADLINE))
 
 
-def info(condition: str, reason: str) -> str:
-    return INFO.replace("CONDITION", condition).replace("REASON", reason)
+def info(condition: str, reason: str, job: str = JOB) -> str:
+    return f'{names.JOB_INFO.name}{{{job}, profile="gpu", condition="{condition}", reason="{reason}"}}'
 
 
 RUNS = {info("Running", "Training"): "1x300"}
@@ -109,12 +113,41 @@ STORIES = {
         after=60,
         labels=OF_JOB,
     ),
-    "a job runs and makes no step": Story(
+    "a job makes no step, a minute before its attempt is ended for that": Story(
         alert="SeedbedJobStalled",
-        series=RUNS | {f"{names.JOB_STEPS.name}{{{JOB}}}": "0+10x20 200x40 200+10x60"},
+        series={ADVANCE: f"0+60x20 1200x9 {'_ ' * 4}2040+60x30", DEADLINE: "600x90"},
+        before=25,
+        firing=29,
+        after=36,
+        labels=OF_JOB,
+    ),
+    "a job that is given an hour for a step": Story(
+        alert="SeedbedJobStalled",
+        series={ADVANCE: "0+60x20 1200x50 4260+60x30", DEADLINE: "3600x120"},
+        before=50,
+        firing=55,
+        after=72,
+        labels=OF_JOB,
+    ),
+    "a sweep hangs in every attempt, until it has failed": Story(
+        alert="SeedbedJobStalled",
+        series={
+            f"{names.JOB_FAILURE.name}{{{SWEEP}, {HUNG}, pod='operator-0'}}": "_x20 1200x14 _x120",
+            f"{names.JOB_FAILURE.name}{{{SWEEP}, {HUNG}, pod='operator-1'}}": "_x35 1200x5 2400x100",
+            info("Waiting", "ProgressDeadlineExceeded", SWEEP): "1x90",
+            info("Failed", "BackoffLimitExceeded", SWEEP): "_x91 1x60",
+        },
         before=20,
-        firing=58,
-        after=75,
+        firing=90,
+        after=92,
+        labels=OF_SWEEP,
+    ),
+    "a job has hung, and trains since": Story(
+        alert="SeedbedJobStalled",
+        series={f"{names.JOB_FAILURE.name}{{{JOB}, {HUNG}}}": "_x20 1200x120"} | RUNS,
+        before=20,
+        firing=75,
+        after=81,
         labels=OF_JOB,
     ),
     "a feed that cannot keep up": Story(
@@ -255,6 +288,13 @@ def test_a_blind_operator_is_told_of_before_it_is_started_again() -> None:
     told_after = alerts.BLIND_SECONDS + scrape + seconds(the("SeedbedOperatorNotReconciling").wait)
     assert 1.1 * sweep + scrape < alerts.BLIND_SECONDS, "one that sweeps is not blind"
     assert told_after < longest_blindness(sweep)
+
+
+def test_a_job_that_hangs_is_told_of_before_its_attempt_is_ended() -> None:
+    deadline = Lifecycle.model_fields["progress_deadline_seconds"].default
+    scrape = seconds(VALUES["metrics"]["podMonitor"]["interval"])
+    told_after = alerts.HANGING * deadline + scrape + seconds(the("SeedbedJobStalled").wait)
+    assert told_after < deadline
 
 
 def test_a_rule_that_asks_for_another_name_does_not_fire(promtool: str, tmp_path: Path) -> None:

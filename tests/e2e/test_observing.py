@@ -299,7 +299,8 @@ def test_a_small_cache_a_slow_store_ranks_that_stand_still_and_nothing_kept(
     watched: Watched, team: Jobs
 ) -> None:
     """One job that suffers all of it, until what its runbooks say is done."""
-    job = train(team, "poor", epochs=20000, profile="cramped", feed="Local", every=1_000_000)
+    hasty = {"every": 1_000_000, "progressDeadlineSeconds": 100}  # half of it is told of, and is not hurried
+    job = train(team, "poor", epochs=20000, profile="cramped", feed="Local", **hasty)
     job.await_training()
     watched.await_firing("SeedbedCacheThrash", "poor")
     with a_slow_store(watched.testbed):

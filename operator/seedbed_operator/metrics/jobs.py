@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
 from prometheus_client.core import Metric
 
 from seedbed_api import metrics as names
+from seedbed_api.conditions import ConditionType
 from seedbed_api.exposition import Sample, measured
 from seedbed_api.metrics import Family
 from seedbed_operator.metrics.pages import Measure
 from seedbed_operator.metrics.summaries import Summaries, Summary
 from seedbed_operator.observations import JobView, PodView
+from seedbed_operator.observing.memories import Memories
 from seedbed_operator.stores.stores import Snapshot, Stores
 from seedbed_operator.stores.tables import JobKey
 
@@ -33,16 +36,17 @@ _OF_EACH: Final[tuple[tuple[Family, Callable[[Summary], float | None]], ...]] = 
     (names.JOB_CHECKPOINT, lambda job: job.checkpoint),
     (names.JOB_ESTIMATED_END, lambda job: job.estimated_end),
     (names.JOB_END, lambda job: job.end),
+    (names.JOB_PROGRESS_DEADLINE, lambda job: job.progress_deadline),
 )
 Group = tuple[str, str, str]
 """Namespace, kind and profile."""
 
 
 class Jobs:
-    """Measures all jobs that the stores know."""
+    """Measures all jobs that the stores know, and what was heard of their drivers."""
 
-    def __init__(self, stores: Stores, clock: Callable[[], float]) -> None:
-        self._stores, self._clock = stores, clock
+    def __init__(self, stores: Stores, memories: Memories, clock: Callable[[], float]) -> None:
+        self._stores, self._memories, self._clock = stores, memories, clock
         self._summaries = Summaries()
 
     def learn(self, job: JobView) -> None:
@@ -51,11 +55,11 @@ class Jobs:
 
     def look(self) -> Measure:
         """Look at the jobs as they are now."""
-        seen = self._stores.snapshot()
+        seen, advances = self._stores.snapshot(), self._memories.advances()
         self._summaries.keep(key for key, _ in seen.jobs)
-        return lambda: self._measured(seen)
+        return lambda: self._measured(seen, advances)
 
-    def _measured(self, seen: Snapshot) -> Iterator[Metric]:
+    def _measured(self, seen: Snapshot, advances: Mapping[JobKey, datetime]) -> Iterator[Metric]:
         jobs = {key: self._summaries.of(key, entry) for key, entry in seen.jobs}
         yield _states(jobs.values())
         yield from _gpus(jobs, seen)
@@ -64,6 +68,8 @@ class Jobs:
         yield measured(names.JOB_INFO, map(_info, shown))
         for family, value in _OF_EACH:
             yield measured(family, _values(shown, value))
+        yield measured(names.JOB_FAILURE, _failures(shown))
+        yield measured(names.JOB_ADVANCE, _advances(jobs, advances))
 
 
 def _gpus(jobs: Mapping[JobKey, Summary], seen: Snapshot) -> Iterator[Metric]:
@@ -101,6 +107,20 @@ def _grouped(counts: Counter[Group]) -> Iterator[Sample]:
 def _info(job: Summary) -> Sample:
     more = {"profile": job.profile, "condition": job.condition, "reason": job.reason}
     return job.labels | more, 1.0
+
+
+def _failures(jobs: Iterable[Summary]) -> Iterator[Sample]:
+    for job in jobs:
+        if job.failure is not None:
+            reason, moment = job.failure
+            yield job.labels | {"reason": reason}, moment
+
+
+def _advances(jobs: Mapping[JobKey, Summary], advances: Mapping[JobKey, datetime]) -> Iterator[Sample]:
+    for key, moment in advances.items():
+        job = jobs.get(key)
+        if job is not None and job.condition == ConditionType.RUNNING:
+            yield job.labels, moment.timestamp()
 
 
 def _values(jobs: Iterable[Summary], value: Callable[[Summary], float | None]) -> Iterator[Sample]:

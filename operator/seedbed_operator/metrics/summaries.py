@@ -11,6 +11,7 @@ from seedbed_api.conditions import ConditionType
 from seedbed_api.jobs import JobKind
 from seedbed_api.status import LifecycleStatus, TrainingJobStatus
 from seedbed_api.sweepstatus import SweepJobStatus
+from seedbed_operator.metrics.turns import known_reason
 from seedbed_operator.observations import JobView
 from seedbed_operator.observing.views import job_view
 from seedbed_operator.stores.projections import JobRecord
@@ -54,6 +55,9 @@ class Summary:
     checkpoint: float | None
     estimated_end: float | None
     end: float | None
+    progress_deadline: float | None
+    failure: tuple[str, float] | None
+    """Why and when an attempt last failed."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -91,6 +95,8 @@ def job_summary(job: JobView) -> Summary:
         checkpoint=_latest(_seconds(status.kept_time), began),
         estimated_end=_seconds(progress.estimated_completion_time) if progress and began else None,
         end=_seconds(status.completion_time),
+        progress_deadline=spec.progress_deadline_seconds if spec else None,
+        failure=_failure(status),
     )
 
 
@@ -122,6 +128,13 @@ def _began_to_train(status: LifecycleStatus) -> float | None:
     """Return when the present attempt made its first step; None before, while a kill costs nothing."""
     running = status.condition(ConditionType.RUNNING)
     return _seconds(running.last_transition_time) if running and running.status == "True" else None
+
+
+def _failure(status: LifecycleStatus) -> tuple[str, float] | None:
+    failure = status.last_failure
+    if failure is None or failure.time is None:
+        return None
+    return known_reason(failure.reason), datetime.fromisoformat(failure.time).timestamp()
 
 
 def _seconds(time: str | None) -> float | None:

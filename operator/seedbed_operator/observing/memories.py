@@ -70,6 +70,11 @@ class Memory:
         known = self.heard.get(pod_uid)
         return known is not None and now - known.asked < known.lasts
 
+    @property
+    def advanced(self) -> datetime | None:
+        """Return when a driver last got on, as far as was heard."""
+        return max((heard.changed for heard in self.heard.values()), default=None)
+
     def notices(self, now: datetime) -> dict[str, tuple[Notice, ...]]:
         """Return the events of pods that were asked for so lately that they need not be asked for again."""
         return {uid: found for uid, (asked, found) in self.noticed.items() if now - asked < NOTICES_FRESH}
@@ -100,6 +105,11 @@ class Memories:
     def known(self, key: JobKey) -> Memory | None:
         """Return what is remembered of whatever job had its last pass under this name."""
         return self._memories.get(key)
+
+    def advances(self) -> dict[JobKey, datetime]:
+        """Return when the driver of each job last got on."""
+        known = ((key, memory.advanced) for key, memory in self._memories.items())
+        return {key: moment for key, moment in known if moment is not None}
 
     def forget(self, key: JobKey) -> None:
         """Forget a job that is gone."""

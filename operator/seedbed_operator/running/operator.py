@@ -106,16 +106,24 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     await _ready_to_start(cluster, settings)
     scraper = Scraper()
     opened.push_async_callback(scraper.close)
-    stores = Stores()
-    tallies, jobs = Tallies(seconds), Jobs(stores, seconds)
+    stores, memories = Stores(), Memories()
+    tallies, jobs = Tallies(seconds), Jobs(stores, memories, seconds)
     line = Line()
 
     def written(before: JobView, after: JobView) -> None:
         tallies.told(before, after.status, now())
         jobs.learn(after)
 
-    reporter = Reporter(cluster, stores, settings.identity, written)
-    passing = _pass(cluster, stores, scraper, reporter, line)
+    passing = Pass(
+        stores=stores,
+        memories=memories,
+        planner=planning,
+        gatherer=Gatherer(cluster, scraper),
+        applier=Applier(cluster, stores),
+        reporter=Reporter(cluster, stores, settings.identity, written),
+        clock=now,
+        pressed=lambda: line.pressed,
+    )
     loop = Loop(passing.run, now, passing.tell, tallies.passed, line)
     sweeper = Sweeper(cluster, stores, loop.wake, settings.scopes)
     vitals = Vitals(
@@ -135,19 +143,6 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         vitals=vitals,
         page=Page(tallies.registry, (tallies.look, looking(vitals.pulse), jobs.look)),
         lock=lock,
-    )
-
-
-def _pass(cluster: ApiServer, stores: Stores, scraper: Scraper, reporter: Reporter, line: Line) -> Pass:
-    return Pass(
-        stores=stores,
-        memories=Memories(),
-        planner=planning,
-        gatherer=Gatherer(cluster, scraper),
-        applier=Applier(cluster, stores),
-        reporter=reporter,
-        clock=now,
-        pressed=lambda: line.pressed,
     )
 
 

@@ -15,11 +15,13 @@ from seedbed_api.times import written
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
 from seedbed_operator.metrics.jobs import SHOWN_SECONDS, Jobs
 from seedbed_operator.metrics.summaries import done
+from seedbed_operator.observing.memories import Memories
 from seedbed_operator.observing.views import job_view
 from seedbed_operator.stores.projections import job_record
 from seedbed_operator.stores.stores import Stores
+from seedbed_operator.stores.tables import JobKey
 from unit.operator.metrics.readings import read_by
-from unit.operator.planning.builders import IMAGE, NOON, a_checkpoint, a_recipe, after, progress
+from unit.operator.planning.builders import IMAGE, NOON, a_checkpoint, a_recipe, after, live, progress
 
 SERIES = {"namespace": "team", "kind": "TrainingJob"}
 
@@ -63,7 +65,7 @@ def filled() -> Stores:
 
 
 def page_of(stores: Stores, seconds: float = 120) -> CollectorRegistry:
-    return read_by(Jobs(stores, after(seconds).timestamp).look)
+    return read_by(Jobs(stores, Memories(), after(seconds).timestamp).look)
 
 
 def test_each_job_is_counted_once_by_state_and_reason() -> None:
@@ -149,9 +151,33 @@ def test_a_change_is_seen_at_the_next_scrape() -> None:
     assert registry.get_sample_value(names.JOB_PROGRESS.name, SERIES | {"name": "trains"}) == 0.5
 
 
+@pytest.mark.parametrize("condition", [TRAINS, WAITS], ids=["it trains", "it waits"])
+def test_when_a_driver_last_got_on_is_told_while_the_job_trains(condition: dict[str, Any]) -> None:
+    stores, memories, labels = Stores(), Memories(), SERIES | {"name": "seedlings"}
+    stores.put(JOBS, a_job("seedlings", conditions=[condition]))
+    memory = memories.of(JobKey("team", "seedlings"), "uid-seedlings")
+    for second, word in ((0, live(1)), (10, live(2)), (20, live(2)), (30, None)):
+        memory.hear("driver", word, after(second))
+    registry = read_by(Jobs(stores, memories, after(40).timestamp).look)
+    told = registry.get_sample_value(names.JOB_ADVANCE.name, labels)
+    assert told == (after(10).timestamp() if condition is TRAINS else None)
+    assert registry.get_sample_value(names.JOB_PROGRESS_DEADLINE.name, labels) == 600
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("ProgressDeadlineExceeded", "ProgressDeadlineExceeded"), ("MyOwnWord", "Other")]
+)
+def test_why_an_attempt_failed_is_told_in_bounded_words(reason: str, told: str) -> None:
+    stores = Stores()
+    failure = {"attempt": 1, "reason": reason, "time": written(after(60))}
+    stores.put(JOBS, a_job("seedlings", conditions=[WAITS], lastFailure=failure))
+    labels = SERIES | {"name": "seedlings", "reason": told}
+    assert page_of(stores).get_sample_value(names.JOB_FAILURE.name, labels) == after(60).timestamp()
+
+
 def test_what_was_looked_at_is_told_whatever_happens_meanwhile() -> None:
     stores = filled()
-    jobs = Jobs(stores, after(120).timestamp)
+    jobs = Jobs(stores, Memories(), after(120).timestamp)
     measure = jobs.look()
     stores.put(JOBS, a_job("trains", 2, progress=progress(50).plain()))
     stores.drop(JOBS, ("team", "waits"), "uid-waits")
@@ -162,7 +188,7 @@ def test_what_was_looked_at_is_told_whatever_happens_meanwhile() -> None:
 
 def test_a_job_that_the_operator_has_written_is_not_read_again() -> None:
     stores = filled()
-    jobs = Jobs(stores, after(120).timestamp)
+    jobs = Jobs(stores, Memories(), after(120).timestamp)
     record = a_job("trains", 2, progress=progress(50).plain())
     stores.put(JOBS, record)
     job = job_view(job_record(record))
