@@ -18,6 +18,7 @@ from seedbed.runtime.clusters import ToldToStop
 from seedbed.runtime.logkeeping import Place, keeping_log, logged
 from seedbed.runtime.ray_local import workers_logger
 from seedbed.runtime.shipping import PIECE_BYTES, piece_name
+from seedbed.runtime.trimming import MOST_LOG_BYTES
 from seedbed.storage import LocalStorage
 from seedbed.sweeps.logs import claimed_place
 from seedbed.training.progress import Progress
@@ -206,18 +207,26 @@ def test_how_it_ended_is_the_end_of_the_log_and_the_failure_goes_its_way(
     assert messages(place(shelf))[-2:] == [line, ENDS_SO]
 
 
-def test_a_log_is_cut_at_its_bound_and_says_so(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    bound = 3 * PIECE_BYTES
-    monkeypatch.setattr(logkeeping, "MOST_LOG_BYTES", bound)
-    with keeping_log(place(shelf), nobody) as log:
-        for number in range(5000):
-            print(f"line {number} {'x' * 50}", file=log)
+def fail_after_much_talk() -> None:
+    for number in range(700):
+        print(f"line {number} {'x' * 30_000}")
+    raise ZeroDivisionError("odd")
+
+
+def test_a_chatty_log_keeps_its_beginning_and_the_traceback_that_ends_it(shelf: Shelf) -> None:
+    with pytest.raises(ZeroDivisionError), keeping_log(place(shelf), nobody):
+        fail_after_much_talk()
     folder = place(shelf).folder
-    size = sum(folder.inner.size(path) for path in folder.list())
-    assert bound <= size < bound + 1000
-    assert folder.list() == [piece_name(number) for number in range(4)]
-    assert messages(place(shelf))[-1].startswith("the log is cut here")
-    assert messages(place(shelf))[-2].startswith("line ")
+    size = sum(map(folder.inner.size, folder.list()))
+    assert MOST_LOG_BYTES - (1 << 16) < size <= MOST_LOG_BYTES
+    assert folder.list() == [piece_name(number) for number in range(len(folder.list()))]
+    said = [message[:100] for message in messages(place(shelf))]
+    numbers = [int(message.split()[1]) for message in said if message.startswith("line ")]
+    assert (numbers[0], numbers[-1]) == (0, 699)
+    assert said[-2:] == ["ZeroDivisionError: odd", ENDS_SO]
+    announcement, gap = (message for message in said if "this log" in message)
+    assert announcement.startswith("this log is longer than 15 MiB")
+    assert gap.endswith(" bytes of this log are left out here")
 
 
 def test_what_is_not_new_is_not_written(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

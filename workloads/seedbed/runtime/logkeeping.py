@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -19,8 +19,9 @@ from seedbed.runs.processes import this_process
 from seedbed.runtime.clusters import ToldToStop
 from seedbed.runtime.display import Both, Display, Shown
 from seedbed.runtime.ray_local import workers_logger
-from seedbed.runtime.records import MOST_LOG_BYTES, Recorder, RecordFormatter
+from seedbed.runtime.records import Recorder, RecordFormatter
 from seedbed.runtime.shipping import Shipper, folder_of, following
+from seedbed.runtime.trimming import Trim
 from seedbed.storage import Storage, open_storage
 from seedbed_api.errors import SeedbedError
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from seedbed.runtime.preparing import Prepared
     from seedbed.runtime.tracking.runs import Membership
 
-_CUT = b"the log is cut here: it is longer than %d MiB\n"
 _OURS = logging.getLogger("seedbed")
 
 
@@ -83,7 +83,7 @@ def keeping_log(place: Place, notice: Callable[[str], None]) -> Iterator[TextIO]
     host = this_process()
     spool = _Spool({"job": place.job, "attempt": place.attempt, "host": host.host})
     shipper = Shipper(read=spool.read, folder=lambda: place.folder)
-    with following(shipper.ship), _everything_said(spool) as voice:
+    with following(shipper.ship), closing(spool), _everything_said(spool) as voice:
         voice.write(f"attempt {place.attempt} begins: process {host.pid} on {host.host}\n")
         try:
             yield cast(TextIO, voice)
@@ -140,20 +140,25 @@ def _handler(stream: Any, formatter: logging.Formatter, level: int) -> logging.H
 
 @dataclass(slots=True)
 class _Spool:
-    """The records of a log, in memory, as many as are kept; safe for threads."""
+    """The records of a log, in memory, as many as are kept; safe for threads. Close it when nobody speaks."""
 
     context: dict[str, Any]
     """What each record knows of its place; the newest step among it."""
     _data: bytearray = field(default_factory=bytearray)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _trim: Trim = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._trim = Trim(note=Recorder(context=self.context).note)
 
     def add(self, records: bytes) -> None:
         with self._lock:
-            if len(self._data) >= MOST_LOG_BYTES:
-                return
-            self._data += records
-            if len(self._data) >= MOST_LOG_BYTES:
-                self._data += Recorder(context=self.context).take(_CUT % (MOST_LOG_BYTES >> 20))
+            self._data += self._trim.take(records)
+
+    def close(self) -> None:
+        """Take the end of what was too long."""
+        with self._lock:
+            self._data += self._trim.rest()
 
     def read(self, start: int, length: int) -> bytes:
         with self._lock:

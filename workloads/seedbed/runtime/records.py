@@ -14,8 +14,6 @@ from typing import Any
 
 from seedbed_api.loglines import structured
 
-MOST_LOG_BYTES = 16 << 20
-"""Of one log, what is kept for the output store."""
 LONGEST_LINE = 1 << 15
 """Bytes; a longer line is told in parts."""
 
@@ -44,6 +42,10 @@ class Recorder:
         """Return the record of a last line without an end."""
         rest, self._rest = self._rest, b""
         return self._record(rest) if rest else b""
+
+    def note(self, text: str) -> bytes:
+        """Return the record of what is said of the log itself; a line that has begun stays where it is."""
+        return self._record(text.encode())
 
     def _record(self, line: bytes) -> bytes:
         text = line.decode(errors="replace").rstrip("\r")

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TypeAlias
 
@@ -41,6 +42,13 @@ def folder_of(output: Storage, *, uid: str, attempt: int, pod: str) -> Storage:
 def piece_name(number: int) -> str:
     """Return the name of a piece, the first being 0."""
     return f"{number:06d}.log"
+
+
+def stored(folder: Storage) -> int:
+    """Return how many bytes from the beginning are surely stored; the last piece may have grown since."""
+    there = set(folder.list())
+    gap = next(number for number in count() if piece_name(number) not in there)
+    return max(gap - 1, 0) * PIECE_BYTES
 
 
 def ship(read: Read, folder: Storage, *, shipped: int = 0) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from seedbed.runtime.mirrors import Mirror
 from seedbed.runtime.pods.memory import oom_kills
-from seedbed.runtime.shipping import PIECE_BYTES, reading, ship
+from seedbed.runtime.shipping import PIECE_BYTES, piece_name, reading, ship, stored
 from seedbed.storage import LocalStorage
 
 
@@ -45,6 +45,22 @@ def test_a_piece_that_is_stored_is_not_written_again(tmp_path: Path) -> None:
     ship(reading(spool), folder, shipped=shipped)
     assert folder.read("000000.log") == b"seen"
     assert folder.read("000001.log") == b"\0"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "known"),
+    [
+        pytest.param([], 0, id="nothing is there"),
+        pytest.param([0], 0, id="the only one may have grown"),
+        pytest.param([0, 1, 2], 2 * PIECE_BYTES, id="all but the last are full"),
+        pytest.param([0, 1, 3], PIECE_BYTES, id="one was never stored"),
+    ],
+)
+def test_what_is_surely_stored_is_not_stored_again(tmp_path: Path, pieces: list[int], known: int) -> None:
+    folder = LocalStorage(root=tmp_path)
+    for piece in pieces:
+        folder.put(piece_name(piece), bytes(PIECE_BYTES))
+    assert stored(folder) == known
 
 
 def test_workers_are_quoted_line_by_line_with_who_said_it(

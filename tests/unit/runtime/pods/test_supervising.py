@@ -12,16 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from seedbed.runtime.trimming import MOST_LOG_BYTES
+
 PROGRAM = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from seedbed.runtime.pods import supervising
 from seedbed.runtime.records import Recorder
 from seedbed.runtime.pods.supervising import end, supervise
-supervising.MOST_LOG_BYTES = 1 << 20
-def died(number, spool):
-    print(f"died of {{number}} after {{len(spool.read_bytes())}} bytes", flush=True)
-spool = supervise(died, Recorder(context={{"job": "digits"}}, clock=lambda: "noon"))
+def ended(number, spool):
+    data = spool.read_bytes()
+    print(f"ended by {{number}} after {{len(data)}} bytes", flush=True)
+    (Path(os.environ["TMPDIR"]) / "kept").write_bytes(data)
+spool = supervise(ended, Recorder(context={{"job": "digits"}}, clock=lambda: "noon"))
 {body}
 """
 
@@ -41,25 +43,43 @@ def messages(log: str) -> list[str]:
 
 
 def test_exit_code_and_output_pass_through(tmp_path: Path) -> None:
-    process = started("print('hello'); print('oops', file=sys.stderr); sys.stdout.flush(); end(75)", tmp_path)
+    process = started(
+        "print('hello'); print('oops', file=sys.stderr); sys.stdout.flush(); end(143)", tmp_path
+    )
     out, _ = process.communicate(timeout=120)
-    assert (process.returncode, sorted(messages(out))) == (75, ["hello", "oops"])
-    assert list(tmp_path.iterdir()) == [], "the spool is gone"
+    assert (process.returncode, sorted(messages(out))) == (143, ["hello", "oops"])
+    assert list(tmp_path.iterdir()) == [], "the spool is gone, and nobody was asked to keep it"
 
 
-def test_the_spool_holds_what_was_said_up_to_a_bound(tmp_path: Path) -> None:
-    body = """
-for _ in range(3):
-    os.write(1, (b"x" * 1023 + b"\\n") * (1 << 9))
-deadline = time.monotonic() + 90
-while b"cut here" not in (data := spool.read_bytes()) and time.monotonic() < deadline:
-    time.sleep(0.01)
-end(0 if len(data) < (1 << 20) + (1 << 18) else 1)
-"""
-    process = started(body, tmp_path)
+@pytest.mark.parametrize(
+    ("end", "number"),
+    [
+        pytest.param("raise RuntimeError('odd')", 0, id="by an error that nobody expected"),
+        pytest.param("os.write(1, b'RuntimeError: odd\\n'); os.kill(os.getpid(), 9)", 9, id="by a signal"),
+        pytest.param("os.write(1, b'RuntimeError: odd\\n'); end(0)", 0, id="well"),
+    ],
+)
+def test_a_program_that_says_too_much_leaves_its_beginning_and_its_end(
+    tmp_path: Path, end: str, number: int
+) -> None:
+    """Its end is known when it has ended, so it is the first process that must see to it."""
+    body = "for n in range(700):\n    print(f'line {n} ' + 30_000 * 'x', flush=True)\n"
+    process = started(body + end, tmp_path)
     out, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert sum(len(message) + 1 for message in messages(out)) == 3 << 19, "stdout keeps everything"
+    kept = (tmp_path / "kept").read_text()
+    *said, last = out.splitlines()
+    assert last == f"ended by {number} after {len(kept)} bytes"
+    assert len(kept) <= MOST_LOG_BYTES
+    assert len("\n".join(said)) > 700 * 30_000, "stdout keeps everything"
+    first, *_, last = messages(kept)
+    assert (first[:7], last) == ("line 0 ", "RuntimeError: odd")
+
+
+def test_a_program_that_fails_has_the_last_of_its_log_kept_by_the_first_process(tmp_path: Path) -> None:
+    process = started("raise RuntimeError('odd')", tmp_path)
+    process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert messages((tmp_path / "kept").read_text())[-1] == "RuntimeError: odd"
 
 
 def test_a_program_that_is_killed_is_told_of_with_its_last_words(tmp_path: Path) -> None:
@@ -69,7 +89,7 @@ def test_a_program_that_is_killed_is_told_of_with_its_last_words(tmp_path: Path)
     assert (
         out
         == '{"time": "noon", "job": "digits", "level": "info", "message": "last words"}\n'
-        + "died of 9 after 76 bytes\n"
+        + "ended by 9 after 76 bytes\n"
     )
 
 

@@ -27,22 +27,23 @@ def leave(environ: Mapping[str, str], outcome: Outcome) -> None:
 
 
 def driver_died(number: int, spool: Path) -> None:
-    """Say what a driver no longer could, that a signal ended."""
+    """Say what a driver no longer could, that a signal ended, and store the rest of its log."""
     path = _message(os.environ)
-    if not path.exists() or not path.stat().st_size:
+    if number and (not path.exists() or not path.stat().st_size):
         leave(os.environ, killed(number, attempt=os.environ.get("SEEDBED_ATTEMPT", "")))
     worker_died(number, spool)
 
 
 def worker_died(number: int, spool: Path) -> None:
     """Store the rest of the log; the pod is ending, so there is one try."""
-    del number
+    del number  # how it ended is in the log, or in what the kubelet says
     from seedbed.runtime.pods.logs import log_folder
     from seedbed.runtime.pods.settings import pod_settings
-    from seedbed.runtime.shipping import reading, ship
+    from seedbed.runtime.shipping import reading, ship, stored
 
     try:
-        ship(reading(spool), log_folder(pod_settings(os.environ)))
+        folder = log_folder(pod_settings(os.environ))
+        ship(reading(spool), folder, shipped=stored(folder))
     except (SeedbedError, OSError) as error:
         logger.warning("the end of the log is not stored: %s", error)
 

@@ -17,19 +17,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from seedbed.runtime.records import MOST_LOG_BYTES, Recorder
-
-_CUT = b"the log is cut here: it is longer than %d MiB; kubectl logs has the rest\n"
+from seedbed.runtime.records import Recorder
+from seedbed.runtime.trimming import Trim
+from seedbed_api.conditions import ExitCode
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLEANING_SECONDS = 5.0
 _PIPE_BYTES = 1 << 16
 
-Died = Callable[[int, Path], None]
-"""Called with the signal that ended the program, and the spool of its log."""
+Ended = Callable[[int, Path], None]
+"""Called with the signal that ended the program, 0 where none did, and the spool of its log.
+
+A program that did what it should, and whose log is not too long, has stored all of it: then it is not called.
+"""
 
 
-def supervise(died: Died, recorder: Recorder) -> Path:
+def supervise(ended: Ended, recorder: Recorder) -> Path:
     """Fork; return the spool of the log in the child, which is to run the program.
 
     Never returns in the parent, which ends with the child's exit code, 128 + n for signal n.
@@ -45,7 +48,7 @@ def supervise(died: Died, recorder: Recorder) -> Path:
         _become_the_program(writing, parent)
         return Path(name)
     os.close(writing)
-    code = _watch(child, reading, handle, spool=Path(name), died=died, recorder=recorder)
+    code = _watch(child, reading, handle, spool=Path(name), ended=ended, recorder=recorder)
     Path(name).unlink(missing_ok=True)
     os._exit(code)
 
@@ -68,18 +71,19 @@ def _become_the_program(writing: int, parent: int) -> None:
     os.close(writing)
 
 
-def _watch(child: int, reading: int, handle: int, *, spool: Path, died: Died, recorder: Recorder) -> int:
+def _watch(child: int, reading: int, handle: int, *, spool: Path, ended: Ended, recorder: Recorder) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _: _send(child, n))
-    copier = threading.Thread(target=_copy, args=(reading, handle, recorder), name="seedbed-log", daemon=True)
+    trim = Trim(note=recorder.note, elsewhere="; kubectl logs has all of it")
+    copying = (reading, handle, recorder, trim)
+    copier = threading.Thread(target=_copy, args=copying, name="seedbed-log", daemon=True)
     copier.start()
     code = os.waitstatus_to_exitcode(_awaited(child))
     end_children()
     copier.join(timeout=_CLEANING_SECONDS)
-    if code < 0:
-        died(-code, spool)
-        return 128 - code
-    return code
+    if code not in (ExitCode.DONE, ExitCode.STOPPED) or trim.shortened:
+        ended(max(0, -code), spool)
+    return code if code >= 0 else 128 - code
 
 
 def _awaited(child: int) -> int:
@@ -124,19 +128,15 @@ def _send(pid: int, number: int) -> None:
         return
 
 
-def _copy(reading: int, handle: int, recorder: Recorder) -> None:
-    """Pass on what the program says, and spool the beginning of it, line by line."""
-    spooled = 0
+def _copy(reading: int, handle: int, recorder: Recorder, trim: Trim) -> None:
+    """Pass on what the program says, and spool it line by line, of a long log the beginning."""
     while True:
         said = os.read(reading, _PIPE_BYTES)
         data = recorder.take(said) if said else recorder.last()
         _write(1, data)
-        if spooled < MOST_LOG_BYTES:
-            _write(handle, data)
-            spooled += len(data)
-            if spooled >= MOST_LOG_BYTES:
-                _write(handle, recorder.take(_CUT % (MOST_LOG_BYTES >> 20)))
+        _write(handle, trim.take(data))
         if not said:
+            _write(handle, trim.rest())
             return
 
 
