@@ -9,12 +9,12 @@ from typing import Any, Literal
 import yaml
 
 from seedbed_api import metrics as names
-from seedbed_api.conditions import AttemptReason
+from seedbed_api.conditions import AttemptReason, FailedReason
 from seedbed_api.metrics import Family
 
 FILE = Path(__file__).parent / "seedbed/files/alerts.yaml"
 RUNBOOKS = "docs/runbooks/"
-"""Where runbooks lie in the repository; the chart puts the value `metrics.alerts.runbooks` in its place."""
+"""Where runbooks lie in the repository; `runbook_url` takes the place of it where the chart is told a URL."""
 BLIND_SECONDS = 240
 """Nearly two sweeps; with `for` less than what the operator's liveness allows: a restart begins anew."""
 HANGING = 0.5
@@ -89,15 +89,13 @@ ALERTS = (
         name="SeedbedDivergence",
         runbook="divergence",
         expr=(
-            f"({names.LOSS.name} != {names.LOSS.name})"
-            f" or (abs({names.LOSS.name}) == +Inf)"
-            f' or (({names.JOB_INFO.name}{{condition="Failed", reason="NonFiniteLoss"}})'
-            f" and on ({_EACH}) (time() - {names.JOB_END.name} < 3600))"
+            f'{names.JOB_INFO.name}{{condition="Failed", reason="{FailedReason.NON_FINITE_LOSS}"}}'
+            f" and on ({_EACH}) (time() - {names.JOB_END.name} < 3600)"
         ),
         wait="0m",
         severity="warning",
-        summary="The loss of {{ $labels.namespace }}/{{ $labels.name }} is no number any more.",
-        description="The training has diverged; the job fails with NonFiniteLoss and is not tried again.",
+        summary="The loss of {{ $labels.namespace }}/{{ $labels.name }} was no number any more.",
+        description="The training has diverged; the job has failed for good and is not tried again.",
     ),
     Alert(
         name="SeedbedCacheThrash",
@@ -146,7 +144,7 @@ def _rule(alert: Alert) -> dict[str, Any]:
         "annotations": {
             "summary": alert.summary,
             "description": alert.description,
-            "runbook_url": f"{RUNBOOKS}{alert.runbook}.md",
+            "runbook": f"{RUNBOOKS}{alert.runbook}.md",
         },
     }
 

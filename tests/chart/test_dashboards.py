@@ -10,7 +10,7 @@ import pytest
 
 import alerts
 import metrics_page
-from chart.rendering import CHART, MATRIX, Helm, Json, named, objects, of_kind
+from chart.rendering import CHART, MATRIX, Helm, HelmFailed, Json, named, objects, of_kind
 from dashboards.building import WIDTH, Page, rendered
 from dashboards.pages import PAGES
 from seedbed_api import metrics as names
@@ -125,6 +125,18 @@ def test_prometheus_finds_the_alerts_with_their_runbooks(helm: Helm, tmp_path: P
         assert each["expr"] == alert.expr
         assert each["annotations"]["summary"] == alert.summary
         assert each["annotations"]["runbook_url"] == f"https://runbooks.example/{alert.runbook}.md"
+
+
+def test_without_a_url_an_alert_names_the_file_of_its_runbook(helm: Helm, tmp_path: Path) -> None:
+    values = {"metrics": {"alerts": {"enabled": True}}}
+    (rule,) = of_kind(objects(helm.template(values, tmp_path)), "PrometheusRule")
+    for each in rule["spec"]["groups"][0]["rules"]:
+        assert "runbook_url" not in each["annotations"]
+        assert (CHART.parents[1] / each["annotations"]["runbook"]).is_file()
+    for no_url in ("docs/runbooks/", "https://runbooks.example"):
+        values["metrics"]["alerts"]["runbooks"] = no_url
+        with pytest.raises(HelmFailed, match="runbooks"):
+            helm.template(values, tmp_path)
 
 
 def test_prometheus_finds_the_drivers_by_what_the_operator_gives_them(helm: Helm, tmp_path: Path) -> None:
