@@ -174,7 +174,7 @@ def test_a_run_that_is_complete_says_nothing_more_and_its_log_goes_with_it(scene
     scene.run()
     assert said(scene, "tiny") == told
     listed = scene.type("logs", scene.runs)
-    assert listed.stdout == f"tiny  {run.removeprefix('sha256:')}  attempts 1 to 1  1 logs\n"
+    assert listed.stdout == f"tiny  {run.removeprefix('sha256:')}  attempt 1  1 log\n"
     assert scene.type("runs", "prune", scene.runs, run, "--yes").exit_code == 0
     assert not list((scene.runs / "logs").rglob("*.log"))
     assert "no logs here" in scene.type("logs", scene.runs).stderr

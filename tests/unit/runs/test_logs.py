@@ -40,7 +40,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
 
 
 def said(store: Storage, named: str, attempt: int | None = None) -> list[str]:
-    logs = chosen(store, logs_of(store), named, attempt=attempt)
+    logs = chosen(store, logs_of(store), named, attempt=attempt).logs
     lines = (line for _, line in in_order(store, logs, last=True))
     return [json.loads(line)["message"] if line.startswith("{") else line for line in lines]
 
@@ -95,32 +95,45 @@ def test_runs_on_one_machine_are_found_like_those_in_pods(
     assert said(laptop, named, attempt) == expected
 
 
-@pytest.mark.parametrize("named", ["digits", "121"], ids=["a name of two runs", "too few digits"])
-def test_a_name_that_does_not_tell_is_refused_with_those_that_do(laptop: Storage, named: str) -> None:
-    with pytest.raises(UserError) as caught:
-        said(laptop, named)
-    assert caught.value.message.startswith("RUN: ")
-    assert f"(got {named!r})" in caught.value.message
-    assert f"digits ({LOCAL[:12]})" in caught.value.message
-
-
 @pytest.mark.parametrize(
     ("named", "attempt", "words"),
     [
-        ("digits", None, "RUN 'digits': is the name of several jobs; name one by the uid of its object"),
-        ("cdcd", None, "RUN 'cdcd': has no log here"),
-        ("u1", 7, "RUN 'u1': has no log of attempt 7 here"),
+        pytest.param("121", None, "has no log here (got '121')", id="too few digits"),
+        pytest.param("cdcd", None, "has no log here (got 'cdcd')", id="nothing"),
+        pytest.param("digits", 7, "has no log of attempt 7 here (got 'digits')", id="no such attempt"),
+        pytest.param("7777", None, "begins the uids of several jobs (got '7777')", id="digits of two sweeps"),
     ],
 )
-def test_what_cannot_be_told_is_said(store: Storage, named: str, attempt: int | None, words: str) -> None:
+def test_what_cannot_be_told_is_refused_with_what_can(
+    laptop: Storage, named: str, attempt: int | None, words: str
+) -> None:
+    for end in ("a", "b"):
+        laptop.put(f"logs/7777{end * 60}/1/widths-1-driver/000000.log", b"")
     with pytest.raises(UserError) as caught:
-        said(store, named, attempt)
-    assert words.split(":")[1].split(";", maxsplit=1)[0].strip() in caught.value.message
-    assert named in caught.value.message
+        said(laptop, named, attempt)
+    assert caught.value.message.startswith(f"RUN: {words}")
+    assert "widths (7777" in caught.value.message
+
+
+def test_of_several_jobs_of_a_name_the_newest_is_told_and_the_others_are_named(store: Storage) -> None:
+    store.put("logs/a-newer-one/1/digits-1-driver/000000.log", record(30, "created again").encode())
+    found = chosen(store, logs_of(store), "digits", attempt=None)
+    assert ({log.uid for log in found.logs}, found.others) == ({"a-newer-one"}, ("u2", "u1"))
+    assert chosen(store, logs_of(store), "u2", attempt=None).others == (), "an object is itself"
+
+
+def test_of_several_runs_of_a_name_too(laptop: Storage) -> None:
+    assert said(laptop, "digits") == ["job"]
+
+
+def test_the_command_tells_in_one_line_of_older_jobs_of_the_name(store: Storage, tmp_path: Path) -> None:
+    told = CliRunner().invoke(cli, ["logs", str(tmp_path), "digits"])
+    assert told.stdout == "digits-1-driver  12:00:09 other\n"
+    assert told.stderr == "digits is the newest of 2 jobs; name an older by u1\n"
 
 
 def test_a_log_that_grows_is_told_once(store: Storage) -> None:
-    (log,) = chosen(store, logs_of(store), "flowers", attempt=None)
+    (log,) = chosen(store, logs_of(store), "flowers", attempt=None).logs
     path = log.pieces[0]
     seen: list[str] = []
     content = store.read(path)
@@ -149,7 +162,11 @@ def test_the_command_prints_who_said_what(store: Storage, tmp_path: Path) -> Non
         "digits-1-driver    12:00:04 d",
     ]
     listed = CliRunner().invoke(cli, ["logs", str(tmp_path)])
-    assert listed.stdout.splitlines()[0] == "digits  u1  attempts 1 to 2  3 logs"
+    assert listed.stdout.splitlines() == [
+        "digits  u1  attempts 1 to 2  3 logs",
+        "digits  u2  attempt 1  1 log",
+        "flowers  u3  attempt 1  1 log",
+    ]
 
 
 def test_the_name_of_a_pod_tells_its_job() -> None:

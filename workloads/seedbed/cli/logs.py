@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,8 @@ import click
 from seedbed.cli.options import store_secret
 
 if TYPE_CHECKING:
-    from seedbed.runs.logs import PodLog
+    from seedbed.runs.following import Following
+    from seedbed.runs.logs import Chosen, PodLog
     from seedbed.storage import Storage
 
 _FOLLOW_SECONDS = 2.0
@@ -38,9 +41,11 @@ def command(
     """Print what a RUN said, in pods or on one machine, of all attempts, in the order of time.
 
     STORE is what spec.output.uri names. RUN is the identity of a run or sweep (its first digits), the uid of
-    a job's object, or the name of a job; without it, the jobs are named whose logs there are.
+    a job's object, or the name of a job: of several the newest. Without it, the jobs are named whose logs
+    there are.
     """
-    from seedbed.runs.logs import logs_of
+    from seedbed.runs.following import Following
+    from seedbed.runs.logs import in_order, logs_of
     from seedbed.runtime.lasting import naming
     from seedbed.storage import open_storage
 
@@ -51,18 +56,17 @@ def command(
         _list(logs)
         return
     known = _wanted(storage, logs, run, attempt=attempt, pod=pod)
-    _print(storage, known, output=output, last=not follow)
-    while follow:
-        time.sleep(_FOLLOW_SECONDS)
-        known = _grown(known, _wanted(storage, logs_of(storage), run, attempt=attempt, pod=pod))
-        _print(storage, known, output=output, last=False)
+    _print(in_order(storage, known, last=not follow), output=output, width=_width(known))
+    if follow:
+        _follow(Following(output=storage, logs=known, attempt=attempt, pod=pod), output=output)
 
 
 def _list(logs: list[PodLog]) -> None:
     for uid in dict.fromkeys(log.uid for log in logs):
         mine = [log for log in logs if log.uid == uid]
-        attempts = sorted({log.attempt for log in mine})
-        click.echo(f"{mine[0].job}  {uid}  attempts {attempts[0]} to {attempts[-1]}  {len(mine)} logs")
+        first, last = mine[0].attempt, mine[-1].attempt
+        attempts = f"attempt {first}" if first == last else f"attempts {first} to {last}"
+        click.echo(f"{mine[0].job}  {uid}  {attempts}  {len(mine)} {'log' if len(mine) == 1 else 'logs'}")
     if not logs:
         click.echo("no logs here; jobs and sweeps leave them while they train", err=True)
 
@@ -74,26 +78,39 @@ def _wanted(
     from seedbed_api.errors import UserError, refusal
 
     found = chosen(storage, logs, run, attempt=attempt)
+    _tell_of_others(run, found)
     if pod is None:
-        return found
-    if not (kept := [log for log in found if log.pod == pod]):
-        there = ", ".join(log.pod for log in found)
+        return found.logs
+    if not (kept := [log for log in found.logs if log.pod == pod]):
+        there = ", ".join(log.pod for log in found.logs)
         raise UserError("InvalidOption", refusal("--pod", pod, "has no log here", f"choose one of {there}"))
     return kept
 
 
-def _grown(known: list[PodLog], seen: list[PodLog]) -> list[PodLog]:
-    """Return the logs as they are now, each read as far as before."""
-    before = {(log.uid, log.attempt, log.pod): log for log in known}
-    for log in seen:
-        before.setdefault((log.uid, log.attempt, log.pod), log).pieces = log.pieces
-    return list(before.values())
+def _tell_of_others(run: str, found: Chosen) -> None:
+    if found.others:
+        older = ", ".join(found.others)
+        click.echo(f"{run} is the newest of {len(found.others) + 1} jobs; name an older by {older}", err=True)
 
 
-def _print(storage: Storage, logs: list[PodLog], *, output: str, last: bool) -> None:
-    from seedbed.runs.logs import in_order
+def _follow(following: Following, *, output: str) -> None:
+    """Print what comes until Ctrl-C; a store that does not answer is told of once, and asked again."""
+    troubled = False
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(_FOLLOW_SECONDS)
+            _print(following.look(), output=output, width=_width(following.logs))
+            if following.trouble is not None and not troubled:
+                click.echo(f"{following.trouble.message}; it is asked again", err=True)
+            troubled = following.trouble is not None
+
+
+def _print(lines: Iterable[tuple[PodLog, str]], *, output: str, width: int) -> None:
     from seedbed_api.loglines import readable
 
-    width = max(len(log.pod) for log in logs)
-    for log, line in in_order(storage, logs, last=last):
+    for log, line in lines:
         click.echo(line if output == "json" else f"{log.pod:<{width}}  {readable(line)}")
+
+
+def _width(logs: list[PodLog]) -> int:
+    return max(len(log.pod) for log in logs)

@@ -7,7 +7,7 @@ name that a driver pod would have.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby
@@ -41,6 +41,11 @@ class PodLog:
     _time: str = ""
 
     @property
+    def key(self) -> tuple[str, int, str]:
+        """Return what tells it from all other logs of a store."""
+        return self.uid, self.attempt, self.pod
+
+    @property
     def job(self) -> str:
         """Return the name of the job."""
         match = _POD.fullmatch(self.pod)
@@ -56,7 +61,12 @@ class PodLog:
             yield from map(self._told, lines)
             if path != self.pieces[-1]:
                 self._piece, self._read = self._piece + 1, 0
-        if last and self._rest:
+        if last:
+            yield from self.ending()
+
+    def ending(self) -> Iterator[tuple[str, str]]:
+        """Yield what was read last, a line without an end: nothing more comes."""
+        if self._rest:
             yield self._told(self._rest)
             self._rest = b""
 
@@ -66,31 +76,67 @@ class PodLog:
         return self._time, text
 
 
-def logs_of(output: Storage) -> list[PodLog]:
-    """Return the logs of a store, by job, attempt and pod."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """The logs that were asked for."""
+
+    logs: list[PodLog]
+    others: tuple[str, ...] = ()
+    """First digits of the uids of older jobs that have the same name, the newest first."""
+
+
+def logs_of(output: Storage, uid: str | None = None) -> list[PodLog]:
+    """Return the logs of a store, or of one job of it, by job, attempt and pod."""
     found: dict[tuple[str, int, str], PodLog] = {}
-    for match in filter(None, map(_PIECE.fullmatch, output.list("logs"))):
+    for match in filter(None, map(_PIECE.fullmatch, output.list(f"logs/{uid}" if uid else "logs"))):
         key = match["uid"], int(match["attempt"]), match["pod"]
         log = found.setdefault(key, PodLog(uid=key[0], attempt=key[1], pod=key[2]))
         log.pieces.append(match[0])
     return [log for _, log in sorted(found.items())]
 
 
-def chosen(output: Storage, logs: Sequence[PodLog], named: str, *, attempt: int | None) -> list[PodLog]:
-    """Return the logs of a run (by first digits), of a job's object (by uid) or of a job (by name)."""
+def chosen(output: Storage, logs: Sequence[PodLog], named: str, *, attempt: int | None) -> Chosen:
+    """Return the logs of a run (by first digits), of a job's object (by uid) or of a job (by name).
+
+    Of several jobs of a name it is the newest: one that was deleted and created again has another uid.
+    """
     turns = _turns(output, named)
     mine = [log for log in logs if (log.uid, log.attempt) in turns]
-    mine = mine or [log for log in logs if named in (log.uid, log.job)]
-    mine = mine or [log for log in logs if _is_beginning(named, log.uid)]
-    if len({log.uid for log in mine} - {uid for uid, _ in turns}) > 1:
-        problem, fix = "is the name of several jobs", f"name one by uid or identity: {_listed(mine)}"
-        raise UserError("InvalidOption", refusal("RUN", named, problem, fix))
+    mine = mine or [log for log in logs if log.uid == named]
+    others: tuple[str, ...] = ()
+    if not mine:
+        mine, others = _newest(output, [log for log in logs if log.job == named])
+    mine = mine or _beginning(named, logs)
     kept = [log for log in mine if attempt in (None, log.attempt)]
     if kept:
-        return kept
+        return Chosen(logs=kept, others=others)
     problem = "has no log here" if attempt is None else f"has no log of attempt {attempt} here"
     fix = f"name one of this store: {_listed(logs)}"
     raise UserError("InvalidOption", refusal("RUN", named, problem, fix))
+
+
+def _newest(output: Storage, logs: Sequence[PodLog]) -> tuple[list[PodLog], tuple[str, ...]]:
+    """Return the logs of the job that spoke first after all others had, and the uids of these."""
+    first = {log.uid: log for log in reversed(logs)}
+    if len(first) < 2:
+        return list(logs), ()
+    newest, *others = sorted(first, key=lambda uid: _began(output, first[uid]), reverse=True)
+    return [log for log in logs if log.uid == newest], tuple(uid[:_DIGITS] for uid in others)
+
+
+def _began(output: Storage, log: PodLog) -> str:
+    """Return the time of the first line that has one."""
+    lines = output.read(log.pieces[0]).decode(errors="replace").splitlines()
+    times = (str(fields["time"]) for line in lines if (fields := parsed(line)) and "time" in fields)
+    return next(times, "")
+
+
+def _beginning(named: str, logs: Sequence[PodLog]) -> list[PodLog]:
+    mine = [log for log in logs if _is_beginning(named, log.uid)]
+    if len({log.uid for log in mine}) > 1:
+        problem, fix = "begins the uids of several jobs", f"name one by more digits: {_listed(mine)}"
+        raise UserError("InvalidOption", refusal("RUN", named, problem, fix))
+    return mine
 
 
 def _listed(logs: Sequence[PodLog]) -> str:
@@ -120,13 +166,19 @@ def _turns(output: Storage, named: str) -> set[tuple[str, int]]:
 
 
 def in_order(output: Storage, logs: Sequence[PodLog], *, last: bool) -> Iterator[tuple[PodLog, str]]:
-    """Yield what has come since, attempt by attempt, the lines of its pods by their times."""
-    for _, together in groupby(sorted(logs, key=lambda log: log.attempt), key=lambda log: log.attempt):
-        streams = [_told_by(log, output, last=last) for log in together]
-        for _, log, line in merge(*streams, key=lambda told: told[0]):
+    """Yield what there is, attempt by attempt, the lines of its pods by their times."""
+    return merged([(log, log.more(output, last=last)) for log in logs])
+
+
+def merged(streams: Iterable[tuple[PodLog, Iterable[tuple[str, str]]]]) -> Iterator[tuple[PodLog, str]]:
+    """Yield the lines of several logs, attempt by attempt, by their times."""
+    by_attempt = sorted(streams, key=lambda stream: stream[0].attempt)
+    for _, together in groupby(by_attempt, key=lambda stream: stream[0].attempt):
+        labelled = [_labelled(log, lines) for log, lines in together]
+        for _, log, line in merge(*labelled, key=lambda told: told[0]):
             yield log, line
 
 
-def _told_by(log: PodLog, output: Storage, *, last: bool) -> Iterator[tuple[str, PodLog, str]]:
-    for time, line in log.more(output, last=last):
+def _labelled(log: PodLog, lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, PodLog, str]]:
+    for time, line in lines:
         yield time, log, line
