@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 MESSAGE = "message"
+_ERROR = re.compile(r"error:|Traceback |(\w+\.)*\w*(Error|Exception)(:|$)")
+"""How lines begin that tell of an error: ours, and those of an exception that nobody expected."""
 
 
 def parsed(line: str) -> dict[str, Any] | None:
@@ -21,13 +24,19 @@ def parsed(line: str) -> dict[str, Any] | None:
 
 
 def readable(line: str) -> str:
-    """Return a line as a person reads it: time, level where it is not info, and message."""
+    """Return a line as a person reads it: time, level where it is not info, a rank's process, message."""
     fields = parsed(line)
     if fields is None:
         return line
     time = str(fields.get("time", "")).partition("T")[2][:8]
     level = str(fields.get("level", "info"))
-    words = [time, "" if level == "info" else level.upper(), fields[MESSAGE], str(fields.get("stack", ""))]
+    words = [
+        time,
+        "" if level == "info" else level.upper(),
+        f"(pid={fields['pid']})" if "pid" in fields else "",
+        fields[MESSAGE],
+        str(fields.get("stack", "")),
+    ]
     return " ".join(word for word in words if word)
 
 
@@ -35,6 +44,6 @@ def structured(line: str, context: Mapping[str, Any]) -> dict[str, Any]:
     """Return a line as an object; what it says of itself goes before what is known of its place."""
     fields = parsed(line)
     if fields is None:
-        level = "error" if line.startswith(("error:", "Traceback ")) else "info"
+        level = "error" if _ERROR.match(line) else "info"
         fields = {"level": level, MESSAGE: line}
     return {**context, **fields}

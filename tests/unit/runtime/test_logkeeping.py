@@ -16,7 +16,7 @@ import pytest
 from seedbed.runtime import logkeeping, shipping
 from seedbed.runtime.clusters import ToldToStop
 from seedbed.runtime.logkeeping import Place, keeping_log, logged
-from seedbed.runtime.ray_local import workers_logger
+from seedbed.runtime.ray_local import quote, workers_logger
 from seedbed.runtime.shipping import PIECE_BYTES, piece_name
 from seedbed.runtime.trimming import MOST_LOG_BYTES
 from seedbed.storage import LocalStorage
@@ -135,10 +135,12 @@ def test_what_is_only_for_the_log_is_not_seen(shelf: Shelf, capsys: pytest.Captu
     workers_logger.info("before")
     with keeping_log(place(shelf), nobody) as log:
         print("a word of the driver", file=log)
-        workers_logger.info("(pid=7) a word of a worker")
+        quote({"pid": 7, "level": "error", "message": "a word of a worker"})
     workers_logger.info("after")
     assert capsys.readouterr() == ("", "")
-    assert messages(place(shelf))[1:-1] == ["a word of the driver", "(pid=7) a word of a worker"]
+    _, driver, worker, _ = records(place(shelf))
+    assert (driver["message"], driver["level"]) == ("a word of the driver", "info")
+    assert (worker["message"], worker["level"], worker["pid"]) == ("a word of a worker", "error", 7)
 
 
 @dataclass

@@ -1,29 +1,36 @@
-"""What Ray's worker processes print goes to files of the node; here it is said where people look."""
+"""What Ray's workers print goes to files of the node; here it is told, as records, where people look."""
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from seedbed_api.loglines import structured
 
 _LOOK_SECONDS = 0.5
 _MOST_BYTES = 1 << 16
 """Of one process in one look."""
+_LONGEST = 1 << 12
+"""Characters; a longer line is told in parts, so that its record is never cut."""
 _LAST_LOOKS = 256
 _MARKS = (b":job_id:", b":actor_name:", b":task_name:")
 """Lines by which Ray's own log monitor tells whose output follows."""
 
-Say = Callable[[str], object]
+Say = Callable[[Mapping[str, Any]], object]
+"""Called with the fields of a record."""
 
 
-def _print(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - the log of the pod
+def _print(record: Mapping[str, Any]) -> None:
+    print(json.dumps(record), flush=True)  # noqa: T201 - the log of the pod
 
 
 @contextmanager
 def mirroring(folder: Path, say: Say = _print, *, every: float = _LOOK_SECONDS) -> Iterator[None]:
-    """Say what the workers of a node print, each line with the process that said it."""
+    """Say what the workers of a node print, each line with the process that said it, in field `pid`."""
     mirror = Mirror(folder, say)
     over = threading.Event()
 
@@ -53,13 +60,13 @@ class Mirror:
     def look(self) -> bool:
         """Say the whole lines that are new; return whether there were any."""
         found = [
-            f"(pid={path.stem.rpartition('-')[2]}) {line}"
+            structured(line, {"pid": _pid(path)})
             for path in sorted(self._folder.glob("worker-*"))
             if path.suffix in (".out", ".err")
             for line in self._new_lines(path)
         ]
-        for line in found:
-            self._say(line)
+        for record in found:
+            self._say(record)
         return bool(found)
 
     def _new_lines(self, path: Path) -> list[str]:
@@ -72,4 +79,14 @@ class Mirror:
         whole = data if len(data) == _MOST_BYTES else data[: data.rfind(b"\n") + 1]
         self._read[path] = self._read.get(path, 0) + len(whole)
         lines = (line for line in whole.splitlines() if line and not line.startswith(_MARKS))
-        return [line.decode(errors="replace") for line in lines]
+        return [part for line in lines for part in _parts(line.decode(errors="replace"))]
+
+
+def _pid(path: Path) -> int | str:
+    """Return whose file it is: `worker-<id>-<job>-<pid>`."""
+    pid = path.stem.rpartition("-")[2]
+    return int(pid) if pid.isdecimal() else pid
+
+
+def _parts(line: str) -> Iterator[str]:
+    return (line[begin : begin + _LONGEST] for begin in range(0, len(line), _LONGEST))

@@ -8,15 +8,17 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seedbed.runtime.clusters import P, Placement, T, WorkerRange
 from seedbed.runtime.mirrors import mirroring
+from seedbed.runtime.records import QUOTED
 from seedbed.runtime.signals import keeping_handlers
 from seedbed_api.errors import InfrastructureError, UserError, refusal
+from seedbed_api.loglines import MESSAGE
 
 if TYPE_CHECKING:
     from seedbed.training.programs import TrainingProgram
@@ -136,7 +138,12 @@ def _workers_quoted() -> AbstractContextManager[None]:
     from ray._private import worker
 
     node: Any = worker._global_node
-    return mirroring(Path(node.get_logs_dir_path()), workers_logger.info, every=_QUOTE_SECONDS)
+    return mirroring(Path(node.get_logs_dir_path()), quote, every=_QUOTE_SECONDS)
+
+
+def quote(record: Mapping[str, Any]) -> None:
+    """Log what a worker said, whatever its level: it is for the log that is kept, not for the terminal."""
+    workers_logger.info("%s", record[MESSAGE], extra={QUOTED: record})
 
 
 def object_store_bytes() -> int:

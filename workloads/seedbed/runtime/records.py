@@ -14,6 +14,8 @@ from typing import Any
 
 from seedbed_api.loglines import structured
 
+QUOTED = "quoted"
+"""Attribute of a log record: the fields of who is quoted, which count more than those of who quotes."""
 LONGEST_LINE = 1 << 15
 """Bytes; a longer line is told in parts."""
 
@@ -65,4 +67,4 @@ class RecordFormatter(logging.Formatter):
         fields = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             fields["stack"] = self.formatException(record.exc_info)
-        return json.dumps(fields)
+        return json.dumps(fields | getattr(record, QUOTED, {}))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seedbed.runtime.mirrors import Mirror
 from seedbed.runtime.pods.memory import oom_kills
+from seedbed.runtime.records import LONGEST_LINE, Recorder
 from seedbed.runtime.shipping import PIECE_BYTES, piece_name, reading, ship, stored
 from seedbed.storage import LocalStorage
+from seedbed_api.loglines import readable
 
 
 def log_in(folder: LocalStorage) -> bytes:
@@ -63,30 +68,59 @@ def test_what_is_surely_stored_is_not_stored_again(tmp_path: Path, pieces: list[
     assert stored(folder) == known
 
 
-def test_workers_are_quoted_line_by_line_with_who_said_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mirror, out = Mirror(tmp_path), tmp_path / "worker-ab-01-77.out"
+def test_workers_are_quoted_line_by_line_with_who_said_it_and_how_grave_it_is(tmp_path: Path) -> None:
+    said: list[Mapping[str, Any]] = []
+    mirror, out = Mirror(tmp_path, said.append), tmp_path / "worker-ab-01-77.out"
     out.write_bytes(b":job_id:01\n:actor_name:RayTrainWorker\nhello\nhalf a ")
     (tmp_path / "raylet.out").write_bytes(b"noise\n")
     mirror.look()
-    assert capsys.readouterr().out == "(pid=77) hello\n"
+    assert said == [{"pid": 77, "level": "info", "message": "hello"}]
+    said.clear()
     with out.open("ab") as file:
-        file.write(b"line\n")
-    (tmp_path / "worker-ab-01-78.err").write_bytes(b"Traceback\n\xff\n")
+        file.write(b'line\n{"level": "warning", "message": "slow", "step": 7}\n')
+    error = b"Traceback (most recent call last):\n  File\nseedbed_api.errors.UserError: odd\n\xff\n"
+    (tmp_path / "worker-ab-01-78.err").write_bytes(error)
     mirror.look()
-    assert (
-        capsys.readouterr().out
-        == "(pid=77) half a line\n(pid=78) Traceback\n(pid=78) \N{REPLACEMENT CHARACTER}\n"
-    )
+    assert said == [
+        {"pid": 77, "level": "info", "message": "half a line"},
+        {"pid": 77, "level": "warning", "message": "slow", "step": 7},
+        {"pid": 78, "level": "error", "message": "Traceback (most recent call last):"},
+        {"pid": 78, "level": "info", "message": "  File"},
+        {"pid": 78, "level": "error", "message": "seedbed_api.errors.UserError: odd"},
+        {"pid": 78, "level": "info", "message": "\N{REPLACEMENT CHARACTER}"},
+    ]
 
 
-def test_a_line_without_end_is_quoted_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "worker-a-1-5.err").write_bytes(b"x" * (1 << 16) + b"y\n")
+def test_what_a_pod_quotes_becomes_a_record_of_its_log_with_level_and_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "worker-ab-01-78.err").write_bytes(b"RuntimeError: odd\n")
+    Mirror(tmp_path).look()
+    recorder = Recorder(context={"job": "digits"}, clock=lambda: "2030-01-02T12:00:00.000+00:00")
+    record = recorder.take(capsys.readouterr().out.encode()).decode().strip()
+    assert json.loads(record) == {
+        "time": "2030-01-02T12:00:00.000+00:00",
+        "job": "digits",
+        "pid": 78,
+        "level": "error",
+        "message": "RuntimeError: odd",
+    }
+    assert readable(record) == "12:00:00 ERROR (pid=78) RuntimeError: odd"
+
+
+def test_a_line_without_end_is_quoted_in_parts_whose_records_are_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "worker-a-1-5.err").write_bytes(b"\xff" * (1 << 16) + b"y\n")
     mirror = Mirror(tmp_path)
     mirror.look()
     mirror.look()
-    assert capsys.readouterr().out == f"(pid=5) {'x' * (1 << 16)}\n(pid=5) y\n"
+    printed = capsys.readouterr().out.splitlines()
+    assert max(map(len, printed)) < LONGEST_LINE
+    assert (
+        "".join(json.loads(line)["message"] for line in printed)
+        == "\N{REPLACEMENT CHARACTER}" * (1 << 16) + "y"
+    )
 
 
 @pytest.mark.parametrize(
