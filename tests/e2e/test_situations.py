@@ -17,7 +17,9 @@ from testbed.kube import Json
 from testbed.testbeds import Testbed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-MENDED = {name: situation for name, situation in SITUATIONS.items() if situation.heals is not None}
+PATIENT = "the Secret is not there"
+"""Its kubelet tries again within two minutes: the others go on meanwhile."""
+MENDED = sorted((name for name in SITUATIONS if SITUATIONS[name].heals is not None), key=PATIENT.__eq__)
 STARTED = ("RayStarting", "WaitingForWorkers", "Training", "Evaluating", "Checkpointing", "Trained")
 
 
