@@ -51,6 +51,7 @@ def test_a_run_in_its_second_worker_group() -> None:
         (names.PLANNED_STEPS.name, ()): 100,
         (names.LOSS.name, ()): 0.5,
         (names.METRIC.name, (("metric", "validation/accuracy"),)): 0.875,
+        (names.METRIC.name, (("metric", "validation/loss"),)): 0.75,
         (names.CHECKPOINT_TIME.name, ()): KEPT.time,
         (names.CHECKPOINT.name, (("step", "20"), ("digest", KEPT.digest))): 1,
         (names.SECONDS.name, (("part", "data"),)): 1.5,

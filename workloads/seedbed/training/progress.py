@@ -57,7 +57,9 @@ class Progress:
     loss: float | None = None
     """Training loss of the last step."""
     accuracy: float | None = None
-    """Of the last evaluation, 0 to 1."""
+    """Of the last validation, 0 to 1."""
+    validation_loss: float | None = None
+    """Of the last validation."""
     images_per_second: float | None = None
     """Over all workers, over the last seconds that were no evaluation and no checkpoint."""
     seconds_left: float | None = None

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from seedbed.arithmetic.config import ARITHMETIC_VERSION
+from seedbed.arithmetic.counts import Metrics
 from seedbed.arithmetic.digests import weights_digest
 from seedbed.arithmetic.exchange import Exchange
 from seedbed.arithmetic.schedules import learning_rate
@@ -68,6 +69,8 @@ class RunState(Walk):
     """The newest checkpoint of this group; known to rank 0."""
     named: bool = False
     """Whether the names of the witness are known to be stored."""
+    validated: tuple[Evaluation, Metrics] | None = None
+    """The newest validation and its figures, which are asked for after each step."""
 
     @property
     def writes(self) -> bool:
@@ -226,14 +229,15 @@ class RunState(Walk):
         program = self.program
         rows = program.arithmetic.leaves * program.arithmetic.leaf_rows
         pace = self.watch.pace.steps_per_second
-        validations = [e for e in self.evaluations if e.split == "validation"]
+        figures = self._figures()
         return Progress(
             step=self.completed,
             total_steps=program.milestones.total_steps,
             epoch=_epoch(program, self.completed),
             epochs=program.stream.epochs,
             loss=self.last.loss if self.last else None,
-            accuracy=metrics_of(validations[-1].document).accuracy if validations else None,
+            accuracy=figures.accuracy if figures else None,
+            validation_loss=figures.loss if figures else None,
             images_per_second=None if pace is None else pace * rows,
             seconds_left=self.watch.seconds_left(self._ahead()),
             workers=self.exchange.world,
@@ -245,6 +249,15 @@ class RunState(Walk):
             seconds=self.watch.seconds(),
             moments=self.watch.moments,
         )
+
+    def _figures(self) -> Metrics | None:
+        """Return the figures of the newest validation; None before the first."""
+        newest = next((record for record in reversed(self.evaluations) if record.split == "validation"), None)
+        if newest is None:
+            return None
+        if self.validated is None or self.validated[0] is not newest:
+            self.validated = newest, metrics_of(newest.document)
+        return self.validated[1]
 
     def _ahead(self) -> Ahead:
         evaluated = any(record.step == self.completed for record in self.evaluations[-1:])

@@ -33,6 +33,7 @@ TRAINING = Progress(
     epoch=2,
     loss=0.5,
     accuracy=0.875,
+    validation_loss=0.75,
     images_per_second=123.0,
     seconds_left=90.0,
     phase="Training",
@@ -113,6 +114,7 @@ def test_while_it_trains() -> None:
         "throughput/images-per-second": "123",
         "training/loss": "0.5",
         "validation/accuracy": "0.875",
+        "validation/loss": "0.75",
     }
 
 
@@ -133,8 +135,10 @@ def test_activities(phase: Any, activity: str) -> None:
 
 
 def test_a_loss_that_is_no_number_is_left_out() -> None:
-    session = a_session(progress=replace(TRAINING, loss=float("nan"), accuracy=None, images_per_second=None))
-    assert live_progress(session, job_uid=UID, attempt=1, now=NOW).metrics == ()
+    unknown = replace(
+        TRAINING, loss=float("nan"), accuracy=None, validation_loss=None, images_per_second=None
+    )
+    assert live_progress(a_session(progress=unknown), job_uid=UID, attempt=1, now=NOW).metrics == ()
 
 
 @pytest.mark.parametrize(

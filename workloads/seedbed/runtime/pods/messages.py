@@ -100,6 +100,7 @@ def _metrics(progress: Progress) -> tuple[Metric, ...]:
         "throughput/images-per-second": progress.images_per_second,
         "training/loss": progress.loss,
         "validation/accuracy": progress.accuracy,
+        "validation/loss": progress.validation_loss,
     }
     return tuple(
         Metric(name=name, value=measured(value))
