@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from kubernetes.client import ApiException
 from rich.console import Console
 
-from seedbed.cli.top import Look, follow
+from seedbed.cli.top import Look, follow, listed
 from seedbed.cli.toplist import Row
-from seedbed_api.errors import InfrastructureError
+from seedbed_api.errors import InfrastructureError, SeedbedError
 
 AWAY = InfrastructureError("ClusterUnreachable", "the API server does not answer")
 
@@ -64,3 +66,47 @@ def test_who_cannot_look_at_all_is_told_so(terminal: Console) -> None:
     with pytest.raises(InfrastructureError, match="does not answer"):
         follow("here", a_look(AWAY), every=0, console=terminal)
     assert drawn(terminal) == []
+
+
+class ApiServer:
+    """The part of the client that lists, which answers with a status or with pages of objects."""
+
+    def __init__(self, *answers: int | list[str]) -> None:
+        self.answers = answers
+
+    def list_cluster_custom_object(self, *, _continue: str, **_where: Any) -> dict[str, Any]:
+        place = int(_continue or 0)
+        answer = self.answers[place]
+        if isinstance(answer, int):
+            raise ApiException(status=answer, reason="No")
+        following = {"continue": str(place + 1)} if place + 1 < len(self.answers) else {}
+        return {"items": [{"metadata": {"name": name}} for name in answer], "metadata": following}
+
+
+def test_all_pages_are_listed_with_their_kind() -> None:
+    found = list(listed(ApiServer(["a", "b"], ["c"]), "SweepJob", "sweepjobs", None))
+    assert [(raw["kind"], raw["metadata"]["name"]) for raw in found] == [
+        ("SweepJob", "a"),
+        ("SweepJob", "b"),
+        ("SweepJob", "c"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "exit_code"),
+    [
+        pytest.param(404, "NotInstalled", 2, id="no such kind"),
+        pytest.param(403, "NotAllowed", 2, id="forbidden"),
+        pytest.param(429, "ClusterUnavailable", 75, id="too many requests"),
+        pytest.param(0, "ClusterUnavailable", 75, id="no TLS"),
+        pytest.param(410, "ClusterUnavailable", 75, id="the second page came too late"),
+        pytest.param(503, "ClusterUnavailable", 75, id="it starts or ends"),
+    ],
+)
+def test_what_is_the_users_to_mend_and_what_passes_are_told_apart(
+    status: int, reason: str, exit_code: int
+) -> None:
+    with pytest.raises(SeedbedError) as caught:
+        list(listed(ApiServer(["a"], status), "SweepJob", "sweepjobs", None))
+    assert (caught.value.reason, caught.value.exit_code) == (reason, exit_code)
+    assert f"sweepjobs cannot be listed ({status} No)" in caught.value.message or status == 404

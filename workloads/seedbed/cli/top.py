@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _KINDS = (("TrainingJob", "trainingjobs"), ("SweepJob", "sweepjobs"))
 _PAGE = 500
+_PASSING = frozenset({0, 410, 429})
+"""No answer, a list that lasted too long, too many requests: a retry may help."""
 
 Look = Callable[[], "list[Row]"]
 
@@ -97,13 +99,13 @@ def _cluster(kubeconfig: str | None, context: str | None, namespace: str | None)
         return [
             row_of_object(raw, now=now)
             for kind, plural in _KINDS
-            for raw in _listed(api, kind, plural, namespace)
+            for raw in listed(api, kind, plural, namespace)
         ]
 
     return str(configuration.host), look
 
 
-def _listed(api: Any, kind: str, plural: str, namespace: str | None) -> Iterator[dict[str, Any]]:
+def listed(api: Any, kind: str, plural: str, namespace: str | None) -> Iterator[dict[str, Any]]:
     """Yield the objects of a kind page by page; entries of a list do not say their kind."""
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
@@ -131,10 +133,10 @@ def _listed(api: Any, kind: str, plural: str, namespace: str | None) -> Iterator
 
 
 def _refused(plural: str, error: ApiException) -> SeedbedError:
-    told = f"top: {plural} cannot be listed ({error.status} {error.reason})"
+    told = " ".join(f"top: {plural} cannot be listed ({error.status} {error.reason})".split())
     if error.status == 404:
         return UserError("NotInstalled", f"top: the cluster has no {plural}; install the chart first")
-    if error.status == 429 or error.status >= 500:
+    if error.status in _PASSING or error.status >= 500:
         return InfrastructureError("ClusterUnavailable", f"{told}; try again when the API server is well")
     fix = "let an admin bind the ClusterRole view, or name your namespace: --namespace"
     return UserError("NotAllowed", f"{told}; {fix}")
