@@ -245,9 +245,7 @@ def expected(story: Story, rules: dict[str, Any]) -> dict[str, Any]:
 def plain(rules: dict[str, Any]) -> dict[str, Any]:
     """Return the rules with one annotation only: figures in words are not what is tested."""
     (group,) = rules["groups"]
-    kept = [
-        rule | {"annotations": {"runbook": rule["annotations"]["runbook"]}} for rule in group["rules"]
-    ]
+    kept = [rule | {"annotations": {"runbook": rule["annotations"]["runbook"]}} for rule in group["rules"]]
     return {"groups": [group | {"rules": kept}]}
 
 

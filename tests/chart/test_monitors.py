@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 
 from chart.rendering import Helm, Json, objects
 from e2e.observing import TEAM, configuration, hurried, watched_values
+from seedbed_api import metrics as names
 from testbed.builds import ToolMissing
+from testbed.monitors import scrape_configs
 from testbed.prometheus import program
 
 MONITORS = ("PodMonitor", "ServiceMonitor")
@@ -49,6 +52,28 @@ def test_prometheus_accepts_it(rendered: list[Json], promtool: str, tmp_path: Pa
     assert done.returncode == 0, done.stdout + done.stderr
     settings["scrape_configs"][0]["relabel_configs"][0]["action"] = "keepp"
     assert checked(promtool, tmp_path, settings).returncode != 0
+
+
+DRIVERS = ("seedbed_training_", "seedbed_dataset_", "seedbed_sweep_")
+
+
+def kept(config: Json, name: str) -> bool:
+    """Tell whether Prometheus keeps a metric: it matches whole names."""
+    rules = [rule for rule in config["metric_relabel_configs"] if rule["action"] == "keep"]
+    assert [rule["source_labels"] for rule in rules] == [["__name__"]]
+    return all(re.fullmatch(rule["regex"], name) for rule in rules)
+
+
+def test_a_driver_tells_of_its_training_and_the_operator_of_itself_and_of_jobs(rendered: list[Json]) -> None:
+    """What runs beside a user's code cannot say that an operator leads, nor fill Prometheus."""
+    for monitor in monitors(rendered):
+        (config,) = scrape_configs(monitor)
+        of_drivers = monitor["metadata"]["name"].endswith("-drivers")
+        for family in names.FAMILIES:
+            assert kept(config, family.name) == (family.name.startswith(DRIVERS) == of_drivers), family.name
+        assert not kept(config, "somebody_elses_metric")
+        assert config.get("sample_limit") == (5000 if of_drivers else None)
+        assert len(max((family.labels for family in names.FAMILIES), key=len)) < config["label_limit"] / 2
 
 
 def test_a_field_that_monitors_do_not_have_is_refused(rendered: list[Json]) -> None:

@@ -17,7 +17,8 @@ KINDS = {
     "ServiceMonitor": "servicemonitors",
     "PrometheusRule": "prometheusrules",
 }
-_SPEC = {"selector", "namespaceSelector", "podMetricsEndpoints", "endpoints"}
+_LIMITS = {"sampleLimit": "sample_limit", "labelLimit": "label_limit"}
+_SPEC = {"selector", "namespaceSelector", "podMetricsEndpoints", "endpoints", *_LIMITS}
 _ENDPOINT = {"port", "path", "interval", "honorLabels", "relabelings", "metricRelabelings"}
 _RELABELING = {
     "action": "action",
@@ -74,6 +75,7 @@ def scrape_configs(monitor: Json) -> Iterator[Json]:
                 *map(_relabeling, endpoint.get("relabelings", [])),
             ],
             "metric_relabel_configs": [*map(_relabeling, endpoint.get("metricRelabelings", []))],
+            **{name: spec[field] for field, name in _LIMITS.items() if field in spec},
         }
 
 
