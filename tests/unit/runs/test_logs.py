@@ -129,7 +129,9 @@ def test_of_several_runs_of_a_name_too(laptop: Storage) -> None:
 def test_the_command_tells_in_one_line_of_older_jobs_of_the_name(store: Storage, tmp_path: Path) -> None:
     told = CliRunner().invoke(cli, ["logs", str(tmp_path), "digits"])
     assert told.stdout == "digits-1-driver  12:00:09 other\n"
-    assert told.stderr == "digits is the newest of 2 jobs; name an older by u1\n"
+    assert told.stderr == (
+        "digits: the newest of 2 jobs of this name; for an older one give its uid instead: u1\n"
+    )
 
 
 def test_a_log_that_grows_is_told_once(store: Storage) -> None:

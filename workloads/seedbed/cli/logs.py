@@ -89,8 +89,8 @@ def _wanted(
 
 def _tell_of_others(run: str, found: Chosen) -> None:
     if found.others:
-        older = ", ".join(found.others)
-        click.echo(f"{run} is the newest of {len(found.others) + 1} jobs; name an older by {older}", err=True)
+        newest = f"{run}: the newest of {len(found.others) + 1} jobs of this name"
+        click.echo(f"{newest}; for an older one give its uid instead: {', '.join(found.others)}", err=True)
 
 
 def _follow(following: Following, *, output: str) -> None:
