@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from seedbed.feed.traffic import Traffic
 from seedbed.search.courses import Course, Failed, Finished
-from seedbed.sweeps.pods import Tally
+from seedbed.sweeps.exporting import work_families
+from seedbed.sweeps.tallies import Tally
 from seedbed.sweeps.trials import Reached
-from seedbed.training.progress import Kept, Progress
+from seedbed.training.progress import Kept, PartSeconds, Progress
+from seedbed.training.usage import Usage
+from seedbed_api import metrics as names
+from seedbed_api.exposition import Measuring
+from unit.sweeps.test_conducting import conducting
 
 FIRST, OTHER = (0, 0), (1, 0)
 
@@ -75,3 +83,55 @@ def test_a_checkpoint_outlasts_an_attempt() -> None:
     tally.see(FIRST, at(2, kept=50.0))
     tally.see(FIRST, at(3, kept=40.0))
     assert tally.kept == 50.0
+
+
+def worth(data: float, compute: float) -> Progress:
+    """Return what a run tells whose worker group has spent so much."""
+    return replace(at(1), seconds=PartSeconds(data=data, compute=compute))
+
+
+def test_the_seconds_of_all_runs_only_grow_whatever_becomes_of_a_run() -> None:
+    tally, seen = Tally(), []
+    for place, progress in (
+        (FIRST, worth(1, 4)),
+        (OTHER, worth(2, 2)),
+        (FIRST, worth(1, 1)),  # its worker was lost
+        (FIRST, worth(2, 6)),
+        (OTHER, None),
+        (OTHER, worth(0, 1)),  # its next stretch
+    ):
+        if progress is None:
+            tally.end(place)
+        elif place in tally.running:
+            tally.see(place, progress)
+        else:
+            tally.begin(place)
+            tally.see(place, progress)
+        seen.append((tally.seconds().data, tally.seconds().compute))
+    assert seen == [(1, 4), (3, 6), (4, 7), (5, 12), (5, 12), (5, 13)]
+
+
+def test_a_sweep_tells_what_its_runs_do_and_use_in_the_words_of_a_training() -> None:
+    tally, job = Tally(), conducting().standing.sweep.job
+    usage = Usage(rank=0, traffic=Traffic(), resident_bytes=500, gpu=0.5)
+    for place, its in ((OTHER, replace(usage, resident_bytes=700, gpu=None)), (FIRST, usage)):
+        tally.begin(place)
+        tally.see(place, replace(worth(1, 4), usages=(its,)))
+    registry = CollectorRegistry()
+    registry.register(Measuring(lambda: work_families(tally, job)))
+    series = {"namespace": "", "name": job.metadata.name, "kind": "SweepJob"}
+    expected = {
+        (names.STEPS.name, ()): 2,
+        (names.IMAGES.name, ()): 2 * job.spec.trial_template.spec.training.batch.global_size,
+        (names.SECONDS.name, (("part", "data"),)): 2,
+        (names.SECONDS.name, (("part", "compute"),)): 8,
+        (names.MEMORY.name, (("process", "rank-0"),)): 500,
+        (names.MEMORY.name, (("process", "rank-1"),)): 700,
+        (names.GPU_UTILIZATION.name, (("process", "rank-0"),)): 0.5,
+        (names.GPU_UTILIZATION.name, (("process", "rank-1"),)): None,
+    }
+    for (name, labels), value in expected.items():
+        assert registry.get_sample_value(name, series | dict(labels)) == value, (name, labels)
+    driver = registry.get_sample_value(names.MEMORY.name, series | {"process": "driver"})
+    assert driver is not None
+    assert driver > 10_000_000

@@ -1,9 +1,10 @@
-"""What the driver of a sweep tells Prometheus: how its trials stand, what the memo has saved."""
+"""What the driver of a sweep tells Prometheus: how trials stand, what they use, what the memo has saved."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from prometheus_client.core import Metric
 
@@ -12,8 +13,11 @@ from seedbed.search.decisions import State
 from seedbed.search.objectives import SCALE
 from seedbed.search.ranking import ranked
 from seedbed.sweeps.standing import Standing
+from seedbed.sweeps.tallies import Tally
+from seedbed.training.usage import resident_bytes
 from seedbed_api import metrics as names
 from seedbed_api.exposition import Sample, measured, single
+from seedbed_api.sweepjob import SweepJob
 
 
 def sweep_families(standing: Standing, *, namespace: str, running: int) -> Iterator[Metric]:
@@ -26,6 +30,25 @@ def sweep_families(standing: Standing, *, namespace: str, running: int) -> Itera
     yield single(names.SAVED_SECONDS, saved_seconds(standing), labels)
     best = next(iter(ranked(standing.decided, standing.search.goal)), None)
     yield single(names.BEST_OBJECTIVE, None if best is None else (best.objective or 0) / SCALE, labels)
+
+
+def work_families(tally: Tally, job: SweepJob) -> Iterator[Metric]:
+    """Yield what all runs together do and use, in the families of a training.
+
+    The ranks of the runs under way are counted through, so that there are not as many series as trials.
+    """
+    labels = {"namespace": job.metadata.namespace or "", "name": job.metadata.name, "kind": "SweepJob"}
+    yield single(names.STEPS, tally.steps, labels)
+    images = tally.steps * job.spec.trial_template.spec.training.batch.global_size
+    yield single(names.IMAGES, images, labels)
+    parts = asdict(tally.seconds()).items()
+    yield measured(names.SECONDS, ((labels | {"part": part}, seconds) for part, seconds in parts))
+    usages = (usage for progress in tally.under_way() for usage in progress.usages)
+    ranks = [(labels | {"process": f"rank-{place}"}, usage) for place, usage in enumerate(usages)]
+    driver = (labels | {"process": "driver"}, resident_bytes())
+    yield measured(names.MEMORY, [driver, *((rank, usage.resident_bytes) for rank, usage in ranks)])
+    busy = ((rank, usage.gpu) for rank, usage in ranks if usage.gpu is not None)
+    yield measured(names.GPU_UTILIZATION, busy)
 
 
 def _states(standing: Standing, running: int, labels: dict[str, str]) -> Iterator[Sample]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -14,11 +14,11 @@ from prometheus_client.core import Metric
 from seedbed.runtime.pods.clusters import PodCluster
 from seedbed.runtime.pods.settings import PodSettings
 from seedbed.runtime.statuses import timings_of
-from seedbed.search.courses import Failed
 from seedbed.sweeps.display import SweepDisplay
 from seedbed.sweeps.driving import SweepEnded, SweepSession, computed_here, run_sweep, told_of
-from seedbed.sweeps.exporting import sweep_families
+from seedbed.sweeps.exporting import sweep_families, work_families
 from seedbed.sweeps.statuses import dataset_status, status_of
+from seedbed.sweeps.tallies import Place, Tally
 from seedbed.sweeps.trials import Reached, Stretch
 from seedbed.training.progress import Progress
 from seedbed_api.conditions import ExitCode, one_line
@@ -31,50 +31,6 @@ from seedbed_api.times import written
 
 MOST_BYTES: Final = 24 << 10
 """Of what is told of trials: it becomes a part of the object in the API server."""
-Place = tuple[int, int]
-"""Trial, and place among its folds."""
-
-
-@dataclass(kw_only=True, slots=True)
-class Tally:
-    """What was seen of all runs of this attempt together."""
-
-    steps: int = 0
-    """Only ever more, also where a run that was lost does some of them again."""
-    kept: float | None = None
-    """When a run last kept its state or came to where it was to, in seconds since 1970."""
-    running: dict[Place, int] = field(default_factory=dict)
-    """Steps that were counted of the stretches under way."""
-    at: dict[Place, int] = field(default_factory=dict)
-    """Step at which each of them was seen last."""
-
-    def begin(self, place: Place) -> None:
-        """Count a stretch from now on."""
-        self.running[place] = 0
-        self.at.pop(place, None)
-
-    def see(self, place: Place, progress: Progress) -> None:
-        """Take in how far a run is."""
-        self._add(place, progress.step - self.at.get(place, progress.resumed_from))
-        self.at[place] = progress.step
-        if progress.kept is not None:
-            self.kept = max(self.kept or 0.0, progress.kept.time)
-
-    def reach(self, place: Place, reached: Reached, now: float) -> None:
-        """Take in what a stretch came to: one that is short was not seen on its way."""
-        self._add(place, reached.computed - self.running.get(place, 0))
-        if reached.computed and not isinstance(reached.course.end, Failed):
-            self.kept = max(self.kept or 0.0, now)
-
-    def end(self, place: Place) -> None:
-        """Count a stretch no longer."""
-        self.running.pop(place, None)
-        self.at.pop(place, None)
-
-    def _add(self, place: Place, steps: int) -> None:
-        if steps > 0:
-            self.steps += steps
-            self.running[place] = self.running.get(place, 0) + steps
 
 
 class TallyingDisplay(SweepDisplay):
@@ -139,9 +95,11 @@ class Searching:
         """Yield what the sweep tells Prometheus."""
         del now
         standing, job = self.session.standing, self.session.job
-        if standing is None:
-            return ()
-        return sweep_families(standing, namespace=job.metadata.namespace or "", running=self._running())
+        if standing is not None:
+            yield from sweep_families(
+                standing, namespace=job.metadata.namespace or "", running=self._running()
+            )
+        yield from work_families(self.tally, job)
 
     def _running(self) -> int:
         """Return how many stretches train: more may have been handed out than there is room for."""
