@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from seedbed.storage import Storage
@@ -15,6 +16,8 @@ class CountingStorage:
     requests: list[str] = field(default_factory=list)
     """`read runs/ab/result.json`, in the order of asking; paths begin at the storage that was counted first."""
     at: str = ""
+    before: Callable[[str], object] = lambda _request: None
+    """Called with each request before it is answered: what others do meanwhile."""
 
     @property
     def url(self) -> str:
@@ -54,8 +57,12 @@ class CountingStorage:
 
     def child(self, path: str) -> CountingStorage:
         return CountingStorage(
-            inside=self.inside.child(path), requests=self.requests, at=f"{self.at}{path.strip('/')}/"
+            inside=self.inside.child(path),
+            requests=self.requests,
+            at=f"{self.at}{path.strip('/')}/",
+            before=self.before,
         )
 
     def _note(self, verb: str, path: str) -> None:
         self.requests.append(f"{verb} {self.at}{path}".rstrip("/"))
+        self.before(self.requests[-1])

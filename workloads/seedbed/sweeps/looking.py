@@ -46,7 +46,7 @@ class Glimpse:
     step: int = 0
     """Of its newest event or checkpoint, or of its end."""
     attempt: Attempt | None = None
-    """The newest."""
+    """The newest; of a complete run it matters no more."""
     events: tuple[Mapping[str, Any], ...] = ()
     """The newest; of a complete run none."""
     sighting: Sighting | None = None
@@ -120,22 +120,24 @@ class Looker:
             return Glimpse(folder=folder, state="damaged", damage=_damage(error))
 
     def _read(self, folder: RunFolder, before: Glimpse | None) -> Glimpse | None:
-        """Read a run: first who holds it, so that a result that he leaves meanwhile is not missed."""
+        result = read_result(folder)
+        if result is not None:
+            return _complete(folder, result)
         number, now = highest_attempt(folder), self.clock()
         attempt = read_attempt(folder, number) if number else None
         sighting = None if attempt is None else self._sighting(folder, attempt, before, now=now)
-        result = read_result(folder)
+        if sighting is None and (result := read_result(folder)) is not None:
+            return _complete(folder, result)  # it came before the lease was given back
         model = before.model if before is not None and sighting is not None else ""
         model = model or _model(folder)
-        if result is None and sighting is None and not model:
+        if sighting is None and not model:
             return None
-        events = () if result else tuple(newest_events(folder, files=_EVENT_FILES))
+        events = tuple(newest_events(folder, files=_EVENT_FILES))
         return Glimpse(
             folder=folder,
-            state="complete" if result else _state(sighting),
-            result=result,
+            state=_state(sighting),
             model=model,
-            step=result.outcome.step if result else _step(folder, events),
+            step=_step(folder, events),
             attempt=attempt,
             events=events,
             sighting=sighting,
@@ -150,6 +152,11 @@ class Looker:
         gap = longest_gap(poll=self.every, stale_after=STALE_SECONDS)
         last = None if before is None else before.sighting
         return seen(last, attempt=attempt.number, beat=beat, now=now, gap=gap)
+
+
+def _complete(folder: RunFolder, result: Result) -> Glimpse:
+    model, step = _model(folder), result.outcome.step
+    return Glimpse(folder=folder, state="complete", result=result, model=model, step=step)
 
 
 def _state(sighting: Sighting | None) -> State:
