@@ -24,12 +24,13 @@ Say = Callable[[Mapping[str, Any]], object]
 """Called with the fields of a record."""
 
 
-def _print(record: Mapping[str, Any]) -> None:
+def printed(record: Mapping[str, Any]) -> None:
+    """Say a record where the log of a pod is made."""
     print(json.dumps(record), flush=True)  # noqa: T201 - the log of the pod
 
 
 @contextmanager
-def mirroring(folder: Path, say: Say = _print, *, every: float = _LOOK_SECONDS) -> Iterator[None]:
+def mirroring(folder: Path, say: Say = printed, *, every: float = _LOOK_SECONDS) -> Iterator[None]:
     """Say what the workers of a node print, each line with the process that said it, in field `pid`."""
     mirror = Mirror(folder, say)
     over = threading.Event()
@@ -53,7 +54,7 @@ def mirroring(folder: Path, say: Say = _print, *, every: float = _LOOK_SECONDS) 
 class Mirror:
     """Follows `worker-*.out` and `worker-*.err` of a folder."""
 
-    def __init__(self, folder: Path, say: Say = _print) -> None:
+    def __init__(self, folder: Path, say: Say = printed) -> None:
         self._folder, self._say = folder, say
         self._read: dict[Path, int] = {}
 

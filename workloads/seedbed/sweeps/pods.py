@@ -105,6 +105,9 @@ class Searching:
         """Return how many stretches train: more may have been handed out than there is room for."""
         return min(len(self.tally.running), self.cluster.ranks_there())
 
+    def step(self) -> None:
+        """Trials have steps of their own."""
+
     def run(self) -> tuple[Outcome, int, SeedbedError | None]:
         """Search."""
         ended = run_sweep(self.session)

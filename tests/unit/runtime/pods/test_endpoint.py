@@ -11,6 +11,9 @@ import time
 import pytest
 
 from seedbed.runtime.pods.endpoint import Attendance, endpoint
+from seedbed.runtime.pods.serving import Head
+from seedbed.runtime.pods.settings import pod_settings
+from unit.runtime.pods.test_settings import WORKER
 
 TOKEN = "of this job"
 
@@ -74,6 +77,16 @@ def test_workers_are_needed_until_the_end_and_the_end_waits_for_them() -> None:
         assert get(port, "/needed?pod=b") == (200, b'{"needed": false}')
         ending.join(timeout=60)
         assert not ending.is_alive()
+
+
+def test_workers_hear_how_far_the_training_is_for_what_they_log() -> None:
+    attendance = Attendance()
+    with endpoint(0, progress=lambda: b"", attendance=attendance, token=TOKEN) as port:
+        there = {"SEEDBED_RAY_ADDRESS": "127.0.0.1:6379", "SEEDBED_PROGRESS_PORT": str(port)}
+        head = Head(pod_settings({**WORKER, **there, "RAY_AUTH_TOKEN": TOKEN}))
+        assert (head.needs_us(), head.known) == (True, {})
+        attendance.step = lambda: 7
+        assert (head.needs_us(), head.known) == (True, {"step": 7})
 
 
 def test_strangers_are_not_told_and_not_waited_for() -> None:

@@ -46,6 +46,9 @@ class Program(Protocol):
     def metrics(self, now: datetime) -> Iterable[Metric]:
         """Yield what Prometheus is told at this moment; asked from another thread."""
 
+    def step(self) -> int | None:
+        """Return how far the training is; None where it has not begun, or is many."""
+
     def run(self) -> tuple[Outcome, int, SeedbedError | None]:
         """Do it to its end; return how it ended, its exit code, and an expected failure."""
 
@@ -90,6 +93,7 @@ def _attempt(settings: PodSettings, stopping: threading.Event, programs: Program
     _say(f"attempt {settings.attempt} of {settings.job.kind} {settings.job.metadata.name} begins")
     cluster, attendance = PodCluster(settings, stopping=stopping), Attendance()
     with programs[settings.job.kind](settings, cluster, stopping) as program:
+        attendance.step = program.step
 
         def progress() -> bytes:
             return program.live(datetime.now(UTC)).model_dump_json(by_alias=True, exclude_none=True).encode()
@@ -128,6 +132,11 @@ class Training:
     def metrics(self, now: datetime) -> Iterable[Metric]:
         """Yield what the run tells Prometheus."""
         return training_families(self._session, self.live(now))
+
+    def step(self) -> int | None:
+        """Return how far the run is."""
+        progress = self._session.progress
+        return None if progress is None else progress.step
 
     def run(self) -> tuple[Outcome, int, SeedbedError | None]:
         """Train."""

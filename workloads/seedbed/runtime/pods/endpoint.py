@@ -32,6 +32,8 @@ class Attendance:
     """Which workers ask whether they are needed, and which have heard that they no longer are."""
 
     def __init__(self) -> None:
+        self.step: Callable[[], int | None] = lambda: None
+        """How far the training is, for what workers log; None where it is not one."""
         self._lock = threading.Lock()
         self._ended = False
         self._asked: dict[str, float] = {}
@@ -117,8 +119,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not compare_digest(given.encode(), f"Bearer {self.server.token}".encode()):
             self._answer(401, b"the token is another one\n", "text/plain")
             return
-        needed = {"needed": not self.server.attendance.ask(pod)}
-        self._answer(200, json.dumps(needed).encode(), "application/json")
+        attendance = self.server.attendance
+        step = attendance.step()
+        told = {"needed": not attendance.ask(pod)} | ({} if step is None else {"step": step})
+        self._answer(200, json.dumps(told).encode(), "application/json")
 
     def _answer(self, status: int, body: bytes, kind: str) -> None:
         self.send_response(status)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from seedbed.runs.processes import TURN_VARIABLE
 from seedbed.runtime.clusters import ToldToStop
-from seedbed.runtime.mirrors import mirroring
+from seedbed.runtime.mirrors import mirroring, printed
 from seedbed.runtime.pods.endpoint import ASK_SECONDS
 from seedbed.runtime.pods.logs import shipping
 from seedbed.runtime.pods.settings import PodSettings, pod_settings
@@ -45,7 +45,7 @@ def serve(environ: Mapping[str, str], spool: Path) -> int:
 
 
 def _serve(settings: PodSettings, stopping: threading.Event) -> int:
-    head = _Head(settings)
+    head = Head(settings)
     if not head.awaited(stopping):
         return ExitCode.STOPPED
     if head.needs_us() is False:
@@ -54,13 +54,13 @@ def _serve(settings: PodSettings, stopping: threading.Event) -> int:
     if node is None:
         return ExitCode.STOPPED
     try:
-        with mirroring(Path(node.get_logs_dir_path())):
+        with mirroring(Path(node.get_logs_dir_path()), lambda record: printed(head.known | dict(record))):
             return _watched(node, head, stopping)
     finally:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
-def _joined(settings: PodSettings, head: _Head, stopping: threading.Event) -> Any:
+def _joined(settings: PodSettings, head: Head, stopping: threading.Event) -> Any:
     """Start the node, again while the head is not up; None when told to stop."""
     from ray._private.node import Node
 
@@ -94,7 +94,7 @@ def _parameters(settings: PodSettings) -> Any:
     )
 
 
-def _watched(node: Any, head: _Head, stopping: threading.Event) -> int:
+def _watched(node: Any, head: Head, stopping: threading.Event) -> int:
     """Return how this node's time ended."""
     while not stopping.wait(ASK_SECONDS):
         answer = head.needs_us()
@@ -126,7 +126,7 @@ def _drain(node: Any) -> None:
         time.sleep(0.1)
 
 
-class _Head:
+class Head:
     """The driver as a worker sees it: asked every second whether it still needs us."""
 
     def __init__(self, settings: PodSettings) -> None:
@@ -136,6 +136,8 @@ class _Head:
         self._port, self._pod = settings.progress_port, settings.pod_name
         self._proof = {"Authorization": f"Bearer {settings.token}"}
         self._heard = time.monotonic()
+        self.known: dict[str, Any] = {}
+        """What is added to a record of a rank: the step that the training is in."""
 
     def awaited(self, stopping: threading.Event) -> bool:
         """Wait until the head listens: its name may not be known yet, nor its port open."""
@@ -168,6 +170,8 @@ class _Head:
             return None
         finally:
             connection.close()
+        if "step" in answer:
+            self.known = {"step": answer["step"]}
         return bool(answer["needed"])
 
     def check(self, stopping: threading.Event) -> None:
