@@ -3,25 +3,61 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from grafana_foundation_sdk.builders import bargauge, dashboard, prometheus, stat, table, timeseries
-from grafana_foundation_sdk.builders.common import ReduceDataOptions, StackingConfig
+from grafana_foundation_sdk.builders.common import (
+    GraphThresholdsStyleConfig,
+    ReduceDataOptions,
+    StackingConfig,
+    TableSortByFieldState,
+    VizLegendOptions,
+    VizTextDisplayOptions,
+    VizTooltipOptions,
+)
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.common import BigValueColorMode, GraphDrawStyle, StackingMode
+from grafana_foundation_sdk.models.common import (
+    BarGaugeSizing,
+    BigValueColorMode,
+    BigValueGraphMode,
+    GraphDrawStyle,
+    GraphThresholdsStyleMode,
+    LegendDisplayMode,
+    LegendPlacement,
+    LineInterpolation,
+    SortOrder,
+    StackingMode,
+    TableColorTextCellOptions,
+    TooltipDisplayMode,
+    VisibilityMode,
+    VizOrientation,
+)
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
+    DashboardLinkType,
     DataSourceRef,
     DataTransformerConfig,
+    DynamicConfigValue,
+    Threshold,
+    ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
     VariableRefresh,
+    VariableSort,
 )
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 Json = dict[str, Any]
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 WIDTH = 24
 TAGS = ["seedbed"]
+COUNT = "none"
+"""Unit of what is counted: an axis without halves, and steps where a slope would be of what never was."""
+Limits = tuple[tuple[float, str], ...]
+"""From which value on a figure has a colour, or at which a chart has a line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +66,34 @@ class Query:
 
     expr: str
     legend: str = ""
+    unit: str = ""
+    """Where it is not the panel's: it has an axis of its own, at the right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a panel has besides: where nothing is said, no value is told as good or bad."""
+
+    colours: Mapping[str, str] = field(default_factory=dict)
+    """Of lines by their legend; of a table's words."""
+    limits: Limits = ()
+    from_zero: bool = True
+    """Whether the axis shows zero, however far away the values are."""
+    most: float | None = None
+    """Where the axis ends."""
+    aside: bool = False
+    """Whether the legend is at the right: below there is no room for many."""
+    columns: tuple[str, ...] = ()
+    """Of a table, in this order."""
+    widths: Mapping[str, int] = field(default_factory=dict)
+    """Of columns that need more or less than their share."""
+    value: str = ""
+    """Heading of the column with a table's values; without one there is none."""
+    link: str = ""
+    """Where the names of a table lead; the column `page` is for it alone."""
+
+
+PLAIN = Look()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +108,7 @@ class Panel:
     kind: Literal["lines", "stacked", "number", "bars", "table"] = "lines"
     span: int = 8
     height: int = 8
+    look: Look = PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,27 +137,55 @@ class Page:
             yield from row.panels
 
 
-def number(title: str, description: str, unit: str, expr: str, *, span: int = 4) -> Panel:
-    """Return a panel of one figure."""
-    queries = (Query(expr=expr),)
+def number(
+    title: str,
+    description: str,
+    unit: str,
+    expr: str,
+    *,
+    span: int = 4,
+    limits: Limits = (),
+    legend: str = "",
+) -> Panel:
+    """Return a panel of one figure as of now."""
+    queries = (Query(expr=expr, legend=legend),)
     return Panel(
-        title=title, description=description, unit=unit, queries=queries, kind="number", span=span, height=4
+        title=title,
+        description=description,
+        unit=unit,
+        queries=queries,
+        kind="number",
+        span=span,
+        height=4,
+        look=Look(limits=limits),
     )
 
 
-def lines(title: str, description: str, unit: str, *queries: tuple[str, str], span: int = 8) -> Panel:
-    """Return a panel of lines over time: (expression, legend)."""
-    return Panel(title=title, description=description, unit=unit, queries=_queries(queries), span=span)
+def lines(
+    title: str, description: str, unit: str, *queries: tuple[str, ...], span: int = 8, look: Look = PLAIN
+) -> Panel:
+    """Return a panel of lines over time: (expression, legend), or (expression, legend, unit)."""
+    return Panel(
+        title=title, description=description, unit=unit, queries=_queries(queries), span=span, look=look
+    )
 
 
-def stacked(title: str, description: str, unit: str, *queries: tuple[str, str], span: int = 8) -> Panel:
+def stacked(
+    title: str, description: str, unit: str, *queries: tuple[str, ...], span: int = 8, look: Look = PLAIN
+) -> Panel:
     """Return a panel of areas one upon the other."""
     return Panel(
-        title=title, description=description, unit=unit, queries=_queries(queries), kind="stacked", span=span
+        title=title,
+        description=description,
+        unit=unit,
+        queries=_queries(queries),
+        kind="stacked",
+        span=span,
+        look=look,
     )
 
 
-def bars(title: str, description: str, unit: str, *queries: tuple[str, str], span: int = 8) -> Panel:
+def bars(title: str, description: str, unit: str, *queries: tuple[str, ...], span: int = 8) -> Panel:
     """Return a panel of bars as of now."""
     return Panel(
         title=title, description=description, unit=unit, queries=_queries(queries), kind="bars", span=span
@@ -100,7 +193,7 @@ def bars(title: str, description: str, unit: str, *queries: tuple[str, str], spa
 
 
 def rows_of(
-    title: str, description: str, unit: str, expr: str, *, span: int = WIDTH, height: int = 8
+    title: str, description: str, unit: str, expr: str, look: Look, *, span: int = WIDTH, height: int = 8
 ) -> Panel:
     """Return a table: a row per series, its labels as columns."""
     queries = (Query(expr=expr),)
@@ -112,11 +205,12 @@ def rows_of(
         kind="table",
         span=span,
         height=height,
+        look=look,
     )
 
 
-def _queries(pairs: Sequence[tuple[str, str]]) -> tuple[Query, ...]:
-    return tuple(Query(expr=expr, legend=legend) for expr, legend in pairs)
+def _queries(told: Sequence[tuple[str, ...]]) -> tuple[Query, ...]:
+    return tuple(Query(expr=expr, legend=legend, unit="".join(unit)) for expr, legend, *unit in told)
 
 
 def rendered(page: Page) -> str:
@@ -131,6 +225,13 @@ def rendered(page: Page) -> str:
         .refresh("30s")
         .time("now-3h", "now")
         .timezone("browser")
+        .link(
+            dashboard.DashboardLink("Seedbed")
+            .type(DashboardLinkType.DASHBOARDS)
+            .tags(TAGS)
+            .include_vars(True)
+            .keep_time(True)
+        )
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     )
     for variable in page.variables:
@@ -143,57 +244,150 @@ def rendered(page: Page) -> str:
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _variable(name: str, label: str, query: str) -> Any:
-    return (
+def _variable(name: str, label: str, query: str, *, all_of_them: bool = True) -> Any:
+    built = (
         dashboard.QueryVariable(name)
         .label(label)
         .datasource(SOURCE)
         .query({"query": query, "refId": name})
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(VariableSort.ALPHABETICAL_ASC)
         .multi(True)
-        .include_all(True)
-        .all_value(".*")
     )
+    return built.include_all(True).all_value(".*") if all_of_them else built
 
 
 def _panel(panel: Panel) -> Any:
     built = (
-        _BLANKS[panel.kind]()
+        _BLANKS[panel.kind](panel)
         .title(panel.title)
         .description(panel.description)
         .unit(panel.unit)
         .datasource(SOURCE)
         .span(panel.span)
         .height(panel.height)
+        .thresholds(_thresholds(panel))
     )
+    if panel.unit == COUNT:
+        built = built.decimals(0)
     for place, query in enumerate(panel.queries):
-        built = built.with_target(_target(query, chr(ord("A") + place), now=panel.kind in ("bars", "table")))
+        built = built.with_target(_target(query, chr(ord("A") + place), panel.kind))
     return built
 
 
-def _target(query: Query, ref: str, *, now: bool) -> Any:
+def _thresholds(panel: Panel) -> dashboard.ThresholdsConfig:
+    """Return the limits: without any Grafana takes green, and red from 80 on, whatever is 80."""
+    limits = (Threshold(value=value, color=colour) for value, colour in panel.look.limits)
+    steps = [Threshold(color=_PLAINLY[panel.kind]), *limits]
+    return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def _target(query: Query, ref: str, kind: str) -> Any:
     built = prometheus.Dataquery().expr(query.expr).ref_id(ref)
     if query.legend:
         built = built.legend_format(query.legend)
-    return built.instant() if now else built.range()
+    if kind == "table":
+        built = built.format(PromQueryFormat.TABLE)
+    return built.range() if kind in ("lines", "stacked") else built.instant()
 
 
-def _stacked() -> Any:
+def _lines(panel: Panel) -> Any:
+    look = panel.look
+    legend = VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.LIST)
+    placement = LegendPlacement.RIGHT if look.aside else LegendPlacement.BOTTOM
+    tooltip = VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
+    built = (
+        timeseries.Panel()
+        .draw_style(GraphDrawStyle.LINE)
+        .fill_opacity(8)
+        .legend(legend.placement(placement).calcs([]))
+        .tooltip(tooltip)
+    )
+    if panel.unit == COUNT:
+        built = built.line_interpolation(LineInterpolation.STEP_AFTER).axis_soft_max(1)
+    if look.from_zero:
+        built = built.axis_soft_min(0)
+    if look.most is not None:
+        built = built.max(look.most)
+    if look.limits:
+        built = built.thresholds_style(GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED))
+    for word, colour in look.colours.items():
+        fixed = DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": colour})
+        built = built.override_by_name(word, [fixed])
+    for query in panel.queries:
+        if query.unit:
+            own = {"unit": query.unit, "custom.axisPlacement": "right"}
+            built = built.override_by_name(query.legend, [DynamicConfigValue(*each) for each in own.items()])
+    return built
+
+
+def _stacked(panel: Panel) -> Any:
+    """Return areas without outlines: that of a zero would frame all that is below it."""
     stacking = StackingConfig().mode(StackingMode.NORMAL)
-    return timeseries.Panel().draw_style(GraphDrawStyle.LINE).fill_opacity(30).stacking(stacking).min(0)
+    areas = _lines(panel).line_width(0).fill_opacity(70).show_points(VisibilityMode.NEVER)
+    return areas.stacking(stacking).min(0)
 
 
-def _table() -> Any:
-    hidden = {"Time": True, "Value": False, "__name__": True, "job": True, "instance": True}
-    organised = DataTransformerConfig(id_val="organize", options={"excludeByName": hidden})
-    return table.Panel().with_transformation(organised)
+def _bars(panel: Panel) -> Any:
+    """Return bars, each with its name, which Grafana only shows of a single bar where it is set."""
+    (query,) = panel.queries
+    return (
+        bargauge.Panel()
+        .orientation(VizOrientation.HORIZONTAL)
+        .sizing(BarGaugeSizing.MANUAL)
+        .min_viz_height(16)
+        .max_viz_height(40)
+        .text(VizTextDisplayOptions().title_size(12).value_size(16))
+        .reduce_options(_LAST)
+        .display_name(re.sub(r"{{(\w+)}}", r"${__field.labels.\1}", query.legend))
+        .min(0)
+    )
+
+
+def _table(panel: Panel) -> Any:
+    look = panel.look
+    shown = (*look.columns, *(["page"] if look.link else []), "Value")
+    organised = {
+        "excludeByName": {"Time": True} | ({} if look.value else {"Value": True}),
+        "indexByName": {name: place for place, name in enumerate(shown)},
+        "renameByName": {"Value": look.value} if look.value else {},
+    }
+    built = (
+        table.Panel()
+        .with_transformation(DataTransformerConfig(id_val="organize", options=organised))
+        .sort_by([TableSortByFieldState().display_name("name")] if "name" in look.columns else [])
+    )
+    if look.colours:
+        words = {word: ValueMappingResult(text=word, color=colour) for word, colour in look.colours.items()}
+        built = built.mappings([ValueMap(words)]).cell_options(TableColorTextCellOptions())
+    for name, width in look.widths.items():
+        built = built.override_by_name(name, [DynamicConfigValue("custom.width", width)])
+    if look.link:
+        link = {"title": "Its dashboard", "url": look.link}
+        built = built.override_by_name("name", [DynamicConfigValue("links", [link])])
+        built = built.override_by_name("page", [DynamicConfigValue("custom.hidden", True)])
+    return built
 
 
 _LAST = ReduceDataOptions().calcs(["lastNotNull"])
+_PLAINLY = {
+    "lines": "transparent",
+    "stacked": "transparent",
+    "number": "text",
+    "bars": "blue",
+    "table": "text",
+}
+"""The colour that tells nothing."""
 _BLANKS: dict[str, Any] = {
-    "lines": lambda: timeseries.Panel().draw_style(GraphDrawStyle.LINE).fill_opacity(8),
+    "lines": _lines,
     "stacked": _stacked,
-    "number": lambda: stat.Panel().color_mode(BigValueColorMode.VALUE).reduce_options(_LAST),
-    "bars": bargauge.Panel,
+    "number": lambda _: (
+        stat.Panel()
+        .color_mode(BigValueColorMode.VALUE)
+        .graph_mode(BigValueGraphMode.NONE)
+        .reduce_options(_LAST)
+        .no_value("–")
+    ),
+    "bars": _bars,
     "table": _table,
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dashboards.building import Page, Row, lines, number, stacked
-from dashboards.selecting import BY, EACH, JOB, NAMESPACE, OF, rate
+from dashboards.building import Look, Page, Row, lines, number, stacked
+from dashboards.selecting import BAD, BY, EACH, GOOD, JOB, NAMESPACE, OF, WAITING, rate, share
 from seedbed_api import metrics as names
 
 _HITS = rate(names.CACHE_REQUESTS.name, OF + ', result="hit"')
@@ -22,11 +22,22 @@ PAGE = Page(
                     "Reads that the cache of the node answered, of all.",
                     "percentunit",
                     f"{_HITS} / {_ALL}",
+                    span=8,
                 ),
                 number(
-                    "Fetched", "Bytes per second from all stores.", "Bps", rate(names.FETCHED_BYTES.name, OF)
+                    "Fetched",
+                    "Bytes per second from all stores.",
+                    "Bps",
+                    rate(names.FETCHED_BYTES.name, OF),
+                    span=8,
                 ),
-                number("Images per second", "Over the chosen jobs.", "short", rate(names.IMAGES.name, OF)),
+                number(
+                    "Images per second",
+                    "Over the chosen jobs.",
+                    "short",
+                    rate(names.IMAGES.name, OF),
+                    span=8,
+                ),
             ),
         ),
         Row(
@@ -34,10 +45,11 @@ PAGE = Page(
             panels=(
                 lines(
                     "Share of time that waits for data",
-                    "Rank 0's seconds of waiting for micro-batches, per second; above 0.2 data is the limit.",
+                    "Share of rank 0's time; above the line, 30 %, the feed cannot keep up.",
                     "percentunit",
-                    (rate(names.SECONDS.name, OF + ', part="data"', by=BY), EACH),
+                    (share(names.SECONDS.name, OF, 'part="data"', by=BY), EACH),
                     span=12,
+                    look=Look(most=1, limits=((0.3, BAD),)),
                 ),
                 lines(
                     "Images per second",
@@ -57,6 +69,7 @@ PAGE = Page(
                     "ops",
                     (rate(names.CACHE_REQUESTS.name, OF, by="result"), "{{result}}"),
                     span=12,
+                    look=Look(colours={"hit": GOOD, "miss": WAITING, "rejected": BAD}),
                 ),
                 stacked(
                     "Bytes fetched",

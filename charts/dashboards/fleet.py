@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dashboards.building import Page, Row, bars, lines, number, rows_of, stacked
-from dashboards.selecting import IN, NAMESPACE, grown, quantile, rate
+from dashboards.building import COUNT, Look, Page, Row, bars, lines, number, rows_of, stacked
+from dashboards.selecting import BAD, IN, NAMESPACE, STATES, WAITING, grown, quantile, rate
 from seedbed_api import metrics as names
 
 
@@ -11,7 +11,27 @@ def _jobs(condition: str) -> str:
     return f'sum({names.JOBS.name}{{{IN}, condition="{condition}"}}) or vector(0)'
 
 
+def _all(name: str) -> str:
+    return f"sum({name}{{{IN}}}) or vector(0)"
+
+
+def _leading(expr: str) -> str:
+    """Return rows with the dashboard of each as another label."""
+    for kind, uid in (("TrainingJob", "seedbed-trainingjob"), ("SweepJob", "seedbed-sweepjob")):
+        expr = f'label_replace({expr}, "page", "{uid}", "kind", "{kind}")'
+    return expr
+
+
 _EACH_JOB = f"max by (namespace, name, kind, profile, condition, reason) ({names.JOB_INFO.name}{{{IN}}})"
+_PROGRESS = (
+    f"max by (namespace, name, kind) ({names.JOB_PROGRESS.name}{{{IN}}})"
+    f" * on (namespace, name, kind) group_right () {_EACH_JOB} or 0 * {_EACH_JOB}"
+)
+_LINK = (
+    "/d/${__data.fields.page}?var-namespace=${__data.fields.namespace}"
+    "&var-job=${__data.fields.name}&var-sweep=${__data.fields.name}"
+    "&${datasource:queryparam}&${__url_time_range}"
+)
 PAGE = Page(
     uid="seedbed-fleet",
     title="Seedbed / Fleet",
@@ -21,25 +41,33 @@ PAGE = Page(
         Row(
             title="Now",
             panels=(
-                number("Running", "Jobs that train.", "short", _jobs("Running")),
+                number("Running", "Jobs that train.", COUNT, _jobs("Running")),
                 number(
-                    "Waiting", "Jobs that are to run and do not; see why below.", "short", _jobs("Waiting")
+                    "Waiting",
+                    "Jobs that are to run and do not; see why below.",
+                    COUNT,
+                    _jobs("Waiting"),
+                    limits=((1, WAITING),),
                 ),
-                number("Suspended", "Jobs that somebody has suspended.", "short", _jobs("Suspended")),
+                number("Suspended", "Jobs that somebody has suspended.", COUNT, _jobs("Suspended")),
                 number(
-                    "Failed", "Jobs that have failed for good and are still there.", "short", _jobs("Failed")
+                    "Failed",
+                    "Jobs that have failed for good and are still there.",
+                    COUNT,
+                    _jobs("Failed"),
+                    limits=((1, BAD),),
                 ),
                 number(
                     "GPUs held",
                     "GPUs of worker pods that have a node.",
-                    "short",
-                    f"sum({names.GPUS_HELD.name}{{{IN}}})",
+                    COUNT,
+                    _all(names.GPUS_HELD.name),
                 ),
                 number(
                     "GPUs wanted",
                     "GPUs that unfinished jobs want at most.",
-                    "short",
-                    f"sum({names.GPUS_REQUESTED.name}{{{IN}}})",
+                    COUNT,
+                    _all(names.GPUS_REQUESTED.name),
                 ),
             ),
         ),
@@ -49,14 +77,15 @@ PAGE = Page(
                 stacked(
                     "Jobs by state",
                     "Each job once: Complete, Failed, Suspended or Running, if one holds, else Waiting.",
-                    "short",
+                    COUNT,
                     (f"sum by (condition) ({names.JOBS.name}{{{IN}}})", "{{condition}}"),
                     span=12,
+                    look=Look(colours=STATES),
                 ),
                 stacked(
                     "Why jobs wait",
                     "Reasons of the jobs that are to run and do not, as `kubectl get tjob` shows them.",
-                    "short",
+                    COUNT,
                     (f'sum by (reason) ({names.JOBS.name}{{{IN}, condition="Waiting"}})', "{{reason}}"),
                     span=12,
                 ),
@@ -64,8 +93,13 @@ PAGE = Page(
                     "Every job",
                     "State, reason and progress of each job that is not over for more than an hour.",
                     "percentunit",
-                    f"max by (namespace, name, kind) ({names.JOB_PROGRESS.name}{{{IN}}})"
-                    f" * on (namespace, name, kind) group_right () {_EACH_JOB} or 0 * {_EACH_JOB}",
+                    _leading(_PROGRESS),
+                    Look(
+                        columns=("namespace", "name", "kind", "condition", "reason", "profile"),
+                        value="progress",
+                        colours=STATES,
+                        link=_LINK,
+                    ),
                 ),
             ),
         ),
@@ -75,7 +109,7 @@ PAGE = Page(
                 lines(
                     "GPUs by profile",
                     "Held: worker pods with a node. Wanted: what unfinished jobs may use at most.",
-                    "short",
+                    COUNT,
                     (f"sum by (profile) ({names.GPUS_HELD.name}{{{IN}}})", "{{profile}} held"),
                     (f"sum by (profile) ({names.GPUS_REQUESTED.name}{{{IN}}})", "{{profile}} wanted"),
                 ),
@@ -94,6 +128,7 @@ PAGE = Page(
                         f" / ignoring (part) group_left () {rate(names.SECONDS.name, IN)}",
                         "{{part}}",
                     ),
+                    look=Look(most=1),
                 ),
             ),
         ),
@@ -117,7 +152,7 @@ PAGE = Page(
                 bars(
                     "Ends of attempts",
                     "Attempts that ended in the time shown; all but Done and User are tried again.",
-                    "short",
+                    COUNT,
                     (grown(names.ATTEMPTS_ENDED.name, IN, by="cause, reason"), "{{cause}}: {{reason}}"),
                 ),
             ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dashboards.building import Page, Row, lines, number, rows_of, stacked
-from dashboards.selecting import quantile, rate
+from dashboards.building import COUNT, Look, Page, Row, lines, number, rows_of, stacked
+from dashboards.selecting import BAD, GOOD, quantile, rate
 from seedbed_api import metrics as names
 
 _WINDOW = "$__rate_interval"
@@ -19,34 +19,48 @@ PAGE = Page(
                 number(
                     "Leaders",
                     "Operators that hold the lease; anything but 1 is wrong.",
-                    "short",
+                    COUNT,
                     f"sum({names.LEADER.name})",
+                    span=3,
+                    limits=((0, BAD), (1, GOOD), (2, BAD)),
                 ),
                 number(
                     "Queue",
                     "Jobs that are ready for a pass and wait.",
-                    "short",
+                    COUNT,
                     f"sum({names.QUEUE_LENGTH.name})",
+                    span=3,
                 ),
-                number("Oldest in the queue", "How long it has waited.", "s", f"max({names.QUEUE_AGE.name})"),
+                number(
+                    "Longest wait",
+                    "How long the oldest in the queue has waited; five minutes are too long.",
+                    "s",
+                    f"max({names.QUEUE_AGE.name})",
+                    span=3,
+                    limits=((300, BAD),),
+                ),
                 number(
                     "Last list",
                     "Age of the last list of everything: the liveness.",
                     "s",
                     f"min({names.RELIST_AGE.name})",
+                    span=3,
+                    limits=((240, BAD),),
                 ),
                 number(
                     "Last event",
                     "Time since the watches brought an event.",
                     "s",
                     f"min({names.WATCH_AGE.name})",
+                    span=3,
                 ),
                 rows_of(
                     "Versions",
                     "Version of each operator and of its Python.",
                     "short",
                     f"max by (pod, version, python) ({names.BUILD.name})",
-                    span=4,
+                    Look(columns=("pod", "version", "python"), widths={"pod": 320}),
+                    span=9,
                     height=4,
                 ),
             ),
@@ -59,6 +73,7 @@ PAGE = Page(
                     "Passes over jobs, by result; failures back off and are tried again.",
                     "ops",
                     (rate(names.RECONCILES.name, "", by="result"), "{{result}}"),
+                    look=Look(colours={"success": GOOD, "failure": BAD}),
                 ),
                 lines(
                     "Duration of a pass",
@@ -70,9 +85,9 @@ PAGE = Page(
                 lines(
                     "Queue",
                     "Jobs that wait for a pass, and how long the oldest has waited.",
-                    "short",
+                    COUNT,
                     (f"sum({names.QUEUE_LENGTH.name})", "jobs"),
-                    (f"max({names.QUEUE_AGE.name})", "oldest, s"),
+                    (f"max({names.QUEUE_AGE.name})", "oldest", "s"),
                 ),
             ),
         ),
@@ -85,6 +100,7 @@ PAGE = Page(
                     "reqps",
                     (rate(names.REQUESTS.name, "", by="verb, resource"), "{{verb}} {{resource}}"),
                     span=12,
+                    look=Look(aside=True),
                 ),
                 stacked(
                     "Answers per second",
@@ -92,6 +108,7 @@ PAGE = Page(
                     "reqps",
                     (rate(names.REQUESTS.name, "", by="code"), "{{code}}"),
                     span=12,
+                    look=Look(colours=dict.fromkeys(("none", "429", "500", "503"), BAD)),
                 ),
             ),
         ),
@@ -101,15 +118,15 @@ PAGE = Page(
                 lines(
                     "Objects",
                     "Objects that it keeps, by kind.",
-                    "short",
+                    COUNT,
                     (f"max by (resource) ({names.OBJECTS.name})", "{{resource}}"),
                 ),
                 lines(
                     "Lists and corrections",
-                    "Lists of everything per second, and deletions that only a list has told.",
-                    "ops",
-                    (rate(names.RELISTS.name, ""), "lists"),
-                    (rate(names.CORRECTIONS.name, ""), "corrections"),
+                    "Lists of everything per minute, and deletions that only a list has told.",
+                    "opm",
+                    (f"60 * {rate(names.RELISTS.name, '')}", "lists"),
+                    (f"60 * {rate(names.CORRECTIONS.name, '')}", "corrections"),
                 ),
                 lines(
                     "Age of what it knows",

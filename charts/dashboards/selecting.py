@@ -14,18 +14,26 @@ JOB = {
     "label": "Job",
     "query": f'label_values({names.JOB_INFO.name}{{namespace=~"$namespace", kind="TrainingJob"}}, name)',
 }
-SWEEP = {
-    "name": "job",
+ONE_JOB = {**JOB, "all_of_them": False}
+ONE_SWEEP = {
+    "name": "sweep",
     "label": "Sweep",
     "query": f'label_values({names.TRIALS_PLANNED.name}{{namespace=~"$namespace"}}, name)',
+    "all_of_them": False,
 }
+"""Not `job`: what is chosen goes with the links to the other dashboards, where it is no job."""
 IN = 'namespace=~"$namespace"'
 """Matches the jobs of the chosen namespaces."""
 OF = f'{IN}, name=~"$job"'
 """Matches the chosen jobs."""
+OF_SWEEP = f'{IN}, name=~"$sweep"'
+"""Matches the chosen sweeps."""
 EACH = "{{namespace}}/{{name}}"
 """Legend of a line per job."""
 BY = "namespace, name"
+GOOD, BAD, STOPPED, BUSY, WAITING = "green", "red", "#808080", "blue", "orange"
+STATES = {"Complete": GOOD, "Failed": BAD, "Suspended": STOPPED, "Running": BUSY, "Waiting": WAITING}
+TRIALS = {"Succeeded": GOOD, "Failed": BAD, "Pruned": STOPPED, "Running": BUSY, "Waiting": WAITING}
 
 
 def rate(name: str, matching: str, *, by: str = "") -> str:
@@ -43,3 +51,8 @@ def quantile(share: float, name: str, *, by: str = "", matching: str = "", windo
     """Return a quantile of a histogram."""
     groups = f"le, {by}" if by else "le"
     return f"histogram_quantile({share}, sum by ({groups}) (rate({name}_bucket{{{matching}}}[{window}])))"
+
+
+def share(name: str, matching: str, part: str, *, by: str) -> str:
+    """Return how much of a counter's growth is that of a part."""
+    return f"{rate(name, f'{matching}, {part}', by=by)} / {rate(name, matching, by=by)}"

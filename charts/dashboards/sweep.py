@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dashboards.building import Page, Row, bars, lines, number, stacked
-from dashboards.selecting import BY, EACH, NAMESPACE, OF, SWEEP
+from dashboards.building import COUNT, Look, Page, Row, bars, lines, number, stacked
+from dashboards.selecting import BAD, BY, EACH, NAMESPACE, OF_SWEEP, ONE_SWEEP, TRIALS
 from seedbed_api import metrics as names
 
 
 def _max(name: str) -> str:
-    return f"max by ({BY}) ({name}{{{OF}}})"
+    return f"max by ({BY}) ({name}{{{OF_SWEEP}}})"
 
 
-_DECIDED = f'sum by ({BY}) ({names.TRIALS.name}{{{OF}, state=~"Succeeded|Pruned|Failed"}})'
+_DECIDED = f'sum by ({BY}) ({names.TRIALS.name}{{{OF_SWEEP}, state=~"Succeeded|Pruned|Failed"}})'
 PAGE = Page(
     uid="seedbed-sweepjob",
     title="Seedbed / SweepJob",
     description="One SweepJob: how its trials stand, what early stopping and the memo save.",
-    variables=(NAMESPACE, SWEEP),
+    variables=(NAMESPACE, ONE_SWEEP),
     rows=(
         Row(
             title="Now",
@@ -26,33 +26,43 @@ PAGE = Page(
                     "Trials about which nothing is open, of those there may be.",
                     "percentunit",
                     f"{_DECIDED} / {_max(names.TRIALS_PLANNED.name)}",
+                    legend=EACH,
                 ),
                 number(
                     "Best objective",
                     "Of the trials that succeeded.",
                     "short",
                     _max(names.BEST_OBJECTIVE.name),
+                    legend=EACH,
                 ),
                 number(
                     "Failed",
                     "Trials that failed by their own values.",
-                    "short",
-                    f'sum({names.TRIALS.name}{{{OF}, state="Failed"}})',
+                    COUNT,
+                    f'sum by ({BY}) ({names.TRIALS.name}{{{OF_SWEEP}, state="Failed"}})',
+                    limits=((1, BAD),),
+                    legend=EACH,
                 ),
                 number(
                     "Looked up",
                     "Trials that the memo knew: none was paid twice.",
-                    "short",
+                    COUNT,
                     _max(names.TRIALS_REUSED.name),
+                    legend=EACH,
                 ),
                 number(
                     "Time saved",
                     "What the looked-up trials would have taken, at the pace of the others.",
                     "s",
                     _max(names.SAVED_SECONDS.name),
+                    legend=EACH,
                 ),
                 number(
-                    "Planned", "Trials that there may be at most.", "short", _max(names.TRIALS_PLANNED.name)
+                    "Planned",
+                    "Trials that there may be at most.",
+                    COUNT,
+                    _max(names.TRIALS_PLANNED.name),
+                    legend=EACH,
                 ),
             ),
         ),
@@ -62,15 +72,16 @@ PAGE = Page(
                 stacked(
                     "Trials by state",
                     "Waiting trials hold no slot: they wait at a rung for trials of lower index.",
-                    "short",
-                    (f"sum by (state) ({names.TRIALS.name}{{{OF}}})", "{{state}}"),
+                    COUNT,
+                    (f"sum by (state) ({names.TRIALS.name}{{{OF_SWEEP}}})", "{{state}}"),
                     span=12,
+                    look=Look(colours=TRIALS),
                 ),
                 bars(
                     "Rungs",
                     "Trials that have reached the rung of an epoch; empty without early stopping.",
-                    "short",
-                    (f"sum by (epoch) ({names.RUNG_TRIALS.name}{{{OF}}})", "epoch {{epoch}}"),
+                    COUNT,
+                    (f"sum by (epoch) ({names.RUNG_TRIALS.name}{{{OF_SWEEP}}})", "epoch {{epoch}}"),
                     span=12,
                 ),
                 lines(
@@ -79,6 +90,7 @@ PAGE = Page(
                     "short",
                     (_max(names.BEST_OBJECTIVE.name), EACH),
                     span=12,
+                    look=Look(from_zero=False),
                 ),
                 lines(
                     "Saved by the memo",

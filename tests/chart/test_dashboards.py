@@ -32,10 +32,14 @@ def families_in(text: str) -> set[str]:
     }
 
 
+def panels_of(page: Page) -> list[Json]:
+    """Return the panels of a dashboard as Grafana imports them, without headings."""
+    return [panel for panel in json.loads(rendered(page))["panels"] if panel["type"] != "row"]
+
+
 @each_page
 def test_every_panel_has_title_unit_and_description(page: Page) -> None:
-    content: Json = json.loads(rendered(page))
-    panels = [panel for panel in content["panels"] if panel["type"] != "row"]
+    panels = panels_of(page)
     assert len(panels) == len(list(page.panels)) >= 5
     for panel in panels:
         assert panel["title"]
@@ -54,6 +58,55 @@ def test_panels_lie_beside_each_other_within_the_width(page: Page) -> None:
         (x, y) for p in places for x in range(p["x"], p["x"] + p["w"]) for y in range(p["y"], p["y"] + p["h"])
     ]
     assert len(set(cells)) == len(cells)
+
+
+@each_page
+def test_rows_are_full(page: Page) -> None:
+    places = [panel["gridPos"] for panel in json.loads(rendered(page))["panels"]]
+    widths = {y: sum(p["w"] for p in places if p["y"] == y) for y in {p["y"] for p in places}}
+    assert set(widths.values()) == {WIDTH}
+
+
+@each_page
+def test_grafana_adds_no_meaning_of_its_own(page: Page) -> None:
+    """Without limits it shows 80 of anything in red; a table that is asked for series shows one of them."""
+    for panel, content in zip(page.panels, panels_of(page), strict=True):
+        below, *limits = content["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        assert below["value"] is None
+        assert [(limit["value"], limit["color"]) for limit in limits] == list(panel.look.limits)
+        asked = {target.get("format", "") for target in content["targets"]}
+        assert asked == ({"table"} if panel.kind == "table" else {""}), panel.title
+        now = {target["instant"] for target in content["targets"]}
+        assert now == {panel.kind not in ("lines", "stacked")}, panel.title
+
+
+@each_page
+def test_tables_and_bars_name_what_their_queries_bring(page: Page) -> None:
+    for panel, content in zip(page.panels, panels_of(page), strict=True):
+        labels = set(re.findall(r"\w+", panel.queries[0].expr))
+        if panel.kind == "table":
+            assert set(panel.look.columns) <= labels
+            assert set(panel.look.widths) <= set(panel.look.columns)
+        if panel.kind == "bars":
+            shown = content["fieldConfig"]["defaults"]["displayName"]
+            assert set(re.findall(r"\.labels\.(\w+)", shown)) == set(
+                re.findall(r"{{(\w+)}}", panel.queries[0].legend)
+            )
+
+
+def test_dashboards_lead_to_each_other_with_what_is_chosen() -> None:
+    for page in PAGES:
+        (link,) = json.loads(rendered(page))["links"]
+        assert (link["type"], link["tags"]) == ("dashboards", json.loads(rendered(page))["tags"])
+        assert link["includeVars"]
+        assert link["keepTime"]
+    uids = {page.uid for page in PAGES}
+    leading = [panel for page in PAGES for panel in page.panels if panel.look.link]
+    assert len(leading) == 1
+    for panel in leading:
+        variables = {variable["name"] for page in PAGES for variable in page.variables}
+        assert set(re.findall(r"var-(\w+)", panel.look.link)) <= variables
+        assert set(re.findall(r'"page", "([\w-]+)"', panel.queries[0].expr)) <= uids
 
 
 @each_page

@@ -43,7 +43,7 @@ DRIVER_PORT = 8701
 STEPS = 10_000_000
 """More than any machine trains: `cluster.observed` stops."""
 NAMES = ("seedlings", "diverges", "taken", "waits")
-CHOSEN = {"$namespace": ".*", "$job": ".*", "$__rate_interval": "10m", "$__range": "10m"}
+CHOSEN = {"$namespace": ".*", "$job": ".*", "$sweep": ".*", "$__rate_interval": "10m", "$__range": "10m"}
 
 
 @pytest.fixture
