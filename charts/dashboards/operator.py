@@ -32,7 +32,7 @@ PAGE = Page(
                     span=3,
                 ),
                 number(
-                    "Longest wait",
+                    "Oldest",
                     "How long the oldest in the queue has waited; five minutes are too long.",
                     "s",
                     f"max({names.QUEUE_AGE.name})",
@@ -59,7 +59,7 @@ PAGE = Page(
                     "Version of each operator and of its Python.",
                     "short",
                     f"max by (pod, version, python) ({names.BUILD.name})",
-                    Look(columns=("pod", "version", "python"), widths={"pod": 320}),
+                    Look(columns=("pod", "version", "python"), widths={"version": 90, "python": 90}),
                     span=9,
                     height=4,
                 ),

@@ -69,7 +69,7 @@ PAGE = Page(
                     "short",
                     f"max by (namespace, name, profile, condition, reason) ({names.JOB_INFO.name}{{{OF}}})",
                     Look(columns=("namespace", "name", "condition", "reason", "profile"), colours=STATES),
-                    height=4,
+                    height=5,
                 ),
                 rows_of(
                     "Run",
@@ -81,7 +81,7 @@ PAGE = Page(
                         columns=("namespace", "name", "attempt", "activity", "run_id", "environment_class"),
                         widths={"attempt": 80, "activity": 110, "run_id": 560, "environment_class": 560},
                     ),
-                    height=4,
+                    height=5,
                 ),
             ),
         ),
