@@ -36,9 +36,11 @@ _NOT_CLONED = (".git", ".venv", "build", ".*_cache", "__pycache__")
 
 
 def a_clone(folder: Path) -> Path:
-    """Make a folder that is like a clone after `make install`."""
+    """Make a folder that is like a clone after `make install`; its .venv is the one here, which make shall not renew."""
     shutil.copytree(REPOSITORY, folder, ignore=shutil.ignore_patterns(*_NOT_CLONED), symlinks=True)
     (folder / ".venv").symlink_to(REPOSITORY / ".venv")
+    for path in (folder / "pyproject.toml", *folder.glob("requirements/*.lock")):
+        os.utime(path, (0, 0))
     return folder
 
 
