@@ -221,7 +221,7 @@ def main() -> None:
     """Measure and write the page."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--jobs", type=int, nargs="+", default=[2000, 5000])
-    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--write", type=Path)
     chosen = arguments.parse_args()
     found = {size: asyncio.run(measured(size, chosen.rounds)) for size in chosen.jobs}
