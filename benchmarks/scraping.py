@@ -206,7 +206,8 @@ def page_of(found: dict[int, Costs]) -> str:
             *rows,
             "",
             "The operator lets a thread write it. The second situation is the usual one: it need not read",
-            "what it has just written. The rows to lose are a start, and changes by others.",
+            "what it has just written. The rows to lose are a start, and changes by others. On a machine",
+            "that has other work, as this one had, stalls are longer than on a quiet one.",
             "",
         ]
     )
