@@ -78,7 +78,7 @@ def test_a_deterministic_network_passes(tmp_path, parts):
         pytest.param({"init": "self.head.bias.data.copy_(torch.tensor(list(os.urandom(5))))"}, "head.bias (initial value)", id="first weights from the kernel"),
         pytest.param({"forward": "CALLS[0] += 1; y = y * CALLS[0]"}, "not deterministic: loss (leaf 0) differs when run twice", id="a global counter"),
         pytest.param({"forward": "y = y if self.cache is None else y + self.cache; self.cache = y.detach()"}, "differs when leaves run in another order", id="memory of the leaf before"),
-        pytest.param({"forward": "y = y + 0 * self.head.bias.sum() if self.head.bias.register_hook(lambda g: g * time.perf_counter()) else y"}, "gradient of head.bias (leaf 0)", id="time in the backward pass alone"),
+        pytest.param({"forward": "y = y + 0 * self.head.bias.sum() if self.head.bias.register_hook(lambda g: g * (time.perf_counter_ns() % 1_000_003)) else y"}, "gradient of head.bias (leaf 0)", id="time in the backward pass alone"),
         pytest.param({"init": "self.unused = nn.Linear(2, 2)"}, "parameter unused.weight took no part in the loss", id="a parameter without gradient"),
         pytest.param({"init": "[p.requires_grad_(False) for p in self.parameters()]"}, "no parameter to train", id="nothing to train"),
         pytest.param({"more": "def loss(self, model, batch): return model(batch.images_mchw)"}, "a scalar is needed", id="a loss that is no number"),
