@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seedbed.runtime.pods.memory import oom_kills
-from seedbed_api.errors import SeedbedError
+from seedbed_api.errors import SeedbedError, UserError
 from seedbed_api.outcome import Outcome
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ def driver_died(number: int, spool: Path) -> None:
 
 def worker_died(number: int, spool: Path) -> None:
     """Store the rest of the log; the pod is ending, so there is one try."""
-    del number  # how it ended is in the log, or in what the kubelet says
     from seedbed.runtime.pods.logs import log_folder
     from seedbed.runtime.pods.settings import pod_settings
     from seedbed.runtime.shipping import reading, ship, stored
@@ -45,7 +44,8 @@ def worker_died(number: int, spool: Path) -> None:
         folder = log_folder(pod_settings(os.environ))
         ship(reading(spool), folder, shipped=stored(folder))
     except (SeedbedError, OSError) as error:
-        logger.warning("the end of the log is not stored: %s", error)
+        if number or not isinstance(error, UserError):  # of its settings the program has spoken
+            logger.warning("the end of the log is not stored: %s", error)
 
 
 def killed(number: int, *, attempt: str) -> Outcome:
