@@ -21,6 +21,7 @@ WEIGHTS = re.compile(r"weights digest +(sha256:[0-9a-f]{64})")
 
 
 @pytest.mark.ray
+@pytest.mark.exhaustive  # minutes: a demo, four trainings and a sweep
 def test_the_readme_takes_a_reader_from_the_demo_to_a_sweep(tmp_path: Path) -> None:
     """Its commands and those of examples/digits, in a clone, by somebody with photos of two classes and a job.yaml."""
     clone = a_clone(tmp_path / "clone")

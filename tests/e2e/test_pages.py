@@ -51,6 +51,7 @@ def prometheus_operators_kinds(testbed: Testbed, folder: Path) -> Iterator[None]
         testbed.kube.kubectl("delete", "-f", str(file), "--ignore-not-found")
 
 
+@pytest.mark.exhaustive  # four minutes: attempts are ended and begun again
 def test_a_job_that_trains_is_written_at_most_every_ten_seconds_and_whoever_is_on_call_can_type_what_pages_tell(
     testbed: Testbed, jobs: Jobs, tmp_path: Path
 ) -> None:
