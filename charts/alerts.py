@@ -15,6 +15,10 @@ from seedbed_api.metrics import Family
 FILE = Path(__file__).parent / "seedbed/files/alerts.yaml"
 RUNBOOKS = "docs/runbooks/"
 """Where runbooks lie in the repository; `runbook_url` takes the place of it where the chart is told a URL."""
+QUEUE_SECONDS = 300
+CHECKPOINT_SECONDS = 3600
+STARVING = 0.3
+"""Share of rank 0's time that waits for data. Dashboards have these limits too."""
 BLIND_SECONDS = 240
 """Nearly two sweeps; with `for` less than what the operator's liveness allows: a restart begins anew."""
 HANGING = 0.5
@@ -51,7 +55,7 @@ ALERTS = (
         expr=(
             f"(sum({names.LEADER.name}) or vector(0)) < 1"
             f" or min({names.RELIST_AGE.name}) > {BLIND_SECONDS}"
-            f" or max({names.QUEUE_AGE.name}) > 300"
+            f" or max({names.QUEUE_AGE.name}) > {QUEUE_SECONDS}"
             f' or (sum(rate({names.RECONCILES.name}{{result="failure"}}[10m]))'
             f' > sum(rate({names.RECONCILES.name}{{result="success"}}[10m])))'
         ),
@@ -78,7 +82,7 @@ ALERTS = (
         runbook="data-starvation",
         expr=(
             f'sum by ({_EACH}) (rate({names.SECONDS.name}{{part="data"}}[10m]))'
-            f" / sum by ({_EACH}) (rate({names.SECONDS.name}[10m])) > 0.3"
+            f" / sum by ({_EACH}) (rate({names.SECONDS.name}[10m])) > {STARVING}"
         ),
         wait="15m",
         severity="warning",
@@ -121,7 +125,7 @@ ALERTS = (
     Alert(
         name="SeedbedCheckpointAge",
         runbook="checkpoint-age",
-        expr=f"(time() - {names.JOB_CHECKPOINT.name} > 3600) and {_RUNS}",
+        expr=f"(time() - {names.JOB_CHECKPOINT.name} > {CHECKPOINT_SECONDS}) and {_RUNS}",
         wait="5m",
         severity="warning",
         summary="{{ $labels.namespace }}/{{ $labels.name }} has kept nothing for more than an hour.",

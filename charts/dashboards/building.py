@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from grafana_foundation_sdk.builders import bargauge, dashboard, prometheus, stat, table, timeseries
@@ -174,22 +174,12 @@ def stacked(
     title: str, description: str, unit: str, *queries: tuple[str, ...], span: int = 8, look: Look = PLAIN
 ) -> Panel:
     """Return a panel of areas one upon the other."""
-    return Panel(
-        title=title,
-        description=description,
-        unit=unit,
-        queries=_queries(queries),
-        kind="stacked",
-        span=span,
-        look=look,
-    )
+    return replace(lines(title, description, unit, *queries, span=span, look=look), kind="stacked")
 
 
 def bars(title: str, description: str, unit: str, *queries: tuple[str, ...], span: int = 8) -> Panel:
     """Return a panel of bars as of now."""
-    return Panel(
-        title=title, description=description, unit=unit, queries=_queries(queries), kind="bars", span=span
-    )
+    return replace(lines(title, description, unit, *queries, span=span), kind="bars")
 
 
 def rows_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alerts import STARVING
 from dashboards.building import Look, Page, Row, lines, number, stacked
 from dashboards.selecting import BAD, BY, EACH, GOOD, JOB, NAMESPACE, OF, WAITING, rate, share
 from seedbed_api import metrics as names
@@ -49,7 +50,7 @@ PAGE = Page(
                     "percentunit",
                     (share(names.SECONDS.name, OF, 'part="data"', by=BY), EACH),
                     span=12,
-                    look=Look(most=1, limits=((0.3, BAD),)),
+                    look=Look(most=1, limits=((STARVING, BAD),)),
                 ),
                 lines(
                     "Images per second",

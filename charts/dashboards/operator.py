@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alerts import BLIND_SECONDS, QUEUE_SECONDS
 from dashboards.building import COUNT, Look, Page, Row, lines, number, rows_of, stacked
 from dashboards.selecting import BAD, GOOD, quantile, rate
 from seedbed_api import metrics as names
@@ -37,7 +38,7 @@ PAGE = Page(
                     "s",
                     f"max({names.QUEUE_AGE.name})",
                     span=3,
-                    limits=((300, BAD),),
+                    limits=((QUEUE_SECONDS, BAD),),
                 ),
                 number(
                     "Last list",
@@ -45,7 +46,7 @@ PAGE = Page(
                     "s",
                     f"min({names.RELIST_AGE.name})",
                     span=3,
-                    limits=((240, BAD),),
+                    limits=((BLIND_SECONDS, BAD),),
                 ),
                 number(
                     "Last event",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alerts import CHECKPOINT_SECONDS
 from dashboards.building import COUNT, Look, Page, Row, bars, lines, number, rows_of, stacked
 from dashboards.selecting import BAD, BY, EACH, NAMESPACE, OF, ONE_JOB, STATES, rate
 from seedbed_api import metrics as names
@@ -45,7 +46,7 @@ PAGE = Page(
                     "What a kill would cost now, of a job that runs; an hour is too much.",
                     "s",
                     _age(names.JOB_CHECKPOINT.name),
-                    limits=((3600, BAD),),
+                    limits=((CHECKPOINT_SECONDS, BAD),),
                     legend=EACH,
                 ),
                 number("Attempts", "Attempts so far.", COUNT, _max(names.JOB_ATTEMPTS.name), legend=EACH),

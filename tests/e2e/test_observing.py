@@ -42,7 +42,7 @@ from e2e.test_testbed import a_pod, run
 from seedbed_api import metrics as names
 from testbed.builds import ToolMissing
 from testbed.kube import Json, Kube
-from testbed.monitors import definitions
+from testbed.monitors import definitions_file
 from testbed.nodes import Node
 from testbed.prometheus import program, until
 from testbed.testbeds import Testbed
@@ -91,9 +91,8 @@ def watched(
         program("prometheus")
     except ToolMissing as missing:
         pytest.skip(str(missing))
-    kube, file = testbed.kube, tmp_path_factory.mktemp("watched") / "definitions.json"
-    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions()}))
-    kube.define(file)
+    kube = testbed.kube
+    kube.define(definitions_file(tmp_path_factory.mktemp("watched")))
     kube.create("/api/v1/namespaces", {"metadata": {"name": TEAM}})
     kube.wait_for(f"/api/v1/namespaces/{TEAM}/serviceaccounts/default", lambda _: True)
     give_secrets(testbed, TEAM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from e2e.installing import Release
 from e2e.jobs import Job, Jobs, example, holds
 from e2e.observing import of_the_release
 from e2e.terminals import terminal_on
-from testbed.monitors import KINDS, definitions
+from testbed.monitors import KINDS, definitions_file
 from testbed.testbeds import Testbed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -42,8 +41,7 @@ def test_what_metrics_tells_an_admin_switches_everything_on(release: Release, te
 @contextmanager
 def prometheus_operators_kinds(testbed: Testbed, folder: Path) -> Iterator[None]:
     """Let the cluster serve the kinds of the Prometheus operator meanwhile."""
-    file = folder / "definitions.json"
-    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions()}))
+    file = definitions_file(folder)
     testbed.kube.define(file)
     try:
         yield

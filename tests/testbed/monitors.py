@@ -6,8 +6,10 @@ not know either would otherwise be no mistake. Its own program is not run: it wo
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
@@ -52,6 +54,13 @@ def definitions() -> list[Json]:
         }
         for kind, plural in KINDS.items()
     ]
+
+
+def definitions_file(folder: Path) -> Path:
+    """Write the definitions where kubectl can read them."""
+    file = folder / "definitions.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions()}))
+    return file
 
 
 def scrape_configs(monitor: Json) -> Iterator[Json]:

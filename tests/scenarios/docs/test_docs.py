@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +11,7 @@ import pytest
 import yaml
 
 from documents.pages import REPOSITORY, commands, fences, pages, text_of
-from documents.terminals import a_clone
+from documents.terminals import Terminal, a_clone
 from scenarios.bad_input.scene import Typed, typed
 from seedbed.dataset.opening import open_dataset
 from seedbed.storage import open_storage
@@ -32,26 +29,14 @@ class Reader:
     capture: pytest.CaptureFixture[str]
 
     def does(self, line: str) -> Typed:
-        """Type one command that succeeds."""
-        done = self.types(line.removeprefix(".venv/bin/"))
+        """Type one command that succeeds: one of ours in this process, another into a shell."""
+        program, *words = shlex.split(line)
+        if program.removeprefix(".venv/bin/") != "seedbed":
+            shell = Terminal(folder=self.folder, programs=self.folder / ".venv/bin").types(line)
+            return Typed(exit_code=0, stdout=shell.stdout, stderr=shell.stderr)
+        done = typed(self.capture, *(found for word in words for found in self._globbed(word)))
         assert done.exit_code == 0, (line, done)
         return done
-
-    def types(self, line: str) -> Typed:
-        """Type one command: those of ours in this process, others into a shell."""
-        if line.startswith("seedbed "):
-            words = [found for word in shlex.split(line)[1:] for found in self._globbed(word)]
-            return typed(self.capture, *words)
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        shell = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", line],
-            check=False,
-            cwd=self.folder,
-            env={**os.environ, "PATH": path},
-            capture_output=True,
-            text=True,
-        )
-        return Typed(exit_code=shell.returncode, stdout=shell.stdout, stderr=shell.stderr)
 
     def _globbed(self, word: str) -> list[str]:
         found = (

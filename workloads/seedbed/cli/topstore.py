@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from seedbed.cli.toplist import Row
+from seedbed.runs.events import FAILED, PAUSED, STOPPED
 from seedbed.runtime.display import duration
 from seedbed.search.objectives import Goal, spelled
 from seedbed.search.ranking import ranked
 from seedbed.sweeps.looking import Glimpse, Looker, SweepGlimpse
 
 _DIGITS = 12
-_FAILED = "Failed: "
-"""How the last event of an attempt that failed begins to tell its outcome."""
 
 Event = Mapping[str, Any]
 
@@ -109,11 +108,11 @@ def _rest(events: Sequence[Event], attempt: int, who: str) -> tuple[str, str]:
     last = events[-1] if events and events[-1]["attempt"] == attempt else {}
     when = f" at {datetime.fromtimestamp(last['time'], UTC):%Y-%m-%d %H:%M} UTC" if last else ""
     outcome = str(last.get("outcome", "")) if last.get("kind") == "Ended" else ""
-    if outcome.startswith(_FAILED):
-        return "failed", f"{outcome.removeprefix(_FAILED)}, {who}{when}"
-    if outcome == "Paused":
+    if outcome.startswith(FAILED):
+        return "failed", f"{outcome.removeprefix(FAILED)}, {who}{when}"
+    if outcome == PAUSED:
         return "paused", "its sweep decides whether it goes on"
-    if outcome == "Stopped":
+    if outcome == STOPPED:
         return "stopped", f"{who} was told to stop{when}; the same command goes on"
     told = f", last heard of{when}," if when else ""
     return "stopped", f"{who}{told} is gone; the same command goes on"

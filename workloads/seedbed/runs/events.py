@@ -11,6 +11,10 @@ from typing import Any
 
 from seedbed.runs.folder import RunFolder
 
+TRAINED, STOPPED, PAUSED = "Trained", "Stopped", "Paused"
+FAILED = "Failed: "
+"""Outcomes of the event `Ended` of an attempt; the reason stands behind the last one."""
+
 
 @dataclass(kw_only=True, slots=True)
 class EventLog:

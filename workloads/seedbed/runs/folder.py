@@ -88,6 +88,11 @@ class RunFolder:
             return None
 
 
+def run_names(output: Storage) -> set[str]:
+    """Return the runs of a store by the hex digits of their identities."""
+    return {path.split("/")[1] for path in output.list("runs") if path.count("/") > 1}
+
+
 def open_run(output: Storage, run_id: str) -> RunFolder:
     """Return the folder of a run; nothing is touched."""
     assert run_id.startswith("sha256:"), run_id

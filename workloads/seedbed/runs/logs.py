@@ -13,7 +13,7 @@ from heapq import merge
 from itertools import groupby
 
 from seedbed.runs.attempts import highest_attempt, read_attempt
-from seedbed.runs.folder import open_run
+from seedbed.runs.folder import open_run, run_names
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.loglines import parsed
@@ -154,9 +154,8 @@ def _turns(output: Storage, named: str) -> set[tuple[str, int]]:
     digits = named.removeprefix("sha256:")
     if not re.fullmatch(rf"[0-9a-f]{{{_LEAST_DIGITS},64}}", digits):
         return set()
-    names = {path.split("/")[1] for path in output.list("runs")}
     turns = set()
-    for name in sorted(name for name in names if name.startswith(digits)):
+    for name in sorted(name for name in run_names(output) if name.startswith(digits)):
         run = open_run(output, f"sha256:{name}")
         for number in range(1, highest_attempt(run) + 1):
             uid, _, turn = (read_attempt(run, number).process.turn or f"{name}/{number}").partition("/")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from seedbed.runs.events import EventLog
+from seedbed.runs.events import FAILED, STOPPED, EventLog
 from seedbed.runtime.clusters import ToldToStop
 from seedbed.runtime.timeline import Timeline
 from seedbed.training.progress import Progress
@@ -58,13 +58,13 @@ class Chronicle:
         try:
             yield
         except ToldToStop:
-            self._end("Stopped")
+            self._end(STOPPED)
             raise
         except SeedbedError as error:
-            self._end(f"Failed: {error.reason}")
+            self._end(f"{FAILED}{error.reason}")
             raise
         except Exception as error:
-            self._end(f"Failed: {type(error).__name__}")
+            self._end(f"{FAILED}{type(error).__name__}")
             raise
         self._end(outcome())
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 from seedbed.runs.attempts import Attempt, highest_attempt
 from seedbed.runs.checkpoints import checkpoint_steps
 from seedbed.runs.evaluations import read_evaluations
-from seedbed.runs.events import EventLog
+from seedbed.runs.events import PAUSED, STOPPED, TRAINED, EventLog
 from seedbed.runs.folder import ENVIRONMENT, RECIPE, REPORT, RESULT
 from seedbed.runs.leases import Lease, acquire
 from seedbed.runtime.chronicles import Chronicle
@@ -149,8 +149,8 @@ def _run(session: Session) -> None:
 def _end(session: Session) -> str:
     """Return how this attempt ended that did not fail."""
     if session.result is not None:
-        return "Trained"
-    return "Stopped" if session.stopping.is_set() else "Paused"
+        return TRAINED
+    return STOPPED if session.stopping.is_set() else PAUSED
 
 
 def _complete(session: Session, prepared: Prepared, lease: Lease) -> None:

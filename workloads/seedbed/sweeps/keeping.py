@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from seedbed.runs.checkpoints import checkpoint_steps
-from seedbed.runs.folder import RECIPE, RunFolder, open_run
+from seedbed.runs.folder import RECIPE, RunFolder, open_run, run_names
 from seedbed.runs.removing import holder, objects_of, remove_run
 from seedbed.runtime.results import Result, read_result
 from seedbed.storage import Storage
@@ -37,8 +37,7 @@ class Kept:
     @property
     def model(self) -> str:
         """Return what is trained."""
-        model = self.recipe.get("model", {})
-        return str(model.get("name") or model.get("entrypoint") or "")
+        return model_of(self.recipe)
 
     @property
     def needed(self) -> str | None:
@@ -48,11 +47,16 @@ class Kept:
         return None if self.sweep is None else f"sweep {self.sweep[:12]} needs it"
 
 
+def model_of(recipe: Mapping[str, Any]) -> str:
+    """Return what a resolved recipe trains; empty where it does not say."""
+    model = recipe.get("model", {})
+    return str(model.get("name") or model.get("entrypoint") or "")
+
+
 def runs_of(output: Storage) -> Iterator[Kept]:
     """Yield the runs of a store by identity; those of which only the claims are left are none."""
     needed = needed_by_sweeps(output)
-    names = sorted({path.split("/")[1] for path in output.list("runs") if path.count("/") > 1})
-    for name in names:
+    for name in sorted(run_names(output)):
         kept = _kept(open_run(output, f"sha256:{name}"), needed.get(name))
         if kept is not None:
             yield kept

@@ -16,12 +16,13 @@ from typing import Any, Literal
 from seedbed.runs.attempts import Attempt, highest_attempt, read_attempt
 from seedbed.runs.checkpoints import checkpoint_steps
 from seedbed.runs.events import newest_events
-from seedbed.runs.folder import RECIPE, RunFolder, open_run
+from seedbed.runs.folder import RECIPE, RunFolder, open_run, run_names
 from seedbed.runs.leases import STALE_SECONDS, Sighting, longest_gap, read_beat, released, seen, standing
 from seedbed.runs.processes import known_dead
 from seedbed.runtime.results import Result, read_result
 from seedbed.search.ledger import Account
 from seedbed.storage import Storage
+from seedbed.sweeps.keeping import model_of
 from seedbed.sweeps.references import SweepFolder, account_of, sweep_folders
 from seedbed_api.errors import InfrastructureError
 
@@ -84,7 +85,7 @@ class Looker:
     def runs(self) -> list[Glimpse]:
         """Return the runs of the store by identity; those of which only the claims are left are none."""
         leases = _newest_leases(self.output)
-        names = leases.keys() | (self._runs.keys() or _names(self.output))
+        names = leases.keys() | (self._runs.keys() or run_names(self.output))
         changed = [name for name in sorted(names) if self._may_have_changed(name, leases.get(name, 0))]
         with ThreadPoolExecutor(_AT_ONCE) as several:
             for name, found in zip(changed, several.map(self._glimpse, changed), strict=True):
@@ -173,10 +174,9 @@ def _step(folder: RunFolder, events: tuple[Mapping[str, Any], ...]) -> int:
 
 def _model(folder: RunFolder) -> str:
     try:
-        model = json.loads(folder.objects.read(RECIPE)).get("model", {})
+        return model_of(json.loads(folder.objects.read(RECIPE)))
     except FileNotFoundError:
         return ""
-    return str(model.get("name") or model.get("entrypoint") or "")
 
 
 def _damage(error: InfrastructureError) -> str:
@@ -192,7 +192,3 @@ def _newest_leases(output: Storage) -> dict[str, int]:
         _, name, number = path.split("/", maxsplit=2)
         newest[name] = max(newest.get(name, 0), int(number))
     return newest
-
-
-def _names(output: Storage) -> set[str]:
-    return {path.split("/")[1] for path in output.list("runs") if path.count("/") > 1}

@@ -14,7 +14,7 @@ import pytest
 
 from seedbed.runtime.display import Display
 from seedbed.runtime.driver import Ended, Session
-from seedbed.runtime.pods.lastwords import driver_died, killed, leave
+from seedbed.runtime.pods.lastwords import driver_ended, killed, leave
 from seedbed.runtime.pods.messages import live_progress, outcome_of
 from seedbed.runtime.preparing import RunOptions
 from seedbed.runtime.ray_local import LocalCluster
@@ -173,12 +173,12 @@ def test_a_driver_that_was_killed_leaves_a_message_unless_it_left_one(
     message.touch()
     monkeypatch.setenv("SEEDBED_TERMINATION_LOG", str(message))
     monkeypatch.setenv("SEEDBED_ATTEMPT", "4")
-    driver_died(signal.SIGSEGV, tmp_path / "spool")
+    driver_ended(signal.SIGSEGV, tmp_path / "spool")
     outcome = parse_outcome(message.read_bytes())
     assert outcome == killed(signal.SIGSEGV, attempt="4")
     assert (outcome.reason, outcome.message) == ("DriverCrashed", "the driver was ended by SIGSEGV")
     own = Outcome(result="Succeeded", reason="Trained", attempt=4)
     leave(os.environ, own)
-    driver_died(signal.SIGSEGV, tmp_path / "spool")
+    driver_ended(signal.SIGSEGV, tmp_path / "spool")
     assert parse_outcome(message.read_bytes()) == own
     assert "the end of the log is not stored" in caplog.text

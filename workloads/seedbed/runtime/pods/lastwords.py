@@ -26,15 +26,15 @@ def leave(environ: Mapping[str, str], outcome: Outcome) -> None:
         logger.warning("%s: the outcome was not written: %s", path, error.strerror)
 
 
-def driver_died(number: int, spool: Path) -> None:
-    """Say what a driver no longer could, that a signal ended, and store the rest of its log."""
+def driver_ended(number: int, spool: Path) -> None:
+    """Say what a driver no longer could, where a signal ended it, and store the rest of its log."""
     path = _message(os.environ)
     if number and (not path.exists() or not path.stat().st_size):
         leave(os.environ, killed(number, attempt=os.environ.get("SEEDBED_ATTEMPT", "")))
-    worker_died(number, spool)
+    worker_ended(number, spool)
 
 
-def worker_died(number: int, spool: Path) -> None:
+def worker_ended(number: int, spool: Path) -> None:
     """Store the rest of the log; the pod is ending, so there is one try."""
     from seedbed.runtime.pods.logs import log_folder
     from seedbed.runtime.pods.settings import pod_settings
