@@ -1,12 +1,15 @@
 """Bytes of an image file to uint8 RGB pixels (H W C), the same bits for the same decoder versions.
 
-libjpeg-turbo with its accurate integer transform for JPEG, Pillow for everything else. EXIF orientation
-is not applied: a dataset stores pictures upright.
+libjpeg-turbo with its accurate integer transform for JPEG, Pillow for everything else; what one of them
+refuses is never given to the other. libjpeg's warnings are errors: it fills in what it misses, and only
+warns. EXIF orientation is not applied: a dataset stores pictures upright.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -23,10 +26,7 @@ Octets = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
 DENOMINATORS: Final = (8, 4, 2, 1)
 """The reductions of libjpeg's scaled transform that are as fast as the full one."""
 
-_JPEG_START: Final = b"\xff\xd8\xff"
-
-_REFUSALS: Final = (ValueError, KeyError)
-"""What simplejpeg raises; the KeyError is its own for a header without colours."""
+JPEG_START: Final = b"\xff\xd8\xff"
 
 
 class UndecodableImageError(ValueError):
@@ -47,27 +47,20 @@ def decode_reduced(data: Octets, denominator: int) -> Pixels:
     The result lies in a buffer of the calling thread and is overwritten by its next call.
     """
     octets = np.frombuffer(data, np.uint8)
-    if octets[:3].tobytes() == _JPEG_START:
-        pixels = _decode_jpeg(octets, denominator)
-        if pixels is not None:
-            return pixels
+    if octets[:3].tobytes() == JPEG_START:
+        return _decode_jpeg(octets, denominator)
     return _decode_other(octets)
 
 
 def picture_size(data: Octets) -> tuple[int, int]:
     """Return (width, height) from the header alone."""
     octets = np.frombuffer(data, np.uint8)
-    if octets[:3].tobytes() == _JPEG_START:
-        try:
-            height, width, _, _ = simplejpeg.decode_jpeg_header(octets, strict=False)
+    if octets[:3].tobytes() == JPEG_START:
+        with _telling():
+            height, width, _, _ = simplejpeg.decode_jpeg_header(octets)
             return width, height
-        except _REFUSALS:
-            pass  # Pillow reads some headers that libjpeg's short cut does not, and words its refusals
-    try:
-        with Image.open(io.BytesIO(octets.data)) as image:
-            return image.size
-    except Exception as error:
-        raise UndecodableImageError(_one_line(error)) from error
+    with _telling(), Image.open(io.BytesIO(octets.data)) as image:
+        return image.size
 
 
 def decoder_versions() -> dict[str, str]:
@@ -78,27 +71,32 @@ def decoder_versions() -> dict[str, str]:
     return versions
 
 
-def _decode_jpeg(octets: Pixels, denominator: int) -> Pixels | None:
-    """Return the pixels, or None where the plain path refuses: CMYK, or a file that libjpeg warns about."""
-    try:
+def _decode_jpeg(octets: Pixels, denominator: int) -> Pixels:
+    with _telling():
         height, width, _, _ = simplejpeg.decode_jpeg_header(octets)
         least_height, least_width = -(-height // denominator), -(-width // denominator)
         buffer = _scratch.at_least(height * width * 3)
         pixels: Pixels = simplejpeg.decode_jpeg(
             octets, "RGB", min_height=least_height, min_width=least_width, buffer=buffer
         )
-    except _REFUSALS:
-        return None
     return pixels
 
 
 def _decode_other(octets: Pixels) -> Pixels:
+    with _telling(), Image.open(io.BytesIO(octets.data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Raise UndecodableImageError for whatever a decoder raises: Pillow's plug-ins have many types."""
     try:
-        with Image.open(io.BytesIO(octets.data)) as image:
-            return np.asarray(image.convert("RGB"))
-    except Exception as error:  # Pillow's plug-ins raise OSError, SyntaxError, struct.error, ValueError …
+        yield
+    except Exception as error:
         raise UndecodableImageError(_one_line(error)) from error
 
 
 def _one_line(error: Exception) -> str:
+    if isinstance(error, KeyError):  # simplejpeg's own, for what it has no name for
+        return f"unknown subsampling {error}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -11,10 +11,14 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from seedbed.images import jpeg_markers, png_chunks
+from seedbed.images.decoding import UndecodableImageError, decode_reduced
+from seedbed.images.repair import repair
 
 # What Pillow warns about is judged here: the limit below is lower than its own, damage ends in a verdict.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -54,6 +58,16 @@ _BEGINNINGS = {
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 _MODES = ("1", "L", "P", "RGB", *_ALPHA)
 _ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation."""
 _BITS_PER_SAMPLE = 258
 
 
@@ -93,33 +107,47 @@ def has_image_suffix(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in _SUFFIXES
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Accepted:
+    """A source that is a picture: upright, 8-bit, L or RGB."""
+
+    data: bytes
+    """The source's bytes, or those of its repaired form."""
+    picture: Image.Image
+    notes: tuple[str, ...]
+
+    def changes(self, rules: Rules) -> bool:
+        asked = rules.image_size is not None or rules.encoding != "source"
+        return asked or any(note not in _KEEPS_BYTES for note in self.notes)
+
+    def kept(self) -> Inspection:
+        return Inspection(image=self.data, weight=len(self.data), notes=self.notes)
+
+
 def inspect(data: bytes, path: str, rules: Rules) -> Inspection:
     """Decode a source completely and judge it, without encoding; raises `BadImage`."""
-    picture, notes = _accepted(data, path)
-    if not _changes(notes, rules):
-        return Inspection(image=data, weight=len(data), notes=notes)
+    accepted = _accepted(data, path)
+    if not accepted.changes(rules):
+        return accepted.kept()
+    picture = accepted.picture
     width, height = _target_size(picture.size, rules)
-    return Inspection(image=None, weight=width * height * len(picture.getbands()) // 2, notes=notes)
+    return Inspection(image=None, weight=width * height * len(picture.getbands()) // 2, notes=accepted.notes)
 
 
 def normalise(data: bytes, path: str, rules: Rules) -> Inspection:
     """Return the bytes to store for a source; raises `BadImage` exactly where `inspect` does."""
-    picture, notes = _accepted(data, path)
-    if not _changes(notes, rules):
-        return Inspection(image=data, weight=len(data), notes=notes)
+    accepted = _accepted(data, path)
+    if not accepted.changes(rules):
+        return accepted.kept()
+    picture = accepted.picture
     size = _target_size(picture.size, rules)
     if size != picture.size:
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     image = _encode(picture, rules.encoding)
-    return Inspection(image=image, weight=len(image), notes=notes)
+    return Inspection(image=image, weight=len(image), notes=accepted.notes)
 
 
-_KEEPS_BYTES = ("wrong-suffix", "no-suffix", "multi-picture")
-
-
-def _changes(notes: tuple[str, ...], rules: Rules) -> bool:
-    asked = rules.image_size is not None or rules.encoding != "source"
-    return asked or any(note not in _KEEPS_BYTES for note in notes)
+_KEEPS_BYTES = ("wrong-suffix", "no-suffix", "multi-picture", "metadata-dropped", "stray-bytes-dropped")
 
 
 @contextmanager
@@ -136,20 +164,43 @@ def _judging(reason: str) -> Iterator[None]:
         raise BadImage("truncated" if cut_off else reason, str(error)[:200].replace("\n", " ")) from error
 
 
-def _accepted(data: bytes, path: str) -> tuple[Image.Image, tuple[str, ...]]:
-    """Return the upright 8-bit L or RGB picture of a source, and the notes."""
+def _accepted(data: bytes, path: str) -> _Accepted:
+    """Judge a source; where it is refused as damaged, also what it is without all that is no picture."""
     if not data:
         raise BadImage("empty-file", "the file has 0 bytes")
+    try:
+        return _judged(data, path)
+    except BadImage as bad:
+        repaired = repair(data) if bad.reason in ("damaged", "truncated") else None
+        if repaired is None or repaired.data == data:
+            raise
+        try:
+            accepted = _judged(repaired.data, path)
+        except BadImage:
+            raise bad from None
+        return replace(accepted, notes=(*accepted.notes, repaired.note))
+
+
+def _judged(data: bytes, path: str) -> _Accepted:
     picture = _opened(data)
     with _judging("damaged"):
         _refuse_by_header(picture, data)
         notes = [*_name_notes(picture, path), *_format_notes(picture)]
-        picture.load()
-        _require_end(str(picture.format), data)
-        if picture.getexif().get(_ORIENTATION, 1) not in (0, 1):
-            picture = ImageOps.exif_transpose(picture)
+        _require_sound(picture, data)
+        turn = _UPRIGHT.get(_orientation(picture))
+        if turn is not None:
+            picture = picture.transpose(turn)
             notes.append("rotated-by-exif")
-        return _plain(picture, notes), tuple(notes)
+        return _Accepted(data=data, picture=_plain(picture, notes), notes=tuple(notes))
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation; what cannot be read turns nothing, as in any viewer."""
+    try:
+        value = picture.getexif().get(_ORIENTATION)
+    except Exception:  # its parser raises many types, and the pixels are good
+        return 1
+    return value if isinstance(value, int) else 1
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -164,6 +215,9 @@ def _opened(data: bytes) -> Image.Image:
 def _unidentified(data: bytes) -> BadImage:
     for container, beginnings in _BEGINNINGS.items():
         if data.startswith(beginnings):
+            if container == "JPEG" and jpeg_markers.precision(data) > 8:
+                bits = jpeg_markers.precision(data)
+                return BadImage("more-than-8-bit", f"{bits} bits per channel; convert it to 8")
             return BadImage("damaged", f"it begins like {container}, but cannot be read")
     return BadImage("not-an-image", "its content is no JPEG, PNG, WebP, BMP or TIFF image")
 
@@ -210,15 +264,36 @@ def _format_notes(picture: Image.Image) -> list[str]:
     return [] if picture.format in ("JPEG", "PNG") else [f"from-{_FORMATS[str(picture.format)].lower()}"]
 
 
-def _require_end(container: str, data: bytes) -> None:
-    """Refuse a file without its end marker; decoders forgive the loss, and then differ in the last pixels."""
-    whole = True
-    if container in ("JPEG", "MPO"):
-        whole = data.rfind(b"\xff\xd9") > data.find(b"\xff\xda") > 0
-    elif container == "PNG":
-        whole = data.rfind(b"IEND") > 0
-    if not whole:
-        raise BadImage("truncated", "the end of the file is missing")
+def _require_sound(picture: Image.Image, data: bytes) -> None:
+    """Decode all of a picture, and refuse what decoders forgive: they fill in what is missing."""
+    if picture.format in ("JPEG", "MPO"):
+        _require_sound_jpeg(data)
+        return
+    picture.load()
+    if picture.format == "PNG":
+        png_chunks.require_whole(data, png_chunks.chunks(data))
+    if picture.mode == "P":
+        _require_palette(picture)
+
+
+def _require_sound_jpeg(data: bytes) -> None:
+    """Decode it as training does, for Pillow does not tell what libjpeg warns about."""
+    jpeg_markers.require_all_scans(data, jpeg_markers.segments(data))
+    try:
+        decode_reduced(data, 1)
+    except UndecodableImageError as error:
+        if "subsampling" in str(error) or "Unsupported" in str(error):
+            raise BadImage("unsupported-format", f"a JPEG of a rare kind ({error}); save it anew") from None
+        raise
+
+
+def _require_palette(picture: Image.Image) -> None:
+    """Refuse pixels of colours that the palette does not have: decoders take black."""
+    assert picture.palette is not None
+    colours = len(picture.palette.palette) // len(picture.palette.mode)
+    extrema = picture.getextrema()
+    if int(extrema[1]) >= colours:  # type: ignore[arg-type]
+        raise BadImage("damaged", f"it uses colour {extrema[1]} of a palette of {colours}")
 
 
 def _plain(picture: Image.Image, notes: list[str]) -> Image.Image:

@@ -1,0 +1,134 @@
+"""The marker segments of a JPEG file: where its main picture lies, whether all of it is there, what else is.
+
+Nothing here decodes. Segments are skipped by their length, so a thumbnail inside of one is never taken for
+the picture; what lies behind the end marker (further pictures, a video, rubbish) does not count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_APP0, _APP1, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
+_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD8), _EOI})
+"""Markers without a length: TEM, RSTn, EOI."""
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_MARKER: Final = re.compile(rb"\xff+[^\x00\xff]")
+_END_OF_SCAN: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_PLAIN_JFIF: Final = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+MAX_STRAY_BYTES: Final = 16
+"""As many bytes that belong to nothing may lie before a marker; more of them are a part that was lost."""
+
+
+class BrokenJpegError(ValueError):
+    """The segments do not add up to a whole picture: its message says what is missing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """A marker and the bytes that belong to it: its parameters, and after SOS the coded pixels."""
+
+    marker: int
+    start: int
+    end: int
+    """Position behind its last byte."""
+    stray: int
+    """Bytes before it that belong to nothing."""
+
+
+def segments(data: bytes) -> tuple[Segment, ...]:
+    """Return the segments from SOI up to EOI; raises `BrokenJpegError` where the file ends before."""
+    return tuple(_walk(data))
+
+
+def precision(data: bytes) -> int:
+    """Return the bits of a sample as the frame says it; 8 where no frame is found."""
+    try:
+        frame = next(part for part in _walk(data) if part.marker in _FRAMES)
+    except (BrokenJpegError, StopIteration):
+        return 8
+    return data[frame.start + 4]
+
+
+def require_all_scans(data: bytes, parts: Sequence[Segment]) -> None:
+    """Raise `BrokenJpegError` where a component or a bit of its coefficients comes in no scan.
+
+    Decoders take what is missing for zero without a word: a progressive file that lost its last scans is a
+    blurred picture, one that lost a component has other colours.
+    """
+    missing: dict[int, set[int]] = {}
+    progressive = False
+    for part in parts:
+        if part.marker in _FRAMES:
+            progressive = part.marker in _PROGRESSIVE
+            wanted = range(64) if progressive else range(1)
+            missing = {number: set(wanted) for number in data[part.start + 10 : part.end : 3]}
+        elif part.marker == _SOS:
+            _strike_out(missing, data[part.start + 4 : part.end], progressive=progressive)
+    if any(missing.values()):
+        raise BrokenJpegError("truncated: the last scans of the picture are missing")
+
+
+def without_extras(data: bytes, parts: Sequence[Segment]) -> bytes | None:
+    """Return the picture without stray bytes, without what lies behind it, and without metadata but EXIF.
+
+    EXIF says which side is up; that there is a JFIF segment, and Adobe's, decide about colours. None where
+    so many bytes belong to nothing that a segment may have been lost.
+    """
+    if any(part.stray > MAX_STRAY_BYTES for part in parts):
+        return None
+    return b"\xff\xd8" + b"".join(_bare(data, part) for part in parts)
+
+
+def _bare(data: bytes, part: Segment) -> bytes:
+    segment = data[part.start : part.end]
+    if part.marker == _APP0 and segment[4:9] == b"JFIF\0" and len(segment) >= len(_PLAIN_JFIF):
+        return _PLAIN_JFIF
+    exif = part.marker == _APP1 and segment[4:10] == b"Exif\0\0"
+    metadata = _APP0 <= part.marker <= _APP15 or part.marker == _COM
+    return b"" if metadata and not exif and part.marker != _APP14 else segment
+
+
+def _strike_out(missing: dict[int, set[int]], scan: bytes, *, progressive: bool) -> None:
+    """Take the coefficients that a scan, from its count of components on, brings to their last bit."""
+    count = scan[0] if scan else 0
+    first, last, bits = scan[1 + 2 * count : 4 + 2 * count].ljust(3, b"\xff")[:3]
+    brought = range(first, last + 1) if progressive else range(1)
+    if progressive and bits & 15:  # a later scan refines them
+        return
+    for number in scan[1 : 1 + 2 * count : 2]:
+        missing.get(number, set()).difference_update(brought)
+
+
+def _walk(data: bytes) -> Iterator[Segment]:
+    place = 2
+    while True:
+        found = _MARKER.search(data, place)
+        if found is None:
+            raise BrokenJpegError("truncated: the end of the file is missing")
+        start, marker = found.end() - 2, data[found.end() - 1]
+        end = _end(data, marker, start)
+        yield Segment(marker=marker, start=start, end=end, stray=found.start() - place)
+        if marker == _EOI:
+            return
+        place = end
+
+
+def _end(data: bytes, marker: int, start: int) -> int:
+    if marker == _SOI:
+        raise BrokenJpegError("another picture begins before its end")
+    if marker in _STANDALONE:
+        return start + 2
+    end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+    if end > len(data):
+        raise BrokenJpegError("truncated: the end of the file is missing")
+    if marker != _SOS:
+        return end
+    found = _END_OF_SCAN.search(data, end)
+    if found is None:
+        raise BrokenJpegError("truncated: the end of the file is missing")
+    return found.start()

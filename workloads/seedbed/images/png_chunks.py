@@ -1,0 +1,61 @@
+"""The chunks of a PNG file: whether those of its picture are whole, and the file without the others."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_PICTURE: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"IDAT", b"IEND"})
+"""Chunks that decide what is seen; all others are told about it: text, profiles, gamma, times."""
+_KEPT: Final = _PICTURE | {b"eXIf"}
+"""EXIF says which side is up."""
+
+
+class BrokenPngError(ValueError):
+    """A chunk of the picture is missing or damaged: its message names it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunk:
+    """One chunk: bytes [start, end) of the file, with length and checksum."""
+
+    name: bytes
+    start: int
+    end: int
+
+    def is_whole(self, data: bytes) -> bool:
+        """Say whether its checksum fits."""
+        stated = int.from_bytes(data[self.end - 4 : self.end], "big")
+        return zlib.crc32(memoryview(data)[self.start + 4 : self.end - 4]) == stated
+
+
+def chunks(data: bytes) -> tuple[Chunk, ...]:
+    """Return the chunks up to IEND; raises `BrokenPngError` where the file ends before."""
+    return tuple(_walk(data))
+
+
+def require_whole(data: bytes, parts: Sequence[Chunk]) -> None:
+    """Raise `BrokenPngError` where a chunk of the picture does not fit its checksum; decoders skip some."""
+    for part in parts:
+        if part.name in _PICTURE and not part.is_whole(data):
+            raise BrokenPngError(f"the checksum of a chunk {part.name.decode()} does not fit")
+
+
+def without_extras(data: bytes, parts: Sequence[Chunk]) -> bytes:
+    """Return the picture without what lies behind it, and without metadata but a whole EXIF chunk."""
+    kept = (part for part in parts if part.name in _PICTURE or (part.name in _KEPT and part.is_whole(data)))
+    return _SIGNATURE + b"".join(data[part.start : part.end] for part in kept)
+
+
+def _walk(data: bytes) -> Iterator[Chunk]:
+    place, name = len(_SIGNATURE), b""
+    while name != b"IEND":
+        name = data[place + 4 : place + 8]
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if len(name) < 4 or end > len(data):
+            raise BrokenPngError("truncated: the end of the file is missing")
+        yield Chunk(name=name, start=place, end=end)
+        place = end
