@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from seedbed_operator.backends.names import owned_by_driver
 from seedbed_operator.cluster.kinds import CREATABLE, KIND_OF, PODS, SECRETS, Kind
 from seedbed_operator.cluster.port import NOT_SERVED, Cluster, Raw, Refused
 from seedbed_operator.observations import Refusal
 from seedbed_operator.plans import Action, Create, Delete, DeleteJob
-from seedbed_operator.stores.projections import ATTEMPT_LABEL
+from seedbed_operator.stores.projections import ATTEMPT_LABEL, controller
 from seedbed_operator.stores.stores import Stores
 from seedbed_operator.stores.tables import JobKey, Key
 
@@ -105,23 +106,18 @@ class Applier:
     def _body(self, namespace: str, action: Create) -> Raw:
         body: dict[str, Any] = dict(action.body)
         if action.owner is not None:
-            body["metadata"] = self._owned(namespace, action.owner, body["metadata"])
+            body["metadata"] = self._owned(namespace, action, body["metadata"])
         if action.kind == "Secret":
             body["stringData"] = {TOKEN_KEY: secrets.token_urlsafe(TOKEN_BYTES)}
         return body
 
-    def _owned(self, namespace: str, owner: str, metadata: Mapping[str, Any]) -> Raw:
+    def _owned(self, namespace: str, action: Create, metadata: Mapping[str, Any]) -> Raw:
+        owner = action.owner
+        assert owner is not None, "what the job owns knows its uid"
         pod = self._stores.pod((namespace, owner))
         if pod is None or pod.deleting:
             raise Stale(f"pod {owner}, which was to own {metadata['name']}, is gone")
-        reference = {
-            "apiVersion": PODS.api_version,
-            "kind": PODS.name,
-            "name": owner,
-            "uid": pod.uid,
-            "controller": True,
-            "blockOwnerDeletion": False,
-        }
+        reference = owned_by_driver(owner, pod.uid, controlled=action.controlled)
         return {**metadata, "ownerReferences": [reference]}
 
     async def _delete(self, kind: Kind, key: Key, uid: str, grace_seconds: int | None = None) -> None:
@@ -150,12 +146,6 @@ def is_trouble_of_the_server(refused: Refused) -> bool:
     if "failed calling webhook" in refused.message:
         return False
     return refused.code >= 500 or refused.code == 429 or refused.reason == NOT_SERVED
-
-
-def controller(raw: Raw) -> str | None:
-    """Return the uid of an object's controller."""
-    owners = raw["metadata"].get("ownerReferences") or ()
-    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), None)
 
 
 def _refusal(action: Action, job: JobKey, refused: Refused, now: datetime) -> Refusal:

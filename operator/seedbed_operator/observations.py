@@ -94,7 +94,7 @@ class PodView:
     index: int
     """K of a worker; 0 for the driver."""
     owner_uid: str | None
-    """The controller: the job for a driver, the driver pod for a worker."""
+    """The job for a driver, the driver pod for a worker."""
     created: datetime
     deleting: bool
     deletion_due: datetime | None
@@ -112,7 +112,7 @@ class PodView:
     started: datetime | None
     """When the container began to run."""
     disruption: str | None
-    """Reason of a DisruptionTarget condition: a preemption, an eviction, a lost node."""
+    """Reason of a condition that tells of a preemption, an eviction, a lost node, or a queue that evicts."""
     reason: str
     """The pod's own reason (Evicted, NodeLost, DeadlineExceeded, UnexpectedAdmissionError …)."""
     message: str
@@ -120,6 +120,8 @@ class PodView:
     terminated: Terminated | None
     shape: Shape | None = None
     """Of a driver; None of workers, and of a driver that an older version made."""
+    gang: int | None = None
+    """How many pods a queue admits together, this one among them; None of a pod that stands alone."""
 
     @property
     def ended(self) -> bool:

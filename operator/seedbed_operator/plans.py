@@ -18,6 +18,8 @@ class Create:
     body: Mapping[str, Any]
     owner: str | None = None
     """Name of the pod that owns it and is created before it in the same plan: its uid is filled in."""
+    controlled: bool = True
+    """Whether that owner is its controller as well."""
 
     @property
     def name(self) -> str:

@@ -69,9 +69,9 @@ def owned_by_job(job: JobView) -> dict[str, Any]:
     return _owner(API_VERSION, job.kind, job.name, job.uid)
 
 
-def owned_by_driver(name: str, uid: str) -> dict[str, Any]:
+def owned_by_driver(name: str, uid: str, *, controlled: bool = True) -> dict[str, Any]:
     """Return the owner reference of what the garbage collector ends after the driver pod."""
-    return _owner("v1", "Pod", name, uid)
+    return {**_owner("v1", "Pod", name, uid), "controller": controlled}
 
 
 def metadata(

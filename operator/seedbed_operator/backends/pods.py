@@ -20,6 +20,7 @@ from seedbed_operator.backends.names import (
 )
 from seedbed_operator.backends.offers import Offer, offer_of
 from seedbed_operator.backends.port import Attempt
+from seedbed_operator.backends.queues import group_annotations, group_labels, is_queued
 from seedbed_operator.backends.settings import Variable, additions, contract
 from seedbed_operator.backends.shapes import noted
 from seedbed_operator.backends.specs import container, pod_spec, worker_placement
@@ -119,8 +120,11 @@ def worker_pod(job: JobView, offer: Offer, attempt: Attempt, index: int) -> Crea
     spec = pod_spec(offer, box, offer.profile.worker, grace_seconds=WORKER_GRACE_SECONDS)
     spec |= worker_placement(offer, pod_labels(job, attempt.number, "worker"))
     name = worker_name(job, attempt.number, index)
-    body = _pod(job, offer, attempt, "worker", name=name, owner=_driver_owner(job, attempt), spec=spec)
-    return Create(kind="Pod", body=body, owner=_driver_to_come(job, attempt))
+    controlled = not is_queued(offer.passed_labels(job))
+    owner = _driver_owner(job, attempt, controlled=controlled)
+    alone = index in attempt.alone
+    body = _pod(job, offer, attempt, "worker", name=name, owner=owner, spec=spec, alone=alone)
+    return Create(kind="Pod", body=body, owner=_driver_to_come(job, attempt), controlled=controlled)
 
 
 def _service(job: JobView, attempt: Attempt) -> Create:
@@ -138,10 +142,10 @@ def _service(job: JobView, attempt: Attempt) -> Create:
     return Create(kind="Service", body=body, owner=_driver_to_come(job, attempt))
 
 
-def _driver_owner(job: JobView, attempt: Attempt) -> dict[str, Any] | None:
+def _driver_owner(job: JobView, attempt: Attempt, *, controlled: bool = True) -> dict[str, Any] | None:
     if attempt.driver_uid is None:
         return None
-    return owned_by_driver(driver_name(job, attempt.number), attempt.driver_uid)
+    return owned_by_driver(driver_name(job, attempt.number), attempt.driver_uid, controlled=controlled)
 
 
 def _driver_to_come(job: JobView, attempt: Attempt) -> str | None:
@@ -173,9 +177,14 @@ def _pod(
     name: str,
     owner: dict[str, Any] | None,
     spec: dict[str, Any],
+    alone: bool = False,
 ) -> dict[str, Any]:
-    labels = {**offer.passed_labels(job), **pod_labels(job, attempt.number, role)}
+    passed = offer.passed_labels(job)
+    grouped = is_queued(passed) and attempt.gang > 0 and not alone
+    group = group_labels(job, attempt.number) if grouped else {}
+    labels = {**passed, **group, **pod_labels(job, attempt.number, role)}
     shape = noted(offer) if role == "driver" else {}
-    annotations = {**offer.passed_annotations(job), **_SAFE_TO_EVICT, **shape}
+    count = group_annotations(attempt.gang) if grouped else {}
+    annotations = {**offer.passed_annotations(job), **_SAFE_TO_EVICT, **shape, **count}
     meta = metadata(job, name, labels, owner=owner, annotations=annotations)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}

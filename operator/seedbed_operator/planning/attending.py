@@ -36,6 +36,7 @@ from seedbed_operator.planning.explaining.starting import (
 )
 from seedbed_operator.planning.gang import events_needed_for_patience, given_back, gives_back_at
 from seedbed_operator.planning.pods import is_lost, is_over, runs
+from seedbed_operator.planning.queueing import free_seats
 from seedbed_operator.planning.refusing import tries_again_at
 from seedbed_operator.planning.replacing import (
     crash_loop,
@@ -207,7 +208,15 @@ def _with_workers(scene: Scene, draft: Draft, driver: PodView) -> Draft:
     missing = missing_workers(scene, ranks=_ranks_wanted(scene))
     if (scene.crew and not missing) or _not_allowed(scene):
         return draft
-    attempt = attempt_of(draft, scene.attempt, image=image_of(scene, profile), workers=missing, driver=driver)
+    attempt = attempt_of(
+        draft,
+        scene.attempt,
+        image=image_of(scene, profile),
+        workers=missing,
+        driver=driver,
+        gang=driver.gang or 0,
+        alone=missing[free_seats(scene) :],
+    )
     children = backend.children(scene.job, profile, attempt)
     return draft.does(*(child for child in children if _is_wanted(scene, child, driver)))
 

@@ -24,7 +24,8 @@ def begun(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) ->
     assert status.environment is not None
     assert status.environment.image is not None
     image = status.environment.image
-    attempt = attempt_of(draft, number, image=image, workers=first_workers(scene))
+    first = first_workers(scene)
+    attempt = attempt_of(draft, number, image=image, workers=first, gang=1 + len(first))
     draft = draft.does(*backend.children(scene.job, profile, attempt)).tells(
         attempts=number,
         accounted_attempts=scene.accounted,
@@ -56,7 +57,14 @@ def recorded(scene: Scene, draft: Draft, driver: PodView) -> Draft:
 
 
 def attempt_of(
-    draft: Draft, number: int, *, image: str, workers: tuple[int, ...], driver: PodView | None = None
+    draft: Draft,
+    number: int,
+    *,
+    image: str,
+    workers: tuple[int, ...],
+    driver: PodView | None = None,
+    gang: int = 0,
+    alone: tuple[int, ...] = (),
 ) -> Attempt:
     """Return an attempt as its children need it."""
     return Attempt(
@@ -64,6 +72,8 @@ def attempt_of(
         driver_uid=driver.uid if driver else None,
         workers=workers,
         image=image,
+        gang=gang,
+        alone=alone,
         expected=expectations(draft.status),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.pods import works
+from seedbed_operator.planning.queueing import leaving
 from seedbed_operator.planning.scenes import Scene
 
 
@@ -33,8 +34,11 @@ def present(scene: Scene) -> tuple[PodView, ...]:
 
 
 def missing_workers(scene: Scene, *, ranks: int) -> tuple[int, ...]:
-    """Return indices for the workers that are missing: the smallest that no pod has."""
-    count = pods_for(scene, ranks) - len(present(scene))
+    """Return indices for the workers that are missing: the smallest that no pod has.
+
+    One that goes and still has its seat in a queue's group is missing when it has left it.
+    """
+    count = pods_for(scene, ranks) - len(present(scene)) - len(leaving(scene))
     taken = {pod.index for pod in scene.observation.pods if _bears_a_name_of(pod, scene.attempt)}
     free = (index for index in range(len(taken) + max(count, 0)) if index not in taken)
     return tuple(index for index, _ in zip(free, range(count), strict=False))

@@ -1,6 +1,7 @@
 """All or nothing: an attempt that cannot place its minimum of workers gives back what it holds.
 
-Otherwise two half-started jobs could hold what the other one needs, for ever. Nothing is counted.
+Otherwise two half-started jobs could hold what the other one needs, for ever: nodes, or the quota of a queue
+that admits pod by pod. Nothing is counted.
 """
 
 from __future__ import annotations
@@ -34,18 +35,19 @@ def incomplete_since(scene: Scene) -> datetime | None:
     since = [pod.created for pod in unplaced(scene)]
     if len(present(scene)) < pods_for(scene, ranks_at_first(scene)):
         since += [refused_since(refusal) for refusal in scene.observation.refusals]
-    return max(began, min(since)) if since else None
+    held = min((pod.scheduled for pod in _holding(scene) if pod.scheduled), default=began)
+    return max(began, held, min(since)) if since else None
 
 
 def unplaced(scene: Scene) -> tuple[PodView, ...]:
-    """Return the pods of the attempt that have no node; what a queue holds back is not meant."""
-    return tuple(pod for pod in team(scene) if pod.scheduled is None and not pod.gated)
+    """Return the pods of the attempt that have no node, whether a scheduler or a queue owes it."""
+    return tuple(pod for pod in team(scene) if pod.scheduled is None)
 
 
 def gives_back_at(scene: Scene) -> datetime | None:
     """Return when the attempt gives back what it holds, unless its pods are placed by then."""
     since = incomplete_since(scene)
-    if since is None or not _holding(scene) or _queued(scene):
+    if since is None or not _holding(scene):
         return None
     return since + _patience(scene)
 
@@ -55,7 +57,8 @@ def events_needed_for_patience(scene: Scene) -> tuple[Need, ...]:
     due = gives_back_at(scene)
     if due is None or scene.now < due:
         return ()
-    pods = [pod for pod in unplaced(scene)[:1] if pod.uid not in scene.evidence.notices]
+    waiting = [pod for pod in unplaced(scene) if not pod.gated]
+    pods = [pod for pod in waiting[:1] if pod.uid not in scene.evidence.notices]
     return tuple(Need(kind="Notices", pod=pod.name, pod_uid=pod.uid) for pod in pods)
 
 
@@ -70,10 +73,6 @@ def given_back(scene: Scene) -> End | None:
 
 def _holding(scene: Scene) -> tuple[PodView, ...]:
     return tuple(pod for pod in team(scene) if pod.scheduled is not None)
-
-
-def _queued(scene: Scene) -> bool:
-    return any(pod.gated for pod in team(scene))
 
 
 def _patience(scene: Scene) -> timedelta:

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from seedbed_api.jobs import JobKind
 from seedbed_api.refusals import mistakes
 from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
+from seedbed_operator.backends.queues import gang_noted
 from seedbed_operator.backends.shapes import shape_noted
-from seedbed_operator.cluster.kinds import PROFILES
+from seedbed_operator.cluster.kinds import PODS, PROFILES
 from seedbed_operator.cluster.port import Raw
 from seedbed_operator.observations import PodView, ProfileView, Role, Terminated, Waiting
 from seedbed_operator.stores.tables import JobKey
@@ -116,7 +117,7 @@ def pod_view(raw: Raw) -> PodView | None:
         role=cast("Role", intern(str(role))),
         attempt=attempt,
         index=_index(metadata["name"]) if role == "worker" else 0,
-        owner_uid=_controller(metadata),
+        owner_uid=controller(raw),
         created=_time(metadata.get("creationTimestamp")) or _EPOCH,
         deleting="deletionTimestamp" in metadata,
         deletion_due=_time(metadata.get("deletionTimestamp")),
@@ -128,12 +129,13 @@ def pod_view(raw: Raw) -> PodView | None:
         unschedulable=_unschedulable(scheduled),
         gated=scheduled.get("reason") == "SchedulingGated",
         started=_started(state),
-        disruption=_disruption(conditions.get("DisruptionTarget", {})),
+        disruption=_disruption(conditions),
         reason=str(status.get("reason") or ""),
         message=str(status.get("message") or ""),
         waiting=_waiting(state, status),
         terminated=_terminated(state),
         shape=shape_noted(metadata.get("annotations") or {}) if role == "driver" else None,
+        gang=gang_noted(metadata),
     )
 
 
@@ -149,9 +151,12 @@ def _index(name: str) -> int:
     return int(end) if end.isascii() and end.isdigit() and len(end) <= 9 else 0
 
 
-def _controller(metadata: Raw) -> str | None:
-    owners = metadata.get("ownerReferences") or ()
-    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), None)
+def controller(raw: Raw) -> str | None:
+    """Return the uid of an object's controller, or of the pod that owns it without being one (ADR 16)."""
+    owners = raw["metadata"].get("ownerReferences") or ()
+    pods = (owner for owner in owners if owner.get("kind") == PODS.name and owner.get("apiVersion") == "v1")
+    controllers = (owner for owner in owners if owner.get("controller"))
+    return next((str(owner["uid"]) for owner in (*controllers, *pods)), None)
 
 
 def _container(status: Raw, role: str) -> Raw:
@@ -171,8 +176,15 @@ def _unschedulable(condition: Raw) -> str | None:
     return None
 
 
-def _disruption(condition: Raw) -> str | None:
-    return str(condition.get("reason") or "Unknown") if condition.get("status") == "True" else None
+_DISRUPTIONS = ("DisruptionTarget", "TerminationTarget")
+"""Conditions: Kubernetes' own, and that of Kueue where it takes back what it had admitted."""
+
+
+def _disruption(conditions: Mapping[str, Raw]) -> str | None:
+    found = (conditions.get(kind, {}) for kind in _DISRUPTIONS)
+    return next(
+        (str(each.get("reason") or "Unknown") for each in found if each.get("status") == "True"), None
+    )
 
 
 def _waiting(state: Raw, status: Raw) -> Waiting | None:

@@ -88,6 +88,8 @@ class ApiServer:
     logs: dict[str, str] = field(default_factory=dict)
     down: bool = False
     fault: Fault = lambda _: None
+    admit: Callable[[dict[str, Any]], None] = lambda _: None
+    """What a mutating webhook does to a pod that is created."""
 
     # -- the operator's port -----------------------------------------------------------------------------------
 
@@ -204,7 +206,8 @@ class ApiServer:
         name = pod["spec"]["containers"][0]["name"]
         state = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": message}
         state |= {"startedAt": self.time(), "finishedAt": self.time()}
-        conditions = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": self.time()}]
+        kept = [each for each in pod["status"].get("conditions", ()) if str(each["type"]).endswith("Target")]
+        conditions = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": self.time()}, *kept]
         if disruption:
             conditions.append({"type": "DisruptionTarget", "status": "True", "reason": disruption})
         self._pod_status(
@@ -274,6 +277,8 @@ class ApiServer:
         raw["metadata"] |= metadata | ({"namespace": namespace} if kind.namespaced else {})
         raw |= {"apiVersion": kind.api_version, "kind": kind.name}
         _default(kind, raw)
+        if kind is PODS:
+            self.admit(raw)
         return self._store(kind, raw, "ADDED")
 
     def _delete(self, kind: Kind, namespace: str, name: str, uid: str, grace: int | None) -> dict[str, Any]:
@@ -284,7 +289,7 @@ class ApiServer:
             self._drop(kind, namespace, name)
             return {"kind": "Status", "status": "Success"}
         seconds = _grace(raw, grace)
-        if seconds == 0:
+        if seconds == 0 and not raw["metadata"].get("finalizers"):
             return self._drop(kind, namespace, name)
         due = (self.now + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
         if raw["metadata"].get("deletionTimestamp", "9") <= due:

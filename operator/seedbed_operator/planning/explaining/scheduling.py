@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.observations import PodView, ProfileView
@@ -33,12 +33,20 @@ _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found', re.IGNORECASE)
 _UNBOUND = re.compile(r"unbound (immediate )?persistentvolumeclaims", re.IGNORECASE)
 
 
-def held_by_a_queue(pods: Iterable[PodView]) -> Explanation | None:
-    """Explain pods that a queue has not let pass."""
-    if not any(pod.gated for pod in pods):
+def held_by_a_queue(pods: Sequence[PodView], workload: str | None = None) -> Explanation | None:
+    """Explain pods that a queue has not let pass; `workload` is what it knows them by."""
+    gated = [pod for pod in pods if pod.gated]
+    if not gated:
         return None
-    message = "a queue holds the pods by a scheduling gate; they start when it admits the job"
-    return Explanation(reason=RunningReason.QUEUED, message=message)
+    if len(gated) == len(pods):
+        message = "a queue holds the pods by a scheduling gate; they start when it admits the job"
+    else:
+        message = (
+            f"a queue has admitted {len(pods) - len(gated)} of {len(pods)} pods and holds the others by a "
+            "scheduling gate; unless it admits them soon, those that it has admitted make room again"
+        )
+    seen = f" (`kubectl describe workload {workload}`)" if workload else ""
+    return Explanation(reason=RunningReason.QUEUED, message=f"{message}{seen}")
 
 
 def without_a_node(pods: Iterable[PodView], profile: ProfileView | None = None) -> Explanation | None:

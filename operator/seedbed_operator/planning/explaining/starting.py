@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import RunningReason
+from seedbed_operator.backends.queues import group_name
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.explaining.explanations import Explanation
 from seedbed_operator.planning.explaining.images import (
@@ -35,7 +36,7 @@ def why_not_running(scene: Scene) -> Explanation:
     driver_runs = scene.driver is not None and scene.driver.phase == "Running"
     found = (
         _refused(scene)
-        or held_by_a_queue(pods)
+        or held_by_a_queue(pods, _workload(scene))
         or without_a_node(pods, scene.profile)
         or without_an_image(pods, evidence, _image(scene))
         or without_a_container(pods)
@@ -79,6 +80,11 @@ def events_needed(scene: Scene) -> tuple[Need, ...]:
 
 
 _MOST_ASKED = 3
+
+
+def _workload(scene: Scene) -> str | None:
+    grouped = scene.driver is not None and scene.driver.gang is not None
+    return group_name(scene.job, scene.attempt) if grouped else None
 
 
 def _image(scene: Scene) -> str:

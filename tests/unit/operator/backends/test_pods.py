@@ -92,6 +92,53 @@ def test_the_children_are_those_of_the_golden_file(name: str) -> None:
     assert made == json.loads((GOLDEN / f"{name}.json").read_text())
 
 
+QUEUED = a_training_job().with_overrides(labels={"kueue.x-k8s.io/queue-name": "team-a"})
+
+
+def grouped(pod: dict[str, Any]) -> tuple[str | None, str | None]:
+    metadata = pod["metadata"]
+    name = metadata["labels"].get("kueue.x-k8s.io/pod-group-name")
+    return name, metadata["annotations"].get("kueue.x-k8s.io/pod-group-total-count")
+
+
+@pytest.mark.parametrize(
+    ("job", "gang", "alone", "group"),
+    [
+        (QUEUED, 3, (), (f"seedlings-7-{UID[:8]}", "3")),
+        (QUEUED, 3, (0,), (None, None)),
+        (QUEUED, 0, (), (None, None)),
+        (a_training_job(), 3, (), (None, None)),
+    ],
+    ids=[
+        "of the minimum",
+        "above the minimum",
+        "of an attempt that began without a queue",
+        "without a queue",
+    ],
+)
+def test_a_worker_belongs_to_the_group_that_a_queue_admits_together(
+    job: JobBuilder, gang: int, alone: tuple[int, ...], group: tuple[str | None, str | None]
+) -> None:
+    attempt = Attempt(number=7, driver_uid="d", workers=(0,), image=IMAGE, gang=gang, alone=alone)
+    made = PodsBackend().children(job.build(), a_profile(), attempt)
+    pods = {create.name: dict(create.body) for create in made if create.kind == "Pod"}
+    assert grouped(pods["seedlings-7-worker-0"]) == group
+    owner = pods["seedlings-7-worker-0"]["metadata"]["ownerReferences"][0]
+    assert owner["controller"] is (job is not QUEUED), (
+        "Kueue passes over a pod that a pod of its own controls"
+    )
+    assert pods["seedlings-7-driver"]["metadata"]["ownerReferences"][0]["controller"] is True
+
+
+def test_the_name_of_a_group_fits_a_label_whatever_the_job_is_called() -> None:
+    job = QUEUED.seen(name="j" * 40).build()
+    attempt = Attempt(number=999_999_999, driver_uid=None, workers=(), image=IMAGE, gang=2)
+    driver = PodsBackend().children(job, a_profile(), attempt)[1].body
+    name, _ = grouped(dict(driver))
+    assert name is not None
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name)
+
+
 def test_children_come_in_the_order_in_which_they_need_each_other() -> None:
     names = list(children(workers=(0, 3)))
     assert names == [

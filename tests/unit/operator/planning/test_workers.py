@@ -62,6 +62,27 @@ def test_a_lone_driver_waits_longer_before_it_gives_back() -> None:
     assert world.pods[DRIVER].deleting
 
 
+@pytest.mark.parametrize(("admitted", "patience"), [((DRIVER,), 300), ((DRIVER, worker(0)), 60)])
+def test_what_a_queue_has_admitted_in_part_is_given_back_counted_from_then(
+    admitted: tuple[str, ...], patience: int
+) -> None:
+    world = gated(a_world(a_training_job().with_workers(2, 2)).settle())
+    world.wait(7200)
+    assert world.says() == "False Queued"
+    world.start(*admitted).settle().wait(patience - 1)
+    assert f"admitted {len(admitted)} of 3 pods" in world.message()
+    assert not world.pods[DRIVER].deleting
+    world.wait(1)
+    assert world.pods[DRIVER].deleting
+    assert "given back" in world.message()
+
+
+def gated(world: World) -> World:
+    for name, pod in world.pods.items():
+        world.pods[name] = replace(pod, gated=True)
+    return world.settle()
+
+
 def test_new_nodes_are_waited_for() -> None:
     world = a_world(a_training_job().with_workers(2, 2)).settle()
     world.start(DRIVER, worker(0)).unschedulable(worker(1), FULL)

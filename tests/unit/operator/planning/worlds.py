@@ -11,6 +11,7 @@ from typing import Any
 
 from seedbed_api.outcome import LiveProgress
 from seedbed_operator.backends.choosing import BACKENDS, Backends
+from seedbed_operator.backends.queues import gang_noted
 from seedbed_operator.backends.shapes import shape_noted
 from seedbed_operator.observations import (
     Evidence,
@@ -207,6 +208,7 @@ class World:
             attempt=int(labels["seedbed.dev/attempt"]),
             index=int(name.rpartition("-")[2]) if "-worker-" in name else 0,
             shape=shape_noted(action.body["metadata"]["annotations"]),
+            gang=gang_noted(action.body["metadata"]),
             **{**UNPLACED, "created": self.now},
         )
 
@@ -264,6 +266,7 @@ class World:
                 ready=True,
                 started=self.now,
                 unschedulable=None,
+                gated=False,
                 waiting=None,
             )
         return self
