@@ -85,12 +85,14 @@ def without_extras(data: bytes, parts: Sequence[Segment]) -> bytes | None:
 
 
 def _bare(data: bytes, part: Segment) -> bytes:
+    """Return a segment without what is metadata; where it is too short for libjpeg, so is an Adobe one."""
     segment = data[part.start : part.end]
-    if part.marker == _APP0 and segment[4:9] == b"JFIF\0" and len(segment) >= len(_PLAIN_JFIF):
+    name, long_enough = (part.marker, segment[4:9]), len(segment) >= 16
+    if name == (_APP0, b"JFIF\0") and long_enough:
         return _PLAIN_JFIF
-    exif = part.marker == _APP1 and segment[4:10] == b"Exif\0\0"
     metadata = _APP0 <= part.marker <= _APP15 or part.marker == _COM
-    return b"" if metadata and not exif and part.marker != _APP14 else segment
+    kept = name == (_APP1, b"Exif\0") or (name == (_APP14, b"Adobe") and long_enough)
+    return b"" if metadata and not kept else segment
 
 
 def _strike_out(missing: dict[int, set[int]], scan: bytes, *, progressive: bool) -> None:
