@@ -26,6 +26,10 @@ _COMMANDS = {
 }
 
 
+_COMPUTING = frozenset({"run", "verify", "driver", "worker"})
+"""Those that build a model or train, whose bits may depend on how their process started."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a subcommand's module only when that subcommand is asked for."""
 
@@ -63,7 +67,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an expected failure is one line on stderr and its exit code."""
+    is_the_program = sys._getframe(1).f_globals.get("__name__") == "__main__"
     try:
+        if is_the_program and next((word for word in sys.argv[1:] if word[:1] != "-"), "") in _COMPUTING:
+            _begin_pinned()
         code = cli.main(prog_name="seedbed", standalone_mode=False)
     except SeedbedError as error:
         click.echo(f"error: {error.reason}: {error.message}", err=True)
@@ -78,6 +85,12 @@ def main() -> None:
         click.echo("error: Interrupted: ended at once; the same command begins again where it can", err=True)
         sys.exit(_INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _begin_pinned() -> None:
+    from seedbed.environment.process_start import begin_pinned
+
+    begin_pinned()
 
 
 def _one_line(error: click.ClickException) -> str:

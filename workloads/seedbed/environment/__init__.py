@@ -16,12 +16,14 @@ from seedbed.environment.pins import (
     pinned_variables,
 )
 from seedbed.environment.probe import Probe, check_probe, run_probe
+from seedbed.environment.process_start import begin_pinned
 
 __all__ = [
     "CPU_CLASS_VARIABLE",
     "THREADS_VARIABLE",
     "Probe",
     "assert_pinned",
+    "begin_pinned",
     "check_probe",
     "default_cpu_class",
     "differences",

@@ -18,6 +18,7 @@ import rfc8785
 
 from seedbed.environment.pins import (
     CPU_CLASS_VARIABLE,
+    HASH_SEED_VARIABLE,
     THREADS_VARIABLE,
     assert_pinned,
     mkl_branch_in_effect,
@@ -26,7 +27,7 @@ from seedbed.environment.pins import (
 from seedbed.environment.probe import run_probe
 
 _PACKAGES = ("numpy", "pillow", "simplejpeg", "torch")
-_UNHASHED_PINS = frozenset({CPU_CLASS_VARIABLE, THREADS_VARIABLE, "PYTHONHASHSEED"})
+_UNHASHED_PINS = frozenset({CPU_CLASS_VARIABLE, THREADS_VARIABLE, HASH_SEED_VARIABLE})
 
 
 def environment_document(device: str = "cpu", *, arithmetic_version: int | None = None) -> dict[str, Any]:

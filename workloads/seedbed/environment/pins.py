@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from seedbed_api.errors import UserError, refusal
 
 CPU_CLASS_VARIABLE = "SEEDBED_CPU_CLASS"
 THREADS_VARIABLE = "SEEDBED_THREADS"
+HASH_SEED_VARIABLE = "PYTHONHASHSEED"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +35,8 @@ class CpuClass:
     mkl_branch_code: int | None
     """What MKL itself answers for the branch in effect."""
     openblas: str | None
+    numpy_without: str | None
+    """Instructions that numpy chooses by itself and that the class is without."""
 
 
 _AVX2_FLAGS = frozenset({"avx2", "fma", "f16c", "bmi2"})
@@ -47,6 +51,7 @@ CPU_CLASSES: Mapping[str, CpuClass] = {
         mkl_branch=None,
         mkl_branch_code=None,
         openblas=None,
+        numpy_without=None,
     ),
     "baseline": CpuClass(
         name="baseline",
@@ -56,6 +61,7 @@ CPU_CLASSES: Mapping[str, CpuClass] = {
         mkl_branch="COMPATIBLE",
         mkl_branch_code=3,
         openblas="Nehalem",
+        numpy_without="X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
     ),
     "avx2": CpuClass(
         name="avx2",
@@ -65,6 +71,7 @@ CPU_CLASSES: Mapping[str, CpuClass] = {
         mkl_branch="AVX2",
         mkl_branch_code=10,
         openblas="Haswell",
+        numpy_without="X86_V4 AVX512_ICL AVX512_SPR",
     ),
     "avx512": CpuClass(
         name="avx512",
@@ -74,6 +81,7 @@ CPU_CLASSES: Mapping[str, CpuClass] = {
         mkl_branch="AVX512",
         mkl_branch_code=12,
         openblas="SkylakeX",
+        numpy_without="AVX512_ICL AVX512_SPR",
     ),
 }
 
@@ -84,8 +92,24 @@ _SAME_FOR_EVERY_CLASS: Mapping[str, str] = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "NVIDIA_TF32_OVERRIDE": "0",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0",
-    "PYTHONHASHSEED": "0",
+    HASH_SEED_VARIABLE: "0",
 }
+_RIVAL_PREFIXES = (
+    "ATEN_", "CUBLASLT_", "CUBLAS_", "CUDNN_", "DNNL_", "FBGEMM_", "GOTO_", "KMP_", "MKL_", "NPY_", "ONEDNN_",
+    "OPENBLAS_", "PYTORCH_JIT", "PYTORCH_TENSOREXPR", "PYTORCH_TUNABLEOP_", "TORCHDYNAMO_", "TORCHINDUCTOR_",
+    "TORCH_BLAS_", "TORCH_COMPILE_", "TORCH_CUBLAS", "TORCH_CUDNN_", "TORCH_LINALG_", "TORCH_LINEAR_",
+    "TORCH_MKLDNN_",
+)  # fmt: skip
+"""Variables by which libraries are given other kernels, or another number of threads, than the pins say."""
+_RIVALS = frozenset({
+    "DISABLE_ADDMM_CUDA_LT", "OMP_ADAPTIVE", "OMP_MAX_ACTIVE_LEVELS", "OMP_NESTED", "OMP_NUM_TEAMS",
+    "OMP_SCHEDULE", "OMP_TEAMS_THREAD_LIMIT", "OMP_THREAD_LIMIT",
+})  # fmt: skip
+_NO_RIVAL = re.compile(r"VERBOSE|_LOG|_CACHE|_AFFINITY|_BLOCKTIME|_STACKSIZE|_SETTINGS")
+"""Parts of names of theirs that tell what is done, or how fast, and decide nothing."""
+_TUNABLES_VARIABLE = "GLIBC_TUNABLES"
+_TUNABLES_OF_THE_CPU = ("glibc.cpu.", "glibc.tune.")
+"""They choose among the C library's ways of computing cos, exp and pow, which differ by an ulp."""
 # Speed only: buffers of decoded images stay with the allocator instead of going back to the kernel.
 _MALLOC_THRESHOLD_BYTES = 512 * 1024 * 1024
 _MALLOC: Mapping[str, str] = {
@@ -102,6 +126,7 @@ def pinned_variables(cpu_class: str, *, threads: int = 1) -> dict[str, str]:
         "ONEDNN_MAX_CPU_ISA": chosen.onednn,
         "MKL_CBWR": chosen.mkl_branch,
         "OPENBLAS_CORETYPE": chosen.openblas,
+        "NPY_DISABLE_CPU_FEATURES": chosen.numpy_without,
     }
     count = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     named = {CPU_CLASS_VARIABLE: cpu_class, THREADS_VARIABLE: str(threads)}
@@ -111,6 +136,27 @@ def pinned_variables(cpu_class: str, *, threads: int = 1) -> dict[str, str]:
         **_SAME_FOR_EVERY_CLASS,
         **named,
     }
+
+
+def start_pins(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Return what a process has to find when it starts, since nobody reads it later; None: nothing."""
+    tunables = environ.get(_TUNABLES_VARIABLE, "").split(":")
+    harmless = [each for each in tunables if not each.strip().startswith(_TUNABLES_OF_THE_CPU)]
+    return {
+        HASH_SEED_VARIABLE: _SAME_FOR_EVERY_CLASS[HASH_SEED_VARIABLE],
+        _TUNABLES_VARIABLE: ":".join(harmless) or None,
+        "LD_HWCAP_MASK": None,
+    }
+
+
+def rivals(environ: Mapping[str, str], pins: Mapping[str, str]) -> list[str]:
+    """Return the variables that would overrule the pins, in order of name."""
+    return sorted(
+        name
+        for name in environ
+        if name not in pins
+        and (name in _RIVALS or (name.startswith(_RIVAL_PREFIXES) and not _NO_RIVAL.search(name)))
+    )
 
 
 def pin_environment(
@@ -125,18 +171,26 @@ def pin_environment(
     chosen = _supported(cpu_class or environ.get(CPU_CLASS_VARIABLE) or default_cpu_class())
     wanted_threads = _threads_named(environ if threads is None else {THREADS_VARIABLE: str(threads)})
     pins = pinned_variables(chosen, threads=wanted_threads)
-    changed = [
-        name for name, value in pins.items() if environ.get(name) != value and name != "PYTHONHASHSEED"
-    ]
-    if environ is os.environ and changed and "torch" in sys.modules:
-        raise _too_late(changed[0], environ.get(changed[0]), pins[changed[0]])
-    environ.pop("DNNL_MAX_CPU_ISA", None)
-    environ.pop("MKL_ENABLE_INSTRUCTIONS", None)
-    environ.update(pins)
+    wanted = dict.fromkeys(rivals(environ, pins)) | start_pins(environ) | pins
+    if environ is os.environ:
+        _refuse_too_late(wanted)
+    for name, value in wanted.items():
+        environ.pop(name, None)
+        if value is not None:
+            environ[name] = value
     for name, value in _MALLOC.items():
         environ.setdefault(name, value)
     if environ is os.environ:
         raise_malloc_thresholds()
+
+
+def _refuse_too_late(wanted: Mapping[str, str | None]) -> None:
+    """Refuse what this process has read already: at its start, or when it imported torch."""
+    changed = [name for name, value in wanted.items() if os.environ.get(name) != value]
+    read = set(start_pins(os.environ)) if "torch" not in sys.modules else set(wanted)
+    for name in changed:
+        if name in read and name != HASH_SEED_VARIABLE:
+            raise _too_late(name, os.environ.get(name), wanted[name])
 
 
 def default_cpu_class() -> str:
@@ -178,7 +232,7 @@ def assert_pinned() -> None:
     chosen = CPU_CLASSES[_supported(name)]
     threads = _threads_named(os.environ)
     for variable, wanted in pinned_variables(name, threads=threads).items():
-        if variable != "PYTHONHASHSEED" and os.environ.get(variable) != wanted:
+        if variable != HASH_SEED_VARIABLE and os.environ.get(variable) != wanted:
             raise _too_late(variable, os.environ.get(variable), wanted)
     _assert_effective(chosen, threads=threads)
 
@@ -248,5 +302,6 @@ def _threads_named(environ: Mapping[str, str]) -> int:
 
 
 def _too_late(variable: str, value: object, wanted: object) -> UserError:
-    fix = f"start the process with {variable}={wanted}, or call pin_environment before torch is imported"
+    setting = f"without {variable}" if wanted is None else f"with {variable}={wanted}"
+    fix = f"start the process {setting}, or call pin_environment before torch is imported"
     return UserError("EnvironmentChanged", refusal(variable, value, "not the pin of this CPU class", fix))

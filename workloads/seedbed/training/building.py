@@ -8,6 +8,7 @@ from seedbed.arithmetic.config import Arithmetic
 from seedbed.arithmetic.determinism import is_deterministic
 from seedbed.arithmetic.replica import Replica
 from seedbed.environment.pins import pinned_threads
+from seedbed.environment.process_start import warn_of_hash_order
 from seedbed.runs.tensors import Array, to_torch
 from seedbed.training.programs import ModelSource
 from seedbed_api.errors import UserError, refusal
@@ -18,6 +19,7 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
     if source.entrypoint is not None:
         from seedbed.usercode.loading import load_entrypoint
 
+        warn_of_hash_order(source.entrypoint)
         user = load_entrypoint(source.entrypoint, source.args, source.code)
         _refuse_other_code(source, user.source_digest)
         network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
