@@ -125,7 +125,8 @@ class Lifecycle(Block):
     """Failed attempts that are retried, with growing pauses; one more, and the job fails. Preemptions and
     failures of the infrastructure do not count."""
     active_deadline_seconds: Seconds | None = None
-    """Longest time that the job may be active; the timer restarts when the job is resumed."""
+    """Longest time that the job may be active, waiting for room or quota included. The timer restarts when
+    the job is resumed; while a queue holds all of its pods, it stands."""
     pre_running_deadline_seconds: Seconds = 900
     """Longest time from the start of an attempt to its first step."""
     progress_deadline_seconds: Seconds = 600

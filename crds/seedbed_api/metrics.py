@@ -88,6 +88,10 @@ RELIST_AGE = _gauge(
     "Age of the last list that succeeded, or for how long it leads without any; it is the liveness.",
 )
 WATCH_AGE = _gauge("seedbed_operator_watch_age_seconds", "Time since the watches last brought an event.")
+CLOCK_SKEW = _gauge(
+    "seedbed_operator_clock_skew_seconds",
+    "How far the operator's clock is ahead of the API server's at least; negative where it is behind.",
+)
 
 # -- the operator, about jobs --------------------------------------------------------------------------------
 
@@ -154,6 +158,11 @@ JOB_ADVANCE = _gauge(
 )
 JOB_PROGRESS_DEADLINE = _gauge(
     "seedbed_job_progress_deadline_seconds", "After so long without that its attempt is ended as hung.", *JOB
+)
+JOB_CLOCK_SKEW = _gauge(
+    "seedbed_job_clock_skew_seconds",
+    "How far the driver's clock was ahead of the operator's when it last answered; negative: behind.",
+    *JOB,
 )
 JOB_FAILURE = _gauge(
     "seedbed_job_last_failure_timestamp_seconds", "When an attempt last failed, and why.", *JOB, "reason"

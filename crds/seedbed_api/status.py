@@ -16,6 +16,7 @@ from seedbed_api.scalars import (
     CamelReason,
     Count,
     Digest,
+    Flag,
     Generation,
     Image,
     Integer,
@@ -165,11 +166,12 @@ class LifecycleStatus(StatusBlock):
     backend: Literal["Local", "Pods", "KubeRay"] | None = None
     """What runs Ray for this job; chosen once."""
     start_time: Time | None = None
-    """When the first attempt began."""
+    """When the first pod of the job was admitted, or refused; a queue that holds all pods back delays it."""
     completion_time: Time | None = None
     """When the job was complete or had failed."""
     resume_time: Time | None = None
-    """When the job was last resumed, at first its start; activeDeadlineSeconds counts from it."""
+    """When the job was last resumed, or admitted by a queue, at first its start; activeDeadlineSeconds counts
+    from it. Unset while a queue holds all pods back."""
     attempts: Count | None = None
     """Attempts so far; the newest one bears this number."""
     attempt_start_time: Time | None = None
@@ -182,6 +184,9 @@ class LifecycleStatus(StatusBlock):
     """Attempts that failed by fault of the infrastructure; they do not count towards backoffLimit."""
     preemptions: Count | None = None
     """Attempts that were preempted; they do not count towards backoffLimit."""
+    attempt_progressed: Flag | None = None
+    """Whether the newest attempt has kept something that outlasts it: a checkpoint with more steps, or the
+    state or result of a trial. Unset where no attempt has since the job was last resumed."""
     attempts_without_checkpoint: Count | None = None
     """Attempts in a row that ended without a new checkpoint; the third and later ones count as failures."""
     retry_time: Time | None = None

@@ -82,7 +82,11 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PodView:
-    """A pod that carries the labels of a job; whether it belongs to it, `owner_uid` tells."""
+    """A pod that carries the labels of a job; whether it belongs to it, `owner_uid` tells.
+
+    In an observation `created`, `scheduled`, `deletion_due` and `over_since` are by the operator's clock:
+    when it saw what the pod tells. In the stores they are what others have written; `started` always is.
+    """
 
     namespace: str
     name: str
@@ -98,7 +102,7 @@ class PodView:
     created: datetime
     deleting: bool
     deletion_due: datetime | None
-    """metadata.deletionTimestamp: when it should be gone, its grace included; one long overdue is lost."""
+    """When it should be gone, its grace included; one long overdue is lost."""
     phase: Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
     node: str | None
     ip: str | None
@@ -110,7 +114,7 @@ class PodView:
     gated: bool
     """Held by a scheduling gate (Kueue): queued."""
     started: datetime | None
-    """When the container began to run."""
+    """When the container began to run, by the clock of its node."""
     disruption: str | None
     """Reason of a condition that tells of a preemption, an eviction, a lost node, or a queue that evicts."""
     reason: str
@@ -122,6 +126,10 @@ class PodView:
     """Of a driver; None of workers, and of a driver that an older version made."""
     gang: int | None = None
     """How many pods a queue admits together, this one among them; None of a pod that stands alone."""
+    deletion_grace: int = 30
+    """Seconds that a pod has to end once it is being deleted."""
+    over_since: datetime | None = None
+    """When it was seen to have ended."""
 
     @property
     def ended(self) -> bool:

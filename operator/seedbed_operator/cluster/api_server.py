@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -19,6 +20,7 @@ import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
+from seedbed_operator.cluster.clock_skew import ClockSkew
 from seedbed_operator.cluster.kinds import CORE_EVENTS, PODS, Kind
 from seedbed_operator.cluster.port import NOT_SERVED, Page, Raw, Refused, Unanswered
 
@@ -49,6 +51,7 @@ class ApiServer:
         self._others = asyncio.Semaphore(limits.others)
         self.requests: Counter[tuple[str, str, str]] = Counter()
         """What was asked of the API server so far, by method, resource and code of the answer."""
+        self.clock_skew = ClockSkew()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -158,9 +161,11 @@ class ApiServer:
     async def _exchange(self, method: str, path: str, body: Raw | None, content: str) -> bytes:
         headers = {"Content-Type": content, "Accept": "application/json", "User-Agent": "seedbed-operator"}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        sent = datetime.now(UTC)
         response = await self._client.rest_client.request(
             method, self._host + path, headers=headers, body=body, _request_timeout=_TIMEOUT
         )
+        self.clock_skew.learn(response.headers.get("Date"), sent=sent, received=datetime.now(UTC))
         content_bytes: bytes = await response.read()
         self.requests[method, resource(path), str(response.status)] += 1
         if response.status >= 400:

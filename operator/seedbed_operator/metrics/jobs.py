@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -55,11 +55,13 @@ class Jobs:
 
     def look(self) -> Measure:
         """Look at the jobs as they are now."""
-        seen, advances = self._stores.snapshot(), self._memories.advances()
+        seen, advances, skews = self._stores.snapshot(), self._memories.advances(), self._memories.skews()
         self._summaries.keep(key for key, _ in seen.jobs)
-        return lambda: self._measured(seen, advances)
+        return lambda: self._measured(seen, advances, skews)
 
-    def _measured(self, seen: Snapshot, advances: Mapping[JobKey, datetime]) -> Iterator[Metric]:
+    def _measured(
+        self, seen: Snapshot, advances: Mapping[JobKey, datetime], skews: Mapping[JobKey, timedelta]
+    ) -> Iterator[Metric]:
         jobs = {key: self._summaries.of(key, entry) for key, entry in seen.jobs}
         yield _states(jobs.values())
         yield from _gpus(jobs, seen)
@@ -70,6 +72,7 @@ class Jobs:
             yield measured(family, _values(shown, value))
         yield measured(names.JOB_FAILURE, _failures(shown))
         yield measured(names.JOB_ADVANCE, _advances(jobs, advances))
+        yield measured(names.JOB_CLOCK_SKEW, _skews(jobs, skews))
 
 
 def _gpus(jobs: Mapping[JobKey, Summary], seen: Snapshot) -> Iterator[Metric]:
@@ -121,6 +124,13 @@ def _advances(jobs: Mapping[JobKey, Summary], advances: Mapping[JobKey, datetime
         job = jobs.get(key)
         if job is not None and job.condition == ConditionType.RUNNING:
             yield job.labels, moment.timestamp()
+
+
+def _skews(jobs: Mapping[JobKey, Summary], skews: Mapping[JobKey, timedelta]) -> Iterator[Sample]:
+    for key, skew in skews.items():
+        job = jobs.get(key)
+        if job is not None and not job.finished:
+            yield job.labels, skew.total_seconds()
 
 
 def _values(jobs: Iterable[Summary], value: Callable[[Summary], float | None]) -> Iterator[Sample]:

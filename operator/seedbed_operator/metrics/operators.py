@@ -30,6 +30,8 @@ class Pulse:
     objects: Mapping[str, int]
     requests: Mapping[tuple[str, str, str], int]
     """By verb, resource and code of the answer."""
+    clock_skew: float | None = None
+    """How far the operator's clock is ahead of the API server's; None before its first answer."""
 
 
 def looking(feel: Callable[[], Pulse]) -> Look:
@@ -52,6 +54,7 @@ def _measured(pulse: Pulse) -> Iterator[Metric]:
     yield single(names.CORRECTIONS, pulse.corrections)
     yield single(names.RELIST_AGE, pulse.relist_age)
     yield single(names.WATCH_AGE, pulse.watch_age)
+    yield single(names.CLOCK_SKEW, pulse.clock_skew)
     yield measured(names.OBJECTS, (({"resource": kind}, n) for kind, n in pulse.objects.items()))
     yield measured(
         names.REQUESTS,

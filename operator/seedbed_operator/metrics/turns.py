@@ -94,8 +94,7 @@ def _has_stepped(status: LifecycleStatus) -> bool:
     """Tell whether a job has made a step since then; kept something, where it has no steps of its own."""
     if isinstance(status, TrainingJobStatus):
         return _has_run(status) and status.progress is not None and status.progress.step > 0
-    kept, began = read(status.kept_time), read(status.resume_time)
-    return kept is not None and (began is None or kept >= began)
+    return status.attempt_progressed is not None
 
 
 def _since(created: datetime, status: LifecycleStatus) -> datetime:

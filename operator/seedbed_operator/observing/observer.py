@@ -23,7 +23,7 @@ def observe(
         now=now,
         job=job,
         profile=_profile(stores, job),
-        pods=stores.pods(key),
+        pods=memory.sightings.seen(stores.pods(key), now),
         refusals=memory.refusals,
         status_written=memory.status_written,
         evidence=evidence,

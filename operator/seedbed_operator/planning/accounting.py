@@ -5,7 +5,7 @@ It is written before any pod of the attempt is deleted; what it needs of the pod
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason, one_line
 from seedbed_api.loglines import readable
@@ -15,7 +15,7 @@ from seedbed_operator.planning.backoff import backoff, backoff_after_preemption
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.ends import Cause, End, camel_reason
 from seedbed_operator.planning.scenes import Scene
-from seedbed_operator.planning.times import read, rounded_up
+from seedbed_operator.planning.times import rounded_up
 from seedbed_operator.planning.tracking import told_by_outcome, without_estimate
 from seedbed_operator.planning.verdicts import decided
 
@@ -44,7 +44,7 @@ _UNCOUNTED = frozenset({Cause.DONE, Cause.USER, Cause.STOPPED, Cause.GIVEN_BACK}
 
 def accounted(scene: Scene, draft: Draft, end: End) -> Draft:
     """Return the draft in which the newest attempt has ended; nothing but the status changes."""
-    draft = without_estimate(told_by_outcome(draft, end.outcome))
+    draft = without_estimate(told_by_outcome(draft, end.outcome, since=_process_start(scene)))
     draft = draft.tells(
         accounted_attempts=scene.attempt,
         attempts=scene.attempt,
@@ -62,6 +62,11 @@ def accounted(scene: Scene, draft: Draft, end: End) -> Draft:
         reason = FailedReason.OUT_OF_MEMORY if starved else FailedReason.BACKOFF_LIMIT_EXCEEDED
         return decided(draft, ConditionType.FAILED, reason, message)
     return _backing_off(scene, draft, end)
+
+
+def _process_start(scene: Scene) -> datetime | None:
+    """Return when the driver's process began, by the clock of its machine."""
+    return scene.driver.started if scene.driver else None
 
 
 def _none_at_work(workers: WorkerCounts | None) -> WorkerCounts | None:
@@ -109,17 +114,10 @@ def _counted(draft: Draft, cause: Cause) -> Draft:
     if cause in _UNCOUNTED:
         return draft
     status = draft.status
-    fruitless = 0 if made_a_checkpoint(status) else (status.attempts_without_checkpoint or 0) + 1
+    fruitless = 0 if status.attempt_progressed else (status.attempts_without_checkpoint or 0) + 1
     counted = {_COUNTERS[cause]} | ({"failures"} if fruitless >= _COUNT_AS_FAILURE_FROM else set())
     counts = {name: (getattr(status, name) or 0) + 1 for name in counted}
     return draft.tells(attempts_without_checkpoint=fruitless, **counts)
-
-
-def made_a_checkpoint(status: LifecycleStatus) -> bool:
-    """Tell whether something that outlasts it was kept by the newest attempt."""
-    began = read(status.attempt_start_time)
-    kept = read(status.kept_time)
-    return kept is not None and began is not None and kept >= began
 
 
 def _is_too_often(scene: Scene, status: LifecycleStatus) -> bool:

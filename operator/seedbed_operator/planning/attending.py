@@ -21,6 +21,7 @@ from seedbed_operator.planning.deadlines import (
     hung,
     never_stepped,
     next_step_deadline,
+    with_clock,
 )
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.elasticity import missing_workers, ranks_at_first, ranks_at_most
@@ -71,7 +72,7 @@ def attended(scene: Scene, draft: Draft) -> Draft:
     """Return the plan for an open attempt."""
     driver = scene.driver
     if driver is not None:
-        draft = recorded(scene, draft, driver)
+        draft = with_clock(scene, recorded(scene, draft, driver))
     if driver is None or is_over(driver, scene.now):
         return _ended(scene, draft, end_of(scene, driver))
     if is_stopping(scene):
@@ -130,7 +131,8 @@ def _is_to_be_asked(scene: Scene, driver: PodView) -> bool:
 def _heard(scene: Scene, draft: Draft) -> Draft:
     if scene.live is None:
         return draft
-    return told_by_driver(draft, scene.live, goes_on=scene.is_true(ConditionType.RUNNING))
+    since = scene.driver.started if scene.driver else None
+    return told_by_driver(draft, scene.live, goes_on=scene.is_true(ConditionType.RUNNING), since=since)
 
 
 def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
@@ -139,14 +141,14 @@ def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
     draft = forget_the_oldest(scene, draft)
     draft = _with_workers(scene, draft, driver)
     draft = _with_counts(scene, draft)
-    draft = draft.wakes(*_alarms(scene, driver))
+    draft = draft.wakes(*_alarms(scene, driver, active_deadline(scene, draft.status)))
     if has_trained(scene):
         return _training(scene, draft)
     why = _why_not_running(scene)
     return draft.waits(why.reason, why.message)
 
 
-def _alarms(scene: Scene, driver: PodView) -> list[datetime]:
+def _alarms(scene: Scene, driver: PodView, due: datetime | None) -> list[datetime]:
     """Return the moments to come at which time alone changes the plan."""
     pending = [pod.scheduled + SOON for pod in team(scene) if pod.phase == "Pending" and pod.scheduled]
     looks = driver.phase == "Running" or slow(scene)
@@ -156,7 +158,7 @@ def _alarms(scene: Scene, driver: PodView) -> list[datetime]:
         gives_back_at(scene),
         first_step_deadline(scene),
         next_step_deadline(scene),
-        active_deadline(scene),
+        due,
         tries_again_at(scene),
         may_replace_at(scene),
     )

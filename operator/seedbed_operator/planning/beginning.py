@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import RunningReason
-from seedbed_api.status import Environment, WorkerCounts
+from seedbed_api.status import Environment, LifecycleStatus, WorkerCounts
 from seedbed_api.times import written
 from seedbed_operator.backends.offers import offer_of
 from seedbed_operator.backends.port import Attempt, Backend
 from seedbed_operator.observations import PodView, ProfileView
+from seedbed_operator.planning.deadlines import clock_started
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.elasticity import first_workers, ranks_at_first
 from seedbed_operator.planning.explaining.starting import SOON
@@ -26,14 +27,17 @@ def begun(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) ->
     image = status.environment.image
     first = first_workers(scene)
     attempt = attempt_of(draft, number, image=image, workers=first, gang=1 + len(first))
-    draft = draft.does(*backend.children(scene.job, profile, attempt)).tells(
-        attempts=number,
-        accounted_attempts=scene.accounted,
-        attempt_start_time=now,
-        start_time=status.start_time or now,
-        resume_time=status.resume_time or now,
-        retry_time=None,
-        workers=WorkerCounts(ready=0, desired=ranks_at_first(scene)),
+    draft = (
+        clock_started(draft)
+        .does(*backend.children(scene.job, profile, attempt))
+        .tells(
+            attempts=number,
+            accounted_attempts=scene.accounted,
+            attempt_start_time=now,
+            attempt_progressed=_not_yet(status),
+            retry_time=None,
+            workers=WorkerCounts(ready=0, desired=ranks_at_first(scene)),
+        )
     )
     draft = draft.wakes(scene.now + SOON)
     return draft.waits(RunningReason.PENDING, f"attempt {number}: its pods are being created")
@@ -50,10 +54,16 @@ def recorded(scene: Scene, draft: Draft, driver: PodView) -> Draft:
         attempts=scene.attempt,
         accounted_attempts=scene.accounted,
         attempt_start_time=began,
+        attempt_progressed=_not_yet(draft.status),
         start_time=draft.status.start_time or began,
         resume_time=draft.status.resume_time or began,
         retry_time=None,
     ).wakes(scene.now)
+
+
+def _not_yet(status: LifecycleStatus) -> bool | None:
+    """Return that the attempt has kept nothing yet; None where no other has, either."""
+    return None if status.attempt_progressed is None else False
 
 
 def attempt_of(

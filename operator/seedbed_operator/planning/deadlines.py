@@ -7,6 +7,8 @@ from datetime import datetime
 from seedbed_api.conditions import AttemptReason, ConditionType
 from seedbed_api.outcome import LiveProgress
 from seedbed_api.status import LifecycleStatus
+from seedbed_api.times import written
+from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.ends import Cause, End
 from seedbed_operator.planning.explaining.starting import team, why_not_running
 from seedbed_operator.planning.scenes import Scene
@@ -14,9 +16,8 @@ from seedbed_operator.planning.times import read, seconds
 
 
 def active_deadline(scene: Scene, status: LifecycleStatus | None = None) -> datetime | None:
-    """Return when the job has been active for too long; it counts from the last resume."""
-    told = status or scene.status
-    began = read(told.resume_time or told.start_time)
+    """Return when the job has been active for too long; None while the clock does not run."""
+    began = read((status or scene.status).resume_time)
     limit = scene.spec.active_deadline_seconds
     return began + seconds(limit) if began is not None and limit is not None else None
 
@@ -29,6 +30,22 @@ def active_for_too_long(scene: Scene, status: LifecycleStatus | None = None) -> 
     told = f"active for longer than spec.activeDeadlineSeconds {scene.spec.active_deadline_seconds}; raise it"
     kept = (status or scene.status).kept
     return f"{told}; {kept}" if kept else told
+
+
+def with_clock(scene: Scene, draft: Draft) -> Draft:
+    """Let the job's clock stand while a queue holds all pods of the attempt, and begin when it admits one."""
+    pods = (*((scene.driver,) if scene.driver else ()), *scene.crew)
+    if not (pods and all(pod.gated and pod.scheduled is None for pod in pods)):
+        return clock_started(draft)
+    status = draft.status
+    never = status.start_time is None or status.start_time == status.attempt_start_time
+    return draft.tells(resume_time=None, start_time=None if never else status.start_time)
+
+
+def clock_started(draft: Draft) -> Draft:
+    """Start the job's clock unless it runs: a pod was admitted, or refused by the API server."""
+    now, status = written(draft.now), draft.status
+    return draft.tells(start_time=status.start_time or now, resume_time=status.resume_time or now)
 
 
 def has_trained(scene: Scene) -> bool:

@@ -170,9 +170,9 @@ def _is_recent(worker: PodView, driver: PodView | None) -> bool:
 
 
 def ended_at(pod: PodView) -> datetime:
-    """Return when a pod ended, as far as the kubelet has told."""
+    """Return when a pod was seen to have ended; of one that has not, when it was created."""
     finished = pod.terminated.finished if pod.terminated else None
-    return finished or pod.started or pod.created
+    return pod.over_since or finished or pod.created
 
 
 def camel_reason(reason: str, otherwise: str) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from seedbed_api.conditions import ConditionType
 from seedbed_api.status import LifecycleStatus
 from seedbed_operator.observations import Observation, Refusal
+from seedbed_operator.planning.deadlines import clock_started
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.explaining.refusals import refused
 from seedbed_operator.planning.scenes import Scene
@@ -66,6 +67,7 @@ def status_after(
     draft = Draft(now=first.now, generation=first.generation, status=status)
     if not _is_creation(plan, newest) or draft.has(ConditionType.RUNNING):
         return status
+    draft = draft if begun else clock_started(draft)
     why = refused(newest)
     return draft.waits(why.reason, why.message).status
 

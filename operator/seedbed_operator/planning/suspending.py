@@ -56,4 +56,5 @@ def resumed(scene: Scene, draft: Draft) -> Draft:
     if found is None or found.reason == RESUMED:
         return draft
     draft = draft.finds(ConditionType.SUSPENDED, "False", RESUMED)
-    return draft.tells(resume_time=written(scene.now) if scene.status.start_time else None)
+    resumed_at = written(scene.now) if scene.status.start_time else None
+    return draft.tells(resume_time=resumed_at, attempt_progressed=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from seedbed_api.outcome import LiveProgress, Outcome
@@ -15,19 +16,27 @@ from seedbed_api.status import (
 from seedbed_api.status import Progress as StepProgress
 from seedbed_api.sweepstatus import SweepJobStatus, SweepProgress, Trial, TrialCounts
 from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.times import read
 
 
-def told_by_outcome(draft: Draft, outcome: Outcome | None) -> Draft:
-    """Take over the driver's last word."""
+def told_by_outcome(draft: Draft, outcome: Outcome | None, *, since: datetime | None = None) -> Draft:
+    """Take over the driver's last word; `since` is when its process began, by the clock of its machine."""
     if outcome is None:
         return draft
+    draft = _progressed(draft, outcome, since)
     draft = _pinned(draft, outcome.run_id, outcome.dataset, outcome.environment_class)
     status = draft.status
     return draft.tells(timings=outcome.timings or status.timings, **_last_word(status, outcome))
 
 
-def told_by_driver(draft: Draft, live: LiveProgress, *, goes_on: bool) -> Draft:
-    """Take over live progress; while a group of workers goes on, steps do not go backwards."""
+def told_by_driver(
+    draft: Draft, live: LiveProgress, *, goes_on: bool, since: datetime | None = None
+) -> Draft:
+    """Take over live progress; while a group of workers goes on, steps do not go backwards.
+
+    `since` is when the driver's process began, by the clock of its machine.
+    """
+    draft = _progressed(draft, live, since)
     draft = _pinned(draft, live.run_id, live.dataset, live.environment_class)
     status = draft.status
     return draft.tells(
@@ -54,6 +63,20 @@ def expectations(status: LifecycleStatus) -> dict[str, str]:
         "SEEDBED_EXPECTED_ENVIRONMENT_CLASS": environment_class,
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _progressed(draft: Draft, told: Outcome | LiveProgress, since: datetime | None) -> Draft:
+    """Note that the attempt has kept something that outlasts it."""
+    return draft.tells(attempt_progressed=True) if _keeps_more(draft.status, told, since) else draft
+
+
+def _keeps_more(status: LifecycleStatus, told: Outcome | LiveProgress, since: datetime | None) -> bool:
+    """Tell whether more is kept than was known: by steps, or by two stamps of the driver's machine."""
+    if isinstance(status, TrainingJobStatus):
+        known = status.checkpoint.step if status.checkpoint else 0
+        return told.checkpoint is not None and told.checkpoint.step > known
+    kept = read(told.sweep.kept_time) if told.sweep else None
+    return kept is not None and (since is None or kept >= since.replace(microsecond=0))
 
 
 def _last_word(status: LifecycleStatus, outcome: Outcome) -> dict[str, Any]:
@@ -91,13 +114,12 @@ def _of_the_sweep(status: SweepJobStatus, told: SweepProgress | None) -> dict[st
     """Return what is told of the trials, once it is known how many there will be."""
     if told is None or told.trials.finished is None:
         return {}
-    times = (status.last_progress_time, told.kept_time)
     return {
         "trials": told.trials,
         "best_trial": told.best_trial or status.best_trial,
         "top_trials": _whole(status.top_trials, told.top_trials),
         "ledger": told.ledger or status.ledger,
-        "last_progress_time": max((time for time in times if time is not None), default=None),
+        "last_progress_time": told.kept_time or status.last_progress_time,
     }
 
 

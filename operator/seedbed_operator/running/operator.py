@@ -132,6 +132,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         stores=stores,
         sweep_seconds=settings.sweep_seconds,
         requests=cluster.requests,
+        clock_skew=cluster.clock_skew,
     )
     lock = Lock(cluster, settings.lease_namespace, settings.lease_name, settings.identity)
     return Operator(

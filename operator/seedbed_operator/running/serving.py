@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from seedbed_api.metrics import CONTENT_TYPE
+from seedbed_operator.cluster.clock_skew import ClockSkew
 from seedbed_operator.looping.loop import Loop
 from seedbed_operator.metrics.operators import Pulse
 from seedbed_operator.metrics.pages import Page
@@ -38,6 +39,7 @@ class Vitals:
     sweep_seconds: int
     requests: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     """Requests to the API server so far, by method, resource and code of the answer."""
+    clock_skew: ClockSkew = field(default_factory=ClockSkew)
     feed: Feed | None = None
     """What takes the events of the watches; None before there are any."""
     leading_since: float | None = None
@@ -81,6 +83,7 @@ class Vitals:
             watch_age=None if last is None else asyncio.get_running_loop().time() - last,
             objects=self.stores.counts(),
             requests=dict(self.requests),
+            clock_skew=self.clock_skew.seconds,
         )
 
 

@@ -136,10 +136,17 @@ def pod_view(raw: Raw) -> PodView | None:
         terminated=_terminated(state),
         shape=shape_noted(metadata.get("annotations") or {}) if role == "driver" else None,
         gang=gang_noted(metadata),
+        deletion_grace=_grace(metadata, spec),
     )
 
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def _grace(metadata: Raw, spec: Raw) -> int:
+    """Return the seconds that a pod has to end: those of its deletion, which may be other than its own."""
+    own = spec.get("terminationGracePeriodSeconds")
+    return int(metadata.get("deletionGracePeriodSeconds", 30 if own is None else own))
 
 
 def _attempt(text: str) -> int | None:

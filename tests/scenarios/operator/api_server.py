@@ -73,6 +73,8 @@ class ApiServer:
     """Objects by kind, namespace and name; one that is stored is never changed, but replaced."""
 
     now: datetime = NOON
+    nodes_ahead: timedelta = timedelta(0)
+    """How far the clocks of schedulers and kubelets are ahead of the API server's."""
     objects: dict[Name, dict[str, Any]] = field(default_factory=dict)
     log: list[WatchEvent] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -188,15 +190,15 @@ class ApiServer:
     def start(self, pod: Raw, node: str = "node-a") -> None:
         """Schedule a pod and run its container."""
         name = pod["spec"]["containers"][0]["name"]
-        state = {"running": {"startedAt": self.time()}}
+        state = {"running": {"startedAt": self.node_time()}}
         self._pod_status(
             pod,
             node=node,
             phase="Running",
             podIP="10.0.0.7",
             conditions=[
-                {"type": "PodScheduled", "status": "True", "lastTransitionTime": self.time()},
-                {"type": "Ready", "status": "True", "lastTransitionTime": self.time()},
+                {"type": "PodScheduled", "status": "True", "lastTransitionTime": self.node_time()},
+                {"type": "Ready", "status": "True", "lastTransitionTime": self.node_time()},
             ],
             containerStatuses=[{"name": name, "state": state}],
         )
@@ -205,9 +207,12 @@ class ApiServer:
         """End a pod's container."""
         name = pod["spec"]["containers"][0]["name"]
         state = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": message}
-        state |= {"startedAt": self.time(), "finishedAt": self.time()}
+        state |= {"startedAt": self.node_time(), "finishedAt": self.node_time()}
         kept = [each for each in pod["status"].get("conditions", ()) if str(each["type"]).endswith("Target")]
-        conditions = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": self.time()}, *kept]
+        conditions = [
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": self.node_time()},
+            *kept,
+        ]
         if disruption:
             conditions.append({"type": "DisruptionTarget", "status": "True", "reason": disruption})
         self._pod_status(
@@ -224,6 +229,9 @@ class ApiServer:
 
     def time(self) -> str:
         return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def node_time(self) -> str:
+        return (self.now + self.nodes_ahead).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     # -- inside ------------------------------------------------------------------------------------------------
 

@@ -64,6 +64,8 @@ class Incarnation:
         self, server: ApiServer, cluster: Cluster | None = None, drivers: Drivers | None = None
     ) -> None:
         self.server = server
+        self.ahead = timedelta(0)
+        """How far the operator's clock is ahead of the API server's."""
         self.cluster: Cluster = cluster or server
         self.stores = Stores()
         self.woken: set[Key] = set()
@@ -88,7 +90,7 @@ class Incarnation:
     def _later(self) -> datetime:
         """Return the time, which goes on while it is looked at: no two passes happen at once."""
         self.server.now += timedelta(milliseconds=1)
-        return self.server.now
+        return self.server.now + self.ahead
 
     def wake(self, keys: Iterable[Key]) -> None:
         self.woken |= set(keys)
@@ -106,7 +108,7 @@ class Incarnation:
 
     def wake_due(self) -> None:
         """Wake the jobs whose time has come."""
-        self.wake([key for key, due in self.due.items() if due <= self.server.now])
+        self.wake([key for key, due in self.due.items() if due <= self.server.now + self.ahead])
 
     async def step(self, key: Key) -> After | None:
         """Do one pass over a job; None where it failed, and is to be tried again."""

@@ -50,6 +50,7 @@ def a_full_status() -> TrainingJobStatus:
         failures=1,
         infrastructure_failures=2,
         preemptions=1,
+        attempt_progressed=False,
         attempts_without_checkpoint=1,
         retry_time=NOON,
         timings=(Timing(name="FirstStep", milliseconds=12_000),),
