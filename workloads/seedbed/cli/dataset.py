@@ -22,6 +22,7 @@ from seedbed.dataset import Dataset, Manifest, open_dataset
 from seedbed.dataset.building import MIB, BuildOptions, BuildResult, build_dataset
 from seedbed.dataset.checking import check_dataset
 from seedbed.dataset.exporting import export_dataset
+from seedbed.dataset.folder_layout import LAYOUTS
 from seedbed.dataset.format import SPLITS
 from seedbed.dataset.reporting import BadSourcesError, Report
 from seedbed.storage import open_storage
@@ -69,6 +70,13 @@ def command() -> None:
     "--group-by", help="CSV column, or regular expression of the path, whose images stay in one split."
 )
 @click.option("--csv", help="CSV file below SOURCE with columns image, label and optionally split, group.")
+@click.option(
+    "--top-folders",
+    type=click.Choice(LAYOUTS),
+    default="auto",
+    show_default=True,
+    help="What the folders at the top of SOURCE are, where their names leave it open.",
+)
 @click.option("--append", is_flag=True, help="Extend the dataset at DEST; no old row moves.")
 @click.option("--shard-bytes", type=click.IntRange(1), default=64 * MIB, show_default=True)
 @click.option("--batch-bytes", type=click.IntRange(1), default=2 * MIB, show_default=True)

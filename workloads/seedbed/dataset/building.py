@@ -16,12 +16,13 @@ from seedbed.dataset.engines import Engine, LocalEngine
 from seedbed.dataset.format import MANIFEST, REPORT, SCHEMA_VERSION, SPLITS, Manifest, Recipe, dump_manifest
 from seedbed.dataset.ingest import METADATA_SCHEMA, Job, WrittenShard
 from seedbed.dataset.intake import Intake, known_rows
+from seedbed.dataset.listing import Listing
 from seedbed.dataset.opening import Dataset, open_dataset, version_path
 from seedbed.dataset.ordering import sorted_blocks
 from seedbed.dataset.planning import plan_shards
 from seedbed.dataset.reporting import BadSourcesError, Report
 from seedbed.dataset.selection import parse_split
-from seedbed.dataset.sources import Listing, list_source
+from seedbed.dataset.sources import list_source
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
 
@@ -42,6 +43,8 @@ class BuildOptions:
     on_error: str = "fail"
     group_by: str | None = None
     csv: str | None = None
+    top_folders: str = "auto"
+    """`classes`, `splits`, or `auto`: told by their names, and refused where these leave it open."""
     append: bool = False
     shard_bytes: int = 64 * MIB
     batch_bytes: int = 2 * MIB
@@ -68,7 +71,7 @@ def build_dataset(
     recipe = _recipe(options)
     existing = _existing(dest)
     _require_extendable(existing, recipe, options)
-    listing = list_source(source, csv=options.csv, group_by=options.group_by)
+    listing = list_source(source, csv=options.csv, group_by=options.group_by, top_folders=options.top_folders)
     job = Job(
         source=source,
         dest=dest,
@@ -289,6 +292,10 @@ def _require_trainable(intake: Intake, classes: tuple[str, ...], source: str) ->
             refusal("SOURCE", source, problem, "put images of each class into a folder of their own"),
         )
     if intake.rows("train").num_rows == 0:
+        if intake.report.duplicates.counts["same-bytes"]:
+            problem = "each image of train is there again in validation or test, where it is kept"
+            fix = "remove one of the copies"
+            raise UserError("EmptySplit", refusal("SOURCE", source, problem, fix))
         raise UserError(
             "EmptySplit",
             refusal("--split", source, "no image fell into train", "give train a larger fraction"),

@@ -17,11 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from seedbed.dataset.format import SPLITS, Recipe, Shard
+from seedbed.dataset.listing import HASHED, decode_path, encode_path
 from seedbed.dataset.selection import group_key, split_of
 from seedbed.dataset.shards import EncodedShard, Row, ShardEncoder
-from seedbed.dataset.sources import HASHED, decode_path
+from seedbed.dataset.source_files import read_listed
 from seedbed.images.inspection import BadImage, Rules, inspect, normalise
-from seedbed.storage import Storage
+from seedbed.storage import DamagedObject, Storage, UnreadableObject
 from seedbed_api.errors import UserError, refusal
 
 METADATA_SCHEMA = pa.schema(
@@ -97,24 +98,29 @@ def _metadata_row(
     assert isinstance(code, int)
     row: dict[str, object] = {"path": path, "label": labels.get(str(file["class"]), -1)}
     if file["reason"] is not None:
-        return _refused(row, path, str(file["reason"]), _LISTING_DETAILS[str(file["reason"])])
+        kind, _, seen = str(file["reason"]).partition(": ")
+        return _refused(row, path, kind, seen or _LISTING_DETAILS[kind])
     try:
-        data = job.source.read(decode_path(path))
-        judged = inspect(data, decode_path(path), job.rules)
-    except FileNotFoundError:
-        return _refused(row, path, "missing-file", "the listed file is not there")
+        found, data = read_listed(job.source, decode_path(path))
+        judged = inspect(data, found, job.rules)
     except BadImage as bad:
         return _refused(row, path, bad.reason, bad.detail)
     row_id = hashlib.sha256(data).digest()
     key = row_id if group is None else group_key(str(group))
     split = SPLITS.index(split_of(key, fractions)) if code == HASHED else code
-    placed = {"order": _order(row_id), "id": row_id, "key": key, "split": split}
+    placed = {
+        "path": encode_path(found),
+        "order": _order(row_id),
+        "id": row_id,
+        "key": key,
+        "split": split,
+    }
     return row | placed | {"weight": judged.weight, "notes": ",".join(judged.notes)}
 
 
 _LISTING_DETAILS = {
     "outside-class-folder": "an image beside the class folders has no class",
-    "outside-source": "the path must lie below SOURCE",
+    "outside-source": "the path must lie below SOURCE, and is written from there on",
     "no-label": "the label is empty",
     "unknown-split": "the split is none of train, validation, test",
     "no-group": "--group-by finds no group for it",
@@ -162,7 +168,7 @@ def _rows(task: ShardTask, job: Job) -> Iterator[Row]:
 def _stored_image(path: str, row_id: bytes, job: Job) -> bytes:
     try:
         data = job.source.read(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, UnreadableObject, DamagedObject):
         data = b""
     if hashlib.sha256(data).digest() != row_id:
         fix = "leave the source alone while it is read, and build again"

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from seedbed.dataset.format import SPLITS
 from seedbed.dataset.ingest import METADATA_SCHEMA
+from seedbed.dataset.listing import decode_path, normal
 from seedbed.dataset.opening import Dataset
 from seedbed.dataset.ordering import Spill
 from seedbed.dataset.reporting import Report, shown
@@ -91,11 +92,16 @@ class Intake:
                 detail = f"the same bytes lie in classes {', '.join(labels)}"
                 self.report.refused.add("label-conflict", copy["path"], detail=detail)
             return None
-        best = max(range(len(copies)), key=lambda number: (copies[number]["split"], -number))
+        best = min(range(len(copies)), key=lambda number: _rank(copies[number]))
         for number, copy in enumerate(copies):
             if number != best:
                 self.report.duplicates.add("same-bytes", copy["path"], sameAs=shown(copies[best]["path"]))
         return best
+
+
+def _rank(copy: dict[str, Any]) -> tuple[int, str, bytes]:
+    """Return what decides among copies, whatever the Unicode form of their paths."""
+    return -copy["split"], normal(decode_path(copy["path"])), copy["path"]
 
 
 def _ids(table: pa.Table) -> npt.NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from seedbed.dataset.sources import decode_path
+from seedbed.dataset.listing import decode_path
 from seedbed_api.errors import UserError
 
 _LISTED = 100_000

@@ -8,11 +8,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from seedbed.storage.errors import DamagedObject, ShortRead
+from seedbed.storage.errors import DamagedObject, ShortRead, UnreadableObject
 from seedbed.storage.local import LocalStorage
 from seedbed.storage.urls import Location, check_supported, describe, locate
 
-__all__ = ["DamagedObject", "LocalStorage", "ShortRead", "Storage", "describe", "is_writable", "open_storage"]
+__all__ = [
+    "DamagedObject",
+    "LocalStorage",
+    "ShortRead",
+    "Storage",
+    "UnreadableObject",
+    "describe",
+    "is_writable",
+    "open_storage",
+]
 
 
 @runtime_checkable
@@ -27,7 +36,10 @@ class Storage(Protocol):
         """The URL as it may be printed: without user, password or query values."""
 
     def read(self, path: str) -> bytes:
-        """Return the whole object; `FileNotFoundError` where there is none, or `DamagedObject`."""
+        """Return the whole object.
+
+        `FileNotFoundError` where there is none, `UnreadableObject` where no retry reads it, `DamagedObject`.
+        """
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """Return exactly `length` bytes from `start`; `ShortRead` (an `OSError`) where there are fewer."""

@@ -10,18 +10,26 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
 
-from seedbed.storage.errors import of_local, short_read_checked
+from seedbed.storage.errors import of_local, short_read_checked, unreadable
+from seedbed.storage.tree_walk import walk
 from seedbed.storage.urls import relative
 
 ASIDE = ".seedbed-aside-"
 """Prefix of temporary names; such files are no objects."""
 
 _NO_UNNAMED_FILES = frozenset({errno.EISDIR, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT})
+_SPECIAL = (
+    (stat.S_ISFIFO, "FIFO"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,25 +63,32 @@ class LocalStorage:
 
     def exists(self, path: str) -> bool:
         """Say whether a file is there."""
-        return self._file(path).is_file()
+        try:
+            with self._reading(path):
+                return True
+        except FileNotFoundError:
+            return False
 
     def size(self, path: str) -> int:
         """Return the size of the file in bytes."""
         with self._reading(path) as file:
-            if not file.is_file():
-                raise FileNotFoundError(2, "no such object", f"{self.url}/{path}")
             return file.stat().st_size
 
     def list(self, prefix: str = "") -> list[str]:
-        """Return the files below the folder `prefix`, sorted; links to folders are followed once.
+        """Return the files below the folder `prefix`, sorted; links to folders are followed (`tree_walk`).
 
         A folder that is not there holds nothing; one that cannot be read is an error, never an empty one.
         """
-        top = self._file(prefix) if prefix.strip("/") else self.root
-        try:
-            return sorted(path for path in _walk(self.root, top) if not _is_aside(path))
-        except OSError as error:
-            raise of_local(error, shown=f"file://{error.filename or top}", writing=False) from error
+        prefix = relative(prefix.strip("/")) if prefix.strip("/") else ""
+        return sorted(self._listed(prefix))
+
+    def _listed(self, prefix: str) -> Iterator[str]:
+        for entry in walk(self.root, prefix):
+            if entry.error is not None:
+                shown = f"file://{self.root / entry.path}"
+                raise of_local(entry.error, shown=shown, writing=False) from entry.error
+            if not entry.is_folder and not _is_aside(entry.path):
+                yield entry.path
 
     def create(self, path: str, data: bytes) -> bool:
         """Write a new file, all or nothing; False where the name is taken."""
@@ -116,12 +131,24 @@ class LocalStorage:
 
     @contextlib.contextmanager
     def _reading(self, path: str) -> Iterator[Path]:
+        """Yield the path of a file that can be opened without waiting for another process."""
+        shown = f"{self.url}/{path}"
         try:
-            yield self._file(path)
+            file = self._file(path)
+            _require_regular(file.stat().st_mode, shown)
+            yield file
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise FileNotFoundError(2, "no such object", f"{self.url}/{path}") from None
+            raise FileNotFoundError(2, "no such object", shown) from None
         except OSError as error:
-            raise of_local(error, shown=f"{self.url}/{path}", writing=False) from error
+            raise of_local(error, shown=shown, writing=False) from error
+
+
+def _require_regular(mode: int, shown: str) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", shown)
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _SPECIAL if is_kind(mode)), "special file")
+        raise unreadable(shown, f"is a {kind}, no regular file", "remove it")
 
 
 @contextlib.contextmanager
@@ -194,28 +221,6 @@ def _pread_all(handle: int, start: int, length: int) -> bytes:
     if len(data) == length or not data:
         return data
     return data + _pread_all(handle, start + len(data), length - len(data))
-
-
-def _walk(root: Path, top: Path) -> Iterator[str]:
-    seen: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(top, followlinks=True, onerror=_raise_unless_gone):
-        try:
-            status = os.stat(folder)  # noqa: PTH116 - a path of os.walk
-        except FileNotFoundError:  # removed since it was listed, with what it held
-            folders.clear()
-            continue
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        base = os.path.relpath(folder, root)
-        yield from files if base == "." else (f"{base}/{name}" for name in files)
-
-
-def _raise_unless_gone(error: OSError) -> None:
-    """Let a folder be absent: os.walk by itself would pass over every error."""
-    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        raise error
 
 
 def _is_aside(path: str) -> bool:

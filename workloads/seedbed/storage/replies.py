@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+from collections.abc import Iterator
+from ssl import SSLError
 from typing import Any
 
-from seedbed.storage.errors import DamagedObject, ShortRead, denied, unavailable, unwritable
+from seedbed.storage.errors import (
+    DamagedObject,
+    Fault,
+    ShortRead,
+    denied,
+    fault_of,
+    object_denied,
+    of_system,
+    unavailable,
+    unreadable,
+    unwritable,
+)
 from seedbed_api.errors import SeedbedError, UserError, refusal
 
 _CLIENTS = ("aiohttp", "aiobotocore", "botocore", "fsspec", "s3fs", "ssl")
@@ -21,6 +35,7 @@ _NOT_OURS = frozenset(
 )
 _FULL = frozenset({"InsufficientStorage", "QuotaExceeded", "StorageFull", "XMinioStorageFull"})
 _PASSING = frozenset({408, 409, 425, 429})
+_OF_ONE_OBJECT = frozenset({410, 414, 451, "KeyTooLongError"})
 
 
 def told(error: Exception, *, shown: str, keys: str, writing: bool) -> Exception:
@@ -33,11 +48,33 @@ def told(error: Exception, *, shown: str, keys: str, writing: bool) -> Exception
         return _of_status(status, code, shown=shown, keys=keys, writing=writing)
     if isinstance(error, FileExistsError) or isinstance(origin, FileExistsError):
         return FileExistsError(17, "object exists", shown)
-    if isinstance(origin, (FileNotFoundError, IsADirectoryError)):
+    if isinstance(origin, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
         return FileNotFoundError(2, "no such object", shown)
-    if isinstance(origin, PermissionError) or type(origin).__name__ in _NO_CREDENTIALS:
+    if type(origin).__name__ in _NO_CREDENTIALS:
         return denied(shown, "access denied", keys)
+    numbered = _numbered(origin)
+    if numbered is not None and fault_of(numbered) is not Fault.PASSING:
+        return of_system(numbered, shown=shown, writing=writing, keys=keys)
     return _of_transport(origin, shown)
+
+
+def _numbered(error: Exception) -> OSError | None:
+    """Return the failure of the system: the error itself, or below a client's, what this machine lacked.
+
+    What a client raises for a line that broke may carry numbers of other meanings.
+    """
+    if isinstance(error, OSError) and not _of_a_client(error):
+        named = isinstance(error, PermissionError) and error.errno is None
+        return PermissionError(errno.EACCES, str(error) or "access denied") if named else error
+    causes: Iterator[BaseException] = _causes(error)
+    lacks = (cause for cause in causes if isinstance(cause, OSError) and not isinstance(cause, SSLError))
+    return next((cause for cause in lacks if fault_of(cause) is Fault.EXHAUSTED), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _origin(error: Exception) -> Exception:
@@ -59,7 +96,8 @@ def _of_status(status: int, code: str, *, shown: str, keys: str, writing: bool) 
         fix = "create the bucket or correct its name"
         return UserError("StorageNotFound", refusal("uri", shown, "there is no such bucket", fix))
     if status in {401, 403} or code in _NOT_OURS:
-        return denied(shown, f"access denied ({code or status})", keys)
+        known = status == 403 and code not in _NOT_OURS
+        return (object_denied if known else denied)(shown, f"access denied ({code or status})", keys)
     if status == 404:
         return FileNotFoundError(2, "no such object", shown)
     if status == 412:
@@ -70,9 +108,14 @@ def _of_status(status: int, code: str, *, shown: str, keys: str, writing: bool) 
         return unwritable(shown, f"the store is full ({code or status})")
     if status >= 500 or status in _PASSING:
         return unavailable(shown, f"status {status} {code}")
-    return UserError(
-        "StorageRefused", refusal("uri", shown, f"refused: {status} {code}".strip(), "check the URL")
-    )
+    return _refused(status, code, shown)
+
+
+def _refused(status: int, code: str, shown: str) -> UserError:
+    problem = f"refused: {status} {code}".strip()
+    if status in _OF_ONE_OBJECT or code in _OF_ONE_OBJECT:
+        return unreadable(shown, problem, "check its name")
+    return UserError("StorageRefused", refusal("uri", shown, problem, "check the URL"))
 
 
 def _of_transport(origin: Exception, shown: str) -> Exception:

@@ -41,7 +41,7 @@ def locate(url: str) -> Location:
     scheme = match[1].lower()
     if scheme == "pvc" and CLAIMS_VARIABLE in os.environ:
         return _mounted(url, Path(os.environ[CLAIMS_VARIABLE]))
-    if scheme == "file":
+    if scheme in {"file", "local"}:
         return _local(url[match.end() :])
     if scheme in _WITH_HOST and not urlsplit(url).netloc:
         message = refusal("uri", url, "names no bucket or host", f"write for example {scheme}://name/folder")

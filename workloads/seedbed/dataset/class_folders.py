@@ -1,0 +1,157 @@
+"""A source of folders: one per class, or one per split with the class folders below.
+
+What is passed over is decided in one place, for files and for the question whether a folder is empty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+import pyarrow as pa
+
+from seedbed.dataset.folder_layout import TopFolder, split_folders
+from seedbed.dataset.listing import HASHED, LISTING_SCHEMA, Listing, encode_path, normal
+from seedbed.images.inspection import has_image_suffix
+from seedbed.storage import LocalStorage, Storage
+from seedbed.storage.errors import Fault, fault_of, of_local
+from seedbed.storage.tree_walk import Entry, walk
+from seedbed_api.errors import UserError, refusal
+
+_CHUNK = 65_536
+_IGNORED = frozenset(
+    {
+        *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+        *("@eadir", "@__thumb", "#recycle", "#snapshot"),
+        *("$recycle.bin", "recycler", "system volume information", "lost+found"),
+    }
+)
+"""What operating systems and storage servers leave in folders, in lower case."""
+_RETRIED = (Fault.EXHAUSTED, Fault.PASSING)
+
+_FileRow = tuple[bytes, str | None, int, str | None, str | None]
+
+
+def list_folders(storage: Storage, *, group_by: str | None, top_folders: str) -> Listing:
+    """List a source of folders; `UserError` where it is not clear what its folders are, or one is empty."""
+    pattern = None if group_by is None else _pattern(group_by)
+    survey = _surveyed(storage)
+    splits = split_folders(survey.tops, wanted=top_folders, source=storage.url)
+    _require_no_empty_class(survey.tops, splits)
+    rows = (row for entry in _entries(storage) if (row := _file_row(entry, splits, pattern)) is not None)
+    files = pa.Table.from_batches(_record_batches(rows), LISTING_SCHEMA)
+    if files.num_rows and files["class"].null_count == files.num_rows:
+        fix = "put the images of each class into a folder of their own, or add --csv FILE"
+        raise UserError("NoClasses", refusal("SOURCE", storage.url, "its images lie in no class folder", fix))
+    return Listing(files=files.sort_by("path"), ignored=max(0, survey.total - files.num_rows))
+
+
+def is_ignored(name: str) -> bool:
+    """Say whether a file or folder of this name is passed over, with all that lies in it."""
+    return name.startswith(".") or name.lower() in _IGNORED
+
+
+def _entries(storage: Storage) -> Iterator[Entry]:
+    """Yield what lies in a source; of local folders one by one, for it may be too much for a list."""
+    if not isinstance(storage, LocalStorage):
+        yield from (Entry(path, is_folder=False) for path in storage.list())
+        return
+    for entry in walk(storage.root, enters=lambda name: not is_ignored(name)):
+        if entry.error is not None and (not entry.path or fault_of(entry.error) in _RETRIED):
+            shown = f"{storage.url}/{entry.path}".rstrip("/")
+            raise of_local(entry.error, shown=shown, writing=False) from entry.error
+        yield entry
+
+
+@dataclass(kw_only=True, slots=True)
+class _Survey:
+    tops: dict[str, TopFolder] = field(default_factory=dict)
+    total: int = 0
+    """Files, and folders that are passed over."""
+
+    def add(self, entry: Entry) -> None:
+        parts = entry.path.split("/")
+        seen = next((at for at, part in enumerate(parts) if is_ignored(part)), len(parts))
+        passed_over = seen < len(parts)
+        counts = not entry.is_folder or entry.error is not None
+        holds = counts and not passed_over
+        self.total += counts or passed_over
+        folders = parts[: seen if passed_over or entry.is_folder else -1]
+        if folders and folders[0]:
+            self.tops.setdefault(folders[0], TopFolder()).add(folders[1:2], holds=holds)
+
+
+def _surveyed(storage: Storage) -> _Survey:
+    survey = _Survey()
+    for entry in _entries(storage):
+        survey.add(entry)
+    return survey
+
+
+def _require_no_empty_class(tops: dict[str, TopFolder], splits: dict[str, int] | None) -> None:
+    """Refuse class folders without a file that counts; object stores know no folders without any file."""
+    if splits is None:
+        empty = sorted(name for name, top in tops.items() if not top.filled)
+    else:
+        below = ((split, name) for split in splits for name, holds in tops[split].below.items() if not holds)
+        empty = sorted(f"{split}/{name}" for split, name in below)
+    if empty:
+        name = empty[0].rpartition("/")[2]
+        problem = f"the class folder {name!r} is empty: hidden files and the like do not count"
+        fix = "put images into it or remove the folder"
+        raise UserError("EmptyClass", refusal("SOURCE", empty[0], problem, fix))
+
+
+def _record_batches(rows: Iterator[_FileRow]) -> Iterator[pa.RecordBatch]:
+    while chunk := list(islice(rows, _CHUNK)):
+        arrays = [
+            pa.array(column, field.type)
+            for column, field in zip(zip(*chunk, strict=True), LISTING_SCHEMA, strict=True)
+        ]
+        yield pa.record_batch(arrays, schema=LISTING_SCHEMA)
+
+
+def _file_row(
+    entry: Entry, splits: dict[str, int] | None, pattern: re.Pattern[str] | None
+) -> _FileRow | None:
+    parts = entry.path.split("/")
+    if any(map(is_ignored, parts)) or (entry.is_folder and entry.error is None):
+        return None
+    split = splits[parts.pop(0)] if splits and parts[0] in splits else HASHED
+    if entry.error is not None:
+        seen = f"unreadable: the folder cannot be listed: {(entry.error.strerror or '').lower()}"
+        return encode_path(entry.path), _class_name(parts[0]) if parts else None, split, None, seen
+    if len(parts) < 2:
+        lost = (encode_path(entry.path), None, split, None, "outside-class-folder")
+        return lost if has_image_suffix(entry.path) else None
+    group = None if pattern is None else _group_of(entry.path, pattern)
+    reason = "no-group" if pattern is not None and group is None else None
+    return encode_path(entry.path), _class_name(parts[0]), split, group, reason
+
+
+def _class_name(folder: str) -> str:
+    try:
+        folder.encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            "InvalidSource", refusal("SOURCE", folder, "a class name is not valid UTF-8", "rename the folder")
+        ) from None
+    return normal(folder)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(normal(text))
+    except re.error as error:
+        fix = "write a regular expression that is searched in the path of each image"
+        raise UserError("InvalidGroup", refusal("--group-by", text, str(error), fix)) from None
+
+
+def _group_of(path: str, pattern: re.Pattern[str]) -> str | None:
+    match = pattern.search(normal(path))
+    if match is None:
+        return None
+    parts = match.groups() or (match[0],)
+    return "\x1f".join(part or "" for part in parts).encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,149 @@
+"""A source of images that a CSV file names: its columns, and what is wrong with its lines, each by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from seedbed.dataset.listing import HASHED, LISTING_SCHEMA, SPLIT_CODES, Listing, normal
+from seedbed.storage import Storage, UnreadableObject, open_storage
+from seedbed_api.errors import UserError, refusal
+
+_COLUMNS = "name columns image, label and optionally split, group"
+_OTHER_FORMATS = {
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"PK\x03\x04": "a spreadsheet or a ZIP file",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet",
+    b"\x1f\x8b": "compressed (gzip)",
+    b"PAR1": "a Parquet file",
+}
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+def list_csv(storage: Storage, *, csv: str, group_by: str | None) -> Listing:
+    """List the images that a CSV file names; `UserError` names the flag or the column."""
+    table = _read(storage, csv)
+    table = table.rename_columns([normal(name.strip()) for name in table.column_names])
+    group = None if group_by is None else normal(group_by.strip())
+    _require_columns(table.column_names, csv=csv, group=group)
+    if group is None and "group" in table.column_names:
+        group = "group"
+    used = dict.fromkeys(("image", "label", "split", group))
+    table = _without_blank_rows(table.select([name for name in used if name in table.column_names]))
+    if table.num_rows == 0:
+        raise _invalid(csv, "it has a header and no rows", "write a line for each image")
+    return Listing(files=pa.table(_listed(table, group), LISTING_SCHEMA).sort_by("path"), ignored=0)
+
+
+def _invalid(csv: str, problem: str, fix: str) -> UserError:
+    return UserError("InvalidSource", refusal("--csv", csv, problem, fix))
+
+
+def _read(storage: Storage, csv: str) -> pa.Table:
+    data = _bytes(storage, csv)
+    other = next((name for magic, name in _OTHER_FORMATS.items() if data.startswith(magic)), None)
+    if other is not None:
+        raise _invalid(csv, f"it is {other}", "save it as CSV in UTF-8")
+    try:
+        header = pa.csv.open_csv(pa.BufferReader(data)).schema.names
+        types = dict.fromkeys(header, pa.string())
+        options = pa.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+        return pa.csv.read_csv(pa.BufferReader(data), convert_options=options)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        problem = f"it is no CSV file: {str(error).splitlines()[0]}"
+        raise _invalid(csv, problem, "write UTF-8 with a header line and a value for each column") from None
+
+
+def _bytes(storage: Storage, csv: str) -> bytes:
+    """Return what the file holds: of one below SOURCE, or else of any path or URL."""
+    parts = csv.split("/")
+    try:
+        if parts[0] and ".." not in parts and "://" not in csv and storage.exists(csv):
+            return storage.read(csv)
+        folder = csv.rpartition("/")[0]
+        return open_storage(folder or ("/" if csv.startswith("/") else ".")).read(parts[-1])
+    except FileNotFoundError:
+        fix = "give its path below SOURCE, or another path or URL of it"
+        raise _invalid(csv, "there is no such file", fix) from None
+    except UnreadableObject as error:
+        raise UserError(error.reason, refusal("--csv", csv, "it cannot be read", error.problem)) from None
+    except UserError as error:
+        raise UserError(error.reason, f"--csv: {error.message}") from None
+
+
+def _require_columns(names: list[str], *, csv: str, group: str | None) -> None:
+    wanted = ["image", "label", *([group] if group else [])]
+    for name in wanted:
+        if name not in names:
+            field, value = ("--group-by", group) if name == group else ("--csv", csv)
+            problem = f"column {name!r} is missing; there are {sorted(names)}"
+            raise UserError("InvalidSource", refusal(field, value, problem, _fix_of_missing(name, names)))
+    for name in (*wanted, "split", "group"):
+        if names.count(name) > 1:
+            fix = "keep one of them, or rename the others"
+            raise _invalid(csv, f"column {name!r} is there {names.count(name)} times", fix)
+
+
+def _fix_of_missing(name: str, names: list[str]) -> str:
+    alike = next((other for other in names if other.casefold() == name.casefold()), None)
+    if alike is not None:
+        return f"write {name!r} instead of {alike!r}"
+    separator = next((mark for mark in _SEPARATORS if len(names) == 1 and mark in names[0]), None)
+    if separator is not None:
+        return f"separate values by commas instead of {_SEPARATORS[separator]}"
+    return _COLUMNS
+
+
+def _without_blank_rows(table: pa.Table) -> pa.Table:
+    """Leave out lines that hold nothing but separators, as spreadsheets write below the last row."""
+    blank = _all(pc.equal(pc.utf8_trim_whitespace(column), "") for column in table.columns)
+    return table.filter(pc.invert(blank))
+
+
+def _all(masks: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
+    first, *others = masks
+    for mask in others:
+        first = pc.and_(first, mask)
+    return first
+
+
+def _listed(table: pa.Table, group: str | None) -> list[pa.ChunkedArray | pa.Array]:
+    nothing = pa.nulls(table.num_rows, pa.string())
+    path, label = _paths(table["image"]), _text(table["label"])
+    split = _text(table["split"]) if "split" in table.column_names else nothing
+    groups = nothing if group is None else _text(table[group])
+    code = pc.index_in(pc.utf8_lower(split), pa.array(list(SPLIT_CODES)))
+    codes = pc.take(pa.array(list(SPLIT_CODES.values()), pa.int8()), code)
+    trimmed = pc.utf8_trim_whitespace(table["image"])
+    problems = [
+        (pc.equal(trimmed, ""), "outside-source: the row names no image"),
+        (pc.match_substring_regex(trimmed, r"^/|^[a-zA-Z0-9+.-]+://|(^|/)\.\.(/|$)"), "outside-source"),
+        (pc.match_substring(path, "\0"), "outside-source: the path holds a NUL character"),
+        (pc.is_null(label), "no-label"),
+        (pc.and_(pc.is_valid(split), pc.is_null(code)), "unknown-split"),
+        (pc.is_null(groups) if group is not None else pc.is_valid(nothing), "no-group"),
+    ]
+    reason = pc.case_when(pc.make_struct(*(mask for mask, _ in problems)), *(name for _, name in problems))
+    return [
+        path.cast(pa.large_string()).cast(pa.large_binary()),
+        label,
+        pc.fill_null(codes, HASHED),
+        groups,
+        reason,
+    ]
+
+
+def _paths(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the paths; a row without one is named by its number."""
+    rows = pc.binary_join_element_wise("row ", pa.array(range(1, len(column) + 1)).cast(pa.string()), "")
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), rows, column)
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column in NFC with blanks stripped, and nothing but blanks as null."""
+    stripped = pc.utf8_trim_whitespace(pc.utf8_normalize(column, "NFC"))
+    return pc.if_else(pc.equal(stripped, ""), pa.scalar(None, pa.string()), stripped)

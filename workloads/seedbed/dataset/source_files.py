@@ -1,0 +1,69 @@
+"""Reading a file that a listing names: as it is written there, or as the same name in another spelling."""
+
+from __future__ import annotations
+
+import posixpath
+import unicodedata
+from pathlib import PurePosixPath
+
+from seedbed.images.inspection import BadImage
+from seedbed.storage import DamagedObject, LocalStorage, Storage, UnreadableObject
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+
+
+def read_listed(source: Storage, path: str) -> tuple[str, bytes]:
+    """Return a listed file's bytes and the path at which it lies.
+
+    Where there is no such name, blanks around it, `./`, `//` and its Unicode form do not count.
+    `BadImage` where it is missing, or cannot be read whoever tries again.
+    """
+    try:
+        for spelling in dict.fromkeys((path, *_spellings(path))):
+            try:
+                return spelling, source.read(spelling)
+            except FileNotFoundError:
+                continue
+    except UnreadableObject as error:
+        raise BadImage("unreadable", error.problem) from error
+    except DamagedObject as error:
+        raise BadImage("damaged", error.strerror or "the store finds it damaged") from error
+    near = _near(source, path)
+    raise BadImage("missing-file", "the listed file is not there" + (f"; {near!r} is" if near else ""))
+
+
+def _spellings(path: str) -> list[str]:
+    plain = posixpath.normpath(path.strip())
+    return [form for form in (plain, *_forms(plain)) if _is_below(form)]
+
+
+def _forms(path: str) -> tuple[str, str]:
+    return unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)
+
+
+def _is_below(path: str) -> bool:
+    return not path.startswith("/") and ".." not in path.split("/")
+
+
+def _near(source: Storage, path: str) -> str | None:
+    """Return a name that was perhaps meant; it is not taken, for it is another one."""
+    if not isinstance(source, LocalStorage):
+        return None
+    slashed = posixpath.normpath(path.strip().replace("\\", "/"))
+    below = slashed.partition("/")[2]
+    others = (other for name in (slashed, below) if name for other in (name, *_other_suffixes(name)))
+    return next((name for name in others if _is_below(name) and _is_there(source, name)), None)
+
+
+def _other_suffixes(path: str) -> list[str]:
+    name = PurePosixPath(path)
+    if not name.name:
+        return []
+    return [path + suffix for suffix in _SUFFIXES] + [str(name.with_suffix(suffix)) for suffix in _SUFFIXES]
+
+
+def _is_there(source: Storage, path: str) -> bool:
+    try:
+        return source.exists(path)
+    except UnreadableObject:
+        return False

@@ -1,0 +1,63 @@
+"""Which folder names mean a split: those of common tools, in any case, with fillers and in some languages."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_NAMES = {
+    "train": """
+        train training trained trn tr trainval fit learn learning lernen lerndaten trainieren entrainement
+        apprentissage entrenamiento addestramento allenamento treino treinamento trening treningowy uczenie
+        egitim обучение обучающая тренировка тренировочная 训练 訓練 学習 훈련 학습
+    """,
+    "validation": """
+        val vals valid validation validate validating validated vld vl va dev devel development eval
+        evaluation evaluate evaluating validierung validacion validacao validazione validatie walidacja
+        walidacyjny dogrulama валидация валидационная проверка проверочная 验证 驗證 検証 검증
+    """,
+    "test": """
+        test tests testing tested tst te ts holdout heldout prueba pruebas teste testes essai testowy
+        testy toets prufung тест тестовая тестирование 测试 測試 テスト 시험 테스트
+    """,
+}
+_FILLERS = """
+    set sets data dataset datasets image images img imgs picture pictures pics photo photos split splits
+    folder dir sample samples example examples stage stg the daten datos donnees dados dane bilder
+    集 集合 用 データ 데이터 세트
+"""
+_WORD = re.compile(r"[^\W\d_]+")
+_JOINED = {"hold out": "holdout", "held out": "heldout"}
+
+
+def _plain(text: str) -> str:
+    """Return text without case, width and accents."""
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    bare = "".join(char for char in apart if unicodedata.category(char) != "Mn")
+    return unicodedata.normalize("NFC", bare).replace("ı", "i")
+
+
+_SPLIT_OF = {_plain(name): split for split, names in _NAMES.items() for name in names.split()}
+_PLAIN_FILLERS = frozenset(map(_plain, _FILLERS.split()))
+_GLUED = re.compile(f"({'|'.join(sorted(_PLAIN_FILLERS))})$")
+
+
+def split_meant(folder: str) -> str | None:
+    """Return the split that a folder's name means, or None where it may well be a class.
+
+    Every word is a split's or a filler: in `Training Set`, `images_val`, `train2017`, not in `train station`.
+    """
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder)
+    words = " ".join(_WORD.findall(_plain(spaced)))
+    for apart, joined in _JOINED.items():
+        words = words.replace(apart, joined)
+    meant = {_split_of_word(word) for word in words.split() if not _is_filler(word)}
+    return meant.pop() if len(meant) == 1 else None
+
+
+def _is_filler(word: str) -> bool:
+    return word in _PLAIN_FILLERS or (len(word) == 1 and word.isascii())
+
+
+def _split_of_word(word: str) -> str | None:
+    return _SPLIT_OF.get(word) or _SPLIT_OF.get(_GLUED.sub("", word))

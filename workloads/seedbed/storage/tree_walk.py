@@ -1,0 +1,110 @@
+"""What lies below a local folder, by one rule for whoever lists it; no file is opened.
+
+Links to folders are followed, at each place where they stand. A link that leads back to a folder of its own
+path is a cycle and is left out. What is found depends neither on the order in which a disk lists entries, nor
+on where the walk begins.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from seedbed_api.errors import UserError, refusal
+
+MOST_NESTED_LINKS = 5
+"""Linked folders within each other on one path; where folders link to each other, paths multiply."""
+
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+_Identity = tuple[int, int]
+
+
+class Entry(NamedTuple):
+    """A file, or whatever else is no folder; a folder; or a folder that cannot be listed, with the error."""
+
+    path: str
+    """Relative to the root of the walk."""
+    is_folder: bool
+    error: OSError | None = None
+
+
+class _Folder(NamedTuple):
+    path: str
+    within: frozenset[_Identity]
+    """The folder itself and those of its path, from the root on."""
+    links: int
+    """How many of them are links."""
+
+
+def walk(
+    root: Path, prefix: str = "", *, enters: Callable[[str], bool] = lambda _name: True
+) -> Iterator[Entry]:
+    """Yield what lies below `root/prefix`; `enters` says of a folder's name whether to look inside.
+
+    A folder that goes away meanwhile holds nothing. `UserError` where the paths of linked folders multiply.
+    """
+    prefix = prefix.strip("/")
+    try:
+        waiting = [_Folder(prefix, _identities(root, prefix), 0)]
+    except OSError as error:
+        yield from _trouble(prefix, error)
+        return
+    while waiting:
+        folder = waiting.pop()
+        below: list[_Folder] = []
+        try:
+            with os.scandir(root / folder.path) as entries:
+                for entry in entries:
+                    path = f"{folder.path}/{entry.name}" if folder.path else entry.name
+                    is_folder = _is_folder(entry)
+                    if is_folder and enters(entry.name):
+                        below += _entered(folder, entry, path)
+                    else:
+                        yield Entry(path, is_folder)
+        except OSError as error:
+            yield from _trouble(folder.path, error)
+            continue
+        yield Entry(folder.path, is_folder=True)
+        waiting += sorted(below, reverse=True)
+
+
+def _identities(root: Path, prefix: str) -> frozenset[_Identity]:
+    folders = [root, *(root / prefix).relative_to(root).parts] if prefix else [root]
+    paths = (root.joinpath(*folders[1:length]) for length in range(1, len(folders) + 1))
+    return frozenset(_identity(path.stat()) for path in paths)
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry is a folder or a link to one; what cannot be told is judged when it is read."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _entered(folder: _Folder, entry: os.DirEntry[str], path: str) -> Iterator[_Folder]:
+    """Yield a folder to look into, unless it is a link back to one that it lies in, or is gone."""
+    is_link = entry.is_symlink()
+    try:
+        identity = _identity(entry.stat())
+    except FileNotFoundError:
+        return
+    if is_link and identity in folder.within:
+        return
+    links = folder.links + is_link
+    if links > MOST_NESTED_LINKS:
+        problem = f"lies within {MOST_NESTED_LINKS} more linked folders, which may link to each other"
+        raise UserError("StorageRefused", refusal("uri", path, problem, "replace links between the folders"))
+    yield _Folder(path, folder.within | {identity}, links)
+
+
+def _trouble(path: str, error: OSError) -> Iterator[Entry]:
+    if error.errno not in _GONE:
+        yield Entry(path, is_folder=True, error=error)
