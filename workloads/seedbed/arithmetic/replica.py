@@ -13,6 +13,7 @@ from seedbed.arithmetic.optimizers import updates_for
 from seedbed.arithmetic.statistics import RunningStatistics
 from seedbed.arithmetic.witness import Witness
 from seedbed.models.layout import has_narrow_convolution, is_channels_last
+from seedbed.models.state_dict import kept_tensors
 
 Objective: TypeAlias = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 """(model, images (m, 3, h, w), labels (m,)) -> mean loss over the m rows, a scalar."""
@@ -45,9 +46,7 @@ class Replica:
             model.to(memory_format=torch.contiguous_format)
         self.channels_last = is_channels_last(model)
         self.statistics = RunningStatistics(model, self.device)
-        kept = set(model.state_dict())
-        self._weights = {n: p.detach() for n, p in model.named_parameters() if n in kept}
-        self._weights |= {n: b for n, b in model.named_buffers() if n in kept}
+        self._weights = {name: tensor.detach() for name, tensor in kept_tensors(model).items()}
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.trained:
             raise ValueError("the model has no parameter to train")
@@ -55,7 +54,8 @@ class Replica:
         self.witness = Witness(list(self._weights.values()))
 
     def named_weights(self) -> dict[str, torch.Tensor]:
-        """Return the live parameters and persistent buffers, as in the model's state_dict."""
+        """Return the live parameters and persistent buffers, as in the model's state_dict: a shared one under
+        each of its names."""
         return dict(self._weights)
 
     def named_state(self) -> dict[str, torch.Tensor]:

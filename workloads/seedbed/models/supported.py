@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from seedbed.models.errors import UnsupportedModelError
+from seedbed.models.state_dict import check_state_dict
 
-class UnsupportedModelError(ValueError):
-    """The network cannot be trained with equal bits for every worker count; the message names the part."""
+__all__ = ["UnsupportedModelError", "check_supported"]
 
 
 def check_supported(model: nn.Module, example_bchw: torch.Tensor) -> None:
@@ -19,29 +20,33 @@ def check_supported(model: nn.Module, example_bchw: torch.Tensor) -> None:
     Runs one forward pass in training mode on `example_bchw` (two rows or more); parameters, buffers and the
     default generators are as before afterwards.
     """
+    if not model.training:
+        raise UnsupportedModelError(
+            "the model: is in evaluation mode; return it in training mode: call .train() in build "
+            "(layers that stay frozen may be in evaluation mode each)"
+        )
     for name, layer in model.named_modules():
         _check_layer(name or "the model", layer)
-    for name, parameter in model.named_parameters():
-        _check_parameter(name, parameter)
+    check_state_dict(model)
     _check_buffers(model, example_bchw)
 
 
 def _check_layer(name: str, layer: nn.Module) -> None:
+    if isinstance(layer, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise UnsupportedModelError(
+            f"{name}: {type(layer).__name__} shares out batches itself; return the network that it wraps"
+        )
+    if isinstance(layer, torch.jit.ScriptModule) and "running_mean" in dict(
+        layer.named_buffers(recurse=False)
+    ):
+        raise UnsupportedModelError(
+            f"{name}: BatchNorm in a scripted or traced layer is out of reach; return the nn.Module itself"
+        )
     if isinstance(layer, nn.SyncBatchNorm):
         raise UnsupportedModelError(f"{name}: SyncBatchNorm adds across workers; use BatchNorm")
     if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.momentum is None:
         raise UnsupportedModelError(
             f"{name}: BatchNorm with momentum=None averages over batches seen; give it a momentum"
-        )
-
-
-def _check_parameter(name: str, parameter: nn.Parameter) -> None:
-    if isinstance(parameter, nn.UninitializedParameter):
-        raise UnsupportedModelError(f"{name}: a lazy layer has no shape yet; give its sizes")
-    if parameter.dtype != torch.float32:
-        raise UnsupportedModelError(
-            f"{name}: parameters are float32, not {str(parameter.dtype).removeprefix('torch.')}; "
-            "BFloat16 is a training precision, float16 is not supported"
         )
 
 
@@ -60,6 +65,8 @@ def _check_buffers(model: nn.Module, example_bchw: torch.Tensor) -> None:
     _restore(model, before)
     model.train(was_training)
     for name in changed:
+        if name not in before:
+            raise UnsupportedModelError(f"{name}: is made in the forward pass; make it in build")
         if name not in statistics:
             raise UnsupportedModelError(
                 f"{name}: a forward pass changes it; only BatchNorm may keep statistics"

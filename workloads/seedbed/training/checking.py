@@ -9,6 +9,7 @@ from seedbed.arithmetic.leaf import forward, normalised
 from seedbed.augmentation.pipeline import output_size
 from seedbed.feed import MicroBatch
 from seedbed.training.building import build_replica, require_determinism
+from seedbed.training.export_check import check_export
 from seedbed.training.programs import TrainingProgram
 from seedbed_api.errors import UserError, refusal
 
@@ -33,6 +34,7 @@ def check_model(program: TrainingProgram) -> None:
     check_network(user, network, images_mchw=images, classes=program.arithmetic.classes)
     probe_step(user, program.arithmetic, leaves, device=program.device)
     probe_metrics(user, classes=program.arithmetic.classes)
+    check_export(user, network, program.arithmetic, leaves[0], device=program.device)
     require_determinism(source)
 
 

@@ -34,6 +34,7 @@ from seedbed.runs.trajectories import forget_state, note_state
 from seedbed.storage import Storage, open_storage
 from seedbed.training.building import build_replica, require_determinism
 from seedbed.training.evaluating import evaluate_split
+from seedbed.training.export_check import require_loadable
 from seedbed.training.links import Link
 from seedbed.training.milestones import Ahead
 from seedbed.training.outcomes import Outcome, save_outcome
@@ -206,6 +207,7 @@ class RunState(Walk):
         self.exchange.barrier()
 
     def _write_model(self, selected: int) -> None:
+        require_loadable(self.program, self.replica.named_weights())
         files = save_model(self.folder, self.replica.named_weights(), config_of(self.program))
         save_outcome(
             self.folder,

@@ -161,7 +161,8 @@ def check_network(user: UserModel, network: nn.Module, *, images_mchw: Tensor, c
         try:
             check_supported(network, images_mchw)
         except UnsupportedModelError as error:
-            raise refused("entrypoint", user.entrypoint, one_line(error), "change the network") from error
+            problem, _, fix = one_line(error).partition("; ")
+            raise refused("entrypoint", user.entrypoint, problem, fix or "change the network") from error
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             was_training = network.training
             output = network.eval()(images_mchw)

@@ -1,0 +1,97 @@
+"""The export is tried before the training: a new network must take it as plain torch loads it, and answer alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from seedbed.arithmetic.config import Arithmetic
+from seedbed.arithmetic.schedules import LearningRate
+from seedbed.feed import MicroBatch
+from seedbed.runs.tensors import serialised
+from seedbed.training.export_check import check_export, load_export
+from seedbed.usercode import UserModel
+from seedbed_api.errors import UserError
+from unit.models import networks
+
+ARITHMETIC = Arithmetic(leaves=2, leaf_rows=2, classes=3, seed=3, learning_rate=LearningRate(base=0.1))
+ROWS = MicroBatch(
+    step=0,
+    leaf=0,
+    rows_m=np.arange(2),
+    labels_m=np.arange(2),
+    pixels_mhwc=np.random.Generator(np.random.Philox(key=1)).integers(0, 256, (2, 12, 12, 3), dtype=np.uint8),
+)
+
+
+def user_of(case: str) -> UserModel:
+    return UserModel(
+        entrypoint="networks:Net",
+        subject=networks.Net(),
+        args={"case": case},
+        source_digest="sha256:0",
+        root=Path(networks.__file__).parent,
+    )
+
+
+def checked(user: UserModel) -> None:
+    check_export(user, user.build(classes=3, seed=3), ARITHMETIC, ROWS, device="cpu")
+
+
+def refusal_of(case: str) -> str:
+    with pytest.raises(UserError) as caught:
+        checked(user_of(case))
+    assert caught.value.reason == "ModelError"
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+@pytest.mark.parametrize("case", networks.KEPT)
+def test_what_is_accepted_loads_strictly_into_a_new_network(case: str) -> None:
+    checked(user_of(case))
+
+
+@pytest.mark.parametrize("case", networks.LOST)
+def test_what_a_new_network_would_not_get_back_is_named(case: str) -> None:
+    _, says = networks.LOST[case]
+    message = refusal_of(case)
+    assert [words for words in says if words not in message] == [], message
+
+
+@pytest.mark.parametrize("kind", ["a parameter", "a buffer", "a buffer that is not saved"])
+def test_memory_that_nobody_has_written_to_is_named(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def make(classes: int) -> nn.Module:
+        network = networks.Network(classes)
+        if kind == "a parameter":
+            network.head.bias = nn.Parameter(memory(classes))
+        else:
+            network.register_buffer("bias", memory(classes), persistent=kind == "a buffer")
+        return network
+
+    monkeypatch.setitem(networks.KEPT, "empty", (make, 9))
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)
+    torch.set_deterministic_debug_mode("error")
+    try:
+        assert "bias holds uninitialised memory" in refusal_of("empty")
+    finally:
+        torch.set_deterministic_debug_mode("default")
+
+
+def memory(size: int) -> torch.Tensor:
+    """Return what torch.empty gives in a fresh process: zeros, unless torch fills it."""
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    return torch.empty(size) if filled else torch.zeros(size)
+
+
+def test_a_network_that_changed_its_mind_is_refused_when_it_is_exported() -> None:
+    user = user_of("plain")
+    weights = user.build(classes=3, seed=3).state_dict()
+    weights.pop("head.bias")
+    with pytest.raises(
+        UserError, match=r"load_state_dict\(\) does not take the exported model: .*head\.bias"
+    ):
+        load_export(user, ARITHMETIC, serialised(weights))
