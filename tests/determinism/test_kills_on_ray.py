@@ -129,12 +129,15 @@ def end(processes: list[psutil.Process]) -> None:
 def start(digits: Path, tmp_path: Path) -> Iterator[Callable[[Way], Command]]:
     """Start the same command with other workers; whatever a test leaves behind is ended."""
     commands: list[Command] = []
+    environment = tmp_path / "an environment"  # Ray makes words for the shell of the path of Python
+    environment.symlink_to(sys.prefix)
 
     def started(way: Way) -> Command:
         output = tmp_path / "runs"
         path = tmp_path / f"{len(commands)}.json"
         path.write_text(json.dumps(manifest(RECIPE, way, data=digits, output=str(output))))
-        arguments = [sys.executable, "-m", "seedbed.cli", "run", "-f", str(path), "-o", "json"]
+        python = str(environment / "bin/python")
+        arguments = [python, "-m", "seedbed.cli", "run", "-f", str(path), "-o", "json"]
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=os.environ)
         commands.append(Command(process=process, output=output))
         return commands[-1]

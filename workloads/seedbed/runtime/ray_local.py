@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -118,6 +120,7 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
                 logging_level=logging.ERROR,
                 object_store_memory=object_store_bytes(),
                 _node_ip_address="127.0.0.1",
+                runtime_env=python_of_workers(sys.executable),
             )
     except Exception as error:  # Ray raises bare ones, also when its 30 s are over
         raise InfrastructureError(
@@ -129,6 +132,15 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def python_of_workers(executable: str) -> dict[str, str] | None:
+    """Return the runtime environment in which workers find Python where its path has a space or the like.
+
+    Ray starts a worker that has an environment of its own by a line for the shell, with the path as it is.
+    """
+    quoted = shlex.quote(executable)
+    return None if quoted == executable else {"py_executable": quoted}
 
 
 def _workers_quoted() -> AbstractContextManager[None]:
