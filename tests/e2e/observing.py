@@ -7,12 +7,12 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from e2e.installing import NAMESPACE
 from seedbed_api import metrics as names
 from testbed.kube import Json, Kube, Refused
 from testbed.monitors import GROUP, KINDS, definitions, scrape_configs
+from testbed.nodefiles import CHECKOUT
 from testbed.prometheus import SCRAPE_SECONDS, Prometheus, program
 from testbed.testbeds import Testbed
 
@@ -180,7 +180,7 @@ def _pod(image: str) -> Json:
         **common,
         "name": "discovering",
         "command": ["python", "-m", "testbed.discovering", "/data"],
-        "env": [{"name": "PYTHONPATH", "value": str(Path(__file__).parents[1])}],
+        "env": [{"name": "PYTHONPATH", "value": str(CHECKOUT / "tests")}],
     }
     volumes = [{"name": "settings", "configMap": {"name": "prometheus"}}, {"name": "data", "emptyDir": {}}]
     spec = {"containers": [prometheus, discovering], "volumes": volumes, "terminationGracePeriodSeconds": 1}

@@ -6,14 +6,21 @@ import copy
 import json
 import resource
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
+CHECKOUT = Path("/opt/seedbed")
+"""Where pods see this checkout and its environment, wherever they lie on this machine."""
+ENVIRONMENT = CHECKOUT / "venv"
+OWN_TO_PODS = ("/dev", "/etc", "/proc", "/run", "/sys", "/tmp")
+"""Folders of which every pod has its own: nothing of this machine can be mounted there."""
 CLUSTER_DNS = "10.96.0.10"
 PAUSE_IMAGE = "localhost/pause:testbed"
 RUNTIME_CLASSES = ("plain", "own")
@@ -55,10 +62,28 @@ class NodePaths:
 def mounted_paths() -> dict[str, Path]:
     """Return what tiny images borrow from this machine: the system's programs, Python, the environment, our sources."""
     system = [Path(name) for name in ("/usr", "/bin", "/sbin", "/lib", "/lib64") if Path(name).exists()]
-    python = [Path(sys.base_prefix), Path(sys.prefix)]
-    sources = [REPOSITORY / name for name in ("crds", "operator", "workloads", "examples", "tests")]
-    paths = [*system, *(path for path in (*python, *sources) if not path.is_relative_to("/usr"))]
-    return {str(path): path.resolve() for path in paths}
+    python = [] if Path(sys.base_prefix).is_relative_to("/usr") else [Path(sys.base_prefix)]
+    sources = ("crds", "operator", "workloads", "examples", "tests")
+    checkout = {CHECKOUT / name: REPOSITORY / name for name in sources} | {ENVIRONMENT: Path(sys.prefix)}
+    places = {path: path for path in (*system, *python)} | checkout
+    return {str(place): path.resolve() for place, path in places.items()}
+
+
+def rewritten_files() -> dict[str, str]:
+    """Return the files of the environment that name its place, as they must read in pods, by their place there."""
+    packages = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
+    sources = "".join(f"{CHECKOUT / name}\n" for name in ("crds", "operator", "workloads"))
+    links = {packages / path.name: sources for path in (sys.prefix / packages).glob("*seedbed*.pth")}
+    commands = {
+        Path("bin", entry.name): _command(entry.module, entry.attr)
+        for entry in distribution("seedbed").entry_points.select(group="console_scripts")
+    }
+    return {str(ENVIRONMENT / name): text for name, text in {**links, **commands}.items()}
+
+
+def _command(module: str, function: str) -> str:
+    lines = (f"#!{ENVIRONMENT}/bin/python", "import sys", f"from {module} import {function}")
+    return "\n".join((*lines, f"sys.exit({function}())", ""))
 
 
 def root_paths(root: Path) -> dict[str, Path]:

@@ -19,13 +19,15 @@ from testbed.images import Image, write_image
 from testbed.kube import Json, Kube
 from testbed.nodefiles import (
     CLUSTER_DNS,
+    ENVIRONMENT,
+    OWN_TO_PODS,
     PAUSE_IMAGE,
-    REPOSITORY,
     NodePaths,
     containerd_config,
     kubelet_config,
     mounted_paths,
     network_config,
+    rewritten_files,
     root_paths,
     runtime_spec,
 )
@@ -161,10 +163,8 @@ def check_node_means() -> None:
         raise ToolMissing(f"not run: no {', '.join(missing)} (make testbed-packages)")
     if not cgroups_writable():
         raise ToolMissing("not run: /sys/fs/cgroup is read-only")
-    if REPOSITORY.is_relative_to("/tmp"):
-        raise ToolMissing(
-            "not run: the repository lies below /tmp, where every pod mounts a folder of its own"
-        )
+    if any(Path(sys.base_prefix).is_relative_to(folder) for folder in OWN_TO_PODS):
+        raise ToolMissing(f"not run: Python lies in {sys.base_prefix}, of which every pod has its own")
 
 
 def start_node(
@@ -248,15 +248,19 @@ def _write_files(control: ControlPlane, paths: NodePaths, root: Path | None) -> 
     """Write a node's files into the box's memory, and give it its bridge."""
     box = control.box
     default = json.loads(box.run("ctr", "oci", "spec"))
+    texts = rewritten_files()
+    rewritten = {place: Path(f"{paths.home}/rewritten{place}") for place in texts}
     files = {
         "containerd.toml": containerd_config(paths),
         "cni/10-bridge.conflist": network_config(paths),
-        "mounted.json": runtime_spec(default, mounted_paths()),
+        "mounted.json": runtime_spec(default, {**mounted_paths(), **rewritten}),
         "plain.json": runtime_spec(default, {}),
         "own.json": runtime_spec(default, root_paths(root) if root else {}),
         "resolv.conf": f"nameserver {CLUSTER_DNS}\n",
     }
     box.write({f"{paths.home}/{name}": text for name, text in files.items()})
+    box.write({str(rewritten[place]): text for place, text in texts.items()})
+    box.run("chmod", "-R", "a+rX,a+x", f"{paths.home}/rewritten")
     if not Path(f"/proc/{box.pid}/root/sys/class/net/{paths.bridge}").exists():
         for command in (
             f"link add {paths.bridge} type bridge",
@@ -295,7 +299,7 @@ def _command_line(process: int) -> str:
 
 
 def workload_image(
-    folder: Path, name: str, *, command: Sequence[str] = ("python", "-V"), prefix: str = sys.prefix
+    folder: Path, name: str, *, command: Sequence[str] = ("python", "-V"), prefix: Path | str = ENVIRONMENT
 ) -> Image:
     """Return a tiny image in which `seedbed`, `python` and the system's programs run from what is mounted."""
     path = f"{prefix}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"

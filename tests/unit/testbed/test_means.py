@@ -45,12 +45,12 @@ def test_a_missing_container_runtime_is_named(bare: None) -> None:
         check_node_means()
 
 
-def test_a_repository_that_pods_would_not_see_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_that_pods_would_not_see_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: "/there")
     monkeypatch.setattr(Path, "exists", lambda *_: True)
     monkeypatch.setattr(nodes, "cgroups_writable", lambda: True)
-    monkeypatch.setattr(nodes, "REPOSITORY", Path("/tmp/checkout"))
-    with pytest.raises(ToolMissing, match="below /tmp"):
+    monkeypatch.setattr(sys, "base_prefix", "/tmp/python")
+    with pytest.raises(ToolMissing, match="Python lies in /tmp/python"):
         check_node_means()
 
 

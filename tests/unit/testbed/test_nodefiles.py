@@ -13,11 +13,16 @@ import pytest
 import yaml
 
 from testbed.nodefiles import (
+    CHECKOUT,
+    ENVIRONMENT,
+    OWN_TO_PODS,
+    REPOSITORY,
     NodePaths,
     containerd_config,
     kubelet_config,
     mounted_paths,
     network_config,
+    rewritten_files,
     root_paths,
     runtime_spec,
 )
@@ -57,16 +62,33 @@ def test_the_default_is_left_as_it_was() -> None:
 
 
 def test_tiny_images_find_python_its_environment_and_our_sources() -> None:
-    import seedbed
-
     mounts = mounted_paths()
-    for needed in (sys.executable, sys.base_prefix, seedbed.__file__, json.__file__, "/bin/sh"):
+    for needed in (sys.base_prefix, json.__file__, "/bin/sh"):
         assert any(Path(needed).is_relative_to(mount) for mount in mounts), needed
+    assert mounts[str(ENVIRONMENT)] == Path(sys.prefix).resolve()
+    assert mounts[str(CHECKOUT / "workloads")] == REPOSITORY / "workloads"
 
 
-@pytest.mark.parametrize("hidden", ["/tmp", "/etc", "/dev", "/proc", "/run"])
+@pytest.mark.parametrize("hidden", OWN_TO_PODS)
 def test_nothing_is_mounted_where_a_pod_has_its_own(hidden: str) -> None:
-    assert not [mount for mount in mounted_paths() if Path(mount).is_relative_to(hidden)]
+    """Also where the checkout itself lies there."""
+    places = {**mounted_paths(), **rewritten_files()}
+    assert not [place for place in places if Path(place).is_relative_to(hidden)]
+
+
+def test_the_environment_in_pods_names_no_place_of_this_machine() -> None:
+    files = rewritten_files()
+    names = {Path(place).name for place in files}
+    assert {"seedbed", "seedbed-operator"} <= names
+    assert [name for name in names if name.endswith(".pth")]
+    assert not [place for place, text in files.items() if str(REPOSITORY) in text or sys.prefix in text]
+
+
+def test_commands_of_the_environment_run_our_entry_points() -> None:
+    text = rewritten_files()[str(ENVIRONMENT / "bin/seedbed")]
+    assert text.startswith(f"#!{ENVIRONMENT}/bin/python\n")
+    compile(text, "seedbed", "exec")
+    assert "from seedbed.cli import main" in text
 
 
 def test_two_nodes_share_no_address_bridge_socket_or_folder() -> None:
