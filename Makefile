@@ -6,6 +6,9 @@ BIN := .venv/bin
 DEMO := build/demo
 TIERS := test-unit test-scenarios test-matrix test-data test-cluster chart test-e2e test-ray test-gpu
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+# a home that cannot be written has no room for a cache
+CACHE := "$${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/uv}"
+UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $$(mkdir -p $(CACHE) 2> /dev/null && test -w $(CACHE) || echo --no-cache)
 TESTBED := PYTHONPATH=tests $(BIN)/python -m testbed
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -19,8 +22,8 @@ help: ## Show this list
 	@echo "installing into .venv (about 6 GB: torch with CUDA, Ray)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(UV_INSTALL) --compile-bytecode --require-hashes -r requirements/dev.lock
+	@$(UV_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: install
@@ -82,8 +85,12 @@ format: .venv/.installed ## Format the code
 	$(BIN)/ruff format .
 
 .PHONY: test
-test: .venv/.installed ## All tiers; what this machine cannot run says why
-	@tests/tiers.sh $(TIERS)
+test: .venv/.installed ## All tiers, also after one that fails; what this machine cannot run says why
+	@tests/tiers.sh $(MORE_TIERS) $(TIERS)
+
+.PHONY: test-machines
+test-machines: .venv/.installed ## The tiers on machines that lack something: tools, root, a home that can be written
+	@tests/machines.sh
 
 .PHONY: test-unit
 test-unit: .venv/.installed ## Pure functions and single processes, under 30 s

@@ -284,7 +284,11 @@ def say(text: str) -> None:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of the cache: one build at a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"{error.filename} cannot be made ({error.strerror}); XDG_CACHE_HOME may name another place"
+        raise CannotBuild(f"there is no place to build in: {why}") from error
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +25,7 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
+from testbed.builds import ToolMissing  # noqa: E402
 from testbed.fixtures import (  # noqa: E402
     control_plane,
     control_plane_testbed,
@@ -47,6 +51,40 @@ __all__ = [
     "second_node",
     "testbed",
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Skip a test whose fixtures need what this machine lacks."""
+    with _what_is_missing_is_said():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Skip a test that needs what this machine lacks."""
+    with _what_is_missing_is_said():
+        return (yield)
+
+
+@contextmanager
+def _what_is_missing_is_said() -> Iterator[None]:
+    try:
+        yield
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Add how many tests passed, failed and were skipped to the file that `tests/tiers.sh` names."""
+    file = os.environ.get("SEEDBED_TEST_COUNTS")
+    if file and not hasattr(
+        terminalreporter.config, "workerinput"
+    ):  # one of xdist's, whose tests are told here too
+        ended = terminalreporter.stats
+        failed = len(ended.get("failed", [])) + len(ended.get("error", []))
+        with Path(file).open("a") as counts:
+            counts.write(f"{len(ended.get('passed', []))} {failed} {len(ended.get('skipped', []))}\n")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,6 @@ import pytest
 from chart.rendering import Helm, Json, objects
 from e2e.observing import TEAM, configuration, hurried, watched_values
 from seedbed_api import metrics as names
-from testbed.builds import ToolMissing
 from testbed.monitors import scrape_configs
 from testbed.prometheus import program
 
@@ -28,10 +27,7 @@ def rendered(helm4: Helm, tmp_path: Path) -> list[Json]:
 
 @pytest.fixture
 def promtool() -> str:
-    try:
-        return program("promtool")
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+    return program("promtool")
 
 
 def monitors(rendered: list[Json]) -> list[Json]:

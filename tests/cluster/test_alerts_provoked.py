@@ -24,7 +24,6 @@ from cluster.test_operator import JOBS, Process, Scene
 from data.test_dataset_urls import RangeHandler
 from e2e.observing import hurried, seldom_misses
 from scenarios.bad_input.scene import dataset, spec
-from testbed.builds import ToolMissing
 from testbed.gateway import free_port
 from testbed.kube import Json
 from testbed.prometheus import Prometheus, Target, program, running_prometheus, until
@@ -78,10 +77,7 @@ def a_training(scene: Scene, name: str, data: str, folder: Path, *, port: int, c
 
 @pytest.fixture
 def prometheus_installed() -> None:
-    try:
-        program("prometheus")
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+    program("prometheus")
 
 
 def test_alerts_about_data_checkpoints_and_preemptions(

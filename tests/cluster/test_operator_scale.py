@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from testbed.boxes import check_means
-from testbed.builds import KUBERNETES, KWOK, ToolMissing, built
+from testbed.builds import KUBERNETES, KWOK, built
 
 pytestmark = [pytest.mark.cluster, pytest.mark.exhaustive]
 ROOT = Path(__file__).parents[2]
@@ -24,12 +24,9 @@ SMALL = ("--jobs", "50", "--rounds", "1", "--idle", "50", "--seconds", "2", "--s
 
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    try:
-        check_means()
-        for tool in (KUBERNETES, KWOK):
-            built(tool)
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+    check_means()
+    for tool in (KUBERNETES, KWOK):
+        built(tool)
     folder = tmp_path_factory.mktemp("scale")
     files = ("--figures", str(folder / "figures.json"), "--write", str(folder / "page.md"))
     done = subprocess.run(

@@ -16,7 +16,6 @@ from e2e.reports import what_happened
 from e2e.stocking import EXAMPLE, SMALL_SHARDS, give_secrets, run_here, stock
 from seedbed.runs.folder import open_run
 from seedbed.storage import open_storage
-from testbed.builds import ToolMissing
 from testbed.nodes import Node
 from testbed.testbeds import Testbed
 
@@ -48,10 +47,7 @@ def release(testbed: Testbed, second_node: Node, tmp_path_factory: pytest.TempPa
     """Install the chart by the commands of docs/operations.md, once the cluster has two nodes and a dataset."""
     folder = tmp_path_factory.mktemp("release")
     operator = operator_on(testbed)
-    try:
-        release = release_on(testbed, folder / "admin", operator)
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+    release = release_on(testbed, folder / "admin", operator)
     if operator.missing:
         warnings.warn(f"{operator.missing}; the operator runs on mounted programs", stacklevel=1)
     stock(testbed, folder, *SMALL_SHARDS)

@@ -40,7 +40,6 @@ from e2e.stocking import give_secrets
 from e2e.test_sweeps import Sweep, a_sweep
 from e2e.test_testbed import a_pod, run
 from seedbed_api import metrics as names
-from testbed.builds import ToolMissing
 from testbed.kube import Json, Kube
 from testbed.monitors import definitions_file
 from testbed.nodes import Node
@@ -87,10 +86,7 @@ def watched(
     release: Release, testbed: Testbed, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
     """Switch everything on that the chart has for observing, and run a Prometheus that does what its monitors say."""
-    try:
-        program("prometheus")
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+    program("prometheus")
     kube = testbed.kube
     kube.define(definitions_file(tmp_path_factory.mktemp("watched")))
     kube.create("/api/v1/namespaces", {"metadata": {"name": TEAM}})

@@ -12,7 +12,6 @@ from e2e.installing import a_profile, operator_on, release_on, values
 from e2e.jobs import Job, Jobs, check_steps
 from e2e.reports import what_happened
 from e2e.stocking import SMALL_SHARDS, give_secrets, stock
-from testbed.builds import ToolMissing
 from testbed.nodes import workload_image
 from testbed.testbeds import Testbed, running_testbed
 
@@ -29,11 +28,8 @@ def rooted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
         pytest.skip(
             f"not run: {workload.tag} has no root here; `make root-workload` builds it, {workload.size}"
         )
-    try:
-        with running_testbed(tmp_path_factory.mktemp("rooted"), nodes=1, root=root) as testbed:
-            yield testbed
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+    with running_testbed(tmp_path_factory.mktemp("rooted"), nodes=1, root=root) as testbed:
+        yield testbed
 
 
 @pytest.fixture(scope="module")

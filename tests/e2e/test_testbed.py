@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from testbed.builds import PAUSE, built
+from testbed.builds import PAUSE, ToolMissing, built
 from testbed.cgroups import PREFIX, ROOT
 from testbed.images import write_image
 from testbed.kube import Json
@@ -312,10 +312,17 @@ class started_by_hand:  # noqa: N801 - reads as a verb in `with`
             self.starter = subprocess.Popen(self.command, env=self.environment, stdout=output, stderr=output)
         deadline = time.monotonic() + 400
         while "export KUBECONFIG" not in self.log.read_text():
-            assert self.starter.poll() is None, self.log.read_text()
+            if self.starter.poll() is not None:
+                self._ended_early()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.2)
         return self.starter
+
+    def _ended_early(self) -> None:
+        *_, last = self.log.read_text().splitlines() or [""]
+        if last.startswith("not run: "):
+            raise ToolMissing(last)
+        pytest.fail(self.log.read_text())
 
     def __exit__(self, *_: object) -> None:
         if self.starter.poll() is None:

@@ -82,7 +82,11 @@ def built(tool: Tool) -> Path:
     go = shutil.which("go")
     if go is None:
         raise ToolMissing("not run: no Go")
-    binary.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        binary.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"{error.filename} cannot be made ({error.strerror}); XDG_CACHE_HOME may name another place"
+        raise ToolMissing(f"not run: {tool.name} has no place to be built in: {why}") from error
     with _locked(binary.parent / "lock"):
         if not binary.exists():
             _build(go, tool, binary)

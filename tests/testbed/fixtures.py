@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from testbed.builds import ToolMissing
 from testbed.controlplanes import ControlPlane
 from testbed.fakenodes import FakeNodes
 from testbed.faults import FaultProxy, fault_proxy
@@ -24,13 +23,8 @@ _NUMBERS = itertools.count()
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Run one S3 server for the session; the tests that need it are *not run* where Go is missing."""
     folder = tmp_path_factory.mktemp("s3")
-    try:
-        context = running_gateway(folder)
-        gateway = context.__enter__()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
-    yield gateway
-    context.__exit__(None, None, None)
+    with running_gateway(folder) as gateway:
+        yield gateway
 
 
 @pytest.fixture
@@ -89,13 +83,8 @@ def pod_namespace(testbed: Testbed) -> Iterator[str]:
 
 
 def _a_testbed(folder: Path, *, nodes: int) -> Iterator[Testbed]:
-    context = running_testbed(folder, nodes=nodes, keep=True)
-    try:
-        testbed = context.__enter__()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
-    yield testbed
-    context.__exit__(None, None, None)
+    with running_testbed(folder, nodes=nodes, keep=True) as testbed:
+        yield testbed
 
 
 def _a_namespace(kube: Kube) -> Iterator[str]:

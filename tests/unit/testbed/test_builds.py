@@ -72,3 +72,12 @@ def test_what_was_built_needs_no_go(modules: Path, monkeypatch: pytest.MonkeyPat
     binary.write_text("built")
     monkeypatch.setenv("PATH", "")
     assert built(OWN) == binary
+
+
+def test_a_home_that_cannot_be_written_is_named(
+    modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    monkeypatch.setattr("shutil.which", lambda *_, **__: "/usr/bin/go")
+    with pytest.raises(ToolMissing, match=r"^not run: own has no place .*cache.* XDG_CACHE_HOME"):
+        built(OWN)

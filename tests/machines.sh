@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Run the tiers in a clone as machines would that lack something: tests/machines.sh [MACHINE...]
+#   without-tools   no Go, no containers, no tool of the testbed built; a clone in a folder with a space, below /tmp
+#   ordinary-user   another user than root, whose home cannot be written; needs root
+# The unit tier and all that skips run; tiers that need Python alone, and minutes, are collected.
+set -euo pipefail
+checkout=$(cd "$(dirname "$0")/.." && pwd)
+hidden="go gofmt containerd containerd-shim-runc-v2 ctr runc nft ip iptables nsenter unshare openssl kubectl helm kwok
+  prometheus promtool mmdebstrap apt-get docker podman"
+user=65534
+
+clone() { # clone FOLDER: what is committed, with the environment of this checkout
+  git -c safe.directory='*' clone --quiet "$checkout" "$1"
+  ln -s "$checkout/.venv" "$1/.venv"
+  touch -d @0 "$1"/requirements/* "$1/pyproject.toml" # so that make takes the environment for complete
+}
+
+commands_without() { # commands_without FOLDER NAME...: fill a folder with the commands of PATH but those
+  local folder=$1 place name
+  shift
+  mkdir "$folder"
+  while read -r place; do
+    find -L "$place" -maxdepth 1 -type f -executable -exec ln -sft "$folder" {} + 2> /dev/null || true
+  done < <(tr : '\n' <<< "$PATH:/usr/sbin:/sbin" | tac)
+  for name in "$@"; do rm -f "$folder/$name"; done
+}
+
+tiers() { # what runs in the clone
+  PYTEST_ADDOPTS="--collect-only -q" tests/tiers.sh test-scenarios test-matrix test-data test-ray > collected || { cat collected; return 1; }
+  tests/tiers.sh test-unit test-cluster chart test-e2e test-gpu
+}
+
+machine_without-tools() {
+  clone "$1/a clone"
+  commands_without "$1/bin" $hidden
+  mkdir "$1/home"
+  cd "$1/a clone"
+  export PATH="$1/bin" HOME="$1/home" XDG_CACHE_HOME="$1/home/cache" PYTHONPATH="$PWD/crds:$PWD/operator:$PWD/workloads"
+  tiers
+}
+
+machine_ordinary-user() {
+  [ "$(id -u)" = 0 ] || { echo "not run: ordinary-user: not root"; return 0; }
+  clone "$1/clone"
+  mkdir "$1/home" "$1/tmp"
+  chown -R "$user:$user" "$1/clone" "$1/tmp"
+  chmod 755 "$1" "$1/home"
+  export TIERS_OF_A_USER="$1" PYTHON_BASE
+  PYTHON_BASE=$("$checkout/.venv/bin/python" -c 'import sys; print(sys.base_prefix)')
+  unshare --mount --propagation private "$checkout/tests/machines.sh" as-user
+}
+
+as_user() { # in a mount namespace of its own: let the user reach Python and the environment where root's home hides them
+  local place
+  for place in "$PYTHON_BASE" "$checkout"; do
+    case $place in
+      /root/*)
+        mkdir -p "$TIERS_OF_A_USER/shown$place"
+        mount --bind "$place" "$TIERS_OF_A_USER/shown$place"
+        ;;
+    esac
+  done
+  if [ -d "$TIERS_OF_A_USER/shown" ]; then mount --rbind "$TIERS_OF_A_USER/shown/root" /root; fi
+  cd "$TIERS_OF_A_USER/clone"
+  exec setpriv --reuid "$user" --regid "$user" --clear-groups --bounding-set=-all --no-new-privs env \
+    HOME="$TIERS_OF_A_USER/home" XDG_CACHE_HOME="$TIERS_OF_A_USER/home/.cache" TMPDIR="$TIERS_OF_A_USER/tmp" USER=nobody \
+    PYTHONPATH="$PWD/crds:$PWD/operator:$PWD/workloads" tests/machines.sh tiers
+}
+
+case ${1:-} in
+  tiers) tiers ;;
+  as-user) as_user ;;
+  in) "machine_$2" "$3" ;; # a process of its own, which ends with the first command that fails
+  "") exec "$checkout/tests/machines.sh" without-tools ordinary-user ;;
+  *)
+    failed=0
+    for name in "$@"; do
+      folder=$(mktemp -d "/tmp/seedbed-machine-XXXXXX")
+      echo "machine: $name"
+      "$checkout/tests/machines.sh" in "$name" "$folder" || failed=1
+      rm -rf "$folder"
+    done
+    exit "$failed"
+    ;;
+esac
