@@ -109,7 +109,7 @@ class Cluster(Block):
     profile: ResourceName = "default"
     """TrainingProfile that describes image, node pool and resources; a run on this machine needs none."""
     workers: Workers = Workers()
-    """How many training ranks may work at the same time."""
+    """How many training ranks may work at the same time; an edit counts from the next attempt on."""
     feed: Literal["Auto", "RayData", "Local"] = "Auto"
     """Who decodes images: tasks of Ray Data, or threads inside the worker; the same bits either way."""
     overrides: Overrides | None = None

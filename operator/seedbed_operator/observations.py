@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from seedbed_api.jobs import JobKind, JobSpec
 from seedbed_api.outcome import LiveProgress
@@ -78,6 +78,10 @@ class Shape:
     profile: str
     """Digest of what the profile says of pods."""
     workers_per_pod: int
+    ranks: tuple[int, int] | None = None
+    """Fewest and most ranks that the driver was told; None where that cannot be read."""
+    settings: tuple[tuple[str, Any], ...] = ()
+    """What may change at any time and what the driver has read at its start, by path."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,10 +28,15 @@ _SHAPELESS = {"image", "backend"} | {
 
 
 def execution_digest(spec: JobSpec) -> str:
-    """Return what tells one execution from another; a field that a newer version adds is no change."""
+    """Return what tells one execution from another; a field that a newer version adds is no change.
+
+    Values alone count: a block that is there only for fields that may change at any time says nothing.
+    """
     parts = ((spec.recipe, _OF_THE_RECIPE), (spec, _OF_THE_EXECUTION))
-    dumps = (block.model_dump(mode="json", include=names, exclude_defaults=True) for block, names in parts)
-    return _digest({name: value for dump in dumps for name, value in dump.items()})
+    recipe, execution = (
+        block.model_dump(mode="json", include=names, exclude_defaults=True) for block, names in parts
+    )
+    return _digest({**recipe, **{name: value for name, value in execution.items() if value != {}}})
 
 
 def profile_digest(profile: TrainingProfileSpec) -> str:
@@ -54,7 +59,11 @@ def shape_noted(annotations: Mapping[str, Any]) -> Shape | None:
     execution, profile, ranks = values
     if not (execution and profile and ranks.isascii() and ranks.isdigit() and 1 <= len(ranks) <= 4):
         return None
-    return Shape(execution=execution, profile=profile, workers_per_pod=max(int(ranks), 1))
+    return Shape(
+        execution=execution,
+        profile=profile,
+        workers_per_pod=max(int(ranks), 1),
+    )
 
 
 def _digest(content: Any) -> str:

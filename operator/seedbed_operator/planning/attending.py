@@ -47,7 +47,7 @@ from seedbed_operator.planning.replacing import (
     replaced,
     replaced_too_often,
 )
-from seedbed_operator.planning.reshaping import is_outdated, outgrown
+from seedbed_operator.planning.reshaping import counts_later, is_outdated, outgrown
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.suspending import is_stopping, stopped
 from seedbed_operator.planning.times import seconds
@@ -145,7 +145,11 @@ def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
     if has_trained(scene):
         return _training(scene, draft)
     why = _why_not_running(scene)
-    return draft.waits(why.reason, why.message)
+    return draft.waits(why.reason, _joined(why.message, counts_later(scene)))
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
 
 
 def _alarms(scene: Scene, driver: PodView, due: datetime | None) -> list[datetime]:
@@ -171,10 +175,12 @@ def _training(scene: Scene, draft: Draft) -> Draft:
     if live is None:
         return _silent(scene, draft)
     if live.activity == "Starting":
-        return draft.runs(RunningReason.TRAINING, "its workers are being grouped anew")
+        told = "its workers are being grouped anew"
+        return draft.runs(RunningReason.TRAINING, _joined(told, counts_later(scene)))
     waiting = without_a_node(team(scene))
     told = f"goes on with fewer workers: {waiting.message}" if waiting else _without_growth(scene)
-    return draft.runs(_ACTIVITIES.get(live.activity, RunningReason.TRAINING), told)
+    reason = _ACTIVITIES.get(live.activity, RunningReason.TRAINING)
+    return draft.runs(reason, _joined(told, counts_later(scene)))
 
 
 def _without_growth(scene: Scene) -> str:

@@ -9,13 +9,19 @@ from seedbed_operator.planning.scenes import Scene
 
 
 def ranks_at_first(scene: Scene) -> int:
-    """Return the ranks with which an attempt starts."""
-    return scene.spec.fewest_ranks
+    """Return the ranks with which an attempt starts, and below which it does not go on."""
+    return _ranks(scene)[0]
 
 
 def ranks_at_most(scene: Scene) -> int:
     """Return the most ranks that are of use."""
-    return scene.spec.most_ranks
+    return _ranks(scene)[1]
+
+
+def _ranks(scene: Scene) -> tuple[int, int]:
+    """Return the range that the driver under way was told; that of the spec is for the next attempt."""
+    shape = scene.driver.shape if scene.driver and scene.has_open_attempt else None
+    return (shape and shape.ranks) or (scene.spec.fewest_ranks, scene.spec.most_ranks)
 
 
 def pods_for(scene: Scene, ranks: int) -> int:

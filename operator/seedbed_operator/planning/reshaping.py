@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from seedbed_operator.backends.attempt_settings import settings_of
 from seedbed_operator.backends.shapes import execution_digest, profile_digest
 from seedbed_operator.planning.elasticity import pods_for, present, ranks_at_first
 from seedbed_operator.planning.ends import Cause, End
@@ -12,6 +13,20 @@ def was_edited(scene: Scene) -> bool:
     """Tell whether the job was suspended, changed and resumed since the attempt began, and nobody saw it."""
     shape = scene.driver.shape if scene.driver else None
     return shape is not None and shape.execution != execution_digest(scene.spec)
+
+
+def counts_later(scene: Scene) -> str:
+    """Say which settings were changed that the attempt under way does not read; empty where none was."""
+    shape = scene.driver.shape if scene.driver else None
+    present = dict(settings_of(scene.spec))
+    changed = [path for path, value in (shape.settings if shape else ()) if present.get(path) != value]
+    if not changed:
+        return ""
+    names = ", ".join(f"spec.{path}" for path in changed)
+    return (
+        f"changed since attempt {scene.attempt} began, and read by the next one: {names} "
+        "(suspend and resume the job to begin it now)"
+    )
 
 
 def is_outdated(scene: Scene) -> bool:

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 from seedbed_api.jobs import JobKind
 from seedbed_api.refusals import mistakes
 from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
+from seedbed_operator.backends.attempt_settings import with_settings
 from seedbed_operator.backends.queues import gang_noted
 from seedbed_operator.backends.shapes import shape_noted
 from seedbed_operator.cluster.kinds import PODS, PROFILES
 from seedbed_operator.cluster.port import Raw
-from seedbed_operator.observations import PodView, ProfileView, Role, Terminated, Waiting
+from seedbed_operator.observations import PodView, ProfileView, Role, Shape, Terminated, Waiting
 from seedbed_operator.stores.tables import JobKey
 
 JOB_LABEL = "seedbed.dev/job"
@@ -134,13 +135,17 @@ def pod_view(raw: Raw) -> PodView | None:
         message=str(status.get("message") or ""),
         waiting=_waiting(state, status),
         terminated=_terminated(state),
-        shape=shape_noted(metadata.get("annotations") or {}) if role == "driver" else None,
+        shape=_shape(metadata, spec) if role == "driver" else None,
         gang=gang_noted(metadata),
         deletion_grace=_grace(metadata, spec),
     )
 
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def _shape(metadata: Raw, spec: Raw) -> Shape | None:
+    return with_settings(shape_noted(metadata.get("annotations") or {}), spec)
 
 
 def _grace(metadata: Raw, spec: Raw) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.backends.queues import group_name
 from seedbed_operator.observations import PodView
+from seedbed_operator.planning.elasticity import ranks_at_first
 from seedbed_operator.planning.explaining.explanations import Explanation
 from seedbed_operator.planning.explaining.images import (
     is_about_images,
@@ -32,7 +33,7 @@ def why_not_running(scene: Scene) -> Explanation:
     """Return why the newest attempt makes no step."""
     pods = team(scene)
     evidence, live = scene.evidence, scene.live
-    least = scene.spec.fewest_ranks
+    least = ranks_at_first(scene)
     driver_runs = scene.driver is not None and scene.driver.phase == "Running"
     found = (
         _refused(scene)

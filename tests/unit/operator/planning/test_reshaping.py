@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from seedbed_api.execution import Checkpoint, Output, Overrides
+from seedbed_api.execution import Checkpoint, Cluster, Output, Overrides
 from seedbed_api.recipe import SecretRef
-from unit.operator.planning.builders import a_profile, a_training_job, an_outcome, live
+from unit.operator.planning.builders import a_profile, a_sweep_job, a_training_job, an_outcome, live
 from unit.operator.planning.worlds import World, a_world
 
 DRIVER = "seedlings-1-driver"
@@ -65,6 +65,64 @@ def test_what_may_change_at_any_time_stops_nothing(edit: dict[str, Any]) -> None
     world.vanish("seedlings-1-worker-0").settle()
     assert world.names() == ["1-driver", "1-worker-0", "1-worker-1"]
     assert world.says() == "True Training"
+
+
+def with_cluster(world: World, **fields: Any) -> World:
+    """Edit what may change at any time, as a person does with kubectl."""
+    assert world.job.spec is not None
+    return world.edit(cluster=Cluster.model_validate({**world.job.spec.cluster.plain(), **fields}))
+
+
+RANGES = {
+    "raised": ((1, 1), (1, 4)),
+    "raised, the minimum too": ((1, 1), (4, 4)),
+    "lowered": ((2, 4), (1, 1)),
+    "lowered to the default": ((1, 4), (1, 1)),
+    "the minimum lowered": ((4, 4), (1, 4)),
+}
+
+
+@pytest.mark.parametrize("first", ["before its first step", "while it trains"])
+@pytest.mark.parametrize(("before", "then"), RANGES.values(), ids=RANGES.keys())
+def test_a_range_of_workers_that_changes_counts_from_the_next_attempt_and_the_status_says_so(
+    before: tuple[int, int], then: tuple[int, int], first: str
+) -> None:
+    world = a_world(a_training_job().with_workers(*before)).settle().start().settle()
+    if first == "while it trains":
+        world.say(DRIVER, live(7)).wait(10).start().settle().wait(10)
+    pods, says = world.names(), world.says()
+    assert "changed since" not in world.message()
+    with_cluster(world, workers={"min": then[0], "max": then[1]}).settle().wait(30)
+    assert (world.names(), world.says()) == (pods, says), "the driver was told of its range when it began"
+    assert "changed since attempt 1 began, and read by the next one: spec.cluster.workers." in world.message()
+    with_cluster(world, workers={"min": before[0], "max": before[1]}).settle().wait(10)
+    assert "changed since" not in world.message()
+    with_cluster(world, workers={"min": then[0], "max": then[1]}).settle()
+    world.edit(suspend=True).settle().finish_deletions().settle()
+    world.edit(suspend=False).settle()
+    assert len(world.names()) == 1 + then[0]
+    world.start().settle()
+    assert "changed since" not in world.message()
+
+
+def test_a_lost_worker_of_a_changed_range_is_replaced_within_the_old_one() -> None:
+    world = two()
+    with_cluster(world, workers={"min": 1, "max": 1}).vanish("seedlings-1-worker-0").settle()
+    assert world.names() == ["1-driver", "1-worker-0", "1-worker-1"]
+
+
+@pytest.mark.parametrize("feed", ["Local", "RayData"])
+def test_another_feed_stops_nothing_and_is_told(feed: str) -> None:
+    world = with_cluster(two(), feed=feed).settle().wait(30)
+    assert world.says() == "True Training"
+    assert "read by the next one: spec.cluster.feed (" in world.message()
+
+
+def test_a_sweep_is_told_that_more_trials_at_a_time_count_later() -> None:
+    world = a_world(a_sweep_job(parallelTrialCount=1)).settle().start().settle()
+    world.edit(parallel_trial_count=3).settle()
+    assert len(world.names()) == 2
+    assert "spec.parallelTrialCount" in world.message()
 
 
 def edited(world: World, place: str) -> World:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from seedbed_api.outcome import LiveProgress
+from seedbed_operator.backends.attempt_settings import with_settings
 from seedbed_operator.backends.choosing import BACKENDS, Backends
 from seedbed_operator.backends.queues import gang_noted
 from seedbed_operator.backends.shapes import shape_noted
@@ -207,7 +208,7 @@ class World:
             job_uid=labels["seedbed.dev/job-uid"],
             attempt=int(labels["seedbed.dev/attempt"]),
             index=int(name.rpartition("-")[2]) if "-worker-" in name else 0,
-            shape=shape_noted(action.body["metadata"]["annotations"]),
+            shape=with_settings(shape_noted(action.body["metadata"]["annotations"]), action.body["spec"]),
             gang=gang_noted(action.body["metadata"]),
             **{**UNPLACED, "created": self.now},
         )
