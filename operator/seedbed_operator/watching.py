@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import kopf
@@ -52,23 +54,97 @@ class Feed:
             self._gap()
 
 
-def registry(feed: Feed, configuration: Configuration) -> kopf.OperatorRegistry:
+class Watch:
+    """kopf, watching in a thread and on an event loop of its own.
+
+    When it ends, kopf cancels every task of its loop that began after it; and it takes signals where it can.
+    """
+
+    def __init__(self, feed: Feed, configuration: Configuration, namespaces: Sequence[str] | None) -> None:
+        """`namespaces` are those to watch; None for all of them."""
+        self._feed = feed
+        self._configuration = configuration
+        self._namespaces = namespaces
+        self._main = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._main.create_future()
+        self._stopped = False
+        self._stop: Callable[[], object] = lambda: None
+
+    async def run(self) -> None:
+        """Watch until told to stop; raise what ends it."""
+        threading.Thread(target=self._work, name="watch", daemon=True).start()
+        await asyncio.shield(self._ended)
+
+    def stop(self) -> None:
+        """Let it end; `run` returns when it has."""
+        self._stopped = True
+        self._stop()
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            asyncio.run(self._watch())
+        except BaseException as raised:
+            error = raised
+        with suppress(RuntimeError):  # the process has ended meanwhile
+            self._main.call_soon_threadsafe(self._settle, error)
+
+    async def _watch(self) -> None:
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+
+        def stop() -> None:
+            with suppress(RuntimeError):  # it has ended already
+                loop.call_soon_threadsafe(stopping.set)
+
+        self._stop = stop
+        if self._stopped:
+            return
+        await kopf.operator(
+            registry=registry(self._take, self._connection),
+            settings=settings(),
+            standalone=True,
+            clusterwide=self._namespaces is None,
+            namespaces=self._namespaces or (),
+            stop_flag=stopping,
+        )
+
+    def _take(self, kind: Kind, event: Mapping[str, Any]) -> None:
+        self._main.call_soon_threadsafe(self._feed.take, kind, event)
+
+    async def _connection(self) -> kopf.ConnectionInfo:
+        asked = asyncio.run_coroutine_threadsafe(connection_info(self._configuration), self._main)
+        return await asyncio.wrap_future(asked)
+
+    def _settle(self, error: BaseException | None) -> None:
+        if self._ended.cancelled():
+            return
+        if error is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(error)
+
+
+def registry(
+    take: Callable[[Kind, Mapping[str, Any]], None], connection: Callable[[], Awaitable[kopf.ConnectionInfo]]
+) -> kopf.OperatorRegistry:
     """Return the handlers: one per kind, and the log-in with our own connection."""
     handlers = kopf.OperatorRegistry()
     for kind in (JOBS, SWEEPS, PODS, PROFILES):
-        _listen(handlers, feed, kind)
+        _listen(handlers, take, kind)
 
     @kopf.on.login(registry=handlers)
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
-        return await connection_info(configuration)
+        return await connection()
 
     return handlers
 
 
-def _listen(handlers: kopf.OperatorRegistry, feed: Feed, kind: Kind) -> None:
+def _listen(
+    handlers: kopf.OperatorRegistry, take: Callable[[Kind, Mapping[str, Any]], None], kind: Kind
+) -> None:
     @kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=handlers)
-    async def take(event: Mapping[str, Any], **_: Any) -> None:
-        feed.take(kind, event)
+    async def heard(event: Mapping[str, Any], **_: Any) -> None:
+        take(kind, event)
 
 
 async def connection_info(configuration: Configuration) -> kopf.ConnectionInfo:

@@ -41,6 +41,11 @@ class FromZero:
         self._began.setdefault(values, self._clock())
         self._counts[values] += 1
 
+    def forget(self, value: str) -> None:
+        """Forget the series whose first label has a value."""
+        for values in [values for values in self._counts if values[0] == value]:
+            del self._counts[values], self._began[values]
+
     def look(self) -> Measure:
         """Look at what was counted."""
         samples = [self._sample(values) for values in self._counts]
@@ -76,6 +81,10 @@ class Tallies:
     def look(self) -> Measure:
         """Look at what is not in the registry."""
         return self._ended.look()
+
+    def forget(self, namespace: str) -> None:
+        """Forget what was counted of a namespace that is gone."""
+        self._ended.forget(namespace)
 
     def passed(self, seconds: float, failed: bool) -> None:
         """Count a pass."""

@@ -69,8 +69,22 @@ async def problems(cluster: Cluster, settings: Settings) -> list[str]:
     return [*await crd_problems(cluster), *await permission_problems(cluster, settings)]
 
 
+async def lost_namespaces(cluster: Cluster, settings: Settings) -> dict[str, list[str]]:
+    """Return what is missing in some of the watched namespaces while nothing is in another: none of them must
+    keep the operator from the others. One that is gone took its Role with it."""
+    lines: dict[str, list[str]] = {}
+    for question in await _refused(cluster, settings):
+        if question.namespace in settings.namespaces and question.kind is not LEASES:
+            lines.setdefault(question.namespace, []).append(question.refused())
+    return lines if len(lines) < len(settings.namespaces) else {}
+
+
 async def permission_problems(cluster: Cluster, settings: Settings) -> list[str]:
     """Return one line for each verb that the operator needs and may not use."""
+    return [question.refused() for question in await _refused(cluster, settings)]
+
+
+async def _refused(cluster: Cluster, settings: Settings) -> list[_Question]:
     questions = list(_questions(settings))
     answers = await asyncio.gather(
         *(
@@ -78,7 +92,7 @@ async def permission_problems(cluster: Cluster, settings: Settings) -> list[str]
             for question in questions
         )
     )
-    return [question.refused() for question, allowed in zip(questions, answers, strict=True) if not allowed]
+    return [question for question, allowed in zip(questions, answers, strict=True) if not allowed]
 
 
 def _questions(settings: Settings) -> Iterator[_Question]:

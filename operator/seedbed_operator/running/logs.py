@@ -52,8 +52,14 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:
-    """Leave out kopf on every retry of every watch: sweeps and passes say that the API server is away."""
-    return not (record.name.startswith("kopf") and str(record.msg).startswith("Request attempt"))
+    """Leave out kopf on every retry of every watch: sweeps and passes say that the API server is away.
+
+    And on signals, which are ours.
+    """
+    told = str(record.msg)
+    return not (
+        record.name.startswith("kopf") and told.startswith(("Request attempt", "OS signals are ignored"))
+    )
 
 
 def set_up(log_format: Literal["json", "text"]) -> None:

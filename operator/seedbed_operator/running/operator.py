@@ -28,7 +28,7 @@ from seedbed_operator.observing.evidence import Gatherer
 from seedbed_operator.observing.memories import Memories
 from seedbed_operator.observing.scraping import Scraper
 from seedbed_operator.reporting import Reporter
-from seedbed_operator.running.checking import problems
+from seedbed_operator.running.checking import lost_namespaces, problems
 from seedbed_operator.running.leading import Lock
 from seedbed_operator.running.serving import Vitals, serve
 from seedbed_operator.running.settings import Settings
@@ -63,7 +63,7 @@ async def run(settings: Settings) -> None:
         runner = await serve(operator.vitals, operator.page, settings.health_port)
         opened.push_async_callback(runner.cleanup)
         log.info("serving on port %s", min(runner.addresses, key=len)[1])
-        work = asyncio.create_task(lead_and_work(operator, lambda: on_signals(stop, settings)))
+        work = asyncio.create_task(lead_and_work(operator))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
@@ -125,7 +125,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         pressed=lambda: line.pressed,
     )
     loop = Loop(passing.run, now, passing.tell, tallies.passed, line)
-    sweeper = Sweeper(cluster, stores, loop.wake, settings.scopes)
+    sweeper = Sweeper(cluster, stores, loop.wake, settings.scopes, tallies.forget)
     vitals = Vitals(
         loop=loop,
         sweeper=sweeper,
@@ -152,12 +152,15 @@ async def _ready_to_start(cluster: ApiServer, settings: Settings) -> None:
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while True:
         try:
-            found = await problems(cluster, settings)
+            found, lost = await problems(cluster, settings), await lost_namespaces(cluster, settings)
             break
         except Unanswered as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise InfrastructureError("ApiServerUnavailable", str(error)) from error
             log.warning("waiting for the API server: %s", error)
             await asyncio.sleep(2)
-    if found:
-        raise UserError("NotReady", "\n".join(found))
+    for namespace, lines in lost.items():
+        log.warning("namespace %s is left alone until it may be read: %s", namespace, "; ".join(lines[:3]))
+    spared = {line for lines in lost.values() for line in lines}
+    if fatal := [line for line in found if line not in spared]:
+        raise UserError("NotReady", "\n".join(fatal))

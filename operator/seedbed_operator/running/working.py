@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import kopf
 from kubernetes.aio.client.configuration import Configuration
 
 from seedbed_api.errors import InfrastructureError
@@ -20,8 +18,7 @@ from seedbed_operator.running.serving import Vitals
 from seedbed_operator.running.settings import Settings
 from seedbed_operator.stores.stores import Stores
 from seedbed_operator.sweeping import RETRY_SECONDS, Sweeper
-from seedbed_operator.watching import Feed, registry
-from seedbed_operator.watching import settings as kopf_settings
+from seedbed_operator.watching import EXIT_SECONDS, Feed, Watch
 
 CLOSING_SECONDS: Final = 7
 """How long kopf may take to close its watches."""
@@ -43,10 +40,10 @@ class Operator:
     lock: Lock
 
 
-async def lead_and_work(operator: Operator, on_watching: Callable[[], None]) -> None:
+async def lead_and_work(operator: Operator) -> None:
     """Stand by until the lease is ours, then work; raise InfrastructureError when that ends by itself.
 
-    When cancelled, finish the passes that are under way. `on_watching` is called once kopf has begun.
+    When cancelled, finish the passes that are under way.
     """
     leading = asyncio.Event()
     log.info("standing by for the lease %s/%s", operator.lock.namespace, operator.lock.name)
@@ -59,17 +56,17 @@ async def lead_and_work(operator: Operator, on_watching: Callable[[], None]) -> 
             raise InfrastructureError("LeaseLost", "the election ended before it was won")
         operator.vitals.leading_since = asyncio.get_running_loop().time()
         log.info("leading as %s", operator.lock.identity)
-        await _work(operator, election, on_watching)
+        await _work(operator, election)
     finally:
         waiting.cancel()
         election.cancel()
 
 
-async def _work(operator: Operator, election: asyncio.Task[None], on_watching: Callable[[], None]) -> None:
+async def _work(operator: Operator, election: asyncio.Task[None]) -> None:
     workers = {asyncio.create_task(operator.loop.work()) for _ in range(operator.settings.concurrency)}
     sweeping = asyncio.create_task(_sweep(operator), name="sweeps")
     closing = asyncio.Event()
-    watching = asyncio.create_task(_watch(operator, closing, on_watching), name="watch")
+    watching = asyncio.create_task(_watch(operator, closing), name="watch")
     try:
         await asyncio.wait({watching, sweeping, election}, return_when=asyncio.FIRST_COMPLETED)
         raise InfrastructureError("Ended", _why(election, watching, sweeping))
@@ -115,25 +112,35 @@ async def _sweep(operator: Operator) -> None:
     await operator.sweeper.run(operator.settings.sweep_seconds)
 
 
-async def _watch(operator: Operator, closing: asyncio.Event, on_watching: Callable[[], None]) -> None:
-    """Let kopf watch. It takes the signals for itself when it begins: `on_watching` takes them back."""
+async def _watch(operator: Operator, closing: asyncio.Event) -> None:
+    """Let kopf watch what may be read; anew where that has changed, or history went back."""
     feed = operator.vitals.feed = Feed(operator.stores, operator.loop.wake, operator.sweeper.request)
-    begun = asyncio.Event()
-    taking_back = asyncio.create_task(_after(begun, on_watching))
+    while not closing.is_set():
+        operator.sweeper.watch_anew.clear()
+        namespaces = None if operator.settings.all_namespaces else operator.sweeper.readable
+        await _watch_once(operator, Watch(feed, operator.configuration, namespaces), closing)
+
+
+async def _watch_once(operator: Operator, watch: Watch, closing: asyncio.Event) -> None:
+    """Watch until told to close or to begin anew; raise what ends it, unless that was a lost namespace."""
+    watching = asyncio.create_task(watch.run())
+    signs = {asyncio.create_task(sign.wait()) for sign in (closing, operator.sweeper.watch_anew)}
     try:
-        await kopf.operator(
-            registry=registry(feed, operator.configuration),
-            settings=kopf_settings(),
-            standalone=True,
-            clusterwide=operator.settings.all_namespaces,
-            namespaces=operator.settings.namespaces,
-            stop_flag=closing,
-            ready_flag=begun,
-        )
+        await asyncio.wait({watching, *signs}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            await _explained(operator, watching)
+            return
+        watch.stop()
+        await asyncio.wait({watching}, timeout=EXIT_SECONDS)
     finally:
-        taking_back.cancel()
+        for task in (watching, *signs):
+            task.cancel()
 
 
-async def _after(event: asyncio.Event, call: Callable[[], None]) -> None:
-    await event.wait()
-    call()
+async def _explained(operator: Operator, watching: asyncio.Task[None]) -> None:
+    """Return where the watch ended since a namespace may not be read any more; raise its end otherwise."""
+    error = watching.exception()
+    lost = not operator.settings.all_namespaces and await operator.sweeper.find_lost()
+    if not lost and not operator.sweeper.watch_anew.is_set():
+        raise error or InfrastructureError("Ended", "kopf stopped watching by itself")
+    operator.sweeper.request()

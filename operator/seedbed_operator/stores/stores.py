@@ -11,7 +11,7 @@ from seedbed_operator.cluster.kinds import JOBS, KIND_OF, PODS, PROFILES, SWEEPS
 from seedbed_operator.cluster.port import Raw
 from seedbed_operator.observations import PodView, ProfileView
 from seedbed_operator.stores.projections import JobRecord, job_of, job_record, pod_view, profile_view
-from seedbed_operator.stores.tables import Entry, JobKey, Key, Table
+from seedbed_operator.stores.tables import Entry, JobKey, Key, Mark, Table
 
 Keys = frozenset[JobKey]
 """Jobs whose plan may have changed."""
@@ -93,6 +93,30 @@ class Stores:
         scope = namespace if kind.namespaced else None
         ghosts = self._table(kind).ghosts(scope, listed, version)
         return _union(self.drop(kind, key, uid) for key, uid in ghosts)
+
+    def forget(self, namespace: str) -> Keys:
+        """Forget a namespace that cannot be read any more; return the jobs that were in it."""
+        jobs: set[JobKey] = set()
+        for kind in KIND_OF.values():
+            jobs |= {_job_key(kind, key) for key in self._table(kind).forget(namespace)}
+        self._pods.forget(namespace)
+        for job in [job for job in self._pods_of if job.namespace == namespace]:
+            del self._pods_of[job]
+        return frozenset(jobs)
+
+    def mark(self, kind: Kind) -> Mark:
+        """Return what was seen of a kind so far."""
+        return self._table(kind).mark()
+
+    def contradicts(self, kind: Kind, raw: Raw, version: int, since: Mark) -> bool:
+        """Tell whether an object of a list that began at a mark shows that history was rewritten."""
+        rewritten = self._table(kind).contradicts(_key(raw), _entry(raw, None), version, since)
+        counts = kind is not PODS or pod_view(raw) is not None  # without our labels it counts as deleted
+        return rewritten and counts
+
+    def rewind(self, kind: Kind) -> None:
+        """Take whatever is seen of a kind from now on for newer than what is known: a backup was restored."""
+        self._table(kind).rewind()
 
     def unfinished(self) -> Iterator[JobKey]:
         """Yield the jobs that are neither complete nor failed."""

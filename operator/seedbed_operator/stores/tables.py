@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from seedbed_api.jobs import JobKind
@@ -38,12 +38,25 @@ class Entry(Generic[T]):
     value: T
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """What a table had seen at one moment: a list that begins later tells of nothing older."""
+
+    newest: int
+    """The largest resource version."""
+    burials: int
+    """How many deletions."""
+
+
 class Table(Generic[T]):
     """Objects of one kind."""
 
     def __init__(self) -> None:
         self._entries: dict[Key, Entry[T]] = {}
-        self._tombstones: OrderedDict[str, None] = OrderedDict()
+        self._tombstones: OrderedDict[str, int] = OrderedDict()
+        """Uids of the dead, in the order of their deletion, which is counted."""
+        self._newest = 0
+        self._burials = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -60,6 +73,7 @@ class Table(Generic[T]):
     def put(self, key: Key, entry: Entry[T]) -> bool:
         """Take over an object unless it is known to be deleted, or a newer state is known; tell whether."""
         known = self._entries.get(key)
+        self._newest = max(self._newest, entry.version)
         if entry.uid in self._tombstones or (known is not None and known.version >= entry.version):
             return False
         if known is not None and known.uid != entry.uid:
@@ -86,7 +100,35 @@ class Table(Generic[T]):
             and entry.version <= version
         ]
 
+    def forget(self, namespace: str) -> list[Key]:
+        """Forget what is in a namespace that cannot be read; it may be seen again. Return what it was."""
+        keys = [key for key in self._entries if key[0] == namespace]
+        for key in keys:
+            del self._entries[key]
+        return keys
+
+    def mark(self) -> Mark:
+        """Return what was seen so far."""
+        return Mark(newest=self._newest, burials=self._burials)
+
+    def contradicts(self, key: Key, entry: Entry[T], version: int, since: Mark) -> bool:
+        """Tell whether an object of a list that began at a mark shows that history was rewritten.
+
+        It was deleted before, or the list has an older state of it than one that it must know.
+        """
+        if self._tombstones.get(entry.uid, since.burials) < since.burials:
+            return True
+        known = self._entries.get(key)
+        return known is not None and known.uid == entry.uid and entry.version < known.version <= version
+
+    def rewind(self) -> None:
+        """Let whatever is seen from now on be newer than what is known, and the dead be alive again."""
+        self._entries = {key: replace(entry, version=0) for key, entry in self._entries.items()}
+        self._tombstones.clear()
+        self._newest = 0
+
     def _bury(self, uid: str) -> None:
-        self._tombstones[uid] = None
+        self._tombstones[uid] = self._burials
+        self._burials += 1
         if len(self._tombstones) > MOST_TOMBSTONES:
             self._tombstones.popitem(last=False)

@@ -87,6 +87,8 @@ class ApiServer:
     """Code, reason and message for creations, by name."""
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     """Verb and plural that the operator may not use."""
+    closed: set[str] = field(default_factory=set)
+    """Namespaces in which the operator may do nothing: its Role there is gone."""
     logs: dict[str, str] = field(default_factory=dict)
     down: bool = False
     fault: Fault = lambda _: None
@@ -96,32 +98,34 @@ class ApiServer:
     # -- the operator's port -----------------------------------------------------------------------------------
 
     async def pages(self, kind: Kind, namespace: str | None, *, labels: str = "") -> AsyncIterator[Page]:
-        self._allow("list", kind)
+        self._allow("list", kind, namespace)
         found = [raw for raw in self.all(kind, namespace) if _selected(raw, labels)]
         version = str(self.revision)
         for start in range(0, max(len(found), 1), PAGE):
             yield Page(resource_version=version, items=found[start : start + PAGE])
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Raw:
-        self._allow("get", kind)
+        self._allow("get", kind, namespace)
         return self._existing(kind, namespace or "", name)
 
     async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
         call = Call(verb="create", kind=kind.name, name=body["metadata"]["name"], body=copied(body))
-        return self._write(call, kind, lambda: self._create(kind, namespace, body))
+        return self._write(call, kind, lambda: self._create(kind, namespace, body), namespace)
 
     async def delete(
         self, kind: Kind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
     ) -> Raw:
         call = Call(verb="delete", kind=kind.name, name=name, body=uid)
-        return self._write(call, kind, lambda: self._delete(kind, namespace, name, uid, grace_seconds))
+        return self._write(
+            call, kind, lambda: self._delete(kind, namespace, name, uid, grace_seconds), namespace
+        )
 
     async def patch_status(
         self, kind: Kind, namespace: str, name: str, *, resource_version: str, patch: Raw
     ) -> Raw:
         call = Call(verb="patch", kind=kind.name, name=name, body=copied(patch))
         return self._write(
-            call, kind, lambda: self._patch_status(kind, namespace, name, resource_version, patch)
+            call, kind, lambda: self._patch_status(kind, namespace, name, resource_version, patch), namespace
         )
 
     async def pod_log(self, namespace: str, name: str, *, lines: int, most_bytes: int) -> str:
@@ -135,7 +139,7 @@ class ApiServer:
 
     async def allows(self, verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> bool:
         plural = f"{kind.plural}/{subresource}" if subresource else kind.plural
-        return (verb, plural) not in self.forbidden
+        return (verb, plural) not in self.forbidden and namespace not in self.closed
 
     async def read(self, path: str) -> Raw:
         raise Refused(404, "NotFound", path)
@@ -235,14 +239,14 @@ class ApiServer:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _allow(self, verb: str, kind: Kind) -> None:
+    def _allow(self, verb: str, kind: Kind, namespace: str | None = None) -> None:
         if self.down:
             raise Unanswered("the API server is down")
-        if (verb, kind.plural) in self.forbidden:
+        if (verb, kind.plural) in self.forbidden or namespace in self.closed:
             raise Refused(403, "Forbidden", f"may not {verb} {kind.plural}")
 
-    def _write(self, call: Call, kind: Kind, do: Callable[[], dict[str, Any]]) -> Raw:
-        self._allow(call.verb, kind)
+    def _write(self, call: Call, kind: Kind, do: Callable[[], dict[str, Any]], namespace: str) -> Raw:
+        self._allow(call.verb, kind, namespace)
         fault = self.fault(call)
         if fault == "before":
             raise Unanswered("lost on the way there")

@@ -152,3 +152,83 @@ def test_a_list_that_breaks_off_removes_nothing() -> None:
     with pytest.raises(Unanswered):
         ground.sweep()
     assert ground.stores.counts()["pods"] == 8
+
+
+class Backup:
+    """What an API server holds at one moment, to be restored later."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self.server, self.objects, self.revision = server, dict(server.objects), server.revision
+
+    def restore(self, writes: int = 0) -> None:
+        """Go back to that moment; since then so many other writes were made."""
+        self.server.objects, self.server.revision = dict(self.objects), self.revision + writes
+
+
+@pytest.mark.parametrize("writes", [0, 1, 500], ids=["no write since", "a few since", "more than before"])
+def test_a_restored_backup_is_believed_with_its_older_objects(writes: int) -> None:
+    """A deleted pod is there again, a change is undone, what was created since is gone."""
+    ground = Ground()
+    ground.apply_pod("seedlings-1-worker-0")
+    ground.sweep()
+    backup = Backup(ground.server)
+    ground.server.edit(JOBS, *JOB[:2], lambda raw: raw["spec"].update(suspend=True))
+    ground.apply_pod("seedlings-1-worker-1")
+    ground.server.vanish(ground.server.all(PODS)[0])
+    for _ in range(3):
+        ground.server.edit(PROFILES, "", "default", lambda raw: raw["metadata"].update(labels={}))
+    ground.sweep()
+    assert [pod.name for pod in ground.stores.pods(JOB)] == ["seedlings-1-worker-1"]
+
+    backup.restore(writes)
+    assert JOB in ground.sweep()
+    record = ground.stores.job(JOB)
+    assert record is not None
+    assert b"suspend" not in record.content
+    assert [pod.name for pod in ground.stores.pods(JOB)] == ["seedlings-1-worker-0"]
+    assert ground.sweeper.watch_anew.is_set(), "a watch waits for a version that may never come again"
+
+
+def test_what_happens_after_a_restore_is_seen() -> None:
+    ground = Ground()
+    ground.sweep()
+    backup = Backup(ground.server)
+    for _ in range(9):
+        ground.server.edit(JOBS, *JOB[:2], lambda raw: raw["metadata"].update(labels={}))
+    ground.sweep()
+    backup.restore()
+    ground.sweep()
+    ground.server.edit(JOBS, *JOB[:2], lambda raw: raw["spec"].update(suspend=True))
+    assert ground.stores.put(JOBS, ground.server.all(JOBS)[0]) == {JOB}, "told by a watch or an answer"
+    ground.sweeper.watch_anew.clear()
+    ground.sweep()
+    assert not ground.sweeper.watch_anew.is_set(), "it went back once"
+
+
+def test_a_kind_whose_last_object_the_restored_backup_lacks_is_forgotten() -> None:
+    ground = Ground()
+    ground.sweep()
+    backup = Backup(ground.server)
+    ground.apply_pod("seedlings-1-worker-0")
+    ground.sweep()
+    backup.restore()
+    assert JOB in ground.sweep()
+    assert ground.stores.pods(JOB) == ()
+
+
+def test_an_answer_that_overtakes_a_list_is_no_restore() -> None:
+    """A write of ours while a list is read has a larger version than the list."""
+    ground = Ground()
+    ground.sweep()
+    pages = ground.server.pages
+
+    async def slowly(kind: Any, namespace: str | None, *, labels: str = "") -> Any:
+        async for page in pages(kind, namespace, labels=labels):
+            ground.server.edit(JOBS, *JOB[:2], lambda raw: raw["metadata"].update(labels={}))
+            ground.stores.put(JOBS, ground.server.all(JOBS)[0])
+            yield page
+
+    ground.server.pages = slowly  # type: ignore[method-assign]
+    for _ in range(3):
+        ground.sweep()
+    assert not ground.sweeper.watch_anew.is_set()

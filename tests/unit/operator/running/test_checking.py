@@ -14,7 +14,7 @@ import yaml
 from scenarios.operator.api_server import ApiServer
 from seedbed_api.errors import UserError
 from seedbed_operator.cluster.port import Raw, Refused
-from seedbed_operator.running.checking import NEEDED, problems
+from seedbed_operator.running.checking import NEEDED, lost_namespaces, problems
 from seedbed_operator.running.settings import Settings
 
 CRDS = Path(__file__).parents[4] / "crds"
@@ -102,6 +102,28 @@ def test_what_is_forbidden_is_named(verb: str, plural: str, line: str) -> None:
     server = Documents().with_crds()
     server.forbidden.add((verb, plural))
     assert found(server) == [line]
+
+
+TEAMS = Settings(namespaces=("team", "gone"), lease_namespace="gone")
+
+
+@pytest.mark.parametrize(
+    ("closed", "lost"),
+    [
+        (set(), set()),
+        ({"gone"}, {"gone"}),
+        ({"gone", "team"}, set()),
+    ],
+    ids=["all may be read", "one is gone", "none may be read: the operator must not start"],
+)
+def test_a_namespace_that_is_gone_keeps_the_operator_from_no_other(closed: set[str], lost: set[str]) -> None:
+    server = Documents().with_crds()
+    server.closed = closed
+    found = asyncio.run(lost_namespaces(server, TEAMS))
+    assert set(found) == lost
+    assert not any("leases" in line for lines in found.values() for line in lines), (
+        "without its lease it is nothing"
+    )
 
 
 def test_the_rights_are_few() -> None:

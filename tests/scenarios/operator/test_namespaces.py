@@ -1,0 +1,157 @@
+"""One of several watched namespaces is gone, or not there yet, or closed: the jobs of the others go on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from scenarios.operator.api_server import ApiServer
+from seedbed_api.status import TrainingJobStatus
+from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
+from seedbed_operator.cluster.port import Refused
+from seedbed_operator.metrics.jobs import Jobs
+from seedbed_operator.metrics.tallies import Tallies
+from seedbed_operator.observing.memories import Memories
+from seedbed_operator.stores.stores import Stores
+from seedbed_operator.stores.tables import JobKey
+from seedbed_operator.sweeping import Sweeper
+from unit.operator.planning.builders import IMAGE, NOON, a_recipe, a_training_job
+
+TEAMS = ("alpha", "beta")
+ENDED = TrainingJobStatus(attempts=1, accounted_attempts=1, failures=1)
+"""A status that tells of an attempt that has ended."""
+
+
+class Ground:
+    """Two namespaces with a job each, and the sweeps of an operator that serves both."""
+
+    def __init__(self) -> None:
+        self.server, self.stores = ApiServer(), Stores()
+        self.woken: set[JobKey] = set()
+        self.lost: list[str] = []
+        self.server.apply(PROFILES, {"metadata": {"name": "default"}, "spec": {"image": IMAGE}})
+        for team in TEAMS:
+            self.apply(team)
+        self.sweeper = asyncio.run(self._sweeper())
+
+    async def _sweeper(self) -> Sweeper:
+        return Sweeper(self.server, self.stores, self.woken.update, TEAMS, self.lost.append)
+
+    def apply(self, team: str, name: str = "digits") -> None:
+        self.server.apply(JOBS, {"metadata": {"name": name, "namespace": team}, "spec": a_recipe()})
+        labels = {"app.kubernetes.io/managed-by": "seedbed", "seedbed.dev/job": name}
+        labels |= {"seedbed.dev/role": "worker", "seedbed.dev/attempt": "1"}
+        metadata = {"name": f"{name}-1-worker-0", "namespace": team, "labels": labels}
+        self.server.apply(PODS, {"metadata": metadata, "spec": {"containers": []}})
+
+    def sweep(self) -> set[JobKey]:
+        self.woken.clear()
+        asyncio.run(self.sweeper.sweep())
+        return set(self.woken)
+
+    def known(self) -> list[str]:
+        return sorted(job.namespace for job in self.stores.unfinished())
+
+
+def test_a_namespace_that_may_not_be_read_any_more_is_left_alone_and_the_others_go_on() -> None:
+    ground = Ground()
+    ground.sweep()
+    ground.server.closed.add("beta")
+    ground.apply("alpha", "another")
+    assert JobKey("beta", "digits") in ground.sweep(), "its pass forgets what is remembered of the job"
+    assert ground.known() == ["alpha", "alpha"]
+    assert ground.stores.pods(JobKey("beta", "digits")) == ()
+    assert ground.stores.counts() == {"trainingjobs": 2, "sweepjobs": 0, "pods": 2, "trainingprofiles": 1}
+    assert (ground.lost, ground.sweeper.readable) == (["beta"], ("alpha",))
+    assert ground.sweeper.watch_anew.is_set(), "kopf ends where one of its watches is refused"
+    assert ground.sweeper.sweeps == 2, "the operator is well"
+
+
+def test_the_same_objects_are_seen_again_once_it_may_be_read() -> None:
+    ground = Ground()
+    ground.sweep()
+    ground.server.closed.add("beta")
+    ground.sweep()
+    ground.sweeper.watch_anew.clear()
+    ground.server.closed.clear()
+    assert JobKey("beta", "digits") in ground.sweep()
+    assert ground.known() == ["alpha", "beta"]
+    assert len(ground.stores.pods(JobKey("beta", "digits"))) == 1
+    assert ground.sweeper.watch_anew.is_set()
+
+
+def test_a_namespace_that_comes_later_is_served_from_then_on() -> None:
+    ground = Ground()
+    ground.server.closed.add("beta")
+    ground.sweep()
+    assert ground.sweeper.readable == ("alpha",)
+    ground.server.closed.clear()
+    ground.sweep()
+    assert ground.sweeper.readable == TEAMS
+
+
+def test_a_right_to_watch_that_is_withdrawn_counts_as_gone_until_it_is_back() -> None:
+    ground = Ground()
+    ground.sweep()
+    asked = ground.server.allows
+
+    async def allows(verb: str, kind: Any, namespace: str | None, subresource: str = "") -> bool:
+        return (verb, namespace) != ("watch", "beta") and await asked(verb, kind, namespace, subresource)
+
+    ground.server.allows = allows  # type: ignore[method-assign]
+    assert asyncio.run(ground.sweeper.find_lost())
+    ground.sweep()
+    assert ground.sweeper.readable == ("alpha",), "it may be listed: that does not bring it back"
+    ground.server.allows = asked  # type: ignore[method-assign]
+    ground.sweep()
+    assert ground.sweeper.readable == TEAMS
+
+
+def test_an_operator_that_may_read_no_namespace_sees_nothing_and_is_not_well() -> None:
+    ground = Ground()
+    ground.server.closed.update(TEAMS)
+    with pytest.raises(Refused):
+        ground.sweep()
+    assert ground.sweeper.last is None
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(500, JOBS), (429, PODS), (404, JOBS)], ids=["an error", "too much", "no definitions"]
+)
+def test_an_api_server_in_trouble_is_no_lost_namespace(code: int, kind: Any) -> None:
+    ground = Ground()
+    ground.sweep()
+    pages = ground.server.pages
+
+    async def fail(of: Any, namespace: str | None, *, labels: str = "") -> Any:
+        if of is kind and namespace == "beta":
+            raise Refused(code, "Any", "x")
+        async for page in pages(of, namespace, labels=labels):
+            yield page
+
+    ground.server.pages = fail  # type: ignore[method-assign]
+    with pytest.raises(Refused):
+        ground.sweep()
+    assert ground.known() == ["alpha", "beta"]
+
+
+def test_the_series_of_a_lost_namespace_go_and_those_of_the_others_stay() -> None:
+    ground = Ground()
+    ground.sweep()
+    clock = NOON.timestamp
+    jobs, tallies = Jobs(ground.stores, Memories(), clock), Tallies(clock)
+    for team in TEAMS:
+        tallies.told(a_training_job().seen(namespace=team).build(), ENDED, NOON)
+    ground.server.closed.add("beta")
+    ground.sweep()
+    tallies.forget(*ground.lost)
+    families = [*jobs.look()(), *tallies.look()()]
+    told = {
+        sample.labels["namespace"]
+        for each in families
+        for sample in each.samples
+        if "namespace" in sample.labels
+    }
+    assert told == {"alpha"}
