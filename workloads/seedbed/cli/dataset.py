@@ -69,7 +69,10 @@ def command() -> None:
 @click.option(
     "--group-by", help="CSV column, or regular expression of the path, whose images stay in one split."
 )
-@click.option("--csv", help="CSV file below SOURCE with columns image, label and optionally split, group.")
+@click.option(
+    "--csv",
+    help="CSV file with columns image, label and optionally split, group; below SOURCE, or any path or URL.",
+)
 @click.option(
     "--top-folders",
     type=click.Choice(LAYOUTS),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from seedbed.dataset.listing import SPLIT_CODES
-from seedbed.dataset.split_names import split_meant
+from seedbed.dataset.split_names import splits_meant
 from seedbed_api.errors import UserError, refusal
 
 LAYOUTS = ("auto", "classes", "splits")
@@ -64,18 +64,18 @@ def split_folders(tops: dict[str, TopFolder], *, wanted: str, source: str) -> di
 
 def _named_splits(filled: dict[str, TopFolder]) -> dict[str, int]:
     """Return the splits that the folders' names mean."""
-    meant = {name: split_meant(name) for name in filled}
-    unknown = [name for name, split in meant.items() if split is None]
+    meant = splits_meant(filled)
+    unknown = [name for name in filled if name not in meant]
     if unknown or "train" not in meant.values():
         problem = f"the name of folder {unknown[0]!r} means no split" if unknown else "no folder means train"
         fix = "call the folders at the top of SOURCE train, validation and test"
         raise UserError("UnclearSplits", refusal("--top-folders", "splits", problem, fix))
-    return {name: SPLIT_CODES[split] for name, split in meant.items() if split is not None}
+    return {name: SPLIT_CODES[split] for name, split in meant.items()}
 
 
 def _require_clear_names(filled: dict[str, TopFolder], source: str, *, deep: bool) -> None:
     """Refuse folders with names of splits where no other is there, or where classes lie in one of them."""
-    meant = {name: split for name in filled if (split := split_meant(name)) is not None}
+    meant = splits_meant(filled)
     others = [name for name in filled if name not in meant]
     with_classes = len(set(meant.values())) >= 2 and any(len(filled[name].subfolders) >= 2 for name in meant)
     if not meant or (others and not with_classes):

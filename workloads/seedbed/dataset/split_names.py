@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 
 _NAMES = {
     "train": """
@@ -42,17 +44,30 @@ _PLAIN_FILLERS = frozenset(map(_plain, _FILLERS.split()))
 _GLUED = re.compile(f"({'|'.join(sorted(_PLAIN_FILLERS))})$")
 
 
-def split_meant(folder: str) -> str | None:
-    """Return the split that a folder's name means, or None where it may well be a class.
+def splits_meant(folders: Iterable[str]) -> dict[str, str]:
+    """Return the split that each folder's name means; a folder that may well be a class is left out.
 
-    Every word is a split's or a filler: in `Training Set`, `images_val`, `train2017`, not in `train station`.
+    Each word of a name is a split's or a filler, as in `Training Set`, `images_val` and `train2017`, or the
+    others are those of another split's name, as in `seg_train` and `seg_test`. `train station` is a class.
     """
+    parted = {folder: _parted(folder) for folder in folders}
+    splits_of: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    for split, rest in filter(None, parted.values()):
+        splits_of[rest].add(split)
+    clear = {rest for rest, splits in splits_of.items() if not rest or len(splits) > 1}
+    return {folder: parts[0] for folder, parts in parted.items() if parts and parts[1] in clear}
+
+
+def _parted(folder: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the split that a name mentions and its other words; None where it mentions none, or several."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder)
-    words = " ".join(_WORD.findall(_plain(spaced)))
+    text = " ".join(_WORD.findall(_plain(spaced)))
     for apart, joined in _JOINED.items():
-        words = words.replace(apart, joined)
-    meant = {_split_of_word(word) for word in words.split() if not _is_filler(word)}
-    return meant.pop() if len(meant) == 1 else None
+        text = text.replace(apart, joined)
+    words = [word for word in text.split() if not _is_filler(word)]
+    splits = {split for word in words if (split := _split_of_word(word)) is not None}
+    rest = tuple(word for word in words if _split_of_word(word) is None)
+    return (splits.pop(), rest) if len(splits) == 1 else None
 
 
 def _is_filler(word: str) -> bool:
