@@ -1,6 +1,8 @@
 """The class digest covers the whole document; the probe names the part that differs."""
 
 import copy
+import itertools
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -79,6 +81,37 @@ def test_a_machine_with_one_other_bit_is_refused_and_the_part_is_named(monkeypat
     with pytest.raises(InfrastructureError, match="other bits than the driver's in gemm ") as caught:
         check_probe({"digest": probe.digest, "parts": dict(probe.parts)})
     assert caught.value.reason == "EnvironmentChanged"
+
+
+def an_ulp_off(module, name, monkeypatch, *, every):
+    """Make a function wrong by one bit at every so manieth point."""
+    honest, calls = getattr(module, name), itertools.count(1)
+
+    def wrong(x):
+        value = honest(x)
+        return math.nextafter(value, math.inf) if next(calls) % every == 0 else value
+
+    monkeypatch.setattr(module, name, wrong)
+
+
+@pytest.mark.parametrize("name", ["cos", "sin", "exp", "log", "tanh", "expm1", "erf", "atan"])
+def test_a_c_library_that_differs_in_one_point_of_a_thousand_is_another_class(name, monkeypatch):
+    probe = run_probe()
+    an_ulp_off(math, name, monkeypatch, every=1000)
+    assert run_probe().parts["libm"] != probe.parts["libm"]
+
+
+def test_threads_that_flush_denormals_are_another_class():
+    import torch
+
+    probe = run_probe()
+    try:
+        if not torch.set_flush_denormal(True):
+            pytest.skip("not run: this CPU cannot flush denormals")
+        parts = run_probe().parts
+    finally:
+        torch.set_flush_denormal(False)
+    assert parts["exp"] != probe.parts["exp"]
 
 
 def test_a_part_that_only_one_side_knows_is_a_difference():

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,55 @@ def test_rival_spellings_of_a_pin_are_removed():
     environ = {"DNNL_MAX_CPU_ISA": "AVX512_CORE", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
     pin_environment(environ)
     assert not {"DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"} & set(environ)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OMP_THREAD_LIMIT", "OMP_TEAMS_THREAD_LIMIT", "OMP_MAX_ACTIVE_LEVELS", "OMP_NUM_TEAMS", "OMP_NESTED",
+        "KMP_DEVICE_THREAD_LIMIT", "KMP_LIBRARY", "KMP_FORCE_REDUCTION", "MKL_DOMAIN_NUM_THREADS",
+        "MKL_NUM_STRIPES", "MKL_THREADING_LAYER", "GOTO_NUM_THREADS", "OPENBLAS_DEFAULT_NUM_THREADS",
+        "ONEDNN_CPU_ISA_HINTS", "DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_EXPERIMENTAL_BNORM_STATS_ONE_PASS",
+        "NPY_ENABLE_CPU_FEATURES", "FBGEMM_ENABLE_INSTRUCTIONS", "CUBLAS_EMULATE_SINGLE_PRECISION",
+        "CUBLASLT_WORKSPACE_SIZE", "CUDNN_UNFUSE_FMA", "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
+        "TORCH_BLAS_PREFER_CUBLASLT", "TORCH_LINALG_PREFER_CUSOLVER", "DISABLE_ADDMM_CUDA_LT",
+        "PYTORCH_TUNABLEOP_ENABLED", "PYTORCH_TENSOREXPR", "TORCHINDUCTOR_MAX_AUTOTUNE", "LD_HWCAP_MASK",
+    ],
+)  # fmt: skip
+def test_what_would_choose_other_kernels_or_threads_is_removed(name):
+    environ = {name: "1"}
+    pin_environment(environ)
+    assert name not in environ
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OMP_WAIT_POLICY", "OMP_PROC_BIND", "OMP_PLACES", "OMP_STACKSIZE", "GOMP_CPU_AFFINITY", "KMP_AFFINITY",
+        "KMP_BLOCKTIME", "MKL_VERBOSE", "ONEDNN_VERBOSE", "CUDNN_LOGLEVEL_DBG", "TORCHINDUCTOR_CACHE_DIR",
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "PYTORCH_CUDA_ALLOC_CONF", "CUDA_VISIBLE_DEVICES", "LD_PRELOAD",
+    ],
+)  # fmt: skip
+def test_what_tells_or_sets_speeds_stays(name):
+    environ = {name: "1"}
+    pin_environment(environ)
+    assert environ[name] == "1"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("glibc.cpu.hwcaps=-AVX2", None),
+        ("glibc.malloc.check=3", "glibc.malloc.check=3"),
+        ("glibc.malloc.check=3:glibc.cpu.hwcaps=-AVX2:glibc.cpu.x86_ibt=off", "glibc.malloc.check=3"),
+        ("glibc.tune.hwcaps=-AVX2", None),
+        ("", None),
+    ],
+)
+def test_tunables_of_the_c_library_lose_what_chooses_its_code(before, after):
+    environ = {"GLIBC_TUNABLES": before}
+    pin_environment(environ)
+    assert environ.get("GLIBC_TUNABLES") == after
 
 
 @pytest.mark.parametrize(
@@ -204,6 +254,83 @@ except UserError as error:
 """
     done = fresh_python(code, ATEN_CPU_CAPABILITY="default")
     assert done.stdout.startswith("ATEN_CPU_CAPABILITY"), done.stdout + done.stderr
+
+
+COMPUTING = """
+import os, sys
+from seedbed.environment import *
+from seedbed.environment.pins import denormals_of_team
+from seedbed_api.errors import UserError
+try:
+    pin_environment(os.environ)
+    import torch
+    if "early" in sys.argv:
+        torch.set_num_threads(2); torch.ones(10**6).sum()  # the pool of threads is there before it is looked at
+    from seedbed.arithmetic.determinism import fix_determinism, keep_denormals
+    fix_determinism(threads=pinned_threads())
+    assert_pinned()
+    print(environment_class(environment_document()), denormals_of_team())
+    torch.set_flush_denormal(True); keep_denormals()
+    assert torch.tensor(1e-40) * 1 > 0
+except UserError as error:
+    print(error.message)
+"""
+FLUSH_TO_ZERO = """
+#include <xmmintrin.h>
+__attribute__((constructor)) static void on(void) { _mm_setcsr(_mm_getcsr() | 0x8040); }
+"""
+OPENMP = next(Path(pins.__file__).parents[3].glob(".venv/lib/*/site-packages/torch/lib/libgomp.so.1"), None)
+
+
+def built(folder: Path, source: str) -> Path:
+    """Return a library that is made of a source in C."""
+    if shutil.which("cc") is None:
+        pytest.skip("not run: no C compiler (cc)")
+    (folder / "source.c").write_text(source)
+    library = folder / "library.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, folder / "source.c"], check=True)
+    return library
+
+
+@pytest.mark.slow
+@on_x86
+def test_a_preloaded_library_that_flushes_denormals_changes_no_class(tmp_path):
+    plain = fresh_python(COMPUTING, SEEDBED_THREADS="2")
+    preloaded = fresh_python(COMPUTING, SEEDBED_THREADS="2", LD_PRELOAD=str(built(tmp_path, FLUSH_TO_ZERO)))
+    assert plain.stdout.endswith(" [True, True]\n"), plain.stdout + plain.stderr
+    assert preloaded.stdout == plain.stdout, preloaded.stderr
+
+
+@pytest.mark.slow
+@on_x86
+def test_threads_that_flush_denormals_for_good_are_refused_by_name(tmp_path):
+    library = str(built(tmp_path, FLUSH_TO_ZERO))
+    done = fresh_python(
+        "import sys; sys.argv.append('early')" + COMPUTING, SEEDBED_THREADS="2", LD_PRELOAD=library
+    )
+    assert done.stdout.startswith("LD_PRELOAD: a library has switched flush-to-zero on"), (
+        done.stdout + done.stderr
+    )
+    assert library in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", ["OMP_THREAD_LIMIT", "OMP_MAX_ACTIVE_LEVELS"])
+def test_a_limit_of_threads_is_lifted_or_refused_by_name(limit):
+    lifted = fresh_python(COMPUTING, SEEDBED_THREADS="2", **{limit: "1" if "LIMIT" in limit else "0"})
+    assert lifted.stdout == fresh_python(COMPUTING, SEEDBED_THREADS="2").stdout
+    if OPENMP is None:
+        pytest.skip("not run: torch brings no OpenMP of its own that could be preloaded")
+    early = {"LD_PRELOAD": str(OPENMP), limit: "1" if "LIMIT" in limit else "0"}
+    refused = fresh_python(COMPUTING, SEEDBED_THREADS="2", **early)
+    assert refused.stdout.startswith("OMP_THREAD_LIMIT: OpenMP computes with 1 thread instead of 2")
+
+
+@pytest.mark.slow
+def test_a_library_that_started_with_other_cosines_is_refused_by_name():
+    done = fresh_python(COMPUTING, GLIBC_TUNABLES="glibc.cpu.hwcaps=-AVX2,-FMA")
+    assert done.stdout.startswith("GLIBC_TUNABLES: not the pin of this CPU class")
+    assert "start the process without GLIBC_TUNABLES" in done.stdout
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from seedbed.arithmetic.batches import EvaluationRows
 from seedbed.arithmetic.counts import LOSS_LIMIT, LOSS_SCALE, Counts
+from seedbed.arithmetic.determinism import keep_denormals
 from seedbed.arithmetic.exchange import Exchange
 from seedbed.arithmetic.leaf import forward, images_of
 from seedbed.arithmetic.replica import Replica
@@ -30,6 +31,7 @@ def evaluate(replica: Replica, batches: Iterable[EvaluationRows], exchange: Exch
     sums = np.zeros(2 + classes * classes, dtype=np.int64)
     with evaluating(replica.model):
         for batch in batches:
+            keep_denormals()
             sums += _batch_counts(replica, batch).as_vector()
     return Counts.from_vector(exchange.sum_counts(sums), classes)
 

@@ -1,10 +1,17 @@
-"""Learning rates as a pure function of the step, in Python float64; no state, no torch."""
+"""Learning rates as a pure function of the step, in float64; no torch.
+
+Every operation is rounded correctly, so that the bits, on which identities hang, are those of all machines.
+"""
 
 from __future__ import annotations
 
 import math
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from seedbed.arithmetic.correct_rounding import cosine, power
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +61,22 @@ def learning_rate(schedule: LearningRate, step: int, total_steps: int) -> float:
             return schedule.base
         case Cosine(minimum=minimum):
             span = max(total_steps - schedule.warmup_steps - 1, 1)
-            share = 0.5 * (1.0 + math.cos(math.pi * min(since, span) / span))
+            share = 0.5 * (1.0 + cosine(math.pi * min(since, span) / span))
             return minimum + (schedule.base - minimum) * share
         case Step(every_steps=every, factor=factor):
-            return float(schedule.base * factor ** (since // every))
+            return schedule.base * power(factor, since // every)
+
+
+_computed: dict[tuple[LearningRate, int], array[float]] = {}
+
+
+def learning_rates(schedule: LearningRate, steps: int, total_steps: int) -> Sequence[float]:
+    """Return the rates of the first `steps` steps; what was computed before is not computed again."""
+    key = (schedule, total_steps)
+    known = _computed.get(key, array("d"))
+    if len(known) < steps:
+        further = [learning_rate(schedule, step, total_steps) for step in range(len(known), steps)]
+        known = known + array("d", further)  # a new one: another thread may read the old one
+        _computed.clear()  # of one run; the processes of a sweep train one after the other
+        _computed[key] = known
+    return known[:steps]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from seedbed.arithmetic.batches import LeafRows
+from seedbed.arithmetic.determinism import keep_denormals
 from seedbed.arithmetic.exchange import Exchange
 from seedbed.arithmetic.leaf import Contribution, add_contributions, leaf_contribution
 from seedbed.arithmetic.replica import Replica
@@ -66,7 +67,9 @@ def run_step(
     for leaf in own:
         rows = next(arriving)
         assert rows.leaf == leaf, f"leaf {rows.leaf} came where {leaf} was due"
+        keep_denormals()  # the model may have loaded a library since
         stack.push(leaf, leaf_contribution(replica, step, rows))
+    keep_denormals()
     stop_all = exchange.any_of(stop)
     total = exchange.reduce(stack.parts(), leaves=arithmetic.leaves)
     scalars = _update(replica, total, rate=rate, step=step)

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-import rfc8785
-
 from seedbed.environment.pins import (
     CPU_CLASS_VARIABLE,
     HASH_SEED_VARIABLE,
@@ -54,6 +52,8 @@ def environment_document(device: str = "cpu", *, arithmetic_version: int | None 
 
 def environment_class(document: Mapping[str, Any]) -> str:
     """Return `sha256:…` of the canonical JSON (RFC 8785) of an environment document."""
+    import rfc8785
+
     return "sha256:" + hashlib.sha256(rfc8785.dumps(dict(document))).hexdigest()
 
 

@@ -10,6 +10,7 @@ import ctypes
 import os
 import platform
 import re
+import struct
 import sys
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -252,6 +253,30 @@ def mkl_branch_in_effect() -> int | None:
     return None if query is None else int(query(mkl_cbwr_branch))
 
 
+def denormals_of_team() -> list[bool]:
+    """Ask each thread with which OpenMP would compute now whether it keeps denormal numbers.
+
+    Empty where torch was built without OpenMP. A pool of threads belongs to the thread that asks.
+    """
+    import torch
+
+    here = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    # what is preloaded wins over what torch brings
+    libraries = [ctypes.CDLL(None), *([ctypes.CDLL(str(here))] if here.exists() else [])]
+    parallel = next((f for each in libraries if (f := getattr(each, "GOMP_parallel", None))), None)
+    answers: list[bool] = []
+    if parallel is not None:
+        look = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: answers.append(_keeps_denormals()))
+        parallel(look, None, ctypes.c_uint(0), ctypes.c_uint(0))
+    return answers
+
+
+def _keeps_denormals() -> bool:
+    # made of bits, since arithmetic may not be able to
+    smallest_normal, smallest = struct.unpack("<2d", struct.pack("<2Q", 1 << 52, 1))
+    return bool(smallest_normal * 0.5 > 0.0 and smallest * 1.0 > 0.0)
+
+
 def _assert_effective(chosen: CpuClass, *, threads: int) -> None:
     import torch
 
@@ -260,9 +285,25 @@ def _assert_effective(chosen: CpuClass, *, threads: int) -> None:
         raise _too_late("ATEN_CPU_CAPABILITY", capability, chosen.aten)
     if torch.get_num_threads() != threads:
         raise _too_late("OMP_NUM_THREADS", torch.get_num_threads(), threads)
+    _refuse_other_team(denormals_of_team() or [_keeps_denormals()] * threads, threads=threads)
     branch = mkl_branch_in_effect()
     if branch is not None and _mkl_obeys(chosen) and branch != chosen.mkl_branch_code:
         raise _too_late("MKL_CBWR", branch, chosen.mkl_branch_code)
+
+
+def _refuse_other_team(keeps_denormals: list[bool], *, threads: int) -> None:
+    """Refuse a team of threads of another size, or one of which a member takes denormal numbers for zero."""
+    found = len(keeps_denormals)
+    if found != threads:
+        problem = f"OpenMP computes with {found} thread{'s' * (found > 1)} instead of {threads}"
+        fix = "start the process without it, and without limits of threads in what is preloaded"
+        line = refusal("OMP_THREAD_LIMIT", os.environ.get("OMP_THREAD_LIMIT"), problem, fix)
+        raise UserError("EnvironmentChanged", line)
+    if not all(keeps_denormals):
+        problem = "a library has switched flush-to-zero on in threads that compute"
+        fix = "start the process without it, or build it without -ffast-math"
+        line = refusal("LD_PRELOAD", os.environ.get("LD_PRELOAD"), problem, fix)
+        raise UserError("EnvironmentChanged", line)
 
 
 def _mkl_obeys(chosen: CpuClass) -> bool:

@@ -11,7 +11,8 @@ import base64
 import hashlib
 import io
 import math
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,11 @@ _JPEG = (
 )
 
 
+_POINTS = 4099
+"""No multiple of any vector's length: the rest takes another way."""
+_DENORMALS = 1 << 12
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
     """What one machine answered: a short digest per part."""
@@ -53,7 +59,7 @@ class Probe:
 
 
 def run_probe(device: str = "cpu") -> Probe:
-    """Compute every part: floats on `device`, pictures and libm on the CPU. 0.1 s cold, 10 ms warm."""
+    """Compute every part: floats on `device`, pictures and libm on the CPU. 0.1 s cold, 25 ms warm."""
     on_device: Mapping[str, Callable[[str], bytes]] = {
         "convolution": _convolution,
         "gemm": _gemm,
@@ -103,10 +109,29 @@ def _gemm(device: str) -> bytes:
 
 
 def _exp(device: str) -> bytes:
+    """Elementwise functions: a few that were chosen by hand, then thousands of points, denormal ones too."""
     import torch
 
     x = _fixed(64, 33, device=device) * 8
-    return _bytes(torch.exp(x), torch.log_softmax(x, dim=1), torch.tanh(x), torch.rsqrt(x.abs() + 1))
+    few = _bytes(torch.exp(x), torch.log_softmax(x, dim=1), torch.tanh(x), torch.rsqrt(x.abs() + 1))
+    many = _fixed(_POINTS, device=device) * 8
+    functions = (torch.cos, torch.sin, torch.exp, torch.tanh, torch.sigmoid, torch.erf, torch.expm1)
+    answers = []
+    for points in (many, many.double()):
+        positive = points.abs() + 1
+        answers += [function(points) for function in functions]
+        answers += [torch.log(positive), torch.rsqrt(positive), positive**0.37]
+    return few + _bytes(*answers) + _denormals(device)
+
+
+def _denormals(device: str) -> bytes:
+    """Products around the smallest numbers."""
+    import torch
+
+    bits = torch.arange(_DENORMALS, dtype=torch.int32, device=device)
+    floats = (bits * 257).view(torch.float32)
+    doubles = (bits.long() << 31).view(torch.float64)
+    return _bytes(floats * 0.75, floats + floats, doubles * 0.75, doubles.float())
 
 
 def _normalisation(device: str) -> bytes:
@@ -153,9 +178,35 @@ def _resize() -> bytes:
 
 
 def _libm() -> bytes:
-    xs = [0.001 + 0.37 * i for i in range(64)]
+    """Functions of the C library as Python, numpy and torch's initialisation call them."""
+    few = [0.001 + 0.37 * i for i in range(64)]
     functions = (math.cos, math.sin, math.log, math.sqrt, lambda x: math.exp(-x), lambda x: x**0.37)
-    return "\n".join(function(x).hex() for function in functions for x in xs).encode()
+    answers = "\n".join(function(x).hex() for function in functions for x in few).encode()
+    many = [(i * 2654435761 % 2**32) / 2**28 for i in range(1, _POINTS)]
+    further = (*functions, math.tan, math.atan, math.tanh, math.expm1, math.log1p, math.erf, lambda x: 0.9**x)
+    answers += b"".join(array("d", map(function, many)).tobytes() for function in further)
+    return answers + _numpy(many) + _initialisation()
+
+
+def _numpy(points: Sequence[float]) -> bytes:
+    import numpy as np
+
+    unary = (np.cos, np.sin, np.exp, np.log, np.tanh, np.expm1, np.log1p, np.sqrt)
+    doubles = np.array(points, np.float64)
+    arrays: list[npt.NDArray[Any]] = [doubles, doubles.astype(np.float32)]
+    answers = [function(x) for function in unary for x in arrays] + [np.power(x, 0.37) for x in arrays]
+    return b"".join(answer.tobytes() for answer in [*answers, *(x.sum(keepdims=True) for x in arrays)])
+
+
+def _initialisation() -> bytes:
+    """Draw as layers are initialised, from a generator of its own."""
+    import torch
+
+    generator = torch.Generator().manual_seed(20)
+    sizes = (_POINTS, 15)  # the short one takes another way
+    normal = [torch.empty(size).normal_(generator=generator) for size in sizes]
+    truncated = torch.nn.init.trunc_normal_(torch.empty(_POINTS), generator=generator)
+    return _bytes(*normal, truncated, torch.empty(_POINTS).exponential_(generator=generator))
 
 
 def _ramp(*shape: int) -> npt.NDArray[np.uint8]:

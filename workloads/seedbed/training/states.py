@@ -14,7 +14,7 @@ from seedbed.arithmetic.config import ARITHMETIC_VERSION
 from seedbed.arithmetic.counts import Metrics
 from seedbed.arithmetic.digests import weights_digest
 from seedbed.arithmetic.exchange import Exchange
-from seedbed.arithmetic.schedules import learning_rate
+from seedbed.arithmetic.schedules import learning_rates
 from seedbed.augmentation.pipeline import output_size
 from seedbed.runs.attempts import highest_attempt
 from seedbed.runs.checkpoints import (
@@ -186,7 +186,7 @@ class RunState(Walk):
         """Return the identity of the state after `completed` steps."""
         program = self.program
         total = program.milestones.total_steps
-        rates = [learning_rate(program.arithmetic.learning_rate, step, total) for step in range(completed)]
+        rates = learning_rates(program.arithmetic.learning_rate, completed, total)
         return trajectory_id(
             dict(program.resolved),
             arithmetic_version=ARITHMETIC_VERSION,
