@@ -113,6 +113,8 @@ class AttemptReason(StrEnum):
     """Reading or decoding the rows failed by no fault of theirs."""
     RAY_START_FAILED = "RayStartFailed"
     """Ray did not start."""
+    INIT_CONTAINER_FAILED = "InitContainerFailed"
+    """A container that somebody else put into a pod failed before ours began: a mesh's, a vault's."""
     RAY_STARTING = "RayStarting"
     """Ray had not started in time."""
     RAY_UNHEALTHY = "RayUnhealthy"

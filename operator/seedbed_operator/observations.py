@@ -54,6 +54,10 @@ class Waiting:
 
     reason: str
     message: str
+    container: str = ""
+    """Name of a container that is not ours."""
+    image: str = ""
+    """Of that container."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +71,25 @@ class Terminated:
     """Termination message: an outcome, or the end of the log."""
     started: datetime | None
     finished: datetime | None
+
+
+CompanionKind = Literal["init", "sidecar", "beside"]
+"""It ends before ours begins; it begins before ours and runs beside it; it runs beside ours."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Companion:
+    """A container that somebody else put into a pod of ours."""
+
+    name: str
+    kind: CompanionKind
+    waiting: Waiting | None = None
+    terminated: Terminated | None = None
+    """How it ended, or ended last where it is started again."""
+    runs: bool = False
+    started: bool = False
+    """Of a sidecar: it runs and has passed its startup probe."""
+    restarts: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +148,9 @@ class PodView:
     """The pod's own reason (Evicted, NodeLost, DeadlineExceeded, UnexpectedAdmissionError …)."""
     message: str
     waiting: Waiting | None
+    """Of our container, or of one that keeps it from starting."""
     terminated: Terminated | None
+    """Of our container."""
     shape: Shape | None = None
     """Of a driver; None of workers, and of a driver that an older version made."""
     gang: int | None = None
@@ -134,6 +159,8 @@ class PodView:
     """Seconds that a pod has to end once it is being deleted."""
     over_since: datetime | None = None
     """When it was seen to have ended."""
+    companions: tuple[Companion, ...] = ()
+    """The containers that are not ours, in the order in which they begin."""
 
     @property
     def ended(self) -> bool:

@@ -57,6 +57,8 @@ class Need:
     pod_uid: str
     address: str | None = None
     """IP of the pod, for Progress."""
+    container: str | None = None
+    """Whose log, in a pod that has several containers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

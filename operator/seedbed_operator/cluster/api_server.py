@@ -97,9 +97,12 @@ class ApiServer:
         path = kind.path(namespace, name, "status")
         return await self._json("PATCH", path, body=body, limit=self._statuses, content=MERGE_PATCH)
 
-    async def pod_log(self, namespace: str, name: str, *, lines: int, most_bytes: int) -> str:
-        """Return the end of a pod's log."""
-        query = urlencode({"tailLines": lines, "limitBytes": most_bytes})
+    async def pod_log(
+        self, namespace: str, name: str, *, lines: int, most_bytes: int, container: str | None = None
+    ) -> str:
+        """Return the end of the log of a pod's container; of its only one where none is named."""
+        named = {"container": container} if container is not None else {}
+        query = urlencode({"tailLines": lines, "limitBytes": most_bytes, **named})
         path = f"{PODS.path(namespace, name, 'log')}?{query}"
         content = await self._request("GET", path, None, self._others, JSON)
         return content.decode(errors="replace")

@@ -69,8 +69,10 @@ class Cluster(Protocol):
     ) -> Raw:
         """Merge into an object's status if it still has this resource version; return the object."""
 
-    async def pod_log(self, namespace: str, name: str, *, lines: int, most_bytes: int) -> str:
-        """Return the end of a pod's log."""
+    async def pod_log(
+        self, namespace: str, name: str, *, lines: int, most_bytes: int, container: str | None = None
+    ) -> str:
+        """Return the end of the log of a pod's container; of its only one where none is named."""
 
     async def pod_events(self, namespace: str, uid: str) -> Sequence[Raw]:
         """Return the events about a pod."""

@@ -46,8 +46,9 @@ class Gatherer:
     async def _log_tail(self, namespace: str, need: Need) -> str:
         """Return the end of a log; a dead node's log is nobody's fault and must not hold the job up."""
         try:
+            named = {"container": need.container} if need.container is not None else {}
             text = await self._cluster.pod_log(
-                namespace, need.pod, lines=LOG_LINES, most_bytes=MOST_LOG_BYTES
+                namespace, need.pod, lines=LOG_LINES, most_bytes=MOST_LOG_BYTES, **named
             )
         except ClusterError as error:
             log.info("no log of pod %s/%s: %s", namespace, need.pod, error)

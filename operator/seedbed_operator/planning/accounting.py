@@ -12,6 +12,7 @@ from seedbed_api.loglines import readable
 from seedbed_api.status import LONGEST_LOG_TAIL, Failure, LifecycleStatus, WorkerCounts
 from seedbed_api.times import written
 from seedbed_operator.planning.backoff import backoff, backoff_after_preemption
+from seedbed_operator.planning.companions import exit_code_of
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.ends import Cause, End, camel_reason
 from seedbed_operator.planning.scenes import Scene
@@ -84,7 +85,7 @@ def _with_last_failure(scene: Scene, draft: Draft, end: End) -> Draft:
         time=written(scene.now),
         pod=pod.name if pod else None,
         node=pod.node if pod else None,
-        exit_code=pod.terminated.exit_code if pod and pod.terminated else None,
+        exit_code=exit_code_of(pod) if pod else None,
         log_tail=_log_tail(scene, end),
         log_uri=_log_uri(scene, end),
     )

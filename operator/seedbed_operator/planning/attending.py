@@ -13,6 +13,7 @@ from seedbed_operator.planning.accounting import accounted
 from seedbed_operator.planning.allowing import not_allowed
 from seedbed_operator.planning.beginning import attempt_of, image_of, recorded
 from seedbed_operator.planning.clearing import cleared
+from seedbed_operator.planning.companions import container_to_read, has_said_something
 from seedbed_operator.planning.deadlines import (
     active_deadline,
     active_for_too_long,
@@ -102,11 +103,11 @@ def _ended(scene: Scene, draft: Draft, end: End) -> Draft:
 
 def _log_of(scene: Scene, end: End) -> tuple[Need, ...]:
     pod = end.pod
-    if pod is None or pod.started is None or is_lost(pod, scene.now) or end.cause in _NOT_WORTH_A_LOG:
+    if pod is None or is_lost(pod, scene.now) or end.cause in _NOT_WORTH_A_LOG:
         return ()
-    if pod.uid in scene.evidence.log_tails:
+    if pod.uid in scene.evidence.log_tails or not has_said_something(pod):
         return ()
-    return (Need(kind="LogTail", pod=pod.name, pod_uid=pod.uid),)
+    return (Need(kind="LogTail", pod=pod.name, pod_uid=pod.uid, container=container_to_read(pod)),)
 
 
 def _needs(scene: Scene, driver: PodView) -> tuple[Need, ...]:

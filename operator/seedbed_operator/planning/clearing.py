@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seedbed_operator.observations import PodView
+from seedbed_operator.planning.companions import outliving
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.pods import is_lost, is_over
 from seedbed_operator.planning.scenes import Scene
@@ -11,6 +12,10 @@ from seedbed_operator.plans import Delete
 
 LOOK_AGAIN = seconds(30)
 """Pods that are being deleted may get lost with their node, which no event tells."""
+
+
+GRACE_OF_OTHERS = 30
+"""Seconds to end for a container that runs on after ours, for which the grace of the pod is meant."""
 
 
 def cleared(scene: Scene, draft: Draft, *, up_to: int | None = None) -> Draft:
@@ -34,4 +39,7 @@ def _driver_cleared(scene: Scene, draft: Draft, driver: PodView) -> Draft:
 
 
 def _deletions(pod: PodView) -> tuple[Delete, ...]:
-    return () if pod.deleting else (Delete(kind="Pod", name=pod.name, uid=pod.uid),)
+    if pod.deleting:
+        return ()
+    grace = GRACE_OF_OTHERS if outliving(pod) else None
+    return (Delete(kind="Pod", name=pod.name, uid=pod.uid, grace_seconds=grace),)

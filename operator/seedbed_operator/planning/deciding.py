@@ -14,6 +14,7 @@ from seedbed_operator.planning.announcing import announcements
 from seedbed_operator.planning.attending import attended
 from seedbed_operator.planning.beginning import begun
 from seedbed_operator.planning.clearing import LOOK_AGAIN, cleared
+from seedbed_operator.planning.companions import what_runs_on
 from seedbed_operator.planning.conflicts import in_the_way
 from seedbed_operator.planning.deadlines import active_deadline, active_for_too_long
 from seedbed_operator.planning.drafts import Draft
@@ -115,7 +116,7 @@ def _waiting_for(left: tuple[PodView, ...], draft: Draft) -> Draft:
     names = ", ".join(pod.name for pod in left[:3])
     message = (
         f"waiting for pods of an earlier attempt to be gone: {names}; one that stays is held by a finalizer"
-    )
+    ) + what_runs_on(left)
     return draft.waits(RunningReason.TERMINATING_OLD_PODS, message)
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
 from seedbed_api.conditions import AttemptReason, ExitCode
 from seedbed_api.outcome import Outcome, parse_outcome
 from seedbed_operator.observations import PodView
+from seedbed_operator.planning.companions import (
+    NOT_OURS,
+    ending,
+    failed_before_it,
+    failed_in_its_place,
+    title,
+)
 from seedbed_operator.planning.pods import has_ended, is_on_a_lost_node
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import seconds
@@ -62,7 +69,15 @@ def end_of(scene: Scene, driver: PodView | None) -> End:
     if not has_ended(driver):
         return _lost(driver)
     outcome = outcome_of(driver)
-    return _by_workers(scene, _by_driver(driver, outcome))
+    return _beside_a_failed_one(driver, _by_workers(scene, _by_driver(driver, outcome)))
+
+
+def _beside_a_failed_one(driver: PodView, end: End) -> End:
+    """Name a container of the driver's pod that had failed before the driver did: a proxy, for example."""
+    companion = failed_before_it(driver)
+    if companion is None or driver.terminated is None or end.cause in (Cause.DONE, Cause.USER):
+        return end
+    return replace(end, message=f"{end.message}; {title(driver, companion)} {ending(companion)} before")
 
 
 def outcome_of(driver: PodView) -> Outcome | None:
@@ -125,6 +140,10 @@ def _disrupted(pod: PodView, outcome: Outcome | None) -> End:
 
 def _without_a_word(driver: PodView, outcome: Outcome | None) -> End:
     ended = driver.terminated
+    if (companion := failed_in_its_place(driver)) and driver.reason != _EVICTED:
+        message = f"{title(driver, companion)} {ending(companion)} before the driver began; {NOT_OURS}"
+        why = AttemptReason.INIT_CONTAINER_FAILED
+        return End(cause=Cause.INFRASTRUCTURE, reason=why, message=message, pod=driver)
     if ended is None or driver.reason == _EVICTED:
         reason = camel_reason(driver.reason, "PodFailed")
         cause = Cause.FAILURE if reason == _EVICTED else Cause.INFRASTRUCTURE

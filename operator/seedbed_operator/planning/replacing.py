@@ -7,6 +7,7 @@ from datetime import datetime
 from seedbed_api.conditions import AttemptReason
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.backoff import FIRST_SECONDS
+from seedbed_operator.planning.companions import exit_code_of, failed_in_its_place, title
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.elasticity import pods_for, present, ranks_at_first, ranks_at_most
 from seedbed_operator.planning.ends import Cause, End, ended_at, out_of_memory, was_out_of_memory
@@ -59,8 +60,12 @@ def crash_loop(scene: Scene) -> End | None:
     if len(crashes) < MOST_CRASHES:
         return None
     pod = crashes[-1]
-    code = pod.terminated.exit_code if pod.terminated else None
-    message = f"{len(crashes)} workers ended within {WINDOW.seconds} s, the last with exit code {code}"
+    culprit = failed_in_its_place(pod)
+    of = f" of {title(pod, culprit)}" if culprit else ""
+    message = (
+        f"{len(crashes)} workers ended within {WINDOW.seconds} s, the last with exit code {exit_code_of(pod)}"
+    )
+    message += of
     return End(cause=Cause.FAILURE, reason=AttemptReason.WORKERS_LOST, message=message, pod=pod)
 
 

@@ -6,6 +6,7 @@ from seedbed_api.conditions import Condition, ConditionType
 from seedbed_api.status import LifecycleStatus
 from seedbed_api.times import written
 from seedbed_operator.planning.clearing import cleared
+from seedbed_operator.planning.companions import what_runs_on
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import read, seconds
@@ -39,9 +40,14 @@ def over(draft: Draft, kind: str, reason: str, message: str) -> Draft:
 
 def wound_up(scene: Scene, draft: Draft, verdict: Condition) -> Draft:
     """Remove the pods of a job whose end is decided, driver first; make it final when none is left."""
-    if scene.remaining():
-        return cleared(scene, draft)
-    return final(draft, verdict)
+    left = scene.remaining()
+    if not left:
+        return final(draft, verdict)
+    draft = cleared(scene, draft)
+    held = what_runs_on(left)
+    return (
+        draft.finds(ConditionType.RUNNING, "False", verdict.reason, verdict.message + held) if held else draft
+    )
 
 
 def final(draft: Draft, verdict: Condition) -> Draft:

@@ -19,7 +19,8 @@ from seedbed_operator.backends.queues import gang_noted
 from seedbed_operator.backends.shapes import shape_noted
 from seedbed_operator.cluster.kinds import PODS, PROFILES
 from seedbed_operator.cluster.port import Raw
-from seedbed_operator.observations import PodView, ProfileView, Role, Shape, Terminated, Waiting
+from seedbed_operator.observations import PodView, ProfileView, Role, Shape
+from seedbed_operator.stores.containers import companions, own_status, terminated, time, waiting_for
 from seedbed_operator.stores.tables import JobKey
 
 JOB_LABEL = "seedbed.dev/job"
@@ -107,8 +108,8 @@ def pod_view(raw: Raw) -> PodView | None:
         return None
     conditions = {str(entry.get("type")): entry for entry in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
-    container = _container(status, str(role))
-    state = container.get("state") or {}
+    state = own_status(status, str(role)).get("state") or {}
+    others = companions(spec, status, str(role))
     return PodView(
         namespace=intern(metadata["namespace"]),
         name=metadata["name"],
@@ -119,22 +120,23 @@ def pod_view(raw: Raw) -> PodView | None:
         attempt=attempt,
         index=_index(metadata["name"]) if role == "worker" else 0,
         owner_uid=controller(raw),
-        created=_time(metadata.get("creationTimestamp")) or _EPOCH,
+        created=time(metadata.get("creationTimestamp")) or _EPOCH,
         deleting="deletionTimestamp" in metadata,
-        deletion_due=_time(metadata.get("deletionTimestamp")),
-        phase=cast("Phase", intern(status.get("phase") or "Pending")),
+        deletion_due=time(metadata.get("deletionTimestamp")),
+        phase=cast("Phase", intern(_phase(status, state))),
         node=intern(spec["nodeName"]) if spec.get("nodeName") else None,
         ip=status.get("podIP"),
         ready=conditions.get("Ready", {}).get("status") == "True",
-        scheduled=_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
+        scheduled=time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
         unschedulable=_unschedulable(scheduled),
         gated=scheduled.get("reason") == "SchedulingGated",
         started=_started(state),
         disruption=_disruption(conditions),
         reason=str(status.get("reason") or ""),
         message=str(status.get("message") or ""),
-        waiting=_waiting(state, status),
-        terminated=_terminated(state),
+        waiting=waiting_for(state, others),
+        terminated=terminated(state),
+        companions=others,
         shape=_shape(metadata, spec) if role == "driver" else None,
         gang=gang_noted(metadata),
         deletion_grace=_grace(metadata, spec),
@@ -171,15 +173,15 @@ def controller(raw: Raw) -> str | None:
     return next((str(owner["uid"]) for owner in (*controllers, *pods)), None)
 
 
-def _container(status: Raw, role: str) -> Raw:
-    """Return the status of our container; a pod that others put containers into has more of them."""
-    statuses = status.get("containerStatuses") or ()
-    return next((entry for entry in statuses if entry.get("name") == role), {})
+def _phase(status: Raw, state: Raw) -> str:
+    """Return the phase; a pod is Pending while a container beside ours, which may run, cannot start."""
+    phase = str(status.get("phase") or "Pending")
+    return "Running" if phase == "Pending" and state.get("running") else phase
 
 
 def _started(state: Raw) -> datetime | None:
     running, terminated = state.get("running") or {}, state.get("terminated") or {}
-    return _time(running.get("startedAt") or terminated.get("startedAt"))
+    return time(running.get("startedAt") or terminated.get("startedAt"))
 
 
 def _unschedulable(condition: Raw) -> str | None:
@@ -197,33 +199,3 @@ def _disruption(conditions: Mapping[str, Raw]) -> str | None:
     return next(
         (str(each.get("reason") or "Unknown") for each in found if each.get("status") == "True"), None
     )
-
-
-def _waiting(state: Raw, status: Raw) -> Waiting | None:
-    waiting = state.get("waiting") or _waiting_before(status)
-    if not waiting:
-        return None
-    return Waiting(reason=str(waiting.get("reason") or ""), message=str(waiting.get("message") or ""))
-
-
-def _waiting_before(status: Raw) -> Raw | None:
-    """Return what an init container waits for, which keeps ours from starting."""
-    states = (entry.get("state") or {} for entry in status.get("initContainerStatuses") or ())
-    return next((state["waiting"] for state in states if state.get("waiting")), None)
-
-
-def _terminated(state: Raw) -> Terminated | None:
-    terminated = state.get("terminated")
-    if not terminated:
-        return None
-    return Terminated(
-        exit_code=int(terminated.get("exitCode", 0)),
-        reason=str(terminated.get("reason") or ""),
-        message=str(terminated.get("message") or ""),
-        started=_time(terminated.get("startedAt")),
-        finished=_time(terminated.get("finishedAt")),
-    )
-
-
-def _time(text: Any) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

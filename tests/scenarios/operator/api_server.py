@@ -54,7 +54,7 @@ class WatchEvent:
         return {"type": self.type, "object": self.object}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Call:
     """A write that was asked for."""
 
@@ -87,8 +87,7 @@ class ApiServer:
     """Code, reason and message for creations, by name."""
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     """Verb and plural that the operator may not use."""
-    closed: set[str] = field(default_factory=set)
-    """Namespaces in which the operator may do nothing: its Role there is gone."""
+    closed: set[str] = field(default_factory=set)  # namespaces in which its Role is gone
     logs: dict[str, str] = field(default_factory=dict)
     down: bool = False
     fault: Fault = lambda _: None
@@ -109,13 +108,13 @@ class ApiServer:
         return self._existing(kind, namespace or "", name)
 
     async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
-        call = Call(verb="create", kind=kind.name, name=body["metadata"]["name"], body=copied(body))
+        call = Call("create", kind.name, body["metadata"]["name"], copied(body))
         return self._write(call, kind, lambda: self._create(kind, namespace, body), namespace)
 
     async def delete(
         self, kind: Kind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
     ) -> Raw:
-        call = Call(verb="delete", kind=kind.name, name=name, body=uid)
+        call = Call("delete", kind.name, name, uid)
         return self._write(
             call, kind, lambda: self._delete(kind, namespace, name, uid, grace_seconds), namespace
         )
@@ -123,14 +122,18 @@ class ApiServer:
     async def patch_status(
         self, kind: Kind, namespace: str, name: str, *, resource_version: str, patch: Raw
     ) -> Raw:
-        call = Call(verb="patch", kind=kind.name, name=name, body=copied(patch))
+        call = Call("patch", kind.name, name, copied(patch))
         return self._write(
             call, kind, lambda: self._patch_status(kind, namespace, name, resource_version, patch), namespace
         )
 
-    async def pod_log(self, namespace: str, name: str, *, lines: int, most_bytes: int) -> str:
-        self._allow("get", PODS)
-        self._existing(PODS, namespace, name)
+    async def pod_log(
+        self, namespace: str, name: str, *, lines: int, most_bytes: int, container: str | None = None
+    ) -> str:
+        self._allow("get", PODS, namespace)
+        several = len(self._existing(PODS, namespace, name)["status"].get("containerStatuses", ())) > 1
+        if container is None and several:
+            raise Refused(400, "BadRequest", "a container name must be specified")
         return self.logs.get(name, "")[:most_bytes]
 
     async def pod_events(self, namespace: str, uid: str) -> Sequence[Raw]:
@@ -161,8 +164,7 @@ class ApiServer:
 
     def remove(self, kind: Kind, namespace: str, name: str, *, grace: int | None = None) -> None:
         """Delete an object as a user does."""
-        uid = self._existing(kind, namespace, name)["metadata"]["uid"]
-        self._delete(kind, namespace, name, uid, grace)
+        self._delete(kind, namespace, name, self._existing(kind, namespace, name)["metadata"]["uid"], grace)
 
     def all(self, kind: Kind, namespace: str | None = None) -> list[dict[str, Any]]:
         return [
@@ -217,12 +219,11 @@ class ApiServer:
             {"type": "PodScheduled", "status": "True", "lastTransitionTime": self.node_time()},
             *kept,
         ]
-        if disruption:
-            conditions.append({"type": "DisruptionTarget", "status": "True", "reason": disruption})
+        told = [{"type": "DisruptionTarget", "status": "True", "reason": disruption}] if disruption else []
         self._pod_status(
             pod,
             phase="Succeeded" if code == 0 else "Failed",
-            conditions=conditions,
+            conditions=[*conditions, *told],
             containerStatuses=[{"name": name, "state": {"terminated": state}}],
         )
 
@@ -300,8 +301,7 @@ class ApiServer:
         if kind is not PODS:
             self._drop(kind, namespace, name)
             return {"kind": "Status", "status": "Success"}
-        seconds = _grace(raw, grace)
-        if seconds == 0 and not raw["metadata"].get("finalizers"):
+        if (seconds := _grace(raw, grace)) == 0 and not raw["metadata"].get("finalizers"):
             return self._drop(kind, namespace, name)
         due = (self.now + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
         if raw["metadata"].get("deletionTimestamp", "9") <= due:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.observations import Evidence, PodView, Waiting
+from seedbed_operator.planning.companions import NOT_OURS
 from seedbed_operator.planning.explaining.explanations import NEXT_ATTEMPT, Explanation
 from seedbed_operator.planning.explaining.volumes import missing_secret
 
@@ -42,8 +43,9 @@ def without_an_image(pods: Iterable[PodView], evidence: Evidence, image: str) ->
         if waiting.reason in _PULLING:
             return _lost_pull_secret(pod, evidence) or _not_pulled(pod, waiting, evidence, image)
         if waiting.reason in _INVALID:
-            message = f"pod {pod.name}: image {image} cannot be used ({waiting.message}); correct it"
-            return Explanation(reason=RunningReason.IMAGE_INVALID, message=f"{message}; {NEXT_ATTEMPT}")
+            message = f"pod {pod.name}: {_named(waiting, image)} cannot be used ({waiting.message})"
+            fix = NOT_OURS if waiting.container else f"correct it; {NEXT_ATTEMPT}"
+            return Explanation(reason=RunningReason.IMAGE_INVALID, message=f"{message}; {fix}")
     return None
 
 
@@ -53,7 +55,9 @@ def without_a_container(pods: Iterable[PodView]) -> Explanation | None:
         if waiting.reason in _CONFIG:
             if missing := _SECRET.search(waiting.message):
                 return missing_secret(missing[1])
-            message = f"pod {pod.name}: the container cannot be made: {waiting.message or waiting.reason}"
+            named = f"container {waiting.container}" if waiting.container else "the container"
+            message = f"pod {pod.name}: {named} cannot be made: {waiting.message or waiting.reason}"
+            message += f"; {NOT_OURS}" if waiting.container else ""
             return Explanation(reason=RunningReason.CONTAINER_CONFIG_ERROR, message=message)
     return None
 
@@ -71,9 +75,19 @@ def _not_pulled(pod: PodView, waiting: Waiting, evidence: Evidence, image: str) 
     """Name the cause; the kubelet tells it while it tries, and often not while it backs off."""
     failures = [notice.message for notice in evidence.notices.get(pod.uid, ()) if notice.reason == "Failed"]
     told = " ".join((waiting.message, waiting.reason, *failures))
+    told = told.replace(waiting.image, "") if waiting.image else told  # its name is no cause
     cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, told, re.IGNORECASE)), None)
-    message = f"pod {pod.name}: image {image} cannot be pulled: {cause or 'the kubelet does not say why'}"
-    return Explanation(reason=RunningReason.IMAGE_PULL_FAILED, message=f"{message}; {NEXT_ATTEMPT}")
+    why = cause or "the kubelet does not say why"
+    message = f"pod {pod.name}: {_named(waiting, image)} cannot be pulled: {why}"
+    fix = NOT_OURS if waiting.container else NEXT_ATTEMPT
+    return Explanation(reason=RunningReason.IMAGE_PULL_FAILED, message=f"{message}; {fix}")
+
+
+def _named(waiting: Waiting, image: str) -> str:
+    """Return whose image it is: the attempt's, or that of a container that somebody else put there."""
+    return (
+        f"image {waiting.image} of container {waiting.container}" if waiting.container else f"image {image}"
+    )
 
 
 def _lost_pull_secret(pod: PodView, evidence: Evidence) -> Explanation | None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from seedbed_api.conditions import RunningReason
 from seedbed_api.outcome import LiveProgress
 from seedbed_operator.observations import PodView
+from seedbed_operator.planning.companions import NOT_OURS, ending, exit_code_of, failed_in_its_place, title
+from seedbed_operator.planning.explaining.companions import beside_a_failed_one
 from seedbed_operator.planning.explaining.explanations import Explanation
 
 
@@ -20,13 +22,15 @@ def without_its_workers(live: LiveProgress | None, least: int) -> Explanation | 
 
 def with_failing_workers(pods: Iterable[PodView]) -> Explanation | None:
     """Explain workers that ended although the driver still waits for them."""
-    ended = [pod for pod in pods if pod.role == "worker" and pod.ended and pod.terminated]
+    ended = [pod for pod in pods if pod.role == "worker" and pod.ended and exit_code_of(pod) is not None]
     if not ended:
         return None
     pod = ended[-1]
-    assert pod.terminated is not None
-    why = pod.terminated.reason or "Error"
-    message = f"worker pod {pod.name} ended ({why}, exit code {pod.terminated.exit_code}) and is replaced"
+    if culprit := failed_in_its_place(pod):
+        message = f"{title(pod, culprit)} {ending(culprit)}, and the pod is replaced; {NOT_OURS}"
+    else:
+        why = (pod.terminated.reason if pod.terminated else "") or "Error"
+        message = f"worker pod {pod.name} ended ({why}, exit code {exit_code_of(pod)}) and is replaced"
     return Explanation(reason=RunningReason.WAITING_FOR_WORKERS, message=message)
 
 
@@ -41,4 +45,5 @@ def coming_up(live: LiveProgress | None, driver: PodView | None = None) -> Expla
         message = "the driver's container runs; Ray is coming up"
     else:
         message = "Ray runs; the workers load data and model for their first step"
+    message += beside_a_failed_one(driver) if live is None else ""
     return Explanation(reason=RunningReason.RAY_STARTING, message=message)

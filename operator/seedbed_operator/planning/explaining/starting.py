@@ -6,6 +6,7 @@ from seedbed_api.conditions import RunningReason
 from seedbed_operator.backends.queues import group_name
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.elasticity import ranks_at_first
+from seedbed_operator.planning.explaining.companions import held_up_by_another
 from seedbed_operator.planning.explaining.explanations import Explanation
 from seedbed_operator.planning.explaining.images import (
     is_about_images,
@@ -41,6 +42,7 @@ def why_not_running(scene: Scene) -> Explanation:
         or without_a_node(pods, scene.profile)
         or without_an_image(pods, evidence, _image(scene))
         or without_a_container(pods)
+        or held_up_by_another(slow(scene))
         or without_a_volume(slow(scene), evidence)
         or starts_slowly(slow(scene))
     )

@@ -105,3 +105,18 @@ def test_the_logs_of_an_api_server_that_is_away_are_none() -> None:
         Gatherer(server, Drivers()).gather("team", [need], Memory(uid="job"), NOON + timedelta(1))
     )
     assert found.log_tails == {"w": ""}
+
+
+def test_a_log_is_asked_of_the_container_that_is_named_where_a_pod_has_several() -> None:
+    server = ApiServer(logs={"pod": "the end"})
+    server.apply(
+        PODS, {"metadata": {"name": "pod", "namespace": "team"}, "spec": {"containers": [{"name": "driver"}]}}
+    )
+    server._pod_status(server.all(PODS)[0], containerStatuses=[{"name": "driver"}, {"name": "istio-proxy"}])
+
+    def tail(container: str | None) -> str:
+        need = Need(kind="LogTail", pod="pod", pod_uid="uid", container=container)
+        gathered = Gatherer(server, Drivers()).gather("team", (need,), Memory(uid=UID), NOON)
+        return asyncio.run(gathered).log_tails["uid"]
+
+    assert (tail("driver"), tail(None)) == ("the end", "")

@@ -65,6 +65,8 @@ class World:
     """The newest step and activity of a driver, by pod uid."""
     logs: dict[str, str] = field(default_factory=dict)
     notices: dict[str, tuple[Notice, ...]] = field(default_factory=dict)
+    noticed: dict[str, tuple[datetime, tuple[Notice, ...]]] = field(default_factory=dict)
+    """When the events of a pod were asked for, and those found, by pod uid."""
     refuses: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     """Code, reason and message for the creation of an object, by name."""
     backends: Backends = field(default_factory=lambda: BACKENDS)
@@ -87,7 +89,10 @@ class World:
             refusals=self.refusals,
             status_written=self.status_written,
             evidence=Evidence(
-                progress=self._fresh(), progress_asked=self._asked(), progress_changed=dict(self.changed)
+                progress=self._fresh(),
+                progress_asked=self._asked(),
+                progress_changed=dict(self.changed),
+                notices={uid: found for uid, (asked, found) in self.noticed.items() if asked == self.now},
             ),
         )
 
@@ -214,15 +219,15 @@ class World:
         )
 
     def _gathered(self, observation: Observation, made: Plan) -> Evidence:
-        logs, notices = {}, {}
+        logs = {}
         for need in made.needs:
             if need.kind == "Progress":
                 self._hear(need.pod_uid, self.answers.get(need.pod))
             elif need.kind == "LogTail":
                 logs[need.pod_uid] = self.logs.get(need.pod, "")
             else:
-                notices[need.pod_uid] = self.notices.get(need.pod, ())
-        return replace(self.observe().evidence, log_tails=logs, notices=notices)
+                self.noticed[need.pod_uid] = self.now, self.notices.get(need.pod, ())
+        return replace(self.observe().evidence, log_tails=logs)
 
     def _hear(self, uid: str, answer: LiveProgress | None) -> None:
         self.heard[uid] = (self.now, answer)
