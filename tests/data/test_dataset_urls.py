@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from seedbed.dataset.building import BuildOptions, build_dataset
 from seedbed.dataset.checking import check_dataset
 from seedbed.dataset.opening import open_dataset
 from seedbed.storage import open_storage
+from seedbed_api.errors import UserError
 from testbed.gateway import Gateway
 from unit.dataset.pictures import build, two_classes
 
@@ -22,7 +25,12 @@ from unit.dataset.pictures import build, two_classes
 class RangeHandler(SimpleHTTPRequestHandler):
     """Serves files with single byte ranges, which the standard handler does not."""
 
+    refused: ClassVar[dict[str, int]] = {"/source/cat/7.png": 403, "/source/cat/8.png": 410}
+
     def do_GET(self) -> None:
+        if self.path in self.refused and "closed" in self.headers.get("Authorization", ""):
+            self.send_error(self.refused[self.path])
+            return
         wanted = self.headers.get("Range")
         path = Path(self.translate_path(self.path))
         if wanted is None or not path.is_file():
@@ -83,6 +91,20 @@ def test_a_csv_of_images_over_http_is_a_source(http_url, tmp_path) -> None:
         open_storage(f"{http_url}/source"), open_storage(str(tmp_path / "remote")), options=options
     )
     assert built.manifest.digest == build(source, tmp_path / "local", csv="labels.csv").manifest.digest
+
+
+def test_images_that_a_server_does_not_give_are_refused_by_name_or_left_out(http_url, tmp_path) -> None:
+    source = two_classes(tmp_path / "source")
+    paths = sorted(path.relative_to(source) for path in source.rglob("*.png"))
+    (source / "labels.csv").write_text("image,label\n" + "".join(f"{path},{path.parent}\n" for path in paths))
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/HTTP_BEARER_TOKEN").write_text("closed")
+    remote = open_storage(f"{http_url}/source", secret=tmp_path / "secret")
+    dest, options = open_storage(str(tmp_path / "ds")), BuildOptions(csv="labels.csv", parallelism=2)
+    with pytest.raises(UserError, match=r"cat/7\.png \(unreadable\), cat/8\.png \(unreadable\)"):
+        build_dataset(remote, dest, options=options)
+    built = build_dataset(remote, dest, options=replace(options, on_error="skip"))
+    assert (built.manifest.total, dict(built.report.refused.counts)) == (38, {"unreadable": 2})
 
 
 @pytest.mark.s3

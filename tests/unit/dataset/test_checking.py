@@ -20,7 +20,7 @@ from seedbed.dataset.exporting import export_dataset
 from seedbed.dataset.format import INDEX_SCHEMA, Manifest, dump_manifest
 from seedbed.dataset.opening import open_dataset
 from seedbed.dataset.shards import encode_index
-from seedbed.storage import open_storage
+from seedbed.storage import DamagedObject, LocalStorage, UnreadableObject, open_storage
 from seedbed_api.errors import UserError
 from unit.dataset.pictures import build, png, two_classes, write_files
 
@@ -119,6 +119,36 @@ def test_a_forged_index_is_found(column: str, value: object, folder) -> None:
     index = open_dataset(open_storage(str(folder))).index(0)
     forged_index(folder, column, 1 - int(index.label[2]) if (column, value) == ("label", 1) else value)
     assert problems(folder)
+
+
+@pytest.mark.parametrize("part", ["shard", "index"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnreadableObject("StorageDenied", "uri: permission denied", "permission denied"),
+        DamagedObject("s3://bucket/x"),
+    ],
+    ids=["denied", "damaged for the store"],
+)
+def test_what_a_store_does_not_give_is_named_beside_the_rest(
+    error: Exception, part: str, folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard, read = manifest_of(folder).shards[0], LocalStorage.read
+    lost = shard.path if part == "shard" else shard.index_path
+
+    def refusing(store: LocalStorage, path: str) -> bytes:
+        if path == lost:
+            raise error
+        return read(store, path)
+
+    monkeypatch.setattr(LocalStorage, "read", refusing)
+    found = [
+        problem
+        for problem in problems(folder)
+        if "manifest says" not in problem and "rows per" not in problem
+    ]
+    assert len(found) == 1
+    assert lost in found[0] or "permission denied" in found[0]
 
 
 def test_a_forged_manifest_is_found(folder) -> None:

@@ -266,3 +266,20 @@ def test_secret_that_is_no_folder_is_the_users_to_mend(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         open_storage("s3://bucket", secret=tmp_path / "nothing").read("a")
     assert caught.value.reason == "SecretNotFound"
+
+
+def test_secret_that_may_not_be_read_is_the_users_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "AWS_ACCESS_KEY_ID").write_text("x")
+    stat = Path.stat
+
+    def denying(path: Path, **more: Any) -> Any:
+        if path.name == "AWS_ACCESS_KEY_ID":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", denying)
+    with pytest.raises(UserError, match="AWS_ACCESS_KEY_ID") as caught:
+        open_storage("s3://bucket", secret=tmp_path).read("a")
+    assert caught.value.reason == "SecretNotFound"

@@ -1,6 +1,7 @@
 """Packing is deterministic, digests are over source files, and what cannot run is refused by name."""
 
 import io
+import os
 import zipfile
 
 import pytest
@@ -110,6 +111,28 @@ def test_a_folder_gives_python_and_the_data_of_packages_and_nothing_else(tmp_pat
         "pkg/table.json",
         "scripts/run.py",
     ]
+
+
+def test_a_file_of_code_that_cannot_be_read_is_refused_and_not_waited_for(tmp_path):
+    (tmp_path / "net.py").write_text("")
+    os.mkfifo(tmp_path / "pipe.py")
+    with pytest.raises(UserError, match=r"pipe\.py.*FIFO|FIFO.*pipe\.py"):
+        read_folder(tmp_path)
+
+
+def test_a_folder_of_code_that_cannot_be_listed_is_not_left_out(tmp_path, monkeypatch):
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "net.py").write_text("")
+    scan = os.scandir
+
+    def denying(path):
+        if str(path).endswith("/pkg"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", denying)
+    with pytest.raises(UserError, match="pkg"):
+        read_folder(tmp_path)
 
 
 def test_links_and_native_code_in_a_folder_are_refused(tmp_path):

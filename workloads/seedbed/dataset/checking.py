@@ -14,6 +14,7 @@ from seedbed.dataset.digests import DatasetDigest, row_digest
 from seedbed.dataset.format import SHARD_SCHEMA, SPLITS, Shard
 from seedbed.dataset.opening import Dataset
 from seedbed.dataset.shards import ShardIndex
+from seedbed.storage import DamagedObject, UnreadableObject
 from seedbed_api.errors import UserError
 
 Progress = Callable[[str, int, int], None]
@@ -56,6 +57,10 @@ def _checked_shard(dataset: Dataset, number: int, shard: Shard) -> tuple[ShardIn
         data = dataset.storage.read(shard.path)
     except FileNotFoundError:
         return index, [*problems, f"shard {shard.path} is missing"]
+    except UnreadableObject as error:
+        return index, [*problems, f"shard {shard.path} cannot be read: {error.problem}"]
+    except DamagedObject as error:
+        return index, [*problems, f"shard {shard.path} cannot be read: {error.strerror}"]
     return index, [*problems, *_shard_problems(shard, index, data, classes=len(dataset.classes))]
 
 

@@ -14,7 +14,7 @@ from seedbed.dataset.format import MANIFEST, SPLITS, VERSIONS, Manifest, Shard, 
 from seedbed.dataset.selection import fold_of, in_subset, select
 from seedbed.dataset.shards import ShardIndex, decode_index
 from seedbed.dataset.views import View, ViewShard, chosen, whole
-from seedbed.storage import Storage
+from seedbed.storage import DamagedObject, Storage
 from seedbed_api.errors import UserError, refusal
 
 _INDICES_KEPT = 16
@@ -119,6 +119,9 @@ class Dataset:
             data = self.storage.read(shard.index_path)
         except FileNotFoundError as error:
             raise invalid(self.storage.url, f"index {shard.index_path} is missing") from error
+        except DamagedObject as error:
+            problem = f"index {shard.index_path} cannot be read"
+            raise invalid(self.storage.url, problem, detail=str(error.strerror)) from error
         if hashlib.sha256(data).hexdigest() != shard.index_sha256:
             raise invalid(self.storage.url, f"index {shard.index_path} differs from the manifest (sha256)")
         try:
@@ -188,4 +191,6 @@ def _read_manifest(storage: Storage, path: str) -> Manifest:
         problem = f"there is no dataset here ({path} is missing)"
         fix = "give the folder that `seedbed dataset build` wrote"
         raise UserError("InvalidDataset", refusal("dataset.uri", storage.url, problem, fix)) from error
+    except DamagedObject as error:
+        raise invalid(storage.url, f"{path} cannot be read", detail=str(error.strerror)) from error
     return load_manifest(data, where=storage.url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,18 +40,34 @@ def read_secret(folder: Path | None) -> Secret:
     """Read the known keys of a secret folder; an absent `folder` argument is an empty secret."""
     if folder is None:
         return Secret(values={}, certificate=None)
-    if not folder.is_dir():
+    if not _is_folder(folder):
         fix = f"mount a folder with files named {', '.join((*S3_KEYS, *HTTP_KEYS, CERTIFICATE))}"
         raise UserError("SecretNotFound", refusal("secretRef", str(folder), "is no folder", fix))
     known = (*S3_KEYS, *HTTP_KEYS, *MLFLOW_KEYS)
-    values = {name: _read(folder / name) for name in known if (folder / name).is_file()}
+    values = {name: _read(folder / name) for name in known if _is_there(folder / name)}
     certificate = folder / CERTIFICATE
-    return Secret(values=values, certificate=certificate if certificate.is_file() else None)
+    return Secret(values=values, certificate=certificate if _is_there(certificate) else None)
+
+
+def _is_folder(folder: Path) -> bool:
+    with _named(folder):
+        return folder.is_dir()
+
+
+def _is_there(file: Path) -> bool:
+    with _named(file):
+        return file.is_file()
 
 
 def _read(file: Path) -> str:
-    try:
+    with _named(file):
         return file.read_text(encoding="utf-8").strip()
+
+
+@contextlib.contextmanager
+def _named(file: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, UnicodeDecodeError) as error:
         problem = f"cannot be read: {type(error).__name__}"
         fix = "make the file readable UTF-8 text"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from seedbed.storage import LocalStorage, UnreadableObject
 from seedbed.usercode.refusing import refused
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -47,7 +48,7 @@ def read_folder(folder: Path) -> Sources:
     files: dict[str, bytes] = {}
     for path in _source_files(folder, top=folder):
         _refuse_foreign(path)
-        files[path.relative_to(folder).as_posix()] = path.read_bytes()
+        files[path.relative_to(folder).as_posix()] = _read(path)
         if sum(map(len, files.values())) > MAX_BYTES:
             raise refused("code", str(folder), "holds more than 16 MiB", "name a folder of code alone")
     if not any(path.endswith(".py") for path in files):
@@ -73,7 +74,7 @@ def check_files(where: str, files: Mapping[str, bytes]) -> Sources:
 
 
 def _source_files(folder: Path, *, top: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_refuse_unlisted):
         here = Path(root)
         folders[:] = sorted(name for name in folders if _is_walked(name))
         yield from (here / name for name in sorted(names) if _is_source(here, name, top=top))
@@ -87,6 +88,20 @@ def _is_source(folder: Path, name: str, *, top: Path) -> bool:
     if name.startswith(".") or Path(name).suffix in _LEFT_OUT_SUFFIXES:
         return False
     return name.endswith(".py") or (folder != top and (folder / "__init__.py").is_file())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return LocalStorage(root=path.parent).read(path.name)
+    except UnreadableObject as error:
+        raise refused("code", str(path), "cannot be read", error.problem) from error
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    """Refuse a folder that cannot be listed: os.walk by itself would leave it out."""
+    fix = "check the owner and the mode of the folder"
+    problem = f"cannot be listed: {(error.strerror or str(error)).lower()}"
+    raise refused("code", str(error.filename), problem, fix) from error
 
 
 def _refuse_foreign(path: Path) -> None:
