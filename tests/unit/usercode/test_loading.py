@@ -97,6 +97,57 @@ def test_each_mistake_is_one_line_that_names_it(tmp_path, text, entrypoint, word
     assert words in refusal_of(tmp_path, text, entrypoint).message
 
 
+MODULE = """
+import torch.nn as layers
+from torch import nn
+class Network(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+def build(args):
+    return Network(5)
+network = nn.Flatten()
+class Net:
+    def build(self, args):
+        return Network
+class Later:
+    async def build(self, args):
+        return Network(5)
+class Bare:
+    def build(self):
+        return Network(5)
+class Named:
+    loss = "cross_entropy"
+    def build(self, args):
+        return Network(5)
+class Counted:
+    metrics = 7
+    def build(self, args):
+        return Network(5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "words"),
+    [
+        pytest.param("mynet:mynet", ["mynet has no mynet", "name what has a build(args): Net"], id="the module itself"),
+        pytest.param("mynet:layers", ["layers is a module and has no build(args)", "name a class or object"], id="a module"),
+        pytest.param("mynet:build", ["build is a function and has no build(args)", "a method build(args)"], id="a function"),
+        pytest.param("mynet:Network", ["Network is a network and has no build(args)"], id="a class of networks"),
+        pytest.param("mynet:network", ["network is a network and has no build(args)"], id="a network"),
+        pytest.param("mynet.py:Net", ["there is no module mynet.py", "write mynet:Net"], id="a file"),
+        pytest.param("code.mynet:Net", ["there is no module code", "the code has mynet"], id="the folder's name before it"),
+        pytest.param("mynet:Net", ["build returned the class Network", "return an instance: Network("], id="a class instead of a network"),
+        pytest.param("mynet:Later", ["build returned a coroutine", "without async"], id="an async build"),
+        pytest.param("mynet:Bare", ["takes 1 positional argument", "it is called as build(args)"], id="a build without arguments"),
+        pytest.param("mynet:Named", ["its loss is of type str", "loss(model, batch)"], id="a loss that is a name"),
+        pytest.param("mynet:Counted", ["its metrics is of type int", "metrics(confusion)"], id="metrics that are a number"),
+    ],
+)  # fmt: skip
+def test_an_entrypoint_that_cannot_build_says_what_to_name(tmp_path, entrypoint, words):
+    message = refusal_of(tmp_path, MODULE, entrypoint).message
+    assert [each for each in words if each not in message] == [], message
+
+
 def test_the_traceback_is_kept_for_the_log(tmp_path):
     error = refusal_of(tmp_path, body("return 1 / 0"))
     assert isinstance(error.__cause__, ZeroDivisionError)

@@ -46,6 +46,36 @@ def micro_batch(leaf):
     )
 
 
+LOSS = "def loss(self, model, batch): return {}"
+CROSS = "nn.functional.cross_entropy(model(batch.images_mchw), batch.labels_m)"
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        pytest.param(f"float({CROSS})", ["of type float", "without .item()"], id="a float"),
+        pytest.param(f"{CROSS}.item()", ["of type float", "without .item()"], id="an item"),
+        pytest.param("1", ["of type int", "return the tensor itself"], id="an int"),
+        pytest.param(f"{CROSS}.detach().numpy()", ["of type ndarray", ".numpy()"], id="an array"),
+        pytest.param("None", ["of type NoneType", "with return"], id="nothing"),
+        pytest.param(f"({CROSS}, 1)", ["of type tuple", "the loss alone"], id="a tuple"),
+        pytest.param(f"dict(loss={CROSS})", ["of type dict", "the loss alone"], id="a dict"),
+        pytest.param("nn.CrossEntropyLoss()", ["of type CrossEntropyLoss", "call it"], id="a loss that is not called"),
+        pytest.param("model(batch.images_mchw)", ["shape (4, 5)", ".mean()"], id="logits"),
+        pytest.param(f"{CROSS}.reshape(1)", ["shape (1,)", ".mean()"], id="one element"),
+        pytest.param(f"{CROSS}.detach()", ["no gradient", ".detach()"], id="detached"),
+        pytest.param("torch.tensor(1.0)", ["no gradient", "torch.tensor()"], id="a constant"),
+        pytest.param(f"{CROSS}.long()", ["int64", "floating"], id="an integer tensor"),
+        pytest.param(f"{CROSS}.to(torch.complex64)", ["complex64", "real"], id="complex"),
+        pytest.param("[x := " + CROSS + ", x.backward(), x][2]", ["leave backward() to Seedbed"], id="a backward pass of its own"),
+    ],
+)  # fmt: skip
+def test_a_loss_that_cannot_be_trained_on_says_what_to_return(tmp_path, returned, words):
+    with pytest.raises(UserError) as caught:
+        probe(tmp_path, more=LOSS.format(returned))
+    assert [each for each in words if each not in caught.value.message] == [], caught.value.message
+
+
 def probe(tmp_path, *, init="pass", forward="pass", more=""):
     (tmp_path / "probed.py").write_text(NETWORK.format(init=init, forward=forward, more=more))
     user = load_entrypoint("probed:Net", {}, fetch_code(str(tmp_path)))
@@ -82,6 +112,8 @@ def test_a_deterministic_network_passes(tmp_path, parts):
         pytest.param({"init": "self.unused = nn.Linear(2, 2)"}, "parameter unused.weight took no part in the loss", id="a parameter without gradient"),
         pytest.param({"init": "[p.requires_grad_(False) for p in self.parameters()]"}, "no parameter to train", id="nothing to train"),
         pytest.param({"more": "def loss(self, model, batch): return model(batch.images_mchw)"}, "a scalar is needed", id="a loss that is no number"),
+        pytest.param({"init": "self.table = nn.Embedding(2, 4, sparse=True)", "forward": "y = y + self.table((x[:, 0, 0, 0] > 0).long())"}, "gradient of table.weight is sparse", id="a sparse gradient"),
+        pytest.param({"forward": "return (self.head(y), y) if self.training else self.head(y)"}, "in training mode the model returned tuple", id="auxiliary outputs"),
         pytest.param({"forward": "y = y[:, :3]"}, "forward and backward raised at probed.py:16 RuntimeError", id="sizes that do not fit"),
     ],
 )  # fmt: skip

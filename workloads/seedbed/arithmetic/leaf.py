@@ -6,6 +6,7 @@ Shapes: m rows, h w c of a picture, k classes.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -24,7 +25,10 @@ Contribution: TypeAlias = list[torch.Tensor]
 
 
 class ModelOutputError(ValueError):
-    """The model does not fit the task: wrong output shape, or a parameter without a gradient."""
+    """The model does not fit the task: wrong output shape, or a parameter without a gradient.
+
+    The message is `PROBLEM; FIX`.
+    """
 
 
 def add_contributions(left: Contribution, right: Contribution) -> Contribution:
@@ -65,10 +69,7 @@ def _loss(replica: Replica, rows: LeafRows) -> torch.Tensor:
     labels = torch.from_numpy(rows.labels_m).to(replica.device)
     if replica.objective is not None:
         with _autocast(replica):
-            loss = replica.objective(replica.model, images, labels).float()
-        if loss.dim() != 0:
-            raise ModelOutputError(f"the loss has shape {tuple(loss.shape)}, a scalar is needed")
-        return loss
+            return _checked_loss(replica.objective(replica.model, images, labels)).float()
     if arithmetic.mixup_alpha == 0.0:
         return _cross_entropy(arithmetic, forward(replica, images), labels)
     share, order = _mixup_draw(arithmetic.mixup_alpha, arithmetic.leaf_rows)
@@ -76,6 +77,35 @@ def _loss(replica: Replica, rows: LeafRows) -> torch.Tensor:
     logits = forward(replica, images * share + images[order] * (1.0 - share))
     own = _cross_entropy(arithmetic, logits, labels)
     return own * share + _cross_entropy(arithmetic, logits, labels[order]) * (1.0 - share)
+
+
+def _checked_loss(loss: object) -> torch.Tensor:
+    """Return the loss of a user's function. Raises ModelOutputError for what is no scalar with a gradient."""
+    if not isinstance(loss, torch.Tensor):
+        problem = f"the loss is of type {type(loss).__name__}, a tensor is needed"
+        raise ModelOutputError(f"{problem}; {_loss_fix(loss)}")
+    if loss.dim() != 0:
+        fix = "take its mean over the rows: .mean()"
+        raise ModelOutputError(f"the loss has shape {tuple(loss.shape)}, a scalar is needed; {fix}")
+    if not loss.is_floating_point():
+        dtype = str(loss.dtype).removeprefix("torch.")
+        raise ModelOutputError(
+            f"the loss is {dtype}, a floating number is needed; return a real, floating loss"
+        )
+    if not loss.requires_grad:
+        fix = "compute it from model(batch.images_mchw), without .detach(), torch.no_grad() or torch.tensor()"
+        raise ModelOutputError(f"the loss has no gradient; {fix}")
+    return loss
+
+
+def _loss_fix(loss: object) -> str:
+    if loss is None:
+        return "end loss(model, batch) with return"
+    if isinstance(loss, tuple | list | Mapping):
+        return "return the loss alone"
+    if callable(loss):
+        return "call it with logits and batch.labels_m"
+    return "return the tensor itself, without .item(), float() or .numpy()"
 
 
 def _mixup_draw(alpha: float, rows: int) -> tuple[float, torch.Tensor]:
@@ -93,7 +123,10 @@ def forward(replica: Replica, images_mchw: torch.Tensor) -> torch.Tensor:
     expected = (images_mchw.shape[0], replica.arithmetic.classes)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
         shown = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelOutputError(f"the model returned {shown}, expected a tensor of shape {expected}")
+        mode = "training" if replica.model.training else "evaluation"
+        fix = "return the logits alone: switch auxiliary outputs off, or write a loss(model, batch) for them"
+        problem = f"in {mode} mode the model returned {shown}, expected a tensor of shape {expected}"
+        raise ModelOutputError(f"{problem}; {fix}")
     return logits.float()
 
 

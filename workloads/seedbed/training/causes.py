@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from seedbed.arithmetic.leaf import ModelOutputError
 from seedbed.training.programs import TrainingProgram
 from seedbed.usercode.loading import blaming_loaded
+from seedbed.usercode.refusing import is_out_of_memory
 from seedbed_api.errors import InfrastructureError, UserError
-
-_NO_MEMORY = ("can't allocate memory", "out of memory")
 
 
 @contextmanager
@@ -22,16 +19,11 @@ def telling_causes(program: TrainingProgram) -> Iterator[None]:
         with blaming_loaded(program.model.entrypoint):
             yield
     except ModelOutputError as error:
-        raise UserError("ModelError", f"spec.model: {error}; change the network") from error
+        fix = "" if "; " in str(error) else "; change the network"
+        raise UserError("ModelError", f"spec.model: {error}{fix}") from error
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         rows = program.arithmetic.leaf_rows
         fix = f"lower spec.training.batch.microSize (now {rows}), or give the workers more memory"
         raise InfrastructureError("OutOfMemory", f"{program.device} memory is exhausted; {fix}") from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        words in str(error) for words in _NO_MEMORY
-    )

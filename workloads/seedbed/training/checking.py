@@ -9,6 +9,7 @@ from seedbed.arithmetic.leaf import forward, normalised
 from seedbed.augmentation.pipeline import output_size
 from seedbed.feed import MicroBatch
 from seedbed.training.building import build_replica, require_determinism
+from seedbed.training.causes import telling_causes
 from seedbed.training.export_check import check_export
 from seedbed.training.programs import TrainingProgram
 from seedbed_api.errors import UserError, refusal
@@ -19,12 +20,16 @@ def check_model(program: TrainingProgram) -> None:
 
     A model of the registry sees one picture of the right size; user code runs a probe step.
     """
+    with telling_causes(program):
+        _check_size(program) if program.model.entrypoint is None else _check_user_model(program)
+
+
+def _check_user_model(program: TrainingProgram) -> None:
     source = program.model
-    if source.entrypoint is None:
-        _check_size(program)
-        return
-    from seedbed.usercode.loading import check_network, load_entrypoint
+    assert source.entrypoint is not None
+    from seedbed.usercode.loading import load_entrypoint
     from seedbed.usercode.measuring import probe_metrics
+    from seedbed.usercode.network_check import check_network
     from seedbed.usercode.probing import probe_step
 
     user = load_entrypoint(source.entrypoint, source.args, source.code)

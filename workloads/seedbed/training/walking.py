@@ -84,9 +84,11 @@ def _consumed(state: Walk, batches: Iterator[MicroBatch], *, count: int) -> Iter
 def _finite(result: StepResult, *, step: int) -> StepResult:
     if result.finite:
         return result
+    fix = "lower spec.training.optimizer.learningRate, or add warmupSteps or gradientClipping"
+    if step == 0:
+        fix = "no weight has changed yet: look for it in the network, its first weights, or its loss"
     raise UserError(
         "NonFiniteLoss",
         f"loss {result.loss} with gradient norm {result.gradient_norm} at step {step}, learning rate "
-        f"{result.learning_rate:g}; lower spec.training.optimizer.learningRate, or add warmupSteps "
-        "or gradientClipping",
+        f"{result.learning_rate:g}; {fix}",
     )

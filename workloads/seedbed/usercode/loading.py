@@ -1,4 +1,4 @@
-"""From `pkg.module:Object` to a network: import the user's code, build, and check that the network fits.
+"""From `pkg.module:Object` to a network: import the user's code and build.
 
 User code supplies `build(args)`, optionally `loss(model, batch)` and `metrics(confusion)`; order, reduction,
 optimizer step and checkpoints stay ours. Shapes: m rows, c h w of a picture, k classes.
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import inspect
 import random
 import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from seedbed.usercode.fetching import CodeArchive, installed_sources
-from seedbed.usercode.refusing import blaming, one_line, refused
+from seedbed.usercode.refusing import Hint, blaming, is_of_network, refused
 from seedbed.usercode.sources import Sources
 from seedbed.usercode.wheels import read_wheel
 
@@ -69,8 +71,7 @@ class UserModel:
         with self.blaming("build"), _seeded(seed):
             network = self.subject.build({"classes": str(classes)} | dict(self.args))
         if not isinstance(network, nn.Module):
-            fix = "return a torch.nn.Module from build(args)"
-            raise refused("entrypoint", self.entrypoint, f"build returned {type(network).__name__}", fix)
+            raise refused("entrypoint", self.entrypoint, *_no_network(network))
         return network
 
     @property
@@ -101,9 +102,9 @@ class UserModel:
         below = (path.relative_to(self.root) for path in frames if path.is_relative_to(self.root))
         return any(path.as_posix() in self.files for path in below)
 
-    def blaming(self, action: str) -> Any:
+    def blaming(self, action: str, *, hint: Hint | None = None) -> Any:
         """Return a context manager that turns what user code raises into a ModelError with file and line."""
-        return blaming(self.entrypoint, action, root=self.root)
+        return blaming(self.entrypoint, action, root=self.root, files=self.files, hint=hint)
 
 
 def load_entrypoint(entrypoint: str, args: Mapping[str, str], code: CodeArchive | None = None) -> UserModel:
@@ -113,24 +114,23 @@ def load_entrypoint(entrypoint: str, args: Mapping[str, str], code: CodeArchive 
     """
     module_name, _, attribute = entrypoint.partition(":")
     sources, root = installed_sources(module_name) if code is None else _unpack(code)
-    with blaming(entrypoint, "import", root=root):
-        module = _imported(module_name, entrypoint)
+    files = frozenset(sources.files)
+    with blaming(entrypoint, "import", root=root, files=files):
+        module = _imported(module_name, entrypoint, known=sources.top_level)
     subject = getattr(module, attribute, None)
     if subject is None:
-        known = ", ".join(name for name in vars(module) if not name.startswith("_"))[:120]
-        raise refused("entrypoint", entrypoint, f"{module_name} has no {attribute}", f"it has {known}")
-    if isinstance(subject, type):
-        with blaming(entrypoint, f"{attribute}()", root=root):
+        raise refused("entrypoint", entrypoint, f"{module_name} has no {attribute}", _what_it_has(module))
+    if isinstance(subject, type) and not _is_network(subject):
+        with blaming(entrypoint, f"{attribute}()", root=root, files=files):
             subject = subject()
-    if not callable(getattr(subject, "build", None)):
-        raise refused("entrypoint", entrypoint, "has no build(args)", "add a method that returns the network")
+    _check_members(entrypoint, subject)
     _loaded[entrypoint] = UserModel(
         entrypoint=entrypoint,
         subject=subject,
         args=dict(args),
         source_digest=sources.digest,
         root=root,
-        files=frozenset(sources.files),
+        files=files,
     )
     return _loaded[entrypoint]
 
@@ -140,60 +140,75 @@ def blaming_loaded(entrypoint: str | None) -> Iterator[None]:
     """Turn what comes out of user code that this process has loaded into a ModelError; the rest passes."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         user = _loaded.get(entrypoint) if entrypoint else None
-        if user is None or not user.raised(error):
+        if user is None or not (user.raised(error) or is_of_network(error)):
             raise
         with user.blaming("training"):
             raise
 
 
-def check_network(user: UserModel, network: nn.Module, *, images_mchw: Tensor, classes: int) -> None:
-    """Run one batch forward and refuse what cannot be trained: shape, dtype, unsupported layers.
-
-    Raises UserError ModelError. The network is left as it was.
-    """
-    import torch
-
-    from seedbed.models.supported import UnsupportedModelError, check_supported
-
-    with user.blaming("forward"):
-        try:
-            check_supported(network, images_mchw)
-        except UnsupportedModelError as error:
-            problem, _, fix = one_line(error).partition("; ")
-            raise refused("entrypoint", user.entrypoint, problem, fix or "change the network") from error
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            was_training = network.training
-            output = network.eval()(images_mchw)
-            network.train(was_training)
-    expected = (images_mchw.shape[0], classes)
-    if (
-        not isinstance(output, torch.Tensor)
-        or tuple(output.shape) != expected
-        or not output.is_floating_point()
-    ):
-        shown = _described(output)
-        raise refused(
-            "entrypoint",
-            user.entrypoint,
-            f"forward returned {shown} for {expected[0]} images of {classes} classes",
-            f"return a floating tensor of shape {expected}",
-        )
+def _no_network(built: object) -> tuple[str, str]:
+    """Return problem and fix of a build that returned something else than a network."""
+    if isinstance(built, type):
+        return f"build returned the class {built.__name__}", f"return an instance: {built.__name__}(…)"
+    if inspect.iscoroutine(built):
+        built.close()
+        return "build returned a coroutine", "make build(args) a plain function, without async"
+    return f"build returned {type(built).__name__}", "return a torch.nn.Module from build(args)"
 
 
-def _described(output: object) -> str:
-    shape, dtype = getattr(output, "shape", None), getattr(output, "dtype", None)
-    return type(output).__name__ if shape is None else f"{dtype} {tuple(shape)}"
+def _what_it_has(module: ModuleType) -> str:
+    names = [name for name in vars(module) if not name.startswith("_")]
+    builders = [name for name in names if callable(getattr(vars(module)[name], "build", None))]
+    told = f"it has {', '.join(names)[:120]}"
+    return f"{told}; name what has a build(args): {', '.join(builders)[:120]}" if builders else told
 
 
-def _imported(module_name: str, entrypoint: str) -> Any:
+def _check_members(entrypoint: str, subject: object) -> None:
+    """Refuse an object that cannot build, or whose loss or metrics are no functions."""
+    if not callable(getattr(subject, "build", None)):
+        raise refused("entrypoint", entrypoint, *_no_builder(entrypoint, subject))
+    for member, signature in (("loss", "loss(model, batch)"), ("metrics", "metrics(confusion)")):
+        value = getattr(subject, member, None)
+        if value is not None and not callable(value):
+            problem = f"its {member} is of type {type(value).__name__}, no function"
+            raise refused("entrypoint", entrypoint, problem, f"make it a method {signature}, or remove it")
+
+
+def _no_builder(entrypoint: str, subject: object) -> tuple[str, str]:
+    """Return problem and fix of an object without `build`."""
+    name = entrypoint.partition(":")[2]
+    fix = "name a class or object with a method build(args) that returns the network"
+    if isinstance(subject, ModuleType):
+        return f"{name} is a module and has no build(args)", f"{fix}, as in {subject.__name__}:Network"
+    if inspect.isroutine(subject):
+        return f"{name} is a function and has no build(args)", fix
+    if _is_network(subject):
+        return f"{name} is a network and has no build(args)", fix
+    return "has no build(args)", "add a method that returns the network"
+
+
+def _is_network(subject: object) -> bool:
+    """Say whether an object is a torch.nn.Module, or a class of such, that is no entrypoint by itself."""
+    torch = sys.modules.get("torch")
+    if torch is None or callable(getattr(subject, "build", None)):
+        return False
+    kind = subject if isinstance(subject, type) else type(subject)
+    return issubclass(kind, torch.nn.Module)
+
+
+def _imported(module_name: str, entrypoint: str, *, known: Collection[str]) -> Any:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
-            problem = f"there is no module {error.name}"
-            raise refused("entrypoint", entrypoint, problem, "check the name before the colon") from error
+            problem, fix = f"there is no module {error.name}", "check the name before the colon"
+            if module_name.endswith(".py"):
+                fix = f"write {entrypoint.replace('.py:', ':')}, without .py"
+            elif module_name.partition(".")[0] not in known:
+                fix += f": the code has {', '.join(sorted(known))[:120]}"
+            raise refused("entrypoint", entrypoint, problem, fix) from error
         raise
 
 

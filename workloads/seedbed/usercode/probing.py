@@ -60,10 +60,19 @@ def _contributions(user: UserModel, replica: Replica, leaves: Sequence[LeafRows]
             try:
                 contribution = leaf_contribution(replica, 0, rows)
             except ModelOutputError as error:
-                raise refused("entrypoint", user.entrypoint, one_line(error), "change the network") from error
+                problem, _, fix = one_line(error).partition("; ")
+                raise refused("entrypoint", user.entrypoint, problem, fix or "change the network") from error
+        _require_dense(user, replica, contribution)
         found |= {f"{name} (leaf {rows.leaf})": t for name, t in _named(replica, contribution)}
     replica.statistics.restore()
     return found
+
+
+def _require_dense(user: UserModel, replica: Replica, contribution: Contribution) -> None:
+    for name, tensor in _named(replica, contribution):
+        if tensor.layout != torch.strided:
+            problem, fix = f"{name} is sparse, leaves add up dense ones", "build the layer with sparse=False"
+            raise refused("entrypoint", user.entrypoint, problem, fix)
 
 
 def _named(replica: Replica, contribution: Contribution) -> Iterator[tuple[str, torch.Tensor]]:

@@ -1,16 +1,32 @@
-"""How a mistake in user code is told: one line with its place; the traceback stays as cause."""
+"""How a mistake in user code is reported: one line with its place and a fix; the traceback stays as cause."""
 
 from __future__ import annotations
 
+import linecache
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
+import seedbed
 from seedbed_api.errors import SeedbedError, UserError, refusal
 
+Hint: TypeAlias = Callable[[Exception], str | None]
+"""Finds out what would mend an exception; None where nothing was found."""
 _NOT_THE_CODE = frozenset({"OutOfMemoryError", "AcceleratorError"})
 """Of torch, which is not imported here: the device failed, not the network."""
+_NO_MEMORY = ("can't allocate memory", "out of memory")
+_OURS = Path(seedbed.__file__).parent
+_CALLER = _OURS / "arithmetic" / "leaf.py"
+"""Where networks and losses are called while training and evaluating."""
+_SIGNATURES = {"build": "build(args)", "loss": "loss(model, batch)", "metrics": "metrics(confusion)"}
+_FIXES = {
+    "backward through the graph a second time": "return the loss and leave backward() to Seedbed",
+    "process group has not been initialized": "return the network itself: Seedbed shares out the batches",
+}
+"""What torch says -> what the user should change."""
 
 
 def refused(member: str, value: object, problem: str, fix: str) -> UserError:
@@ -19,39 +35,108 @@ def refused(member: str, value: object, problem: str, fix: str) -> UserError:
 
 
 @contextmanager
-def blaming(entrypoint: str, action: str, *, root: Path | None) -> Iterator[None]:
-    """Turn what user code raises into a ModelError that names file and line below `root`.
+def blaming(
+    entrypoint: str,
+    action: str,
+    *,
+    root: Path | None,
+    files: frozenset[str] = frozenset(),
+    hint: Hint | None = None,
+) -> Iterator[None]:
+    """Turn what user code raises into a ModelError that names the line of the user, and that of a library.
 
-    Failures of the device and out of memory pass. The original stays as `__cause__`, for the log.
+    The user's lines are those of `files` below `root`; `hint` may find out a fix. Failures of the device, out
+    of memory and Ctrl-C pass. The original stays as `__cause__`, for the log.
     """
     try:
         yield
-    except (SeedbedError, MemoryError, KeyboardInterrupt):
+    except (SeedbedError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
-        if type(error).__name__ in _NOT_THE_CODE:
+    except BaseException as error:
+        if is_out_of_memory(error) or type(error).__name__ in _NOT_THE_CODE:
             raise
-        problem = f"{action} raised {_place(error, root)}{type(error).__name__}: {one_line(error)}"
-        raise refused("entrypoint", entrypoint, problem, "mend the model's code") from error
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if is_own(frame.filename, root, files)]
+        place = _own_place(error, own, root)
+        problem = f"{action} raised {place}{described(error)}{_library_place(frames, own)}"
+        fix = hint(error) if hint is not None and isinstance(error, Exception) else None
+        raise refused("entrypoint", entrypoint, problem, fix or _fix(error, action, own)) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an exception tells of memory that is exhausted, of the machine or the device."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in _text(error) for words in _NO_MEMORY)
+
+
+def is_own(filename: str, root: Path | None, files: frozenset[str]) -> bool:
+    """Say whether a file is one of the user's."""
+    path = Path(filename)
+    if root is None or not path.is_relative_to(root):
+        return False
+    return not files or path.relative_to(root).as_posix() in files
+
+
+def is_of_network(error: BaseException) -> bool:
+    """Say whether an exception came out of a network that a leaf or an evaluation called."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    ours = [index for index, filename in enumerate(files) if _is_ours(filename)]
+    return bool(ours) and ours[-1] < len(files) - 1 and Path(files[ours[-1]]) == _CALLER
 
 
 def one_line(error: BaseException) -> str:
     """Return the first line of an exception's text, at most 300 characters."""
-    lines = str(error).strip().splitlines() or ["no message"]
-    return lines[0][:300]
+    return (_text(error).strip().splitlines() or ["no message"])[0].strip()[:300]
 
 
-def _place(error: BaseException, root: Path | None) -> str:
+def described(error: BaseException) -> str:
+    """Return type and first line of an exception; one without a text is told by the line that raised it."""
+    if _text(error).strip():
+        return f"{type(error).__name__}: {one_line(error)}"
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    line = linecache.getline(last[0].filename, last[0].lineno or 0).strip()[:200] if last else ""
+    return f"{type(error).__name__}: {line or 'no message'}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:
+        return f"no message (its __str__ raised {type(second).__name__})"
+
+
+def _own_place(error: BaseException, own: list[traceback.FrameSummary], root: Path | None) -> str:
     """Return `at FILE:LINE ` of the innermost frame in user code, nothing if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"at {_shown(error.filename, root)}:{error.lineno} "
-    if root is None:
-        return ""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(root)]
     return f"at {_shown(own[-1].filename, root)}:{own[-1].lineno} " if own else ""
 
 
+def _library_place(frames: traceback.StackSummary, own: list[traceback.FrameSummary]) -> str:
+    """Return `, in FILE:LINE` of the library that raised, nothing where user code or ours did."""
+    last = frames[-1] if frames else None
+    if last is None or last in own or _is_ours(last.filename) or not Path(last.filename).is_file():
+        return ""
+    return f", in {_shown(last.filename, None)}:{last.lineno}"
+
+
+def _fix(error: BaseException, action: str, own: list[traceback.FrameSummary]) -> str:
+    for words, fix in _FIXES.items():
+        if words in _text(error):
+            return fix
+    if action in _SIGNATURES and not own and isinstance(error, TypeError):
+        return f"it is called as {_SIGNATURES[action]}"
+    return "mend the model's code"
+
+
+def _is_ours(filename: str) -> bool:
+    return Path(filename).is_relative_to(_OURS)
+
+
 def _shown(filename: str, root: Path | None) -> str:
+    """Return a path below the user's folder, or below the folder from which Python imports it."""
     path = Path(filename)
-    return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.name
+    tops = [Path(entry) for entry in ([str(root)] if root else []) + sys.path if entry]
+    below = [path.relative_to(top).as_posix() for top in tops if path.is_relative_to(top)]
+    return min(below, key=len) if below else path.name

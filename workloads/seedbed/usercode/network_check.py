@@ -1,0 +1,99 @@
+"""Does a network of the user's take the pictures of the recipe, and return logits? A pass in each mode.
+
+Where it fails, other pictures are tried, so that the refusal says which ones fit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from seedbed.usercode.loading import UserModel
+from seedbed.usercode.refusing import one_line, refused
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_SIZES = (16, 24, 28, 32, 48, 56, 64, 75, 96, 112, 128, 160, 192, 224, 240, 256, 299, 320, 331, 384, 448, 512)
+_CHANNELS = (3, 1, 4)
+
+
+def check_network(user: UserModel, network: nn.Module, *, images_mchw: Tensor, classes: int) -> None:
+    """Refuse what cannot be trained: pictures that do not fit, shape, dtype, unsupported layers.
+
+    Raises UserError ModelError. The network is left as it was.
+    """
+    from seedbed.models.supported import UnsupportedModelError, check_supported
+
+    with user.blaming("forward", hint=lambda _: _fitting(network, images_mchw)):
+        try:
+            check_supported(network, images_mchw)
+        except UnsupportedModelError as error:
+            problem, _, fix = one_line(error).partition("; ")
+            raise refused("entrypoint", user.entrypoint, problem, fix or "change the network") from error
+        output = _evaluated(network, images_mchw)
+    _check_output(user, output, rows=images_mchw.shape[0], classes=classes)
+
+
+def _evaluated(network: nn.Module, images_mchw: Tensor) -> object:
+    import torch
+
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        was_training = network.training
+        output: object = network.eval()(images_mchw)
+        network.train(was_training)
+    return output
+
+
+def _check_output(user: UserModel, output: object, *, rows: int, classes: int) -> None:
+    import torch
+
+    expected = (rows, classes)
+    fits = isinstance(output, torch.Tensor) and tuple(output.shape) == expected and output.is_floating_point()
+    if not fits:
+        problem = f"forward returned {_described(output)} for {rows} images of {classes} classes"
+        fix = f"return a floating tensor of shape {expected}, the logits alone"
+        raise refused("entrypoint", user.entrypoint, problem, fix)
+    assert isinstance(output, torch.Tensor)
+    if output.isnan().any():
+        fix = "mend the network or its first weights: nothing has been trained yet"
+        raise refused("entrypoint", user.entrypoint, "forward returned NaN before the first step", fix)
+
+
+def _described(output: object) -> str:
+    shape, dtype = getattr(output, "shape", None), getattr(output, "dtype", None)
+    return type(output).__name__ if shape is None else f"{dtype} {tuple(shape)}"
+
+
+def _fitting(network: nn.Module, images_mchw: Tensor) -> str | None:
+    """Return which pictures the network does take, as a fix; None where none was found."""
+    rows, channels, size = images_mchw.shape[:3]
+    if rows == 1 and _takes(network, rows=2, channels=channels, size=size):
+        return (
+            "set spec.training.batch.microSize to 2 or more: BatchNorm cannot train on one value per channel"
+        )
+    larger_first = sorted(_SIZES, key=lambda other: (other < size, other))
+    for other_channels, other in itertools.product(_CHANNELS, (size, *larger_first)):
+        if _takes(network, rows=2, channels=other_channels, size=other):
+            return _picture_fix(size, channels, other=other, other_channels=other_channels)
+    return None
+
+
+def _picture_fix(size: int, channels: int, *, other: int, other_channels: int) -> str:
+    fixes = []
+    if other_channels != channels:
+        fixes.append(f"give its first layer {channels} channels (RGB) instead of {other_channels}")
+    if other != size:
+        fixes.append(f"set the size in spec.training.augmentation to one that it takes, {other} (now {size})")
+    return ", and ".join(fixes) or "mend the model's code"
+
+
+def _takes(network: nn.Module, *, rows: int, channels: int, size: int) -> bool:
+    import torch
+
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            network.train()(torch.full((rows, channels, size, size), 0.5))
+    except Exception:
+        return False
+    return True
