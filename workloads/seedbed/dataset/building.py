@@ -18,11 +18,11 @@ from seedbed.dataset.ingest import METADATA_SCHEMA, Job, WrittenShard
 from seedbed.dataset.intake import Intake, known_rows
 from seedbed.dataset.listing import Listing
 from seedbed.dataset.opening import Dataset, open_dataset, version_path
-from seedbed.dataset.ordering import sorted_blocks
 from seedbed.dataset.planning import plan_shards
 from seedbed.dataset.reporting import BadSourcesError, Report
 from seedbed.dataset.selection import parse_split
 from seedbed.dataset.sources import list_source
+from seedbed.dataset.spill import ROWS_PER_BLOCK, Spill
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
 
@@ -133,10 +133,14 @@ class _Build:
 
     def _take_in(self, listing: Listing, engine: Engine, folder: Path) -> Intake:
         report = Report(ignored=listing.ignored)
-        intake = Intake(classes=self.job.classes, report=report, folder=folder, known=known_rows(self.base))
-        total = listing.files.num_rows
-        blocks = self._counted(engine.inspect(listing.files, job=self.job), total)
-        for block in sorted_blocks(blocks, schema=METADATA_SCHEMA, expected_rows=total, folder=folder):
+        intake = Intake(classes=self.job.classes, report=report, folder=folder)
+        metadata = Spill(folder / "metadata.arrow", METADATA_SCHEMA)
+        for block in known_rows(self.base):
+            metadata.add(block)
+        files = (pa.Table.from_batches([batch]) for batch in listing.files.to_batches(ROWS_PER_BLOCK))
+        for block in self._counted(engine.inspect(files, job=self.job), listing.files.num_rows):
+            metadata.add(block)
+        for block in metadata.sorted_blocks():
             intake.take(block)
         return intake
 

@@ -19,7 +19,7 @@ class Engine(Protocol):
     def session(self) -> AbstractContextManager[None]:
         """Start what both passes need, for as long as the context lasts."""
 
-    def inspect(self, files: pa.Table, *, job: Job) -> Iterator[pa.Table]:
+    def inspect(self, files: Iterable[pa.Table], *, job: Job) -> Iterator[pa.Table]:
         """Yield metadata of all files, in any order."""
 
     def write(self, tasks: Iterable[ShardTask], *, job: Job) -> Iterator[WrittenShard]:
@@ -33,10 +33,11 @@ class LocalEngine:
         """Start nothing."""
         return nullcontext()
 
-    def inspect(self, files: pa.Table, *, job: Job) -> Iterator[pa.Table]:
+    def inspect(self, files: Iterable[pa.Table], *, job: Job) -> Iterator[pa.Table]:
         """Yield metadata chunk by chunk."""
-        for start in range(0, files.num_rows, _FILES_PER_CALL):
-            yield inspect_files(files.slice(start, _FILES_PER_CALL), job=job)
+        for table in files:
+            for start in range(0, table.num_rows, _FILES_PER_CALL):
+                yield inspect_files(table.slice(start, _FILES_PER_CALL), job=job)
 
     def write(self, tasks: Iterable[ShardTask], *, job: Job) -> Iterator[WrittenShard]:
         """Write one shard after the other."""

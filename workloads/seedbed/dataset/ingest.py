@@ -40,6 +40,8 @@ METADATA_SCHEMA = pa.schema(
     ]
 )
 """`order` is the first 63 bits of the id, a number to sort by; `reason` is null for accepted files."""
+TASK_COLUMNS = ["path", "id", "label", "key", "weight"]
+"""What pass 2 needs of a row's metadata."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,7 +164,7 @@ def _rows(task: ShardTask, job: Job) -> Iterator[Row]:
 
     with ThreadPoolExecutor(job.threads) as pool:
         for batch in task.rows.to_batches(max_chunksize=256):
-            yield from pool.map(load, batch.select(["path", "id", "label", "key"]).to_pylist())
+            yield from pool.map(load, batch.to_pylist())
 
 
 def _stored_image(path: str, row_id: bytes, job: Job) -> bytes:

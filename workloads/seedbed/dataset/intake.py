@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from seedbed.dataset.format import SPLITS
 from seedbed.dataset.ingest import METADATA_SCHEMA
 from seedbed.dataset.listing import decode_path, normal
 from seedbed.dataset.opening import Dataset
-from seedbed.dataset.ordering import Spill
 from seedbed.dataset.reporting import Report, shown
+from seedbed.dataset.spill import Spill
 
 _MODULUS = 2**256
 
@@ -25,27 +25,28 @@ _MODULUS = 2**256
 class Intake:
     """Takes metadata in order of id, and keeps what becomes a row, by split, on local disk."""
 
-    def __init__(self, *, classes: tuple[str, ...], report: Report, folder: Path, known: pa.Table) -> None:
+    def __init__(self, *, classes: tuple[str, ...], report: Report, folder: Path) -> None:
         self.report = report
         self.contents = 0
         self.label_counts = np.zeros(len(classes), np.int64)
         self._classes = classes
-        self._known = known
         self._spills = [Spill(folder / f"{split}.arrow", METADATA_SCHEMA) for split in SPLITS]
 
     def take(self, block: pa.Table) -> None:
-        """Take the next block; all rows of one id are in the same block."""
+        """Take the next block; all rows of one id are in the same block, those of `known_rows` too."""
+        known = block.filter(pc.is_null(block["path"]))
+        block = block.filter(pc.is_valid(block["path"]))
         refused = block.filter(pc.is_valid(block["reason"]))
         for row in refused.select(["path", "reason", "detail"]).to_pylist():
             self.report.refused.add(row["reason"], row["path"], detail=row["detail"])
-        accepted = self._without_known(block.filter(pc.is_null(block["reason"])))
+        accepted = self._without_known(block.filter(pc.is_null(block["reason"])), known)
         accepted = self._without_copies(accepted)
         self.report.add_notes(accepted)
         self._keep(accepted)
 
-    def rows(self, split: str) -> pa.Table:
-        """Return the rows of a split in order of id, mapped from disk."""
-        return self._spills[SPLITS.index(split)].mapped()
+    def rows(self, split: str) -> Spill:
+        """Return the rows of a split in order of id, on disk."""
+        return self._spills[SPLITS.index(split)]
 
     def _keep(self, accepted: pa.Table) -> None:
         self.report.images += accepted.num_rows
@@ -54,12 +55,13 @@ class Intake:
         for code, spill in enumerate(self._spills):
             spill.add(accepted.filter(pc.equal(accepted["split"], code)))
 
-    def _without_known(self, accepted: pa.Table) -> pa.Table:
+    def _without_known(self, accepted: pa.Table, known: pa.Table) -> pa.Table:
         """Leave out rows that the extended dataset has already; another label there is a conflict."""
-        if self._known.num_rows == 0 or accepted.num_rows == 0:
+        if known.num_rows == 0 or accepted.num_rows == 0:
             return accepted
-        place = pc.index_in(accepted["id"], self._known["id"])
-        old = pc.take(self._known["label"], place)
+        known = known.combine_chunks()
+        place = pc.index_in(accepted["id"], known["id"])
+        old = pc.take(known["label"], place)
         for row in (
             accepted.filter(pc.not_equal(old, accepted["label"])).select(["path", "label"]).to_pylist()
         ):
@@ -126,15 +128,18 @@ def _content(row_id: bytes, key: bytes, label: int, split: int) -> int:
     return int.from_bytes(digest, "big")
 
 
-def known_rows(dataset: Dataset | None) -> pa.Table:
-    """Return id and label of every row of a dataset that is extended; empty without one."""
-    schema = pa.schema([("id", pa.binary(32)), ("label", pa.int32())])
-    if dataset is None:
-        return schema.empty_table()
-    indices = (dataset.index(number) for number in range(len(dataset.manifest.shards)))
-    columns = ([_id_array(index.id), pa.array(index.label)] for index in indices)
-    batches = [pa.record_batch(arrays, schema=schema) for arrays in columns]
-    return pa.Table.from_batches(batches, schema).combine_chunks()
+def known_rows(dataset: Dataset | None) -> Iterator[pa.Table]:
+    """Yield the rows of a dataset that is extended: rows of `METADATA_SCHEMA` without a path."""
+    for number in range(0 if dataset is None else len(dataset.manifest.shards)):
+        assert dataset is not None
+        index = dataset.index(number)
+        known = {"order": _orders(index.id), "id": _id_array(index.id), "label": pa.array(index.label)}
+        columns = [known.get(field.name, pa.nulls(len(index), field.type)) for field in METADATA_SCHEMA]
+        yield pa.table(columns, METADATA_SCHEMA)
+
+
+def _orders(ids: npt.NDArray[np.uint8]) -> pa.Array:
+    return pa.array((ids[:, :8].copy().view(">u8")[:, 0] >> np.uint64(1)).astype(np.int64))
 
 
 def _id_array(ids: npt.NDArray[np.uint8]) -> pa.Array:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from seedbed.dataset.format import SPLITS
-from seedbed.dataset.ingest import ShardTask
+from seedbed.dataset.ingest import TASK_COLUMNS, ShardTask
 from seedbed.dataset.intake import Intake
 
 
@@ -18,17 +18,32 @@ def plan_shards(
     """Yield the shards to write, split after split, in row order."""
     number, row = first_number, first_row
     for split in SPLITS:
-        rows = intake.rows(split)
-        for start, stop in cuts(rows["weight"], shard_bytes=shard_bytes):
-            yield ShardTask(split=split, number=number, first_row=row, rows=rows.slice(start, stop - start))
-            number, row = number + 1, row + stop - start
+        tables = (table.select(TASK_COLUMNS) for table in intake.rows(split).tables())
+        for rows in cut(tables, shard_bytes=shard_bytes):
+            yield ShardTask(split=split, number=number, first_row=row, rows=rows)
+            number, row = number + 1, row + rows.num_rows
 
 
-def cuts(weights: pa.ChunkedArray, *, shard_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield [start, stop) of stretches that weigh at most `shard_bytes`, or hold a single heavier row."""
-    ends = np.cumsum(weights.to_numpy())
-    start, done = 0, 0
-    while start < len(ends):
-        stop = max(start + 1, int(np.searchsorted(ends, done + shard_bytes, side="right")))
-        yield start, stop
-        start, done = stop, int(ends[stop - 1])
+def cut(tables: Iterable[pa.Table], *, shard_bytes: int) -> Iterator[pa.Table]:
+    """Yield the rows anew in tables that weigh at most `shard_bytes`, or hold a single heavier row."""
+    shard: list[pa.Table] = []
+    weight = 0
+    for table in tables:
+        ends = np.concatenate([[0], np.cumsum(table["weight"].to_numpy())])
+        start = 0
+        while start < table.num_rows:
+            fitting = int(np.searchsorted(ends, ends[start] + shard_bytes - weight, side="right")) - 1
+            stop = max(fitting, start if shard else start + 1)
+            shard.append(table.slice(start, stop - start))
+            weight += int(ends[stop] - ends[start])
+            start = stop
+            if start < table.num_rows:
+                yield _joined(shard)
+                shard, weight = [], 0
+    if shard:
+        yield _joined(shard)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """Return a table of its own: a slice would keep, and send, the whole of what it is cut from."""
+    return pa.concat_tables(tables).combine_chunks()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import pyarrow as pa
 
@@ -18,6 +19,8 @@ from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _FILES_PER_CALL = 128
 _FILES_PER_BLOCK = 1024
+_BLOCKS_PER_EXECUTION = 256
+"""What Ray Data is given at once lies in Ray's object store."""
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -37,19 +40,20 @@ class RayEngine:
         """Start a quiet local Ray and stop it again."""
         return _ray(self.parallelism)
 
-    def inspect(self, files: pa.Table, *, job: Job) -> Iterator[pa.Table]:
-        """Yield metadata as Ray Data finishes it."""
+    def inspect(self, files: Iterable[pa.Table], *, job: Job) -> Iterator[pa.Table]:
+        """Yield metadata as Ray Data finishes it; of a long listing it gets one part after the other."""
         with _unwrapped():
             import ray.data
 
             _prepare_ray_data()
-            listing = _listing_blocks(files)
-            dataset = ray.data.from_arrow(listing).map_batches(
-                partial(inspect_files, job=job),
-                batch_format="pyarrow",
-                batch_size=_FILES_PER_CALL,
-            )
-            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
+            blocks = _listing_blocks(files)
+            while listing := list(islice(blocks, _BLOCKS_PER_EXECUTION)):
+                dataset = ray.data.from_arrow(listing).map_batches(
+                    partial(inspect_files, job=job),
+                    batch_format="pyarrow",
+                    batch_size=_FILES_PER_CALL,
+                )
+                yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
 
     def write(self, tasks: Iterable[ShardTask], *, job: Job) -> Iterator[WrittenShard]:
         """Write shards in parallel; twice as many are under way as run at once."""
@@ -70,10 +74,11 @@ def _write_shard(task: ShardTask, job: Job) -> WrittenShard:
     return write_shard(task, job=job)
 
 
-def _listing_blocks(files: pa.Table) -> list[pa.Table]:
+def _listing_blocks(files: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Cut the listing into blocks; each is one task of pass 1."""
-    starts = range(0, files.num_rows, _FILES_PER_BLOCK)
-    return [files.slice(start, _FILES_PER_BLOCK).combine_chunks() for start in starts]
+    for table in files:
+        for start in range(0, table.num_rows, _FILES_PER_BLOCK):
+            yield table.slice(start, _FILES_PER_BLOCK).combine_chunks()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,7 @@ class ShardEncoder:
 
     def __init__(self, *, batch_bytes: int) -> None:
         self._batch_bytes = batch_bytes
-        self._sink = pa.BufferOutputStream()
+        self._sink = io.BytesIO()  # its bytes need no copy at the end
         options = pa.ipc.IpcWriteOptions(metadata_version=pa.ipc.MetadataVersion.V5)
         self._writer = pa.ipc.new_file(self._sink, SHARD_SCHEMA, options=options)
         self._pending: list[Row] = []
@@ -82,13 +83,13 @@ class ShardEncoder:
         """Return the encoded shard; it must hold at least one row."""
         self._flush()
         self._writer.close()
-        data = self._sink.getvalue().to_pybytes()
+        data = self._sink.getvalue()
         table = pa.Table.from_batches(self._index, INDEX_SCHEMA).combine_chunks()
         return EncodedShard(
             data=data,
             index=encode_index(table),
             batches=tuple(_batch(data, *place) for place in self._ranges),
-            row_digests=b"".join(table["digest"].to_pylist()),
+            row_digests=_column(table["digest"]).tobytes(),
             labels=table["label"].to_numpy(),
         )
 
