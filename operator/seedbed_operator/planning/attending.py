@@ -52,6 +52,7 @@ from seedbed_operator.planning.reshaping import counts_later, is_outdated, outgr
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.suspending import is_stopping, stopped
 from seedbed_operator.planning.times import seconds
+from seedbed_operator.planning.token_secret import token_lost
 from seedbed_operator.planning.tracking import told_by_driver
 from seedbed_operator.planning.verdicts import failed_at_once
 from seedbed_operator.plans import Create, Need
@@ -60,6 +61,7 @@ LOOK_EVERY = seconds(10)
 SILENCE = seconds(60)
 _NOT_WORTH_A_LOG = frozenset({Cause.DONE, Cause.STOPPED, Cause.GIVEN_BACK})
 _REASONS_TO_END: tuple[Callable[[Scene], End | None], ...] = (
+    token_lost,
     given_back,
     never_stepped,
     hung,

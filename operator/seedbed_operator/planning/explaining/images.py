@@ -9,7 +9,7 @@ from seedbed_api.conditions import RunningReason
 from seedbed_operator.observations import Evidence, PodView, Waiting
 from seedbed_operator.planning.companions import NOT_OURS
 from seedbed_operator.planning.explaining.explanations import NEXT_ATTEMPT, Explanation
-from seedbed_operator.planning.explaining.volumes import missing_secret
+from seedbed_operator.planning.explaining.volumes import missing_secret, missing_token
 
 _PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 _INVALID = frozenset({"InvalidImageName", "ErrInvalidImageName", "ImageInspectError"})
@@ -49,17 +49,23 @@ def without_an_image(pods: Iterable[PodView], evidence: Evidence, image: str) ->
     return None
 
 
-def without_a_container(pods: Iterable[PodView]) -> Explanation | None:
-    """Explain the first container that the kubelet cannot make."""
+def without_a_container(pods: Iterable[PodView], token: str = "") -> Explanation | None:
+    """Explain the first container that the kubelet cannot make; `token` is the Secret that is ours."""
     for pod, waiting in _waiting(pods):
         if waiting.reason in _CONFIG:
-            if missing := _SECRET.search(waiting.message):
-                return missing_secret(missing[1])
+            if missing := secret_of_a_container(waiting):
+                return missing_token(token) if missing == token else missing_secret(missing)
             named = f"container {waiting.container}" if waiting.container else "the container"
             message = f"pod {pod.name}: {named} cannot be made: {waiting.message or waiting.reason}"
             message += f"; {NOT_OURS}" if waiting.container else ""
             return Explanation(reason=RunningReason.CONTAINER_CONFIG_ERROR, message=message)
     return None
+
+
+def secret_of_a_container(waiting: Waiting) -> str | None:
+    """Return the name of the Secret for want of which a container cannot be made."""
+    missing = _SECRET.search(waiting.message) if waiting.reason in _CONFIG else None
+    return missing[1] if missing else None
 
 
 def is_about_images(waiting: Waiting | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import RunningReason
+from seedbed_operator.backends.names import token_name
 from seedbed_operator.backends.queues import group_name
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.elasticity import ranks_at_first
@@ -41,7 +42,7 @@ def why_not_running(scene: Scene) -> Explanation:
         or held_by_a_queue(pods, _workload(scene))
         or without_a_node(pods, scene.profile)
         or without_an_image(pods, evidence, _image(scene))
-        or without_a_container(pods)
+        or without_a_container(pods, token_name(scene.job))
         or held_up_by_another(slow(scene))
         or without_a_volume(slow(scene), evidence)
         or starts_slowly(slow(scene))

@@ -20,6 +20,15 @@ def missing_secret(name: str) -> Explanation:
     return Explanation(reason=RunningReason.SECRET_NOT_FOUND, message=message)
 
 
+def missing_token(name: str) -> Explanation:
+    """Explain that the Secret with the job's Ray token was deleted."""
+    message = (
+        f"Secret {name} is not there: it held the job's Ray token and somebody deleted it; "
+        "unless it was made just now, the attempt ends and the next one makes it anew"
+    )
+    return Explanation(reason=RunningReason.SECRET_NOT_FOUND, message=message)
+
+
 def without_a_volume(pods: Iterable[PodView], evidence: Evidence) -> Explanation | None:
     """Explain the first pod whose volumes or sandbox are not to be had."""
     for pod in pods:
