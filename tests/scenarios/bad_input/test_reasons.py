@@ -26,7 +26,7 @@ OTHER_COMMANDS = {
     "cli/top.py",
 }
 BUILDING = {
-    *("building", "sources", "csv_listing", "class_folders", "folder_layout", "source_files"),
+    *("building", "sources", "csv_listing", "class_folders", "folder_layout", "source_files", "scratch"),
     *("ingest", "exporting", "raydata", "reporting", "selection"),
 }
 

@@ -9,13 +9,15 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from seedbed.dataset import building
 from seedbed.storage import DamagedObject, LocalStorage, UnreadableObject
-from seedbed_api.errors import InfrastructureError, UserError
+from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from unit.dataset.pictures import build, png, two_classes, write_files
 
 BUILD = """
@@ -214,3 +216,32 @@ def test_keys_that_the_store_does_not_know_end_the_build_at_once(
     monkeypatch.setattr(LocalStorage, "read", refusing)
     with pytest.raises(UserError, match="ExpiredToken"):
         build(source, tmp_path / "ds", on_error="skip")
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code", "says"),
+    [
+        (errno.ENOSPC, 2, "TMPDIR"),
+        (errno.EROFS, 2, "TMPDIR"),
+        (errno.EMFILE, 75, "ulimit -n"),
+        (errno.EIO, 75, "/"),
+    ],
+    ids=["full", "read-only", "too many open files", "a disk that fails"],
+)
+def test_a_temporary_folder_that_fails_is_one_line(
+    number: int, exit_code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(number, "Error writing bytes to file")
+
+    monkeypatch.setattr(building, "known_rows", failing)
+    with pytest.raises(SeedbedError, match=says) as caught:
+        build(two_classes(tmp_path / "source"), tmp_path / "ds")
+    assert caught.value.exit_code == exit_code
+    assert "\n" not in caught.value.message
+
+
+def test_no_temporary_folder_at_all_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="TMPDIR"):
+        build(two_classes(tmp_path / "source"), tmp_path / "ds")

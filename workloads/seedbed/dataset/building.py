@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from seedbed.dataset.listing import Listing
 from seedbed.dataset.opening import Dataset, open_dataset, version_path
 from seedbed.dataset.planning import plan_shards
 from seedbed.dataset.reporting import BadSourcesError, Report
+from seedbed.dataset.scratch import scratch_folder
 from seedbed.dataset.selection import parse_split
 from seedbed.dataset.sources import list_source
 from seedbed.dataset.spill import ROWS_PER_BLOCK, Spill
@@ -120,8 +120,8 @@ class _Build:
         return self.existing if self.options.append else None
 
     def run(self, listing: Listing, engine: Engine) -> BuildResult:
-        with tempfile.TemporaryDirectory(prefix="seedbed-build-") as name, engine.session():
-            intake = self._take_in(listing, engine, Path(name))
+        with scratch_folder() as folder, engine.session():
+            intake = self._take_in(listing, engine, folder)
             self._require_usable(intake)
             done = self._already_there(intake)
             if done is not None:

@@ -11,16 +11,19 @@ _NAMES = {
     "train": """
         train training trained trn tr trainval fit learn learning lernen lerndaten trainieren entrainement
         apprentissage entrenamiento addestramento allenamento treino treinamento trening treningowy uczenie
-        egitim обучение обучающая тренировка тренировочная 训练 訓練 学習 훈련 학습
+        traning træning trenovaci antrenare antrenament egitim pelatihan latih εκπαιδευση обучение обучающая
+        тренировка тренировочная навчання تدريب 训练 訓練 学習 훈련 학습
     """,
     "validation": """
         val vals valid validation validate validating validated vld vl va dev devel development eval
         evaluation evaluate evaluating validierung validacion validacao validazione validatie walidacja
-        walidacyjny dogrulama валидация валидационная проверка проверочная 验证 驗證 検証 검증
+        walidacyjny validacni validering validare dogrulama validasi επικυρωση валидация
+        валидационная проверка проверочная валідація تحقق 验证 驗證 検証 검증
     """,
     "test": """
         test tests testing tested tst te ts holdout heldout prueba pruebas teste testes essai testowy
-        testy toets prufung тест тестовая тестирование 测试 測試 テスト 시험 테스트
+        testy toets prufung testovaci testare teszt uji pengujian δοκιμη тест тестовая тестирование
+        тестування اختبار 测试 測試 テスト 시험 테스트
     """,
 }
 _FILLERS = """

@@ -1,0 +1,36 @@
+"""The temporary folder of a build; where it cannot be written, one line names it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seedbed.storage.errors import Fault, fault_of, of_local
+from seedbed_api.errors import SeedbedError, UserError, refusal
+
+_THE_USERS = (Fault.DENIED, Fault.UNUSABLE, Fault.FULL)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a folder for what need not stay, and remove it.
+
+    What fails for lack of space there is a `UserError`; stores tell their own failures before they come here.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="seedbed-build-") as name:
+            yield Path(name)
+    except OSError as error:
+        raise _told(error) from error
+
+
+def _told(error: OSError) -> SeedbedError:
+    folder = os.environ.get("TMPDIR") or tempfile.tempdir or "/tmp"
+    if fault_of(error) not in _THE_USERS:
+        return of_local(error, shown=f"file://{folder}", writing=True)
+    problem = f"the temporary folder: {os.strerror(error.errno or 0).lower()}"
+    fix = "free space there, or let TMPDIR name another folder"
+    return UserError("OutputUnwritable", refusal("TMPDIR", folder, problem, fix))
