@@ -65,6 +65,10 @@ class WorkerCounts(StatusBlock):
     """How many are wanted."""
     replaced: Count | None = None
     """Worker pods that were replaced in this attempt, which ends as preempted when they are too many."""
+    lacking_since: Time | None = None
+    """Since when an attempt that has trained has fewer worker pods at work than its minimum."""
+    complete_since: Time | None = None
+    """Since when it has its minimum again; progressDeadlineSeconds counts from then at the earliest."""
 
 
 class Progress(StatusBlock):

@@ -18,7 +18,6 @@ from seedbed_operator.planning.deadlines import (
     active_deadline,
     active_for_too_long,
     first_step_deadline,
-    has_trained,
     hung,
     never_stepped,
     next_step_deadline,
@@ -28,15 +27,22 @@ from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.elasticity import missing_workers, ranks_at_first, ranks_at_most
 from seedbed_operator.planning.ends import Cause, End, end_of
 from seedbed_operator.planning.explaining.explanations import Explanation
-from seedbed_operator.planning.explaining.scheduling import without_a_node
 from seedbed_operator.planning.explaining.starting import (
     SOON,
     events_needed,
     slow,
     team,
     why_not_running,
+    why_pods_wait,
 )
 from seedbed_operator.planning.gang import events_needed_for_patience, given_back, gives_back_at
+from seedbed_operator.planning.phases import (
+    has_trained,
+    is_finishing,
+    lacks_workers,
+    lacks_workers_since,
+    says_it_trains,
+)
 from seedbed_operator.planning.pods import is_lost, is_over, runs
 from seedbed_operator.planning.queueing import free_seats
 from seedbed_operator.planning.refusing import tries_again_at
@@ -59,6 +65,8 @@ from seedbed_operator.plans import Create, Need
 
 LOOK_EVERY = seconds(10)
 SILENCE = seconds(60)
+REPLACED_WITHIN = seconds(30)
+"""A lost worker that is replaced sooner is no interruption worth a word; later the job does not run."""
 _NOT_WORTH_A_LOG = frozenset({Cause.DONE, Cause.STOPPED, Cause.GIVEN_BACK})
 _REASONS_TO_END: tuple[Callable[[Scene], End | None], ...] = (
     token_lost,
@@ -145,10 +153,26 @@ def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
     draft = _with_workers(scene, draft, driver)
     draft = _with_counts(scene, draft)
     draft = draft.wakes(*_alarms(scene, driver, active_deadline(scene, draft.status)))
+    if lacks_workers(scene):
+        return _lacking(scene, draft)
     if has_trained(scene):
         return _training(scene, draft)
-    why = _why_not_running(scene)
+    return _waiting(scene, draft, why_not_running(scene))
+
+
+def _waiting(scene: Scene, draft: Draft, why: Explanation) -> Draft:
     return draft.waits(why.reason, _joined(why.message, counts_later(scene)))
+
+
+def _lacking(scene: Scene, draft: Draft) -> Draft:
+    """Say why an attempt that has trained lacks workers; where that lasts, it does not run."""
+    why, since = why_not_running(scene), lacks_workers_since(scene)
+    assert since is not None
+    due = since + REPLACED_WITHIN
+    if scene.now >= due and not says_it_trains(scene):
+        return _waiting(scene, draft, why)
+    told = _joined(f"workers are being replaced: {why.message}", counts_later(scene))
+    return draft.runs(RunningReason.TRAINING, told).wakes(due if scene.now < due else None)
 
 
 def _joined(*parts: str) -> str:
@@ -180,7 +204,7 @@ def _training(scene: Scene, draft: Draft) -> Draft:
     if live.activity == "Starting":
         told = "its workers are being grouped anew"
         return draft.runs(RunningReason.TRAINING, _joined(told, counts_later(scene)))
-    waiting = without_a_node(team(scene))
+    waiting = why_pods_wait(scene)
     told = f"goes on with fewer workers: {waiting.message}" if waiting else _without_growth(scene)
     reason = _ACTIVITIES.get(live.activity, RunningReason.TRAINING)
     return draft.runs(reason, _joined(told, counts_later(scene)))
@@ -244,21 +268,10 @@ def _not_allowed(scene: Scene) -> Explanation | None:
     return not_allowed(scene.spec, scene.profile.spec)
 
 
-def _why_not_running(scene: Scene) -> Explanation:
-    """Return why there is no step yet: workers that are missing because they are not allowed come first."""
-    lacking = missing_workers(scene, ranks=ranks_at_first(scene))
-    return (_not_allowed(scene) if lacking else None) or why_not_running(scene)
-
-
 def _must_pause(scene: Scene) -> bool:
     """Tell whether it is too early to create workers: some were refused, or have crashed just now."""
     replaced_at = may_replace_at(scene)
     return tries_again_at(scene) is not None or (replaced_at is not None and scene.now < replaced_at)
-
-
-def is_finishing(scene: Scene) -> bool:
-    """Tell whether the driver needs its workers no longer."""
-    return scene.live is not None and scene.live.activity == "Finishing"
 
 
 def _is_wanted(scene: Scene, child: Create, driver: PodView) -> bool:
@@ -272,5 +285,20 @@ def _with_counts(scene: Scene, draft: Draft) -> Draft:
     running = sum(runs(pod, scene.now) for pod in scene.crew) * scene.workers_per_pod
     known = (scene.live and scene.live.workers) or scene.status.workers
     told = known.ready if known else 0
-    counts = WorkerCounts(ready=min(told, running), desired=desired, replaced=replaced(scene, draft, desired))
+    counts = WorkerCounts(
+        ready=min(told, running),
+        desired=desired,
+        replaced=replaced(scene, draft, desired),
+        **_lack_noted(scene),
+    )
     return draft.tells(workers=counts)
+
+
+def _lack_noted(scene: Scene) -> dict[str, str | None]:
+    """Return since when workers are lacking, or are complete again: this must outlast the operator."""
+    before = scene.status.workers or WorkerCounts(ready=0, desired=0)
+    if lacks_workers(scene):
+        return {"lacking_since": before.lacking_since or written(scene.now)}
+    if before.lacking_since is not None:
+        return {"complete_since": written(scene.now)}
+    return {"complete_since": before.complete_since}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from seedbed_api.conditions import AttemptReason, ConditionType
-from seedbed_api.outcome import LiveProgress
+from seedbed_api.conditions import AttemptReason
 from seedbed_api.status import LifecycleStatus
 from seedbed_api.times import written
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.ends import Cause, End
 from seedbed_operator.planning.explaining.starting import team, why_not_running
+from seedbed_operator.planning.phases import complete_since, has_trained, lacks_workers
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import read, seconds
 
@@ -48,16 +48,6 @@ def clock_started(draft: Draft) -> Draft:
     return draft.tells(start_time=status.start_time or now, resume_time=status.resume_time or now)
 
 
-def has_trained(scene: Scene) -> bool:
-    """Tell whether the newest attempt has made a step: Running holds from then to its end."""
-    return scene.is_true(ConditionType.RUNNING) or (scene.live is not None and has_stepped(scene.live))
-
-
-def has_stepped(live: LiveProgress) -> bool:
-    """Tell whether a driver has made a step: until then it says Starting."""
-    return live.activity != "Starting" and live.steps is not None
-
-
 def first_step_deadline(scene: Scene) -> datetime | None:
     """Return when the attempt should have made a step; it counts from when all its pods have a node."""
     began = read(scene.status.attempt_start_time)
@@ -84,11 +74,17 @@ def never_stepped(scene: Scene) -> End | None:
 
 
 def next_step_deadline(scene: Scene) -> datetime | None:
-    """Return when a training attempt should have shown another step, or another activity."""
-    if scene.driver is None or not has_trained(scene):
+    """Return when a training attempt should have shown another step, or another activity.
+
+    While it lacks workers it cannot, and is not held to be hung.
+    """
+    if scene.driver is None or not has_trained(scene) or lacks_workers(scene):
         return None
     changed = scene.evidence.progress_changed.get(scene.driver.uid)
-    return changed + seconds(scene.spec.progress_deadline_seconds) if changed is not None else None
+    if changed is None:
+        return None
+    since = max(changed, complete_since(scene) or changed)
+    return since + seconds(scene.spec.progress_deadline_seconds)
 
 
 def hung(scene: Scene) -> End | None:
@@ -98,5 +94,7 @@ def hung(scene: Scene) -> End | None:
         return None
     told = "no step" if scene.live is not None else "no answer of the driver"
     message = f"{told} for spec.progressDeadlineSeconds {scene.spec.progress_deadline_seconds}: it hangs"
+    if scene.live is not None and scene.live.activity == "Starting":
+        message += f" ({why_not_running(scene).message})"
     reason = AttemptReason.PROGRESS_DEADLINE_EXCEEDED
     return End(cause=Cause.FAILURE, reason=reason, message=message, pod=scene.driver)

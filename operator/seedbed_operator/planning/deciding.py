@@ -9,7 +9,6 @@ from seedbed_api.execution import OPERATOR
 from seedbed_api.status import LifecycleStatus
 from seedbed_operator.backends.choosing import BACKENDS, Backends
 from seedbed_operator.observations import JobView, Observation, PodView, Refusal
-from seedbed_operator.planning.allowing import not_allowed
 from seedbed_operator.planning.announcing import announcements
 from seedbed_operator.planning.attending import attended
 from seedbed_operator.planning.beginning import begun
@@ -18,6 +17,7 @@ from seedbed_operator.planning.companions import what_runs_on
 from seedbed_operator.planning.conflicts import in_the_way
 from seedbed_operator.planning.deadlines import active_deadline, active_for_too_long
 from seedbed_operator.planning.drafts import Draft
+from seedbed_operator.planning.explaining.profiles import without_a_profile
 from seedbed_operator.planning.explaining.refusals import refused
 from seedbed_operator.planning.healing import healed, troubled
 from seedbed_operator.planning.pacing import paced
@@ -130,20 +130,11 @@ def _if_nothing_is_in_the_way(scene: Scene, draft: Draft) -> Draft:
 
 
 def _as_the_profile_allows(scene: Scene, draft: Draft) -> Draft:
-    name, given = scene.spec.cluster.profile, scene.observation.profile
-    if given is None:
-        message = f"spec.cluster.profile: there is no TrainingProfile {name}; create it, or name another one"
-        return draft.waits(RunningReason.PROFILE_NOT_FOUND, message)
+    if problem := without_a_profile(scene):
+        waits = problem.reason == RunningReason.PROFILE_NOT_FOUND
+        tell = draft.waits if waits else draft.stalls
+        return tell(problem.reason, problem.message)
     profile, backend = scene.profile, scene.backend
-    if profile is None or profile.spec is None:
-        message = f"TrainingProfile {name} is not valid: {given.invalid}; its admin must correct it"
-        return draft.stalls(RunningReason.PROFILE_INVALID, message)
-    if problem := not_allowed(scene.spec, profile.spec):
-        return draft.stalls(problem.reason, problem.message)
-    if backend is None:
-        message = (
-            f"TrainingProfile {name} wants backend {profile.spec.backend}, which is not to be had here; "
-            "its admin must set spec.backend to Pods, or the job name another profile"
-        )
-        return draft.stalls(RunningReason.BACKEND_UNAVAILABLE, message)
+    assert profile is not None
+    assert backend is not None
     return begun(scene, draft, profile, backend)

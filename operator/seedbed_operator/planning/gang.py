@@ -6,14 +6,16 @@ that admits pod by pod. Nothing is counted.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
-from seedbed_operator.observations import PodView
-from seedbed_operator.planning.deadlines import has_trained
+from seedbed_operator.observations import Notice, PodView
 from seedbed_operator.planning.elasticity import pods_for, present, ranks_at_first
 from seedbed_operator.planning.ends import Cause, End
 from seedbed_operator.planning.explaining.starting import team, why_not_running
+from seedbed_operator.planning.phases import has_trained, lacks_workers_since, says_it_trains
 from seedbed_operator.planning.refusing import refused_since
+from seedbed_operator.planning.replacing import may_replace_at
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import read, seconds
 from seedbed_operator.plans import Need
@@ -23,8 +25,16 @@ PATIENCE = seconds(60)
 PATIENCE_OF_A_DRIVER = seconds(300)
 """While only the driver does: it holds little, and a new attempt costs its start."""
 PATIENCE_FOR_NEW_NODES = seconds(900)
-"""While the cluster autoscaler says that it adds nodes: giving back would only make it wait longer."""
-_SCALING_UP = "TriggeredScaleUp"
+"""While an autoscaler says that nodes come: giving back would only make it wait longer."""
+_SCALING_UP = frozenset({"TriggeredScaleUp", "Nominated", "ProvisionNode"})
+"""Events about a pod: of the cluster autoscaler (GKE, AKS and others run it), of Karpenter (EKS, node
+auto-provisioning of AKS), of Alibaba's autoscaler."""
+_NODE_COMES = re.compile(r"\bnodeclaim/|triggered scale-?up|provisioning ?request", re.IGNORECASE)
+"""What they say in their messages, whatever the reason is called in another version."""
+_NODES_DO_NOT_COME = frozenset(
+    {"NotTriggerScaleUp", "FailedScheduling", "FailedScaleUp", "ProvisionNodeFailed"}
+)
+_MOST_ASKED = 3
 
 
 def incomplete_since(scene: Scene) -> datetime | None:
@@ -46,10 +56,29 @@ def unplaced(scene: Scene) -> tuple[PodView, ...]:
 
 def gives_back_at(scene: Scene) -> datetime | None:
     """Return when the attempt gives back what it holds, unless its pods are placed by then."""
+    if has_trained(scene):
+        return _gives_back_after_training(scene)
     since = incomplete_since(scene)
     if since is None or not _holding(scene):
         return None
     return since + _patience(scene)
+
+
+def _gives_back_after_training(scene: Scene) -> datetime | None:
+    """Return the same of an attempt that has lost workers: it holds what it has until they are replaced.
+
+    Those that have a node get as long to start as a first attempt. Those that crash are left their pause. A
+    driver that says that it has them is believed for as long as one that makes no step.
+    """
+    since = lacks_workers_since(scene)
+    if since is None:
+        return None
+    if says_it_trains(scene):
+        return since + seconds(scene.spec.progress_deadline_seconds)
+    placed = [pod for pod in present(scene) if pod.scheduled is not None]
+    if len(placed) >= pods_for(scene, ranks_at_first(scene)):
+        return since + seconds(scene.spec.pre_running_deadline_seconds)
+    return max(since, may_replace_at(scene) or since) + _patience(scene)
 
 
 def events_needed_for_patience(scene: Scene) -> tuple[Need, ...]:
@@ -58,7 +87,7 @@ def events_needed_for_patience(scene: Scene) -> tuple[Need, ...]:
     if due is None or scene.now < due:
         return ()
     waiting = [pod for pod in unplaced(scene) if not pod.gated]
-    pods = [pod for pod in waiting[:1] if pod.uid not in scene.evidence.notices]
+    pods = [pod for pod in waiting[:_MOST_ASKED] if pod.uid not in scene.evidence.notices]
     return tuple(Need(kind="Notices", pod=pod.name, pod_uid=pod.uid) for pod in pods)
 
 
@@ -77,7 +106,14 @@ def _holding(scene: Scene) -> tuple[PodView, ...]:
 
 def _patience(scene: Scene) -> timedelta:
     notices = (scene.evidence.notices.get(pod.uid, ()) for pod in unplaced(scene))
-    if any(notice.reason == _SCALING_UP for found in notices for notice in found):
+    if any(_brings_nodes(notice) for found in notices for notice in found):
         return PATIENCE_FOR_NEW_NODES
     holds_workers = any(pod.role == "worker" for pod in _holding(scene))
     return PATIENCE if holds_workers else PATIENCE_OF_A_DRIVER
+
+
+def _brings_nodes(notice: Notice) -> bool:
+    """Tell whether an autoscaler says of a pod that its node comes."""
+    named = notice.reason in _SCALING_UP
+    said = _NODE_COMES.search(notice.message) is not None and notice.reason not in _NODES_DO_NOT_COME
+    return named or said

@@ -39,10 +39,11 @@ def _without_progress(status: LifecycleStatus) -> LifecycleStatus:
 
 
 def _without_counts(workers: WorkerCounts | None) -> WorkerCounts | None:
-    """Return what of the workers is no mere progress: how many were replaced is counted once."""
-    if workers is None or workers.replaced is None:
+    """Return what of the workers is no mere progress: how many were replaced, since when some lack."""
+    if workers is None:
         return None
-    return WorkerCounts(ready=0, desired=0, replaced=workers.replaced)
+    kept = workers.model_copy(update={"ready": 0, "desired": 0})
+    return None if kept == WorkerCounts(ready=0, desired=0) else kept
 
 
 def _without_activity(condition: Condition) -> Condition:

@@ -6,7 +6,7 @@ from seedbed_api.conditions import RunningReason
 from seedbed_operator.backends.names import token_name
 from seedbed_operator.backends.queues import group_name
 from seedbed_operator.observations import PodView
-from seedbed_operator.planning.elasticity import ranks_at_first
+from seedbed_operator.planning.elasticity import missing_workers, ranks_at_first
 from seedbed_operator.planning.explaining.companions import held_up_by_another
 from seedbed_operator.planning.explaining.explanations import Explanation
 from seedbed_operator.planning.explaining.images import (
@@ -14,6 +14,7 @@ from seedbed_operator.planning.explaining.images import (
     without_a_container,
     without_an_image,
 )
+from seedbed_operator.planning.explaining.profiles import without_a_profile
 from seedbed_operator.planning.explaining.ray import coming_up, with_failing_workers, without_its_workers
 from seedbed_operator.planning.explaining.refusals import refused
 from seedbed_operator.planning.explaining.scheduling import (
@@ -32,12 +33,25 @@ SOON = seconds(5)
 
 
 def why_not_running(scene: Scene) -> Explanation:
-    """Return why the newest attempt makes no step."""
-    pods = team(scene)
-    evidence, live = scene.evidence, scene.live
-    least = ranks_at_first(scene)
-    driver_runs = scene.driver is not None and scene.driver.phase == "Running"
-    found = (
+    """Return why the newest attempt makes no step: before its first one, or since it lacks workers."""
+    found = _not_to_be_made(scene) or why_pods_wait(scene)
+    if found is not None:
+        return found
+    if scene.driver is None or scene.driver.phase != "Running":
+        message = f"attempt {scene.attempt}: its pods are being created"
+        return Explanation(reason=RunningReason.PENDING, message=message)
+    return (
+        with_failing_workers(scene.crew)
+        or waiting_for_workers(team(scene))
+        or without_its_workers(scene.live, ranks_at_first(scene))
+        or coming_up(scene.live, scene.driver)
+    )
+
+
+def why_pods_wait(scene: Scene) -> Explanation | None:
+    """Return what keeps pods of the attempt from being made, placed or started; None where nothing does."""
+    pods, evidence = team(scene), scene.evidence
+    return (
         _refused(scene)
         or held_by_a_queue(pods, _workload(scene))
         or without_a_node(pods, scene.profile)
@@ -47,17 +61,11 @@ def why_not_running(scene: Scene) -> Explanation:
         or without_a_volume(slow(scene), evidence)
         or starts_slowly(slow(scene))
     )
-    if found is not None:
-        return found
-    if not driver_runs:
-        message = f"attempt {scene.attempt}: its pods are being created"
-        return Explanation(reason=RunningReason.PENDING, message=message)
-    return (
-        with_failing_workers(scene.crew)
-        or waiting_for_workers(pods)
-        or without_its_workers(live, least)
-        or coming_up(live, scene.driver)
-    )
+
+
+def _not_to_be_made(scene: Scene) -> Explanation | None:
+    """Explain why workers of the minimum are not there at all."""
+    return without_a_profile(scene) if missing_workers(scene, ranks=ranks_at_first(scene)) else None
 
 
 def team(scene: Scene) -> tuple[PodView, ...]:

@@ -83,15 +83,48 @@ def gated(world: World) -> World:
     return world.settle()
 
 
-def test_new_nodes_are_waited_for() -> None:
-    world = a_world(a_training_job().with_workers(2, 2)).settle()
-    world.start(DRIVER, worker(0)).unschedulable(worker(1), FULL)
-    scaling = Notice(reason="TriggeredScaleUp", message="pod triggered scale-up", time=world.now)
-    world.notices[worker(1)] = (scaling,)
+COMING = {
+    "cluster autoscaler, GKE, AKS": ("TriggeredScaleUp", "pod triggered scale-up: [{pool 0->1 (max: 3)}]"),
+    "Karpenter": ("Nominated", "Pod should schedule on: nodeclaim/gpu-7x2kq"),
+    "Karpenter, a node that comes": ("Nominated", "Pod should schedule on: node/ip-10-0-0-7"),
+    "a provisioning request": ("", "Unschedulable pod is consuming ProvisioningRequest team/gpus"),
+    "another version": ("PodNominated", "should schedule on nodeclaim/gpu-7x2kq"),
+    "another cloud": ("ProvisionNode", "Provision node asa-2ze2h0f4m5ctpd8k"),
+}
+NOT_COMING = {
+    "the autoscaler cannot": (
+        "NotTriggerScaleUp",
+        "pod didn't trigger scale-up: 1 max node group size reached",
+    ),
+    "Karpenter cannot": ("FailedScheduling", "Failed to schedule pod, no instance type for nodeclaim/x"),
+    "the scheduler": ("FailedScheduling", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
+    "something else": ("Scheduled", "x"),
+}
+
+
+def given_back_after_ten_minutes(reason: str, message: str, asked: int) -> bool:
+    world = a_world(a_training_job().with_workers(4, 4)).settle()
+    world.start(DRIVER, worker(0))
+    for index in (1, 2, 3):
+        world.unschedulable(worker(index), FULL)
+    world.notices[worker(asked)] = (Notice(reason=reason, message=message, time=world.now),)
     world.wait(600)
-    assert not world.pods[DRIVER].deleting
-    world.start(worker(1)).settle()
-    assert world.job.status.attempts == 1
+    given_back = world.pods[DRIVER].deleting
+    if not given_back:
+        world.start().settle()
+        assert world.job.status.attempts == 1
+    return given_back
+
+
+@pytest.mark.parametrize(("reason", "message"), COMING.values(), ids=COMING.keys())
+def test_new_nodes_are_waited_for(reason: str, message: str) -> None:
+    assert not given_back_after_ten_minutes(reason, message, 1)
+    assert not given_back_after_ten_minutes(reason, message, 3), "each pod has events of its own"
+
+
+@pytest.mark.parametrize(("reason", "message"), NOT_COMING.values(), ids=NOT_COMING.keys())
+def test_nodes_that_do_not_come_are_not_waited_for(reason: str, message: str) -> None:
+    assert given_back_after_ten_minutes(reason, message, 1)
 
 
 @pytest.mark.parametrize(
