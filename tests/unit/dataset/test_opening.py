@@ -151,3 +151,22 @@ def test_a_missing_dataset_and_another_digest_have_their_own_reasons(tmp_path) -
     with pytest.raises(UserError) as caught:
         open_dataset(open_storage(str(tmp_path / "ds")), digest="sha256:" + "0" * 64)
     assert caught.value.reason == "DatasetChanged"
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("ds.zip", ["is a file, no folder", "unpacked if it is an archive", "seedbed dataset build"]),
+        ("notes.txt", ["is a file, no folder", "seedbed dataset build"]),
+        ("ds/manifest.json", ["is a file, no folder", "give the folder that holds it: file://"]),
+        ("source", ["there is no dataset here", "seedbed dataset build"]),
+        ("nothing", ["there is no dataset here", "manifest.json is missing"]),
+    ],
+)
+def test_what_is_no_dataset_says_what_to_give(uri: str, says: list[str], tmp_path) -> None:
+    build(two_classes(tmp_path / "source"), tmp_path / "ds")
+    (tmp_path / "ds.zip").write_bytes(b"PK")
+    (tmp_path / "notes.txt").write_bytes(b"hello")
+    with pytest.raises(UserError) as caught:
+        open_dataset(open_storage(str(tmp_path / uri)))
+    assert [words for words in says if words not in caught.value.message] == [], caught.value.message

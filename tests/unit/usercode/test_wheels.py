@@ -159,6 +159,10 @@ def test_folder_and_wheel_are_the_same_code(tmp_path):
     [
         pytest.param("missing.whl", None, "no such wheel", id="a wheel that is not there"),
         pytest.param("missing", None, "neither a folder nor a wheel", id="a folder that is not there"),
+        pytest.param("src/net.py", None, "neither .*; name the folder that holds it", id="a Python file"),
+        pytest.param("net.zip", None, "neither .*; unpack it and name the folder", id="a zip"),
+        pytest.param("net.tar.gz", None, "neither .*; unpack it .*pip wheel", id="a source distribution"),
+        pytest.param("net.txt", None, "neither .*; name a folder or a .whl", id="any other file"),
         pytest.param("src", "sha256:" + "0" * 64, "have digest sha256:", id="other code than pinned"),
         pytest.param("empty", None, "holds no Python file", id="a folder without code"),
     ],

@@ -14,7 +14,7 @@ from seedbed.dataset.format import MANIFEST, SPLITS, VERSIONS, Manifest, Shard, 
 from seedbed.dataset.selection import fold_of, in_subset, select
 from seedbed.dataset.shards import ShardIndex, decode_index
 from seedbed.dataset.views import View, ViewShard, chosen, whole
-from seedbed.storage import DamagedObject, Storage
+from seedbed.storage import DamagedObject, LocalStorage, Storage
 from seedbed_api.errors import UserError, refusal
 
 _INDICES_KEPT = 16
@@ -188,9 +188,19 @@ def _read_manifest(storage: Storage, path: str) -> Manifest:
     try:
         data = storage.read(path)
     except FileNotFoundError as error:
-        problem = f"there is no dataset here ({path} is missing)"
-        fix = "give the folder that `seedbed dataset build` wrote"
+        problem, fix = _no_dataset(storage, path)
         raise UserError("InvalidDataset", refusal("dataset.uri", storage.url, problem, fix)) from error
     except DamagedObject as error:
         raise invalid(storage.url, f"{path} cannot be read", detail=str(error.strerror)) from error
     return load_manifest(data, where=storage.url)
+
+
+def _no_dataset(storage: Storage, path: str) -> tuple[str, str]:
+    """Return problem and fix of a place without a manifest: nothing of ours, a file, or a file of a dataset."""
+    folder, _, name = storage.url.rpartition("/")
+    is_file = isinstance(storage, LocalStorage) and storage.root.is_file()
+    problem = "is a file, no folder" if is_file else f"there is no dataset here ({path} is missing)"
+    if name == MANIFEST:
+        return problem, f"give the folder that holds it: {folder}"
+    fix = "give the folder that `seedbed dataset build` wrote"
+    return problem, f"{fix} from it, once unpacked if it is an archive" if is_file else fix

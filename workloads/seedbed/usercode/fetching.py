@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from seedbed.storage import describe, open_storage
 from seedbed.usercode.refusing import refused
 from seedbed.usercode.sources import Sources, read_folder, read_installed
 from seedbed.usercode.wheels import pack_wheel, read_wheel
+
+_UNPACK = "unpack it and name the folder, or build a .whl with `pip wheel --no-deps .`"
+_FIXES = {".py": "name the folder that holds it"} | dict.fromkeys(
+    (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".egg"), _UNPACK
+)
+"""What to name instead of a file of this suffix."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +56,10 @@ def installed_sources(module: str) -> tuple[Sources, Path]:
 
 def _from_wheel(uri: str, *, secret: Path | None) -> Sources:
     parent, _, name = uri.rpartition("/")
-    if not name.partition("?")[0].endswith(".whl"):
-        raise refused("code.uri", describe(uri), "is neither a folder nor a wheel", "name a folder or a .whl")
+    suffix = PurePosixPath(name.partition("?")[0]).suffix
+    if suffix != ".whl":
+        fix = _FIXES.get(suffix, "name a folder or a .whl")
+        raise refused("code.uri", describe(uri), "is neither a folder nor a wheel", fix)
     try:
         content = open_storage(parent or ".", secret=secret).read(name)
     except FileNotFoundError as error:
