@@ -182,6 +182,30 @@ class HeadOnly(nn.Linear):
         destination[prefix + "weight"] = self.weight if keep_vars else self.weight.detach()
 
 
+class Removing(Network):
+    """Removes a buffer in the first forward pass."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes)
+        self.register_buffer("gone", torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if hasattr(self, "gone"):
+            del self.gone
+        return super().forward(x)
+
+
+class Listed(nn.Module):
+    """Hides a layer in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = [nn.Conv2d(8, 8, 1)]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers[0](x)
+
+
 class MadeLate(Network):
     """Makes a layer in the first forward pass."""
 
@@ -232,11 +256,29 @@ def halved(state: Any) -> None:
     state["head.weight"] = state["head.weight"].half()
 
 
+def shifted(network: Any, _prefix: str, _keep_vars: bool) -> None:
+    with torch.no_grad():
+        network.head.weight.add_(1.0)
+
+
 def doubling_load_hook(network: Any) -> None:
     def hook(state: Any, *_rest: Any) -> None:
         state["head.weight"] = state["head.weight"] * 2
 
     network._register_load_state_dict_pre_hook(hook)
+
+
+def one_statistic(network: Any) -> None:
+    network.middle = nn.BatchNorm2d(8)
+    network.middle.running_mean = network.norm.running_mean
+
+
+def uncounted(network: Any) -> None:
+    network.norm.num_batches_tracked = None
+
+
+def contained(network: Any) -> None:
+    network.middle.parent = network
 
 
 def normed(network: Any) -> None:
@@ -285,14 +327,8 @@ KEPT: dict[str, tuple[Callable[[int], nn.Module], int]] = {
 REFUSED: dict[str, tuple[Callable[[int], nn.Module], tuple[str, ...]]] = {
     "no state": (Nothing, ("conv.weight: state_dict() leaves it out",)),
     "other names": (Prefixed, ("conv.weight: state_dict() leaves it out",)),
-    "a layer that keeps half": (
-        changed(lambda network: setattr(network, "head", HeadOnly(8, 3))),
-        ("head.bias: state_dict() leaves it out",),
-    ),
-    "a hook that adds": (
-        saving_hook(lambda state: state.update(more=torch.ones(1))),
-        ("more: state_dict() holds it",),
-    ),
+    "a layer that keeps half": (changed(lambda network: setattr(network, "head", HeadOnly(8, 3))), ("head.bias: state_dict() leaves it out",)),
+    "a hook that adds": (saving_hook(lambda state: state.update(more=torch.ones(1))), ("more: state_dict() holds it",)),
     "a hook that drops": (saving_hook(lambda state: state.pop("norm.running_var")), ("norm.running_var",)),
     "a hook that rounds": (saving_hook(halved), ("head.weight: state_dict() gives another value",)),
     "a hook that raises": (saving_hook(lambda state: state["nope"]), ("state_dict() raised KeyError",)),
@@ -300,33 +336,24 @@ REFUSED: dict[str, tuple[Callable[[int], nn.Module], tuple[str, ...]]] = {
     "statistics in float64": (middle(lambda: nn.BatchNorm2d(8, affine=False).double()), ("middle.running_mean",)),
     "extra state": (middle(lambda: Extra({"calls": 1})), ("middle: get_extra_state()", "make it a buffer")),
     "a tensor as extra state": (middle(lambda: Extra(torch.ones(3))), ("middle: get_extra_state()",)),
-    "parameters that overlap": (
-        middle(lambda: Views(slice(8), slice(4, 12))),
-        ("middle.b: shares memory with middle.a",),
-    ),
+    "parameters that overlap": (middle(lambda: Views(slice(8), slice(4, 12))), ("middle.b: shares memory with middle.a",)),
     "a parameter with gaps": (middle(Columns), ("middle.matrix", ".contiguous()")),
-    "a buffer that is a parameter": (
-        middle(lambda: Followed(nn.Conv2d(8, 8, 1), lambda layer: layer.weight.data)),
-        ("middle.second: shares memory with middle.layer.weight",),
-    ),
-    "a statistic under a second name": (
-        middle(lambda: Followed(nn.BatchNorm2d(8), lambda layer: layer.running_mean)),
-        ("middle.second: shares memory with middle.layer.running_mean",),
-    ),
-    "a view of a statistic": (
-        middle(lambda: Followed(nn.BatchNorm2d(8), lambda layer: layer.running_var.view(2, 4))),
-        ("middle.second: shares memory with middle.layer.running_var",),
-    ),
+    "a buffer that is a parameter": (middle(lambda: Followed(nn.Conv2d(8, 8, 1), lambda layer: layer.weight.data)), ("middle.second: shares memory with middle.layer.weight",)),
+    "a statistic under a second name": (middle(lambda: Followed(nn.BatchNorm2d(8), lambda layer: layer.running_mean)), ("middle.second: shares memory with middle.layer.running_mean",)),
+    "a view of a statistic": (middle(lambda: Followed(nn.BatchNorm2d(8), lambda layer: layer.running_var.view(2, 4))), ("middle.second: shares memory with middle.layer.running_var",)),
     "an expanded buffer": (middle(lambda: Scale(torch.ones(1).expand(3))), ("middle.value", ".contiguous()")),
     "a complex buffer": (buffer(torch.complex64), ("middle.value", "complex64", "torch.view_as_real")),
     "a bfloat16 buffer": (buffer(torch.bfloat16), ("middle.value", "bfloat16", "float32")),
     "a float8 buffer": (buffer(torch.float8_e4m3fn), ("middle.value", "float8_e4m3fn")),
     "a sparse buffer": (middle(lambda: Scale(torch.eye(3).to_sparse())), ("middle.value", "sparse_coo", "to_dense")),
-    "a sparse buffer that is not saved": (
-        middle(lambda: Scale(torch.eye(3).to_sparse(), persistent=False)),
-        ("middle.value", "to_dense"),
-    ),
+    "a sparse buffer that is not saved": (middle(lambda: Scale(torch.eye(3).to_sparse(), persistent=False)), ("middle.value", "to_dense")),
     "on the meta device": (lambda classes: Network(classes).to("meta"), ("conv.weight: lies on device meta",)),
+    "a negated view": (middle(lambda: Scale(torch.imag(torch.ones(3, dtype=torch.complex64).conj()))), ("middle.value", ".resolve_neg()")),
+    "two layers with one statistic": (changed(one_statistic), ("shares memory with norm.running_mean",)),
+    "statistics that do not count": (changed(uncounted), ("norm: BatchNorm without", "num_batches_tracked")),
+    "a layer that holds itself": (changed(contained), ("a layer holds itself",)),
+    "a state_dict that changes weights": (changed(lambda network: network.register_state_dict_pre_hook(shifted)), ("head.weight: state_dict() gives another value",)),
+    "a buffer removed late": (Removing, ("gone: is removed in the forward pass",)),
     "a layer made late": (MadeLate, ("late.weight: is made in the forward pass", "make it in build")),
     "a lazy layer": (middle(lambda: nn.LazyConv2d(8, 1)), ("middle.weight: a lazy layer", "run a picture through")),
     "lazy statistics": (middle(lambda: nn.LazyBatchNorm2d(affine=False)), ("middle.running_mean: a lazy layer",)),
@@ -347,6 +374,7 @@ LOST: dict[str, tuple[Callable[[int], nn.Module], tuple[str, ...]]] = {
         middle(lambda: Scale(torch.rand(8, 1, 1), persistent=False, used=True)),
         ("middle.value is drawn at random", "persistent=True"),
     ),
+    "a layer in a list": (middle(Listed), ("other outputs", "nn.ModuleList")),
     "an attribute drawn at random": (middle(Drawn), ("other outputs", "register what is drawn as a buffer")),
 }  # fmt: skip
 """What only shows when a new network is given the export, and what the refusal says."""

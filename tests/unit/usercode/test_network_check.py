@@ -73,6 +73,7 @@ def refusal_of(tmp_path, monkeypatch, *, layers="pass", forward="return x", size
         pytest.param({"layers": CONV, "forward": "return {'logits': self.conv(x).mean((2, 3))}"}, ["forward returned dict", "the logits alone"], id="a dict"),
         pytest.param({"layers": CONV, "forward": "y = self.conv(x).mean((2, 3)); return Answer(y, y)"}, ["forward returned Answer", "the logits alone"], id="a namedtuple"),
         pytest.param({"layers": CONV, "forward": "return self.conv(x).mean((2, 3)).to(torch.complex64)"}, ["forward returned torch.complex64", "floating"], id="complex logits"),
+        pytest.param({"layers": CONV, "forward": "self.late = getattr(self, 'late', None) or (None if self.training else nn.Linear(5, 5)); return self.conv(x).mean((2, 3))"}, ["late.bias: is made in an evaluation"], id="a layer made in an evaluation"),
         pytest.param({"layers": CONV, "forward": "return self.conv(x).mean((2, 3)) * float('nan')"}, ["NaN before the first step"], id="NaN"),
     ],
 )  # fmt: skip

@@ -196,7 +196,7 @@ def _read_manifest(storage: Storage, path: str) -> Manifest:
 
 
 def _no_dataset(storage: Storage, path: str) -> tuple[str, str]:
-    """Return problem and fix of a place without a manifest: nothing of ours, a file, or a file of a dataset."""
+    """Return problem and fix of a place without a manifest: anything else, a file, a file of a dataset."""
     folder, _, name = storage.url.rpartition("/")
     is_file = isinstance(storage, LocalStorage) and storage.root.is_file()
     problem = "is a file, no folder" if is_file else f"there is no dataset here ({path} is missing)"

@@ -72,7 +72,8 @@ def check_state_dict(model: nn.Module) -> None:
     for name, layer in model.named_modules():
         _check_extra_state(name, layer)
     _check_memory(entries)
-    _check_agreement(_state_dict(model), kept_tensors(model))
+    own = {name: tensor.detach().clone() for name, tensor in _kept(model).items()}
+    _check_agreement(_state_dict(model), own)
 
 
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -137,6 +138,8 @@ def _check_kept(entry: _Entry) -> None:
         raise UnsupportedModelError(f"{name}: statistics of BatchNorm are not {dtype}; leave them {needed}")
     if tensor.dtype not in _STORED:
         raise UnsupportedModelError(f"{name}: a checkpoint cannot hold {dtype}; {_other_type(tensor)}")
+    if tensor.is_neg():
+        raise UnsupportedModelError(f"{name}: is a negated view; call .resolve_neg() on it")
     if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
         raise UnsupportedModelError(f"{name}: its elements share memory; call .contiguous() on it")
     if tensor.requires_grad and not _is_dense(tensor):
@@ -188,6 +191,15 @@ def _span(tensor: torch.Tensor) -> tuple[int, int]:
     last = sum((size - 1) * stride for size, stride in steps)
     start = tensor.data_ptr()
     return start, start + (last + 1) * tensor.element_size()
+
+
+def _kept(model: nn.Module) -> dict[str, torch.Tensor]:
+    try:
+        return kept_tensors(model)
+    except RecursionError as error:
+        raise UnsupportedModelError(
+            "the model: a layer holds itself, or one above it; keep that reference in a list or a tuple"
+        ) from error
 
 
 def _state_dict(model: nn.Module) -> Mapping[str, object]:

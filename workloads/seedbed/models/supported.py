@@ -48,6 +48,15 @@ def _check_layer(name: str, layer: nn.Module) -> None:
         raise UnsupportedModelError(
             f"{name}: BatchNorm with momentum=None averages over batches seen; give it a momentum"
         )
+    if isinstance(layer, _BatchNorm) and layer.running_mean is not None:
+        _check_statistics(name, layer)
+
+
+def _check_statistics(name: str, layer: _BatchNorm) -> None:
+    if layer.running_var is None or layer.num_batches_tracked is None:
+        raise UnsupportedModelError(
+            f"{name}: BatchNorm without running_var or num_batches_tracked; leave its buffers as they are"
+        )
 
 
 def _check_buffers(model: nn.Module, example_bchw: torch.Tensor) -> None:
@@ -64,6 +73,8 @@ def _check_buffers(model: nn.Module, example_bchw: torch.Tensor) -> None:
     changed = [name for name, tensor in _copied(model).items() if not _same(tensor, before.get(name))]
     _restore(model, before)
     model.train(was_training)
+    for name in before.keys() - _copied(model).keys():
+        raise UnsupportedModelError(f"{name}: is removed in the forward pass; keep what build has made")
     for name in changed:
         if name not in before:
             raise UnsupportedModelError(f"{name}: is made in the forward pass; make it in build")

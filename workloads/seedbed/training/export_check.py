@@ -49,7 +49,8 @@ def check_export(
         problem = (
             "the exported model gives other outputs when it is loaded: it draws what is not in state_dict()"
         )
-        raise refused("entrypoint", user.entrypoint, problem, "register what is drawn as a buffer")
+        fix = "register what is drawn as a buffer, and keep layers in nn.ModuleList or nn.ModuleDict"
+        raise refused("entrypoint", user.entrypoint, problem, fix)
 
 
 @contextlib.contextmanager

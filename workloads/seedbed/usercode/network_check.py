@@ -31,8 +31,18 @@ def check_network(user: UserModel, network: nn.Module, *, images_mchw: Tensor, c
         except UnsupportedModelError as error:
             problem, _, fix = one_line(error).partition("; ")
             raise refused("entrypoint", user.entrypoint, problem, fix or "change the network") from error
+        names = _names(network)
         output = _evaluated(network, images_mchw)
+    for name in sorted(names ^ _names(network)):
+        problem = f"{name}: is {'removed' if name in names else 'made'} in an evaluation"
+        raise refused("entrypoint", user.entrypoint, problem, "let build make all layers, and keep them")
     _check_output(user, output, rows=images_mchw.shape[0], classes=classes)
+
+
+def _names(network: nn.Module) -> frozenset[str]:
+    from seedbed.models.state_dict import kept_tensors, left_out_buffers
+
+    return frozenset(kept_tensors(network)) | frozenset(left_out_buffers(network))
 
 
 def _evaluated(network: nn.Module, images_mchw: Tensor) -> object:
