@@ -94,6 +94,26 @@ def test_numbers_of_other_tables_are_not_taken_for_the_systems(error: OSError) -
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(18, UserError), (20, UserError), (62, UserError), (10, InfrastructureError), (9, InfrastructureError)],
+    ids=["self-signed", "unknown authority", "another host", "expired", "not valid yet"],
+)
+def test_a_certificate_that_no_retry_makes_trusted_is_the_users_to_mend(
+    code: int, kind: type[SeedbedError]
+) -> None:
+    untrusted = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    untrusted.verify_code, untrusted.verify_message = code, "it is so"
+    wrapped = ConnectionError("SSL validation failed")
+    wrapped.__cause__ = untrusted
+    by_aiohttp = ConnectionError("cannot connect")
+    by_aiohttp.certificate_error = untrusted  # type: ignore[attr-defined]
+    for error in (untrusted, wrapped, by_aiohttp):
+        answer = told(error, shown="https://h/x", keys="the keys", writing=False)
+        one_line(answer, kind, "https://h/x")
+        assert ("ca.crt" in str(answer)) == (kind is UserError)
+
+
 class AnswerError(Exception):
     """What a client raises for an answer of the server."""
 

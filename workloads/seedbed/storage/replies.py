@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Iterator
-from ssl import SSLError
+from ssl import SSLCertVerificationError, SSLError
 from typing import Any
 
 from seedbed.storage.errors import (
@@ -20,6 +20,7 @@ from seedbed.storage.errors import (
     unreadable,
     unwritable,
 )
+from seedbed.storage.secrets import CERTIFICATE
 from seedbed_api.errors import SeedbedError, UserError, refusal
 
 _CLIENTS = ("aiohttp", "aiobotocore", "botocore", "fsspec", "s3fs", "ssl")
@@ -35,6 +36,8 @@ _NOT_OURS = frozenset(
 )
 _FULL = frozenset({"InsufficientStorage", "QuotaExceeded", "StorageFull", "XMinioStorageFull"})
 _PASSING = frozenset({408, 409, 425, 429})
+_OUT_OF_DATE = frozenset({9, 10})
+"""OpenSSL's numbers of certificates that are not valid yet, or no more: the store's owner renews them."""
 _OF_ONE_OBJECT = frozenset({410, 414, 451, "KeyTooLongError"})
 
 
@@ -121,11 +124,21 @@ def _refused(status: int, code: str, shown: str) -> UserError:
 def _of_transport(origin: Exception, shown: str) -> Exception:
     if type(origin).__name__ == "FlexibleChecksumError":
         return DamagedObject(shown)
+    below = (getattr(cause, "certificate_error", cause) for cause in _causes(origin))  # aiohttp wraps it
+    untrusted = next((cause for cause in below if isinstance(cause, SSLCertVerificationError)), None)
+    if untrusted is not None and getattr(untrusted, "verify_code", 0) not in _OUT_OF_DATE:
+        return _untrusted(shown, untrusted)
     if type(origin).__name__ == "ParamValidationError":
         return _malformed(shown, str(origin).partition("failed:")[2].partition(": Bucket")[0])
     if _of_a_client(origin) or isinstance(origin, (OSError, asyncio.TimeoutError, TimeoutError)):
         return unavailable(shown, f"{type(origin).__name__}: {origin}")
     return _malformed(shown, str(origin)) if isinstance(origin, ValueError) else origin
+
+
+def _untrusted(shown: str, error: SSLCertVerificationError) -> UserError:
+    problem = f"its certificate is not trusted: {getattr(error, 'verify_message', '') or error}"
+    fix = f"put the certificate of its authority into the secret as {CERTIFICATE}, or correct the address"
+    return UserError("StorageRefused", refusal("uri", shown, " ".join(problem.split()), fix))
 
 
 def _malformed(shown: str, problem: str) -> UserError:
