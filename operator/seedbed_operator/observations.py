@@ -33,6 +33,7 @@ class JobView:
     """None where the models refuse what the API server let pass; `invalid` tells why."""
     invalid: str | None
     status: LifecycleStatus
+    finalizers: tuple[str, ...] = ()
     managed_by: str | None = None
     """spec.managedBy as it was written, also where the models refuse the spec."""
 

@@ -69,6 +69,11 @@ def owned_by_job(job: JobView) -> dict[str, Any]:
     return _owner(API_VERSION, job.kind, job.name, job.uid)
 
 
+def awaited_by_job(job: JobView) -> dict[str, Any]:
+    """Return the owner reference of what a deletion of the job in the foreground waits for."""
+    return {**owned_by_job(job), "blockOwnerDeletion": True}
+
+
 def owned_by_driver(name: str, uid: str, *, controlled: bool = True) -> dict[str, Any]:
     """Return the owner reference of what the garbage collector ends after the driver pod."""
     return {**_owner("v1", "Pod", name, uid), "controller": controlled}

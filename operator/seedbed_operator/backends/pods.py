@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from seedbed_operator.backends.names import (
     attempt_labels,
+    awaited_by_job,
     driver_name,
     job_labels,
     metadata,
@@ -97,7 +98,7 @@ def driver_pod(
     box |= {"ports": list(_DRIVER_PORTS), "readinessProbe": _HEALTHZ}
     spec = pod_spec(offer, box, offer.profile.driver, grace_seconds=DRIVER_GRACE_SECONDS)
     name = driver_name(job, attempt.number)
-    return _pod(job, offer, attempt, "driver", name=name, owner=owned_by_job(job), spec=spec)
+    return _pod(job, offer, attempt, "driver", name=name, owner=awaited_by_job(job), spec=spec)
 
 
 def worker_pod(job: JobView, offer: Offer, attempt: Attempt, index: int) -> Create:

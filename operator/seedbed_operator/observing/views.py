@@ -37,6 +37,7 @@ def job_view(record: JobRecord) -> JobView:
         generation=kept["generation"],
         created=datetime.fromisoformat(kept["created"]),
         deleting=kept["deleting"],
+        finalizers=tuple(kept["finalizers"]),
         labels=kept["labels"],
         annotations=kept["annotations"],
         spec=spec,

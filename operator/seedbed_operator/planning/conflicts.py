@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.backends.names import driver_name
+from seedbed_operator.observations import PodView
 from seedbed_operator.planning.explaining.explanations import Explanation
 from seedbed_operator.planning.explaining.refusals import name_taken
-from seedbed_operator.planning.scenes import Scene, older_objects_pods
+from seedbed_operator.planning.scenes import Scene, older_objects_pods, pods_left_behind
 
 
 def in_the_way(scene: Scene) -> Explanation | None:
     """Return which pod has to go before the next attempt can begin; none is touched."""
+    if kept := pods_left_behind(scene):
+        return _left_behind(scene, kept)
     if older := older_objects_pods(scene):
         names = ", ".join(pod.name for pod in older[:3])
         message = (
@@ -23,3 +26,15 @@ def in_the_way(scene: Scene) -> Explanation | None:
     if any(pod.name == wanted for pod in pods):
         return name_taken("Pod", wanted)
     return None
+
+
+def _left_behind(scene: Scene, kept: tuple[PodView, ...]) -> Explanation:
+    """Name the pods that somebody wanted to keep; workers go with the driver that owns them."""
+    drivers = [pod.name for pod in kept if pod.role == "driver"]
+    message = (
+        "a deleted job of this name has left its pods behind (--cascade=orphan), and nothing removes them: "
+        f"when they are no longer wanted, `kubectl delete pod -n {scene.job.namespace} {' '.join(drivers)}` "
+        f"removes {', '.join(pod.name for pod in kept[:6])}{' …' if len(kept) > 6 else ''}; "
+        "or create this job under another name"
+    )
+    return Explanation(reason=RunningReason.NAME_CONFLICT, message=message)

@@ -16,6 +16,7 @@ from seedbed_operator.planning.clearing import LOOK_AGAIN, cleared
 from seedbed_operator.planning.companions import what_runs_on
 from seedbed_operator.planning.conflicts import in_the_way
 from seedbed_operator.planning.deadlines import active_deadline, active_for_too_long
+from seedbed_operator.planning.deletion import deleted, leaves_its_pods
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.explaining.profiles import without_a_profile
 from seedbed_operator.planning.explaining.refusals import refused
@@ -59,15 +60,15 @@ def plan_status_after(
 
 def status_in_trouble(job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
     """Return the status of a job at which the operator fails; None where the job is over or another's."""
-    if is_none_of_ours(job) or is_final(job.status):
+    if is_none_of_ours(job) or job.deleting or is_final(job.status):
         return None
     return troubled(Draft(now=now, generation=job.generation, status=job.status), message).status
 
 
 def is_none_of_ours(job: JobView) -> bool:
-    """Tell whether another controller takes care of the job, or the garbage collector already does."""
+    """Tell whether another controller takes care of the job, or nobody is to take care of its pods."""
     manager = job.spec.managed_by if job.spec else job.managed_by
-    return job.deleting or (manager or OPERATOR) != OPERATOR
+    return leaves_its_pods(job) or (manager or OPERATOR) != OPERATOR
 
 
 def first_sight(scene: Scene) -> Draft:
@@ -84,6 +85,8 @@ def decided_for(scene: Scene, draft: Draft) -> Draft:
     verdict = verdict_of(scene.status)
     if is_final(scene.status):
         return after_the_end(scene, draft)
+    if scene.job.deleting:
+        return deleted(scene, draft)
     if verdict is not None:
         return wound_up(scene, draft, verdict)
     if scene.job.spec is None:

@@ -37,6 +37,12 @@ def is_of_an_older_object(pod: PodView, job: JobView) -> bool:
     return pod.job_uid != job.uid and pod.owner_uid is not None and named
 
 
+def was_left_behind(pod: PodView, job: JobView) -> bool:
+    """Tell whether a pod is the driver of a deleted job of the same name that nothing removes any more."""
+    named = pod.name == driver_name(job, pod.attempt)
+    return bool(pod.job_uid) and pod.job_uid != job.uid and pod.owner_uid is None and named
+
+
 def is_overdue(pod: PodView, now: datetime) -> bool:
     """Tell whether a pod should have been gone for a while."""
     return pod.deletion_due is not None and now >= pod.deletion_due + OVERDUE

@@ -19,6 +19,7 @@ from seedbed_operator.planning.pods import (
     is_orphan,
     is_our_driver,
     is_worker_of,
+    was_left_behind,
 )
 
 
@@ -156,5 +157,13 @@ def scene_of(observation: Observation, backends: Backends) -> Scene:
 
 def older_objects_pods(scene: Scene) -> tuple[PodView, ...]:
     """Return the pods that a deleted job of the same name has left, as far as they are not lost."""
+    kept = {pod.uid for pod in pods_left_behind(scene)}
     pods = (pod for pod in scene.strangers if is_of_an_older_object(pod, scene.job))
-    return tuple(pod for pod in pods if not is_lost(pod, scene.now))
+    return tuple(pod for pod in pods if pod.uid not in kept and not is_lost(pod, scene.now))
+
+
+def pods_left_behind(scene: Scene) -> tuple[PodView, ...]:
+    """Return the drivers that a job of the same name has left to whoever deleted it, and their workers."""
+    drivers = {pod.uid: pod for pod in scene.strangers if was_left_behind(pod, scene.job)}
+    workers = tuple(pod for pod in scene.strangers if pod.owner_uid in drivers)
+    return (*drivers.values(), *workers)

@@ -70,7 +70,7 @@ def after_the_end(scene: Scene, draft: Draft) -> Draft:
     draft = cleared(scene, draft)
     limit = scene.job.spec.ttl_seconds_after_finished if scene.job.spec else None
     ended = read(scene.status.completion_time)
-    if limit is None or ended is None:
+    if limit is None or ended is None or scene.job.deleting:
         return draft
     due = ended + seconds(limit)
     return draft.does(DeleteJob(uid=scene.job.uid)) if scene.now >= due else draft.wakes(due)

@@ -33,8 +33,10 @@ from seedbed_operator.running.settings import Settings
 NEEDED: Final[tuple[tuple[Kind, str, str], ...]] = (
     (JOBS, "", "get list watch delete"),
     (JOBS, "status", "patch"),
+    (JOBS, "finalizers", "update"),
     (SWEEPS, "", "get list watch delete"),
     (SWEEPS, "status", "patch"),
+    (SWEEPS, "finalizers", "update"),
     (PROFILES, "", "list watch"),
     (PODS, "", "get list watch create delete"),
     (PODS, "log", "get"),
@@ -44,7 +46,8 @@ NEEDED: Final[tuple[tuple[Kind, str, str], ...]] = (
     (EVENTS, "", "create"),
     (LEASES, "", "get create update"),
 )
-"""What the operator may do, and no more: kind, subresource, verbs."""
+"""What the operator may do, and no more: kind, subresource, verbs. It sets no finalizer; some API
+servers want that right of whoever lets a deletion in the foreground wait for a child (blockOwnerDeletion)."""
 
 _MODELS: Final[Mapping[Kind, type[Block]]] = {JOBS: TrainingJob, SWEEPS: SweepJob, PROFILES: TrainingProfile}
 _FIX_CRDS: Final = "install the CRDs of this version: helm upgrade, or kubectl apply --server-side -f crds/"

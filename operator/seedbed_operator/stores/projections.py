@@ -42,7 +42,7 @@ class JobRecord:
     resource_version: str
     finished: bool
     content: bytes
-    """JSON of metadata (generation, creationTimestamp, deleting, labels, annotations), spec and status."""
+    """JSON of metadata (generation, creationTimestamp, deleting, labels …), spec and status."""
     kind: JobKind = "TrainingJob"
 
 
@@ -53,6 +53,7 @@ def job_record(raw: Raw, kind: JobKind = "TrainingJob") -> JobRecord:
         "generation": metadata.get("generation", 0),
         "created": metadata.get("creationTimestamp"),
         "deleting": "deletionTimestamp" in metadata,
+        "finalizers": metadata.get("finalizers") or [],
         "labels": metadata.get("labels") or {},
         "annotations": _without(metadata.get("annotations") or {}, _NEVER_KEPT),
         "spec": raw.get("spec"),
