@@ -4,7 +4,7 @@ Labels and annotations are those of Kueue's integration of plain pods (0.17, `pk
 A group is admitted when all of its pods are there and there is room for all; pods beyond its count are
 deleted; one that failed keeps its room until another pod of the group takes it. Kueue passes over a pod
 whose controller is a pod that it manages: the driver owns the workers of a queued job and is not their
-controller (ADR 16).
+controller (ADR 19).
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def _index(name: str) -> int:
 
 
 def controller(raw: Raw) -> str | None:
-    """Return the uid of an object's controller, or of the pod that owns it without being one (ADR 16)."""
+    """Return the uid of an object's controller, or of the pod that owns it without being one (ADR 19)."""
     owners = raw["metadata"].get("ownerReferences") or ()
     pods = (owner for owner in owners if owner.get("kind") == PODS.name and owner.get("apiVersion") == "v1")
     controllers = (owner for owner in owners if owner.get("controller"))
