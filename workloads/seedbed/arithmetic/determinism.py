@@ -9,6 +9,8 @@ import torch
 _ERROR = 2
 """What torch calls the mode in which an operation without a fixed order raises."""
 
+_WITH_MKLDNN = torch.backends.mkldnn.enabled
+
 
 def fix_determinism(*, threads: int = 1, fill_uninitialised: bool = False) -> None:
     """Turn off everything that may change bits from run to run; an operation without a fixed order raises.
@@ -41,12 +43,19 @@ def keep_denormals() -> None:
     torch.set_flush_denormal(False)
 
 
-def is_deterministic(*, threads: int) -> bool:
-    """Say whether the switches are still as `fix_determinism` left them."""
-    return (
-        torch.get_deterministic_debug_mode() == _ERROR
-        and torch.get_num_threads() == threads
-        and not torch.backends.cudnn.benchmark
-        and torch.backends.cudnn.deterministic
-        and not torch.backends.cuda.matmul.allow_tf32
-    )
+def changed_switches(*, threads: int) -> list[str]:
+    """Return the switches that are no longer as torch's start and `fix_determinism` left them."""
+    as_fixed = {
+        "torch.use_deterministic_algorithms": torch.get_deterministic_debug_mode() == _ERROR,
+        "torch.set_num_threads": torch.get_num_threads() == threads,
+        "torch.set_grad_enabled": torch.is_grad_enabled(),
+        "torch.set_default_dtype": torch.get_default_dtype() is torch.float32,
+        "torch.set_default_device": torch.get_default_device() == torch.device("cpu"),
+        "torch.set_float32_matmul_precision": torch.get_float32_matmul_precision() == "highest",
+        "torch.backends.mkldnn.enabled": torch.backends.mkldnn.enabled == _WITH_MKLDNN,
+        "torch.backends.cudnn.benchmark": not torch.backends.cudnn.benchmark,
+        "torch.backends.cudnn.deterministic": torch.backends.cudnn.deterministic,
+        "torch.backends.cudnn.allow_tf32": not torch.backends.cudnn.allow_tf32,
+        "torch.backends.cuda.matmul.allow_tf32": not torch.backends.cuda.matmul.allow_tf32,
+    }
+    return [name for name, kept in as_fixed.items() if not kept]

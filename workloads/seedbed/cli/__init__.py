@@ -7,6 +7,7 @@ from importlib import import_module
 
 import click
 
+from seedbed.cli.stdio import StdoutError, flush_stdout, prepare_streams, printable
 from seedbed_api.errors import SeedbedError
 
 _INTERRUPTED = 130
@@ -68,23 +69,38 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an expected failure is one line on stderr and its exit code."""
     is_the_program = sys._getframe(1).f_globals.get("__name__") == "__main__"
+    prepare_streams()
+    try:
+        try:
+            code = _run(is_the_program=is_the_program)
+        except SystemExit as end:
+            flush_stdout()
+            raise end from None
+        flush_stdout()
+    except StdoutError as error:
+        click.echo(error.line, err=True, nl=bool(error.line))
+        code = error.exit_code
+    sys.exit(code)
+
+
+def _run(*, is_the_program: bool) -> int:
     try:
         if is_the_program and next((word for word in sys.argv[1:] if word[:1] != "-"), "") in _COMPUTING:
             _begin_pinned()
         code = cli.main(prog_name="seedbed", standalone_mode=False)
     except SeedbedError as error:
-        click.echo(f"error: {error.reason}: {error.message}", err=True)
-        sys.exit(error.exit_code)
+        click.echo(printable(f"error: {error.reason}: {error.message}"), err=True)
+        return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
-        click.echo(f"error: InvalidUsage: {_one_line(error)}", err=True)
-        sys.exit(error.exit_code)
+        click.echo(printable(f"error: InvalidUsage: {_one_line(error)}"), err=True)
+        return error.exit_code
     except click.Abort:
         click.echo("error: Interrupted: ended at once; the same command begins again where it can", err=True)
-        sys.exit(_INTERRUPTED)
-    sys.exit(code if isinstance(code, int) else 0)
+        return _INTERRUPTED
+    return code if isinstance(code, int) else 0
 
 
 def _begin_pinned() -> None:

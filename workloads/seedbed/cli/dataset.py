@@ -16,8 +16,10 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
+from seedbed.cli.stdio import on_one_line
 from seedbed.dataset import Dataset, Manifest, open_dataset
 from seedbed.dataset.building import MIB, BuildOptions, BuildResult, build_dataset
 from seedbed.dataset.checking import check_dataset
@@ -25,10 +27,11 @@ from seedbed.dataset.exporting import export_dataset
 from seedbed.dataset.folder_layout import LAYOUTS
 from seedbed.dataset.format import SPLITS
 from seedbed.dataset.reporting import BadSourcesError, Report
-from seedbed.storage import open_storage
+from seedbed.storage import describe, open_storage
 from seedbed_api.errors import UserError
 
 _LINES_SHOWN = 50
+_LEAST_WIDTH, _WIDTH_OF_FILES = 60, 120
 _SECONDS_BETWEEN_LINES = 5.0
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 _secret = click.option("--secret", type=_folder, help="Folder of credential files for the URL.")
@@ -162,12 +165,13 @@ def export(url: str, dest: str, layout: str, secret: Path | None, dest_secret: P
         files = export_dataset(
             dataset, open_storage(dest, secret=dest_secret), layout=layout, progress=progress
         )
-    click.echo(f"exported {dataset.manifest.total} rows into {files} files below {dest}")
+    place = on_one_line(describe(dest))
+    click.echo(f"exported {dataset.manifest.total} rows into {files} files below {place}")
 
 
 def _require_whole(dataset: Dataset, problems: list[str], *, listed: bool) -> None:
     for problem in problems[1:_LINES_SHOWN] if listed else ():
-        click.echo(problem, err=True)
+        click.echo(on_one_line(problem), err=True)
     rest = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
     fix = "restore the objects from a copy, or build the dataset again"
     raise UserError("InvalidDataset", f"{dataset.storage.url}: {problems[0]}{rest}; {fix}")
@@ -210,7 +214,7 @@ def _print_refused(report: Report, output: str) -> None:
         return
     files = report.refused.document()["files"]
     for file in files[:_LINES_SHOWN]:
-        click.echo(f"refused: {file['path']}: {file['kind']}: {file['detail']}", err=True)
+        click.echo(on_one_line(f"refused: {file['path']}: {file['kind']}: {file['detail']}"), err=True)
     if len(files) > _LINES_SHOWN:
         click.echo(
             f"… and {report.refused.counts.total() - _LINES_SHOWN} more (-o json lists them)", err=True
@@ -220,9 +224,8 @@ def _print_refused(report: Report, output: str) -> None:
 def _print_result(result: BuildResult, dest: str) -> None:
     manifest, report = result.manifest, result.report
     size = sum(shard.bytes for shard in manifest.shards)
-    click.echo(
-        f"{result.outcome}: {dest}: {manifest.total} images, {len(manifest.classes)} classes, {decimal(size)}"
-    )
+    rows = f"{manifest.total} images, {len(manifest.classes)} classes, {decimal(size)}"
+    click.echo(f"{result.outcome}: {on_one_line(describe(dest))}: {rows}")
     for split in SPLITS:
         click.echo(f"  {split}: {manifest.rows(split)}")
     for name, findings in (
@@ -236,12 +239,14 @@ def _print_result(result: BuildResult, dest: str) -> None:
 
 
 def _print_table(manifest: Manifest) -> None:
-    table = Table("class", *SPLITS)
+    console = Console(highlight=False)
+    table = Table(Column("class", overflow="fold"), *SPLITS)
     for label, name in enumerate(manifest.classes):
-        table.add_row(name, *(str(manifest.counts[split][label]) for split in SPLITS))
+        table.add_row(Text(on_one_line(name)), *(str(manifest.counts[split][label]) for split in SPLITS))
     table.add_section()
     table.add_row("all", *(str(manifest.rows(split)) for split in SPLITS))
-    Console(width=None if Console().is_terminal else 120).print(table)
+    width = max(console.width, _LEAST_WIDTH) if console.is_terminal else _WIDTH_OF_FILES
+    Console(width=width, highlight=False).print(table)
     size = sum(shard.bytes for shard in manifest.shards)
     version = f"version {manifest.version}" + (f" of {manifest.parent}" if manifest.parent else "")
     click.echo(manifest.digest)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from seedbed.cli.stdio import printable
 from seedbed_api.errors import UserError
 
 
@@ -29,8 +30,7 @@ def command(a: str, b: str, output_secret: Path | None, output_format: str | Non
     if output_format == "json":
         click.echo(json.dumps(comparison.document(), indent=2))
     else:
-        click.echo(f"A: {comparison.a}\nB: {comparison.b}")
+        click.echo(printable(f"A: {comparison.a}\nB: {comparison.b}"))
         for line in lines(comparison):
-            click.echo(line)
-    sys.stdout.flush()
+            click.echo(printable(line))
     sys.exit(0 if comparison.equal else UserError.exit_code)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seedbed.cli.options import store_secret
+from seedbed.cli.stdio import on_one_line, printable
 
 if TYPE_CHECKING:
     from seedbed.runs.following import Following
@@ -66,7 +67,8 @@ def _list(logs: list[PodLog]) -> None:
         mine = [log for log in logs if log.uid == uid]
         first, last = mine[0].attempt, mine[-1].attempt
         attempts = f"attempt {first}" if first == last else f"attempts {first} to {last}"
-        click.echo(f"{mine[0].job}  {uid}  {attempts}  {len(mine)} {'log' if len(mine) == 1 else 'logs'}")
+        pieces = f"{len(mine)} {'log' if len(mine) == 1 else 'logs'}"
+        click.echo(on_one_line(f"{mine[0].job}  {uid}  {attempts}  {pieces}"))
     if not logs:
         click.echo("no logs here; jobs and sweeps leave them while they train", err=True)
 
@@ -109,7 +111,7 @@ def _print(lines: Iterable[tuple[PodLog, str]], *, output: str, width: int) -> N
     from seedbed_api.loglines import readable
 
     for log, line in lines:
-        click.echo(line if output == "json" else f"{log.pod:<{width}}  {readable(line)}")
+        click.echo(line if output == "json" else f"{log.pod:<{width}}  {printable(readable(line))}")
 
 
 def _width(logs: list[PodLog]) -> int:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from seedbed.cli.stdio import answering
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import SeedbedError, UserError, refusal
 
@@ -48,9 +48,10 @@ def command(**arguments: Any) -> None:
 
     The same command after a kill continues; after completion it returns the finished result at once.
     """
-    ended = _run_as_told(arguments)
-    if arguments["output_format"] == "json":
-        _print_status(ended.status)
+    with answering() as answer:
+        ended = _run_as_told(arguments, answer)
+        if arguments["output_format"] == "json":
+            _print_status(ended.status, answer)
     if ended.error is not None:
         raise ended.error
     if ended.exit_code == ExitCode.STOPPED:
@@ -58,19 +59,19 @@ def command(**arguments: Any) -> None:
     sys.exit(ended.exit_code)
 
 
-def _run_as_told(arguments: dict[str, Any]) -> Ended | SweepEnded:
+def _run_as_told(arguments: dict[str, Any], answer: TextIO) -> Ended | SweepEnded:
     """Run the job or sweep of a manifest; where it is refused, the status of that kind tells it."""
     kind = "TrainingJob"
     try:
-        with _only_the_status_on_stdout():
-            document, place = _document(arguments)
-            kind = str(document.get("kind"))
-            if kind == "SweepJob":
-                return _run_sweep(_sweep(document, place, arguments), arguments)
-            return _run(_job(document, place, arguments), arguments)
+        document, place = _document(arguments)
+        kind = str(document.get("kind"))
+        options = _options(arguments)
+        if kind == "SweepJob":
+            return _run_sweep(_sweep(document, place, arguments), options)
+        return _run(_job(document, place, arguments), options)
     except SeedbedError as error:
         if arguments["output_format"] == "json":
-            _print_status(_refused(kind, error))
+            _print_status(_refused(kind, error), answer)
         raise
 
 
@@ -81,23 +82,11 @@ def _refused(kind: str, error: SeedbedError) -> TrainingJobStatus | SweepJobStat
     return of_sweeps.refused_status(error) if kind == "SweepJob" else of_jobs.refused_status(error)
 
 
-@contextmanager
-def _only_the_status_on_stdout() -> Iterator[None]:
-    """Send to stderr what is written on stdout meanwhile: Ray's daemons and user code write there."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
-
-
-def _print_status(status: TrainingJobStatus | SweepJobStatus) -> None:
-    click.echo(status.model_dump_json(by_alias=True, exclude_none=True, indent=2))
-    sys.stdout.flush()
+def _print_status(status: TrainingJobStatus | SweepJobStatus, answer: TextIO) -> None:
+    """Write a status in ASCII, which every encoding of a terminal or a pipe has."""
+    document = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    answer.write(json.dumps(document, indent=2) + "\n")
+    answer.flush()
 
 
 def _stopped(ended: Ended | SweepEnded) -> str:
@@ -121,6 +110,7 @@ def _document(arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _job(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> TrainingJob:
+    from seedbed.runtime.places import with_absolute_places
     from seedbed_api.manifests import training_job
     from seedbed_api.overrides import apply_overrides
 
@@ -129,10 +119,11 @@ def _job(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> Tra
         least, most = _workers(arguments["workers"])
         overrides += [f"spec.cluster.workers.min={least}", f"spec.cluster.workers.max={most}"]
     overrides += _places(arguments, dataset="spec.dataset.uri")
-    return training_job(apply_overrides(document, overrides), place)
+    return with_absolute_places(training_job(apply_overrides(document, overrides), place))
 
 
 def _sweep(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> SweepJob:
+    from seedbed.runtime.places import with_absolute_places
     from seedbed_api.manifests import sweep_job
     from seedbed_api.overrides import apply_overrides
     from seedbed_api.sweepjob import SweepJob
@@ -142,7 +133,8 @@ def _sweep(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> S
         fix = "write --set spec.parallelTrialCount=N, or --set spec.workersPerTrial=N"
         raise UserError("InvalidSpec", refusal("--workers", arguments["workers"], problem, fix))
     places = _places(arguments, dataset="spec.trialTemplate.spec.dataset.uri")
-    return sweep_job(apply_overrides(document, [*arguments["overrides"], *places], SweepJob), place)
+    overridden = apply_overrides(document, [*arguments["overrides"], *places], SweepJob)
+    return with_absolute_places(sweep_job(overridden, place))
 
 
 def _places(arguments: dict[str, Any], *, dataset: str) -> list[str]:
@@ -162,21 +154,22 @@ def _workers(text: str) -> tuple[int, int]:
 def _prepare_process() -> None:
     """Set what torch and Ray read when they are imported."""
     from seedbed.environment.pins import pin_environment
+    from seedbed.runtime.places import leave_removed_folder, set_absolute_variables
     from seedbed.runtime.ray_local import prepare
 
+    set_absolute_variables(os.environ)
+    leave_removed_folder()
     pin_environment(os.environ)
     prepare(os.environ)
 
 
-def _run_sweep(sweep: SweepJob, arguments: dict[str, Any]) -> SweepEnded:
+def _run_sweep(sweep: SweepJob, options: RunOptions) -> SweepEnded:
     _prepare_process()
     from seedbed.sweeps.display import SweepDisplay
     from seedbed.sweeps.driving import SweepSession, run_sweep
 
     with SweepDisplay(sweep.metadata.name) as display:
-        session = SweepSession(
-            job=sweep, options=_options(arguments), display=display, stopping=_stop_by_signal()
-        )
+        session = SweepSession(job=sweep, options=options, display=display, stopping=_stop_by_signal())
         ended = run_sweep(session)
         if ended.error is None and ended.session.finished is not None:
             display.finish(_sweep_table(ended))
@@ -198,13 +191,13 @@ def _sweep_table(ended: SweepEnded) -> dict[str, str]:
     }
 
 
-def _run(job: TrainingJob, arguments: dict[str, Any]) -> Ended:
+def _run(job: TrainingJob, options: RunOptions) -> Ended:
     _prepare_process()
     from seedbed.runtime.display import Display
     from seedbed.runtime.driver import Session, run_job
 
     with Display(job.metadata.name) as display:
-        session = Session(job=job, options=_options(arguments), display=display, stopping=_stop_by_signal())
+        session = Session(job=job, options=options, display=display, stopping=_stop_by_signal())
         ended = run_job(session)
         if ended.session.result is not None:
             display.finish(_table(ended))
@@ -226,12 +219,17 @@ def _stop_by_signal() -> threading.Event:
 
 
 def _options(arguments: dict[str, Any]) -> RunOptions:
+    from seedbed.runtime.lasting import naming
     from seedbed.runtime.preparing import RunOptions
+    from seedbed.storage import absolute_path
 
-    names = ("device", "code", "dataset_secret", "output_secret")
-    options = {name: arguments[name] for name in names} | {"keep_log": True}
-    if arguments["cache"] is not None:
-        options["cache_folder"] = _writable(arguments["cache"])
+    options: dict[str, Any] = {"device": arguments["device"], "keep_log": True}
+    for name in ("code", "dataset_secret", "output_secret", "cache"):
+        if arguments[name] is not None:
+            with naming(f"--{name.replace('_', '-')}"):
+                options[name] = absolute_path(arguments[name])
+    if "cache" in options:
+        options["cache_folder"] = _writable(options.pop("cache"))
     if arguments["cache_bytes"] is not None:
         options["cache_bytes"] = arguments["cache_bytes"]
     return RunOptions(**options)

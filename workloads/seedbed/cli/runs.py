@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seedbed.cli.options import store_secret
+from seedbed.cli.stdio import on_one_line
 
 if TYPE_CHECKING:
     from seedbed.storage import Storage
@@ -38,6 +39,8 @@ def list_(store: str, secret: Path | None, output: str) -> None:
         return
     for document in documents:
         click.echo(_line(document))
+    if not documents:
+        click.echo("no runs here; `seedbed run` leaves them below its output", err=True)
 
 
 @command.command()
@@ -110,7 +113,7 @@ def _line(document: dict[str, Any]) -> str:
         f"{document['state']:<8}",
         f"step {document['step']:>6}",
         f"{decimal(document['bytes']):>9}",
-        f"{document['model']:<12}",
+        f"{on_one_line(document['model']):<12}",
         f"accuracy {accuracy}" if accuracy else "",
         f"sweep {document['sweep'][:_DIGITS]}" if document["sweep"] else "",
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from seedbed.cli.stdio import on_one_line, printable
 from seedbed_api.advice import advice
 from seedbed_api.blocks import Block
 from seedbed_api.documents import REASON, Document, parse, read_text
@@ -27,7 +28,7 @@ def command(files: Sequence[str]) -> None:
     """
     mistakes = [line for file in files for line in check_file(file)]
     for line in mistakes:
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     if mistakes:
         raise click.exceptions.Exit(UserError.exit_code)
 
@@ -81,11 +82,11 @@ def _check(document: Document, place: str) -> list[str]:
 
 def _report(resource: Block, document: Document, place: str) -> None:
     for line in advice(resource):
-        click.echo(f"warning: {place} {line}", err=True)
+        click.echo(printable(f"warning: {place} {line}"), err=True)
     click.echo(f"ok: {_title(document)}")
 
 
 def _title(document: Document) -> str:
     metadata = document.get("metadata")
     name = metadata.get("name", "?") if isinstance(metadata, dict) else "?"
-    return f"{document.get('kind', '?')}/{name}"
+    return on_one_line(f"{document.get('kind', '?')}/{name}")

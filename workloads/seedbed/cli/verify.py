@@ -6,10 +6,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from seedbed.cli.stdio import answering, printable
 from seedbed_api.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,35 +39,45 @@ def command(**arguments: Any) -> None:
     are checked first; then steps A to B are computed again from the newest checkpoint at or before A, without
     writing anything. The number of workers may be any: the bits do not depend on it.
     """
-    as_json = arguments["output_format"] == "json"
-    try:
-        verdict = _verify(arguments, quiet=as_json)
-    except UserError as error:
-        if as_json:
-            click.echo(
-                json.dumps({"result": "refused", "reason": error.reason, "message": error.message}, indent=2)
-            )
-        raise
-    if as_json:
-        click.echo(json.dumps(verdict.document(), indent=2))
+    if arguments["output_format"] == "json":
+        with answering() as answer:
+            verdict = _answered(arguments, answer)
     else:
-        click.echo(_sentence(verdict))
-    sys.stdout.flush()
+        verdict = _verify(arguments, quiet=False)
+        click.echo(printable(_sentence(verdict)))
     sys.exit(0 if verdict.reproduced else UserError.exit_code)
+
+
+def _answered(arguments: dict[str, Any], answer: TextIO) -> Verdict:
+    """Verify, and answer in JSON whether that could be done or not."""
+    try:
+        verdict = _verify(arguments, quiet=True)
+    except UserError as error:
+        refused = {"result": "refused", "reason": error.reason, "message": error.message}
+        answer.write(json.dumps(refused, indent=2) + "\n")
+        raise
+    answer.write(json.dumps(verdict.document(), indent=2) + "\n")
+    return verdict
 
 
 def _verify(arguments: dict[str, Any], *, quiet: bool) -> Verdict:
     from seedbed.replay.places import find_claim
+    from seedbed.storage import absolute, absolute_path
 
     claim = find_claim(arguments["receipt"], run=arguments["run"], secret=arguments["output_secret"])
+    secret, code = (
+        None if arguments[name] is None else absolute_path(arguments[name])
+        for name in ("dataset_secret", "code")
+    )
+    dataset = None if arguments["dataset"] is None else absolute(arguments["dataset"])
     _pin(claim)
     from seedbed.replay.programs import Sources
     from seedbed.replay.verifying import Watcher, Window, verify
 
     sources = Sources(
-        dataset=arguments["dataset"],
-        dataset_secret=arguments["dataset_secret"],
-        code=arguments["code"],
+        dataset=dataset,
+        dataset_secret=secret,
+        code=code,
         workers=arguments["workers"],
     )
     window = Window(first=arguments["from_step"], last=arguments["to_step"])
@@ -84,7 +95,10 @@ def _pin(claim: Claim) -> None:
     """Pin this process as the run was pinned, before torch is imported."""
     from seedbed.environment.pins import CPU_CLASSES, pin_environment
     from seedbed.replay.stored import stored_environment
+    from seedbed.runtime.places import leave_removed_folder, set_absolute_variables
 
+    set_absolute_variables(os.environ)
+    leave_removed_folder()
     recorded = None if claim.folder is None else stored_environment(claim.folder, claim.receipt.decided)
     if recorded is not None and recorded["cpu"]["class"] in CPU_CLASSES:
         pin_environment(os.environ, cpu_class=recorded["cpu"]["class"], threads=recorded["cpu"]["threads"])

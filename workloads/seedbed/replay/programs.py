@@ -10,8 +10,10 @@ from typing import Any
 from seedbed.receipts import Receipt
 from seedbed.replay.differences import environment_differences
 from seedbed.runtime.clusters import WorkerRange
+from seedbed.runtime.lasting import naming
 from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
 from seedbed.runtime.timeline import Timeline
+from seedbed.storage import absolute
 from seedbed.training.programs import TrainingProgram
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.manifests import training_job
@@ -63,7 +65,8 @@ def dataset_url(receipt: Receipt, sources: Sources) -> str:
     if not url:
         problem = "the receipt does not say where its dataset lies"
         raise UserError("InvalidSpec", refusal("--dataset", sources.dataset, problem, "give --dataset URL"))
-    return url
+    with naming("--dataset" if sources.dataset else "datasetURI of the receipt"):
+        return absolute(url)
 
 
 def _manifest(receipt: Receipt, sources: Sources) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def _report(session: Session, prepared: Prepared) -> None:
             session.result,
             created=session.started.strftime("%Y-%m-%d %H:%M UTC"),
         )
-    except (SeedbedError, ValueError) as error:  # ValueError: a ledger segment is damaged
+    except (SeedbedError, ValueError, FileNotFoundError) as error:  # damaged, or removed meanwhile
         session.display.notice(f"no report: {error}")
 
 
@@ -268,7 +268,11 @@ def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None
         if not placement.in_process:
             session.timeline.mark("RayStarted")
         _fit_while_it_advances(session, program, placement)
-    return read_outcome(prepared.folder)
+    outcome = read_outcome(prepared.folder)
+    if outcome is None and program.pause_after is None and not session.stopping.is_set():
+        line = f"{prepared.folder.url}/{OUTCOME}: the training ended, and what it wrote there is gone"
+        raise InfrastructureError("RunFolderDamaged", line)
+    return outcome
 
 
 def _curves(session: Session, prepared: Prepared) -> Curves:

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from seedbed.storage.errors import DamagedObject, ShortRead, UnreadableObject
 from seedbed.storage.local import LocalStorage
-from seedbed.storage.urls import Location, check_supported, describe, locate
+from seedbed.storage.urls import Location, absolute, absolute_path, check_supported, describe, locate
 
 __all__ = [
     "DamagedObject",
@@ -18,6 +18,8 @@ __all__ = [
     "ShortRead",
     "Storage",
     "UnreadableObject",
+    "absolute",
+    "absolute_path",
     "describe",
     "is_writable",
     "open_storage",

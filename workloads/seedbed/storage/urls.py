@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from pathlib import Path, PurePosixPath
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from seedbed_api.errors import UserError, refusal
 
@@ -19,6 +19,7 @@ CLAIMS_VARIABLE = "SEEDBED_CLAIMS_FOLDER"
 _CLAIM = re.compile(r"pvc://([a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)((?:/.*)?)")
 _WITH_HOST = frozenset({"http", "https", "s3", "s3a"})
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*)://")
+_ONE_SLASH = re.compile(rf"({'|'.join((*KNOWN_SCHEMES, 's3a', 'pvc'))}):(?!//)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,26 +38,70 @@ def locate(url: str) -> Location:
     """Split a URL or local path; relative paths are taken from the working folder of this process."""
     match = _SCHEME.match(url)
     if match is None:
+        _refuse_one_slash(url)
         return _local(url)
     scheme = match[1].lower()
     if scheme == "pvc" and CLAIMS_VARIABLE in os.environ:
         return _mounted(url, Path(os.environ[CLAIMS_VARIABLE]))
     if scheme in {"file", "local"}:
         return _local(url[match.end() :])
-    if scheme in _WITH_HOST and not urlsplit(url).netloc:
+    if scheme in _WITH_HOST and not _parts(url).netloc:
         message = refusal("uri", url, "names no bucket or host", f"write for example {scheme}://name/folder")
         raise UserError("InvalidStorageURL", message)
     return Location(scheme=scheme, url=_trimmed(url), shown=describe(url))
+
+
+def absolute(url: str) -> str:
+    """Return what names the same place wherever this process goes: a local path absolute and normal.
+
+    A URL of another scheme, which no folder of this process decides, stays as it is.
+    """
+    match = _SCHEME.match(url)
+    if match is not None and match[1].lower() != "file":
+        return url
+    return locate(url).url.removeprefix("file://")
+
+
+def absolute_path(path: Path) -> Path:
+    """Return a local path without `~`, `.` and `..`, from the working folder of now.
+
+    Names of links stay; what `..` stands for behind a link is asked of the file system, as the kernel does.
+    """
+    try:
+        whole = path.expanduser()
+    except RuntimeError as error:
+        problem, fix = "names no known home folder", "set HOME, or write the whole path"
+        raise UserError("InvalidStorageURL", refusal("uri", str(path), problem, fix)) from error
+    if not whole.is_absolute():
+        whole = _working_folder(path) / whole
+    _refuse_unencodable(whole)
+    found = PurePosixPath("/")
+    for part in whole.parts[1:]:
+        found = PurePosixPath(os.path.realpath(found)).parent if part == ".." else found / part
+    return Path(found)
 
 
 def describe(url: str) -> str:
     """Return the URL as it may be printed: no user, no password, no values of its query."""
     if _SCHEME.match(url) is None:
         return url
-    parts = urlsplit(url)
+    parts = _parts(url)
     host = parts.netloc.rpartition("@")[2]
     query = "…" if parts.query else ""
     return _trimmed(urlunsplit((parts.scheme, host, parts.path, query, "")))
+
+
+def _parts(url: str) -> SplitResult:
+    """Split a URL; UserError where its host is none: `[::1`, or a port beyond 65535."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        shown = re.sub(r"//[^/]*@", "//…@", url.partition("?")[0])
+        fix = "write http://host:port/folder, with an IPv6 address in brackets: http://[::1]:9000/folder"
+        problem = f"is no URL: {error}"
+        raise UserError("InvalidStorageURL", refusal("uri", shown, problem, fix)) from None
+    return parts
 
 
 def check_supported(scheme: str, shown: str) -> None:
@@ -92,8 +137,39 @@ def _local(path: str) -> Location:
         known = ", ".join(f"{scheme}://" for scheme in KNOWN_SCHEMES)
         fix = f"give a path or one URL ({known})"
         raise UserError("InvalidStorageURL", refusal("uri", path, "names no folder", fix))
-    absolute = Path(path).expanduser().absolute()
-    return Location(scheme="file", url=f"file://{absolute}", shown=f"file://{absolute}")
+    whole = absolute_path(Path(path))
+    return Location(scheme="file", url=f"file://{whole}", shown=f"file://{whole}")
+
+
+def _working_folder(path: Path) -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        fix = "change to a folder that exists, or give an absolute path"
+        line = refusal("uri", str(path), "is relative, and the working folder was removed", fix)
+        raise UserError("InvalidStorageURL", line) from error
+
+
+def _refuse_unencodable(path: Path) -> None:
+    """Refuse a name that this process cannot hand to the system, or nobody else could read in a status."""
+    try:
+        os.fsencode(path)
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        problem = f"cannot be written in {error.encoding}, the encoding of this process"
+        fix = "set LC_ALL=C.UTF-8, or rename the folder"
+        shown = str(path).encode("ascii", "backslashreplace").decode()
+        raise UserError("InvalidStorageURL", refusal("uri", shown, problem, fix)) from error
+
+
+def _refuse_one_slash(url: str) -> None:
+    """Refuse what was meant as a URL; as a path it would name a new folder called `s3:`."""
+    match = _ONE_SLASH.match(url)
+    if match is not None:
+        scheme, rest = match[1].lower(), url[match.end() :]
+        meant = rest if scheme == "file" else f"{scheme}://{rest.lstrip('/')}"
+        fix = f"write {meant or 'a path'}, or ./{url} for a folder of that name"
+        raise UserError("InvalidStorageURL", refusal("uri", url, "is neither a URL nor a plain path", fix))
 
 
 def _mounted(url: str, claims: Path) -> Location:
@@ -103,7 +179,7 @@ def _mounted(url: str, claims: Path) -> Location:
     if match is None or ".." in parts or "\0" in url:
         fix = "write for example pvc://claim/folder"
         raise UserError("InvalidStorageURL", refusal("uri", url, "names no folder of a volume claim", fix))
-    path = claims.joinpath(match[1], *(part for part in parts if part not in ("", ".")))
+    path = absolute_path(claims).joinpath(match[1], *(part for part in parts if part not in ("", ".")))
     return Location(scheme="file", url=f"file://{path}", shown=url)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from seedbed.arithmetic.config import Arithmetic
-from seedbed.arithmetic.determinism import is_deterministic
+from seedbed.arithmetic.determinism import changed_switches
 from seedbed.arithmetic.replica import Replica
 from seedbed.environment.pins import pinned_threads
 from seedbed.environment.process_start import warn_of_hash_order
@@ -18,11 +18,13 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
     """Return a fresh replica; `UserError("ModelError")` where the model cannot be built."""
     if source.entrypoint is not None:
         from seedbed.usercode.loading import load_entrypoint
+        from seedbed.usercode.process_state import keeping_process_state
 
         warn_of_hash_order(source.entrypoint)
-        user = load_entrypoint(source.entrypoint, source.args, source.code)
-        _refuse_other_code(source, user.source_digest)
-        network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
+        with keeping_process_state():
+            user = load_entrypoint(source.entrypoint, source.args, source.code)
+            _refuse_other_code(source, user.source_digest)
+            network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
         require_determinism(source)
         return _replica(arithmetic, network, device, objective=user.objective)
     from seedbed.models.registry import build
@@ -45,11 +47,11 @@ def _refuse_other_code(source: ModelSource, found: str) -> None:
 
 
 def require_determinism(source: ModelSource) -> None:
-    """Refuse user code that changed what bits depend on: threads, deterministic kernels, autotuning."""
-    if source.entrypoint is None or is_deterministic(threads=pinned_threads()):
+    """Refuse user code that changed what bits depend on: threads, types, kernels and the like."""
+    if source.entrypoint is None or not (changed := changed_switches(threads=pinned_threads())):
         return
-    problem = "the code changed torch's threads or deterministic mode, which belong to the environment class"
-    fix = "remove calls such as torch.set_num_threads and torch.use_deterministic_algorithms"
+    problem = f"the code changed what the bits depend on for the whole process: {', '.join(changed)}"
+    fix = "remove these calls"
     raise UserError("ModelError", refusal("spec.model.entrypoint", source.entrypoint, problem, fix))
 
 

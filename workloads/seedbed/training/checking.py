@@ -27,14 +27,25 @@ def check_model(program: TrainingProgram) -> None:
 def _check_user_model(program: TrainingProgram) -> None:
     source = program.model
     assert source.entrypoint is not None
+    from seedbed.usercode.process_state import keeping_process_state
+
+    with keeping_process_state():
+        _probe_user_code(program)
+
+
+def _probe_user_code(program: TrainingProgram) -> None:
     from seedbed.usercode.loading import load_entrypoint
     from seedbed.usercode.measuring import probe_metrics
     from seedbed.usercode.network_check import check_network
     from seedbed.usercode.probing import probe_step
 
+    source = program.model
+    assert source.entrypoint is not None
     user = load_entrypoint(source.entrypoint, source.args, source.code)
+    require_determinism(source)
     leaves = [_made_up(program, leaf) for leaf in range(min(2, program.arithmetic.leaves))]
     network = user.build(classes=program.arithmetic.classes, seed=program.arithmetic.seed)
+    require_determinism(source)
     images = normalised(leaves[0].pixels_mhwc, program.arithmetic.normalisation, torch.device("cpu"))
     check_network(user, network, images_mchw=images, classes=program.arithmetic.classes)
     probe_step(user, program.arithmetic, leaves, device=program.device)

@@ -6,7 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from seedbed.storage import describe, open_storage
+from seedbed.storage import absolute, describe, open_storage
 from seedbed.usercode.refusing import refused
 from seedbed.usercode.sources import Sources, read_folder, read_installed
 from seedbed.usercode.wheels import pack_wheel, read_wheel
@@ -29,7 +29,8 @@ class CodeArchive:
 
 def fetch_code(uri: str, *, digest: str | None = None, secret: Path | None = None) -> CodeArchive:
     """Read and pack a folder, or a `.whl` at any storage URL. Raises UserError, also for another digest."""
-    folder = Path(uri.removeprefix("file://"))
+    uri = absolute(uri)
+    folder = Path(uri)
     sources = read_folder(folder) if folder.is_dir() else _from_wheel(uri, secret=secret)
     if digest is not None and sources.digest != digest:
         problem = f"the source files at {describe(uri)} have digest {sources.digest}"

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from seedbed.feed.stream import DEFAULT_CACHE_BYTES
+from seedbed.runtime.places import with_absolute_places
 from seedbed.runtime.preparing import Expected, RunOptions
+from seedbed.storage import absolute_path
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.jobs import Job
 from seedbed_api.manifests import any_job
@@ -102,14 +104,14 @@ def pod_settings(environ: Mapping[str, str]) -> PodSettings:
             run_id=read.text("SEEDBED_EXPECTED_RUN_ID", default="") or None,
             environment_class=read.text("SEEDBED_EXPECTED_ENVIRONMENT_CLASS", default="") or None,
         ),
-        cache_folder=Path(cache) if cache else None,
+        cache_folder=absolute_path(Path(cache)) if cache else None,
         cache_bytes=read.number("SEEDBED_CACHE_BYTES", least=1, default=DEFAULT_CACHE_BYTES),
-        secrets_folder=Path(read.text("SEEDBED_SECRETS_FOLDER", default=SECRETS_FOLDER)),
+        secrets_folder=absolute_path(Path(read.text("SEEDBED_SECRETS_FOLDER", default=SECRETS_FOLDER))),
     )
 
 
 def _job(text: str) -> Job:
-    return any_job(json.loads(text), "SEEDBED_JOB")
+    return with_absolute_places(any_job(json.loads(text), "SEEDBED_JOB"))
 
 
 def _address(read: _Variables) -> str:
