@@ -18,6 +18,15 @@ Degrees = Annotated[str, Between(low="0", high="180", low_open=True)]
 Ratio = Annotated[str, Between(low="0", high="100", low_open=True)]
 
 
+def _at_most(low: str, of_low: str, high: str, of_high: str) -> str:
+    """Return the CEL of low <= high, where each may be left out for its default."""
+    lesser, greater = (
+        f"double(has(self.{name}) ? self.{name} : '{default}')"
+        for name, default in ((low, of_low), (high, of_high))
+    )
+    return f"{lesser} <= {greater}"
+
+
 class Resize(Block):
     """The shorter side is brought to a size, then the middle square is cut out."""
 
@@ -31,14 +40,14 @@ class RandomResizedCrop(Block):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             field="scaleMin",
-            cel="double(self.scaleMin) <= double(self.scaleMax)",
+            cel=_at_most("scaleMin", "0.08", "scaleMax", "1"),
             holds=lambda crop: Decimal(crop.scale_min) <= Decimal(crop.scale_max),
             problem="must not be more than scaleMax",
             fix="exchange or correct the two",
         ),
         Rule(
             field="ratioMin",
-            cel="double(self.ratioMin) <= double(self.ratioMax)",
+            cel=_at_most("ratioMin", "0.75", "ratioMax", "1.3333333333"),
             holds=lambda crop: Decimal(crop.ratio_min) <= Decimal(crop.ratio_max),
             problem="must not be more than ratioMax",
             fix="exchange or correct the two",

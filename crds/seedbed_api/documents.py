@@ -1,9 +1,15 @@
-"""YAML as the API server reads it: no duplicate keys, `5e-4` a number, no dates, null means left out."""
+"""Documents of YAML and JSON as kubectl reads them; null means left out.
+
+`parse` is for the runs of this machine and refuses what a person hardly means; `found_in` takes what kubectl
+takes, and knows the line of every field.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Hashable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,32 +17,76 @@ from typing import Any, TypeAlias
 import yaml
 
 from seedbed_api.errors import UserError
+from seedbed_api.yaml_loader import KubectlLoader, StrictLoader
+from seedbed_api.yaml_scalars import as_json
 
 Document: TypeAlias = dict[str, Any]
 REASON = "InvalidSpec"
 MOST_BYTES = 3 * 2**20
 MOST_ENTRIES = 200_000
 DEEPEST = 100
-_NUMBER = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$")
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[([0-9]+)\]")
 
 
-class _Loader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            name = str(key.value)
-            if name in seen and name != "<<":
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {name}", key.start_mark)
-            seen.add(name)
-        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        return mapping
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A document, and where it stands in its file."""
+
+    content: Any
+    line: int
+    """Of its first field, from 1."""
+    node: yaml.Node | None = None
+    """None where only a JSON decoder could read it."""
+    repeated: tuple[tuple[str, int], ...] = ()
+    """Keys that stand twice in their block, with their lines."""
+
+    def line_of(self, path: str) -> int:
+        """Return the line of a field, or of the innermost block around it that is there."""
+        line, node = self.line, self.node
+        for match in _STEP.finditer(path):
+            step = _entry(node, match[1], match[2])
+            if step is None:
+                break
+            line, node = step
+        return line
+
+    def items(self) -> list[Found]:
+        """Return the entries of a list of Kubernetes, each as a document of its own; itself for any other."""
+        if not _is_list(self.content):
+            return [self]
+        entries = self.content.get("items")
+        if not isinstance(entries, list) or not entries or any(map(_is_list, entries)):
+            raise UserError(REASON, "items: is no list of objects; write its entries, each with a dash")
+        return [self._item(index, entry) for index, entry in enumerate(entries)]
+
+    def _item(self, index: int, entry: Any) -> Found:
+        """Return an entry; where it does not say its kind, that of the list is meant: `TrainingJobList`."""
+        kind = str(self.content.get("kind", "")).removesuffix("List")
+        if isinstance(entry, dict) and kind and "kind" not in entry:
+            entry = {"apiVersion": self.content.get("apiVersion"), "kind": kind} | entry
+        step = _entry(_entry_node(self.node, "items"), None, str(index))
+        line, node = step or (self.line_of("items"), None)
+        return Found(content=entry, line=line, node=node)
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+.0123456789"))
+def _is_list(content: Any) -> bool:
+    return isinstance(content, dict) and ("items" in content or content.get("kind") == "List")
+
+
+def _entry_node(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    step = _entry(node, name, None)
+    return None if step is None else step[1]
+
+
+def _entry(node: yaml.Node | None, name: str | None, index: str | None) -> tuple[int, yaml.Node] | None:
+    """Return line and value of an entry of a block or list; None where there is none."""
+    if isinstance(node, yaml.MappingNode) and name is not None:
+        named = [(key, value) for key, value in node.value if str(key.value) == name]
+        return (named[-1][0].start_mark.line + 1, named[-1][1]) if named else None
+    if isinstance(node, yaml.SequenceNode) and index is not None and int(index) < len(node.value):
+        value = node.value[int(index)]
+        return value.start_mark.line + 1, value
+    return None
 
 
 def read_text(path: Path) -> str:
@@ -54,23 +104,125 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, name: str) -> list[Document]:
-    """Return the documents of a YAML text, empty ones left out; raises UserError InvalidSpec in one line."""
+    """Return the documents of a text, empty ones left out; raises UserError InvalidSpec in one line.
+
+    What a person hardly means is refused though kubectl takes it: repeated keys, unknown tags.
+    """
+    found = _read(text, name, StrictLoader)
+    return [_document(each.content, f"{name}:{index}") for index, each in enumerate(found, start=1)]
+
+
+def found_in(text: str, name: str) -> list[Found]:
+    """Return the documents that kubectl finds in a text; raises UserError InvalidSpec in one line."""
+    return _read(text, name, KubectlLoader)
+
+
+def _read(text: str, name: str, loader: type[KubectlLoader]) -> list[Found]:
     try:
-        loaded = yaml.load_all(text, _Loader)
-        documents = [without_nulls(document) for document in loaded if document is not None]
+        found = _json_stream(text, loader)
+        if found is None:
+            found = [each for line, chunk in _chunks(text) for each in _first_document(line, chunk, loader)]
     except yaml.YAMLError as error:
         raise UserError(REASON, f"{name}: is no YAML: {_told(error)}; correct the syntax") from error
     except (RecursionError, ValueError) as error:
         raise UserError(REASON, f"{name}: is no YAML manifest: {error}; correct the syntax") from error
-    if not documents:
+    if not found:
         raise UserError(REASON, f"{name}: holds no document; write a manifest into it")
-    return [_document(document, f"{name}:{index}") for index, document in enumerate(documents, start=1)]
+    return found
+
+
+def _chunks(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the parts between lines that begin with `---`, with how many lines stand before each."""
+    begin, lines = 0, text.split("\n")
+    for number, line in enumerate(lines):
+        if not line.startswith("---"):
+            continue
+        rest = line[3:].strip()
+        if rest and not rest.startswith("#"):
+            raise ValueError(f"--- at line {number + 1} must stand alone on its line, not before {rest[:40]}")
+        yield begin, "\n".join(lines[begin:number])
+        begin = number + 1
+    yield begin, "\n".join(lines[begin:])
+
+
+def _first_document(before: int, chunk: str, kind: type[KubectlLoader]) -> Iterator[Found]:
+    """Yield the document of a part, unless it is empty; what follows a line `...` is not read."""
+    loader = kind("\n" * before + chunk)
+    try:
+        if not loader.check_node():
+            return
+        node = loader.get_node()
+        assert node is not None
+        content = without_nulls(loader.construct_document(node))
+        if content is not None:
+            line = node.start_mark.line + 1
+            yield Found(content=content, line=line, node=node, repeated=tuple(loader.repeated))
+    finally:
+        loader.dispose()
+
+
+def _json_stream(text: str, kind: type[KubectlLoader]) -> list[Found] | None:
+    """Return the documents of a stream of JSON objects; None where it is none, and to be read as YAML."""
+    if not text.lstrip().startswith("{"):
+        return None
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_pairs_for(kind), parse_constant=_no_constant, parse_float=_float
+    )
+    found: list[Found] = []
+    at = _next(text, 0)
+    while at < len(text):
+        try:
+            content, end = decoder.raw_decode(text, at)
+        except json.JSONDecodeError:
+            if len(found) > 1:
+                raise
+            return None
+        except _NotJsonError:
+            return None
+        before = text.count("\n", 0, at)
+        node = _composed("\n" * before + text[at:end].replace("\t", " "))
+        found.append(Found(content=without_nulls(content), line=before + 1, node=node))
+        at = _next(text, end)
+    return found
+
+
+class _NotJsonError(Exception):
+    """The text is no JSON that we read ourselves."""
+
+
+def _pairs_for(kind: type[KubectlLoader]) -> Any:
+    def pairs(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+        block = dict(entries)
+        if len(block) < len(entries) and kind is StrictLoader:
+            raise _NotJsonError  # the loader of YAML names the place
+        return block
+
+    return pairs
+
+
+def _no_constant(_name: str) -> Any:
+    raise _NotJsonError
+
+
+def _float(text: str) -> Any:
+    return as_json(float(text))
+
+
+def _next(text: str, at: int) -> int:
+    return len(text) - len(text[at:].lstrip())
+
+
+def _composed(text: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, KubectlLoader)
+    except yaml.YAMLError:
+        return None
 
 
 def parse_value(text: str) -> Any:
     """Return the value of one YAML scalar or flow collection; a text that is no YAML stays text."""
     try:
-        return yaml.load(text, _Loader)
+        return yaml.load(text, StrictLoader)
     except (yaml.YAMLError, ValueError):
         return text
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from seedbed_api.blocks import Block
+from seedbed_api.blocks import Block, block_in
 from seedbed_api.documents import REASON, Document, parse, read_text
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.fields import nearest
+from seedbed_api.fields import named_fields, nearest
 from seedbed_api.overrides import apply_overrides
 from seedbed_api.refusals import mistakes
 from seedbed_api.trainingjob import TrainingJob
@@ -59,6 +59,29 @@ def validated(document: Document, where: str = "") -> Block:
     except UserError as error:
         message = "\n".join(prefix + line for line in error.message.splitlines())
         raise UserError(error.reason, message) from None
+
+
+def unknown_in_status(resource: Block, status: object) -> Iterator[str]:
+    """Yield a line for each field of a status that its kind does not have."""
+    field = type(resource).model_fields.get("status")
+    block = None if field is None else block_in(field.annotation)
+    if block is not None and status is not None:
+        yield from _unknown_below(block, status, "status")
+
+
+def _unknown_below(block: type[Block], value: object, path: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from _unknown_below(block, entry, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        known = named_fields(block)
+        for name, entry in value.items():
+            below = f"{path}.{name}"
+            inner = block_in(known[name].annotation) if name in known else None
+            if name not in known:
+                yield refusal(below, entry, "is not a field", nearest(name, known))
+            elif inner is not None:
+                yield from _unknown_below(inner, entry, below)
 
 
 def _resource(document: Document) -> Block:

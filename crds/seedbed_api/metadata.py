@@ -20,8 +20,41 @@ ObjectName = Annotated[
         "rename the object",
     ),
 ]
-Labels = Annotated[dict[str, Annotated[str, text(63)]], Field(max_length=256)]
-Annotations = Annotated[dict[str, Annotated[str, text(262_144)]], Field(max_length=1024)]
+_PART = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+QualifiedName = Annotated[
+    str,
+    Matches(
+        rf"^([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_PART}$",
+        317,
+        "must be letters, digits, inner dashes, dots and underscores, after a domain and a slash or alone",
+        "rename the key",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    Matches(
+        rf"^({_PART})?$",
+        63,
+        "must be letters, digits and inner dashes, dots and underscores",
+        "shorten or rename it, or use an annotation",
+    ),
+]
+Labels = Annotated[dict[QualifiedName, LabelValue], Field(max_length=256)]
+Annotations = Annotated[dict[QualifiedName, Annotated[str, text(262_144)]], Field(max_length=1024)]
+
+
+Needed = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class OwnerReference(Block):
+    """What an object belongs to."""
+
+    api_version: Needed
+    kind: Needed
+    name: Needed
+    uid: Needed
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
 
 
 class ObjectMeta(Block):
@@ -51,7 +84,7 @@ class ObjectMeta(Block):
     """Set by whoever let the API server choose the name."""
     finalizers: tuple[str, ...] | None = None
     """Set by controllers."""
-    owner_references: tuple[dict[str, Any], ...] | None = None
+    owner_references: tuple[OwnerReference, ...] | None = None
     """Set by controllers."""
     managed_fields: tuple[dict[str, Any], ...] | None = None
     """Set by the API server."""

@@ -22,28 +22,35 @@ def structural(block: type[Block]) -> Json:
     return _object(block, raw, raw.get("$defs", {}))
 
 
-def _object(block: type[Block], raw: Json, definitions: Json) -> Json:
+def _object(block: type[Block], raw: Json, definitions: Json, *, listed: bool = False) -> Json:
+    """Return the schema of a block. Within the entries of a list (`listed`) there are no defaults.
+
+    The API server would write them into each entry, and whoever applies the list again (Argo CD, kubectl)
+    would find it changed, for lists are compared as a whole. The models fill them in for who reads.
+    """
     named = named_fields(block)
     schema: Json = {"type": "object", "description": _line(block.__doc__)}
     schema["properties"] = {
-        name: _property(field, raw["properties"][name], definitions) for name, field in named.items()
+        name: _property(field, raw["properties"][name], definitions, listed=listed)
+        for name, field in named.items()
     }
     required = [name for name, field in named.items() if field.is_required()]
     rules = [validation(rule) for rule in block.all_rules()]
     return schema | _present({"required": required, "x-kubernetes-validations": rules})
 
 
-def _property(field: FieldInfo, raw: Json, definitions: Json) -> Json:
+def _property(field: FieldInfo, raw: Json, definitions: Json, *, listed: bool) -> Json:
     block = block_in(field.annotation)
     schema = _plain(_without_null(raw), definitions)
     if block is not None and is_list(field.annotation):
-        schema["items"] = _object(block, _definition(schema["items"], definitions), definitions)
+        schema["items"] = _object(block, _definition(schema["items"], definitions), definitions, listed=True)
     elif block is not None:
-        inner = _object(block, _definition(schema, definitions), definitions)
-        schema = inner
-    default = _default(field)
-    filled = {} if default is None else {"default": default}
-    return {**schema, "description": _line(field.description), **filled}
+        schema = _object(block, _definition(schema, definitions), definitions, listed=listed)
+    default, meaning = _default(field), _line(field.description)
+    if listed and default not in (None, "", []):
+        meaning = f"{meaning} When left out: {default}."
+    filled = {} if listed or default is None else {"default": default}
+    return {**schema, "description": meaning, **filled}
 
 
 def _plain(raw: Json, definitions: Json) -> Json:

@@ -55,8 +55,8 @@ def test_all_documents_of_all_files_are_checked(tmp_path: Path) -> None:
         "ok: SweepJob/sweep",
     ]
     assert [line.split(": ")[0] for line in err.splitlines()] == [
-        f"{first}:3 metadata.name",
-        f"{first}:3 spec.training.sed",
+        f"{first}:5 metadata.name",
+        f"{first}:5 spec.training.sed",
         missing,
     ]
 

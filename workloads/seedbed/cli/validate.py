@@ -1,19 +1,20 @@
-"""`seedbed validate -f FILE`: every mistake of every document, one line each."""
+"""`seedbed validate -f FILE`: every mistake of every document, one line each, and where it stands."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from seedbed.cli.stdio import on_one_line, printable
 from seedbed_api.advice import advice
 from seedbed_api.blocks import Block
-from seedbed_api.documents import REASON, Document, parse, read_text
+from seedbed_api.documents import REASON, Document, Found, found_in, read_text
 from seedbed_api.errors import UserError
-from seedbed_api.manifests import is_ours, validated
+from seedbed_api.manifests import is_ours, unknown_in_status, validated
 from seedbed_api.sweepjob import SweepJob
 
 STDIN = "-"
@@ -22,9 +23,9 @@ STDIN = "-"
 @click.command(name="validate")
 @click.option("-f", "--file", "files", multiple=True, required=True, help="Manifest file, or - for stdin.")
 def command(files: Sequence[str]) -> None:
-    """Check manifests and name field, value and fix of every mistake.
+    """Check manifests as `kubectl apply` does, and name line, field, value and fix of every mistake.
 
-    A file may hold several documents; those that are not of seedbed.dev are skipped.
+    A file may hold several documents, and lists of them; those that are not of seedbed.dev are skipped.
     """
     mistakes = [line for file in files for line in check_file(file)]
     for line in mistakes:
@@ -36,19 +37,14 @@ def command(files: Sequence[str]) -> None:
 def check_file(file: str) -> list[str]:
     """Print what is right and what could be better; return one line for each mistake."""
     try:
-        documents = _documents(file)
+        documents = found_in(_text(file), _name(file))
     except UserError as error:
         return error.message.splitlines()
-    places = [f"{_name(file)}:{index}" for index in range(1, len(documents) + 1)]
-    return [
-        line for place, document in zip(places, documents, strict=True) for line in _check(document, place)
-    ]
+    return [line for found in documents for line in _check_all(found, _name(file))]
 
 
-def _documents(file: str) -> list[Document]:
-    if file == STDIN:
-        return parse(_stdin_text(), _name(file))
-    return parse(read_text(Path(file)), _name(file))
+def _text(file: str) -> str:
+    return _stdin_text() if file == STDIN else read_text(Path(file))
 
 
 def _stdin_text() -> str:
@@ -63,30 +59,66 @@ def _name(file: str) -> str:
     return "stdin" if file == STDIN else file
 
 
-def _check(document: Document, place: str) -> list[str]:
+def _check_all(found: Found, name: str) -> Iterator[str]:
+    """Yield the mistakes of a document, or of the entries of a list."""
+    for key, line in found.repeated:
+        text = f"{name}:{line} {key}: stands twice in its block, and the last one counts; remove one"
+        click.echo(printable(f"warning: {text}"), err=True)
+    try:
+        items = found.items()
+    except UserError as error:
+        yield f"{name}:{found.line} {error.message}"
+        return
+    for item in items:
+        yield from _check(item, name)
+
+
+def _check(found: Found, name: str) -> Iterator[str]:
+    document = found.content
+    if not isinstance(document, dict):
+        kind = type(document).__name__
+        yield f"{name}:{found.line}: is a {kind}, not a manifest; begin it with apiVersion and kind"
+        return
     if not is_ours(document):
         click.echo(f"skipped: {_title(document)} (not of seedbed.dev)")
-        return []
+        return
+    mistakes = _mistakes(document)
+    if isinstance(mistakes, Block):
+        _report(mistakes, found, name)
+        return
+    for line in mistakes:
+        yield f"{_place(found, name, line)} {line}"
+
+
+def _place(found: Found, name: str, line: str) -> str:
+    return f"{name}:{found.line_of(line.partition(': ')[0])}"
+
+
+def _mistakes(document: Document) -> Block | list[str]:
+    """Return the resource of a document, or one line for each of its mistakes.
+
+    The API server drops the status of what is applied, but not before it has looked at the names in it.
+    """
     try:
-        resource = validated(document, place)
+        resource = validated({name: value for name, value in document.items() if name != "status"})
     except UserError as error:
         return error.message.splitlines()
+    if lines := list(unknown_in_status(resource, document.get("status"))):
+        return lines
     if isinstance(resource, SweepJob):
         from seedbed.search.checking import impossible_search  # numpy, for sweeps alone
 
-        if lines := impossible_search(resource.spec):
-            return [f"{place} {line}" for line in lines]
-    _report(resource, document, place)
-    return []
+        return impossible_search(resource.spec) or resource
+    return resource
 
 
-def _report(resource: Block, document: Document, place: str) -> None:
+def _report(resource: Block, found: Found, name: str) -> None:
     for line in advice(resource):
-        click.echo(printable(f"warning: {place} {line}"), err=True)
-    click.echo(f"ok: {_title(document)}")
+        click.echo(printable(f"warning: {_place(found, name, line)} {line}"), err=True)
+    click.echo(f"ok: {_title(found.content)}")
 
 
-def _title(document: Document) -> str:
+def _title(document: dict[str, Any]) -> str:
     metadata = document.get("metadata")
     name = metadata.get("name", "?") if isinstance(metadata, dict) else "?"
     return on_one_line(f"{document.get('kind', '?')}/{name}")
