@@ -50,8 +50,10 @@ def require_determinism(source: ModelSource) -> None:
     """Refuse user code that changed what bits depend on: threads, types, kernels and the like."""
     if source.entrypoint is None or not (changed := changed_switches(threads=pinned_threads())):
         return
-    problem = f"the code changed what the bits depend on for the whole process: {', '.join(changed)}"
-    fix = "remove these calls"
+    problem = (
+        "the code changed torch's threads or deterministic mode, types or precision, on which bits depend"
+    )
+    fix = f"remove calls such as {', '.join(changed)}"
     raise UserError("ModelError", refusal("spec.model.entrypoint", source.entrypoint, problem, fix))
 
 
