@@ -153,10 +153,28 @@ def test_the_traceback_is_kept_for_the_log(tmp_path):
     assert isinstance(error.__cause__, ZeroDivisionError)
 
 
-@pytest.mark.parametrize("name", ["torch.py", "json.py", "seedbed/__init__.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torch.py",
+        "json.py",
+        "seedbed/__init__.py",
+        "PIL.py",
+        "yaml.py",
+        "pyarrow/__init__.py",
+        "click.py",
+        "pandas.py",
+    ],
+)
 def test_code_that_would_hide_a_module_is_refused(tmp_path, name):
     with pytest.raises(UserError, match="would hide the module"):
         load_entrypoint("mynet:Net", {}, code(tmp_path, name=name))
+
+
+@pytest.mark.parametrize("name", ["models.py", "tests/__init__.py", "sklearn.py", "utils.py"])
+def test_code_that_hides_nothing_of_ours_is_taken(tmp_path, name):
+    (tmp_path / "mynet.py").write_text(GOOD)
+    assert load_entrypoint("mynet:Net", {}, code(tmp_path, text="", name=name)).metrics
 
 
 def test_two_versions_of_one_module_do_not_mix(tmp_path):

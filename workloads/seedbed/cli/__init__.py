@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from seedbed.startup.import_path import own_modules_first
+
+own_modules_first()
+
 import click
 
 from seedbed.cli.stdio import StdoutError, flush_stdout, prepare_streams, printable
@@ -85,8 +89,8 @@ def main() -> None:
 
 def _run(*, is_the_program: bool) -> int:
     try:
-        if is_the_program and next((word for word in sys.argv[1:] if word[:1] != "-"), "") in _COMPUTING:
-            _begin_pinned()
+        if is_the_program:
+            _begin_process(next((word for word in sys.argv[1:] if word[:1] != "-"), ""))
         code = cli.main(prog_name="seedbed", standalone_mode=False)
     except SeedbedError as error:
         click.echo(printable(f"error: {error.reason}: {error.message}"), err=True)
@@ -103,10 +107,14 @@ def _run(*, is_the_program: bool) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _begin_pinned() -> None:
-    from seedbed.environment.process_start import begin_pinned
+def _begin_process(command: str) -> None:
+    from seedbed.startup.import_path import keep_the_working_folder_out
 
-    begin_pinned()
+    if command in _COMPUTING:
+        from seedbed.environment.process_start import begin_pinned
+
+        begin_pinned()
+    keep_the_working_folder_out()
 
 
 def _one_line(error: click.ClickException) -> str:

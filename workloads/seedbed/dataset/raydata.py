@@ -15,6 +15,7 @@ from itertools import islice
 import pyarrow as pa
 
 from seedbed.dataset.ingest import Job, ShardTask, WrittenShard, inspect_files, write_shard
+from seedbed.startup.own_ray import job_config, ray_runs_here, settle, temporary_folder
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _FILES_PER_CALL = 128
@@ -23,6 +24,7 @@ _BLOCKS_PER_EXECUTION = 256
 """What Ray Data is given at once lies in Ray's object store."""
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_AUTH_MODE": "token",
     "RAY_enable_worker_prestart": "0",
@@ -84,13 +86,13 @@ def _listing_blocks(files: Iterable[pa.Table]) -> Iterator[pa.Table]:
 @contextmanager
 def _ray(parallelism: int) -> Iterator[None]:
     """Start a quiet local Ray with its own token and stop it again; one that runs is used and left alone."""
-    for name, value in (_ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}).items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    if ray.is_initialized():
+    if ray_runs_here():
         yield
         return
+    settle(os.environ, _ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    folder = temporary_folder(os.environ)
+    import ray
+
     ray.init(
         address="local",
         num_cpus=parallelism,
@@ -98,6 +100,8 @@ def _ray(parallelism: int) -> Iterator[None]:
         log_to_driver=False,
         configure_logging=False,
         logging_level=logging.ERROR,
+        job_config=job_config(),
+        _temp_dir=folder,
     )
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 from seedbed.runtime.clusters import Placement, WorkerRange
 from seedbed.runtime.control import ActorLink, Board, LocalLink
+from seedbed.startup.import_path import look_where
 from seedbed.training.programs import TrainingProgram
 from seedbed.training.progress import Progress
 from seedbed_api.errors import InfrastructureError, SeedbedError
@@ -140,7 +142,7 @@ class _OnRay:
         trainer: Any = LeanTrainer  # its annotations are those of the version before
         return trainer(
             _work_on_ray,
-            train_loop_config={"program": self._program, "board": self._board},
+            train_loop_config={"program": self._program, "board": self._board, "modules": sys.path},
             torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl", timeout_s=600) if cuda else CpuGroup(),
             scaling_config=scaling,
             run_config=_run_config(folder, restarts=self._restarts),
@@ -159,6 +161,7 @@ def _work_on_ray(config: dict[str, Any]) -> None:
 
     from seedbed.training.working import work
 
+    look_where(config["modules"])
     link = ActorLink(config["board"], rank=get_context().get_world_rank())
     if not work(config["program"], link):
         link.rest()

@@ -19,6 +19,7 @@ from seedbed.runtime.clusters import P, Placement, T, WorkerRange
 from seedbed.runtime.mirrors import mirroring
 from seedbed.runtime.records import QUOTED
 from seedbed.runtime.signals import keeping_handlers
+from seedbed.startup.own_ray import job_config, ray_runs_here, settle, temporary_folder
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.loglines import MESSAGE
 
@@ -31,6 +32,8 @@ _QUOTE_SECONDS = 5.0
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    # workers are Pythons of this environment, however the command was started
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_AUTH_MODE": "disabled",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_V2_ENABLED": "1",
@@ -52,9 +55,8 @@ SETTINGS = {
 
 
 def prepare(environ: MutableMapping[str, str]) -> None:
-    """Set what Ray reads at import and at start; a value that the user set stays."""
-    for name, value in SETTINGS.items():
-        environ.setdefault(name, value)
+    """Set what Ray reads at import and at start, and remove what the user has set for another Ray."""
+    settle(environ, SETTINGS)
 
 
 class LocalCluster:
@@ -103,12 +105,13 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
 
     A Ray that this process has started already is used as it is, and left running.
     """
-    prepare(os.environ)
-    import ray
-
-    if ray.is_initialized():
+    if ray_runs_here():
         yield
         return
+    prepare(os.environ)
+    folder = temporary_folder(os.environ)
+    import ray
+
     try:
         with keeping_handlers():
             ray.init(
@@ -119,7 +122,9 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 object_store_memory=object_store_bytes(),
+                job_config=job_config(),
                 _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
                 runtime_env=python_of_workers(sys.executable),
             )
     except Exception as error:  # Ray raises bare ones, also when its 30 s are over

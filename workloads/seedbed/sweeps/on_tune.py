@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -69,9 +70,8 @@ def run_on_tune(
 
 
 def prepare(environ: MutableMapping[str, str]) -> None:
-    """Set what Ray Tune reads when it is imported; a value that the user set stays."""
-    for name, value in SETTINGS.items():
-        environ.setdefault(name, value)
+    """Set what Ray Tune reads when it is imported."""
+    environ.update(SETTINGS)
 
 
 def _there() -> dict[str, float]:
@@ -87,7 +87,8 @@ def _tune(sweep: Sweep, guard: Guard, *, share: Mapping[str, float], folder: str
     from seedbed.sweeps.tune_parts import Asking, LowestFirst, RunTrial, Until
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what matters is told by the display
-    with_sweep = tune.with_parameters(RunTrial, sweep=pickle.dumps(sweep), training=training)
+    given = {"sweep": pickle.dumps(sweep), "training": training, "modules": list(sys.path)}
+    with_sweep = tune.with_parameters(RunTrial, **given)
     trainable = tune.with_resources(with_sweep, dict(share))
     tune.Tuner(
         trainable,

@@ -9,6 +9,7 @@ import os
 import pickle
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ray.tune import Trainable
@@ -18,6 +19,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from seedbed.runtime.clusters import ToldToStop
+from seedbed.startup.import_path import look_where
 from seedbed.sweeps.conducting import Answer
 from seedbed.sweeps.guarding import Guard
 from seedbed.sweeps.preparing import Sweep
@@ -116,8 +118,15 @@ class RunTrial(Trainable):
     """When the run last went on, by the monotonic clock."""
     _hung: bool
 
-    def setup(self, config: dict[str, Any], sweep: bytes = b"", training: Training = advance) -> None:
-        """Begin the first stretch."""
+    def setup(
+        self,
+        config: dict[str, Any],
+        sweep: bytes = b"",
+        training: Training = advance,
+        modules: Sequence[str] = (),
+    ) -> None:
+        """Begin the first stretch; `modules` is where the driver looks for them."""
+        look_where(modules)
         self._sweep: Sweep = pickle.loads(sweep)
         self._training = training
         self._begin(config)

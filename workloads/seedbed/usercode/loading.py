@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from seedbed.startup.module_clashes import hidden_modules
 from seedbed.usercode.fetching import CodeArchive, installed_sources
 from seedbed.usercode.refusing import Hint, blaming, is_of_network, refused
 from seedbed.usercode.sources import Sources
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor, nn
 
-_OURS = frozenset({"seedbed", "seedbed_api", "seedbed_operator", "torch", "numpy", "ray"})
 _unpacked: dict[str, Path] = {}
 _loaded: dict[str, UserModel] = {}
 
@@ -238,7 +238,7 @@ def _written(sources: Sources) -> Path:
 
 
 def _refuse_shadowing(sources: Sources) -> None:
-    clashes = sorted(sources.top_level & (_OURS | sys.stdlib_module_names))
+    clashes = hidden_modules(sorted(sources.top_level), searched=sys.path)
     if clashes:
         problem = f"{clashes[0]} would hide the module of that name"
         raise refused("code", clashes[0], problem, "rename it, or put it into a package")

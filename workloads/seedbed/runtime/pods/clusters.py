@@ -14,6 +14,7 @@ from seedbed.runtime.pods.settings import PodSettings
 from seedbed.runtime.pods.starting import started
 from seedbed.runtime.ray_local import object_store_bytes
 from seedbed.runtime.signals import keeping_handlers
+from seedbed.startup.own_ray import job_config
 from seedbed.training.programs import TrainingProgram
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
@@ -138,6 +139,7 @@ def _join(settings: PodSettings, address: str) -> None:
     )
     ray.init(
         address=address,
+        job_config=own["job_config"],
         _node_ip_address=settings.pod_ip,
         log_to_driver=False,
         logging_level=logging.ERROR,
@@ -150,6 +152,7 @@ def _of_a_driver() -> dict[str, Any]:
         "num_cpus": 0,
         "num_gpus": 0,
         "include_dashboard": False,
+        "job_config": job_config(),
         "log_to_driver": False,
         "logging_level": logging.ERROR,
         "object_store_memory": object_store_bytes(),

@@ -6,6 +6,7 @@ import os
 from collections.abc import MutableMapping
 
 from seedbed.runtime.ray_local import SETTINGS
+from seedbed.startup.own_ray import settle
 
 _OTHERWISE = {
     "RAY_AUTH_MODE": "token",
@@ -19,14 +20,14 @@ _OTHERWISE = {
 }
 CLAIMS_FOLDER = "/mnt/pvc"
 _OF_ONE_MACHINE = {"GLOO_SOCKET_IFNAME"}
+_OF_THE_POD = r"RAY_(AUTH_TOKEN|AUTH_MODE|BACKEND_LOG_LEVEL|[a-z].*)|GLOO_.*"
+"""What the operator or a profile sets: the job's token, the interface, how Ray's daemons behave."""
 
 
 def prepare(environ: MutableMapping[str, str]) -> None:
     """Set what Ray reads at import and at start; which interface gloo takes is told by the pod."""
-    for name, value in SETTINGS.items():
-        if name not in _OTHERWISE and name not in _OF_ONE_MACHINE:
-            environ.setdefault(name, value)
-    environ.update(_OTHERWISE)
+    settings = {name: value for name, value in SETTINGS.items() if name not in _OF_ONE_MACHINE}
+    settle(environ, settings | _OTHERWISE, kept=_OF_THE_POD)
 
 
 def before_ray() -> None:

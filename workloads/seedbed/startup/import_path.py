@@ -1,0 +1,60 @@
+"""Where the command looks for modules: its own before those of the folder in which it was typed.
+
+Ray's workers and spawned processes look in the same places, so that they import what the driver imports.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from seedbed.startup.module_clashes import clash_in
+
+TYPE_CHECKING = False  # as of typing, without importing it
+if TYPE_CHECKING:
+    from collections.abc import MutableSequence, Sequence
+
+_COMMANDS = frozenset({"-m", "seedbed"})
+"""What `sys.argv` begins with in `python -m seedbed.cli`, as long as it is imported, and in `seedbed`."""
+_USER_ERROR = 2
+
+
+def own_modules_first() -> None:
+    """Look last in the working folder, where `python -m` looks first, and refuse what PYTHONPATH hides.
+
+    Does nothing in a program that is not the command. Call it before an import that is not of Python or ours.
+    """
+    program = os.path.basename(sys.argv[0]) if sys.argv else ""
+    if program not in _COMMANDS:
+        return
+    if program == "-m" and not sys.flags.safe_path:
+        sys.path.append(sys.path.pop(0))
+    problem = clash_of_python_path()
+    if problem is not None:
+        sys.stderr.write(f"error: InvalidOption: {problem}\n")
+        sys.exit(_USER_ERROR)
+
+
+def clash_of_python_path() -> str | None:
+    """Return the line on a file that a folder of PYTHONPATH has in place of a module that is needed."""
+    named = "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
+    folders = [os.path.abspath(each) for each in named.split(os.pathsep) if each]
+    others = [each for each in sys.path if each not in folders]
+    for folder in folders:
+        clash = clash_in(folder, searched=others)
+        if clash is not None:
+            module = os.path.basename(clash).partition(".")[0]
+            problem = f"{clash} would hide the module {module}, which seedbed needs"
+            return f"PYTHONPATH: {problem} (got {named!r}); rename it, or leave {folder} out of PYTHONPATH"
+    return None
+
+
+def keep_the_working_folder_out() -> None:
+    """Have Pythons that are started from here not look first in their working folder, or their script's."""
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def look_where(driver: Sequence[str], *, path: MutableSequence[str] | None = None) -> None:
+    """Look, after all other places, where the driver looks too."""
+    path = sys.path if path is None else path
+    path.extend(each for each in driver if each not in path)
