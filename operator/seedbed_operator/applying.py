@@ -14,7 +14,7 @@ from typing import Any
 
 from seedbed_operator.backends.names import owned_by_driver
 from seedbed_operator.cluster.kinds import CREATABLE, KIND_OF, PODS, SECRETS, Kind
-from seedbed_operator.cluster.port import NOT_SERVED, Cluster, Raw, Refused
+from seedbed_operator.cluster.port import NOT_SERVED, Cluster, ClusterError, Raw, Refused
 from seedbed_operator.observations import Refusal
 from seedbed_operator.plans import Action, Create, Delete, DeleteJob
 from seedbed_operator.stores.projections import ATTEMPT_LABEL, controller
@@ -53,10 +53,11 @@ class Applier:
         for done, action in enumerate(actions):
             try:
                 await self._do(job, action)
-            except Refused as refused:
-                if is_trouble_of_the_server(refused):
-                    raise
-                return Applied(writes=done, refusal=_refusal(action, job, refused, now))
+            except ClusterError as error:
+                if isinstance(error, Refused) and not is_trouble_of_the_server(error):
+                    return Applied(writes=done, refusal=_refusal(action, job, error, now))
+                error.write = _in_words(action, job)
+                raise
         return Applied(writes=len(actions), refusal=None)
 
     async def _do(self, job: JobKey, action: Action) -> None:
@@ -134,6 +135,16 @@ class Applier:
             self._stores.put(kind, answer)
         else:
             self._stores.drop(kind, key, uid)
+
+
+def _in_words(action: Action, job: JobKey) -> str:
+    match action:
+        case Create():
+            return f"the creation of {action.kind} {action.name}"
+        case Delete():
+            return f"the deletion of {action.kind} {action.name}"
+        case DeleteJob():
+            return f"the deletion of {job.kind} {job.name}"
 
 
 def _attempt(body: Raw) -> Mapping[str, str]:

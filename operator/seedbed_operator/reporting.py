@@ -79,14 +79,21 @@ class Reporter:
             written = await self._cluster.patch_status(
                 KIND_OF[job.kind], job.namespace, job.name, resource_version=job.resource_version, patch=patch
             )
-        except Refused as refused:
-            await self._learn(job, refused)
-            raise Conflict(str(refused)) from refused
+        except ClusterError as error:
+            await self._behind(job, error)
+            raise Conflict(str(error)) from error
         self._stores.put(KIND_OF[job.kind], written)
         _log(job.status, status)
         version = written["metadata"]["resourceVersion"]
         self._written(job, replace(job, status=status, resource_version=version))
         return True
+
+    async def _behind(self, job: JobView, error: ClusterError) -> None:
+        """Look at the job as it is now where its status was refused for that; raise any other error."""
+        error.write = f"the status of {job.kind} {job.name}"
+        if not isinstance(error, Refused):
+            raise error
+        await self._learn(job, error)
 
     async def _learn(self, job: JobView, refused: Refused) -> None:
         """Look at the job as it is now: the watch may be behind, or may have missed it."""

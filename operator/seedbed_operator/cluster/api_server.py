@@ -25,7 +25,8 @@ from seedbed_operator.cluster.kinds import CORE_EVENTS, PODS, Kind
 from seedbed_operator.cluster.port import NOT_SERVED, Page, Raw, Refused, Unanswered
 
 PAGE: Final = 200
-REQUEST_SECONDS: Final = 30
+REQUEST_SECONDS: Final = 35
+"""Longer than an admission webhook may take, 30 s, so that the API server can name the one that hangs."""
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
 LONGEST_MESSAGE: Final = 1000

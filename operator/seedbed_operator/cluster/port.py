@@ -19,6 +19,9 @@ NOT_SERVED = "NotServed"
 class ClusterError(Exception):
     """A request that did not do what it was meant to do; its text is one line."""
 
+    write: str | None = None
+    """What was to be written for a job, in words; None of what is only read."""
+
 
 class Refused(ClusterError):  # noqa: N818 - named for what happened
     """The API server answered with an error."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from seedbed_api.status import LifecycleStatus
 from seedbed_operator.applying import Applied, Applier, Stale
 from seedbed_operator.cluster.port import ClusterError
-from seedbed_operator.looping.troubles import trouble
+from seedbed_operator.looping.troubles import silence, trouble
 from seedbed_operator.observations import JobView, Observation, Refusal
 from seedbed_operator.observing.evidence import Gatherer, remembered
 from seedbed_operator.observing.memories import Memories, Memory
@@ -45,6 +45,9 @@ class Planner(Protocol):
 
     def status_in_trouble(self, job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
         """Return the status of a job at which the operator fails; None where there is nothing to say."""
+
+    def status_unwritten(self, job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
+        """Return the status of a job for which a write comes to nothing again and again; None as above."""
 
     def announcements(self, before: LifecycleStatus, after: LifecycleStatus) -> tuple[Announcement, ...]:
         """Return what is worth an Event between two statuses."""
@@ -86,31 +89,46 @@ class Pass:
         memory.wrote = False
         try:
             after = await self._bring_on(key, memory)
-        except ClusterError:
+        except ClusterError as error:
+            memory.unwritten += error.write is not None
             raise
         except Exception:
             memory.failures += 1
             raise
-        memory.failures = 0
+        memory.failures = memory.unwritten = 0
         return after
 
     async def tell(self, key: JobKey, error: Exception, again_at: datetime) -> None:
-        """Say in the status that the operator fails at a job again and again; one write per pass."""
+        """Say in the status that passes over a job fail again and again; one write per pass.
+
+        An Event says so too, also where the status is what cannot be written.
+        """
         record, memory = self.stores.job(key), self.memories.known(key)
-        if record is None or memory is None or memory.uid != record.uid or isinstance(error, ClusterError):
-            return
-        if memory.failures < TELLS_FROM or memory.wrote:
+        if record is None or memory is None or memory.uid != record.uid or memory.wrote:
             return
         job, now = job_view(record), self.clock()
-        status = self.planner.status_in_trouble(job, now, trouble(error, again_at))
+        status = self._status_of_a_failure(job, memory, error, now, again_at)
         if status is None:
             return
+        told = self.planner.announcements(job.status, status)
         try:
             await self.reporter.write(job, self._stored_status(key), status)
         except Conflict as behind:
             log.debug("the next failure tells: %s", behind)
             return
-        await self.reporter.announce(job, self.planner.announcements(job.status, status), now)
+        except ClusterError as another:
+            log.warning("the status does not tell of it: %s", another)
+        await self.reporter.announce(job, told, now)
+
+    def _status_of_a_failure(
+        self, job: JobView, memory: Memory, error: Exception, now: datetime, again_at: datetime
+    ) -> LifecycleStatus | None:
+        if not isinstance(error, ClusterError):
+            often = memory.failures >= TELLS_FROM
+            return self.planner.status_in_trouble(job, now, trouble(error, again_at)) if often else None
+        if error.write is None or memory.unwritten < TELLS_FROM:
+            return None
+        return self.planner.status_unwritten(job, now, silence(error))
 
     async def _bring_on(self, key: JobKey, memory: Memory) -> After:
         observed = await self._observe_and_plan(key, memory)

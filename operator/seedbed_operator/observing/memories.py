@@ -59,6 +59,8 @@ class Memory:
     """Whether the newest pass has written the status."""
     failures: int = 0
     """How many passes in a row the operator itself has failed at."""
+    unwritten: int = 0
+    """How many passes in a row the API server did not carry out a write."""
     heard: dict[str, Heard] = field(default_factory=dict)
     """By uid of the driver pod."""
     noticed: dict[str, tuple[datetime, tuple[Notice, ...]]] = field(default_factory=dict)

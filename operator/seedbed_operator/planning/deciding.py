@@ -20,7 +20,7 @@ from seedbed_operator.planning.deletion import deleted, leaves_its_pods
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.explaining.profiles import without_a_profile
 from seedbed_operator.planning.explaining.refusals import refused
-from seedbed_operator.planning.healing import healed, troubled
+from seedbed_operator.planning.healing import healed, troubled, unwritten
 from seedbed_operator.planning.pacing import paced
 from seedbed_operator.planning.refusing import held_back, status_after, tries_again_at
 from seedbed_operator.planning.scenes import Scene, scene_of
@@ -63,6 +63,13 @@ def status_in_trouble(job: JobView, now: datetime, message: str) -> LifecycleSta
     if is_none_of_ours(job) or job.deleting or is_final(job.status):
         return None
     return troubled(Draft(now=now, generation=job.generation, status=job.status), message).status
+
+
+def status_unwritten(job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
+    """Return the status of a job for which a write comes to nothing again and again; None as above."""
+    if is_none_of_ours(job) or is_final(job.status):
+        return None
+    return unwritten(Draft(now=now, generation=job.generation, status=job.status), message).status
 
 
 def is_none_of_ours(job: JobView) -> bool:

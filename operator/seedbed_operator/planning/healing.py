@@ -5,11 +5,21 @@ A job that trains still counts as running: its driver needs no operator, and dea
 
 from __future__ import annotations
 
-from seedbed_api.conditions import ConditionType, RunningReason
+from seedbed_api.conditions import Condition, ConditionType, RunningReason
 from seedbed_operator.planning.accounting import reason_of_back_off
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.verdicts import over, verdict_of
+
+NOT_CARRIED_OUT = "the API server does not carry out"
+"""How a message begins that tells of writes which come to nothing again and again."""
+
+
+def unwritten(draft: Draft, message: str) -> Draft:
+    """Say which write comes to nothing, and leave all else as it was last known."""
+    if draft.has(ConditionType.RUNNING):
+        return draft.finds(ConditionType.RUNNING, "True", RunningReason.TRAINING, message)
+    return draft.waits(RunningReason.ADMISSION_DENIED, message)
 
 
 def troubled(draft: Draft, message: str) -> Draft:
@@ -20,9 +30,9 @@ def troubled(draft: Draft, message: str) -> Draft:
 
 
 def healed(scene: Scene, draft: Draft) -> Draft:
-    """Take back that the operator failed: what is decided after this may have nothing to say."""
+    """Take back that operator or API server failed: what is decided after this may have nothing to say."""
     found = scene.condition(ConditionType.RUNNING)
-    if found is None or found.reason != RunningReason.INTERNAL_ERROR:
+    if found is None or not _tells_of_trouble(found):
         return draft
     if found.status == "True":
         return draft.runs(RunningReason.TRAINING, "")
@@ -30,7 +40,11 @@ def healed(scene: Scene, draft: Draft) -> Draft:
         return over(draft, verdict.type, verdict.reason, verdict.message)
     if scene.status.retry_time is not None:
         return _backs_off(scene, draft)
-    return draft.waits(RunningReason.PENDING, "planned again after a failure of the operator")
+    return draft.waits(RunningReason.PENDING, "planned again after a failure")
+
+
+def _tells_of_trouble(found: Condition) -> bool:
+    return found.reason == RunningReason.INTERNAL_ERROR or found.message.startswith(NOT_CARRIED_OUT)
 
 
 def _backs_off(scene: Scene, draft: Draft) -> Draft:

@@ -6,6 +6,8 @@ import asyncio
 import re
 from datetime import timedelta
 
+import pytest
+
 from scenarios.operator.api_server import ApiServer
 from scenarios.operator.incarnations import Defect, Incarnation
 from seedbed_operator.cluster.kinds import EVENTS, JOBS, PODS, PROFILES
@@ -42,6 +44,11 @@ class Stage:
         """Let so many passes fail, and no more."""
         self.operator.planner.defects = times
         self.passes(times)
+
+    def uid(self) -> str:
+        job = self.server.find(JOBS, *KEY[:2])
+        assert job is not None
+        return str(job["metadata"]["uid"])
 
     def running(self) -> str:
         job = self.server.find(JOBS, *KEY[:2])
@@ -155,3 +162,85 @@ def test_what_is_told_names_no_content() -> None:
         told, where = trouble(error, NOON), place(error)
     assert "secret" not in told
     assert where == "an unknown place", "no line of the operator was passed"
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("before", "no answer came (lost on the way there)"),
+        ("500", "it answers 500 Error: by chance"),
+        ("503", "it answers 503 Error: by chance"),
+        ("429", "it answers 429 Error: by chance"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Secret", "Pod"])
+def test_a_write_that_comes_to_nothing_again_and_again_is_told_with_what_is_tried(
+    kind: str, fault: str, said: str
+) -> None:
+    stage = Stage()
+    stage.server.fault = lambda call: fault if call.kind == kind else None
+    stage.passes(2)
+    assert stage.running() == "-", "one or two may be chance"
+    stage.passes(1)
+    name = "seedlings-1-driver" if kind == "Pod" else f"seedlings-{stage.uid()[:8]}-ray"
+    assert stage.running() == "False AdmissionDenied"
+    assert (
+        f"the creation of {kind} {name}, tried again and again: {said}; an admission webhook"
+        in stage.message()
+    )
+    writes = len(stage.server.calls)
+    stage.passes(3)
+    assert len(stage.server.calls) == writes, "it is said once"
+    assert [event["reason"] for event in stage.server.all(EVENTS)] == ["AdmissionDenied"]
+    stage.server.fault = lambda _: None
+    stage.passes(2)
+    assert stage.running() == "False Pending"
+    assert len(stage.server.all(PODS)) == 2
+
+
+def test_a_status_that_cannot_be_written_is_told_by_an_event() -> None:
+    stage = Stage()
+    stage.server.fault = lambda call: "403" if call.verb == "patch" else None
+    stage.passes(4)
+    assert stage.running() == "-"
+    (event,) = stage.server.all(EVENTS)
+    assert event["type"] == "Warning"
+    assert (
+        "the status of TrainingJob seedlings, tried again and again: it answers 403 Forbidden"
+        in event["note"]
+    )
+
+
+def test_pods_that_cannot_be_deleted_are_told_and_a_job_that_trains_still_runs() -> None:
+    stage = Stage()
+    stage.passes()
+    for pod in stage.server.all(PODS):
+        stage.server.start(pod)
+    stage.server.edit(JOBS, *KEY[:2], lambda raw: raw["spec"].update(suspend=True))
+    asyncio.run(stage.operator.sweep())
+    stage.server.fault = lambda call: "before" if call.verb == "delete" else None
+    stage.passes(3)
+    assert "does not carry out the deletion of Pod seedlings-1-driver" in stage.message()
+    stage.server.fault = lambda _: None
+    stage.passes()
+    assert stage.running() == "False Stopping"
+
+
+def test_a_write_that_fails_now_and_then_is_not_told() -> None:
+    stage = Stage()
+    for _ in range(3):
+        stage.server.fault = lambda call: "before" if call.kind == "Secret" else None
+        stage.passes(2)
+        stage.server.fault = lambda _: None
+        stage.passes()
+        for pod in stage.server.all(PODS):
+            stage.server.vanish(pod)
+        asyncio.run(stage.operator.sweep())
+    assert stage.running() != "False AdmissionDenied"
+
+
+def test_an_answer_that_was_lost_on_its_way_back_is_found_and_nothing_is_told() -> None:
+    stage = Stage()
+    stage.server.fault = lambda call: "after" if call.kind in ("Secret", "Pod", "Service") else None
+    stage.passes(9)
+    assert len(stage.server.all(PODS)) == 2
