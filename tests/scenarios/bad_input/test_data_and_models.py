@@ -181,6 +181,34 @@ class Middle(nn.Module):
 """
 METRICS = GOOD.replace("class Middle", "    def metrics(self, confusion):\n        return {}\nclass Middle")
 
+AVERAGING = GOOD.replace("nn.Linear(12 * 12 * 3,", "Averaged(12 * 12 * 3,").replace(
+    "class Middle",
+    """
+    def loss(self, model, batch):
+        with torch.no_grad():
+            model[2].average.lerp_(model[2].weight, 0.1)
+        return nn.functional.cross_entropy(model(batch.images_mchw), batch.labels_m)
+class Averaged(nn.Linear):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("average", self.weight.detach().clone())
+class Middle""",
+)
+STRICT = """
+import torch
+from torch import nn
+class Net:
+    def build(self, args):
+        return Middle(12 * 12 * 3, int(args["classes"]))
+class Middle(nn.Linear):
+    def forward(self, images):
+        scores = super().forward(images.flatten(1))
+        # no score is so far from the others before the first step
+        if scores.max() - scores.min() > 4.0:
+            raise KeyError('late')
+        return scores
+"""
+
 
 def middle_layer(body: str) -> str:
     return GOOD.replace("return images", body)
@@ -203,12 +231,20 @@ CODE = {
     ),
     "layers that do not fit": (GOOD.replace("12 * 12 * 3", "7"), ("shapes cannot be multiplied",)),
     "not deterministic": (
-        middle_layer("import random; return images * random.random()"),
-        ("not deterministic", "differs when run twice", "torch alone"),
+        middle_layer("import os; return images * os.urandom(1)[0]"),
+        ("not deterministic", "differs when run twice", "default generators alone"),
     ),
     "a state that leaks": (
         middle_layer("Middle.calls += 1; return images * Middle.calls"),
         ("not deterministic",),
+    ),
+    "a counter that acts late": (
+        middle_layer("self.calls += 1; return images if self.calls < 10_000 else 0 * images"),
+        ("not deterministic: 0.calls (1 became ", "depends on the leaves and evaluations before"),
+    ),
+    "a loss that keeps an average": (
+        AVERAGING,
+        ("average: a forward or backward pass changes it", "only BatchNorm may keep statistics"),
     ),
     "other threads at import": (
         f"import torch; torch.set_num_threads(3)\n{GOOD}",
@@ -223,9 +259,7 @@ CODE = {
         ("BatchNorm with momentum=None", "give it a momentum"),
     ),
     "raises in mid-training": (
-        middle_layer(
-            "Middle.calls += 1\n        if Middle.calls > 14:\n            raise KeyError('late')\n        return images"
-        ),
+        STRICT,
         ("training raised at mine.py:12", "KeyError: 'late'"),
     ),
     "metrics that raise": (METRICS.replace("return {}", "return 1 / 0"), ("metrics raised", "ZeroDivision")),

@@ -39,14 +39,15 @@ class Net:
         return {built}
     {more}
 """
-LATE = "if float(self.scale.detach()) != 1.0: raise {}"
-"""After the first step, not before."""
+LATE = "if abs(float(self.scale.detach()) - 1.0) > 0.02: raise {}"
+"""After a step, not in the probe, which moves weights by less."""
+FAST = {"training__optimizer": {"type": "SGD", "learningRate": "0.5"}}
 LOSS = "def loss(self, model, batch):\n        return {}(nn.functional.cross_entropy(model(batch.images_mchw), batch.labels_m))"
 POOLED = "nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 3))"
 
 CASES: dict[str, tuple[dict[str, str], dict[str, Any], tuple[str, ...]]] = {
-    "exits in mid-training": ({"middle": LATE.format("SystemExit(0)")}, {}, ("training raised at mine.py:10", "SystemExit: 0")),
-    "raises what is no Exception": ({"middle": LATE.format("BaseException('now')")}, {}, ("mine.py:10", "BaseException: now")),
+    "exits in mid-training": ({"middle": LATE.format("SystemExit(0)")}, FAST, ("training raised at mine.py:10", "SystemExit: 0")),
+    "raises what is no Exception": ({"middle": LATE.format("BaseException('now')")}, FAST, ("training raised at mine.py:10", "BaseException: now")),
     "a loss that is a float": ({"more": LOSS.format("float")}, {}, ("of type float", "without .item()")),
     "evaluation mode": ({"built": "network.eval()"}, {}, ("evaluation mode", ".train()")),
     "BatchNorm with one row": ({"built": POOLED}, {"training__batch": {"globalSize": 2, "microSize": 1}}, ("more than 1 value", "microSize to 2")),
@@ -65,7 +66,8 @@ def test_the_line_says_what_to_change(scene: Scene, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("holds", "action"), [("x.shape[-1] > 99", "forward"), ("float(self.scale.detach()) == 1.0", "training")]
+    ("holds", "action"),
+    [("x.shape[-1] > 99", "forward"), ("0.98 < float(self.scale.detach()) < 1.02", "training")],
 )
 def test_an_assert_of_a_library_is_the_models_fault_also_in_mid_training(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, holds: str, action: str
@@ -78,7 +80,7 @@ def test_an_assert_of_a_library_is_the_models_fault_also_in_mid_training(
         f"from gates_{action} import Gate\nfrom torch import nn\nclass Net:\n    def build(self, args):\n"
         "        return nn.Sequential(Gate(), nn.Linear(432, 3))\n"
     )
-    scene.job(model={"entrypoint": "mine:Net"})
+    scene.job(model={"entrypoint": "mine:Net"}, **FAST)
     answer = scene.run("--code", scene.code(source))
     refused(answer, f"{action} raised AssertionError: assert {holds}", f", in gates_{action}.py:9")
 

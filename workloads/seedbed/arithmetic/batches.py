@@ -28,6 +28,10 @@ class EvaluationRows(Protocol):
     """One fixed batch of an evaluation, the last one padded."""
 
     @property
+    def index(self) -> int:
+        """0-based index of the batch in its split."""
+
+    @property
     def count(self) -> int:
         """How many of the b rows are real."""
 

@@ -6,12 +6,12 @@ Shapes: b rows of a batch, k classes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from seedbed.arithmetic.batches import EvaluationRows
@@ -19,36 +19,56 @@ from seedbed.arithmetic.counts import LOSS_LIMIT, LOSS_SCALE, Counts
 from seedbed.arithmetic.determinism import keep_denormals
 from seedbed.arithmetic.exchange import Exchange
 from seedbed.arithmetic.leaf import forward, images_of
+from seedbed.arithmetic.modes import evaluating
+from seedbed.arithmetic.read_only_tensors import ReadOnlyTensors
 from seedbed.arithmetic.replica import Replica
+from seedbed.arithmetic.seeding import generators_put_back, seed_evaluation, seed_mode_change
+
+Rows = TypeVar("Rows", bound=EvaluationRows)
 
 
-def evaluate(replica: Replica, batches: Iterable[EvaluationRows], exchange: Exchange) -> Counts:
+def evaluate(
+    replica: Replica,
+    batches: Iterable[EvaluationRows],
+    exchange: Exchange,
+    *,
+    split: str = "validation",
+) -> Counts:
     """Count over this worker's fixed batches (b, b + W, …), then over all workers.
 
-    Raises ModelOutputError if the model's output has the wrong shape.
+    Random layers draw by (seed, split, batch). Raises ModelOutputError if the model's output has the
+    wrong shape, or if it keeps state of its own.
     """
     classes = replica.arithmetic.classes
     sums = np.zeros(2 + classes * classes, dtype=np.int64)
-    with evaluating(replica.model):
-        for batch in batches:
-            keep_denormals()
-            sums += _batch_counts(replica, batch).as_vector()
+    for batch, logits_bk in evaluated_logits(replica, batches, split=split):
+        sums += _batch_counts(batch, logits_bk.cpu(), classes).as_vector()
     return Counts.from_vector(exchange.sum_counts(sums), classes)
 
 
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode for a while; each layer goes back to the mode it had.
+def evaluated_logits(
+    replica: Replica, batches: Iterable[Rows], *, split: str
+) -> Generator[tuple[Rows, torch.Tensor], None, None]:
+    """Yield each batch with its float32 logits (b, k), the model in evaluation mode for that time.
 
-    A layer that user code froze must stay frozen, or a run that is resumed would part from one that is not.
+    Each batch starts from what eval() made of the model, whichever batches were before it on this worker.
     """
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    seed, device = replica.arithmetic.seed, replica.device
+    with contextlib.ExitStack() as stack:
+        stack.callback(replica.statistics.remember)
+        stack.enter_context(generators_put_back(device))
+        seed_mode_change(seed, device=device)
+        stack.enter_context(evaluating(replica.model))
+        stack.callback(seed_mode_change, seed, device=device)
+        replica.statistics.remember()
+        read_only = ReadOnlyTensors(replica.model, writable=replica.statistics.tensors)
+        for batch in batches:
+            replica.statistics.restore()
+            keep_denormals()
+            seed_evaluation(seed, split, batch.index, device=device)
+            logits_bk = logits(replica, batch.pixels_bhwc)
+            read_only.check("a forward pass in evaluation mode")
+            yield batch, logits_bk
 
 
 @torch.no_grad()
@@ -57,11 +77,10 @@ def logits(replica: Replica, pixels_bhwc: npt.NDArray[np.uint8]) -> torch.Tensor
     return forward(replica, images_of(replica, pixels_bhwc))
 
 
-def _batch_counts(replica: Replica, batch: EvaluationRows) -> Counts:
-    logits_bk = logits(replica, batch.pixels_bhwc).cpu()[: batch.count]
+def _batch_counts(batch: EvaluationRows, logits_bk: torch.Tensor, classes: int) -> Counts:
+    logits_bk = logits_bk[: batch.count]
     labels = torch.from_numpy(batch.labels_b)[: batch.count]
     losses = F.cross_entropy(logits_bk, labels, reduction="none").double()
-    classes = replica.arithmetic.classes
     pairs = batch.labels_b[: batch.count] * classes + logits_bk.numpy().argmax(axis=1)
     return Counts(
         loss=int(quantised(losses).sum()),

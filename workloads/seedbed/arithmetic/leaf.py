@@ -17,18 +17,12 @@ from torch.nn import functional as F
 
 from seedbed.arithmetic.batches import LeafRows
 from seedbed.arithmetic.config import Arithmetic, Normalisation
+from seedbed.arithmetic.model_errors import ModelOutputError
 from seedbed.arithmetic.replica import Replica
 from seedbed.arithmetic.seeding import seed_leaf
 
 Contribution: TypeAlias = list[torch.Tensor]
 """What leaves add up: gradients in parameter order, running statistics, loss; all float32."""
-
-
-class ModelOutputError(ValueError):
-    """The model does not fit the task: wrong output shape, or a parameter without a gradient.
-
-    The message is `PROBLEM; FIX`.
-    """
 
 
 def add_contributions(left: Contribution, right: Contribution) -> Contribution:
@@ -40,14 +34,17 @@ def add_contributions(left: Contribution, right: Contribution) -> Contribution:
 def leaf_contribution(replica: Replica, step: int, rows: LeafRows) -> Contribution:
     """Run one leaf on the pre-step state and return what it adds to the step.
 
-    Raises ModelOutputError if the output has the wrong shape or a trained parameter took no part: a missing
-    gradient is no zero, since momentum and weight decay would move the parameter all the same.
+    Raises ModelOutputError if the output has the wrong shape, if a parameter or buffer besides BatchNorm's
+    statistics was changed, or if a trained parameter took no part: a missing gradient is no zero, since
+    momentum and weight decay would move the parameter all the same.
     """
     replica.statistics.restore()
+    replica.read_only.remember()
     seed_leaf(replica.arithmetic.seed, step, rows.leaf, device=replica.device)
     loss = _loss(replica, rows)
     loss.backward()  # type: ignore[no-untyped-call]
-    return [*_taken_gradients(replica), replica.statistics.values.clone(), loss.detach()]
+    replica.read_only.check("a forward or backward pass")
+    return [*_taken_gradients(replica), replica.statistics.contribution(), loss.detach()]
 
 
 def _taken_gradients(replica: Replica) -> list[torch.Tensor]:

@@ -9,7 +9,11 @@ import torch
 from torch import nn
 
 from seedbed.arithmetic.config import Arithmetic
+from seedbed.arithmetic.model_errors import ModelOutputError
+from seedbed.arithmetic.modes import begin_training
 from seedbed.arithmetic.optimizers import updates_for
+from seedbed.arithmetic.read_only_tensors import ReadOnlyTensors
+from seedbed.arithmetic.seeding import generators_put_back, seed_mode_change
 from seedbed.arithmetic.statistics import RunningStatistics
 from seedbed.arithmetic.witness import Witness
 from seedbed.models.layout import has_narrow_convolution, is_channels_last
@@ -35,21 +39,25 @@ class Replica:
         objective: Objective | None = None,
     ) -> None:
         if objective is not None and arithmetic.mixup_alpha > 0.0:
-            raise ValueError(
+            raise ModelOutputError(
                 "mixup blends the labels of cross-entropy: it does not go with a loss of one's own"
             )
         self.arithmetic = arithmetic
         self.device = torch.device(device)
         self.model = model.to(self.device)
+        with generators_put_back(self.device):
+            seed_mode_change(arithmetic.seed, device=self.device)
+            begin_training(model)
         self.objective = objective
         if has_narrow_convolution(model):
             model.to(memory_format=torch.contiguous_format)
         self.channels_last = is_channels_last(model)
         self.statistics = RunningStatistics(model, self.device)
+        self.read_only = ReadOnlyTensors(model, writable=self.statistics.tensors)
         self._weights = {name: tensor.detach() for name, tensor in kept_tensors(model).items()}
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.trained:
-            raise ValueError("the model has no parameter to train")
+            raise ModelOutputError("the model has no parameter to train")
         self.updates = updates_for(arithmetic.optimizer, self.trained)
         self.witness = Witness(list(self._weights.values()))
 

@@ -1,10 +1,19 @@
-"""Random numbers of a leaf: the default generators, seeded by (seed, step, leaf) and by nothing else."""
+"""Random numbers of a leaf and of an evaluation batch: the default generators of torch, numpy and Python.
+
+They are seeded by what is computed and by nothing else, so that draws do not depend on what ran before.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
 import torch
 
 _MASK = (1 << 64) - 1
+_EVALUATION, _MODES = (int.from_bytes(tag, "little") for tag in (b"evaluate", b"modes"))
 
 
 def mix64(*words: int) -> int:
@@ -19,12 +28,43 @@ def mix64(*words: int) -> int:
 
 
 def seed_leaf(seed: int, step: int, leaf: int, *, device: torch.device) -> None:
-    """Seed the default generator of the CPU and of `device`.
+    """Seed the default generators for a leaf: those of Python, numpy, the CPU and `device`."""
+    _seed(mix64(seed, step, leaf), device)
 
-    Not torch.manual_seed: without CUDA that queues one more call, with a stack trace, at every leaf.
+
+def seed_evaluation(seed: int, split: str, batch: int, *, device: torch.device) -> None:
+    """Seed the default generators for a batch of an evaluation.
+
+    Every evaluation of a split draws the same numbers, so that its milestones are compared by like with like.
     """
-    word = mix64(seed, step, leaf)
+    _seed(mix64(seed, batch, _EVALUATION, *split.encode()), device)
+
+
+def seed_mode_change(seed: int, *, device: torch.device) -> None:
+    """Seed the default generators for a call of train() or eval(), which may draw as well."""
+    _seed(mix64(seed, _MODES), device)
+
+
+@contextlib.contextmanager
+def generators_put_back(device: torch.device) -> Iterator[None]:
+    """Leave the default generators as they were."""
+    python, legacy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[_index(device)] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)
+
+
+def _seed(word: int, device: torch.device) -> None:
+    # not torch.manual_seed: without CUDA that queues one more call, with a stack trace, at every leaf
     torch.default_generator.manual_seed(word)
     if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        torch.cuda.default_generators[index].manual_seed(word)
+        torch.cuda.default_generators[_index(device)].manual_seed(word)
+    random.seed(word)
+    np.random.seed((word ^ word >> 32) & 0xFFFFFFFF)  # one word: a pair costs five times as much
+
+
+def _index(device: torch.device) -> int:
+    return torch.cuda.current_device() if device.index is None else device.index

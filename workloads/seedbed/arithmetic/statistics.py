@@ -1,56 +1,132 @@
-"""BatchNorm's running statistics of a model, in one vector: restored and kept by one copy per leaf."""
+"""BatchNorm's running statistics of a model, in one vector: restored and kept by one copy per leaf.
+
+After them the vector has a tail: which statistics and counts a leaf has changed, 1.0 or 0.0 each. The tree
+adds it up like the rest, so every worker knows what no leaf has touched, such as a layer in evaluation mode.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from seedbed.arithmetic.model_errors import ModelOutputError
+
 # kernels may choose their path by alignment: keep what the allocators give (512 bytes on CUDA)
 _ALIGNMENT = 128
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""The buffers of a BatchNorm layer that a leaf may change."""
 
 
 class RunningStatistics:
     """Owns running_mean, running_var and num_batches_tracked of every BatchNorm of a model."""
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
-        layers = [layer for layer in model.modules() if _tracks(layer)]
-        names = [(layer, name) for layer in layers for name in ("running_mean", "running_var")]
-        sizes = [getattr(layer, name).numel() for layer, name in names]
-        self.values = torch.zeros(sum(_padded(size) for size in sizes), device=device)
+        layers = tracking_layers(model)
+        owned = [(index, name) for index in range(len(layers)) for name in STATISTICS[:2]]
+        sizes = [getattr(layers[index][1], name).numel() for index, name in owned]
+        blocks = [-(-size // _ALIGNMENT) for size in sizes]
+        self._blocks = sum(blocks)
+        self._end = self._blocks * _ALIGNMENT
+        block_layers = [index for (index, _), count in zip(owned, blocks, strict=True) for _ in range(count)]
+        self._layer_of_block = torch.tensor(block_layers, dtype=torch.int64, device=device)
+        self.values = torch.zeros(self._end + self._blocks + len(layers), device=device)
         self._counts = torch.zeros(len(layers), dtype=torch.int64, device=device)
+        self._places: list[_Place] = []
         start = 0
-        for (layer, name), size in zip(names, sizes, strict=True):
-            _move(layer, name, self.values[start : start + size])
-            start += _padded(size)
-        for layer, count in zip(layers, self._counts.unbind(), strict=True):
-            _move(layer, "num_batches_tracked", count)
+        for (index, name), size, count in zip(owned, sizes, blocks, strict=True):
+            self._move(*layers[index], name, self.values[start : start + size])
+            start += count * _ALIGNMENT
+        for (path, layer), counter in zip(layers, self._counts.unbind(), strict=True):
+            self._move(path, layer, STATISTICS[2], counter)
         self.remember()
+        self._counts_first = self._counts.clone()
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """Return the buffers, which lie in the vectors of this object."""
+        return [place.tensor for place in self._places]
 
     def remember(self) -> None:
         """Take the present values as those before the next step."""
+        self._adopt()
         self._values_before = self.values.clone()
         self._counts_before = self._counts.clone()
 
+    def count_from(self, batches: int | None) -> None:
+        """Pretend that every layer has seen so many batches before the next step; None takes it back."""
+        if batches is None:
+            self._counts_before.copy_(self._counts_first)
+        else:
+            self._counts_before.fill_(batches)
+
     def restore(self) -> None:
-        """Go back to the values before the step."""
+        """Go back to the values before the step; a buffer that was replaced is put back in its place."""
+        for place in self._places:
+            place.buffers[place.key] = place.tensor
         self.values.copy_(self._values_before)
+        self._counts.copy_(self._counts_before)
+
+    def contribution(self) -> torch.Tensor:
+        """Return what a leaf made of the statistics, and in the tail which of them it has changed."""
+        self._adopt()
+        taken = self.values.clone()
+        changed = taken.view(torch.int32) != self._values_before.view(torch.int32)
+        by_block = changed[: self._end].view(-1, _ALIGNMENT).any(1)
+        taken[self._end : self._end + self._blocks] = by_block
+        taken[self._end + self._blocks :] = self._counts != self._counts_before
+        return taken
 
     def replace(self, values: torch.Tensor) -> None:
-        """End the step: take `values`, and count one batch more than before it."""
+        """End the step: take the mean over leaves, and count one batch more than before it.
+
+        A layer whose statistics no leaf has changed keeps them bit for bit: the mean of L equal values may
+        be off by an ulp.
+        """
+        by_block, counted = values[self._end :].tensor_split([self._blocks])
+        by_layer = torch.zeros_like(counted).index_add_(0, self._layer_of_block, by_block)
+        taken = (by_layer > 0)[self._layer_of_block].repeat_interleave(_ALIGNMENT)
+        before = self._values_before[: self._end]
         self.values.copy_(values)
-        torch.add(self._counts_before, 1, out=self._counts)
+        self.values[: self._end] = torch.where(taken, values[: self._end], before)
+        torch.add(self._counts_before, (by_layer + counted > 0).to(torch.int64), out=self._counts)
         self.remember()
 
+    def _move(self, path: str, layer: nn.Module, key: str, view: torch.Tensor) -> None:
+        # `.data` has a version of its own: a layer that writes its statistics must not void what autograd
+        # keeps of the statistics of another one
+        tensor = view.data
+        tensor.copy_(getattr(layer, key))
+        setattr(layer, key, tensor)
+        name = f"{path}.{key}" if path else key
+        self._places.append(_Place(name=name, buffers=layer._buffers, key=key, tensor=tensor))
 
-def _tracks(layer: nn.Module) -> bool:
-    return isinstance(layer, _BatchNorm) and layer.running_mean is not None
+    @torch.no_grad()
+    def _adopt(self) -> None:
+        """Take over buffers that a layer has replaced instead of writing into them."""
+        for place in self._places:
+            value = place.buffers.get(place.key)
+            if value is place.tensor:
+                continue
+            if value is None or value.shape != place.tensor.shape:
+                raise ModelOutputError(f"{place.name}: a step removes it, or changes its shape")
+            place.tensor.copy_(value)
+            place.buffers[place.key] = place.tensor
 
 
-def _padded(size: int) -> int:
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """A buffer that lies in one of the vectors, and where its layer keeps it."""
+
+    name: str
+    buffers: dict[str, torch.Tensor | None]
+    key: str
+    tensor: torch.Tensor
 
 
-def _move(layer: nn.Module, name: str, place: torch.Tensor) -> None:
-    place.copy_(getattr(layer, name))
-    setattr(layer, name, place)
+def tracking_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the BatchNorm layers that keep running statistics, each with its name."""
+    layers = ((name, m) for name, m in model.named_modules() if isinstance(m, _BatchNorm))
+    return [(name, layer) for name, layer in layers if layer.running_mean is not None]

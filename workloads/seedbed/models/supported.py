@@ -63,8 +63,8 @@ def _check_buffers(model: nn.Module, example_bchw: torch.Tensor) -> None:
     statistics = {
         f"{name}.{buffer}" if name else buffer
         for name, layer in model.named_modules()
-        if isinstance(layer, _BatchNorm)
-        for buffer, _ in layer.named_buffers(recurse=False)
+        if isinstance(layer, _BatchNorm) and layer.running_mean is not None
+        for buffer in ("running_mean", "running_var", "num_batches_tracked")
     }
     before = _copied(model)
     was_training = model.training

@@ -6,10 +6,11 @@ Shapes: b rows of a batch, k classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 
 import torch
 
-from seedbed.arithmetic.evaluation import evaluating, logits
+from seedbed.arithmetic.evaluation import evaluated_logits
 from seedbed.arithmetic.replica import Replica
 from seedbed.feed import EvaluationBatch
 from seedbed.report.inputs import SamplePrediction
@@ -23,13 +24,13 @@ def sample_predictions(
 
     At most half are mistakes where there are enough hits; both in the order of rows. [] without rows.
     """
-    batch = next(iter(batches), None)
-    if batch is None:
+    with closing(evaluated_logits(replica, batches, split="samples")) as evaluated:
+        found = next(evaluated, None)
+    if found is None:
         return []
-    with evaluating(replica.model):
-        logits_bk = logits(replica, batch.pixels_bhwc)
+    batch, logits_bk = found
     confidences_b, predicted_b = torch.softmax(logits_bk, dim=1).max(dim=1)
-    found = [
+    samples = [
         SamplePrediction(
             pixels_hwc=batch.pixels_bhwc[row].copy(),
             true_class=classes[int(batch.labels_b[row])],
@@ -38,7 +39,7 @@ def sample_predictions(
         )
         for row in range(batch.count)
     ]
-    return _chosen(found, most)
+    return _chosen(samples, most)
 
 
 def _chosen(found: Sequence[SamplePrediction], most: int) -> list[SamplePrediction]:

@@ -23,6 +23,8 @@ LONGEST_PAUSE_SECONDS = 4.0
 _ASK_FIRST_BYTES = 1 << 20
 
 _MEMORY_LOCK = threading.Lock()
+_JITTER = random.Random()
+"""Of its own: the default generator belongs to the model while it trains."""
 _T = TypeVar("_T")
 
 
@@ -144,7 +146,7 @@ class RemoteStorage:
                 if not self._may_pass(failure, attempt=attempt, waited=time.monotonic() - began):
                     raise failure from error
             pause = min(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
-            time.sleep(pause * random.uniform(0.5, 1.0))
+            time.sleep(pause * _JITTER.uniform(0.5, 1.0))
             attempt += 1
 
     def _may_pass(self, failure: Exception, *, attempt: int, waited: float) -> bool:

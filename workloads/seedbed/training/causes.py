@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from seedbed.arithmetic.leaf import ModelOutputError
+from seedbed.arithmetic.model_errors import ModelOutputError
 from seedbed.training.programs import TrainingProgram
 from seedbed.usercode.loading import blaming_loaded
 from seedbed.usercode.refusing import is_out_of_memory

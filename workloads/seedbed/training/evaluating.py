@@ -20,4 +20,4 @@ def evaluate_split(program: TrainingProgram, replica: Replica, exchange: Exchang
         batch_rows=program.evaluation_rows,
         threads=program.decode_threads,
     ) as batches:
-        return evaluate(replica, batches, exchange)
+        return evaluate(replica, batches, exchange, split=split)

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from seedbed.arithmetic.config import Arithmetic
-from seedbed.arithmetic.evaluation import evaluating, logits
+from seedbed.arithmetic.evaluation import logits
+from seedbed.arithmetic.modes import evaluating
 from seedbed.arithmetic.replica import Replica
 from seedbed.arithmetic.seeding import seed_leaf
 from seedbed.feed import MicroBatch

@@ -96,11 +96,21 @@ class UserModel:
         with self.blaming("metrics"):
             return {str(name): float(value) for name, value in dict(metrics(confusion_kk)).items()}
 
+    def modules(self) -> dict[str, ModuleType]:
+        """Return the modules of the user's own files that this process has imported, by name."""
+        return {name: module for name, module in list(sys.modules.items()) if self._owns(module)}
+
+    def _owns(self, module: ModuleType) -> bool:
+        file = getattr(module, "__file__", None)
+        return isinstance(file, str) and file.startswith(str(self.root)) and self._holds(file)
+
+    def _holds(self, filename: str) -> bool:
+        path = Path(filename)
+        return path.is_relative_to(self.root) and path.relative_to(self.root).as_posix() in self.files
+
     def raised(self, error: BaseException) -> bool:
         """Say whether an exception came through the user's own files."""
-        frames = (Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
-        below = (path.relative_to(self.root) for path in frames if path.is_relative_to(self.root))
-        return any(path.as_posix() in self.files for path in below)
+        return any(self._holds(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 
     def blaming(self, action: str, *, hint: Hint | None = None) -> Any:
         """Return a context manager that turns what user code raises into a ModelError with file and line."""

@@ -1,0 +1,38 @@
+"""Networks as users write them: what is accepted gives one digest and one evaluation for every W and resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from determinism.harness import WorkerGroup, worker_group
+from determinism.user_networks import ONE_DIGEST
+from determinism.user_tasks import UserOutcome, UserRun, train_network
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def groups() -> Iterator[dict[int, WorkerGroup]]:
+    with worker_group(1) as one, worker_group(2) as two, worker_group(3) as three:
+        yield {1: one, 2: two, 3: three}
+
+
+def trained(group: WorkerGroup, run: UserRun) -> UserOutcome:
+    """Train, and assert that all workers have the same."""
+    first, *others = group.run(train_network, run)
+    assert all((other.digest, other.counts) == (first.digest, first.counts) for other in others)
+    return first
+
+
+@pytest.mark.parametrize("network", ONE_DIGEST)
+def test_one_digest_and_one_evaluation(groups: dict[int, WorkerGroup], network: str) -> None:
+    alone = trained(groups[1], UserRun(network=network))
+    for world in (2, 3):
+        together = trained(groups[world], UserRun(network=network))
+        assert (together.digest, together.counts) == (alone.digest, alone.counts)
+    assert trained(groups[2], UserRun(network=network, evaluates=False)).digest == alone.digest
+    half = trained(groups[3], UserRun(network=network, stop=3))
+    rest = trained(groups[2], UserRun(network=network, first=3, state=half.state))
+    assert (rest.digest, half.counts + rest.counts) == (alone.digest, alone.counts)

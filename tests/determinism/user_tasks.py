@@ -1,0 +1,82 @@
+"""Training a user's network in a group of workers: steps with evaluations in between, from a state or the start."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from determinism.harness_cases import CLASSES, Case, rows_of
+from determinism.harness_tasks import EvaluationRows, State
+from determinism.user_networks import ONE_DIGEST
+from seedbed.arithmetic.digests import weights_digest
+from seedbed.arithmetic.evaluation import evaluate
+from seedbed.arithmetic.exchange import Exchange
+from seedbed.arithmetic.replica import Replica
+from seedbed.arithmetic.step import run_step
+from seedbed.arithmetic.tree import ranges
+
+CASE = Case(leaves=5, leaf_rows=3, steps=6)
+"""An odd number of leaves: the mean of equal values is then not always that value."""
+BATCHES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserRun:
+    """A stretch of steps of a user's network."""
+
+    network: str
+    first: int = 0
+    stop: int = CASE.steps
+    state: State | None = None
+    evaluates: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserOutcome:
+    """What one worker has after a stretch."""
+
+    digest: str
+    counts: tuple[tuple[int, ...], ...]
+    """Of the evaluation after each second step."""
+    state: State
+
+
+def train_network(exchange: Exchange, run: UserRun) -> UserOutcome:
+    """Run steps first … stop - 1, evaluating after each second one."""
+    replica = replica_of(run.network)
+    if run.state is not None:
+        replica.load({name: torch.from_numpy(value) for name, value in run.state.items()})
+    own = ranges(CASE.leaves, exchange.world)[exchange.rank]
+    counts = []
+    for step in range(run.first, run.stop):
+        batches = [rows_of(CASE, step, leaf) for leaf in own]
+        run_step(replica, step, batches, exchange, total_steps=CASE.steps)
+        if step % 2 and run.evaluates:
+            counts.append(_evaluated(replica, exchange))
+    return UserOutcome(
+        digest=weights_digest(replica.named_weights()),
+        counts=tuple(counts),
+        state={name: value.numpy().copy() for name, value in replica.named_state().items()},
+    )
+
+
+def replica_of(network: str) -> Replica:
+    """Return a fresh replica, the same on every worker."""
+    random.seed(3)
+    np.random.seed(3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = ONE_DIGEST[network](CLASSES)
+    return Replica(CASE.arithmetic, model)
+
+
+def _evaluated(replica: Replica, exchange: Exchange) -> tuple[int, ...]:
+    batches = [
+        EvaluationRows(index=index, count=4, rows=rows_of(CASE, 90, index))
+        for index in range(exchange.rank, BATCHES, exchange.world)
+    ]
+    counts = evaluate(replica, batches, exchange, split="validation")
+    return tuple(counts.as_vector().tolist())

@@ -1,0 +1,70 @@
+"""State that leaves leave behind is refused by name before training; state that cannot depend on W passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from determinism import user_networks
+from seedbed.arithmetic.config import Arithmetic, Normalisation
+from seedbed.arithmetic.leaf import normalised
+from seedbed.arithmetic.schedules import LearningRate
+from seedbed.feed.batches import MicroBatch
+from seedbed.usercode import UserModel, fetch_code, load_entrypoint
+from seedbed.usercode.network_check import check_network
+from seedbed.usercode.probing import probe_step
+from seedbed_api.errors import UserError
+
+ARITHMETIC = Arithmetic(leaves=4, leaf_rows=4, classes=5, seed=3, learning_rate=LearningRate(base=0.1))
+
+
+def loaded(folder: Path, case: str, entrypoint: str = "Op") -> UserModel:
+    source = Path(user_networks.__file__).read_bytes()
+    (folder / "user_networks.py").write_bytes(source)
+    return load_entrypoint(f"user_networks:{entrypoint}", {"case": case}, fetch_code(str(folder)))
+
+
+def check(user: UserModel) -> None:
+    """Check a network as before a training."""
+    leaves = [a_leaf(leaf) for leaf in range(2)]
+    images = normalised(leaves[0].pixels_mhwc, Normalisation(), torch.device("cpu"))
+    check_network(user, user.build(classes=5, seed=3), images_mchw=images, classes=5)
+    probe_step(user, ARITHMETIC, leaves)
+
+
+def a_leaf(leaf: int) -> MicroBatch:
+    generator = np.random.default_rng(leaf)
+    return MicroBatch(
+        step=0,
+        leaf=leaf,
+        rows_m=np.arange(4) + 4 * leaf,
+        labels_m=generator.integers(0, 5, 4),
+        pixels_mhwc=generator.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8),
+    )
+
+
+@pytest.mark.parametrize("case", user_networks.ONE_DIGEST)
+def test_what_gives_one_digest_is_accepted(tmp_path: Path, case: str) -> None:
+    check(loaded(tmp_path, case))
+
+
+@pytest.mark.parametrize("case", user_networks.REFUSED)
+def test_state_that_leaves_leave_behind_is_named(tmp_path: Path, case: str) -> None:
+    user = loaded(tmp_path, case)
+    with pytest.raises(UserError) as caught:
+        check(user)
+    assert caught.value.reason == "ModelError"
+    assert user_networks.REFUSED[case][1] in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("case", user_networks.LOSSES)
+def test_state_of_a_loss_is_named(tmp_path: Path, case: str) -> None:
+    user = loaded(tmp_path, case, "WithLoss")
+    with pytest.raises(UserError) as caught:
+        check(user)
+    assert caught.value.reason == "ModelError"
+    assert user_networks.LOSSES[case][1] in caught.value.message
