@@ -185,14 +185,16 @@ class LifecycleStatus(StatusBlock):
     failures: Count | None = None
     """Failed attempts that count towards backoffLimit."""
     infrastructure_failures: Count | None = None
-    """Attempts that failed by fault of the infrastructure; they do not count towards backoffLimit."""
+    """Attempts that failed by fault of the infrastructure; they do not count towards backoffLimit, unless
+    several in a row make no checkpoint."""
     preemptions: Count | None = None
     """Attempts that were preempted; they do not count towards backoffLimit."""
     attempt_progressed: Flag | None = None
     """Whether the newest attempt has kept something that outlasts it: a checkpoint with more steps, or the
     state or result of a trial. Unset where no attempt has since the job was last resumed."""
     attempts_without_checkpoint: Count | None = None
-    """Attempts in a row that ended without a new checkpoint; the third and later ones count as failures."""
+    """Attempts in a row that failed without a new checkpoint; the third and later ones count as failures.
+    Those that were preempted, or whose pods a node rejected, are passed over."""
     retry_time: Time | None = None
     """When the back-off ends and the next attempt may begin."""
     timings: Timings = ()

@@ -112,8 +112,9 @@ class Shape:
 class PodView:
     """A pod that carries the labels of a job; whether it belongs to it, `owner_uid` tells.
 
-    In an observation `created`, `scheduled`, `deletion_due` and `over_since` are by the operator's clock:
-    when it saw what the pod tells. In the stores they are what others have written; `started` always is.
+    In an observation `created`, `scheduled`, `deletion_due`, `over_since` and `ready_since` are by the
+    operator's clock: when it saw what the pod tells. In the stores they are what others have written, and
+    `started` always is.
     """
 
     namespace: str
@@ -160,6 +161,8 @@ class PodView:
     """Seconds that a pod has to end once it is being deleted."""
     over_since: datetime | None = None
     """When it was seen to have ended."""
+    ready_since: datetime | None = None
+    """When it was seen to be ready."""
     companions: tuple[Companion, ...] = ()
     """The containers that are not ours, in the order in which they begin."""
 

@@ -24,11 +24,13 @@ class Sighting:
     scheduled: datetime | None = None
     deleting: datetime | None = None
     over: datetime | None = None
+    ready: datetime | None = None
 
     def learn(self, pod: PodView, now: datetime, *, over: datetime) -> None:
         """Note what is seen now and was not before; `over` is when a pod ended that is seen to have ended."""
         if pod.scheduled is not None:
             self.scheduled = self.scheduled or now
+        self.ready = (self.ready or now) if pod.ready else None
         if pod.deleting:
             self.deleting = self.deleting or now
         if pod.ended or pod.terminated is not None:
@@ -43,6 +45,7 @@ class Sighting:
             scheduled=self.scheduled if pod.scheduled is not None else None,
             deletion_due=self.deleting + grace if self.deleting is not None and pod.deleting else None,
             over_since=self.over,
+            ready_since=self.ready,
         )
 
 

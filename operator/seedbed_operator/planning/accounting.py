@@ -56,7 +56,7 @@ def accounted(scene: Scene, draft: Draft, end: End) -> Draft:
     draft = _with_last_failure(scene, draft, end)
     if end.cause is Cause.USER:
         return decided(draft, ConditionType.FAILED, camel_reason(end.reason, "DriverCrashed"), end.message)
-    draft = _counted(draft, end.cause)
+    draft = _counted(draft, end)
     if _is_too_often(scene, draft.status):
         message = _too_often(scene, draft.status, end)
         starved = end.reason == FailedReason.OUT_OF_MEMORY
@@ -111,14 +111,21 @@ def _log_uri(scene: Scene, end: End) -> str | None:
     return uri if len(uri) <= _LONGEST_URI else None
 
 
-def _counted(draft: Draft, cause: Cause) -> Draft:
-    if cause in _UNCOUNTED:
+def _counted(draft: Draft, end: End) -> Draft:
+    """Count an end; what no attempt could have helped is not counted as one without progress."""
+    if end.cause in _UNCOUNTED:
         return draft
-    status = draft.status
-    fruitless = 0 if status.attempt_progressed else (status.attempts_without_checkpoint or 0) + 1
-    counted = {_COUNTERS[cause]} | ({"failures"} if fruitless >= _COUNT_AS_FAILURE_FROM else set())
+    status, spared = draft.status, _is_spared(end)
+    before = status.attempts_without_checkpoint or 0
+    fruitless = 0 if status.attempt_progressed else before + (not spared)
+    again = fruitless >= _COUNT_AS_FAILURE_FROM and not spared
+    counted = {_COUNTERS[end.cause]} | ({"failures"} if again else set())
     counts = {name: (getattr(status, name) or 0) + 1 for name in counted}
     return draft.tells(attempts_without_checkpoint=fruitless, **counts)
+
+
+def _is_spared(end: End) -> bool:
+    return end.cause is Cause.PREEMPTION or end.blameless
 
 
 def _is_too_often(scene: Scene, status: LifecycleStatus) -> bool:
@@ -138,7 +145,7 @@ def _too_often(scene: Scene, status: LifecycleStatus, end: End) -> str:
 def _backing_off(scene: Scene, draft: Draft, end: End) -> Draft:
     if end.cause is Cause.STOPPED:
         return draft.tells(retry_time=None).waits(RunningReason.STOPPING, end.message)
-    retry = rounded_up(scene.now + _pause(scene, draft.status, end.cause))
+    retry = rounded_up(scene.now + _pause(scene, draft.status, end))
     draft = draft.tells(retry_time=written(retry)).wakes(retry)
     next_one = f"the next attempt begins at {written(retry)}"
     if end.cause is Cause.GIVEN_BACK:
@@ -152,11 +159,15 @@ def reason_of_back_off(reason: str) -> RunningReason:
     return RunningReason(reason) if reason in _TELLING else RunningReason.BACKING_OFF
 
 
-def _pause(scene: Scene, status: LifecycleStatus, cause: Cause) -> timedelta:
+def _pause(scene: Scene, status: LifecycleStatus, end: End) -> timedelta:
+    """Return the pause, which grows while attempts make no progress, whoever is to blame."""
     uid, attempt = scene.job.uid, scene.attempt
-    fruitless = status.attempts_without_checkpoint or 0
-    if cause is Cause.PREEMPTION:
-        return backoff_after_preemption(uid, attempt, in_a_row=fruitless)
-    if cause is Cause.GIVEN_BACK:
+    if end.cause is Cause.PREEMPTION:
+        in_a_row = 0 if status.attempt_progressed else (status.preemptions or 0)
+        return backoff_after_preemption(uid, attempt, in_a_row=in_a_row)
+    if end.cause is Cause.GIVEN_BACK:
         return backoff(uid, attempt, in_a_row=attempt)
-    return backoff(uid, attempt, in_a_row=fruitless)
+    if end.blameless:
+        in_a_row = 0 if status.attempt_progressed else (status.infrastructure_failures or 0)
+        return backoff(uid, attempt, in_a_row=in_a_row)
+    return backoff(uid, attempt, in_a_row=status.attempts_without_checkpoint or 0)

@@ -130,10 +130,12 @@ def _needs(scene: Scene, driver: PodView) -> tuple[Need, ...]:
 
 
 def _is_to_be_asked(scene: Scene, driver: PodView) -> bool:
-    """Tell whether a driver must be asked: no attempt is ended on a silence of a while ago."""
+    """Tell whether a driver must be asked: once it is ready, and before its silence ends an attempt."""
     if driver.uid not in scene.evidence.progress:
         return True
     asked = scene.evidence.progress_asked.get(driver.uid)
+    if asked is not None and driver.ready_since is not None and asked < driver.ready_since:
+        return True
     deadlines = (first_step_deadline(scene), next_step_deadline(scene))
     over = [deadline for deadline in deadlines if deadline is not None and scene.now >= deadline]
     return any(asked is None or asked < deadline for deadline in over)

@@ -9,12 +9,13 @@ from enum import Enum
 
 from seedbed_api.conditions import AttemptReason, ExitCode
 from seedbed_api.outcome import Outcome, parse_outcome
-from seedbed_operator.observations import PodView
+from seedbed_operator.observations import PodView, Terminated
 from seedbed_operator.planning.companions import (
     NOT_OURS,
     ending,
     failed_before_it,
     failed_in_its_place,
+    never_began,
     title,
 )
 from seedbed_operator.planning.pods import has_ended, is_on_a_lost_node
@@ -27,6 +28,12 @@ _DISRUPTED_BY_REASON = frozenset({"Preempting", "NodeShutdown", "Shutdown", "Ter
 _EVICTED = AttemptReason.EVICTED
 """By the kubelet, for the pod's own use of disk; an eviction for its node's sake is a disruption."""
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
+_UNKNOWN = "ContainerStatusUnknown"
+_TOLD_TO_END = frozenset({ExitCode.DONE, ExitCode.INFRASTRUCTURE, ExitCode.STOPPED})
+"""Of a worker: its driver has ended, does not answer, or its node is drained."""
+_NOT_REJECTIONS = frozenset({"", "DeadlineExceeded"})
+_REJECTIONS = ("Pod was rejected", "The node had condition", "The node was low on resource")
+"""How the messages of evictions begin that keep a pod from a node under pressure."""
 _WORKERS_AT_FAULT = frozenset(
     {AttemptReason.WORKERS_LOST, AttemptReason.RAY_STARTING, AttemptReason.RAY_UNHEALTHY}
 )
@@ -60,6 +67,8 @@ class End:
     pod: PodView | None = None
     """The pod that failed first."""
     outcome: Outcome | None = None
+    blameless: bool = False
+    """Whether no attempt could have helped it: it is not counted as one that made no progress."""
 
 
 def end_of(scene: Scene, driver: PodView | None) -> End:
@@ -93,7 +102,8 @@ def _vanished(scene: Scene) -> End:
 def _lost(driver: PodView) -> End:
     where = f"node {driver.node}" if driver.node else "its node"
     cause = Cause.PREEMPTION if is_on_a_lost_node(driver) else Cause.INFRASTRUCTURE
-    return End(cause=cause, reason="NodeLost", message=f"{where} of the driver does not answer", pod=driver)
+    message = f"{where} of the {driver.role} does not answer"
+    return End(cause=cause, reason="NodeLost", message=message, pod=driver)
 
 
 def _by_driver(driver: PodView, outcome: Outcome | None) -> End:
@@ -138,26 +148,76 @@ def _disrupted(pod: PodView, outcome: Outcome | None) -> End:
     return End(cause=Cause.PREEMPTION, reason=_PREEMPTED, message=message, pod=pod, outcome=outcome)
 
 
-def _without_a_word(driver: PodView, outcome: Outcome | None) -> End:
-    ended = driver.terminated
-    if (companion := failed_in_its_place(driver)) and driver.reason != _EVICTED:
-        message = f"{title(driver, companion)} {ending(companion)} before the driver began; {NOT_OURS}"
+def is_rejected(pod: PodView) -> bool:
+    """Tell whether a kubelet did not let a pod in: no container of it has begun, for its node's sake."""
+    if pod.phase != "Failed" or not never_began(pod) or failed_in_its_place(pod) or pod.disruption:
+        return False
+    if pod.reason == _EVICTED:
+        return pod.message.startswith(_REJECTIONS)
+    return pod.reason not in _NOT_REJECTIONS and pod.reason not in _DISRUPTED_BY_REASON
+
+
+def _rejected(pod: PodView) -> End:
+    message = f"node {pod.node or 'unknown'} rejected pod {pod.name}: {pod.reason}"
+    message += f": {pod.message}" if pod.message else ""
+    reason = camel_reason(pod.reason, "PodFailed")
+    return End(cause=Cause.INFRASTRUCTURE, reason=reason, message=message, pod=pod, blameless=True)
+
+
+def _before_it_began(pod: PodView) -> End | None:
+    """Return the end of a pod whose container has not ended, or was ended by an eviction of the pod."""
+    if is_rejected(pod):
+        return _rejected(pod)
+    if (companion := failed_in_its_place(pod)) and pod.reason != _EVICTED:
+        message = f"{title(pod, companion)} {ending(companion)} before the {pod.role} began; {NOT_OURS}"
         why = AttemptReason.INIT_CONTAINER_FAILED
-        return End(cause=Cause.INFRASTRUCTURE, reason=why, message=message, pod=driver)
-    if ended is None or driver.reason == _EVICTED:
-        reason = camel_reason(driver.reason, "PodFailed")
-        cause = Cause.FAILURE if reason == _EVICTED else Cause.INFRASTRUCTURE
-        message = driver.message or f"pod {driver.name} failed without running"
-        return End(cause=cause, reason=reason, message=message, pod=driver)
-    if ended.reason == "ContainerStatusUnknown" or ended.exit_code in (
+        return End(cause=Cause.INFRASTRUCTURE, reason=why, message=message, pod=pod)
+    if pod.terminated is not None and pod.reason != _EVICTED:
+        return None
+    reason = camel_reason(pod.reason, "PodFailed")
+    cause = Cause.FAILURE if reason == _EVICTED else Cause.INFRASTRUCTURE
+    message = pod.message or f"pod {pod.name} failed without running"
+    return End(cause=cause, reason=reason, message=message, pod=pod)
+
+
+def _not_started(pod: PodView, ended: Terminated) -> End:
+    message = f"the container cannot be started: {ended.message or ended.reason}; check the image"
+    return End(cause=Cause.FAILURE, reason="ContainerStartFailed", message=message, pod=pod)
+
+
+def end_of_worker(pod: PodView) -> End:
+    """Return what the end of a worker says, by the rules that hold for the driver's."""
+    if was_out_of_memory(pod):
+        return out_of_memory(pod, None)
+    if pod.disruption or pod.reason in _DISRUPTED_BY_REASON:
+        return _disrupted(pod, None)
+    if is_on_a_lost_node(pod):
+        return _lost(pod)
+    if end := _before_it_began(pod):
+        return end
+    ended = pod.terminated
+    assert ended is not None, "what else has no container that ended is dealt with"
+    if ended.reason in _START_ERRORS:
+        return _not_started(pod, ended)
+    by_itself = ended.reason != _UNKNOWN and ended.exit_code not in _TOLD_TO_END
+    message = f"worker pod {pod.name} ended with exit code {ended.exit_code}{_signal(ended.exit_code)}"
+    cause = Cause.FAILURE if by_itself else Cause.INFRASTRUCTURE
+    return End(cause=cause, reason=AttemptReason.WORKERS_LOST, message=message, pod=pod)
+
+
+def _without_a_word(driver: PodView, outcome: Outcome | None) -> End:
+    if end := _before_it_began(driver):
+        return end
+    ended = driver.terminated
+    assert ended is not None, "what else has no container that ended is dealt with"
+    if ended.reason == _UNKNOWN or ended.exit_code in (
         ExitCode.DONE,
         ExitCode.INFRASTRUCTURE,
     ):
         message = f"the driver ended with exit code {ended.exit_code} and left no outcome"
         return End(cause=Cause.INFRASTRUCTURE, reason="OutcomeMissing", message=message, pod=driver)
     if ended.reason in _START_ERRORS:
-        message = f"the container cannot be started: {ended.message or ended.reason}; check the image"
-        return End(cause=Cause.FAILURE, reason="ContainerStartFailed", message=message, pod=driver)
+        return _not_started(driver, ended)
     told = f": {outcome.message}" if outcome and outcome.message else ""
     return End(
         cause=Cause.FAILURE,
@@ -180,8 +240,24 @@ def _by_workers(scene: Scene, end: End) -> End:
     starved = [worker for worker in scene.crew if was_out_of_memory(worker) and _is_recent(worker, end.pod)]
     if starved:
         return out_of_memory(max(starved, key=ended_at), end.outcome)
-    taken = next((worker for worker in scene.crew if worker.disruption), None)
-    return _disrupted(taken, end.outcome) if taken else end
+    lost = [end_of_worker(worker) for worker in scene.crew if _is_gone(worker, end.pod)]
+    taken = [each for each in lost if each.cause is Cause.PREEMPTION]
+    rejected = [each for each in lost if each.blameless]
+    culprit = next(iter((*taken, *rejected)), None)
+    return replace(culprit, outcome=end.outcome) if culprit else end
+
+
+def _is_gone(worker: PodView, driver: PodView | None) -> bool:
+    """Tell whether a worker was taken away, or ended shortly before the driver."""
+    if has_ended(worker):
+        return _is_recent(worker, driver)
+    return worker.disruption is not None and not _is_long_lost(worker, driver)
+
+
+def _is_long_lost(worker: PodView, driver: PodView | None) -> bool:
+    """Tell whether a worker should have been gone long before the driver ended: its node is lost."""
+    due = worker.deletion_due
+    return due is not None and driver is not None and due + _LATELY < ended_at(driver)
 
 
 def _is_recent(worker: PodView, driver: PodView | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from seedbed_api.conditions import AttemptReason
@@ -10,7 +11,14 @@ from seedbed_operator.planning.backoff import FIRST_SECONDS
 from seedbed_operator.planning.companions import exit_code_of, failed_in_its_place, title
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.elasticity import pods_for, present, ranks_at_first, ranks_at_most
-from seedbed_operator.planning.ends import Cause, End, ended_at, out_of_memory, was_out_of_memory
+from seedbed_operator.planning.ends import (
+    Cause,
+    End,
+    end_of_worker,
+    ended_at,
+    out_of_memory,
+    was_out_of_memory,
+)
 from seedbed_operator.planning.pods import has_ended
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import seconds
@@ -34,8 +42,8 @@ def over(scene: Scene) -> tuple[PodView, ...]:
 
 
 def crashed(scene: Scene) -> tuple[PodView, ...]:
-    """Return the workers that have ended by themselves, the newest last."""
-    return tuple(pod for pod in over(scene) if not pod.disruption)
+    """Return the workers that have ended and were not taken away, the newest last."""
+    return tuple(pod for pod in over(scene) if end_of_worker(pod).cause is not Cause.PREEMPTION)
 
 
 def recent(scene: Scene) -> tuple[PodView, ...]:
@@ -59,14 +67,27 @@ def crash_loop(scene: Scene) -> End | None:
         return out_of_memory(starved[-1], None)
     if len(crashes) < MOST_CRASHES:
         return None
-    pod = crashes[-1]
-    culprit = failed_in_its_place(pod)
-    of = f" of {title(pod, culprit)}" if culprit else ""
-    message = (
-        f"{len(crashes)} workers ended within {WINDOW.seconds} s, the last with exit code {exit_code_of(pod)}"
-    )
-    message += of
-    return End(cause=Cause.FAILURE, reason=AttemptReason.WORKERS_LOST, message=message, pod=pod)
+    return _as_they_ended(crashes)
+
+
+def _as_they_ended(crashes: tuple[PodView, ...]) -> End:
+    """Return the end by workers of which each has one: the user's where enough of them are."""
+    ends = [end_of_worker(pod) for pod in crashes]
+    failed = [end for end in ends if end.cause is Cause.FAILURE]
+    others = [end for end in ends if end.cause is not Cause.FAILURE]
+    blamed = failed if len(failed) >= MOST_CRASHES else others
+    last, blameless = blamed[-1], all(end.blameless for end in blamed)
+    message = _told(crashes, last)
+    return replace(last, reason=AttemptReason.WORKERS_LOST, message=message, blameless=blameless)
+
+
+def _told(crashes: tuple[PodView, ...], last: End) -> str:
+    pod = last.pod
+    code = exit_code_of(pod) if pod else None
+    culprit = failed_in_its_place(pod) if pod else None
+    of = f" of {title(pod, culprit)}" if pod and culprit else ""
+    how = last.message if code is None else f"the last with exit code {code}{of}"
+    return f"{len(crashes)} workers ended within {WINDOW.seconds} s, {how}"
 
 
 def forget_the_oldest(scene: Scene, draft: Draft) -> Draft:

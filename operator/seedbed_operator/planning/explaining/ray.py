@@ -8,6 +8,7 @@ from seedbed_api.conditions import RunningReason
 from seedbed_api.outcome import LiveProgress
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.companions import NOT_OURS, ending, exit_code_of, failed_in_its_place, title
+from seedbed_operator.planning.ends import end_of_worker, is_rejected
 from seedbed_operator.planning.explaining.companions import beside_a_failed_one
 from seedbed_operator.planning.explaining.explanations import Explanation
 
@@ -22,11 +23,14 @@ def without_its_workers(live: LiveProgress | None, least: int) -> Explanation | 
 
 def with_failing_workers(pods: Iterable[PodView]) -> Explanation | None:
     """Explain workers that ended although the driver still waits for them."""
-    ended = [pod for pod in pods if pod.role == "worker" and pod.ended and exit_code_of(pod) is not None]
+    workers = [pod for pod in pods if pod.role == "worker" and pod.ended]
+    ended = [pod for pod in workers if exit_code_of(pod) is not None or is_rejected(pod)]
     if not ended:
         return None
     pod = ended[-1]
-    if culprit := failed_in_its_place(pod):
+    if is_rejected(pod):
+        message = f"{end_of_worker(pod).message}; it is replaced"
+    elif culprit := failed_in_its_place(pod):
         message = f"{title(pod, culprit)} {ending(culprit)}, and the pod is replaced; {NOT_OURS}"
     else:
         why = (pod.terminated.reason if pod.terminated else "") or "Error"
@@ -34,12 +38,14 @@ def with_failing_workers(pods: Iterable[PodView]) -> Explanation | None:
     return Explanation(reason=RunningReason.WAITING_FOR_WORKERS, message=message)
 
 
-def coming_up(live: LiveProgress | None, driver: PodView | None = None) -> Explanation:
-    """Say that Ray starts; or that the driver, which its kubelet finds ready, does not answer us."""
-    if live is None and driver is not None and driver.ready:
+def coming_up(
+    live: LiveProgress | None, driver: PodView | None = None, *, silent: bool = False
+) -> Explanation:
+    """Say that Ray starts; or that the driver, which its kubelet finds ready, goes on being silent to us."""
+    if silent and driver is not None:
         message = (
-            f"driver pod {driver.name} is ready and does not answer the operator at port 8701; if that "
-            "lasts, let the NetworkPolicies of the namespace pass it"
+            f"driver pod {driver.name} is ready and does not answer the operator at port 8701; let the "
+            "NetworkPolicies of the namespace pass it"
         )
     elif live is None:
         message = "the driver's container runs; Ray is coming up"

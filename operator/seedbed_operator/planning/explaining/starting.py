@@ -31,6 +31,9 @@ from seedbed_operator.plans import Need
 SOON = seconds(5)
 """A pod that has a node starts within so long, or there is something to tell."""
 
+SILENT_FOR = seconds(30)
+"""A driver that is ready and asked so long after does not answer for other causes than its start."""
+
 
 def why_not_running(scene: Scene) -> Explanation:
     """Return why the newest attempt makes no step: before its first one, or since it lacks workers."""
@@ -44,7 +47,7 @@ def why_not_running(scene: Scene) -> Explanation:
         with_failing_workers(scene.crew)
         or waiting_for_workers(team(scene))
         or without_its_workers(scene.live, ranks_at_first(scene))
-        or coming_up(scene.live, scene.driver)
+        or coming_up(scene.live, scene.driver, silent=_is_silent(scene, scene.driver))
     )
 
 
@@ -61,6 +64,16 @@ def why_pods_wait(scene: Scene) -> Explanation | None:
         or without_a_volume(slow(scene), evidence)
         or starts_slowly(slow(scene))
     )
+
+
+def _is_silent(scene: Scene, driver: PodView) -> bool:
+    """Tell whether a driver that is ready has not answered for a while, although it was asked again."""
+    asked, changed = (
+        seen.get(driver.uid) for seen in (scene.evidence.progress_asked, scene.evidence.progress_changed)
+    )
+    if scene.live is not None or not driver.ready or asked is None or changed is None:
+        return False
+    return asked >= (driver.ready_since or changed) + SILENT_FOR
 
 
 def _not_to_be_made(scene: Scene) -> Explanation | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -133,6 +135,109 @@ def test_a_preemption_is_retried_soon_and_never_touches_the_limit() -> None:
     assert world.says() == "False Preempted"
     world.finish_deletions().settle().finish_deletions().wait(8)
     assert world.names() == ["2-driver", "2-worker-0"]
+
+
+def rejected(world: World, name: str) -> None:
+    why = {"reason": "OutOfnvidia.com/gpu", "message": "no GPU is left"}
+    world.pods[name] = replace(world.pods[name], phase="Failed", node="gpu-7", started=None, **why)
+
+
+def preempted(world: World, name: str) -> None:
+    world.pods[name] = replace(world.pods[name], disruption="PreemptionByScheduler")
+    world.end(name, 137)
+
+
+def shut_down(world: World, name: str) -> None:
+    world.end(name, 137)
+    world.pods[name] = replace(world.pods[name], reason="NodeShutdown")
+
+
+NOBODYS: dict[str, tuple[Callable[[World, str], None], bool, tuple[int, int, int, int]]] = {
+    "preempted before its first checkpoint": (preempted, True, (0, 0, 30, 0)),
+    "the node is shut down before its first checkpoint": (shut_down, True, (0, 0, 30, 0)),
+    "rejected by its node": (rejected, False, (0, 30, 0, 0)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("end", "begins", "counted"), NOBODYS.values(), ids=NOBODYS.keys())
+def test_what_no_attempt_could_have_helped_costs_no_retry_however_often(
+    end: Callable[[World, str], None], begins: bool, counted: tuple[int, int, int, int]
+) -> None:
+    world = a_world(a_training_job(backoffLimit=0)).settle()
+    pauses = []
+    for _ in range(30):
+        if begins:
+            world.start().settle().say(driver_of(world), live(None, "Starting")).wait(10)
+        end(world, driver_of(world))
+        world.settle().finish_deletions().settle().finish_deletions().settle()
+        began = world.now
+        next_attempt(world)
+        pauses.append(world.now - began)
+    assert counters(world) == counted
+    assert world.says("Failed") == "-"
+
+
+def test_such_ends_are_bounded_by_the_time_that_a_job_may_be_active() -> None:
+    world = a_world(a_training_job(backoffLimit=0, activeDeadlineSeconds=300)).settle()
+    for _ in range(40):
+        if world.says("Failed") == "-" and driver_of(world) in world.pods:
+            rejected(world, driver_of(world))
+            world.settle().finish_deletions().settle().finish_deletions().wait(30)
+    world.wait(300)
+    assert "DeadlineExceeded" in world.says("Failed")
+
+
+def test_a_preemption_between_two_failures_does_not_make_the_next_one_count() -> None:
+    world = a_world(a_training_job(backoffLimit=0))
+    for end in ("failed", "preempted", "preempted", "failed"):
+        world.settle().start().settle()
+        if end == "failed":
+            world.end(driver_of(world), 75, UNAVAILABLE)
+        else:
+            preempted(world, driver_of(world))
+        world.settle().finish_deletions().settle().finish_deletions().settle()
+        next_attempt(world)
+    assert counters(world) == (0, 2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("end", "counted"),
+    [
+        (rejected, (0, 1, 0, 0)),
+        (lambda world, name: world.end(name, 75), (0, 1, 0, 1)),
+        (lambda world, name: world.end(name, 1), (1, 0, 0, 1)),
+    ],
+    ids=["rejected by their node", "without their driver", "crashed"],
+)
+def test_workers_that_end_again_and_again_end_the_attempt_as_they_ended(
+    end: Callable[[World, str], Any], counted: tuple[int, int, int, int]
+) -> None:
+    world = a_world().settle().start().settle()
+    for index in range(4):
+        end(world, f"seedlings-1-worker-{index}")
+        world.settle()
+        if index < 3:
+            world.wait(45).start().settle()
+    assert counters(world) == counted
+    failure = world.job.status.last_failure
+    assert failure is not None
+    assert (failure.reason, failure.pod) == ("WorkersLost", "seedlings-1-worker-3")
+    assert failure.message is not None
+    assert failure.message.startswith("4 workers ended within 600 s, ")
+    assert ("node gpu-7 rejected pod" in failure.message) is (end is rejected)
+
+
+def test_a_worker_whose_node_is_shut_down_is_replaced_at_once() -> None:
+    world = a_world().settle().start().settle()
+    world.say(driver_of(world), live(5)).wait(10)
+    for _ in range(6):
+        (name,) = (name for name, pod in world.pods.items() if pod.role == "worker" and not pod.ended)
+        shut_down(world, name)
+        world.settle()
+        assert len([pod for pod in world.pods.values() if pod.role == "worker" and not pod.ended]) == 1
+        world.start().settle()
+    assert counters(world) == (0, 0, 0, 0)
 
 
 def test_a_lost_node_does_not_hold_up_the_next_attempt() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from seedbed_operator.backends.choosing import BACKENDS
 from seedbed_operator.observations import Observation, PodView
-from seedbed_operator.planning.ends import Cause, end_of
+from seedbed_operator.planning.ends import Cause, end_of, end_of_worker
 from seedbed_operator.planning.scenes import scene_of
 from unit.operator.planning.builders import (
     NOON,
@@ -149,6 +151,126 @@ def test_an_end_has_a_cause_and_a_reason(driver: PodView | None, cause: Cause, r
 def test_every_cause_of_a_driver_is_in_the_table() -> None:
     named = {cause for _, cause, _ in CASES.values()}
     assert set(Cause) - named == {Cause.STOPPED, Cause.GIVEN_BACK}, "those are the operator's own doing"
+
+
+REJECTIONS = {
+    "a device plugin": ("UnexpectedAdmissionError", "Allocate failed due to no healthy devices present"),
+    "GPUs are gone": ("OutOfnvidia.com/gpu", "Node didn't have enough resource: nvidia.com/gpu"),
+    "CPUs are gone": ("OutOfcpu", "Node didn't have enough resource: cpu, requested: 4000"),
+    "too many pods": ("OutOfpods", "Node didn't have enough resource: pods"),
+    "labels have changed": ("NodeAffinity", "Predicate NodeAffinity failed"),
+    "NUMA": ("TopologyAffinityError", "Resources cannot be allocated with Topology locality"),
+    "a port": ("NodePorts", "Predicate NodePorts failed"),
+    "under pressure": ("Evicted", "Pod was rejected: The node had condition: [DiskPressure]. "),
+    "under pressure, older": ("Evicted", "The node had condition: [MemoryPressure]. "),
+    "anything to come": ("SomethingNew", "Pod was rejected: Predicate SomethingNew failed"),
+}
+
+
+@pytest.mark.parametrize("make", [a_driver, a_worker], ids=["driver", "worker"])
+@pytest.mark.parametrize(("reason", "message"), REJECTIONS.values(), ids=REJECTIONS.keys())
+def test_a_pod_that_a_kubelet_rejects_is_infrastructure_and_named(
+    reason: str, message: str, make: Callable[..., PodView]
+) -> None:
+    pod = make(**{**UNPLACED, "phase": "Failed", "node": "gpu-7", "reason": reason, "message": message})
+    end = end_of(a_scene(pod), pod) if pod.role == "driver" else end_of_worker(pod)
+    assert (end.cause, end.blameless) == (Cause.INFRASTRUCTURE, True)
+    assert end.message == f"node gpu-7 rejected pod {pod.name}: {reason}: {message}"
+    assert re.fullmatch("[A-Z][A-Za-z0-9]*", end.reason)
+
+
+NO_REJECTIONS = {
+    "evicted for its own use of disk": a_driver(
+        **{**UNPLACED, "phase": "Failed", "reason": "Evicted", "message": "exceeds its local storage limit"}
+    ),
+    "evicted while it ran": replace(
+        crashed(137), reason="Evicted", message="The node was low on resource: memory"
+    ),
+    "its container ran": crashed(1),
+    "another's deadline": failed("DeadlineExceeded"),
+    "no reason": failed(""),
+    "the node is shut down": failed("NodeShutdown"),
+    "terminated with its node": failed("Terminated"),
+    "preempted by the kubelet": failed("Preempting"),
+    "preempted by the scheduler": failed("Whatever", disruption="PreemptionByScheduler"),
+}
+
+
+@pytest.mark.parametrize("pod", NO_REJECTIONS.values(), ids=NO_REJECTIONS.keys())
+def test_other_ends_are_no_rejections(pod: PodView) -> None:
+    assert not end_of(a_scene(pod), pod).blameless
+
+
+WORKERS: dict[str, tuple[PodView, Cause, str]] = {
+    "starved": (ended(a_worker(), 137, reason="OOMKilled"), Cause.FAILURE, "OutOfMemory"),
+    "crashed": (ended(a_worker(), 1), Cause.FAILURE, "WorkersLost"),
+    "killed": (ended(a_worker(), 137), Cause.FAILURE, "WorkersLost"),
+    "no such command": (
+        ended(a_worker(), 128, "no", reason="StartError"),
+        Cause.FAILURE,
+        "ContainerStartFailed",
+    ),
+    "its driver has ended": (ended(a_worker(), 0), Cause.INFRASTRUCTURE, "WorkersLost"),
+    "its driver is silent": (ended(a_worker(), 75), Cause.INFRASTRUCTURE, "WorkersLost"),
+    "drained": (ended(a_worker(), 143), Cause.INFRASTRUCTURE, "WorkersLost"),
+    "a rebooted node knows nothing": (
+        ended(a_worker(), 137, reason="ContainerStatusUnknown"),
+        Cause.INFRASTRUCTURE,
+        "WorkersLost",
+    ),
+    "preempted": (
+        replace(ended(a_worker(), 137), disruption="PreemptionByScheduler"),
+        Cause.PREEMPTION,
+        "Preempted",
+    ),
+    "the node is shut down": (a_worker(phase="Failed", reason="NodeShutdown"), Cause.PREEMPTION, "Preempted"),
+    "terminated with its node": (
+        replace(ended(a_worker(), 137), reason="Terminated"),
+        Cause.PREEMPTION,
+        "Preempted",
+    ),
+    "evicted for its own use of disk": (
+        replace(ended(a_worker(), 137), reason="Evicted", message="exceeds"),
+        Cause.FAILURE,
+        "Evicted",
+    ),
+    "its node is lost": (
+        a_worker(ready=False, deleting=True, disruption="DeletionByTaintManager"),
+        Cause.PREEMPTION,
+        "Preempted",
+    ),
+}
+
+
+@pytest.mark.parametrize(("worker", "cause", "reason"), WORKERS.values(), ids=WORKERS.keys())
+def test_the_end_of_a_worker_is_classified_as_that_of_a_driver_is(
+    worker: PodView, cause: Cause, reason: str
+) -> None:
+    end = end_of_worker(worker)
+    assert (end.cause, end.reason) == (cause, reason)
+    assert worker.name in end.message or end.reason == "ContainerStartFailed" or worker.message
+
+
+@pytest.mark.parametrize(
+    ("worker", "cause"),
+    [
+        (replace(ended(a_worker(), 137, at=NOON), reason="NodeShutdown"), Cause.PREEMPTION),
+        (
+            a_worker(**{**UNPLACED, "phase": "Failed", "reason": "OutOfcpu", "over_since": NOON}),
+            Cause.INFRASTRUCTURE,
+        ),
+        (
+            replace(ended(a_worker(), 137), disruption="PreemptionByScheduler", over_since=after(-7200)),
+            Cause.INFRASTRUCTURE,
+        ),
+    ],
+    ids=["shut down with its node", "rejected", "preempted hours ago"],
+)
+def test_a_worker_is_blamed_for_what_happened_lately(worker: PodView, cause: Cause) -> None:
+    driver = crashed(75, LOST_WORKERS)
+    end = end_of(a_scene(driver, worker), driver)
+    assert end.cause is cause
+    assert end.outcome is not None
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def gated(world: World) -> None:
 
 
 def running_without_a_word(world: World) -> None:
-    world.settle().start().settle()
+    world.settle().start().settle().wait(60)
 
 
 def running_unready(world: World) -> None:

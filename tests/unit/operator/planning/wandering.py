@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from seedbed_api.execution import Output
+from seedbed_api.execution import Output, Workers
 from seedbed_api.outcome import LiveProgress
 from seedbed_api.status import CheckpointStatus, LifecycleStatus, WorkerCounts
 from seedbed_operator.backends.names import driver_name, service_name, worker_name
@@ -66,6 +66,7 @@ class Walk:
         self._counts_only_grow(status)
         self._ends_are_final(status)
         self._it_will_look_again(status)
+        self._nothing_hangs_without_workers(status)
         assert type(status).model_validate(status.plain()) == status, "what is written can be read"
         assert len([pod for pod in self.drivers() if not pod.deleting]) <= 1, "one attempt at a time"
         self.before = status
@@ -83,6 +84,16 @@ class Walk:
         for name in COUNTERS:
             assert (getattr(status, name) or 0) >= (getattr(self.before, name) or 0), name
         assert (status.accounted_attempts or 0) <= (status.attempts or 0)
+
+    def _nothing_hangs_without_workers(self, status: LifecycleStatus) -> None:
+        failure = status.last_failure
+        if failure is None or failure == self.before.last_failure:
+            return
+        if failure.reason == "ProgressDeadlineExceeded":
+            of_it = [pod for pod in self._of("worker") if pod.attempt == failure.attempt]
+            assert any(pod.phase == "Running" for pod in of_it), (
+                "it waited for workers, and was held to be hung"
+            )
 
     def _ends_are_final(self, status: LifecycleStatus) -> None:
         ends = [condition(status, kind) for kind in ("Complete", "Failed")]
@@ -197,6 +208,34 @@ class Walk:
         """Suspend, change and resume the job while the operator is away."""
         self.world.edit(output=Output(uri=f"s3://runs-{number % 3}"))
 
+    def change_workers(self, number: int) -> None:
+        """Edit what may change at any time."""
+        assert self.world.job.spec is not None
+        workers = Workers(min=1 + number % 3, max=max(1 + number % 3, 1 + number % 5))
+        cluster = self.world.job.spec.cluster.model_copy(update={"workers": workers})
+        self.world.edit(cluster=cluster)
+
+    def reject(self, number: int) -> None:
+        """Let a kubelet reject a pod that the scheduler gave it."""
+        waiting = self.world.waiting()
+        if waiting:
+            name = waiting[number % len(waiting)]
+            why = ("OutOfcpu", "UnexpectedAdmissionError", "NodeAffinity", "NodeShutdown")[number % 4]
+            self.world.schedule(name)
+            self.world.pods[name] = replace(self.world.pods[name], phase="Failed", reason=why)
+
+    def hold(self, number: int) -> None:
+        """Let a queue hold pods that have no node."""
+        for at, name in enumerate(self.world.waiting()):
+            pod = self.world.pods[name]
+            if pod.scheduled is None and (number >> (at % 8)) & 1:
+                self.world.pods[name] = replace(pod, gated=True)
+
+    def cannot_start(self, number: int) -> None:
+        waiting = self.world.waiting()
+        if waiting:
+            self.world.cannot_start(waiting[number % len(waiting)], "ErrImagePull", "not found")
+
     def refuse(self, number: int) -> None:
         self.world.refuses.clear()
         if number % 3:
@@ -272,6 +311,10 @@ EVENTS: dict[str, Callable[[Walk, int], None]] = {
         "suspend",
         "lose_profile",
         "edit",
+        "change_workers",
+        "reject",
+        "hold",
+        "cannot_start",
         "refuse",
         "intrude",
         "leave",
