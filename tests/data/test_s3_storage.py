@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.storage import ShortRead, Storage, open_storage
+from seedbed.storage import ShortRead, Storage, open_storage, paths_of, remote
 from seedbed_api.errors import InfrastructureError, UserError
 from testbed.faults import Fault, FaultProxy
 from testbed.gateway import Gateway
@@ -53,7 +53,7 @@ def test_object_over_the_multipart_bound_of_s3fs_is_created_once(store: Storage)
     assert store.size("blobs/big") == len(data)
 
 
-@pytest.mark.parametrize("operation", ["read", "exists", "size", "list", "put", "create"])
+@pytest.mark.parametrize("operation", ["read", "exists", "size", "list", "pages", "put", "create"])
 @pytest.mark.parametrize(
     ("overrides", "bucket", "reason", "names"),
     [
@@ -85,7 +85,7 @@ def test_what_the_store_refuses_is_the_users_to_mend(
     store = open_storage(bucket or s3.bucket(), secret=secret)
     arguments = ("a", b"1") if operation in {"put", "create"} else ("a",)
     with pytest.raises(UserError) as caught:
-        getattr(store, operation)(*arguments)
+        list(paths_of(store)) if operation == "pages" else getattr(store, operation)(*arguments)
     assert caught.value.reason == reason
     assert names in caught.value.message
     assert "\n" not in caught.value.message
@@ -155,3 +155,23 @@ def test_listing_is_sorted_and_of_folders(listed: Storage) -> None:
     assert listed.child("b").list() == ["1", "2", "c/3"]
     assert listed.list("nothing") == []
     assert listed.read("ö/ü") == "ö/ü".encode()
+
+
+def test_objects_come_page_by_page(listed: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket may hold more names than memory: no call asks for all of them."""
+    monkeypatch.setattr(remote, "KEYS_PER_PAGE", 2)
+    assert sorted(paths_of(listed)) == listed.list()
+    assert sorted(paths_of(listed.child("b"))) == ["1", "2", "c/3"]
+    assert list(paths_of(listed.child("nothing"))) == []
+
+
+def test_a_page_that_is_lost_is_asked_for_again(
+    faulty: Storage, s3_faults: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "KEYS_PER_PAGE", 2)
+    names = [str(number) for number in range(7)]
+    for name in names:
+        faulty.put(name, b"")
+    s3_faults.script(Fault(kind="reset"), Fault(kind="status", value=503), match="GET")
+    assert sorted(paths_of(faulty)) == names
+    assert sum("list-type=2" in line for line in s3_faults.requests) >= 6

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.dataset import building
 from seedbed.storage import DamagedObject, LocalStorage, UnreadableObject
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from unit.dataset.pictures import build, png, two_classes, write_files
@@ -234,7 +233,7 @@ def test_a_temporary_folder_that_fails_is_one_line(
     def failing(*_: object, **__: object) -> None:
         raise OSError(number, "Error writing bytes to file")
 
-    monkeypatch.setattr(building, "known_rows", failing)
+    monkeypatch.setattr(tempfile, "TemporaryFile", failing)
     with pytest.raises(SeedbedError, match=says) as caught:
         build(two_classes(tmp_path / "source"), tmp_path / "ds")
     assert caught.value.exit_code == exit_code

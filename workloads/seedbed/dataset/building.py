@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import PIL
@@ -19,10 +18,9 @@ from seedbed.dataset.listing import Listing
 from seedbed.dataset.opening import Dataset, open_dataset, version_path
 from seedbed.dataset.planning import plan_shards
 from seedbed.dataset.reporting import BadSourcesError, Report
-from seedbed.dataset.scratch import scratch_folder
 from seedbed.dataset.selection import parse_split
 from seedbed.dataset.sources import list_source
-from seedbed.dataset.spill import ROWS_PER_BLOCK, Spill
+from seedbed.dataset.spill import Spill
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
 
@@ -120,8 +118,8 @@ class _Build:
         return self.existing if self.options.append else None
 
     def run(self, listing: Listing, engine: Engine) -> BuildResult:
-        with scratch_folder() as folder, engine.session():
-            intake = self._take_in(listing, engine, folder)
+        with engine.session():
+            intake = self._take_in(listing, engine)
             self._require_usable(intake)
             done = self._already_there(intake)
             if done is not None:
@@ -131,14 +129,13 @@ class _Build:
         outcome = "built" if self.base is None else "extended"
         return BuildResult(outcome=outcome, manifest=manifest, report=intake.report)
 
-    def _take_in(self, listing: Listing, engine: Engine, folder: Path) -> Intake:
-        report = Report(ignored=listing.ignored)
-        intake = Intake(classes=self.job.classes, report=report, folder=folder)
-        metadata = Spill(folder / "metadata.arrow", METADATA_SCHEMA)
+    def _take_in(self, listing: Listing, engine: Engine) -> Intake:
+        intake = Intake(classes=self.job.classes, report=Report(ignored=listing.ignored))
+        metadata = Spill(METADATA_SCHEMA)
         for block in known_rows(self.base):
             metadata.add(block)
-        files = (pa.Table.from_batches([batch]) for batch in listing.files.to_batches(ROWS_PER_BLOCK))
-        for block in self._counted(engine.inspect(files, job=self.job), listing.files.num_rows):
+        inspected = engine.inspect(listing.files.tables(), job=self.job)
+        for block in self._counted(inspected, listing.files.num_rows):
             metadata.add(block)
         for block in metadata.sorted_blocks():
             intake.take(block)

@@ -14,13 +14,13 @@ import pyarrow as pa
 
 from seedbed.dataset.folder_layout import TopFolder, split_folders
 from seedbed.dataset.listing import HASHED, LISTING_SCHEMA, Listing, encode_path, normal
+from seedbed.dataset.spill import ROWS_PER_BLOCK, Spill
 from seedbed.images.inspection import has_image_suffix
-from seedbed.storage import LocalStorage, Storage
+from seedbed.storage import LocalStorage, Storage, paths_of
 from seedbed.storage.errors import Fault, fault_of, of_local
 from seedbed.storage.tree_walk import Entry, walk
 from seedbed_api.errors import UserError, refusal
 
-_CHUNK = 65_536
 _IGNORED = frozenset(
     {
         *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
@@ -41,11 +41,14 @@ def list_folders(storage: Storage, *, group_by: str | None, top_folders: str) ->
     splits = split_folders(survey.tops, wanted=top_folders, source=storage.url)
     _require_no_empty_class(survey.tops, splits)
     rows = (row for entry in _entries(storage) if (row := _file_row(entry, splits, pattern)) is not None)
-    files = pa.Table.from_batches(_record_batches(rows), LISTING_SCHEMA)
-    if files.num_rows and files["class"].null_count == files.num_rows:
+    files = Spill(LISTING_SCHEMA)
+    for table in _tables(rows):
+        files.add(table)
+    listing = Listing(files=files, ignored=max(0, survey.total - files.num_rows))
+    if files.num_rows and not listing.classes():
         fix = "put the images of each class into a folder of their own, or add --csv FILE"
         raise UserError("NoClasses", refusal("SOURCE", storage.url, "its images lie in no class folder", fix))
-    return Listing(files=files.sort_by("path"), ignored=max(0, survey.total - files.num_rows))
+    return listing
 
 
 def is_ignored(name: str) -> bool:
@@ -56,7 +59,7 @@ def is_ignored(name: str) -> bool:
 def _entries(storage: Storage) -> Iterator[Entry]:
     """Yield what lies in a source; of local folders one by one, for it may be too much for a list."""
     if not isinstance(storage, LocalStorage):
-        yield from (Entry(path, is_folder=False) for path in storage.list())
+        yield from (Entry(path, is_folder=False) for path in paths_of(storage))
         return
     for entry in walk(storage.root, enters=lambda name: not is_ignored(name)):
         if entry.error is not None and (not entry.path or fault_of(entry.error) in _RETRIED):
@@ -104,13 +107,13 @@ def _require_no_empty_class(tops: dict[str, TopFolder], splits: dict[str, int] |
         raise UserError("EmptyClass", refusal("SOURCE", empty[0], problem, fix))
 
 
-def _record_batches(rows: Iterator[_FileRow]) -> Iterator[pa.RecordBatch]:
-    while chunk := list(islice(rows, _CHUNK)):
+def _tables(rows: Iterator[_FileRow]) -> Iterator[pa.Table]:
+    while chunk := list(islice(rows, ROWS_PER_BLOCK)):
         arrays = [
             pa.array(column, field.type)
             for column, field in zip(zip(*chunk, strict=True), LISTING_SCHEMA, strict=True)
         ]
-        yield pa.record_batch(arrays, schema=LISTING_SCHEMA)
+        yield pa.table(arrays, LISTING_SCHEMA)
 
 
 def _file_row(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
 from seedbed.dataset.listing import HASHED, LISTING_SCHEMA, SPLIT_CODES, Listing, normal
+from seedbed.dataset.spill import Spill
 from seedbed.storage import Storage, UnreadableObject, open_storage
 from seedbed_api.errors import UserError, refusal
 
@@ -26,25 +27,25 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 def list_csv(storage: Storage, *, csv: str, group_by: str | None) -> Listing:
     """List the images that a CSV file names; `UserError` names the flag or the column."""
-    table = _read(storage, csv)
-    table = table.rename_columns([normal(name.strip()) for name in table.column_names])
     group = None if group_by is None else normal(group_by.strip())
-    _require_columns(table.column_names, csv=csv, group=group)
-    if group is None and "group" in table.column_names:
-        group = "group"
-    used = dict.fromkeys(("image", "label", "split", group))
-    table = _without_blank_rows(table.select([name for name in used if name in table.column_names]))
-    if table.num_rows == 0:
+    files = Spill(LISTING_SCHEMA)
+    for table in _read(_bytes(storage, csv), csv):
+        _require_columns(table.column_names, csv=csv, group=group)
+        by = "group" if group is None and "group" in table.column_names else group
+        used = dict.fromkeys(("image", "label", "split", by))
+        rows = _without_blank_rows(table.select([name for name in used if name in table.column_names]))
+        files.add(pa.table(_listed(rows, by, first=files.num_rows + 1), LISTING_SCHEMA))
+    if files.num_rows == 0:
         raise _invalid(csv, "it has a header and no rows", "write a line for each image")
-    return Listing(files=pa.table(_listed(table, group), LISTING_SCHEMA).sort_by("path"), ignored=0)
+    return Listing(files=files, ignored=0)
 
 
 def _invalid(csv: str, problem: str, fix: str) -> UserError:
     return UserError("InvalidSource", refusal("--csv", csv, problem, fix))
 
 
-def _read(storage: Storage, csv: str) -> pa.Table:
-    data = _bytes(storage, csv)
+def _read(data: bytes, csv: str) -> Iterator[pa.Table]:
+    """Yield the rows block by block; one without rows where there are none."""
     other = next((name for magic, name in _OTHER_FORMATS.items() if data.startswith(magic)), None)
     if other is not None:
         raise _invalid(csv, f"it is {other}", "save it as CSV in UTF-8")
@@ -52,7 +53,11 @@ def _read(storage: Storage, csv: str) -> pa.Table:
         header = pa.csv.open_csv(pa.BufferReader(data)).schema.names
         types = dict.fromkeys(header, pa.string())
         options = pa.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-        return pa.csv.read_csv(pa.BufferReader(data), convert_options=options)
+        reader = pa.csv.open_csv(pa.BufferReader(data), convert_options=options)
+        names = [normal(name.strip()) for name in header]
+        yield reader.schema.empty_table().rename_columns(names)
+        for batch in reader:
+            yield pa.Table.from_batches([batch]).rename_columns(names)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         problem = f"it is no CSV file: {str(error).splitlines()[0]}"
         raise _invalid(csv, problem, "write UTF-8 with a header line and a value for each column") from None
@@ -111,9 +116,9 @@ def _all(masks: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
     return first
 
 
-def _listed(table: pa.Table, group: str | None) -> list[pa.ChunkedArray | pa.Array]:
+def _listed(table: pa.Table, group: str | None, *, first: int) -> list[pa.ChunkedArray | pa.Array]:
     nothing = pa.nulls(table.num_rows, pa.string())
-    path, label = _paths(table["image"]), _text(table["label"])
+    path, label = _paths(table["image"], first), _text(table["label"])
     split = _text(table["split"]) if "split" in table.column_names else nothing
     groups = nothing if group is None else _text(table[group])
     code = pc.index_in(pc.utf8_lower(split), pa.array(list(SPLIT_CODES)))
@@ -137,9 +142,10 @@ def _listed(table: pa.Table, group: str | None) -> list[pa.ChunkedArray | pa.Arr
     ]
 
 
-def _paths(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _paths(column: pa.ChunkedArray, first: int) -> pa.ChunkedArray:
     """Return the paths; a row without one is named by its number."""
-    rows = pc.binary_join_element_wise("row ", pa.array(range(1, len(column) + 1)).cast(pa.string()), "")
+    numbers = pa.array(range(first, first + len(column)), pa.int64()).cast(pa.string())
+    rows = pc.binary_join_element_wise("row ", numbers, "")
     return pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), rows, column)
 
 

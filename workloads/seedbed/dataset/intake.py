@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,12 @@ _MODULUS = 2**256
 class Intake:
     """Takes metadata in order of id, and keeps what becomes a row, by split, on local disk."""
 
-    def __init__(self, *, classes: tuple[str, ...], report: Report, folder: Path) -> None:
+    def __init__(self, *, classes: tuple[str, ...], report: Report) -> None:
         self.report = report
         self.contents = 0
         self.label_counts = np.zeros(len(classes), np.int64)
         self._classes = classes
-        self._spills = [Spill(folder / f"{split}.arrow", METADATA_SCHEMA) for split in SPLITS]
+        self._spills = [Spill(METADATA_SCHEMA) for _ in SPLITS]
 
     def take(self, block: pa.Table) -> None:
         """Take the next block; all rows of one id are in the same block, those of `known_rows` too."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from seedbed.dataset.spill import Spill
+
 HASHED = -1
 """Split code of rows whose split is drawn from their key."""
 SPLIT_CODES = {"train": 0, "validation": 1, "val": 1, "test": 2}
@@ -25,16 +27,19 @@ LISTING_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listing:
-    """The files of a source, in order of their path."""
+    """The files of a source, in any order: what becomes of them is sorted by content."""
 
-    files: pa.Table
-    """Columns of `LISTING_SCHEMA`."""
+    files: Spill
+    """Columns of `LISTING_SCHEMA`, on disk: there may be more than memory holds."""
     ignored: int
     """Entries that are no part of the dataset: hidden ones, and other than images outside class folders."""
 
     def classes(self) -> tuple[str, ...]:
         """Return the class names, sorted by code point."""
-        return tuple(sorted(name for name in pc.unique(self.files["class"]).to_pylist() if name is not None))
+        names: set[str | None] = set()
+        for table in self.files.tables():
+            names.update(pc.unique(table["class"]).to_pylist())
+        return tuple(sorted(name for name in names if name is not None))
 
 
 def encode_path(path: str) -> bytes:

@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from seedbed.storage.errors import Fault, fault_of, of_local
 from seedbed_api.errors import SeedbedError, UserError, refusal
@@ -15,14 +14,10 @@ _THE_USERS = (Fault.DENIED, Fault.UNUSABLE, Fault.FULL)
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Make a folder for what need not stay, and remove it.
-
-    What fails for lack of space there is a `UserError`; stores tell their own failures before they come here.
-    """
+def using_scratch() -> Iterator[None]:
+    """Tell of failures of the temporary folder; those for lack of space or of rights are a `UserError`."""
     try:
-        with tempfile.TemporaryDirectory(prefix="seedbed-build-") as name:
-            yield Path(name)
+        yield
     except OSError as error:
         raise _told(error) from error
 

@@ -136,11 +136,10 @@ def _index_rows(rows: list[Row], *, number: int, offsets: npt.NDArray[np.int64])
 
 def encode_index(table: pa.Table) -> bytes:
     """Return an index as an Arrow IPC file of one record batch."""
-    sink = pa.BufferOutputStream()
+    sink = io.BytesIO()
     with pa.ipc.new_file(sink, INDEX_SCHEMA) as writer:
         writer.write_table(table.combine_chunks())
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return sink.getvalue()
 
 
 def decode_index(data: bytes) -> ShardIndex:

@@ -5,6 +5,7 @@ Everything is bytes under a relative path. Expected failures leave as `UserError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -23,6 +24,7 @@ __all__ = [
     "describe",
     "is_writable",
     "open_storage",
+    "paths_of",
 ]
 
 
@@ -89,6 +91,13 @@ def is_writable(storage: Storage) -> bool:
     from seedbed.storage.remote import RemoteStorage
 
     return not isinstance(storage, RemoteStorage) or storage.connection.writable
+
+
+def paths_of(storage: Storage) -> Iterator[str]:
+    """Yield all objects in any order; of a bucket page by page, for they may be too many for a list."""
+    from seedbed.storage.remote import RemoteStorage
+
+    yield from storage.paths() if isinstance(storage, RemoteStorage) else storage.list()
 
 
 def _remote(location: Location, secret: Path | None, patience_seconds: float) -> Storage:

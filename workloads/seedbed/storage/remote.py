@@ -6,7 +6,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -20,6 +20,7 @@ from seedbed_api.errors import InfrastructureError, UserError, refusal
 ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 4.0
+KEYS_PER_PAGE = 1000
 _ASK_FIRST_BYTES = 1 << 20
 
 _MEMORY_LOCK = threading.Lock()
@@ -95,6 +96,25 @@ class RemoteStorage:
         return sorted(
             name for name in names if name.startswith(f"{prefix}/" if prefix else "") and name[-1] != "/"
         )
+
+    def paths(self) -> Iterator[str]:
+        """Yield all objects in any order; of a bucket page by page, for they may be too many for a list."""
+        if self.connection.scheme != "s3":
+            yield from self.list()
+            return
+        bucket, prefix, _ = self.connection.fs.split_path(self.address)
+        prefix = f"{prefix.rstrip('/')}/" if prefix else ""
+        wanted = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": KEYS_PER_PAGE}
+        while True:
+            page = self._page(wanted)
+            keys = (str(found["Key"])[len(prefix) :] for found in page.get("Contents", ()))
+            yield from (key for key in keys if key and key[-1] != "/")
+            if not page.get("IsTruncated"):
+                return
+            wanted["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _page(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        return self._call(".", lambda fs, _key: dict(fs.call_s3("list_objects_v2", **wanted)))
 
     def create(self, path: str, data: bytes) -> bool:
         """Write an object that is not there yet, by conditional put; False where one is.
