@@ -38,6 +38,6 @@ class InfrastructureError(SeedbedError):
 def refusal(field: str, value: object, problem: str, fix: str) -> str:
     """Return the one line that names the field, the value, what is wrong with it and the fix."""
     shown = repr(value)
-    if len(shown) > 120:
-        shown = shown[:117] + "..."
+    if len(shown) > 120:  # of a path the end matters most
+        shown = f"{shown[:40]}...{shown[-77:]}"
     return f"{field}: {problem} (got {shown}); {fix}"
