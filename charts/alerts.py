@@ -23,7 +23,9 @@ BLIND_SECONDS = 240
 """Nearly two sweeps; with `for` less than what the operator's liveness allows: a restart begins anew."""
 HANGING = 0.5
 """Of the time after which an attempt is ended as hung; by default enough is left for it to be told before."""
-_EACH = ", ".join(names.JOB)
+_CLUSTER = "cluster"
+"""The label by which a Prometheus of several clusters tells them apart; with one alone no series needs it."""
+_EACH = ", ".join((_CLUSTER, *names.JOB))
 _RUNS = f'on ({_EACH}) {names.JOB_INFO.name}{{condition="Running"}}'
 _OVER = f'on ({_EACH}) {names.JOB_INFO.name}{{condition=~"Complete|Failed"}}'
 _HUNG = f'reason="{AttemptReason.PROGRESS_DEADLINE_EXCEEDED}"'
@@ -32,6 +34,15 @@ _HUNG = f'reason="{AttemptReason.PROGRESS_DEADLINE_EXCEEDED}"'
 def _max(family: Family, matching: str = "") -> str:
     """Return a number of each job, whichever pod of the operator tells it."""
     return f"max by ({_EACH}) ({family.name}{f'{{{matching}}}' if matching else ''})"
+
+
+def _of_operators(summary: str, vector: str) -> str:
+    """Return a number of each cluster's operator, whichever of its pods tells it."""
+    return f"{summary} by ({_CLUSTER}) ({vector})"
+
+
+def _reconciles(result: str) -> str:
+    return _of_operators("sum", f'rate({names.RECONCILES.name}{{result="{result}"}}[10m])')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +64,13 @@ ALERTS = (
         name="SeedbedOperatorNotReconciling",
         runbook="operator-not-reconciling",
         expr=(
-            f"(sum({names.LEADER.name}) or vector(0)) < 1"
-            f" or min({names.RELIST_AGE.name}) > {BLIND_SECONDS}"
-            f" or max({names.QUEUE_AGE.name}) > {QUEUE_SECONDS}"
-            f' or (sum(rate({names.RECONCILES.name}{{result="failure"}}[10m]))'
-            f' > sum(rate({names.RECONCILES.name}{{result="success"}}[10m])))'
+            f"{_of_operators('sum', names.LEADER.name)} < 1"
+            f" or ({_of_operators('sum', f'count_over_time({names.LEADER.name}[1d])')} > 0"
+            f" unless {_of_operators('sum', names.LEADER.name)})"
+            f" or absent(count_over_time({names.LEADER.name}[1d]))"
+            f" or {_of_operators('min', names.RELIST_AGE.name)} > {BLIND_SECONDS}"
+            f" or {_of_operators('max', names.QUEUE_AGE.name)} > {QUEUE_SECONDS}"
+            f" or ({_reconciles('failure')} > {_reconciles('success')})"
         ),
         wait="2m",
         severity="critical",
@@ -116,7 +129,10 @@ ALERTS = (
     Alert(
         name="SeedbedPreemptionStorm",
         runbook="preemption-storm",
-        expr=f'sum by (namespace) (increase({names.ATTEMPTS_ENDED.name}{{cause="Preemption"}}[1h])) > 5',
+        expr=(
+            f"sum by ({_CLUSTER}, namespace)"
+            f' (increase({names.ATTEMPTS_ENDED.name}{{cause="Preemption"}}[1h])) > 5'
+        ),
         wait="0m",
         severity="warning",
         summary="Jobs of {{ $labels.namespace }} are preempted again and again.",

@@ -39,7 +39,11 @@ def generated() -> dict[Path, str]:
     files = {CHART / "files/crds" / name: rendered(content) for name, content in definitions().items()}
     files |= pages.generated() | {alerts.FILE: alerts.rendered()}
     files[metrics_page.FILE] = metrics_page.rendered()
-    comments = descriptions((CHART / "values.yaml").read_text(encoding="utf-8"))
+    values = (CHART / "values.yaml").read_text(encoding="utf-8")
+    files[CHART / "files/values.yaml"] = (
+        f"# Written by `make generate` from values.yaml.\n{uncommented(values)}"
+    )
+    comments = descriptions(values)
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     files[CHART / "values.schema.json"] = (
         json.dumps(described(schema, comments), indent=2, ensure_ascii=False) + "\n"
@@ -47,6 +51,12 @@ def generated() -> dict[Path, str]:
     readme = (CHART / "README.md").read_text(encoding="utf-8")
     files[CHART / "README.md"] = _TABLE.sub(lambda found: found[1] + table(comments) + found[2], readme)
     return files
+
+
+def uncommented(values: str) -> str:
+    """Return values without comments: templates read them as defaults."""
+    head = "# Written by `make generate` from values.yaml.\n"
+    return head + yaml.safe_dump(yaml.safe_load(values), sort_keys=False)
 
 
 def descriptions(values: str) -> dict[str, str]:

@@ -48,6 +48,8 @@ class Releases:
     helm: Helm
     control: ControlPlane
     folder: Path
+    name: str = RELEASE
+    namespace: str = NAMESPACE
 
     def install(self, values: Json, *options: str, chart: Path = CHART) -> str:
         """Install the chart and return the notes, once the kinds of its definitions are served."""
@@ -61,7 +63,7 @@ class Releases:
 
     def uninstall(self, *options: str) -> str:
         """Uninstall the release."""
-        return self._run("uninstall", RELEASE, *options)
+        return self._run("uninstall", self.name, *options)
 
     def of_the_release(self) -> set[str]:
         """Return kind and name of everything in the cluster that carries the release's label.
@@ -71,7 +73,7 @@ class Releases:
         kube = self.control.kube
         resources = kube.kubectl("api-resources", "--verbs=list,delete", "-o", "name").split()
         kinds = ",".join(sorted(set(resources) - {"events", "events.events.k8s.io"}))
-        selector = f"app.kubernetes.io/instance={RELEASE}"
+        selector = f"app.kubernetes.io/instance={self.name}"
         try:
             return set(kube.kubectl("get", kinds, "-A", "-o", "name", "-l", selector).split())
         except subprocess.CalledProcessError as refused:
@@ -83,7 +85,7 @@ class Releases:
 
     def pods(self) -> list[Json]:
         """Return the operator's pods; those of a release that is gone stay until they are collected."""
-        return self.control.kube.items(PODS, labelSelector=f"app.kubernetes.io/instance={RELEASE}")
+        return self.control.kube.items(PODS, labelSelector=f"app.kubernetes.io/instance={self.name}")
 
     def clear(self) -> None:
         """Leave no trace of the release, whatever a test did."""
@@ -96,9 +98,9 @@ class Releases:
 
     def _with_values(self, verb: str, values: Json, chart: Path, options: tuple[str, ...]) -> str:
         file = values_file(values, self.folder)
-        return self._run(verb, RELEASE, str(chart), "--values", str(file), "--timeout", "600s", *options)
+        return self._run(verb, self.name, str(chart), "--values", str(file), "--timeout", "600s", *options)
 
     def _run(self, *arguments: str) -> str:
         homes = {f"HELM_{kind}_HOME": str(self.folder / kind) for kind in ("CACHE", "CONFIG", "DATA")}
         environment = {**os.environ, **homes, "KUBECONFIG": str(self.control.kubeconfig)}
-        return self.helm.run(*arguments, "--namespace", NAMESPACE, environment=environment)
+        return self.helm.run(*arguments, "--namespace", self.namespace, environment=environment)

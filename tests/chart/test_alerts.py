@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -243,6 +244,47 @@ def plain(rules: dict[str, Any]) -> dict[str, Any]:
     (group,) = rules["groups"]
     kept = [rule | {"annotations": {"runbook": rule["annotations"]["runbook"]}} for rule in group["rules"]]
     return {"groups": [group | {"rules": kept}]}
+
+
+ELSEWHERE = {
+    "the operator of another cluster leads": LEADS,
+    "a job of the same name trains in another cluster": RUNS
+    | {
+        ADVANCE: "0+60x300",
+        DEADLINE: "600x300",
+        f"{names.JOB_STALLED.name}{{{JOB}}}": "0x300",
+        f"{names.JOB_CHECKPOINT.name}{{{JOB}}}": "0+60x300",
+        f'{names.SECONDS.name}{{{JOB}, part="data"}}': "0+1x300",
+        f'{names.SECONDS.name}{{{JOB}, part="compute"}}': "0+1000x300",
+        f'{names.CACHE_REQUESTS.name}{{{JOB}, result="hit"}}': "0+1000x300",
+    },
+    "a job of the same name is over in another cluster": {
+        info("Complete", "Trained"): "1x300",
+        f"{names.JOB_END.name}{{{JOB}}}": "0x300",
+    },
+}
+"""What goes well in a second cluster, and must neither hide what goes wrong in the first nor be told of."""
+
+
+def in_cluster(series: dict[str, str], cluster: str) -> dict[str, str]:
+    """Return series as a Prometheus has them that reads several clusters."""
+    label = f'cluster="{cluster}"'
+    return {
+        name.replace("{", f"{{{label}, ", 1) if "{" in name else f"{name}{{{label}}}": values
+        for name, values in series.items()
+    }
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE.values(), ids=ELSEWHERE)
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+def test_it_tells_of_one_cluster_whatever_goes_on_in_another(
+    promtool: str, tmp_path: Path, story: Story, elsewhere: dict[str, str]
+) -> None:
+    series = in_cluster(story.series, "first") | in_cluster(elsewhere, "second")
+    labels = story.labels | {"cluster": "first"}
+    there = dataclasses.replace(story, series=series, labels=labels)
+    done = judged(promtool, tmp_path, there, plain(alerts.groups()))
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)

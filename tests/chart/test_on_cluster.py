@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from chart.releases import (
     Releases,
     at_rest,
 )
-from chart.rendering import IMAGE, MATRIX, SERVED, Helm, Json, objects
+from chart.rendering import CHART, IMAGE, MATRIX, SERVED, Helm, HelmFailed, Json, objects
 from seedbed_operator.cluster.kinds import LEASES
 from seedbed_operator.running.checking import NEEDED
 from testbed.controlplanes import ControlPlane
@@ -88,6 +90,8 @@ def test_install_again_for_the_profiles_and_uninstall(releases: Releases) -> Non
     kube = releases.control.kube
     notes = releases.install({**PROFILE, "replicas": 2}, "--wait")
     assert "NOT there yet" in notes
+    assert "--wait --reset-then-reuse-values" in notes, "as docs/operations.md says"
+    assert "The profiles (cpu) go with it" in notes
     assert releases.ready_pods() == 2, "--wait returned before the pods were ready"
     for name in OURS:
         conditions = kube.get(f"{DEFINITIONS}/{name}")["status"]["conditions"]
@@ -125,19 +129,70 @@ def test_uninstall_of_definitions_that_are_not_kept_leaves_nothing(releases: Rel
     assert at_rest(releases.of_the_release, set()) == set()
 
 
+@pytest.mark.parametrize("options", [(), ("--reuse-values",), ("--reset-then-reuse-values",)], ids=" ".join)
 @pytest.mark.parametrize("previous", PREVIOUS, ids=lambda path: path.stem)
-def test_upgrade_from_a_previous_chart(releases: Releases, previous: Path) -> None:
+def test_upgrade_from_a_previous_chart(releases: Releases, previous: Path, options: tuple[str, ...]) -> None:
     kube = releases.control.kube
     releases.install({}, "--wait", chart=previous)
     job, before = a_job(releases), uids(releases)
     spec = kube.get(job)["spec"]
-    releases.upgrade(PROFILE, "--wait")
+    releases.upgrade(PROFILE, "--wait", *options)
     assert uids(releases) == before
     assert kube.get(job)["spec"] == spec
     assert profiles_of(releases) == ["cpu"]
     labels = {kube.get(f"{DEFINITIONS}/{name}")["metadata"]["labels"]["helm.sh/chart"] for name in OURS}
     assert labels == {"seedbed-0.1.0"}, "the definitions are the new chart's"
     kube.delete(job)
+
+
+def test_definitions_that_another_release_has_kept(releases4: Releases) -> None:
+    kube = releases4.control.kube
+    releases4.install({})
+    before = uids(releases4)
+    releases4.uninstall("--wait")
+    other = dataclasses.replace(releases4, name="prod")
+    with pytest.raises(HelmFailed, match="belongs to the release operators/seedbed") as refused:
+        other.install({})
+    _, _, said = str(refused.value).partition("give all three to this release: ")
+    for line in said.strip().splitlines()[0].split(" && "):
+        program, *words = shlex.split(line)
+        assert program == "kubectl"
+        kube.kubectl(*words)
+    other.install({})
+    assert uids(releases4) == before
+    other.uninstall("--wait")
+
+
+def test_definitions_that_came_without_helm(releases4: Releases) -> None:
+    releases4.control.kube.define(CHART / "files/crds")
+    with pytest.raises(HelmFailed, match="belongs to no release of Helm"):
+        releases4.install({})
+    releases4.install({"crds": {"install": False}})
+
+
+WATCHED = {
+    "both watch everything": ([], [], "of all namespaces"),
+    "one watches everything": ([], ["team-a"], "of team-a"),
+    "the other watches everything": (["team-b"], [], "of team-b"),
+    "they share a namespace": (["team-a", "team-b"], ["team-b"], "of team-b"),
+    "each has its own": (["team-a"], ["team-b"], None),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "told"), WATCHED.values(), ids=WATCHED.keys())
+def test_a_second_release_that_would_run_the_same_jobs(
+    releases4: Releases, first: list[str], second: list[str], told: str | None
+) -> None:
+    releases4.install({"crds": {"keep": False}, "watchNamespaces": first})
+    releases4.upgrade({"crds": {"keep": False}, "watchNamespaces": first})
+    other = dataclasses.replace(releases4, name="second", namespace="team-b")
+    values = {"crds": {"install": False}, "watchNamespaces": second}
+    if told is None:
+        other.install(values)
+        other.uninstall("--wait")
+    else:
+        with pytest.raises(HelmFailed, match=f"operators/seedbed runs the jobs {told} already"):
+            other.install(values)
 
 
 def test_there_is_a_previous_chart_to_upgrade_from() -> None:

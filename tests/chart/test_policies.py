@@ -146,7 +146,7 @@ def test_fenced_egress_is_dns_each_other_and_what_is_allowed(helm4: Helm, tmp_pa
     spec = policy(helm4, values, tmp_path, "seedbed-training")
     dns, each_other, *stores = spec["egress"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
-    assert {port["port"] for port in dns["ports"]} == {53}
+    assert {port["port"] for port in dns["ports"]} == {53, 5353}
     assert each_other == {"to": [{"podSelector": spec["podSelector"]}]}
     assert stores == allow
 

@@ -29,18 +29,29 @@
 {{- end }}
 
 {{- define "seedbed.labels" -}}
+{{- include "seedbed.labelsWith" (dict "root" . "own" dict "more" dict) }}
+{{- end }}
+
+{{/* Labels of an object, each key once: those that selectors and Helm read win over `more`, and these over commonLabels. */}}
+{{- define "seedbed.labelsWith" -}}
+{{- $own := merge (dict) .own (include "seedbed.recommended" .root | fromYaml) }}
+{{- merge (dict) $own .more .root.Values.commonLabels | toYaml }}
+{{- end }}
+
+{{- define "seedbed.recommended" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ include "seedbed.selector" . }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
 {{- end }}
+
+{{- define "seedbed.operatorLabels" -}}
+{{- include "seedbed.labelsWith" (dict "root" .root "own" (dict "app.kubernetes.io/component" "operator") "more" .more) }}
 {{- end }}
 
 {{- define "seedbed.selector" -}}
-app.kubernetes.io/name: {{ include "seedbed.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "seedbed.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "seedbed.operatorSelector" -}}
