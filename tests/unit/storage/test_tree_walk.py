@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seedbed.storage import LocalStorage, tree_walk
 from seedbed_api.errors import UserError
@@ -103,3 +106,31 @@ def test_a_folder_that_is_not_entered_is_told_and_not_looked_into(tmp_path: Path
     entries = list(tree_walk.walk(tmp_path / "top", enters=lambda name: name != ".git"))
     assert {entry.path for entry in entries if entry.is_folder} == {"", "a", ".git"}
     assert {entry.path for entry in entries if not entry.is_folder} == {"a/y"}
+
+
+FOLDERS = ["a", "b", "a/x", "b/x", "a/x/y"]
+PLACES = st.sampled_from([f"{folder}/{name}" for folder in FOLDERS for name in ("l", "m")])
+LINKS = st.dictionaries(PLACES, st.sampled_from(["", *FOLDERS, "nowhere", "a/x/file"]), max_size=4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(links=LINKS, seed=st.integers(0, 5))
+def test_any_tree_is_finite_and_told_alike_from_everywhere(tmp_path_factory, links, seed) -> None:
+    """Whatever links to what: the walk ends, in one order, and a folder below holds what the whole says."""
+    names = [f"{folder}/file" for folder in FOLDERS]
+    listings = []
+    for order in (Random(seed), Random(seed + 1)):
+        root = tmp_path_factory.mktemp("tree") / "top"
+        for name in order.sample(names, len(names)):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch()
+        for place in order.sample(sorted(links), len(links)):
+            (root / place).symlink_to(root / links[place])
+        listings.append(LocalStorage(root=root).list())
+    whole = listings[0]
+    assert whole == listings[1]
+    assert set(names) <= set(whole)
+    assert len(whole) == len(set(whole))
+    for folder in FOLDERS:
+        below = LocalStorage(root=root).list(folder)
+        assert below == [path for path in whole if path.startswith(f"{folder}/")]
