@@ -21,6 +21,7 @@ from seedbed.replay.differences import Difference
 from seedbed.replay.judging import Judge
 from seedbed.runs import Evaluation, RunFolder, load_checkpoint
 from seedbed.runs.tensors import Array, as_array, to_torch
+from seedbed.training.agreement import Account, require_agreement
 from seedbed.training.building import build_replica, load_weights
 from seedbed.training.evaluating import evaluate_split
 from seedbed.training.programs import TrainingProgram
@@ -134,6 +135,8 @@ class _Replay:
         state, done = self.state, self.state.completed
         part = state.ledger.drain()
         self.leaves += len(part.leaves)
+        account = Account(steps=part.steps, digests={})
+        require_agreement(self.task.program, self.exchange, account, witness=self.names)
         parts = self.exchange.gather_bytes(pickle.dumps(part))
         difference = self._agreed(lambda: self.judge.step([pickle.loads(p) for p in parts], completed=done))
         if difference is None and self.task.program.milestones.is_evaluation(done):

@@ -32,6 +32,7 @@ from seedbed.runs.model_files import model_config, save_model
 from seedbed.runs.tensors import Array, to_torch
 from seedbed.runs.trajectories import forget_state, note_state
 from seedbed.storage import Storage, open_storage
+from seedbed.training.agreement import account_of, require_agreement
 from seedbed.training.building import build_replica, require_determinism
 from seedbed.training.evaluating import evaluate_split
 from seedbed.training.export_check import require_loadable
@@ -59,6 +60,8 @@ class RunState(Walk):
 
     folder: RunFolder
     resumed_from: int = 0
+    agreed: int = 0
+    """Milestone at which all workers were last seen to hold the same."""
     kept: int = 0
     """Milestone of the newest checkpoint."""
     chain: bytes = CHAIN_START
@@ -105,6 +108,7 @@ class RunState(Walk):
     def evaluate(self, split: str = "validation") -> None:
         """Evaluate the present weights; the record is stored before the next step."""
         with self.watch.part("evaluation"):
+            self._require_agreement()
             counts = evaluate_split(self.program, self.replica, self.exchange, split=split)
             if counts.samples == 0:
                 return
@@ -122,12 +126,20 @@ class RunState(Walk):
             return
         require_determinism(self.program.model)
         with self.watch.part("checkpoint"):
+            self._require_agreement()
             gathered = self.exchange.gather_bytes(pickle.dumps(self.ledger.drain()))
             if self.writes:
                 self._refuse_if_superseded()
                 self._keep([pickle.loads(part) for part in gathered])
             self.kept = self.completed
             self.exchange.barrier()
+
+    def _require_agreement(self) -> None:
+        if self.exchange.world > 1 and self.agreed < self.completed:
+            names = list(self.replica.named_weights())
+            account = account_of(self.replica, self.ledger.steps)
+            require_agreement(self.program, self.exchange, account, witness=names)
+            self.agreed = self.completed
 
     def _keep(self, parts: list[LedgerPart]) -> None:
         counted = self.leaves_by_worker or (0,) * len(parts)
