@@ -288,7 +288,8 @@ def built(folder: Path, source: str) -> Path:
         pytest.skip("not run: no C compiler (cc)")
     (folder / "source.c").write_text(source)
     library = folder / "library.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, folder / "source.c"], check=True)
+    words = ["cc", "-shared", "-fPIC", "-o", library, folder / "source.c", "-lm", "-ldl"]
+    subprocess.run(words, check=True)
     return library
 
 
@@ -312,6 +313,39 @@ def test_threads_that_flush_denormals_for_good_are_refused_by_name(tmp_path):
         done.stdout + done.stderr
     )
     assert library in done.stdout
+
+
+OTHER_COSINES = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <math.h>
+double cos(double x) {
+    double (*honest)(double) = (double (*)(double))dlsym(RTLD_NEXT, "cos");
+    union { double d; unsigned long long u; } bits = { x };
+    double value = honest(x);
+    return bits.u / 8 % 500 == 7 ? nextafter(value, 2.0) : value;
+}
+"""
+ROUNDS_UP = """
+#include <fenv.h>
+__attribute__((constructor)) static void on(void) { fesetround(FE_UPWARD); }
+"""
+
+
+@pytest.mark.slow
+@on_x86
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(OTHER_COSINES, id="one cosine of five hundred is off by an ulp"),
+        pytest.param(ROUNDS_UP, id="everything is rounded up"),
+    ],
+)
+def test_a_preloaded_library_that_computes_otherwise_is_another_class(tmp_path, source):
+    library = str(built(tmp_path, source))
+    plain, other = fresh_python(COMPUTING), fresh_python(COMPUTING, LD_PRELOAD=library)
+    assert other.stdout.startswith("sha256:"), other.stdout + other.stderr
+    assert other.stdout.split()[0] != plain.stdout.split()[0]
 
 
 @pytest.mark.slow

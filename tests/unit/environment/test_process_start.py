@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from seedbed.environment.pins import CPU_CLASSES, cpu_flags, pinned_variables
 from seedbed.environment.process_start import restart_command
 
 ROOT = Path(__file__).parents[3]
@@ -213,3 +215,51 @@ def test_who_imports_the_command_line_is_left_alone():
     own = "def typed():\\n    from seedbed.cli import main; main()"
     program = f"import types\nmodule = types.ModuleType('test')\nexec('{own}', vars(module))\nmodule.typed()"
     assert start("-", "run", "--help", input=program).returncode == 0
+
+
+NUMPY = """
+import importlib.abc, os, sys
+
+class Watch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "numpy":
+            print("numpy", os.environ.get("NPY_DISABLE_CPU_FEATURES"), os.environ.get("OPENBLAS_CORETYPE"), flush=True)
+        return None
+
+sys.meta_path.insert(0, Watch())
+from seedbed.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu_class", ["baseline", "avx2"])
+@pytest.mark.parametrize("words", [["run", "-f", "job.yaml"], ["verify", "nowhere"]])
+def test_the_command_is_pinned_before_anything_imports_numpy(tmp_path, words, cpu_class):
+    if not CPU_CLASSES[cpu_class].cpu_flags <= cpu_flags():
+        pytest.skip(f"not run: this CPU is not of class {cpu_class}")
+    shutil.copy(ROOT / "examples/digits.yaml", tmp_path / "job.yaml")
+    places = ["--dataset", "nowhere", "--output", "runs"] if words[0] == "run" else []
+    done = start("-c", NUMPY, *words, *places, environ={"SEEDBED_CPU_CLASS": cpu_class}, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    pins = pinned_variables(cpu_class)
+    expected = f"numpy {pins['NPY_DISABLE_CPU_FEATURES']} {pins['OPENBLAS_CORETYPE']}"
+    assert set(done.stdout.splitlines()) <= {expected}, done.stdout
+
+
+AS_RECORDED = """
+import json, os, sys
+from seedbed.environment.process_start import begin_as, begin_pinned
+begin_pinned()
+first = os.environ["SEEDBED_CPU_CLASS"]
+import numpy
+begin_as("baseline", threads=2)
+from numpy._core._multiarray_umath import __cpu_features__
+print(json.dumps([first, os.environ["SEEDBED_THREADS"], os.environ["MKL_CBWR"], __cpu_features__["X86_V3"]]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("avx2" not in cpu_flags(), reason="not run: this CPU has one class alone")
+def test_who_recomputes_in_another_class_begins_anew_in_that_one():
+    assert told(start("-c", AS_RECORDED)) == ["baseline", "2", "COMPATIBLE", False]

@@ -94,6 +94,7 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> Verdict:
 def _pin(claim: Claim) -> None:
     """Pin this process as the run was pinned, before torch is imported."""
     from seedbed.environment.pins import CPU_CLASSES, pin_environment
+    from seedbed.environment.process_start import begin_as
     from seedbed.replay.stored import stored_environment
     from seedbed.runtime.places import leave_removed_folder, set_absolute_variables
 
@@ -101,7 +102,7 @@ def _pin(claim: Claim) -> None:
     leave_removed_folder()
     recorded = None if claim.folder is None else stored_environment(claim.folder, claim.receipt.decided)
     if recorded is not None and recorded["cpu"]["class"] in CPU_CLASSES:
-        pin_environment(os.environ, cpu_class=recorded["cpu"]["class"], threads=recorded["cpu"]["threads"])
+        begin_as(recorded["cpu"]["class"], threads=recorded["cpu"]["threads"])
     else:
         pin_environment(os.environ)
 

@@ -169,7 +169,7 @@ def pin_environment(
     default 1. Processes started from here inherit the pins. Raises UserError for a class the CPU cannot
     run, and where `environ` is this process's own, torch is loaded already and a pin would change.
     """
-    chosen = _supported(cpu_class or environ.get(CPU_CLASS_VARIABLE) or default_cpu_class())
+    chosen = require_supported(cpu_class or environ.get(CPU_CLASS_VARIABLE) or default_cpu_class())
     wanted_threads = _threads_named(environ if threads is None else {THREADS_VARIABLE: str(threads)})
     pins = pinned_variables(chosen, threads=wanted_threads)
     wanted = dict.fromkeys(rivals(environ, pins)) | start_pins(environ) | pins
@@ -230,7 +230,7 @@ def assert_pinned() -> None:
     name = os.environ.get(CPU_CLASS_VARIABLE)
     if name is None:
         raise _too_late(CPU_CLASS_VARIABLE, None, default_cpu_class())
-    chosen = CPU_CLASSES[_supported(name)]
+    chosen = CPU_CLASSES[require_supported(name)]
     threads = _threads_named(os.environ)
     for variable, wanted in pinned_variables(name, threads=threads).items():
         if variable != HASH_SEED_VARIABLE and os.environ.get(variable) != wanted:
@@ -319,7 +319,8 @@ def _cpu_vendor() -> str:
     return next((line for line in text.splitlines() if line.startswith("vendor_id")), "")
 
 
-def _supported(name: str) -> str:
+def require_supported(name: str) -> str:
+    """Return the name of a class that this CPU can run; raise UserError for any other."""
     if name not in CPU_CLASSES:
         fix = f"use one of {', '.join(CPU_CLASSES)}"
         raise UserError("InvalidSpec", refusal(CPU_CLASS_VARIABLE, name, "no such CPU class", fix))

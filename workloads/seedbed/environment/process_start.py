@@ -14,7 +14,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from seedbed.environment.pins import HASH_SEED_VARIABLE, start_pins
+from seedbed.environment.pins import (
+    CPU_CLASS_VARIABLE,
+    HASH_SEED_VARIABLE,
+    THREADS_VARIABLE,
+    pin_environment,
+    require_supported,
+    start_pins,
+)
 from seedbed_api.errors import UserError, refusal
 
 logger = logging.getLogger(__name__)
@@ -25,6 +32,10 @@ _OPTIONS_REPLACED = {"R": "", "E": "", "I": "Ps"}
 """Options with which Python overlooks its variables; what else -I does stays."""
 
 
+_is_the_command: list[bool] = []
+"""Whether this process may begin anew: it is the command's own."""
+
+
 def begin_pinned() -> None:
     """Return where this process started with all pins; else begin it anew with them.
 
@@ -33,8 +44,28 @@ def begin_pinned() -> None:
     """
     begun = os.environ.pop(_BEGUN_VARIABLE, None) == str(os.getpid())
     missing = unpinned(os.environ)
-    if missing is None:
-        return
+    if missing is not None:
+        _begin_anew(missing, begun=begun)
+    _is_the_command[:] = [True]
+    with suppress(UserError):  # whoever pins next tells it
+        pin_environment(os.environ)  # before anything imports numpy, which reads its pin then
+
+
+def begin_as(cpu_class: str, *, threads: int) -> None:
+    """Pin a process as another one was pinned; the command begins anew for another class.
+
+    What it has imported by now has read the pins of its own class. Raises UserError as `pin_environment`.
+    """
+    if _is_the_command and os.environ.get(CPU_CLASS_VARIABLE) != cpu_class:
+        require_supported(cpu_class)
+        os.environ |= {CPU_CLASS_VARIABLE: cpu_class, THREADS_VARIABLE: str(threads)}
+        pin_environment(os.environ)
+        _begin_anew(CPU_CLASS_VARIABLE, begun=False)
+    pin_environment(os.environ, cpu_class=cpu_class, threads=threads)
+
+
+def _begin_anew(missing: str, *, begun: bool) -> None:
+    """Replace this process; raise UserError where that cannot be."""
     command = restart_command(sys.executable, sys.orig_argv[1:])
     if begun or command is None:
         problem = "does not reach this process" if begun else "is not set, and the process cannot begin anew"
@@ -102,7 +133,7 @@ def restart_command(executable: str, words: Sequence[str]) -> list[str] | None:
 
 
 def _refused(variable: str, problem: str) -> UserError:
-    wanted = start_pins(os.environ)[variable]
+    wanted = (start_pins(os.environ) | {CPU_CLASS_VARIABLE: os.environ.get(CPU_CLASS_VARIABLE)})[variable]
     setting = f"without {variable}" if wanted is None else f"with {variable}={wanted}"
     line = refusal(variable, os.environ.get(variable), problem, f"start the process {setting}")
     return UserError("EnvironmentChanged", line)

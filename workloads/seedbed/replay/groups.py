@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.replay.recomputing import Recomputed, Task, Tell, recompute
+from seedbed.startup.own_ray import settle
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _PEER_SECONDS = 600.0
@@ -98,7 +99,7 @@ def _workers(task: Task, workers: int, folder: str) -> Iterator[dict[int, Connec
 
 def _work(rank: int, world: int, rendezvous: str, pipe: Connection, task: Task) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends us
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    settle(os.environ, {"GLOO_SOCKET_IFNAME": "lo"})
     pipe.send(_answer(rank, world, rendezvous, pipe, task))
     pipe.close()
     os._exit(0)  # gloo's tear-down may hang

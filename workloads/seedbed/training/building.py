@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from seedbed.arithmetic.config import Arithmetic
-from seedbed.arithmetic.determinism import changed_switches
+from seedbed.arithmetic.determinism import changed_switches, keep_denormals
 from seedbed.arithmetic.replica import Replica
 from seedbed.environment.pins import pinned_threads
 from seedbed.environment.process_start import warn_of_hash_order
@@ -24,6 +24,7 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
         with keeping_process_state():
             user = load_entrypoint(source.entrypoint, source.args, source.code)
             _refuse_other_code(source, user.source_digest)
+            keep_denormals()  # in every process, whether this is its first import of the code or not
             network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
         require_determinism(source)
         return _replica(arithmetic, network, device, objective=user.objective)
