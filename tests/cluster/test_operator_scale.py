@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from testbed.boxes import check_means
-from testbed.builds import KUBERNETES, KWOK, built
+from testbed.boxes import missing_means
+from testbed.builds import KUBERNETES, KWOK, missing_for, need
 
 pytestmark = [pytest.mark.cluster, pytest.mark.exhaustive]
 ROOT = Path(__file__).parents[2]
@@ -24,9 +24,7 @@ SMALL = ("--jobs", "50", "--rounds", "1", "--idle", "50", "--seconds", "2", "--s
 
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    check_means()
-    for tool in (KUBERNETES, KWOK):
-        built(tool)
+    need([*missing_means(), *missing_for(KUBERNETES, KWOK)])
     folder = tmp_path_factory.mktemp("scale")
     files = ("--figures", str(folder / "figures.json"), "--write", str(folder / "page.md"))
     done = subprocess.run(

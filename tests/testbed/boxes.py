@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testbed.builds import ToolMissing
+from testbed.builds import ToolMissing, need
 from testbed.cgroups import PREFIX, entry_file
 
 _NEEDED = ("unshare", "nsenter", "mount", "ip", "openssl")
@@ -142,15 +142,15 @@ class Box:
         self.supervisor.wait(timeout=240)
 
 
-def check_means() -> None:
-    """Raise `ToolMissing` where this machine cannot make a box."""
+def missing_means() -> list[str]:
+    """Return what this machine lacks to make a box."""
     if sys.platform != "linux":
-        raise ToolMissing("not run: no Linux")
-    if os.geteuid() != 0:
-        raise ToolMissing("not run: not root")
-    missing = [name for name in _NEEDED if shutil.which(name) is None]
-    if missing:
-        raise ToolMissing(f"not run: no {', '.join(missing)} (make testbed-packages)")
+        return ["no Linux"]
+    commands = [name for name in _NEEDED if shutil.which(name) is None]
+    return [
+        *(["not root"] if os.geteuid() != 0 else []),
+        *([f"no {', '.join(commands)} (make testbed-packages)"] if commands else []),
+    ]
 
 
 def start_box(folder: Path, *, addresses: Sequence[str], keep: bool = False) -> Box:
@@ -158,7 +158,7 @@ def start_box(folder: Path, *, addresses: Sequence[str], keep: bool = False) -> 
 
     The folder is removed at the end unless `keep`.
     """
-    check_means()
+    need(missing_means())
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
     command = [sys.executable, "-m", "testbed.supervising", str(folder), name, "keep" if keep else "remove"]

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,14 +74,24 @@ VERSITYGW = Tool(name="versitygw", package="github.com/versity/versitygw/cmd/ver
 TOOLS = (KUBERNETES, PAUSE, VERSITYGW, KWOK, COREDNS, HELM3, HELM4)
 
 
+def need(missing: Sequence[str]) -> None:
+    """Raise `ToolMissing` that names everything that is missing, if anything is."""
+    if missing:
+        raise ToolMissing(f"not run: {'; '.join(missing)}")
+
+
+def missing_for(*tools: Tool) -> list[str]:
+    """Return what this machine lacks to build those of the tools that are not built yet."""
+    return [] if shutil.which("go") or all(binary_of(tool).exists() for tool in tools) else ["no Go"]
+
+
 def built(tool: Tool) -> Path:
     """Return the tool's binary, built first if this content was never built here; `ToolMissing` without Go."""
     binary = binary_of(tool)
     if binary.exists():
         return binary
-    go = shutil.which("go")
-    if go is None:
-        raise ToolMissing("not run: no Go")
+    need(missing_for(tool))
+    go = shutil.which("go") or "go"
     try:
         binary.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

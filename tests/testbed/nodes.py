@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.boxes import Box, Daemon, wait_until
-from testbed.builds import PAUSE, ToolMissing, built
+from testbed.builds import PAUSE, built, need
 from testbed.cgroups import cgroups_writable, daemons_cgroup, make_cgroup, processes_below
 from testbed.controlplanes import ControlPlane
 from testbed.images import Image, write_image
@@ -154,24 +154,24 @@ class Node:
         return str(found).removeprefix("containerd://")
 
 
-def check_node_means() -> None:
-    """Raise `ToolMissing` where this machine cannot run pods."""
-    missing = [name for name in _NEEDED if shutil.which(name) is None]
+def missing_node_means() -> list[str]:
+    """Return what this machine lacks to run pods."""
+    programs = [name for name in _NEEDED if shutil.which(name) is None]
     if not Path("/usr/lib/cni/bridge").exists():
-        missing.append("/usr/lib/cni/bridge")
-    if missing:
-        raise ToolMissing(f"not run: no {', '.join(missing)} (make testbed-packages)")
-    if not cgroups_writable():
-        raise ToolMissing("not run: /sys/fs/cgroup is read-only")
-    if any(Path(sys.base_prefix).is_relative_to(folder) for folder in OWN_TO_PODS):
-        raise ToolMissing(f"not run: Python lies in {sys.base_prefix}, of which every pod has its own")
+        programs.append("/usr/lib/cni/bridge")
+    hidden = any(Path(sys.base_prefix).is_relative_to(folder) for folder in OWN_TO_PODS)
+    return [
+        *([f"no {', '.join(programs)} (make testbed-packages)"] if programs else []),
+        *([] if cgroups_writable() else ["/sys/fs/cgroup cannot be written"]),
+        *([f"Python lies in {sys.base_prefix}, of which every pod has its own"] if hidden else []),
+    ]
 
 
 def start_node(
     control: ControlPlane, number: int, *, labels: Mapping[str, str] | None = None, root: Path | None = None
 ) -> Node:
     """Start a node and wait until it is Ready; `labels` name its pool, `root` is that of RuntimeClass `own`."""
-    check_node_means()
+    need(missing_node_means())
     box, paths = control.box, NodePaths(number=number)
     pause = _pause_image(box.folder / "images")
     _write_files(control, paths, root)

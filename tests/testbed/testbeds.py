@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from testbed.boxes import Box, Daemon, check_means, start_box
-from testbed.builds import COREDNS, KUBERNETES, PAUSE, VERSITYGW, built
+from testbed.boxes import Box, Daemon, missing_means, start_box
+from testbed.builds import COREDNS, KUBERNETES, PAUSE, VERSITYGW, built, missing_for, need
 from testbed.controlplanes import API_ADDRESS, ControlPlane, start_control_plane
 from testbed.fakenodes import FakeNodes, start_fake_nodes
 from testbed.images import Image
 from testbed.kube import Kube
 from testbed.nodefiles import RUNTIME_CLASSES
-from testbed.nodes import Node, check_node_means, start_node, workload_image
+from testbed.nodes import Node, missing_node_means, start_node, workload_image
 from testbed.policing import Policing
 from testbed.services import S3_ADDRESS, InnerGateway, start_dns, start_proxy, start_s3
 
@@ -128,9 +128,7 @@ def running_testbed(
 
 def _check_means(nodes: int) -> None:
     """Find out what is missing, and build what is not there, before anything starts."""
-    check_means()
-    built(KUBERNETES)
-    if nodes:
-        check_node_means()
-        for tool in (PAUSE, COREDNS, VERSITYGW):
-            built(tool)
+    tools = (KUBERNETES, PAUSE, COREDNS, VERSITYGW) if nodes else (KUBERNETES,)
+    need([*missing_means(), *(missing_node_means() if nodes else ()), *missing_for(*tools)])
+    for tool in tools:
+        built(tool)
