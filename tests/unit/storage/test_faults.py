@@ -21,7 +21,10 @@ READING = {
         UnreadableObject,
         ["EACCES", "EPERM", "ELOOP", "ENAMETOOLONG", "EILSEQ", "EINVAL", "ENXIO", "ENODEV", "EOVERFLOW"],
     ),
-    "the machine's": (InfrastructureError, ["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ENOLCK"]),
+    "the machine's": (
+        InfrastructureError,
+        ["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ENOLCK", "ENOSPC", "EDQUOT"],
+    ),
     "passing": (
         InfrastructureError,
         ["EIO", "ESTALE", "ETIMEDOUT", "EAGAIN", "ECONNRESET", "EHOSTUNREACH", "EINTR", "EBUSY", "EPROTO"],

@@ -157,7 +157,7 @@ class _Build:
             _require_trainable(intake, self.job.classes, source)
         for name, count in zip(self.job.classes, intake.label_counts, strict=True):
             if count == 0 and (self.base is None or name not in self.base.classes):
-                fix = "mend its images or remove the folder"
+                fix = "mend its images, or remove its folder or its rows"
                 raise UserError("EmptyClass", refusal("SOURCE", name, "no image of this class is left", fix))
 
     def _already_there(self, intake: Intake) -> Manifest | None:
@@ -290,7 +290,7 @@ def _require_trainable(intake: Intake, classes: tuple[str, ...], source: str) ->
         problem = f"there is one class only, {classes[0]!r}"
         raise UserError(
             "TooFewClasses",
-            refusal("SOURCE", source, problem, "put images of each class into a folder of their own"),
+            refusal("SOURCE", source, problem, "give the folder whose folders are the classes, two or more"),
         )
     if intake.rows("train").num_rows == 0:
         if intake.report.duplicates.counts["same-bytes"]:

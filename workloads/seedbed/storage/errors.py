@@ -19,7 +19,7 @@ class Fault(Enum):
     UNUSABLE = auto()
     """The name, or what stands there, is none that can be read or written: the user's."""
     FULL = auto()
-    """The place takes no data until somebody mends it: the user's, too, as no retry helps."""
+    """The place takes no data: a writer's to mend; a reader, through a cache of the system, may try again."""
     EXHAUSTED = auto()
     """The machine, or a limit of the process, has no more files or memory: a retry may find some."""
     PASSING = auto()
@@ -29,10 +29,21 @@ class Fault(Enum):
 _FAULTS = {
     Fault.DENIED: ("EACCES", "EPERM", "ENOKEY", "EKEYEXPIRED", "EKEYREVOKED", "EKEYREJECTED"),
     Fault.UNUSABLE: (
-        *("EEXIST", "EILSEQ", "EINVAL", "EISDIR", "ELOOP", "ENAMETOOLONG", "ENODEV", "ENOENT", "ENOTDIR"),
-        *("ENXIO", "EOPNOTSUPP", "EOVERFLOW"),
+        *(
+            "EEXIST",
+            "EFBIG",
+            "EILSEQ",
+            "EINVAL",
+            "EISDIR",
+            "ELOOP",
+            "EMLINK",
+            "ENAMETOOLONG",
+            "ENODEV",
+            "ENOENT",
+        ),
+        *("ENOTDIR", "ENXIO", "EOPNOTSUPP", "EOVERFLOW"),
     ),
-    Fault.FULL: ("EDQUOT", "EFBIG", "EMLINK", "ENOSPC", "EROFS"),
+    Fault.FULL: ("EDQUOT", "ENOSPC", "EROFS"),
     Fault.EXHAUSTED: ("EMFILE", "ENFILE", "ENOBUFS", "ENOLCK", "ENOMEM", "EUSERS"),
 }
 _FAULT_OF = {
@@ -42,7 +53,12 @@ _FIXES = {
     errno.ELOOP: "remove the link, or point it at a file",
     errno.ENAMETOOLONG: "give a shorter name",
 }
-_LIMITS = {errno.EMFILE: "raise the limit of open files (ulimit -n)", errno.ENOMEM: "free memory"}
+_LIMITS = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENOMEM: "free memory",
+    errno.ENOSPC: "free space",
+    errno.EDQUOT: "free space",
+}
 
 
 class ShortRead(OSError):  # noqa: N818 - named for what happened, like the other OSErrors
@@ -121,7 +137,7 @@ def unreadable(shown: str, problem: str, fix: str) -> UnreadableObject:
 def of_system(error: OSError, *, shown: str, writing: bool, keys: str) -> SeedbedError:
     """Tell a failure that carries an error number of the system; `keys` names what decides about access."""
     fault, problem = fault_of(error), _problem(error)
-    if fault is Fault.EXHAUSTED:
+    if fault is Fault.EXHAUSTED or (fault is Fault.FULL and not writing):
         return exhausted(shown, error)
     if fault is Fault.PASSING:
         return unavailable(shown, problem)

@@ -99,7 +99,7 @@ def _of_status(status: int, code: str, *, shown: str, keys: str, writing: bool) 
         fix = "create the bucket or correct its name"
         return UserError("StorageNotFound", refusal("uri", shown, "there is no such bucket", fix))
     if status in {401, 403} or code in _NOT_OURS:
-        known = status == 403 and code not in _NOT_OURS
+        known = status == 403 and code not in _NOT_OURS and not writing
         return (object_denied if known else denied)(shown, f"access denied ({code or status})", keys)
     if status == 404:
         return FileNotFoundError(2, "no such object", shown)
