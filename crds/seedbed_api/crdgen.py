@@ -34,9 +34,10 @@ def definitions() -> dict[str, Json]:
             short_names=["tjob"],
             columns=[
                 column("STATUS", "string", f"{_STATUS}.reason"),
-                column("PROGRESS", "integer", ".status.progress.percent"),
-                column("WORKERS", "integer", ".status.workers.ready"),
+                column("PROGRESS", "string", ".status.progress.shown"),
+                column("WORKERS", "string", ".status.workers.shown"),
                 column("AGE", "date", ".metadata.creationTimestamp"),
+                *_LASTING,
                 column("PROFILE", "string", ".spec.cluster.profile", wide=True),
                 column("ATTEMPTS", "integer", ".status.attempts", wide=True),
                 column("DIGEST", "string", ".status.model.weightsDigest", wide=True),
@@ -53,8 +54,9 @@ def definitions() -> dict[str, Json]:
                 column("STATUS", "string", f"{_STATUS}.reason"),
                 column("TRIALS", "string", ".status.trials.finished"),
                 column("BEST", "string", ".status.bestTrial.objective"),
-                column("WORKERS", "integer", ".status.workers.ready"),
+                column("WORKERS", "string", ".status.workers.shown"),
                 column("AGE", "date", ".metadata.creationTimestamp"),
+                *_LASTING,
                 column("PROFILE", "string", ".spec.cluster.profile", wide=True),
                 column("ATTEMPTS", "integer", ".status.attempts", wide=True),
                 column("DIGEST", "string", ".status.ledger.digest", wide=True),
@@ -109,10 +111,15 @@ def definition(
         "spec": {
             "group": GROUP,
             "scope": scope,
-            "names": {**names, "shortNames": short_names, "categories": ["seedbed"]},
+            "names": {**names, "shortNames": short_names, "categories": categories(scope)},
             "versions": [version],
         },
     }
+
+
+def categories(scope: str) -> list[str]:
+    """Return under which names kubectl lists a kind; `all` is for what users own, in their namespaces."""
+    return ["all", "seedbed"] if scope == "Namespaced" else ["seedbed"]
 
 
 def resource_schema(model: type[Block], transitions: tuple[Frozen, ...]) -> Json:
@@ -140,6 +147,12 @@ def transition(rule: Frozen) -> Json:
 def column(name: str, kind: str, path: str, *, wide: bool = False) -> Json:
     """Return a printer column, of the plain or of the wide output."""
     return {"name": name, "type": kind, "jsonPath": path, **({"priority": 1} if wide else {})}
+
+
+_LASTING = (
+    column("STARTED", "date", ".status.startTime", wide=True),
+    column("DURATION", "string", ".status.duration", wide=True),
+)
 
 
 def rendered(content: Json) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StrictBool, StrictInt
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -63,6 +63,45 @@ class OneOf:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {**handler(schema), "enum": list(self.values)}
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A quantity of Kubernetes, more than nothing, as pods take it: an integer or a string.
+
+    The value is the string. A number with a fraction needs quotes: a CRD takes integers and strings alone.
+    """
+
+    problem: str
+    fix: str
+    fractions: str = ""
+    """Suffixes of parts of one, each with a bar behind it: what has none has no thousandths."""
+    longest: ClassVar[int] = 32
+
+    @property
+    def pattern(self) -> str:
+        """Return what the string of a quantity matches."""
+        number = r"\+?(0*[1-9][0-9]*(\.[0-9]*)?|0*\.0*[1-9][0-9]*)"
+        return rf"^{number}({self.fractions}k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][-+]?[0-9]{{1,2}})?$"
+
+    def check(self, value: Any) -> str:
+        """Return the value as a string; refuse what is no quantity, or none of anything."""
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise refused(self.problem, self.fix)
+        written = str(value)
+        if len(written) > self.longest or not re.fullmatch(self.pattern, written):
+            raise refused(self.problem, self.fix)
+        return written
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        described = {name: value for name, value in handler(schema).items() if name != "type"}
+        bounds = {"pattern": self.pattern, "maxLength": self.longest, "minimum": 1}
+        return {**described, "x-kubernetes-int-or-string": True, **bounds}
 
 
 class Sweepable:
@@ -158,25 +197,12 @@ CamelReason = Annotated[
     Matches(r"^[A-Z][A-Za-z0-9]*$", 64, "must be a CamelCase reason", "write for example InvalidDataset"),
 ]
 Cpu = Annotated[
-    str,
-    Matches(
-        r"^([1-9][0-9]{0,5}(\.[0-9]{1,3})?|0\.[0-9]{0,2}[1-9][0-9]{0,2}|[1-9][0-9]{0,8}m)$",
-        32,
-        "must be CPU cores in quotes",
-        'write for example "4", "1.5" or 500m',
-    ),
+    str, Quantity("must be CPU cores in quotes", 'write for example "4", "1.5" or 500m', fractions="n|u|m|")
 ]
-"""A quantity of Kubernetes, more than nothing: a limit of 0 would be none."""
 Bytes = Annotated[
     str,
-    Matches(
-        r"^([1-9][0-9]{0,14}(\.[0-9]{1,9})?|0\.[0-9]{0,8}[1-9][0-9]{0,8})(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
-        32,
-        "must be an amount of bytes as Kubernetes writes it",
-        "write for example 512Mi or 16Gi",
-    ),
+    Quantity("must be an amount of bytes as Kubernetes writes it", "write for example 512Mi or 16Gi"),
 ]
-"""A quantity of Kubernetes, more than nothing: a limit of 0 would be none."""
 Image = Annotated[
     str,
     Matches(

@@ -5,9 +5,9 @@ What is measured is a string.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from seedbed_api.blocks import StatusBlock
 from seedbed_api.conditions import LONGEST_MESSAGE, Condition, Conditions
@@ -69,6 +69,13 @@ class WorkerCounts(StatusBlock):
     """Since when an attempt that has trained has fewer worker pods at work than its minimum."""
     complete_since: Time | None = None
     """Since when it has its minimum again; progressDeadlineSeconds counts from then at the earliest."""
+    shown: Annotated[str, text(24)] | None = None
+    """Both as kubectl shows them: 2/4."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _show(cls, value: Any) -> Any:
+        return shown(value, "{ready}/{desired}")
 
 
 class Progress(StatusBlock):
@@ -82,8 +89,15 @@ class Progress(StatusBlock):
     """Optimizer steps of the whole training."""
     percent: Annotated[Integer, Field(ge=0, le=100)]
     """Steps that are done, in percent."""
+    shown: Annotated[str, text(8)] | None = None
+    """Steps that are done, as kubectl shows them: 45%."""
     estimated_completion_time: Time | None = None
     """When the training will be over at the present pace."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _show(cls, value: Any) -> Any:
+        return shown(value, "{percent}%")
 
 
 class Metric(StatusBlock):
@@ -173,6 +187,8 @@ class LifecycleStatus(StatusBlock):
     """When the first pod of the job was admitted, or refused; a queue that holds all pods back delays it."""
     completion_time: Time | None = None
     """When the job was complete or had failed."""
+    duration: Annotated[str, text(16)] | None = None
+    """Time from its start to its end, once it is over: 1h02m."""
     resume_time: Time | None = None
     """When the job was last resumed, or admitted by a queue, at first its start; activeDeadlineSeconds counts
     from it. Unset while a queue holds all pods back."""
@@ -203,6 +219,8 @@ class LifecycleStatus(StatusBlock):
     """Workers of the present attempt."""
     dataset: DatasetStatus | None = None
     """The dataset as the first attempt found it."""
+    log_uri: StoredUri | None = None
+    """Where the output store has the log of the newest attempt that ended, whatever came of it."""
     last_failure: Failure | None = None
     """The last failed attempt."""
     conditions: Conditions = ()
@@ -273,6 +291,16 @@ class TrainingJobStatus(LifecycleStatus):
     def identified(self, identity: str | None) -> dict[str, str | None]:
         """Return the identity of the run."""
         return {"run_id": self.run_id or identity}
+
+
+def shown(value: Any, form: str) -> Any:
+    """Return the fields of a block with what kubectl shows of them: a printer column shows one field."""
+    if not isinstance(value, dict):
+        return value
+    try:
+        return {**value, "shown": form.format(**value)}
+    except (KeyError, TypeError):  # a field is missing, which its own check tells
+        return value
 
 
 def measured(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Moments as a status writes them: UTC, to the second."""
+"""Moments and durations as a status writes them: UTC, to the second."""
 
 from __future__ import annotations
 
@@ -8,3 +8,15 @@ from datetime import UTC, datetime
 def written(moment: datetime) -> str:
     """Return a moment as a status writes it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def lasted(start: datetime, end: datetime) -> str:
+    """Return the time between two moments in its two largest units: 45s, 3m12s, 1h02m, 2d03h."""
+    minutes, seconds = divmod(max(round((end - start).total_seconds()), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d{hours:02}h"
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{seconds:02}s" if minutes else f"{seconds}s"

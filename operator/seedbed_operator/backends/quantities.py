@@ -5,23 +5,28 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-_FACTORS = {
+_FACTORS: dict[str, Decimal | int] = {
     "": 1,
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
     "k": 10**3,
     "M": 10**6,
     "G": 10**9,
     "T": 10**12,
     "P": 10**15,
+    "E": 10**18,
     "Ki": 2**10,
     "Mi": 2**20,
     "Gi": 2**30,
     "Ti": 2**40,
     "Pi": 2**50,
+    "Ei": 2**60,
 }
 
 
 def times(quantity: str, count: int) -> str:
-    """Return a quantity as many times, in the same unit: 1.5Gi twice is 3Gi."""
+    """Return a quantity as many times, in the same unit: 1.5Gi twice is 3Gi, 1e3 twice is 2000."""
     number, unit = _split(quantity)
     return f"{_plain(number * count)}{unit}"
 
@@ -33,9 +38,9 @@ def in_bytes(quantity: str) -> int:
 
 
 def _split(quantity: str) -> tuple[Decimal, str]:
-    match = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", quantity)
+    match = re.fullmatch(r"\+?([0-9.]+)(?:([eE][-+]?[0-9]+)|([A-Za-z]*))", quantity)
     assert match, "the API has checked that it is a quantity"
-    return Decimal(match[1]), match[2]
+    return Decimal(match[1] + (match[2] or "")), match[3] or ""
 
 
 def _plain(number: Decimal) -> str:

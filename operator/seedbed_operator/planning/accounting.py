@@ -50,6 +50,7 @@ def accounted(scene: Scene, draft: Draft, end: End) -> Draft:
         accounted_attempts=scene.attempt,
         attempts=scene.attempt,
         workers=_none_at_work(draft.status.workers),
+        log_uri=_log_uri(scene, end) or draft.status.log_uri,
     ).wakes(scene.now)
     if end.cause is Cause.DONE:
         return decided(draft, ConditionType.COMPLETE, end.reason, "the run is complete")

@@ -141,6 +141,8 @@ def _if_nothing_is_in_the_way(scene: Scene, draft: Draft) -> Draft:
 
 def _as_the_profile_allows(scene: Scene, draft: Draft) -> Draft:
     if problem := without_a_profile(scene):
+        if problem.reason == FailedReason.INVALID_SPEC:  # no profile could allow it
+            return failed_at_once(scene, draft, FailedReason.INVALID_SPEC, problem.message)
         waits = problem.reason == RunningReason.PROFILE_NOT_FOUND
         tell = draft.waits if waits else draft.stalls
         return tell(problem.reason, problem.message)

@@ -42,7 +42,7 @@ def _without_counts(workers: WorkerCounts | None) -> WorkerCounts | None:
     """Return what of the workers is no mere progress: how many were replaced, since when some lack."""
     if workers is None:
         return None
-    kept = workers.model_copy(update={"ready": 0, "desired": 0})
+    kept = workers.model_copy(update={"ready": 0, "desired": 0, "shown": "0/0"})
     return None if kept == WorkerCounts(ready=0, desired=0) else kept
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seedbed_api.conditions import Condition, ConditionType
 from seedbed_api.status import LifecycleStatus
-from seedbed_api.times import written
+from seedbed_api.times import lasted, written
 from seedbed_operator.planning.clearing import cleared
 from seedbed_operator.planning.companions import what_runs_on
 from seedbed_operator.planning.drafts import Draft
@@ -53,7 +53,10 @@ def wound_up(scene: Scene, draft: Draft, verdict: Condition) -> Draft:
 def final(draft: Draft, verdict: Condition) -> Draft:
     """Make the decided end final."""
     reason, message = verdict.reason, verdict.message
-    draft = draft.finds(verdict.type, "True", reason, message).tells(completion_time=written(draft.now))
+    start = read(draft.status.start_time)
+    draft = draft.finds(verdict.type, "True", reason, message).tells(
+        completion_time=written(draft.now), duration=lasted(start, draft.now) if start else None
+    )
     return over(draft.wakes(draft.now), verdict.type, reason, message)
 
 

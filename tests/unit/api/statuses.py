@@ -43,6 +43,8 @@ def a_full_status() -> TrainingJobStatus:
         backend="Pods",
         start_time=NOON,
         completion_time=NOON,
+        duration="1h02m",
+        log_uri="s3://runs/x/logs/4/small-4-driver/",
         resume_time=NOON,
         attempts=5,
         attempt_start_time=NOON,

@@ -18,7 +18,7 @@ ALLOWED = {
     "type", "description", "properties", "required", "items", "additionalProperties", "default", "enum",
     "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems",
     "minProperties", "maxProperties", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
-    "x-kubernetes-validations",
+    "x-kubernetes-validations", "x-kubernetes-int-or-string",
 }  # fmt: skip
 SERVERS_OWN = {".apiVersion", ".kind", ".metadata"}
 
@@ -36,7 +36,8 @@ def complaints(schema: Schema, path: str = "") -> Iterator[str]:
 
 
 def _of_node(schema: Schema, path: str) -> Iterator[str]:
-    if schema.get("type") not in ("object", "array", "string", "integer", "boolean"):
+    either = schema.get("x-kubernetes-int-or-string") is True and "type" not in schema
+    if not either and schema.get("type") not in ("object", "array", "string", "integer", "boolean"):
         yield f"{path}: has no type that a manifest may hold"
     for key in schema:
         if key in FORBIDDEN or key not in ALLOWED:
@@ -48,7 +49,7 @@ def _of_node(schema: Schema, path: str) -> Iterator[str]:
 
 
 def _unbounded(schema: Schema, path: str) -> Iterator[str]:
-    kind = schema.get("type")
+    kind = "string" if schema.get("x-kubernetes-int-or-string") else schema.get("type")
     if kind == "string" and "maxLength" not in schema and "enum" not in schema:
         yield f"{path}: is a string without maxLength"
     if kind == "array" and "maxItems" not in schema:

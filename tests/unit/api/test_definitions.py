@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from seedbed_api.crdgen import definitions, rendered
+from seedbed_api.errors import UserError
 from seedbed_api.fields import every_path
 from seedbed_api.manifests import model_of, validated
 from seedbed_api.reference import reference
@@ -177,12 +178,15 @@ def test_names_columns_and_subresource() -> None:
     spec = DEFINITIONS["trainingjobs.yaml"]["spec"]
     (version,) = spec["versions"]
     assert spec["names"]["shortNames"] == ["tjob"]
-    assert spec["names"]["categories"] == ["seedbed"]
+    assert spec["names"]["categories"] == ["all", "seedbed"]
+    assert DEFINITIONS["trainingprofiles.yaml"]["spec"]["names"]["categories"] == ["seedbed"], (
+        "no user owns it"
+    )
     assert version["subresources"] == {"status": {}}
     plain = [column["name"] for column in version["additionalPrinterColumns"] if "priority" not in column]
     wide = [column["name"] for column in version["additionalPrinterColumns"] if column.get("priority") == 1]
     assert plain == ["STATUS", "PROGRESS", "WORKERS", "AGE"]
-    assert wide == ["PROFILE", "ATTEMPTS", "DIGEST", "MESSAGE"]
+    assert wide == ["STARTED", "DURATION", "PROFILE", "ATTEMPTS", "DIGEST", "MESSAGE"]
     assert DEFINITIONS["trainingprofiles.yaml"]["spec"]["scope"] == "Cluster"
 
 
@@ -229,3 +233,64 @@ def test_defaults_of_entries_are_the_reader_s() -> None:
     }
     schema = dict(nodes(SCHEMAS["TrainingJob"]))[".spec.training.augmentation[].randomResizedCrop.scaleMin"]
     assert schema["description"].endswith("When left out: 0.08.")
+
+
+@pytest.mark.parametrize("name", ["trainingjobs.yaml", "sweepjobs.yaml"])
+def test_columns_show_workers_of_those_wanted_and_units(name: str) -> None:
+    (version,) = DEFINITIONS[name]["spec"]["versions"]
+    shown = {column["name"]: column for column in version["additionalPrinterColumns"]}
+    assert (shown["WORKERS"]["type"], shown["WORKERS"]["jsonPath"]) == ("string", ".status.workers.shown")
+    assert (shown["STARTED"]["type"], shown["STARTED"]["jsonPath"]) == ("date", ".status.startTime")
+    status = a_full_status()
+    assert status.workers is not None
+    assert status.progress is not None
+    assert (status.workers.shown, status.progress.shown) == ("2/2", "50%")
+    again = type(status).model_validate(status.plain())
+    assert again == status
+
+
+QUANTITIES = {
+    "cpu": {
+        **{
+            4: "4",
+            "4": "4",
+            "1.5": "1.5",
+            "100m": "100m",
+            "1e3": "1e3",
+            "+2": "+2",
+            ".5": ".5",
+            "1.": "1.",
+            "2k": "2k",
+        },
+        **dict.fromkeys((0, -1, 1.5, True, "0", "0.0", "-1", "m", "1 ", "1x", "", "1e", "1mm", "four"), None),
+    },
+    "memory": {
+        **{
+            1024: "1024",
+            "1Ki": "1Ki",
+            "1e9": "1e9",
+            "1E": "1E",
+            "0.5Gi": "0.5Gi",
+            "2Ei": "2Ei",
+            "12E6": "12E6",
+        },
+        **dict.fromkeys((0, "0Gi", "1gi", "1GB", "1KiB", "500m", 1.5, False, "-1Gi"), None),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [(field, *pair) for field, values in QUANTITIES.items() for pair in values.items()],
+)
+def test_quantities_are_those_of_pods(field: str, value: object, read: str | None) -> None:
+    manifest = Case(kind="TrainingProfile", change={f"spec.worker.resources.{field}": value}).manifest()
+    by_schema = list(Draft202012Validator(SCHEMAS["TrainingProfile"]).iter_errors(manifest)) == []
+    either = isinstance(value, int | str) and not isinstance(value, bool)  # of which jsonschema knows nothing
+    assert (by_schema and either) is (read is not None)
+    if read is None:
+        with pytest.raises(UserError, match=f"spec.worker.resources.{field}: must be"):
+            validated(manifest)
+        return
+    profile = validated(manifest).plain()
+    assert profile["spec"]["worker"]["resources"][field] == read

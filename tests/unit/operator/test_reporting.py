@@ -50,7 +50,7 @@ def test_a_patch_leads_from_any_object_to_any_other(old: dict[str, Any], new: di
         pytest.param(
             {"progress": progress(3).plain()},
             TrainingJobStatus(progress=Progress(epoch=0, step=4, total_steps=100, percent=4)),
-            {"progress": {"step": 4, "percent": 4}},
+            {"progress": {"step": 4, "percent": 4, "shown": "4%"}},
             id="inside a block",
         ),
         pytest.param({"metrics": [1]}, TrainingJobStatus(), {"metrics": None}, id="a list that empties"),

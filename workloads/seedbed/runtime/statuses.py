@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from seedbed.runtime.logkeeping import place_of
 from seedbed.runtime.preparing import Prepared
 from seedbed.runtime.results import Result
 from seedbed.training.progress import Kept, Progress
@@ -25,7 +26,7 @@ from seedbed_api.status import (
     percent,
 )
 from seedbed_api.status import Progress as StepProgress
-from seedbed_api.times import written
+from seedbed_api.times import lasted, written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +58,8 @@ def status_of(told: Told) -> TrainingJobStatus:
         backend="Local",
         start_time=written(told.started),
         completion_time=None if told.stopped else written(told.now),
+        duration=None if told.stopped else lasted(told.started, told.now),
+        log_uri=_log_uri(told),
         attempts=told.attempts,
         timings=timings_of(told.timings),
         workers=_workers(told),
@@ -75,6 +78,14 @@ def refused_status(error: SeedbedError) -> TrainingJobStatus:
     """Return the status of a job whose manifest was refused."""
     now = datetime.now(UTC)
     return status_of(Told(started=now, now=now, attempts=0, timings={}, failure=error))
+
+
+def _log_uri(told: Told) -> str | None:
+    """Return where the log of the newest attempt lies, if one was kept."""
+    if told.prepared is None or not told.attempts:
+        return None
+    place = place_of(told.prepared, None, attempt=told.attempts)
+    return None if place is None else f"{place.folder.url}/"
 
 
 def _metrics(result: Result | None) -> tuple[Metric, ...]:

@@ -18,7 +18,7 @@ from seedbed_api.errors import SeedbedError
 from seedbed_api.status import DatasetStatus, Environment, ModelStatus, ObjectStatus
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.sweepstatus import SweepJobStatus, Trial
-from seedbed_api.times import written
+from seedbed_api.times import lasted, written
 
 MOST_BYTES_OF_ROWS = 32 * 1024
 """Of the best trials in a status; a sweep adds at most 64 KiB to its object in the API server."""
@@ -59,6 +59,7 @@ def status_of(told: Told) -> SweepJobStatus:
         dataset=dataset_status(told.sweep) if told.sweep else None,
         start_time=written(told.started),
         completion_time=written(told.now) if over else None,
+        duration=lasted(told.started, told.now) if over else None,
         trials=counts(told.trials, running=told.running, reused=told.reused, planned=told.planned),
         best_trial=rows[0] if rows else None,
         top_trials=tuple(rows),

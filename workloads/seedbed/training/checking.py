@@ -25,8 +25,6 @@ def check_model(program: TrainingProgram) -> None:
 
 
 def _check_user_model(program: TrainingProgram) -> None:
-    source = program.model
-    assert source.entrypoint is not None
     from seedbed.usercode.process_state import keeping_process_state
 
     with keeping_process_state():

@@ -195,3 +195,16 @@ def test_images_come_from_repositories(image: str, repository: str, allowed: boo
 )
 def test_prefixes_are_whole_segments(uri: str, prefix: str, below: bool) -> None:
     assert uri_allowed(uri, [prefix]) is below
+
+
+def test_a_spec_that_no_profile_could_allow_has_failed() -> None:
+    """InvalidSpec is a reason of Failed: a job that waited with it would wait for ever."""
+    weights = [{"name": f"c{number}" + "x" * 200, "weight": "1"} for number in range(900)]
+    loss = {"type": "CrossEntropy", "crossEntropy": {"classWeights": weights}}
+    training = {**a_training_job().fields["training"], "loss": loss}
+    world = a_world(a_training_job(training=training)).settle()
+    assert world.says("Failed") == "True InvalidSpec"
+    assert world.says() == "False InvalidSpec"
+    assert "is larger than" in world.message()
+    assert world.job.status.completion_time is not None
+    assert world.names() == []

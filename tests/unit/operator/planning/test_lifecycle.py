@@ -71,6 +71,8 @@ def test_a_job_trains_and_grows_and_completes_after_its_last_pod_is_gone() -> No
     assert world.says() == "False Trained"
     assert world.says("Failed") == "-"
     assert world.job.status.completion_time == "2030-01-02T12:00:10Z"
+    assert world.job.status.duration == "10s"
+    assert world.job.status.log_uri == f"s3://runs/logs/{world.job.uid}/1/{DRIVER}/"
     assert world.job.status.run_id == RUN
 
 
