@@ -188,12 +188,14 @@ def test_short_names_categories_and_columns(kube: Kube, namespace: str) -> None:
         "PROGRESS",
         "WORKERS",
         "AGE",
+        "STARTED",
+        "DURATION",
         "PROFILE",
         "ATTEMPTS",
         "DIGEST",
         "MESSAGE",
     ]
-    assert jobs[1].split()[:4] == ["small", "Training", "50", "2"]
+    assert jobs[1].split()[:4] == ["small", "Training", "50%", "2/2"]
     assert jobs[1].endswith(f"default   5          {DIGEST}   2 of 2 workers train")
     assert profiles[0].split() == ["NAME", "BACKEND", "GPUS", "WORKERS/POD", "AGE"]
     sweep = Case(kind="SweepJob").manifest()
@@ -206,6 +208,8 @@ def test_short_names_categories_and_columns(kube: Kube, namespace: str) -> None:
         "BEST",
         "WORKERS",
         "AGE",
+        "STARTED",
+        "DURATION",
         "PROFILE",
         "ATTEMPTS",
         "DIGEST",

@@ -37,10 +37,13 @@ _DRIVER_PORTS = (
 )
 _HEALTHZ = {
     "httpGet": {"path": "/healthz", "port": "progress"},
+    "initialDelaySeconds": 5,
     "periodSeconds": 5,
-    "timeoutSeconds": 3,
-    "failureThreshold": 6,
+    "timeoutSeconds": 60,
+    "failureThreshold": 3,
 }
+"""The driver opens its port before anything else and answers once it has started: the first probe waits for
+that, since one that fails is a Warning in the events of a healthy pod."""
 _SAFE_TO_EVICT = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 DRIVER_GRACE_SECONDS = 120
 """Longer than a step and the upload of a checkpoint."""

@@ -11,10 +11,12 @@ import click
 def command() -> None:
     """Run the driver of one attempt in a pod. Everything is told by SEEDBED_* variables."""
     from seedbed.runtime.pods.lastwords import driver_ended
+    from seedbed.runtime.pods.listening import listen_early
     from seedbed.runtime.pods.records import log_as_records, recorder_of
     from seedbed.runtime.pods.supervising import end, supervise
 
     spool = supervise(driver_ended, recorder_of(os.environ))
+    listen_early(os.environ)
     log_as_records()
     from seedbed.runtime.pods.rays import before_ray
 

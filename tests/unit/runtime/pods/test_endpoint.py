@@ -11,6 +11,7 @@ import time
 import pytest
 
 from seedbed.runtime.pods.endpoint import Attendance, endpoint
+from seedbed.runtime.pods.listening import listen_early
 from seedbed.runtime.pods.serving import Head
 from seedbed.runtime.pods.settings import pod_settings
 from unit.runtime.pods.test_settings import WORKER
@@ -30,6 +31,26 @@ def test_it_tells_progress_and_health() -> None:
         assert get(port, "/progress") == (200, b'{"step": 3}')
         assert get(port, "/healthz") == (200, b"ok\n")
         assert get(port, "/elsewhere")[0] == 404
+
+
+def test_who_asks_before_there_is_an_answer_waits_for_it() -> None:
+    """The first probe of a kubelet comes while the driver still starts; one that is refused is a Warning."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    listen_early({"SEEDBED_PROGRESS_PORT": str(port)})
+    with socket.create_connection(("127.0.0.1", port)) as early:
+        early.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        with endpoint(port, progress=lambda: b"{}", attendance=Attendance(), token=TOKEN) as served:
+            assert served == port
+            early.settimeout(120)
+            assert early.recv(64).startswith(b"HTTP/1.0 200")
+
+
+@pytest.mark.parametrize("port", ["", "x", "-1", "99999", "0", "65536000000000000"])
+def test_a_port_that_is_none_is_told_by_who_serves_it(port: str) -> None:
+    listen_early({"SEEDBED_PROGRESS_PORT": port})
+    with endpoint(0, progress=lambda: b"{}", attendance=Attendance(), token=TOKEN) as served:
+        assert get(served, "/healthz")[0] == 200
 
 
 def test_progress_that_cannot_be_told_is_a_failed_request_and_no_more() -> None:

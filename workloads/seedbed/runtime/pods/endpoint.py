@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from seedbed.runtime.pods.listening import opened
 from seedbed_api.metrics import CONTENT_TYPE
 
 Tell = Callable[[], bytes]
@@ -83,7 +84,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, port: int, pages: Mapping[str, Page], attendance: Attendance, token: str) -> None:
-        super().__init__(("", port), _Handler)
+        super().__init__(("", port), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = opened(port)
+        self.server_address = self.socket.getsockname()
         self.pages, self.attendance, self.token = pages, attendance, token
 
     def handle_error(self, request: Any, client_address: Any) -> None:

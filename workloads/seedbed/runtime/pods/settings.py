@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from seedbed.feed.stream import DEFAULT_CACHE_BYTES
 from seedbed.runtime.places import with_absolute_places
+from seedbed.runtime.pods.listening import PROGRESS_PORT
 from seedbed.runtime.preparing import Expected, RunOptions
 from seedbed.storage import absolute_path
 from seedbed_api.errors import UserError, refusal
@@ -17,7 +18,6 @@ from seedbed_api.jobs import Job
 from seedbed_api.manifests import any_job
 
 RAY_PORT = 6379
-PROGRESS_PORT = 8701
 SECRETS_FOLDER = "/etc/seedbed/secrets"
 
 _T = TypeVar("_T")
