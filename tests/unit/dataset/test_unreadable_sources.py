@@ -143,6 +143,28 @@ def test_a_source_that_is_no_folder_is_refused_with_what_it_is(top: str, tmp_pat
     assert top in caught.value.message
 
 
+@pytest.mark.parametrize("above", ["", "train/"])
+@pytest.mark.parametrize("target", ["gone", "loop", "closed/emu"])
+def test_a_class_that_is_a_link_to_nothing_is_named(target: str, above: str, tmp_path: Path) -> None:
+    """A disk that is not mounted must not make a class vanish."""
+    files = {
+        f"{above}{name}/{n}.png": png(10 * at + n) for at, name in enumerate(("cat", "dog")) for n in range(4)
+    }
+    source = write_files(tmp_path / "source", files)
+    write_files(tmp_path, {"closed/emu/0.png": png(99)})
+    (tmp_path / "loop").symlink_to("loop")
+    (source / above / "emu").symlink_to(tmp_path / target)
+    (tmp_path / "closed").chmod(0)
+    try:
+        refused = built_as_others(source, tmp_path / "ds", on_error="fail")
+        skipped = built_as_others(source, tmp_path / "ds", on_error="skip")
+    finally:
+        (tmp_path / "closed").chmod(0o755)
+    assert refused[:2] == [2, "BadImages"]
+    assert f"{above}emu (unreadable)" in str(refused[2])
+    assert skipped == [0, 8, {f"{above}emu": "unreadable"}]
+
+
 FAULTS = {
     "the disk fails": (OSError(errno.EIO, "Input/output error"), InfrastructureError),
     "the mount is stale": (OSError(errno.ESTALE, "Stale file handle"), InfrastructureError),

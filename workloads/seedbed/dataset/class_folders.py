@@ -123,9 +123,12 @@ def _file_row(
     if any(map(is_ignored, parts)) or (entry.is_folder and entry.error is None):
         return None
     split = splits[parts.pop(0)] if splits and parts[0] in splits else HASHED
-    if entry.error is not None:
+    if entry.is_folder and entry.error is not None:
         seen = f"unreadable: the folder cannot be listed: {(entry.error.strerror or '').lower()}"
         return encode_path(entry.path), _class_name(parts[0]) if parts else None, split, None, seen
+    if len(parts) < 2 and entry.error is not None:  # perhaps a class, whose disk is not mounted
+        seen = f"unreadable: the link leads to no file or folder: {(entry.error.strerror or '').lower()}"
+        return encode_path(entry.path), None, split, None, seen
     if len(parts) < 2:
         lost = (encode_path(entry.path), None, split, None, "outside-class-folder")
         return lost if has_image_suffix(entry.path) else None

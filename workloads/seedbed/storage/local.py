@@ -84,7 +84,7 @@ class LocalStorage:
 
     def _listed(self, prefix: str) -> Iterator[str]:
         for entry in walk(self.root, prefix):
-            if entry.error is not None:
+            if entry.is_folder and entry.error is not None:
                 shown = f"file://{self.root / entry.path}"
                 raise of_local(entry.error, shown=shown, writing=False) from entry.error
             if not entry.is_folder and not _is_aside(entry.path):

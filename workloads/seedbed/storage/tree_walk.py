@@ -23,7 +23,7 @@ _Identity = tuple[int, int]
 
 
 class Entry(NamedTuple):
-    """A file, or whatever else is no folder; a folder; or a folder that cannot be listed, with the error."""
+    """A folder or anything else; with the error, where a folder cannot be listed or a link not followed."""
 
     path: str
     """Relative to the root of the walk."""
@@ -59,11 +59,11 @@ def walk(
             with os.scandir(root / folder.path) as entries:
                 for entry in entries:
                     path = f"{folder.path}/{entry.name}" if folder.path else entry.name
-                    is_folder = _is_folder(entry)
-                    if is_folder and enters(entry.name):
+                    is_folder, wanted = _is_folder(entry), enters(entry.name)
+                    if is_folder and wanted:
                         below += _entered(folder, entry, path)
                     else:
-                        yield Entry(path, is_folder)
+                        yield Entry(path, is_folder, _error_of_link(entry) if wanted else None)
         except OSError as error:
             yield from _trouble(folder.path, error)
             continue
@@ -87,6 +87,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def _error_of_link(entry: os.DirEntry[str]) -> OSError | None:
+    """Return why a link leads to nothing that can be told to be a file or a folder."""
+    try:
+        if entry.is_symlink():
+            entry.stat()
+    except OSError as error:
+        return error
+    return None
 
 
 def _entered(folder: _Folder, entry: os.DirEntry[str], path: str) -> Iterator[_Folder]:
