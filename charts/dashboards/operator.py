@@ -121,6 +121,7 @@ PAGE = Page(
                     "Objects that it keeps, by kind.",
                     COUNT,
                     (f"max by (resource) ({names.OBJECTS.name})", "{{resource}}"),
+                    span=6,
                 ),
                 lines(
                     "Lists and corrections",
@@ -128,6 +129,7 @@ PAGE = Page(
                     "opm",
                     (f"60 * {rate(names.RELISTS.name, '')}", "lists"),
                     (f"60 * {rate(names.CORRECTIONS.name, '')}", "corrections"),
+                    span=6,
                 ),
                 lines(
                     "Age of what it knows",
@@ -135,6 +137,15 @@ PAGE = Page(
                     "s",
                     (f"min({names.RELIST_AGE.name})", "list"),
                     (f"min({names.WATCH_AGE.name})", "event"),
+                    span=6,
+                ),
+                lines(
+                    "Clocks",
+                    "How far the operator is from the API server, and the farthest driver from the operator.",
+                    "s",
+                    (f"max(abs({names.CLOCK_SKEW.name}))", "operator"),
+                    (f"max(abs({names.JOB_CLOCK_SKEW.name}))", "driver"),
+                    span=6,
                 ),
             ),
         ),
