@@ -65,6 +65,9 @@ class WorkerCounts(StatusBlock):
     """How many are wanted."""
     replaced: Count | None = None
     """Worker pods that were replaced in this attempt, which ends as preempted when they are too many."""
+    placed_since: Time | None = None
+    """Since when all pods of an attempt without a step have a node; preRunningDeadlineSeconds counts from
+    then."""
     lacking_since: Time | None = None
     """Since when an attempt that has trained has fewer worker pods at work than its minimum."""
     complete_since: Time | None = None

@@ -49,13 +49,22 @@ def clock_started(draft: Draft) -> Draft:
 
 
 def first_step_deadline(scene: Scene) -> datetime | None:
-    """Return when the attempt should have made a step; it counts from when all its pods have a node."""
+    """Return when the attempt should have made a step; it counts from when all its pods have a node.
+
+    That moment is kept in the status: another operator sees pods that have had a node for long.
+    """
     began = read(scene.status.attempt_start_time)
-    placed = [pod.scheduled for pod in team(scene)]
-    if has_trained(scene) or began is None or None in placed:
+    if has_trained(scene) or began is None or not all_placed(scene):
         return None
-    latest = max(began, *(moment for moment in placed if moment is not None))
+    noted = read(scene.status.workers.placed_since) if scene.status.workers else None
+    placed = [pod.scheduled for pod in team(scene) if pod.scheduled is not None]
+    latest = noted or max(began, *placed)
     return latest + seconds(scene.spec.pre_running_deadline_seconds)
+
+
+def all_placed(scene: Scene) -> bool:
+    """Tell whether all pods of the attempt have a node."""
+    return all(pod.scheduled is not None for pod in team(scene))
 
 
 def never_stepped(scene: Scene) -> End | None:

@@ -12,6 +12,7 @@ from seedbed_api.status import (
     Environment,
     LifecycleStatus,
     TrainingJobStatus,
+    WorkerCounts,
 )
 from seedbed_api.status import Progress as StepProgress
 from seedbed_api.sweepstatus import SweepJobStatus, SweepProgress, Trial, TrialCounts
@@ -41,9 +42,16 @@ def told_by_driver(
     status = draft.status
     return draft.tells(
         timings=live.timings or status.timings,
-        workers=live.workers or status.workers,
+        workers=_counted_by(live.workers, status.workers),
         **_newest_word(status, live, goes_on=goes_on),
     )
+
+
+def _counted_by(told: WorkerCounts | None, known: WorkerCounts | None) -> WorkerCounts | None:
+    """Return the driver's counts beside what the operator notes of workers."""
+    if told is None or known is None:
+        return told or known
+    return known.model_copy(update={"ready": told.ready, "desired": told.desired})
 
 
 def without_estimate(draft: Draft) -> Draft:

@@ -87,6 +87,29 @@ def test_an_attempt_without_a_first_step_is_a_failure_that_says_what_it_waited_f
     assert world.pods[DRIVER].deleting, "the driver is told to stop once its failure is in the status"
 
 
+def test_an_operator_that_is_restarted_again_and_again_gives_no_attempt_more_time_for_its_first_step() -> (
+    None
+):
+    world = a_world(a_training_job(preRunningDeadlineSeconds=120)).settle().start().settle()
+    for _ in range(12):
+        world.say(DRIVER, live(None, "Starting")).wait(10)
+        world.heard.clear()
+        world.changed.clear()
+        for name, pod in world.pods.items():
+            world.pods[name] = replace(pod, created=world.now, scheduled=world.now)
+    assert world.job.status.failures == 1
+
+
+def test_a_pod_that_loses_its_place_begins_the_time_for_the_first_step_anew() -> None:
+    world = a_world(a_training_job(preRunningDeadlineSeconds=120)).settle().start().settle().wait(100)
+    worker = "seedlings-1-worker-0"
+    world.vanish(worker).settle().wait(30)
+    world.start(worker).settle().wait(119)
+    assert world.job.status.accounted_attempts == 0
+    world.wait(1)
+    assert world.job.status.failures == 1
+
+
 def test_waiting_in_a_queue_is_no_missing_first_step() -> None:
     world = a_world(a_training_job(preRunningDeadlineSeconds=60)).settle()
     for name in list(world.pods):
