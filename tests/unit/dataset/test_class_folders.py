@@ -247,6 +247,28 @@ def test_splits_that_the_user_says_must_have_names_of_splits(
     assert "--top-folders" in error.message
 
 
+@pytest.mark.parametrize(
+    ("folders", "top_folders"),
+    [
+        (("training/training/a", "training/training/b", "validation/validation/a"), "splits"),
+        (("seg_train/seg_train/a", "seg_train/seg_train/b", "seg_test/seg_test/a"), "splits"),
+        (("train/train/a", "train/train/b", "test/test/a"), "auto"),
+        (("train/Train", "train/Valid"), "auto"),
+    ],
+)
+def test_splits_that_hold_splits_are_never_classes_in_silence(
+    folders: tuple[str, ...], top_folders: str, store: Storage
+) -> None:
+    error = refused(put(store, images(*folders)), top_folders=top_folders)
+    assert error.reason == "UnclearSplits"
+    assert "splits again" in error.message
+
+
+def test_a_class_of_splits_may_be_called_like_a_split(store: Storage) -> None:
+    put(store, images("train/train", "train/bus", "test/train", "test/bus"))
+    assert listed(store).classes() == ("bus", "train")
+
+
 def test_top_folders_do_not_go_with_a_csv(store: Storage) -> None:
     put(store, {"l.csv": b"image,label\ncat/0.png,a\n"})
     with pytest.raises(UserError, match="--top-folders") as caught:

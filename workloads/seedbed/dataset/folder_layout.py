@@ -53,9 +53,11 @@ def split_folders(tops: dict[str, TopFolder], *, wanted: str, source: str) -> di
     if wanted == "classes" or not filled:
         return None
     if wanted == "splits":
+        _require_classes_below(filled, source)
         return _named_splits(filled)
     deep = any(top.subfolders for top in filled.values())
     if "train" in filled and filled.keys() <= SPLIT_CODES.keys() and deep:
+        _require_classes_below(filled, source)
         return {name: SPLIT_CODES[name] for name in filled}
     _require_clear_names(filled, source, deep=deep)
     _require_no_repetition(filled, source)
@@ -71,6 +73,17 @@ def _named_splits(filled: dict[str, TopFolder]) -> dict[str, int]:
         fix = "call the folders at the top of SOURCE train, validation and test"
         raise UserError("UnclearSplits", refusal("--top-folders", "splits", problem, fix))
     return {name: SPLIT_CODES[split] for name, split in meant.items()}
+
+
+def _require_classes_below(splits: dict[str, TopFolder], source: str) -> None:
+    """Refuse splits that hold nothing but splits again, as folders packed with their own name do."""
+    below = sorted(frozenset[str]().union(*(top.subfolders for top in splits.values())))
+    if below and splits_meant(below).keys() == set(below):
+        problem = f"its splits hold folders that look like splits again, {_listed(below)}"
+        fix = (
+            "move what they hold up, to train/CLASS, validation/CLASS and test/CLASS, or name labels by --csv"
+        )
+        raise _unclear(source, problem, fix)
 
 
 def _require_clear_names(filled: dict[str, TopFolder], source: str, *, deep: bool) -> None:
