@@ -39,6 +39,7 @@ def clash_of_python_path() -> str | None:
     """Return the line on a file that a folder of PYTHONPATH has in place of a module that is needed."""
     named = "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
     folders = [os.path.abspath(each) for each in named.split(os.pathsep) if each]
+    folders = [each for each in folders if os.path.realpath(each) not in _folders_of_python()]
     others = [each for each in sys.path if each not in folders]
     for folder in folders:
         clash = clash_in(folder, searched=others)
@@ -47,6 +48,14 @@ def clash_of_python_path() -> str | None:
             problem = f"{clash} would hide the module {module}, which seedbed needs"
             return f"PYTHONPATH: {problem} (got {named!r}); rename it, or leave {folder} out of PYTHONPATH"
     return None
+
+
+def _folders_of_python() -> set[str]:
+    """Return where Python looks whatever PYTHONPATH says; who passes `sys.path` on names these too."""
+    library = os.path.dirname(os.__file__)
+    site = sys.modules.get("site")
+    packages = [*site.getsitepackages(), site.getusersitepackages()] if site else []
+    return {os.path.realpath(each) for each in (library, os.path.join(library, "lib-dynload"), *packages)}
 
 
 def keep_the_working_folder_out() -> None:
