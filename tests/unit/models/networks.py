@@ -281,6 +281,10 @@ def contained(network: Any) -> None:
     network.middle.parent = network
 
 
+def compiled(classes: int) -> nn.Module:
+    return torch.compile(Network(classes), backend="eager")  # type: ignore[return-value]
+
+
 def normed(network: Any) -> None:
     network.conv = nn.utils.parametrizations.weight_norm(network.conv)
 
@@ -355,10 +359,13 @@ REFUSED: dict[str, tuple[Callable[[int], nn.Module], tuple[str, ...]]] = {
     "a state_dict that changes weights": (changed(lambda network: network.register_state_dict_pre_hook(shifted)), ("head.weight: state_dict() gives another value",)),
     "a buffer removed late": (Removing, ("gone: is removed in the forward pass",)),
     "a layer made late": (MadeLate, ("late.weight: is made in the forward pass", "make it in build")),
+    "made in inference mode": (torch.inference_mode()(Network), ("conv.weight: was made in torch.inference_mode()",)),
     "a lazy layer": (middle(lambda: nn.LazyConv2d(8, 1)), ("middle.weight: a lazy layer", "run a picture through")),
     "lazy statistics": (middle(lambda: nn.LazyBatchNorm2d(affine=False)), ("middle.running_mean: a lazy layer",)),
     "NaN": (changed(lambda net: nn.init.constant_(net.head.weight, float("nan"))), ("head.weight", "not finite")),
     "in evaluation mode": (lambda classes: Network(classes).eval(), ("evaluation mode", ".train()")),
+    "compiled": (compiled, ("the model: torch.compile", "return the network itself")),
+    "compiled in place": (changed(lambda network: network.head.compile()), ("head: torch.compile",)),
     "wrapped by DataParallel": (lambda classes: nn.DataParallel(Network(classes)), ("DataParallel", "it wraps")),
 }  # fmt: skip
 """By name: the builder, and what the refusal says."""

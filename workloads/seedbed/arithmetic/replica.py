@@ -57,7 +57,9 @@ class Replica:
         self._weights = {name: tensor.detach() for name, tensor in kept_tensors(model).items()}
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.trained:
-            raise ModelOutputError("the model has no parameter to train")
+            raise ModelOutputError(
+                "the model has no parameter to train; leave requires_grad on for what is to be trained"
+            )
         self.updates = updates_for(arithmetic.optimizer, self.trained)
         self.witness = Witness(list(self._weights.values()))
 

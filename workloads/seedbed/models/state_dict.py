@@ -114,6 +114,10 @@ def _check_tensor(entry: _Entry) -> None:
         raise UnsupportedModelError(
             f"{name}: lies on device {tensor.device}; build the network on the CPU, Seedbed moves it"
         )
+    if tensor.is_inference():
+        raise UnsupportedModelError(
+            f"{name}: was made in torch.inference_mode(), so that nothing can train it; build outside of it"
+        )
     if tensor.layout != torch.strided:
         layout = str(tensor.layout).removeprefix("torch.")
         raise UnsupportedModelError(f"{name}: has the layout {layout}; make it dense with .to_dense()")

@@ -36,6 +36,10 @@ def _check_layer(name: str, layer: nn.Module) -> None:
         raise UnsupportedModelError(
             f"{name}: {type(layer).__name__} shares out batches itself; return the network that it wraps"
         )
+    if type(layer).__name__ == "OptimizedModule" or layer._compiled_call_impl is not None:
+        raise UnsupportedModelError(
+            f"{name}: torch.compile makes other code elsewhere and later; return the network itself"
+        )
     if isinstance(layer, torch.jit.ScriptModule) and "running_mean" in dict(
         layer.named_buffers(recurse=False)
     ):

@@ -14,11 +14,9 @@ import torch
 from torch import nn
 
 from seedbed.arithmetic.config import Arithmetic
-from seedbed.arithmetic.evaluation import logits
-from seedbed.arithmetic.modes import evaluating
+from seedbed.arithmetic.evaluation import evaluated_logits
 from seedbed.arithmetic.replica import Replica
-from seedbed.arithmetic.seeding import seed_leaf
-from seedbed.feed import MicroBatch
+from seedbed.feed import EvaluationBatch, MicroBatch
 from seedbed.models.state_dict import kept_tensors, left_out_buffers, same_bits
 from seedbed.runs.tensors import serialised
 from seedbed.training.programs import TrainingProgram
@@ -135,6 +133,15 @@ def _loads_with_versions(network: nn.Module, versioned: Mapping[str, torch.Tenso
 
 
 def _answers(user: UserModel, replica: Replica, rows: MicroBatch) -> torch.Tensor:
-    seed_leaf(replica.arithmetic.seed, 0, 0, device=replica.device)
-    with user.blaming("forward"), evaluating(replica.model):
-        return logits(replica, rows.pixels_mhwc)
+    batch = EvaluationBatch(
+        index=0,
+        count=len(rows.labels_m),
+        rows_b=rows.rows_m,
+        labels_b=rows.labels_m,
+        pixels_bhwc=rows.pixels_mhwc,
+    )
+    with (
+        user.blaming("forward"),
+        contextlib.closing(evaluated_logits(replica, [batch], split="test")) as evaluated,
+    ):
+        return next(logits_bk for _, logits_bk in evaluated)

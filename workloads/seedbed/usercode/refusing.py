@@ -24,6 +24,8 @@ _CALLER = _OURS / "arithmetic" / "leaf.py"
 _SIGNATURES = {"build": "build(args)", "loss": "loss(model, batch)", "metrics": "metrics(confusion)"}
 _FIXES = {
     "backward through the graph a second time": "return the loss and leave backward() to Seedbed",
+    "no NVIDIA driver": "build on the CPU: Seedbed moves the network to the device",
+    "not compiled with CUDA": "build on the CPU: Seedbed moves the network to the device",
     "process group has not been initialized": "return the network itself: Seedbed shares out the batches",
 }
 """What torch says -> what the user should change."""
