@@ -77,6 +77,20 @@ def test_one_sample_trains_with_a_batch_of_one_and_no_other(scene: Scene) -> Non
     trained(scene.run())
 
 
+def test_a_class_that_no_training_row_belongs_to_is_named(scene: Scene) -> None:
+    source = images(scene.folder / "images")
+    for file in (source / "train" / "class2").iterdir():
+        file.unlink()
+    (source / "train" / "class2").rmdir()
+    data = scene.folder / "d"
+    assert scene.type("dataset", "build", source, data, "--parallelism", "1").exit_code == 0
+    scene.job(dataset__uri=str(data))
+    refused(
+        scene.run(), "EmptyClass", "spec.dataset.uri", "'class2'", "in split train", "build the dataset with"
+    )
+    assert not list(scene.folder.rglob("result.json"))
+
+
 BUILDS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "an empty class": (lambda top: (top / "train" / "ghost").mkdir(), ("EmptyClass", "'ghost'", "remove")),
     "a file that is no image": (

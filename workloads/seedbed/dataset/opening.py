@@ -6,8 +6,11 @@ import hashlib
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterator
 from fractions import Fraction
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from seedbed.dataset.format import MANIFEST, SPLITS, VERSIONS, Manifest, Shard, invalid, load_manifest
@@ -89,15 +92,35 @@ class Dataset:
         A fold `(index, count)` cuts train and validation together: `part` (else `split`) "train" is every row
         of another fold, "validation" is the fold itself; test is never cut by a fold.
         """
-        wanted = part or split
+        return View(shards=tuple(self._view_shards(part or split, subset, fold)))
+
+    def rows_per_class(
+        self,
+        *,
+        split: str = "train",
+        subset: str | Fraction | None = None,
+        fold: tuple[int, int] | None = None,
+    ) -> npt.NDArray[np.int64]:
+        """Return how many rows of each class the view of these arguments has, shape (classes,)."""
+        counts = np.zeros(len(self.classes), np.int64)
+        if fold is None and (subset is None or _fraction(subset) == 1):
+            return counts + np.array(self.manifest.counts.get(split, 0), np.int64)
+        for shard in self._view_shards(split, subset, fold):
+            labels = self.index(shard.shard).label
+            kept = labels if shard.selected is None else labels[shard.selected]
+            counts += np.bincount(kept, minlength=len(counts))
+        return counts
+
+    def _view_shards(
+        self, wanted: str, subset: str | Fraction | None, fold: tuple[int, int] | None
+    ) -> Iterator[ViewShard]:
         fraction = None if subset is None else _fraction(subset)
         _require_fold(fold)
-        shards = (
-            self._view_shard(number, shard, wanted, fraction, fold)
-            for number, shard in enumerate(self.manifest.shards)
-            if shard.split in _pool(wanted, folded=fold is not None)
-        )
-        return View(shards=tuple(shard for shard in shards if shard.rows))
+        for number, shard in enumerate(self.manifest.shards):
+            if shard.split in _pool(wanted, folded=fold is not None):
+                view = self._view_shard(number, shard, wanted, fraction, fold)
+                if view.rows:
+                    yield view
 
     def _view_shard(
         self, number: int, shard: Shard, wanted: str, fraction: Fraction | None, fold: tuple[int, int] | None

@@ -16,6 +16,7 @@ from seedbed.runs.folder import ENVIRONMENT, RunFolder, open_run
 from seedbed.runtime.clusters import Computer, WorkerRange
 from seedbed.runtime.lasting import naming
 from seedbed.runtime.timeline import Timeline
+from seedbed.runtime.training_rows import selection_of, training_rows
 from seedbed.storage import is_writable, open_storage
 from seedbed.training.programs import PATIENCE_SECONDS, ModelSource, TrainingProgram
 from seedbed.training.recipes import (
@@ -211,19 +212,9 @@ def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFold
 
 
 def _samples(job: TrainingJob, dataset: Dataset) -> int:
-    subset, fold = selection_of(job)
-    count = dataset.view(split="train", subset=subset, fold=fold).count
-    if count == 0:
-        raise UserError(
-            "InvalidDataset",
-            refusal(
-                "spec.dataset.uri",
-                job.spec.dataset.uri,
-                "there is no training row after split, subset and fold",
-                "choose a larger subset, another fold, or build the dataset with a train split",
-            ),
-        )
+    count = training_rows(job, dataset)
     milestones_of(job.spec, samples=count)
+    subset, fold = selection_of(job)
     if _needs_validation(job) and not dataset.view(split="validation", subset=subset, fold=fold).count:
         problem = "has no validation rows, which earlyStopping and modelSelection: Best decide by"
         fix = "build the dataset with a validation split, or remove these fields"
@@ -233,13 +224,6 @@ def _samples(job: TrainingJob, dataset: Dataset) -> int:
 
 def _needs_validation(job: TrainingJob) -> bool:
     return job.spec.training.early_stopping is not None or job.spec.training.model_selection == "Best"
-
-
-def selection_of(job: TrainingJob) -> tuple[str | None, tuple[int, int] | None]:
-    """Return the subset fraction and the fold (index, count) of a job."""
-    block = job.spec.dataset
-    fold = None if block.fold is None else (block.fold.index, block.fold.count)
-    return (None if block.subset is None else block.subset.fraction), fold
 
 
 def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, str | None]:

@@ -14,6 +14,7 @@ from seedbed.arithmetic.config import ARITHMETIC_VERSION
 from seedbed.runtime.clusters import Computer
 from seedbed.runtime.preparing import Expected, Prepared, RunOptions, prepare
 from seedbed.runtime.timeline import Timeline
+from seedbed.runtime.training_rows import Fold, require_every_class
 from seedbed.search.checking import refuse_impossible_search
 from seedbed.search.identity import sweep_document, sweep_id
 from seedbed.storage import Storage, open_storage
@@ -26,6 +27,7 @@ from seedbed_api.sweepjob import SweepJob, SweepJobSpec
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trials import trial_recipe
 
+_FIELD_OF_FOLDS = "spec.crossValidation.folds"
 _OF_THE_TEMPLATE = ("spec.dataset.", "spec.model", "spec.training.", "spec.evaluation")
 
 
@@ -109,7 +111,7 @@ def prepare_sweep(
     """
     refuse_impossible_search(job.spec)
     expected = replace(options.expected, run_id=None)  # what is expected is the sweep's name, not a run's
-    with naming_the_template():
+    with naming_the_template(job):
         template = prepare(
             run_of(job, job.spec.trial_template.spec, fold=None if job.spec.cross_validation is None else 0),
             replace(options, expected=expected),
@@ -161,12 +163,15 @@ def run_of(job: SweepJob, recipe: Recipe, *, fold: int | None) -> TrainingJob:
 
 
 @contextmanager
-def naming_the_template() -> Iterator[None]:
+def naming_the_template(job: SweepJob) -> Iterator[None]:
     """Let failures of a run, whose fields are those of a TrainingJob, name the field of the sweep."""
     try:
         yield
     except SeedbedError as error:
         line = f"spec.{error.message}" if error.message.startswith("dataset.") else error.message
+        if job.spec.cross_validation is not None and line.startswith("spec.dataset.fold:"):
+            line = line.replace("spec.dataset.fold", _FIELD_OF_FOLDS, 1)
+            raise type(error)(error.reason, line) from error
         if not line.startswith(_OF_THE_TEMPLATE):
             raise
         raise type(error)(error.reason, f"spec.trialTemplate.{line}") from error
@@ -187,13 +192,14 @@ def _require_validation_rows(job: SweepJob, template: Prepared) -> None:
             )
         return
     for fold in range(cross.folds):
-        views = (
-            template.dataset.view(split=split, subset=fraction, fold=(fold, cross.folds))
-            for split in ("train", "validation")
-        )
-        if not all(view.count for view in views):
-            problem = f"fold {fold} is left without rows to train on or to judge by"
-            raise UserError(
-                "InvalidDataset",
-                refusal("spec.crossValidation.folds", cross.folds, problem, "use fewer folds"),
-            )
+        _require_rows_of_fold(job, template, fraction, (fold, cross.folds))
+
+
+def _require_rows_of_fold(job: SweepJob, template: Prepared, fraction: str | None, fold: Fold) -> None:
+    dataset, uri = template.dataset, job.spec.trial_template.spec.dataset.uri
+    with naming_the_template(job):
+        counts = dataset.rows_per_class(subset=fraction, fold=fold)
+        require_every_class(dataset, counts, subset=fraction, fold=fold, uri=uri)
+    if not dataset.view(split="validation", subset=fraction, fold=fold).count:
+        problem = f"fold {fold[0]} is left without rows to judge by"
+        raise UserError("InvalidDataset", refusal(_FIELD_OF_FOLDS, fold[1], problem, "use fewer folds"))

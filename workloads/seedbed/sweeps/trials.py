@@ -152,7 +152,7 @@ def advance(
         member=member_of(sweep, trial=stretch.trial, fold=stretch.fold),
     )
     note_begun(sweep.output(), sweep.run_id(job))
-    with naming_the_template():
+    with naming_the_template(sweep.job):
         return _reached(sweep, session, run_job(session), stretch)
 
 
