@@ -106,8 +106,10 @@ _RIVALS = frozenset({
     "DISABLE_ADDMM_CUDA_LT", "OMP_ADAPTIVE", "OMP_MAX_ACTIVE_LEVELS", "OMP_NESTED", "OMP_NUM_TEAMS",
     "OMP_SCHEDULE", "OMP_TEAMS_THREAD_LIMIT", "OMP_THREAD_LIMIT",
 })  # fmt: skip
-_NO_RIVAL = re.compile(r"VERBOSE|_LOG|_CACHE|_AFFINITY|_BLOCKTIME|_STACKSIZE|_SETTINGS")
-"""Parts of names of theirs that tell what is done, or how fast, and decide nothing."""
+_NO_RIVAL = re.compile(
+    r"VERBOSE|_LOG|_CACHE|_AFFINITY|_BLOCKTIME|_STACKSIZE|_SETTINGS|_DUPLICATE_LIB|_INIT_AT_FORK"
+)
+"""Parts of names of theirs that tell what is done, or how fast, and decide nothing; sklearn sets some."""
 _TUNABLES_VARIABLE = "GLIBC_TUNABLES"
 _TUNABLES_OF_THE_CPU = ("glibc.cpu.", "glibc.tune.")
 """They choose among the C library's ways of computing cos, exp and pow, which differ by an ulp."""
