@@ -35,6 +35,9 @@ class RunningStatistics:
         self.values = torch.zeros(self._end + self._blocks + len(layers), device=device)
         self._counts = torch.zeros(len(layers), dtype=torch.int64, device=device)
         self._places: list[_Place] = []
+        # reading a flag would wait for another device
+        self._on_cpu = device.type == "cpu"
+        self._all_move = all(layer.momentum != 0.0 for _, layer in layers)
         start = 0
         for (index, name), size, count in zip(owned, sizes, blocks, strict=True):
             self._move(*layers[index], name, self.values[start : start + size])
@@ -73,6 +76,9 @@ class RunningStatistics:
         """Return what a leaf made of the statistics, and in the tail which of them it has changed."""
         self._adopt()
         taken = self.values.clone()
+        if self._has_counted_everywhere():
+            taken[self._end :] = 1.0
+            return taken
         changed = taken.view(torch.int32) != self._values_before.view(torch.int32)
         by_block = changed[: self._end].view(-1, _ALIGNMENT).any(1)
         taken[self._end : self._end + self._blocks] = by_block
@@ -85,6 +91,10 @@ class RunningStatistics:
         A layer whose statistics no leaf has changed keeps them bit for bit: the mean of L equal values may
         be off by an ulp.
         """
+        if self._on_cpu and bool((values[self._end :] > 0).all()):
+            self.values.copy_(values)
+            torch.add(self._counts_before, 1, out=self._counts)
+            return self.remember()
         by_block, counted = values[self._end :].tensor_split([self._blocks])
         by_layer = torch.zeros_like(counted).index_add_(0, self._layer_of_block, by_block)
         taken = (by_layer > 0)[self._layer_of_block].repeat_interleave(_ALIGNMENT)
@@ -92,7 +102,11 @@ class RunningStatistics:
         self.values.copy_(values)
         self.values[: self._end] = torch.where(taken, values[: self._end], before)
         torch.add(self._counts_before, (by_layer + counted > 0).to(torch.int64), out=self._counts)
-        self.remember()
+        return self.remember()
+
+    def _has_counted_everywhere(self) -> bool:
+        """Say whether every layer has counted a batch, as all do in training, and so has changed the rest."""
+        return self._on_cpu and self._all_move and torch.equal(self._counts, self._counts_before + 1)
 
     def _move(self, path: str, layer: nn.Module, key: str, view: torch.Tensor) -> None:
         # `.data` has a version of its own: a layer that writes its statistics must not void what autograd
