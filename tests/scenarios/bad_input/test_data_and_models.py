@@ -309,6 +309,16 @@ def test_user_code_is_refused_with_file_and_line(scene: Scene, name: str) -> Non
     assert not list(scene.folder.rglob("result.json"))
 
 
+def test_a_counter_that_no_probe_finds_is_found_in_the_training(scene: Scene) -> None:
+    source = middle_layer(
+        "CALLS.n = getattr(CALLS, 'n', 0) + 1; return images * (1.0 + 0.01 * max(CALLS.n - 50, 0))"
+    )
+    scene.job(model={"entrypoint": "mine:Net"}, training__steps=40)
+    answer = scene.run("--code", scene.code(f"import threading; CALLS = threading.local()\n{source}"))
+    refused(answer, "ModelError: spec.model: not deterministic: gradient of 2.", "a leaf is computed twice")
+    assert list(scene.run_folder().glob("checkpoints/*.json"))
+
+
 def test_code_that_was_mended_is_another_run(scene: Scene) -> None:
     scene.job(model={"entrypoint": "mine:Net"})
     refused(scene.run("--code", scene.code(middle_layer("raise KeyError('boom')"))))

@@ -214,6 +214,30 @@ def test_a_buffer_may_be_written_with_what_it_holds(write: Callable[[Any], objec
     assert replica.model.seen.data_ptr() == replica.named_weights()["seen"].data_ptr()
 
 
+@pytest.mark.parametrize(
+    ("act", "name"),
+    [
+        pytest.param(lambda model: model.counted.append(1), None, id="nothing that acts"),
+        pytest.param(lambda model: torch.rand(1), None, id="draws"),
+        pytest.param(lambda model: setattr(model, "scale", model.scale * 1.01), "gradient of conv", id="a factor"),
+    ],
+)  # fmt: skip
+def test_a_leaf_that_is_computed_twice_gives_the_same_bits(act: Callable[[Any], object], name: str) -> None:
+    model: Any = Net(act)
+    model.counted, model.scale = [], 1.0
+    model.head.register_forward_hook(lambda layer, _, scores: scores * model.scale)
+    replica, plain = a_replica(model), a_replica(Net())
+    batches = [rows(leaf) for leaf in range(3)]
+    if name is None:
+        run_step(replica, 0, batches, SingleProcess(), total_steps=10, twice=True)
+        step(plain)
+        ours, theirs = replica.named_weights(), plain.named_weights()
+        assert all(torch.equal(ours[each], theirs[each]) for each in ours)
+        return
+    with pytest.raises(ModelOutputError, match=f"not deterministic: {name}"):
+        run_step(replica, 0, batches, SingleProcess(), total_steps=10, twice=True)
+
+
 class Recording(Net):
     """Notes which calls it sees."""
 

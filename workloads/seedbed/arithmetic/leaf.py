@@ -31,6 +31,11 @@ def add_contributions(left: Contribution, right: Contribution) -> Contribution:
     return left
 
 
+def contribution_names(replica: Replica) -> list[str]:
+    """Return what each tensor of a contribution is, in words."""
+    return [*(f"gradient of {name}" for name in replica.trained), "BatchNorm statistics", "loss"]
+
+
 def leaf_contribution(replica: Replica, step: int, rows: LeafRows) -> Contribution:
     """Run one leaf on the pre-step state and return what it adds to the step.
 

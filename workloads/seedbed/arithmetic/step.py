@@ -14,10 +14,17 @@ import torch
 from seedbed.arithmetic.batches import LeafRows
 from seedbed.arithmetic.determinism import keep_denormals
 from seedbed.arithmetic.exchange import Exchange
-from seedbed.arithmetic.leaf import Contribution, add_contributions, leaf_contribution
+from seedbed.arithmetic.leaf import (
+    Contribution,
+    add_contributions,
+    contribution_names,
+    leaf_contribution,
+)
+from seedbed.arithmetic.model_errors import ModelOutputError
 from seedbed.arithmetic.replica import Replica
 from seedbed.arithmetic.schedules import learning_rate
 from seedbed.arithmetic.tree import CarryStack, ranges
+from seedbed.models.state_dict import same_bits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,10 +60,12 @@ def run_step(
     *,
     total_steps: int,
     stop: bool = False,
+    twice: bool = False,
 ) -> StepResult:
     """Run 0-based `step` on this worker's leaves, which must come in ascending order and be complete.
 
     Exactly the own leaves are taken from `micro_batches`, so it may be the feed of the whole run.
+    With `twice`, the last own leaf is computed again, and must give the same bits.
     Raises ModelOutputError for a model that does not fit and ExchangeError when a peer is lost.
     """
     arithmetic = replica.arithmetic
@@ -68,12 +77,24 @@ def run_step(
         rows = next(arriving)
         assert rows.leaf == leaf, f"leaf {rows.leaf} came where {leaf} was due"
         keep_denormals()  # the model may have loaded a library since
-        stack.push(leaf, leaf_contribution(replica, step, rows))
+        contribution = leaf_contribution(replica, step, rows)
+        if twice and leaf == own[-1]:
+            _require_equal(replica, contribution, leaf_contribution(replica, step, rows))
+        stack.push(leaf, contribution)
     keep_denormals()
     stop_all = exchange.any_of(stop)
     total = exchange.reduce(stack.parts(), leaves=arithmetic.leaves)
     scalars = _update(replica, total, rate=rate, step=step)
     return _result(replica, scalars, rate=rate, stop=stop_all)
+
+
+def _require_equal(replica: Replica, once: Contribution, again: Contribution) -> None:
+    for name, first, second in zip(contribution_names(replica), once, again, strict=True):
+        if not same_bits(first, second):
+            raise ModelOutputError(
+                f"not deterministic: {name} differs when a leaf is computed twice; "
+                "keep no state outside of BatchNorm"
+            )
 
 
 @torch.no_grad()

@@ -64,9 +64,15 @@ def walk(state: Walk, *, until: int, stop_requested: Callable[[], bool]) -> Step
                 exchange,
                 total_steps=program.milestones.total_steps,
                 stop=stop_requested(),
+                twice=program.model.entrypoint is not None and _is_probed(state.completed),
             )
             state.note(_finite(result, step=state.completed))
             yield result
+
+
+def _is_probed(step: int) -> bool:
+    """Say whether a leaf of a 0-based step is computed twice: the first, second, fourth … and each 1024th."""
+    return step & (step + 1) == 0 or (step + 1) % 1024 == 0
 
 
 def _consumed(state: Walk, batches: Iterator[MicroBatch], *, count: int) -> Iterator[MicroBatch]:

@@ -19,7 +19,7 @@ import torch
 from seedbed.arithmetic.batches import LeafRows
 from seedbed.arithmetic.config import Arithmetic
 from seedbed.arithmetic.evaluation import evaluated_logits
-from seedbed.arithmetic.leaf import Contribution, leaf_contribution
+from seedbed.arithmetic.leaf import Contribution, contribution_names, leaf_contribution
 from seedbed.arithmetic.model_errors import ModelOutputError
 from seedbed.arithmetic.registered_tensors import registered_tensors
 from seedbed.arithmetic.replica import Replica
@@ -184,8 +184,7 @@ def _require_dense(user: UserModel, replica: Replica, contribution: Contribution
 
 
 def _named(replica: Replica, contribution: Contribution) -> Iterator[tuple[str, torch.Tensor]]:
-    names = [*(f"gradient of {name}" for name in replica.trained), "BatchNorm statistics", "loss"]
-    yield from zip(names, contribution, strict=True)
+    yield from zip(contribution_names(replica), contribution, strict=True)
 
 
 def _unequal(once: Tensors, again: Tensors) -> str | None:
