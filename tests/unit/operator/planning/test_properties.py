@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unit.operator.planning.builders import a_sweep_job, a_training_job
+from unit.operator.planning.builders import a_profile, a_sweep_job, a_training_job
 from unit.operator.planning.wandering import EVENTS, Walk
 from unit.operator.planning.worlds import a_world
 
@@ -15,9 +15,15 @@ STEPS = st.lists(
 )
 
 
-def walked(least: int, most: int, steps: list[tuple[str, int]], *, sweeps: bool = False) -> Walk:
+QUEUE = {"kueue.x-k8s.io/queue-name": "team-a"}
+
+
+def walked(
+    least: int, most: int, steps: list[tuple[str, int]], *, sweeps: bool = False, queued: bool = False
+) -> Walk:
     job = a_sweep_job(parallelTrialCount=most) if sweeps else a_training_job()
-    walk = Walk(world=a_world(job.with_workers(least, most)).settle())
+    job = job.seen(labels=QUEUE if queued else {}).with_workers(least, most)
+    walk = Walk(world=a_world(job, profile=a_profile(allowedLabels=["kueue.x-k8s.io/"])).settle())
     walk.check()
     for name, number in steps:
         walk.do(name, number)
@@ -25,18 +31,18 @@ def walked(least: int, most: int, steps: list[tuple[str, int]], *, sweeps: bool 
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=STEPS, least=st.integers(1, 3), sweeps=st.booleans())
+@given(steps=STEPS, least=st.integers(1, 3), sweeps=st.booleans(), queued=st.booleans())
 def test_a_walk_keeps_what_must_hold_and_comes_to_an_end(
-    steps: list[tuple[str, int]], least: int, sweeps: bool
+    steps: list[tuple[str, int]], least: int, sweeps: bool, queued: bool
 ) -> None:
-    walked(least, 4, steps, sweeps=sweeps).mend()
+    walked(least, 4, steps, sweeps=sweeps, queued=queued).mend()
 
 
 @pytest.mark.slow
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=STEPS, least=st.integers(1, 3), sweeps=st.booleans())
-def test_many_walks(steps: list[tuple[str, int]], least: int, sweeps: bool) -> None:
-    walked(least, 4, steps, sweeps=sweeps).mend()
+@given(steps=STEPS, least=st.integers(1, 3), sweeps=st.booleans(), queued=st.booleans())
+def test_many_walks(steps: list[tuple[str, int]], least: int, sweeps: bool, queued: bool) -> None:
+    walked(least, 4, steps, sweeps=sweeps, queued=queued).mend()
 
 
 Steps = list[tuple[str, int]]
@@ -56,6 +62,11 @@ MUTATIONS: dict[str, tuple[str, object, Steps]] = {
         lambda draft, *moments: draft,
         [("start_all", 0), ("advance", 8)],
     ),
+    "a worker that leaves has left its group": (
+        "queueing._has_left",
+        lambda pod: pod.deleting,
+        [("start_all", 0), ("delete", 1)],
+    ),
     "an end does not wait for the last pod": (
         "scenes.Scene.remaining",
         lambda scene: (),
@@ -68,7 +79,7 @@ MUTATIONS: dict[str, tuple[str, object, Steps]] = {
 def test_a_walk_notices_a_planner_that_does_wrong(
     target: str, mutant: object, steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walked(1, 4, steps)
+    walked(1, 4, steps, queued=True)
     monkeypatch.setattr(f"seedbed_operator.planning.{target}", mutant)
     with pytest.raises(AssertionError):
-        walked(1, 4, steps)
+        walked(1, 4, steps, queued=True)

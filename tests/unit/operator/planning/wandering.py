@@ -9,7 +9,7 @@ from seedbed_api.execution import Output, Workers
 from seedbed_api.outcome import LiveProgress
 from seedbed_api.status import CheckpointStatus, LifecycleStatus, WorkerCounts
 from seedbed_operator.backends.names import driver_name, service_name, worker_name
-from seedbed_operator.observations import PodView
+from seedbed_operator.observations import Companion, PodView, Terminated
 from seedbed_operator.planning import plan
 from seedbed_operator.planning.pods import is_lost
 from seedbed_operator.planning.times import read
@@ -69,6 +69,7 @@ class Walk:
         self._nothing_hangs_without_workers(status)
         assert type(status).model_validate(status.plain()) == status, "what is written can be read"
         assert len([pod for pod in self.drivers() if not pod.deleting]) <= 1, "one attempt at a time"
+        self._no_group_is_too_large()
         self.before = status
 
     def _nothing_foreign_is_touched(self) -> None:
@@ -79,6 +80,17 @@ class Walk:
                 elif isinstance(action, Create):
                     assert action.body["metadata"]["namespace"] == "team"
         self.world.history.clear()
+
+    def _no_group_is_too_large(self) -> None:
+        """A queue deletes the pods of a group beyond its count, of whose pods it counts all that have not failed."""
+        pods = [
+            pod for pod in self.world.pods.values() if pod.gang is not None and pod.uid not in self.foreign
+        ]
+        for attempt in {pod.attempt for pod in pods}:
+            group = [pod for pod in pods if pod.attempt == attempt and pod.phase != "Failed"]
+            counts = {pod.gang for pod in group}
+            assert len(counts) <= 1, "all pods of a group have one count"
+            assert all(len(group) <= (count or 0) for count in counts), [pod.name for pod in group]
 
     def _counts_only_grow(self, status: LifecycleStatus) -> None:
         for name in COUNTERS:
@@ -136,6 +148,37 @@ class Walk:
 
     def start_all(self, _: int) -> None:
         self.world.start()
+
+    def gate(self, number: int) -> None:
+        """A queue holds pods that have no node, and admits some of them later."""
+        for at, name in enumerate(self.world.waiting()):
+            pod = self.world.pods[name]
+            if pod.node is None:
+                self.world.pods[name] = replace(pod, gated=bool((number >> (at % 8)) & 1))
+
+    def inject(self, number: int) -> None:
+        """A webhook has put a container into a pod: it runs before ours, fails, or runs on beside it."""
+        pods = [pod for pod in (*self.drivers(), *self._of("worker")) if not pod.deleting]
+        if not pods:
+            return
+        pod = pods[number % len(pods)]
+        failed = Terminated(exit_code=3, reason="Error", message="", started=None, finished=None)
+        if pod.phase == "Pending" and number % 3:
+            culprit = Companion(name="init", kind="init", runs=number % 3 == 1)
+            self.world.pods[pod.name] = replace(
+                pod, node="node-a", scheduled=self.world.now, companions=(culprit,)
+            )
+        if pod.phase == "Pending" and number % 3 == 2:
+            culprit = Companion(name="init", kind="init", terminated=failed)
+            pod = self.world.pods[pod.name]
+            self.world.pods[pod.name] = replace(
+                pod, phase="Failed", companions=(culprit,), over_since=self.world.now
+            )
+        if pod.phase == "Running":
+            beside = Companion(
+                name="proxy", kind="beside", runs=True, terminated=failed if number % 2 else None
+            )
+            self.world.pods[pod.name] = replace(pod, companions=(beside,))
 
     def advance(self, number: int) -> None:
         self.step = min(self.step + number % 7, TOTAL_STEPS)
@@ -299,6 +342,8 @@ EVENTS: dict[str, Callable[[Walk, int], None]] = {
     for name in (
         "start",
         "start_all",
+        "gate",
+        "inject",
         "advance",
         "end_driver",
         "end_worker",
