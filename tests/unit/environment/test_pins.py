@@ -196,6 +196,9 @@ pin_environment(os.environ)
 import torch
 from seedbed.arithmetic.determinism import fix_determinism
 fix_determinism(threads=pinned_threads()); assert_pinned()
+os.environ["KMP_SOMETHING"] = os.environ["MKL_SOMETHING"] = "1"  # as libraries do when they are imported
+pin_environment(os.environ)
+assert not {"KMP_SOMETHING", "MKL_SOMETHING"} & set(os.environ)
 document = environment_document(arithmetic_version=1)
 check_probe(document["probe"])
 refused = {}

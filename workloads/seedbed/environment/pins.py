@@ -174,10 +174,11 @@ def pin_environment(
     chosen = require_supported(cpu_class or environ.get(CPU_CLASS_VARIABLE) or default_cpu_class())
     wanted_threads = _threads_named(environ if threads is None else {THREADS_VARIABLE: str(threads)})
     pins = pinned_variables(chosen, threads=wanted_threads)
-    wanted = dict.fromkeys(rivals(environ, pins)) | start_pins(environ) | pins
+    wanted = start_pins(environ) | pins
     if environ is os.environ:
         _refuse_too_late(wanted)
-    for name, value in wanted.items():
+    # libraries that are imported later set some of them: no reason to refuse a process that pins again
+    for name, value in (dict.fromkeys(rivals(environ, pins)) | wanted).items():
         environ.pop(name, None)
         if value is not None:
             environ[name] = value
