@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Final
 
@@ -25,6 +25,10 @@ SEEN_SECONDS: Final = 120.0
 """After so long every Prometheus has read a new series: twice, where it reads once a minute."""
 
 
+KEPT_SECONDS: Final = 3600.0
+"""So long what was counted in a namespace is told after its last job is gone."""
+
+
 class FromZero:
     """A counter whose new series are 0 for a while: `increase` does not see with what a series begins.
 
@@ -35,6 +39,8 @@ class FromZero:
         self._about, self._clock = about, clock
         self._counts: Counter[tuple[str, ...]] = Counter()
         self._began: dict[tuple[str, ...], float] = {}
+        self._last: dict[str, float] = {}
+        """When a value of the first label was last to be kept."""
 
     def count(self, *values: str) -> None:
         """Count one, with the values of the labels in their order."""
@@ -45,6 +51,15 @@ class FromZero:
         """Forget the series whose first label has a value."""
         for values in [values for values in self._counts if values[0] == value]:
             del self._counts[values], self._began[values]
+
+    def keep(self, first: Collection[str]) -> None:
+        """Keep the series whose first label has one of these values, and for a while those that had."""
+        now = self._clock()
+        self._last |= dict.fromkeys(first, now)
+        for value in {values[0] for values in self._counts}.difference(first):
+            if now >= self._last.setdefault(value, now) + KEPT_SECONDS:
+                self.forget(value)
+                del self._last[value]
 
     def look(self) -> Measure:
         """Look at what was counted."""
@@ -63,7 +78,11 @@ class Tallies:
     registry: CollectorRegistry
     """Of those that prometheus_client keeps."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], namespaces: Callable[[], Collection[str] | None] = lambda: None
+    ) -> None:
+        """`namespaces` returns those that have jobs; None: nobody knows."""
+        self._namespaces = namespaces
         self.registry = registry = CollectorRegistry()
         self._reconciles = counter(names.RECONCILES, registry)
         for result in ("success", "failure"):
@@ -80,6 +99,8 @@ class Tallies:
 
     def look(self) -> Measure:
         """Look at what is not in the registry."""
+        if (known := self._namespaces()) is not None:
+            self._ended.keep(known)
         return self._ended.look()
 
     def forget(self, namespace: str) -> None:

@@ -107,7 +107,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     scraper = Scraper()
     opened.push_async_callback(scraper.close)
     stores, memories = Stores(), Memories()
-    tallies, jobs = Tallies(seconds), Jobs(stores, memories, seconds)
+    tallies, jobs = Tallies(seconds, stores.namespaces), Jobs(stores, memories, seconds)
     line = Line()
 
     def written(before: JobView, after: JobView) -> None:

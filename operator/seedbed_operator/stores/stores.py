@@ -118,6 +118,10 @@ class Stores:
         """Take whatever is seen of a kind from now on for newer than what is known: a backup was restored."""
         self._table(kind).rewind()
 
+    def namespaces(self) -> set[str]:
+        """Return the namespaces that have jobs."""
+        return {key[0] for kind in KIND_OF.values() for key, _ in self._table(kind).items()}
+
     def unfinished(self) -> Iterator[JobKey]:
         """Yield the jobs that are neither complete nor failed."""
         for kind in KIND_OF.values():

@@ -155,3 +155,23 @@ def test_the_series_of_a_lost_namespace_go_and_those_of_the_others_stay() -> Non
         if "namespace" in sample.labels
     }
     assert told == {"alpha"}
+
+
+def test_what_was_counted_in_a_namespace_goes_an_hour_after_its_last_job() -> None:
+    """An operator that serves all namespaces is not told that one was deleted."""
+    ground, now = Ground(), NOON.timestamp()
+    ground.sweep()
+    tallies = Tallies(lambda: now, ground.stores.namespaces)
+    tallies.told(a_training_job().seen(namespace="beta").build(), ENDED, NOON)
+
+    def told() -> set[str]:
+        return {sample.labels["namespace"] for each in tallies.look()() for sample in each.samples}
+
+    now += 10_000
+    assert told() == {"beta"}
+    ground.server.remove(JOBS, "beta", "digits")
+    ground.sweep()
+    now += 3000
+    assert told() == {"beta"}, "Prometheus has yet to read how its last job ended"
+    now += 700
+    assert told() == set()
