@@ -60,6 +60,12 @@ def test_what_the_guide_tells_to_type_trains_the_example_to_the_model_of_one_com
     events = kube.items(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
     ours = [event["reason"] for event in events if event["regarding"]["kind"] == "TrainingJob"]
     assert sorted(ours) == ["Trained", "Training"]
+    assert [event for event in events if event["reason"] == "Unhealthy"] == [], (
+        "a healthy start has no Warning"
+    )
+    status, log = job.status(), f"logs/{kube.get(job.path)['metadata']['uid']}/1/digits-1-driver/"
+    assert status["logURI"].endswith(log)
+    assert status["workers"]["shown"] == f"0/{status['workers']['desired']}"
 
 
 def test_what_the_readme_tells_to_type_finds_the_model_that_is_there(
