@@ -159,7 +159,7 @@ class ApiServer:
                 return await self._exchange(method, path, body, content)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 self.requests[method, resource(path), "none"] += 1
-                what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+                what = f"{type(error).__name__}: {str(error) or _without_words(error)}"
                 raise Unanswered(f"{method} {path.partition('?')[0]} at {self._host}: {what}") from error
 
     async def _exchange(self, method: str, path: str, body: Raw | None, content: str) -> bytes:
@@ -175,6 +175,10 @@ class ApiServer:
         if response.status >= 400:
             raise refusal_of(response.status, content_bytes)
         return content_bytes
+
+
+def _without_words(error: Exception) -> str:
+    return f"nothing within {REQUEST_SECONDS} s" if isinstance(error, TimeoutError) else "no more is known"
 
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=5)
