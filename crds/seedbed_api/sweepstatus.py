@@ -92,7 +92,7 @@ class SweepJobStatus(LifecycleStatus):
     ledger: ObjectStatus | None = None
     """All trials; the same bytes for every parallelism."""
     last_progress_time: Time | None = None
-    """When a trial last kept its state, or was decided: an attempt that ends later was not in vain."""
+    """When a trial last kept its state, or was decided, by the clock of the driver's machine."""
 
     @property
     def identity(self) -> str | None:

@@ -47,11 +47,15 @@ def told_by_driver(
     )
 
 
+_OF_THE_OPERATOR = ("replaced", "placed_since", "lacking_since", "complete_since")
+"""What of the workers a driver does not tell."""
+
+
 def _counted_by(told: WorkerCounts | None, known: WorkerCounts | None) -> WorkerCounts | None:
     """Return the driver's counts beside what the operator notes of workers."""
     if told is None or known is None:
         return told or known
-    return known.model_copy(update={"ready": told.ready, "desired": told.desired})
+    return told.model_copy(update={name: getattr(known, name) for name in _OF_THE_OPERATOR})
 
 
 def without_estimate(draft: Draft) -> Draft:
