@@ -86,8 +86,8 @@ def container_to_read(pod: PodView) -> str | None:
 
 
 def exit_code_of(pod: PodView) -> int | None:
-    """Return the exit code with which a pod ended, be it of our container or of what failed in its place."""
+    """Return the exit code with which a pod ended, be it of our container or of what it waited for."""
     if pod.terminated is not None:
         return pod.terminated.exit_code
-    culprit = failed_in_its_place(pod)
+    culprit = failed_in_its_place(pod) or unfinished(pod)
     return culprit.terminated.exit_code if culprit is not None and culprit.terminated is not None else None

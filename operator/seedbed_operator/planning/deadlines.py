@@ -7,9 +7,10 @@ from datetime import datetime
 from seedbed_api.conditions import AttemptReason
 from seedbed_api.status import LifecycleStatus
 from seedbed_api.times import written
+from seedbed_operator.planning.companions import unfinished
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.ends import Cause, End
-from seedbed_operator.planning.explaining.starting import team, why_not_running
+from seedbed_operator.planning.explaining.starting import slow, team, why_not_running
 from seedbed_operator.planning.phases import complete_since, has_trained, lacks_workers
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import read, seconds
@@ -79,7 +80,8 @@ def never_stepped(scene: Scene) -> End | None:
         f"{why.reason}: {why.message}"
     )
     reason = AttemptReason.PRE_RUNNING_DEADLINE_EXCEEDED
-    return End(cause=Cause.FAILURE, reason=reason, message=message, pod=scene.driver)
+    held_up = next((pod for pod in slow(scene) if unfinished(pod)), scene.driver)
+    return End(cause=Cause.FAILURE, reason=reason, message=message, pod=held_up)
 
 
 def next_step_deadline(scene: Scene) -> datetime | None:

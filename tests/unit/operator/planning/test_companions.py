@@ -151,15 +151,23 @@ def test_workers_whose_init_container_fails_again_and_again_end_the_attempt_with
     assert "exit code 3 of init container vault-agent-init" in failure.message
 
 
-def test_an_init_container_that_hangs_until_the_deadline_is_named_and_its_log_is_read() -> None:
-    world = a_world(a_training_job(preRunningDeadlineSeconds=60)).settle().start(WORKER)
-    world.logs[DRIVER] = "waiting for vault"
-    become(world, DRIVER, "init-hangs")
+@pytest.mark.parametrize("pod", [DRIVER, WORKER])
+@pytest.mark.parametrize(
+    ("name", "named", "code"),
+    [("init-hangs", "init container vault-agent-init", None), ("sidecar-crashes", "sidecar istio-proxy", 5)],
+)
+def test_what_holds_a_pod_up_until_the_deadline_is_named_with_its_code_and_the_end_of_its_log(
+    name: str, named: str, code: int | None, pod: str
+) -> None:
+    world = a_world(a_training_job(preRunningDeadlineSeconds=60)).settle()
+    world.start(WORKER if pod == DRIVER else DRIVER)
+    world.logs[pod] = "waiting for vault"
+    become(world, pod, name)
     world.settle().wait(70)
     failure = world.job.status.last_failure
     assert failure is not None
-    assert failure.reason == "PreRunningDeadlineExceeded"
-    assert "init container vault-agent-init" in failure.message
+    assert (failure.reason, failure.pod, failure.exit_code) == ("PreRunningDeadlineExceeded", pod, code)
+    assert named in failure.message
     assert failure.log_tail == "waiting for vault"
 
 
