@@ -28,6 +28,7 @@ from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.elasticity import missing_workers, ranks_at_first, ranks_at_most
 from seedbed_operator.planning.ends import Cause, End, end_of
 from seedbed_operator.planning.explaining.explanations import Explanation
+from seedbed_operator.planning.explaining.profiles import without_a_profile
 from seedbed_operator.planning.explaining.starting import (
     SOON,
     events_needed,
@@ -205,12 +206,20 @@ def _training(scene: Scene, draft: Draft) -> Draft:
     if live is None:
         return _silent(scene, draft)
     if live.activity == "Starting":
-        told = "its workers are being grouped anew"
-        return draft.runs(RunningReason.TRAINING, _joined(told, counts_later(scene)))
-    waiting = why_pods_wait(scene)
+        return _grouped_anew(draft, counts_later(scene))
+    waiting = why_pods_wait(scene) or _why_none_are_made(scene)
     told = f"goes on with fewer workers: {waiting.message}" if waiting else _without_growth(scene)
     reason = _ACTIVITIES.get(live.activity, RunningReason.TRAINING)
     return draft.runs(reason, _joined(told, counts_later(scene)))
+
+
+def _grouped_anew(draft: Draft, *more: str) -> Draft:
+    return draft.runs(RunningReason.TRAINING, _joined("its workers are being grouped anew", *more))
+
+
+def _why_none_are_made(scene: Scene) -> Explanation | None:
+    """Return why an attempt that could have more workers gets none."""
+    return without_a_profile(scene) if missing_workers(scene, ranks=ranks_at_most(scene)) else None
 
 
 def _without_growth(scene: Scene) -> str:
@@ -225,7 +234,7 @@ def _silent(scene: Scene, draft: Draft) -> Draft:
     held_hung_at = next_step_deadline(scene)
     changed = scene.evidence.progress_changed.get(scene.driver.uid) if scene.driver else None
     if held_hung_at is None or changed is None or scene.now < changed + SILENCE:
-        return draft
+        return draft if scene.is_true(ConditionType.RUNNING) else _grouped_anew(draft)
     message = f"the driver does not answer; unless it does, the attempt ends at {written(held_hung_at)}"
     return draft.runs(RunningReason.TRAINING, message)
 

@@ -238,6 +238,27 @@ def test_a_driver_that_finishes_needs_no_workers() -> None:
     assert world.names() == ["1-driver", "1-worker-0", "1-worker-1"]
 
 
+def test_an_attempt_whose_workers_are_there_again_says_so_although_its_driver_is_silent() -> None:
+    world = training()
+    no_node(world)
+    world.settle().wait(40)
+    assert world.says() == "False Unschedulable"
+    world.notices[worker(0)] = (Notice(reason="Nominated", message="a node comes", time=world.now),)
+    world.answers.clear()
+    world.wait(15)
+    world.start().settle()
+    assert world.says() == "True Training"
+    assert "no node" not in world.message()
+
+
+def test_an_attempt_that_cannot_grow_for_want_of_its_profile_says_so() -> None:
+    world = a_world(a_training_job().with_workers(1, 2)).settle().start().settle()
+    world.profile = None
+    world.say(DRIVER, live(7)).wait(10)
+    assert world.says() == "True Training"
+    assert "goes on with fewer workers: spec.cluster.profile: there is no TrainingProfile" in world.message()
+
+
 @pytest.mark.parametrize(
     ("happen", "told"),
     [
