@@ -6,6 +6,7 @@ it: the arithmetic has them. What belongs to other libraries is looked into as f
 
 from __future__ import annotations
 
+import array
 import collections
 import enum
 import functools
@@ -32,7 +33,7 @@ Own: TypeAlias = frozenset[str]
 
 _MOST_ENTRIES = 200_000
 _DEEPEST = 60
-_PLAIN = (bool, int, float, complex, str, bytes, enum.Enum, range, slice, PurePath, torch.dtype, torch.device)
+_PLAIN = (bool, int, float, complex, str, bytes, bytearray, range, slice, PurePath, torch.dtype, torch.device)
 _LOOKED_INTO = frozenset({"collections", "functools", "itertools", "random", "types"})
 _OPAQUE = frozenset({"ray", "seedbed", "seedbed_api"}) | (sys.stdlib_module_names - _LOOKED_INTO)
 _REGISTRIES = frozenset({"_parameters", "_buffers", "_modules"})
@@ -68,16 +69,23 @@ class _Walk:
 
     def visit(self, path: str, value: object, *, depth: int) -> None:
         """Note a value and what it holds."""
-        if value is None or isinstance(value, _PLAIN):
+        if value is None or (isinstance(value, _PLAIN) and not isinstance(value, enum.Enum)):
             self.entries[path] = _short(repr(value))
         elif id(value) in self._met:
             self.entries[path] = f"the object at {self._met[id(value)][0] or 'the model'}"
         elif depth < _DEEPEST and len(self.entries) < _MOST_ENTRIES:
             # kept, so that no later object gets its id
             self._met[id(value)] = (path, value)
-            self.entries[path] = _contents(value)
-            for name, child in self._children(value):
+            self.entries[path], children = self._read(value)
+            for name, child in children:
                 self.visit(_joined(path, name), child, depth=depth + 1)
+
+    def _read(self, value: object) -> tuple[str, list[tuple[str, object]]]:
+        """Return what a value holds and its children; one that does not let itself be read is opaque."""
+        try:
+            return _contents(value), list(self._children(value))
+        except Exception:
+            return f"opaque {type(value).__name__}", []
 
     def _children(self, value: Any) -> Iterator[tuple[str, object]]:
         for kind, read in _READERS:
@@ -194,23 +202,17 @@ def _attributes(value: object) -> Iterator[tuple[str, object]]:
 
 def _contents(value: Any) -> str:
     """Return what a value holds besides its children."""
-    name = type(value).__name__
-    if isinstance(value, torch.Tensor):
-        return f"tensor {_digest(_tensor_bytes(value))}"
-    if isinstance(value, np.ndarray | np.generic):
-        data = b"" if value.dtype.hasobject else np.ascontiguousarray(value).tobytes()
-        return f"array {value.dtype} {value.shape} {_digest(data)}"
-    if isinstance(value, torch.Generator):
-        return f"generator {_digest(value.get_state().numpy().tobytes())}"
-    if isinstance(value, random.Random):
-        return f"generator {_digest(repr(value.getstate()).encode())}"
-    if isinstance(value, np.random.Generator | np.random.RandomState | np.random.BitGenerator):
-        return f"generator {_digest(pickle.dumps(value))}"
-    if isinstance(value, Set):
-        return f"{name} {sorted(repr(item) for item in value if isinstance(item, _PLAIN))} of {len(value)}"
-    if isinstance(value, Mapping | list | tuple | collections.deque):
-        return f"{name} of {len(value)}"
-    return name
+    described = next((describe(value) for kind, describe in _CONTENTS if isinstance(value, kind)), "")
+    return f"{type(value).__name__} {described}".rstrip()
+
+
+def _array_digest(value: npt.NDArray[Any]) -> str:
+    data = b"" if value.dtype.hasobject else np.ascontiguousarray(value).tobytes()
+    return f"{value.dtype} {value.shape} {_digest(data)}"
+
+
+def _set_elements(value: Set[object]) -> str:
+    return f"{sorted(repr(item) for item in value if isinstance(item, _PLAIN))} of {len(value)}"
 
 
 def _tensor_bytes(value: torch.Tensor) -> bytes:
@@ -221,6 +223,21 @@ def _tensor_bytes(value: torch.Tensor) -> bytes:
     dense = dense.to_dense() if value.layout != torch.strided else dense
     dense = torch.view_as_real(dense) if dense.is_complex() else dense
     return described + dense.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+_NUMPY_GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator)
+_CONTENTS: tuple[tuple[Any, Callable[[Any], str]], ...] = (
+    (torch.Tensor, lambda value: _digest(_tensor_bytes(value))),
+    ((np.ndarray, np.generic), _array_digest),
+    (torch.Generator, lambda value: _digest(value.get_state().numpy().tobytes())),
+    (random.SystemRandom, lambda _: ""),
+    (random.Random, lambda value: _digest(repr(value.getstate()).encode())),
+    (_NUMPY_GENERATORS, lambda value: _digest(pickle.dumps(value))),
+    (enum.Enum, lambda value: value.name),
+    ((array.array, memoryview), lambda value: _digest(bytes(value))),
+    (Set, _set_elements),
+    ((Mapping, list, tuple, collections.deque), lambda value: f"of {len(value)}"),
+)
 
 
 def _digest(data: bytes) -> str:
