@@ -7,7 +7,6 @@ from typing import Any
 
 from seedbed_api.outcome import LiveProgress, Outcome
 from seedbed_api.status import (
-    CheckpointStatus,
     DatasetStatus,
     Environment,
     LifecycleStatus,
@@ -83,7 +82,10 @@ def _progressed(draft: Draft, told: Outcome | LiveProgress, since: datetime | No
 
 
 def _keeps_more(status: LifecycleStatus, told: Outcome | LiveProgress, since: datetime | None) -> bool:
-    """Tell whether more is kept than was known: by steps, or by two stamps of the driver's machine."""
+    """Tell whether more is kept than was told before: by steps, or by two stamps of the driver's machine.
+
+    What is told may be less than what was known: the job writes elsewhere now, or a checkpoint was damaged.
+    """
     if isinstance(status, TrainingJobStatus):
         known = status.checkpoint.step if status.checkpoint else 0
         return told.checkpoint is not None and told.checkpoint.step > known
@@ -96,7 +98,7 @@ def _last_word(status: LifecycleStatus, outcome: Outcome) -> dict[str, Any]:
         case TrainingJobStatus():
             return {
                 "progress": outcome.progress or status.progress,
-                "checkpoint": _newer(status.checkpoint, outcome.checkpoint),
+                "checkpoint": outcome.checkpoint or status.checkpoint,
                 "metrics": outcome.metrics or status.metrics,
                 "model": outcome.model or status.model,
                 "receipt": outcome.receipt or status.receipt,
@@ -112,7 +114,7 @@ def _newest_word(status: LifecycleStatus, live: LiveProgress, *, goes_on: bool) 
             forward = _forward(status.progress, live.progress)
             return {
                 "progress": forward if goes_on else live.progress or status.progress,
-                "checkpoint": _newer(status.checkpoint, live.checkpoint),
+                "checkpoint": live.checkpoint or status.checkpoint,
                 "metrics": live.metrics or status.metrics,
             }
         case SweepJobStatus():
@@ -161,12 +163,6 @@ def _pinned(
 
 
 def _forward(before: StepProgress | None, now: StepProgress | None) -> StepProgress | None:
-    if before is None or now is None:
-        return now or before
-    return now if now.step >= before.step else before
-
-
-def _newer(before: CheckpointStatus | None, now: CheckpointStatus | None) -> CheckpointStatus | None:
     if before is None or now is None:
         return now or before
     return now if now.step >= before.step else before

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from seedbed_api.execution import Output
+from seedbed_api.status import TrainingJobStatus
 from seedbed_api.times import written
 from unit.operator.planning.builders import (
     NOON,
@@ -141,6 +143,20 @@ def test_a_checkpoint_that_was_known_before_is_no_progress(minutes: int) -> None
     word = an_outcome("Failed", "StorageUnavailable", attempt=2, checkpoint=again)
     world.end("seedlings-2-driver", 75, word).settle()
     assert world.job.status.attempts_without_checkpoint == 1
+
+
+def test_a_job_that_writes_elsewhere_makes_progress_from_the_beginning() -> None:
+    world = a_world().settle().start().settle()
+    world.say(DRIVER, live(500, checkpoint=a_checkpoint(500))).wait(12)
+    world.edit(suspend=True).settle().finish_deletions().settle()
+    world.edit(output=Output(uri="s3://elsewhere"), suspend=False).settle().start().settle()
+    for step in (10, 20):
+        world.say("seedlings-2-driver", live(step, checkpoint=a_checkpoint(step))).wait(12)
+    world.end("seedlings-2-driver", 1).settle()
+    status = world.job.status
+    assert isinstance(status, TrainingJobStatus)
+    assert status.checkpoint is not None
+    assert (status.checkpoint.step, status.attempts_without_checkpoint) == (20, 0)
 
 
 @pytest.mark.parametrize(("seconds", "in_vain"), [(5, 0), (0, 0), (-60, 1)], ids=["after", "at", "before"])
