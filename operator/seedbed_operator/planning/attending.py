@@ -59,7 +59,7 @@ from seedbed_operator.planning.replacing import (
 from seedbed_operator.planning.reshaping import counts_later, is_outdated, outgrown
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.suspending import is_stopping, stopped
-from seedbed_operator.planning.times import rounded_up, seconds
+from seedbed_operator.planning.times import seconds
 from seedbed_operator.planning.token_secret import token_lost
 from seedbed_operator.planning.tracking import told_by_driver
 from seedbed_operator.planning.verdicts import failed_at_once
@@ -310,8 +310,8 @@ def _lack_noted(scene: Scene) -> dict[str, str | None]:
     """Return since when pods are placed, lacking, or complete again: this must outlast the operator."""
     before = scene.status.workers or WorkerCounts(ready=0, desired=0)
     if not has_trained(scene):
-        now = written(rounded_up(scene.now))
-        return {"placed_since": (before.placed_since or now) if all_placed(scene) else None}
+        since = before.placed_since or written(scene.now)
+        return {"placed_since": since if all_placed(scene) else None}
     if lacks_workers(scene):
         return {"lacking_since": before.lacking_since or written(scene.now)}
     if before.lacking_since is not None:
