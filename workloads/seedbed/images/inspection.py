@@ -280,7 +280,7 @@ def _require_sound_jpeg(data: bytes) -> None:
     """Decode it as training does, for Pillow does not tell what libjpeg warns about."""
     jpeg_markers.require_all_scans(data, jpeg_markers.segments(data))
     try:
-        decode_reduced(data, 1)
+        decode_reduced(data, 8)  # parses all coded pixels, and computes few
     except UndecodableImageError as error:
         if "subsampling" in str(error) or "Unsupported" in str(error):
             raise BadImage("unsupported-format", f"a JPEG of a rare kind ({error}); save it anew") from None

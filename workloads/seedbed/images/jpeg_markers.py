@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _APP0, _APP1, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
@@ -28,8 +27,7 @@ class BrokenJpegError(ValueError):
     """The segments do not add up to a whole picture: its message says what is missing."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A marker and the bytes that belong to it: its parameters, and after SOS the coded pixels."""
 
     marker: int
@@ -114,7 +112,7 @@ def _walk(data: bytes) -> Iterator[Segment]:
             raise BrokenJpegError("truncated: the end of the file is missing")
         start, marker = found.end() - 2, data[found.end() - 1]
         end = _end(data, marker, start)
-        yield Segment(marker=marker, start=start, end=end, stray=found.start() - place)
+        yield Segment(marker, start, end, found.start() - place)
         if marker == _EOI:
             return
         place = end

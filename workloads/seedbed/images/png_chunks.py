@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PICTURE: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"IDAT", b"IEND"})
@@ -18,8 +17,7 @@ class BrokenPngError(ValueError):
     """A chunk of the picture is missing or damaged: its message names it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One chunk: bytes [start, end) of the file, with length and checksum."""
 
     name: bytes
@@ -29,7 +27,7 @@ class Chunk:
     def is_whole(self, data: bytes) -> bool:
         """Say whether its checksum fits."""
         stated = int.from_bytes(data[self.end - 4 : self.end], "big")
-        return zlib.crc32(memoryview(data)[self.start + 4 : self.end - 4]) == stated
+        return zlib.crc32(data[self.start + 4 : self.end - 4]) == stated
 
 
 def chunks(data: bytes) -> tuple[Chunk, ...]:
@@ -57,5 +55,5 @@ def _walk(data: bytes) -> Iterator[Chunk]:
         end = place + 12 + int.from_bytes(data[place : place + 4], "big")
         if len(name) < 4 or end > len(data):
             raise BrokenPngError("truncated: the end of the file is missing")
-        yield Chunk(name=name, start=place, end=end)
+        yield Chunk(name, place, end)
         place = end
