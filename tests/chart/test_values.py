@@ -184,6 +184,6 @@ def test_values_of_a_release_that_did_not_know_one(
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
-def test_values_of_a_release_that_knew_none(helm: Helm, values: Json, tmp_path: Path) -> None:
-    expected = objects(helm.template(values, tmp_path, *SERVED))
-    assert rendered(helm, values, tmp_path, chart=chart_without(None, tmp_path)) == expected
+def test_values_of_a_release_that_knew_none(helm4: Helm, values: Json, tmp_path: Path) -> None:
+    expected = objects(helm4.template(values, tmp_path, *SERVED))
+    assert rendered(helm4, values, tmp_path, chart=chart_without(None, tmp_path)) == expected
