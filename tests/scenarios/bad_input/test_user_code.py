@@ -52,6 +52,8 @@ CASES: dict[str, tuple[dict[str, str], dict[str, Any], tuple[str, ...]]] = {
     "evaluation mode": ({"built": "network.eval()"}, {}, ("evaluation mode", ".train()")),
     "BatchNorm with one row": ({"built": POOLED}, {"training__batch": {"globalSize": 2, "microSize": 1}}, ("more than 1 value", "microSize to 2")),
     "a picture too small": ({"middle": "x = nn.functional.max_pool2d(x, 3)"}, {"training__augmentation": [{"type": "Resize", "resize": {"size": 6}}]}, ("set the size in spec.training.augmentation", "(now 6)")),
+    "a layer of the module": ({"built": "nn.Sequential(network, SHARED)", "more": "pass\nSHARED = nn.Linear(3, 3)"}, {}, ("1.weight is one tensor in every network", "make it anew within build")),
+    "a loss with a layer": ({"more": "def __init__(self):\n        self.top = nn.Linear(3, 3)\n    " + LOSS.format("self.top.bias.sum() + ")}, {}, ("top.bias of the entrypoint gets a gradient", "a layer of what build returns")),
     "auxiliary outputs": ({"built": "Two(network)", "more": "pass\nclass Two(nn.Sequential):\n    def forward(self, x):\n        y = super().forward(x)\n        return (y, y) if self.training else y"}, {}, ("in training mode the model returned tuple", "auxiliary outputs")),
 }  # fmt: skip
 

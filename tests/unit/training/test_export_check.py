@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from seedbed.arithmetic.config import Arithmetic
 from seedbed.arithmetic.schedules import LearningRate
 from seedbed.feed import MicroBatch
 from seedbed.runs.tensors import serialised
-from seedbed.training.export_check import check_export, load_export
+from seedbed.training.export_check import check_builds, check_export, load_export
 from seedbed.usercode import UserModel
 from seedbed_api.errors import UserError
 from unit.models import networks
@@ -39,7 +40,8 @@ def user_of(case: str) -> UserModel:
 
 
 def checked(user: UserModel) -> None:
-    check_export(user, user.build(classes=3, seed=3), ARITHMETIC, ROWS, device="cpu")
+    network = user.build(classes=3, seed=3)
+    check_export(user, network, check_builds(user, network, ARITHMETIC), ARITHMETIC, ROWS, device="cpu")
 
 
 def refusal_of(case: str) -> str:
@@ -85,6 +87,53 @@ def memory(size: int) -> torch.Tensor:
     """Return what torch.empty gives in a fresh process: zeros, unless torch fills it."""
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     return torch.empty(size) if filled else torch.zeros(size)
+
+
+ONE = nn.Conv2d(8, 8, 1)
+NORM = nn.BatchNorm2d(8, affine=False)
+WEIGHT = torch.ones(8, 8, 1, 1)
+MEAN = torch.ones(8, 1, 1)
+WHOLE = networks.Network(3)
+
+
+def wrapped() -> nn.Module:
+    layer = nn.Conv2d(8, 8, 1)
+    layer.weight = nn.Parameter(WEIGHT)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda _: WHOLE, "conv.weight"),
+        (networks.middle(lambda: ONE), "middle.weight"),
+        (networks.middle(wrapped), "middle.weight"),
+        (networks.middle(lambda: NORM), "middle.running_mean"),
+    ],
+    ids=["the network itself", "a layer of the module", "a parameter around one tensor", "statistics"],
+)
+def test_what_two_builds_share_is_named(monkeypatch: pytest.MonkeyPatch, make: Any, name: str) -> None:
+    monkeypatch.setitem(networks.KEPT, "shared", (make, 9))
+    assert f"{name} is one tensor in every network" in refusal_of("shared")
+
+
+def test_constants_may_be_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = networks.middle(lambda: networks.Scale(MEAN, used=True))
+    monkeypatch.setitem(networks.KEPT, "constant", (make, 10))
+    checked(user_of("constant"))
+
+
+@pytest.mark.parametrize(
+    "outside", [nn.Linear(3, 3), nn.Parameter(torch.ones(3, 3))], ids=["layer", "tensor"]
+)
+def test_parameters_of_a_loss_that_nothing_trains_are_named(outside: Any) -> None:
+    user = user_of("plain")
+    user.subject.outside = outside
+    checked(user)
+    weight = outside.weight if isinstance(outside, nn.Linear) else outside
+    weight.grad = torch.ones(3, 3)  # as the probe's backward pass leaves it
+    with pytest.raises(UserError, match=r"outside.* of the entrypoint gets a gradient"):
+        checked(user)
 
 
 def test_a_network_that_changed_its_mind_is_refused_when_it_is_exported() -> None:

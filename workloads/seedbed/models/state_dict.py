@@ -64,6 +64,13 @@ def left_out_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
     return {entry.name: entry.tensor for entry in _entries(model, shared=True) if not entry.persistent}
 
 
+def shared_tensor(one: nn.Module, other: nn.Module) -> str | None:
+    """Return the name of a tensor that training changes and that lies in both networks; None without one."""
+    places = {_place(entry) for entry in _entries(one, shared=False) if entry.changes}
+    later = (entry for entry in _entries(other, shared=False) if entry.changes and entry.tensor.numel())
+    return next((entry.name for entry in later if _place(entry) in places), None)
+
+
 def check_state_dict(model: nn.Module) -> None:
     """Refuse a network that cannot be kept whole, by the name of a tensor. Raises UnsupportedModelError."""
     entries = list(_entries(model, shared=False))
@@ -178,7 +185,7 @@ def _check_memory(entries: list[_Entry]) -> None:
     for entry in entries:
         if entry.tensor.numel():
             start, stop = _span(entry.tensor)
-            spans[entry.tensor.untyped_storage().data_ptr()].append((start, stop, entry))
+            spans[_place(entry)].append((start, stop, entry))
     for group in spans.values():
         for (_, stop, first), (start, _, second) in pairwise(sorted(group, key=lambda span: span[:2])):
             tied = first.tensor is second.tensor and not (first.is_statistic or second.is_statistic)
@@ -188,6 +195,10 @@ def _check_memory(entries: list[_Entry]) -> None:
                     f"{other.name}: shares memory with {changing.name}, which training changes; "
                     "register one nn.Parameter or one layer under both names, or call .clone()"
                 )
+
+
+def _place(entry: _Entry) -> int:
+    return entry.tensor.untyped_storage().data_ptr()
 
 
 def _span(tensor: torch.Tensor) -> tuple[int, int]:

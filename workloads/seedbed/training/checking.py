@@ -10,7 +10,7 @@ from seedbed.augmentation.pipeline import output_size
 from seedbed.feed import MicroBatch
 from seedbed.training.building import build_replica, require_determinism
 from seedbed.training.causes import telling_causes
-from seedbed.training.export_check import check_export
+from seedbed.training.export_check import check_builds, check_export
 from seedbed.training.programs import TrainingProgram
 from seedbed_api.errors import UserError, refusal
 
@@ -46,9 +46,10 @@ def _probe_user_code(program: TrainingProgram) -> None:
     require_determinism(source)
     images = normalised(leaves[0].pixels_mhwc, program.arithmetic.normalisation, torch.device("cpu"))
     check_network(user, network, images_mchw=images, classes=program.arithmetic.classes)
+    built = check_builds(user, network, program.arithmetic)
     probe_step(user, program.arithmetic, leaves, device=program.device)
     probe_metrics(user, classes=program.arithmetic.classes)
-    check_export(user, network, program.arithmetic, leaves[0], device=program.device)
+    check_export(user, network, built, program.arithmetic, leaves[0], device=program.device)
     require_determinism(source)
 
 

@@ -17,7 +17,7 @@ from seedbed.arithmetic.config import Arithmetic
 from seedbed.arithmetic.evaluation import evaluated_logits
 from seedbed.arithmetic.replica import Replica
 from seedbed.feed import EvaluationBatch, MicroBatch
-from seedbed.models.state_dict import kept_tensors, left_out_buffers, same_bits
+from seedbed.models.state_dict import kept_tensors, left_out_buffers, same_bits, shared_tensor
 from seedbed.runs.tensors import serialised
 from seedbed.training.programs import TrainingProgram
 from seedbed.usercode import UserModel, load_entrypoint
@@ -26,16 +26,35 @@ from seedbed.usercode.refusing import refused
 _OWN = "let load_state_dict() and state_dict() be torch's own"
 
 
-def check_export(
-    user: UserModel, network: nn.Module, arithmetic: Arithmetic, rows: MicroBatch, *, device: str
-) -> None:
-    """Refuse a network whose export would not give the same network. Raises UserError ModelError.
+def check_builds(user: UserModel, network: nn.Module, arithmetic: Arithmetic) -> nn.Module:
+    """Build another network like `network`; refuse what both of them share, and memory without a value.
 
-    `network` is one that was built with the seed of `arithmetic`.
+    Raises UserError ModelError. Return the other network.
     """
     with _filled_memory():
         built = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
+    name = shared_tensor(network, built)
+    if name is not None:
+        problem = f"{name} is one tensor in every network that build returns: trained once, trained for all"
+        raise refused("entrypoint", user.entrypoint, problem, "make it anew within build")
+    return built
+
+
+def check_export(
+    user: UserModel,
+    network: nn.Module,
+    built: nn.Module,
+    arithmetic: Arithmetic,
+    rows: MicroBatch,
+    *,
+    device: str,
+) -> None:
+    """Refuse a network whose export would not give the same network. Raises UserError ModelError.
+
+    `network` and `built` are as `check_builds` takes and returns them.
+    """
     _require_initialised(user, network, built)
+    _require_no_parameters_outside(user)
     left_out = {name: buffer.clone() for name, buffer in left_out_buffers(built).items()}
     kept = Replica(arithmetic, built, device, objective=user.objective)
     fresh = load_export(user, arithmetic, serialised(kept.named_weights()))
@@ -70,6 +89,22 @@ def _require_initialised(user: UserModel, network: nn.Module, filled: nn.Module)
         if name in other and not same_bits(tensor, other[name]):
             problem = f"{name} holds uninitialised memory, which differs from process to process"
             raise refused("entrypoint", user.entrypoint, problem, "give it a value: torch.empty gives none")
+
+
+def _require_no_parameters_outside(user: UserModel) -> None:
+    """Refuse parameters of the entrypoint's own that a loss has sent gradients to: nothing trains them."""
+    for name, value in getattr(user.subject, "__dict__", {}).items():
+        if isinstance(value, torch.Tensor):
+            own = {name: value}
+        elif isinstance(value, nn.Module):
+            own = {f"{name}.{below}": parameter for below, parameter in value.named_parameters()}
+        else:
+            continue
+        for path, parameter in own.items():
+            if parameter.is_leaf and parameter.grad is not None:
+                problem = f"{path} of the entrypoint gets a gradient and is no parameter of the network"
+                fix = "make it a layer of what build returns, or freeze it"
+                raise refused("entrypoint", user.entrypoint, problem, fix)
 
 
 def require_loadable(program: TrainingProgram, weights: Mapping[str, torch.Tensor]) -> None:
