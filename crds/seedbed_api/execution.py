@@ -122,8 +122,8 @@ class Lifecycle(Block):
     suspend: Flag = False
     """Stop after a checkpoint at the end of the current step, and give all machines back."""
     backoff_limit: Annotated[Integer, Field(ge=0, le=1000)] = 3
-    """Failed attempts that are retried, with growing pauses; one more, and the job fails. Preemptions and
-    failures of the infrastructure do not count."""
+    """Failed attempts that are retried, with growing pauses; one more, and the job fails. Preemptions do not
+    count, failures of the infrastructure only where several in a row make no checkpoint."""
     active_deadline_seconds: Seconds | None = None
     """Longest time that the job may be active, waiting for room or quota included. The timer restarts when
     the job is resumed; while a queue holds all of its pods, it stands."""
