@@ -39,6 +39,12 @@ HALF = len(PLAIN) // 2
 END = b"\xff\xd9"
 PNG = encoded("PNG")
 
+DEFLATED, JPEG_IN_TIFF = (
+    encoded("TIFF", compression="tiff_adobe_deflate"),
+    encoded("TIFF", compression="jpeg"),
+)
+STRIPS = encoded("TIFF", photo(width=400, height=300), compression="jpeg")
+
 DAMAGED = {
     "the second half is missing": PLAIN[:HALF],
     "the second half is missing and an end marker put back": PLAIN[:HALF] + END,
@@ -72,6 +78,10 @@ DAMAGED = {
     "a PNG with a wrong checksum alone": PNG[:-14] + bytes([PNG[-14] ^ 1]) + PNG[-13:],
     "a PNG that names its end in a text": PNG[:33] + chunk(b"tEXt", b"Comment\0IEND") + PNG[33:-12],
     "a PNG without pixels": PNG[: PNG.index(b"IDAT") - 4] + PNG[-12:],
+    "a deflated TIFF with a zeroed piece": DEFLATED[:9000] + bytes(40) + DEFLATED[9040:],
+    "a deflated TIFF with a flipped bit": DEFLATED[:9000] + bytes([DEFLATED[9000] ^ 4]) + DEFLATED[9001:],
+    "a JPEG in a TIFF with a zeroed middle": JPEG_IN_TIFF[:1500] + bytes(600) + JPEG_IN_TIFF[2100:],
+    "a strip of JPEG in a TIFF": STRIPS[: len(STRIPS) // 2] + bytes(300) + STRIPS[len(STRIPS) // 2 + 300 :],
     "a PNG of colours that its palette lacks": palette_png([0, 1, 5], colours=2),
 }  # fmt: skip
 
@@ -135,6 +145,22 @@ def test_whole_pictures_of_common_encoders_are_stored_as_they_are(case: str) -> 
     assert judged.image == WHOLE[case]
     assert not judged.notes
     seen = np.asarray(Image.open(io.BytesIO(WHOLE[case])).convert("RGB"))
+    assert np.array_equal(decode(judged.image), seen)
+
+
+TIFFS = {
+    f"{compression}, {mode}": encoded("TIFF", photo(width=150, height=333).convert(mode), compression=compression, **options)
+    for compression, options in (("raw", {}), ("tiff_lzw", {}), ("tiff_deflate", {}), ("packbits", {}), ("jpeg", {"quality": 95}))
+    for mode in ("RGB", "L")
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TIFFS)
+def test_whole_tiffs_of_any_coding_keep_their_pixels(case: str) -> None:
+    judged = normalise(TIFFS[case], "a.tif", Rules())
+    assert judged.notes == ("from-tiff",)
+    assert judged.image is not None
+    seen = np.asarray(Image.open(io.BytesIO(TIFFS[case])).convert("RGB"))
     assert np.array_equal(decode(judged.image), seen)
 
 

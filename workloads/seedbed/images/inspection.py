@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from seedbed.images import jpeg_markers, png_chunks
+from seedbed.images import jpeg_markers, png_chunks, tiff_strips
 from seedbed.images.decoding import UndecodableImageError, decode_reduced
 from seedbed.images.repair import repair
 
@@ -272,6 +272,8 @@ def _require_sound(picture: Image.Image, data: bytes) -> None:
     picture.load()
     if picture.format == "PNG":
         png_chunks.require_whole(data, png_chunks.chunks(data))
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        tiff_strips.require_whole(picture, data)
     if picture.mode == "P":
         _require_palette(picture)
 
