@@ -156,6 +156,10 @@ testbed-packages: .venv/.installed ## Install what the testbed takes from the di
 bench-loader: .venv/.installed ## This loader against Ray Data and a torch DataLoader
 	$(BIN)/python benchmarks/loader.py
 
+.PHONY: bench-building
+bench-building: .venv/.installed ## Memory and time of dataset builds of more and more rows
+	$(BIN)/python benchmarks/building.py
+
 .PHONY: bench-memory
 bench-memory: .venv/.installed ## Memory and cache while a dataset 10 times larger streams by
 	$(BIN)/python benchmarks/memory.py
