@@ -216,7 +216,7 @@ def test_short_names_categories_and_columns(kube: Kube, namespace: str) -> None:
         "MESSAGE",
     ]
     assert header.split() == columns
-    assert row.split()[:5] == ["sweep", "Training", "7/10", "0.98", "2"]
+    assert row.split()[:5] == ["sweep", "Training", "7/10", "0.98", "2/2"]
     assert row.endswith(f"default   5          {DIGEST}   2 of 2 workers train")
     assert "trainingjob.seedbed.dev/small" in kube.kubectl("get", "seedbed", "-n", namespace, "-o", "name")
 
