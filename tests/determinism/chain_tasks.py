@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from unittest import mock
 
 from seedbed.arithmetic.exchange import Exchange
+from seedbed.training import walking
 from seedbed.training.links import Unwatched
 from seedbed.training.loop import train
 from seedbed.training.programs import TrainingProgram
@@ -49,6 +51,12 @@ class Report:
 
     executed: int
     ended: bool
+
+
+def attempt_unprobed(exchange: Exchange, stretch: Stretch) -> Report:
+    """Train as `attempt` does, but compute no leaf twice, as in most steps of a long training."""
+    with mock.patch.object(walking, "_is_probed", return_value=False):
+        return attempt(exchange, stretch)
 
 
 def attempt(exchange: Exchange, stretch: Stretch) -> Report:

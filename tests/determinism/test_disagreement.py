@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from determinism.chain_tasks import Stretch, attempt
+from determinism.chain_tasks import Stretch, attempt, attempt_unprobed
 from determinism.harness import WorkerFailedError, worker_group
 from determinism.jobs import Recipe
 from seedbed.runs.checkpoints import checkpoint_steps
@@ -61,8 +61,11 @@ def test_a_parameter_that_leaves_move_is_named(digits: Path, tmp_path: Path, wor
     prepared = prepare(job, RunOptions(code=code), Timeline())
     program = program_of(prepared, attempt=1, workers=WorkerRange(least=1, most=1))
     check_model(program)
+    with worker_group(1) as alone:
+        alone.send(attempt, Stretch(program=program, survives=None))
+        assert "differs when a leaf is computed twice" in str(alone.answer(0))
     with worker_group(world) as group:
-        group.send(attempt, Stretch(program=program, survives=None))
+        group.send(attempt_unprobed, Stretch(program=program, survives=None))
         answers = [group.answer(rank) for rank in range(world)]
     assert all(isinstance(answer, WorkerFailedError) for answer in answers)
     line = (
