@@ -163,7 +163,11 @@ MISTAKES = {
     ),
     "export in no format": words("dataset", "export", "/a", "/b", says=("--format", "parquet")),
     "build from nothing": words(
-        "dataset", "build", "/nowhere", "/tmp/x", says=("SOURCE", "/nowhere", "--csv")
+        "dataset",
+        "build",
+        "/nowhere",
+        "/tmp/x",
+        says=("SOURCE", "/nowhere", "no such folder", "correct the path"),
     ),
     "build without a source": words("dataset", "build", says=("SOURCE", "dataset build --help")),
     "fractions without names": words(
