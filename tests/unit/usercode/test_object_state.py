@@ -20,8 +20,6 @@ from torch import nn
 
 from seedbed.usercode.object_state import first_difference, object_state
 
-GLOBAL = [0]
-
 
 def state_of(value: object) -> Mapping[str, str]:
     return object_state({"it": value}, own_modules={__name__})
@@ -132,13 +130,13 @@ def test_a_change_is_seen_and_nothing_else(name: str) -> None:
 
 
 def test_globals_of_the_users_modules_are_looked_into_and_those_of_others_are_not() -> None:
-    import sys
-
-    roots = {"module": sys.modules[__name__], "other": threading}
-    before = object_state(roots, own_modules={__name__})
-    GLOBAL[0] += 1
-    found = first_difference(before, object_state(roots, own_modules={__name__}))
-    assert found == f"module.GLOBAL[0] (int {GLOBAL[0] - 1} became {GLOBAL[0]})".replace("int ", "")
+    module = types.ModuleType("users")
+    module.__dict__["GLOBAL"] = [0]
+    roots = {"module": module, "other": threading}
+    before = object_state(roots, own_modules={"users"})
+    module.__dict__["GLOBAL"][0] += 1
+    found = first_difference(before, object_state(roots, own_modules={"users"}))
+    assert found == "module.GLOBAL[0] (0 became 1)"
     assert [path for path in before if path.startswith("other.")] == []
 
 
