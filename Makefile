@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
-TIERS := test-unit test-scenarios test-matrix test-data test-cluster chart test-e2e test-ray test-gpu
+TIERS := test-unit test-scenarios test-matrix test-data test-cluster chart test-ray test-e2e test-gpu
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # a home that cannot be written has no room for a cache
 CACHE := "$${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/uv}"
