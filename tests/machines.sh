@@ -41,30 +41,48 @@ machine_without-tools() {
 
 machine_ordinary-user() {
   [ "$(id -u)" = 0 ] || { echo "not run: ordinary-user: not root"; return 0; }
+  unshare --mount true || { echo "not run: ordinary-user: no right to mount"; return 0; }
   clone "$1/clone"
   mkdir "$1/home" "$1/tmp"
   chown -R "$user:$user" "$1/clone" "$1/tmp"
   chmod 755 "$1" "$1/home"
-  export TIERS_OF_A_USER="$1" PYTHON_BASE
+  export FOLDER_OF_A_USER="$1" PYTHON_BASE
   PYTHON_BASE=$("$checkout/.venv/bin/python" -c 'import sys; print(sys.base_prefix)')
   unshare --mount --propagation private "$checkout/tests/machines.sh" as-user
 }
 
-as_user() { # in a mount namespace of its own: let the user reach Python and the environment where root's home hides them
-  local place
-  for place in "$PYTHON_BASE" "$checkout"; do
-    case $place in
-      /root/*)
-        mkdir -p "$TIERS_OF_A_USER/shown$place"
-        mount --bind "$place" "$TIERS_OF_A_USER/shown$place"
-        ;;
-    esac
+as_user() { # in a mount namespace of its own
+  local places=("$PYTHON_BASE" "$checkout") number closed
+  for number in 0 1; do
+    mkdir -p "$FOLDER_OF_A_USER/shown/$number"
+    mount --bind "${places[number]}" "$FOLDER_OF_A_USER/shown/$number"
   done
-  if [ -d "$TIERS_OF_A_USER/shown" ]; then mount --rbind "$TIERS_OF_A_USER/shown/root" /root; fi
-  cd "$TIERS_OF_A_USER/clone"
-  exec setpriv --reuid "$user" --regid "$user" --clear-groups --bounding-set=-all --no-new-privs env \
-    HOME="$TIERS_OF_A_USER/home" XDG_CACHE_HOME="$TIERS_OF_A_USER/home/.cache" TMPDIR="$TIERS_OF_A_USER/tmp" USER=nobody \
-    PYTHONPATH="$PWD/crds:$PWD/operator:$PWD/workloads" tests/machines.sh tiers
+  for number in 0 1; do # folders that are closed to others, such as root's home, show these two places alone
+    closed=$(closed_above "${places[number]}")
+    if [ -n "$closed" ]; then mount -t tmpfs -o mode=755 none "$closed"; fi
+  done
+  for number in 0 1; do
+    if [ ! -d "${places[number]}" ]; then
+      mkdir -p "${places[number]}"
+      mount --bind "$FOLDER_OF_A_USER/shown/$number" "${places[number]}"
+    fi
+  done
+  cd "$FOLDER_OF_A_USER/clone"
+  local as=(setpriv --reuid "$user" --regid "$user" --clear-groups --bounding-set=-all --no-new-privs)
+  if ! "${as[@]}" .venv/bin/python -c "import pytest" 2> /dev/null; then
+    echo "not run: ordinary-user: another user may not read $checkout/.venv"
+    exit 0
+  fi
+  exec "${as[@]}" env HOME="$FOLDER_OF_A_USER/home" XDG_CACHE_HOME="$FOLDER_OF_A_USER/home/.cache" \
+    TMPDIR="$FOLDER_OF_A_USER/tmp" USER=nobody PYTHONPATH="$PWD/crds:$PWD/operator:$PWD/workloads" tests/machines.sh tiers
+}
+
+closed_above() { # closed_above PLACE: the first folder on the way to it that others may not enter
+  local path= part
+  while read -r -d / part; do
+    path=${path%/}/$part
+    case $(stat -c %A "$path") in *[xt]) ;; *) echo "$path"; return ;; esac
+  done <<< "$1/"
 }
 
 case ${1:-} in
