@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CalledProcessError
@@ -11,22 +10,11 @@ from typing import Any
 
 import pytest
 
-from seedbed_api.crdgen import definitions
 from seedbed_api.documents import found_in
-from testbed.controlplanes import ControlPlane
 from testbed.kube import Kube
 from unit.api.documents import STEPS, SUSPENDED, every_document, with_steps, with_suspend
 
-pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture(scope="module", autouse=True)
-def established(control_plane: ControlPlane) -> Iterator[None]:
-    """Install the committed definitions for this module."""
-    control_plane.kube.define(*(Path("crds", name) for name in definitions()))
-    yield
-    names = [f"crd/{each['metadata']['name']}" for each in definitions().values()]
-    control_plane.kube.kubectl("delete", *names, seconds=600)
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("established")]
 
 
 def applied(kube: Kube, folder: Path, text: str) -> list[dict[str, Any]] | None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from subprocess import CalledProcessError
 
 import pytest
 
-from seedbed_api.crdgen import definitions
 from seedbed_api.status import Progress, TrainingJobStatus, WorkerCounts
-from testbed.controlplanes import ControlPlane
 from testbed.kube import Kube
 from unit.api.bases import DIGEST
 from unit.api.documents import PLAIN
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("established")]
 
 PROFILE = f"""apiVersion: seedbed.dev/v1alpha1
 kind: TrainingProfile
@@ -35,15 +31,6 @@ QUANTITIES = {
     "memory": ("1024", "1Ki", "1e9", '"12E6"', "1E", "0.5Gi", "16Gi", '"1.5Gi"', "128974848"),
 }
 REFUSED = {"cpu": ("-1", "four", "yes", "1x", "[1]"), "memory": ("1GB", "1 Gi", "1gi", "-1Gi", "{}")}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def established(control_plane: ControlPlane) -> Iterator[None]:
-    """Install the committed definitions for this module."""
-    control_plane.kube.define(*(Path("crds", name) for name in definitions()))
-    yield
-    names = [f"crd/{each['metadata']['name']}" for each in definitions().values()]
-    control_plane.kube.kubectl("delete", *names, seconds=600)
 
 
 def taken(kube: Kube, text: str) -> bool:

@@ -1,14 +1,13 @@
 """The probe step finds what would make a model depend on time, chance or the owner of a leaf."""
 
-import numpy as np
 import pytest
 
 from seedbed.arithmetic.config import Arithmetic
 from seedbed.arithmetic.schedules import LearningRate
-from seedbed.feed.batches import MicroBatch
 from seedbed.usercode import fetch_code, load_entrypoint
 from seedbed.usercode.probing import probe_step
 from seedbed_api.errors import UserError
+from unit.usercode.leaves import a_leaf
 
 ARITHMETIC = Arithmetic(leaves=4, leaf_rows=4, classes=5, seed=3, learning_rate=LearningRate(base=0.1))
 
@@ -33,17 +32,6 @@ class Net:
         return Network()
     {more}
 """
-
-
-def micro_batch(leaf):
-    generator = np.random.default_rng(leaf)
-    return MicroBatch(
-        step=0,
-        leaf=leaf,
-        rows_m=np.arange(4) + 4 * leaf,
-        labels_m=generator.integers(0, 5, 4),
-        pixels_mhwc=generator.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8),
-    )
 
 
 LOSS = "def loss(self, model, batch): return {}"
@@ -79,7 +67,7 @@ def test_a_loss_that_cannot_be_trained_on_says_what_to_return(tmp_path, returned
 def probe(tmp_path, *, init="pass", forward="pass", more=""):
     (tmp_path / "probed.py").write_text(NETWORK.format(init=init, forward=forward, more=more))
     user = load_entrypoint("probed:Net", {}, fetch_code(str(tmp_path)))
-    probe_step(user, ARITHMETIC, [micro_batch(leaf) for leaf in range(4)])
+    probe_step(user, ARITHMETIC, [a_leaf(leaf) for leaf in range(4)])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,11 +11,11 @@ from determinism import user_networks
 from seedbed.arithmetic.config import Arithmetic, Normalisation
 from seedbed.arithmetic.leaf import normalised
 from seedbed.arithmetic.schedules import LearningRate
-from seedbed.feed.batches import MicroBatch
 from seedbed.usercode import UserModel, fetch_code, load_entrypoint
 from seedbed.usercode.network_check import check_network
 from seedbed.usercode.probing import probe_step
 from seedbed_api.errors import UserError
+from unit.usercode.leaves import a_leaf
 
 ARITHMETIC = Arithmetic(leaves=4, leaf_rows=4, classes=5, seed=3, learning_rate=LearningRate(base=0.1))
 
@@ -33,17 +32,6 @@ def check(user: UserModel) -> None:
     images = normalised(leaves[0].pixels_mhwc, Normalisation(), torch.device("cpu"))
     check_network(user, user.build(classes=5, seed=3), images_mchw=images, classes=5)
     probe_step(user, ARITHMETIC, leaves)
-
-
-def a_leaf(leaf: int) -> MicroBatch:
-    generator = np.random.default_rng(leaf)
-    return MicroBatch(
-        step=0,
-        leaf=leaf,
-        rows_m=np.arange(4) + 4 * leaf,
-        labels_m=generator.integers(0, 5, 4),
-        pixels_mhwc=generator.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8),
-    )
 
 
 @pytest.mark.parametrize("case", user_networks.ONE_DIGEST)
