@@ -25,7 +25,7 @@ from unit.api.hostile import HOSTILE, Attempt
 from unit.api.statuses import NOON, a_full_status, a_full_sweep_status
 from unit.api.structure import nodes
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("established")]
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GROUP = "/apis/seedbed.dev/v1alpha1"
@@ -34,15 +34,6 @@ SCHEMAS = {
     definition["spec"]["names"]["kind"]: definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     for definition in DEFINITIONS.values()
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def established(control_plane: ControlPlane) -> Iterator[None]:
-    """Install the committed definitions for this module."""
-    kube = control_plane.kube
-    kube.define(*(Path("crds", name) for name in DEFINITIONS))
-    yield
-    kube.kubectl("delete", *of_ours(), seconds=600)
 
 
 def of_ours() -> list[str]:
