@@ -2,10 +2,12 @@
 # Run the tiers in a clone as machines would that lack something: tests/machines.sh [MACHINE...]
 #   without-tools   no Go, no containers, no tool of the testbed built; a clone in a folder with a space, below /tmp
 #   ordinary-user   another user than root, whose home cannot be written; needs root
+#   python-and-go   another user than root, with Go and the tools that it built, without containers; needs root
 # The unit tier and all that skips run; tiers that need Python alone, and minutes, are collected.
+# With SEEDBED_MACHINE_WHOLE=1 the two commands of the README run there in full, timed.
 set -euo pipefail
 checkout=$(cd "$(dirname "$0")/.." && pwd)
-hidden="go gofmt containerd containerd-shim-runc-v2 ctr runc nft ip iptables nsenter unshare openssl kubectl helm kwok
+containers="containerd containerd-shim-runc-v2 ctr runc nft ip iptables nsenter unshare openssl kubectl helm kwok
   prometheus promtool mmdebstrap apt-get docker podman"
 user=65534
 
@@ -26,13 +28,18 @@ commands_without() { # commands_without FOLDER NAME...: fill a folder with the c
 }
 
 tiers() { # what runs in the clone
+  if [ -n "${SEEDBED_MACHINE_WHOLE:-}" ]; then
+    time make --no-print-directory demo
+    time make --no-print-directory test
+    return
+  fi
   PYTEST_ADDOPTS="--collect-only -q" tests/tiers.sh test-scenarios test-matrix test-data test-ray > collected || { cat collected; return 1; }
   tests/tiers.sh test-unit test-cluster chart test-e2e test-gpu
 }
 
 machine_without-tools() {
   clone "$1/a clone"
-  commands_without "$1/bin" $hidden
+  commands_without "$1/bin" go gofmt $containers
   mkdir "$1/home"
   cd "$1/a clone"
   export PATH="$1/bin" HOME="$1/home" XDG_CACHE_HOME="$1/home/cache" PYTHONPATH="$PWD/crds:$PWD/operator:$PWD/workloads"
@@ -40,10 +47,25 @@ machine_without-tools() {
 }
 
 machine_ordinary-user() {
-  [ "$(id -u)" = 0 ] || { echo "not run: ordinary-user: not root"; return 0; }
-  unshare --mount true || { echo "not run: ordinary-user: no right to mount"; return 0; }
+  mkdir "$1/home"
+  as_another_user "$1"
+}
+
+machine_python-and-go() {
+  mkdir -p "$1/home/.cache"
+  cp -r "${XDG_CACHE_HOME:-$HOME/.cache}/seedbed" "$1/home/.cache" 2> /dev/null || true # else it builds them
+  chown -R "$user:$user" "$1/home"
+  commands_without "$1/bin" $containers
+  PATH="$1/bin" as_another_user "$1"
+}
+
+as_another_user() { # as_another_user FOLDER: its home is there
+  local path=$PATH PATH=$PATH:/usr/sbin:/usr/bin
+  export PATH_OF_A_USER=$path
+  [ "$(id -u)" = 0 ] || { echo "not run: not root"; return 0; }
+  unshare --mount true || { echo "not run: no right to mount"; return 0; }
   clone "$1/clone"
-  mkdir "$1/home" "$1/tmp"
+  mkdir "$1/tmp"
   chown -R "$user:$user" "$1/clone" "$1/tmp"
   chmod 755 "$1" "$1/home"
   export FOLDER_OF_A_USER="$1" PYTHON_BASE
@@ -70,11 +92,11 @@ as_user() { # in a mount namespace of its own
   cd "$FOLDER_OF_A_USER/clone"
   local as=(setpriv --reuid "$user" --regid "$user" --clear-groups --bounding-set=-all --no-new-privs)
   if ! "${as[@]}" .venv/bin/python -c "import pytest" 2> /dev/null; then
-    echo "not run: ordinary-user: another user may not read $checkout/.venv"
+    echo "not run: another user may not read $checkout/.venv"
     exit 0
   fi
   exec "${as[@]}" env HOME="$FOLDER_OF_A_USER/home" XDG_CACHE_HOME="$FOLDER_OF_A_USER/home/.cache" \
-    TMPDIR="$FOLDER_OF_A_USER/tmp" USER=nobody PYTHONPATH="$PWD/crds:$PWD/operator:$PWD/workloads" tests/machines.sh tiers
+    TMPDIR="$FOLDER_OF_A_USER/tmp" PATH="$PATH_OF_A_USER" USER=nobody PYTHONPATH="$PWD/crds:$PWD/operator:$PWD/workloads" tests/machines.sh tiers
 }
 
 closed_above() { # closed_above PLACE: the first folder on the way to it that others may not enter
