@@ -54,8 +54,8 @@ demo-cluster: .venv/.installed ## The same manifest in pods: a Kubernetes on thi
 
 .PHONY: generate
 generate: .venv/.installed ## Write crds/*.yaml and docs/api.md from the models, and what the chart repeats
-	$(BIN)/python -m seedbed_api.crdgen crds
-	$(BIN)/python -m seedbed_api.reference docs/api.md
+	$(BIN)/python -m seedbed_api.crd_generator crds
+	$(BIN)/python -m seedbed_api.api_reference docs/api.md
 	$(BIN)/python charts/reference.py
 
 .PHONY: image-operator

@@ -35,8 +35,8 @@ from seedbed.runtime.preparing import RunOptions, program_of
 from seedbed.runtime.records import Recorder
 from seedbed.runtime.shipping import SHIP_SECONDS, reading, ship
 from seedbed.storage import open_storage
-from seedbed_api.exposition import page
-from seedbed_api.manifests import training_job
+from seedbed_api.manifest_loader import training_job
+from seedbed_api.prometheus_exposition import page
 
 ROOT = Path(__file__).parents[1]
 GOAL = 0.01

@@ -19,8 +19,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from process_tree import machine
-from seedbed_api.exposition import page
-from seedbed_api.times import written
+from seedbed_api.prometheus_exposition import page
+from seedbed_api.timestamps import written
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
 from seedbed_operator.metrics.jobs import Jobs
 from seedbed_operator.metrics.pages import Page

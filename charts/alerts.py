@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import yaml
 
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 from seedbed_api.conditions import AttemptReason, FailedReason
-from seedbed_api.metrics import Family
+from seedbed_api.metric_names import Family
 
 FILE = Path(__file__).parent / "seedbed/files/alerts.yaml"
 RUNBOOKS = "docs/runbooks/"

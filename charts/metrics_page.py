@@ -8,8 +8,8 @@ from pathlib import Path
 
 import alerts
 from dashboards.pages import FOLDER, PAGES
-from seedbed_api import metrics as names
-from seedbed_api.metrics import Family
+from seedbed_api import metric_names as names
+from seedbed_api.metric_names import Family
 
 FILE = Path(__file__).parents[1] / "docs/metrics.md"
 _PARTS = (

@@ -17,8 +17,8 @@ import yaml
 import alerts
 import metrics_page
 from dashboards import pages
-from seedbed_api.crdgen import definitions, rendered
-from seedbed_api.structural import structural
+from seedbed_api.crd_generator import definitions, rendered
+from seedbed_api.openapi_schema import structural
 from seedbed_api.trainingprofile import TrainingProfileSpec
 
 CHART = Path(__file__).parent / "seedbed"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from seedbed_api.metrics import Family
+from seedbed_api.metric_names import Family
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _REQUESTS = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)

@@ -15,7 +15,7 @@ from typing import Any
 from scale import meters
 from scale.client import OWNER
 from scale.worlds import CONCURRENCY, PODS, Operator, World, condition, job, wait
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 from seedbed_operator.cluster.kinds import CREATABLE
 from seedbed_operator.observations import Observation
 from seedbed_operator.observing.views import job_view

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from scale import meters
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 from seedbed_operator.running.checking import NEEDED
 from testbed.boxes import Daemon
 from testbed.controlplanes import API_ADDRESS, ControlPlane

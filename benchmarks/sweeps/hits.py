@@ -29,7 +29,7 @@ def main() -> None:
     from seedbed.sweeps.in_turn import run_in_turn
     from seedbed.sweeps.preparing import prepare_sweep
     from seedbed.sweeps.standing import Standing
-    from seedbed_api.manifests import read_document, sweep_job
+    from seedbed_api.manifest_loader import read_document, sweep_job
 
     with only_figures_on_stdout():
         document, place = read_document(Path(sys.argv[1]), wanted="SweepJob")

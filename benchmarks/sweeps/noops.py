@@ -30,7 +30,7 @@ def sweep_of_nothing(output: Path, trials: int, **changes: Any) -> Any:
     """Return a sweep whose dataset is never opened."""
     from seedbed.runtime.preparing import RunOptions
     from seedbed.sweeps.preparing import Sweep
-    from seedbed_api.manifests import sweep_job
+    from seedbed_api.manifest_loader import sweep_job
 
     recipe = {
         "dataset": {"uri": "nowhere"},
@@ -70,7 +70,7 @@ def train_nothing(sweep: Any, stretch: Any, *, stopping: threading.Event, tell: 
     from seedbed.sweeps.preparing import run_of
     from seedbed.sweeps.references import note_begun
     from seedbed.sweeps.trials import Reached
-    from seedbed_api.trials import trial_recipe
+    from seedbed_api.trial_recipe import trial_recipe
 
     run = run_of(sweep.job, trial_recipe(sweep.spec, stretch.values), fold=stretch.fold)
     run_id = sweep.run_id(run)

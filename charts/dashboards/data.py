@@ -5,7 +5,7 @@ from __future__ import annotations
 from alerts import STARVING
 from dashboards.building import Look, Page, Row, lines, number, stacked
 from dashboards.selecting import BAD, BY, EACH, GOOD, JOB, NAMESPACE, OF, WAITING, rate, share
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 
 _HITS = rate(names.CACHE_REQUESTS.name, OF + ', result="hit"')
 _ALL = rate(names.CACHE_REQUESTS.name, OF)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards.building import COUNT, Look, Page, Row, bars, lines, number, rows_of, stacked
 from dashboards.selecting import BAD, IN, NAMESPACE, STATES, WAITING, grown, quantile, rate
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 
 
 def _jobs(condition: str) -> str:

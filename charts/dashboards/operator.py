@@ -5,7 +5,7 @@ from __future__ import annotations
 from alerts import BLIND_SECONDS, QUEUE_SECONDS
 from dashboards.building import COUNT, Look, Page, Row, lines, number, rows_of, stacked
 from dashboards.selecting import BAD, GOOD, quantile, rate
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 
 _WINDOW = "$__rate_interval"
 PAGE = Page(

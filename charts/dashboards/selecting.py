@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 
 NAMESPACE = {
     "name": "namespace",

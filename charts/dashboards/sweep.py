@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards.building import COUNT, Look, Page, Row, bars, lines, number, stacked
 from dashboards.selecting import BAD, BY, EACH, NAMESPACE, OF_SWEEP, ONE_SWEEP, TRIALS
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 
 
 def _max(name: str) -> str:

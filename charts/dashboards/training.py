@@ -5,7 +5,7 @@ from __future__ import annotations
 from alerts import CHECKPOINT_SECONDS
 from dashboards.building import COUNT, Look, Page, Row, bars, lines, number, rows_of, stacked
 from dashboards.selecting import BAD, BY, EACH, NAMESPACE, OF, ONE_JOB, STATES, rate
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 
 
 def _max(name: str) -> str:

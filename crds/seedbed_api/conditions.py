@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Annotated, Literal
 
-from seedbed_api.blocks import StatusBlock
-from seedbed_api.lists import Bounded
-from seedbed_api.scalars import CamelReason, Generation, Time, text
+from seedbed_api.base_model import StatusBlock
+from seedbed_api.bounded_lists import Bounded
+from seedbed_api.scalar_types import CamelReason, Generation, Time, text
 
 LONGEST_MESSAGE = 1024
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from seedbed_api.blocks import Block, block_in
-from seedbed_api.documents import REASON, parse_value, without_nulls
+from seedbed_api.base_model import Block, block_in
+from seedbed_api.bounded_lists import Bounded
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.fields import every_path, named_fields, nearest
-from seedbed_api.lists import Bounded
-from seedbed_api.refusals import quoted_if_string
+from seedbed_api.field_lookup import every_path, named_fields, nearest
 from seedbed_api.trainingjob import TrainingJob
+from seedbed_api.validation_errors import quoted_if_string
+from seedbed_api.yaml_documents import REASON, parse_value, without_nulls
 
 _PART = re.compile(r"([A-Za-z0-9_]+)(?:\[([^\[\]]+)\])?")
 

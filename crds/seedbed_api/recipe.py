@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from seedbed_api.blocks import Block, Rule
-from seedbed_api.decimals import Share
-from seedbed_api.lists import Bounded
-from seedbed_api.scalars import (
+from seedbed_api.base_model import Block, Rule
+from seedbed_api.bounded_lists import Bounded
+from seedbed_api.decimal_strings import Share
+from seedbed_api.scalar_types import (
     Digest,
     Entrypoint,
     Epochs,
@@ -20,8 +20,8 @@ from seedbed_api.scalars import (
     Uri,
     text,
 )
-from seedbed_api.training import SWEEPABLE, Training
-from seedbed_api.uris import URI_RULES
+from seedbed_api.training_settings import SWEEPABLE, Training
+from seedbed_api.uri_validation import URI_RULES
 
 ModelName = Literal["simple-cnn", "resnet18", "resnet34", "resnet50"]
 

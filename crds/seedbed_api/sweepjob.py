@@ -8,16 +8,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from seedbed_api.blocks import Block, Choice, Rule
-from seedbed_api.decimals import Number
-from seedbed_api.execution import Execution
-from seedbed_api.fields import every_path, is_sweepable
-from seedbed_api.lists import Bounded, ListRule
-from seedbed_api.metadata import ObjectMeta
+from seedbed_api.base_model import Block, Choice, Rule
+from seedbed_api.bounded_lists import Bounded, ListRule
+from seedbed_api.decimal_strings import Number
+from seedbed_api.execution_settings import Execution
+from seedbed_api.field_lookup import every_path, is_sweepable
+from seedbed_api.object_metadata import ObjectMeta
 from seedbed_api.recipe import Recipe
-from seedbed_api.scalars import Identifier, Integer, OneOf, Seed, text
-from seedbed_api.sweepstatus import SweepJobStatus
-from seedbed_api.training import DIRECTIONS, Direction, MetricName
+from seedbed_api.scalar_types import Identifier, Integer, OneOf, Seed, text
+from seedbed_api.sweepjob_status import SweepJobStatus
+from seedbed_api.training_settings import DIRECTIONS, Direction, MetricName
 
 FIELD_PATHS = tuple(sorted(path for path, field in every_path(Recipe, "spec.") if is_sweepable(field)))
 FieldPath = Annotated[str, OneOf(FIELD_PATHS)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from seedbed_api.blocks import Block, Rule
-from seedbed_api.execution import Execution
-from seedbed_api.metadata import ObjectMeta
+from seedbed_api.base_model import Block, Rule
+from seedbed_api.execution_settings import Execution
+from seedbed_api.object_metadata import ObjectMeta
 from seedbed_api.recipe import Recipe
-from seedbed_api.sizes import fewest_workers_as_fast_as
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.trainingjob_status import TrainingJobStatus
+from seedbed_api.useful_worker_count import fewest_workers_as_fast_as
 
 
 class TrainingJobSpec(Execution, Recipe):

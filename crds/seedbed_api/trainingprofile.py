@@ -6,13 +6,23 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from seedbed_api.blocks import Block, Choice, StatusBlock
+from seedbed_api.base_model import Block, Choice, StatusBlock
+from seedbed_api.bounded_lists import Bounded, ListRule
 from seedbed_api.conditions import Conditions
-from seedbed_api.execution import PullSecrets
-from seedbed_api.lists import Bounded, ListRule
-from seedbed_api.metadata import ObjectMeta
-from seedbed_api.pods import AllowedKeys, AllowedVariables, PodAnnotations, PodLabels, Variables
-from seedbed_api.scalars import Bytes, Cpu, Generation, Image, Integer, Matches, ResourceName, Seconds, text
+from seedbed_api.execution_settings import PullSecrets
+from seedbed_api.object_metadata import ObjectMeta
+from seedbed_api.pod_template import AllowedKeys, AllowedVariables, PodAnnotations, PodLabels, Variables
+from seedbed_api.scalar_types import (
+    Bytes,
+    Cpu,
+    Generation,
+    Image,
+    Integer,
+    Matches,
+    ResourceName,
+    Seconds,
+    text,
+)
 
 Overridable = Literal[
     "image",

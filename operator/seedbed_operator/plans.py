@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from seedbed_api.status import LifecycleStatus
+from seedbed_api.trainingjob_status import LifecycleStatus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from seedbed_api.conditions import ConditionType
-from seedbed_api.status import LifecycleStatus
+from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.cluster.kinds import EVENTS, KIND_OF
 from seedbed_operator.cluster.port import Cluster, ClusterError, Raw, Refused
 from seedbed_operator.observations import JobView

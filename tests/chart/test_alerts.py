@@ -17,8 +17,8 @@ import yaml
 import alerts
 from chart.rendering import CHART
 from chart.test_dashboards import families_in
-from seedbed_api import metrics as names
-from seedbed_api.execution import Lifecycle
+from seedbed_api import metric_names as names
+from seedbed_api.execution_settings import Lifecycle
 from seedbed_operator.running.serving import longest_blindness
 from seedbed_operator.running.settings import Settings
 from testbed.prometheus import program

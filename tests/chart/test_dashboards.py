@@ -13,7 +13,7 @@ import metrics_page
 from chart.rendering import CHART, MATRIX, Helm, HelmFailed, Json, named, objects, of_kind
 from dashboards.building import WIDTH, Page, rendered
 from dashboards.pages import PAGES
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 from seedbed_operator.backends.names import pod_labels
 from seedbed_operator.backends.pods import _DRIVER_PORTS
 from unit.operator.planning.builders import a_training_job

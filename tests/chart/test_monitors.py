@@ -12,7 +12,7 @@ import pytest
 
 from chart.rendering import Helm, Json, objects
 from e2e.observing import TEAM, configuration, hurried, watched_values
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 from testbed.monitors import scrape_configs
 from testbed.prometheus import program
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.test_operator import operator, scene
-from seedbed_api.crdgen import definitions
+from seedbed_api.crd_generator import definitions
 from testbed.controlplanes import ControlPlane
 
 __all__ = ["operator", "scene"]

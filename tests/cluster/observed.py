@@ -31,8 +31,8 @@ from seedbed.sweeps.display import SweepDisplay  # noqa: E402
 from seedbed.sweeps.driving import SweepSession, run_sweep  # noqa: E402
 from seedbed.sweeps.exporting import sweep_families  # noqa: E402
 from seedbed.training.progress import Progress  # noqa: E402
-from seedbed_api.exposition import page  # noqa: E402
-from seedbed_api.manifests import sweep_job, training_job  # noqa: E402
+from seedbed_api.manifest_loader import sweep_job, training_job  # noqa: E402
+from seedbed_api.prometheus_exposition import page  # noqa: E402
 
 TRAINS_SECONDS = 20.0
 """So long, however fast the machine: rates need several looks of Prometheus at what grows."""

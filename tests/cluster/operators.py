@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from seedbed_api.crdgen import definitions
+from seedbed_api.crd_generator import definitions
 from seedbed_operator.running.checking import NEEDED
 from testbed.boxes import Daemon, wait_until
 from testbed.controlplanes import ControlPlane

@@ -14,7 +14,7 @@ from cluster.observed import served  # before the rest: it pins the environment
 from seedbed.runtime.display import Display
 from seedbed.runtime.driver import Session, run_job
 from seedbed.runtime.preparing import RunOptions
-from seedbed_api.manifests import training_job
+from seedbed_api.manifest_loader import training_job
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from cluster.grounds import UNSEEN, said
-from seedbed_api.crdgen import definitions
-from seedbed_api.manifests import validated
+from seedbed_api.crd_generator import definitions
+from seedbed_api.manifest_loader import validated
 from testbed.controlplanes import ControlPlane
 from testbed.kube import Json, Kube, Refused
 from unit.api.bases import BASES, DIGEST, Case

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from seedbed_api.documents import found_in
+from seedbed_api.yaml_documents import found_in
 from testbed.kube import Kube
 from unit.api.documents import STEPS, SUSPENDED, every_document, with_steps, with_suspend
 

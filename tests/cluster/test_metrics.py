@@ -30,7 +30,7 @@ from dashboards.pages import PAGES
 from data.test_dataset_urls import RangeHandler
 from scenarios.bad_input.scene import dataset, spec
 from scenarios.sweeps.desk import ASHA, a_sweep
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 from testbed.gateway import free_port
 from testbed.kube import Json
 from testbed.prometheus import Prometheus, Target, program, running_prometheus

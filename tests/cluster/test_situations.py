@@ -27,7 +27,7 @@ from cluster.grounds import PATIENCE_SECONDS, UNSEEN, Ground, conditions, said, 
 from cluster.operators import running_operator
 from cluster.situations import SITUATIONS, Situation
 from cluster.test_operator import until
-from seedbed_api.metrics import JOB_INFO
+from seedbed_api.metric_names import JOB_INFO
 from testbed.boxes import Box
 from testbed.fakenodes import FakeNodes
 from testbed.kube import Kube

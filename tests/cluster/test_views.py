@@ -6,7 +6,7 @@ from subprocess import CalledProcessError
 
 import pytest
 
-from seedbed_api.status import Progress, TrainingJobStatus, WorkerCounts
+from seedbed_api.trainingjob_status import Progress, TrainingJobStatus, WorkerCounts
 from testbed.kube import Kube
 from unit.api.bases import DIGEST
 from unit.api.documents import PLAIN

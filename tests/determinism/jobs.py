@@ -19,7 +19,7 @@ from seedbed.runtime.clusters import WorkerRange
 from seedbed.runtime.display import Display
 from seedbed.runtime.driver import Ended, Session, run_job
 from seedbed.runtime.preparing import RunOptions, program_of
-from seedbed_api.manifests import training_job
+from seedbed_api.manifest_loader import training_job
 from seedbed_api.trainingjob import TrainingJob
 
 RESIZE = [{"type": "Resize", "resize": {"size": 16}}]

@@ -14,7 +14,7 @@ from seedbed.runtime.clusters import WorkerRange
 from seedbed.runtime.preparing import RunOptions, prepare, program_of
 from seedbed.runtime.timeline import Timeline
 from seedbed.training.checking import check_model
-from seedbed_api.manifests import training_job
+from seedbed_api.manifest_loader import training_job
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from determinism.jobs import Recipe, Way, a_job, digest_of, groups, manifest, pr
 from determinism.pods import UID, Attempt, attempts
 from seedbed.runs.folder import RunFolder, open_run
 from seedbed.storage import open_storage
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
@@ -162,7 +162,7 @@ def dawdling(gate: Path, data: Path, folder: Path) -> dict[str, Any]:
 
 
 def a_job_of(document: dict[str, Any], output: Path) -> Any:
-    from seedbed_api.manifests import training_job
+    from seedbed_api.manifest_loader import training_job
 
     spec = document["spec"] | {"output": {"uri": str(output)}}
     alone = {"workers": {"min": 1, "max": 1}, "feed": "Local"}

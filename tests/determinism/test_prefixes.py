@@ -22,7 +22,7 @@ from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
 from seedbed.runtime.timeline import Timeline
 from seedbed.training.loop import train
 from seedbed.training.outcomes import Outcome
-from seedbed_api.manifests import training_job
+from seedbed_api.manifest_loader import training_job
 
 pytestmark = pytest.mark.slow
 

@@ -34,7 +34,7 @@ from seedbed.sweeps.ledgers import conclude
 from seedbed.sweeps.on_tune import run_on_tune
 from seedbed.sweeps.preparing import prepare_sweep
 from seedbed.sweeps.standing import Standing
-from seedbed_api.manifests import sweep_job
+from seedbed_api.manifest_loader import sweep_job
 from seedbed_api.sweepjob import SweepJob
 
 pytestmark = pytest.mark.ray

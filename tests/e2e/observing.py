@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from e2e.installing import NAMESPACE
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 from testbed.kube import Json, Kube, Refused
 from testbed.monitors import GROUP, KINDS, definitions, scrape_configs
 from testbed.nodefiles import CHECKOUT

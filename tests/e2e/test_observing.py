@@ -39,7 +39,7 @@ from e2e.reports import what_happened
 from e2e.stocking import give_secrets
 from e2e.test_sweeps import Sweep, a_sweep
 from e2e.test_testbed import a_pod, run
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 from testbed.kube import Json, Kube
 from testbed.monitors import definitions_file
 from testbed.nodes import Node

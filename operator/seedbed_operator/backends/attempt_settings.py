@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from seedbed_api.jobs import MODELS, JobSpec
+from seedbed_api.job_kinds import MODELS, JobSpec
 from seedbed_operator.backends.shapes import execution_digest
 from seedbed_operator.observations import Shape
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from seedbed_api.execution import Overrides
-from seedbed_api.jobs import JobSpec
-from seedbed_api.permissions import key_allowed
-from seedbed_api.pods import EnvVar
+from seedbed_api.execution_settings import Overrides
+from seedbed_api.job_kinds import JobSpec
+from seedbed_api.pod_template import EnvVar
+from seedbed_api.profile_policy import key_allowed
 from seedbed_api.trainingprofile import Resources, TrainingProfileSpec
 from seedbed_operator.observations import JobView, ProfileView
 

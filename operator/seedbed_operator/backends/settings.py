@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from seedbed_api.pods import EnvVar
+from seedbed_api.pod_template import EnvVar
 from seedbed_operator.backends.names import API_VERSION, TOKEN_KEY, token_name
 from seedbed_operator.backends.port import Attempt
 from seedbed_operator.backends.volumes import CACHE

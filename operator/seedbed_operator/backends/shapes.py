@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from seedbed_api.jobs import JobSpec
+from seedbed_api.job_kinds import JobSpec
 from seedbed_api.trainingprofile import TrainingProfileSpec
 from seedbed_operator.backends.offers import Offer
 from seedbed_operator.observations import Shape

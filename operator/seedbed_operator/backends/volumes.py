@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from seedbed_api.jobs import JobSpec
+from seedbed_api.job_kinds import JobSpec
 from seedbed_api.trainingprofile import Cache
-from seedbed_api.uris import claim_of
+from seedbed_api.uri_validation import claim_of
 from seedbed_operator.backends.quantities import in_bytes
 
 SECRETS = "/etc/seedbed/secrets"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from seedbed_api.jobs import JobKind
+from seedbed_api.job_kinds import JobKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

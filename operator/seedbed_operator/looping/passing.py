@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-from seedbed_api.status import LifecycleStatus
+from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.applying import Applied, Applier, Stale
 from seedbed_operator.cluster.port import ClusterError
 from seedbed_operator.looping.troubles import silence, trouble

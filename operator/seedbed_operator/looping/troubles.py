@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from datetime import datetime
 
-from seedbed_api.times import written
+from seedbed_api.timestamps import written
 from seedbed_operator.cluster.port import ClusterError, Refused
 from seedbed_operator.planning.healing import NOT_CARRIED_OUT
 from seedbed_operator.planning.times import rounded_up

@@ -9,10 +9,10 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 from seedbed_api.conditions import ConditionType
-from seedbed_api.exposition import Sample, measured
-from seedbed_api.metrics import Family
+from seedbed_api.metric_names import Family
+from seedbed_api.prometheus_exposition import Sample, measured
 from seedbed_operator.metrics.pages import Measure
 from seedbed_operator.metrics.summaries import Summaries, Summary
 from seedbed_operator.observations import JobView, PodView

@@ -9,8 +9,8 @@ from importlib.metadata import version
 
 from prometheus_client.core import Metric
 
-from seedbed_api import metrics as names
-from seedbed_api.exposition import measured, single
+from seedbed_api import metric_names as names
+from seedbed_api.prometheus_exposition import measured, single
 from seedbed_operator.metrics.pages import Look, Measure
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from seedbed_api.exposition import page, text
+from seedbed_api.prometheus_exposition import page, text
 
 Measure: TypeAlias = Callable[[], Iterable[Metric]]
 """Measures what was looked at; called by another thread."""

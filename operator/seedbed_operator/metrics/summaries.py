@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Final
 
 from seedbed_api.conditions import ConditionType
-from seedbed_api.jobs import JobKind
-from seedbed_api.status import LifecycleStatus, TrainingJobStatus
-from seedbed_api.sweepstatus import SweepJobStatus
+from seedbed_api.job_kinds import JobKind
+from seedbed_api.sweepjob_status import SweepJobStatus
+from seedbed_api.trainingjob_status import LifecycleStatus, TrainingJobStatus
 from seedbed_operator.metrics.turns import known_reason
 from seedbed_operator.observations import JobView
 from seedbed_operator.observing.views import job_view

@@ -9,11 +9,11 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from seedbed_api import metrics as names
-from seedbed_api.exposition import Sample, counter, histogram, measured
-from seedbed_api.jobs import JOB_KINDS
-from seedbed_api.metrics import Family
-from seedbed_api.status import LifecycleStatus
+from seedbed_api import metric_names as names
+from seedbed_api.job_kinds import JOB_KINDS
+from seedbed_api.metric_names import Family
+from seedbed_api.prometheus_exposition import Sample, counter, histogram, measured
+from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.metrics.pages import Measure
 from seedbed_operator.metrics.turns import AttemptEnded, Reached, turns
 from seedbed_operator.observations import JobView

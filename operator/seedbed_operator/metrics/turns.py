@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from seedbed_api.conditions import AttemptReason, ConditionType, FailedReason, RunningReason
-from seedbed_api.status import LifecycleStatus, TrainingJobStatus
+from seedbed_api.trainingjob_status import LifecycleStatus, TrainingJobStatus
 from seedbed_operator.planning.times import read
 
 Cause = Literal["Done", "User", "Failure", "Infrastructure", "Preemption", "Stopped", "GivenBack"]

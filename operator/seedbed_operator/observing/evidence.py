@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from seedbed_api.conditions import LONGEST_MESSAGE
-from seedbed_api.status import LONGEST_LOG_TAIL
+from seedbed_api.trainingjob_status import LONGEST_LOG_TAIL
 from seedbed_operator.cluster.port import Cluster, ClusterError, Raw
 from seedbed_operator.observations import Evidence, Notice
 from seedbed_operator.observing.memories import Memory

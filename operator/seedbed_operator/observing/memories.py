@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from seedbed_api.outcome import LiveProgress
+from seedbed_api.driver_messages import LiveProgress
 from seedbed_operator.observations import Notice, Refusal
 from seedbed_operator.observing.sightings import Sightings
 from seedbed_operator.stores.tables import JobKey

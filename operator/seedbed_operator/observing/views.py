@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from seedbed_api.jobs import MODELS, STATUSES, JobKind, JobSpec
-from seedbed_api.refusals import mistakes
-from seedbed_api.status import LifecycleStatus
+from seedbed_api.job_kinds import MODELS, STATUSES, JobKind, JobSpec
+from seedbed_api.trainingjob_status import LifecycleStatus
+from seedbed_api.validation_errors import mistakes
 from seedbed_operator.cluster.kinds import KIND_OF
 from seedbed_operator.observations import JobView
 from seedbed_operator.stores.projections import JobRecord

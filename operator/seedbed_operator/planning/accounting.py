@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason, one_line
-from seedbed_api.loglines import readable
-from seedbed_api.status import LONGEST_LOG_TAIL, Failure, LifecycleStatus, WorkerCounts
-from seedbed_api.times import written
+from seedbed_api.json_log_lines import readable
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import LONGEST_LOG_TAIL, Failure, LifecycleStatus, WorkerCounts
 from seedbed_operator.planning.backoff import backoff, backoff_after_preemption
 from seedbed_operator.planning.companions import exit_code_of
 from seedbed_operator.planning.drafts import Draft

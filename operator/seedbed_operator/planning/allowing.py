@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from seedbed_api.jobs import JobSpec
-from seedbed_api.permissions import refusals
+from seedbed_api.job_kinds import JobSpec
+from seedbed_api.profile_policy import refusals
 from seedbed_api.trainingprofile import TrainingProfileSpec
 from seedbed_operator.planning.explaining.explanations import Explanation
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from seedbed_api.conditions import Condition, ConditionType, RunningReason
-from seedbed_api.status import LifecycleStatus
+from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.plans import Announcement
 
 _QUIET = frozenset(

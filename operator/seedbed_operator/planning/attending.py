@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
-from seedbed_api.status import WorkerCounts
-from seedbed_api.times import written
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.accounting import accounted
 from seedbed_operator.planning.allowing import not_allowed

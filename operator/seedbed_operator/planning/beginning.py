@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import RunningReason
-from seedbed_api.status import Environment, LifecycleStatus, WorkerCounts
-from seedbed_api.times import written
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import Environment, LifecycleStatus, WorkerCounts
 from seedbed_operator.backends.offers import offer_of
 from seedbed_operator.backends.port import Attempt, Backend
 from seedbed_operator.observations import PodView, ProfileView

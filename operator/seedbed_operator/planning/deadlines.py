@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from seedbed_api.conditions import AttemptReason
-from seedbed_api.status import LifecycleStatus
-from seedbed_api.times import written
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.planning.companions import unfinished
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.ends import Cause, End

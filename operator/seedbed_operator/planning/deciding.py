@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
-from seedbed_api.execution import OPERATOR
-from seedbed_api.status import LifecycleStatus
+from seedbed_api.execution_settings import OPERATOR
+from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.backends.choosing import BACKENDS, Backends
 from seedbed_operator.observations import JobView, Observation, PodView, Refusal
 from seedbed_operator.planning.announcing import announcements

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from seedbed_api.conditions import Condition, ConditionType, RunningReason, one_line, with_condition
-from seedbed_api.status import LifecycleStatus
-from seedbed_api.times import written
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.plans import Action, Need
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 
 from seedbed_api.conditions import AttemptReason, ExitCode
-from seedbed_api.outcome import Outcome, parse_outcome
+from seedbed_api.driver_messages import Outcome, parse_outcome
 from seedbed_operator.observations import PodView, Terminated
 from seedbed_operator.planning.companions import (
     NOT_OURS,

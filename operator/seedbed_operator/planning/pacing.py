@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import Condition, ConditionType
-from seedbed_api.status import LifecycleStatus, WorkerCounts
+from seedbed_api.trainingjob_status import LifecycleStatus, WorkerCounts
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.scenes import Scene
 from seedbed_operator.planning.times import seconds

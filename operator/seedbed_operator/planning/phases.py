@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from seedbed_api.conditions import ConditionType
-from seedbed_api.outcome import LiveProgress
+from seedbed_api.driver_messages import LiveProgress
 from seedbed_operator.planning.elasticity import pods_for, ranks_at_first
 from seedbed_operator.planning.pods import runs
 from seedbed_operator.planning.scenes import Scene

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from seedbed_api.conditions import ConditionType
-from seedbed_api.status import LifecycleStatus
+from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.observations import Observation, Refusal
 from seedbed_operator.planning.deadlines import clock_started
 from seedbed_operator.planning.drafts import Draft

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from seedbed_api.conditions import Condition
-from seedbed_api.jobs import JobSpec
-from seedbed_api.outcome import LiveProgress
-from seedbed_api.status import LifecycleStatus
+from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.job_kinds import JobSpec
+from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.backends.choosing import Backends
 from seedbed_operator.backends.offers import offer_of
 from seedbed_operator.backends.port import Backend

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import ConditionType, RunningReason
-from seedbed_api.status import LifecycleStatus
-from seedbed_api.times import written
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.planning.clearing import cleared
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.reshaping import was_edited

@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from seedbed_api.outcome import LiveProgress, Outcome
-from seedbed_api.status import (
+from seedbed_api.driver_messages import LiveProgress, Outcome
+from seedbed_api.sweepjob_status import SweepJobStatus, SweepProgress, Trial, TrialCounts
+from seedbed_api.trainingjob_status import (
     DatasetStatus,
     Environment,
     LifecycleStatus,
     TrainingJobStatus,
     WorkerCounts,
 )
-from seedbed_api.status import Progress as StepProgress
-from seedbed_api.sweepstatus import SweepJobStatus, SweepProgress, Trial, TrialCounts
+from seedbed_api.trainingjob_status import Progress as StepProgress
 from seedbed_operator.planning.drafts import Draft
 from seedbed_operator.planning.times import read
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import Condition, ConditionType
-from seedbed_api.status import LifecycleStatus
-from seedbed_api.times import lasted, written
+from seedbed_api.timestamps import lasted, written
+from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.planning.clearing import cleared
 from seedbed_operator.planning.companions import what_runs_on
 from seedbed_operator.planning.drafts import Draft

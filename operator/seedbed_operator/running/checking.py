@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from seedbed_api.blocks import Block
-from seedbed_api.fields import every_path
+from seedbed_api.base_model import Block
+from seedbed_api.field_lookup import every_path
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trainingprofile import TrainingProfile

@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from seedbed_api.metrics import CONTENT_TYPE
+from seedbed_api.metric_names import CONTENT_TYPE
 from seedbed_operator.cluster.clock_skew import ClockSkew
 from seedbed_operator.looping.loop import Loop
 from seedbed_operator.metrics.operators import Pulse

@@ -11,9 +11,9 @@ from typing import Any, Literal, cast
 
 from pydantic import ValidationError
 
-from seedbed_api.jobs import JobKind
-from seedbed_api.refusals import mistakes
+from seedbed_api.job_kinds import JobKind
 from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
+from seedbed_api.validation_errors import mistakes
 from seedbed_operator.backends.attempt_settings import with_settings
 from seedbed_operator.backends.queues import gang_noted
 from seedbed_operator.backends.shapes import shape_noted

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from seedbed_api.jobs import JobKind
+from seedbed_api.job_kinds import JobKind
 
 Key = tuple[str, str]
 """Namespace and name; the namespace of cluster-scoped objects is empty."""

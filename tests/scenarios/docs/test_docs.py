@@ -15,7 +15,7 @@ from documents.terminals import Terminal, a_clone
 from scenarios.bad_input.scene import Typed, typed
 from seedbed.dataset.opening import open_dataset
 from seedbed.storage import open_storage
-from seedbed_api.manifests import training_job
+from seedbed_api.manifest_loader import training_job
 from unit.dataset.pictures import two_classes
 
 STORY = ("docs/guide.md", "docs/reproducibility.md")

@@ -21,7 +21,7 @@ from seedbed.runtime.display import Display
 from seedbed.runtime.driver import Session, run_job
 from seedbed.runtime.preparing import RunOptions
 from seedbed.storage import open_storage
-from seedbed_api.manifests import training_job
+from seedbed_api.manifest_loader import training_job
 
 pytestmark = pytest.mark.scenario
 PATIENCE = 300.0

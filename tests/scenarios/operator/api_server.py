@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.trainingjob_status import TrainingJobStatus
 from seedbed_operator.cluster.kinds import (
     CORE_EVENTS,
     EVENTS,

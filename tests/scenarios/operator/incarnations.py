@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scenarios.operator.api_server import ApiServer
-from seedbed_api.outcome import LiveProgress
+from seedbed_api.driver_messages import LiveProgress
 from seedbed_operator import planning
 from seedbed_operator.applying import Applier
 from seedbed_operator.cluster.port import Cluster, ClusterError

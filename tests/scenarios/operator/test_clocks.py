@@ -12,7 +12,7 @@ import pytest
 
 from scenarios.operator.api_server import ApiServer
 from scenarios.operator.incarnations import Drivers, Incarnation
-from seedbed_api.times import written
+from seedbed_api.timestamps import written
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
 from seedbed_operator.stores.tables import JobKey
 from unit.operator.planning.builders import IMAGE, a_checkpoint, a_recipe, live

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scenarios.operator.api_server import ApiServer
-from seedbed_api.status import TrainingJobStatus
+from seedbed_api.trainingjob_status import TrainingJobStatus
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
 from seedbed_operator.cluster.port import Refused
 from seedbed_operator.metrics.jobs import Jobs

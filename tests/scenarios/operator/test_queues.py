@@ -12,7 +12,7 @@ import pytest
 from scenarios.operator.api_server import ApiServer
 from scenarios.operator.incarnations import Drivers, Incarnation
 from scenarios.operator.queues import COUNT, ENDED, GATE, GROUP, QUEUE, Queue
-from seedbed_api.status import WorkerCounts
+from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
 from seedbed_operator.cluster.port import Raw
 from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome, live

@@ -22,8 +22,8 @@ from seedbed.runtime.display import Display
 from seedbed.runtime.driver import Ended, Session, run_job
 from seedbed.runtime.preparing import Expected, RunOptions
 from seedbed.runtime.ray_local import LocalCluster
-from seedbed_api.manifests import training_job
-from seedbed_api.outcome import parse_outcome
+from seedbed_api.driver_messages import parse_outcome
+from seedbed_api.manifest_loader import training_job
 
 OTHER = "sha256:" + "0" * 64
 

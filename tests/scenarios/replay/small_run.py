@@ -21,8 +21,8 @@ from seedbed.training.links import Unwatched
 from seedbed.training.loop import train
 from seedbed.training.outcomes import read_outcome
 from seedbed.training.programs import TrainingProgram
-from seedbed_api.canonical import canonical_json
-from seedbed_api.manifests import training_job
+from seedbed_api.canonical_json import canonical_json
+from seedbed_api.manifest_loader import training_job
 from unit.feed.datasets import write_dataset
 
 STEPS, EVERY, EVALUATE, LEAVES, LEAF_ROWS = 8, 3, 4, 4, 3

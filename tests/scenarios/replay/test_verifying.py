@@ -17,7 +17,7 @@ from seedbed.replay.programs import Sources
 from seedbed.replay.verifying import Verdict, Watcher, Window, verify
 from seedbed.runs import LedgerSegment
 from seedbed_api.errors import UserError
-from seedbed_api.identity import run_id
+from seedbed_api.run_identity import run_id
 
 FIRST = "conv1.weight"
 

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import Condition
-from seedbed_api.status import (
+from seedbed_api.sweepjob_status import (
+    MOST_TOP_TRIALS,
+    Assignment,
+    SweepJobStatus,
+    Trial,
+    TrialCounts,
+)
+from seedbed_api.trainingjob_status import (
     CheckpointStatus,
     DatasetStatus,
     Environment,
@@ -16,13 +23,6 @@ from seedbed_api.status import (
     Timing,
     TrainingJobStatus,
     WorkerCounts,
-)
-from seedbed_api.sweepstatus import (
-    MOST_TOP_TRIALS,
-    Assignment,
-    SweepJobStatus,
-    Trial,
-    TrialCounts,
 )
 from unit.api.bases import DIGEST
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from seedbed_api.crdgen import definitions
-from seedbed_api.documents import without_nulls
+from seedbed_api.crd_generator import definitions
 from seedbed_api.errors import UserError
-from seedbed_api.manifests import validated
+from seedbed_api.manifest_loader import validated
+from seedbed_api.yaml_documents import without_nulls
 from unit.api.bases import BASES
 from unit.api.cases import CASES
 

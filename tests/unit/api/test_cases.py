@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from seedbed_api.errors import UserError
-from seedbed_api.manifests import validated
+from seedbed_api.manifest_loader import validated
 from unit.api.bases import Case
 from unit.api.cases import CASES
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from seedbed_api.crdgen import definitions, rendered
+from seedbed_api.api_reference import reference
+from seedbed_api.crd_generator import definitions, rendered
 from seedbed_api.errors import UserError
-from seedbed_api.fields import every_path
-from seedbed_api.manifests import model_of, validated
-from seedbed_api.reference import reference
+from seedbed_api.field_lookup import every_path
+from seedbed_api.manifest_loader import model_of, validated
 from seedbed_api.sweepjob import FIELD_PATHS
 from seedbed_api.trainingjob import TrainingJobSpec
 from unit.api.bases import Case

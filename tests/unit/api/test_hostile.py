@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 from jsonschema import Draft202012Validator
 
-from seedbed_api.crdgen import definitions
+from seedbed_api.crd_generator import definitions
 from seedbed_api.errors import UserError
-from seedbed_api.manifests import training_job, validated
-from seedbed_api.permissions import image_allowed, key_allowed, refusals, uri_allowed
+from seedbed_api.manifest_loader import training_job, validated
+from seedbed_api.profile_policy import image_allowed, key_allowed, refusals, uri_allowed
 from seedbed_api.trainingprofile import TrainingProfile
 from unit.api.hostile import HOSTILE, Attempt, attempts
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedbed_api.errors import UserError
-from seedbed_api.manifests import load_training_job
+from seedbed_api.manifest_loader import load_training_job
 
 EXAMPLE = Path("examples/digits.yaml")
 SMALL = """\

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from seedbed_api.errors import UserError
-from seedbed_api.manifests import training_job
+from seedbed_api.manifest_loader import training_job
 from seedbed_api.overrides import apply_overrides
 from unit.api.bases import TRAINING_JOB
 

@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from seedbed.cli.validate import command
-from seedbed_api.advice import advice
-from seedbed_api.manifests import validated
-from seedbed_api.sizes import fewest_workers_as_fast_as, shards_of_the_busiest
+from seedbed_api.admission_warnings import advice
+from seedbed_api.manifest_loader import validated
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
-from seedbed_api.trials import impossible_trials, trial_recipe
+from seedbed_api.trial_recipe import impossible_trials, trial_recipe
+from seedbed_api.useful_worker_count import fewest_workers_as_fast_as, shards_of_the_busiest
 from unit.api.bases import Case
 
 EXAMPLES = sorted(Path("examples").glob("*.yaml"))
@@ -188,7 +188,7 @@ def test_a_parameter_of_another_type_is_an_impossible_trial() -> None:
 def test_loading_a_manifest_imports_neither_torch_nor_ray_nor_numpy() -> None:
     program = (
         "import sys, time\n"
-        "from seedbed_api.manifests import load_training_job\n"
+        "from seedbed_api.manifest_loader import load_training_job\n"
         "load_training_job('examples/digits.yaml')\n"
         "heavy = {'torch', 'ray', 'numpy', 'pyarrow', 'kopf', 'asyncio'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenarios.operator.api_server import NOON, ApiServer, merged
-from seedbed_api.status import Progress, TrainingJobStatus
+from seedbed_api.trainingjob_status import Progress, TrainingJobStatus
 from seedbed_operator.cluster.kinds import EVENTS, JOBS
 from seedbed_operator.cluster.port import NOT_SERVED, Refused
 from seedbed_operator.observations import JobView

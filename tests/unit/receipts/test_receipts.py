@@ -17,9 +17,9 @@ from seedbed.receipts import Decided, Execution, read_receipt, save_receipt, sta
 from seedbed.receipts.statements import SEAL, chained, seal_of
 from seedbed.runs import open_run
 from seedbed.storage import open_storage
-from seedbed_api.canonical import canonical_json, digest_of
+from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError, UserError
-from seedbed_api.identity import run_id
+from seedbed_api.run_identity import run_id
 
 HEX = "0123456789abcdef" * 4
 DATASET, WEIGHTS = "sha256:" + "d" * 64, "sha256:" + "f" * 64

@@ -18,8 +18,8 @@ from seedbed.runtime.pods.endpoint import Attendance, endpoint
 from seedbed.runtime.pods.messages import live_progress
 from seedbed.training.progress import PartSeconds
 from seedbed.training.usage import Gauge, Usage
-from seedbed_api import metrics as names
-from seedbed_api.exposition import Measuring, page
+from seedbed_api import metric_names as names
+from seedbed_api.prometheus_exposition import Measuring, page
 from unit.runtime.pods.test_messages import KEPT, NOW, TRAINING, UID, a_session
 
 SERIES = {"namespace": "", "name": "digits", "kind": "TrainingJob"}

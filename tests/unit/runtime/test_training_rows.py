@@ -17,7 +17,7 @@ from seedbed.dataset.selection import fold_of, group_key, in_subset
 from seedbed.runtime.training_rows import training_rows
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
-from seedbed_api.manifests import training_job
+from seedbed_api.manifest_loader import training_job
 from seedbed_api.trainingjob import TrainingJob
 from unit.dataset.pictures import build, png, write_files
 

@@ -16,7 +16,7 @@ from seedbed.search.objectives import Goal
 from seedbed.search.ranking import counts, ranked, status_row, top
 from seedbed.search.replaying import disagreements
 from seedbed.search.tpe import probe
-from seedbed_api.canonical import canonical_json
+from seedbed_api.canonical_json import canonical_json
 from seedbed_api.sweepjob import SweepJobSpec
 from unit.search.executors import Luck, chances, in_sequence
 from unit.search.sweeps import a_rate, a_sweep, values

@@ -17,9 +17,9 @@ from seedbed.search import Decided, Point, State
 from seedbed.search.drawing import value_at, word
 from seedbed.search.proposing import proposer
 from seedbed.search.sobol import BITS, coordinate, scrambled
-from seedbed_api.decimals import PATTERN, canonical
+from seedbed_api.decimal_strings import PATTERN, canonical
 from seedbed_api.sweepjob import SearchSpace, SweepJobSpec
-from seedbed_api.trials import trial_recipe
+from seedbed_api.trial_recipe import trial_recipe
 from unit.search.sweeps import a_parameter, a_rate, a_sweep, values
 
 HIGHEST = 2**64 - 1

@@ -22,7 +22,7 @@ from seedbed.sweeps.preparing import Sweep
 from seedbed.sweeps.standing import Standing
 from seedbed.sweeps.trials import Reached, Stretch
 from seedbed_api.errors import InfrastructureError, UserError
-from seedbed_api.manifests import sweep_job
+from seedbed_api.manifest_loader import sweep_job
 
 EPOCHS = 4
 LOST = InfrastructureError("WorkersLost", "its process was lost")

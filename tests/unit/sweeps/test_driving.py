@@ -9,7 +9,7 @@ import pytest
 
 from scenarios.sweeps.desk import a_sweep
 from seedbed.sweeps.driving import why_in_turn
-from seedbed_api.manifests import sweep_job
+from seedbed_api.manifest_loader import sweep_job
 
 RAY_DATA = {"cluster": {"feed": "RayData"}}
 STORIES: dict[str, tuple[dict[str, Any], str | None]] = {

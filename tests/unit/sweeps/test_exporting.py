@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 from scenarios.sweeps.desk import ASHA
 from seedbed.sweeps.exporting import saved_seconds, sweep_families
 from seedbed.sweeps.standing import Standing
-from seedbed_api import metrics as names
-from seedbed_api.exposition import Measuring
+from seedbed_api import metric_names as names
+from seedbed_api.prometheus_exposition import Measuring
 from unit.sweeps.test_conducting import EPOCHS, conducting, reached
 
 SERIES = {"namespace": "team", "name": "tiny", "kind": "SweepJob"}

@@ -15,8 +15,8 @@ from seedbed.sweeps.tallies import Tally
 from seedbed.sweeps.trials import Reached
 from seedbed.training.progress import Kept, PartSeconds, Progress
 from seedbed.training.usage import Usage
-from seedbed_api import metrics as names
-from seedbed_api.exposition import Measuring
+from seedbed_api import metric_names as names
+from seedbed_api.prometheus_exposition import Measuring
 from unit.sweeps.test_conducting import conducting
 
 FIRST, OTHER = (0, 0), (1, 0)

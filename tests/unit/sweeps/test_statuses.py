@@ -14,8 +14,8 @@ from seedbed.search.ledger import Evidence
 from seedbed.sweeps.ledgers import Finished
 from seedbed.sweeps.statuses import Told, status_of
 from seedbed_api.errors import InfrastructureError
-from seedbed_api.manifests import sweep_job
-from seedbed_api.sweepstatus import SweepJobStatus
+from seedbed_api.manifest_loader import sweep_job
+from seedbed_api.sweepjob_status import SweepJobStatus
 
 MOST_BYTES = 2**16
 """What a sweep may add to its object in the API server."""

@@ -10,7 +10,7 @@ import pytest
 from scenarios.sweeps.desk import a_sweep
 from seedbed.sweeps.watching import Watch
 from seedbed.training.progress import Progress
-from seedbed_api.manifests import sweep_job
+from seedbed_api.manifest_loader import sweep_job
 
 SPEC = sweep_job(
     a_sweep(Path("data"), Path("runs"), progressDeadlineSeconds=20, preRunningDeadlineSeconds=60)

@@ -108,7 +108,7 @@ def _follow(following: Following, *, output: str) -> None:
 
 
 def _print(lines: Iterable[tuple[PodLog, str]], *, output: str, width: int) -> None:
-    from seedbed_api.loglines import readable
+    from seedbed_api.json_log_lines import readable
 
     for log, line in lines:
         click.echo(line if output == "json" else f"{log.pod:<{width}}  {printable(readable(line))}")

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from seedbed.runtime.driver import Ended
     from seedbed.runtime.preparing import RunOptions
     from seedbed.sweeps.driving import SweepEnded
-    from seedbed_api.status import TrainingJobStatus
     from seedbed_api.sweepjob import SweepJob
-    from seedbed_api.sweepstatus import SweepJobStatus
+    from seedbed_api.sweepjob_status import SweepJobStatus
     from seedbed_api.trainingjob import TrainingJob
+    from seedbed_api.trainingjob_status import TrainingJobStatus
 
 _secret = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -90,7 +90,7 @@ def _print_status(status: TrainingJobStatus | SweepJobStatus, answer: TextIO) ->
 
 
 def _stopped(ended: Ended | SweepEnded) -> str:
-    from seedbed_api.status import TrainingJobStatus
+    from seedbed_api.trainingjob_status import TrainingJobStatus
 
     if not isinstance(ended.status, TrainingJobStatus):
         return "stopped; every trial under way has kept its state; the same command continues"
@@ -100,7 +100,7 @@ def _stopped(ended: Ended | SweepEnded) -> str:
 
 
 def _document(arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    from seedbed_api.manifests import read_document
+    from seedbed_api.manifest_loader import read_document
 
     source = arguments["manifest"]
     wanted = "TrainingJob or SweepJob"
@@ -111,7 +111,7 @@ def _document(arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 def _job(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> TrainingJob:
     from seedbed.runtime.places import with_absolute_places
-    from seedbed_api.manifests import training_job
+    from seedbed_api.manifest_loader import training_job
     from seedbed_api.overrides import apply_overrides
 
     overrides = list(arguments["overrides"])
@@ -124,7 +124,7 @@ def _job(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> Tra
 
 def _sweep(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> SweepJob:
     from seedbed.runtime.places import with_absolute_places
-    from seedbed_api.manifests import sweep_job
+    from seedbed_api.manifest_loader import sweep_job
     from seedbed_api.overrides import apply_overrides
     from seedbed_api.sweepjob import SweepJob
 

@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from seedbed.cli.stdio import on_one_line, printable
-from seedbed_api.advice import advice
-from seedbed_api.blocks import Block
-from seedbed_api.documents import REASON, Document, Found, found_in, read_text
+from seedbed_api.admission_warnings import advice
+from seedbed_api.base_model import Block
 from seedbed_api.errors import UserError
-from seedbed_api.manifests import is_ours, unknown_in_status, validated
+from seedbed_api.manifest_loader import is_ours, unknown_in_status, validated
 from seedbed_api.sweepjob import SweepJob
+from seedbed_api.yaml_documents import REASON, Document, Found, found_in, read_text
 
 STDIN = "-"
 

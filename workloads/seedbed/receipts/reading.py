@@ -21,9 +21,9 @@ from seedbed.receipts.statements import (
     section_digests,
 )
 from seedbed.storage import Storage, open_storage
-from seedbed_api.canonical import canonical_json
+from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.identity import run_id
+from seedbed_api.run_identity import run_id
 
 _STRUCTURE = (KeyError, TypeError, IndexError, ValueError, AttributeError, AssertionError)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from seedbed_api.canonical import canonical_json, digest_of
+from seedbed_api.canonical_json import canonical_json, digest_of
 
 Statement: TypeAlias = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seedbed.receipts.reading import Receipt, is_receipt, read_receipt, same_outcome, to_bytes
 from seedbed.receipts.statements import Statement
 from seedbed.runs import RECEIPT, RunFolder
-from seedbed_api.canonical import digest_of
+from seedbed_api.canonical_json import digest_of
 
 
 def save_receipt(folder: RunFolder, document: Statement) -> Receipt:

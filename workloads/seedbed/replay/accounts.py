@@ -26,7 +26,7 @@ from seedbed.storage import Storage
 from seedbed.training.outcomes import read_outcome
 from seedbed.training.states import WITNESS
 from seedbed_api.errors import InfrastructureError, UserError, refusal
-from seedbed_api.identity import run_id
+from seedbed_api.run_identity import run_id
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -34,8 +34,8 @@ from seedbed.runs.tensors import describe_tensors, serialised
 from seedbed.training.programs import TrainingProgram
 from seedbed.training.scores import counts_of
 from seedbed.training.states import config_of
-from seedbed_api.canonical import canonical_json
-from seedbed_api.status import measured
+from seedbed_api.canonical_json import canonical_json
+from seedbed_api.trainingjob_status import measured
 
 WORDS = ("stored", "recomputed")
 

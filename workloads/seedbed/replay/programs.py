@@ -16,7 +16,7 @@ from seedbed.runtime.timeline import Timeline
 from seedbed.storage import absolute
 from seedbed.training.programs import TrainingProgram
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.manifests import training_job
+from seedbed_api.manifest_loader import training_job
 
 NOWHERE = "memory://seedbed-replay"
 """A replay writes nothing; the manifest still wants an output."""

@@ -29,7 +29,7 @@ from seedbed.runs import (
 from seedbed.runs.documents import opened
 from seedbed.runs.tensors import describe_tensors
 from seedbed.training.outcomes import OUTCOME
-from seedbed_api.canonical import canonical_json
+from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import InfrastructureError, UserError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, TypeAlias
 
-from seedbed_api.canonical import canonical_json, digest_of
+from seedbed_api.canonical_json import canonical_json, digest_of
 
 Document: TypeAlias = dict[str, Any]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from seedbed.runs.documents import Document, is_sealed, opened, sealed
 from seedbed.runs.folder import RunFolder
-from seedbed_api.canonical import canonical_json, digest_of
+from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
 
 _NAME = re.compile(r"evaluations/(?P<split>[a-z]+)-(?P<step>\d+)\.json")

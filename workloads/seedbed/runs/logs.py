@@ -16,7 +16,7 @@ from seedbed.runs.attempts import highest_attempt, read_attempt
 from seedbed.runs.folder import open_run, run_names
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.loglines import parsed
+from seedbed_api.json_log_lines import parsed
 
 _PIECE = re.compile(r"logs/(?P<uid>[^/]+)/(?P<attempt>\d+)/(?P<pod>[^/]+)/(?P<piece>\d+)\.log")
 _POD = re.compile(r"(?P<job>.+)-\d+-(sweep-)?(driver|worker-\d+)")

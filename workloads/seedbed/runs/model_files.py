@@ -10,7 +10,7 @@ from typing import Any
 from seedbed.runs.documents import Document
 from seedbed.runs.folder import RunFolder
 from seedbed.runs.tensors import Array, deserialised, serialised, weights_digest
-from seedbed_api.canonical import canonical_json
+from seedbed_api.canonical_json import canonical_json
 
 WEIGHTS = "model/model.safetensors"
 CONFIG = "model/config.json"

@@ -12,7 +12,7 @@ from seedbed.runs.evaluations import Evaluation, read_evaluations
 from seedbed.runtime.preparing import Prepared
 from seedbed.runtime.results import Measure, Result, final_metrics, save_result
 from seedbed.training.outcomes import Outcome
-from seedbed_api.times import written
+from seedbed_api.timestamps import written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -36,11 +36,11 @@ from seedbed.runtime.tracking.runs import Membership, end_of, recording_of
 from seedbed.training.outcomes import OUTCOME, Outcome, read_outcome
 from seedbed.training.programs import TrainingProgram
 from seedbed.training.progress import Kept, PartSeconds, Progress
-from seedbed_api.canonical import canonical_json
+from seedbed_api.canonical_json import canonical_json
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError
-from seedbed_api.status import TrainingJobStatus
 from seedbed_api.trainingjob import TrainingJob
+from seedbed_api.trainingjob_status import TrainingJobStatus
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from prometheus_client.core import Metric
 from seedbed.runtime.driver import Session
 from seedbed.training.progress import PartSeconds, Progress
 from seedbed.training.usage import resident_bytes
-from seedbed_api import metrics as names
-from seedbed_api.exposition import Sample, measured, single
-from seedbed_api.outcome import LiveProgress
+from seedbed_api import metric_names as names
+from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.prometheus_exposition import Sample, measured, single
 
 _OF_THEIR_OWN: Final = frozenset({"throughput/images-per-second", "training/loss"})
 """Metrics of the status that are exported exactly, under names of their own."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seedbed_api.loglines import structured
+from seedbed_api.json_log_lines import structured
 
 _LOOK_SECONDS = 0.5
 _MOST_BYTES = 1 << 16

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from seedbed.runtime.lasting import naming
 from seedbed.storage import absolute, absolute_path
 from seedbed.storage.urls import CLAIMS_VARIABLE
-from seedbed_api.execution import Output
+from seedbed_api.execution_settings import Output
 from seedbed_api.recipe import Dataset, Model, Recipe
 
 if TYPE_CHECKING:

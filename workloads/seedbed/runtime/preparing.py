@@ -28,7 +28,7 @@ from seedbed.training.recipes import (
 )
 from seedbed.usercode.fetching import CodeArchive, fetch_code, installed_sources
 from seedbed_api.errors import InfrastructureError, UserError, refusal
-from seedbed_api.identity import resolve, run_id
+from seedbed_api.run_identity import resolve, run_id
 from seedbed_api.trainingjob import TrainingJob
 
 

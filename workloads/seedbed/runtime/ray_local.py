@@ -21,7 +21,7 @@ from seedbed.runtime.records import QUOTED
 from seedbed.runtime.signals import keeping_handlers
 from seedbed.startup.own_ray import job_config, ray_runs_here, settle, temporary_folder
 from seedbed_api.errors import InfrastructureError, UserError, refusal
-from seedbed_api.loglines import MESSAGE
+from seedbed_api.json_log_lines import MESSAGE
 
 if TYPE_CHECKING:
     from seedbed.training.programs import TrainingProgram

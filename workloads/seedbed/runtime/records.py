@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from seedbed_api.loglines import structured
+from seedbed_api.json_log_lines import structured
 
 QUOTED = "quoted"
 """Attribute of a log record: the fields of who is quoted, which count more than those of who quotes."""

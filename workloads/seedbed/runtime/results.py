@@ -15,7 +15,7 @@ from seedbed.runs.folder import RESULT, RunFolder
 from seedbed.training.outcomes import Outcome
 from seedbed.training.scores import counts_of
 from seedbed_api.errors import InfrastructureError
-from seedbed_api.status import measured
+from seedbed_api.trainingjob_status import measured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,8 @@ from seedbed.runtime.results import Result
 from seedbed.training.progress import Kept, Progress
 from seedbed_api.conditions import Condition, one_line
 from seedbed_api.errors import SeedbedError
-from seedbed_api.status import (
+from seedbed_api.timestamps import lasted, written
+from seedbed_api.trainingjob_status import (
     CheckpointStatus,
     DatasetStatus,
     Environment,
@@ -25,8 +26,7 @@ from seedbed_api.status import (
     WorkerCounts,
     percent,
 )
-from seedbed_api.status import Progress as StepProgress
-from seedbed_api.times import lasted, written
+from seedbed_api.trainingjob_status import Progress as StepProgress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from seedbed.search.gridding import count_points
 from seedbed.search.points import conditions, is_possible, needed_values
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.fields import every_path, is_string, nearest
+from seedbed_api.field_lookup import every_path, is_string, nearest
 from seedbed_api.recipe import Recipe
-from seedbed_api.refusals import mistakes
 from seedbed_api.sweepjob import Parameter, SweepJobSpec
-from seedbed_api.trials import corner_values, trial_recipe
+from seedbed_api.trial_recipe import corner_values, trial_recipe
+from seedbed_api.validation_errors import mistakes
 
 MOST_TRIALS: Final = 100_000
 """Largest maxTrialCount."""

@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from hashlib import sha256
 from typing import Final
 
-from seedbed_api.decimals import canonical
+from seedbed_api.decimal_strings import canonical
 from seedbed_api.sweepjob import IntegerRange, LogUniform, SearchSpace, Uniform
 
 DIGITS: Final = 5

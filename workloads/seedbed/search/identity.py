@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from seedbed_api.canonical import canonical_json, digest_of
-from seedbed_api.identity import resolve
+from seedbed_api.canonical_json import canonical_json, digest_of
+from seedbed_api.run_identity import resolve
 from seedbed_api.sweepjob import SweepJobSpec
 
 SEARCH_VERSION: Final = 1

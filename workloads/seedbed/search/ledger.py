@@ -12,7 +12,7 @@ from typing import Any
 
 from seedbed.search.decisions import Decided, Ended, State, Why
 from seedbed.search.objectives import parsed, spelled
-from seedbed_api.canonical import canonical_json, digest_of
+from seedbed_api.canonical_json import canonical_json, digest_of
 
 SCHEMA_VERSION = 1
 

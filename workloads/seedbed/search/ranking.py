@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from seedbed.search.decisions import Decided, State
 from seedbed.search.objectives import Goal, spelled
-from seedbed_api.status import ModelStatus
-from seedbed_api.sweepstatus import MOST_TOP_TRIALS, Assignment, Trial, TrialCounts
+from seedbed_api.sweepjob_status import MOST_TOP_TRIALS, Assignment, Trial, TrialCounts
+from seedbed_api.trainingjob_status import ModelStatus
 
 
 def ranked(trials: Iterable[Decided], goal: Goal) -> list[Decided]:

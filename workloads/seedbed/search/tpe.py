@@ -25,7 +25,7 @@ from seedbed.search.drawing import nearest, word
 from seedbed.search.objectives import SCALE
 from seedbed.search.points import Point, assembled
 from seedbed.search.randomly import RandomSearch
-from seedbed_api.canonical import digest_of
+from seedbed_api.canonical_json import digest_of
 from seedbed_api.sweepjob import Parameter, SearchSpace
 
 LEARNS_FROM: Final = 10

@@ -37,7 +37,7 @@ from seedbed.sweeps.tracking import end_of, recording_of
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from seedbed_api.sweepjob import SweepJob, SweepJobSpec
-from seedbed_api.sweepstatus import SweepJobStatus
+from seedbed_api.sweepjob_status import SweepJobStatus
 
 
 class Machines(Cluster, Protocol):

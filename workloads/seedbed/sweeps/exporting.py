@@ -15,8 +15,8 @@ from seedbed.search.ranking import ranked
 from seedbed.sweeps.standing import Standing
 from seedbed.sweeps.tallies import Tally
 from seedbed.training.usage import resident_bytes
-from seedbed_api import metrics as names
-from seedbed_api.exposition import Sample, measured, single
+from seedbed_api import metric_names as names
+from seedbed_api.prometheus_exposition import Sample, measured, single
 from seedbed_api.sweepjob import SweepJob
 
 

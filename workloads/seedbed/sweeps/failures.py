@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 from seedbed.runs.folder import RunFolder
-from seedbed_api.canonical import canonical_json
+from seedbed_api.canonical_json import canonical_json
 
 FAILURE = "failure.json"
 

@@ -14,7 +14,7 @@ from seedbed.storage import Storage
 from seedbed.sweeps.preparing import Sweep
 from seedbed.sweeps.references import LEDGER
 from seedbed.sweeps.standing import Standing
-from seedbed_api.canonical import digest_of
+from seedbed_api.canonical_json import digest_of
 from seedbed_api.errors import InfrastructureError
 
 logger = logging.getLogger(__name__)

@@ -22,12 +22,12 @@ from seedbed.sweeps.tallies import Place, Tally
 from seedbed.sweeps.trials import Reached, Stretch
 from seedbed.training.progress import Progress
 from seedbed_api.conditions import ExitCode, one_line
+from seedbed_api.driver_messages import LiveProgress, Outcome, cut_to
 from seedbed_api.errors import SeedbedError
-from seedbed_api.outcome import LiveProgress, Outcome, cut_to
-from seedbed_api.status import WorkerCounts
 from seedbed_api.sweepjob import SweepJob
-from seedbed_api.sweepstatus import SweepJobStatus, SweepProgress, TrialCounts
-from seedbed_api.times import written
+from seedbed_api.sweepjob_status import SweepJobStatus, SweepProgress, TrialCounts
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import WorkerCounts
 
 MOST_BYTES: Final = 24 << 10
 """Of what is told of trials: it becomes a part of the object in the API server."""

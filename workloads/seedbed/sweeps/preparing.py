@@ -20,12 +20,12 @@ from seedbed.search.identity import sweep_document, sweep_id
 from seedbed.storage import Storage, open_storage
 from seedbed.training.programs import PATIENCE_SECONDS
 from seedbed_api.errors import SeedbedError, UserError, refusal
-from seedbed_api.identity import resolve, run_id
-from seedbed_api.manifests import training_job
+from seedbed_api.manifest_loader import training_job
 from seedbed_api.recipe import Recipe
+from seedbed_api.run_identity import resolve, run_id
 from seedbed_api.sweepjob import SweepJob, SweepJobSpec
 from seedbed_api.trainingjob import TrainingJob
-from seedbed_api.trials import trial_recipe
+from seedbed_api.trial_recipe import trial_recipe
 
 _FIELD_OF_FOLDS = "spec.crossValidation.folds"
 _OF_THE_TEMPLATE = ("spec.dataset.", "spec.model", "spec.training.", "spec.evaluation")

@@ -15,10 +15,10 @@ from seedbed.sweeps.ledgers import Finished
 from seedbed.sweeps.preparing import Sweep
 from seedbed_api.conditions import Condition
 from seedbed_api.errors import SeedbedError
-from seedbed_api.status import DatasetStatus, Environment, ModelStatus, ObjectStatus
 from seedbed_api.sweepjob import SweepJob
-from seedbed_api.sweepstatus import SweepJobStatus, Trial
-from seedbed_api.times import lasted, written
+from seedbed_api.sweepjob_status import SweepJobStatus, Trial
+from seedbed_api.timestamps import lasted, written
+from seedbed_api.trainingjob_status import DatasetStatus, Environment, ModelStatus, ObjectStatus
 
 MOST_BYTES_OF_ROWS = 32 * 1024
 """Of the best trials in a status; a sweep adds at most 64 KiB to its object in the API server."""

@@ -33,9 +33,9 @@ from seedbed.training.progress import Progress
 from seedbed.training.recipes import steps_of_epochs
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import UserError
-from seedbed_api.status import ModelStatus
 from seedbed_api.trainingjob import TrainingJob, TrainingJobSpec
-from seedbed_api.trials import trial_recipe
+from seedbed_api.trainingjob_status import ModelStatus
+from seedbed_api.trial_recipe import trial_recipe
 
 if TYPE_CHECKING:
     from seedbed.training.programs import TrainingProgram

@@ -15,32 +15,32 @@ from seedbed.augmentation.rotation import Rotation
 from seedbed.order.planning import total_steps
 from seedbed.training.milestones import EveryEpochs, EverySteps, Milestones
 from seedbed.training.stopping import EarlyStopping
-from seedbed_api import augmentations, recipe, training
+from seedbed_api import augmentation_transforms, recipe, training_settings
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.trainingjob import TrainingJobSpec
 
 
-def transforms_of(chain: Sequence[augmentations.Transform]) -> tuple[Transform, ...]:
+def transforms_of(chain: Sequence[augmentation_transforms.Transform]) -> tuple[Transform, ...]:
     """Return the pixel transforms of an augmentation chain; mixup is the leaf's own."""
     return tuple(_transform(entry.member()) for entry in chain if entry.type != "Mixup")
 
 
 def _transform(block: object) -> Transform:
     match block:
-        case augmentations.Resize():
+        case augmentation_transforms.Resize():
             return Resize(size=block.size)
-        case augmentations.RandomResizedCrop():
+        case augmentation_transforms.RandomResizedCrop():
             scale = (float(block.scale_min), float(block.scale_max))
             return RandomResizedCrop(
                 size=block.size, scale=scale, ratio=(float(block.ratio_min), float(block.ratio_max))
             )
-        case augmentations.HorizontalFlip():
+        case augmentation_transforms.HorizontalFlip():
             return HorizontalFlip(probability=float(block.probability))
-        case augmentations.VerticalFlip():
+        case augmentation_transforms.VerticalFlip():
             return VerticalFlip(probability=float(block.probability))
-        case augmentations.Rotation():
+        case augmentation_transforms.Rotation():
             return Rotation(degrees=float(block.degrees))
-        case augmentations.ColorJitter():
+        case augmentation_transforms.ColorJitter():
             return ColorJitter(
                 brightness=float(block.brightness),
                 contrast=float(block.contrast),
@@ -49,7 +49,7 @@ def _transform(block: object) -> Transform:
     raise AssertionError(f"no transform for {type(block).__name__}")
 
 
-def steps_of(block: training.Training, *, samples: int) -> int:
+def steps_of(block: training_settings.Training, *, samples: int) -> int:
     """Return the steps of the whole run; a batch larger than the dataset is the user's error."""
     batch = block.batch
     if batch.global_size > samples:
@@ -64,12 +64,12 @@ def steps_of(block: training.Training, *, samples: int) -> int:
     return steps_of_epochs(batch, block.epochs, samples=samples)
 
 
-def steps_of_epochs(batch: training.Batch, epochs: int, *, samples: int) -> int:
+def steps_of_epochs(batch: training_settings.Batch, epochs: int, *, samples: int) -> int:
     """Return the steps with which so many epochs have been consumed."""
     return total_steps(epochs=epochs, count=samples, leaves=batch.leaves, leaf_rows=batch.micro_size)
 
 
-def arithmetic_of(block: training.Training, *, classes: Sequence[str], samples: int) -> Arithmetic:
+def arithmetic_of(block: training_settings.Training, *, classes: Sequence[str], samples: int) -> Arithmetic:
     """Return all that the bits of a step depend on besides model and pixels."""
     clipping = block.gradient_clipping
     mixup = [entry.mixup for entry in block.augmentation if entry.mixup is not None]
@@ -88,7 +88,7 @@ def arithmetic_of(block: training.Training, *, classes: Sequence[str], samples: 
     )
 
 
-def _learning_rate(block: training.Training, *, samples: int) -> LearningRate:
+def _learning_rate(block: training_settings.Training, *, samples: int) -> LearningRate:
     schedule = block.learning_rate_schedule
     decay: Constant | Cosine | Step = Constant()
     if schedule.cosine is not None:
@@ -102,14 +102,14 @@ def _learning_rate(block: training.Training, *, samples: int) -> LearningRate:
     )
 
 
-def _step_distance(step: training.Step, block: training.Training, samples: int) -> int:
+def _step_distance(step: training_settings.Step, block: training_settings.Training, samples: int) -> int:
     if step.every_steps is not None:
         return step.every_steps
     assert step.every_epochs is not None
     return steps_of_epochs(block.batch, step.every_epochs, samples=samples)
 
 
-def _loss(loss: training.Loss, classes: Sequence[str]) -> CrossEntropy:
+def _loss(loss: training_settings.Loss, classes: Sequence[str]) -> CrossEntropy:
     block = loss.cross_entropy
     assert block is not None
     named = {weight.name: float(weight.weight) for weight in block.class_weights}
@@ -128,7 +128,7 @@ def _loss(loss: training.Loss, classes: Sequence[str]) -> CrossEntropy:
     return CrossEntropy(label_smoothing=float(block.label_smoothing), class_weights=weights)
 
 
-def _optimizer(block: training.Optimizer) -> SGD | AdamW:
+def _optimizer(block: training_settings.Optimizer) -> SGD | AdamW:
     decay = float(block.weight_decay)
     if block.sgd is not None:
         return SGD(momentum=float(block.sgd.momentum), nesterov=block.sgd.nesterov, weight_decay=decay)
@@ -141,7 +141,7 @@ def _optimizer(block: training.Optimizer) -> SGD | AdamW:
     )
 
 
-def _normalisation(block: training.Normalization) -> Normalisation:
+def _normalisation(block: training_settings.Normalization) -> Normalisation:
     red, green, blue = (float(value) for value in block.mean)
     red_std, green_std, blue_std = (float(value) for value in block.std)
     return Normalisation(mean=(red, green, blue), std=(red_std, green_std, blue_std))
@@ -165,7 +165,7 @@ def _evaluation(block: recipe.Evaluation, *, samples: int, rows: int) -> EveryEp
     return None
 
 
-def early_stopping_of(block: training.Training) -> EarlyStopping | None:
+def early_stopping_of(block: training_settings.Training) -> EarlyStopping | None:
     """Return the stop rule, exact; None where training runs to its end."""
     rule = block.early_stopping
     if rule is None:

@@ -46,9 +46,9 @@ from seedbed.training.scores import document_of, metrics_of, scores_of
 from seedbed.training.stopping import Score, best_score
 from seedbed.training.timing import Stopwatch, TimedExchange
 from seedbed.training.walking import Walk
-from seedbed_api.canonical import canonical_json, digest_of
+from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
-from seedbed_api.identity import trajectory_id
+from seedbed_api.run_identity import trajectory_id
 
 WITNESS = "witness.json"
 """Names of the tensors in the order of the ledger's witness: with them `diff` needs no model code."""

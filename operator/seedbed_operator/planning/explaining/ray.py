@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
-from seedbed_api.outcome import LiveProgress
+from seedbed_api.driver_messages import LiveProgress
 from seedbed_operator.observations import PodView
 from seedbed_operator.planning.companions import NOT_OURS, ending, exit_code_of, failed_in_its_place, title
 from seedbed_operator.planning.ends import end_of_worker, is_rejected

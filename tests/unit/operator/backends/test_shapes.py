@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seedbed_api.immutability import recipe_transitions, refused_changes
 from seedbed_api.trainingjob import TrainingJobSpec
-from seedbed_api.transitions import recipe_transitions, refused_changes
 from seedbed_operator.backends import shapes
 from seedbed_operator.backends.attempt_settings import settings_of, with_settings
 from seedbed_operator.backends.offers import offer_of

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from seedbed_api.exposition import Measuring
+from seedbed_api.prometheus_exposition import Measuring
 from seedbed_operator.metrics.pages import Look
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from seedbed_api import metrics as names
-from seedbed_api.exposition import page, text
-from seedbed_api.sweepstatus import SweepJobStatus, TrialCounts
-from seedbed_api.times import written
+from seedbed_api import metric_names as names
+from seedbed_api.prometheus_exposition import page, text
+from seedbed_api.sweepjob_status import SweepJobStatus, TrialCounts
+from seedbed_api.timestamps import written
 from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
 from seedbed_operator.metrics.jobs import SHOWN_SECONDS, Jobs
 from seedbed_operator.metrics.summaries import done

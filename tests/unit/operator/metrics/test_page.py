@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from seedbed_api import metrics as names
+from seedbed_api import metric_names as names
 from seedbed_api.conditions import Condition
-from seedbed_api.exposition import Measuring, single, text
-from seedbed_api.status import TrainingJobStatus
-from seedbed_api.times import written
+from seedbed_api.prometheus_exposition import Measuring, single, text
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import TrainingJobStatus
 from seedbed_operator.metrics.operators import Pulse, looking
 from seedbed_operator.metrics.pages import Measure, Page
 from seedbed_operator.metrics.tallies import SEEN_SECONDS, FromZero, Tallies

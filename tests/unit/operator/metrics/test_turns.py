@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from seedbed_api.conditions import Condition
-from seedbed_api.status import Failure, TrainingJobStatus
-from seedbed_api.times import written
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import Failure, TrainingJobStatus
 from seedbed_operator.metrics.turns import AttemptEnded, Reached, Turn, turns
 from unit.operator.planning.builders import (
     NOON,

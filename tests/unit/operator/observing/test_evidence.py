@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from scenarios.operator.api_server import NOON, ApiServer
 from scenarios.operator.incarnations import Drivers
-from seedbed_api.outcome import LiveProgress
+from seedbed_api.driver_messages import LiveProgress
 from seedbed_operator.cluster.kinds import PODS
 from seedbed_operator.observing.evidence import Gatherer, remembered
 from seedbed_operator.observing.memories import Memories, Memory

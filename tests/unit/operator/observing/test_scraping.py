@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 from aiohttp import web
 
-from seedbed_api.outcome import LiveProgress
+from seedbed_api.driver_messages import LiveProgress
 from seedbed_operator.observing.scraping import MOST_BYTES, Scraper
 from unit.operator.planning.builders import UID, live
 

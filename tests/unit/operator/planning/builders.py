@@ -7,9 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from seedbed_api.conditions import Condition
-from seedbed_api.jobs import STATUSES, JobKind
-from seedbed_api.outcome import LiveProgress, Outcome
-from seedbed_api.status import (
+from seedbed_api.driver_messages import LiveProgress, Outcome
+from seedbed_api.job_kinds import STATUSES, JobKind
+from seedbed_api.sweepjob import SweepJobSpec
+from seedbed_api.sweepjob_status import SweepProgress, Trial, TrialCounts
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob import TrainingJobSpec
+from seedbed_api.trainingjob_status import (
     CheckpointStatus,
     DatasetStatus,
     LifecycleStatus,
@@ -19,10 +23,6 @@ from seedbed_api.status import (
     WorkerCounts,
     percent,
 )
-from seedbed_api.sweepjob import SweepJobSpec
-from seedbed_api.sweepstatus import SweepProgress, Trial, TrialCounts
-from seedbed_api.times import written
-from seedbed_api.trainingjob import TrainingJobSpec
 from seedbed_api.trainingprofile import TrainingProfileSpec
 from seedbed_operator.observations import JobView, PodView, ProfileView, Terminated
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seedbed_api.permissions import image_allowed, uri_allowed
+from seedbed_api.profile_policy import image_allowed, uri_allowed
 from seedbed_api.recipe import SecretRef
 from unit.operator.planning.builders import IMAGE, a_profile, a_training_job
 from unit.operator.planning.worlds import a_world

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from seedbed_api.execution import Output
-from seedbed_api.status import TrainingJobStatus
-from seedbed_api.times import written
+from seedbed_api.execution_settings import Output
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import TrainingJobStatus
 from unit.operator.planning.builders import (
     NOON,
     a_checkpoint,

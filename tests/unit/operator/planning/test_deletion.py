@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from seedbed_api.status import WorkerCounts
+from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.planning import status_in_trouble
 from unit.operator.planning.builders import NOON, a_driver, a_training_job, a_worker, an_outcome, live
 from unit.operator.planning.worlds import World, a_world, complete

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seedbed_api.execution import Checkpoint, Cluster, Output, Overrides
+from seedbed_api.execution_settings import Checkpoint, Cluster, Output, Overrides
 from seedbed_api.recipe import SecretRef
 from unit.operator.planning.builders import a_profile, a_sweep_job, a_training_job, an_outcome, live
 from unit.operator.planning.worlds import World, a_world

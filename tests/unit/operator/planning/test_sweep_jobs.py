@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from seedbed_api.status import WorkerCounts
-from seedbed_api.sweepstatus import SweepJobStatus
-from seedbed_api.times import written
+from seedbed_api.sweepjob_status import SweepJobStatus
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.backends.names import driver_name, service_name, worker_name
 from unit.operator.planning.builders import (
     LEDGER,

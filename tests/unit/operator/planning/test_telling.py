@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seedbed_api.status import DatasetStatus, Metric, WorkerCounts
+from seedbed_api.trainingjob_status import DatasetStatus, Metric, WorkerCounts
 from seedbed_operator.plans import Announcement
 from unit.operator.planning.builders import (
     DATASET,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from seedbed_api.status import WorkerCounts
+from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.observations import Waiting
 from unit.operator.planning.builders import UID, a_training_job, live
 from unit.operator.planning.worlds import World, a_world

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seedbed_api.status import WorkerCounts
+from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.observations import Notice, Refusal
 from unit.operator.planning.builders import (
     ENVIRONMENT,

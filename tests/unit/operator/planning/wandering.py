@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from seedbed_api.execution import Output, Workers
-from seedbed_api.outcome import LiveProgress
-from seedbed_api.status import CheckpointStatus, LifecycleStatus, WorkerCounts
+from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.execution_settings import Output, Workers
+from seedbed_api.trainingjob_status import CheckpointStatus, LifecycleStatus, WorkerCounts
 from seedbed_operator.backends.names import driver_name, service_name, worker_name
 from seedbed_operator.observations import Companion, PodView, Terminated
 from seedbed_operator.planning import plan

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from seedbed_api.outcome import LiveProgress
+from seedbed_api.driver_messages import LiveProgress
 from seedbed_operator.backends.attempt_settings import with_settings
 from seedbed_operator.backends.choosing import BACKENDS, Backends
 from seedbed_operator.backends.queues import gang_noted

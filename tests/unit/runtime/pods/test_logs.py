@@ -14,7 +14,7 @@ from seedbed.runtime.pods.memory import oom_kills
 from seedbed.runtime.records import LONGEST_LINE, Recorder
 from seedbed.runtime.shipping import PIECE_BYTES, piece_name, reading, ship, stored
 from seedbed.storage import LocalStorage
-from seedbed_api.loglines import readable
+from seedbed_api.json_log_lines import readable
 
 
 def log_in(folder: LocalStorage) -> bytes:

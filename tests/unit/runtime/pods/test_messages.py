@@ -20,9 +20,9 @@ from seedbed.runtime.preparing import RunOptions
 from seedbed.runtime.ray_local import LocalCluster
 from seedbed.runtime.statuses import Told, status_of
 from seedbed.training.progress import Kept, Progress
+from seedbed_api.driver_messages import Outcome, parse_outcome
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
-from seedbed_api.manifests import training_job
-from seedbed_api.outcome import Outcome, parse_outcome
+from seedbed_api.manifest_loader import training_job
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)

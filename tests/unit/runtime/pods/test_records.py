@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from seedbed.runtime.pods.records import log_as_records, recorder_of
 from seedbed.runtime.records import LONGEST_LINE, Recorder
-from seedbed_api.loglines import readable
+from seedbed_api.json_log_lines import readable
 
 ENVIRON = {
     "SEEDBED_JOB": '{"metadata": {"name": "digits", "namespace": "team", "uid": "u"}, "spec": {}}',

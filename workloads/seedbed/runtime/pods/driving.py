@@ -27,9 +27,9 @@ from seedbed.runtime.pods.messages import live_progress, outcome_of
 from seedbed.runtime.pods.settings import PodSettings, pod_settings
 from seedbed.runtime.pods.signals import stop_by_signal
 from seedbed_api.conditions import one_line
+from seedbed_api.driver_messages import LiveProgress, Outcome
 from seedbed_api.errors import SeedbedError
-from seedbed_api.exposition import page
-from seedbed_api.outcome import LiveProgress, Outcome
+from seedbed_api.prometheus_exposition import page
 from seedbed_api.trainingjob import TrainingJob
 
 _FAREWELL_SECONDS = 4.0

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from seedbed.runtime.pods.listening import opened
-from seedbed_api.metrics import CONTENT_TYPE
+from seedbed_api.metric_names import CONTENT_TYPE
 
 Tell = Callable[[], bytes]
 

@@ -10,10 +10,10 @@ from seedbed.runtime.driver import Ended, Session
 from seedbed.runtime.statuses import checkpoint_status, timings_of
 from seedbed.training.progress import Progress
 from seedbed_api.conditions import ExitCode, one_line
-from seedbed_api.outcome import LiveProgress, Outcome
-from seedbed_api.status import DatasetStatus, Metric, WorkerCounts, measured, percent
-from seedbed_api.status import Progress as StepProgress
-from seedbed_api.times import written
+from seedbed_api.driver_messages import LiveProgress, Outcome
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import DatasetStatus, Metric, WorkerCounts, measured, percent
+from seedbed_api.trainingjob_status import Progress as StepProgress
 
 Activity = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing"]
 

@@ -14,8 +14,8 @@ from seedbed.runtime.pods.listening import PROGRESS_PORT
 from seedbed.runtime.preparing import Expected, RunOptions
 from seedbed.storage import absolute_path
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.jobs import Job
-from seedbed_api.manifests import any_job
+from seedbed_api.job_kinds import Job
+from seedbed_api.manifest_loader import any_job
 
 RAY_PORT = 6379
 SECRETS_FOLDER = "/etc/seedbed/secrets"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from seedbed.runtime.tracking.entries import KIND, SWEEP_ID
-from seedbed_api.jobs import Job
+from seedbed_api.job_kinds import Job
 
 _LONGEST_VALUE = 500
 """Of a parameter: what every version of the server takes."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, TypeAlias
 
-from seedbed_api.blocks import camel
-from seedbed_api.canonical import canonical_json, digest_of
+from seedbed_api.base_model import camel
+from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.recipe import Recipe
 

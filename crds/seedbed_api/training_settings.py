@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from seedbed_api.augmentations import Augmentation, Resize, Transform
-from seedbed_api.blocks import Block, Choice, Rule
-from seedbed_api.decimals import Between, Decay, NotNegative, Positive, Probability, Share
-from seedbed_api.lists import Bounded
-from seedbed_api.scalars import Count, Epochs, Flag, Integer, Seed, Steps, Sweepable, text
+from seedbed_api.augmentation_transforms import Augmentation, Resize, Transform
+from seedbed_api.base_model import Block, Choice, Rule
+from seedbed_api.bounded_lists import Bounded
+from seedbed_api.decimal_strings import Between, Decay, NotNegative, Positive, Probability, Share
+from seedbed_api.scalar_types import Count, Epochs, Flag, Integer, Seed, Steps, Sweepable, text
 
 MOST_LEAVES = 4096
 MetricName = Literal["validation/accuracy", "validation/loss"]

@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from seedbed_api.blocks import Block, Choice, block_in, camel
-from seedbed_api.documents import parse_value
-from seedbed_api.fields import is_string, named_fields
+from seedbed_api.base_model import Block, Choice, block_in, camel
+from seedbed_api.field_lookup import is_string, named_fields
 from seedbed_api.recipe import Recipe
-from seedbed_api.refusals import mistakes
 from seedbed_api.sweepjob import Parameter, SearchSpace, SweepJobSpec
+from seedbed_api.validation_errors import mistakes
+from seedbed_api.yaml_documents import parse_value
 
 
 def trial_recipe(spec: SweepJobSpec, values: Mapping[str, str]) -> Recipe:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from seedbed_api.fields import every_path
-from seedbed_api.identity import EXCLUDED
-from seedbed_api.manifests import any_job
+from seedbed_api.field_lookup import every_path
+from seedbed_api.immutability import recipe_transitions, refused_changes, sweep_transitions
+from seedbed_api.manifest_loader import any_job
 from seedbed_api.recipe import Recipe
-from seedbed_api.transitions import recipe_transitions, refused_changes, sweep_transitions
+from seedbed_api.run_identity import EXCLUDED
 from unit.api.bases import DIGEST
 from unit.api.changes import CHANGES, Change
 

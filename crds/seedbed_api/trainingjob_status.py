@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from seedbed_api.blocks import StatusBlock
+from seedbed_api.base_model import StatusBlock
+from seedbed_api.bounded_lists import Bounded
 from seedbed_api.conditions import LONGEST_MESSAGE, Condition, Conditions
-from seedbed_api.lists import Bounded
-from seedbed_api.scalars import (
+from seedbed_api.scalar_types import (
     CamelReason,
     Count,
     Digest,

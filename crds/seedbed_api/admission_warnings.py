@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from seedbed_api.blocks import Block
+from seedbed_api.base_model import Block
 from seedbed_api.errors import refusal
-from seedbed_api.sizes import fewest_workers_as_fast_as, shards_of_the_busiest
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
+from seedbed_api.useful_worker_count import fewest_workers_as_fast_as, shards_of_the_busiest
 
 
 def advice(resource: Block) -> list[str]:

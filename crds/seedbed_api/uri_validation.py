@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from seedbed_api.blocks import Rule
+from seedbed_api.base_model import Rule
 
 _ASCENDING = r"^[A-Za-z][A-Za-z0-9+.-]*://.*(/|%2[fF]|[\\])([.]|%2[eE])([.]|%2[eE])(/|%2[fF]|[\\]|[?]|#|$)"
 _WITH_USER = "^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@"

@@ -1,4 +1,4 @@
-"""Write the reference of all fields from the models: `python -m seedbed_api.reference [FILE]`."""
+"""Write the reference of all fields from the models: `python -m seedbed_api.api_reference [FILE]`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from seedbed_api.crdgen import GROUP, VERSION, definitions
-from seedbed_api.structural import Json
+from seedbed_api.crd_generator import GROUP, VERSION, definitions
+from seedbed_api.openapi_schema import Json
 from seedbed_api.sweepjob import FIELD_PATHS
 
 _HEAD = f"""# Reference of the API

@@ -24,9 +24,10 @@ from seedbed_api.conditions import (
     one_line,
     with_condition,
 )
+from seedbed_api.driver_messages import MOST_BYTES, LiveProgress, Outcome, cut_to, parse_outcome
 from seedbed_api.errors import InfrastructureError, UserError
-from seedbed_api.outcome import MOST_BYTES, LiveProgress, Outcome, cut_to, parse_outcome
-from seedbed_api.status import (
+from seedbed_api.sweepjob_status import Assignment, SweepProgress, Trial, TrialCounts
+from seedbed_api.trainingjob_status import (
     CheckpointStatus,
     Environment,
     Metric,
@@ -38,7 +39,6 @@ from seedbed_api.status import (
     measured,
     percent,
 )
-from seedbed_api.sweepstatus import Assignment, SweepProgress, Trial, TrialCounts
 from unit.api.bases import DIGEST
 
 NOON, LATER = "2030-01-02T12:00:00Z", "2030-01-02T13:00:00Z"

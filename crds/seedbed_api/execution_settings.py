@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from seedbed_api.blocks import Block, Rule
-from seedbed_api.lists import Bounded
-from seedbed_api.pods import PodAnnotations, PodLabels, Variables
+from seedbed_api.base_model import Block, Rule
+from seedbed_api.bounded_lists import Bounded
+from seedbed_api.pod_template import PodAnnotations, PodLabels, Variables
 from seedbed_api.recipe import SecretRef
-from seedbed_api.scalars import (
+from seedbed_api.scalar_types import (
     Bytes,
     Cpu,
     Flag,
@@ -22,7 +22,7 @@ from seedbed_api.scalars import (
     Steps,
     Uri,
 )
-from seedbed_api.uris import URI_RULES
+from seedbed_api.uri_validation import URI_RULES
 
 Manager = Annotated[
     str,

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed_api.canonical import canonical_json
-from seedbed_api.decimals import canonical
+from seedbed_api.canonical_json import canonical_json
+from seedbed_api.decimal_strings import canonical
 from seedbed_api.errors import UserError
-from seedbed_api.fields import every_path
-from seedbed_api.identity import EXCLUDED, NOT_OF_A_TRAJECTORY, resolve, run_id, trajectory_id, without
-from seedbed_api.manifests import training_job
+from seedbed_api.field_lookup import every_path
+from seedbed_api.manifest_loader import training_job
 from seedbed_api.recipe import Model, Recipe
+from seedbed_api.run_identity import EXCLUDED, NOT_OF_A_TRAJECTORY, resolve, run_id, trajectory_id, without
 from unit.api.bases import DIGEST, TRAINING_JOB, Case
 from unit.api.cases import CASES
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from seedbed_api.blocks import Block, Choice, Rule
-from seedbed_api.decimals import Between, Positive, Probability, Share
-from seedbed_api.lists import Bounded, ListRule
-from seedbed_api.scalars import Integer
+from seedbed_api.base_model import Block, Choice, Rule
+from seedbed_api.bounded_lists import Bounded, ListRule
+from seedbed_api.decimal_strings import Between, Positive, Probability, Share
+from seedbed_api.scalar_types import Integer
 
 Pixels = Annotated[Integer, Field(ge=1, le=4096)]
 Degrees = Annotated[str, Between(low="0", high="180", low_open=True)]

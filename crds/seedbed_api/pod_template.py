@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
-from seedbed_api.blocks import Block, Rule
-from seedbed_api.lists import Bounded, ListRule
-from seedbed_api.maps import Keyed
-from seedbed_api.scalars import Matches, text
+from seedbed_api.base_model import Block, Rule
+from seedbed_api.bounded_lists import Bounded, ListRule
+from seedbed_api.bounded_maps import Keyed
+from seedbed_api.scalar_types import Matches, text
 
 RESERVED_KEYS = (
     "seedbed.dev/",

@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import ValidationError
 
-from seedbed_api.blocks import StatusBlock
+from seedbed_api.base_model import StatusBlock
 from seedbed_api.conditions import LONGEST_MESSAGE
-from seedbed_api.scalars import CamelReason, Count, Digest, Time, text
-from seedbed_api.status import (
+from seedbed_api.scalar_types import CamelReason, Count, Digest, Time, text
+from seedbed_api.sweepjob_status import SweepProgress
+from seedbed_api.trainingjob_status import (
     CheckpointStatus,
     DatasetStatus,
     Metrics,
@@ -22,8 +23,7 @@ from seedbed_api.status import (
     Timings,
     WorkerCounts,
 )
-from seedbed_api.status import Progress as StepProgress
-from seedbed_api.sweepstatus import SweepProgress
+from seedbed_api.trainingjob_status import Progress as StepProgress
 
 MOST_BYTES = 4000
 """The kubelet cuts a termination message at 4,096 bytes."""

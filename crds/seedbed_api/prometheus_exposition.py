@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from seedbed_api.metrics import Family
+from seedbed_api.metric_names import Family
 
 Sample = tuple[Mapping[str, str], float]
 """Labels and value."""

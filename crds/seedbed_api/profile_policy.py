@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seedbed_api.blocks import camel
+from seedbed_api.base_model import camel
 from seedbed_api.conditions import FailedReason, RunningReason, one_line
 from seedbed_api.errors import refusal
-from seedbed_api.execution import Overrides
-from seedbed_api.jobs import JobSpec
+from seedbed_api.execution_settings import Overrides
+from seedbed_api.job_kinds import JobSpec
 from seedbed_api.trainingprofile import Allowed
-from seedbed_api.uris import claim_of
+from seedbed_api.uri_validation import claim_of
 
 REMOTE_SCHEMES = ("s3", "s3a", "http", "https")
 """What a job may name where the profile lists no prefixes; paths would be inside the pod."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from seedbed_api.blocks import Block, Rule
+from seedbed_api.base_model import Block, Rule
 from seedbed_api.errors import refusal
-from seedbed_api.fields import block_at, is_string, named_fields, nearest
+from seedbed_api.field_lookup import block_at, is_string, named_fields, nearest
 
 _PLAIN: Mapping[str, tuple[str, str]] = {
     "int_type": ("must be an integer", "write a whole number without quotes"),

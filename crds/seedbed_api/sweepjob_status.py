@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from seedbed_api.blocks import StatusBlock
-from seedbed_api.lists import Bounded
-from seedbed_api.scalars import Count, Digest, Identifier, Measured, Time, Whole, text
-from seedbed_api.status import LifecycleStatus, ModelStatus, ObjectStatus
+from seedbed_api.base_model import StatusBlock
+from seedbed_api.bounded_lists import Bounded
+from seedbed_api.scalar_types import Count, Digest, Identifier, Measured, Time, Whole, text
+from seedbed_api.trainingjob_status import LifecycleStatus, ModelStatus, ObjectStatus
 
 MOST_TOP_TRIALS = 20
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from seedbed_api.scalars import refused
+from seedbed_api.scalar_types import refused
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

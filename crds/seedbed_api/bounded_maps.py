@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from seedbed_api.lists import ListRule
-from seedbed_api.scalars import refused
+from seedbed_api.bounded_lists import ListRule
+from seedbed_api.scalar_types import refused
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

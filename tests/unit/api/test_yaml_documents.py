@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from seedbed.cli.validate import check_file
-from seedbed_api.documents import found_in
 from seedbed_api.errors import UserError
-from seedbed_api.manifests import read_documents
+from seedbed_api.manifest_loader import read_documents
+from seedbed_api.yaml_documents import found_in
 from unit.api.documents import (
     PLAIN,
     RATES,

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from seedbed_api.blocks import Block
-from seedbed_api.scalars import Integer, Label, Matches, text
+from seedbed_api.base_model import Block
+from seedbed_api.scalar_types import Integer, Label, Matches, text
 
 LONGEST_NAME = 40
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from seedbed_api.blocks import Block, block_in, camel
-from seedbed_api.fields import named_fields
-from seedbed_api.identity import EXCLUDED
+from seedbed_api.base_model import Block, block_in, camel
+from seedbed_api.field_lookup import named_fields
 from seedbed_api.recipe import Recipe
+from seedbed_api.run_identity import EXCLUDED
 
 _MISSING = object()
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from seedbed_api.blocks import Block, block_in
-from seedbed_api.documents import REASON, Document, parse, read_text
+from seedbed_api.base_model import Block, block_in
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.fields import named_fields, nearest
+from seedbed_api.field_lookup import named_fields, nearest
 from seedbed_api.overrides import apply_overrides
-from seedbed_api.refusals import mistakes
 from seedbed_api.trainingjob import TrainingJob
+from seedbed_api.validation_errors import mistakes
+from seedbed_api.yaml_documents import REASON, Document, parse, read_text
 
 if TYPE_CHECKING:
     from seedbed_api.sweepjob import SweepJob
@@ -99,7 +99,7 @@ def _impossible_trials(resource: Block) -> list[str]:
     if type(resource).__name__ != "SweepJob":
         return []
     from seedbed_api.sweepjob import SweepJob
-    from seedbed_api.trials import impossible_trials
+    from seedbed_api.trial_recipe import impossible_trials
 
     assert isinstance(resource, SweepJob)
     return impossible_trials(resource.spec)

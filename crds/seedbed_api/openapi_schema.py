@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 from pydantic.fields import FieldInfo
 
-from seedbed_api.blocks import Block, Rule, block_in
-from seedbed_api.fields import is_list, named_fields
+from seedbed_api.base_model import Block, Rule, block_in
+from seedbed_api.field_lookup import is_list, named_fields
 
 Json: TypeAlias = dict[str, Any]
 _DROPPED = ("title", "additionalProperties", "default", "properties", "required", "$defs")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed_api.decimals import PATTERN, canonical
+from seedbed_api.decimal_strings import PATTERN, canonical
 
 SPELLINGS = {
     "0": "0",

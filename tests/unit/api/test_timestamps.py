@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from seedbed_api.times import lasted
+from seedbed_api.timestamps import lasted
 
 NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
 

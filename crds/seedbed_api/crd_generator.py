@@ -1,4 +1,4 @@
-"""Write the CustomResourceDefinitions from the models: `python -m seedbed_api.crdgen [FOLDER]`."""
+"""Write the CustomResourceDefinitions from the models: `python -m seedbed_api.crd_generator [FOLDER]`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import yaml
 
-from seedbed_api.blocks import Block
-from seedbed_api.metadata import LONGEST_NAME, NAME_PATTERN
-from seedbed_api.structural import Json, structural
+from seedbed_api.base_model import Block
+from seedbed_api.immutability import Frozen, recipe_transitions, sweep_transitions
+from seedbed_api.object_metadata import LONGEST_NAME, NAME_PATTERN
+from seedbed_api.openapi_schema import Json, structural
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trainingprofile import TrainingProfile
-from seedbed_api.transitions import Frozen, recipe_transitions, sweep_transitions
 
 GROUP = "seedbed.dev"
 VERSION = "v1alpha1"

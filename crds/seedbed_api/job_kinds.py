@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
-from seedbed_api.status import LifecycleStatus, TrainingJobStatus
 from seedbed_api.sweepjob import SweepJob, SweepJobSpec
-from seedbed_api.sweepstatus import SweepJobStatus
+from seedbed_api.sweepjob_status import SweepJobStatus
 from seedbed_api.trainingjob import TrainingJob, TrainingJobSpec
+from seedbed_api.trainingjob_status import LifecycleStatus, TrainingJobStatus
 
 JobKind: TypeAlias = Literal["TrainingJob", "SweepJob"]
 JOB_KINDS: tuple[JobKind, ...] = get_args(JobKind)

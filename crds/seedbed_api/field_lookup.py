@@ -8,8 +8,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from seedbed_api.blocks import Block, block_in
-from seedbed_api.scalars import Sweepable
+from seedbed_api.base_model import Block, block_in
+from seedbed_api.scalar_types import Sweepable
 
 
 def named_fields(block: type[Block]) -> dict[str, FieldInfo]:
