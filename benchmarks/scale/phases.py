@@ -16,12 +16,12 @@ from scale import meters
 from scale.client import OWNER
 from scale.worlds import CONCURRENCY, PODS, Operator, World, condition, job, wait
 from seedbed_api import metric_names as names
-from seedbed_operator.cluster.kinds import CREATABLE
-from seedbed_operator.observations import Observation
-from seedbed_operator.observing.views import job_view
+from seedbed_operator.informer_cache.object_projections import job_record, profile_view
+from seedbed_operator.job_observation import Observation
+from seedbed_operator.kube_client.resource_kinds import CREATABLE
+from seedbed_operator.observe.job_view import job_view
+from seedbed_operator.plan import Create
 from seedbed_operator.planning import plan
-from seedbed_operator.plans import Create
-from seedbed_operator.stores.projections import job_record, profile_view
 
 PATIENCE = 900.0
 QUIET_SECONDS = 2.0

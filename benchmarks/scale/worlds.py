@@ -18,7 +18,7 @@ import yaml
 
 from scale import meters
 from seedbed_api import metric_names as names
-from seedbed_operator.running.checking import NEEDED
+from seedbed_operator.manager.preflight import NEEDED
 from testbed.boxes import Daemon
 from testbed.controlplanes import API_ADDRESS, ControlPlane
 from testbed.fakenodes import FakeNodes

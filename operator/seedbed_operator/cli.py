@@ -17,7 +17,7 @@ from uuid import uuid4
 import click
 
 from seedbed_api.errors import SeedbedError, UserError
-from seedbed_operator.running.settings import Settings
+from seedbed_operator.manager.operator_settings import Settings
 
 _FROM_ENVIRONMENT: Final = {"auto_envvar_prefix": "SEEDBED_OPERATOR"}
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -78,10 +78,10 @@ def cli() -> None:
 def run(**options: Any) -> None:
     """Run the operator. Every option may come from the environment: SEEDBED_OPERATOR_SWEEP_SECONDS."""
     settings = Settings(identity=_identity(), **options).check()
-    from seedbed_operator.running import logs, operator
+    from seedbed_operator.manager import logging_setup, operator_process
 
-    logs.set_up(settings.log_format)
-    asyncio.run(operator.run(settings))
+    logging_setup.set_up(settings.log_format)
+    asyncio.run(operator_process.run(settings))
 
 
 @cli.command(context_settings=_FROM_ENVIRONMENT)
@@ -89,9 +89,9 @@ def run(**options: Any) -> None:
 def check(**options: Any) -> None:
     """Tell what keeps the operator from working here: CRDs and permissions."""
     settings = Settings(**options).check()
-    from seedbed_operator.running import operator
+    from seedbed_operator.manager import operator_process
 
-    problems = asyncio.run(operator.check(settings))
+    problems = asyncio.run(operator_process.check(settings))
     for problem in problems:
         click.echo(problem, err=True)
     if problems:

@@ -19,8 +19,8 @@ from chart.rendering import CHART
 from chart.test_dashboards import families_in
 from seedbed_api import metric_names as names
 from seedbed_api.execution_settings import Lifecycle
-from seedbed_operator.running.serving import longest_blindness
-from seedbed_operator.running.settings import Settings
+from seedbed_operator.manager.health_server import longest_blindness
+from seedbed_operator.manager.operator_settings import Settings
 from testbed.prometheus import program
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))

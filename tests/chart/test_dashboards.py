@@ -14,8 +14,8 @@ from chart.rendering import CHART, MATRIX, Helm, HelmFailed, Json, named, object
 from dashboards.building import WIDTH, Page, rendered
 from dashboards.pages import PAGES
 from seedbed_api import metric_names as names
-from seedbed_operator.backends.names import pod_labels
-from seedbed_operator.backends.pods import _DRIVER_PORTS
+from seedbed_operator.backends.child_metadata import pod_labels
+from seedbed_operator.backends.pods_backend import _DRIVER_PORTS
 from unit.operator.planning.builders import a_training_job
 
 _NAME = re.compile(r"\bseedbed_[a-z_]+\b")

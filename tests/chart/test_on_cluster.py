@@ -26,8 +26,8 @@ from chart.releases import (
     at_rest,
 )
 from chart.rendering import CHART, IMAGE, MATRIX, SERVED, Helm, HelmFailed, Json, objects
-from seedbed_operator.cluster.kinds import LEASES
-from seedbed_operator.running.checking import NEEDED
+from seedbed_operator.kube_client.resource_kinds import LEASES
+from seedbed_operator.manager.preflight import NEEDED
 from testbed.controlplanes import ControlPlane
 from testbed.fakenodes import FakeNodes
 from testbed.kube import Kube, Refused

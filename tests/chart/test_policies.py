@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from chart.rendering import Helm, Json, Right, named, objects, of_kind, pod_template, rights
-from seedbed_operator.backends.names import job_labels
-from seedbed_operator.backends.pods import PROGRESS_PORT
-from seedbed_operator.cluster.kinds import LEASES, Kind
-from seedbed_operator.running.checking import NEEDED
+from seedbed_operator.backends.child_metadata import job_labels
+from seedbed_operator.backends.pods_backend import PROGRESS_PORT
+from seedbed_operator.kube_client.resource_kinds import LEASES, Kind
+from seedbed_operator.manager.preflight import NEEDED
 
 
 def needed(*, of: Callable[[Kind], bool]) -> set[Right]:

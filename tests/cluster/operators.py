@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from seedbed_api.crd_generator import definitions
-from seedbed_operator.running.checking import NEEDED
+from seedbed_operator.manager.preflight import NEEDED
 from testbed.boxes import Daemon, wait_until
 from testbed.controlplanes import ControlPlane
 from testbed.kube import Json, Kube, Refused

@@ -11,10 +11,10 @@ import pytest
 
 from cluster.test_operator import install
 from scenarios.operator.api_server import ApiServer as InMemory
-from seedbed_operator.cluster.api_server import ApiServer, Limits
-from seedbed_operator.cluster.connecting import connection
-from seedbed_operator.cluster.kinds import JOBS, OUR_PODS, PODS, SECRETS, Kind
-from seedbed_operator.cluster.port import Cluster, Raw, Refused
+from seedbed_operator.kube_client.client_config import connection
+from seedbed_operator.kube_client.client_interface import Cluster, Raw, Refused
+from seedbed_operator.kube_client.http_client import ApiServer, Limits
+from seedbed_operator.kube_client.resource_kinds import JOBS, OUR_PODS, PODS, SECRETS, Kind
 from testbed.controlplanes import ControlPlane
 from unit.operator.planning.builders import IMAGE, a_recipe
 

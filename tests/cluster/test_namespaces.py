@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pytest
 
 from cluster.operators import NAMESPACE, install
-from seedbed_operator.cluster.kinds import LEASES
-from seedbed_operator.running.checking import NEEDED
+from seedbed_operator.kube_client.resource_kinds import LEASES
+from seedbed_operator.manager.preflight import NEEDED
 from testbed.boxes import Daemon, wait_until
 from testbed.controlplanes import ControlPlane
 from testbed.kube import Json, Kube, Refused

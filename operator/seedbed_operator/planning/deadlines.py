@@ -7,13 +7,13 @@ from datetime import datetime
 from seedbed_api.conditions import AttemptReason
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_operator.planning.companions import unfinished
-from seedbed_operator.planning.drafts import Draft
-from seedbed_operator.planning.ends import Cause, End
-from seedbed_operator.planning.explaining.starting import slow, team, why_not_running
-from seedbed_operator.planning.phases import complete_since, has_trained, lacks_workers
-from seedbed_operator.planning.scenes import Scene
-from seedbed_operator.planning.times import read, seconds
+from seedbed_operator.planning.attempt_outcome import Cause, End
+from seedbed_operator.planning.diagnosis.startup_delay import slow, team, why_not_running
+from seedbed_operator.planning.job_context import Scene
+from seedbed_operator.planning.job_phase import complete_since, has_trained, lacks_workers
+from seedbed_operator.planning.plan_builder import Draft
+from seedbed_operator.planning.sidecar_containers import unfinished
+from seedbed_operator.planning.status_timestamps import read, seconds
 
 
 def active_deadline(scene: Scene, status: LifecycleStatus | None = None) -> datetime | None:

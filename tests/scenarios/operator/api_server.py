@@ -17,7 +17,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from seedbed_api.trainingjob_status import TrainingJobStatus
-from seedbed_operator.cluster.kinds import (
+from seedbed_operator.kube_client.client_interface import Page, Raw, Refused, Unanswered
+from seedbed_operator.kube_client.resource_kinds import (
     CORE_EVENTS,
     EVENTS,
     JOBS,
@@ -28,7 +29,6 @@ from seedbed_operator.cluster.kinds import (
     SWEEPS,
     Kind,
 )
-from seedbed_operator.cluster.port import Page, Raw, Refused, Unanswered
 
 NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
 KINDS = {kind.name: kind for kind in (JOBS, SWEEPS, PROFILES, PODS, SERVICES, SECRETS, EVENTS)}

@@ -13,11 +13,11 @@ from typing import Any, cast
 
 from scenarios.operator.api_server import ApiServer, Crash, WatchEvent
 from scenarios.operator.incarnations import Drivers, Incarnation
-from seedbed_operator.applying import controller
-from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES, SECRETS, SERVICES, Kind
-from seedbed_operator.cluster.port import Cluster, Page, Raw
-from seedbed_operator.stores.projections import pod_view
-from seedbed_operator.stores.tables import JobKey
+from seedbed_operator.informer_cache.object_projections import pod_view
+from seedbed_operator.informer_cache.object_table import JobKey
+from seedbed_operator.kube_client.client_interface import Cluster, Page, Raw
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SECRETS, SERVICES, Kind
+from seedbed_operator.plan_executor import controller
 from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome
 
 TEAM = "team"

@@ -10,18 +10,18 @@ from typing import Any
 from scenarios.operator.api_server import ApiServer
 from seedbed_api.driver_messages import LiveProgress
 from seedbed_operator import planning
-from seedbed_operator.applying import Applier
-from seedbed_operator.cluster.port import Cluster, ClusterError
-from seedbed_operator.looping.passing import After, Pass
-from seedbed_operator.observations import Observation
-from seedbed_operator.observing.evidence import Gatherer
-from seedbed_operator.observing.memories import Memories
-from seedbed_operator.plans import Plan
-from seedbed_operator.reporting import Reporter
-from seedbed_operator.stores.stores import Stores
-from seedbed_operator.stores.tables import Key
-from seedbed_operator.sweeping import Sweeper
-from seedbed_operator.watching import Feed
+from seedbed_operator.informer_cache.cache import Stores
+from seedbed_operator.informer_cache.object_table import Key
+from seedbed_operator.job_observation import Observation
+from seedbed_operator.kube_client.client_interface import Cluster, ClusterError
+from seedbed_operator.observe.evidence_collector import Gatherer
+from seedbed_operator.observe.job_memory import Memories
+from seedbed_operator.plan import Plan
+from seedbed_operator.plan_executor import Applier
+from seedbed_operator.reconciler.reconcile import After, Pass
+from seedbed_operator.relist import Sweeper
+from seedbed_operator.status_writer import Reporter
+from seedbed_operator.watch import Feed
 
 
 @dataclass

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from seedbed_operator.backends.names import attempt_labels, metadata, owned_by_driver, pod_labels
-from seedbed_operator.backends.offers import offer_of
-from seedbed_operator.backends.pods import driver_pod, token_secret, worker_pod
-from seedbed_operator.backends.port import Attempt
-from seedbed_operator.observations import JobView, ProfileView
-from seedbed_operator.plans import Create
+from seedbed_operator.backends.backend_interface import Attempt
+from seedbed_operator.backends.child_metadata import attempt_labels, metadata, owned_by_driver, pod_labels
+from seedbed_operator.backends.effective_profile import offer_of
+from seedbed_operator.backends.pods_backend import driver_pod, token_secret, worker_pod
+from seedbed_operator.job_observation import JobView, ProfileView
+from seedbed_operator.plan import Create
 
 RAY_PORT = 6379
 

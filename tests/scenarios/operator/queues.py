@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scenarios.operator.api_server import ApiServer, copied
-from seedbed_operator.cluster.kinds import PODS
-from seedbed_operator.cluster.port import Raw
+from seedbed_operator.kube_client.client_interface import Raw
+from seedbed_operator.kube_client.resource_kinds import PODS
 
 QUEUE = "kueue.x-k8s.io/queue-name"
 GROUP = "kueue.x-k8s.io/pod-group-name"

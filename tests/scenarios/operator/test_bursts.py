@@ -9,9 +9,9 @@ import pytest
 
 from scenarios.operator.api_server import ApiServer
 from scenarios.operator.incarnations import Incarnation
-from seedbed_operator.cluster.kinds import EVENTS, JOBS, PODS, PROFILES
-from seedbed_operator.looping.passing import PUT_OFF
-from seedbed_operator.stores.tables import JobKey
+from seedbed_operator.informer_cache.object_table import JobKey
+from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, PODS, PROFILES
+from seedbed_operator.reconciler.reconcile import PUT_OFF
 from unit.operator.planning.builders import IMAGE, a_recipe
 
 KEY = JobKey("team", "seedlings")

@@ -13,8 +13,8 @@ import pytest
 from scenarios.operator.api_server import ApiServer
 from scenarios.operator.incarnations import Drivers, Incarnation
 from seedbed_api.timestamps import written
-from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
-from seedbed_operator.stores.tables import JobKey
+from seedbed_operator.informer_cache.object_table import JobKey
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
 from unit.operator.planning.builders import IMAGE, a_checkpoint, a_recipe, live
 
 KEY = JobKey("team", "seedlings")

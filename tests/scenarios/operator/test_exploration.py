@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scenarios.operator.exploring import Guard, Mutation, Step, Story
-from seedbed_operator.cluster.kinds import Kind
-from seedbed_operator.cluster.port import Raw
+from seedbed_operator.kube_client.client_interface import Raw
+from seedbed_operator.kube_client.resource_kinds import Kind
 
 FREQUENT = ("pass", "pass", "pass", "deliver", "deliver", "start", "end", "vanish", "garbage", "time")
 RARE = ("sweep", "crash", "fault", "fault", "fault", "lose", "repeat", "overtake", "preempt", "delete_pod")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from scenarios.operator.join_backend import JoinBackend
-from seedbed_operator.backends.choosing import BACKENDS
-from seedbed_operator.backends.pods import PodsBackend
-from seedbed_operator.backends.port import Backend
+from seedbed_operator.backends.backend_interface import Backend
+from seedbed_operator.backends.backend_selection import BACKENDS
+from seedbed_operator.backends.pods_backend import PodsBackend
 from unit.operator.planning.builders import a_profile, a_training_job, live
 from unit.operator.planning.wandering import EVENTS, Walk
 from unit.operator.planning.worlds import World, a_world, complete

@@ -9,14 +9,14 @@ import pytest
 
 from scenarios.operator.api_server import ApiServer
 from seedbed_api.trainingjob_status import TrainingJobStatus
-from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
-from seedbed_operator.cluster.port import Refused
-from seedbed_operator.metrics.jobs import Jobs
-from seedbed_operator.metrics.tallies import Tallies
-from seedbed_operator.observing.memories import Memories
-from seedbed_operator.stores.stores import Stores
-from seedbed_operator.stores.tables import JobKey
-from seedbed_operator.sweeping import Sweeper
+from seedbed_operator.informer_cache.cache import Stores
+from seedbed_operator.informer_cache.object_table import JobKey
+from seedbed_operator.kube_client.client_interface import Refused
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
+from seedbed_operator.metrics.counters import Tallies
+from seedbed_operator.metrics.job_metrics import Jobs
+from seedbed_operator.observe.job_memory import Memories
+from seedbed_operator.relist import Sweeper
 from unit.operator.planning.builders import IMAGE, NOON, a_recipe, a_training_job
 
 TEAMS = ("alpha", "beta")

@@ -13,8 +13,8 @@ from scenarios.operator.api_server import ApiServer
 from scenarios.operator.incarnations import Drivers, Incarnation
 from scenarios.operator.queues import COUNT, ENDED, GATE, GROUP, QUEUE, Queue
 from seedbed_api.trainingjob_status import WorkerCounts
-from seedbed_operator.cluster.kinds import JOBS, PODS, PROFILES
-from seedbed_operator.cluster.port import Raw
+from seedbed_operator.kube_client.client_interface import Raw
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
 from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome, live
 
 TEAM = "team"

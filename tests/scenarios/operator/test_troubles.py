@@ -10,10 +10,10 @@ import pytest
 
 from scenarios.operator.api_server import ApiServer
 from scenarios.operator.incarnations import Defect, Incarnation
-from seedbed_operator.cluster.kinds import EVENTS, JOBS, PODS, PROFILES
-from seedbed_operator.cluster.port import Unanswered
-from seedbed_operator.looping.troubles import place, trouble
-from seedbed_operator.stores.tables import JobKey
+from seedbed_operator.informer_cache.object_table import JobKey
+from seedbed_operator.kube_client.client_interface import Unanswered
+from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, PODS, PROFILES
+from seedbed_operator.reconciler.reconcile_errors import place, trouble
 from unit.operator.planning.builders import IMAGE, NOON, a_recipe
 
 KEY = JobKey("team", "seedlings")

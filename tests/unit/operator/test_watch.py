@@ -13,11 +13,11 @@ from kubernetes.aio.client.configuration import Configuration
 
 from scenarios.operator.api_server import ApiServer
 from seedbed_api.errors import InfrastructureError
-from seedbed_operator.cluster.kinds import JOBS
-from seedbed_operator.running.working import Operator, _watch
-from seedbed_operator.stores.stores import Stores
-from seedbed_operator.sweeping import Sweeper
-from seedbed_operator.watching import Feed, Watch
+from seedbed_operator.informer_cache.cache import Stores
+from seedbed_operator.kube_client.resource_kinds import JOBS
+from seedbed_operator.manager.leader_loop import Operator, _watch
+from seedbed_operator.relist import Sweeper
+from seedbed_operator.watch import Feed, Watch
 
 Kopf = Callable[..., Awaitable[None]]
 JOB = {

@@ -7,7 +7,7 @@ import copy
 import kopf
 import pytest
 
-from seedbed_operator.watching import settings
+from seedbed_operator.watch import settings
 
 BODY = kopf.Body({"metadata": {"name": "pod", "labels": {"a": "b"}}, "spec": {"nodeName": "n"}, "status": {}})
 

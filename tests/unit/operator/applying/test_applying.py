@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from scenarios.operator.api_server import NOON, ApiServer
-from seedbed_operator.applying import Applied, Applier, Stale
-from seedbed_operator.cluster.kinds import JOBS, PODS, SECRETS, SERVICES
-from seedbed_operator.cluster.port import Refused, Unanswered
-from seedbed_operator.plans import Action, Create, Delete, DeleteJob
-from seedbed_operator.stores.stores import Stores
-from seedbed_operator.stores.tables import JobKey
+from seedbed_operator.informer_cache.cache import Stores
+from seedbed_operator.informer_cache.object_table import JobKey
+from seedbed_operator.kube_client.client_interface import Refused, Unanswered
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, SECRETS, SERVICES
+from seedbed_operator.plan import Action, Create, Delete, DeleteJob
+from seedbed_operator.plan_executor import Applied, Applier, Stale
 
 JOB = JobKey("team", "seedlings")
 LABELS = {"seedbed.dev/job": "seedlings", "seedbed.dev/attempt": "1"}

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from seedbed_api.prometheus_exposition import Measuring
-from seedbed_operator.metrics.pages import Look
+from seedbed_operator.metrics.metrics_page import Look
 
 
 def read_by(look: Look) -> CollectorRegistry:

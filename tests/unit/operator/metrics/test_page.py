@@ -16,9 +16,9 @@ from seedbed_api.conditions import Condition
 from seedbed_api.prometheus_exposition import Measuring, single, text
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import TrainingJobStatus
-from seedbed_operator.metrics.operators import Pulse, looking
-from seedbed_operator.metrics.pages import Measure, Page
-from seedbed_operator.metrics.tallies import SEEN_SECONDS, FromZero, Tallies
+from seedbed_operator.metrics.counters import SEEN_SECONDS, FromZero, Tallies
+from seedbed_operator.metrics.metrics_page import Measure, Page
+from seedbed_operator.metrics.operator_metrics import Pulse, looking
 from unit.operator.metrics.readings import read_by
 from unit.operator.planning.builders import NOON, a_training_job, progress
 

@@ -24,7 +24,7 @@ from seedbed_api.trainingjob_status import (
     percent,
 )
 from seedbed_api.trainingprofile import TrainingProfileSpec
-from seedbed_operator.observations import JobView, PodView, ProfileView, Terminated
+from seedbed_operator.job_observation import JobView, PodView, ProfileView, Terminated
 
 NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
 UID = "0a1b2c3d-0000-4000-8000-000000000001"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from seedbed_operator.observations import PodView
-from seedbed_operator.planning.backoff import backoff, backoff_after_preemption
+from seedbed_operator.job_observation import PodView
+from seedbed_operator.planning.restart_backoff import backoff, backoff_after_preemption
 from unit.operator.planning.builders import (
     UID,
     a_checkpoint,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from seedbed_operator.observing.views import job_view
-from seedbed_operator.stores.projections import job_record, pod_view, profile_view
+from seedbed_operator.informer_cache.object_projections import job_record, pod_view, profile_view
+from seedbed_operator.observe.job_view import job_view
 from unit.api.hostile import BASE, NAMESPACE, Attempt, attempts, without_what_jobs_may_say
 from unit.operator.planning.builders import UID
 from unit.operator.planning.worlds import World

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seedbed_api.trainingjob_status import WorkerCounts
-from seedbed_operator.observations import Notice
+from seedbed_operator.job_observation import Notice
 from unit.operator.planning.builders import a_profile, a_training_job, ended, live
 from unit.operator.planning.worlds import World, a_world
 

@@ -11,7 +11,7 @@ import pytest
 from seedbed_api.sweepjob_status import SweepJobStatus
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import WorkerCounts
-from seedbed_operator.backends.names import driver_name, service_name, worker_name
+from seedbed_operator.backends.child_metadata import driver_name, service_name, worker_name
 from unit.operator.planning.builders import (
     LEDGER,
     SWEEP,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seedbed_api.trainingjob_status import DatasetStatus, Metric, WorkerCounts
-from seedbed_operator.plans import Announcement
+from seedbed_operator.plan import Announcement
 from unit.operator.planning.builders import (
     DATASET,
     ENVIRONMENT,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from seedbed_api.trainingjob_status import WorkerCounts
-from seedbed_operator.observations import Notice, Refusal
+from seedbed_operator.job_observation import Notice, Refusal
 from unit.operator.planning.builders import (
     ENVIRONMENT,
     IMAGE,

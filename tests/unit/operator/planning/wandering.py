@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from seedbed_api.driver_messages import LiveProgress
 from seedbed_api.execution_settings import Output, Workers
 from seedbed_api.trainingjob_status import CheckpointStatus, LifecycleStatus, WorkerCounts
-from seedbed_operator.backends.names import driver_name, service_name, worker_name
-from seedbed_operator.observations import Companion, PodView, Terminated
+from seedbed_operator.backends.child_metadata import driver_name, service_name, worker_name
+from seedbed_operator.job_observation import Companion, PodView, Terminated
+from seedbed_operator.plan import Create, Delete
 from seedbed_operator.planning import plan
-from seedbed_operator.planning.pods import is_lost
-from seedbed_operator.planning.times import read
-from seedbed_operator.plans import Create, Delete
+from seedbed_operator.planning.pod_state import is_lost
+from seedbed_operator.planning.status_timestamps import read
 from unit.operator.planning.builders import (
     SWEEP,
     TOTAL_STEPS,

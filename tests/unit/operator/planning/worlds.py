@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from seedbed_api.driver_messages import LiveProgress
-from seedbed_operator.backends.attempt_settings import with_settings
-from seedbed_operator.backends.choosing import BACKENDS, Backends
-from seedbed_operator.backends.queues import gang_noted
-from seedbed_operator.backends.shapes import shape_noted
-from seedbed_operator.observations import (
+from seedbed_operator.backends.backend_selection import BACKENDS, Backends
+from seedbed_operator.backends.kueue_pod_group import gang_noted
+from seedbed_operator.backends.recorded_settings import with_settings
+from seedbed_operator.backends.spec_hash import shape_noted
+from seedbed_operator.job_observation import (
     Evidence,
     JobView,
     Notice,
@@ -24,8 +24,8 @@ from seedbed_operator.observations import (
     Refusal,
     Waiting,
 )
+from seedbed_operator.plan import Action, Create, Delete, DeleteJob, Plan
 from seedbed_operator.planning import plan, plan_status_after
-from seedbed_operator.plans import Action, Create, Delete, DeleteJob, Plan
 from unit.operator.planning.builders import (
     NOON,
     UNPLACED,

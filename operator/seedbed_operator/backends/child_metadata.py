@@ -1,0 +1,108 @@
+"""Names, labels and owners of a job's children: they follow from job and attempt, never from chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from seedbed_operator.job_observation import JobView, Role
+
+API_VERSION = "seedbed.dev/v1alpha1"
+JOB = "seedbed.dev/job"
+KIND = "seedbed.dev/kind"
+"""Of the job; the pods of older versions, all of TrainingJobs, have none."""
+JOB_UID = "seedbed.dev/job-uid"
+ATTEMPT = "seedbed.dev/attempt"
+ROLE = "seedbed.dev/role"
+TOKEN_KEY = "token"
+
+
+def driver_name(job: JobView, attempt: int) -> str:
+    """Return the name of an attempt's driver pod."""
+    return f"{_stem(job, attempt)}-driver"
+
+
+def worker_name(job: JobView, attempt: int, index: int) -> str:
+    """Return the name of an attempt's worker pod."""
+    return f"{_stem(job, attempt)}-worker-{index}"
+
+
+def service_name(job: JobView, attempt: int) -> str:
+    """Return the name of the headless Service under which an attempt's workers find the Ray head."""
+    return f"{_stem(job, attempt)}-head"
+
+
+def _stem(job: JobView, attempt: int) -> str:
+    """Return how names begin; no TrainingJob's are those of a SweepJob, since no number is called sweep."""
+    stem = f"{job.name}-{attempt}"
+    return f"{stem}-sweep" if job.kind == "SweepJob" else stem
+
+
+def token_name(job: JobView) -> str:
+    """Return the name of the Secret with the job's Ray token; another object of this name has another."""
+    return f"{job.name}-{job.uid[:8]}-ray"
+
+
+def job_labels(job: JobView) -> dict[str, str]:
+    """Return the labels of every child of a job."""
+    return {
+        "app.kubernetes.io/managed-by": "seedbed",
+        "app.kubernetes.io/part-of": "seedbed",
+        JOB: job.name,
+        KIND: job.kind,
+        JOB_UID: job.uid,
+    }
+
+
+def attempt_labels(job: JobView, attempt: int) -> dict[str, str]:
+    """Return the labels of every child of one attempt."""
+    return {**job_labels(job), ATTEMPT: str(attempt)}
+
+
+def pod_labels(job: JobView, attempt: int, role: Role) -> dict[str, str]:
+    """Return the labels by which a pod of an attempt is known."""
+    return {**attempt_labels(job, attempt), ROLE: role}
+
+
+def owned_by_job(job: JobView) -> dict[str, Any]:
+    """Return the owner reference of what lives as long as the job."""
+    return _owner(API_VERSION, job.kind, job.name, job.uid)
+
+
+def awaited_by_job(job: JobView) -> dict[str, Any]:
+    """Return the owner reference of what a deletion of the job in the foreground waits for."""
+    return {**owned_by_job(job), "blockOwnerDeletion": True}
+
+
+def owned_by_driver(name: str, uid: str, *, controlled: bool = True) -> dict[str, Any]:
+    """Return the owner reference of what the garbage collector ends after the driver pod."""
+    return {**_owner("v1", "Pod", name, uid), "controller": controlled}
+
+
+def metadata(
+    job: JobView,
+    name: str,
+    labels: Mapping[str, str],
+    *,
+    owner: Mapping[str, Any] | None,
+    annotations: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the metadata of a child; without an owner here, the loop fills it in when it is created."""
+    return {
+        "name": name,
+        "namespace": job.namespace,
+        "labels": dict(labels),
+        **({"annotations": dict(annotations)} if annotations else {}),
+        **({"ownerReferences": [dict(owner)]} if owner else {}),
+    }
+
+
+def _owner(api_version: str, kind: str, name: str, uid: str) -> dict[str, Any]:
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "name": name,
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }

@@ -1,0 +1,96 @@
+"""What a job runs on: the profile's offer with the overrides that were allowed laid over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from seedbed_api.execution_settings import Overrides
+from seedbed_api.job_kinds import JobSpec
+from seedbed_api.pod_template import EnvVar
+from seedbed_api.profile_policy import key_allowed
+from seedbed_api.trainingprofile import Resources, TrainingProfileSpec
+from seedbed_operator.job_observation import JobView, ProfileView
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """Spec of the job, spec of its profile, and what follows from both."""
+
+    spec: JobSpec
+    profile: TrainingProfileSpec
+
+    @property
+    def overrides(self) -> Overrides:
+        """Return what the job sets in place of the profile."""
+        return self.spec.cluster.overrides or Overrides()
+
+    @property
+    def image(self) -> str:
+        """Return the image, by digest, of an attempt that pins it."""
+        return self.overrides.image or self.profile.image
+
+    @property
+    def workers_per_pod(self) -> int:
+        """Return how many ranks share a pod."""
+        return self.overrides.workers_per_pod or self.profile.worker.workers_per_pod
+
+    @property
+    def worker_resources(self) -> Resources:
+        """Return what one rank asks for."""
+        asked = {"cpu": self.overrides.cpu, "memory": self.overrides.memory}
+        changed = {name: value for name, value in asked.items() if value is not None}
+        return self.profile.worker.resources.model_copy(update=changed)
+
+    @property
+    def device(self) -> str:
+        """Return what the ranks compute on."""
+        return "cuda" if self.profile.worker.gpu.count else "cpu"
+
+    @property
+    def pull_secrets(self) -> tuple[str, ...]:
+        """Return the Secrets with which the image is pulled."""
+        return tuple(dict.fromkeys((*self.profile.image_pull_secrets, *self.overrides.image_pull_secrets)))
+
+    @property
+    def service_account(self) -> str:
+        """Return the service account of the pods."""
+        return self.overrides.service_account_name or self.profile.service_account_name
+
+    @property
+    def priority_class(self) -> str | None:
+        """Return the priority class of the pods."""
+        return self.overrides.priority_class_name or self.profile.priority_class_name
+
+    @property
+    def env(self) -> tuple[tuple[EnvVar, ...], ...]:
+        """Return the variables of profile and job, the stronger last."""
+        return self.profile.env, self.overrides.env
+
+    def passed_labels(self, job: JobView) -> dict[str, str]:
+        """Return labels of pods: the profile's, those of the object that are allowed, and the job's own."""
+        return {
+            **self.profile.labels,
+            **passed(job.labels, self.profile.allowed_labels),
+            **self.overrides.labels,
+        }
+
+    def passed_annotations(self, job: JobView) -> dict[str, str]:
+        """Return annotations of pods: the profile's, allowed ones of the object, the job's own."""
+        return {
+            **self.profile.annotations,
+            **passed(job.annotations, self.profile.allowed_annotations),
+            **self.overrides.annotations,
+        }
+
+
+def passed(entries: Mapping[str, str], allowed: tuple[str, ...]) -> dict[str, str]:
+    """Return the entries whose key is allowed, by itself or with its whole domain."""
+    return {key: value for key, value in entries.items() if key_allowed(key, allowed)}
+
+
+def offer_of(job: JobView, profile: ProfileView) -> Offer:
+    """Return what the job runs on."""
+    assert job.spec is not None, "a job whose spec is refused has no children"
+    assert profile.spec is not None, "a profile that is refused offers nothing"
+    return Offer(spec=job.spec, profile=profile.spec)

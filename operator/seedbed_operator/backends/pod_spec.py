@@ -1,0 +1,113 @@
+"""Pod specs under Pod Security *restricted*: one container, no privilege, no token of the API server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from seedbed_api.trainingprofile import Driver, Resources, Toleration, Worker
+from seedbed_operator.backends.effective_profile import Offer
+from seedbed_operator.backends.pod_env import Variable
+from seedbed_operator.backends.pod_volumes import mounts_of
+from seedbed_operator.backends.resource_quantities import times
+
+USER = 1000
+_LOST_NODE_SECONDS = 10
+"""How long a pod is kept on a node that does not answer; the default is five minutes."""
+_CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "privileged": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_POD_SECURITY = {
+    "fsGroup": USER,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "runAsGroup": USER,
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def container(
+    role: str, offer: Offer, image: str, *, env: list[Variable], resources: Resources, ranks: int = 1
+) -> dict[str, Any]:
+    """Return the one container of a pod that holds some ranks."""
+    return {
+        "name": role,
+        "image": image,
+        "imagePullPolicy": offer.profile.image_pull_policy,
+        "command": ["seedbed", role],
+        "env": env,
+        "resources": _resources(resources, ranks, _gpus(offer, ranks) if role == "worker" else {}),
+        "securityContext": _CONTAINER_SECURITY,
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [mount.entry for mount in mounts_of(offer.spec, offer.profile.cache)],
+    }
+
+
+def pod_spec(
+    offer: Offer, box: dict[str, Any], place: Driver | Worker, *, grace_seconds: int
+) -> dict[str, Any]:
+    """Return the spec of a pod around its container."""
+    optional = {
+        "imagePullSecrets": [{"name": name} for name in offer.pull_secrets],
+        "nodeSelector": dict(place.node_selector),
+        "priorityClassName": offer.priority_class,
+        "runtimeClassName": offer.profile.runtime_class_name,
+    }
+    return {
+        "automountServiceAccountToken": False,
+        "containers": [box],
+        "enableServiceLinks": False,
+        "restartPolicy": "Never",
+        "securityContext": _POD_SECURITY,
+        "serviceAccountName": offer.service_account,
+        "terminationGracePeriodSeconds": grace_seconds,
+        "tolerations": _tolerations(place.tolerations),
+        "volumes": [mount.volume for mount in mounts_of(offer.spec, offer.profile.cache)],
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def worker_placement(offer: Offer, labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return how the workers of an attempt are spread."""
+    spread = offer.profile.worker.topology_spread
+    if spread.mode == "None":
+        return {}
+    constraint = {
+        "maxSkew": 1,
+        "topologyKey": spread.topology_key,
+        "whenUnsatisfiable": "DoNotSchedule" if spread.mode == "Required" else "ScheduleAnyway",
+        "labelSelector": {"matchLabels": dict(labels)},
+    }
+    return {"topologySpreadConstraints": [constraint]}
+
+
+def _resources(asked: Resources, ranks: int, gpus: dict[str, str]) -> dict[str, Any]:
+    memory = {"memory": times(asked.memory, ranks)}
+    if asked.ephemeral_storage is not None:
+        memory["ephemeral-storage"] = times(asked.ephemeral_storage, ranks)
+    return {"requests": {"cpu": times(asked.cpu, ranks), **memory, **gpus}, "limits": {**memory, **gpus}}
+
+
+def _gpus(offer: Offer, ranks: int) -> dict[str, str]:
+    gpu = offer.profile.worker.gpu
+    return {gpu.resource: str(gpu.count * ranks)} if gpu.count else {}
+
+
+def _tolerations(of_the_profile: tuple[Toleration, ...]) -> list[dict[str, Any]]:
+    lost = [
+        {
+            "key": f"node.kubernetes.io/{state}",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": _LOST_NODE_SECONDS,
+        }
+        for state in ("not-ready", "unreachable")
+    ]
+    return [toleration.plain() for toleration in of_the_profile] + lost

@@ -1,0 +1,82 @@
+"""What a pod mounts: scratch space, the cache, Secrets of the stores, and claims that URLs name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from seedbed_api.job_kinds import JobSpec
+from seedbed_api.trainingprofile import Cache
+from seedbed_api.uri_validation import claim_of
+from seedbed_operator.backends.resource_quantities import in_bytes
+
+SECRETS = "/etc/seedbed/secrets"
+CLAIMS = "/mnt/pvc"
+CACHE = "/var/cache/seedbed"
+_EMPTY_DIR_FILL = 0.9
+"""An emptyDir that outgrows its limit costs the pod its life, so the cache stays clear of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mount:
+    """A volume and where it appears in the container."""
+
+    volume: dict[str, Any]
+    path: str
+    read_only: bool = False
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """Return the container's side of it."""
+        entry = {"name": self.volume["name"], "mountPath": self.path}
+        return {**entry, "readOnly": True} if self.read_only else entry
+
+
+def mounts_of(spec: JobSpec, cache: Cache) -> tuple[Mount, ...]:
+    """Return everything that a pod of the job mounts."""
+    return (*_scratch(), _cache(cache), *_secrets(spec), *_claims(spec))
+
+
+def cache_bytes(cache: Cache) -> int:
+    """Return how much the pod may keep in the cache."""
+    limit = in_bytes(cache.size_limit)
+    return int(limit * _EMPTY_DIR_FILL) if cache.type == "EmptyDir" else limit
+
+
+def _scratch() -> Iterator[Mount]:
+    yield Mount(volume={"name": "tmp", "emptyDir": {}}, path="/tmp")
+    yield Mount(volume={"name": "shm", "emptyDir": {"medium": "Memory"}}, path="/dev/shm")
+
+
+def _cache(cache: Cache) -> Mount:
+    source: dict[str, Any] = {"emptyDir": {"sizeLimit": cache.size_limit}}
+    if cache.host_path is not None:
+        source = {"hostPath": {"path": cache.host_path.path, "type": "DirectoryOrCreate"}}
+    if cache.persistent_volume_claim is not None:
+        source = {"persistentVolumeClaim": {"claimName": cache.persistent_volume_claim.claim_name}}
+    return Mount(volume={"name": "cache", **source}, path=CACHE)
+
+
+def _secrets(spec: JobSpec) -> Iterator[Mount]:
+    """Mount whole Secrets: with a list of keys a missing Secret could not be told from a missing key."""
+    roles = (("dataset", spec.recipe.dataset.secret_ref), ("output", spec.output.secret_ref))
+    for role, reference in roles:
+        if reference is not None:
+            source = {"secret": {"secretName": reference.name, "defaultMode": 0o440}}
+            yield Mount(volume={"name": f"{role}-secret", **source}, path=f"{SECRETS}/{role}", read_only=True)
+
+
+def _claims(spec: JobSpec) -> Iterator[Mount]:
+    """Mount each claim once; only the one of the output may be written."""
+    written = claim_of(spec.output.uri)
+    for number, claim in enumerate(claims_of(spec)):
+        volume = {"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim}}
+        yield Mount(volume=volume, path=f"{CLAIMS}/{claim}", read_only=claim != written)
+
+
+def claims_of(spec: JobSpec) -> tuple[str, ...]:
+    """Return the claims that URLs of the job name, each once."""
+    code = spec.recipe.model.code
+    uris = (spec.recipe.dataset.uri, spec.output.uri, *((code.uri,) if code else ()))
+    return tuple(dict.fromkeys(claim for claim in map(claim_of, uris) if claim is not None))

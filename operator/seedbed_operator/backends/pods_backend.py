@@ -1,0 +1,194 @@
+"""The built-in backend: the driver pod is the Ray head, plain worker pods join it by a Service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from seedbed_operator.backends.backend_interface import Attempt
+from seedbed_operator.backends.child_metadata import (
+    attempt_labels,
+    awaited_by_job,
+    driver_name,
+    job_labels,
+    metadata,
+    owned_by_driver,
+    owned_by_job,
+    pod_labels,
+    service_name,
+    token_name,
+    worker_name,
+)
+from seedbed_operator.backends.effective_profile import Offer, offer_of
+from seedbed_operator.backends.kueue_pod_group import group_annotations, group_labels, is_queued
+from seedbed_operator.backends.pod_env import Variable, additions, contract
+from seedbed_operator.backends.pod_spec import container, pod_spec, worker_placement
+from seedbed_operator.backends.pod_volumes import cache_bytes
+from seedbed_operator.backends.spec_hash import noted
+from seedbed_operator.job_observation import JobView, ProfileView, Role
+from seedbed_operator.plan import Create
+
+RAY_PORT = 6379
+PROGRESS_PORT = 8701
+_DRIVER_PORTS = (
+    {"name": "progress", "containerPort": PROGRESS_PORT, "protocol": "TCP"},
+    {"name": "ray", "containerPort": RAY_PORT, "protocol": "TCP"},
+)
+_HEALTHZ = {
+    "httpGet": {"path": "/healthz", "port": "progress"},
+    "initialDelaySeconds": 5,
+    "periodSeconds": 5,
+    "timeoutSeconds": 60,
+    "failureThreshold": 3,
+}
+"""The driver opens its port before anything else and answers once it has started: the first probe waits for
+that, since one that fails is a Warning in the events of a healthy pod."""
+_SAFE_TO_EVICT = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+DRIVER_GRACE_SECONDS = 120
+"""Longer than a step and the upload of a checkpoint."""
+WORKER_GRACE_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class PodsBackend:
+    """Ray on plain pods."""
+
+    name: Literal["Pods", "KubeRay"] = "Pods"
+    ray_mode: Literal["head", "join"] = "head"
+
+    def children(self, job: JobView, profile: ProfileView, attempt: Attempt) -> tuple[Create, ...]:
+        """Return Secret, driver, Service and workers, in the order of creation."""
+        offer = offer_of(job, profile)
+        return (
+            token_secret(job),
+            Create(kind="Pod", body=_driver(job, offer, attempt)),
+            _service(job, attempt),
+            *(worker_pod(job, offer, attempt, index) for index in attempt.workers),
+        )
+
+
+def token_secret(job: JobView) -> Create:
+    """Return the Secret of the job's Ray token; who creates it fills in the random token."""
+    meta = metadata(job, token_name(job), job_labels(job), owner=owned_by_job(job))
+    return Create(
+        kind="Secret",
+        body={"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "immutable": True},
+    )
+
+
+def ray_address(job: JobView, attempt: Attempt) -> str:
+    """Return where workers find the Ray head."""
+    return f"{service_name(job, attempt.number)}:{RAY_PORT}"
+
+
+def _driver(job: JobView, offer: Offer, attempt: Attempt) -> dict[str, Any]:
+    return driver_pod(job, offer, attempt, ray={"SEEDBED_RAY_MODE": "head"})
+
+
+def driver_pod(
+    job: JobView, offer: Offer, attempt: Attempt, *, ray: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Return the driver pod; `ray` tells it whether to be the head or which cluster to join."""
+    ray = {**ray, "SEEDBED_GPUS": str(offer.profile.worker.gpu.count), "SEEDBED_DEVICE": offer.device}
+    box = container(
+        "driver",
+        offer,
+        attempt.image,
+        env=_environment(job, offer, attempt, "driver", ray),
+        resources=offer.profile.driver.resources,
+    )
+    box |= {"ports": list(_DRIVER_PORTS), "readinessProbe": _HEALTHZ}
+    spec = pod_spec(offer, box, offer.profile.driver, grace_seconds=DRIVER_GRACE_SECONDS)
+    name = driver_name(job, attempt.number)
+    return _pod(job, offer, attempt, "driver", name=name, owner=awaited_by_job(job), spec=spec)
+
+
+def worker_pod(job: JobView, offer: Offer, attempt: Attempt, index: int) -> Create:
+    """Return a worker pod, which holds the ranks that the profile puts into one."""
+    ray = {
+        "SEEDBED_RAY_MODE": "join",
+        "SEEDBED_RAY_ADDRESS": ray_address(job, attempt),
+        "SEEDBED_RANKS": str(offer.workers_per_pod),
+        "SEEDBED_GPUS": str(offer.profile.worker.gpu.count),
+        "SEEDBED_DEVICE": offer.device,
+    }
+    box = container(
+        "worker",
+        offer,
+        attempt.image,
+        env=_environment(job, offer, attempt, "worker", ray),
+        resources=offer.worker_resources,
+        ranks=offer.workers_per_pod,
+    )
+    spec = pod_spec(offer, box, offer.profile.worker, grace_seconds=WORKER_GRACE_SECONDS)
+    spec |= worker_placement(offer, pod_labels(job, attempt.number, "worker"))
+    name = worker_name(job, attempt.number, index)
+    controlled = not is_queued(offer.passed_labels(job))
+    owner = _driver_owner(job, attempt, controlled=controlled)
+    alone = index in attempt.alone
+    body = _pod(job, offer, attempt, "worker", name=name, owner=owner, spec=spec, alone=alone)
+    return Create(kind="Pod", body=body, owner=_driver_to_come(job, attempt), controlled=controlled)
+
+
+def _service(job: JobView, attempt: Attempt) -> Create:
+    number = attempt.number
+    meta = metadata(
+        job, service_name(job, number), attempt_labels(job, number), owner=_driver_owner(job, attempt)
+    )
+    spec = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": pod_labels(job, number, "driver"),
+        "ports": [{"name": "ray", "port": RAY_PORT, "targetPort": "ray", "protocol": "TCP"}],
+    }
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+    return Create(kind="Service", body=body, owner=_driver_to_come(job, attempt))
+
+
+def _driver_owner(job: JobView, attempt: Attempt, *, controlled: bool = True) -> dict[str, Any] | None:
+    if attempt.driver_uid is None:
+        return None
+    return owned_by_driver(driver_name(job, attempt.number), attempt.driver_uid, controlled=controlled)
+
+
+def _driver_to_come(job: JobView, attempt: Attempt) -> str | None:
+    return driver_name(job, attempt.number) if attempt.driver_uid is None else None
+
+
+def _environment(
+    job: JobView, offer: Offer, attempt: Attempt, role: Role, ray: Mapping[str, str | None]
+) -> list[Variable]:
+    given = contract(job, attempt, role, ray=ray, cache_bytes=cache_bytes(offer.profile.cache))
+    return [*additions(*offer.env), *_store(offer), *given]
+
+
+def _store(offer: Offer) -> Iterator[Variable]:
+    """Where the object store is, unless a Secret of the job says otherwise."""
+    storage = offer.profile.storage
+    values = {"AWS_ENDPOINT_URL": storage.endpoint_url, "AWS_DEFAULT_REGION": storage.region}
+    for name, value in values.items():
+        if value is not None:
+            yield {"name": name, "value": value}
+
+
+def _pod(
+    job: JobView,
+    offer: Offer,
+    attempt: Attempt,
+    role: Role,
+    *,
+    name: str,
+    owner: dict[str, Any] | None,
+    spec: dict[str, Any],
+    alone: bool = False,
+) -> dict[str, Any]:
+    passed = offer.passed_labels(job)
+    grouped = is_queued(passed) and attempt.gang > 0 and not alone
+    group = group_labels(job, attempt.number) if grouped else {}
+    labels = {**passed, **group, **pod_labels(job, attempt.number, role)}
+    shape = noted(offer) if role == "driver" else {}
+    count = group_annotations(attempt.gang) if grouped else {}
+    annotations = {**offer.passed_annotations(job), **_SAFE_TO_EVICT, **shape, **count}
+    meta = metadata(job, name, labels, owner=owner, annotations=annotations)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}

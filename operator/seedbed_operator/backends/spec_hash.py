@@ -1,0 +1,70 @@
+"""What the pods of an attempt are made from, noted on its driver: what comes later must fit to it.
+
+An operator that was away when a job was suspended, changed and resumed finds out by this.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from seedbed_api.job_kinds import JobSpec
+from seedbed_api.trainingprofile import TrainingProfileSpec
+from seedbed_operator.backends.effective_profile import Offer
+from seedbed_operator.job_observation import Shape
+
+EXECUTION = "seedbed.dev/execution-digest"
+PROFILE = "seedbed.dev/profile-digest"
+RANKS = "seedbed.dev/workers-per-pod"
+_OF_THE_RECIPE: dict[str, Any] = {"dataset": {"uri", "secret_ref"}, "model": {"code": {"uri"}}}
+_OF_THE_EXECUTION: dict[str, Any] = {"output": True, "cluster": {"profile", "overrides"}}
+"""What may change only while a job is suspended: where it differs, a suspension was not seen."""
+_SHAPELESS = {"image", "backend"} | {
+    name for name in TrainingProfileSpec.model_fields if name.startswith("allowed_")
+}
+"""What is pinned otherwise, and what is not seen in pods."""
+
+
+def execution_digest(spec: JobSpec) -> str:
+    """Return what tells one execution from another; a field that a newer version adds is no change.
+
+    Values alone count: a block that is there only for fields that may change at any time says nothing.
+    """
+    parts = ((spec.recipe, _OF_THE_RECIPE), (spec, _OF_THE_EXECUTION))
+    recipe, execution = (
+        block.model_dump(mode="json", include=names, exclude_defaults=True) for block, names in parts
+    )
+    return _digest({**recipe, **{name: value for name, value in execution.items() if value != {}}})
+
+
+def profile_digest(profile: TrainingProfileSpec) -> str:
+    """Return what tells the pods of one profile from those of another."""
+    return _digest(profile.model_dump(mode="json", exclude=_SHAPELESS, exclude_defaults=True))
+
+
+def noted(offer: Offer) -> dict[str, str]:
+    """Return the annotations of a driver."""
+    return {
+        EXECUTION: execution_digest(offer.spec),
+        PROFILE: profile_digest(offer.profile),
+        RANKS: str(offer.workers_per_pod),
+    }
+
+
+def shape_noted(annotations: Mapping[str, Any]) -> Shape | None:
+    """Return what was noted; None where another hand has been at it, or an older version made the pod."""
+    values = [str(annotations.get(name) or "") for name in (EXECUTION, PROFILE, RANKS)]
+    execution, profile, ranks = values
+    if not (execution and profile and ranks.isascii() and ranks.isdigit() and 1 <= len(ranks) <= 4):
+        return None
+    return Shape(
+        execution=execution,
+        profile=profile,
+        workers_per_pod=max(int(ranks), 1),
+    )
+
+
+def _digest(content: Any) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

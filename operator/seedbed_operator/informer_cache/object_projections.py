@@ -1,0 +1,208 @@
+"""From raw objects to what is kept of them: no I/O, and no trust in what another client may have written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from sys import intern
+from typing import Any, Literal, cast
+
+from pydantic import ValidationError
+
+from seedbed_api.job_kinds import JobKind
+from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
+from seedbed_api.validation_errors import mistakes
+from seedbed_operator.backends.kueue_pod_group import gang_noted
+from seedbed_operator.backends.recorded_settings import with_settings
+from seedbed_operator.backends.spec_hash import shape_noted
+from seedbed_operator.informer_cache.object_table import JobKey
+from seedbed_operator.informer_cache.pod_containers import (
+    companions,
+    own_status,
+    terminated,
+    time,
+    waiting_for,
+)
+from seedbed_operator.job_observation import PodView, ProfileView, Role, Shape
+from seedbed_operator.kube_client.client_interface import Raw
+from seedbed_operator.kube_client.resource_kinds import PODS, PROFILES
+
+JOB_LABEL = "seedbed.dev/job"
+JOB_UID_LABEL = "seedbed.dev/job-uid"
+ATTEMPT_LABEL = "seedbed.dev/attempt"
+ROLE_LABEL = "seedbed.dev/role"
+KIND_LABEL = "seedbed.dev/kind"
+Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
+_NEVER_KEPT = ("kubectl.kubernetes.io/last-applied-configuration",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRecord:
+    """A job as it is kept: what identifies it, and the rest as compact JSON, parsed when observed."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    finished: bool
+    content: bytes
+    """JSON of metadata (generation, creationTimestamp, deleting, labels …), spec and status."""
+    kind: JobKind = "TrainingJob"
+
+
+def job_record(raw: Raw, kind: JobKind = "TrainingJob") -> JobRecord:
+    """Return what is kept of a job."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    kept = {
+        "generation": metadata.get("generation", 0),
+        "created": metadata.get("creationTimestamp"),
+        "deleting": "deletionTimestamp" in metadata,
+        "finalizers": metadata.get("finalizers") or [],
+        "labels": metadata.get("labels") or {},
+        "annotations": _without(metadata.get("annotations") or {}, _NEVER_KEPT),
+        "spec": raw.get("spec"),
+        "status": status,
+    }
+    return JobRecord(
+        namespace=intern(metadata["namespace"]),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        finished=isinstance(status, Mapping) and "completionTime" in status,
+        content=json.dumps(kept, separators=(",", ":")).encode(),
+        kind=kind,
+    )
+
+
+def _without(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in names}
+
+
+def profile_view(raw: Raw) -> ProfileView:
+    """Return what is kept of a TrainingProfile."""
+    metadata = raw["metadata"]
+    spec, invalid = _profile_spec(metadata["name"], raw.get("spec"))
+    return ProfileView(
+        name=metadata["name"], generation=metadata.get("generation", 0), spec=spec, invalid=invalid
+    )
+
+
+def _profile_spec(name: str, spec: Any) -> tuple[TrainingProfileSpec | None, str | None]:
+    """Judge the whole document, so that mistakes name whole paths."""
+    document = {"metadata": {"name": name}, "spec": spec}
+    document |= {"apiVersion": PROFILES.api_version, "kind": PROFILES.name}
+    try:
+        return TrainingProfile.model_validate(document).spec, None
+    except ValidationError as error:
+        return None, "; ".join(mistakes(error, TrainingProfile))
+
+
+def job_of(raw: Raw) -> JobKey:
+    """Return the job that the labels of a pod name."""
+    metadata = raw["metadata"]
+    kind: JobKind = "SweepJob" if metadata["labels"].get(KIND_LABEL) == "SweepJob" else "TrainingJob"
+    return JobKey(metadata["namespace"], metadata["labels"][JOB_LABEL], kind)
+
+
+def pod_view(raw: Raw) -> PodView | None:
+    """Return what is kept of a pod; None where its labels are not those of a job's pod."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    labels = metadata.get("labels") or {}
+    role, attempt = labels.get(ROLE_LABEL), _attempt(labels.get(ATTEMPT_LABEL, ""))
+    if role not in ("driver", "worker") or attempt is None or JOB_LABEL not in labels:
+        return None
+    conditions = {str(entry.get("type")): entry for entry in status.get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled", {})
+    state = own_status(status, str(role)).get("state") or {}
+    others = companions(spec, status, str(role))
+    return PodView(
+        namespace=intern(metadata["namespace"]),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        job_uid=str(labels.get(JOB_UID_LABEL, "")),
+        role=cast("Role", intern(str(role))),
+        attempt=attempt,
+        index=_index(metadata["name"]) if role == "worker" else 0,
+        owner_uid=controller(raw),
+        created=time(metadata.get("creationTimestamp")) or _EPOCH,
+        deleting="deletionTimestamp" in metadata,
+        deletion_due=time(metadata.get("deletionTimestamp")),
+        phase=cast("Phase", intern(_phase(status, state))),
+        node=intern(spec["nodeName"]) if spec.get("nodeName") else None,
+        ip=status.get("podIP"),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        scheduled=time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
+        unschedulable=_unschedulable(scheduled),
+        gated=scheduled.get("reason") == "SchedulingGated",
+        started=_started(state),
+        disruption=_disruption(conditions),
+        reason=str(status.get("reason") or ""),
+        message=str(status.get("message") or ""),
+        waiting=waiting_for(state, others),
+        terminated=terminated(state),
+        companions=others,
+        shape=_shape(metadata, spec) if role == "driver" else None,
+        gang=gang_noted(metadata),
+        deletion_grace=_grace(metadata, spec),
+    )
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def _shape(metadata: Raw, spec: Raw) -> Shape | None:
+    return with_settings(shape_noted(metadata.get("annotations") or {}), spec)
+
+
+def _grace(metadata: Raw, spec: Raw) -> int:
+    """Return the seconds that a pod has to end: those of its deletion, which may be other than its own."""
+    own = spec.get("terminationGracePeriodSeconds")
+    return int(metadata.get("deletionGracePeriodSeconds", 30 if own is None else own))
+
+
+def _attempt(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
+def _index(name: str) -> int:
+    end = name.rpartition("-")[2]
+    return int(end) if end.isascii() and end.isdigit() and len(end) <= 9 else 0
+
+
+def controller(raw: Raw) -> str | None:
+    """Return the uid of an object's controller, or of the pod that owns it without being one (ADR 19)."""
+    owners = raw["metadata"].get("ownerReferences") or ()
+    pods = (owner for owner in owners if owner.get("kind") == PODS.name and owner.get("apiVersion") == "v1")
+    controllers = (owner for owner in owners if owner.get("controller"))
+    return next((str(owner["uid"]) for owner in (*controllers, *pods)), None)
+
+
+def _phase(status: Raw, state: Raw) -> str:
+    """Return the phase; a pod is Pending while a container beside ours, which may run, cannot start."""
+    phase = str(status.get("phase") or "Pending")
+    return "Running" if phase == "Pending" and state.get("running") else phase
+
+
+def _started(state: Raw) -> datetime | None:
+    running, terminated = state.get("running") or {}, state.get("terminated") or {}
+    return time(running.get("startedAt") or terminated.get("startedAt"))
+
+
+def _unschedulable(condition: Raw) -> str | None:
+    if condition.get("status") == "False" and condition.get("reason") == "Unschedulable":
+        return str(condition.get("message") or "")
+    return None
+
+
+_DISRUPTIONS = ("DisruptionTarget", "TerminationTarget")
+"""Conditions: Kubernetes' own, and that of Kueue where it takes back what it had admitted."""
+
+
+def _disruption(conditions: Mapping[str, Raw]) -> str | None:
+    found = (conditions.get(kind, {}) for kind in _DISRUPTIONS)
+    return next(
+        (str(each.get("reason") or "Unknown") for each in found if each.get("status") == "True"), None
+    )

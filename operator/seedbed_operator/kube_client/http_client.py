@@ -1,0 +1,211 @@
+"""The port on `kubernetes.aio`: its connection and its credentials, raw JSON instead of its models.
+
+A raw call costs a third of one through the generated classes. Creates and status writes have limits of their
+own, so that a burst of pods never delays what people read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+
+from seedbed_operator.kube_client.client_interface import NOT_SERVED, Page, Raw, Refused, Unanswered
+from seedbed_operator.kube_client.clock_skew import ClockSkew
+from seedbed_operator.kube_client.resource_kinds import CORE_EVENTS, PODS, Kind
+
+PAGE: Final = 200
+REQUEST_SECONDS: Final = 35
+"""Longer than an admission webhook may take, 30 s, so that the API server can name the one that hangs."""
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON: Final = "application/json"
+LONGEST_MESSAGE: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How many requests of each kind may be under way."""
+
+    creates: int = 32
+    statuses: int = 16
+    others: int = 24
+
+
+class ApiServer:
+    """A real API server."""
+
+    def __init__(self, configuration: Configuration, limits: Limits) -> None:
+        self._client = ApiClient(configuration)
+        self._host = configuration.host
+        self._creates = asyncio.Semaphore(limits.creates)
+        self._statuses = asyncio.Semaphore(limits.statuses)
+        self._others = asyncio.Semaphore(limits.others)
+        self.requests: Counter[tuple[str, str, str]] = Counter()
+        """What was asked of the API server so far, by method, resource and code of the answer."""
+        self.clock_skew = ClockSkew()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def pages(self, kind: Kind, namespace: str | None, *, labels: str = "") -> AsyncIterator[Page]:
+        """List a namespace, or all of them, in pages."""
+        query = {"limit": str(PAGE)} | ({"labelSelector": labels} if labels else {})
+        while True:
+            answer = await self._get(kind.path(namespace), query)
+            metadata = answer["metadata"]
+            yield Page(resource_version=metadata["resourceVersion"], items=answer["items"])
+            if not metadata.get("continue"):
+                return
+            query["continue"] = metadata["continue"]
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Raw:
+        """Return one object."""
+        return await self._get(kind.path(namespace, name))
+
+    async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
+        """Create an object and return it."""
+        return await self._json("POST", kind.path(namespace), body=body, limit=self._creates)
+
+    async def replace(self, kind: Kind, namespace: str, name: str, body: Raw) -> Raw:
+        """Replace an object if it still has the body's resource version."""
+        return await self._json("PUT", kind.path(namespace, name), body=body, limit=None)
+
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
+    ) -> Raw:
+        """Delete an object if it has this uid."""
+        options: dict[str, Any] = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        return await self._json("DELETE", kind.path(namespace, name), body=options, limit=self._others)
+
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, *, resource_version: str, patch: Raw
+    ) -> Raw:
+        """Merge into an object's status if it still has this resource version."""
+        body = {"metadata": {"resourceVersion": resource_version}, "status": patch}
+        path = kind.path(namespace, name, "status")
+        return await self._json("PATCH", path, body=body, limit=self._statuses, content=MERGE_PATCH)
+
+    async def pod_log(
+        self, namespace: str, name: str, *, lines: int, most_bytes: int, container: str | None = None
+    ) -> str:
+        """Return the end of the log of a pod's container; of its only one where none is named."""
+        named = {"container": container} if container is not None else {}
+        query = urlencode({"tailLines": lines, "limitBytes": most_bytes, **named})
+        path = f"{PODS.path(namespace, name, 'log')}?{query}"
+        content = await self._request("GET", path, None, self._others, JSON)
+        return content.decode(errors="replace")
+
+    async def pod_events(self, namespace: str, uid: str) -> Sequence[Raw]:
+        """Return the events about a pod."""
+        query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": "50"}
+        answer = await self._get(CORE_EVENTS.path(namespace), query)
+        items: Sequence[Raw] = answer["items"]
+        return items
+
+    async def allows(self, verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> bool:
+        """Tell whether the operator itself may do something."""
+        asked = {
+            "verb": verb,
+            "group": kind.group,
+            "resource": kind.plural,
+            "subresource": subresource,
+            "namespace": namespace or "",
+        }
+        body = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
+        body |= {"spec": {"resourceAttributes": asked}}  # type: ignore[dict-item]
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = await self._json("POST", path, body=body, limit=self._others)
+        return bool(answer["status"]["allowed"])
+
+    async def read(self, path: str) -> Raw:
+        """Return a document that is no object."""
+        return await self._get(path)
+
+    async def _get(self, path: str, query: Raw | None = None) -> Raw:
+        target = f"{path}?{urlencode(query)}" if query else path
+        return await self._json("GET", target, limit=None)
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        limit: asyncio.Semaphore | None,
+        body: Raw | None = None,
+        content: str = JSON,
+    ) -> Raw:
+        answer: Raw = json.loads(await self._request(method, path, body, limit, content))
+        return answer
+
+    async def _request(
+        self, method: str, path: str, body: Raw | None, limit: asyncio.Semaphore | None, content: str
+    ) -> bytes:
+        held: AbstractAsyncContextManager[Any] = limit or nullcontext()
+        async with held:
+            try:
+                return await self._exchange(method, path, body, content)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                self.requests[method, resource(path), "none"] += 1
+                what = f"{type(error).__name__}: {str(error) or _without_words(error)}"
+                raise Unanswered(f"{method} {path.partition('?')[0]} at {self._host}: {what}") from error
+
+    async def _exchange(self, method: str, path: str, body: Raw | None, content: str) -> bytes:
+        headers = {"Content-Type": content, "Accept": "application/json", "User-Agent": "seedbed-operator"}
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        sent = datetime.now(UTC)
+        response = await self._client.rest_client.request(
+            method, self._host + path, headers=headers, body=body, _request_timeout=_TIMEOUT
+        )
+        self.clock_skew.learn(response.headers.get("Date"), sent=sent, received=datetime.now(UTC))
+        content_bytes: bytes = await response.read()
+        self.requests[method, resource(path), str(response.status)] += 1
+        if response.status >= 400:
+            raise refusal_of(response.status, content_bytes)
+        return content_bytes
+
+
+def _without_words(error: Exception) -> str:
+    return f"nothing within {REQUEST_SECONDS} s" if isinstance(error, TimeoutError) else "no more is known"
+
+
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=5)
+
+
+def resource(path: str) -> str:
+    """Return which resource a path of the API server is about: `pods`, `pods/log`, `trainingjobs/status`."""
+    parts = path.partition("?")[0].strip("/").split("/")
+    if parts[0] not in ("api", "apis"):
+        return parts[0]
+    scoped = parts[2:] if parts[0] == "api" else parts[3:]
+    if scoped[:1] == ["namespaces"] and len(scoped) > 2:
+        scoped = scoped[2:]
+    return "/".join(scoped[:1] + scoped[2:])
+
+
+def refusal_of(code: int, content: bytes) -> Refused:
+    """Return what an answer of 400 or more says."""
+    try:
+        status = json.loads(content)
+        about_an_object = code != 404 or status["details"].get("name")
+        reason = str(status["reason"]) if about_an_object else NOT_SERVED
+        return Refused(code, reason, _one_line(str(status["message"])))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        reason = NOT_SERVED if code == 404 else "Unknown"
+        return Refused(code, reason, _one_line(content.decode(errors="replace")))
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())[:LONGEST_MESSAGE]

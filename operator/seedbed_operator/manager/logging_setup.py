@@ -1,0 +1,74 @@
+"""Lines for people in a terminal, JSON for machines in a pod; libraries speak from WARNING on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+from seedbed_operator.reconciler.workqueue import present_job
+
+_QUIET = ("kopf", "aiohttp", "kubernetes", "asyncio")
+
+
+class _Line(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return time, level, job and message in one line."""
+        job = present_job.get()
+        about = f"{job.kind} {job.namespace}/{job.name}: " if job else ""
+        time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
+        return f"{time} {record.levelname.lower():<7} {about}{_message(record)}"
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line of JSON; the stack of an unexpected error is a field of it."""
+        job = present_job.get()
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _message(record),
+        }
+        if job is not None:
+            line |= {"namespace": job.namespace, "job": job.name, "kind": job.kind}
+        if (attempt := getattr(record, "attempt", None)) is not None:
+            line["attempt"] = attempt
+        if record.exc_info:
+            line["stack"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message in one line, with the place of the error where there is one."""
+    message = " ".join(record.getMessage().split())
+    trace = record.exc_info[2] if record.exc_info else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace is not None else ""
+    return message + place
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """Leave out kopf on every retry of every watch: sweeps and passes say that the API server is away.
+
+    And on signals, which are ours.
+    """
+    told = str(record.msg)
+    return not (
+        record.name.startswith("kopf") and told.startswith(("Request attempt", "OS signals are ignored"))
+    )
+
+
+def set_up(log_format: Literal["json", "text"]) -> None:
+    """Send all logs to stderr in the chosen format."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if log_format == "json" else _Line())
+    handler.addFilter(_worth_telling)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

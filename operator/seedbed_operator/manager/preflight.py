@@ -1,0 +1,158 @@
+"""What must be true before the operator can work: the API server answers, CRDs fit, nothing is forbidden.
+
+The CRDs are judged by what every client may read, discovery and OpenAPI: no permission on CRDs is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from seedbed_api.base_model import Block
+from seedbed_api.field_lookup import every_path
+from seedbed_api.sweepjob import SweepJob
+from seedbed_api.trainingjob import TrainingJob
+from seedbed_api.trainingprofile import TrainingProfile
+from seedbed_operator.kube_client.client_interface import Cluster, Raw, Refused
+from seedbed_operator.kube_client.resource_kinds import (
+    CORE_EVENTS,
+    EVENTS,
+    JOBS,
+    LEASES,
+    PODS,
+    PROFILES,
+    SECRETS,
+    SERVICES,
+    SWEEPS,
+    Kind,
+)
+from seedbed_operator.manager.operator_settings import Settings
+
+NEEDED: Final[tuple[tuple[Kind, str, str], ...]] = (
+    (JOBS, "", "get list watch delete"),
+    (JOBS, "status", "patch"),
+    (JOBS, "finalizers", "update"),
+    (SWEEPS, "", "get list watch delete"),
+    (SWEEPS, "status", "patch"),
+    (SWEEPS, "finalizers", "update"),
+    (PROFILES, "", "list watch"),
+    (PODS, "", "get list watch create delete"),
+    (PODS, "log", "get"),
+    (SERVICES, "", "get create"),
+    (SECRETS, "", "create"),
+    (CORE_EVENTS, "", "list"),
+    (EVENTS, "", "create"),
+    (LEASES, "", "get create update"),
+)
+"""What the operator may do, and no more: kind, subresource, verbs. It sets no finalizer; some API
+servers want that right of whoever lets a deletion in the foreground wait for a child (blockOwnerDeletion)."""
+
+_MODELS: Final[Mapping[Kind, type[Block]]] = {JOBS: TrainingJob, SWEEPS: SweepJob, PROFILES: TrainingProfile}
+_FIX_CRDS: Final = "install the CRDs of this version: helm upgrade, or kubectl apply --server-side -f crds/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Question:
+    kind: Kind
+    subresource: str
+    verb: str
+    namespace: str | None
+
+    def refused(self) -> str:
+        name = "/".join(part for part in (self.kind.plural, self.subresource) if part)
+        group = f".{self.kind.group}" if self.kind.group else ""
+        where = f"in namespace {self.namespace}" if self.namespace else "cluster-wide"
+        return f"may not {self.verb} {name}{group} {where}; add it to the operator's role"
+
+
+async def problems(cluster: Cluster, settings: Settings) -> list[str]:
+    """Return one line for everything that is missing; Unanswered where the API server is not there."""
+    return [*await crd_problems(cluster), *await permission_problems(cluster, settings)]
+
+
+async def lost_namespaces(cluster: Cluster, settings: Settings) -> dict[str, list[str]]:
+    """Return what is missing in some of the watched namespaces while nothing is in another: none of them must
+    keep the operator from the others. One that is gone took its Role with it."""
+    lines: dict[str, list[str]] = {}
+    for question in await _refused(cluster, settings):
+        if question.namespace in settings.namespaces and question.kind is not LEASES:
+            lines.setdefault(question.namespace, []).append(question.refused())
+    return lines if len(lines) < len(settings.namespaces) else {}
+
+
+async def permission_problems(cluster: Cluster, settings: Settings) -> list[str]:
+    """Return one line for each verb that the operator needs and may not use."""
+    return [question.refused() for question in await _refused(cluster, settings)]
+
+
+async def _refused(cluster: Cluster, settings: Settings) -> list[_Question]:
+    questions = list(_questions(settings))
+    answers = await asyncio.gather(
+        *(
+            cluster.allows(question.verb, question.kind, question.namespace, question.subresource)
+            for question in questions
+        )
+    )
+    return [question for question, allowed in zip(questions, answers, strict=True) if not allowed]
+
+
+def _questions(settings: Settings) -> Iterator[_Question]:
+    for kind, subresource, verbs in NEEDED:
+        for namespace in _scopes(kind, settings):
+            for verb in verbs.split():
+                yield _Question(kind=kind, subresource=subresource, verb=verb, namespace=namespace)
+
+
+def _scopes(kind: Kind, settings: Settings) -> tuple[str | None, ...]:
+    if kind is LEASES:
+        return (settings.lease_namespace,)
+    return settings.scopes if kind.namespaced else (None,)
+
+
+async def crd_problems(cluster: Cluster) -> list[str]:
+    """Return one line for each of our kinds that is not served, or whose schema lacks a field we know."""
+    try:
+        discovered = await cluster.read(f"/apis/{JOBS.api_version}")
+    except Refused as refused:
+        if refused.code != 404:
+            raise
+        discovered = {"resources": []}
+    served = {resource["name"] for resource in discovered["resources"]}
+    missing = [kind for kind in _MODELS if not {kind.plural, f"{kind.plural}/status"} <= served]
+    if missing:
+        return [f"{kind.plural}.{kind.group} {kind.version} is not served; {_FIX_CRDS}" for kind in missing]
+    document = await cluster.read(f"/openapi/v3/apis/{JOBS.api_version}")
+    return [line for kind, model in _MODELS.items() for line in _old(kind, model, document)]
+
+
+def _old(kind: Kind, model: type[Block], document: Raw) -> Iterator[str]:
+    schema = _schema(kind, document)
+    unknown = [
+        path for path, _ in every_path(model) if not path.startswith("metadata") and not _has(schema, path)
+    ]
+    if unknown:
+        shown = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+        yield f"{kind.plural}.{kind.group} is older than this operator: it lacks {shown}; {_FIX_CRDS}"
+
+
+def _schema(kind: Kind, document: Raw) -> Raw:
+    group = ".".join(reversed(kind.group.split(".")))
+    schemas = document["components"]["schemas"]
+    schema: Raw = schemas.get(f"{group}.{kind.version}.{kind.name}", {})
+    return schema
+
+
+def _has(schema: Mapping[str, Any], path: str) -> bool:
+    """Tell whether a schema knows a field; what it lets pass unseen counts as known."""
+    for part in path.split("."):
+        if schema.get("x-kubernetes-preserve-unknown-fields"):
+            return True
+        name, _, is_list = part.partition("[")
+        if name not in schema.get("properties", {}):
+            return False
+        schema = schema["properties"][name]
+        if is_list:
+            schema = schema.get("items", {})
+    return True

@@ -1,0 +1,171 @@
+"""One job in the numbers that are exported of it, made anew only when the job has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from seedbed_api.conditions import ConditionType
+from seedbed_api.job_kinds import JobKind
+from seedbed_api.sweepjob_status import SweepJobStatus
+from seedbed_api.trainingjob_status import LifecycleStatus, TrainingJobStatus
+from seedbed_operator.informer_cache.object_projections import JobRecord
+from seedbed_operator.informer_cache.object_table import Entry, JobKey
+from seedbed_operator.job_observation import JobView
+from seedbed_operator.metrics.status_transitions import known_reason
+from seedbed_operator.observe.job_view import job_view
+
+_STATES: Final = (
+    ConditionType.COMPLETE,
+    ConditionType.FAILED,
+    ConditionType.SUSPENDED,
+    ConditionType.RUNNING,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """What is exported of one job; None where there is nothing to tell."""
+
+    namespace: str
+    name: str
+    kind: JobKind
+    profile: str
+    condition: str
+    """The first of Complete, Failed, Suspended and Running that is true; else Waiting."""
+    reason: str
+    stalled: bool
+    finished: bool
+    workers: int
+    """Ranks that it wants at most while it is neither finished nor suspended."""
+    workers_per_pod: int | None
+    """Where the job sets it itself."""
+    progress: float | None
+    """How much is done, 0 to 1: steps of a training, trials of a sweep."""
+    steps: int | None
+    planned_steps: int | None
+    ready: int | None
+    desired: int | None
+    replaced: int | None
+    attempts: int | None
+    preemptions: int | None
+    attempt_start: float | None
+    checkpoint: float | None
+    estimated_end: float | None
+    end: float | None
+    progress_deadline: float | None
+    failure: tuple[str, float] | None
+    """Why and when an attempt last failed."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Return the labels of a series about this job."""
+        return {"namespace": self.namespace, "name": self.name, "kind": self.kind}
+
+
+def job_summary(job: JobView) -> Summary:
+    """Return the numbers of a job; what has no steps of its own tells of none."""
+    status, spec = job.status, job.spec
+    progress = status.progress if isinstance(status, TrainingJobStatus) else None
+    condition, reason = state(status)
+    idle = spec is None or spec.suspend or condition in ("Complete", "Failed")
+    workers, began = status.workers, _began_to_train(status)
+    return Summary(
+        namespace=job.namespace,
+        name=job.name,
+        kind=job.kind,
+        profile=spec.cluster.profile if spec else "",
+        condition=condition,
+        reason=reason,
+        stalled=status.holds(ConditionType.STALLED),
+        finished=condition in ("Complete", "Failed"),
+        workers=0 if idle or spec is None else spec.most_ranks,
+        workers_per_pod=spec.cluster.overrides.workers_per_pod if spec and spec.cluster.overrides else None,
+        progress=done(status),
+        steps=progress.step if progress else None,
+        planned_steps=progress.total_steps if progress else None,
+        ready=workers.ready if workers else None,
+        desired=workers.desired if workers else None,
+        replaced=workers.replaced or 0 if workers else None,
+        attempts=status.attempts,
+        preemptions=status.preemptions or 0,
+        attempt_start=_seconds(status.attempt_start_time),
+        checkpoint=_latest(_seconds(status.kept_time), began),
+        estimated_end=_seconds(progress.estimated_completion_time) if progress and began else None,
+        end=_seconds(status.completion_time),
+        progress_deadline=spec.progress_deadline_seconds if spec else None,
+        failure=_failure(status),
+    )
+
+
+def done(status: LifecycleStatus) -> float | None:
+    """Return how much of a job is done, 0 to 1; None while that is not known."""
+    if isinstance(status, TrainingJobStatus) and status.progress:
+        return _share(status.progress.step, status.progress.total_steps)
+    if isinstance(status, SweepJobStatus) and status.trials and status.trials.finished:
+        parts = status.trials.finished.split("/")
+        return _share(*map(int, parts)) if len(parts) == 2 and all(map(str.isdecimal, parts)) else None
+    return None
+
+
+def _share(part: int, whole: int) -> float | None:
+    return min(part / whole, 1.0) if whole else None
+
+
+def state(status: LifecycleStatus) -> tuple[str, str]:
+    """Return in which state a job is, and the reason that tells more."""
+    running = status.condition(ConditionType.RUNNING)
+    held = (status.condition(kind) for kind in _STATES)
+    true = next((each for each in held if each is not None and each.status == "True"), None)
+    if true is not None:
+        return true.type, true.reason
+    return "Waiting", running.reason if running else "Pending"
+
+
+def _began_to_train(status: LifecycleStatus) -> float | None:
+    """Return when the present attempt made its first step; None before, while a kill costs nothing."""
+    running = status.condition(ConditionType.RUNNING)
+    return _seconds(running.last_transition_time) if running and running.status == "True" else None
+
+
+def _failure(status: LifecycleStatus) -> tuple[str, float] | None:
+    failure = status.last_failure
+    if failure is None or failure.time is None:
+        return None
+    return known_reason(failure.reason), datetime.fromisoformat(failure.time).timestamp()
+
+
+def _seconds(time: str | None) -> float | None:
+    return None if time is None else datetime.fromisoformat(time).timestamp()
+
+
+def _latest(*moments: float | None) -> float | None:
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+class Summaries:
+    """What is known of each job as it is: by its uid and resource version.
+
+    Any thread may ask: what two of them make at once is the same, and an old one is not taken for a new one.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[JobKey, tuple[str, int, Summary]] = {}
+
+    def learn(self, job: JobView) -> None:
+        """Take a job as somebody has just written it: to read it again would take ten times as long."""
+        key = JobKey(job.namespace, job.name, job.kind)
+        self._known[key] = (job.uid, int(job.resource_version), job_summary(job))
+
+    def of(self, key: JobKey, entry: Entry[JobRecord]) -> Summary:
+        """Return the summary of a job."""
+        known = self._known.get(key)
+        if known is None or known[:2] != (entry.uid, entry.version):
+            known = self._known[key] = (entry.uid, entry.version, job_summary(job_view(entry.value)))
+        return known[2]
+
+    def keep(self, present: Iterable[JobKey]) -> None:
+        """Forget all other jobs: they are gone."""
+        self._known = {key: self._known[key] for key in present if key in self._known}

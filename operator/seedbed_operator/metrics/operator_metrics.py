@@ -1,0 +1,65 @@
+"""What the operator tells of itself."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from prometheus_client.core import Metric
+
+from seedbed_api import metric_names as names
+from seedbed_api.prometheus_exposition import measured, single
+from seedbed_operator.metrics.metrics_page import Look, Measure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pulse:
+    """How the operator is at one moment."""
+
+    leading: bool
+    queue_length: int
+    queue_age: float
+    relists: int
+    corrections: int
+    relist_age: float | None
+    """Since it leads before the first list; None while another one leads."""
+    watch_age: float | None
+    """None before the first event."""
+    objects: Mapping[str, int]
+    requests: Mapping[tuple[str, str, str], int]
+    """By verb, resource and code of the answer."""
+    clock_skew: float | None = None
+    """How far the operator's clock is ahead of the API server's; None before its first answer."""
+
+
+def looking(feel: Callable[[], Pulse]) -> Look:
+    """Return what looks at the operator."""
+
+    def look() -> Measure:
+        pulse = feel()
+        return lambda: _measured(pulse)
+
+    return look
+
+
+def _measured(pulse: Pulse) -> Iterator[Metric]:
+    build = {"version": version("seedbed"), "python": platform.python_version()}
+    yield single(names.BUILD, 1.0, build)
+    yield single(names.LEADER, float(pulse.leading))
+    yield single(names.QUEUE_LENGTH, pulse.queue_length)
+    yield single(names.QUEUE_AGE, pulse.queue_age)
+    yield single(names.RELISTS, pulse.relists)
+    yield single(names.CORRECTIONS, pulse.corrections)
+    yield single(names.RELIST_AGE, pulse.relist_age)
+    yield single(names.WATCH_AGE, pulse.watch_age)
+    yield single(names.CLOCK_SKEW, pulse.clock_skew)
+    yield measured(names.OBJECTS, (({"resource": kind}, n) for kind, n in pulse.objects.items()))
+    yield measured(
+        names.REQUESTS,
+        (
+            ({"verb": verb, "resource": resource, "code": code}, n)
+            for (verb, resource, code), n in pulse.requests.items()
+        ),
+    )

@@ -1,0 +1,105 @@
+"""What happened to a job between two statuses, as far as it is counted: pure, and in bounded words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from seedbed_api.conditions import AttemptReason, ConditionType, FailedReason, RunningReason
+from seedbed_api.trainingjob_status import LifecycleStatus, TrainingJobStatus
+from seedbed_operator.planning.status_timestamps import read
+
+Cause = Literal["Done", "User", "Failure", "Infrastructure", "Preemption", "Stopped", "GivenBack"]
+
+_COUNTERS: Final[tuple[tuple[str, Cause], ...]] = (
+    ("preemptions", "Preemption"),
+    ("infrastructure_failures", "Infrastructure"),
+    ("failures", "Failure"),
+)
+_OWN: Final = frozenset({"Stopped", "OutcomeMissing", "ContainerStartFailed", "PodFailed"})
+_REASONS: Final = _OWN.union(*(map(str, kind) for kind in (AttemptReason, FailedReason, RunningReason)))
+"""Drivers may say any word, user code among them: what is counted is one of these."""
+OTHER: Final = "Other"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptEnded:
+    """An attempt has ended."""
+
+    cause: Cause
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reached:
+    """A job has come to a station of its way, for the first time since it was created or last resumed."""
+
+    station: Literal["Running", "FirstStep"]
+    seconds: float
+    """Since then, whatever the job went through: attempts that never trained are part of the wait."""
+
+
+Turn = AttemptEnded | Reached
+
+
+def turns(
+    created: datetime, before: LifecycleStatus, after: LifecycleStatus, now: datetime
+) -> Iterator[Turn]:
+    """Yield what is worth counting between two statuses that follow each other."""
+    if (after.accounted_attempts or 0) > (before.accounted_attempts or 0):
+        yield _ended(before, after)
+    waited = max((now - _since(created, after)).total_seconds(), 0.0)
+    if _has_run(after) and not _has_run(before):
+        yield Reached(station="Running", seconds=waited)
+    if _has_stepped(after) and not _has_stepped(before):
+        yield Reached(station="FirstStep", seconds=waited)
+
+
+def known_reason(reason: str) -> str:
+    """Return a reason if it is one of ours."""
+    return reason if reason in _REASONS else OTHER
+
+
+def _ended(before: LifecycleStatus, after: LifecycleStatus) -> AttemptEnded:
+    failure = after.last_failure
+    if failure is None or failure.attempt != after.accounted_attempts:
+        return _ended_without_failure(after)
+    counted = (
+        cause for name, cause in _COUNTERS if (getattr(after, name) or 0) > (getattr(before, name) or 0)
+    )
+    return AttemptEnded(cause=next(counted, "User"), reason=known_reason(failure.reason))
+
+
+def _ended_without_failure(after: LifecycleStatus) -> AttemptEnded:
+    """Return the end of an attempt that is done, could not be placed and is to be retried, or was stopped."""
+    done, running = after.condition(ConditionType.COMPLETE), after.condition(ConditionType.RUNNING)
+    if done is not None:
+        return AttemptEnded(cause="Done", reason=done.reason)
+    if after.retry_time is not None and running is not None:
+        return AttemptEnded(cause="GivenBack", reason=known_reason(running.reason))
+    return AttemptEnded(cause="Stopped", reason="Stopped")
+
+
+def _has_run(status: LifecycleStatus) -> bool:
+    """Tell whether a job runs, or has ceased to since it began or was last resumed."""
+    running, began = status.condition(ConditionType.RUNNING), read(status.resume_time)
+    if running is None or running.status == "True":
+        return running is not None
+    return began is not None and datetime.fromisoformat(running.last_transition_time) > began
+
+
+def _has_stepped(status: LifecycleStatus) -> bool:
+    """Tell whether a job has made a step since then; kept something, where it has no steps of its own."""
+    if isinstance(status, TrainingJobStatus):
+        return _has_run(status) and status.progress is not None and status.progress.step > 0
+    return status.attempt_progressed is not None
+
+
+def _since(created: datetime, status: LifecycleStatus) -> datetime:
+    """Return when the wait began: a job that was resumed had not waited before."""
+    suspended = status.condition(ConditionType.SUSPENDED)
+    if suspended is None:
+        return created
+    return max(created, datetime.fromisoformat(suspended.last_transition_time))

@@ -1,0 +1,152 @@
+"""What one process remembers of a job between passes; a restart may lose all of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from seedbed_api.driver_messages import LiveProgress
+from seedbed_operator.informer_cache.object_table import JobKey
+from seedbed_operator.job_observation import Notice, Refusal
+from seedbed_operator.observe.pod_first_seen import Sightings
+
+FRESH: Final = timedelta(seconds=3)
+"""An answer of a driver is given again for so long."""
+FIRST_SILENCE: Final = timedelta(seconds=5)
+LONGEST_SILENCE: Final = timedelta(seconds=60)
+"""A driver that did not answer is left alone for so long, doubling: many of them must not hold up the passes.
+It is heard of later by no more than the time for which it was silent."""
+WORTH_TELLING: Final = timedelta(seconds=30)
+"""Clocks of machines that are synchronised differ by less, the way of an answer included."""
+NOTICES_FRESH: Final = timedelta(seconds=9)
+"""So are the events of a pod: the API server has no index of them and reads all of a namespace each time."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, slots=True)
+class Heard:
+    """The last answer of one driver."""
+
+    asked: datetime
+    answer: LiveProgress | None
+    changed: datetime
+    """When step or activity last changed, or when the driver was first asked."""
+    mark: object
+    """What must differ in an answer for it to count as a change."""
+    skew: timedelta | None = None
+    """How far the driver's clock was ahead of ours when it last answered."""
+    silences: int = 0
+    """How often in a row it did not answer."""
+
+    @property
+    def lasts(self) -> timedelta:
+        """Return for how long this is as good as asking again."""
+        doublings = min(self.silences - 1, 16)
+        return min(LONGEST_SILENCE, FIRST_SILENCE * (1 << doublings)) if self.silences else FRESH
+
+
+@dataclass(kw_only=True, slots=True)
+class Memory:
+    """One job."""
+
+    uid: str
+    refusals: tuple[Refusal, ...] = ()
+    status_written: datetime | None = None
+    wrote: bool = False
+    """Whether the newest pass has written the status."""
+    failures: int = 0
+    """How many passes in a row the operator itself has failed at."""
+    unwritten: int = 0
+    """How many passes in a row the API server did not carry out a write."""
+    heard: dict[str, Heard] = field(default_factory=dict)
+    """By uid of the driver pod."""
+    noticed: dict[str, tuple[datetime, tuple[Notice, ...]]] = field(default_factory=dict)
+    """When the events of a pod were asked for, and those found, by uid of the pod."""
+    sightings: Sightings = field(default_factory=Sightings)
+
+    def hear(self, pod_uid: str, answer: LiveProgress | None, now: datetime) -> None:
+        """Remember an answer, and whether it shows that the driver gets on."""
+        mark = _mark(answer)
+        known = self.heard.setdefault(pod_uid, Heard(asked=now, answer=answer, changed=now, mark=mark))
+        known.asked, known.answer = now, answer
+        known.silences = known.silences + 1 if answer is None else 0
+        if answer is not None:
+            known.skew = _skew(pod_uid, answer, now, known.skew)
+        if mark is not None and mark != known.mark:
+            known.changed, known.mark = now, mark
+
+    def fresh(self, pod_uid: str, now: datetime) -> bool:
+        """Tell whether a driver was asked so lately that it need not be asked again."""
+        known = self.heard.get(pod_uid)
+        return known is not None and now - known.asked < known.lasts
+
+    @property
+    def advanced(self) -> datetime | None:
+        """Return when a driver last got on, as far as was heard."""
+        return max((heard.changed for heard in self.heard.values()), default=None)
+
+    @property
+    def skew(self) -> timedelta | None:
+        """Return how far the clock of the driver that answered last is ahead of ours."""
+        heard = max(self.heard.values(), key=lambda heard: heard.asked, default=None)
+        return heard.skew if heard else None
+
+    def notices(self, now: datetime) -> dict[str, tuple[Notice, ...]]:
+        """Return the events of pods that were asked for so lately that they need not be asked for again."""
+        return {uid: found for uid, (asked, found) in self.noticed.items() if now - asked < NOTICES_FRESH}
+
+    def forget_pods(self, present: set[str]) -> None:
+        """Forget what pods that are gone have answered, and what was said about them."""
+        self.heard = {uid: heard for uid, heard in self.heard.items() if uid in present}
+        self.noticed = {uid: noticed for uid, noticed in self.noticed.items() if uid in present}
+
+
+def _skew(pod_uid: str, answer: LiveProgress, now: datetime, before: timedelta | None) -> timedelta:
+    """Return how far a driver's clock is ahead of ours; the first time that it is far off, say so."""
+    skew = datetime.fromisoformat(answer.time) - now
+    if before is None and abs(skew) >= WORTH_TELLING:
+        log.warning(
+            "the clock of driver pod %s differs by %.0f s from ours: so do the times that it tells",
+            pod_uid,
+            skew.total_seconds(),
+        )
+    return skew
+
+
+def _mark(answer: LiveProgress | None) -> object:
+    return None if answer is None else answer.mark
+
+
+class Memories:
+    """All jobs."""
+
+    def __init__(self) -> None:
+        self._memories: dict[JobKey, Memory] = {}
+
+    def of(self, key: JobKey, uid: str) -> Memory:
+        """Return what is remembered of a job; nothing of an earlier one of the same name."""
+        memory = self._memories.get(key)
+        if memory is None or memory.uid != uid:
+            memory = self._memories[key] = Memory(uid=uid)
+        return memory
+
+    def known(self, key: JobKey) -> Memory | None:
+        """Return what is remembered of whatever job had its last pass under this name."""
+        return self._memories.get(key)
+
+    def advances(self) -> dict[JobKey, datetime]:
+        """Return when the driver of each job last got on."""
+        known = ((key, memory.advanced) for key, memory in self._memories.items())
+        return {key: moment for key, moment in known if moment is not None}
+
+    def skews(self) -> dict[JobKey, timedelta]:
+        """Return how far the clock of each job's newest driver is ahead of ours."""
+        known = ((key, memory.skew) for key, memory in self._memories.items())
+        return {key: skew for key, skew in known if skew is not None}
+
+    def forget(self, key: JobKey) -> None:
+        """Forget a job that is gone."""
+        self._memories.pop(key, None)

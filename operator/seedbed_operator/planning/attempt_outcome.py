@@ -1,0 +1,275 @@
+"""How an attempt ended, from what its driver and its workers left behind, and whose fault it was."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+
+from seedbed_api.conditions import AttemptReason, ExitCode
+from seedbed_api.driver_messages import Outcome, parse_outcome
+from seedbed_operator.job_observation import PodView, Terminated
+from seedbed_operator.planning.job_context import Scene
+from seedbed_operator.planning.pod_state import has_ended, is_on_a_lost_node
+from seedbed_operator.planning.sidecar_containers import (
+    NOT_OURS,
+    ending,
+    failed_before_it,
+    failed_in_its_place,
+    never_began,
+    title,
+)
+from seedbed_operator.planning.status_timestamps import seconds
+
+_PREEMPTED = "Preempted"
+_DISRUPTED_BY_REASON = frozenset({"Preempting", "NodeShutdown", "Shutdown", "Terminated", "NodeLost"})
+"""Reasons of pods that a kubelet ended for its node's sake."""
+_EVICTED = AttemptReason.EVICTED
+"""By the kubelet, for the pod's own use of disk; an eviction for its node's sake is a disruption."""
+_START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
+_UNKNOWN = "ContainerStatusUnknown"
+_TOLD_TO_END = frozenset({ExitCode.DONE, ExitCode.INFRASTRUCTURE, ExitCode.STOPPED})
+"""Of a worker: its driver has ended, does not answer, or its node is drained."""
+_NOT_REJECTIONS = frozenset({"", "DeadlineExceeded"})
+_REJECTIONS = ("Pod was rejected", "The node had condition", "The node was low on resource")
+"""How the messages of evictions begin that keep a pod from a node under pressure."""
+_WORKERS_AT_FAULT = frozenset(
+    {AttemptReason.WORKERS_LOST, AttemptReason.RAY_STARTING, AttemptReason.RAY_UNHEALTHY}
+)
+"""What a driver says when workers are gone and it does not know why."""
+_LATELY = seconds(600)
+"""What happened to a worker earlier than this before the driver's end is not what ended it."""
+_MORE_MEMORY = (
+    "raise memory of the profile's {role} (or spec.cluster.overrides.memory, where the profile allows it)"
+)
+
+
+class Cause(Enum):
+    """Who or what ended an attempt: it decides what is counted."""
+
+    DONE = "the run is complete"
+    USER = "the user's fault: no retry"
+    FAILURE = "counts towards backoffLimit"
+    INFRASTRUCTURE = "counts as a failure of the infrastructure"
+    PREEMPTION = "counts as a preemption"
+    STOPPED = "told to stop: not counted"
+    GIVEN_BACK = "could not be placed: not counted"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """The end of an attempt."""
+
+    cause: Cause
+    reason: str
+    message: str
+    pod: PodView | None = None
+    """The pod that failed first."""
+    outcome: Outcome | None = None
+    blameless: bool = False
+    """Whether no attempt could have helped it: it is not counted as one that made no progress."""
+
+
+def end_of(scene: Scene, driver: PodView | None) -> End:
+    """Return how the newest attempt ended, whose driver has ended, is lost, or is not there any more."""
+    if driver is None:
+        return _vanished(scene)
+    if not has_ended(driver):
+        return _lost(driver)
+    outcome = outcome_of(driver)
+    return _beside_a_failed_one(driver, _by_workers(scene, _by_driver(driver, outcome)))
+
+
+def _beside_a_failed_one(driver: PodView, end: End) -> End:
+    """Name a container of the driver's pod that had failed before the driver did: a proxy, for example."""
+    companion = failed_before_it(driver)
+    if companion is None or driver.terminated is None or end.cause in (Cause.DONE, Cause.USER):
+        return end
+    return replace(end, message=f"{end.message}; {title(driver, companion)} {ending(companion)} before")
+
+
+def outcome_of(driver: PodView) -> Outcome | None:
+    """Return the driver's last word, if it has said one."""
+    return parse_outcome(driver.terminated.message) if driver.terminated else None
+
+
+def _vanished(scene: Scene) -> End:
+    message = f"the driver pod of attempt {scene.attempt} was deleted by somebody else"
+    return End(cause=Cause.INFRASTRUCTURE, reason="DriverLost", message=message)
+
+
+def _lost(driver: PodView) -> End:
+    where = f"node {driver.node}" if driver.node else "its node"
+    cause = Cause.PREEMPTION if is_on_a_lost_node(driver) else Cause.INFRASTRUCTURE
+    message = f"{where} of the {driver.role} does not answer"
+    return End(cause=cause, reason="NodeLost", message=message, pod=driver)
+
+
+def _by_driver(driver: PodView, outcome: Outcome | None) -> End:
+    code = driver.terminated.exit_code if driver.terminated else None
+    if code == ExitCode.DONE and outcome is not None and outcome.result == "Succeeded":
+        return _told(Cause.DONE, driver, outcome)
+    if code == ExitCode.USER and outcome is not None:
+        return _told(Cause.USER, driver, outcome)
+    if was_out_of_memory(driver) or (outcome and outcome.reason == AttemptReason.OUT_OF_MEMORY):
+        return out_of_memory(driver, outcome)
+    if driver.disruption or driver.reason in _DISRUPTED_BY_REASON:
+        return _disrupted(driver, outcome)
+    if code == ExitCode.STOPPED:
+        message = "the driver was stopped by somebody else, after a checkpoint"
+        return End(cause=Cause.INFRASTRUCTURE, reason="Stopped", message=message, pod=driver, outcome=outcome)
+    if code == ExitCode.INFRASTRUCTURE and outcome is not None:
+        return _told(Cause.INFRASTRUCTURE, driver, outcome)
+    return _without_a_word(driver, outcome)
+
+
+def was_out_of_memory(pod: PodView) -> bool:
+    """Tell whether the kubelet says that a container was ended for its use of memory."""
+    return pod.terminated is not None and pod.terminated.reason == "OOMKilled"
+
+
+def _told(cause: Cause, driver: PodView, outcome: Outcome) -> End:
+    return End(cause=cause, reason=outcome.reason, message=outcome.message, pod=driver, outcome=outcome)
+
+
+def out_of_memory(pod: PodView, outcome: Outcome | None) -> End:
+    """Return the end of an attempt by a pod that ran out of memory."""
+    told = f"{outcome.message}; " if outcome and outcome.message else ""
+    message = f"{told}pod {pod.name} ran out of memory; {_MORE_MEMORY.format(role=pod.role)}"
+    return End(
+        cause=Cause.FAILURE, reason=AttemptReason.OUT_OF_MEMORY, message=message, pod=pod, outcome=outcome
+    )
+
+
+def _disrupted(pod: PodView, outcome: Outcome | None) -> End:
+    why = pod.disruption or pod.reason
+    message = f"pod {pod.name} was taken away ({why}{': ' + pod.message if pod.message else ''})"
+    return End(cause=Cause.PREEMPTION, reason=_PREEMPTED, message=message, pod=pod, outcome=outcome)
+
+
+def is_rejected(pod: PodView) -> bool:
+    """Tell whether a kubelet did not let a pod in: no container of it has begun, for its node's sake."""
+    if pod.phase != "Failed" or not never_began(pod) or failed_in_its_place(pod) or pod.disruption:
+        return False
+    if pod.reason == _EVICTED:
+        return pod.message.startswith(_REJECTIONS)
+    return pod.reason not in _NOT_REJECTIONS and pod.reason not in _DISRUPTED_BY_REASON
+
+
+def _rejected(pod: PodView) -> End:
+    message = f"node {pod.node or 'unknown'} rejected pod {pod.name}: {pod.reason}"
+    message += f": {pod.message}" if pod.message else ""
+    reason = camel_reason(pod.reason, "PodFailed")
+    return End(cause=Cause.INFRASTRUCTURE, reason=reason, message=message, pod=pod, blameless=True)
+
+
+def _before_it_began(pod: PodView) -> End | None:
+    """Return the end of a pod whose container has not ended, or was ended by an eviction of the pod."""
+    if is_rejected(pod):
+        return _rejected(pod)
+    if (companion := failed_in_its_place(pod)) and pod.reason != _EVICTED:
+        message = f"{title(pod, companion)} {ending(companion)} before the {pod.role} began; {NOT_OURS}"
+        why = AttemptReason.INIT_CONTAINER_FAILED
+        return End(cause=Cause.INFRASTRUCTURE, reason=why, message=message, pod=pod)
+    if pod.terminated is not None and pod.reason != _EVICTED:
+        return None
+    reason = camel_reason(pod.reason, "PodFailed")
+    cause = Cause.FAILURE if reason == _EVICTED else Cause.INFRASTRUCTURE
+    message = pod.message or f"pod {pod.name} failed without running"
+    return End(cause=cause, reason=reason, message=message, pod=pod)
+
+
+def _not_started(pod: PodView, ended: Terminated) -> End:
+    message = f"the container cannot be started: {ended.message or ended.reason}; check the image"
+    return End(cause=Cause.FAILURE, reason="ContainerStartFailed", message=message, pod=pod)
+
+
+def end_of_worker(pod: PodView) -> End:
+    """Return what the end of a worker says, by the rules that hold for the driver's."""
+    if was_out_of_memory(pod):
+        return out_of_memory(pod, None)
+    if pod.disruption or pod.reason in _DISRUPTED_BY_REASON:
+        return _disrupted(pod, None)
+    if is_on_a_lost_node(pod):
+        return _lost(pod)
+    if end := _before_it_began(pod):
+        return end
+    ended = pod.terminated
+    assert ended is not None, "what else has no container that ended is dealt with"
+    if ended.reason in _START_ERRORS:
+        return _not_started(pod, ended)
+    by_itself = ended.reason != _UNKNOWN and ended.exit_code not in _TOLD_TO_END
+    message = f"worker pod {pod.name} ended with exit code {ended.exit_code}{_signal(ended.exit_code)}"
+    cause = Cause.FAILURE if by_itself else Cause.INFRASTRUCTURE
+    return End(cause=cause, reason=AttemptReason.WORKERS_LOST, message=message, pod=pod)
+
+
+def _without_a_word(driver: PodView, outcome: Outcome | None) -> End:
+    if end := _before_it_began(driver):
+        return end
+    ended = driver.terminated
+    assert ended is not None, "what else has no container that ended is dealt with"
+    if ended.reason == _UNKNOWN or ended.exit_code in (
+        ExitCode.DONE,
+        ExitCode.INFRASTRUCTURE,
+    ):
+        message = f"the driver ended with exit code {ended.exit_code} and left no outcome"
+        return End(cause=Cause.INFRASTRUCTURE, reason="OutcomeMissing", message=message, pod=driver)
+    if ended.reason in _START_ERRORS:
+        return _not_started(driver, ended)
+    told = f": {outcome.message}" if outcome and outcome.message else ""
+    return End(
+        cause=Cause.FAILURE,
+        reason=outcome.reason if outcome else "DriverCrashed",
+        message=f"the driver ended with exit code {ended.exit_code}{_signal(ended.exit_code)}{told}",
+        pod=driver,
+        outcome=outcome,
+    )
+
+
+def _signal(code: int) -> str:
+    names = {129: "SIGHUP", 130: "SIGINT", 134: "SIGABRT", 135: "SIGBUS", 137: "SIGKILL", 139: "SIGSEGV"}
+    return f" ({names[code]})" if code in names else ""
+
+
+def _by_workers(scene: Scene, end: End) -> End:
+    """Name the worker where the driver only says that it lost its workers."""
+    if end.cause is not Cause.INFRASTRUCTURE or end.reason not in _WORKERS_AT_FAULT:
+        return end
+    starved = [worker for worker in scene.crew if was_out_of_memory(worker) and _is_recent(worker, end.pod)]
+    if starved:
+        return out_of_memory(max(starved, key=ended_at), end.outcome)
+    lost = [end_of_worker(worker) for worker in scene.crew if _is_gone(worker, end.pod)]
+    taken = [each for each in lost if each.cause is Cause.PREEMPTION]
+    rejected = [each for each in lost if each.blameless]
+    culprit = next(iter((*taken, *rejected)), None)
+    return replace(culprit, outcome=end.outcome) if culprit else end
+
+
+def _is_gone(worker: PodView, driver: PodView | None) -> bool:
+    """Tell whether a worker was taken away, or ended shortly before the driver."""
+    if has_ended(worker):
+        return _is_recent(worker, driver)
+    return worker.disruption is not None and not _is_long_lost(worker, driver)
+
+
+def _is_long_lost(worker: PodView, driver: PodView | None) -> bool:
+    """Tell whether a worker should have been gone long before the driver ended: its node is lost."""
+    due = worker.deletion_due
+    return due is not None and driver is not None and due + _LATELY < ended_at(driver)
+
+
+def _is_recent(worker: PodView, driver: PodView | None) -> bool:
+    return driver is None or ended_at(worker) + _LATELY >= ended_at(driver)
+
+
+def ended_at(pod: PodView) -> datetime:
+    """Return when a pod was seen to have ended; of one that has not, when it was created."""
+    finished = pod.terminated.finished if pod.terminated else None
+    return pod.over_since or finished or pod.created
+
+
+def camel_reason(reason: str, otherwise: str) -> str:
+    """Return a reason of the cluster if it can stand in a condition."""
+    return reason if re.fullmatch(r"[A-Z][A-Za-z0-9]{0,63}", reason) else otherwise

@@ -1,0 +1,104 @@
+"""Images that cannot be pulled, and containers that cannot be made, in the kubelet's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from seedbed_api.conditions import RunningReason
+from seedbed_operator.job_observation import Evidence, PodView, Waiting
+from seedbed_operator.planning.diagnosis.explanation import NEXT_ATTEMPT, Explanation
+from seedbed_operator.planning.diagnosis.volume_mounts import missing_secret, missing_token
+from seedbed_operator.planning.sidecar_containers import NOT_OURS
+
+_PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
+_INVALID = frozenset({"InvalidImageName", "ErrInvalidImageName", "ImageInspectError"})
+_CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_CAUSES = (
+    (r"never", "it is not on the node, and imagePullPolicy of the profile is Never"),
+    (
+        r"no match for platform|exec format|manifest.*platform",
+        "it is not for this kind of machine: choose nodes or an image that fit",
+    ),
+    (
+        r"unauthorized|denied|forbidden|no basic auth|authentication|401|403",
+        "the registry wants credentials: name a Secret in imagePullSecrets of the profile",
+    ),
+    (
+        r"not ?found|manifest unknown|name unknown|404|does not exist",
+        "there is no such image: correct it in the profile or in spec.cluster.overrides.image",
+    ),
+    (
+        r"time-?out|no such host|connection refused|i/o|unavailable|dial |lookup |tls|x509|network",
+        "the registry does not answer: check its name, the network and its certificate",
+    ),
+)
+_SECRET = re.compile(r'secret "([^"]+)" not found', re.IGNORECASE)
+_PULL_SECRET = re.compile(r"pull secrets \(([^)]*)\)")
+
+
+def without_an_image(pods: Iterable[PodView], evidence: Evidence, image: str) -> Explanation | None:
+    """Explain the first container whose image cannot be had."""
+    for pod, waiting in _waiting(pods):
+        if waiting.reason in _PULLING:
+            return _lost_pull_secret(pod, evidence) or _not_pulled(pod, waiting, evidence, image)
+        if waiting.reason in _INVALID:
+            message = f"pod {pod.name}: {_named(waiting, image)} cannot be used ({waiting.message})"
+            fix = NOT_OURS if waiting.container else f"correct it; {NEXT_ATTEMPT}"
+            return Explanation(reason=RunningReason.IMAGE_INVALID, message=f"{message}; {fix}")
+    return None
+
+
+def without_a_container(pods: Iterable[PodView], token: str = "") -> Explanation | None:
+    """Explain the first container that the kubelet cannot make; `token` is the Secret that is ours."""
+    for pod, waiting in _waiting(pods):
+        if waiting.reason in _CONFIG:
+            if missing := secret_of_a_container(waiting):
+                return missing_token(token) if missing == token else missing_secret(missing)
+            named = f"container {waiting.container}" if waiting.container else "the container"
+            message = f"pod {pod.name}: {named} cannot be made: {waiting.message or waiting.reason}"
+            message += f"; {NOT_OURS}" if waiting.container else ""
+            return Explanation(reason=RunningReason.CONTAINER_CONFIG_ERROR, message=message)
+    return None
+
+
+def secret_of_a_container(waiting: Waiting) -> str | None:
+    """Return the name of the Secret for want of which a container cannot be made."""
+    missing = _SECRET.search(waiting.message) if waiting.reason in _CONFIG else None
+    return missing[1] if missing else None
+
+
+def is_about_images(waiting: Waiting | None) -> bool:
+    """Tell whether events of a pod help to explain why its image is not there."""
+    return waiting is not None and waiting.reason in _PULLING
+
+
+def _waiting(pods: Iterable[PodView]) -> list[tuple[PodView, Waiting]]:
+    return [(pod, pod.waiting) for pod in pods if pod.waiting is not None and not pod.deleting]
+
+
+def _not_pulled(pod: PodView, waiting: Waiting, evidence: Evidence, image: str) -> Explanation:
+    """Name the cause; the kubelet tells it while it tries, and often not while it backs off."""
+    failures = [notice.message for notice in evidence.notices.get(pod.uid, ()) if notice.reason == "Failed"]
+    told = " ".join((waiting.message, waiting.reason, *failures))
+    told = told.replace(waiting.image, "") if waiting.image else told  # its name is no cause
+    cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, told, re.IGNORECASE)), None)
+    why = cause or "the kubelet does not say why"
+    message = f"pod {pod.name}: {_named(waiting, image)} cannot be pulled: {why}"
+    fix = NOT_OURS if waiting.container else NEXT_ATTEMPT
+    return Explanation(reason=RunningReason.IMAGE_PULL_FAILED, message=f"{message}; {fix}")
+
+
+def _named(waiting: Waiting, image: str) -> str:
+    """Return whose image it is: the attempt's, or that of a container that somebody else put there."""
+    return (
+        f"image {waiting.image} of container {waiting.container}" if waiting.container else f"image {image}"
+    )
+
+
+def _lost_pull_secret(pod: PodView, evidence: Evidence) -> Explanation | None:
+    for notice in evidence.notices.get(pod.uid, ()):
+        if notice.reason == "FailedToRetrieveImagePullSecret":
+            named = _PULL_SECRET.search(notice.message)
+            return missing_secret(named[1] if named else "in imagePullSecrets")
+    return None

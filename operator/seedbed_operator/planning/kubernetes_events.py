@@ -1,0 +1,75 @@
+"""Events: when a job begins to train, ends, is suspended, or cannot go on; never one per step or per pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from seedbed_api.conditions import Condition, ConditionType, RunningReason
+from seedbed_api.trainingjob_status import LifecycleStatus
+from seedbed_operator.plan import Announcement
+
+_QUIET = frozenset(
+    {
+        RunningReason.PENDING,
+        RunningReason.CONTAINER_CREATING,
+        RunningReason.RAY_STARTING,
+        RunningReason.WAITING_FOR_WORKERS,
+        RunningReason.WORKERS_PENDING,
+        RunningReason.STOPPING,
+        RunningReason.SUSPENDED,
+    }
+)
+"""Stations of every job: its status tells of them."""
+_NORMAL = frozenset({RunningReason.QUEUED, RunningReason.TERMINATING_OLD_PODS})
+_ACTIVE = "Training"
+_ENDS = (
+    (ConditionType.COMPLETE, "Normal", "Complete"),
+    (ConditionType.FAILED, "Warning", "Fail"),
+    (ConditionType.SUSPENDED, "Normal", "Suspend"),
+)
+
+
+def announcements(before: LifecycleStatus, after: LifecycleStatus) -> tuple[Announcement, ...]:
+    """Return what is worth an Event between two statuses."""
+    ends = tuple(_ends(before, after))
+    return ends or tuple(_turns(before, after))
+
+
+def _ends(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[Announcement]:
+    for kind, severity, action in _ENDS:
+        new = after.condition(kind)
+        if new is not None and new.status == "True" and not before.holds(kind):
+            yield Announcement(
+                type="Normal" if severity == "Normal" else "Warning",
+                reason=new.reason,
+                message=new.message or new.reason,
+                action=action,
+            )
+
+
+def _turns(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[Announcement]:
+    old, new = before.condition(ConditionType.RUNNING), after.condition(ConditionType.RUNNING)
+    if new is None or _word(old) == _word(new) or new.reason in _QUIET or _is_decided(after):
+        return
+    if _word(new) == _ACTIVE:
+        attempt = f"attempt {after.attempts} trains"
+        yield Announcement(type="Normal", reason=_ACTIVE, message=attempt, action="Run")
+    else:
+        severity = "Normal" if new.reason in _NORMAL else "Warning"
+        yield Announcement(
+            type="Normal" if severity == "Normal" else "Warning",
+            reason=new.reason,
+            message=new.message or new.reason,
+            action="Wait",
+        )
+
+
+def _word(running: Condition | None) -> str | None:
+    if running is None:
+        return None
+    trains = running.status == "True" and running.reason != RunningReason.INTERNAL_ERROR
+    return _ACTIVE if trains else running.reason
+
+
+def _is_decided(status: LifecycleStatus) -> bool:
+    return any(found.type in (ConditionType.COMPLETE, ConditionType.FAILED) for found in status.conditions)

@@ -1,0 +1,53 @@
+"""Not every step is worth a write: what is mere progress goes into the status every ten seconds."""
+
+from __future__ import annotations
+
+from seedbed_api.conditions import Condition, ConditionType
+from seedbed_api.trainingjob_status import LifecycleStatus, WorkerCounts
+from seedbed_operator.planning.job_context import Scene
+from seedbed_operator.planning.plan_builder import Draft
+from seedbed_operator.planning.status_timestamps import seconds
+
+EVERY = seconds(10)
+_OF_A_RUN = ("progress", "metrics", "checkpoint")
+_OF_A_SWEEP = ("trials", "best_trial", "top_trials", "last_progress_time")
+_MERE_PROGRESS = ("timings", *_OF_A_RUN, *_OF_A_SWEEP)
+"""Of whichever job; each has some of them."""
+
+
+def paced(scene: Scene, draft: Draft) -> Draft:
+    """Return the draft with its status as it was, where only progress has changed and it is too early."""
+    written = scene.observation.status_written
+    if written is None or scene.now >= written + EVERY or draft.status == scene.status:
+        return draft
+    if _without_progress(draft.status) != _without_progress(scene.status):
+        return draft
+    names = (*_mere_progress(draft.status), "workers", "conditions")
+    return draft.tells(**{name: getattr(scene.status, name) for name in names}).wakes(written + EVERY)
+
+
+def _mere_progress(status: LifecycleStatus) -> tuple[str, ...]:
+    return tuple(name for name in _MERE_PROGRESS if name in type(status).model_fields)
+
+
+def _without_progress(status: LifecycleStatus) -> LifecycleStatus:
+    conditions = tuple(map(_without_activity, status.conditions))
+    none = {name: type(status).model_fields[name].default for name in _mere_progress(status)}
+    return status.model_copy(
+        update={**none, "workers": _without_counts(status.workers), "conditions": conditions}
+    )
+
+
+def _without_counts(workers: WorkerCounts | None) -> WorkerCounts | None:
+    """Return what of the workers is no mere progress: how many were replaced, since when some lack."""
+    if workers is None:
+        return None
+    kept = workers.model_copy(update={"ready": 0, "desired": 0, "shown": "0/0"})
+    return None if kept == WorkerCounts(ready=0, desired=0) else kept
+
+
+def _without_activity(condition: Condition) -> Condition:
+    """Return the condition that a running job trains, without what it does at this moment."""
+    if condition.type != ConditionType.RUNNING or condition.status != "True":
+        return condition
+    return condition.model_copy(update={"reason": "Training", "message": ""})

@@ -1,0 +1,54 @@
+"""How many workers an attempt has: the minimum at first, the useful maximum once it trains."""
+
+from __future__ import annotations
+
+from seedbed_operator.job_observation import PodView
+from seedbed_operator.planning.job_context import Scene
+from seedbed_operator.planning.pod_group_members import leaving
+from seedbed_operator.planning.pod_state import works
+
+
+def ranks_at_first(scene: Scene) -> int:
+    """Return the ranks with which an attempt starts, and below which it does not go on."""
+    return _ranks(scene)[0]
+
+
+def ranks_at_most(scene: Scene) -> int:
+    """Return the most ranks that are of use."""
+    return _ranks(scene)[1]
+
+
+def _ranks(scene: Scene) -> tuple[int, int]:
+    """Return the range that the driver under way was told; that of the spec is for the next attempt."""
+    shape = scene.driver.shape if scene.driver and scene.has_open_attempt else None
+    return (shape and shape.ranks) or (scene.spec.fewest_ranks, scene.spec.most_ranks)
+
+
+def pods_for(scene: Scene, ranks: int) -> int:
+    """Return how many worker pods hold so many ranks."""
+    return -(-ranks // scene.workers_per_pod)
+
+
+def first_workers(scene: Scene) -> tuple[int, ...]:
+    """Return the indices of the workers with which an attempt starts."""
+    return tuple(range(pods_for(scene, ranks_at_first(scene))))
+
+
+def present(scene: Scene) -> tuple[PodView, ...]:
+    """Return the workers of the newest attempt that work or will work."""
+    return tuple(pod for pod in scene.crew if works(pod, scene.now))
+
+
+def missing_workers(scene: Scene, *, ranks: int) -> tuple[int, ...]:
+    """Return indices for the workers that are missing: the smallest that no pod has.
+
+    One that goes and still has its seat in a queue's group is missing when it has left it.
+    """
+    count = pods_for(scene, ranks) - len(present(scene)) - len(leaving(scene))
+    taken = {pod.index for pod in scene.observation.pods if _bears_a_name_of(pod, scene.attempt)}
+    free = (index for index in range(len(taken) + max(count, 0)) if index not in taken)
+    return tuple(index for index, _ in zip(free, range(count), strict=False))
+
+
+def _bears_a_name_of(pod: PodView, attempt: int) -> bool:
+    return pod.role == "worker" and pod.attempt == attempt

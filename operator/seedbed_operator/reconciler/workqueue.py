@@ -1,0 +1,234 @@
+"""The queue of jobs that want a pass: one pass at a time for each, a few at a time for all, none lost.
+
+A job that failed is left alone until its back-off is over, whatever happens around it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from seedbed_operator.informer_cache.object_table import JobKey
+from seedbed_operator.kube_client.client_interface import ClusterError
+from seedbed_operator.reconciler.fair_queue import Line
+from seedbed_operator.reconciler.reconcile import After
+
+FIRST_BACKOFF: Final = 1.0
+LONGEST_BACKOFF: Final = 60.0
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 5.0
+AT_ONCE: Final = 3
+"""So often in a row a job may be planned again without a pause."""
+
+Tell = Callable[[JobKey, Exception, datetime], Awaitable[None]]
+"""Tell of a pass that has failed, and when the next one is due."""
+Passed = Callable[[float, bool], None]
+"""Take note of a pass: its seconds, and whether it failed."""
+
+present_job: ContextVar[JobKey | None] = ContextVar("present_job", default=None)
+"""The job of the pass that is running, for the log."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Slot:
+    not_before: float = 0.0
+    timer: asyncio.TimerHandle | None = None
+    queued: bool = False
+    queued_at: float = 0.0
+    """When it was last queued, on the clock of the event loop."""
+    newcomer: bool = True
+    """No pass has begun yet."""
+    running: bool = False
+    dirty: bool = False
+    failures: int = 0
+    repeats: int = 0
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+
+@dataclass(kw_only=True, slots=True)
+class Counts:
+    """What the loop has done so far."""
+
+    passes: int = 0
+    failures: int = 0
+    last_end: float = 0.0
+    """When a pass last ended, on the clock of the event loop."""
+
+
+def backoff(failures: int) -> float:
+    """Return how long to leave a job alone after so many failures in a row, in seconds."""
+    longest: float = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures - 1, 16))
+    return longest * random.uniform(0.5, 1.0)
+
+
+def pause(repeats: int) -> float:
+    """Return how long to wait before a job is planned again so many times in a row, in seconds."""
+    if repeats <= AT_ONCE:
+        return 0.0
+    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(repeats - AT_ONCE - 1, 16)))
+
+
+class Loop:
+    """Wakes jobs and passes over them."""
+
+    def __init__(
+        self,
+        run: Callable[[JobKey], Awaitable[After]],
+        clock: Callable[[], datetime],
+        tell: Tell | None = None,
+        passed: Passed = lambda seconds, failed: None,  # noqa: ARG005
+        line: Line | None = None,
+    ) -> None:
+        self._run = run
+        self._clock = clock
+        self._tell = tell
+        self._passed = passed
+        self._slots: dict[JobKey, _Slot] = {}
+        self._line = Line() if line is None else line
+        self._open = asyncio.Event()
+        self._stopping = False
+        self._workers = 0
+        self.counts = Counts()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many jobs are ready for a pass."""
+        return len(self._line)
+
+    def oldest_wait(self) -> float:
+        """Return how long the job that has waited longest is ready for a pass, in seconds."""
+        now = asyncio.get_running_loop().time()
+        return max((now - slot.queued_at for slot in self._slots.values() if slot.queued), default=0.0)
+
+    def open(self) -> None:
+        """Let the passes begin: the stores are filled."""
+        self.counts.last_end = asyncio.get_running_loop().time()
+        self._open.set()
+
+    def stop(self) -> None:
+        """Begin no more passes; `work` returns when those under way have ended."""
+        self._stopping = True
+        self._open.set()
+        for _ in range(self._workers):
+            self._line.send_home()
+
+    def wake(self, keys: Iterable[JobKey]) -> None:
+        """Ask for a pass over each of these jobs; one that is under way is followed by another."""
+        now = asyncio.get_running_loop().time()
+        for key in keys:
+            slot = self._slots.setdefault(key, _Slot())
+            if slot.running:
+                slot.dirty = True
+            else:
+                self._schedule(key, slot, now)
+
+    async def work(self) -> None:
+        """Pass over one ready job after the other until told to stop; several may work side by side."""
+        self._workers += 1
+        await self._open.wait()
+        while not self._stopping:
+            key = await self._line.next()
+            if key is not None and not self._stopping:
+                await self._pass(key)
+
+    def _schedule(self, key: JobKey, slot: _Slot, at: float) -> None:
+        """Queue a job, or set its timer where its back-off is not over or it is due later."""
+        loop = asyncio.get_running_loop()
+        at = max(at, slot.not_before)
+        if slot.queued or (slot.timer is not None and slot.timer.when() <= at):
+            return
+        slot.stop_timer()
+        if at <= loop.time():
+            slot.queued, slot.queued_at = True, loop.time()
+            self._line.join(key, newcomer=slot.newcomer)
+        else:
+            slot.timer = loop.call_at(at, self._due, key, slot)
+
+    def _due(self, key: JobKey, slot: _Slot) -> None:
+        slot.timer = None
+        if slot.running:
+            slot.dirty = True
+        else:
+            self._schedule(key, slot, 0.0)
+
+    async def _pass(self, key: JobKey) -> None:
+        slot = self._slots[key]
+        slot.queued, slot.running, slot.dirty, slot.newcomer = False, True, False, False
+        slot.stop_timer()
+        token, began = present_job.set(key), asyncio.get_running_loop().time()
+        try:
+            after = await self._run(key)
+        except Exception as error:
+            self._took(began, failed=True)
+            delay = self._failed(slot, error)
+            await self._told(key, error, delay)
+            after = After(again=True)
+        else:
+            self._took(began, failed=False)
+            slot.failures = 0
+            self._follow(slot, after)
+        finally:
+            slot.running = False
+            present_job.reset(token)
+        self._count()
+        self._next(key, slot, after)
+
+    def _took(self, began: float, *, failed: bool) -> None:
+        self._passed(asyncio.get_running_loop().time() - began, failed)
+
+    def _failed(self, slot: _Slot, error: Exception) -> float:
+        slot.failures += 1
+        self.counts.failures += 1
+        delay = backoff(slot.failures)
+        slot.not_before = asyncio.get_running_loop().time() + delay
+        if isinstance(error, ClusterError):
+            log.warning("pass failed, again in %.1f s: %s", delay, error)
+        else:
+            log.error(
+                "pass failed, again in %.1f s: %s: %s", delay, type(error).__name__, error, exc_info=error
+            )
+        return delay
+
+    async def _told(self, key: JobKey, error: Exception, delay: float) -> None:
+        """Let the job's status tell of the failure; that this fails as well is only logged."""
+        if self._tell is None:
+            return
+        try:
+            await self._tell(key, error, self._clock() + timedelta(seconds=delay))
+        except Exception as another:
+            log.warning("the status does not tell of it: %s: %s", type(another).__name__, another)
+
+    def _follow(self, slot: _Slot, after: After) -> None:
+        """Slow a job down that is planned again and again."""
+        past = after.wake_at is not None and after.wake_at <= self._clock()
+        slot.repeats = slot.repeats + 1 if after.again or past else 0
+        slot.not_before = asyncio.get_running_loop().time() + pause(slot.repeats)
+
+    def _count(self) -> None:
+        self.counts.passes += 1
+        self.counts.last_end = asyncio.get_running_loop().time()
+
+    def _next(self, key: JobKey, slot: _Slot, after: After) -> None:
+        now = asyncio.get_running_loop().time()
+        if slot.dirty or after.again:
+            self._schedule(key, slot, now)
+        elif after.gone:
+            self._forget(key, slot)
+        if after.wake_at is not None:
+            self._schedule(key, slot, now + (after.wake_at - self._clock()).total_seconds())
+
+    def _forget(self, key: JobKey, slot: _Slot) -> None:
+        slot.stop_timer()
+        del self._slots[key]

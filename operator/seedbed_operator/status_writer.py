@@ -1,0 +1,167 @@
+"""Tell what became of a plan: one status write if anything differs, then what is to be announced."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+from seedbed_api.conditions import ConditionType
+from seedbed_api.trainingjob_status import LifecycleStatus
+from seedbed_operator.informer_cache.cache import Stores
+from seedbed_operator.job_observation import JobView
+from seedbed_operator.kube_client.client_interface import Cluster, ClusterError, Raw, Refused
+from seedbed_operator.kube_client.resource_kinds import EVENTS, KIND_OF
+from seedbed_operator.plan import Announcement
+
+CONTROLLER: Final = "seedbed.dev/operator"
+LONGEST_NOTE: Final = 1024
+QUIET: Final = timedelta(minutes=10)
+"""The same words about the same job are announced once in so long."""
+MOST_REMEMBERED: Final = 10_000
+
+log = logging.getLogger(__name__)
+
+
+class Conflict(Exception):  # noqa: N818 - a way out, not a failure
+    """The job has changed since it was observed: nothing was written, plan again."""
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what turns one JSON object into another when it is merged (RFC 7386)."""
+    patch: dict[str, Any] = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            if inner := merge_patch(before, value):
+                patch[name] = inner
+        elif before != value or name not in old:
+            patch[name] = value
+    return patch
+
+
+def status_patch(stored: Mapping[str, Any], status: LifecycleStatus) -> dict[str, Any]:
+    """Return the patch of a stored status; empty where it says the same. An empty list is as good as none."""
+    return merge_patch(_filled(stored), _filled(status.plain()))
+
+
+def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value != []}
+
+
+class Reporter:
+    """Writes statuses and events."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        stores: Stores,
+        instance: str,
+        written: Callable[[JobView, JobView], None] = lambda before, after: None,  # noqa: ARG005
+    ) -> None:
+        """`written` is told of a job as it was, and as it is with the status that was just written."""
+        self._cluster = cluster
+        self._stores = stores
+        self._instance = instance
+        self._written = written
+        self._announced: OrderedDict[tuple[str, str, str], datetime] = OrderedDict()
+
+    async def write(self, job: JobView, stored: Mapping[str, Any], status: LifecycleStatus) -> bool:
+        """Write a status if it differs; tell whether. Conflict where the job is another by now, or gone."""
+        patch = status_patch(stored, status)
+        if not patch:
+            return False
+        try:
+            written = await self._cluster.patch_status(
+                KIND_OF[job.kind], job.namespace, job.name, resource_version=job.resource_version, patch=patch
+            )
+        except ClusterError as error:
+            await self._behind(job, error)
+            raise Conflict(str(error)) from error
+        self._stores.put(KIND_OF[job.kind], written)
+        _log(job.status, status)
+        version = written["metadata"]["resourceVersion"]
+        self._written(job, replace(job, status=status, resource_version=version))
+        return True
+
+    async def _behind(self, job: JobView, error: ClusterError) -> None:
+        """Look at the job as it is now where its status was refused for that; raise any other error."""
+        error.write = f"the status of {job.kind} {job.name}"
+        if not isinstance(error, Refused):
+            raise error
+        await self._learn(job, error)
+
+    async def _learn(self, job: JobView, refused: Refused) -> None:
+        """Look at the job as it is now: the watch may be behind, or may have missed it."""
+        if not refused.gone and refused.code != 409:
+            raise refused
+        kind, key = KIND_OF[job.kind], (job.namespace, job.name)
+        try:
+            self._stores.put(kind, await self._cluster.get(kind, *key))
+        except Refused as gone:
+            if not gone.gone:
+                raise
+            self._stores.drop(kind, key, job.uid)
+
+    async def announce(self, job: JobView, announcements: Iterable[Announcement], now: datetime) -> None:
+        """Send events that have not been sent lately; one that cannot be sent is logged, and lost."""
+        for announcement in announcements:
+            if self._is_new(job, announcement, now):
+                try:
+                    await self._cluster.create(
+                        EVENTS, job.namespace, event(job, announcement, now, self._instance)
+                    )
+                except ClusterError as error:
+                    log.warning("event %s was not sent: %s", announcement.reason, error)
+
+    def _is_new(self, job: JobView, announcement: Announcement, now: datetime) -> bool:
+        said = (job.uid, announcement.reason, announcement.message)
+        last = self._announced.get(said)
+        if last is not None and now - last < QUIET:
+            return False
+        self._announced[said] = now
+        self._announced.move_to_end(said)
+        if len(self._announced) > MOST_REMEMBERED:
+            self._announced.popitem(last=False)
+        return True
+
+
+def _log(before: LifecycleStatus, status: LifecycleStatus) -> None:
+    """Log what the job does now, where that is something else."""
+    old, new = before.condition(ConditionType.RUNNING), status.condition(ConditionType.RUNNING)
+    if new is not None and (old is None or old.reason != new.reason):
+        log.info("%s: %s", new.reason, new.message, extra={"attempt": status.attempts})
+
+
+def event(job: JobView, announcement: Announcement, now: datetime, instance: str) -> Raw:
+    """Return the Event that says something about a job."""
+    return {
+        "apiVersion": EVENTS.api_version,
+        "kind": EVENTS.name,
+        "metadata": {"name": f"{job.name}.{uuid4().hex[:16]}", "namespace": job.namespace},
+        "type": announcement.type,
+        "reason": announcement.reason,
+        "action": announcement.action,
+        "note": _cut(announcement.message),
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": CONTROLLER,
+        "reportingInstance": instance[:128],
+        "regarding": {
+            "apiVersion": KIND_OF[job.kind].api_version,
+            "kind": job.kind,
+            "namespace": job.namespace,
+            "name": job.name,
+            "uid": job.uid,
+            "resourceVersion": job.resource_version,
+        },
+    }
+
+
+def _cut(note: str) -> str:
+    """Return a note of at most 1,024 bytes: the API server counts bytes."""
+    content = note.encode()
+    return note if len(content) <= LONGEST_NOTE else content[: LONGEST_NOTE - 3].decode(errors="ignore") + "…"

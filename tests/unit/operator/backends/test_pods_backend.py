@@ -1,0 +1,352 @@
+"""Pods by the contract: what every pod has, and what a job or a profile may change of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seedbed_operator.backends.backend_interface import Attempt
+from seedbed_operator.backends.pods_backend import PodsBackend
+from seedbed_operator.job_observation import ProfileView
+from unit.operator.planning.builders import (
+    IMAGE,
+    UID,
+    JobBuilder,
+    a_profile,
+    a_training_job,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+RICH_PROFILE: dict[str, Any] = {
+    "imagePullSecrets": ["registry"],
+    "driver": {"resources": {"cpu": "500m", "memory": "1Gi"}, "nodeSelector": {"pool": "cpu"}},
+    "worker": {
+        "resources": {"cpu": "4", "memory": "16Gi", "ephemeralStorage": "20Gi"},
+        "gpu": {"count": 1},
+        "nodeSelector": {"pool": "a100"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "workersPerPod": 2,
+        "topologySpread": {"mode": "Required", "topologyKey": "topology.kubernetes.io/zone"},
+    },
+    "cache": {"type": "HostPath", "hostPath": {"path": "/var/cache/seedbed"}, "sizeLimit": "100Gi"},
+    "storage": {"endpointURL": "https://s3.example.org", "region": "eu-central-1"},
+    "serviceAccountName": "trainer",
+    "priorityClassName": "batch",
+    "runtimeClassName": "nvidia",
+    "labels": {"example.org/team": "vision"},
+    "annotations": {"example.org/cost": "42"},
+    "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.org:3128"}],
+    "allowedSecrets": ["s3-read", "s3-write"],
+}
+
+
+def children(
+    job: JobBuilder | None = None,
+    profile: ProfileView | None = None,
+    *,
+    number: int = 1,
+    driver_uid: str | None = None,
+    workers: tuple[int, ...] = (0,),
+    expected: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the bodies of an attempt's children by name, as they are sent."""
+    attempt = Attempt(
+        number=number, driver_uid=driver_uid, workers=workers, image=IMAGE, expected=expected or {}
+    )
+    made = PodsBackend().children((job or a_training_job()).build(), profile or a_profile(), attempt)
+    return {create.name: json.loads(json.dumps(create.body)) for create in made}
+
+
+def driver(**given: Any) -> dict[str, Any]:
+    return dict(children(**given)["seedlings-1-driver"])
+
+
+def worker(**given: Any) -> dict[str, Any]:
+    return dict(children(**given)["seedlings-1-worker-0"])
+
+
+def environment(pod: dict[str, Any]) -> dict[str, Any]:
+    entries = pod["spec"]["containers"][0]["env"]
+    names = [entry["name"] for entry in entries]
+    assert len(names) == len(set(names)), "no variable is set twice"
+    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in entries}
+
+
+@pytest.mark.parametrize("name", ["plain", "rich"])
+def test_the_children_are_those_of_the_golden_file(name: str) -> None:
+    """Every byte that is sent: whoever changes it reads it here."""
+    job = a_training_job()
+    if name == "rich":
+        job = a_training_job(
+            dataset={"uri": "pvc://data/seedlings", "secretRef": {"name": "s3-read"}},
+            output={"uri": "s3://runs", "secretRef": {"name": "s3-write"}},
+        )
+    profile = a_profile(**(RICH_PROFILE if name == "rich" else {}))
+    made = children(job, profile, workers=(0, 1))
+    assert made == json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+QUEUED = a_training_job().with_overrides(labels={"kueue.x-k8s.io/queue-name": "team-a"})
+
+
+def grouped(pod: dict[str, Any]) -> tuple[str | None, str | None]:
+    metadata = pod["metadata"]
+    name = metadata["labels"].get("kueue.x-k8s.io/pod-group-name")
+    return name, metadata["annotations"].get("kueue.x-k8s.io/pod-group-total-count")
+
+
+@pytest.mark.parametrize(
+    ("job", "gang", "alone", "group"),
+    [
+        (QUEUED, 3, (), (f"seedlings-7-{UID[:8]}", "3")),
+        (QUEUED, 3, (0,), (None, None)),
+        (QUEUED, 0, (), (None, None)),
+        (a_training_job(), 3, (), (None, None)),
+    ],
+    ids=[
+        "of the minimum",
+        "above the minimum",
+        "of an attempt that began without a queue",
+        "without a queue",
+    ],
+)
+def test_a_worker_belongs_to_the_group_that_a_queue_admits_together(
+    job: JobBuilder, gang: int, alone: tuple[int, ...], group: tuple[str | None, str | None]
+) -> None:
+    attempt = Attempt(number=7, driver_uid="d", workers=(0,), image=IMAGE, gang=gang, alone=alone)
+    made = PodsBackend().children(job.build(), a_profile(), attempt)
+    pods = {create.name: dict(create.body) for create in made if create.kind == "Pod"}
+    assert grouped(pods["seedlings-7-worker-0"]) == group
+    owner = pods["seedlings-7-worker-0"]["metadata"]["ownerReferences"][0]
+    assert owner["controller"] is (job is not QUEUED), (
+        "Kueue passes over a pod that a pod of its own controls"
+    )
+    assert pods["seedlings-7-driver"]["metadata"]["ownerReferences"][0]["controller"] is True
+
+
+def test_the_name_of_a_group_fits_a_label_whatever_the_job_is_called() -> None:
+    job = QUEUED.seen(name="j" * 40).build()
+    attempt = Attempt(number=999_999_999, driver_uid=None, workers=(), image=IMAGE, gang=2)
+    driver = PodsBackend().children(job, a_profile(), attempt)[1].body
+    name, _ = grouped(dict(driver))
+    assert name is not None
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name)
+
+
+def test_children_come_in_the_order_in_which_they_need_each_other() -> None:
+    names = list(children(workers=(0, 3)))
+    assert names == [
+        f"seedlings-{UID[:8]}-ray",
+        "seedlings-1-driver",
+        "seedlings-1-head",
+        "seedlings-1-worker-0",
+        "seedlings-1-worker-3",
+    ]
+
+
+@pytest.mark.parametrize("role", [driver, worker])
+def test_pods_are_restricted(role: Any) -> None:
+    spec = role(profile=a_profile(**RICH_PROFILE))["spec"]
+    box = spec["containers"][0]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert box["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert box["securityContext"]["allowPrivilegeEscalation"] is False
+    assert box["securityContext"]["readOnlyRootFilesystem"] is True
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
+    assert spec["restartPolicy"] == "Never"
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers", "hostUsers"} & set(spec)
+    assert box["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_the_driver_belongs_to_the_job_and_the_rest_to_the_driver() -> None:
+    first, later = children(), children(driver_uid="uid-7")
+    owner = first["seedlings-1-driver"]["metadata"]["ownerReferences"]
+    assert [(entry["kind"], entry["uid"], entry["controller"]) for entry in owner] == [
+        ("TrainingJob", UID, True)
+    ]
+    assert "ownerReferences" not in first["seedlings-1-worker-0"]["metadata"], "filled in when it is created"
+    for name in ("seedlings-1-head", "seedlings-1-worker-0"):
+        reference = later[name]["metadata"]["ownerReferences"][0]
+        assert (reference["kind"], reference["name"], reference["uid"]) == (
+            "Pod",
+            "seedlings-1-driver",
+            "uid-7",
+        )
+        assert reference["blockOwnerDeletion"] is False
+
+
+def test_several_ranks_share_a_pod() -> None:
+    profile = a_profile(
+        worker={"workersPerPod": 4, "gpu": {"count": 1}, "resources": {"cpu": "500m", "memory": "1.5Gi"}}
+    )
+    pod = worker(profile=profile)
+    resources = pod["spec"]["containers"][0]["resources"]
+    assert resources["requests"] == {"cpu": "2000m", "memory": "6Gi", "nvidia.com/gpu": "4"}
+    assert resources["limits"] == {"memory": "6Gi", "nvidia.com/gpu": "4"}
+    told = environment(pod)
+    assert (told["SEEDBED_RANKS"], told["SEEDBED_GPUS"], told["SEEDBED_DEVICE"]) == ("4", "1", "cuda")
+    assert "nvidia.com/gpu" not in driver(profile=profile)["spec"]["containers"][0]["resources"]["limits"]
+
+
+def test_the_driver_is_head_and_workers_join_it() -> None:
+    assert environment(driver())["SEEDBED_RAY_MODE"] == "head"
+    told = environment(worker())
+    assert (told["SEEDBED_RAY_MODE"], told["SEEDBED_RAY_ADDRESS"]) == ("join", "seedlings-1-head:6379")
+
+
+def test_what_must_be_found_again_is_told() -> None:
+    expected = {"SEEDBED_EXPECTED_RUN_ID": "sha256:1"}
+    assert environment(driver(expected=expected))["SEEDBED_EXPECTED_RUN_ID"] == "sha256:1"
+    assert "SEEDBED_EXPECTED_RUN_ID" not in environment(driver())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "output", "mounts"),
+    [
+        ("pvc://data/a", "s3://runs", {"/mnt/pvc/data": True}),
+        ("s3://data", "pvc://runs/b", {"/mnt/pvc/runs": False}),
+        ("pvc://both/a", "pvc://both/b", {"/mnt/pvc/both": False}),
+        ("pvc://data/a", "pvc://runs/b", {"/mnt/pvc/data": True, "/mnt/pvc/runs": False}),
+        ("s3://data", "s3://runs", {}),
+    ],
+    ids=["dataset", "output", "one claim for both", "two claims", "none"],
+)
+def test_claims_are_mounted_and_only_the_output_is_written(
+    dataset: str, output: str, mounts: dict[str, bool]
+) -> None:
+    pod = driver(job=a_training_job(dataset={"uri": dataset}, output={"uri": output}))
+    found = {
+        mount["mountPath"]: mount.get("readOnly", False)
+        for mount in pod["spec"]["containers"][0]["volumeMounts"]
+        if mount["mountPath"].startswith("/mnt/pvc/")
+    }
+    assert found == mounts
+
+
+def test_secrets_are_files_of_their_role_and_never_variables() -> None:
+    job = a_training_job(
+        dataset={"uri": "s3://d", "secretRef": {"name": "read"}},
+        output={"uri": "s3://r", "secretRef": {"name": "write"}},
+    )
+    pod = worker(job=job)
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    paths = {mount["mountPath"]: mount for mount in pod["spec"]["containers"][0]["volumeMounts"]}
+    for role, secret in (("dataset", "read"), ("output", "write")):
+        mount = paths[f"/etc/seedbed/secrets/{role}"]
+        assert mount["readOnly"] is True
+        assert volumes[mount["name"]]["secret"]["secretName"] == secret
+    references = [value for value in environment(pod).values() if isinstance(value, dict)]
+    assert [entry for entry in references if "secretKeyRef" in entry] == [
+        {"secretKeyRef": {"name": f"seedlings-{UID[:8]}-ray", "key": "token"}}
+    ]
+
+
+def test_labels_pass_only_where_the_profile_allows_them_and_never_displace_ours() -> None:
+    job = a_training_job().seen(
+        labels={"kueue.x-k8s.io/queue-name": "team", "secret": "no", "seedbed.dev/job": "other"},
+        annotations={"example.org/a": "1", "other.org/b": "2"},
+    )
+    closed = driver(job=job)["metadata"]
+    assert "kueue.x-k8s.io/queue-name" not in closed["labels"]
+    profile = a_profile(allowedLabels=["kueue.x-k8s.io/"], allowedAnnotations=["example.org/a"])
+    opened = driver(job=job, profile=profile)["metadata"]
+    assert opened["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+    assert opened["labels"]["seedbed.dev/job"] == "seedlings"
+    assert "secret" not in opened["labels"]
+    digests = {
+        key: opened["annotations"].pop(f"seedbed.dev/{key}-digest") for key in ("execution", "profile")
+    }
+    assert all(re.fullmatch("[0-9a-f]{16}", digest) for digest in digests.values())
+    assert opened["annotations"] == {
+        "example.org/a": "1",
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+        "seedbed.dev/workers-per-pod": "1",
+    }
+
+
+def test_overrides_lie_over_the_profile() -> None:
+    job = a_training_job().with_overrides(
+        cpu="8",
+        memory="32Gi",
+        workersPerPod=2,
+        serviceAccountName="mine",
+        priorityClassName="gold",
+        imagePullSecrets=["key"],
+        env=[{"name": "LOG_LEVEL", "value": "debug"}],
+    )
+    profile = a_profile(env=[{"name": "LOG_LEVEL", "value": "info"}], imagePullSecrets=["ours"])
+    pod = worker(job=job, profile=profile)
+    spec = pod["spec"]
+    assert spec["containers"][0]["resources"]["requests"] == {"cpu": "16", "memory": "64Gi"}
+    assert (spec["serviceAccountName"], spec["priorityClassName"]) == ("mine", "gold")
+    assert spec["imagePullSecrets"] == [{"name": "ours"}, {"name": "key"}]
+    assert environment(pod)["LOG_LEVEL"] == "debug"
+
+
+@pytest.mark.parametrize(
+    ("cache", "source", "size"),
+    [
+        ({"sizeLimit": "10Gi"}, {"emptyDir": {"sizeLimit": "10Gi"}}, int(10 * 2**30 * 0.9)),
+        (
+            {"type": "HostPath", "hostPath": {"path": "/c"}, "sizeLimit": "1Gi"},
+            {"hostPath": {"path": "/c", "type": "DirectoryOrCreate"}},
+            2**30,
+        ),
+        (
+            {
+                "type": "PersistentVolumeClaim",
+                "persistentVolumeClaim": {"claimName": "c"},
+                "sizeLimit": "1Gi",
+            },
+            {"persistentVolumeClaim": {"claimName": "c"}},
+            2**30,
+        ),
+    ],
+    ids=["of the pod", "of the node", "of the namespace"],
+)
+def test_the_cache_is_where_the_profile_says(
+    cache: dict[str, Any], source: dict[str, Any], size: int
+) -> None:
+    pod = worker(profile=a_profile(cache=cache))
+    assert {"name": "cache", **source} in pod["spec"]["volumes"]
+    assert environment(pod)["SEEDBED_CACHE_BYTES"] == str(size)
+
+
+@settings(max_examples=30, deadline=None)
+@given(value=st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=64))
+def test_every_string_of_a_user_reaches_the_driver_as_it_stands(value: str) -> None:
+    job = a_training_job(model={"name": "simple-cnn", "args": [{"name": "width", "value": value}]})
+    given_value = environment(driver(job=job))["SEEDBED_JOB"]
+    document = json.loads(expanded(given_value))
+    assert document["spec"]["model"]["args"] == [{"name": "width", "value": value}]
+    assert document["metadata"] == {"name": "seedlings", "namespace": "team", "uid": UID}
+
+
+def expanded(value: str) -> str:
+    """Return what the kubelet makes of a value when every variable that could be named is set."""
+    result, position = [], 0
+    while position < len(value):
+        two = value[position : position + 2]
+        if two == "$$":
+            result.append("$")
+            position += 2
+        elif two == "$(" and ")" in value[position:]:
+            result.append("EXPANDED")
+            position = value.index(")", position) + 1
+        else:
+            result.append(value[position])
+            position += 1
+    return "".join(result)
+
+
+def test_the_check_of_expansion_can_fail() -> None:
+    assert expanded("$(HOME)") == "EXPANDED"
+    assert expanded("$$(HOME)") == "$(HOME)"

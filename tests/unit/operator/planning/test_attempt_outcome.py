@@ -1,0 +1,314 @@
+"""How an attempt ended, by what its pods left behind, and what is counted for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from seedbed_operator.backends.backend_selection import BACKENDS
+from seedbed_operator.job_observation import Observation, PodView
+from seedbed_operator.planning.attempt_outcome import Cause, end_of, end_of_worker
+from seedbed_operator.planning.job_context import scene_of
+from unit.operator.planning.builders import (
+    NOON,
+    UNPLACED,
+    a_driver,
+    a_profile,
+    a_training_job,
+    a_worker,
+    after,
+    an_outcome,
+    ended,
+)
+
+LOST_WORKERS = an_outcome("Failed", "WorkersLost", message="2 workers went silent")
+
+
+def crashed(code: int, message: str = "", *, reason: str = "", **fields: Any) -> PodView:
+    return replace(ended(a_driver(), code, message, reason=reason), **fields)
+
+
+def failed(reason: str, **fields: Any) -> PodView:
+    """Return a driver that the kubelet failed without a container."""
+    return a_driver(**{**UNPLACED, "phase": "Failed", "reason": reason, **fields})
+
+
+CASES: dict[str, tuple[PodView | None, Cause, str]] = {
+    "trained": (crashed(0, an_outcome()), Cause.DONE, "Trained"),
+    "was computed before": (
+        crashed(0, an_outcome(reason="AlreadyComputed")),
+        Cause.DONE,
+        "AlreadyComputed",
+    ),
+    "trained although it was being taken away": (
+        crashed(0, an_outcome(), disruption="EvictionByEvictionAPI"),
+        Cause.DONE,
+        "Trained",
+    ),
+    "exit 0 without a word is no model": (crashed(0), Cause.INFRASTRUCTURE, "OutcomeMissing"),
+    "exit 0 with the word of a failure is no model": (
+        crashed(0, an_outcome("Failed", "ModelError")),
+        Cause.INFRASTRUCTURE,
+        "OutcomeMissing",
+    ),
+    "the user's mistake": (
+        crashed(2, an_outcome("Failed", "NonFiniteLoss")),
+        Cause.USER,
+        "NonFiniteLoss",
+    ),
+    "exit 2 without a word is a crash, as of a shell": (
+        crashed(2, "usage: …"),
+        Cause.FAILURE,
+        "DriverCrashed",
+    ),
+    "infrastructure": (
+        crashed(75, an_outcome("Failed", "StorageUnavailable")),
+        Cause.INFRASTRUCTURE,
+        "StorageUnavailable",
+    ),
+    "exit 75 without a word": (crashed(75), Cause.INFRASTRUCTURE, "OutcomeMissing"),
+    "Ray's monitor found memory gone": (
+        crashed(75, an_outcome("Failed", "OutOfMemory")),
+        Cause.FAILURE,
+        "OutOfMemory",
+    ),
+    "the kubelet found memory gone": (crashed(137, reason="OOMKilled"), Cause.FAILURE, "OutOfMemory"),
+    "stopped by somebody else": (
+        crashed(143, an_outcome("Stopped", "Stopped")),
+        Cause.INFRASTRUCTURE,
+        "Stopped",
+    ),
+    "drained": (
+        crashed(143, an_outcome("Stopped", "Stopped"), disruption="EvictionByEvictionAPI"),
+        Cause.PREEMPTION,
+        "Preempted",
+    ),
+    "preempted before it could checkpoint": (
+        crashed(137, disruption="PreemptionByScheduler"),
+        Cause.PREEMPTION,
+        "Preempted",
+    ),
+    "evicted for its node's sake": (
+        failed("Evicted", disruption="TerminationByKubelet"),
+        Cause.PREEMPTION,
+        "Preempted",
+    ),
+    "evicted for its own use of disk": (failed("Evicted"), Cause.FAILURE, "Evicted"),
+    "evicted for its own use of disk while it ran": (
+        replace(crashed(137), reason="Evicted", message="exceeds its local storage"),
+        Cause.FAILURE,
+        "Evicted",
+    ),
+    "node shut down": (failed("NodeShutdown"), Cause.PREEMPTION, "Preempted"),
+    "not admitted by the kubelet": (
+        failed("UnexpectedAdmissionError"),
+        Cause.INFRASTRUCTURE,
+        "UnexpectedAdmissionError",
+    ),
+    "no GPU left when it came": (failed("OutOfnvidia.com/gpu"), Cause.INFRASTRUCTURE, "PodFailed"),
+    "a rebooted node knows nothing": (
+        crashed(137, reason="ContainerStatusUnknown"),
+        Cause.INFRASTRUCTURE,
+        "OutcomeMissing",
+    ),
+    "no such command": (
+        crashed(128, "exec: seedbed: not found", reason="StartError"),
+        Cause.FAILURE,
+        "ContainerStartFailed",
+    ),
+    "killed": (crashed(137), Cause.FAILURE, "DriverCrashed"),
+    "crashed with a traceback": (crashed(1, "Traceback …"), Cause.FAILURE, "DriverCrashed"),
+    "node lost": (
+        a_driver(ready=False, deleting=True, disruption="DeletionByTaintManager", deletion_due=after(120)),
+        Cause.PREEMPTION,
+        "NodeLost",
+    ),
+    "long overdue": (
+        a_driver(deleting=True, deletion_due=after(-60)),
+        Cause.INFRASTRUCTURE,
+        "NodeLost",
+    ),
+    "trained beside a container of somebody else": (
+        replace(crashed(0, an_outcome()), phase="Running"),
+        Cause.DONE,
+        "Trained",
+    ),
+    "deleted by somebody": (None, Cause.INFRASTRUCTURE, "DriverLost"),
+}
+
+
+@pytest.mark.parametrize(("driver", "cause", "reason"), CASES.values(), ids=CASES.keys())
+def test_an_end_has_a_cause_and_a_reason(driver: PodView | None, cause: Cause, reason: str) -> None:
+    end = end_of(a_scene(driver), driver)
+    assert (end.cause, end.reason) == (cause, reason)
+    assert end.message or end.outcome
+
+
+def test_every_cause_of_a_driver_is_in_the_table() -> None:
+    named = {cause for _, cause, _ in CASES.values()}
+    assert set(Cause) - named == {Cause.STOPPED, Cause.GIVEN_BACK}, "those are the operator's own doing"
+
+
+REJECTIONS = {
+    "a device plugin": ("UnexpectedAdmissionError", "Allocate failed due to no healthy devices present"),
+    "GPUs are gone": ("OutOfnvidia.com/gpu", "Node didn't have enough resource: nvidia.com/gpu"),
+    "CPUs are gone": ("OutOfcpu", "Node didn't have enough resource: cpu, requested: 4000"),
+    "too many pods": ("OutOfpods", "Node didn't have enough resource: pods"),
+    "labels have changed": ("NodeAffinity", "Predicate NodeAffinity failed"),
+    "NUMA": ("TopologyAffinityError", "Resources cannot be allocated with Topology locality"),
+    "a port": ("NodePorts", "Predicate NodePorts failed"),
+    "under pressure": ("Evicted", "Pod was rejected: The node had condition: [DiskPressure]. "),
+    "under pressure, older": ("Evicted", "The node had condition: [MemoryPressure]. "),
+    "anything to come": ("SomethingNew", "Pod was rejected: Predicate SomethingNew failed"),
+}
+
+
+@pytest.mark.parametrize("make", [a_driver, a_worker], ids=["driver", "worker"])
+@pytest.mark.parametrize(("reason", "message"), REJECTIONS.values(), ids=REJECTIONS.keys())
+def test_a_pod_that_a_kubelet_rejects_is_infrastructure_and_named(
+    reason: str, message: str, make: Callable[..., PodView]
+) -> None:
+    pod = make(**{**UNPLACED, "phase": "Failed", "node": "gpu-7", "reason": reason, "message": message})
+    end = end_of(a_scene(pod), pod) if pod.role == "driver" else end_of_worker(pod)
+    assert (end.cause, end.blameless) == (Cause.INFRASTRUCTURE, True)
+    assert end.message == f"node gpu-7 rejected pod {pod.name}: {reason}: {message}"
+    assert re.fullmatch("[A-Z][A-Za-z0-9]*", end.reason)
+
+
+NO_REJECTIONS = {
+    "evicted for its own use of disk": a_driver(
+        **{**UNPLACED, "phase": "Failed", "reason": "Evicted", "message": "exceeds its local storage limit"}
+    ),
+    "evicted while it ran": replace(
+        crashed(137), reason="Evicted", message="The node was low on resource: memory"
+    ),
+    "its container ran": crashed(1),
+    "another's deadline": failed("DeadlineExceeded"),
+    "no reason": failed(""),
+    "the node is shut down": failed("NodeShutdown"),
+    "terminated with its node": failed("Terminated"),
+    "preempted by the kubelet": failed("Preempting"),
+    "preempted by the scheduler": failed("Whatever", disruption="PreemptionByScheduler"),
+}
+
+
+@pytest.mark.parametrize("pod", NO_REJECTIONS.values(), ids=NO_REJECTIONS.keys())
+def test_other_ends_are_no_rejections(pod: PodView) -> None:
+    assert not end_of(a_scene(pod), pod).blameless
+
+
+WORKERS: dict[str, tuple[PodView, Cause, str]] = {
+    "starved": (ended(a_worker(), 137, reason="OOMKilled"), Cause.FAILURE, "OutOfMemory"),
+    "crashed": (ended(a_worker(), 1), Cause.FAILURE, "WorkersLost"),
+    "killed": (ended(a_worker(), 137), Cause.FAILURE, "WorkersLost"),
+    "no such command": (
+        ended(a_worker(), 128, "no", reason="StartError"),
+        Cause.FAILURE,
+        "ContainerStartFailed",
+    ),
+    "its driver has ended": (ended(a_worker(), 0), Cause.INFRASTRUCTURE, "WorkersLost"),
+    "its driver is silent": (ended(a_worker(), 75), Cause.INFRASTRUCTURE, "WorkersLost"),
+    "drained": (ended(a_worker(), 143), Cause.INFRASTRUCTURE, "WorkersLost"),
+    "a rebooted node knows nothing": (
+        ended(a_worker(), 137, reason="ContainerStatusUnknown"),
+        Cause.INFRASTRUCTURE,
+        "WorkersLost",
+    ),
+    "preempted": (
+        replace(ended(a_worker(), 137), disruption="PreemptionByScheduler"),
+        Cause.PREEMPTION,
+        "Preempted",
+    ),
+    "the node is shut down": (a_worker(phase="Failed", reason="NodeShutdown"), Cause.PREEMPTION, "Preempted"),
+    "terminated with its node": (
+        replace(ended(a_worker(), 137), reason="Terminated"),
+        Cause.PREEMPTION,
+        "Preempted",
+    ),
+    "evicted for its own use of disk": (
+        replace(ended(a_worker(), 137), reason="Evicted", message="exceeds"),
+        Cause.FAILURE,
+        "Evicted",
+    ),
+    "its node is lost": (
+        a_worker(ready=False, deleting=True, disruption="DeletionByTaintManager"),
+        Cause.PREEMPTION,
+        "Preempted",
+    ),
+}
+
+
+@pytest.mark.parametrize(("worker", "cause", "reason"), WORKERS.values(), ids=WORKERS.keys())
+def test_the_end_of_a_worker_is_classified_as_that_of_a_driver_is(
+    worker: PodView, cause: Cause, reason: str
+) -> None:
+    end = end_of_worker(worker)
+    assert (end.cause, end.reason) == (cause, reason)
+    assert worker.name in end.message or end.reason == "ContainerStartFailed" or worker.message
+
+
+@pytest.mark.parametrize(
+    ("worker", "cause"),
+    [
+        (replace(ended(a_worker(), 137, at=NOON), reason="NodeShutdown"), Cause.PREEMPTION),
+        (
+            a_worker(**{**UNPLACED, "phase": "Failed", "reason": "OutOfcpu", "over_since": NOON}),
+            Cause.INFRASTRUCTURE,
+        ),
+        (
+            replace(ended(a_worker(), 137), disruption="PreemptionByScheduler", over_since=after(-7200)),
+            Cause.INFRASTRUCTURE,
+        ),
+    ],
+    ids=["shut down with its node", "rejected", "preempted hours ago"],
+)
+def test_a_worker_is_blamed_for_what_happened_lately(worker: PodView, cause: Cause) -> None:
+    driver = crashed(75, LOST_WORKERS)
+    end = end_of(a_scene(driver, worker), driver)
+    assert end.cause is cause
+    assert end.outcome is not None
+
+
+@pytest.mark.parametrize(
+    ("worker", "cause", "reason", "pod"),
+    [
+        (
+            ended(a_worker(), 137, reason="OOMKilled"),
+            Cause.FAILURE,
+            "OutOfMemory",
+            "seedlings-1-worker-0",
+        ),
+        (
+            a_worker(disruption="PreemptionByScheduler"),
+            Cause.PREEMPTION,
+            "Preempted",
+            "seedlings-1-worker-0",
+        ),
+        (a_worker(), Cause.INFRASTRUCTURE, "WorkersLost", "seedlings-1-driver"),
+    ],
+    ids=["starved worker", "worker taken away", "no worker to blame"],
+)
+def test_a_driver_that_lost_its_workers_is_not_to_blame(
+    worker: PodView, cause: Cause, reason: str, pod: str
+) -> None:
+    driver = crashed(75, LOST_WORKERS)
+    end = end_of(a_scene(driver, worker), driver)
+    assert (end.cause, end.reason) == (cause, reason)
+    assert end.pod is not None
+    assert end.pod.name == pod
+
+
+def test_out_of_memory_says_what_to_raise() -> None:
+    driver = crashed(137, reason="OOMKilled")
+    assert "raise memory of the profile's driver" in end_of(a_scene(driver), driver).message
+
+
+def a_scene(*pods: PodView | None) -> Any:
+    job = a_training_job().with_status(attempts=1).build()
+    present = tuple(pod for pod in pods if pod is not None)
+    observation = Observation(now=NOON, job=job, profile=a_profile(), pods=present)
+    return scene_of(observation, BACKENDS)

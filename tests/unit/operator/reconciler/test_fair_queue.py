@@ -1,0 +1,69 @@
+"""Who waits for a pass goes in the order of coming, but newcomers first, and nobody waits for them for long."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+
+from seedbed_operator.informer_cache.object_table import JobKey
+from seedbed_operator.reconciler.fair_queue import YIELDS_SECONDS, Line
+
+
+def job(name: str) -> JobKey:
+    return JobKey("team", name)
+
+
+async def served(line: Line) -> list[str]:
+    """Return the names of all that wait, in their turns."""
+    found = [await line.next() for _ in range(len(line))]
+    return [key.name if key else "(home)" for key in found]
+
+
+def test_newcomers_go_first_and_all_others_in_the_order_of_coming() -> None:
+    async def story() -> None:
+        line = Line()
+        for name in ("known-1", "new-1", "known-2", "new-2"):
+            line.join(job(name), newcomer=name.startswith("new"))
+        assert await served(line) == ["new-1", "new-2", "known-1", "known-2"]
+
+    asyncio.run(story())
+
+
+def test_a_stream_of_newcomers_holds_nobody_up_for_ever() -> None:
+    async def story() -> None:
+        seconds = count()
+        line = Line(clock=lambda: float(next(seconds)))
+        line.join(job("known"), newcomer=False)
+        before = 0
+        while True:
+            line.join(job(f"new-{before}"), newcomer=True)
+            if await line.next() == job("known"):
+                break
+            before += 1
+        assert before == YIELDS_SECONDS - 1, "one came each second, and the last came too late"
+
+    asyncio.run(story())
+
+
+def test_it_is_pressed_while_newcomers_wait() -> None:
+    async def story() -> None:
+        line = Line()
+        assert not line.pressed
+        line.join(job("known"), newcomer=False)
+        assert not line.pressed
+        line.join(job("new"), newcomer=True)
+        assert line.pressed
+        assert await line.next() == job("new")
+        assert not line.pressed
+
+    asyncio.run(story())
+
+
+def test_a_worker_that_is_sent_home_goes_before_anybody_has_a_turn() -> None:
+    async def story() -> None:
+        line = Line()
+        line.join(job("new"), newcomer=True)
+        line.send_home()
+        assert await served(line) == ["(home)", "new"]
+
+    asyncio.run(story())
