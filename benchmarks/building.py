@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 SIDE, CLASSES = 16, 10
 CODE = """
 import json, resource, sys, time
-from seedbed.dataset.building import BuildOptions, build_dataset
+from seedbed.dataset.builder import BuildOptions, build_dataset
 from seedbed.storage import open_storage
 source, dest, csv, shard_bytes = sys.argv[1:]
 options = BuildOptions(parallelism=2, engine="local", csv=csv or None, shard_bytes=int(shard_bytes))

@@ -25,9 +25,9 @@ from PIL import Image
 
 from process_tree import machine
 from seedbed.augmentation import RandomResizedCrop, Resize
-from seedbed.dataset.building import BuildOptions, build_dataset
+from seedbed.dataset.builder import BuildOptions, build_dataset
 from seedbed.feed import Stream, StreamSpec
-from seedbed.feed.traffic import METER
+from seedbed.feed.io_counters import METER
 from seedbed.storage import open_storage
 
 LEAF = 16

@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seedbed.environment.pins import CPU_CLASS_VARIABLE, assert_pinned, pin_environment
-from seedbed.runtime import ray_local
+from seedbed.environment.environment_pins import CPU_CLASS_VARIABLE, assert_pinned, pin_environment
+from seedbed.ray_cluster import local_ray
 
 # both are read when torch and Ray are imported
 pin_environment(os.environ)
-ray_local.prepare(os.environ)
+local_ray.prepare(os.environ)
 
 # ruff: noqa: E402
 import numpy as np
@@ -38,15 +38,15 @@ from ray.train.torch import TorchTrainer, prepare_model
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from seedbed.arithmetic.config import SGD, Arithmetic
-from seedbed.arithmetic.determinism import fix_determinism
-from seedbed.arithmetic.exchange import Exchange, PointToPoint, SingleProcess
-from seedbed.arithmetic.leaf import normalised_channels_last
-from seedbed.arithmetic.replica import Replica
-from seedbed.arithmetic.schedules import LearningRate
-from seedbed.arithmetic.step import run_step
-from seedbed.arithmetic.tree import ranges
-from seedbed.models.registry import build
+from seedbed.arithmetic.arithmetic_config import SGD, Arithmetic
+from seedbed.arithmetic.leaf_gradient import normalised_channels_last
+from seedbed.arithmetic.learning_rate import LearningRate
+from seedbed.arithmetic.model_replica import Replica
+from seedbed.arithmetic.optimizer_step import run_step
+from seedbed.arithmetic.reduction_tree import ranges
+from seedbed.arithmetic.subtree_exchange import Exchange, PointToPoint, SingleProcess
+from seedbed.arithmetic.torch_determinism import fix_determinism
+from seedbed.models.model_registry import build
 
 CLASSES = 12
 GOAL = 0.97
@@ -306,7 +306,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--write", type=Path, help="Markdown file to write")
     options = parser.parse_args()
-    with ray_local.local_ray(workers=2, gpus=0):
+    with local_ray.local_ray(workers=2, gpus=0):
         page = report(options.repetitions)
     if options.write:
         options.write.parent.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,7 @@ def write_forms(folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from seedbed.dataset.building import BuildOptions, build_dataset
+    from seedbed.dataset.builder import BuildOptions, build_dataset
     from seedbed.storage import open_storage
 
     options = BuildOptions(split="train=1", engine="local", shard_bytes=16 << 20, batch_bytes=1 << 20)

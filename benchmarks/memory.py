@@ -31,7 +31,7 @@ def write_dataset(folder: Path, mebibytes: int) -> None:
     """Write a dataset of about so many MiB of JPEGs: a few hundred photos, each made unlike by a trailer."""
     import simplejpeg
 
-    from seedbed.dataset.building import BuildOptions, build_dataset
+    from seedbed.dataset.builder import BuildOptions, build_dataset
     from seedbed.storage import open_storage
 
     rng = np.random.default_rng(1)

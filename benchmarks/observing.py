@@ -19,21 +19,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from process_tree import machine
-from seedbed.environment.pins import pin_environment
+from seedbed.environment.environment_pins import pin_environment
 
 pin_environment(os.environ)  # read when torch is imported
 
 # ruff: noqa: E402
-from seedbed.dataset.building import BuildOptions, build_dataset
-from seedbed.runtime.clusters import WorkerRange
-from seedbed.runtime.curves import LIVE_SECONDS, Curves
-from seedbed.runtime.display import PLAIN_INTERVAL_SECONDS, Display
-from seedbed.runtime.driver import Session, run_job
-from seedbed.runtime.exporting import training_families
-from seedbed.runtime.pods.messages import live_progress
-from seedbed.runtime.preparing import RunOptions, program_of
-from seedbed.runtime.records import Recorder
-from seedbed.runtime.shipping import SHIP_SECONDS, reading, ship
+from seedbed.dataset.builder import BuildOptions, build_dataset
+from seedbed.driver.curve_store import LIVE_SECONDS, Curves
+from seedbed.driver.metrics_exporter import training_families
+from seedbed.driver.progress_display import PLAIN_INTERVAL_SECONDS, Display
+from seedbed.driver.resolve_run import RunOptions, program_of
+from seedbed.driver.run_driver import Session, run_job
+from seedbed.logs.json_log import Recorder
+from seedbed.logs.log_upload import SHIP_SECONDS, reading, ship
+from seedbed.pods.status_messages import live_progress
+from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.storage import open_storage
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.prometheus_exposition import page

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from seedbed.environment.pins import pin_environment
-from seedbed.runtime.ray_local import prepare
+from seedbed.environment.environment_pins import pin_environment
+from seedbed.ray_cluster.local_ray import prepare
 
 pin_environment(os.environ)
 prepare(os.environ)

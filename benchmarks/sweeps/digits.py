@@ -43,7 +43,7 @@ def losses_of(pictures: str, point: dict[str, float], epochs: int) -> Iterator[f
     import torch
     from torch.nn import functional as F
 
-    from seedbed.models.registry import build
+    from seedbed.models.model_registry import build
 
     torch.set_num_threads(1)
     torch.manual_seed(42)

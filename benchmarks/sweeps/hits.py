@@ -19,16 +19,16 @@ def main() -> None:
     """Look up every trial, in this process."""
     import os
 
-    from seedbed.environment.pins import pin_environment
+    from seedbed.environment.environment_pins import pin_environment
 
     pin_environment(os.environ)
-    from seedbed.runtime.preparing import RunOptions
-    from seedbed.runtime.timeline import Timeline
-    from seedbed.search.searching import Search
-    from seedbed.sweeps.display import SweepDisplay
-    from seedbed.sweeps.in_turn import run_in_turn
-    from seedbed.sweeps.preparing import prepare_sweep
-    from seedbed.sweeps.standing import Standing
+    from seedbed.driver.resolve_run import RunOptions
+    from seedbed.driver.startup_timings import Timeline
+    from seedbed.search.search_state import Search
+    from seedbed.sweeps.resolve_sweep import prepare_sweep
+    from seedbed.sweeps.sequential_runner import run_in_turn
+    from seedbed.sweeps.sweep_display import SweepDisplay
+    from seedbed.sweeps.sweep_state import Standing
     from seedbed_api.manifest_loader import read_document, sweep_job
 
     with only_figures_on_stdout():

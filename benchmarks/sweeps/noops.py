@@ -28,8 +28,8 @@ def loss_of(rate: float) -> float:
 
 def sweep_of_nothing(output: Path, trials: int, **changes: Any) -> Any:
     """Return a sweep whose dataset is never opened."""
-    from seedbed.runtime.preparing import RunOptions
-    from seedbed.sweeps.preparing import Sweep
+    from seedbed.driver.resolve_run import RunOptions
+    from seedbed.sweeps.resolve_sweep import Sweep
     from seedbed_api.manifest_loader import sweep_job
 
     recipe = {
@@ -65,11 +65,11 @@ def sweep_of_nothing(output: Path, trials: int, **changes: Any) -> Any:
 def train_nothing(sweep: Any, stretch: Any, *, stopping: threading.Event, tell: Any) -> Any:
     """Do what surrounds the training of a trial, and claim that it was trained."""
     del stopping, tell
-    from seedbed.search.courses import Course, Finished
-    from seedbed.search.objectives import SCALE
-    from seedbed.sweeps.preparing import run_of
-    from seedbed.sweeps.references import note_begun
-    from seedbed.sweeps.trials import Reached
+    from seedbed.search.learning_curve import Course, Finished
+    from seedbed.search.objective_values import SCALE
+    from seedbed.sweeps.resolve_sweep import run_of
+    from seedbed.sweeps.run_references import note_begun
+    from seedbed.sweeps.trial_runner import Reached
     from seedbed_api.trial_recipe import trial_recipe
 
     run = run_of(sweep.job, trial_recipe(sweep.spec, stretch.values), fold=stretch.fold)
@@ -81,12 +81,12 @@ def train_nothing(sweep: Any, stretch: Any, *, stopping: threading.Event, tell: 
 
 def seedbed(trials: int, folder: Path) -> Stretch:
     """Run Seedbed's own searcher, scheduler, actors and ledger."""
-    from seedbed.runtime.ray_local import local_ray
-    from seedbed.search.searching import Search
-    from seedbed.sweeps.display import SweepDisplay
-    from seedbed.sweeps.ledgers import conclude
-    from seedbed.sweeps.on_tune import prepare, run_on_tune
-    from seedbed.sweeps.standing import Standing
+    from seedbed.ray_cluster.local_ray import local_ray
+    from seedbed.search.search_state import Search
+    from seedbed.sweeps.sweep_display import SweepDisplay
+    from seedbed.sweeps.sweep_record_store import conclude
+    from seedbed.sweeps.sweep_state import Standing
+    from seedbed.sweeps.tune_runner import prepare, run_on_tune
 
     prepare(os.environ)
     sweep = sweep_of_nothing(folder / "runs", trials)
@@ -226,10 +226,10 @@ def simulated(trials: int, folder: Path) -> Stretch:
     """Run a long sweep without Ray: the driver's own memory, and the size of its status."""
     from datetime import UTC, datetime
 
-    from seedbed.search.searching import Search
-    from seedbed.sweeps.ledgers import conclude
-    from seedbed.sweeps.standing import Standing
-    from seedbed.sweeps.statuses import Told, status_of
+    from seedbed.search.search_state import Search
+    from seedbed.sweeps.sweep_record_store import conclude
+    from seedbed.sweeps.sweep_state import Standing
+    from seedbed.sweeps.sweepjob_status_builder import Told, status_of
 
     sweep = sweep_of_nothing(folder / "runs", trials)
     standing = Standing(sweep=sweep, search=Search(sweep.spec))

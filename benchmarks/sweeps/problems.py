@@ -137,7 +137,7 @@ class Digits:
         return path
 
     def _points(self) -> list[dict[str, float]]:
-        from seedbed.search.proposing import proposer
+        from seedbed.search.samplers import proposer
         from seedbed_api.manifest_loader import read_document, sweep_job
 
         job = sweep_job(*read_document(self.manifest("points", points=MOST_POINTS), wanted="SweepJob"))

@@ -15,22 +15,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from seedbed.environment.pins import pin_environment
-from seedbed.runtime.ray_local import prepare
+from seedbed.environment.environment_pins import pin_environment
+from seedbed.ray_cluster.local_ray import prepare
 
 pin_environment(os.environ)
 prepare(os.environ)
 
-from seedbed.runtime.display import Display  # noqa: E402
-from seedbed.runtime.driver import Session, run_job  # noqa: E402
-from seedbed.runtime.exporting import training_families  # noqa: E402
-from seedbed.runtime.pods.endpoint import Attendance, endpoint  # noqa: E402
-from seedbed.runtime.pods.messages import live_progress  # noqa: E402
-from seedbed.runtime.preparing import RunOptions  # noqa: E402
-from seedbed.sweeps.display import SweepDisplay  # noqa: E402
-from seedbed.sweeps.driving import SweepSession, run_sweep  # noqa: E402
-from seedbed.sweeps.exporting import sweep_families  # noqa: E402
-from seedbed.training.progress import Progress  # noqa: E402
+from seedbed.driver.metrics_exporter import training_families  # noqa: E402
+from seedbed.driver.progress_display import Display  # noqa: E402
+from seedbed.driver.resolve_run import RunOptions  # noqa: E402
+from seedbed.driver.run_driver import Session, run_job  # noqa: E402
+from seedbed.pods.driver_endpoint import Attendance, endpoint  # noqa: E402
+from seedbed.pods.status_messages import live_progress  # noqa: E402
+from seedbed.sweeps.sweep_display import SweepDisplay  # noqa: E402
+from seedbed.sweeps.sweep_driver import SweepSession, run_sweep  # noqa: E402
+from seedbed.sweeps.sweep_metrics import sweep_families  # noqa: E402
+from seedbed.training.run_progress import Progress  # noqa: E402
 from seedbed_api.manifest_loader import sweep_job, training_job  # noqa: E402
 from seedbed_api.prometheus_exposition import page  # noqa: E402
 

@@ -11,9 +11,9 @@ import threading
 from pathlib import Path
 
 from cluster.observed import served  # before the rest: it pins the environment
-from seedbed.runtime.display import Display
-from seedbed.runtime.driver import Session, run_job
-from seedbed.runtime.preparing import RunOptions
+from seedbed.driver.progress_display import Display
+from seedbed.driver.resolve_run import RunOptions
+from seedbed.driver.run_driver import Session, run_job
 from seedbed_api.manifest_loader import training_job
 
 

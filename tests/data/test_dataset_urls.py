@@ -13,9 +13,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from seedbed.dataset.building import BuildOptions, build_dataset
-from seedbed.dataset.checking import check_dataset
-from seedbed.dataset.opening import open_dataset
+from seedbed.dataset.builder import BuildOptions, build_dataset
+from seedbed.dataset.integrity_check import check_dataset
+from seedbed.dataset.reader import open_dataset
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
 from testbed.gateway import Gateway

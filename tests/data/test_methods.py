@@ -8,7 +8,7 @@ import pytest
 
 from documents.pages import commands
 from documents.terminals import A_JOB, Terminal, a_clone
-from seedbed.dataset.opening import open_dataset
+from seedbed.dataset.reader import open_dataset
 from seedbed.storage import open_storage
 from testbed.gateway import Gateway
 from unit.dataset.pictures import two_classes

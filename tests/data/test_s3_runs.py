@@ -25,7 +25,7 @@ from seedbed.runs import (
     save_segment,
     segment_of,
 )
-from seedbed.runs.attempts import claim, highest_attempt
+from seedbed.runs.attempt_claims import claim, highest_attempt
 from seedbed.storage import open_storage
 from testbed.faults import Fault, FaultProxy
 from testbed.gateway import Gateway

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.storage import ShortRead, Storage, open_storage, paths_of, remote
+from seedbed.storage import ShortRead, Storage, open_storage, paths_of, remote_storage
 from seedbed_api.errors import InfrastructureError, UserError
 from testbed.faults import Fault, FaultProxy
 from testbed.gateway import Gateway
@@ -159,7 +159,7 @@ def test_listing_is_sorted_and_of_folders(listed: Storage) -> None:
 
 def test_objects_come_page_by_page(listed: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bucket may hold more names than memory: no call asks for all of them."""
-    monkeypatch.setattr(remote, "KEYS_PER_PAGE", 2)
+    monkeypatch.setattr(remote_storage, "KEYS_PER_PAGE", 2)
     assert sorted(paths_of(listed)) == listed.list()
     assert sorted(paths_of(listed.child("b"))) == ["1", "2", "c/3"]
     assert list(paths_of(listed.child("nothing"))) == []
@@ -168,7 +168,7 @@ def test_objects_come_page_by_page(listed: Storage, monkeypatch: pytest.MonkeyPa
 def test_a_page_that_is_lost_is_asked_for_again(
     faulty: Storage, s3_faults: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "KEYS_PER_PAGE", 2)
+    monkeypatch.setattr(remote_storage, "KEYS_PER_PAGE", 2)
     names = [str(number) for number in range(7)]
     for name in names:
         faulty.put(name, b"")

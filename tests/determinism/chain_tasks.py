@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from unittest import mock
 
-from seedbed.arithmetic.exchange import Exchange
-from seedbed.training import walking
-from seedbed.training.links import Unwatched
-from seedbed.training.loop import train
-from seedbed.training.programs import TrainingProgram
-from seedbed.training.progress import Progress
+from seedbed.arithmetic.subtree_exchange import Exchange
+from seedbed.training import step_loop
+from seedbed.training.driver_link import Unwatched
+from seedbed.training.run_progress import Progress
+from seedbed.training.training_loop import train
+from seedbed.training.worker_config import TrainingProgram
 
 
 class InterruptedTraining(Exception):  # noqa: N818 - an event of the test, no error
@@ -55,7 +55,7 @@ class Report:
 
 def attempt_unprobed(exchange: Exchange, stretch: Stretch) -> Report:
     """Train as `attempt` does, but compute no leaf twice, as in most steps of a long training."""
-    with mock.patch.object(walking, "_is_probed", return_value=False):
+    with mock.patch.object(step_loop, "_is_probed", return_value=False):
         return attempt(exchange, stretch)
 
 

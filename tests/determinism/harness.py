@@ -20,8 +20,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from seedbed.arithmetic.determinism import fix_determinism
-from seedbed.arithmetic.exchange import Exchange, PointToPoint, SingleProcess
+from seedbed.arithmetic.subtree_exchange import Exchange, PointToPoint, SingleProcess
+from seedbed.arithmetic.torch_determinism import fix_determinism
 
 Task = Callable[[Exchange, Any], Any]
 ANSWER_SECONDS = 400.0

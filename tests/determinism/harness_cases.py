@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.arithmetic.config import SGD, AdamW, Arithmetic, Optimizer, Precision
-from seedbed.arithmetic.replica import Replica
-from seedbed.arithmetic.schedules import Cosine, LearningRate
-from seedbed.models.registry import build
+from seedbed.arithmetic.arithmetic_config import SGD, AdamW, Arithmetic, Optimizer, Precision
+from seedbed.arithmetic.learning_rate import Cosine, LearningRate
+from seedbed.arithmetic.model_replica import Replica
+from seedbed.models.model_registry import build
 
 CLASSES = 5
 PIXELS = 8

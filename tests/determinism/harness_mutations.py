@@ -9,13 +9,14 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 
-from seedbed.arithmetic import leaf as leaf_module
-from seedbed.arithmetic import seeding, step, tree
-from seedbed.arithmetic.exchange import Exchange, Parts, PointToPoint
-from seedbed.arithmetic.flat import layout_of
-from seedbed.arithmetic.leaf import Contribution
-from seedbed.arithmetic.statistics import RunningStatistics
-from seedbed.arithmetic.tree import ranges
+from seedbed.arithmetic import generator_seeding, reduction_tree
+from seedbed.arithmetic import leaf_gradient as leaf_module
+from seedbed.arithmetic import optimizer_step as step
+from seedbed.arithmetic.batchnorm_statistics import RunningStatistics
+from seedbed.arithmetic.flat_vector import layout_of
+from seedbed.arithmetic.leaf_gradient import Contribution
+from seedbed.arithmetic.reduction_tree import ranges
+from seedbed.arithmetic.subtree_exchange import Exchange, Parts, PointToPoint
 
 Mutation = Callable[[Exchange], contextlib.AbstractContextManager[Exchange | None]]
 
@@ -42,7 +43,7 @@ class ZeroForMissing(PointToPoint):
         return [tensor.add_(0.0) for tensor in total]
 
 
-class LocalCarryStack(tree.CarryStack[Contribution]):
+class LocalCarryStack(reduction_tree.CarryStack[Contribution]):
     """Counts leaves from the start of the worker's range, as a binary counter does."""
 
     def push(self, leaf: int, contribution: Contribution) -> None:
@@ -55,10 +56,10 @@ class LocalCarryStack(tree.CarryStack[Contribution]):
             self._stack.append(((left[0], right[1]), self._combine(left_part, right_part)))
             count //= 2
 
-    def parts(self) -> dict[tree.Node, Contribution]:
+    def parts(self) -> dict[reduction_tree.Node, Contribution]:
         """Name the wrong sums after the right subtrees where the counts allow, as an unchecked exchange would."""
         own = range(self._stack[0][0][0], self._stack[-1][0][1])
-        right = tree.subtrees(own.start, own.stop, self.leaves)
+        right = reduction_tree.subtrees(own.start, own.stop, self.leaves)
         return dict(zip(right, (part for _, part in self._stack), strict=True))
 
 
@@ -80,7 +81,7 @@ def _no_restore(exchange: Exchange) -> Iterator[Exchange | None]:
 def _seed_by_rank(exchange: Exchange) -> Iterator[Exchange | None]:
     def by_rank(seed: int, step: int, leaf: int, *, device: torch.device) -> None:
         position = leaf - ranges(4, exchange.world)[exchange.rank].start
-        seeding.seed_leaf(seed, step, exchange.rank * 1000 + position, device=device)
+        generator_seeding.seed_leaf(seed, step, exchange.rank * 1000 + position, device=device)
 
     with mock.patch.object(leaf_module, "seed_leaf", by_rank):
         yield None

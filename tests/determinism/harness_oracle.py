@@ -11,10 +11,10 @@ import torch
 from torch.nn import functional as F
 
 from determinism.harness_cases import CLASSES, Case, Rows, rows_of
-from seedbed.arithmetic.config import SGD
-from seedbed.arithmetic.schedules import learning_rate
-from seedbed.arithmetic.seeding import mix64
-from seedbed.models.registry import build
+from seedbed.arithmetic.arithmetic_config import SGD
+from seedbed.arithmetic.generator_seeding import mix64
+from seedbed.arithmetic.learning_rate import learning_rate
+from seedbed.models.model_registry import build
 
 Tensors = dict[str, torch.Tensor]
 

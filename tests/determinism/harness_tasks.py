@@ -14,12 +14,12 @@ import torch
 
 from determinism.harness_cases import Case, Rows, rows_of
 from determinism.harness_mutations import MUTATIONS
-from seedbed.arithmetic.digests import weights_digest
 from seedbed.arithmetic.evaluation import evaluate
-from seedbed.arithmetic.exchange import Exchange
-from seedbed.arithmetic.leaf import Contribution, add_contributions, leaf_contribution
-from seedbed.arithmetic.step import run_step
-from seedbed.arithmetic.tree import CarryStack, ranges
+from seedbed.arithmetic.leaf_gradient import Contribution, add_contributions, leaf_contribution
+from seedbed.arithmetic.optimizer_step import run_step
+from seedbed.arithmetic.reduction_tree import CarryStack, ranges
+from seedbed.arithmetic.subtree_exchange import Exchange
+from seedbed.arithmetic.tensor_digests import weights_digest
 
 State = dict[str, npt.NDArray[np.generic]]
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from seedbed.arithmetic.tree import ranges
+from seedbed.arithmetic.reduction_tree import ranges
+from seedbed.driver.progress_display import Display
+from seedbed.driver.resolve_run import RunOptions, program_of
+from seedbed.driver.run_driver import Ended, Session, run_job
 from seedbed.order import Order, Plan
+from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import read_receipt
-from seedbed.runs.coverage import LedgerReader, check_exactly_once
-from seedbed.runs.events import read_events
-from seedbed.runs.folder import RunFolder
-from seedbed.runtime.clusters import WorkerRange
-from seedbed.runtime.display import Display
-from seedbed.runtime.driver import Ended, Session, run_job
-from seedbed.runtime.preparing import RunOptions, program_of
+from seedbed.runs.attempt_event_log import read_events
+from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
+from seedbed.runs.run_folder import RunFolder
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.trainingjob import TrainingJob
 

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from determinism.chain_tasks import Stretch, attempt
 from determinism.harness import WorkerGroup, worker_group
 from determinism.jobs import AUGMENTED, Recipe, Way, a_job
-from seedbed.runs.checkpoints import checkpoint_steps
-from seedbed.runs.coverage import LedgerReader, check_exactly_once
-from seedbed.runtime.clusters import WorkerRange
-from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
-from seedbed.runtime.timeline import Timeline
-from seedbed.training.outcomes import Outcome, read_outcome
+from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
+from seedbed.driver.startup_timings import Timeline
+from seedbed.ray_cluster.cluster_interface import WorkerRange
+from seedbed.runs.checkpoint_store import checkpoint_steps
+from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
+from seedbed.training.training_result import Outcome, read_outcome
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,11 @@ import pytest
 from determinism.chain_tasks import Stretch, attempt, attempt_unprobed
 from determinism.harness import WorkerFailedError, worker_group
 from determinism.jobs import Recipe
-from seedbed.runs.checkpoints import checkpoint_steps
-from seedbed.runtime.clusters import WorkerRange
-from seedbed.runtime.preparing import RunOptions, prepare, program_of
-from seedbed.runtime.timeline import Timeline
-from seedbed.training.checking import check_model
+from seedbed.driver.resolve_run import RunOptions, prepare, program_of
+from seedbed.driver.startup_timings import Timeline
+from seedbed.ray_cluster.cluster_interface import WorkerRange
+from seedbed.runs.checkpoint_store import checkpoint_steps
+from seedbed.training.model_check import check_model
 from seedbed_api.manifest_loader import training_job
 
 pytestmark = pytest.mark.slow

@@ -15,9 +15,9 @@ from determinism.harness_cases import RESNET, Case
 from determinism.harness_oracle import oracle_weights
 from determinism.harness_tasks import Run, State, add_up, train
 from determinism.test_matrix import crafted_numbers, tree_of
-from seedbed.arithmetic.config import SGD, AdamW
-from seedbed.arithmetic.determinism import fix_determinism
-from seedbed.arithmetic.digests import weights_digest
+from seedbed.arithmetic.arithmetic_config import SGD, AdamW
+from seedbed.arithmetic.tensor_digests import weights_digest
+from seedbed.arithmetic.torch_determinism import fix_determinism
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import ray
 
 from seedbed.augmentation import Resize
 from seedbed.feed import open_feed
-from seedbed.feed.stream import Stream
+from seedbed.feed.sample_stream import Stream
 from seedbed_api.errors import UserError
 from unit.feed.datasets import a_dataset, a_stream
 
@@ -67,7 +67,7 @@ def test_both_feeds_have_the_same_bits(cluster, folder, leaves, steps):
 
 
 def test_many_read_tasks_stay_in_order(cluster, folder, monkeypatch):
-    monkeypatch.setattr("seedbed.feed.raydata.MICRO_BATCHES_PER_TASK", 8)
+    monkeypatch.setattr("seedbed.feed.ray_data_source.MICRO_BATCHES_PER_TASK", 8)
     spec = a_stream(folder, total_steps=60)
     assert served("RayData", spec) == served("Local", spec)
 

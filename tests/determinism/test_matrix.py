@@ -21,9 +21,9 @@ from determinism.harness_tasks import (
     small_messages,
     train,
 )
-from seedbed.arithmetic.determinism import fix_determinism
-from seedbed.arithmetic.digests import weights_digest
-from seedbed.arithmetic.tree import ranges
+from seedbed.arithmetic.reduction_tree import ranges
+from seedbed.arithmetic.tensor_digests import weights_digest
+from seedbed.arithmetic.torch_determinism import fix_determinism
 
 WORLDS = (1, 2, 3, 4, 5, 8)
 pytestmark = pytest.mark.slow

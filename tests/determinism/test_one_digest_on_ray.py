@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from determinism.jobs import RECIPES, Way, a_job, deterministic_receipt, digest_of, prove, run
-from seedbed.runtime.ray_local import local_ray
+from seedbed.ray_cluster.local_ray import local_ray
 
 pytestmark = pytest.mark.ray
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from determinism.jobs import AUGMENTED, Recipe, Way, a_job
-from seedbed.arithmetic.exchange import SingleProcess
-from seedbed.runs.checkpoints import checkpoint_steps
-from seedbed.runs.evaluations import read_evaluations
-from seedbed.runtime.clusters import WorkerRange
-from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
-from seedbed.runtime.timeline import Timeline
-from seedbed.training.links import Unwatched
-from seedbed.training.loop import train
-from seedbed.training.outcomes import Outcome, read_outcome
-from seedbed.training.progress import Progress
+from seedbed.arithmetic.subtree_exchange import SingleProcess
+from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
+from seedbed.driver.startup_timings import Timeline
+from seedbed.ray_cluster.cluster_interface import WorkerRange
+from seedbed.runs.checkpoint_store import checkpoint_steps
+from seedbed.runs.evaluation_records import read_evaluations
+from seedbed.training.driver_link import Unwatched
+from seedbed.training.run_progress import Progress
+from seedbed.training.training_loop import train
+from seedbed.training.training_result import Outcome, read_outcome
 
 pytestmark = pytest.mark.slow
 

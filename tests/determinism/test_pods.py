@@ -14,7 +14,7 @@ import pytest
 
 from determinism.jobs import Recipe, Way, a_job, digest_of, groups, manifest, prove, run
 from determinism.pods import UID, Attempt, attempts
-from seedbed.runs.folder import RunFolder, open_run
+from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 from seedbed_api import metric_names as names
 

@@ -15,13 +15,13 @@ import pytest
 from determinism.jobs import AUGMENTED, RESIZE, Recipe, Way, manifest
 from determinism.test_pauses import Counting, outcome_of
 from scenarios.bad_input.scene import edited, flipped
-from seedbed.arithmetic.exchange import SingleProcess
-from seedbed.runs.coverage import LedgerReader, check_exactly_once
-from seedbed.runtime.clusters import WorkerRange
-from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
-from seedbed.runtime.timeline import Timeline
-from seedbed.training.loop import train
-from seedbed.training.outcomes import Outcome
+from seedbed.arithmetic.subtree_exchange import SingleProcess
+from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
+from seedbed.driver.startup_timings import Timeline
+from seedbed.ray_cluster.cluster_interface import WorkerRange
+from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
+from seedbed.training.training_loop import train
+from seedbed.training.training_result import Outcome
 from seedbed_api.manifest_loader import training_job
 
 pytestmark = pytest.mark.slow

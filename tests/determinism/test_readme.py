@@ -14,9 +14,7 @@ from documents.pages import commands, fences, text_of
 from documents.terminals import A_JOB, Terminal, a_clone
 from unit.dataset.pictures import two_classes
 
-DIGEST = (
-    "\nfrom seedbed.arithmetic.digests import weights_digest\nprint(weights_digest(model.state_dict()))\n"
-)
+DIGEST = "\nfrom seedbed.arithmetic.tensor_digests import weights_digest\nprint(weights_digest(model.state_dict()))\n"
 WEIGHTS = re.compile(r"weights digest +(sha256:[0-9a-f]{64})")
 
 

@@ -12,13 +12,13 @@ import pytest
 
 from determinism.harness import worker_group
 from scenarios.replay.small_run import a_dataset, a_manifest, as_worker, claim_of, objects_of, train_run
-from seedbed.replay.accounts import open_account
-from seedbed.replay.comparing import compare
-from seedbed.replay.places import find_claim
-from seedbed.replay.programs import Sources
-from seedbed.replay.verifying import Verdict, Watcher, Window, verify
+from seedbed.replay.receipt_location import find_claim
+from seedbed.replay.run_comparison import compare
+from seedbed.replay.run_record import open_account
+from seedbed.replay.verification import Verdict, Watcher, Window, verify
+from seedbed.replay.worker_config_from_receipt import Sources
 from seedbed.storage import open_storage
-from seedbed.training.programs import TrainingProgram
+from seedbed.training.worker_config import TrainingProgram
 from seedbed_api.errors import InfrastructureError, UserError
 from testbed.gateway import Gateway
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from determinism.jobs import AUGMENTED, Recipe, Way, manifest
-from unit.startup.test_own_ray import OF_OTHERS
+from unit.startup.test_ray_environment import OF_OTHERS
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

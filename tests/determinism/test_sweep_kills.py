@@ -21,8 +21,8 @@ from determinism.test_kills_on_ray import end
 from determinism.test_sweeps_on_ray import ledger_of, runs_of
 from scenarios.bad_input.scene import dataset
 from scenarios.sweeps.desk import ASHA, a_sweep
-from seedbed.runs.attempts import highest_attempt
-from seedbed.runs.checkpoints import checkpoint_steps
+from seedbed.runs.attempt_claims import highest_attempt
+from seedbed.runs.checkpoint_store import checkpoint_steps
 
 pytestmark = [pytest.mark.ray, pytest.mark.exhaustive, pytest.mark.timeout(1500)]
 

@@ -12,7 +12,7 @@ from determinism.pods import Attempt, attempts
 from determinism.test_sweeps_on_ray import ledger_of, run, runs_of, steps_of
 from scenarios.bad_input.scene import dataset
 from scenarios.sweeps.desk import ASHA, a_sweep
-from seedbed.runs.attempts import highest_attempt
+from seedbed.runs.attempt_claims import highest_attempt
 from seedbed_api.driver_messages import LiveProgress
 from seedbed_api.manifest_loader import sweep_job
 

@@ -19,21 +19,21 @@ import pytest
 from determinism.jobs import steps_executed
 from scenarios.bad_input.scene import dataset
 from scenarios.sweeps.desk import ASHA, STEPS, a_sweep
-from seedbed.feed.decoded import DecodedCache
-from seedbed.runs.attempts import highest_attempt, read_attempt
-from seedbed.runs.checkpoints import checkpoint_steps
-from seedbed.runs.folder import RunFolder, open_run
-from seedbed.runtime.preparing import RunOptions
-from seedbed.runtime.ray_local import local_ray
-from seedbed.runtime.timeline import Timeline
-from seedbed.search.searching import Search
+from seedbed.driver.resolve_run import RunOptions
+from seedbed.driver.startup_timings import Timeline
+from seedbed.feed.decoded_cache import DecodedCache
+from seedbed.ray_cluster.local_ray import local_ray
+from seedbed.runs.attempt_claims import highest_attempt, read_attempt
+from seedbed.runs.checkpoint_store import checkpoint_steps
+from seedbed.runs.run_folder import RunFolder, open_run
+from seedbed.search.search_state import Search
 from seedbed.storage import open_storage
-from seedbed.sweeps.display import SweepDisplay
-from seedbed.sweeps.driving import SweepEnded, SweepSession, run_sweep
-from seedbed.sweeps.ledgers import conclude
-from seedbed.sweeps.on_tune import run_on_tune
-from seedbed.sweeps.preparing import prepare_sweep
-from seedbed.sweeps.standing import Standing
+from seedbed.sweeps.resolve_sweep import prepare_sweep
+from seedbed.sweeps.sweep_display import SweepDisplay
+from seedbed.sweeps.sweep_driver import SweepEnded, SweepSession, run_sweep
+from seedbed.sweeps.sweep_record_store import conclude
+from seedbed.sweeps.sweep_state import Standing
+from seedbed.sweeps.tune_runner import run_on_tune
 from seedbed_api.manifest_loader import sweep_job
 from seedbed_api.sweepjob import SweepJob
 

@@ -16,8 +16,8 @@ import yaml
 from determinism.jobs import groups
 from e2e.stocking import EXAMPLE
 from seedbed.receipts import read_receipt
-from seedbed.runs.checkpoints import checkpoint_steps
-from seedbed.runs.folder import RunFolder, open_run
+from seedbed.runs.checkpoint_store import checkpoint_steps
+from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 from testbed.kube import Json
 from testbed.nodes import Node

@@ -11,7 +11,7 @@ from typing import Any
 from testbed.kube import Json
 from testbed.testbeds import WORKLOAD_IMAGE, Testbed
 
-PLACE = Path(__file__).parents[1] / "unit" / "operator" / "stores" / "recorded"
+PLACE = Path(__file__).parents[1] / "unit" / "operator" / "informer_cache" / "recorded"
 """One file for each situation."""
 NOWHERE = "registry.invalid:5000/istio/proxyv2:1.99"
 """An image that no node can pull."""

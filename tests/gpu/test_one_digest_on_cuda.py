@@ -13,8 +13,8 @@ from determinism.harness_cases import Case, matrix
 from determinism.harness_oracle import oracle_weights
 from determinism.harness_tasks import Run, State, train
 from determinism.test_matrix import check_run
-from seedbed.arithmetic.determinism import fix_determinism
-from seedbed.arithmetic.digests import weights_digest
+from seedbed.arithmetic.tensor_digests import weights_digest
+from seedbed.arithmetic.torch_determinism import fix_determinism
 
 pytestmark = [
     pytest.mark.gpu,
@@ -75,7 +75,7 @@ def test_nccl_gives_the_digest_of_the_oracle(world: int, leaves: int) -> None:
 
 def test_a_busy_gpu_says_so() -> None:
     pytest.importorskip("pynvml", reason="not run: nvidia-ml-py is not installed")
-    from seedbed.training.usage import gpu_utilization  # the rest of this file needs torch alone
+    from seedbed.training.resource_usage import gpu_utilization  # the rest of this file needs torch alone
 
     torch.zeros(1, device="cuda")
     told = gpu_utilization()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from seedbed.cli import main
-from seedbed.dataset.building import BuildOptions, build_dataset
+from seedbed.dataset.builder import BuildOptions, build_dataset
 from seedbed.storage import open_storage
 from unit.dataset.pictures import png
 

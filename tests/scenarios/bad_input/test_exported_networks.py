@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from scenarios.bad_input.scene import Scene
 from scenarios.bad_input.test_data_and_models import refused, trained
-from seedbed.arithmetic.digests import weights_digest
+from seedbed.arithmetic.tensor_digests import weights_digest
 from seedbed.runs import latest_checkpoint, open_run
 from seedbed.storage import open_storage
 from unit.models import networks

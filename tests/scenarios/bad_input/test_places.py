@@ -76,7 +76,7 @@ def test_a_receipt_of_a_run_with_a_relative_dataset_is_verified(
 
 
 def test_a_receipt_that_an_older_version_wrote_with_dots_is_verified_too(scene: Scene) -> None:
-    from seedbed.replay.programs import Sources, dataset_url
+    from seedbed.replay.worker_config_from_receipt import Sources, dataset_url
 
     scene.job()
     assert scene.run().exit_code == 0

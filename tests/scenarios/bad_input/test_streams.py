@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scenarios.bad_input.scene import Scene
-from seedbed.dataset.building import BuildOptions, build_dataset
+from seedbed.dataset.builder import BuildOptions, build_dataset
 from seedbed.storage import open_storage
 from unit.dataset.pictures import png
 

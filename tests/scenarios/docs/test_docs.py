@@ -13,7 +13,7 @@ import yaml
 from documents.pages import REPOSITORY, commands, fences, pages, text_of
 from documents.terminals import Terminal, a_clone
 from scenarios.bad_input.scene import Typed, typed
-from seedbed.dataset.opening import open_dataset
+from seedbed.dataset.reader import open_dataset
 from seedbed.storage import open_storage
 from seedbed_api.manifest_loader import training_job
 from unit.dataset.pictures import two_classes

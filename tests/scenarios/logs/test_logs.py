@@ -16,10 +16,10 @@ import pytest
 
 from scenarios.bad_input.scene import Scene, dataset
 from scenarios.sweeps.desk import Desk
+from seedbed.driver.progress_display import Display
+from seedbed.driver.resolve_run import RunOptions
+from seedbed.driver.run_driver import Session, run_job
 from seedbed.receipts import read_receipt
-from seedbed.runtime.display import Display
-from seedbed.runtime.driver import Session, run_job
-from seedbed.runtime.preparing import RunOptions
 from seedbed.storage import open_storage
 from seedbed_api.manifest_loader import training_job
 

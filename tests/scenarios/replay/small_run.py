@@ -8,19 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from seedbed.arithmetic.exchange import Exchange, SingleProcess
+from seedbed.arithmetic.subtree_exchange import Exchange, SingleProcess
+from seedbed.driver.finalize_run import Circumstances, conclude
+from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
+from seedbed.driver.startup_timings import Timeline
+from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import read_receipt
-from seedbed.replay.places import Claim, found_folder
+from seedbed.replay.receipt_location import Claim, found_folder
 from seedbed.runs import ENVIRONMENT, RECIPE, LedgerSegment, RunFolder
-from seedbed.runtime.clusters import WorkerRange
-from seedbed.runtime.concluding import Circumstances, conclude
-from seedbed.runtime.preparing import Prepared, RunOptions, prepare, program_of
-from seedbed.runtime.timeline import Timeline
 from seedbed.storage import open_storage
-from seedbed.training.links import Unwatched
-from seedbed.training.loop import train
-from seedbed.training.outcomes import read_outcome
-from seedbed.training.programs import TrainingProgram
+from seedbed.training.driver_link import Unwatched
+from seedbed.training.training_loop import train
+from seedbed.training.training_result import read_outcome
+from seedbed.training.worker_config import TrainingProgram
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.manifest_loader import training_job
 from unit.feed.datasets import write_dataset

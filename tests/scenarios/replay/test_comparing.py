@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from scenarios.replay.small_run import a_dataset, a_manifest, rewrite, train_run
-from seedbed.replay.accounts import open_account
-from seedbed.replay.comparing import Comparison, compare, lines
+from seedbed.replay.run_comparison import Comparison, compare, lines
+from seedbed.replay.run_record import open_account
 from seedbed.runs import LedgerSegment
 from seedbed_api.errors import UserError
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-import seedbed.arithmetic.step
+import seedbed.arithmetic.optimizer_step
 from scenarios.replay.small_run import STEPS, a_dataset, a_manifest, claim_of, objects_of, rewrite, train_run
-from seedbed.feed.stream import Stream
+from seedbed.feed.sample_stream import Stream
 from seedbed.order import Plan
 from seedbed.receipts import Execution, statement, to_bytes
-from seedbed.replay.programs import Sources
-from seedbed.replay.verifying import Verdict, Watcher, Window, verify
+from seedbed.replay.verification import Verdict, Watcher, Window, verify
+from seedbed.replay.worker_config_from_receipt import Sources
 from seedbed.runs import LedgerSegment
 from seedbed_api.errors import UserError
 from seedbed_api.run_identity import run_id
@@ -248,7 +248,7 @@ def forged_checkpoint(run: Path, step: int, tensor: str) -> None:
     """Flip a bit of a tensor in a kept checkpoint, and fit blob and record to it."""
     from scenarios.replay.small_run import folder_of
     from seedbed.runs import load_checkpoint, read_evaluations, save_checkpoint
-    from seedbed.runs.checkpoints import checkpoint_record
+    from seedbed.runs.checkpoint_store import checkpoint_record
 
     folder = folder_of(run)
     record, tensors = load_checkpoint(folder, step)
@@ -290,7 +290,7 @@ def test_a_forged_checkpoint_is_found(
 def test_one_bit_of_one_weight_is_named(
     finished: Path, monkeypatch: pytest.MonkeyPatch, step: int, tensor: str
 ) -> None:
-    honest = seedbed.arithmetic.step._update
+    honest = seedbed.arithmetic.optimizer_step._update
 
     def perturbed(replica, mean, *, rate: float, step: int):
         scalars = honest(replica, mean, rate=rate, step=step)
@@ -301,7 +301,7 @@ def test_one_bit_of_one_weight_is_named(
         return scalars
 
     at = step
-    monkeypatch.setattr(seedbed.arithmetic.step, "_update", perturbed)
+    monkeypatch.setattr(seedbed.arithmetic.optimizer_step, "_update", perturbed)
     difference = verdict_of(finished).difference
     assert difference is not None
     assert (difference.step, difference.kind, difference.subject) == (step + 1, "tensor", tensor)
@@ -312,9 +312,9 @@ def test_one_bit_of_one_weight_is_named(
 def test_another_learning_rate_is_found_at_its_step(
     finished: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    honest = seedbed.arithmetic.step.learning_rate
+    honest = seedbed.arithmetic.optimizer_step.learning_rate
     monkeypatch.setattr(
-        seedbed.arithmetic.step,
+        seedbed.arithmetic.optimizer_step,
         "learning_rate",
         lambda rule, at, total: honest(rule, at, total) * (1.0001 if at == step else 1.0),
     )
@@ -362,7 +362,7 @@ def test_another_pixel_is_found_at_its_leaf(
 def test_another_evaluation_is_found(
     finished: Path, monkeypatch: pytest.MonkeyPatch, split: str, step: int
 ) -> None:
-    import seedbed.replay.recomputing as recomputing
+    import seedbed.replay.recomputation as recomputing
 
     honest = recomputing.evaluate_split
 
@@ -380,7 +380,7 @@ def test_another_evaluation_is_found(
 def test_a_run_that_did_not_end_where_its_stop_rule_says_is_found(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import seedbed.replay.recomputing as recomputing
+    import seedbed.replay.recomputation as recomputing
 
     run = train_run(a_manifest(data, tmp_path, **STOPPING, steps=20))
     honest = recomputing.should_stop
@@ -423,7 +423,7 @@ def test_a_forged_recipe_does_not_lead_to_the_weights(run: Path) -> None:
 def test_another_environment_class_names_what_differs(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import seedbed.runtime.preparing as preparing
+    import seedbed.driver.resolve_run as preparing
 
     honest = preparing._environment
 

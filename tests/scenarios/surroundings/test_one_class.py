@@ -8,7 +8,7 @@ import pytest
 
 from scenarios.bad_input.scene import Scene, spec
 from scenarios.surroundings.conftest import Typed, model_of
-from unit.environment.test_pins import FLUSH_TO_ZERO, built
+from unit.environment.test_environment_pins import FLUSH_TO_ZERO, built
 
 pytestmark = [pytest.mark.scenario, pytest.mark.slow]
 

@@ -12,7 +12,7 @@ import pytest
 
 from determinism.jobs import steps_executed
 from scenarios.bad_input.scene import Typed, spec, typed
-from seedbed.runs.folder import RunFolder, open_run
+from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 
 STEPS = 3

@@ -9,7 +9,7 @@ import pytest
 
 from scenarios.bad_input.scene import images
 from scenarios.sweeps.desk import Desk
-from seedbed.dataset.building import BuildOptions, build_dataset
+from seedbed.dataset.builder import BuildOptions, build_dataset
 from seedbed.storage import open_storage
 
 

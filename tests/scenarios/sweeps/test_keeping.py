@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from scenarios.sweeps.desk import Desk, a_sweep
-from seedbed.runs.attempts import highest_attempt
+from seedbed.runs.attempt_claims import highest_attempt
 
 
 def a_job(desk: Desk, store: str, **training: Any) -> Path:

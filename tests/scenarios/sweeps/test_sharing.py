@@ -12,7 +12,7 @@ from threading import Lock, Thread
 import pytest
 
 from scenarios.sweeps.desk import STEPS, Desk
-from seedbed.feed.traffic import METER
+from seedbed.feed.io_counters import METER
 from seedbed.receipts import read_receipt
 from seedbed.storage import open_storage
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from scenarios.sweeps.desk import ASHA, LEARNING_RATES, STEPS, Desk, a_sweep
-from seedbed.runs.attempts import highest_attempt
-from seedbed.runs.checkpoints import checkpoint_steps
+from seedbed.runs.attempt_claims import highest_attempt
+from seedbed.runs.checkpoint_store import checkpoint_steps
 
 EPOCHS = 4
 

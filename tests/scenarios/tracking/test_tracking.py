@@ -19,8 +19,8 @@ import pytest
 
 from scenarios.bad_input.scene import Scene, Typed, dataset, typed
 from scenarios.sweeps.desk import ASHA, Desk
-from seedbed.runs.folder import RunFolder, open_run
-from seedbed.runtime.tracking import recording
+from seedbed.mlflow import run_recorder
+from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 
 pytestmark = pytest.mark.scenario
@@ -36,8 +36,8 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for as long as it takes: a busy machine is no trouble of a server."""
-    monkeypatch.setattr(recording, "PATIENCE_SECONDS", 600.0)
-    monkeypatch.setattr(recording, "PATIENCE_IN_TROUBLE_SECONDS", 600.0)
+    monkeypatch.setattr(run_recorder, "PATIENCE_SECONDS", 600.0)
+    monkeypatch.setattr(run_recorder, "PATIENCE_IN_TROUBLE_SECONDS", 600.0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "300")
 
 
@@ -218,7 +218,7 @@ def test_a_sweep_is_the_parent_of_its_trials(desk: Desk, store: str) -> None:
 def test_nothing_of_mlflow_is_imported_where_a_model_trains() -> None:
     program = (
         "import sys\n"
-        "import seedbed.runtime.driver, seedbed.sweeps.driving, seedbed.runtime.tracking.recording\n"
+        "import seedbed.driver.run_driver, seedbed.sweeps.sweep_driver, seedbed.mlflow.run_recorder\n"
         "print(sorted({'mlflow', 'fastapi', 'opentelemetry', 'databricks'} & sys.modules.keys()))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

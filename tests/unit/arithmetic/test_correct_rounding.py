@@ -15,9 +15,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seedbed.arithmetic import schedules
+from seedbed.arithmetic import learning_rate as schedules
 from seedbed.arithmetic.correct_rounding import cosine, power
-from seedbed.arithmetic.schedules import Constant, Cosine, LearningRate, Step, learning_rate, learning_rates
+from seedbed.arithmetic.learning_rate import (
+    Constant,
+    Cosine,
+    LearningRate,
+    Step,
+    learning_rate,
+    learning_rates,
+)
 
 ROOT = Path(__file__).parents[3]
 

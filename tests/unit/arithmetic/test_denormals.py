@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from seedbed.arithmetic.evaluation import evaluate
-from seedbed.arithmetic.exchange import SingleProcess
-from seedbed.arithmetic.step import run_step
-from unit.arithmetic.test_step import CLASSES, a_replica, rows
+from seedbed.arithmetic.optimizer_step import run_step
+from seedbed.arithmetic.subtree_exchange import SingleProcess
+from unit.arithmetic.test_optimizer_step import CLASSES, a_replica, rows
 
 
 class Loads(nn.Module):

@@ -11,12 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.arithmetic.counts import LOSS_LIMIT, LOSS_SCALE, Counts, metrics
-from seedbed.arithmetic.digests import tensor_digest, tensor_digests, weights_digest
 from seedbed.arithmetic.evaluation import quantised
-from seedbed.arithmetic.flat import layout_of
-from seedbed.arithmetic.seeding import mix64, seed_leaf
-from seedbed.arithmetic.witness import Witness, witness_sums
+from seedbed.arithmetic.evaluation_counts import LOSS_LIMIT, LOSS_SCALE, Counts, metrics
+from seedbed.arithmetic.flat_vector import layout_of
+from seedbed.arithmetic.generator_seeding import mix64, seed_leaf
+from seedbed.arithmetic.tensor_digests import tensor_digest, tensor_digests, weights_digest
+from seedbed.arithmetic.tensor_witness import Witness, witness_sums
 
 CPU = torch.device("cpu")
 

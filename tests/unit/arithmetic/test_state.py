@@ -14,14 +14,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seedbed.arithmetic.config import Arithmetic
-from seedbed.arithmetic.counts import Counts
+from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.evaluation import evaluate
-from seedbed.arithmetic.exchange import SingleProcess
-from seedbed.arithmetic.leaf import ModelOutputError, leaf_contribution
-from seedbed.arithmetic.replica import Replica
-from seedbed.arithmetic.schedules import LearningRate
-from seedbed.arithmetic.step import run_step
+from seedbed.arithmetic.evaluation_counts import Counts
+from seedbed.arithmetic.leaf_gradient import ModelOutputError, leaf_contribution
+from seedbed.arithmetic.learning_rate import LearningRate
+from seedbed.arithmetic.model_replica import Replica
+from seedbed.arithmetic.optimizer_step import run_step
+from seedbed.arithmetic.subtree_exchange import SingleProcess
 
 CLASSES = 3
 

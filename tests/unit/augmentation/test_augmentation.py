@@ -20,9 +20,9 @@ from seedbed.augmentation import (
     output_size,
     render,
 )
-from seedbed.augmentation.angles import sine_cosine
-from seedbed.augmentation.cropping import Box, denominator_for
-from seedbed.augmentation.draws import WORDS, below, between, words
+from seedbed.augmentation.crop_resize import Box, denominator_for
+from seedbed.augmentation.integer_trigonometry import sine_cosine
+from seedbed.augmentation.random_draws import WORDS, below, between, words
 from unit.feed.datasets import photo
 
 EVERYTHING = (
@@ -193,7 +193,7 @@ def test_reductions_leave_the_box_as_large_as_its_result(box, size, want):
 
 
 def test_rendering_a_small_file_is_decoding_and_applying():
-    from seedbed.images.decoding import decode
+    from seedbed.images.image_decoder import decode
 
     data = photo(5)
     for row in range(5):
@@ -202,7 +202,7 @@ def test_rendering_a_small_file_is_decoding_and_applying():
 
 
 def test_rendering_a_large_file_by_reductions_looks_like_the_whole():
-    from seedbed.images.decoding import decode
+    from seedbed.images.image_decoder import decode
 
     data = photo(5, width=700, height=500)
     for row in range(5):

@@ -11,7 +11,7 @@ from kubernetes.client import ApiException
 from rich.console import Console
 
 from seedbed.cli.top import Look, follow, listed
-from seedbed.cli.toplist import Row
+from seedbed.cli.top_rows import Row
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 AWAY = InfrastructureError("ClusterUnreachable", "the API server does not answer")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seedbed.dataset.building import BuildOptions, BuildResult, build_dataset
+from seedbed.dataset.builder import BuildOptions, BuildResult, build_dataset
 from seedbed.storage import open_storage
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from seedbed.dataset.format import SPLITS
-from seedbed.dataset.listing import Listing
-from seedbed.dataset.opening import open_dataset
-from seedbed.dataset.sources import list_source
+from seedbed.dataset.file_format import SPLITS
+from seedbed.dataset.image_sources import list_source
+from seedbed.dataset.reader import open_dataset
+from seedbed.dataset.source_listing import Listing
 from seedbed.dataset.split_names import splits_meant
 from seedbed.storage import LocalStorage, Storage, open_storage
 from seedbed_api.errors import UserError

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seedbed.images.inspection import BadImage, Rules, inspect, normalise
+from seedbed.images.image_inspection import BadImage, Rules, inspect, normalise
 from unit.dataset.pictures import encoded, jpeg, pixels, png, png_16_bit_rgb
 
 RGB = Image.fromarray(pixels(1))

@@ -21,7 +21,7 @@ BYTES_PER_ROW = 200
 BUILD = """
 import resource, sys
 from seedbed.dataset import class_folders, spill
-from seedbed.dataset.building import BuildOptions, build_dataset
+from seedbed.dataset.builder import BuildOptions, build_dataset
 from seedbed.storage import open_storage
 spill.ROWS_PER_BLOCK = class_folders.ROWS_PER_BLOCK = 512
 source, dest, csv = sys.argv[1:]

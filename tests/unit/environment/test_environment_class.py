@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seedbed.environment import arithmetic_probe as probing
 from seedbed.environment import check_probe, differences, environment_class, environment_name, run_probe
-from seedbed.environment import probe as probing
 from seedbed_api.errors import InfrastructureError
 
 DOCUMENT = {

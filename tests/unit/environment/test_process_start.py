@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.environment.pins import CPU_CLASSES, cpu_flags, pinned_variables
+from seedbed.environment.environment_pins import CPU_CLASSES, cpu_flags, pinned_variables
 from seedbed.environment.process_start import restart_command
 
 ROOT = Path(__file__).parents[3]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-from seedbed.dataset.digests import DatasetDigest
-from seedbed.dataset.format import Manifest, Recipe, Shard, dump_manifest
-from seedbed.dataset.shards import Row, ShardEncoder
+from seedbed.dataset.dataset_digest import DatasetDigest
+from seedbed.dataset.file_format import Manifest, Recipe, Shard, dump_manifest
+from seedbed.dataset.shard_io import Row, ShardEncoder
 from seedbed.feed import StreamSpec
 from seedbed.storage import Storage, open_storage
 

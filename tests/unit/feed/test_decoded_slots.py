@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from seedbed.feed import decoded as module
-from seedbed.feed.decoded import DecodedCache, Slot
+from seedbed.feed import decoded_cache as module
+from seedbed.feed.decoded_cache import DecodedCache, Slot
 
 SIDE = 6
 

@@ -93,7 +93,7 @@ def test_leaving_early_ends_the_threads(folder):
 
 
 def test_at_most_the_prefetched_micro_batches_are_made(folder, monkeypatch):
-    from seedbed.feed.stream import Stream
+    from seedbed.feed.sample_stream import Stream
 
     made = []
     render_one = Stream.micro_batch
@@ -141,7 +141,7 @@ def test_pictures_that_keep_their_size_keep_their_pixels(folder):
 
 
 def _decoded(row):
-    from seedbed.images.decoding import decode
+    from seedbed.images.image_decoder import decode
 
     return decode(photo(row))
 

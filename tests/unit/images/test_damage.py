@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from seedbed.images.decoding import UndecodableImageError, decode, decode_reduced, picture_size
-from seedbed.images.inspection import BadImage, Rules, inspect, normalise
+from seedbed.images.image_decoder import UndecodableImageError, decode, decode_reduced, picture_size
+from seedbed.images.image_inspection import BadImage, Rules, inspect, normalise
 from unit.images.photos import (
     before_end,
     chunk,

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from seedbed.images.decoding import decode
-from seedbed.images.inspection import BadImage, Rules, inspect, normalise
+from seedbed.images.image_decoder import decode
+from seedbed.images.image_inspection import BadImage, Rules, inspect, normalise
 from unit.images.photos import (
     behind_soi,
     chunk,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seedbed.arithmetic.config import Arithmetic
-from seedbed.arithmetic.replica import Replica
-from seedbed.arithmetic.schedules import LearningRate
+from seedbed.arithmetic.arithmetic_config import Arithmetic
+from seedbed.arithmetic.learning_rate import LearningRate
+from seedbed.arithmetic.model_replica import Replica
 from seedbed.models.state_dict import kept_tensors, left_out_buffers, same_bits
-from seedbed.models.supported import UnsupportedModelError, check_supported
+from seedbed.models.supported_layers import UnsupportedModelError, check_supported
 from unit.models.networks import KEPT, LOST, REFUSED
 
 EXAMPLE = torch.randn(2, 3, 12, 12)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.receipts import Decided, Execution, read_receipt, save_receipt, statement, to_bytes, verified
-from seedbed.receipts.statements import SEAL, chained, seal_of
+from seedbed.receipts.receipt_statement import SEAL, chained, seal_of
 from seedbed.runs import open_run
 from seedbed.storage import open_storage
 from seedbed_api.canonical_json import canonical_json, digest_of

@@ -9,9 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.report import TimeSpent
-from seedbed.report.curves import HEIGHT, WIDTH, Line, line_chart, nice_range, shown_number, smoothed, thinned
-from seedbed.report.limits import parts_of, what_limited
-from seedbed.report.scores import class_scores, worst_confusions
+from seedbed.report.bottleneck import parts_of, what_limited
+from seedbed.report.confusion_scores import class_scores, worst_confusions
+from seedbed.report.line_chart import (
+    HEIGHT,
+    WIDTH,
+    Line,
+    line_chart,
+    nice_range,
+    shown_number,
+    smoothed,
+    thinned,
+)
 
 VALUES = st.floats(-1e6, 1e6, allow_nan=False)
 POINTS = st.lists(

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from seedbed.report import Attempt, ReportInputs, SamplePrediction, build_report, pages, rendering
+from seedbed.report import Attempt, ReportInputs, SamplePrediction, build_report, page_templates, run_report
 from unit.report.sample_run import CLASSES, a_report, picture
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}</style></svg>"
@@ -77,9 +77,9 @@ def test_the_page_needs_nothing_and_runs_nothing(inputs):
 
 
 def test_the_check_above_sees_what_it_looks_for(monkeypatch):
-    unescaped = pages.page_template("report.html.j2").environment.overlay(autoescape=False)
+    unescaped = page_templates.page_template("report.html.j2").environment.overlay(autoescape=False)
     unescaped.cache = None
-    monkeypatch.setattr(rendering, "page_template", unescaped.get_template)
+    monkeypatch.setattr(run_report, "page_template", unescaped.get_template)
     findings = Page(build_report(a_hostile_report())).findings
     assert "<script>" in findings
     assert "onerror=alert(2)" in findings

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from seedbed.report import SweepInputs, build_sweep_report
-from seedbed.report.axes import Options, Scale
-from seedbed.report.sweep_rendering import sample, shown_bounds
-from seedbed.search.courses import Course, Failed, Finished
-from seedbed.search.decisions import Decided, State
-from seedbed.search.importance import importance
-from seedbed.search.ledger import Evidence
-from seedbed.search.objectives import SCALE
-from seedbed.search.points import Point
-from seedbed.search.ranking import ranked
-from seedbed.search.searching import Search
-from seedbed.search.stopping import PrefixHalving, Verdict
+from seedbed.report.search_space_axes import Options, Scale
+from seedbed.report.sweep_report import sample, shown_bounds
+from seedbed.search.assignments import Point
+from seedbed.search.learning_curve import Course, Failed, Finished
+from seedbed.search.objective_values import SCALE
+from seedbed.search.parameter_importance import importance
+from seedbed.search.pruners import PrefixHalving, Verdict
+from seedbed.search.search_state import Search
+from seedbed.search.sweep_record import Evidence
+from seedbed.search.trial_decisions import Decided, State
+from seedbed.search.trial_ranking import ranked
 from seedbed_api.sweepjob import SweepJobSpec
 from unit.report.test_report import HOSTILE, Page
 from unit.search.sweeps import a_parameter, a_rate, a_sweep, values
@@ -171,7 +171,7 @@ def test_every_line_stays_in_the_picture_and_every_chart_has_a_name() -> None:
 
 def test_why_a_trial_was_ended_agrees_with_the_verdict() -> None:
     """What the page says in hindsight is what the rule says of the same rivals."""
-    from seedbed.search.hindsight import Hindsight
+    from seedbed.search.prune_reasons import Hindsight
 
     inputs = STORIES["prefix ASHA"][0]
     rule = PrefixHalving(rungs=(1, 3, 9), reduction_factor=3)

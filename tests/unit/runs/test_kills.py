@@ -20,7 +20,7 @@ from seedbed.runs import (
     latest_checkpoint,
     open_run,
 )
-from seedbed.runs.documents import is_sealed
+from seedbed.runs.sealed_json import is_sealed
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError
 

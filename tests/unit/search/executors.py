@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from seedbed.search import Course, Ended, Failed, Finished, Point, Search, Task, Undecided
-from seedbed.search.ledger import Evidence, ledger
+from seedbed.search.sweep_record import Evidence, ledger
 from seedbed_api.sweepjob import SweepJobSpec
 
 HALF = 10**12 // 2

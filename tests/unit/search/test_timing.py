@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seedbed.search import Search
-from seedbed.search.ledger import read_ledger
-from seedbed.search.replaying import disagreements
-from seedbed.search.rungs import Standings
-from seedbed.search.stopping import Rivals
+from seedbed.search.pruners import Rivals
+from seedbed.search.rung_table import Standings
+from seedbed.search.sweep_record import read_ledger
+from seedbed.search.sweep_record_check import disagreements
 from seedbed_api.sweepjob import SweepJobSpec
 from unit.search.executors import Executor, Luck, Outcome, chances, in_sequence
 from unit.search.sweeps import a_rate, a_sweep, values

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.storage import LocalStorage, open_storage
-from seedbed.storage.urls import CLAIMS_VARIABLE
+from seedbed.storage.storage_urls import CLAIMS_VARIABLE
 from seedbed_api.errors import UserError
 
 

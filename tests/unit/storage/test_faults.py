@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from seedbed.storage import UnreadableObject, open_storage
-from seedbed.storage.errors import of_local
-from seedbed.storage.replies import told
+from seedbed.storage.remote_errors import told
+from seedbed.storage.storage_errors import of_local
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 
 READING = {

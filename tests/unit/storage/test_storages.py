@@ -241,7 +241,7 @@ def test_http_faults_that_pass_are_retried(web: Server, status: int, operation: 
 
 
 def test_http_server_that_stays_away_is_infrastructure(web: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seedbed.storage.remote.FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("seedbed.storage.remote_storage.FIRST_PAUSE_SECONDS", 0.001)
     web.failures = [503] * 100
     with pytest.raises(InfrastructureError, match="status 503") as caught:
         open_storage(web.url).exists(NAME)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from seedbed.arithmetic.config import Arithmetic
-from seedbed.arithmetic.schedules import LearningRate
+from seedbed.arithmetic.arithmetic_config import Arithmetic
+from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.feed import MicroBatch
-from seedbed.runs.tensors import serialised
+from seedbed.runs.tensor_blobs import serialised
 from seedbed.training.export_check import check_builds, check_export, load_export
 from seedbed.usercode import UserModel
 from seedbed_api.errors import UserError

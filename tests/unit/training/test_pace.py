@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.training.milestones import EverySteps, Milestones
-from seedbed.training.timing import Pace, Stopwatch, Typical
+from seedbed.training.step_schedule import EverySteps, Milestones
+from seedbed.training.step_timing import Pace, Stopwatch, Typical
 
 
 @dataclass(kw_only=True)

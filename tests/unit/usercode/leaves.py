@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seedbed.feed.batches import MicroBatch
+from seedbed.feed.micro_batch import MicroBatch
 
 
 def a_leaf(leaf: int) -> MicroBatch:

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from determinism import user_networks
-from seedbed.arithmetic.config import Arithmetic, Normalisation
-from seedbed.arithmetic.leaf import normalised
-from seedbed.arithmetic.schedules import LearningRate
+from seedbed.arithmetic.arithmetic_config import Arithmetic, Normalisation
+from seedbed.arithmetic.leaf_gradient import normalised
+from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.usercode import UserModel, fetch_code, load_entrypoint
+from seedbed.usercode.determinism_probe import probe_step
 from seedbed.usercode.network_check import check_network
-from seedbed.usercode.probing import probe_step
 from seedbed_api.errors import UserError
 from unit.usercode.leaves import a_leaf
 

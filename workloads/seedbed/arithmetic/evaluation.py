@@ -14,15 +14,15 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from seedbed.arithmetic.batches import EvaluationRows
-from seedbed.arithmetic.counts import LOSS_LIMIT, LOSS_SCALE, Counts
-from seedbed.arithmetic.determinism import keep_denormals
-from seedbed.arithmetic.exchange import Exchange
-from seedbed.arithmetic.leaf import forward, images_of
-from seedbed.arithmetic.modes import evaluating
+from seedbed.arithmetic.batch_protocols import EvaluationRows
+from seedbed.arithmetic.evaluation_counts import LOSS_LIMIT, LOSS_SCALE, Counts
+from seedbed.arithmetic.generator_seeding import generators_put_back, seed_evaluation, seed_mode_change
+from seedbed.arithmetic.leaf_gradient import forward, images_of
+from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.read_only_tensors import ReadOnlyTensors
-from seedbed.arithmetic.replica import Replica
-from seedbed.arithmetic.seeding import generators_put_back, seed_evaluation, seed_mode_change
+from seedbed.arithmetic.subtree_exchange import Exchange
+from seedbed.arithmetic.torch_determinism import keep_denormals
+from seedbed.arithmetic.train_eval_mode import evaluating
 
 Rows = TypeVar("Rows", bound=EvaluationRows)
 

@@ -13,7 +13,7 @@ import torch
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from seedbed.arithmetic.config import SGD, AdamW, Optimizer
+from seedbed.arithmetic.arithmetic_config import SGD, AdamW, Optimizer
 
 Named = Mapping[str, torch.Tensor]
 

@@ -5,10 +5,11 @@ A picture's pixels do not depend on the batch, the worker or the machine's float
 
 from __future__ import annotations
 
-from seedbed.augmentation.colour import ColorJitter
-from seedbed.augmentation.cropping import RandomResizedCrop, Resize
-from seedbed.augmentation.flipping import HorizontalFlip, VerticalFlip
-from seedbed.augmentation.pipeline import (
+from seedbed.augmentation.color_jitter import ColorJitter
+from seedbed.augmentation.crop_resize import RandomResizedCrop, Resize
+from seedbed.augmentation.flip import HorizontalFlip, VerticalFlip
+from seedbed.augmentation.rotation import Rotation
+from seedbed.augmentation.transform_pipeline import (
     Sizing,
     Transform,
     apply,
@@ -19,7 +20,6 @@ from seedbed.augmentation.pipeline import (
     render_rest,
     sizing_head,
 )
-from seedbed.augmentation.rotation import Rotation
 
 __all__ = [
     "ColorJitter",

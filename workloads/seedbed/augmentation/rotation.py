@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.augmentation.angles import sine_cosine
-from seedbed.augmentation.draws import Words, between, fixed
+from seedbed.augmentation.integer_trigonometry import sine_cosine
+from seedbed.augmentation.random_draws import Words, between, fixed
 
 Pixels = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]

@@ -11,7 +11,7 @@ own_modules_first()
 
 import click
 
-from seedbed.cli.stdio import StdoutError, flush_stdout, prepare_streams, printable
+from seedbed.cli.standard_streams import StdoutError, flush_stdout, prepare_streams, printable
 from seedbed_api.errors import SeedbedError
 
 _INTERRUPTED = 130

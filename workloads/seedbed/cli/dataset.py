@@ -19,14 +19,14 @@ from rich.progress import Progress as Bar
 from rich.table import Column, Table
 from rich.text import Text
 
-from seedbed.cli.stdio import on_one_line
+from seedbed.cli.standard_streams import on_one_line
 from seedbed.dataset import Dataset, Manifest, open_dataset
-from seedbed.dataset.building import MIB, BuildOptions, BuildResult, build_dataset
-from seedbed.dataset.checking import check_dataset
-from seedbed.dataset.exporting import export_dataset
+from seedbed.dataset.build_report import BadSourcesError, Report
+from seedbed.dataset.builder import MIB, BuildOptions, BuildResult, build_dataset
+from seedbed.dataset.export import export_dataset
+from seedbed.dataset.file_format import SPLITS
 from seedbed.dataset.folder_layout import LAYOUTS
-from seedbed.dataset.format import SPLITS
-from seedbed.dataset.reporting import BadSourcesError, Report
+from seedbed.dataset.integrity_check import check_dataset
 from seedbed.storage import describe, open_storage
 from seedbed_api.errors import UserError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from seedbed.cli.stdio import printable
+from seedbed.cli.standard_streams import printable
 from seedbed_api.errors import UserError
 
 
@@ -23,8 +23,8 @@ def command(a: str, b: str, output_secret: Path | None, output_format: str | Non
     A and B are run folders or receipts, paths or URLs; a run need not have ended. Steps are counted as
     checkpoints are: step 1 is the first. Exit code 0 where all is equal, 2 where something differs.
     """
-    from seedbed.replay.accounts import open_account
-    from seedbed.replay.comparing import compare, lines
+    from seedbed.replay.run_comparison import compare, lines
+    from seedbed.replay.run_record import open_account
 
     comparison = compare(open_account(a, secret=output_secret), open_account(b, secret=output_secret))
     if output_format == "json":

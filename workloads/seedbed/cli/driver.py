@@ -10,18 +10,18 @@ import click
 @click.command("driver")
 def command() -> None:
     """Run the driver of one attempt in a pod. Everything is told by SEEDBED_* variables."""
-    from seedbed.runtime.pods.lastwords import driver_ended
-    from seedbed.runtime.pods.listening import listen_early
-    from seedbed.runtime.pods.records import log_as_records, recorder_of
-    from seedbed.runtime.pods.supervising import end, supervise
+    from seedbed.pods.driver_socket import listen_early
+    from seedbed.pods.init_process import end, supervise
+    from seedbed.pods.pod_log_setup import log_as_records, recorder_of
+    from seedbed.pods.termination_message import driver_ended
 
     spool = supervise(driver_ended, recorder_of(os.environ))
     listen_early(os.environ)
     log_as_records()
-    from seedbed.runtime.pods.rays import before_ray
+    from seedbed.pods.ray_settings import before_ray
 
     before_ray()
-    from seedbed.runtime.pods.driving import drive, training
-    from seedbed.sweeps.pods import searching
+    from seedbed.pods.driver_pod import drive, training
+    from seedbed.sweeps.sweep_driver_pod import searching
 
     end(drive(os.environ, spool, {"TrainingJob": training, "SweepJob": searching}))

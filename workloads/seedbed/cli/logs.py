@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedbed.cli.options import store_secret
-from seedbed.cli.stdio import on_one_line, printable
+from seedbed.cli.shared_options import store_secret
+from seedbed.cli.standard_streams import on_one_line, printable
 
 if TYPE_CHECKING:
-    from seedbed.runs.following import Following
-    from seedbed.runs.logs import Chosen, PodLog
+    from seedbed.runs.log_store import Chosen, PodLog
+    from seedbed.runs.log_tail import Following
     from seedbed.storage import Storage
 
 _FOLLOW_SECONDS = 2.0
@@ -45,9 +45,9 @@ def command(
     a job's object, or the name of a job: of several the newest. Without it, the jobs are named whose logs
     there are.
     """
-    from seedbed.runs.following import Following
-    from seedbed.runs.logs import in_order, logs_of
-    from seedbed.runtime.lasting import naming
+    from seedbed.driver.error_policy import naming
+    from seedbed.runs.log_store import in_order, logs_of
+    from seedbed.runs.log_tail import Following
     from seedbed.storage import open_storage
 
     with naming("STORE"):
@@ -76,7 +76,7 @@ def _list(logs: list[PodLog]) -> None:
 def _wanted(
     storage: Storage, logs: list[PodLog], run: str, *, attempt: int | None, pod: str | None
 ) -> list[PodLog]:
-    from seedbed.runs.logs import chosen
+    from seedbed.runs.log_store import chosen
     from seedbed_api.errors import UserError, refusal
 
     found = chosen(storage, logs, run, attempt=attempt)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from seedbed.cli.stdio import answering
+from seedbed.cli.standard_streams import answering
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import SeedbedError, UserError, refusal
 
 if TYPE_CHECKING:
-    from seedbed.runtime.driver import Ended
-    from seedbed.runtime.preparing import RunOptions
-    from seedbed.sweeps.driving import SweepEnded
+    from seedbed.driver.resolve_run import RunOptions
+    from seedbed.driver.run_driver import Ended
+    from seedbed.sweeps.sweep_driver import SweepEnded
     from seedbed_api.sweepjob import SweepJob
     from seedbed_api.sweepjob_status import SweepJobStatus
     from seedbed_api.trainingjob import TrainingJob
@@ -76,8 +76,8 @@ def _run_as_told(arguments: dict[str, Any], answer: TextIO) -> Ended | SweepEnde
 
 
 def _refused(kind: str, error: SeedbedError) -> TrainingJobStatus | SweepJobStatus:
-    from seedbed.runtime import statuses as of_jobs
-    from seedbed.sweeps import statuses as of_sweeps
+    from seedbed.driver import trainingjob_status_builder as of_jobs
+    from seedbed.sweeps import sweepjob_status_builder as of_sweeps
 
     return of_sweeps.refused_status(error) if kind == "SweepJob" else of_jobs.refused_status(error)
 
@@ -110,7 +110,7 @@ def _document(arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _job(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> TrainingJob:
-    from seedbed.runtime.places import with_absolute_places
+    from seedbed.driver.job_locations import with_absolute_places
     from seedbed_api.manifest_loader import training_job
     from seedbed_api.overrides import apply_overrides
 
@@ -123,7 +123,7 @@ def _job(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> Tra
 
 
 def _sweep(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> SweepJob:
-    from seedbed.runtime.places import with_absolute_places
+    from seedbed.driver.job_locations import with_absolute_places
     from seedbed_api.manifest_loader import sweep_job
     from seedbed_api.overrides import apply_overrides
     from seedbed_api.sweepjob import SweepJob
@@ -153,9 +153,9 @@ def _workers(text: str) -> tuple[int, int]:
 
 def _prepare_process() -> None:
     """Set what torch and Ray read when they are imported."""
-    from seedbed.environment.pins import pin_environment
-    from seedbed.runtime.places import leave_removed_folder, set_absolute_variables
-    from seedbed.runtime.ray_local import prepare
+    from seedbed.driver.job_locations import leave_removed_folder, set_absolute_variables
+    from seedbed.environment.environment_pins import pin_environment
+    from seedbed.ray_cluster.local_ray import prepare
 
     set_absolute_variables(os.environ)
     leave_removed_folder()
@@ -165,8 +165,8 @@ def _prepare_process() -> None:
 
 def _run_sweep(sweep: SweepJob, options: RunOptions) -> SweepEnded:
     _prepare_process()
-    from seedbed.sweeps.display import SweepDisplay
-    from seedbed.sweeps.driving import SweepSession, run_sweep
+    from seedbed.sweeps.sweep_display import SweepDisplay
+    from seedbed.sweeps.sweep_driver import SweepSession, run_sweep
 
     with SweepDisplay(sweep.metadata.name) as display:
         session = SweepSession(job=sweep, options=options, display=display, stopping=_stop_by_signal())
@@ -193,8 +193,8 @@ def _sweep_table(ended: SweepEnded) -> dict[str, str]:
 
 def _run(job: TrainingJob, options: RunOptions) -> Ended:
     _prepare_process()
-    from seedbed.runtime.display import Display
-    from seedbed.runtime.driver import Session, run_job
+    from seedbed.driver.progress_display import Display
+    from seedbed.driver.run_driver import Session, run_job
 
     with Display(job.metadata.name) as display:
         session = Session(job=job, options=options, display=display, stopping=_stop_by_signal())
@@ -219,8 +219,8 @@ def _stop_by_signal() -> threading.Event:
 
 
 def _options(arguments: dict[str, Any]) -> RunOptions:
-    from seedbed.runtime.lasting import naming
-    from seedbed.runtime.preparing import RunOptions
+    from seedbed.driver.error_policy import naming
+    from seedbed.driver.resolve_run import RunOptions
     from seedbed.storage import absolute_path
 
     options: dict[str, Any] = {"device": arguments["device"], "keep_log": True}

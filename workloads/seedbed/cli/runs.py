@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.options import store_secret
-from seedbed.cli.stdio import on_one_line
+from seedbed.cli.shared_options import store_secret
+from seedbed.cli.standard_streams import on_one_line
 
 if TYPE_CHECKING:
     from seedbed.storage import Storage
-    from seedbed.sweeps.keeping import Kept
+    from seedbed.sweeps.run_retention import Kept
 
 _DIGITS = 12
 _output = click.option(
@@ -49,7 +49,7 @@ def list_(store: str, secret: Path | None, output: str) -> None:
 @store_secret
 def show(store: str, run: str, secret: Path | None) -> None:
     """Show a RUN of STORE, by the first digits of its identity, as JSON."""
-    from seedbed.sweeps.keeping import named
+    from seedbed.sweeps.run_retention import named
 
     kept = named(_runs(store, secret), run)
     click.echo(json.dumps(_document(kept) | {"recipe": dict(kept.recipe)}, indent=2))
@@ -65,8 +65,8 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
 
     A run that is trained now, or that a sweep has begun or names in its ledger, stays.
     """
-    from seedbed.runs.removing import InUse
-    from seedbed.sweeps.keeping import remove, to_remove
+    from seedbed.runs.run_deletion import InUse
+    from seedbed.sweeps.run_retention import remove, to_remove
 
     chosen = to_remove(_runs(store, secret), names)
     for run in chosen:
@@ -81,9 +81,9 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
 
 
 def _runs(store: str, secret: Path | None) -> list[Kept]:
-    from seedbed.runtime.lasting import naming
+    from seedbed.driver.error_policy import naming
     from seedbed.storage import open_storage
-    from seedbed.sweeps.keeping import runs_of
+    from seedbed.sweeps.run_retention import runs_of
 
     with naming("STORE"):
         output: Storage = open_storage(store, secret=secret)

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.options import store_secret
+from seedbed.cli.shared_options import store_secret
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiException
     from rich.console import Console
 
-    from seedbed.cli.toplist import Row
+    from seedbed.cli.top_rows import Row
 
 _KINDS = (("TrainingJob", "trainingjobs"), ("SweepJob", "sweepjobs"))
 _PAGE = 500
@@ -63,10 +63,10 @@ def command(
 
 
 def _store(store: str, secret: Path | None, every: float) -> tuple[str, Look]:
-    from seedbed.cli.topstore import rows_of
-    from seedbed.runtime.lasting import naming
+    from seedbed.cli.top_store import rows_of
+    from seedbed.driver.error_policy import naming
     from seedbed.storage import open_storage
-    from seedbed.sweeps.looking import Looker
+    from seedbed.sweeps.store_snapshot import Looker
 
     with naming("STORE"):
         looker = Looker(output=open_storage(store, secret=secret), every=every)
@@ -79,7 +79,7 @@ def _store(store: str, secret: Path | None, every: float) -> tuple[str, Look]:
 
 
 def _cluster(kubeconfig: str | None, context: str | None, namespace: str | None) -> tuple[str, Look]:
-    from seedbed.cli.toplist import row_of_object
+    from seedbed.cli.top_rows import row_of_object
 
     try:
         from kubernetes import client, config
@@ -145,8 +145,8 @@ def _refused(plural: str, error: ApiException) -> SeedbedError:
 def _print(title: str, rows: list[Row]) -> None:
     from rich.console import Console
 
-    from seedbed.cli.toplist import in_order
-    from seedbed.cli.toptable import blocks_of
+    from seedbed.cli.top_rows import in_order
+    from seedbed.cli.top_table import blocks_of
 
     if not rows:
         click.echo(f"{title}: nothing here yet", err=True)
@@ -161,8 +161,8 @@ def follow(title: str, look: Look, every: float, *, console: Console | None = No
     from rich.console import Group
     from rich.live import Live
 
-    from seedbed.cli.toplist import in_order
-    from seedbed.cli.toptable import screen_of
+    from seedbed.cli.top_rows import in_order
+    from seedbed.cli.top_table import screen_of
 
     with suppress(KeyboardInterrupt):
         seen = Seen(rows=look())  # who cannot look at all is told so, with the terminal as it was

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from seedbed.cli.stdio import on_one_line, printable
+from seedbed.cli.standard_streams import on_one_line, printable
 from seedbed_api.admission_warnings import advice
 from seedbed_api.base_model import Block
 from seedbed_api.errors import UserError
@@ -106,7 +106,7 @@ def _mistakes(document: Document) -> Block | list[str]:
     if lines := list(unknown_in_status(resource, document.get("status"))):
         return lines
     if isinstance(resource, SweepJob):
-        from seedbed.search.checking import impossible_search  # numpy, for sweeps alone
+        from seedbed.search.sweep_validation import impossible_search  # numpy, for sweeps alone
 
         return impossible_search(resource.spec) or resource
     return resource

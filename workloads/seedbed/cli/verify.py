@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from seedbed.cli.stdio import answering, printable
+from seedbed.cli.standard_streams import answering, printable
 from seedbed_api.errors import UserError
 
 if TYPE_CHECKING:
-    from seedbed.replay.places import Claim
-    from seedbed.replay.stored import Stored
-    from seedbed.replay.verifying import Verdict
+    from seedbed.replay.receipt_location import Claim
+    from seedbed.replay.stored_integrity import Stored
+    from seedbed.replay.verification import Verdict
 
 
 @click.command("verify")
@@ -61,7 +61,7 @@ def _answered(arguments: dict[str, Any], answer: TextIO) -> Verdict:
 
 
 def _verify(arguments: dict[str, Any], *, quiet: bool) -> Verdict:
-    from seedbed.replay.places import find_claim
+    from seedbed.replay.receipt_location import find_claim
     from seedbed.storage import absolute, absolute_path
 
     claim = find_claim(arguments["receipt"], run=arguments["run"], secret=arguments["output_secret"])
@@ -71,8 +71,8 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> Verdict:
     )
     dataset = None if arguments["dataset"] is None else absolute(arguments["dataset"])
     _pin(claim)
-    from seedbed.replay.programs import Sources
-    from seedbed.replay.verifying import Watcher, Window, verify
+    from seedbed.replay.verification import Watcher, Window, verify
+    from seedbed.replay.worker_config_from_receipt import Sources
 
     sources = Sources(
         dataset=dataset,
@@ -93,10 +93,10 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> Verdict:
 
 def _pin(claim: Claim) -> None:
     """Pin this process as the run was pinned, before torch is imported."""
-    from seedbed.environment.pins import CPU_CLASSES, pin_environment
+    from seedbed.driver.job_locations import leave_removed_folder, set_absolute_variables
+    from seedbed.environment.environment_pins import CPU_CLASSES, pin_environment
     from seedbed.environment.process_start import begin_as
-    from seedbed.replay.stored import stored_environment
-    from seedbed.runtime.places import leave_removed_folder, set_absolute_variables
+    from seedbed.replay.stored_integrity import stored_environment
 
     set_absolute_variables(os.environ)
     leave_removed_folder()

@@ -10,15 +10,15 @@ import click
 @click.command("worker")
 def command() -> None:
     """Run a worker of one attempt in a pod. Everything is told by SEEDBED_* variables."""
-    from seedbed.runtime.pods.lastwords import worker_ended
-    from seedbed.runtime.pods.records import log_as_records, recorder_of
-    from seedbed.runtime.pods.supervising import end, supervise
+    from seedbed.pods.init_process import end, supervise
+    from seedbed.pods.pod_log_setup import log_as_records, recorder_of
+    from seedbed.pods.termination_message import worker_ended
 
     spool = supervise(worker_ended, recorder_of(os.environ))
     log_as_records()
-    from seedbed.runtime.pods.rays import before_ray
+    from seedbed.pods.ray_settings import before_ray
 
     before_ray()
-    from seedbed.runtime.pods.serving import serve
+    from seedbed.pods.worker_pod import serve
 
     end(serve(os.environ, spool))

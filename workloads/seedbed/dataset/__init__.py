@@ -5,10 +5,10 @@ The logical rows have one digest, whatever the files that hold them.
 
 from __future__ import annotations
 
-from seedbed.dataset.format import Batch, Manifest, Recipe, Shard
-from seedbed.dataset.opening import Dataset, open_dataset
-from seedbed.dataset.shards import ShardIndex
-from seedbed.dataset.views import View, ViewShard
+from seedbed.dataset.file_format import Batch, Manifest, Recipe, Shard
+from seedbed.dataset.reader import Dataset, open_dataset
+from seedbed.dataset.row_view import View, ViewShard
+from seedbed.dataset.shard_io import ShardIndex
 
 __all__ = [
     "Batch",

@@ -12,12 +12,12 @@ from itertools import islice
 
 import pyarrow as pa
 
+from seedbed.dataset.disk_spill import ROWS_PER_BLOCK, Spill
 from seedbed.dataset.folder_layout import TopFolder, split_folders
-from seedbed.dataset.listing import HASHED, LISTING_SCHEMA, Listing, encode_path, normal
-from seedbed.dataset.spill import ROWS_PER_BLOCK, Spill
-from seedbed.images.inspection import has_image_suffix
+from seedbed.dataset.source_listing import HASHED, LISTING_SCHEMA, Listing, encode_path, normal
+from seedbed.images.image_inspection import has_image_suffix
 from seedbed.storage import LocalStorage, Storage, paths_of
-from seedbed.storage.errors import Fault, fault_of, of_local
+from seedbed.storage.storage_errors import Fault, fault_of, of_local
 from seedbed.storage.tree_walk import Entry, walk
 from seedbed_api.errors import UserError, refusal
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from seedbed.dataset.listing import HASHED, LISTING_SCHEMA, SPLIT_CODES, Listing, normal
-from seedbed.dataset.spill import Spill
+from seedbed.dataset.disk_spill import Spill
+from seedbed.dataset.source_listing import HASHED, LISTING_SCHEMA, SPLIT_CODES, Listing, normal
 from seedbed.storage import Storage, UnreadableObject, open_storage
 from seedbed_api.errors import UserError, refusal
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from seedbed.dataset.listing import SPLIT_CODES
+from seedbed.dataset.source_listing import SPLIT_CODES
 from seedbed.dataset.split_names import splits_meant
 from seedbed_api.errors import UserError, refusal
 

@@ -6,7 +6,7 @@ import posixpath
 import unicodedata
 from pathlib import PurePosixPath
 
-from seedbed.images.inspection import BadImage
+from seedbed.images.image_inspection import BadImage
 from seedbed.storage import DamagedObject, LocalStorage, Storage, UnreadableObject
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")

@@ -1,12 +1,13 @@
 """Environment class: pins hold arithmetic to one set of bits, a document names them, a probe checks."""
 
+from seedbed.environment.arithmetic_probe import Probe, check_probe, run_probe
 from seedbed.environment.environment_class import (
     differences,
     environment_class,
     environment_document,
     environment_name,
 )
-from seedbed.environment.pins import (
+from seedbed.environment.environment_pins import (
     CPU_CLASS_VARIABLE,
     THREADS_VARIABLE,
     assert_pinned,
@@ -15,7 +16,6 @@ from seedbed.environment.pins import (
     pinned_threads,
     pinned_variables,
 )
-from seedbed.environment.probe import Probe, check_probe, run_probe
 from seedbed.environment.process_start import begin_pinned
 
 __all__ = [

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from seedbed.environment.pins import (
+from seedbed.environment.arithmetic_probe import run_probe
+from seedbed.environment.environment_pins import (
     CPU_CLASS_VARIABLE,
     HASH_SEED_VARIABLE,
     THREADS_VARIABLE,
@@ -22,7 +23,6 @@ from seedbed.environment.pins import (
     mkl_branch_in_effect,
     pinned_variables,
 )
-from seedbed.environment.probe import run_probe
 
 _PACKAGES = ("numpy", "pillow", "simplejpeg", "torch")
 _UNHASHED_PINS = frozenset({CPU_CLASS_VARIABLE, THREADS_VARIABLE, HASH_SEED_VARIABLE})

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from seedbed.environment.pins import (
+from seedbed.environment.environment_pins import (
     CPU_CLASS_VARIABLE,
     HASH_SEED_VARIABLE,
     THREADS_VARIABLE,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from seedbed.feed.batches import EvaluationBatch, MicroBatch
-from seedbed.feed.opening import FeedKind, open_evaluation, open_feed
-from seedbed.feed.stream import Stream, StreamSpec
+from seedbed.feed.feed_factory import FeedKind, open_evaluation, open_feed
+from seedbed.feed.micro_batch import EvaluationBatch, MicroBatch
+from seedbed.feed.sample_stream import Stream, StreamSpec
 
 __all__ = [
     "EvaluationBatch",

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from PIL import TiffImagePlugin
 
-from seedbed.images.decoding import decode_reduced
+from seedbed.images.image_decoder import decode_reduced
 
 _COMPRESSION: Final = 259
 _PLACES: Final = ((273, 279), (324, 325))

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
-from seedbed.models.errors import UnsupportedModelError
+from seedbed.models.model_errors import UnsupportedModelError
 
 _STATISTICS = {
     "running_mean": torch.float32,

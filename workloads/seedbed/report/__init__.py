@@ -1,9 +1,9 @@
 """`report.html`: what a run or a sweep did, for a person to read; self-contained."""
 
-from seedbed.report.inputs import Attempt, EvaluationPoint, ReportInputs, SamplePrediction, TimeSpent
-from seedbed.report.rendering import build_report
-from seedbed.report.sweep_inputs import SweepInputs
-from seedbed.report.sweep_rendering import build_sweep_report
+from seedbed.report.run_report import build_report
+from seedbed.report.run_report_data import Attempt, EvaluationPoint, ReportInputs, SamplePrediction, TimeSpent
+from seedbed.report.sweep_report import build_sweep_report
+from seedbed.report.sweep_report_data import SweepInputs
 
 __all__ = [
     "Attempt",

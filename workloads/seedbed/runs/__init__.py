@@ -5,7 +5,8 @@ Everything but attempts, events and the report is a function of the run identity
 
 from __future__ import annotations
 
-from seedbed.runs.checkpoints import (
+from seedbed.runs.attempt_event_log import EventLog, read_events
+from seedbed.runs.checkpoint_store import (
     CheckpointRecord,
     Damaged,
     checkpoint_record,
@@ -16,11 +17,8 @@ from seedbed.runs.checkpoints import (
     read_record,
     save_checkpoint,
 )
-from seedbed.runs.coverage import Coverage, LedgerReader, LedgerStep, check_exactly_once
-from seedbed.runs.evaluations import Evaluation, evaluations_digest, read_evaluations, save_evaluation
-from seedbed.runs.events import EventLog, read_events
-from seedbed.runs.folder import ENVIRONMENT, RECEIPT, RECIPE, REPORT, RESULT, RunFolder, open_run
-from seedbed.runs.leases import Lease, acquire
+from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations, save_evaluation
+from seedbed.runs.exactly_once import Coverage, LedgerReader, LedgerStep, check_exactly_once
 from seedbed.runs.ledger import (
     CHAIN_START,
     LedgerBuffer,
@@ -32,7 +30,9 @@ from seedbed.runs.ledger import (
     segment_of,
 )
 from seedbed.runs.model_files import ModelFiles, model_config, save_model
-from seedbed.runs.tensors import describe_tensors, to_torch, weights_digest
+from seedbed.runs.run_folder import ENVIRONMENT, RECEIPT, RECIPE, REPORT, RESULT, RunFolder, open_run
+from seedbed.runs.run_lease import Lease, acquire
+from seedbed.runs.tensor_blobs import describe_tensors, to_torch, weights_digest
 
 __all__ = [
     "CHAIN_START",

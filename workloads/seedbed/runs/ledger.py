@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.runs.folder import RunFolder
-from seedbed.runs.tensors import deserialised, serialised
+from seedbed.runs.run_folder import RunFolder
+from seedbed.runs.tensor_blobs import deserialised, serialised
 
 CHAIN_START = bytes(32)
 """The chain before step 0."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from seedbed.runs.documents import Document
-from seedbed.runs.folder import RunFolder
-from seedbed.runs.tensors import Array, deserialised, serialised, weights_digest
+from seedbed.runs.run_folder import RunFolder
+from seedbed.runs.sealed_json import Document
+from seedbed.runs.tensor_blobs import Array, deserialised, serialised, weights_digest
 from seedbed_api.canonical_json import canonical_json
 
 WEIGHTS = "model/model.safetensors"

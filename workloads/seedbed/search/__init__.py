@@ -6,10 +6,10 @@ index, a verdict one of trials of lower index, so that neither parallelism nor t
 
 from __future__ import annotations
 
-from seedbed.search.courses import Course, Failed, Finished, Undecided
-from seedbed.search.decisions import Decided, Ended, State, Task, Why
-from seedbed.search.points import Point
-from seedbed.search.searching import Search
+from seedbed.search.assignments import Point
+from seedbed.search.learning_curve import Course, Failed, Finished, Undecided
+from seedbed.search.search_state import Search
+from seedbed.search.trial_decisions import Decided, Ended, State, Task, Why
 
 __all__ = [
     "Course",

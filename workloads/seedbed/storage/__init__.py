@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from seedbed.storage.errors import DamagedObject, ShortRead, UnreadableObject
-from seedbed.storage.local import LocalStorage
-from seedbed.storage.urls import Location, absolute, absolute_path, check_supported, describe, locate
+from seedbed.storage.local_storage import LocalStorage
+from seedbed.storage.storage_errors import DamagedObject, ShortRead, UnreadableObject
+from seedbed.storage.storage_urls import Location, absolute, absolute_path, check_supported, describe, locate
 
 __all__ = [
     "DamagedObject",
@@ -88,21 +88,21 @@ def open_storage(url: str, *, secret: Path | None = None, patience_seconds: floa
 
 def is_writable(storage: Storage) -> bool:
     """Say whether objects can be created there at all: an HTTP server is read only."""
-    from seedbed.storage.remote import RemoteStorage
+    from seedbed.storage.remote_storage import RemoteStorage
 
     return not isinstance(storage, RemoteStorage) or storage.connection.writable
 
 
 def paths_of(storage: Storage) -> Iterator[str]:
     """Yield all objects in any order; of a bucket page by page, for they may be too many for a list."""
-    from seedbed.storage.remote import RemoteStorage
+    from seedbed.storage.remote_storage import RemoteStorage
 
     yield from storage.paths() if isinstance(storage, RemoteStorage) else storage.list()
 
 
 def _remote(location: Location, secret: Path | None, patience_seconds: float) -> Storage:
-    from seedbed.storage.connections import Connection
-    from seedbed.storage.remote import RemoteStorage
+    from seedbed.storage.fsspec_connections import Connection
+    from seedbed.storage.remote_storage import RemoteStorage
 
     scheme = {"s3a": "s3"}.get(location.scheme, location.scheme)
     check_supported(scheme, location.shown)

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from seedbed.arithmetic.config import Arithmetic
+from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.evaluation import evaluated_logits
-from seedbed.arithmetic.replica import Replica
+from seedbed.arithmetic.model_replica import Replica
 from seedbed.feed import EvaluationBatch, MicroBatch
 from seedbed.models.state_dict import kept_tensors, left_out_buffers, same_bits, shared_tensor
-from seedbed.runs.tensors import serialised
-from seedbed.training.programs import TrainingProgram
+from seedbed.runs.tensor_blobs import serialised
+from seedbed.training.worker_config import TrainingProgram
 from seedbed.usercode import UserModel, load_entrypoint
-from seedbed.usercode.refusing import refused
+from seedbed.usercode.user_error_messages import refused
 
 _OWN = "let load_state_dict() and state_dict() be torch's own"
 

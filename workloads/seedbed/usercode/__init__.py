@@ -1,7 +1,7 @@
 """User code: the entrypoint of a model, its wheel, its source digest, and the probe of its determinism."""
 
-from seedbed.usercode.fetching import CodeArchive, fetch_code
-from seedbed.usercode.loading import Batch, UserModel, load_entrypoint
+from seedbed.usercode.code_source import CodeArchive, fetch_code
+from seedbed.usercode.entrypoint_loader import Batch, UserModel, load_entrypoint
 from seedbed.usercode.network_check import check_network
 
 __all__ = ["Batch", "CodeArchive", "UserModel", "check_network", "fetch_code", "load_entrypoint"]

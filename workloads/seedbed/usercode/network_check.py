@@ -8,8 +8,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from seedbed.usercode.loading import UserModel
-from seedbed.usercode.refusing import one_line, refused
+from seedbed.usercode.entrypoint_loader import UserModel
+from seedbed.usercode.user_error_messages import one_line, refused
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,7 +23,7 @@ def check_network(user: UserModel, network: nn.Module, *, images_mchw: Tensor, c
 
     Raises UserError ModelError. The network is left as it was.
     """
-    from seedbed.models.supported import UnsupportedModelError, check_supported
+    from seedbed.models.supported_layers import UnsupportedModelError, check_supported
 
     with user.blaming("forward", hint=lambda _: _fitting(network, images_mchw)):
         try:

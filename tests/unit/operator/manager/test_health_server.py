@@ -91,7 +91,7 @@ def test_a_log_line_is_one_line_and_names_the_job() -> None:
     present_job.reset(token)
     assert plain.endswith("info    TrainingJob team/seedlings: two lines of")
     assert (structured["job"], structured["namespace"], structured["level"]) == ("seedlings", "team", "error")
-    assert "test_serving.py" in structured["message"]
+    assert "test_health_server.py" in structured["message"]
     assert "a bug" in structured["stack"]
 
 

@@ -53,22 +53,22 @@ MUTATIONS: dict[str, tuple[str, object, Steps]] = {
         [("start_all", 0), ("intrude", 1), ("suspend", 1)],
     ),
     "an end is not final": (
-        "deciding.is_final",
+        "planner.is_final",
         lambda status: False,
         [("start_all", 0), ("end_driver", 2), ("finish_deletions", 0), ("finish_deletions", 0)],
     ),
     "nothing wakes the job": (
-        "drafts.Draft.wakes",
+        "plan_builder.Draft.wakes",
         lambda draft, *moments: draft,
         [("start_all", 0), ("advance", 8)],
     ),
     "a worker that leaves has left its group": (
-        "queueing._has_left",
+        "pod_group_members._has_left",
         lambda pod: pod.deleting,
         [("start_all", 0), ("delete", 1)],
     ),
     "an end does not wait for the last pod": (
-        "scenes.Scene.remaining",
+        "job_context.Scene.remaining",
         lambda scene: (),
         [("start_all", 0), ("end_driver", 0)],
     ),

@@ -14,7 +14,7 @@ from seedbed_operator.planning import plan
 from unit.operator.planning.builders import a_training_job, an_outcome, live
 from unit.operator.planning.worlds import World, a_world
 
-RECORDED = Path(__file__).parents[1] / "stores" / "recorded"
+RECORDED = Path(__file__).parents[1] / "informer_cache" / "recorded"
 DRIVER, WORKER = "seedlings-1-driver", "seedlings-1-worker-0"
 NOWHERE = "registry.invalid:5000/istio/proxyv2:1.99"
 

@@ -1,0 +1,132 @@
+"""What a driver tells Prometheus at each stage of a run; what is not known yet is absent, never zero."""
+
+from __future__ import annotations
+
+import http.client
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from seedbed.driver.metrics_exporter import training_families
+from seedbed.driver.run_driver import Session
+from seedbed.feed.io_counters import Traffic
+from seedbed.pods.driver_endpoint import Attendance, endpoint
+from seedbed.pods.status_messages import live_progress
+from seedbed.ray_cluster.progress_board import Board
+from seedbed.training.resource_usage import Gauge, Usage
+from seedbed.training.run_progress import PartSeconds
+from seedbed_api import metric_names as names
+from seedbed_api.prometheus_exposition import Measuring, page
+from unit.pods.test_status_messages import KEPT, NOW, TRAINING, UID, a_session
+
+SERIES = {"namespace": "", "name": "digits", "kind": "TrainingJob"}
+
+
+def measured(session: Session) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    live = live_progress(session, job_uid=UID, attempt=2, now=NOW)
+    registry.register(Measuring(lambda: training_families(session, live)))
+    return registry
+
+
+def test_a_driver_that_has_just_begun_tells_of_itself_alone() -> None:
+    registry = measured(a_session())
+    run = {"attempt": "2", "activity": "Starting", "run_id": "", "environment_class": ""}
+    assert registry.get_sample_value(names.RUN.name, SERIES | run) == 1
+    assert registry.get_sample_value(names.LOSS.name, SERIES) is None
+    assert registry.get_sample_value(names.CHECKPOINT_TIME.name, SERIES) is None
+    assert registry.get_sample_value(names.STEPS.name, SERIES) == 0
+
+
+def test_a_run_in_its_second_worker_group() -> None:
+    spent = {1: PartSeconds(data=1.0, compute=5.0), 2: PartSeconds(data=0.5, compute=2.0, reduce=0.25)}
+    session = a_session(progress=TRAINING, kept=KEPT, executed={1: 20, 2: 5}, spent=spent)
+    registry = measured(session)
+    expected: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
+        (names.IMAGES.name, ()): 25 * 8,
+        (names.STEP.name, ()): 25,
+        (names.PLANNED_STEPS.name, ()): 100,
+        (names.LOSS.name, ()): 0.5,
+        (names.METRIC.name, (("metric", "validation/accuracy"),)): 0.875,
+        (names.METRIC.name, (("metric", "validation/loss"),)): 0.75,
+        (names.CHECKPOINT_TIME.name, ()): KEPT.time,
+        (names.CHECKPOINT.name, (("step", "20"), ("digest", KEPT.digest))): 1,
+        (names.SECONDS.name, (("part", "data"),)): 1.5,
+        (names.SECONDS.name, (("part", "compute"),)): 7.0,
+        (names.SECONDS.name, (("part", "reduce"),)): 0.25,
+        (names.WORKERS.name, ()): 1,
+    }
+    for (name, labels), value in expected.items():
+        assert registry.get_sample_value(name, SERIES | dict(labels)) == value, name
+    memory = registry.get_sample_value(names.MEMORY.name, SERIES | {"process": "driver"})
+    assert memory is not None
+    assert memory > 10_000_000
+
+
+def test_what_the_ranks_use_and_what_all_groups_have_read() -> None:
+    read = Traffic(hits=30, misses=2, rejected=1, fetched={"s3": 4096})
+    usages = (
+        Usage(rank=0, traffic=Traffic(), resident_bytes=500),
+        Usage(rank=1, traffic=Traffic(), resident_bytes=600, gpu=0.75),
+    )
+    registry = measured(a_session(progress=replace(TRAINING, usages=usages, traffic=read)))
+    expected = {
+        (names.CACHE_REQUESTS.name, "result", "hit"): 30,
+        (names.CACHE_REQUESTS.name, "result", "rejected"): 1,
+        (names.FETCHED_BYTES.name, "store", "s3"): 4096,
+        (names.MEMORY.name, "process", "rank-1"): 600,
+        (names.GPU_UTILIZATION.name, "process", "rank-1"): 0.75,
+        (names.GPU_UTILIZATION.name, "process", "rank-0"): None,
+    }
+    for (name, label, value), number in expected.items():
+        assert registry.get_sample_value(name, SERIES | {label: value}) == number, (name, value)
+
+
+def test_a_board_counts_what_earlier_groups_have_read() -> None:
+    board = Board()
+    board.post(TRAINING)
+    for hits in (3, 5):
+        board.stopping(Usage(rank=0, traffic=Traffic(hits=hits, fetched={"s3": 10}), resident_bytes=1))
+    board.stopping(Usage(rank=1, traffic=Traffic(misses=1), resident_bytes=1))
+    board.begin()
+    board.stopping(Usage(rank=0, traffic=Traffic(hits=2, fetched={"file": 7}), resident_bytes=1))
+    progress, _ = board.look()
+    assert progress is not None
+    assert progress.traffic == Traffic(hits=5 + 2, misses=1, fetched={"s3": 10, "file": 7})
+    assert [usage.rank for usage in progress.usages] == [0]
+
+
+def test_a_rank_looks_at_itself_every_few_seconds_and_not_at_each_step() -> None:
+    gauge = Gauge(rank=3, every=3600)
+    first = gauge.due()
+    assert first is not None
+    assert (first.rank, gauge.due()) == (3, None)
+
+
+def test_a_loss_that_is_no_number_is_told_as_such() -> None:
+    registry = measured(a_session(progress=replace(TRAINING, loss=math.nan)))
+    loss: Any = registry.get_sample_value(names.LOSS.name, SERIES)
+    assert math.isnan(loss)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/progress"])
+def test_it_is_served_beside_progress(path: str) -> None:
+    session = a_session(progress=TRAINING)
+    live = live_progress(session, job_uid=UID, attempt=1, now=NOW)
+    with endpoint(
+        0,
+        progress=lambda: b"{}",
+        metrics=lambda: page(lambda: training_families(session, live)),
+        attendance=Attendance(),
+        token="",
+    ) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+    assert answer.status == 200
+    assert (b'seedbed_training_loss{kind="TrainingJob"' in body) == (path == "/metrics")
+    assert ("version=0.0.4" in answer.headers["Content-Type"]) == (path == "/metrics")

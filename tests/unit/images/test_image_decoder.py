@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seedbed.images.image_decoder import (
+    UndecodableImageError,
+    decode,
+    decode_reduced,
+    decoder_versions,
+    picture_size,
+)
+from unit.feed.datasets import photo
+
+
+def encoded(form: str, mode: str = "RGB", size: tuple[int, int] = (21, 13), **options) -> bytes:
+    gradient = np.arange(size[0] * size[1] * 3, dtype=np.uint32).reshape(size[1], size[0], 3) % 251
+    image = Image.fromarray(gradient.astype(np.uint8)).convert(mode)
+    sink = io.BytesIO()
+    image.save(sink, form, **options)
+    return sink.getvalue()
+
+
+FILES = {
+    "JPEG": encoded("JPEG"),
+    "progressive JPEG": encoded("JPEG", progressive=True),
+    "grey JPEG": encoded("JPEG", "L"),
+    "CMYK JPEG": encoded("JPEG", "CMYK"),
+    "JPEG with rubbish behind it": encoded("JPEG") + b"rubbish",
+    "PNG": encoded("PNG"),
+    "palette PNG": encoded("PNG", "P"),
+    "PNG with alpha": encoded("PNG", "RGBA"),
+    "lossless WebP": encoded("WEBP", lossless=True),
+    "BMP": encoded("BMP"),
+    "TIFF": encoded("TIFF"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_format_becomes_rgb(name):
+    pixels = decode(FILES[name])
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (13, 21, 3)
+    assert pixels.flags.c_contiguous
+    assert picture_size(FILES[name]) == (21, 13)
+    assert np.array_equal(pixels, decode(memoryview(FILES[name])))
+
+
+@pytest.mark.parametrize("name", ["PNG", "BMP", "TIFF", "lossless WebP"])
+def test_lossless_formats_keep_every_bit(name):
+    assert np.array_equal(decode(FILES[name]), decode(FILES["PNG"]))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff\xd8\xff", FILES["JPEG"][:200], FILES["PNG"][:60], b"GIF89a"],
+    ids=["nothing", "three bytes", "truncated JPEG", "truncated PNG", "a header alone"],
+)
+def test_what_cannot_be_decoded_in_full_is_refused(data):
+    with pytest.raises(UndecodableImageError) as caught:
+        decode(data)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("denominator", "size"), [(1, (90, 161)), (2, (45, 81)), (4, (23, 41)), (8, (12, 21))]
+)
+def test_reductions_round_sides_up_and_keep_the_picture(denominator, size):
+    data = photo(3, width=161, height=90)
+    reduced = decode_reduced(data, denominator).copy()
+    assert reduced.shape == (*size, 3)
+    shrunk = Image.fromarray(decode(data)).resize((size[1], size[0]), Image.Resampling.BOX)
+    assert np.abs(reduced.astype(int) - np.asarray(shrunk)).mean() < 15  # another picture is at 80
+
+
+def test_a_result_in_own_memory_survives_the_next_call():
+    first = decode(photo(1))
+    copy = first.copy()
+    decode(photo(2))
+    assert np.array_equal(first, copy)
+
+
+def test_versions_name_every_decoder():
+    assert {"pillow", "simplejpeg", "pillow.jpg", "pillow.zlib"} <= set(decoder_versions())
+
+
+def test_a_flipped_bit_in_the_picture_changes_the_pixels():
+    data = bytearray(FILES["BMP"])
+    data[-5] ^= 1
+    assert hashlib.sha256(decode(bytes(data))).digest() != hashlib.sha256(decode(FILES["BMP"])).digest()

@@ -1,0 +1,184 @@
+"""What the driver tells: its outcome and its live progress, from whatever it knows by then."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.driver.progress_display import Display
+from seedbed.driver.resolve_run import RunOptions
+from seedbed.driver.run_driver import Ended, Session
+from seedbed.driver.trainingjob_status_builder import Told, status_of
+from seedbed.pods.status_messages import live_progress, outcome_of
+from seedbed.pods.termination_message import driver_ended, killed, leave
+from seedbed.ray_cluster.local_ray import LocalCluster
+from seedbed.training.run_progress import Kept, Progress
+from seedbed_api.driver_messages import Outcome, parse_outcome
+from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
+from seedbed_api.manifest_loader import training_job
+
+UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
+NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
+KEPT = Kept(step=20, digest="sha256:" + "a" * 64, time=NOW.timestamp() - 60)
+TRAINING = Progress(
+    step=25,
+    total_steps=100,
+    epoch=2,
+    loss=0.5,
+    accuracy=0.875,
+    validation_loss=0.75,
+    images_per_second=123.0,
+    seconds_left=90.0,
+    phase="Training",
+    kept=KEPT,
+)
+
+
+class Three(LocalCluster):
+    """A cluster whose pods hold three ranks."""
+
+    def ranks_there(self) -> int:
+        return 3
+
+
+def a_session(**known: Any) -> Session:
+    job = training_job(
+        {
+            "apiVersion": "seedbed.dev/v1alpha1",
+            "kind": "TrainingJob",
+            "metadata": {"name": "digits"},
+            "spec": {
+                "dataset": {"uri": "data"},
+                "model": {"name": "simple-cnn"},
+                "training": {
+                    "steps": 100,
+                    "seed": 1,
+                    "batch": {"globalSize": 8, "microSize": 2},
+                    "optimizer": {"type": "SGD", "learningRate": "0.1"},
+                    "augmentation": [{"type": "Resize", "resize": {"size": 16}}],
+                },
+                "output": {"uri": "runs"},
+                "cluster": {"workers": {"min": 1, "max": 2}},
+            },
+        }
+    )
+    return Session(
+        job=job,
+        options=RunOptions(),
+        display=Display("test", interactive=False),
+        stopping=threading.Event(),
+        cluster=Three(),
+        **known,
+    )
+
+
+def an_end(session: Session, exit_code: int, error: SeedbedError | None = None) -> Ended:
+    told = Told(
+        started=NOW,
+        now=NOW,
+        attempts=1,
+        timings={},
+        progress=session.progress,
+        kept=session.kept,
+        failure=error,
+        stopped=exit_code == 143,
+    )
+    return Ended(exit_code=exit_code, status=status_of(told), error=error, session=session)
+
+
+def test_before_anything_is_known() -> None:
+    told = live_progress(a_session(), job_uid=UID, attempt=2, now=NOW)
+    assert (told.activity, told.job_uid, told.attempt) == ("Starting", UID, 2)
+    assert told.time == "2026-05-04T12:00:00Z"
+    assert told.workers is not None
+    assert (told.workers.ready, told.workers.desired) == (2, 2), "three are there, two are wanted"
+    assert (told.progress, told.checkpoint, told.run_id, told.metrics) == (None, None, None, ())
+
+
+def test_while_it_trains() -> None:
+    told = live_progress(a_session(progress=TRAINING, kept=KEPT), job_uid=UID, attempt=1, now=NOW)
+    assert told.activity == "Training"
+    assert told.progress is not None
+    assert (told.progress.epoch, told.progress.step, told.progress.percent) == (1, 25, 25)
+    assert told.progress.estimated_completion_time == "2026-05-04T12:01:30Z"
+    assert told.checkpoint is not None
+    assert (told.checkpoint.step, told.checkpoint.time) == (20, "2026-05-04T11:59:00Z")
+    assert {metric.name: metric.value for metric in told.metrics} == {
+        "throughput/images-per-second": "123",
+        "training/loss": "0.5",
+        "validation/accuracy": "0.875",
+        "validation/loss": "0.75",
+    }
+
+
+@pytest.mark.parametrize(
+    ("phase", "activity"),
+    [
+        ("Starting", "Starting"),
+        ("Evaluating", "Evaluating"),
+        ("Checkpointing", "Checkpointing"),
+        ("Finishing", "Finishing"),
+        ("Stopped", "Finishing"),
+        ("Done", "Finishing"),
+    ],
+)
+def test_activities(phase: Any, activity: str) -> None:
+    session = a_session(progress=replace(TRAINING, phase=phase))
+    assert live_progress(session, job_uid=UID, attempt=1, now=NOW).activity == activity
+
+
+def test_a_loss_that_is_no_number_is_left_out() -> None:
+    unknown = replace(
+        TRAINING, loss=float("nan"), accuracy=None, validation_loss=None, images_per_second=None
+    )
+    assert live_progress(a_session(progress=unknown), job_uid=UID, attempt=1, now=NOW).metrics == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "result", "reason"),
+    [
+        pytest.param(143, None, "Stopped", "Stopped", id="told to stop"),
+        pytest.param(2, UserError("DatasetChanged", "m"), "Failed", "DatasetChanged", id="the user's fault"),
+        pytest.param(75, InfrastructureError("WorkersLost", "m"), "Failed", "WorkersLost", id="trouble"),
+        pytest.param(0, None, "Succeeded", "AlreadyComputed", id="found"),
+    ],
+)
+def test_outcomes(code: int, error: SeedbedError | None, result: str, reason: str) -> None:
+    session = a_session(progress=TRAINING, kept=KEPT, executed={1: 10, 2: 15})
+    outcome = outcome_of(an_end(session, code, error), attempt=3)
+    assert (outcome.result, outcome.reason, outcome.attempt) == (result, reason, 3)
+    assert outcome.steps_executed == 25
+    assert outcome.checkpoint is not None
+    assert outcome.checkpoint.step == 20
+    assert outcome.message == ("m" if error else "")
+    assert parse_outcome(outcome.encode()) == outcome
+
+
+def test_a_trained_run_says_so() -> None:
+    session = a_session(progress=TRAINING, computed_here=True)
+    assert outcome_of(an_end(session, 0), attempt=1).reason == "Trained"
+
+
+def test_a_driver_that_was_killed_leaves_a_message_unless_it_left_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = tmp_path / "termination-log"
+    message.touch()
+    monkeypatch.setenv("SEEDBED_TERMINATION_LOG", str(message))
+    monkeypatch.setenv("SEEDBED_ATTEMPT", "4")
+    driver_ended(signal.SIGSEGV, tmp_path / "spool")
+    outcome = parse_outcome(message.read_bytes())
+    assert outcome == killed(signal.SIGSEGV, attempt="4")
+    assert (outcome.reason, outcome.message) == ("DriverCrashed", "the driver was ended by SIGSEGV")
+    own = Outcome(result="Succeeded", reason="Trained", attempt=4)
+    leave(os.environ, own)
+    driver_ended(signal.SIGSEGV, tmp_path / "spool")
+    assert parse_outcome(message.read_bytes()) == own
+    assert "the end of the log is not stored" in caplog.text

@@ -1,0 +1,107 @@
+"""Workers compare what they hold; the first tensor that differs is named, and whose fault it is."""
+
+from __future__ import annotations
+
+import pickle
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from seedbed.arithmetic.arithmetic_config import SGD, Arithmetic
+from seedbed.arithmetic.learning_rate import LearningRate
+from seedbed.arithmetic.model_replica import Replica
+from seedbed.training.rank_agreement import Account, account_of, first_disagreement, require_agreement
+from seedbed.training.worker_config import TrainingProgram
+from seedbed_api.errors import InfrastructureError, UserError
+
+NAMES = ("conv.weight", "norm.running_mean")
+
+
+def an_account(*witnesses: tuple[int, int], first: int = 4, **digests: str) -> Account:
+    steps = {first + i: (0.5, np.array(witness, dtype=np.int64)) for i, witness in enumerate(witnesses)}
+    return Account(steps=steps, digests={name.replace("__", "."): value for name, value in digests.items()})
+
+
+@pytest.mark.parametrize(
+    ("others", "found"),
+    [
+        pytest.param([an_account((1, 2), (3, 4), a="x")], None, id="all agree"),
+        pytest.param([an_account((1, 2), (3, 5), a="x")], (6, "norm.running_mean"), id="the last step"),
+        pytest.param([an_account((1, 3), (4, 5), a="y")], (5, "norm.running_mean"), id="the first step counts"),
+        pytest.param([an_account((9, 3), (3, 4), a="x")], (5, "conv.weight"), id="the first tensor counts"),
+        pytest.param([an_account((1, 2), (3, 4), a="x"), an_account((1, 2), (0, 4), a="x")], (6, "conv.weight"), id="the third worker"),
+        pytest.param([an_account((1, 2), (3, 4), a="y")], (6, "a"), id="a tensor that the witness does not have"),
+        pytest.param([an_account((1, 2), (3, 4))], (6, "a"), id="a tensor that is missing"),
+    ],
+)  # fmt: skip
+def test_the_first_difference_is_named(others: list[Account], found: tuple[int, str] | None) -> None:
+    own = an_account((1, 2), (3, 4), a="x")
+    assert first_disagreement([own, *others], witness=NAMES) == found
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.head = nn.Linear(3, 2)
+        self.register_buffer("kept", torch.zeros(2))
+        self.register_buffer("table", torch.zeros(2, dtype=torch.bfloat16), persistent=False)
+        self.register_buffer("phases", torch.zeros(2, dtype=torch.complex64), persistent=False)
+
+
+def a_replica() -> Replica:
+    arithmetic = Arithmetic(
+        leaves=2,
+        leaf_rows=2,
+        classes=2,
+        seed=5,
+        learning_rate=LearningRate(base=0.1),
+        optimizer=SGD(momentum=0.9),
+    )
+    return Replica(arithmetic, Net())
+
+
+class Pair:
+    """Two workers, seen from the first: `theirs` is what the second one sends."""
+
+    rank, world = 0, 2
+
+    def __init__(self, theirs: Account) -> None:
+        self.theirs = theirs
+
+    def gather_bytes(self, payload: bytes) -> list[bytes]:
+        return [payload, pickle.dumps(self.theirs)]
+
+    def broadcast_bytes(self, payload: bytes) -> bytes:
+        return payload
+
+
+def a_program(entrypoint: str | None) -> TrainingProgram:
+    return cast(TrainingProgram, SimpleNamespace(model=SimpleNamespace(entrypoint=entrypoint)))
+
+
+CHANGES = {
+    "head.weight": lambda replica: replica.model.head.weight.data,
+    "kept": lambda replica: replica.model.kept,
+    "table": lambda replica: replica.model.table,
+    "phases": lambda replica: replica.model.phases,
+    "optimizer.momentum.head.bias": lambda replica: replica.named_state()["optimizer.momentum.head.bias"],
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_kind_of_tensor_is_compared(name: str) -> None:
+    own, other = a_replica(), a_replica()
+    exchange: Any = Pair(account_of(other, {}))
+    require_agreement(a_program("mine:Net"), exchange, account_of(own, {}), witness=NAMES)
+    CHANGES[name](other).add_(1)
+    exchange = Pair(account_of(other, {}))
+    with pytest.raises(UserError, match=f"not deterministic: {name} differs between workers") as caught:
+        require_agreement(a_program("mine:Net"), exchange, account_of(own, {}), witness=NAMES)
+    assert caught.value.reason == "ModelError"
+    with pytest.raises(InfrastructureError, match=f"{name} differs between workers"):
+        require_agreement(a_program(None), exchange, account_of(own, {}), witness=NAMES)

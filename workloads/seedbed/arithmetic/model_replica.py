@@ -1,0 +1,94 @@
+"""A model with its optimizer state on one device: what a step reads and writes, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import torch
+from torch import nn
+
+from seedbed.arithmetic.arithmetic_config import Arithmetic
+from seedbed.arithmetic.batchnorm_statistics import RunningStatistics
+from seedbed.arithmetic.generator_seeding import generators_put_back, seed_mode_change
+from seedbed.arithmetic.model_errors import ModelOutputError
+from seedbed.arithmetic.optimizers import updates_for
+from seedbed.arithmetic.read_only_tensors import ReadOnlyTensors
+from seedbed.arithmetic.tensor_witness import Witness
+from seedbed.arithmetic.train_eval_mode import begin_training
+from seedbed.models.memory_layout import has_narrow_convolution, is_channels_last
+from seedbed.models.state_dict import kept_tensors
+
+Objective: TypeAlias = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+"""(model, images (m, 3, h, w), labels (m,)) -> mean loss over the m rows, a scalar."""
+
+
+class Replica:
+    """The parameters, buffers and optimizer state that every worker holds in full.
+
+    `model` is moved to `device` and owned from now on. `objective` replaces the configured cross-entropy.
+    Pictures come in channels-last layout if the convolutions of the model are laid out so, else contiguous.
+    """
+
+    def __init__(
+        self,
+        arithmetic: Arithmetic,
+        model: nn.Module,
+        device: torch.device | str = "cpu",
+        *,
+        objective: Objective | None = None,
+    ) -> None:
+        if objective is not None and arithmetic.mixup_alpha > 0.0:
+            raise ModelOutputError(
+                "mixup blends the labels of cross-entropy: it does not go with a loss of one's own"
+            )
+        self.arithmetic = arithmetic
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        with generators_put_back(self.device):
+            seed_mode_change(arithmetic.seed, device=self.device)
+            begin_training(model)
+        self.objective = objective
+        if has_narrow_convolution(model):
+            model.to(memory_format=torch.contiguous_format)
+        self.channels_last = is_channels_last(model)
+        self.statistics = RunningStatistics(model, self.device)
+        self.read_only = ReadOnlyTensors(model, writable=self.statistics.tensors)
+        self._weights = {name: tensor.detach() for name, tensor in kept_tensors(model).items()}
+        self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if not self.trained:
+            raise ModelOutputError(
+                "the model has no parameter to train; leave requires_grad on for what is to be trained"
+            )
+        self.updates = updates_for(arithmetic.optimizer, self.trained)
+        self.witness = Witness(list(self._weights.values()))
+
+    def named_weights(self) -> dict[str, torch.Tensor]:
+        """Return the live parameters and persistent buffers, as in the model's state_dict: a shared one under
+        each of its names."""
+        return dict(self._weights)
+
+    def named_state(self) -> dict[str, torch.Tensor]:
+        """Return all that a checkpoint holds: `model.<name>` and `optimizer.<name>`, live tensors."""
+        weights = {f"model.{name}": tensor for name, tensor in self._weights.items()}
+        return weights | {f"optimizer.{name}": t for name, t in self.updates.named_state().items()}
+
+    @torch.no_grad()
+    def load(self, named: Mapping[str, torch.Tensor]) -> None:
+        """Copy a full `named_state` in. Raises ValueError naming the first tensor that does not fit."""
+        state = self.named_state()
+        for name in sorted(state.keys() ^ named.keys()):
+            raise ValueError(
+                f"{name}: {'missing in the state to load' if name in state else 'unknown tensor'}"
+            )
+        for name, tensor in named.items():
+            _check_fits(name, tensor, state[name])
+            state[name].copy_(tensor)
+        self.statistics.remember()
+
+
+def _check_fits(name: str, given: torch.Tensor, own: torch.Tensor) -> None:
+    if given.shape != own.shape or given.dtype != own.dtype:
+        raise ValueError(
+            f"{name}: {given.dtype} {tuple(given.shape)} given, {own.dtype} {tuple(own.shape)} expected"
+        )

@@ -1,0 +1,34 @@
+"""Mirrored pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from seedbed.augmentation.random_draws import Words, happens
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HorizontalFlip:
+    """Mirror left and right with a probability."""
+
+    probability: float = 0.5
+
+    def change(self, pixels: Pixels, words: Words) -> Pixels:
+        """Return the picture or its mirror, a view of the same memory."""
+        return pixels[:, ::-1] if happens(words[0], self.probability) else pixels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerticalFlip:
+    """Mirror top and bottom with a probability."""
+
+    probability: float = 0.5
+
+    def change(self, pixels: Pixels, words: Words) -> Pixels:
+        """Return the picture or its mirror, a view of the same memory."""
+        return pixels[::-1] if happens(words[0], self.probability) else pixels

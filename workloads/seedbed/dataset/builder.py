@@ -1,0 +1,311 @@
+"""`seedbed dataset build`: list, inspect, plan, write; manifest.json last: nothing half-written counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import PIL
+import pyarrow as pa
+
+from seedbed.dataset.build_report import BadSourcesError, Report
+from seedbed.dataset.dataset_digest import DatasetDigest
+from seedbed.dataset.deduplication import Intake, known_rows
+from seedbed.dataset.disk_spill import Spill
+from seedbed.dataset.file_format import (
+    MANIFEST,
+    REPORT,
+    SCHEMA_VERSION,
+    SPLITS,
+    Manifest,
+    Recipe,
+    dump_manifest,
+)
+from seedbed.dataset.image_sources import list_source
+from seedbed.dataset.ingest_engine import Engine, LocalEngine
+from seedbed.dataset.ingest_passes import METADATA_SCHEMA, Job, WrittenShard
+from seedbed.dataset.reader import Dataset, open_dataset, version_path
+from seedbed.dataset.shard_planning import plan_shards
+from seedbed.dataset.source_listing import Listing
+from seedbed.dataset.split_assignment import parse_split
+from seedbed.storage import Storage
+from seedbed_api.errors import UserError, refusal
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, what is done of it and its total."""
+MIB = 1 << 20
+RAY_FROM_FILES = 2_000
+"""Sources with fewer files are built in this process: Ray takes seconds to start."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildOptions:
+    """What the command line asks for."""
+
+    split: str = "train=0.8,validation=0.1,test=0.1"
+    image_size: int | None = None
+    encoding: str = "source"
+    on_error: str = "fail"
+    group_by: str | None = None
+    csv: str | None = None
+    top_folders: str = "auto"
+    """`classes`, `splits`, or `auto`: told by their names, and refused where these leave it open."""
+    append: bool = False
+    shard_bytes: int = 64 * MIB
+    batch_bytes: int = 2 * MIB
+    parallelism: int = 2
+    engine: str = "auto"
+    """`local`, `ray`, or `auto`: Ray from 2,000 files on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildResult:
+    """What came of a build."""
+
+    outcome: str
+    """`built`, `extended` or `already there`."""
+    manifest: Manifest
+    report: Report
+
+
+def build_dataset(
+    source: Storage, dest: Storage, *, options: BuildOptions, progress: Progress = lambda *_: None
+) -> BuildResult:
+    """Build or extend a dataset; `UserError` where sources, options or an existing dataset forbid it."""
+    _require_apart(source, dest)
+    recipe = _recipe(options)
+    existing = _existing(dest)
+    _require_extendable(existing, recipe, options)
+    listing = list_source(source, csv=options.csv, group_by=options.group_by, top_folders=options.top_folders)
+    job = Job(
+        source=source,
+        dest=dest,
+        classes=_classes(listing, existing if options.append else None),
+        recipe=recipe,
+        batch_bytes=options.batch_bytes,
+        threads=max(1, min(32, options.parallelism)),
+    )
+    build = _Build(job=job, options=options, existing=existing, progress=progress)
+    return build.run(
+        listing, choose_engine(options, files=listing.files.num_rows, urls=(source.url, dest.url))
+    )
+
+
+def _require_apart(source: Storage, dest: Storage) -> None:
+    """Refuse to write among the images: they would be sources and shards at once."""
+    above, below = sorted((f"{source.url.rstrip('/')}/", f"{dest.url.rstrip('/')}/"), key=len)
+    if below.startswith(above):
+        line = refusal(
+            "DEST", dest.url, f"lies in one folder with SOURCE {source.url}", "choose a folder beside it"
+        )
+        raise UserError("InvalidSpec", line)
+
+
+def choose_engine(options: BuildOptions, *, files: int, urls: Iterable[str]) -> Engine:
+    """Return who runs the build; `memory://` is seen by this process alone."""
+    shared = not any(url.startswith("memory:") for url in urls)
+    auto = options.parallelism > 1 and files >= RAY_FROM_FILES and shared
+    if options.engine == "ray" or (options.engine == "auto" and auto):
+        from seedbed.dataset.ray_ingest import RayEngine
+
+        return RayEngine(parallelism=options.parallelism)
+    return LocalEngine()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Build:
+    job: Job
+    options: BuildOptions
+    existing: Dataset | None
+    progress: Progress
+
+    @property
+    def base(self) -> Dataset | None:
+        """Return the dataset that is extended."""
+        return self.existing if self.options.append else None
+
+    def run(self, listing: Listing, engine: Engine) -> BuildResult:
+        with engine.session():
+            intake = self._take_in(listing, engine)
+            self._require_usable(intake)
+            done = self._already_there(intake)
+            if done is not None:
+                return BuildResult(outcome="already there", manifest=done, report=intake.report)
+            manifest = self._write(intake, engine)
+        self._publish(manifest, intake.report)
+        outcome = "built" if self.base is None else "extended"
+        return BuildResult(outcome=outcome, manifest=manifest, report=intake.report)
+
+    def _take_in(self, listing: Listing, engine: Engine) -> Intake:
+        intake = Intake(classes=self.job.classes, report=Report(ignored=listing.ignored))
+        metadata = Spill(METADATA_SCHEMA)
+        for block in known_rows(self.base):
+            metadata.add(block)
+        inspected = engine.inspect(listing.files.tables(), job=self.job)
+        for block in self._counted(inspected, listing.files.num_rows):
+            metadata.add(block)
+        for block in metadata.sorted_blocks():
+            intake.take(block)
+        return intake
+
+    def _counted(self, blocks: Iterable[pa.Table], total: int) -> Iterator[pa.Table]:
+        done = 0
+        for block in blocks:
+            done += block.num_rows
+            self.progress("inspecting", done, total)
+            yield block
+        assert done == total, f"{done} of {total} files were inspected"
+
+    def _require_usable(self, intake: Intake) -> None:
+        report, source = intake.report, self.job.source.url
+        if report.refused.counts and self.options.on_error == "fail":
+            raise BadSourcesError(report)
+        if self.base is None:
+            _require_trainable(intake, self.job.classes, source)
+        for name, count in zip(self.job.classes, intake.label_counts, strict=True):
+            if count == 0 and (self.base is None or name not in self.base.classes):
+                fix = "mend its images, or remove its folder or its rows"
+                raise UserError("EmptyClass", refusal("SOURCE", name, "no image of this class is left", fix))
+
+    def _already_there(self, intake: Intake) -> Manifest | None:
+        if self.existing is None:
+            return None
+        manifest = self.existing.manifest
+        nothing_new = self.base is not None and intake.report.images == 0
+        same = manifest.contents == _hex(intake.contents) and manifest.classes == self.job.classes
+        if nothing_new or (self.base is None and same and _same_recipe(manifest.recipe, self.job.recipe)):
+            return manifest
+        if self.base is None:
+            fix = "choose an empty DEST, or add to it with --append"
+            raise UserError(
+                "DatasetExists", refusal("DEST", self.job.dest.url, "it holds another dataset", fix)
+            )
+        return None
+
+    def _write(self, intake: Intake, engine: Engine) -> Manifest:
+        old = () if self.base is None else self.base.manifest.shards
+        first_row = sum(shard.rows for shard in old)
+        tasks = plan_shards(
+            intake, shard_bytes=self.options.shard_bytes, first_number=len(old), first_row=first_row
+        )
+        return self._manifest(intake, engine.write(tasks, job=self.job))
+
+    def _manifest(self, intake: Intake, written: Iterable[WrittenShard]) -> Manifest:
+        digest, counts = DatasetDigest(self.job.classes), _start_counts(self.job.classes, self.base)
+        shards = [] if self.base is None else list(self.base.manifest.shards)
+        for number, shard in enumerate(shards):
+            assert self.base is not None
+            digest.update(shard.split, self.base.index(number).digest.tobytes())
+        done = 0
+        for item in written:
+            digest.update(item.shard.split, item.row_digests)
+            counts[item.shard.split] += item.label_counts
+            shards.append(item.shard)
+            done += item.shard.rows
+            self.progress("writing", done, intake.report.images)
+        return Manifest(
+            schema_version=SCHEMA_VERSION,
+            version=1 if self.base is None else self.base.manifest.version + 1,
+            parent=None if self.base is None else self.base.digest,
+            classes=self.job.classes,
+            counts={split: tuple(int(count) for count in counts[split]) for split in SPLITS},
+            recipe=self.job.recipe,
+            contents=_hex(intake.contents + (int(self.base.manifest.contents, 16) if self.base else 0)),
+            shards=tuple(shards),
+            digest=digest.finish(),
+        )
+
+    def _publish(self, manifest: Manifest, report: Report) -> None:
+        dest, data = self.job.dest, dump_manifest(manifest)
+        dest.put(version_path(manifest.digest), data)
+        dest.put(REPORT, report.dump())
+        if self.base is not None:
+            dest.put(MANIFEST, data)
+        elif not dest.create(MANIFEST, data) and dest.read(MANIFEST) != data:
+            fix = "choose another DEST"
+            raise UserError("DatasetExists", refusal("DEST", dest.url, "another build finished first", fix))
+
+
+def _start_counts(
+    classes: tuple[str, ...], base: Dataset | None
+) -> dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    counts = {split: np.zeros(len(classes), np.int64) for split in SPLITS}
+    for split, old in base.manifest.counts.items() if base is not None else ():
+        counts[split][: len(old)] = old
+    return counts
+
+
+def _hex(contents: int) -> str:
+    return f"{contents % 2**256:064x}"
+
+
+def _recipe(options: BuildOptions) -> Recipe:
+    if options.encoding == "jpeg" and options.image_size is None:
+        fix = "add --image-size N, or leave --format away"
+        raise UserError(
+            "InvalidOption", refusal("--format", "jpeg", "only resized images are encoded as JPEG", fix)
+        )
+    return Recipe(
+        split=parse_split(options.split),
+        image_size=options.image_size,
+        encoding=options.encoding,
+        group_by=options.group_by,
+        pillow=PIL.__version__,
+    )
+
+
+def _same_recipe(old: Recipe, new: Recipe) -> bool:
+    """Say whether two recipes ask for the same; the library's version is a record, not a wish."""
+    return replace(old, pillow="") == replace(new, pillow="")
+
+
+def _existing(dest: Storage) -> Dataset | None:
+    return open_dataset(dest) if dest.exists(MANIFEST) else None
+
+
+def _require_extendable(existing: Dataset | None, recipe: Recipe, options: BuildOptions) -> None:
+    if not options.append:
+        return
+    if existing is None:
+        raise UserError(
+            "InvalidDataset", refusal("--append", True, "there is no dataset at DEST", "leave --append away")
+        )
+    if not _same_recipe(existing.manifest.recipe, recipe):
+        problem = "the dataset was built with other options"
+        old = existing.manifest.recipe
+        fix = (
+            f"use split {old.split}, image size {old.image_size}, format {old.encoding}, group {old.group_by}"
+        )
+        raise UserError("DatasetExists", refusal("--append", True, problem, fix))
+
+
+def _classes(listing: Listing, base: Dataset | None) -> tuple[str, ...]:
+    """Return the class names in label order; those of an extended dataset keep their labels."""
+    old = () if base is None else base.classes
+    return (*old, *(name for name in listing.classes() if name not in old))
+
+
+def _require_trainable(intake: Intake, classes: tuple[str, ...], source: str) -> None:
+    images = intake.report.images
+    if images < 2:
+        left = "one image is" if images else "no image is"
+        raise UserError(
+            "TooFewImages",
+            refusal("SOURCE", source, f"only {left} left".replace("only no", "no"), "add images"),
+        )
+    if len(classes) < 2:
+        problem = f"there is one class only, {classes[0]!r}"
+        raise UserError(
+            "TooFewClasses",
+            refusal("SOURCE", source, problem, "give the folder whose folders are the classes, two or more"),
+        )
+    if intake.rows("train").num_rows == 0:
+        if intake.report.duplicates.counts["same-bytes"]:
+            problem = "each image of train is there again in validation or test, where it is kept"
+            fix = "remove one of the copies"
+            raise UserError("EmptySplit", refusal("SOURCE", source, problem, fix))
+        raise UserError(
+            "EmptySplit",
+            refusal("--split", source, "no image fell into train", "give train a larger fraction"),
+        )

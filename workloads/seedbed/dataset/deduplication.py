@@ -1,0 +1,145 @@
+"""From sorted metadata to rows: refused files, duplicates and conflicts leave here, each by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seedbed.dataset.build_report import Report, shown
+from seedbed.dataset.disk_spill import Spill
+from seedbed.dataset.file_format import SPLITS
+from seedbed.dataset.ingest_passes import METADATA_SCHEMA
+from seedbed.dataset.reader import Dataset
+from seedbed.dataset.source_listing import decode_path, normal
+
+_MODULUS = 2**256
+
+
+class Intake:
+    """Takes metadata in order of id, and keeps what becomes a row, by split, on local disk."""
+
+    def __init__(self, *, classes: tuple[str, ...], report: Report) -> None:
+        self.report = report
+        self.contents = 0
+        self.label_counts = np.zeros(len(classes), np.int64)
+        self._classes = classes
+        self._spills = [Spill(METADATA_SCHEMA) for _ in SPLITS]
+
+    def take(self, block: pa.Table) -> None:
+        """Take the next block; all rows of one id are in the same block, those of `known_rows` too."""
+        known = block.filter(pc.is_null(block["path"]))
+        block = block.filter(pc.is_valid(block["path"]))
+        refused = block.filter(pc.is_valid(block["reason"]))
+        for row in refused.select(["path", "reason", "detail"]).to_pylist():
+            self.report.refused.add(row["reason"], row["path"], detail=row["detail"])
+        accepted = self._without_known(block.filter(pc.is_null(block["reason"])), known)
+        accepted = self._without_copies(accepted)
+        self.report.add_notes(accepted)
+        self._keep(accepted)
+
+    def rows(self, split: str) -> Spill:
+        """Return the rows of a split in order of id, on disk."""
+        return self._spills[SPLITS.index(split)]
+
+    def _keep(self, accepted: pa.Table) -> None:
+        self.report.images += accepted.num_rows
+        self.label_counts += np.bincount(accepted["label"].to_numpy(), minlength=len(self._classes))
+        self.contents = (self.contents + contents_sum(accepted)) % _MODULUS
+        for code, spill in enumerate(self._spills):
+            spill.add(accepted.filter(pc.equal(accepted["split"], code)))
+
+    def _without_known(self, accepted: pa.Table, known: pa.Table) -> pa.Table:
+        """Leave out rows that the extended dataset has already; another label there is a conflict."""
+        if known.num_rows == 0 or accepted.num_rows == 0:
+            return accepted
+        known = known.combine_chunks()
+        place = pc.index_in(accepted["id"], known["id"])
+        old = pc.take(known["label"], place)
+        for row in (
+            accepted.filter(pc.not_equal(old, accepted["label"])).select(["path", "label"]).to_pylist()
+        ):
+            detail = (
+                f"the same bytes are in the dataset under another class than {self._classes[row['label']]}"
+            )
+            self.report.refused.add("label-conflict", row["path"], detail=detail)
+        self.report.already_there += len(place.drop_null())
+        return accepted.filter(pc.is_null(place))
+
+    def _without_copies(self, accepted: pa.Table) -> pa.Table:
+        """Keep one row per id: of several splits the one farthest from training, then the first path."""
+        ids = _ids(accepted)
+        repeats = (ids[1:] == ids[:-1]).all(axis=1)
+        if not repeats.any():
+            return accepted
+        keep = np.ones(len(ids), bool)
+        for start, stop in _runs(repeats):
+            keep[start:stop] = False
+            kept = self._judge_copies(accepted.slice(start, stop - start).to_pylist())
+            if kept is not None:
+                keep[start + kept] = True
+        return accepted.filter(pa.array(keep))
+
+    def _judge_copies(self, copies: list[dict[str, Any]]) -> int | None:
+        """Return which of some files with equal bytes stays; none where their labels differ."""
+        labels = sorted({self._classes[copy["label"]] for copy in copies})
+        if len(labels) > 1:
+            for copy in copies:
+                detail = f"the same bytes lie in classes {', '.join(labels)}"
+                self.report.refused.add("label-conflict", copy["path"], detail=detail)
+            return None
+        best = min(range(len(copies)), key=lambda number: _rank(copies[number]))
+        for number, copy in enumerate(copies):
+            if number != best:
+                self.report.duplicates.add("same-bytes", copy["path"], sameAs=shown(copies[best]["path"]))
+        return best
+
+
+def _rank(copy: dict[str, Any]) -> tuple[int, str, bytes]:
+    """Return what decides among copies, whatever the Unicode form of their paths."""
+    return -copy["split"], normal(decode_path(copy["path"])), copy["path"]
+
+
+def _ids(table: pa.Table) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(table["id"].to_pylist()), np.uint8).reshape(-1, 32)
+
+
+def _runs(repeats: npt.NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
+    """Yield [start, stop) of each stretch of equal neighbours; repeats[i] says that i and i + 1 are equal."""
+    edges = np.diff(np.concatenate([[False], repeats, [False]]).astype(np.int8))
+    starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return ((int(start), int(stop) + 1) for start, stop in zip(starts, stops, strict=True))
+
+
+def contents_sum(rows: pa.Table) -> int:
+    """Return the sum modulo 2**256 of sha256(id ‖ key ‖ label ‖ split); equal sets, equal sums."""
+    columns = (rows[name].to_pylist() for name in ("id", "key", "label", "split"))
+    return sum(_content(*row) for row in zip(*columns, strict=True)) % _MODULUS
+
+
+def _content(row_id: bytes, key: bytes, label: int, split: int) -> int:
+    digest = hashlib.sha256(row_id + key + label.to_bytes(4, "little") + bytes([split])).digest()
+    return int.from_bytes(digest, "big")
+
+
+def known_rows(dataset: Dataset | None) -> Iterator[pa.Table]:
+    """Yield the rows of a dataset that is extended: rows of `METADATA_SCHEMA` without a path."""
+    for number in range(0 if dataset is None else len(dataset.manifest.shards)):
+        assert dataset is not None
+        index = dataset.index(number)
+        known = {"order": _orders(index.id), "id": _id_array(index.id), "label": pa.array(index.label)}
+        columns = [known.get(field.name, pa.nulls(len(index), field.type)) for field in METADATA_SCHEMA]
+        yield pa.table(columns, METADATA_SCHEMA)
+
+
+def _orders(ids: npt.NDArray[np.uint8]) -> pa.Array:
+    return pa.array((ids[:, :8].copy().view(">u8")[:, 0] >> np.uint64(1)).astype(np.int64))
+
+
+def _id_array(ids: npt.NDArray[np.uint8]) -> pa.Array:
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(ids), [None, pa.py_buffer(ids.tobytes())])

@@ -1,0 +1,96 @@
+"""Rows on local disk: written once, read as often as wanted, sorted while a part of them is in memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from seedbed.dataset.temporary_folder import using_scratch
+
+ROWS_PER_BLOCK = 16_384
+"""Rows that are held at a time, about; a metadata row takes some 200 bytes."""
+ORDER_BITS = 63
+_MOST_PARTS = 128
+
+
+class Spill:
+    """A table in an unnamed file of the temporary folder: added to table by table, then read in that order.
+
+    There is one reader at a time. The file goes with the object, or with the process.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.num_rows = 0
+        with using_scratch():
+            self._file = tempfile.TemporaryFile(prefix="seedbed-build-")  # noqa: SIM115 - it lives as long as the spill
+            self._writer = pa.ipc.new_stream(pa.PythonFile(self._file, mode="w"), schema)
+        self._open = True
+
+    def add(self, table: pa.Table) -> None:
+        """Append the rows of a table."""
+        assert self._open, "it has been read"
+        if table.num_rows:
+            self.num_rows += table.num_rows
+            with using_scratch():
+                self._writer.write_table(table, max_chunksize=ROWS_PER_BLOCK)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield what was added, in order, at most `ROWS_PER_BLOCK` rows at a time; nothing is added after."""
+        self._end()
+        with using_scratch():
+            self._file.seek(0)
+            for batch in pa.ipc.open_stream(pa.PythonFile(self._file, mode="r")):
+                yield pa.Table.from_batches([batch])
+
+    def read(self) -> pa.Table:
+        """Return all rows at once."""
+        return pa.concat_tables([self.schema.empty_table(), *self.tables()])
+
+    def sorted_blocks(self) -> Iterator[pa.Table]:
+        """Yield all rows sorted by (order, id, path), and give the disk back.
+
+        Rows of one `order` never part between two blocks, and no block is larger than `ROWS_PER_BLOCK`,
+        unless so many rows have one order.
+        """
+        yield from _sorted_blocks(self, bits=ORDER_BITS)
+
+    def close(self) -> None:
+        """Give the disk back."""
+        self._end()
+        self._file.close()
+
+    def _end(self) -> None:
+        if self._open:
+            self._open = False
+            with using_scratch():
+                self._writer.close()
+                self._file.flush()
+
+
+def _sorted_blocks(spill: Spill, *, bits: int) -> Iterator[pa.Table]:
+    """Sort rows that agree in all but the last `bits` of their order."""
+    if spill.num_rows <= ROWS_PER_BLOCK or bits == 0:
+        block = spill.read()
+        spill.close()
+        yield block.sort_by([("order", "ascending"), ("id", "ascending"), ("path", "ascending")])
+        return
+    cut = min(bits, (min(_MOST_PARTS, 2 * spill.num_rows // ROWS_PER_BLOCK) - 1).bit_length())
+    parts = [Spill(spill.schema) for _ in range(1 << cut)]
+    for table in spill.tables():
+        _scatter(table, parts, shift=bits - cut)
+    spill.close()
+    for part in parts:
+        yield from _sorted_blocks(part, bits=bits - cut)
+
+
+def _scatter(table: pa.Table, parts: list[Spill], *, shift: int) -> None:
+    numbers = (table["order"].to_numpy() >> shift) & (len(parts) - 1)
+    table = table.take(pa.array(np.argsort(numbers, kind="stable")))
+    edges = np.searchsorted(np.sort(numbers), np.arange(len(parts) + 1))
+    for part, start, stop in zip(parts, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        part.add(table.slice(start, stop - start))

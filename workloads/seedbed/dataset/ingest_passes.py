@@ -1,0 +1,204 @@
+"""The two passes over the sources, as plain functions of Arrow tables: any engine may run them, anywhere.
+
+Pass 1 reads, hashes and inspects every file and leaves one small metadata row. Pass 2 reads the files of one
+planned shard again, in order, and writes the shard and its index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from seedbed.dataset.file_format import SPLITS, Recipe, Shard
+from seedbed.dataset.shard_io import EncodedShard, Row, ShardEncoder
+from seedbed.dataset.source_files import read_listed
+from seedbed.dataset.source_listing import HASHED, decode_path, encode_path
+from seedbed.dataset.split_assignment import group_key, split_of
+from seedbed.images.image_inspection import BadImage, Rules, inspect, normalise
+from seedbed.storage import DamagedObject, Storage, UnreadableObject
+from seedbed_api.errors import UserError, refusal
+
+METADATA_SCHEMA = pa.schema(
+    [
+        ("order", pa.int64()),
+        ("id", pa.binary(32)),
+        ("path", pa.large_binary()),
+        ("label", pa.int32()),
+        ("split", pa.int8()),
+        ("key", pa.binary(32)),
+        ("weight", pa.int64()),
+        ("notes", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+"""`order` is the first 63 bits of the id, a number to sort by; `reason` is null for accepted files."""
+TASK_COLUMNS = ["path", "id", "label", "key", "weight"]
+"""What pass 2 needs of a row's metadata."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What every task of a build needs; picklable."""
+
+    source: Storage
+    dest: Storage
+    classes: tuple[str, ...]
+    recipe: Recipe
+    batch_bytes: int
+    threads: int
+
+    @property
+    def rules(self) -> Rules:
+        """Return how images are stored."""
+        return Rules(image_size=self.recipe.image_size, encoding=self.recipe.encoding)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardTask:
+    """One planned shard: its place in the dataset and the metadata of its rows, in row order."""
+
+    split: str
+    number: int
+    first_row: int
+    rows: pa.Table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenShard:
+    """A shard that is stored, and what the manifest needs of its rows."""
+
+    shard: Shard
+    row_digests: bytes
+    label_counts: npt.NDArray[np.int64]
+
+
+def inspect_files(files: pa.Table, *, job: Job) -> pa.Table:
+    """Run pass 1 over rows of a listing; returns rows of `METADATA_SCHEMA`."""
+    fractions = {name: Fraction(value) for name, value in job.recipe.split.items()}
+    labels = {name: number for number, name in enumerate(job.classes)}
+
+    def judge(file: dict[str, object]) -> dict[str, object]:
+        return _metadata_row(file, job=job, labels=labels, fractions=fractions)
+
+    with ThreadPoolExecutor(job.threads) as pool:
+        return pa.Table.from_pylist(list(pool.map(judge, files.to_pylist())), METADATA_SCHEMA)
+
+
+def _metadata_row(
+    file: dict[str, object], *, job: Job, labels: dict[str, int], fractions: dict[str, Fraction]
+) -> dict[str, object]:
+    path, group, code = file["path"], file["group"], file["split"]
+    assert isinstance(path, bytes)
+    assert isinstance(code, int)
+    row: dict[str, object] = {"path": path, "label": labels.get(str(file["class"]), -1)}
+    if file["reason"] is not None:
+        kind, _, seen = str(file["reason"]).partition(": ")
+        return _refused(row, path, kind, seen or _LISTING_DETAILS[kind])
+    try:
+        found, data = read_listed(job.source, decode_path(path))
+        judged = inspect(data, found, job.rules)
+    except BadImage as bad:
+        return _refused(row, path, bad.reason, bad.detail)
+    row_id = hashlib.sha256(data).digest()
+    key = row_id if group is None else group_key(str(group))
+    split = SPLITS.index(split_of(key, fractions)) if code == HASHED else code
+    placed = {
+        "path": encode_path(found),
+        "order": _order(row_id),
+        "id": row_id,
+        "key": key,
+        "split": split,
+    }
+    return row | placed | {"weight": judged.weight, "notes": ",".join(judged.notes)}
+
+
+_LISTING_DETAILS = {
+    "outside-class-folder": "an image beside the class folders has no class",
+    "outside-source": "the path must lie below SOURCE, and is written from there on",
+    "no-label": "the label is empty",
+    "unknown-split": "the split is none of train, validation, test",
+    "no-group": "--group-by finds no group for it",
+}
+
+
+def _refused(row: dict[str, object], path: bytes, reason: str, detail: str) -> dict[str, object]:
+    """Return a metadata row that carries a verdict and stands at the place of its path's hash."""
+    place = hashlib.sha256(path).digest()
+    nothing = {"order": _order(place), "id": place, "key": place, "split": 0, "weight": 0, "notes": ""}
+    return row | nothing | {"reason": reason, "detail": detail}
+
+
+def _order(row_id: bytes) -> int:
+    return int.from_bytes(row_id[:8], "big") >> 1
+
+
+def write_shard(task: ShardTask, *, job: Job) -> WrittenShard:
+    """Run pass 2 for one shard; `UserError("SourceChanged")` where a file is not what pass 1 saw."""
+    encoder = ShardEncoder(batch_bytes=job.batch_bytes)
+    for row in _rows(task, job):
+        encoder.add(row)
+    encoded = encoder.finish()
+    shard = _shard(task, encoded)
+    _store(job.dest, shard.path, encoded.data)
+    _store(job.dest, shard.index_path, encoded.index)
+    counts = np.bincount(encoded.labels, minlength=len(job.classes))
+    return WrittenShard(shard=shard, row_digests=encoded.row_digests, label_counts=counts)
+
+
+def _rows(task: ShardTask, job: Job) -> Iterator[Row]:
+    def load(row: dict[str, object]) -> Row:
+        path, row_id, label, key = row["path"], row["id"], row["label"], row["key"]
+        assert isinstance(path, bytes)
+        assert isinstance(row_id, bytes)
+        assert isinstance(key, bytes)
+        assert isinstance(label, int)
+        return Row(image=_stored_image(decode_path(path), row_id, job), label=label, id=row_id, key=key)
+
+    with ThreadPoolExecutor(job.threads) as pool:
+        for batch in task.rows.to_batches(max_chunksize=256):
+            yield from pool.map(load, batch.to_pylist())
+
+
+def _stored_image(path: str, row_id: bytes, job: Job) -> bytes:
+    try:
+        data = job.source.read(path)
+    except (FileNotFoundError, UnreadableObject, DamagedObject):
+        data = b""
+    if hashlib.sha256(data).digest() != row_id:
+        fix = "leave the source alone while it is read, and build again"
+        raise UserError("SourceChanged", refusal("SOURCE", path, "the file changed during the build", fix))
+    image = normalise(data, path, job.rules).image
+    assert image is not None
+    return image
+
+
+def _shard(task: ShardTask, encoded: EncodedShard) -> Shard:
+    """Return the manifest entry; names hold hashes, so that no version overwrites another's file."""
+    sha256 = hashlib.sha256(encoded.data).hexdigest()
+    stem = f"shards/{task.split}-{task.number:05d}-{sha256[:16]}"
+    index_sha256 = hashlib.sha256(encoded.index).hexdigest()
+    return Shard(
+        path=f"{stem}.arrow",
+        split=task.split,
+        first_row=task.first_row,
+        rows=task.rows.num_rows,
+        bytes=len(encoded.data),
+        sha256=sha256,
+        batches=encoded.batches,
+        index_path=f"{stem}-{index_sha256[:16]}.index.arrow",
+        index_sha256=index_sha256,
+    )
+
+
+def _store(dest: Storage, path: str, data: bytes) -> None:
+    """Write an object whose name holds its hash; one that is there already must hold the same bytes."""
+    if not dest.create(path, data) and dest.read(path) != data:
+        dest.put(path, data)

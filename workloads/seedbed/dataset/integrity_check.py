@@ -1,0 +1,139 @@
+"""`seedbed dataset check`: read everything again and name what differs, down to the row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.ipc
+
+from seedbed.dataset.dataset_digest import DatasetDigest, row_digest
+from seedbed.dataset.file_format import SHARD_SCHEMA, SPLITS, Shard
+from seedbed.dataset.reader import Dataset
+from seedbed.dataset.shard_io import ShardIndex
+from seedbed.storage import DamagedObject, UnreadableObject
+from seedbed_api.errors import UserError
+
+Progress = Callable[[str, int, int], None]
+_NAMED_ROWS = 5
+
+
+def check_dataset(
+    dataset: Dataset, *, progress: Callable[[str, int, int], None] = lambda *_: None
+) -> list[str]:
+    """Return each difference between manifest and stored bytes as a sentence; empty when whole."""
+    problems: list[str] = []
+    digest = DatasetDigest(dataset.classes)
+    counts = {split: np.zeros(len(dataset.classes), np.int64) for split in SPLITS}
+    done = 0
+    for number, shard in enumerate(dataset.manifest.shards):
+        index, found = _checked_shard(dataset, number, shard)
+        problems += found
+        if index is not None and not found:
+            digest.update(shard.split, index.digest.tobytes())
+            counts[shard.split] += np.bincount(index.label, minlength=len(dataset.classes))
+        done += shard.rows
+        progress("checking", done, dataset.manifest.total)
+    return problems or list(_check_whole(dataset, digest.finish(), counts))
+
+
+def _check_whole(dataset: Dataset, digest: str, counts: dict[str, npt.NDArray[np.int64]]) -> Iterator[str]:
+    if digest != dataset.digest:
+        yield f"the dataset digest of rows and shards is {digest}, the manifest says {dataset.digest}"
+    for split, expected in dataset.manifest.counts.items():
+        if tuple(counts[split]) != expected:
+            yield f"split {split} has {counts[split].tolist()} rows per class, not {list(expected)}"
+
+
+def _checked_shard(dataset: Dataset, number: int, shard: Shard) -> tuple[ShardIndex | None, list[str]]:
+    try:
+        index, problems = dataset.index(number), []
+    except UserError as error:
+        index, problems = None, [error.message.split("; ")[0]]
+    try:
+        data = dataset.storage.read(shard.path)
+    except FileNotFoundError:
+        return index, [*problems, f"shard {shard.path} is missing"]
+    except UnreadableObject as error:
+        return index, [*problems, f"shard {shard.path} cannot be read: {error.problem}"]
+    except DamagedObject as error:
+        return index, [*problems, f"shard {shard.path} cannot be read: {error.strerror}"]
+    return index, [*problems, *_shard_problems(shard, index, data, classes=len(dataset.classes))]
+
+
+def _shard_problems(shard: Shard, index: ShardIndex | None, data: bytes, *, classes: int) -> list[str]:
+    problems = [*_batch_problems(shard, index, data)]
+    if len(data) != shard.bytes:
+        problems.insert(0, f"shard {shard.path} has {len(data)} bytes instead of {shard.bytes}")
+    elif not problems and hashlib.sha256(data).hexdigest() != shard.sha256:
+        problems.append(f"shard {shard.path} differs outside its batches (sha256)")
+    if index is None or problems:
+        return problems
+    return [*_row_problems(shard, index, data, classes=classes)]
+
+
+def _batch_problems(shard: Shard, index: ShardIndex | None, data: bytes) -> Iterator[str]:
+    first = shard.first_row
+    for number, batch in enumerate(shard.batches):
+        part = memoryview(data)[batch.offset : batch.offset + batch.length]
+        if hashlib.sha256(part).hexdigest() != batch.sha256:
+            rows = f"rows {first} to {first + batch.rows - 1}"
+            named = "" if index is None else _named(_differing_rows(shard, index, data, only=number))
+            yield f"batch {number} of shard {shard.path} differs ({rows}{named})"
+        first += batch.rows
+
+
+def _named(rows: list[int]) -> str:
+    if not rows:
+        return "; no image differs"
+    more = ", …" if len(rows) > _NAMED_ROWS else ""
+    return f"; image of row {', '.join(map(str, rows[:_NAMED_ROWS]))}{more}"
+
+
+def _differing_rows(shard: Shard, index: ShardIndex, data: bytes, *, only: int | None = None) -> list[int]:
+    """Return the numbers of rows whose id, key, label and image no longer have their digest."""
+    positions = range(len(index)) if only is None else np.flatnonzero(index.batch == only).tolist()
+    view = memoryview(data)
+    differing = [at for at in positions if _digest_of(shard, index, view, at) != index.digest[at].tobytes()]
+    return [shard.first_row + at for at in differing]
+
+
+def _digest_of(shard: Shard, index: ShardIndex, data: memoryview, at: int) -> bytes:
+    start = shard.batches[index.batch[at]].offset + int(index.offset[at])
+    image = data[start : start + int(index.length[at])]
+    row_id, key = index.id[at].tobytes(), index.key[at].tobytes()
+    return row_digest(row_id=row_id, key=key, label=int(index.label[at]), image=image)
+
+
+def _row_problems(shard: Shard, index: ShardIndex, data: bytes, *, classes: int) -> Iterator[str]:
+    for row in _differing_rows(shard, index, data):
+        yield f"row {row} of shard {shard.path} differs from its digest in the index"
+    for at in np.flatnonzero((index.label < 0) | (index.label >= classes)):
+        yield f"row {shard.first_row + at} of shard {shard.path} has label {index.label[at]}, of {classes}"
+    try:
+        table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
+    except pa.ArrowInvalid as error:
+        yield f"shard {shard.path} is no Arrow file: {error}"
+        return
+    if table.schema != SHARD_SCHEMA:
+        yield f"shard {shard.path} has other columns than {SHARD_SCHEMA.names}"
+        return
+    yield from _column_problems(shard, index, table)
+
+
+def _column_problems(shard: Shard, index: ShardIndex, table: pa.Table) -> Iterator[str]:
+    """Compare what Arrow readers see with what readers of the index see."""
+    ids = [row_id.tobytes() for row_id in index.id]
+    lengths = pa.compute.binary_length(table["image"]).to_pylist()
+    for name, seen, indexed in (
+        ("id", table["id"].to_pylist(), ids),
+        ("label", table["label"].to_pylist(), index.label.tolist()),
+        ("image length", lengths, index.length.tolist()),
+    ):
+        if seen != indexed:
+            pairs = enumerate(zip(seen, indexed, strict=False))
+            at = next((at for at, (one, other) in pairs if one != other), len(seen))
+            yield f"row {shard.first_row + at} of shard {shard.path} has another {name} than its index"

@@ -1,0 +1,147 @@
+"""The two passes on Ray: pass 1 as a Ray Data map over the listing, pass 2 as one task per planned shard."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+import pyarrow as pa
+
+from seedbed.dataset.ingest_passes import Job, ShardTask, WrittenShard, inspect_files, write_shard
+from seedbed.startup.ray_environment import job_config, ray_runs_here, settle, temporary_folder
+from seedbed_api.errors import InfrastructureError, SeedbedError
+
+_FILES_PER_CALL = 128
+_FILES_PER_BLOCK = 1024
+_BLOCKS_PER_EXECUTION = 256
+"""What Ray Data is given at once lies in Ray's object store."""
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_AUTH_MODE": "token",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RayEngine:
+    """Runs on a Ray of its own on this machine, or on the one that this process has started already."""
+
+    parallelism: int
+
+    def session(self) -> AbstractContextManager[None]:
+        """Start a quiet local Ray and stop it again."""
+        return _ray(self.parallelism)
+
+    def inspect(self, files: Iterable[pa.Table], *, job: Job) -> Iterator[pa.Table]:
+        """Yield metadata as Ray Data finishes it; of a long listing it gets one part after the other."""
+        with _unwrapped():
+            import ray.data
+
+            _prepare_ray_data()
+            blocks = _listing_blocks(files)
+            while listing := list(islice(blocks, _BLOCKS_PER_EXECUTION)):
+                dataset = ray.data.from_arrow(listing).map_batches(
+                    partial(inspect_files, job=job),
+                    batch_format="pyarrow",
+                    batch_size=_FILES_PER_CALL,
+                )
+                yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
+
+    def write(self, tasks: Iterable[ShardTask], *, job: Job) -> Iterator[WrittenShard]:
+        """Write shards in parallel; twice as many are under way as run at once."""
+        with _unwrapped():
+            import ray
+
+            shared, remote = ray.put(job), ray.remote(_write_shard)
+            under_way: deque[ray.ObjectRef[WrittenShard]] = deque()
+            for task in tasks:
+                under_way.append(remote.remote(task, shared))
+                if len(under_way) >= 2 * self.parallelism:
+                    yield ray.get(under_way.popleft())
+            while under_way:
+                yield ray.get(under_way.popleft())
+
+
+def _write_shard(task: ShardTask, job: Job) -> WrittenShard:
+    return write_shard(task, job=job)
+
+
+def _listing_blocks(files: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Cut the listing into blocks; each is one task of pass 1."""
+    for table in files:
+        for start in range(0, table.num_rows, _FILES_PER_BLOCK):
+            yield table.slice(start, _FILES_PER_BLOCK).combine_chunks()
+
+
+@contextmanager
+def _ray(parallelism: int) -> Iterator[None]:
+    """Start a quiet local Ray with its own token and stop it again; one that runs is used and left alone."""
+    if ray_runs_here():
+        yield
+        return
+    settle(os.environ, _ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    folder = temporary_folder(os.environ)
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=parallelism,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        logging_level=logging.ERROR,
+        job_config=job_config(),
+        _temp_dir=folder,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _prepare_ray_data() -> None:
+    """Silence Ray Data, and let an error of ours leave a task as it is: its wrapping loses the cause."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Raise our own error that a task ended with, not Ray's wrapping of it."""
+    import ray.exceptions
+
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        own = _own_cause(error)
+        if own is not None:
+            raise own from None
+        if isinstance(error, ray.exceptions.RayTaskError):
+            raise
+        raise InfrastructureError("RayFailed", f"Ray could not finish the build: {error}") from error
+
+
+def _own_cause(error: BaseException) -> SeedbedError | None:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(getattr(seen, "cause", None), SeedbedError):
+            return seen.cause  # type: ignore[attr-defined, no-any-return]
+        if isinstance(seen, SeedbedError) and type(seen).__module__.startswith("seedbed"):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return None

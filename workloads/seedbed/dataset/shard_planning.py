@@ -1,0 +1,49 @@
+"""Where shards are cut: a function of the sorted metadata and the wished size, and of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from seedbed.dataset.deduplication import Intake
+from seedbed.dataset.file_format import SPLITS
+from seedbed.dataset.ingest_passes import TASK_COLUMNS, ShardTask
+
+
+def plan_shards(
+    intake: Intake, *, shard_bytes: int, first_number: int, first_row: int
+) -> Iterator[ShardTask]:
+    """Yield the shards to write, split after split, in row order."""
+    number, row = first_number, first_row
+    for split in SPLITS:
+        tables = (table.select(TASK_COLUMNS) for table in intake.rows(split).tables())
+        for rows in cut(tables, shard_bytes=shard_bytes):
+            yield ShardTask(split=split, number=number, first_row=row, rows=rows)
+            number, row = number + 1, row + rows.num_rows
+
+
+def cut(tables: Iterable[pa.Table], *, shard_bytes: int) -> Iterator[pa.Table]:
+    """Yield the rows anew in tables that weigh at most `shard_bytes`, or hold a single heavier row."""
+    shard: list[pa.Table] = []
+    weight = 0
+    for table in tables:
+        ends = np.concatenate([[0], np.cumsum(table["weight"].to_numpy())])
+        start = 0
+        while start < table.num_rows:
+            fitting = int(np.searchsorted(ends, ends[start] + shard_bytes - weight, side="right")) - 1
+            stop = max(fitting, start if shard else start + 1)
+            shard.append(table.slice(start, stop - start))
+            weight += int(ends[stop] - ends[start])
+            start = stop
+            if start < table.num_rows:
+                yield _joined(shard)
+                shard, weight = [], 0
+    if shard:
+        yield _joined(shard)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """Return a table of its own: a slice would keep, and send, the whole of what it is cut from."""
+    return pa.concat_tables(tables).combine_chunks()

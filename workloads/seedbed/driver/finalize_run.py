@@ -1,0 +1,88 @@
+"""From a training that ended to a complete run: receipt, result, in this order; each may be there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
+from seedbed.driver.resolve_run import Prepared
+from seedbed.driver.run_result import Measure, Result, final_metrics, save_result
+from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, statement
+from seedbed.runs.evaluation_records import Evaluation, read_evaluations
+from seedbed.training.training_result import Outcome
+from seedbed_api.timestamps import written
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Circumstances:
+    """What happened to be so; never part of what is proved."""
+
+    started: datetime
+    finished: datetime
+    version: str
+    attempt: int
+    workers: Sequence[int]
+    """Sizes of the worker groups of this attempt."""
+
+
+def conclude(
+    prepared: Prepared, outcome: Outcome, circumstances: Circumstances, *, measure: Measure | None = None
+) -> Result:
+    """Write receipt and result; a run that another driver concluded must agree."""
+    figures = final_metrics(prepared.folder, outcome, measure=measure)
+    receipt = save_receipt(
+        prepared.folder, statement(_decided(prepared, outcome, figures), _execution(prepared, circumstances))
+    )
+    result = Result(
+        run_id=prepared.run_id,
+        environment_class=prepared.environment_class,
+        dataset_digest=prepared.dataset.digest,
+        samples=prepared.samples,
+        outcome=outcome,
+        receipt_digest=receipt_digest(receipt),
+        metrics=figures,
+    )
+    save_result(prepared.folder, result)
+    return result
+
+
+def _decided(prepared: Prepared, outcome: Outcome, figures: Mapping[str, str]) -> Decided:
+    batch = prepared.job.spec.training.batch
+    evaluations = read_evaluations(prepared.folder, up_to=outcome.step)
+    code = prepared.resolved["model"].get("code", {})
+    return Decided(
+        run_id=prepared.run_id,
+        recipe=prepared.resolved,
+        leaves=batch.leaves,
+        leaf_rows=batch.micro_size,
+        arithmetic_version=ARITHMETIC_VERSION,
+        environment_class=prepared.environment_class,
+        dataset_digest=prepared.dataset.digest,
+        code_digest=code.get("digest"),
+        subjects=outcome.files,
+        total_steps=outcome.total_steps,
+        ledger_chain=outcome.ledger_chain,
+        weights_digest=outcome.weights_digest,
+        checkpoints=_evaluated_weights(evaluations, outcome),
+        metrics=dict(figures),
+    )
+
+
+def _evaluated_weights(evaluations: Sequence[Evaluation], outcome: Outcome) -> list[tuple[int, str]]:
+    """Return (completed steps, weights) where the recipe evaluates, and the end: no cadence."""
+    weights = {e.step: str(e.document["weightsDigest"]) for e in evaluations if e.split == "validation"}
+    weights.setdefault(outcome.selected_step, outcome.weights_digest)
+    return sorted(weights.items())
+
+
+def _execution(prepared: Prepared, circumstances: Circumstances) -> Execution:
+    return Execution(
+        started_on=written(circumstances.started),
+        finished_on=written(circumstances.finished),
+        version=circumstances.version,
+        attempts=circumstances.attempt,
+        workers=circumstances.workers,
+        dataset_uri=prepared.dataset.storage.url,
+    )

@@ -1,0 +1,81 @@
+"""Where dataset, output and code of a job lie, fixed once: user code may change the folder at import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from seedbed.driver.error_policy import naming
+from seedbed.storage import absolute, absolute_path
+from seedbed.storage.storage_urls import CLAIMS_VARIABLE
+from seedbed_api.execution_settings import Output
+from seedbed_api.recipe import Dataset, Model, Recipe
+
+if TYPE_CHECKING:
+    from seedbed_api.sweepjob import SweepJob
+    from seedbed_api.trainingjob import TrainingJob
+
+_VARIABLES = (
+    *("TMPDIR", "TEMP", "TMP", "RAY_TMPDIR", "PYTHONPATH", "HOME", CLAIMS_VARIABLE),
+    *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
+"""Variables that hold local paths and are read again and again, here and in the processes of workers."""
+
+_J = TypeVar("_J", bound="TrainingJob | SweepJob")
+
+
+def set_absolute_variables(environ: MutableMapping[str, str]) -> None:
+    """Make the local paths of an environment absolute, for this process and those that it starts."""
+    for name in _VARIABLES:
+        paths = [path for path in environ.get(name, "").split(os.pathsep) if path]
+        if any(not Path(path).is_absolute() for path in paths):
+            with naming(name):
+                environ[name] = os.pathsep.join(str(absolute_path(Path(path))) for path in paths)
+
+
+def leave_removed_folder() -> None:
+    """Stand in a folder that exists: MKL ends a process that stands in none. No place may be relative."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        os.chdir("/")
+
+
+def with_absolute_places(job: _J) -> _J:
+    """Return the job with absolute and normal local paths; UserError names the field that has none."""
+    spec = job.spec
+    changes: dict[str, object] = {"output": _output(spec.output)}
+    if isinstance(spec, Recipe):
+        changes |= _changed_recipe(spec, "spec")
+    else:
+        template = spec.trial_template
+        recipe = template.spec.model_copy(update=_changed_recipe(template.spec, "spec.trialTemplate.spec"))
+        changes["trial_template"] = template.model_copy(update={"spec": recipe})
+    return job.model_copy(update={"spec": spec.model_copy(update=changes)})  # type: ignore[return-value]
+
+
+def _changed_recipe(recipe: Recipe, field: str) -> dict[str, object]:
+    return {"dataset": _dataset(recipe.dataset, field), "model": _model(recipe.model, field)}
+
+
+def _dataset(dataset: Dataset, field: str) -> Dataset:
+    return dataset.model_copy(update={"uri": _place(dataset.uri, f"{field}.dataset.uri")})
+
+
+def _model(model: Model, field: str) -> Model:
+    if model.code is None:
+        return model
+    place = _place(model.code.uri, f"{field}.model.code.uri")
+    return model.model_copy(update={"code": model.code.model_copy(update={"uri": place})})
+
+
+def _output(output: Output) -> Output:
+    return output.model_copy(update={"uri": _place(output.uri, "spec.output.uri")})
+
+
+def _place(uri: str, field: str) -> str:
+    with naming(field):
+        return absolute(uri)

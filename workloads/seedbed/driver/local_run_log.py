@@ -1,0 +1,206 @@
+"""The log of a run or sweep on one machine, in the output store, where a driver pod would have left its own.
+
+It holds what the driver tells and logs, what Ray's workers print, and what code prints in this process. The
+terminal shows what it does without a log, and no trouble with the log ends a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from seedbed.driver.progress_display import Both, Display, Shown
+from seedbed.logs.json_log import Recorder, RecordFormatter
+from seedbed.logs.log_truncation import Trim
+from seedbed.logs.log_upload import Shipper, folder_of, following
+from seedbed.ray_cluster.cluster_interface import ToldToStop
+from seedbed.ray_cluster.local_ray import workers_logger
+from seedbed.runs.process_identity import this_process
+from seedbed.storage import Storage, open_storage
+from seedbed_api.errors import SeedbedError
+
+if TYPE_CHECKING:
+    from seedbed.driver.mlflow_run_entry import Membership
+    from seedbed.driver.resolve_run import Prepared
+
+_OURS = logging.getLogger("seedbed")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a log lies: `logs/<uid>/<attempt>/<job>-<attempt>-driver/`, as that of a driver pod."""
+
+    output: Storage
+    uid: str
+    """Hex digits of the identity of a run or sweep."""
+    job: str
+    attempt: int
+    """No two processes have the same: who claimed a run, or created the first piece of this log."""
+
+    @property
+    def folder(self) -> Storage:
+        """Return the storage of its pieces."""
+        pod = f"{self.job}-{self.attempt}-driver"
+        return folder_of(self.output, uid=self.uid, attempt=self.attempt, pod=pod)
+
+
+def place_of(prepared: Prepared, member: Membership | None, *, attempt: int) -> Place | None:
+    """Return where the log of a run is kept; None where nobody wants it. A trial has a name of its own."""
+    if not prepared.options.keep_log:
+        return None
+    trial = "" if member is None else f"-trial-{member.trial}"
+    fold = "" if member is None or member.fold is None else f"-fold-{member.fold}"
+    return Place(
+        output=open_storage(prepared.job.spec.output.uri, secret=prepared.options.output_secret),
+        uid=prepared.folder.name,
+        job=f"{prepared.job.metadata.name}{trial}{fold}",
+        attempt=attempt,
+    )
+
+
+@contextmanager
+def logged(place: Place | None, display: Shown) -> Iterator[Shown]:
+    """Keep the log of a run meanwhile, if it has a place; yield where the driver is to tell of the run."""
+    if place is None:
+        yield display
+        return
+    with keeping_log(place, display.notice) as log:
+        yield Both(display, Display(place.job, stream=log, interactive=False, records=True))
+
+
+@contextmanager
+def keeping_log(place: Place, notice: Callable[[str], None]) -> Iterator[TextIO]:
+    """Keep a log meanwhile, and all of it in the end; yield what takes the driver's own words.
+
+    `notice` is told where nothing else went wrong and the log could not be stored.
+    """
+    host = this_process()
+    spool = _Spool({"job": place.job, "attempt": place.attempt, "host": host.host})
+    shipper = Shipper(read=spool.read, folder=lambda: place.folder)
+    with following(shipper.ship), closing(spool), _everything_said(spool) as voice:
+        voice.write(f"attempt {place.attempt} begins: process {host.pid} on {host.host}\n")
+        try:
+            yield cast(TextIO, voice)
+        except ToldToStop:
+            voice.write("told to stop\n")
+            raise
+        except SeedbedError as error:
+            voice.write(f"error: {error.reason}: {error.message}\n")
+            raise
+        except Exception:
+            voice.write(traceback.format_exc())
+            raise
+        finally:
+            voice.write(f"attempt {place.attempt} ends\n")
+    if shipper.trouble is not None:
+        notice(f"the log of this run is not stored: {shipper.trouble}")
+
+
+@contextmanager
+def _everything_said(spool: _Spool) -> Iterator[_Voice]:
+    """Spool what this process logs and prints meanwhile; yield what takes more."""
+    with ExitStack() as stack:
+        own, out, err, logs = (stack.enter_context(_Voice(spool)) for _ in range(4))
+        stack.enter_context(_logging_to(logs))
+        stack.enter_context(redirect_stdout(cast(TextIO, _Tee(sys.stdout, out))))
+        stack.enter_context(redirect_stderr(cast(TextIO, _Tee(sys.stderr, err))))
+        yield own
+
+
+@contextmanager
+def _logging_to(log: _Voice) -> Iterator[None]:
+    """Log there too what is logged of ours, and what Ray's workers print."""
+    handlers = [_handler(log, RecordFormatter(), logging.DEBUG)]
+    if not _OURS.hasHandlers():  # then the terminal shows warnings as they are, which a handler would end
+        handlers.append(_handler(sys.stderr, logging.Formatter(), logging.WARNING))
+    for handler in handlers:
+        _OURS.addHandler(handler)
+    level = workers_logger.level
+    workers_logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        workers_logger.setLevel(level)
+        for handler in handlers:
+            _OURS.removeHandler(handler)
+
+
+def _handler(stream: Any, formatter: logging.Formatter, level: int) -> logging.Handler:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    handler.setLevel(level)
+    return handler
+
+
+@dataclass(slots=True)
+class _Spool:
+    """The records of a log, in memory, as many as are kept; safe for threads. Close it when nobody speaks."""
+
+    context: dict[str, Any]
+    """What each record knows of its place; the newest step among it."""
+    _data: bytearray = field(default_factory=bytearray)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _trim: Trim = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._trim = Trim(note=Recorder(context=self.context).note)
+
+    def add(self, records: bytes) -> None:
+        with self._lock:
+            self._data += self._trim.take(records)
+
+    def close(self) -> None:
+        """Take the end of what was too long."""
+        with self._lock:
+            self._data += self._trim.rest()
+
+    def read(self, start: int, length: int) -> bytes:
+        with self._lock:
+            return bytes(self._data[start : start + length])
+
+
+class _Voice:
+    """A stream of one speaker, so that lines of several never mix; what it takes becomes records."""
+
+    def __init__(self, spool: _Spool) -> None:
+        self._spool, self._recorder = spool, Recorder(context=spool.context)
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            self._spool.add(self._recorder.take(text.encode(errors="replace")))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits but a line without an end."""
+
+    def __enter__(self) -> _Voice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.add(self._recorder.last())
+
+
+class _Tee:
+    """Standard output or error that is listened to; in all else it is the stream itself."""
+
+    def __init__(self, stream: TextIO, listener: _Voice) -> None:
+        self._stream, self._listener = stream, listener
+
+    def write(self, text: str) -> int:
+        written = self._stream.write(text)
+        self._listener.write(text)
+        return written
+
+    def writelines(self, lines: list[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

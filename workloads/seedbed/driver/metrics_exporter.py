@@ -1,0 +1,87 @@
+"""What the driver of a run tells Prometheus: put together when it is asked for, from what it knows anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import Final
+
+from prometheus_client.core import Metric
+
+from seedbed.driver.run_driver import Session
+from seedbed.training.resource_usage import resident_bytes
+from seedbed.training.run_progress import PartSeconds, Progress
+from seedbed_api import metric_names as names
+from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.prometheus_exposition import Sample, measured, single
+
+_OF_THEIR_OWN: Final = frozenset({"throughput/images-per-second", "training/loss"})
+"""Metrics of the status that are exported exactly, under names of their own."""
+
+
+def training_families(session: Session, live: LiveProgress) -> Iterator[Metric]:
+    """Yield what is known of a run at this moment."""
+    about = session.job.metadata
+    labels = {"namespace": about.namespace or "", "name": about.name, "kind": "TrainingJob"}
+    yield from _of_the_run(live, labels)
+    yield from _of_steps(session, labels)
+    yield measured(names.SECONDS, _seconds(tuple(dict(session.spent).values()), labels))
+    yield measured(names.METRIC, _metrics(live, labels))
+    yield measured(names.MEMORY, _memory(session.progress, labels))
+    if session.progress is not None:
+        yield from _of_machines(session.progress, labels)
+
+
+def _of_the_run(live: LiveProgress, labels: dict[str, str]) -> Iterator[Metric]:
+    told = {
+        "attempt": str(live.attempt),
+        "activity": live.activity,
+        "run_id": live.run_id or "",
+        "environment_class": live.environment_class or "",
+    }
+    yield single(names.RUN, 1.0, labels | told)
+    timings = ((labels | {"part": part.name}, part.milliseconds / 1000) for part in live.timings)
+    yield measured(names.START_UP_SECONDS, timings)
+
+
+def _of_steps(session: Session, labels: dict[str, str]) -> Iterator[Metric]:
+    progress, kept = session.progress, session.kept
+    executed = sum(dict(session.executed).values())
+    yield single(names.STEPS, executed, labels)
+    yield single(names.IMAGES, executed * session.job.spec.training.batch.global_size, labels)
+    yield single(names.WORKERS, progress.workers if progress else None, labels)
+    yield single(names.STEP, progress.step if progress else None, labels)
+    yield single(names.PLANNED_STEPS, progress.total_steps if progress else None, labels)
+    yield single(names.LOSS, progress.loss if progress else None, labels)
+    yield single(names.CHECKPOINT_TIME, kept.time if kept else None, labels)
+    checkpoint = labels | {"step": str(kept.step), "digest": kept.digest} if kept else None
+    yield single(names.CHECKPOINT, 1.0 if kept else None, checkpoint)
+
+
+def _seconds(groups: Iterable[PartSeconds], labels: dict[str, str]) -> Iterator[Sample]:
+    """Yield the seconds of rank 0 by part, over all worker groups of this attempt."""
+    spent = tuple(groups)
+    for part in fields(PartSeconds):
+        yield labels | {"part": part.name}, sum(getattr(group, part.name) for group in spent)
+
+
+def _memory(progress: Progress | None, labels: dict[str, str]) -> Iterator[Sample]:
+    yield labels | {"process": "driver"}, resident_bytes()
+    for usage in progress.usages if progress else ():
+        yield labels | {"process": f"rank-{usage.rank}"}, usage.resident_bytes
+
+
+def _of_machines(progress: Progress, labels: dict[str, str]) -> Iterator[Metric]:
+    """Yield what all ranks have read of the dataset, and how busy their GPUs are."""
+    read = progress.traffic
+    results = {"hit": read.hits, "miss": read.misses, "rejected": read.rejected}
+    yield measured(names.CACHE_REQUESTS, ((labels | {"result": key}, n) for key, n in results.items()))
+    yield measured(names.FETCHED_BYTES, ((labels | {"store": key}, n) for key, n in read.fetched.items()))
+    busy = ((usage.rank, usage.gpu) for usage in progress.usages if usage.gpu is not None)
+    yield measured(names.GPU_UTILIZATION, ((labels | {"process": f"rank-{rank}"}, gpu) for rank, gpu in busy))
+
+
+def _metrics(live: LiveProgress, labels: dict[str, str]) -> Iterator[Sample]:
+    for metric in live.metrics:
+        if metric.name not in _OF_THEIR_OWN:
+            yield labels | {"metric": metric.name}, float(metric.value)

@@ -1,0 +1,77 @@
+"""The account of a run: its tags and parameters, its place in a sweep, and what its end adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from seedbed.mlflow.entry_naming import experiment_of, flat, sweep_key
+from seedbed.mlflow.mlflow_entries import RUN_ID, SWEEP_ID, Curve, Entry
+from seedbed.mlflow.run_recorder import Recording, opened
+
+if TYPE_CHECKING:
+    from seedbed.driver.resolve_run import Prepared
+    from seedbed.driver.run_result import Result
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Membership:
+    """Which part of a sweep a run is."""
+
+    experiment: str
+    sweep_id: str
+    trial: int
+    fold: int | None
+
+
+def recording_of(
+    prepared: Prepared, member: Membership | None, notice: Callable[[str], None]
+) -> Recording | None:
+    """Return the account of a run; None where no server is told of it."""
+    return opened(lambda: entry_of(prepared, member), prepared.options.output_secret, notice)
+
+
+def entry_of(prepared: Prepared, member: Membership | None) -> Entry:
+    """Return the entry of a run that begins or goes on."""
+    spec, secret = prepared.job.spec, prepared.options.output_secret
+    key = {RUN_ID: prepared.run_id}
+    about = {
+        "seedbed.dataset_digest": prepared.dataset.digest,
+        "seedbed.environment_class": prepared.environment_class,
+        "seedbed.run_folder": prepared.folder.url,
+        "mlflow.source.name": "seedbed",
+    }
+    return Entry(
+        key=key,
+        experiment=member.experiment if member else experiment_of(prepared.job),
+        name=_trial_name(member) if member else prepared.job.metadata.name,
+        tags=key | about | (_trial_tags(member) if member else {}),
+        params=flat(prepared.resolved),
+        curve=Curve(
+            output=spec.output.uri, secret=None if secret is None else str(secret), run_id=prepared.run_id
+        ),
+        parent=sweep_key(member.sweep_id) if member else None,
+    )
+
+
+def end_of(result: Result | None) -> dict[str, Any] | None:
+    """Return the fields that a result adds to an entry; `model/…` are metrics of the weights it keeps."""
+    if result is None:
+        return None
+    proof = {
+        "seedbed.weights_digest": result.outcome.weights_digest,
+        "seedbed.receipt_digest": result.receipt_digest,
+    }
+    results = {f"model/{name}": float(value) for name, value in result.metrics.items()}
+    return {"tags": proof, "results": results, "step": result.outcome.selected_step}
+
+
+def _trial_name(member: Membership) -> str:
+    fold = "" if member.fold is None else f"-fold-{member.fold}"
+    return f"trial-{member.trial}{fold}"
+
+
+def _trial_tags(member: Membership) -> dict[str, str]:
+    fold = {} if member.fold is None else {"seedbed.fold": str(member.fold)}
+    return {SWEEP_ID: member.sweep_id, "seedbed.trial": str(member.trial)} | fold

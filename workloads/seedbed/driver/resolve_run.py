@@ -1,0 +1,337 @@
+"""What is known before anything is written: dataset, code, environment, and with them the run identity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
+from seedbed.dataset import Dataset, open_dataset
+from seedbed.driver.error_policy import naming
+from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.training_rows import selection_of, training_rows
+from seedbed.feed import FeedKind, StreamSpec
+from seedbed.feed.sample_stream import DEFAULT_CACHE_BYTES
+from seedbed.ray_cluster.cluster_interface import Computer, WorkerRange
+from seedbed.runs.run_folder import ENVIRONMENT, RunFolder, open_run
+from seedbed.storage import is_writable, open_storage
+from seedbed.training.recipe_mapping import (
+    arithmetic_of,
+    early_stopping_of,
+    milestones_of,
+    steps_of_epochs,
+    transforms_of,
+)
+from seedbed.training.worker_config import PATIENCE_SECONDS, ModelSource, TrainingProgram
+from seedbed.usercode.code_source import CodeArchive, fetch_code, installed_sources
+from seedbed_api.errors import InfrastructureError, UserError, refusal
+from seedbed_api.run_identity import resolve, run_id
+from seedbed_api.trainingjob import TrainingJob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """What earlier attempts found; a later one continues in the same or not at all."""
+
+    dataset_digest: str | None = None
+    run_id: str | None = None
+    environment_class: str | None = None
+
+
+Probed: TypeAlias = tuple[Mapping[str, Any], str]
+"""Environment document and class."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """What is given besides the manifest; all of it is execution."""
+
+    device: str = "cpu"
+    code: Path | None = None
+    """Folder of the user's code, instead of `model.code.uri`."""
+    dataset_secret: Path | None = None
+    """Folder with one file per credential."""
+    output_secret: Path | None = None
+    cache_folder: Path | None = None
+    cache_bytes: int = DEFAULT_CACHE_BYTES
+    shared: bool = False
+    """Other runs on this node ask for the same pictures."""
+    expected: Expected = Expected()
+    probed: Probed | None = None
+    """The environment where this process has found it out already."""
+    fetched: CodeArchive | None = None
+    """The user's code where this process has fetched it already."""
+    keep_log: bool = False
+    """Leave the log in the output store; a pod's is kept by its first process."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A run that is fully determined."""
+
+    job: TrainingJob
+    options: RunOptions
+    dataset: Dataset
+    samples: int
+    """N, the train rows after split, subset and fold."""
+    code: CodeArchive | None
+    resolved: dict[str, Any]
+    environment: Mapping[str, Any]
+    environment_class: str
+    run_id: str
+    folder: RunFolder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Draft:
+    """A run but for its environment class."""
+
+    job: TrainingJob
+    options: RunOptions
+    dataset: Dataset
+    samples: int
+    code: CodeArchive | None
+    resolved: dict[str, Any]
+
+
+def prepare(
+    job: TrainingJob, options: RunOptions, timeline: Timeline, *, cluster: Computer | None = None
+) -> Prepared:
+    """Resolve the recipe and name the run. Raises UserError for what no retry can mend; writes nothing.
+
+    The environment is that of `cluster`, which may have to be waited for; a run that is known to be complete
+    in the expected environment is named without it.
+    """
+    draft = _draft(job, options, timeline)
+    complete = _complete(draft)
+    if complete is not None:
+        return complete
+    environment, environment_class = _known(options, cluster) or probed(options.device, cluster)
+    timeline.mark("EnvironmentProbed")
+    return _named(draft, environment, environment_class)
+
+
+def _known(options: RunOptions, cluster: Computer | None) -> Probed | None:
+    """Return the environment that was found out before; who trains here is then set up as that one was."""
+    if options.probed is None:
+        return None
+    if cluster is None:
+        _set_up(options.device)
+    else:
+        cluster.compute(_set_up, options.device)
+    return options.probed
+
+
+def _set_up(device: str) -> None:
+    from seedbed.arithmetic.torch_determinism import fix_determinism
+    from seedbed.environment.environment_pins import pinned_threads
+
+    fix_determinism(threads=pinned_threads())
+    _require_device(device)
+
+
+def probed(device: str, cluster: Computer | None = None) -> Probed:
+    """Find out the environment of this process, or of where trainings run."""
+    return _environment(device) if cluster is None else cluster.compute(_environment, device)
+
+
+def _draft(job: TrainingJob, options: RunOptions, timeline: Timeline) -> _Draft:
+    pinned = job.spec.dataset.digest or options.expected.dataset_digest
+    with naming("spec.dataset.uri"):
+        storage = open_storage(job.spec.dataset.uri, secret=options.dataset_secret)
+        dataset = open_dataset(storage, digest=pinned)
+        samples = _samples(job, dataset)
+    timeline.mark("DatasetOpened")
+    code, code_digest = _code(job, options)
+    resolved = resolve(job, dataset_digest=dataset.digest, code_digest=code_digest)
+    return _Draft(job=job, options=options, dataset=dataset, samples=samples, code=code, resolved=resolved)
+
+
+def _complete(draft: _Draft) -> Prepared | None:
+    """Return the run of the expected environment class if it is complete; else None."""
+    expected = draft.options.expected
+    if expected.environment_class is None:
+        return None
+    prepared = _named(draft, {}, expected.environment_class)
+    if not prepared.folder.finished():
+        return None
+    return replace(prepared, environment=json.loads(prepared.folder.objects.read(ENVIRONMENT)))
+
+
+def _named(draft: _Draft, environment: Mapping[str, Any], environment_class: str) -> Prepared:
+    identity = run_id(
+        draft.resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=environment_class
+    )
+    _refuse_another_run(draft, identity, environment_class)
+    return Prepared(
+        job=draft.job,
+        options=draft.options,
+        dataset=draft.dataset,
+        samples=draft.samples,
+        code=draft.code,
+        resolved=draft.resolved,
+        environment=environment,
+        environment_class=environment_class,
+        run_id=identity,
+        folder=_run_folder(draft.job, draft.options, identity),
+    )
+
+
+def _refuse_another_run(draft: _Draft, identity: str, environment_class: str) -> None:
+    """Raise UserError where a retry would train something else than the attempts before it."""
+    expected, found = draft.options.expected, draft.dataset.digest
+    if expected.dataset_digest not in (None, found):
+        fix = "restore the dataset, or create a new job"
+        line = refusal(
+            "spec.dataset.uri", found, f"the job began with dataset {expected.dataset_digest}", fix
+        )
+        raise UserError("DatasetChanged", line)
+    fix = "restore image, profile and kind of node, or create a new job"
+    if expected.environment_class not in (None, environment_class):
+        problem = f"the job began in environment class {expected.environment_class}"
+        line = refusal("status.environment.class", environment_class, problem, fix)
+        raise UserError("EnvironmentChanged", line)
+    if expected.run_id not in (None, identity):
+        problem = f"code or version of seedbed differ: the job began as run {expected.run_id}"
+        raise UserError("EnvironmentChanged", refusal("status.runID", identity, problem, fix))
+
+
+def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFolder:
+    """Return the run folder, which puts up with outages; that it can be had at all is asked for at once."""
+    uri, secret = job.spec.output.uri, options.output_secret
+    with naming("spec.output.uri"):
+        first = open_storage(uri, secret=secret)
+        if not is_writable(first):
+            problem, fix = "can be read, not written", "name a folder or a bucket"
+            raise UserError("OutputUnwritable", refusal("spec.output.uri", first.url, problem, fix))
+        open_run(first, identity).finished()
+    return open_run(open_storage(uri, secret=secret, patience_seconds=PATIENCE_SECONDS), identity)
+
+
+def _samples(job: TrainingJob, dataset: Dataset) -> int:
+    count = training_rows(job, dataset)
+    milestones_of(job.spec, samples=count)
+    subset, fold = selection_of(job)
+    if _needs_validation(job) and not dataset.view(split="validation", subset=subset, fold=fold).count:
+        problem = "has no validation rows, which earlyStopping and modelSelection: Best decide by"
+        fix = "build the dataset with a validation split, or remove these fields"
+        raise UserError("InvalidDataset", refusal("spec.dataset.uri", job.spec.dataset.uri, problem, fix))
+    return count
+
+
+def _needs_validation(job: TrainingJob) -> bool:
+    return job.spec.training.early_stopping is not None or job.spec.training.model_selection == "Best"
+
+
+def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, str | None]:
+    model = job.spec.model
+    if model.entrypoint is None:
+        return None, None
+    if options.fetched is not None:
+        return options.fetched, options.fetched.digest
+    uri = str(options.code) if options.code else (model.code.uri if model.code else None)
+    if uri is None:
+        sources, _ = installed_sources(model.entrypoint.partition(":")[0])
+        return None, sources.digest
+    digest = model.code.digest if model.code else None
+    archive = fetch_code(uri, digest=digest, secret=options.dataset_secret)
+    return archive, archive.digest
+
+
+def _environment(device: str) -> Probed:
+    from seedbed.arithmetic.torch_determinism import fix_determinism
+    from seedbed.environment.environment_class import environment_class, environment_document
+    from seedbed.environment.environment_pins import pinned_threads
+
+    fix_determinism(threads=pinned_threads())
+    _require_device(device)
+    document = environment_document(device, arithmetic_version=ARITHMETIC_VERSION)
+    return document, environment_class(document)
+
+
+def _require_device(device: str) -> None:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        fix = "leave --device away to train on the CPU, or check the driver with nvidia-smi"
+        raise InfrastructureError(
+            "DeviceUnavailable", refusal("--device", device, "there is no GPU here", fix)
+        )
+
+
+def program_of(prepared: Prepared, *, attempt: int, workers: WorkerRange) -> TrainingProgram:
+    """Return what the workers are given."""
+    spec, options = prepared.job.spec, prepared.options
+    milestones = milestones_of(spec, samples=prepared.samples)
+    return TrainingProgram(
+        run_id=prepared.run_id,
+        attempt=attempt,
+        output_url=spec.output.uri,
+        output_secret=options.output_secret,
+        resolved=prepared.resolved,
+        environment_class=prepared.environment_class,
+        probe=prepared.environment["probe"],
+        device=options.device,
+        model=model_of(prepared),
+        classes=prepared.dataset.classes,
+        samples=prepared.samples,
+        arithmetic=arithmetic_of(spec.training, classes=prepared.dataset.classes, samples=prepared.samples),
+        stream=_stream(prepared, total_steps=milestones.total_steps),
+        feed=feed_of(spec.cluster.feed, workers),
+        milestones=milestones,
+        early_stopping=early_stopping_of(spec.training),
+        select_best=spec.training.model_selection == "Best",
+        keep_checkpoints=spec.checkpoint.keep,
+    )
+
+
+def pause_step(prepared: Prepared, epochs: int | None) -> int | None:
+    """Return after how many steps so many epochs have been consumed; None for no epochs: never."""
+    if epochs is None:
+        return None
+    return steps_of_epochs(prepared.job.spec.training.batch, epochs, samples=prepared.samples)
+
+
+def feed_of(wanted: str, workers: WorkerRange) -> FeedKind:
+    """Return the feed: left to us, one worker decodes in its own threads, more share Ray Data's tasks."""
+    if wanted == "Auto":
+        return "Local" if workers.most == 1 else "RayData"
+    assert wanted in ("Local", "RayData"), wanted
+    return "Local" if wanted == "Local" else "RayData"
+
+
+def model_of(prepared: Prepared) -> ModelSource:
+    """Return where the network comes from."""
+    model = prepared.job.spec.model
+    return ModelSource(
+        name=model.name,
+        args={arg.name: arg.value for arg in model.args},
+        entrypoint=model.entrypoint,
+        code=prepared.code,
+        code_digest=prepared.resolved["model"].get("code", {}).get("digest"),
+    )
+
+
+def _stream(prepared: Prepared, *, total_steps: int) -> StreamSpec:
+    training, options = prepared.job.spec.training, prepared.options
+    subset, fold = selection_of(prepared.job)
+    return StreamSpec(
+        dataset_url=prepared.job.spec.dataset.uri,
+        digest=prepared.dataset.digest,
+        seed=training.seed,
+        leaves=training.batch.leaves,
+        leaf_rows=training.batch.micro_size,
+        total_steps=total_steps,
+        epochs=training.epochs,
+        transforms=transforms_of(training.augmentation),
+        window=training.shuffle_window,
+        subset=subset,
+        fold=fold,
+        secret=options.dataset_secret,
+        cache_folder=options.cache_folder,
+        cache_bytes=options.cache_bytes,
+        shared=options.shared,
+    )

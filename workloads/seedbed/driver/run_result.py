@@ -1,0 +1,81 @@
+"""What a finished run says of itself: `result.json`, written last, a function of the run identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from seedbed.arithmetic.evaluation_counts import metrics
+from seedbed.runs.evaluation_records import Evaluation, read_evaluations
+from seedbed.runs.run_folder import RESULT, RunFolder
+from seedbed.runs.sealed_json import is_sealed, opened, sealed
+from seedbed.training.evaluation_scores import counts_of
+from seedbed.training.training_result import Outcome
+from seedbed_api.errors import InfrastructureError
+from seedbed_api.trainingjob_status import measured
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """The end of a run, and where its proof lies."""
+
+    run_id: str
+    environment_class: str
+    dataset_digest: str
+    samples: int
+    """Train rows of an epoch."""
+    outcome: Outcome
+    receipt_digest: str
+    """Digest of the deterministic part of the receipt."""
+    metrics: dict[str, str]
+    """Final metrics by name, as the receipt has them."""
+
+    def to_bytes(self) -> bytes:
+        """Return the result as stored."""
+        return sealed(asdict(self))
+
+
+def save_result(folder: RunFolder, result: Result) -> None:
+    """Store the result, after everything that it names; from now on the run is complete."""
+    folder.publish(RESULT, result.to_bytes(), valid=is_sealed)
+
+
+def read_result(folder: RunFolder) -> Result | None:
+    """Return the stored result, None while the run is not complete."""
+    try:
+        document = opened(folder.objects.read(RESULT))
+        return Result(**{**document, "outcome": Outcome.from_document(document["outcome"])})
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise InfrastructureError("RunFolderDamaged", f"{folder.url}/{RESULT}: {error}") from error
+
+
+Measure = Callable[[npt.NDArray[np.int64]], Mapping[str, float]]
+"""Metrics of a confusion matrix (true class, predicted class)."""
+
+
+def final_metrics(folder: RunFolder, outcome: Outcome, *, measure: Measure | None = None) -> dict[str, str]:
+    """Return loss, accuracy and the user's metrics of the selected weights on validation and test rows."""
+    newest: dict[str, Evaluation] = {}
+    for record in read_evaluations(folder, up_to=outcome.step):
+        wanted = outcome.selected_step if record.split == "validation" else outcome.step
+        if record.step == wanted:
+            newest[record.split] = record
+    figures = (
+        (f"{split}/{name}", value)
+        for split, record in newest.items()
+        for name, value in _figures(record, measure)
+    )
+    return {name: measured(value) for name, value in sorted(figures)}
+
+
+def _figures(record: Evaluation, measure: Measure | None) -> Iterator[tuple[str, float]]:
+    counts = counts_of(record.document)
+    figures = metrics(counts)
+    yield "loss", figures.loss
+    yield "accuracy", figures.accuracy
+    yield from measure(counts.confusion_kk).items() if measure else ()

@@ -1,0 +1,81 @@
+"""Opening a feed or an evaluation: the same micro-batches, whichever machinery makes them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Literal
+
+from seedbed.feed.micro_batch import EvaluationBatch, MicroBatch
+from seedbed.feed.ordered_executor import InOrder
+from seedbed.feed.sample_stream import Stream, StreamSpec
+
+FeedKind = Literal["Local", "RayData"]
+
+
+@contextlib.contextmanager
+def open_feed(
+    kind: FeedKind,
+    stream: StreamSpec,
+    *,
+    leaves: range,
+    steps: range,
+    prefetch: int | None = None,
+    threads: int = 2,
+) -> Iterator[Iterator[MicroBatch]]:
+    """Serve the micro-batches of contiguous leaves and steps, ordered by (step, leaf).
+
+    `prefetch` bounds the micro-batches held ahead of the consumer (default: one step, at least two per
+    thread). Arrays may be read-only. A `UserError` or `InfrastructureError` is raised in place of the first
+    micro-batch that cannot be made.
+    """
+    assert leaves.step == steps.step == 1, (leaves, steps)
+    assert 0 <= leaves.start <= leaves.stop <= stream.leaves, leaves
+    assert 0 <= steps.start <= steps.stop <= stream.total_steps, steps
+    ahead = prefetch if prefetch is not None else max(len(leaves), 2 * threads)
+    if kind == "Local":
+        with _local(stream, leaves=leaves, steps=steps, ahead=ahead, threads=threads) as batches:
+            yield batches
+    else:
+        from seedbed.feed.ray_data_source import ray_feed
+
+        with ray_feed(stream, leaves=leaves, steps=steps, ahead=ahead, threads=threads) as batches:
+            yield batches
+
+
+@contextlib.contextmanager
+def open_evaluation(
+    stream: StreamSpec,
+    split: str,
+    *,
+    rank: int,
+    world: int,
+    batch_rows: int,
+    prefetch: int = 4,
+    threads: int = 2,
+) -> Iterator[Iterator[EvaluationBatch]]:
+    """Serve batches rank, rank + world, … of a split, in dataset order, never augmented, the last padded.
+
+    The same batches exist for every world; an empty split gives none.
+    """
+    assert 0 <= rank < world, (rank, world)
+    opened = Stream(stream)
+    rows_n = opened.view(split).row_numbers()
+    mine = range(rank, -(-len(rows_n) // batch_rows), world)
+    tasks = (partial(opened.evaluation_batch, rows_n, index, batch_rows) for index in mine)
+    batches = InOrder(tasks, threads=threads, ahead=prefetch)
+    with contextlib.closing(batches), contextlib.closing(opened):
+        yield batches
+
+
+@contextlib.contextmanager
+def _local(
+    spec: StreamSpec, *, leaves: range, steps: range, ahead: int, threads: int
+) -> Iterator[Iterator[MicroBatch]]:
+    opened = Stream(spec)
+    plan = opened.plan()
+    tasks = (partial(opened.micro_batch, plan, step, leaf) for step in steps for leaf in leaves)
+    batches = InOrder(tasks, threads=threads, ahead=ahead)
+    with contextlib.closing(batches), contextlib.closing(opened):
+        yield batches

@@ -1,0 +1,181 @@
+"""Bytes of images out of record batches: read by range, verified as a whole, kept in the cache of the node.
+
+A local dataset is read in place. A batch that differs from the manifest is read once more past the cache;
+then it is the dataset that is at fault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from seedbed.dataset import Dataset
+from seedbed.feed.batch_cache import DiskCache
+from seedbed.feed.io_counters import METER
+from seedbed.feed.store_retry import Patience
+from seedbed_api.errors import UserError, refusal
+
+COALESCE_BYTES: Final = 8 << 20
+"""Most bytes of neighbouring record batches that one range read brings along."""
+
+MEMORY_BYTES: Final = 128 << 20
+"""Record batches kept in memory where no folder can hold them."""
+
+Needed = Callable[[int, int], bool]
+
+
+class Batches(Protocol):
+    """Where record batches come from."""
+
+    def read(self, shard: int, batch: int, start: int, length: int) -> bytes:
+        """Return verified bytes of a record batch from `start`; `UserError` where it is damaged."""
+
+
+class LocalBatches:
+    """Batches of a dataset on a local file system, read in place; each is hashed once per opened stream."""
+
+    def __init__(self, dataset: Dataset, *, patience: Patience) -> None:
+        self._dataset = dataset
+        self._patience = patience
+        self._verified: set[tuple[int, int]] = set()
+
+    def read(self, shard: int, batch: int, start: int, length: int) -> bytes:
+        """Return bytes of a batch; the first access reads and hashes all of it."""
+        if (shard, batch) in self._verified:
+            place = self._dataset.manifest.shards[shard].batches[batch]
+            return _range(self._dataset, self._patience, shard, place.offset + start, length)
+        data = _fetch_verified(self._dataset, self._patience, shard, batch)
+        self._verified.add((shard, batch))
+        return data[start : start + length]
+
+
+class CachedBatches:
+    """Batches of a remote dataset through a disk cache, or through bounded memory where there is none."""
+
+    def __init__(
+        self, dataset: Dataset, *, patience: Patience, cache: DiskCache | None, needed: Needed
+    ) -> None:
+        self._dataset = dataset
+        self._patience = patience
+        self._cache = cache
+        self._needed = needed
+        self._memory = MemoryCache(bound=MEMORY_BYTES)
+
+    def read(self, shard: int, batch: int, start: int, length: int) -> bytes:
+        """Return bytes of a batch, fetching it and the neighbours that are needed soon."""
+        name = self._dataset.manifest.shards[shard].batches[batch].sha256
+        data = self._kept(name, start, length)
+        if data is not None:
+            METER.hit()
+            return data
+        METER.miss()
+        if self._cache is None:
+            return self._fetch(shard, batch)[start : start + length]
+        with self._cache.exclusively(name):
+            data = self._kept(name, start, length)  # another process may have fetched it meanwhile
+            return data if data is not None else self._fetch(shard, batch)[start : start + length]
+
+    def _kept(self, name: str, start: int, length: int) -> bytes | None:
+        held = self._memory.get(name)
+        if held is not None:
+            return held[start : start + length]
+        return None if self._cache is None else self._cache.read(name, start, length)
+
+    def _fetch(self, shard: int, batch: int) -> bytes:
+        """Fetch a batch and its neighbours by one range, keep all, return the batch."""
+        entry = self._dataset.manifest.shards[shard]
+        last = self._last_of_run(shard, batch)
+        first = entry.batches[batch]
+        end = entry.batches[last].offset + entry.batches[last].length
+        data = _range(self._dataset, self._patience, shard, first.offset, end - first.offset)
+        own = data[: first.length]
+        if not _sound(own, first.sha256):
+            own = _fetch_verified(self._dataset, self._patience, shard, batch, reads=1)
+        self._keep(first.sha256, own)
+        for place in entry.batches[batch + 1 : last + 1]:
+            neighbour = data[place.offset - first.offset : place.offset - first.offset + place.length]
+            if _sound(neighbour, place.sha256):  # a damaged one is refused when it is asked for
+                self._keep(place.sha256, neighbour)
+        return own
+
+    def _last_of_run(self, shard: int, batch: int) -> int:
+        """Return the last of the batches from `batch` on that are needed, absent and fit one read."""
+        places = self._dataset.manifest.shards[shard].batches
+        last = batch
+        for number in range(batch + 1, len(places)):
+            place = places[number]
+            if place.offset + place.length - places[batch].offset > COALESCE_BYTES:
+                break
+            if not self._needed(shard, number) or self._holds(place.sha256):
+                break
+            last = number
+        return last
+
+    def _holds(self, name: str) -> bool:
+        return self._memory.get(name) is not None or (self._cache is not None and self._cache.holds(name))
+
+    def _keep(self, name: str, data: bytes) -> None:
+        if self._cache is None or not self._cache.write(name, data):
+            self._memory.put(name, data)
+
+
+class MemoryCache:
+    """The most recently used values, at most `bound` bytes of them."""
+
+    def __init__(self, *, bound: int) -> None:
+        self._bound = bound
+        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> bytes | None:
+        """Return a value and make it the most recent one."""
+        with self._lock:
+            data = self._held.get(name)
+            if data is not None:
+                self._held.move_to_end(name)
+            return data
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keep a value and drop the oldest beyond the bound."""
+        with self._lock:
+            self._bytes += len(data) - len(self._held.pop(name, b""))
+            self._held[name] = data
+            while self._bytes > self._bound:
+                self._bytes -= len(self._held.popitem(last=False)[1])
+
+
+def _sound(data: bytes, sha256: str) -> bool:
+    return hashlib.sha256(data).hexdigest() == sha256
+
+
+def _fetch_verified(dataset: Dataset, patience: Patience, shard: int, batch: int, *, reads: int = 2) -> bytes:
+    """Return a whole batch; one that still differs after so many reads is the dataset's fault."""
+    place = dataset.manifest.shards[shard].batches[batch]
+    for _ in range(reads):
+        data = _range(dataset, patience, shard, place.offset, place.length)
+        if _sound(data, place.sha256):
+            return data
+    raise damaged(dataset, shard, f"batch {batch} differs from the manifest (sha256)")
+
+
+def _range(dataset: Dataset, patience: Patience, shard: int, start: int, length: int) -> bytes:
+    path = dataset.manifest.shards[shard].path
+    try:
+        data = patience.attempt(lambda: dataset.storage.read_range(path, start, length))
+    except FileNotFoundError as error:
+        raise damaged(dataset, shard, "the file is missing") from error
+    except OSError as error:
+        raise damaged(dataset, shard, f"the file is too short ({error})") from error
+    METER.fetch(dataset.storage.url, len(data))
+    return data
+
+
+def damaged(dataset: Dataset, shard: int, problem: str) -> UserError:
+    """Return the error of a dataset whose shard is not what its manifest says."""
+    where = f"{dataset.storage.url}/{dataset.manifest.shards[shard].path}"
+    fix = "restore it, or build the dataset again; `seedbed dataset check` lists all damage"
+    return UserError("InvalidDataset", refusal("spec.dataset.uri", where, problem, fix))

@@ -1,0 +1,102 @@
+"""Bytes of an image file to uint8 RGB pixels (H W C), the same bits for the same decoder versions.
+
+libjpeg-turbo with its accurate integer transform for JPEG, Pillow for everything else; what one of them
+refuses is never given to the other. libjpeg's warnings are errors: it fills in what it misses, and only
+warns. EXIF orientation is not applied: a dataset stores pictures upright.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+import simplejpeg
+from PIL import Image, features
+
+from seedbed.images.scratch_buffers import Scratch
+
+Pixels = npt.NDArray[np.uint8]
+Octets = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
+
+DENOMINATORS: Final = (8, 4, 2, 1)
+"""The reductions of libjpeg's scaled transform that are as fast as the full one."""
+
+JPEG_START: Final = b"\xff\xd8\xff"
+
+
+class UndecodableImageError(ValueError):
+    """The bytes are no picture that can be decoded in full."""
+
+
+_scratch = Scratch()
+
+
+def decode(data: Octets) -> Pixels:
+    """Decode a picture in full to RGB, shape (H, W, 3), in its own memory. Raises UndecodableImageError."""
+    return decode_reduced(data, 1).copy()
+
+
+def decode_reduced(data: Octets, denominator: int) -> Pixels:
+    """Decode to 1/denominator of each side, rounded up, where the format can (JPEG); else in full.
+
+    The result lies in a buffer of the calling thread and is overwritten by its next call.
+    """
+    octets = np.frombuffer(data, np.uint8)
+    if octets[:3].tobytes() == JPEG_START:
+        return _decode_jpeg(octets, denominator)
+    return _decode_other(octets)
+
+
+def picture_size(data: Octets) -> tuple[int, int]:
+    """Return (width, height) from the header alone."""
+    octets = np.frombuffer(data, np.uint8)
+    if octets[:3].tobytes() == JPEG_START:
+        with _telling():
+            height, width, _, _ = simplejpeg.decode_jpeg_header(octets)
+            return width, height
+    with _telling(), Image.open(io.BytesIO(octets.data)) as image:
+        return image.size
+
+
+def decoder_versions() -> dict[str, str]:
+    """Return the versions that decide about decoded and resized bits, for the environment class."""
+    versions = {"pillow": PIL.__version__, "simplejpeg": simplejpeg.__version__}
+    for name in ("jpg", "zlib", "libtiff", "webp"):
+        versions[f"pillow.{name}"] = features.version(name) or "none"
+    return versions
+
+
+def _decode_jpeg(octets: Pixels, denominator: int) -> Pixels:
+    with _telling():
+        height, width, _, _ = simplejpeg.decode_jpeg_header(octets)
+        least_height, least_width = -(-height // denominator), -(-width // denominator)
+        buffer = _scratch.at_least(height * width * 3)
+        pixels: Pixels = simplejpeg.decode_jpeg(
+            octets, "RGB", min_height=least_height, min_width=least_width, buffer=buffer
+        )
+    return pixels
+
+
+def _decode_other(octets: Pixels) -> Pixels:
+    with _telling(), Image.open(io.BytesIO(octets.data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Raise UndecodableImageError for whatever a decoder raises: Pillow's plug-ins have many types."""
+    try:
+        yield
+    except Exception as error:
+        raise UndecodableImageError(_one_line(error)) from error
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, KeyError):  # simplejpeg's own, for what it has no name for
+        return f"unknown subsampling {error}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,337 @@
+"""What a source file may be, and what of it is stored: 8-bit JPEG or PNG, gray or RGB, upright, one frame.
+
+`normalise` either returns bytes that every decoder reads the same way, with notes on what was changed, or
+refuses with a reason. Nothing is guessed: colours that need a profile, depth that would be lost and frames
+that would be dropped are refused.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+
+from seedbed.images import jpeg_markers, png_chunks, tiff_strips
+from seedbed.images.image_decoder import UndecodableImageError, decode_reduced
+from seedbed.images.image_repair import repair
+
+# What Pillow warns about is judged here: the limit below is lower than its own, damage ends in a verdict.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+MAX_PIXELS = 80_000_000
+_FORMATS = {
+    "JPEG": "JPEG",
+    "MPO": "JPEG",
+    "PNG": "PNG",
+    "WEBP": "WebP",
+    "BMP": "BMP",
+    "DIB": "BMP",
+    "TIFF": "TIFF",
+}
+_SUFFIXES = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".mpo": "JPEG",
+    ".png": "PNG",
+} | {
+    ".webp": "WebP",
+    ".bmp": "BMP",
+    ".dib": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+_BEGINNINGS = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG",),
+    "WebP": (b"RIFF",),
+    "BMP": (b"BM",),
+    "TIFF": (b"II*\0", b"MM\0*"),
+}
+_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+_MODES = ("1", "L", "P", "RGB", *_ALPHA)
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation."""
+_BITS_PER_SAMPLE = 258
+
+
+class BadImage(Exception):  # noqa: N818 - it is a verdict about a file, not a failure of ours
+    """A source that is refused: `reason` is a short name from a closed list, `detail` what was seen."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """How accepted images are stored."""
+
+    image_size: int | None = None
+    """Shorter side in pixels, or None for the source's own size."""
+    encoding: str = "source"
+    """`source` (bytes kept where possible, else PNG), `png` or `jpeg` (quality 95)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspection:
+    """An accepted source."""
+
+    image: bytes | None
+    """The bytes to store; None where only `inspect` ran and they would be encoded anew."""
+    weight: int
+    """Bytes that the stored image takes, estimated from its pixels where it is encoded anew."""
+    notes: tuple[str, ...]
+    """What was changed or is odd, by short name."""
+
+
+def has_image_suffix(path: str) -> bool:
+    """Say whether a file name looks like an image of an accepted format."""
+    return PurePosixPath(path).suffix.lower() in _SUFFIXES
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Accepted:
+    """A source that is a picture: upright, 8-bit, L or RGB."""
+
+    data: bytes
+    """The source's bytes, or those of its repaired form."""
+    picture: Image.Image
+    notes: tuple[str, ...]
+
+    def changes(self, rules: Rules) -> bool:
+        asked = rules.image_size is not None or rules.encoding != "source"
+        return asked or any(note not in _KEEPS_BYTES for note in self.notes)
+
+    def kept(self) -> Inspection:
+        return Inspection(image=self.data, weight=len(self.data), notes=self.notes)
+
+
+def inspect(data: bytes, path: str, rules: Rules) -> Inspection:
+    """Decode a source completely and judge it, without encoding; raises `BadImage`."""
+    accepted = _accepted(data, path)
+    if not accepted.changes(rules):
+        return accepted.kept()
+    picture = accepted.picture
+    width, height = _target_size(picture.size, rules)
+    return Inspection(image=None, weight=width * height * len(picture.getbands()) // 2, notes=accepted.notes)
+
+
+def normalise(data: bytes, path: str, rules: Rules) -> Inspection:
+    """Return the bytes to store for a source; raises `BadImage` exactly where `inspect` does."""
+    accepted = _accepted(data, path)
+    if not accepted.changes(rules):
+        return accepted.kept()
+    picture = accepted.picture
+    size = _target_size(picture.size, rules)
+    if size != picture.size:
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    image = _encode(picture, rules.encoding)
+    return Inspection(image=image, weight=len(image), notes=accepted.notes)
+
+
+_KEEPS_BYTES = ("wrong-suffix", "no-suffix", "multi-picture", "metadata-dropped", "stray-bytes-dropped")
+
+
+@contextmanager
+def _judging(reason: str) -> Iterator[None]:
+    """Turn what Pillow raises on damaged files into a verdict; its parsers raise many types."""
+    try:
+        yield
+    except (BadImage, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadImage("decompression-bomb", str(error)) from error
+    except Exception as error:
+        cut_off = "truncated" in str(error).lower() or isinstance(error, EOFError)
+        raise BadImage("truncated" if cut_off else reason, str(error)[:200].replace("\n", " ")) from error
+
+
+def _accepted(data: bytes, path: str) -> _Accepted:
+    """Judge a source; where it is refused as damaged, also what it is without all that is no picture."""
+    if not data:
+        raise BadImage("empty-file", "the file has 0 bytes")
+    try:
+        return _judged(data, path)
+    except BadImage as bad:
+        repaired = repair(data) if bad.reason in ("damaged", "truncated") else None
+        if repaired is None or repaired.data == data:
+            raise
+        try:
+            accepted = _judged(repaired.data, path)
+        except BadImage:
+            raise bad from None
+        return replace(accepted, notes=(*accepted.notes, repaired.note))
+
+
+def _judged(data: bytes, path: str) -> _Accepted:
+    picture = _opened(data)
+    with _judging("damaged"):
+        _refuse_by_header(picture, data)
+        notes = [*_name_notes(picture, path), *_format_notes(picture)]
+        _require_sound(picture, data)
+        turn = _UPRIGHT.get(_orientation(picture))
+        if turn is not None:
+            picture = picture.transpose(turn)
+            notes.append("rotated-by-exif")
+        return _Accepted(data=data, picture=_plain(picture, notes), notes=tuple(notes))
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation; what cannot be read turns nothing, as in any viewer."""
+    try:
+        value = picture.getexif().get(_ORIENTATION)
+    except Exception:  # its parser raises many types, and the pixels are good
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _opened(data: bytes) -> Image.Image:
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES, "truncated images would pass"
+    with _judging("damaged"):
+        try:
+            return Image.open(io.BytesIO(data))
+        except UnidentifiedImageError:
+            raise _unidentified(data) from None
+
+
+def _unidentified(data: bytes) -> BadImage:
+    for container, beginnings in _BEGINNINGS.items():
+        if data.startswith(beginnings):
+            if container == "JPEG" and jpeg_markers.precision(data) > 8:
+                bits = jpeg_markers.precision(data)
+                return BadImage("more-than-8-bit", f"{bits} bits per channel; convert it to 8")
+            return BadImage("damaged", f"it begins like {container}, but cannot be read")
+    return BadImage("not-an-image", "its content is no JPEG, PNG, WebP, BMP or TIFF image")
+
+
+def _refuse_by_header(picture: Image.Image, data: bytes) -> None:
+    if picture.format not in _FORMATS:
+        raise BadImage("unsupported-format", f"{picture.format}; JPEG, PNG, WebP, BMP and TIFF are accepted")
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise BadImage("decompression-bomb", f"{width} x {height} pixels, more than {MAX_PIXELS}")
+    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
+        raise BadImage("animated", f"{getattr(picture, 'n_frames', 1)} frames")
+    if picture.mode == "CMYK":
+        raise BadImage("cmyk", "converting CMYK needs a colour profile; convert it to RGB")
+    if _bits(picture, data) > 8:
+        raise BadImage("more-than-8-bit", f"{_bits(picture, data)} bits per channel; convert it to 8")
+    if picture.mode not in _MODES:
+        raise BadImage("colour-space", f"mode {picture.mode}; convert it to RGB or gray")
+
+
+def _bits(picture: Image.Image, data: bytes) -> int:
+    """Return the bits per channel of the file; Pillow itself narrows 16-bit RGB silently."""
+    if picture.mode in ("I", "F"):
+        return 32
+    if picture.mode.startswith("I;16"):
+        return 16
+    if picture.format == "PNG":
+        return data[24]
+    tags = getattr(picture, "tag_v2", None)
+    bits = (8,) if tags is None else tags.get(_BITS_PER_SAMPLE, (1,))
+    return int(max(bits)) if isinstance(bits, tuple) else int(bits)
+
+
+def _name_notes(picture: Image.Image, path: str) -> list[str]:
+    suffix = PurePosixPath(path).suffix.lower()
+    if not suffix:
+        return ["no-suffix"]
+    return [] if _SUFFIXES.get(suffix) == _FORMATS[str(picture.format)] else ["wrong-suffix"]
+
+
+def _format_notes(picture: Image.Image) -> list[str]:
+    if picture.format == "MPO":
+        return ["multi-picture"]
+    return [] if picture.format in ("JPEG", "PNG") else [f"from-{_FORMATS[str(picture.format)].lower()}"]
+
+
+def _require_sound(picture: Image.Image, data: bytes) -> None:
+    """Decode all of a picture, and refuse what decoders forgive: they fill in what is missing."""
+    if picture.format in ("JPEG", "MPO"):
+        _require_sound_jpeg(data)
+        return
+    picture.load()
+    if picture.format == "PNG":
+        png_chunks.require_whole(data, png_chunks.chunks(data))
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        tiff_strips.require_whole(picture, data)
+    if picture.mode == "P":
+        _require_palette(picture)
+
+
+def _require_sound_jpeg(data: bytes) -> None:
+    """Decode it as training does, for Pillow does not tell what libjpeg warns about."""
+    jpeg_markers.require_all_scans(data, jpeg_markers.segments(data))
+    try:
+        decode_reduced(data, 8)  # parses all coded pixels, and computes few
+    except UndecodableImageError as error:
+        if "subsampling" in str(error) or "Unsupported" in str(error):
+            raise BadImage("unsupported-format", f"a JPEG of a rare kind ({error}); save it anew") from None
+        raise
+
+
+def _require_palette(picture: Image.Image) -> None:
+    """Refuse pixels of colours that the palette does not have: decoders take black."""
+    assert picture.palette is not None
+    colours = len(picture.palette.palette) // len(picture.palette.mode)
+    extrema = picture.getextrema()
+    if int(extrema[1]) >= colours:  # type: ignore[arg-type]
+        raise BadImage("damaged", f"it uses colour {extrema[1]} of a palette of {colours}")
+
+
+def _plain(picture: Image.Image, notes: list[str]) -> Image.Image:
+    """Return mode L or RGB without loss, or refuse what would lose transparency."""
+    if picture.mode in _ALPHA or "transparency" in picture.info:
+        picture = _without_alpha(picture)
+        notes.append("opaque-alpha-dropped")
+    if picture.mode in ("P", "1"):
+        notes.append("palette-expanded" if picture.mode == "P" else "bilevel-expanded")
+        return picture.convert("RGB" if picture.mode == "P" else "L")
+    return picture
+
+
+def _without_alpha(picture: Image.Image) -> Image.Image:
+    full = picture.convert("RGBA")
+    if full.getchannel("A").getextrema() != (255, 255):
+        raise BadImage("alpha", "it has transparent pixels; put it on a background first")
+    return full.convert("L" if picture.mode in ("1", "L", "LA", "La") else "RGB")
+
+
+def _target_size(size: tuple[int, int], rules: Rules) -> tuple[int, int]:
+    if rules.image_size is None:
+        return size
+    short, long = sorted(size)
+    other = (long * rules.image_size + short // 2) // short
+    if other * rules.image_size > MAX_PIXELS:
+        raise BadImage("aspect-ratio", f"{size[0]} x {size[1]} would become {other} pixels long")
+    return (rules.image_size, other) if size[0] <= size[1] else (other, rules.image_size)
+
+
+def _encode(picture: Image.Image, encoding: str) -> bytes:
+    bare = picture.copy()
+    bare.info = {}  # no profile, comment or orientation may travel with the pixels
+    sink = io.BytesIO()
+    if encoding == "jpeg":
+        bare.save(sink, "JPEG", quality=95, subsampling=0)
+    else:
+        bare.save(sink, "PNG", compress_level=6)
+    return sink.getvalue()

@@ -1,0 +1,101 @@
+"""A log on its way to the output store: pieces of one size, `<seq>.log`; the last one grows until it is full.
+
+No trouble with it ever ends a run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TypeAlias
+
+from seedbed.storage import Storage
+from seedbed_api.errors import SeedbedError
+
+PIECE_BYTES = 1 << 16
+SHIP_SECONDS = 5.0
+
+Read: TypeAlias = Callable[[int, int], bytes]
+"""Returns what a log holds from a byte on, at most so many."""
+
+
+def reading(spool: Path) -> Read:
+    """Return how the log in a file is read."""
+
+    def read(start: int, length: int) -> bytes:
+        with spool.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    return read
+
+
+def folder_of(output: Storage, *, uid: str, attempt: int, pod: str) -> Storage:
+    """Return where the pieces of one log lie, as `seedbed.runs.log_store` reads them."""
+    return output.child(f"logs/{uid}/{attempt}/{pod}")
+
+
+def piece_name(number: int) -> str:
+    """Return the name of a piece, the first being 0."""
+    return f"{number:06d}.log"
+
+
+def stored(folder: Storage) -> int:
+    """Return how many bytes from the beginning are surely stored; the last piece may have grown since."""
+    there = set(folder.list())
+    gap = next(number for number in count() if piece_name(number) not in there)
+    return max(gap - 1, 0) * PIECE_BYTES
+
+
+def ship(read: Read, folder: Storage, *, shipped: int = 0) -> int:
+    """Store what came after `shipped` bytes; return how many bytes are stored now."""
+    while True:
+        piece = shipped // PIECE_BYTES
+        data = read(piece * PIECE_BYTES, PIECE_BYTES)
+        if piece * PIECE_BYTES + len(data) <= shipped:
+            return shipped
+        folder.put(piece_name(piece), data)
+        shipped = piece * PIECE_BYTES + len(data)
+
+
+@dataclass(kw_only=True, slots=True)
+class Shipper:
+    """Ships one log, as far as the store lets it."""
+
+    read: Read
+    folder: Callable[[], Storage]
+    shipped: int = 0
+    trouble: Exception | None = None
+    """Why the newest is not stored; None where it is."""
+
+    def ship(self) -> None:
+        """Store what is new."""
+        try:
+            self.shipped = ship(self.read, self.folder(), shipped=self.shipped)
+            self.trouble = None
+        except (SeedbedError, OSError) as error:
+            self.trouble = error
+
+
+@contextmanager
+def following(ship: Callable[[], None]) -> Iterator[None]:
+    """Ship every few seconds meanwhile, and the rest in the end."""
+    over = threading.Event()
+
+    def follow() -> None:
+        while not over.wait(SHIP_SECONDS):
+            ship()
+
+    thread = threading.Thread(target=follow, name="seedbed-logs", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=2 * SHIP_SECONDS)
+        if not thread.is_alive():
+            ship()

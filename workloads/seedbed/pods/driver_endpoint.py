@@ -1,0 +1,139 @@
+"""The driver's endpoint: progress for the operator, metrics for Prometheus, a word for workers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hmac import compare_digest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from seedbed.pods.driver_socket import opened
+from seedbed_api.metric_names import CONTENT_TYPE
+
+Tell = Callable[[], bytes]
+
+ASK_SECONDS = 1.0
+"""How often a worker asks."""
+
+
+class Page(NamedTuple):
+    """What is told under a path, and of what kind it is."""
+
+    tell: Tell
+    kind: str
+
+
+class Attendance:
+    """Which workers ask whether they are needed, and which have heard that they no longer are."""
+
+    def __init__(self) -> None:
+        self.step: Callable[[], int | None] = lambda: None
+        """How far the training is, for what workers log; None where it is not one."""
+        self._lock = threading.Lock()
+        self._ended = False
+        self._asked: dict[str, float] = {}
+
+    def ask(self, pod: str) -> bool:
+        """Note that a worker asks; return whether the attempt has ended."""
+        with self._lock:
+            if self._ended:
+                self._asked.pop(pod, None)
+            else:
+                self._asked[pod] = time.monotonic()
+            return self._ended
+
+    def end(self, *, patience: float) -> None:
+        """Say that the attempt has ended, and give the workers that are there the time to hear of it."""
+        deadline = time.monotonic() + patience
+        with self._lock:
+            self._ended = True
+            recently = time.monotonic() - 5 * ASK_SECONDS
+            self._asked = {pod: at for pod, at in self._asked.items() if at > recently}
+        while self._asked and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+@contextmanager
+def endpoint(
+    port: int, *, progress: Tell, attendance: Attendance, token: str, metrics: Tell | None = None
+) -> Iterator[int]:
+    """Serve `/progress`, `/metrics`, `/healthz` and, to who has the token, `/needed` from a thread.
+
+    Yields the port.
+    """
+    pages = {"/progress": Page(progress, "application/json")}
+    if metrics is not None:
+        pages["/metrics"] = Page(metrics, CONTENT_TYPE)
+    server = _Server(port, pages, attendance, token)
+    thread = threading.Thread(target=server.serve_forever, name="seedbed-endpoint", daemon=True)
+    thread.start()
+    try:
+        yield int(server.server_address[1])
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, port: int, pages: Mapping[str, Page], attendance: Attendance, token: str) -> None:
+        super().__init__(("", port), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = opened(port)
+        self.server_address = self.socket.getsockname()
+        self.pages, self.attendance, self.token = pages, attendance, token
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of askers who did not wait: a busy driver takes its time."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        if parts.path == "/healthz":
+            self._answer(200, b"ok\n", "text/plain")
+        elif parts.path in self.server.pages:
+            self._tell(self.server.pages[parts.path])
+        elif parts.path == "/needed":
+            self._tell_worker(parse_qs(parts.query).get("pod", [""])[0])
+        else:
+            self._answer(404, b"there is /progress, /metrics and /healthz\n", "text/plain")
+
+    def _tell(self, page: Page) -> None:
+        try:
+            body = page.tell()
+        except Exception as error:
+            self._answer(500, f"{type(error).__name__}: {error}\n".encode(), "text/plain")
+        else:
+            self._answer(200, body, page.kind)
+
+    def _tell_worker(self, pod: str) -> None:
+        given = self.headers.get("Authorization", "")
+        if not compare_digest(given.encode(), f"Bearer {self.server.token}".encode()):
+            self._answer(401, b"the token is another one\n", "text/plain")
+            return
+        attendance = self.server.attendance
+        step = attendance.step()
+        told = {"needed": not attendance.ask(pod)} | ({} if step is None else {"step": step})
+        self._answer(200, json.dumps(told).encode(), "application/json")
+
+    def _answer(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing: it is asked every second."""

@@ -1,0 +1,170 @@
+"""The program of a driver pod: do as `seedbed run` does, on workers in other pods; leave a last word."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from prometheus_client.core import Metric
+
+from seedbed.driver.error_policy import lasting
+from seedbed.driver.metrics_exporter import training_families
+from seedbed.driver.progress_display import Display
+from seedbed.driver.run_driver import Session, run_job
+from seedbed.pods.driver_endpoint import Attendance, endpoint
+from seedbed.pods.pod_cluster import PodCluster
+from seedbed.pods.pod_log import shipping
+from seedbed.pods.pod_settings import PodSettings, pod_settings
+from seedbed.pods.status_messages import live_progress, outcome_of
+from seedbed.pods.termination_message import leave
+from seedbed.pods.termination_signal import stop_by_signal
+from seedbed.runs.process_identity import TURN_VARIABLE
+from seedbed_api.conditions import one_line
+from seedbed_api.driver_messages import LiveProgress, Outcome
+from seedbed_api.errors import SeedbedError
+from seedbed_api.prometheus_exposition import page
+from seedbed_api.trainingjob import TrainingJob
+
+_FAREWELL_SECONDS = 4.0
+_SHUTDOWN_SECONDS = 15.0
+CRASHED = 1
+
+
+class Program(Protocol):
+    """What a driver does in one attempt."""
+
+    def live(self, now: datetime) -> LiveProgress:
+        """Return what it is doing at this moment; asked from another thread."""
+
+    def metrics(self, now: datetime) -> Iterable[Metric]:
+        """Yield what Prometheus is told at this moment; asked from another thread."""
+
+    def step(self) -> int | None:
+        """Return how far the training is; None where it has not begun, or is many."""
+
+    def run(self) -> tuple[Outcome, int, SeedbedError | None]:
+        """Do it to its end; return how it ended, its exit code, and an expected failure."""
+
+
+Programs = Mapping[str, Callable[[PodSettings, PodCluster, threading.Event], AbstractContextManager[Program]]]
+"""By the kind of the job; the event is the wish to stop."""
+
+
+def drive(environ: Mapping[str, str], spool: Path, programs: Programs) -> int:
+    """Run the driver of one attempt; return its exit code."""
+    try:
+        settings = pod_settings(environ)
+    except SeedbedError as error:
+        leave(environ, failed(error, attempt=0))
+        raise
+    os.environ[TURN_VARIABLE] = settings.turn
+    stopping = stop_by_signal()
+    with shipping(spool, settings):
+        outcome, code = _guarded(settings, stopping, programs)
+        leave(environ, outcome)
+        return code
+
+
+def _guarded(settings: PodSettings, stopping: threading.Event, programs: Programs) -> tuple[Outcome, int]:
+    """Return outcome and exit code, also of what nobody expected."""
+    try:
+        return _attempt(settings, stopping, programs)
+    except SeedbedError as error:
+        failure = lasting(error)
+        _say(f"error: {failure.reason}: {failure.message}")
+        return failed(failure, attempt=settings.attempt), failure.exit_code
+    except Exception as error:
+        traceback.print_exc()
+        message = one_line(f"{type(error).__name__}: {error}")
+        return (
+            Outcome(result="Failed", reason="DriverCrashed", message=message, attempt=settings.attempt),
+            CRASHED,
+        )
+
+
+def _attempt(settings: PodSettings, stopping: threading.Event, programs: Programs) -> tuple[Outcome, int]:
+    _say(f"attempt {settings.attempt} of {settings.job.kind} {settings.job.metadata.name} begins")
+    cluster, attendance = PodCluster(settings, stopping=stopping), Attendance()
+    with programs[settings.job.kind](settings, cluster, stopping) as program:
+        attendance.step = program.step
+
+        def progress() -> bytes:
+            return program.live(datetime.now(UTC)).model_dump_json(by_alias=True, exclude_none=True).encode()
+
+        def metrics() -> bytes:
+            return page(lambda: program.metrics(datetime.now(UTC)))
+
+        with endpoint(
+            settings.progress_port,
+            progress=progress,
+            metrics=metrics,
+            attendance=attendance,
+            token=settings.token,
+        ):
+            try:
+                outcome, code, error = program.run()
+            finally:
+                attendance.end(patience=_FAREWELL_SECONDS)
+                _closed_in_time(cluster)
+    if error is not None:
+        _say(f"error: {error.reason}: {error.message}")
+    return outcome, code
+
+
+class Training:
+    """A TrainingJob: one run."""
+
+    def __init__(self, settings: PodSettings, session: Session) -> None:
+        self._settings, self._session = settings, session
+
+    def live(self, now: datetime) -> LiveProgress:
+        """Return how far the run is."""
+        settings = self._settings
+        return live_progress(self._session, job_uid=settings.uid, attempt=settings.attempt, now=now)
+
+    def metrics(self, now: datetime) -> Iterable[Metric]:
+        """Yield what the run tells Prometheus."""
+        return training_families(self._session, self.live(now))
+
+    def step(self) -> int | None:
+        """Return how far the run is."""
+        progress = self._session.progress
+        return None if progress is None else progress.step
+
+    def run(self) -> tuple[Outcome, int, SeedbedError | None]:
+        """Train."""
+        ended = run_job(self._session)
+        return outcome_of(ended, attempt=self._settings.attempt), ended.exit_code, ended.error
+
+
+@contextmanager
+def training(settings: PodSettings, cluster: PodCluster, stopping: threading.Event) -> Iterator[Training]:
+    """Yield the program of a TrainingJob."""
+    job, options = settings.job, settings.options()
+    assert isinstance(job, TrainingJob)
+    with Display(job.metadata.name, interactive=False, records=True) as display:
+        session = Session(job=job, options=options, display=display, stopping=stopping, cluster=cluster)
+        yield Training(settings, session)
+
+
+def _closed_in_time(cluster: PodCluster) -> None:
+    """End Ray; should it hang, the pod ends all the same: a thread that hangs keeps nobody."""
+    thread = threading.Thread(target=cluster.close, name="seedbed-close", daemon=True)
+    thread.start()
+    thread.join(timeout=_SHUTDOWN_SECONDS)
+
+
+def failed(error: SeedbedError, *, attempt: int) -> Outcome:
+    """Return the outcome of an attempt that ended before there was a run."""
+    return Outcome(result="Failed", reason=error.reason, message=one_line(error.message), attempt=attempt)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the log of the pod

@@ -1,0 +1,34 @@
+"""Whose records the log of a pod holds, and the logs of its process among them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+
+from seedbed.logs.json_log import Recorder, RecordFormatter
+
+
+def recorder_of(environ: Mapping[str, str]) -> Recorder:
+    """Return the recorder of this pod; an environment that is not ours leaves its fields out."""
+    try:
+        metadata = json.loads(environ.get("SEEDBED_JOB", ""))["metadata"]
+    except (ValueError, KeyError, TypeError):
+        metadata = {}
+    attempt = environ.get("SEEDBED_ATTEMPT", "")
+    context = {
+        "namespace": metadata.get("namespace"),
+        "job": metadata.get("name"),
+        "attempt": int(attempt) if attempt.isdecimal() else None,
+        "pod": environ.get("POD_NAME"),
+    }
+    return Recorder(context={name: value for name, value in context.items() if value is not None})
+
+
+def log_as_records() -> None:
+    """Send this process's logs to stderr as records; libraries speak from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RecordFormatter())
+    logging.getLogger().handlers[:] = [handler]
+    logging.getLogger("seedbed").setLevel(logging.INFO)

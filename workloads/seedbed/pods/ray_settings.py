@@ -1,0 +1,40 @@
+"""Settings of a Ray in pods, of the driver's node and of the workers'; read by Ray when it is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+
+from seedbed.ray_cluster.local_ray import SETTINGS
+from seedbed.startup.ray_environment import settle
+
+_OTHERWISE = {
+    "RAY_AUTH_MODE": "token",
+    # nodes see each other by their own addresses
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
+    # a node that says nothing is gone after some 40 s, not after more than a minute; one that is busy is not
+    "RAY_health_check_period_ms": "3000",
+    "RAY_health_check_timeout_ms": "10000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_enable_metrics_collection": "0",
+}
+CLAIMS_FOLDER = "/mnt/pvc"
+_OF_ONE_MACHINE = {"GLOO_SOCKET_IFNAME"}
+_OF_THE_POD = r"RAY_(AUTH_TOKEN|AUTH_MODE|BACKEND_LOG_LEVEL|[a-z].*)|GLOO_.*"
+"""What the operator or a profile sets: the job's token, the interface, how Ray's daemons behave."""
+
+
+def prepare(environ: MutableMapping[str, str]) -> None:
+    """Set what Ray reads at import and at start; which interface gloo takes is told by the pod."""
+    settings = {name: value for name, value in SETTINGS.items() if name not in _OF_ONE_MACHINE}
+    settle(environ, settings | _OTHERWISE, kept=_OF_THE_POD)
+
+
+def before_ray() -> None:
+    """Pin and prepare this process, whose children Ray's processes will be."""
+    from seedbed.environment.environment_pins import pin_environment
+    from seedbed.storage.storage_urls import CLAIMS_VARIABLE
+
+    pin_environment(os.environ)
+    prepare(os.environ)
+    os.environ.setdefault(CLAIMS_VARIABLE, CLAIMS_FOLDER)

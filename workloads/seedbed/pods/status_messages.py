@@ -1,0 +1,109 @@
+"""From what the driver knows to what it tells: the outcome of the attempt, and its live progress."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from math import isfinite
+from typing import Literal
+
+from seedbed.driver.run_driver import Ended, Session
+from seedbed.driver.trainingjob_status_builder import checkpoint_status, timings_of
+from seedbed.training.run_progress import Progress
+from seedbed_api.conditions import ExitCode, one_line
+from seedbed_api.driver_messages import LiveProgress, Outcome
+from seedbed_api.timestamps import written
+from seedbed_api.trainingjob_status import DatasetStatus, Metric, WorkerCounts, measured, percent
+from seedbed_api.trainingjob_status import Progress as StepProgress
+
+Activity = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing"]
+
+
+def outcome_of(ended: Ended, *, attempt: int) -> Outcome:
+    """Return how an attempt ended."""
+    status, session = ended.status, ended.session
+    return Outcome(
+        result=_RESULTS.get(ended.exit_code, "Failed"),
+        reason=_reason(ended),
+        message=one_line(ended.error.message) if ended.error else "",
+        attempt=attempt,
+        steps_executed=sum(session.executed.values()),
+        run_id=status.run_id,
+        environment_class=status.environment.class_ if status.environment else None,
+        progress=status.progress,
+        dataset=status.dataset,
+        checkpoint=status.checkpoint,
+        model=status.model,
+        receipt=status.receipt,
+        metrics=status.metrics,
+        timings=status.timings,
+    )
+
+
+_RESULTS: dict[int, Literal["Succeeded", "Failed", "Stopped"]] = {
+    ExitCode.DONE: "Succeeded",
+    ExitCode.STOPPED: "Stopped",
+}
+
+
+def _reason(ended: Ended) -> str:
+    if ended.error is not None:
+        return ended.error.reason
+    if ended.exit_code == ExitCode.STOPPED:
+        return "Stopped"
+    return "Trained" if ended.session.computed_here else "AlreadyComputed"
+
+
+def live_progress(session: Session, *, job_uid: str, attempt: int, now: datetime) -> LiveProgress:
+    """Return what the driver of a job is doing at this moment."""
+    progress, prepared = session.progress, session.prepared
+    return LiveProgress(
+        time=written(now),
+        job_uid=job_uid,
+        attempt=attempt,
+        activity=_activity(session),
+        run_id=prepared.run_id if prepared else None,
+        environment_class=prepared.environment_class if prepared else None,
+        workers=_workers(session),
+        progress=None if progress is None else _steps(progress, now=now),
+        dataset=DatasetStatus(digest=prepared.dataset.digest, samples=prepared.samples) if prepared else None,
+        checkpoint=checkpoint_status(session.kept),
+        metrics=() if progress is None else _metrics(progress),
+        timings=timings_of(session.timeline.parts),
+    )
+
+
+def _activity(session: Session) -> Activity:
+    if session.result is not None:
+        return "Finishing"
+    phase = session.progress.phase if session.progress else "Starting"
+    return "Finishing" if phase == "Done" or phase == "Stopped" else phase  # noqa: PLR1714 - mypy narrows
+
+
+def _workers(session: Session) -> WorkerCounts:
+    most = session.job.spec.cluster.workers.max
+    return WorkerCounts(ready=min(most, session.cluster.ranks_there()), desired=most)
+
+
+def _steps(progress: Progress, *, now: datetime) -> StepProgress:
+    left = progress.seconds_left
+    return StepProgress(
+        epoch=max(progress.epoch - 1, 0),
+        step=progress.step,
+        total_steps=progress.total_steps,
+        percent=percent(progress.step, progress.total_steps),
+        estimated_completion_time=None if left is None else written(now + timedelta(seconds=left)),
+    )
+
+
+def _metrics(progress: Progress) -> tuple[Metric, ...]:
+    values = {
+        "throughput/images-per-second": progress.images_per_second,
+        "training/loss": progress.loss,
+        "validation/accuracy": progress.accuracy,
+        "validation/loss": progress.validation_loss,
+    }
+    return tuple(
+        Metric(name=name, value=measured(value))
+        for name, value in values.items()
+        if value is not None and isfinite(value)
+    )

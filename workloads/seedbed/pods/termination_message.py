@@ -1,0 +1,67 @@
+"""The last word of a pod, also of one whose program was killed: termination message, rest of its log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from seedbed.pods.oom_detection import oom_kills
+from seedbed_api.driver_messages import Outcome
+from seedbed_api.errors import SeedbedError, UserError
+
+logger = logging.getLogger(__name__)
+
+TERMINATION_LOG = "/dev/termination-log"
+
+
+def leave(environ: Mapping[str, str], outcome: Outcome) -> None:
+    """Write the message; without one, the exit code and the output store say the same."""
+    path = _message(environ)
+    try:
+        path.write_bytes(outcome.encode())
+    except OSError as error:
+        logger.warning("%s: the outcome was not written: %s", path, error.strerror)
+
+
+def driver_ended(number: int, spool: Path) -> None:
+    """Say what a driver no longer could, where a signal ended it, and store the rest of its log."""
+    path = _message(os.environ)
+    if number and (not path.exists() or not path.stat().st_size):
+        leave(os.environ, killed(number, attempt=os.environ.get("SEEDBED_ATTEMPT", "")))
+    worker_ended(number, spool)
+
+
+def worker_ended(number: int, spool: Path) -> None:
+    """Store the rest of the log; the pod is ending, so there is one try."""
+    from seedbed.logs.log_upload import reading, ship, stored
+    from seedbed.pods.pod_log import log_folder
+    from seedbed.pods.pod_settings import pod_settings
+
+    try:
+        folder = log_folder(pod_settings(os.environ))
+        ship(reading(spool), folder, shipped=stored(folder))
+    except (SeedbedError, OSError) as error:
+        if number or not isinstance(error, UserError):  # of its settings the program has spoken
+            logger.warning("the end of the log is not stored: %s", error)
+
+
+def killed(number: int, *, attempt: str) -> Outcome:
+    """Return the outcome of an attempt whose driver was ended by a signal."""
+    name = signal.Signals(number).name
+    which = int(attempt) if attempt.isdecimal() else 0
+    if number == signal.SIGTERM:
+        message = "told to stop before it had begun"
+        return Outcome(result="Stopped", reason="Stopped", message=message, attempt=which)
+    if number == signal.SIGKILL and oom_kills():
+        message = "the kernel killed the driver for memory; give the driver more in its profile"
+        return Outcome(result="Failed", reason="OutOfMemory", message=message, attempt=which)
+    return Outcome(
+        result="Failed", reason="DriverCrashed", message=f"the driver was ended by {name}", attempt=which
+    )
+
+
+def _message(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("SEEDBED_TERMINATION_LOG", "") or TERMINATION_LOG)

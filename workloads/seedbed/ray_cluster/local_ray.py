@@ -1,0 +1,171 @@
+"""A Ray of this process's own, on loopback, with everything off that training does not need.
+
+The environment must be set before Ray is imported; daemons and workers inherit it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seedbed.logs.json_log import QUOTED
+from seedbed.logs.ray_worker_output import mirroring
+from seedbed.ray_cluster.cluster_interface import P, Placement, T, WorkerRange
+from seedbed.ray_cluster.stop_signals import keeping_handlers
+from seedbed.startup.ray_environment import job_config, ray_runs_here, settle, temporary_folder
+from seedbed_api.errors import InfrastructureError, UserError, refusal
+from seedbed_api.json_log_lines import MESSAGE
+
+if TYPE_CHECKING:
+    from seedbed.training.worker_config import TrainingProgram
+
+workers_logger = logging.getLogger("seedbed.workers")
+"""Where the words of Ray's worker processes go; disabled but where a log is kept."""
+_QUOTE_SECONDS = 5.0
+
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # workers are Pythons of this environment, however the command was started
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # an elastic group waits this long for the workers that a lost node still seems to offer
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+    "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    # Ray's own word for "this node is alone": it then stays on 127.0.0.1, which it would replace otherwise
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # what raylets say of dead workers would go to stdout, where the status belongs; the driver tells of it
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
+    "GLOO_SOCKET_IFNAME": "lo",
+}
+
+
+def prepare(environ: MutableMapping[str, str]) -> None:
+    """Set what Ray reads at import and at start, and remove what the user has set for another Ray."""
+    settle(environ, SETTINGS)
+
+
+class LocalCluster:
+    """This machine: one worker trains in the driver's process, more in a Ray of the driver's own."""
+
+    def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call it here: the driver is on the machine that trains."""
+        return work(*args, **kwargs)
+
+    @contextmanager
+    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[Placement]:
+        """Start Ray where more than one rank may train, or Ray Data feeds."""
+        if workers.most == 1 and program.feed == "Local":
+            yield Placement(in_process=True)
+            return
+        with local_ray(workers=workers.most, gpus=_gpus(program, workers)):
+            yield Placement(gpus_per_rank=int(program.device == "cuda"))
+
+    def ranks_there(self) -> int:
+        """Return none: they are started together with the training."""
+        return 0
+
+
+def _gpus(program: TrainingProgram, workers: WorkerRange) -> int:
+    """Return the GPUs that workers may be placed on: those that are there."""
+    if program.device != "cuda":
+        return 0
+    found = gpus_here()
+    if found < workers.least:
+        fix = f"use at most {found} workers on this machine"
+        line = refusal("spec.cluster.workers.min", workers.least, f"there are {found} GPUs", fix)
+        raise UserError("InvalidSpec", line)
+    return min(found, workers.most)
+
+
+def gpus_here() -> int:
+    """Return how many GPUs this machine has."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+@contextmanager
+def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
+    """Start a Ray with a CPU slot for each worker, and end it; it may not start: `InfrastructureError`.
+
+    A Ray that this process has started already is used as it is, and left running.
+    """
+    if ray_runs_here():
+        yield
+        return
+    prepare(os.environ)
+    folder = temporary_folder(os.environ)
+    import ray
+
+    try:
+        with keeping_handlers():
+            ray.init(
+                address="local",
+                num_cpus=max(workers, os.cpu_count() or 1),
+                num_gpus=gpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=object_store_bytes(),
+                job_config=job_config(),
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+                runtime_env=python_of_workers(sys.executable),
+            )
+    except Exception as error:  # Ray raises bare ones, also when its 30 s are over
+        raise InfrastructureError(
+            "RayStartFailed",
+            f"Ray did not start on this machine: {error}; try again, or free memory and ports",
+        ) from error
+    try:
+        with _workers_quoted():
+            yield
+    finally:
+        ray.shutdown()
+
+
+def python_of_workers(executable: str) -> dict[str, str] | None:
+    """Return the runtime environment in which workers find Python where its path has a space or the like.
+
+    Ray starts a worker that has an environment of its own by a line for the shell, with the path as it is.
+    """
+    quoted = shlex.quote(executable)
+    return None if quoted == executable else {"py_executable": quoted}
+
+
+def _workers_quoted() -> AbstractContextManager[None]:
+    """Log what the workers print, where somebody wants to know it: the terminal does not show it."""
+    if not workers_logger.isEnabledFor(logging.INFO):
+        return nullcontext()
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    return mirroring(Path(node.get_logs_dir_path()), quote, every=_QUOTE_SECONDS)
+
+
+def quote(record: Mapping[str, Any]) -> None:
+    """Log what a worker said, whatever its level: it is for the log that is kept, not for the terminal."""
+    workers_logger.info("%s", record[MESSAGE], extra={QUOTED: record})
+
+
+def object_store_bytes() -> int:
+    """Half of /dev/shm, at most 1 GiB: blocks are consumed as they come and never pile up."""
+    shared = Path("/dev/shm")
+    folder = shared if shared.is_dir() else Path(tempfile.gettempdir())
+    stats = os.statvfs(folder)
+    return max(80 * 2**20, min(2**30, stats.f_bavail * stats.f_frsize // 2))

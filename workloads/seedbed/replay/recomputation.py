@@ -1,0 +1,219 @@
+"""Recomputing a window of a run on every worker, held against the receipt and the run folder step by step.
+
+Rank 0 judges; all workers stop after the same step. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from seedbed.arithmetic.subtree_exchange import Exchange
+from seedbed.arithmetic.tensor_digests import weights_digest
+from seedbed.arithmetic.torch_determinism import fix_determinism
+from seedbed.environment.arithmetic_probe import check_probe
+from seedbed.environment.environment_pins import assert_pinned, pinned_threads
+from seedbed.receipts import Decided
+from seedbed.replay.receipt_comparison import Judge
+from seedbed.replay.run_differences import Difference
+from seedbed.runs import Evaluation, RunFolder, load_checkpoint
+from seedbed.runs.tensor_blobs import Array, as_array, to_torch
+from seedbed.training.distributed_evaluation import evaluate_split
+from seedbed.training.early_stopping import best_score, should_stop
+from seedbed.training.evaluation_scores import document_of, scores_of
+from seedbed.training.rank_agreement import Account, require_agreement
+from seedbed.training.replica_builder import build_replica, load_weights
+from seedbed.training.step_loop import Walk, walk
+from seedbed.training.step_timing import Stopwatch, TimedExchange
+from seedbed.training.worker_config import TrainingProgram
+from seedbed_api.errors import UserError
+
+Tell = Callable[[int], None]
+"""Called on rank 0 with the completed steps."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """A window to recompute; picklable. Steps are numbers of completed steps."""
+
+    program: TrainingProgram
+    decided: Decided
+    folder: RunFolder | None
+    start: int
+    """Milestone of the checkpoint to begin with; 0 begins with first weights."""
+    stop: int
+    end: int
+    """Steps of the whole run."""
+    evaluations: tuple[Evaluation, ...]
+    """Stored records up to `start`."""
+    scored: bool
+    """Whether these are all there were, so that the stop rule can be applied again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recomputed:
+    """What came out."""
+
+    difference: Difference | None
+    completed: int
+    weights_digest: str
+    compared: tuple[str, ...] = ()
+    """What the last state was held against, in words; empty where nothing is known of it."""
+    leaves: int = 0
+    """Leaves that this worker computed."""
+
+
+def recompute(task: Task, exchange: Exchange, tell: Tell) -> Recomputed:
+    """Walk the window as one of the workers; the answer of rank 0 counts."""
+    fix_determinism(threads=pinned_threads())
+    assert_pinned()
+    check_probe(task.program.probe, device=task.program.device)
+    replay = _Replay(task, exchange)
+    difference = replay.begin() or replay.run(tell)
+    return Recomputed(
+        difference=difference,
+        completed=replay.state.completed,
+        weights_digest=weights_digest(replay.state.replica.named_weights()),
+        compared=tuple(replay.judge.compared),
+        leaves=replay.leaves,
+    )
+
+
+class _Replay:
+    """One worker's way through the window."""
+
+    def __init__(self, task: Task, exchange: Exchange) -> None:
+        watch = Stopwatch()
+        program = task.program
+        self.task = task
+        self.exchange = TimedExchange(exchange, watch)
+        self.state = Walk(
+            program=program,
+            exchange=self.exchange,
+            replica=build_replica(program.model, program.arithmetic, device=program.device),
+            watch=watch,
+        )
+        self.names = list(self.state.replica.named_weights())
+        self.judge = Judge(program=program, decided=task.decided, folder=task.folder, names=self.names)
+        self.evaluations = list(task.evaluations)
+        self.best: dict[str, Array] | None = None
+        self.leaves = 0
+
+    def begin(self) -> Difference | None:
+        """Load the checkpoint; its weights must be those of the ledger."""
+        if self.task.start == 0:
+            return None
+        assert self.task.folder is not None
+        record, tensors = load_checkpoint(self.task.folder, self.task.start)
+        self.state.replica.load(to_torch(tensors))
+        self.state.completed = self.task.start
+        self.judge.chain = bytes.fromhex(record.ledger_chain)
+        return self._agreed(lambda: self.judge.loaded(self.state.replica, self.task.start))
+
+    def run(self, tell: Tell) -> Difference | None:
+        """Run the steps until one differs."""
+        with closing(walk(self.state, until=self.task.stop, stop_requested=lambda: False)) as steps:
+            while True:
+                try:
+                    if next(steps, None) is None:
+                        break
+                except UserError as error:
+                    if error.reason != "NonFiniteLoss":
+                        raise
+                    return self._not_finite(error)
+                difference = self._checked()
+                if self.exchange.rank == 0:
+                    tell(self.state.completed)
+                if difference is not None:
+                    return difference
+        return self._finished() if self.task.stop == self.task.end else None
+
+    def _checked(self) -> Difference | None:
+        state, done = self.state, self.state.completed
+        part = state.ledger.drain()
+        self.leaves += len(part.leaves)
+        account = Account(steps=part.steps, digests={})
+        require_agreement(self.task.program, self.exchange, account, witness=self.names)
+        parts = self.exchange.gather_bytes(pickle.dumps(part))
+        difference = self._agreed(lambda: self.judge.step([pickle.loads(p) for p in parts], completed=done))
+        if difference is None and self.task.program.milestones.is_evaluation(done):
+            difference = self._evaluated("validation")
+        return (
+            difference
+            or self._agreed(lambda: self.judge.checkpoint(state.replica, done))
+            or self._agreed(lambda: self.judge.stop_rule(self._stops(), completed=done, end=self.task.end))
+        )
+
+    def _stops(self) -> bool | None:
+        """Say whether the stop rule ends the run here; None where it cannot be applied."""
+        program, done = self.task.program, self.state.completed
+        if (
+            not self.task.scored
+            or program.early_stopping is None
+            or not program.milestones.is_evaluation(done)
+        ):
+            return None
+        return should_stop(program.early_stopping, scores_of(self.evaluations, program.early_stopping.metric))
+
+    def _evaluated(self, split: str) -> Difference | None:
+        counts = evaluate_split(self.task.program, self.state.replica, self.exchange, split=split)
+        if counts.samples == 0:
+            return None
+        document = document_of(counts, weights_digest=weights_digest(self.state.replica.named_weights()))
+        step = self.state.completed
+        record = Evaluation(split=split, step=step, document=document, digest="")
+        self.evaluations.append(record)
+        if split == "validation":
+            self._keep_if_best()
+        return self._agreed(lambda: self.judge.evaluation(record))
+
+    def _selected(self) -> int | None:
+        """Return the milestone whose weights are the model, as far as it is known here."""
+        program = self.task.program
+        if not program.select_best:
+            return self.state.completed
+        if not self.task.scored:
+            return None
+        metric, maximize = program.watched
+        return best_score(scores_of(self.evaluations, metric), maximize=maximize).completed
+
+    def _keep_if_best(self) -> None:
+        if self.task.program.select_best and self._selected() == self.state.completed:
+            weights = self.state.replica.named_weights()
+            self.best = {name: as_array(tensor).copy() for name, tensor in weights.items()}
+
+    def _finished(self) -> Difference | None:
+        """Select the model, evaluate it on test rows and hold all against the receipt."""
+        difference = self._agreed(lambda: self.judge.ledger_end(self.task.end))
+        selected = self._selected()
+        if difference is not None or selected is None or not self._load_selected(selected):
+            return difference
+        return self._evaluated("test") or self._agreed(
+            lambda: self.judge.model(self.state.replica, selected=selected, evaluations=self.evaluations)
+        )
+
+    def _load_selected(self, selected: int) -> bool:
+        """Take the weights of the model; False where neither the window nor the folder has them."""
+        if selected == self.state.completed:
+            return True
+        if self.best is not None and selected > self.task.start:
+            load_weights(self.state.replica, self.best)
+            return True
+        if self.task.folder is None or selected not in self.judge.kept:
+            return False
+        _, tensors = load_checkpoint(self.task.folder, selected)
+        self.state.replica.load(to_torch(tensors))
+        return True
+
+    def _agreed(self, judge: Callable[[], Difference | None]) -> Difference | None:
+        """Return rank 0's judgement on every worker."""
+        found: Any = judge() if self.exchange.rank == 0 else None
+        difference: Difference | None = pickle.loads(self.exchange.broadcast_bytes(pickle.dumps(found)))
+        return difference
+
+    def _not_finite(self, error: UserError) -> Difference:
+        text = f"the loss is no longer finite: {error.message.partition(' at step')[0]}"
+        return Difference(kind="loss", step=self.state.completed + 1, subject="loss", text=text)

@@ -1,0 +1,142 @@
+"""What is told of a run, finished or not: its receipt, its run folder, or both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seedbed.environment import environment_class
+from seedbed.receipts import Receipt, read_receipt
+from seedbed.replay.receipt_location import damaged, found_folder, is_run_folder, read_object, split_reference
+from seedbed.replay.run_differences import Names
+from seedbed.replay.stored_ledger import StoredLedger, stored_ledger
+from seedbed.runs import (
+    ENVIRONMENT,
+    RECEIPT,
+    RECIPE,
+    Evaluation,
+    RunFolder,
+    checkpoint_steps,
+    read_evaluations,
+)
+from seedbed.storage import Storage
+from seedbed.training.run_state import WITNESS
+from seedbed.training.training_result import read_outcome
+from seedbed_api.errors import InfrastructureError, UserError, refusal
+from seedbed_api.run_identity import run_id
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """One of the two runs that are compared."""
+
+    shown: str
+    recipe: Mapping[str, Any]
+    environment_class: str
+    environment: Mapping[str, Any] | None
+    receipt: Receipt | None
+    folder: RunFolder | None
+    ledger: StoredLedger | None
+    names: Names
+    """Tensors in the order of the witness; None where they are not stored."""
+
+    def checkpoints(self) -> list[int]:
+        """Return the steps of the kept checkpoints, ascending."""
+        return [] if self.folder is None else checkpoint_steps(self.folder)
+
+    def evaluations(self) -> dict[tuple[int, str], Evaluation]:
+        """Return the evaluation records by (step, split)."""
+        if self.folder is None:
+            return {}
+        return {(record.step, record.split): record for record in _unhurt(self.folder)}
+
+    def weights(self) -> str | None:
+        """Return the digest of the model, None where the run has not ended."""
+        if self.receipt is not None:
+            return self.receipt.decided.weights_digest
+        outcome = None if self.folder is None else read_outcome(self.folder)
+        return None if outcome is None else outcome.weights_digest
+
+    def evaluated_weights(self) -> dict[int, str]:
+        """Return the weights digest at each evaluation that the receipt names."""
+        return {} if self.receipt is None else dict(self.receipt.decided.checkpoints)
+
+
+def open_account(reference: str, *, secret: Path | None = None) -> Account:
+    """Open a receipt or a run folder by path or URL. Raises UserError where there is neither, or damage."""
+    storage, name = split_reference(reference, secret=secret)
+    here = is_run_folder(storage)
+    if name != RECEIPT or storage.exists(RECEIPT):
+        receipt = read_receipt(storage, name=name)
+        identity = receipt.decided.run_id
+        return _account(f"{storage.url}/{name}", receipt, found_folder(storage, identity) if here else None)
+    if not here:
+        fix = "name a receipt.json or a run folder (…/runs/<run>)"
+        raise UserError(
+            "InvalidReceipt", refusal("run", storage.url, "there is neither receipt nor run", fix)
+        )
+    return _account(storage.url, None, found_folder(storage, _identity(storage)))
+
+
+def _account(shown: str, receipt: Receipt | None, folder: RunFolder | None) -> Account:
+    environment = None if folder is None else _json(folder, ENVIRONMENT)
+    recipe: Mapping[str, Any] | None = None if folder is None else _json(folder, RECIPE)
+    if receipt is not None:
+        recipe, known = receipt.decided.recipe, receipt.decided.environment_class
+    else:
+        assert environment is not None
+        known = environment_class(environment)
+    assert recipe is not None
+    return Account(
+        shown=shown,
+        recipe=recipe,
+        environment_class=known,
+        environment=environment,
+        receipt=receipt,
+        folder=folder,
+        ledger=None if folder is None else stored_ledger(folder),
+        names=_names(folder),
+    )
+
+
+def _identity(storage: Storage) -> str:
+    """Return the identity of a run that has no receipt yet, from what it wrote first."""
+    folder = found_folder(storage, "")
+    recipe, environment = _json(folder, RECIPE), _json(folder, ENVIRONMENT)
+    for path, document in ((RECIPE, recipe), (ENVIRONMENT, environment)):
+        if document is None:
+            raise damaged(folder, path, "it is missing, and there is no receipt to take its place")
+    assert recipe is not None
+    assert environment is not None
+    version = environment.get("arithmeticVersion", 0)
+    return run_id(recipe, arithmetic_version=version, environment_class=environment_class(environment))
+
+
+def _names(folder: RunFolder | None) -> Names:
+    document = None if folder is None else _json(folder, WITNESS)
+    return None if document is None else [str(name) for name in document.get("tensors", [])]
+
+
+def _json(folder: RunFolder, path: str) -> dict[str, Any] | None:
+    data = read_object(folder, path)
+    if data is None:
+        return None
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise damaged(folder, path, "it is no JSON") from error
+    if not isinstance(document, dict):
+        raise damaged(folder, path, "it is no JSON object")
+    return document
+
+
+def _unhurt(folder: RunFolder) -> list[Evaluation]:
+    try:
+        return read_evaluations(folder)
+    except InfrastructureError as error:
+        if error.reason != "RunFolderDamaged":
+            raise
+        raise UserError(error.reason, error.message) from error

@@ -1,0 +1,214 @@
+"""What a run folder holds, checked against the receipt without recomputing anything.
+
+Damage raises; what is missing is told, because the rest can still be verified.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from seedbed.environment import environment_class
+from seedbed.receipts import Decided
+from seedbed.replay.receipt_location import damaged, read_object
+from seedbed.replay.stored_ledger import StoredLedger, stored_ledger
+from seedbed.runs import (
+    ENVIRONMENT,
+    RECIPE,
+    RESULT,
+    Damaged,
+    Evaluation,
+    RunFolder,
+    checkpoint_steps,
+    load_checkpoint,
+    read_evaluations,
+)
+from seedbed.runs.sealed_json import opened
+from seedbed.runs.tensor_blobs import describe_tensors
+from seedbed.training.training_result import OUTCOME
+from seedbed_api.canonical_json import canonical_json
+from seedbed_api.errors import InfrastructureError, UserError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """What a run folder can be held against."""
+
+    folder: RunFolder
+    ledger: StoredLedger
+    chains: Mapping[int, bytes]
+    """Completed steps -> ledger chain."""
+    checkpoints: tuple[int, ...]
+    """Steps of the kept checkpoints that verify, ascending."""
+    evaluations: tuple[Evaluation, ...]
+    missing: tuple[str, ...]
+    """What should be there and is not, in words."""
+    verified: tuple[str, ...]
+    """What was found as the receipt says, in words."""
+
+    @property
+    def whole(self) -> bool:
+        """Say whether every step of the ledger is there."""
+        return not any("ledger" in line for line in self.missing)
+
+
+def run_length(decided: Decided) -> int:
+    """Return the steps that a run had: its last evaluation, or the end without one."""
+    return decided.checkpoints[-1][0]
+
+
+def check_stored(folder: RunFolder, decided: Decided) -> Stored:
+    """Read what a run folder keeps; RunFolderDamaged names the first object that the run did not write so."""
+    missing: list[str] = []
+    _check_documents(folder, decided, missing)
+    files = _check_model_files(folder, decided, missing)
+    ledger, chains = _check_ledger(folder, decided, missing)
+    evaluations = _check_evaluations(folder, decided, missing)
+    complete = not any(line.startswith("evaluations/") for line in missing)
+    checkpoints = _check_checkpoints(folder, decided, chains, missing, complete=complete)
+    counts = {
+        "model file": files,
+        "ledger step": len(chains) - 1,
+        "kept checkpoint": len(checkpoints),
+        "evaluation": len(evaluations),
+    }
+    return Stored(
+        folder=folder,
+        ledger=ledger,
+        chains=chains,
+        checkpoints=checkpoints,
+        evaluations=evaluations,
+        missing=tuple(missing),
+        verified=tuple(
+            f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count
+        ),
+    )
+
+
+def stored_environment(folder: RunFolder, decided: Decided) -> dict[str, Any] | None:
+    """Return the environment document of the run, None where it is missing; it must be the receipt's."""
+    data = read_object(folder, ENVIRONMENT)
+    if data is None:
+        return None
+    try:
+        document: dict[str, Any] = json.loads(data)
+        same = environment_class(document) == decided.environment_class
+    except ValueError as error:
+        raise damaged(folder, ENVIRONMENT, "it is no JSON") from error
+    if not same:
+        raise damaged(folder, ENVIRONMENT, "it is not the environment of the receipt")
+    return document
+
+
+def _check_documents(folder: RunFolder, decided: Decided, missing: list[str]) -> None:
+    recipe = read_object(folder, RECIPE)
+    if recipe is None:
+        missing.append(RECIPE)
+    elif recipe != canonical_json(dict(decided.recipe)):
+        raise damaged(folder, RECIPE, "it is not the recipe of the receipt")
+    if stored_environment(folder, decided) is None:
+        missing.append(ENVIRONMENT)
+    for path in (OUTCOME, RESULT):
+        _check_end(folder, path, decided, missing)
+
+
+def _check_end(folder: RunFolder, path: str, decided: Decided, missing: list[str]) -> None:
+    data = read_object(folder, path)
+    if data is None:
+        missing.append(path)
+        return
+    try:
+        document = opened(data)
+        told = document.get("outcome", document)
+        same = (
+            told["weights_digest"] == decided.weights_digest and told["ledger_chain"] == decided.ledger_chain
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(folder, path, str(error) or type(error).__name__) from error
+    if not same:
+        raise damaged(folder, path, "it tells of other weights or another ledger than the receipt")
+
+
+def _check_model_files(folder: RunFolder, decided: Decided, missing: list[str]) -> int:
+    found = 0
+    for path, digest in sorted(decided.subjects.items()):
+        data = read_object(folder, path)
+        if data is None:
+            missing.append(path)
+        elif sha256(data).hexdigest() != digest:
+            raise damaged(folder, path, "its sha256 is not the one in the receipt")
+        else:
+            found += 1
+    return found
+
+
+def _check_ledger(
+    folder: RunFolder, decided: Decided, missing: list[str]
+) -> tuple[StoredLedger, dict[int, bytes]]:
+    ledger, end = stored_ledger(folder), run_length(decided)
+    chains = ledger.check(shape=(decided.leaves, decided.leaf_rows))
+    gaps = [f"{gap.start + 1}..{gap.stop}" for gap in ledger.gaps(stop=end)]
+    if gaps:
+        missing.append(f"ledger of steps {', '.join(gaps)}")
+    if ledger.stop > end:
+        raise damaged(folder, "ledger", f"it has {ledger.stop} steps, the receipt's run had {end}")
+    if end in chains and chains[end].hex() != decided.ledger_chain:
+        raise damaged(folder, "ledger", "its chain does not end as the receipt says")
+    return ledger, chains
+
+
+def _check_evaluations(folder: RunFolder, decided: Decided, missing: list[str]) -> tuple[Evaluation, ...]:
+    try:
+        records = read_evaluations(folder, up_to=run_length(decided))
+    except InfrastructureError as error:
+        if error.reason != "RunFolderDamaged":
+            raise
+        raise UserError(error.reason, error.message) from error
+    found = {(record.split, record.step): record for record in records}
+    weights = dict(decided.checkpoints)
+    for split, step in _due(decided):
+        record = found.get((split, step))
+        path = f"evaluations/{split}-{step}.json"
+        if record is None:
+            missing.append(path)
+        elif split == "validation" and record.document.get("weightsDigest") != weights[step]:
+            raise damaged(folder, path, "it is of other weights than the receipt names")
+    return tuple(records)
+
+
+def _due(decided: Decided) -> list[tuple[str, int]]:
+    due = [("test", run_length(decided))] if "test/loss" in decided.metrics else []
+    if "validation/loss" in decided.metrics:
+        due += [("validation", step) for step, _ in decided.checkpoints]
+    return due
+
+
+def _check_checkpoints(
+    folder: RunFolder, decided: Decided, chains: Mapping[int, bytes], missing: list[str], *, complete: bool
+) -> tuple[int, ...]:
+    usable = []
+    for step in checkpoint_steps(folder):
+        try:
+            _check_checkpoint(folder, decided, chains, step)
+        except Damaged as damage:
+            if not isinstance(damage.__cause__, FileNotFoundError) and complete:
+                line = f"{damage}; restore it from a copy, or delete it to verify what is left"
+                raise UserError("RunFolderDamaged", line) from damage
+            missing.append(f"a part of the checkpoint of step {step}")
+        else:
+            usable.append(step)
+    return tuple(usable)
+
+
+def _check_checkpoint(folder: RunFolder, decided: Decided, chains: Mapping[int, bytes], step: int) -> None:
+    record, tensors = load_checkpoint(folder, step)
+    path = f"checkpoints/{step}.json"
+    if describe_tensors(tensors) != record.tensors:
+        raise damaged(folder, path, "its blobs hold other tensors than it lists")
+    if chains.get(step, bytes.fromhex(record.ledger_chain)).hex() != record.ledger_chain:
+        raise damaged(folder, path, "its ledger chain is not the ledger's")
+    if dict(decided.checkpoints).get(step, record.weights_digest) != record.weights_digest:
+        raise damaged(folder, path, "its weights are not those of the receipt")

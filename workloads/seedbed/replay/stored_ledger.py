@@ -1,0 +1,112 @@
+"""A stored ledger, read step by step: every segment is verified, and gaps are told rather than fatal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from seedbed.replay.receipt_location import damaged, read_object
+from seedbed.runs import CHAIN_START, LedgerSegment, LedgerStep, RunFolder
+from seedbed.runs.ledger import segment_from_bytes
+
+_NAME = re.compile(r"ledger/(\d+)-(\d+)-[0-9a-f]{16}\.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """Where 0-based steps [first, stop) lie."""
+
+    first: int
+    stop: int
+    path: str
+
+
+@dataclass(kw_only=True, slots=True)
+class StoredLedger:
+    """The ledger of a run folder; holds one segment in memory at a time. Steps are 0-based here."""
+
+    folder: RunFolder
+    spans: tuple[Span, ...]
+    _segment: LedgerSegment | None = field(default=None, init=False)
+    _chains: list[bytes] = field(default_factory=list, init=False)
+
+    @property
+    def stop(self) -> int:
+        """Return the first step after the last that is stored."""
+        return max((span.stop for span in self.spans), default=0)
+
+    def step(self, step: int) -> LedgerStep | None:
+        """Return a step, None where no segment holds it."""
+        span = next((span for span in self.spans if span.first <= step < span.stop), None)
+        if span is None:
+            return None
+        if self._segment is None or self._segment.path != span.path:
+            self._segment = read_segment(self.folder, span)
+            self._chains = self._segment.chains()
+        segment, offset = self._segment, step - span.first
+        return LedgerStep(
+            step=step,
+            rows=segment.rows[offset],
+            leaf_digests=tuple(leaf.tobytes() for leaf in segment.digests[offset]),
+            loss=float(segment.loss[offset]),
+            witness=segment.witness[offset],
+            chain=self._chains[offset],
+        )
+
+    def gaps(self, *, stop: int) -> list[range]:
+        """Return the stretches of steps below `stop` that no segment holds."""
+        gaps, reached = [], 0
+        for span in self.spans:
+            if span.first > reached:
+                gaps.append(range(reached, min(span.first, stop)))
+            reached = max(reached, span.stop)
+        return [gap for gap in [*gaps, range(reached, stop)] if len(gap)]
+
+    def check(self, *, shape: tuple[int, int]) -> dict[int, bytes]:
+        """Read all of it and return the chain after each number of completed steps.
+
+        `shape` is (L, m). Raises RunFolderDamaged for a segment that is damaged or does not link to its
+        neighbours.
+        """
+        chains = {0: CHAIN_START}
+        for span in self.spans:
+            segment = read_segment(self.folder, span)
+            if segment.rows.shape[1:] != shape:
+                raise damaged(
+                    self.folder, span.path, "it has another number of leaves or rows than the recipe"
+                )
+            found = [segment.chain_before, *segment.chains()]
+            for completed, chain in enumerate(found, start=span.first):
+                if chains.setdefault(completed, chain) != chain:
+                    raise damaged(
+                        self.folder, span.path, f"it does not link to the others at step {completed}"
+                    )
+        return chains
+
+
+def stored_ledger(folder: RunFolder) -> StoredLedger:
+    """Return the ledger of a run folder; only names are read."""
+    return StoredLedger(folder=folder, spans=_spans(folder.objects.list("ledger")))
+
+
+def read_segment(folder: RunFolder, span: Span) -> LedgerSegment:
+    """Return a segment that is what its name says."""
+    data = read_object(folder, span.path)
+    if data is None:
+        raise damaged(folder, span.path, "it was there a moment ago and is gone")
+    try:
+        segment = segment_from_bytes(data)
+        matches = segment.path == span.path
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise damaged(folder, span.path, str(error) or type(error).__name__) from error
+    if not matches:
+        raise damaged(folder, span.path, "its contents are not what its name says")
+    return segment
+
+
+def _spans(paths: Iterable[str]) -> tuple[Span, ...]:
+    """Return the spans by first step, of those that begin together the longest first."""
+    matches = (_NAME.fullmatch(path) for path in paths)
+    spans = [Span(first=int(m[1]), stop=int(m[2]), path=m.string) for m in matches if m]
+    return tuple(sorted(spans, key=lambda span: (span.first, -span.stop)))

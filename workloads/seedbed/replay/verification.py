@@ -1,0 +1,176 @@
+"""Verifying a receipt: what is stored first, then a window recomputed from the checkpoint before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from seedbed.arithmetic.subtree_exchange import SingleProcess
+from seedbed.driver.resolve_run import Prepared
+from seedbed.replay.local_process_group import recompute_in_group
+from seedbed.replay.receipt_location import Claim
+from seedbed.replay.recomputation import Recomputed, Task, Tell, recompute
+from seedbed.replay.run_differences import Difference
+from seedbed.replay.stored_integrity import Stored, check_stored, run_length, stored_environment
+from seedbed.replay.worker_config_from_receipt import Sources, prepared_again, program_again
+from seedbed.runs import LedgerReader, check_exactly_once
+from seedbed_api.errors import InfrastructureError, UserError, refusal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """Which steps to verify, as completed steps; None is the beginning or the end of the run."""
+
+    first: int | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What a verification found."""
+
+    first: int
+    last: int
+    started: int
+    """Milestone that recomputing began with; 0 is first weights."""
+    steps: int
+    """Steps that were recomputed."""
+    workers: int
+    weights_digest: str
+    difference: Difference | None
+    compared: tuple[str, ...]
+    """What the last state was held against; empty where nothing is known of it."""
+    leaves: tuple[int, ...]
+    """Leaves that each worker computed."""
+    verified: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def reproduced(self) -> bool:
+        """Say whether all that is known of the window came out again, and something was known of its end."""
+        return self.difference is None and bool(self.compared)
+
+    @property
+    def result(self) -> str:
+        """Return `reproduced`, `differs`, or `unverified` where there was nothing to compare with."""
+        if self.difference is not None:
+            return "differs"
+        return "reproduced" if self.reproduced else "unverified"
+
+    def document(self) -> dict[str, Any]:
+        """Return the verdict as JSON."""
+        return {
+            "result": self.result,
+            "fromStep": self.first,
+            "toStep": self.last,
+            "startedFromStep": self.started,
+            "stepsRecomputed": self.steps,
+            "workers": self.workers,
+            "leavesByWorker": list(self.leaves),
+            "weightsDigest": self.weights_digest,
+            "difference": self.difference.document() if self.difference else None,
+            "verified": list(self.verified),
+            "missing": list(self.missing),
+        }
+
+
+@dataclass(kw_only=True, slots=True)
+class Watcher:
+    """Who is told how the verification goes."""
+
+    stored: Callable[[Stored | None], None] = field(default=lambda _stored: None)
+    """Called when what is stored was checked."""
+    began: Callable[[int, int], None] = field(default=lambda _start, _stop: None)
+    """Called with the milestones between which steps are recomputed."""
+    step: Tell = field(default=lambda _completed: None)
+
+
+def verify(claim: Claim, window: Window, sources: Sources, watcher: Watcher) -> Verdict:
+    """Verify a receipt over a window; nothing is written.
+
+    Raises UserError for damage, another dataset, code or environment class.
+    """
+    decided, folder = claim.receipt.decided, claim.folder
+    first, last = _bounds(window, end=run_length(decided))
+    stored = None if folder is None else check_stored(folder, decided)
+    watcher.stored(stored)
+    environment = None if folder is None else stored_environment(folder, decided)
+    prepared = prepared_again(claim.receipt, sources, environment)
+    ended_early = run_length(decided) < decided.total_steps
+    if stored is not None and stored.whole:
+        _check_every_row(stored, prepared, ended_early=ended_early)
+    task = _task(claim, prepared, stored, first=first, last=last, workers=sources.workers)
+    watcher.began(task.start, task.stop)
+    answers = _recomputed(task, sources.workers, watcher.step)
+    return Verdict(
+        first=first,
+        last=last,
+        started=task.start,
+        steps=answers[0].completed - task.start,
+        workers=sources.workers,
+        weights_digest=answers[0].weights_digest,
+        difference=answers[0].difference,
+        compared=answers[0].compared,
+        leaves=tuple(answer.leaves for answer in answers),
+        verified=stored.verified if stored else (),
+        missing=stored.missing if stored else (),
+    )
+
+
+def _recomputed(task: Task, workers: int, tell: Tell) -> list[Recomputed]:
+    if workers == 1:
+        return [recompute(task, SingleProcess(), tell)]
+    return recompute_in_group(task, workers=workers, tell=tell)
+
+
+def _bounds(window: Window, *, end: int) -> tuple[int, int]:
+    first = 0 if window.first is None else window.first
+    last = end if window.last is None else window.last
+    if last > end:
+        raise _refused("--to-step", last, f"the run had {end} steps", f"use at most {end}")
+    if not 0 <= first < last:
+        problem = f"must be 0 or more and less than the window's last step {last}"
+        raise _refused("--from-step", first, problem, f"use 0 to {last - 1}")
+    return first, last
+
+
+def _refused(option: str, value: int, problem: str, fix: str) -> UserError:
+    return UserError("InvalidSpec", refusal(option, value, problem, fix))
+
+
+def _check_every_row(stored: Stored, prepared: Prepared, *, ended_early: bool) -> None:
+    """Prove from the stored ledger that each row was consumed once per epoch."""
+    stream = program_again(prepared, workers=1).stream
+    rows = prepared.dataset.view(split="train", subset=stream.subset, fold=stream.fold).row_numbers()
+    epochs = None if ended_early else prepared.job.spec.training.epochs
+    try:
+        check_exactly_once(
+            LedgerReader(folder=stored.folder),
+            view_rows=rows,
+            total_steps=stored.ledger.stop,
+            epochs=epochs,
+        )
+    except InfrastructureError as error:
+        if error.reason not in {"LedgerBroken", "LedgerDamaged"}:
+            raise
+        raise UserError(error.reason, f"{stored.folder.url}/ledger: {error.message}") from error
+
+
+def _task(
+    claim: Claim, prepared: Prepared, stored: Stored | None, *, first: int, last: int, workers: int
+) -> Task:
+    kept = [step for step in stored.checkpoints if step <= first] if stored else []
+    start = max(kept, default=0)
+    records = stored.evaluations if stored else ()
+    lost = any(line.startswith("evaluations/") for line in stored.missing) if stored else False
+    return Task(
+        program=program_again(prepared, workers=workers),
+        decided=claim.receipt.decided,
+        folder=claim.folder,
+        start=start,
+        stop=last,
+        end=run_length(claim.receipt.decided),
+        evaluations=tuple(e for e in records if e.split == "validation" and e.step <= start),
+        scored=start == 0 or not lost,
+    )

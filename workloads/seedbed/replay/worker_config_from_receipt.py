@@ -1,0 +1,131 @@
+"""From a receipt back to the program that a worker runs; the identity must come out as it went in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seedbed.driver.error_policy import naming
+from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
+from seedbed.driver.startup_timings import Timeline
+from seedbed.ray_cluster.cluster_interface import WorkerRange
+from seedbed.receipts import Receipt
+from seedbed.replay.run_differences import environment_differences
+from seedbed.storage import absolute
+from seedbed.training.worker_config import TrainingProgram
+from seedbed_api.errors import UserError, refusal
+from seedbed_api.manifest_loader import training_job
+
+NOWHERE = "memory://seedbed-replay"
+"""A replay writes nothing; the manifest still wants an output."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """Where dataset and code lie today."""
+
+    dataset: str | None = None
+    """URL; None takes the receipt's."""
+    dataset_secret: Path | None = None
+    code: Path | None = None
+    workers: int = 1
+
+
+def prepared_again(receipt: Receipt, sources: Sources, environment: Mapping[str, Any] | None) -> Prepared:
+    """Return the run of a receipt, resolved anew. `environment` is the document of the run, if it is known.
+
+    Raises UserError: InvalidSpec without a dataset, DatasetChanged, InvalidDataset, ModelError,
+    EnvironmentChanged.
+    """
+    device = _device(environment)
+    options = RunOptions(device=device, code=sources.code, dataset_secret=sources.dataset_secret)
+    job = training_job(_manifest(receipt, sources), "receipt")
+    try:
+        prepared = prepare(job, options, Timeline())
+    except UserError as error:
+        if sources.dataset is None and error.reason in {"InvalidDataset", "DatasetChanged"}:
+            line = f"{error.message}; where the dataset has moved, give --dataset URL"
+            raise UserError(error.reason, line) from error
+        raise
+    _refuse_other_environment(receipt, prepared, environment)
+    _refuse_other_recipe(receipt, prepared)
+    return prepared
+
+
+def program_again(prepared: Prepared, *, workers: int) -> TrainingProgram:
+    """Return the program of a replay: the same for any number of workers, with the Local feed."""
+    return program_of(prepared, attempt=0, workers=WorkerRange(least=workers, most=workers))
+
+
+def dataset_url(receipt: Receipt, sources: Sources) -> str:
+    """Return where the dataset lies: as told, else as the receipt says."""
+    url = sources.dataset or str(receipt.execution.get("datasetURI", ""))
+    if not url:
+        problem = "the receipt does not say where its dataset lies"
+        raise UserError("InvalidSpec", refusal("--dataset", sources.dataset, problem, "give --dataset URL"))
+    with naming("--dataset" if sources.dataset else "datasetURI of the receipt"):
+        return absolute(url)
+
+
+def _manifest(receipt: Receipt, sources: Sources) -> dict[str, Any]:
+    decided = receipt.decided
+    if sources.workers > decided.leaves:
+        fix = f"use at most {decided.leaves}"
+        problem = f"a step has {decided.leaves} leaves, more workers have nothing to do"
+        raise UserError("InvalidSpec", refusal("--workers", sources.workers, problem, fix))
+    recipe = dict(decided.recipe)
+    recipe["dataset"] = {**recipe["dataset"], "uri": dataset_url(receipt, sources)}
+    recipe["model"] = {name: value for name, value in recipe["model"].items() if name != "code"}
+    workers = {"min": sources.workers, "max": sources.workers}
+    execution = {"output": {"uri": NOWHERE}, "cluster": {"feed": "Local", "workers": workers}}
+    return {
+        "apiVersion": "seedbed.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "replay"},
+        "spec": recipe | execution,
+    }
+
+
+def _device(environment: Mapping[str, Any] | None) -> str:
+    if environment is None or environment["device"]["type"] == "cpu":
+        return "cpu"
+    import torch
+
+    kind = str(environment["device"]["type"])
+    if not torch.cuda.is_available():
+        line = f"device: the run was trained on {environment['device']['model']}, here is no {kind} device"
+        raise UserError("EnvironmentChanged", f"{line}; verify it on a machine of the same environment class")
+    return kind
+
+
+def _refuse_other_environment(
+    receipt: Receipt, prepared: Prepared, environment: Mapping[str, Any] | None
+) -> None:
+    theirs, ours = receipt.decided.environment_class, prepared.environment_class
+    if theirs == ours:
+        return
+    fix = "verify it on a machine of the same environment class"
+    if environment is None:
+        line = f"environment class {theirs} in the receipt, {ours} here (--run URL tells what differs); {fix}"
+    else:
+        lines = environment_differences(environment, prepared.environment)
+        line = f"environment of the run != here: {'; '.join(lines)}; {fix}"
+    raise UserError("EnvironmentChanged", line)
+
+
+def _refuse_other_recipe(receipt: Receipt, prepared: Prepared) -> None:
+    theirs, ours = receipt.decided, prepared
+    wanted, found = (
+        recipe["model"].get("code", {}).get("digest") for recipe in (theirs.recipe, ours.resolved)
+    )
+    if wanted != found:
+        problem = f"the code here has digest {found}"
+        raise UserError(
+            "ModelError",
+            refusal("model.code.digest", wanted, problem, "name the code of the run by --code DIR"),
+        )
+    if theirs.run_id != ours.run_id:
+        line = "this version of seedbed resolves the recipe of the receipt differently; use the version that "
+        raise UserError("EnvironmentChanged", line + f"wrote it (run {theirs.run_id} became {ours.run_id})")

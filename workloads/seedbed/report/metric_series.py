@@ -1,0 +1,81 @@
+"""What a run measured, by steps, from its ledger and its evaluations: equal for every way of training it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from seedbed.arithmetic.learning_rate import LearningRate, learning_rate
+from seedbed.report.run_report_data import EvaluationPoint
+from seedbed.runs.evaluation_records import Evaluation, read_evaluations
+from seedbed.runs.ledger import segment_from_bytes
+from seedbed.runs.run_folder import RunFolder
+
+_SEGMENT = re.compile(r"ledger/(?P<first>\d+)-(?P<stop>\d+)-[0-9a-f]+\.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """What was measured after `step` completed steps, by name of the metric; every value is finite."""
+
+    step: int
+    values: dict[str, float]
+
+    def line(self) -> str:
+        """Return the point as a line of JSON; floats are written so that they read back to the same bits."""
+        return json.dumps({"step": self.step, **self.values})
+
+
+def points(
+    folder: RunFolder, schedule: LearningRate, *, total_steps: int, after: int, until: int, before: int
+) -> Iterator[Point]:
+    """Yield the points of the steps (after, until] and of the evaluations at steps [after, before)."""
+    records = [record for record in read_evaluations(folder) if after <= record.step < before]
+    found = [_scores(evaluated(record)) for record in records if record.document["samples"]]
+    trained = _trained(folder, schedule, total_steps=total_steps, after=after, until=until)
+    yield from sorted([*trained, *found], key=lambda point: point.step)
+
+
+def losses_of(folder: RunFolder, segments: Iterable[str]) -> dict[int, float]:
+    """Return the training loss by completed steps, of the named segments of the ledger."""
+    losses: dict[int, float] = {}
+    for path in segments:
+        segment = segment_from_bytes(folder.objects.read(path))
+        losses |= {segment.first + 1 + place: float(loss) for place, loss in enumerate(segment.loss)}
+    return losses
+
+
+def _trained(
+    folder: RunFolder, schedule: LearningRate, *, total_steps: int, after: int, until: int
+) -> list[Point]:
+    return [
+        Point(step=step, values={"training/loss": loss, "training/learning-rate": rate})
+        for step, loss in losses_of(folder, _segments(folder, after, until)).items()
+        if after < step <= until
+        for rate in [learning_rate(schedule, step - 1, total_steps)]
+    ]
+
+
+def _segments(folder: RunFolder, after: int, until: int) -> Iterator[str]:
+    for path in folder.objects.list("ledger"):
+        match = _SEGMENT.fullmatch(path)
+        if match and int(match["first"]) < until and int(match["stop"]) > after:
+            yield path
+
+
+def evaluated(record: Evaluation) -> EvaluationPoint:
+    """Return loss and accuracy of a record with rows, as floats for people to look at."""
+    counts = record.document
+    return EvaluationPoint(
+        step=record.step,
+        split=record.split,
+        loss=counts["loss"] / (counts["lossScale"] * counts["samples"]),
+        accuracy=counts["correct"] / counts["samples"],
+    )
+
+
+def _scores(found: EvaluationPoint) -> Point:
+    values = {f"{found.split}/loss": found.loss, f"{found.split}/accuracy": found.accuracy}
+    return Point(step=found.step, values=values)

@@ -1,0 +1,24 @@
+"""The templates of the pages: every text of users is escaped, a name that is missing is an error."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from seedbed.report.line_chart import shown_number
+
+
+@lru_cache
+def page_template(name: str) -> Template:
+    """Return a template of this folder."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = shown_number
+    return environment.get_template(name)

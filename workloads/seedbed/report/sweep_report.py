@@ -1,0 +1,244 @@
+"""`report.html` of a sweep: one self-contained page of bounded size. No script, every text escaped."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import yaml
+from markupsafe import Markup
+
+from seedbed.report.line_chart import Line, line_chart, nice_range, thinned
+from seedbed.report.page_templates import page_template
+from seedbed.report.parallel_coordinates import Thread, parallel_coordinates
+from seedbed.report.search_space_axes import Scale, axis_of, shortened
+from seedbed.report.sweep_report_data import Curve, SweepInputs
+from seedbed.search.objective_values import SCALE, goal, spelled
+from seedbed.search.prune_reasons import Hindsight, rungs_of
+from seedbed.search.trial_decisions import Decided, State, Why
+from seedbed.search.trial_ranking import counts, ranked
+
+MOST_THREADS, MOST_CURVES, MOST_ROWS = 200, 60, 50
+_LONGEST_VALUE = 60
+_ENDS = {
+    Why.ALL_TRIED: "every trial was tried",
+    Why.TARGET_REACHED: "trial {index} reached the target",
+    Why.FAILURE_LIMIT: "more trials failed than spec.maxFailedTrialCount allows, with trial {index}",
+    Why.UNDECIDED: "trial {index} could not be decided: {detail}",
+}
+
+
+def build_sweep_report(inputs: SweepInputs) -> str:
+    """Return the page as text. Sections without data are left out."""
+    best = ranked(inputs.trials, goal(inputs.spec.objective))
+    failed = [trial for trial in inputs.trials if trial.state is State.FAILED]
+    pruned = [trial for trial in inputs.trials if trial.state is State.PRUNED]
+    return page_template("sweep.html.j2").render(
+        inputs=inputs,
+        state=str(inputs.ended.why),
+        succeeded=inputs.ended.complete and bool(best),
+        sentence=_sentence(inputs, best),
+        metrics=_metrics(inputs, best),
+        names=[parameter.name for parameter in inputs.spec.parameters],
+        folds=inputs.spec.cross_validation is not None,
+        coordinates=_coordinates(inputs, best),
+        curves=_curves(inputs, best),
+        importance=[(name, f"{100 * share:.1f}") for name, share in inputs.importance.items()],
+        rungs=rungs_of(inputs.spec, inputs.trials),
+        ranking=[_row(inputs, trial) for trial in best[:MOST_ROWS]],
+        ranked=len(best),
+        pruned=_ended_early(inputs, pruned),
+        pruned_count=len(pruned),
+        failed=[_row(inputs, trial) for trial in failed[:MOST_ROWS]],
+        failed_count=len(failed),
+        spec_yaml=yaml.safe_dump(inputs.spec.plain(), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _sentence(inputs: SweepInputs, best: Sequence[Decided]) -> str:
+    end = _ENDS[inputs.ended.why].format(index=inputs.ended.index, detail=inputs.ended.detail)
+    if not best:
+        return f"{end[0].upper()}{end[1:]}; none succeeded."
+    figure = spelled(best[0].objective or 0)
+    return f"Trial {best[0].index} is the best, with {inputs.spec.objective.metric} {figure}; {end}."
+
+
+def _metrics(inputs: SweepInputs, best: Sequence[Decided]) -> dict[str, str]:
+    known = counts(inputs.trials)
+    figures = {f"best {inputs.spec.objective.metric}": _short(best[0].objective)} if best else {}
+    return figures | {
+        "trials": f"{known.total:,}",
+        "succeeded": f"{known.succeeded:,}",
+        "ended early": f"{known.pruned:,}",
+        "failed": f"{known.failed:,}",
+        "computed before": f"{inputs.reused:,}",
+    }
+
+
+def _coordinates(inputs: SweepInputs, best: Sequence[Decided]) -> dict[str, Any] | None:
+    """Return the parallel coordinates; None where there is no parameter, or no trial."""
+    axes = [axis_of(parameter) for parameter in inputs.spec.parameters]
+    drawn = sample(inputs.trials, best, most=MOST_THREADS)
+    if not axes or not drawn:
+        return None
+    places = {trial.index: place for place, trial in enumerate(best)}
+    # the best are drawn last, over all others
+    drawn.sort(key=lambda trial: -places.get(trial.index, len(inputs.trials)))
+    threads = [
+        Thread(
+            title=f"trial {trial.index}: {_outcome(trial)}",
+            style=_style(trial, places.get(trial.index), len(best)),
+            values=dict(trial.point),
+            objective=None if trial.objective is None else trial.objective / SCALE,
+        )
+        for trial in drawn
+    ]
+    objective, told = inputs.spec.objective, f"Parameters and objective of {len(drawn)} trials"
+    scale, beyond = _objective_scale(inputs, [thread.objective for thread in threads])
+    svg = parallel_coordinates(axes, scale, threads, label=objective.metric, told=told)
+    there = {thread.style for thread in threads}
+    return {
+        "svg": svg,
+        "note": " ".join(_notes(len(drawn), len(inputs.trials), beyond)),
+        "styles": [(style, label) for style, label in _LEGEND if style in there],
+    }
+
+
+_LEGEND = (
+    ("best", "the best trial"),
+    ("upper", "better half"),
+    ("lower", "other half"),
+    ("pruned", "ended early"),
+    ("failed", "failed"),
+)
+
+
+_OTHER_CURVES = (("others", "faint"), ("ended early", "pruned"))
+
+
+def _style(trial: Decided, place: int | None, count: int) -> str:
+    if place is None:
+        return str(trial.state).lower()
+    return "best" if place == 0 else "upper" if 2 * place < count else "lower"
+
+
+def _objective_scale(inputs: SweepInputs, values: Sequence[float | None]) -> tuple[Scale, int]:
+    """Return the axis of the objective, better values higher up, and how many lie beyond its bad end."""
+    known = [value for value in values if value is not None] or [0.0]
+    maximize = inputs.spec.objective.direction == "Maximize"
+    low, high = shown_bounds(known, maximize=maximize)
+    beyond = sum(not low <= value <= high for value in known)
+    return Scale(low=low, high=high, downwards=not maximize), beyond
+
+
+def shown_bounds(values: Sequence[float], *, maximize: bool) -> tuple[float, float]:
+    """Return the part of an axis worth showing: a few values that are far worse lie beyond its end."""
+    low, high = min(values), max(values)
+    if len(values) < 4:
+        return low, high
+    lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
+    room = 4 * (high - lower if maximize else upper - low)
+    if not room:
+        return low, high
+    return (max(low, high - room), high) if maximize else (low, min(high, low + room))
+
+
+def _notes(drawn: int, count: int, beyond: int) -> Iterator[str]:
+    if drawn < count:
+        yield (
+            f"{drawn} of {count:,} trials are drawn: the best, and others evenly by index; "
+            "the ledger has them all."
+        )
+    if beyond:
+        yield f"{beyond} far worse than the others {'is' if beyond == 1 else 'are'} drawn at the edge."
+
+
+def sample(trials: Sequence[Decided], best: Sequence[Decided], *, most: int) -> list[Decided]:
+    """Return at most so many trials by index: the best third of them, the others evenly by index."""
+    if len(trials) <= most:
+        return list(trials)
+    chosen = {trial.index for trial in best[: most // 3]}
+    others = [trial for trial in trials if trial.index not in chosen]
+    room = most - len(chosen)
+    chosen |= {others[place * len(others) // room].index for place in range(room)}
+    return [trial for trial in trials if trial.index in chosen]
+
+
+def _curves(inputs: SweepInputs, best: Sequence[Decided]) -> dict[str, Any] | None:
+    """Return the learning curves; None where nothing was evaluated on the way."""
+    drawn = sample(inputs.trials, best, most=MOST_CURVES)
+    places = {trial.index: place for place, trial in enumerate(best)}
+    drawn.sort(key=lambda trial: -places.get(trial.index, len(inputs.trials)))
+    lines = [_line(trial, _curve(inputs, trial), places.get(trial.index)) for trial in drawn]
+    lines = [line for line in lines if line.points]
+    if not lines:
+        return None
+    metric, maximize = inputs.spec.objective.metric, inputs.spec.objective.direction == "Maximize"
+    low, high = shown_bounds([y for line in lines for _, y in line.points], maximize=maximize)
+    svg = line_chart(
+        f"{metric} by epoch of {len(lines)} trials",
+        lines,
+        x_label="epoch",
+        y_range=nice_range(low, high),
+        size=(1000, 340),
+    )
+    legend = [(f"trial {trial.index}", f"line-{place + 1}") for place, trial in enumerate(best[:3])]
+    there = {line.style for line in lines}
+    legend += [(label, style) for label, style in _OTHER_CURVES if style in there]
+    return {"svg": svg, "legend": legend, "note": " ".join(_notes(len(drawn), len(inputs.trials), 0))}
+
+
+def _curve(inputs: SweepInputs, trial: Decided) -> Curve:
+    """Return the course of a trial, up to where it was ended."""
+    curve = inputs.curves.get(trial.index) or trial.rungs
+    if trial.state is State.PRUNED:
+        return [point for point in curve if point[0] <= trial.rungs[-1][0]]
+    return curve
+
+
+def _line(trial: Decided, curve: Curve, place: int | None) -> Line:
+    style = "pruned" if trial.state is State.PRUNED else "faint"
+    return Line(
+        label=f"trial {trial.index}",
+        points=thinned([(float(epoch), value / SCALE) for epoch, value in curve], most=100),
+        style=f"line-{place + 1}" if place is not None and place < 3 else style,
+        marked=len(curve) == 1,
+    )
+
+
+def _ended_early(inputs: SweepInputs, pruned: Sequence[Decided]) -> list[dict[str, Any]]:
+    hindsight = Hindsight(inputs.spec, inputs.trials)
+    return [
+        _row(inputs, trial) | {"epoch": trial.rungs[-1][0], "why": hindsight.why(trial)}
+        for trial in pruned[:MOST_ROWS]
+    ]
+
+
+def _row(inputs: SweepInputs, trial: Decided) -> dict[str, Any]:
+    """Return a trial as the tables show it."""
+    values, evidence = dict(trial.point), inputs.evidence.get(trial.index)
+    return {
+        "index": trial.index,
+        "objective": _short(trial.objective),
+        "deviation": _short(trial.deviation),
+        "folds": [_short(value) for value in trial.folds],
+        "reason": trial.reason or "",
+        "values": [_value(values.get(parameter.name)) for parameter in inputs.spec.parameters],
+        "runs": [run.removeprefix("sha256:") for run in evidence.run_ids] if evidence else [],
+    }
+
+
+def _value(value: str | None) -> str | Markup:
+    return Markup('<span class="quiet">–</span>') if value is None else shortened(value, _LONGEST_VALUE)
+
+
+def _outcome(trial: Decided) -> str:
+    if trial.objective is None:
+        return f"failed, {trial.reason}"
+    ended = f" after epoch {trial.rungs[-1][0]}" if trial.state is State.PRUNED else ""
+    return f"{str(trial.state).lower()}{ended}, {_short(trial.objective)}"
+
+
+def _short(steps: int | None) -> str:
+    return "" if steps is None else f"{steps / SCALE:.6g}"

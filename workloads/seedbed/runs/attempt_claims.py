@@ -1,0 +1,79 @@
+"""Claims: attempt n is whoever created `attempts/<n>.json`; n is the fencing number."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from seedbed.runs.process_identity import Process, this_process
+from seedbed.runs.run_folder import RunFolder
+from seedbed_api.errors import InfrastructureError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One claim of a run."""
+
+    number: int
+    """1 for the first."""
+    process: Process
+    workers: int
+    version: str
+    token: str
+    """Random: tells our claim from one of the same process, should the store's answer be lost."""
+
+    def to_bytes(self) -> bytes:
+        """Return the claim as stored."""
+        document = {
+            "attempt": self.number,
+            "process": self.process.document(),
+            "workers": self.workers,
+            "version": self.version,
+            "token": self.token,
+        }
+        return json.dumps(document, sort_keys=True).encode()
+
+
+def attempt_of(data: bytes) -> Attempt:
+    """Return the claim of stored bytes; ValueError, KeyError or TypeError where they are none."""
+    document: dict[str, Any] = json.loads(data)
+    return Attempt(
+        number=document["attempt"],
+        process=Process.from_document(document["process"]),
+        workers=document["workers"],
+        version=document["version"],
+        token=document["token"],
+    )
+
+
+def highest_attempt(folder: RunFolder) -> int:
+    """Return the highest claimed attempt, 0 where there is none."""
+    names = (path.removeprefix("attempts/") for path in folder.objects.list("attempts"))
+    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return max((int(stem) for stem in stems if stem.isdigit()), default=0)
+
+
+def read_attempt(folder: RunFolder, number: int) -> Attempt:
+    """Return a claim; RunFolderDamaged where it is unreadable."""
+    path = _path(number)
+    try:
+        return attempt_of(folder.objects.read(path))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InfrastructureError("RunFolderDamaged", f"{folder.url}/{path}: {error}") from error
+
+
+def claim(folder: RunFolder, number: int, *, workers: int, version: str) -> Attempt | None:
+    """Claim an attempt for this process; None where another was faster."""
+    ours = Attempt(
+        number=number, process=this_process(), workers=workers, version=version, token=secrets.token_hex(8)
+    )
+    data = ours.to_bytes()
+    if folder.objects.create(_path(number), data):
+        return ours
+    return ours if folder.objects.read(_path(number)) == data else None
+
+
+def _path(number: int) -> str:
+    return f"attempts/{number}.json"

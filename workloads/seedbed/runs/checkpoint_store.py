@@ -1,0 +1,275 @@
+"""Checkpoints: content-addressed blobs first, the small step record last; the newest that verifies counts.
+
+A record's bytes are a function of run identity and step: nothing about workers, ranks, generators or times.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations
+from seedbed.runs.run_folder import RunFolder
+from seedbed.runs.sealed_json import Document, is_sealed, opened, sealed
+from seedbed.runs.tensor_blobs import (
+    MODEL,
+    OPTIMIZER,
+    Array,
+    TensorDocument,
+    describe_tensors,
+    deserialised,
+    digest_of_documents,
+    part,
+    serialised,
+)
+from seedbed_api.errors import InfrastructureError
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+_PARTS = (MODEL, OPTIMIZER)
+
+
+class Damaged(InfrastructureError):  # noqa: N818 - a state of an object in the store
+    """An object of a checkpoint is missing or holds other bytes; the message names it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("RunFolderDamaged", message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Damaged, (self.message,))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointRecord:
+    """What a checkpoint holds, without the tensors themselves."""
+
+    run_id: str
+    trajectory_id: str
+    """Identity of the state after `step` steps, whatever comes later."""
+    step: int
+    """Number of completed steps."""
+    tensors: dict[str, TensorDocument]
+    """By `model.<name>` and `optimizer.<name>`."""
+    weights_digest: str
+    blobs: dict[str, str]
+    """Hex sha256 of the safetensors blobs `model` and `optimizer`."""
+    ledger_chain: str
+    """Hex chain value after the last completed step."""
+    evaluations_digest: str
+    """Digest over the evaluation records of steps up to this one."""
+
+    def to_bytes(self) -> bytes:
+        """Return the record as stored."""
+        document = {
+            "schemaVersion": SCHEMA_VERSION,
+            "runID": self.run_id,
+            "trajectoryID": self.trajectory_id,
+            "step": self.step,
+            "tensors": self.tensors,
+            "weightsDigest": self.weights_digest,
+            "blobs": self.blobs,
+            "ledgerChain": self.ledger_chain,
+            "evaluationsDigest": self.evaluations_digest,
+        }
+        return sealed(document)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> CheckpointRecord:
+        """Return the record of stored bytes; ValueError where they are damaged or of another schema."""
+        document = opened(data)
+        if document.get("schemaVersion") != SCHEMA_VERSION:
+            raise ValueError(f"schema version {document.get('schemaVersion')}, {SCHEMA_VERSION} is known")
+        return _record_of(document)
+
+
+def _record_of(document: Document) -> CheckpointRecord:
+    return CheckpointRecord(
+        run_id=document["runID"],
+        trajectory_id=document["trajectoryID"],
+        step=document["step"],
+        tensors=document["tensors"],
+        weights_digest=document["weightsDigest"],
+        blobs=document["blobs"],
+        ledger_chain=document["ledgerChain"],
+        evaluations_digest=document["evaluationsDigest"],
+    )
+
+
+def checkpoint_record(
+    tensors: Mapping[str, Any],
+    *,
+    run_id: str,
+    trajectory_id: str,
+    step: int,
+    ledger_chain: bytes,
+    evaluations: Iterable[Evaluation],
+) -> CheckpointRecord:
+    """Return the record of a full named state after `step` completed steps.
+
+    An evaluation that is due after `step` steps is stored before, and is among `evaluations`.
+    """
+    documents = describe_tensors(tensors)
+    return CheckpointRecord(
+        run_id=run_id,
+        trajectory_id=trajectory_id,
+        step=step,
+        tensors=documents,
+        weights_digest=digest_of_documents(part(documents, MODEL)),
+        blobs={name: sha256(data).hexdigest() for name, data in _blobs(tensors).items()},
+        ledger_chain=ledger_chain.hex(),
+        evaluations_digest=evaluations_digest(evaluations, up_to=step),
+    )
+
+
+def save_checkpoint(folder: RunFolder, record: CheckpointRecord, tensors: Mapping[str, Any]) -> None:
+    """Write the blobs, then the record; what is there already is verified, what is damaged is restored."""
+    for name, data in _blobs(tensors).items():
+        digest = sha256(data).hexdigest()
+        assert record.blobs[name] == digest, f"the record of step {record.step} is of other tensors ({name})"
+        folder.publish(blob_path(digest), data, valid=lambda _theirs: False)
+    folder.publish(record_path(record.step), record.to_bytes(), valid=is_sealed)
+
+
+def checkpoint_steps(folder: RunFolder) -> list[int]:
+    """Return the steps of all records, ascending, verified or not."""
+    names = (path.removeprefix("checkpoints/") for path in folder.objects.list("checkpoints"))
+    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return sorted(int(stem) for stem in stems if stem.isdigit())
+
+
+def latest_checkpoint(
+    folder: RunFolder, *, up_to: int | None = None
+) -> tuple[CheckpointRecord, dict[str, Array]] | None:
+    """Return the newest record (of at most `up_to` steps) that verifies, with its tensors, or None.
+
+    One whose blobs or evaluation records are missing or damaged is skipped with a warning that names them.
+    """
+    for step in reversed(checkpoint_steps(folder)):
+        if up_to is not None and step > up_to:
+            continue
+        try:
+            return load_checkpoint(folder, step)
+        except Damaged as damage:
+            logger.warning("checkpoint of step %d is not used: %s", step, damage)
+    return None
+
+
+def load_checkpoint(folder: RunFolder, step: int) -> tuple[CheckpointRecord, dict[str, Array]]:
+    """Return the record of a step and its tensors; `Damaged` naming the object that does not verify."""
+    record = read_record(folder, step)
+    tensors: dict[str, Array] = {}
+    for name in _PARTS:
+        for tensor, array in _read_blob(folder, record.blobs[name]).items():
+            tensors[f"{name}.{tensor}"] = array
+    _check_evaluations(folder, record)
+    return record, tensors
+
+
+def read_record(folder: RunFolder, step: int) -> CheckpointRecord:
+    """Return the record of a step without its tensors; `Damaged` where it is missing or does not verify."""
+    shown = f"{folder.url}/{record_path(step)}"
+    try:
+        record = CheckpointRecord.from_bytes(folder.objects.read(record_path(step)))
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        raise Damaged(f"{shown}: {error}") from error
+    if record.run_id != folder.run_id or record.step != step:
+        raise Damaged(f"{shown}: it is the record of step {record.step} of run {record.run_id}")
+    return record
+
+
+def prune(
+    folder: RunFolder, *, keep: int, protect: Iterable[int] = (), newest: int | None = None
+) -> list[int]:
+    """Delete records but the last `keep` up to `newest` and those of `protect`; return the deleted steps.
+
+    `newest` is the step that was just written, by default the highest listed. Records after it that do not
+    verify go as well: the run resumed before them. Of the blobs only those go that a deleted record named
+    and no kept one names: another writer's blobs come before their record. So what a killed writer, or a
+    killed pruning, left unnamed stays, until a checkpoint with the same bytes names it again.
+    Only the holder of the highest attempt may call it.
+    """
+    assert keep >= 1
+    steps = checkpoint_steps(folder)
+    if not steps and newest is None:
+        return []
+    newest = steps[-1] if newest is None else newest
+    assert newest in steps, f"{folder.url}: the record of step {newest} is not listed among {steps}"
+    written = [step for step in steps if step <= newest]
+    later = {step for step in steps if step > newest and _verifies(folder, step)}
+    kept = {*written[-keep:], *protect, *later}
+    gone = [step for step in steps if step not in kept]
+    _delete(folder, gone, blobs=_blobs_named(folder, gone) - _blobs_named(folder, kept.intersection(steps)))
+    return gone
+
+
+def _delete(folder: RunFolder, steps: Iterable[int], *, blobs: Iterable[str]) -> None:
+    """Delete records, then blobs: no reader meets a record whose blobs are gone."""
+    for step in steps:
+        folder.objects.delete(record_path(step))
+    for digest in sorted(blobs):
+        folder.objects.delete(blob_path(digest))
+
+
+def _verifies(folder: RunFolder, step: int) -> bool:
+    try:
+        load_checkpoint(folder, step)
+    except Damaged as damage:
+        logger.warning("checkpoint of step %d is deleted: %s", step, damage)
+        return False
+    return True
+
+
+def record_path(step: int) -> str:
+    """Return where the record of a step lies."""
+    return f"checkpoints/{step}.json"
+
+
+def blob_path(digest: str) -> str:
+    """Return where the blob of a hex sha256 lies."""
+    return f"blobs/{digest}"
+
+
+def _blobs(tensors: Mapping[str, Any]) -> dict[str, bytes]:
+    parts = {name: part(tensors, name) for name in _PARTS}
+    assert sum(map(len, parts.values())) == len(tensors), "tensors are named model.<name> or optimizer.<name>"
+    return {name: serialised(values) for name, values in parts.items()}
+
+
+def _read_blob(folder: RunFolder, digest: str) -> dict[str, Array]:
+    path = blob_path(digest)
+    try:
+        data = folder.objects.read(path)
+        if sha256(data).hexdigest() != digest:
+            raise ValueError("its sha256 is another one")
+        return deserialised(data)
+    except (ValueError, FileNotFoundError) as error:
+        raise Damaged(f"{folder.url}/{path}: {error}") from error
+
+
+def _check_evaluations(folder: RunFolder, record: CheckpointRecord) -> None:
+    try:
+        found = evaluations_digest(
+            read_evaluations(folder, split="validation", up_to=record.step), up_to=record.step
+        )
+    except InfrastructureError as error:
+        if error.reason != "RunFolderDamaged":
+            raise
+        raise Damaged(error.message) from error
+    if found != record.evaluations_digest:
+        raise Damaged(
+            f"{folder.url}/evaluations: a record up to step {record.step} is missing or another one"
+        )
+
+
+def _blobs_named(folder: RunFolder, steps: Iterable[int]) -> set[str]:
+    named: set[str] = set()
+    for step in steps:
+        try:
+            named.update(read_record(folder, step).blobs.values())
+        except Damaged as damage:
+            logger.warning("checkpoint of step %d is not counted: %s", step, damage)
+    return named

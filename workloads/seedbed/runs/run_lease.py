@@ -1,0 +1,189 @@
+"""Leases: who trains a run now. A second driver waits for the result, or takes over from one that is gone.
+
+Clocks of different machines are never compared: a heartbeat is old when *we* saw no change for so long, and
+looked all the while. When the store answers nobody, the holder cannot write either.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Literal, TypeAlias
+
+from seedbed.runs.attempt_claims import Attempt, claim, highest_attempt, read_attempt
+from seedbed.runs.process_identity import known_dead
+from seedbed.runs.run_folder import RunFolder
+from seedbed_api.errors import InfrastructureError, SeedbedError
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5.0
+STALE_SECONDS = 30.0
+POLL_SECONDS = 1.0
+_POLLS_APART = 5
+_STALE_PART = 0.25
+
+Standing: TypeAlias = Literal["held", "free"]
+Waiting: TypeAlias = Callable[[Attempt], None]
+"""Called at each look at a lease that another holds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sighting:
+    """What a waiting driver saw of a heartbeat, by its own monotonic clock."""
+
+    attempt: int
+    beat: bytes | None
+    """The heartbeat object; None where it is not written yet."""
+    since: float
+    """When we first saw this heartbeat, or saw it again after a gap in our looking."""
+    looked: float
+    """When we last saw it."""
+
+
+def seen(before: Sighting | None, *, attempt: int, beat: bytes | None, now: float, gap: float) -> Sighting:
+    """Return the sighting after a look: an unchanged heartbeat keeps its time.
+
+    Silence counts only while we look: after more than `gap` seconds without a look it starts anew.
+    """
+    unchanged = before is not None and (before.attempt, before.beat) == (attempt, beat)
+    if before is not None and unchanged and now - before.looked <= gap:
+        return replace(before, looked=now)
+    return Sighting(attempt=attempt, beat=beat, since=now, looked=now)
+
+
+def longest_gap(*, poll: float, stale_after: float) -> float:
+    """Return the seconds between two looks from which on the store counts as having been away."""
+    return max(_POLLS_APART * poll, _STALE_PART * stale_after)
+
+
+def standing(sighting: Sighting, *, holder_dead: bool, now: float, stale_after: float) -> Standing:
+    """Decide whether a lease is free: its holder said so, is surely dead, or was silent for too long."""
+    if holder_dead or released(sighting.beat):
+        return "free"
+    return "free" if now - sighting.since >= stale_after else "held"
+
+
+def released(beat: bytes | None) -> bool:
+    """Say whether a heartbeat is the last word of a holder that gave the lease back."""
+    try:
+        return beat is not None and json.loads(beat).get("state") == "released"
+    except (ValueError, AttributeError):
+        return False
+
+
+def acquire(
+    folder: RunFolder,
+    *,
+    workers: int,
+    version: str,
+    waiting: Waiting = lambda _holder: None,
+    stale_after: float = STALE_SECONDS,
+    poll: float = POLL_SECONDS,
+    beat_every: float = BEAT_SECONDS,
+) -> Lease | None:
+    """Return the lease of a new attempt, held from now on; None once the run's result is there.
+
+    Waits, calling `waiting(holder)` at each look, while another driver trains the run.
+    """
+    sighting: Sighting | None = None
+    gap = longest_gap(poll=poll, stale_after=stale_after)
+    while not folder.finished():
+        number = highest_attempt(folder)
+        now = time.monotonic()  # before the read: one that blocks for long is a gap before the next look
+        if number:
+            beat = read_beat(folder, number)
+            sighting = seen(sighting, attempt=number, beat=beat, now=now, gap=gap)
+        if sighting is None or _free(folder, sighting, now=now, stale_after=stale_after, waiting=waiting):
+            attempt = claim(folder, number + 1, workers=workers, version=version)
+            if attempt is not None:
+                return Lease(folder=folder, attempt=attempt, beat_every=beat_every).started()
+            continue
+        time.sleep(poll)
+    return None
+
+
+def _free(folder: RunFolder, sighting: Sighting, *, now: float, stale_after: float, waiting: Waiting) -> bool:
+    holder = read_attempt(folder, sighting.attempt)
+    dead = known_dead(holder.process)
+    if standing(sighting, holder_dead=dead, now=now, stale_after=stale_after) == "free":
+        return True
+    waiting(holder)
+    return False
+
+
+@dataclass(kw_only=True, slots=True)
+class Lease:
+    """The right to write a run folder, kept alive by a thread until `release`."""
+
+    folder: RunFolder
+    attempt: Attempt
+    beat_every: float = BEAT_SECONDS
+    _count: int = 0
+    _superseded: bool = False
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def started(self) -> Lease:
+        """Write the first heartbeat and start the thread."""
+        self._beat("held")
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
+        return self
+
+    def check(self) -> None:
+        """Raise InfrastructureError Superseded if a later attempt holds the run; ask before a checkpoint."""
+        self._superseded = self._superseded or highest_attempt(self.folder) > self.attempt.number
+        if self._superseded:
+            message = f"{self.folder.url}: attempt {self.attempt.number} was taken over by a later one"
+            raise InfrastructureError("Superseded", message)
+
+    def release(self) -> None:
+        """Stop the heartbeat and let the next driver take over at once."""
+        if self._thread is None:
+            return
+        self._stop.set()
+        self._thread.join()
+        self._thread = None
+        self._beat("released")
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.release()
+        except SeedbedError as failure:
+            if error is None:
+                raise
+            logger.warning("the lease was not released: %s", failure.message)
+
+    def _keep(self) -> None:
+        while not self._stop.wait(self.beat_every):
+            try:
+                self._superseded = self._superseded or highest_attempt(self.folder) > self.attempt.number
+                if self._superseded:
+                    return
+                self._beat("held")
+            except SeedbedError as failure:  # the next beat tries again; who must know asks `check`
+                logger.warning("the lease was not renewed: %s", failure.message)
+
+    def _beat(self, state: str) -> None:
+        self._count += 1
+        document = {"token": self.attempt.token, "beat": self._count, "state": state}
+        self.folder.leases.put(str(self.attempt.number), json.dumps(document, sort_keys=True).encode())
+
+
+def read_beat(folder: RunFolder, number: int) -> bytes | None:
+    """Return the newest heartbeat of an attempt; None where it has not written one yet."""
+    try:
+        return folder.leases.read(str(number))
+    except FileNotFoundError:
+        return None

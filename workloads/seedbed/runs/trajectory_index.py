@@ -1,0 +1,71 @@
+"""Where a state lies that another run has computed: an index of checkpoints by the trajectory to them.
+
+An entry is a name without content: `trajectories/<trajectory after step 1>/<step>-<trajectory>-<run>`. Runs
+that share a beginning share the folder, so one listing finds them. What a name stands for may be gone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from seedbed.runs.run_folder import RunFolder, open_run
+
+_INDEX = "trajectories"
+_NAME = re.compile(r"(?P<step>\d+)-(?P<trajectory>[0-9a-f]{64})-(?P<run>[0-9a-f]{64})")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sighting:
+    """A checkpoint that was there once."""
+
+    step: int
+    trajectory_id: str
+    run_id: str
+
+
+def note_state(folder: RunFolder, *, beginning: str, trajectory_id: str, step: int) -> None:
+    """Enter a checkpoint; `beginning` is the trajectory identity after step 1."""
+    folder.output.create(_path(folder, beginning, trajectory_id, step), b"")
+
+
+def forget_state(folder: RunFolder, *, beginning: str, trajectory_id: str, step: int) -> None:
+    """Take a checkpoint out that is not kept any longer."""
+    folder.output.delete(_path(folder, beginning, trajectory_id, step))
+
+
+def forget_run(folder: RunFolder) -> None:
+    """Take all checkpoints of a run out of the index."""
+    for path in folder.output.list(_INDEX):
+        if path.endswith(f"-{folder.name}"):
+            folder.output.delete(path)
+
+
+def states_of_others(folder: RunFolder, *, beginning: str, up_to: int) -> Iterator[Sighting]:
+    """Yield the states of other runs with a common beginning, of at most `up_to` steps, the latest first."""
+    names = (path.rpartition("/")[2] for path in folder.output.list(_folder(beginning)))
+    found = (
+        Sighting(
+            step=int(match["step"]),
+            trajectory_id=f"sha256:{match['trajectory']}",
+            run_id=f"sha256:{match['run']}",
+        )
+        for match in map(_NAME.fullmatch, names)
+        if match
+    )
+    others = [each for each in found if each.step <= up_to and each.run_id != folder.run_id]
+    yield from sorted(others, key=lambda each: (-each.step, each.run_id))
+
+
+def other_run(folder: RunFolder, sighting: Sighting) -> RunFolder:
+    """Return the folder of the run that a sighting names."""
+    return open_run(folder.output, sighting.run_id)
+
+
+def _folder(beginning: str) -> str:
+    return f"{_INDEX}/{beginning.removeprefix('sha256:')}"
+
+
+def _path(folder: RunFolder, beginning: str, trajectory_id: str, step: int) -> str:
+    return f"{_folder(beginning)}/{step}-{trajectory_id.removeprefix('sha256:')}-{folder.name}"

@@ -1,1 +1,0 @@
-"""The driver of a run on this machine: prepare, claim, train with Ray Train, show progress, conclude."""

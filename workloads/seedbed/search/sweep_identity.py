@@ -1,0 +1,56 @@
+"""What identifies a sweep: everything that decides about its trials, and nothing that does not."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from seedbed_api.canonical_json import canonical_json, digest_of
+from seedbed_api.run_identity import resolve
+from seedbed_api.sweepjob import SweepJobSpec
+
+SEARCH_VERSION: Final = 1
+"""Raised whenever our own proposals or verdicts change."""
+
+_DECIDING: Final = (
+    "objective",
+    "algorithm",
+    "crossValidation",
+    "earlyStopping",
+    "parameters",
+    "maxTrialCount",
+    "maxFailedTrialCount",
+)
+
+
+def sweep_document(
+    spec: SweepJobSpec,
+    *,
+    dataset_digest: str,
+    arithmetic_version: int | str,
+    environment_class: str,
+    code_digest: str | None = None,
+) -> dict[str, Any]:
+    """Return what identifies a sweep, as JSON. Parallelism, workers and where data lies are no part of it."""
+    plain = spec.plain()
+    return {
+        **{name: plain[name] for name in _DECIDING if name in plain},
+        "template": resolve(spec.trial_template, dataset_digest=dataset_digest, code_digest=code_digest),
+        "search": _search(spec),
+        "arithmeticVersion": arithmetic_version,
+        "environmentClass": environment_class,
+    }
+
+
+def sweep_id(document: dict[str, Any]) -> str:
+    """Return the identity of a sweep, sha256:<hex>."""
+    return digest_of(canonical_json(document))
+
+
+def _search(spec: SweepJobSpec) -> dict[str, Any]:
+    if spec.algorithm.tpe is None:
+        return {"version": SEARCH_VERSION}
+    import optuna  # a third of a second
+
+    from seedbed.search.tpe_search import probe
+
+    return {"version": SEARCH_VERSION, "optuna": optuna.__version__, "probe": probe()}

@@ -1,0 +1,145 @@
+"""Connections to remote stores through fsspec: made at first use, once per process, never pickled."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seedbed.storage.secret_folder import CERTIFICATE, HTTP_KEYS, S3_KEYS, Secret, read_secret
+from seedbed.storage.storage_urls import KNOWN_SCHEMES
+from seedbed_api.errors import UserError, refusal
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
+WRITABLE_SCHEMES = frozenset({"memory", "s3"})
+"""Schemes whose exclusive creation is atomic, as the run folder needs it."""
+
+_ONE_PUT_BYTES = 1 << 29
+"""Objects below twice this size go in one conditional put (the limit of S3 is 5 GB)."""
+
+
+@dataclass(kw_only=True, slots=True, repr=False)
+class Connection:
+    """One file system of fsspec, shared by the storages of one URL; safe for threads and after a fork."""
+
+    scheme: str
+    secret: Path | None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _owner: int = 0
+    _fs: AbstractFileSystem | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_reconnect, (self.scheme, self.secret))
+
+    @property
+    def fs(self) -> AbstractFileSystem:
+        """Return the file system, made by this process."""
+        if self._fs is not None and self._owner == os.getpid():
+            return self._fs
+        with self._lock:
+            if self._fs is None or self._owner != os.getpid():
+                self._fs = _connect(self.scheme, read_secret(self.secret))
+                self._owner = os.getpid()
+            return self._fs
+
+    @property
+    def writable(self) -> bool:
+        """Say whether objects can be created here."""
+        return self.scheme in WRITABLE_SCHEMES
+
+    @property
+    def put_options(self) -> dict[str, int]:
+        """Return what `pipe_file` needs beside path and data."""
+        return {"chunksize": _ONE_PUT_BYTES} if self.scheme == "s3" else {}
+
+    @property
+    def keys(self) -> str:
+        """Name the keys that decide about access, for the message of a refusal."""
+        names = S3_KEYS[:4] if self.scheme == "s3" else HTTP_KEYS
+        where = f"the files of {self.secret}" if self.secret else "the environment"
+        return f"{', '.join(names)} in {where}"
+
+
+def _reconnect(scheme: str, secret: Path | None) -> Connection:
+    return Connection(scheme=scheme, secret=secret)
+
+
+def _connect(scheme: str, secret: Secret) -> AbstractFileSystem:
+    import fsspec
+
+    options = _OPTIONS.get(scheme, _no_options)(secret)
+    try:
+        cls = fsspec.get_filesystem_class(scheme)
+    except (ValueError, ImportError) as error:
+        known = ", ".join(f"{name}://" for name in KNOWN_SCHEMES)
+        fix = f"use one of {known} or a path"
+        raise UserError("InvalidStorageURL", refusal("uri", f"{scheme}://", "unknown scheme", fix)) from error
+    try:
+        fs = cls(skip_instance_cache=True, use_listings_cache=False, **options)
+    except (TypeError, ValueError) as error:  # a scheme of fsspec's that needs more than a URL
+        known = ", ".join(f"{name}://" for name in KNOWN_SCHEMES)
+        fix = f"use one of {known} or a path"
+        line = refusal("uri", f"{scheme}://", f"this scheme cannot be opened ({error})", fix)
+        raise UserError("InvalidStorageURL", line) from error
+    fs.retries = 1  # the one layer of retries is ours
+    return fs
+
+
+def _no_options(secret: Secret) -> dict[str, Any]:
+    del secret
+    return {}
+
+
+def _s3_options(secret: Secret) -> dict[str, Any]:
+    values = secret.values
+    config: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "read_timeout": READ_SECONDS,
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        "max_pool_connections": 32,
+    }
+    if region := values.get("AWS_DEFAULT_REGION"):
+        config["region_name"] = region
+    client = {"verify": str(secret.certificate)} if secret.certificate else {}
+    return {
+        "key": values.get("AWS_ACCESS_KEY_ID"),
+        "secret": values.get("AWS_SECRET_ACCESS_KEY"),
+        "token": values.get("AWS_SESSION_TOKEN"),
+        "endpoint_url": values.get("AWS_ENDPOINT_URL"),
+        "config_kwargs": config,
+        "client_kwargs": client,
+    }
+
+
+def _http_options(secret: Secret) -> dict[str, Any]:
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+    options: dict[str, Any] = {
+        "encoded": True,
+        "client_kwargs": {"timeout": timeout, "trust_env": True, "raise_for_status": False},
+    }
+    if token := secret.values.get("HTTP_BEARER_TOKEN"):
+        options["headers"] = {"Authorization": f"Bearer {token}"}
+    if secret.certificate:
+        options["ssl"] = _context(secret.certificate)
+    return options
+
+
+def _context(certificate: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(certificate))
+    except (OSError, ssl.SSLError) as error:
+        fix = "put a PEM certificate there"
+        message = refusal(f"secretRef {CERTIFICATE}", str(certificate), "is no certificate", fix)
+        raise UserError("SecretNotFound", message) from error
+
+
+_OPTIONS = {"s3": _s3_options, "http": _http_options, "https": _http_options}

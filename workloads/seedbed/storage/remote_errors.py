@@ -1,0 +1,163 @@
+"""What a remote store's failure means: absent, taken, denied, refused, or worth another try."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Iterator
+from ssl import SSLCertVerificationError, SSLError
+from typing import Any
+
+from seedbed.storage.secret_folder import CERTIFICATE
+from seedbed.storage.storage_errors import (
+    DamagedObject,
+    Fault,
+    ShortRead,
+    denied,
+    fault_of,
+    object_denied,
+    of_system,
+    unavailable,
+    unreadable,
+    unwritable,
+)
+from seedbed_api.errors import SeedbedError, UserError, refusal
+
+_CLIENTS = ("aiohttp", "aiobotocore", "botocore", "fsspec", "s3fs", "ssl")
+_NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
+_NOT_OURS = frozenset(
+    {
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "InvalidToken",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+    }
+)
+_FULL = frozenset({"InsufficientStorage", "QuotaExceeded", "StorageFull", "XMinioStorageFull"})
+_PASSING = frozenset({408, 409, 425, 429})
+_OUT_OF_DATE = frozenset({9, 10})
+"""OpenSSL's numbers of certificates that are not valid yet, or no more: the store's owner renews them."""
+_OF_ONE_OBJECT = frozenset({410, 414, 451, "KeyTooLongError"})
+
+
+def told(error: Exception, *, shown: str, keys: str, writing: bool) -> Exception:
+    """Return the exception that says what happened; an unknown one (a defect) comes back as it is."""
+    if isinstance(error, SeedbedError):
+        return error
+    origin = _origin(error)
+    status, code = _status(origin), _code(origin)
+    if status is not None:
+        return _of_status(status, code, shown=shown, keys=keys, writing=writing)
+    if isinstance(error, FileExistsError) or isinstance(origin, FileExistsError):
+        return FileExistsError(17, "object exists", shown)
+    if isinstance(origin, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
+        return FileNotFoundError(2, "no such object", shown)
+    if type(origin).__name__ in _NO_CREDENTIALS:
+        return denied(shown, "access denied", keys)
+    numbered = _numbered(origin)
+    if numbered is not None and fault_of(numbered) is not Fault.PASSING:
+        return of_system(numbered, shown=shown, writing=writing, keys=keys)
+    return _of_transport(origin, shown)
+
+
+def _numbered(error: Exception) -> OSError | None:
+    """Return the failure of the system: the error itself, or below a client's, what this machine lacked.
+
+    What a client raises for a line that broke may carry numbers of other meanings.
+    """
+    if isinstance(error, OSError) and not _of_a_client(error):
+        named = isinstance(error, PermissionError) and error.errno is None
+        return PermissionError(errno.EACCES, str(error) or "access denied") if named else error
+    causes: Iterator[BaseException] = _causes(error)
+    lacks = (cause for cause in causes if isinstance(cause, OSError) and not isinstance(cause, SSLError))
+    return next((cause for cause in lacks if fault_of(cause) is Fault.EXHAUSTED), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _origin(error: Exception) -> Exception:
+    """Return what fsspec dressed up, as a missing file too, if it came from the line or the server."""
+    cause = error.__cause__
+    return (
+        cause
+        if isinstance(cause, Exception) and (isinstance(cause, OSError) or _of_a_client(cause))
+        else error
+    )
+
+
+def _of_a_client(error: Exception) -> bool:
+    return type(error).__module__.split(".")[0] in _CLIENTS
+
+
+def _of_status(status: int, code: str, *, shown: str, keys: str, writing: bool) -> Exception:
+    if code == "NoSuchBucket":
+        fix = "create the bucket or correct its name"
+        return UserError("StorageNotFound", refusal("uri", shown, "there is no such bucket", fix))
+    if status in {401, 403} or code in _NOT_OURS:
+        known = status == 403 and code not in _NOT_OURS and not writing
+        return (object_denied if known else denied)(shown, f"access denied ({code or status})", keys)
+    if status == 404:
+        return FileNotFoundError(2, "no such object", shown)
+    if status == 412:
+        return FileExistsError(17, "object exists", shown)
+    if status == 416:
+        return ShortRead(shown, 0, 0, 0)
+    if writing and (status == 507 or code in _FULL):
+        return unwritable(shown, f"the store is full ({code or status})")
+    if status >= 500 or status in _PASSING:
+        return unavailable(shown, f"status {status} {code}")
+    return _refused(status, code, shown)
+
+
+def _refused(status: int, code: str, shown: str) -> UserError:
+    problem = f"refused: {status} {code}".strip()
+    if status in _OF_ONE_OBJECT or code in _OF_ONE_OBJECT:
+        return unreadable(shown, problem, "check its name")
+    return UserError("StorageRefused", refusal("uri", shown, problem, "check the URL"))
+
+
+def _of_transport(origin: Exception, shown: str) -> Exception:
+    if type(origin).__name__ == "FlexibleChecksumError":
+        return DamagedObject(shown)
+    below = (getattr(cause, "certificate_error", cause) for cause in _causes(origin))  # aiohttp wraps it
+    untrusted = next((cause for cause in below if isinstance(cause, SSLCertVerificationError)), None)
+    if untrusted is not None and getattr(untrusted, "verify_code", 0) not in _OUT_OF_DATE:
+        return _untrusted(shown, untrusted)
+    if type(origin).__name__ == "ParamValidationError":
+        return _malformed(shown, str(origin).partition("failed:")[2].partition(": Bucket")[0])
+    if _of_a_client(origin) or isinstance(origin, (OSError, asyncio.TimeoutError, TimeoutError)):
+        return unavailable(shown, f"{type(origin).__name__}: {origin}")
+    return _malformed(shown, str(origin)) if isinstance(origin, ValueError) else origin
+
+
+def _untrusted(shown: str, error: SSLCertVerificationError) -> UserError:
+    problem = f"its certificate is not trusted: {getattr(error, 'verify_message', '') or error}"
+    fix = f"put the certificate of its authority into the secret as {CERTIFICATE}, or correct the address"
+    return UserError("StorageRefused", refusal("uri", shown, " ".join(problem.split()), fix))
+
+
+def _malformed(shown: str, problem: str) -> UserError:
+    fix = "correct the URL or the endpoint"
+    return UserError("InvalidStorageURL", refusal("uri", shown, " ".join(problem.split()), fix))
+
+
+def _status(error: BaseException) -> int | None:
+    response: Any = getattr(error, "response", None)
+    if isinstance(response, dict):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return int(status) if status is not None else None
+    status = getattr(error, "status", None)
+    return status if isinstance(status, int) and status >= 400 else None
+
+
+def _code(error: BaseException) -> str:
+    response: Any = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return ""
+    code = str(response.get("Error", {}).get("Code", ""))
+    return "" if code.isdigit() else code

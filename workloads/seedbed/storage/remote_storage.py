@@ -1,0 +1,190 @@
+"""Objects in S3, behind HTTP, in memory, or wherever fsspec reads; one layer of retries, one of errors."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote
+
+from seedbed.storage.fsspec_connections import Connection
+from seedbed.storage.remote_errors import told
+from seedbed.storage.storage_errors import DamagedObject, ShortRead, short_read_checked, unwritable
+from seedbed.storage.storage_urls import describe, joined, relative
+from seedbed_api.errors import InfrastructureError, UserError, refusal
+
+ATTEMPTS = 6
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 4.0
+KEYS_PER_PAGE = 1000
+_ASK_FIRST_BYTES = 1 << 20
+
+_MEMORY_LOCK = threading.Lock()
+_JITTER = random.Random()
+"""Of its own: the default generator belongs to the model while it trains."""
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class RemoteStorage:
+    """A prefix of a remote store; `url` is safe to print."""
+
+    connection: Connection
+    address: str
+    """The full URL, credentials included."""
+    patience_seconds: float = 0.0
+    """How long a store that does not answer is asked again, at least `ATTEMPTS` times."""
+
+    @property
+    def url(self) -> str:
+        """Return the URL without credentials."""
+        return describe(self.address)
+
+    def __repr__(self) -> str:
+        return f"RemoteStorage({self.url!r})"
+
+    def read(self, path: str) -> bytes:
+        """Return the whole object."""
+        options = {"max_concurrency": 1} if self.connection.scheme == "s3" else {}
+        return self._call(path, lambda fs, key: _bytes(fs.cat_file(key, **options)))
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """Return `length` bytes from `start`; `ShortRead` where the object ends before."""
+        if length == 0:
+            return b""
+        try:
+            data = self._call(path, lambda fs, key: _bytes(fs.cat_file(key, start=start, end=start + length)))
+        except ShortRead:  # status 416: the object ends before `start`
+            data = b""
+        if len(data) > length:
+            fix = "serve it by a server with ranges, or copy it to a folder or bucket"
+            message = refusal("uri", self._shown(path), "the server ignores Range requests", fix)
+            raise UserError("RangesUnsupported", message)
+        return short_read_checked(data, shown=self._shown(path), start=start, length=length)
+
+    def exists(self, path: str) -> bool:
+        """Say whether an object is there."""
+        try:
+            return self._call(path, lambda fs, key: bool(fs.info(key)["type"] == "file"))
+        except FileNotFoundError:
+            return False
+
+    def size(self, path: str) -> int:
+        """Return the object's size in bytes."""
+        info: dict[str, Any] = self._call(path, lambda fs, key: dict(fs.info(key)))
+        if info["type"] != "file":
+            raise FileNotFoundError(2, "no such object", self._shown(path))
+        if info["size"] is None:
+            fix = "serve it by a server that sends Content-Length"
+            message = refusal("uri", self._shown(path), "the server does not tell its size", fix)
+            raise UserError("RangesUnsupported", message)
+        return int(info["size"])
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Return the objects below the folder `prefix`, sorted."""
+        prefix = prefix.strip("/")
+        try:
+            found = self._call(prefix or ".", lambda fs, key: list(fs.find(key)))
+        except FileNotFoundError:
+            return []
+        base = str(self.connection.fs._strip_protocol(self.address)).rstrip("/") + "/"
+        names = (self._name(key[len(base) :]) for key in found if key.startswith(base))
+        return sorted(
+            name for name in names if name.startswith(f"{prefix}/" if prefix else "") and name[-1] != "/"
+        )
+
+    def paths(self) -> Iterator[str]:
+        """Yield all objects in any order; of a bucket page by page, for they may be too many for a list."""
+        if self.connection.scheme != "s3":
+            yield from self.list()
+            return
+        bucket, prefix, _ = self.connection.fs.split_path(self.address)
+        prefix = f"{prefix.rstrip('/')}/" if prefix else ""
+        wanted = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": KEYS_PER_PAGE}
+        while True:
+            page = self._page(wanted)
+            keys = (str(found["Key"])[len(prefix) :] for found in page.get("Contents", ()))
+            yield from (key for key in keys if key and key[-1] != "/")
+            if not page.get("IsTruncated"):
+                return
+            wanted["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _page(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        return self._call(".", lambda fs, _key: dict(fs.call_s3("list_objects_v2", **wanted)))
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write an object that is not there yet, by conditional put; False where one is.
+
+        An answer lost on the way may make an object of our own look like another's: compare what it holds.
+        """
+        if len(data) > _ASK_FIRST_BYTES and self.exists(path):
+            return False  # a server that refuses early cuts the line, which looks like a fault
+        try:
+            self._put(path, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write or replace an object."""
+        self._put(path, data, mode="overwrite")
+
+    def delete(self, path: str) -> None:
+        """Remove an object if it is there."""
+        self._check_writable(path)
+        with contextlib.suppress(FileNotFoundError):
+            self._call(path, lambda fs, key: fs.rm_file(key), writing=True)
+
+    def child(self, path: str) -> RemoteStorage:
+        """Return the storage of a folder below, over the same connection."""
+        address = joined(self.address, self._escaped(relative(path.strip("/"))))
+        return replace(self, address=address)
+
+    def _put(self, path: str, data: bytes, *, mode: str) -> None:
+        self._check_writable(path)
+        options = self.connection.put_options
+        guard = _MEMORY_LOCK if self.connection.scheme == "memory" else contextlib.nullcontext()
+        with guard:
+            self._call(path, lambda fs, key: fs.pipe_file(key, data, mode=mode, **options), writing=True)
+
+    def _check_writable(self, path: str) -> None:
+        if not self.connection.writable:
+            raise unwritable(self._shown(path), f"{self.connection.scheme} can be read, not written")
+
+    def _call(self, path: str, operation: Callable[[Any, str], _T], *, writing: bool = False) -> _T:
+        key = self.address if path == "." else joined(self.address, self._escaped(relative(path)))
+        attempt, began = 1, time.monotonic()
+        while True:
+            try:
+                return operation(self.connection.fs, key)
+            except Exception as error:
+                failure = told(error, shown=self._shown(path), keys=self.connection.keys, writing=writing)
+                if not self._may_pass(failure, attempt=attempt, waited=time.monotonic() - began):
+                    raise failure from error
+            pause = min(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
+            time.sleep(pause * _JITTER.uniform(0.5, 1.0))
+            attempt += 1
+
+    def _may_pass(self, failure: Exception, *, attempt: int, waited: float) -> bool:
+        """Say whether to ask again: a store may come back, damage is read again a few times only."""
+        if isinstance(failure, DamagedObject):
+            return attempt < ATTEMPTS
+        patient = attempt < ATTEMPTS or waited < self.patience_seconds
+        return isinstance(failure, InfrastructureError) and patient
+
+    def _shown(self, path: str) -> str:
+        return describe(joined(self.address, path))
+
+    def _escaped(self, path: str) -> str:
+        return quote(path) if self.connection.scheme in {"http", "https"} else path
+
+    def _name(self, key: str) -> str:
+        return unquote(key) if self.connection.scheme in {"http", "https"} else key
+
+
+def _bytes(data: Any) -> bytes:
+    return data if isinstance(data, bytes) else bytes(data)

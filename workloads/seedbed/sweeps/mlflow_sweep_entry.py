@@ -1,0 +1,71 @@
+"""The account of a sweep where an MLflow server is told of runs: the parent of its trials' runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from seedbed.driver.mlflow_run_entry import Membership
+from seedbed.mlflow.entry_naming import experiment_of, flat, sweep_key
+from seedbed.mlflow.mlflow_entries import Entry
+from seedbed.mlflow.run_recorder import Recording, opened
+from seedbed.search.objective_values import SCALE, goal
+from seedbed.search.trial_decisions import State
+from seedbed.search.trial_ranking import ranked
+from seedbed_api.sweepjob import SweepJob
+
+if TYPE_CHECKING:
+    from seedbed.sweeps.resolve_sweep import Sweep
+    from seedbed.sweeps.sweep_record_store import Finished
+
+_ASKED = ("objective", "algorithm", "cross_validation", "early_stopping", "parameters", "max_trial_count")
+"""Fields of the spec that are parameters of the sweep; those of the recipe are the trials'."""
+
+
+def member_of(sweep: Sweep, *, trial: int, fold: int | None) -> Membership:
+    """Return which part of a sweep the run of a trial is."""
+    return Membership(experiment=experiment_of(sweep.job), sweep_id=sweep.identity, trial=trial, fold=fold)
+
+
+def recording_of(sweep: Sweep, notice: Callable[[str], None]) -> Recording | None:
+    """Return the account of a sweep; None where no server is told of it."""
+    return opened(lambda: _entry(sweep), sweep.options.output_secret, notice)
+
+
+def _entry(sweep: Sweep) -> Entry:
+    key = sweep_key(sweep.identity)
+    about = {
+        "seedbed.dataset_digest": sweep.dataset_digest,
+        "seedbed.environment_class": sweep.environment_class,
+        "seedbed.sweep_folder": sweep.output().url,
+        "mlflow.source.name": "seedbed",
+    }
+    asked = sweep.spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(_ASKED))
+    return Entry(
+        key=key,
+        experiment=experiment_of(sweep.job),
+        name=sweep.job.metadata.name,
+        tags=key | about,
+        params=flat(asked),
+    )
+
+
+def end_of(job: SweepJob, finished: Finished | None) -> dict[str, Any] | None:
+    """Return the fields that the end of a sweep adds to its entry; trials that it gave up do not go on."""
+    if finished is None:
+        return None
+    pruned = [trial.index for trial in finished.trials if trial.state is State.PRUNED]
+    abandoned = tuple(run for index in pruned for run in finished.evidence[index].run_ids)
+    tags = {"seedbed.ledger_digest": finished.digest}
+    best = next(iter(ranked(finished.trials, goal(job.spec.objective))), None)
+    if best is None:
+        return {"tags": tags, "abandoned": abandoned}
+    weights = finished.evidence[best.index].weights
+    tags |= {"seedbed.best_trial": str(best.index)}
+    tags |= {"seedbed.weights_digest": weights[0]} if len(weights) == 1 else {}
+    return {
+        "tags": tags,
+        "abandoned": abandoned,
+        "results": {f"best/{job.spec.objective.metric}": (best.objective or 0) / SCALE},
+        "step": len(finished.trials),
+    }

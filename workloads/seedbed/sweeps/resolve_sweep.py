@@ -1,0 +1,205 @@
+"""What is known of a sweep before any trial: dataset, code, environment, and so the sweep identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+
+from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
+from seedbed.driver.resolve_run import Expected, Prepared, RunOptions, prepare
+from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.training_rows import Fold, require_every_class
+from seedbed.ray_cluster.cluster_interface import Computer
+from seedbed.search.sweep_identity import sweep_document, sweep_id
+from seedbed.search.sweep_validation import refuse_impossible_search
+from seedbed.storage import Storage, open_storage
+from seedbed.training.worker_config import PATIENCE_SECONDS
+from seedbed_api.errors import SeedbedError, UserError, refusal
+from seedbed_api.manifest_loader import training_job
+from seedbed_api.recipe import Recipe
+from seedbed_api.run_identity import resolve, run_id
+from seedbed_api.sweepjob import SweepJob, SweepJobSpec
+from seedbed_api.trainingjob import TrainingJob
+from seedbed_api.trial_recipe import trial_recipe
+
+_FIELD_OF_FOLDS = "spec.crossValidation.folds"
+_OF_THE_TEMPLATE = ("spec.dataset.", "spec.model", "spec.training.", "spec.evaluation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep that is fully determined; picklable, so that trials elsewhere know what this process does."""
+
+    job: SweepJob
+    options: RunOptions
+    """With dataset and code pinned and the environment known: trials find out nothing anew."""
+    dataset_digest: str
+    code_digest: str | None
+    samples: int = 0
+    """Train rows of the template; with cross-validation those of fold 0."""
+
+    @property
+    def spec(self) -> SweepJobSpec:
+        """Return what is asked for."""
+        return self.job.spec
+
+    @property
+    def fold_numbers(self) -> tuple[int | None, ...]:
+        """Return the folds that a trial is trained on; none of them is a fold without cross-validation."""
+        block = self.spec.cross_validation
+        return (None,) if block is None else tuple(range(block.folds))
+
+    @property
+    def environment_class(self) -> str:
+        """Return where the bits of the trials hold."""
+        assert self.options.probed is not None
+        return self.options.probed[1]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return what identifies the sweep."""
+        return sweep_document(
+            self.spec,
+            dataset_digest=self.dataset_digest,
+            arithmetic_version=ARITHMETIC_VERSION,
+            environment_class=self.environment_class,
+            code_digest=self.code_digest,
+        )
+
+    @cached_property
+    def identity(self) -> str:
+        """Return the name of the sweep."""
+        return sweep_id(self.document)
+
+    def run_ids(self, values: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the run identity of each fold of a trial; none where the values make no recipe."""
+        try:
+            recipe = trial_recipe(self.spec, values)
+            runs = [run_of(self.job, recipe, fold=fold) for fold in self.fold_numbers]
+        except (ValidationError, UserError):
+            return ()
+        return tuple(map(self.run_id, runs))
+
+    def run_id(self, run: TrainingJob) -> str:
+        """Return the identity of one of the sweep's runs."""
+        resolved = resolve(run, dataset_digest=self.dataset_digest, code_digest=self.code_digest)
+        return run_id(
+            resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=self.environment_class
+        )
+
+    def store(self) -> Storage:
+        """Return the output store: runs and sweeps lie in it."""
+        uri, secret = self.spec.output.uri, self.options.output_secret
+        return open_storage(uri, secret=secret, patience_seconds=PATIENCE_SECONDS)
+
+    def output(self) -> Storage:
+        """Return the storage of the sweep's own objects."""
+        return self.store().child(f"sweeps/{self.identity.removeprefix('sha256:')}")
+
+
+def prepare_sweep(
+    job: SweepJob, options: RunOptions, timeline: Timeline, *, cluster: Computer | None = None
+) -> Sweep:
+    """Name the sweep; writes nothing. Raises UserError for what no trial could be trained with.
+
+    The environment is that of `cluster`, which may have to be waited for; of this process without one.
+    """
+    refuse_impossible_search(job.spec)
+    expected = replace(options.expected, run_id=None)  # what is expected is the sweep's name, not a run's
+    with naming_the_template(job):
+        template = prepare(
+            run_of(job, job.spec.trial_template.spec, fold=None if job.spec.cross_validation is None else 0),
+            replace(options, expected=expected),
+            timeline,
+            cluster=cluster,
+        )
+    _require_validation_rows(job, template)
+    sweep = Sweep(
+        job=job,
+        options=replace(
+            options,
+            probed=(template.environment, template.environment_class),
+            expected=Expected(dataset_digest=template.dataset.digest),
+            fetched=template.code,
+        ),
+        dataset_digest=template.dataset.digest,
+        code_digest=template.resolved["model"].get("code", {}).get("digest"),
+        samples=template.samples,
+    )
+    _refuse_another_sweep(sweep, options.expected)
+    return sweep
+
+
+def _refuse_another_sweep(sweep: Sweep, expected: Expected) -> None:
+    """Raise UserError where a retry would search something else than the attempts before it."""
+    if expected.run_id not in (None, sweep.identity):
+        problem = f"code or version of seedbed differ: the job began as sweep {expected.run_id}"
+        fix = "restore image, profile and kind of node, or create a new job"
+        raise UserError("EnvironmentChanged", refusal("status.sweepID", sweep.identity, problem, fix))
+
+
+def run_of(job: SweepJob, recipe: Recipe, *, fold: int | None) -> TrainingJob:
+    """Return the TrainingJob of a trial, or of one of its folds: the recipe, executed as the sweep says."""
+    spec, workers = job.spec, job.spec.workers_per_trial
+    cluster = {"workers": {"min": workers, "max": workers}, "feed": spec.cluster.feed}
+    execution = {"output": spec.output.plain(), "checkpoint": spec.checkpoint.plain(), "cluster": cluster}
+    blocks = recipe.plain()
+    if fold is not None:
+        assert spec.cross_validation is not None
+        blocks["dataset"]["fold"] = {"index": fold, "count": spec.cross_validation.folds}
+    return training_job(
+        {
+            "apiVersion": job.api_version,
+            "kind": "TrainingJob",
+            "metadata": {"name": job.metadata.name},
+            "spec": blocks | execution | {"backoffLimit": spec.backoff_limit},
+        }
+    )
+
+
+@contextmanager
+def naming_the_template(job: SweepJob) -> Iterator[None]:
+    """Let failures of a run, whose fields are those of a TrainingJob, name the field of the sweep."""
+    try:
+        yield
+    except SeedbedError as error:
+        line = f"spec.{error.message}" if error.message.startswith("dataset.") else error.message
+        if job.spec.cross_validation is not None and line.startswith("spec.dataset.fold:"):
+            line = line.replace("spec.dataset.fold", _FIELD_OF_FOLDS, 1)
+            raise type(error)(error.reason, line) from error
+        if not line.startswith(_OF_THE_TEMPLATE):
+            raise
+        raise type(error)(error.reason, f"spec.trialTemplate.{line}") from error
+
+
+def _require_validation_rows(job: SweepJob, template: Prepared) -> None:
+    """Refuse data on which no trial could be judged, or some fold could not be trained."""
+    subset = job.spec.trial_template.spec.dataset.subset
+    fraction = None if subset is None else subset.fraction
+    cross = job.spec.cross_validation
+    if cross is None:
+        if not template.dataset.view(split="validation", subset=fraction, fold=None).count:
+            problem = "has no validation rows, by which trials are judged"
+            fix = "build the dataset with a validation split, or set spec.crossValidation"
+            uri = job.spec.trial_template.spec.dataset.uri
+            raise UserError(
+                "InvalidDataset", refusal("spec.trialTemplate.spec.dataset.uri", uri, problem, fix)
+            )
+        return
+    for fold in range(cross.folds):
+        _require_rows_of_fold(job, template, fraction, (fold, cross.folds))
+
+
+def _require_rows_of_fold(job: SweepJob, template: Prepared, fraction: str | None, fold: Fold) -> None:
+    dataset, uri = template.dataset, job.spec.trial_template.spec.dataset.uri
+    with naming_the_template(job):
+        counts = dataset.rows_per_class(subset=fraction, fold=fold)
+        require_every_class(dataset, counts, subset=fraction, fold=fold, uri=uri)
+    if not dataset.view(split="validation", subset=fraction, fold=fold).count:
+        problem = f"fold {fold[0]} is left without rows to judge by"
+        raise UserError("InvalidDataset", refusal(_FIELD_OF_FOLDS, fold[1], problem, "use fewer folds"))

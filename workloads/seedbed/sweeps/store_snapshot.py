@@ -1,0 +1,194 @@
+"""How the runs and sweeps of a store stand, look after look: each look reads what is under way or new.
+
+A run at rest (complete, given back, of a process that is gone) is not read again before somebody claims it.
+A claim shows in the list of leases, of which a store gives a thousand at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from seedbed.driver.run_result import Result, read_result
+from seedbed.runs.attempt_claims import Attempt, highest_attempt, read_attempt
+from seedbed.runs.attempt_event_log import newest_events
+from seedbed.runs.checkpoint_store import checkpoint_steps
+from seedbed.runs.process_identity import known_dead
+from seedbed.runs.run_folder import RECIPE, RunFolder, open_run, run_names
+from seedbed.runs.run_lease import STALE_SECONDS, Sighting, longest_gap, read_beat, released, seen, standing
+from seedbed.search.sweep_record import Account
+from seedbed.storage import Storage
+from seedbed.sweeps.run_references import SweepFolder, account_of, sweep_folders
+from seedbed.sweeps.run_retention import model_of
+from seedbed_api.errors import InfrastructureError
+
+_AT_ONCE = 16
+"""Runs that are read at the same time."""
+_EVENT_FILES = 3
+"""The end of an attempt, and two checkpoints before: how it ended, and how fast it was."""
+
+State = Literal["complete", "training", "silent", "resting", "damaged"]
+"""`silent`: the heartbeat of who trains it stands still. `resting`: nobody trains it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Glimpse:
+    """How a run stood when it was last read."""
+
+    folder: RunFolder
+    state: State
+    result: Result | None = None
+    model: str = ""
+    """What is trained; empty where the run never came so far."""
+    step: int = 0
+    """Of its newest event or checkpoint, or of its end."""
+    attempt: Attempt | None = None
+    """The newest; of a complete run it matters no more."""
+    events: tuple[Mapping[str, Any], ...] = ()
+    """The newest; of a complete run none."""
+    sighting: Sighting | None = None
+    """Of the heartbeat of who trains it."""
+    damage: str = ""
+
+    @property
+    def under_way(self) -> bool:
+        """Say whether it may change without a new claim."""
+        return self.state in {"training", "silent"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepGlimpse:
+    """How a sweep stood."""
+
+    folder: SweepFolder
+    account: Account | None = None
+    """Of a sweep that has ended."""
+    damage: str = ""
+
+
+@dataclass(kw_only=True, slots=True)
+class Looker:
+    """Looks at a store again and again."""
+
+    output: Storage
+    every: float = 0.0
+    """Seconds between two looks."""
+    clock: Callable[[], float] = time.monotonic
+    _runs: dict[str, tuple[int, Glimpse | None]] = field(default_factory=dict)
+    """By name: the newest lease, and what was found then; None: nothing but claims."""
+    _ended: dict[str, SweepGlimpse] = field(default_factory=dict)
+
+    def runs(self) -> list[Glimpse]:
+        """Return the runs of the store by identity; those of which only the claims are left are none."""
+        leases = _newest_leases(self.output)
+        names = leases.keys() | (self._runs.keys() or run_names(self.output))
+        changed = [name for name in sorted(names) if self._may_have_changed(name, leases.get(name, 0))]
+        with ThreadPoolExecutor(_AT_ONCE) as several:
+            for name, found in zip(changed, several.map(self._glimpse, changed), strict=True):
+                self._runs[name] = leases.get(name, 0), found
+        return [found for _, (_, found) in sorted(self._runs.items()) if found is not None]
+
+    def sweeps(self) -> list[SweepGlimpse]:
+        """Return the sweeps of the store by identity; the ledger of one that has ended is read once."""
+        return [self._sweep(folder) for folder in sweep_folders(self.output)]
+
+    def _sweep(self, folder: SweepFolder) -> SweepGlimpse:
+        if not folder.over:
+            return SweepGlimpse(folder=folder)
+        if folder.name not in self._ended:
+            try:
+                found = SweepGlimpse(folder=folder, account=account_of(self.output, folder.name))
+            except InfrastructureError as error:
+                found = SweepGlimpse(folder=folder, damage=_damage(error))
+            self._ended[folder.name] = found
+        return self._ended[folder.name]
+
+    def _may_have_changed(self, name: str, lease: int) -> bool:
+        before, found = self._runs.get(name, (None, None))
+        return before != lease or (found is not None and found.under_way)
+
+    def _glimpse(self, name: str) -> Glimpse | None:
+        folder, (_, before) = open_run(self.output, f"sha256:{name}"), self._runs.get(name, (0, None))
+        try:
+            return self._read(folder, before)
+        except FileNotFoundError:
+            return None  # it is removed meanwhile, as its newest attempt
+        except InfrastructureError as error:
+            return Glimpse(folder=folder, state="damaged", damage=_damage(error))
+
+    def _read(self, folder: RunFolder, before: Glimpse | None) -> Glimpse | None:
+        result = read_result(folder)
+        if result is not None:
+            return _complete(folder, result)
+        number, now = highest_attempt(folder), self.clock()
+        attempt = read_attempt(folder, number) if number else None
+        sighting = None if attempt is None else self._sighting(folder, attempt, before, now=now)
+        if sighting is None and (result := read_result(folder)) is not None:
+            return _complete(folder, result)  # it came before the lease was given back
+        model = before.model if before is not None and sighting is not None else ""
+        model = model or _model(folder)
+        if sighting is None and not model:
+            return None
+        events = tuple(newest_events(folder, files=_EVENT_FILES))
+        return Glimpse(
+            folder=folder,
+            state=_state(sighting),
+            model=model,
+            step=_step(folder, events),
+            attempt=attempt,
+            events=events,
+            sighting=sighting,
+        )
+
+    def _sighting(
+        self, folder: RunFolder, attempt: Attempt, before: Glimpse | None, *, now: float
+    ) -> Sighting | None:
+        beat = read_beat(folder, attempt.number)
+        if released(beat) or known_dead(attempt.process):
+            return None
+        gap = longest_gap(poll=self.every, stale_after=STALE_SECONDS)
+        last = None if before is None else before.sighting
+        return seen(last, attempt=attempt.number, beat=beat, now=now, gap=gap)
+
+
+def _complete(folder: RunFolder, result: Result) -> Glimpse:
+    model, step = _model(folder), result.outcome.step
+    return Glimpse(folder=folder, state="complete", result=result, model=model, step=step)
+
+
+def _state(sighting: Sighting | None) -> State:
+    if sighting is None:
+        return "resting"
+    told = standing(sighting, holder_dead=False, now=sighting.looked, stale_after=STALE_SECONDS)
+    return "training" if told == "held" else "silent"
+
+
+def _step(folder: RunFolder, events: tuple[Mapping[str, Any], ...]) -> int:
+    told = [event["step"] for event in events if "step" in event]
+    return int(told[-1]) if told else max(checkpoint_steps(folder), default=0)
+
+
+def _model(folder: RunFolder) -> str:
+    try:
+        return model_of(json.loads(folder.objects.read(RECIPE)))
+    except FileNotFoundError:
+        return ""
+
+
+def _damage(error: InfrastructureError) -> str:
+    """Return what is damaged, which others of the store are not; any other failure is raised again."""
+    if error.reason != "RunFolderDamaged":
+        raise error
+    return error.message
+
+
+def _newest_leases(output: Storage) -> dict[str, int]:
+    newest: dict[str, int] = {}
+    for path in output.list("leases"):
+        _, name, number = path.split("/", maxsplit=2)
+        newest[name] = max(newest.get(name, 0), int(number))
+    return newest

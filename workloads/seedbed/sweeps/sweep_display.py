@@ -1,0 +1,201 @@
+"""What a person sees of a sweep: a live table on a terminal, plain lines elsewhere, always on stderr.
+
+stdout stays free for `-o json`. Values in, characters out; rich is imported at the first use.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from seedbed.search.objective_values import spelled
+from seedbed.search.trial_decisions import Decided, State
+from seedbed.search.trial_ranking import counts, ranked
+from seedbed.sweeps.sweep_state import Standing
+from seedbed.sweeps.trial_runner import Reached, Stretch
+from seedbed.training.run_progress import Progress
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+_BEST_ROWS = 5
+_RUNNING_ROWS = 16
+
+
+@dataclass(kw_only=True, slots=True)
+class View:
+    """What the table shows: runs that are trained now, and the best of the trials that are done."""
+
+    title: str
+    running: dict[tuple[int, int], tuple[Stretch, Progress | None]] = field(default_factory=dict)
+    trials: list[Decided] = field(default_factory=list)
+    best: list[Decided] = field(default_factory=list)
+    total: int = 0
+
+    def rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield trial, state, objective and values, the best first, then what is under way."""
+        for trial in self.best[:_BEST_ROWS]:
+            yield str(trial.index), str(trial.state).lower(), figure(trial), _values(dict(trial.point))
+        for (index, _), (stretch, progress) in sorted(self.running.items())[:_RUNNING_ROWS]:
+            fold = "" if stretch.fold is None else f" fold {stretch.fold}"
+            yield f"{index}{fold}", _state(progress), _accuracy(progress), _values(stretch.values)
+
+    def summary(self) -> str:
+        """Return the line below the table."""
+        known = counts(self.trials)
+        states = f"{known.succeeded} succeeded  {known.pruned} pruned  {known.failed} failed"
+        return f"{len(self.trials)}/{self.total} trials decided  {states}"
+
+
+class SweepDisplay:
+    """Draw the trials of one sweep. A context manager: it gives the terminal back on every way out."""
+
+    def __init__(self, title: str, *, stream: TextIO | None = None, interactive: bool | None = None) -> None:
+        self._stream = stream if stream is not None else sys.stderr
+        self._interactive = self._stream.isatty() if interactive is None else interactive
+        self._view = View(title=title)
+        self._told: set[int] = set()
+        self._live: Live | None = None
+        self._log: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        if self._interactive:
+            self._live = _live(self._stream, self._view)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+        self._stream.flush()
+
+    def begin(self, stretch: Stretch) -> None:
+        """Show that a run is trained now."""
+        self._view.running[stretch.trial, stretch.place] = (stretch, None)
+
+    def update(self, stretch: Stretch, progress: Progress) -> None:
+        """Show how far a run is."""
+        self._view.running[stretch.trial, stretch.place] = (stretch, progress)
+
+    def end(self, stretch: Stretch) -> None:
+        """Show a run no longer: it has come to its rung or its end, or is to be tried again."""
+        self._view.running.pop((stretch.trial, stretch.place), None)
+
+    def explain(self, stretch: Stretch, reached: Reached) -> None:
+        """Show why a run failed."""
+        if reached.problem:
+            self.notice(f"trial {stretch.trial}: {reached.problem}")
+
+    def show(self, standing: Standing) -> None:
+        """Show what has been decided since the last time."""
+        self._view.trials = standing.decided
+        self._view.total = standing.search.proposer.total
+        if self._live is not None:
+            self._view.best = ranked(self._view.trials, standing.search.goal)
+        for trial in self._view.trials:
+            if trial.index not in self._told:
+                self._told.add(trial.index)
+                reused = "  computed before" if standing.is_reused(trial) else ""
+                self._tell(f"{line(trial)}{reused}")
+
+    @contextmanager
+    def logged_to(self, log: TextIO) -> Iterator[None]:
+        """Tell a log meanwhile what is told line by line, whatever is drawn."""
+        self._log = log
+        try:
+            yield
+        finally:
+            self._log = None
+
+    def notice(self, text: str) -> None:
+        """Show one line that stays."""
+        self._note(text)
+        if self._live is None:
+            print(f"{self._view.title}  {text}", file=self._stream, flush=True)
+        else:
+            self._live.console.print(f"• {text}", style="yellow", markup=False, highlight=False)
+
+    def ranking(self, trials: Sequence[Decided]) -> None:
+        """Show the final ranking, best first."""
+        self._close()
+        for rank, trial in enumerate(trials, start=1):
+            print(f"{rank:>3}  {line(trial)}", file=self._stream)
+
+    def finish(self, rows: Mapping[str, str]) -> None:
+        """Show the final table, label -> value."""
+        self._close()
+        width = max(map(len, rows), default=0)
+        for label, value in rows.items():
+            print(f"{label:<{width}}  {value}", file=self._stream)
+
+    def _tell(self, text: str) -> None:
+        """Tell of a decided trial where no table does."""
+        if self._live is None:
+            self.notice(text)
+        else:
+            self._note(text)
+
+    def _note(self, text: str) -> None:
+        if self._log is not None:
+            self._log.write(f"{text}\n")
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def line(trial: Decided) -> str:
+    """Return a decided trial in one line."""
+    words = [f"trial {trial.index}", str(trial.state).lower(), figure(trial), _values(dict(trial.point))]
+    return "  ".join(word for word in words if word)
+
+
+def figure(trial: Decided) -> str:
+    """Return what a trial is judged by: its objective, where it ended, or why it failed."""
+    if trial.objective is None:
+        return str(trial.reason)
+    shown = spelled(trial.objective)
+    if trial.state is State.PRUNED:
+        return f"{shown} after epoch {trial.rungs[-1][0]}"
+    return shown if trial.deviation is None else f"{shown} ± {spelled(trial.deviation)}"
+
+
+def _values(values: Mapping[str, str]) -> str:
+    return "  ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _state(progress: Progress | None) -> str:
+    if progress is None:
+        return "starting"
+    return f"{progress.phase.lower()} {progress.step}/{progress.total_steps}"
+
+
+def _accuracy(progress: Progress | None) -> str:
+    return "" if progress is None or progress.accuracy is None else f"accuracy {progress.accuracy:.4f}"
+
+
+def _live(stream: TextIO, view: View) -> Live:
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(file=stream, force_terminal=True)
+    return Live(get_renderable=lambda: _table(view), console=console, refresh_per_second=4, transient=True)
+
+
+def _table(view: View) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(view.title), caption=Text(view.summary()), expand=True)
+    for name in ("trial", "state", "objective", "parameters"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    for row in view.rows():
+        table.add_row(*map(Text, row))
+    return table

@@ -1,0 +1,273 @@
+"""The driver of a sweep: prepare, search, write the ledger. The output store decides what happened."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from seedbed.driver.error_policy import lasting
+from seedbed.driver.helper_process import ChildProcess
+from seedbed.driver.resolve_run import RunOptions
+from seedbed.driver.startup_timings import Timeline
+from seedbed.mlflow.run_recorder import recorded
+from seedbed.ray_cluster.cluster_interface import Cluster, Computer, ToldToStop
+from seedbed.ray_cluster.local_ray import gpus_here, local_ray
+from seedbed.search.objective_values import goal
+from seedbed.search.samplers import proposer
+from seedbed.search.search_state import Search
+from seedbed.search.sweep_record import Evidence
+from seedbed.search.trial_decisions import Decided, Ended, Why
+from seedbed.search.trial_ranking import ranked, top
+from seedbed.storage import open_storage
+from seedbed.sweeps.mlflow_sweep_entry import end_of, recording_of
+from seedbed.sweeps.resolve_sweep import Sweep, prepare_sweep
+from seedbed.sweeps.sequential_runner import run_in_turn
+from seedbed.sweeps.sweep_display import SweepDisplay
+from seedbed.sweeps.sweep_log import logged
+from seedbed.sweeps.sweep_record_store import Finished, conclude, finished_before
+from seedbed.sweeps.sweep_state import Standing
+from seedbed.sweeps.sweepjob_status_builder import Told, status_of
+from seedbed_api.conditions import ExitCode
+from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
+from seedbed_api.sweepjob import SweepJob, SweepJobSpec
+from seedbed_api.sweepjob_status import SweepJobStatus
+
+
+class Machines(Cluster, Protocol):
+    """A Ray whose machines come and go."""
+
+    def start(self) -> None:
+        """Start it where it does not run; whoever made it ends it."""
+
+    @property
+    def share(self) -> Mapping[str, float]:
+        """Return what a run of one process takes of it."""
+
+
+@dataclass(kw_only=True, slots=True)
+class SweepSession:
+    """One call of the driver: what it was given, and what it has learned so far."""
+
+    job: SweepJob
+    options: RunOptions
+    display: SweepDisplay
+    stopping: threading.Event
+    """Set by SIGTERM and SIGINT: trials under way keep their state after the step, and all end."""
+    timeline: Timeline = field(default_factory=Timeline)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    machines: Machines | None = None
+    """Where trials run; None: on this machine."""
+    sweep: Sweep | None = None
+    """None until the sweep has a name."""
+    standing: Standing | None = None
+    """None until the sweep has a name, and where it had ended before."""
+    finished: Finished | None = None
+    report: str | None = None
+    """URL of the report of a sweep that has ended, whoever wrote it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepEnded:
+    """How a call of the driver ended."""
+
+    exit_code: int
+    status: SweepJobStatus
+    error: SeedbedError | None
+    session: SweepSession
+
+
+def run_sweep(session: SweepSession) -> SweepEnded:
+    """Search to the end, or find that it was done; an expected failure is told in the status."""
+    try:
+        with _shared_cache(session):
+            _run(session)
+    except ToldToStop:
+        return _ended(session, ExitCode.STOPPED)
+    except SeedbedError as error:
+        failure = lasting(error)
+        return _ended(session, failure.exit_code, error=failure)
+    return _ended(session, ExitCode.DONE)
+
+
+@contextmanager
+def _shared_cache(session: SweepSession) -> Iterator[None]:
+    """Let trials fetch and decode once for all of them: without a cache folder, while this call lasts."""
+    session.options = replace(session.options, shared=True)
+    if session.options.cache_folder is not None:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="seedbed-cache-", ignore_cleanup_errors=True) as folder:
+        size = min(session.options.cache_bytes, shutil.disk_usage(folder).free // 2)
+        session.options = replace(session.options, cache_folder=Path(folder), cache_bytes=size)
+        yield
+
+
+def _run(session: SweepSession) -> None:
+    sweep = session.sweep = prepare_sweep(
+        session.job, session.options, session.timeline, cluster=_where_to_look(session)
+    )
+    session.finished = finished_before(sweep)
+    recording = recording_of(sweep, session.display.notice)
+    with recorded(recording, lambda: end_of(session.job, session.finished)):
+        _answer(session, sweep)
+
+
+def _answer(session: SweepSession, sweep: Sweep) -> None:
+    if session.finished is None:
+        with logged(sweep, session.display):
+            _search(session, sweep)
+    else:
+        session.display.notice("this sweep was complete already; nothing was trained")
+    assert session.finished is not None
+    _report(session, sweep, session.finished)
+    session.display.ranking(ranked(session.finished.trials, goal(session.job.spec.objective)))
+    _refuse_no_answer(session.job, session.finished)
+
+
+def _where_to_look(session: SweepSession) -> Computer | None:
+    """Return where the environment is found out: in this process (None) only where this process trains.
+
+    Otherwise it needs no torch, which would be most of its memory.
+    """
+    if session.machines is not None:
+        return session.machines
+    return None if session.job.spec.trials_at_a_time == 1 else ChildProcess()
+
+
+def _report(session: SweepSession, sweep: Sweep, finished: Finished) -> None:
+    """See that there is a report; the sweep is complete without it, so trouble is told and not raised."""
+    from seedbed.sweeps.sweep_report_writer import report_of, write_report
+
+    try:
+        if session.standing is not None or report_of(sweep) is None:
+            write_report(sweep, finished, session.standing, created=session.started)
+        session.report = report_of(sweep)
+    except SeedbedError as error:
+        session.display.notice(f"no report: {error}")
+
+
+def _search(session: SweepSession, sweep: Sweep) -> None:
+    standing = session.standing = Standing(sweep=sweep, search=Search(sweep.spec))
+    slots = sweep.spec.trials_at_a_time
+    for line in why_in_turn(sweep.spec):
+        session.display.notice(line)
+    if session.machines is not None and sweep.spec.has_lone_trials:
+        _search_on_machines(session, standing, session.machines, slots=slots)
+    elif slots == 1:
+        run_in_turn(standing, stopping=session.stopping, display=session.display, cluster=session.machines)
+    else:
+        _search_on_ray(session, standing, slots=slots)
+    ended = standing.search.ended
+    assert ended is not None, "nothing was left to train and the search has not ended"
+    if ended.why is Why.UNDECIDED:
+        raise _undecided(ended)
+    session.finished = conclude(standing)
+
+
+def why_in_turn(spec: SweepJobSpec) -> Iterator[str]:
+    """Yield why trials run one after the other where more were asked for at a time."""
+    asked = spec.parallel_trial_count
+    if spec.trials_at_a_time == asked:
+        return
+    several = spec.workers_per_trial > 1
+    cause = f"spec.workersPerTrial is {spec.workers_per_trial}" if several else "spec.cluster.feed is RayData"
+    yield (
+        f"trials run one after the other, spec.parallelTrialCount {asked} is not used: {cause}, "
+        "and such a trial has its workers to itself"
+    )
+
+
+def _search_on_machines(session: SweepSession, standing: Standing, machines: Machines, *, slots: int) -> None:
+    from seedbed.sweeps.tune_runner import run_on_tune
+
+    machines.start()
+    run_on_tune(
+        standing, slots=slots, stopping=session.stopping, display=session.display, share=machines.share
+    )
+
+
+def _search_on_ray(session: SweepSession, standing: Standing, *, slots: int) -> None:
+    from seedbed.sweeps.tune_runner import run_on_tune
+
+    with local_ray(workers=slots, gpus=_gpus(session)):
+        run_on_tune(standing, slots=slots, stopping=session.stopping, display=session.display)
+
+
+def _gpus(session: SweepSession) -> int:
+    return ChildProcess().compute(gpus_here) if session.options.device == "cuda" else 0
+
+
+def _undecided(ended: Ended) -> InfrastructureError:
+    return InfrastructureError(
+        "TrialUndecided",
+        f"trial {ended.index} could not be decided: {ended.detail}, more often than spec.backoffLimit "
+        "allows; the same command tries it again, once memory, disk or machines are there",
+    )
+
+
+def _refuse_no_answer(job: SweepJob, finished: Finished) -> None:
+    """Raise UserError where a sweep ended without a winner; it would do so again."""
+    limit, failed = job.spec.max_failed_trial_count, [each for each in finished.trials if each.reason]
+    if finished.ended.complete and ranked(finished.trials, goal(job.spec.objective)):
+        return
+    reasons = ", ".join(sorted({str(trial.reason) for trial in failed}))
+    raise UserError(
+        "TrialsFailed",
+        f"spec.maxFailedTrialCount: {len(failed)} of {len(finished.trials)} trials failed ({reasons}) "
+        f"where {limit} may; narrow spec.parameters, correct the template, or raise the limit",
+    )
+
+
+def _ended(session: SweepSession, exit_code: int, *, error: SeedbedError | None = None) -> SweepEnded:
+    status = status_of(told_of(session, failure=error))
+    return SweepEnded(exit_code=int(exit_code), status=status, error=error, session=session)
+
+
+def told_of(session: SweepSession, *, running: int = 0, failure: SeedbedError | None = None) -> Told:
+    """Return what a status is made of, as the sweep stands at this moment."""
+    finished, standing = session.finished, session.standing
+    trials = finished.trials if finished else tuple(standing.decided) if standing else ()
+    return Told(
+        started=session.started,
+        now=datetime.now(UTC),
+        job=session.job,
+        output=open_storage(session.job.spec.output.uri).url if trials else "",
+        trials=trials,
+        evidence=_evidence(session, trials),
+        reused=standing.reused if standing else len(trials),
+        running=running,
+        planned=_planned(session),
+        sweep=session.sweep,
+        finished=finished,
+        computed_here=computed_here(session),
+        failure=failure,
+    )
+
+
+def computed_here(session: SweepSession) -> bool:
+    """Say whether this call trained anything."""
+    return session.standing is not None and any(session.standing.computed.values())
+
+
+def _evidence(session: SweepSession, trials: Sequence[Decided]) -> Mapping[int, Evidence]:
+    """Return by what the runs of the best trials are known: a status shows no others."""
+    if session.finished is not None:
+        return session.finished.evidence
+    standing = session.standing
+    if standing is None:
+        return {}
+    best = top(trials, goal(session.job.spec.objective))
+    return {trial.index: standing.evidence_of(trial) for trial in best}
+
+
+def _planned(session: SweepSession) -> int:
+    if session.standing is not None:
+        return session.standing.search.proposer.total
+    return proposer(session.job.spec).total if session.finished else 0

@@ -1,0 +1,45 @@
+"""The log of a sweep on one machine: what was decided when, what failed and why. Trials have their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from seedbed.driver.local_run_log import Place, keeping_log
+from seedbed.logs.log_upload import piece_name
+from seedbed.storage import Storage, open_storage
+from seedbed.sweeps.resolve_sweep import Sweep
+from seedbed.sweeps.sweep_display import SweepDisplay
+from seedbed_api.errors import SeedbedError
+
+
+@contextmanager
+def logged(sweep: Sweep, display: SweepDisplay) -> Iterator[None]:
+    """Keep the log of a sweep meanwhile, where it is wanted and the store takes it."""
+    place = _place(sweep, display) if sweep.options.keep_log else None
+    if place is None:
+        yield
+        return
+    with keeping_log(place, display.notice) as log, display.logged_to(log):
+        yield
+
+
+def _place(sweep: Sweep, display: SweepDisplay) -> Place | None:
+    output = open_storage(sweep.spec.output.uri, secret=sweep.options.output_secret)
+    uid, job = sweep.identity.removeprefix("sha256:"), sweep.job.metadata.name
+    try:
+        return claimed_place(output, uid=uid, job=job)
+    except (SeedbedError, OSError) as error:
+        display.notice(f"no log of this sweep is kept: {error}")
+        return None
+
+
+def claimed_place(output: Storage, *, uid: str, job: str) -> Place:
+    """Return the next place for a log: that of who creates its first piece, so that two never share one."""
+    taken = (path.partition("/")[0] for path in output.child(f"logs/{uid}").list())
+    number = max((int(name) for name in taken if name.isdecimal()), default=0)
+    while True:
+        number += 1
+        place = Place(output=output, uid=uid, job=job, attempt=number)
+        if place.folder.create(piece_name(0), b""):
+            return place

@@ -1,0 +1,57 @@
+"""Writing `report.html` beside the ledger of a sweep that has ended; the sweep is complete without it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from seedbed.report.sweep_report import build_sweep_report
+from seedbed.report.sweep_report_data import Curve, SweepInputs
+from seedbed.runs.run_folder import REPORT
+from seedbed.search.objective_values import mean
+from seedbed.search.parameter_importance import importance
+from seedbed.sweeps.resolve_sweep import Sweep
+from seedbed.sweeps.sweep_record_store import Finished
+from seedbed.sweeps.sweep_state import Standing
+
+
+def write_report(sweep: Sweep, finished: Finished, standing: Standing | None, *, created: datetime) -> None:
+    """Write the report. Without a standing the sweep was found done; the ledger's rungs are its curves."""
+    curves = (
+        {} if standing is None else {trial.index: _curve(standing, trial.index) for trial in finished.trials}
+    )
+    page = build_sweep_report(
+        SweepInputs(
+            job=sweep.job.metadata.name,
+            spec=sweep.spec,
+            ended=finished.ended,
+            trials=finished.trials,
+            evidence=finished.evidence,
+            curves=curves,
+            importance=importance(sweep.spec, finished.trials) if sweep.spec.parameters else {},
+            created=created.strftime("%Y-%m-%d %H:%M UTC"),
+            sweep=sweep.identity,
+            environment_class=sweep.environment_class,
+            dataset_digest=sweep.dataset_digest,
+            ledger_uri=finished.uri,
+            ledger_digest=finished.digest,
+            reused=len(finished.trials) if standing is None else standing.reused,
+        )
+    )
+    sweep.output().put(REPORT, page.encode())
+
+
+def report_of(sweep: Sweep) -> str | None:
+    """Return the URL of the report of a sweep; None where it has none."""
+    output = sweep.output()
+    return f"{output.url}/{REPORT}" if output.exists(REPORT) else None
+
+
+def _curve(standing: Standing, trial: int) -> Curve:
+    """Return the mean over the folds of a trial, after the epochs that all of them have come to."""
+    places = range(len(standing.sweep.fold_numbers))
+    known = [standing.known[trial, place].course for place in places if (trial, place) in standing.known]
+    if len(known) < len(places):
+        return ()
+    values = [dict(course.values) for course in known]
+    shared = sorted(set.intersection(*map(set, values)))
+    return [(epoch, mean([fold[epoch] for fold in values])) for epoch in shared]

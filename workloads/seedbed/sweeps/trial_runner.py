@@ -1,0 +1,230 @@
+"""One run of a trial, trained up to a rung or to its end, through the same driver as any TrainingJob.
+
+What is known of a run is read from its folder, whoever wrote it: that is the memo by run identity.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import ValidationError
+
+from seedbed.driver.progress_display import Display
+from seedbed.driver.resolve_run import Prepared
+from seedbed.driver.run_driver import Ended, Session, run_job
+from seedbed.driver.run_result import Result
+from seedbed.driver.startup_timings import Timeline
+from seedbed.ray_cluster.cluster_interface import Cluster, P, Placement, T, ToldToStop, WorkerRange
+from seedbed.ray_cluster.local_ray import LocalCluster
+from seedbed.runs.evaluation_records import read_evaluations
+from seedbed.runs.run_folder import RunFolder, open_run
+from seedbed.search.learning_curve import Course, End, Failed, Finished
+from seedbed.search.objective_values import value_of
+from seedbed.sweeps.failed_runs import Failure, failed_before, keep_failure
+from seedbed.sweeps.mlflow_sweep_entry import member_of
+from seedbed.sweeps.resolve_sweep import Sweep, naming_the_template, run_of
+from seedbed.sweeps.run_references import note_begun
+from seedbed.training.recipe_mapping import steps_of_epochs
+from seedbed.training.run_progress import Progress
+from seedbed_api.conditions import ExitCode
+from seedbed_api.errors import UserError
+from seedbed_api.trainingjob import TrainingJob, TrainingJobSpec
+from seedbed_api.trainingjob_status import ModelStatus
+from seedbed_api.trial_recipe import trial_recipe
+
+if TYPE_CHECKING:
+    from seedbed.training.worker_config import TrainingProgram
+
+OWN_FAULT = frozenset({"ModelError", "NonFiniteLoss", "InvalidSpec", "EmptyClass"})
+"""Reasons that come from the values of a trial and return whenever it is tried; all others end the sweep."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """What is asked of a run."""
+
+    trial: int
+    place: int
+    """Place among the trial's runs, from 0."""
+    fold: int | None
+    """None without cross-validation."""
+    values: Mapping[str, str]
+    """Values of the parameters by name."""
+    until: int | None
+    """Epoch after which it pauses; None: to its end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reached:
+    """What is known of a run after a stretch."""
+
+    course: Course
+    run_id: str | None = None
+    """None where the values make no recipe."""
+    model: ModelStatus | None = None
+    """The model that came out; None until the run has ended."""
+    computed: int = 0
+    """Steps that this stretch computed."""
+    seconds: float = 0.0
+    """How long that took, without the start."""
+    problem: str = ""
+    """Why it failed, in one line for people; no part of the ledger."""
+
+
+Tell = Callable[[Progress], None]
+
+
+class Training(Protocol):
+    """What takes a run as far as a stretch asks: `advance`, or for measurements what stands in for it."""
+
+    def __call__(self, sweep: Sweep, stretch: Stretch, *, stopping: threading.Event, tell: Tell) -> Reached:
+        """Train."""
+
+
+class ThisProcess:
+    """A trial in the process that asks for it: no Ray Train around a single rank."""
+
+    def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call it here."""
+        return work(*args, **kwargs)
+
+    @contextmanager
+    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[Placement]:
+        """Train here."""
+        del program, workers
+        yield Placement(in_process=True, bare=True)
+
+    def ranks_there(self) -> int:
+        """Return the one that is this process."""
+        return 1
+
+
+class _Quiet(Display):
+    """Shows nothing of a single run; the sweep shows them all."""
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__(title="", interactive=False)
+        self._tell = tell
+
+    def update(self, progress: Progress) -> None:
+        """Hand the progress on."""
+        self._tell(progress)
+
+    def notice(self, text: str) -> None:
+        """Drop it: what matters to the sweep comes as an end or an error."""
+
+
+def advance(
+    sweep: Sweep,
+    stretch: Stretch,
+    *,
+    stopping: threading.Event,
+    tell: Tell = lambda _progress: None,
+    cluster: Cluster | None = None,
+) -> Reached:
+    """Train a run as far as asked, or read that it was; on `cluster`, or on this machine without one.
+
+    Raises ToldToStop; UserError for what ends the sweep; InfrastructureError for what another try may mend.
+    """
+    try:
+        recipe = trial_recipe(sweep.spec, stretch.values)
+        job = run_of(sweep.job, recipe, fold=stretch.fold)
+    except (ValidationError, UserError) as error:
+        problem = f"InvalidSpec: {' '.join(str(error).split())}"
+        return Reached(course=Course(end=Failed(reason="InvalidSpec")), problem=problem)
+    known = _failed_before(sweep, job)
+    if known is not None:
+        return known
+    session = Session(
+        job=job,
+        options=sweep.options,
+        display=_Quiet(tell),
+        stopping=stopping,
+        cluster=cluster or _cluster(sweep),
+        timeline=Timeline(began=time.time()),
+        pause_after_epochs=stretch.until,
+        wants_report=False,
+        member=member_of(sweep, trial=stretch.trial, fold=stretch.fold),
+    )
+    note_begun(sweep.output(), sweep.run_id(job))
+    with naming_the_template(sweep.job):
+        return _reached(sweep, session, run_job(session), stretch)
+
+
+def _cluster(sweep: Sweep) -> Cluster:
+    alone = sweep.spec.workers_per_trial == 1 and sweep.spec.cluster.feed != "RayData"
+    return ThisProcess() if alone else LocalCluster()
+
+
+def _reached(sweep: Sweep, session: Session, ended: Ended, stretch: Stretch) -> Reached:
+    prepared, end = session.prepared, None
+    if ended.error is not None:
+        if ended.error.reason not in OWN_FAULT or not isinstance(ended.error, UserError):
+            raise ended.error
+        end = Failed(reason=ended.error.reason)
+        _keep_failure(prepared, ended.error)
+    course = Course(end=end) if prepared is None else course_of(sweep, prepared, session.result, end=end)
+    if ended.exit_code == ExitCode.STOPPED and not course.has_come(stretch.until):
+        raise ToldToStop
+    return Reached(
+        course=course,
+        run_id=None if prepared is None else prepared.run_id,
+        model=ended.status.model,
+        computed=sum(session.executed.values()),
+        seconds=sum(sum(astuple(spent)) for spent in session.spent.values()),
+        problem="" if ended.error is None else f"{ended.error.reason}: {ended.error.message}",
+    )
+
+
+def _keep_failure(prepared: Prepared | None, error: UserError) -> None:
+    if prepared is not None:
+        problem = f"{error.reason}: {error.message}"
+        keep_failure(prepared.folder, Failure(reason=error.reason, problem=problem, samples=prepared.samples))
+
+
+def _failed_before(sweep: Sweep, job: TrainingJob) -> Reached | None:
+    """Return what is known of a run that fails by its own values; None where nobody has seen it fail."""
+    run_id = sweep.run_id(job)
+    folder = open_run(sweep.store(), run_id)
+    failure = failed_before(folder)
+    if failure is None:
+        return None
+    epochs, end = epochs_by_step(job.spec, failure.samples), Failed(reason=failure.reason)
+    course = _course(_values(sweep, folder), epochs, end)
+    return Reached(course=course, run_id=run_id, problem=failure.problem)
+
+
+def course_of(sweep: Sweep, prepared: Prepared, result: Result | None, *, end: End | None = None) -> Course:
+    """Return what the run folder tells, up to its end if it has one."""
+    last = None if result is None else result.outcome.step
+    values = _values(sweep, prepared.folder, up_to=last)
+    if result is not None:
+        end = Finished(value=values[result.outcome.selected_step])
+    return _course(values, epochs_by_step(prepared.job.spec, prepared.samples), end)
+
+
+def _values(sweep: Sweep, folder: RunFolder, *, up_to: int | None = None) -> dict[int, int]:
+    """Return the objective after each step that was evaluated."""
+    records = read_evaluations(folder, split="validation", up_to=up_to)
+    return {record.step: value_of(record.document, sweep.spec.objective.metric) for record in records}
+
+
+def _course(values: Mapping[int, int], epochs: Mapping[int, int], end: End | None) -> Course:
+    known = sorted((epochs[step], value) for step, value in values.items() if step in epochs)
+    return Course(values=tuple(known), end=end)
+
+
+def epochs_by_step(spec: TrainingJobSpec, samples: int) -> dict[int, int]:
+    """Return the epoch that each milestone of an epoch completes; none where the recipe counts in steps."""
+    training = spec.training
+    if training.epochs is None:
+        return {}
+    return {
+        steps_of_epochs(training.batch, epoch, samples=samples): epoch
+        for epoch in range(1, training.epochs + 1)
+    }

@@ -1,0 +1,29 @@
+"""What an exception in the middle of a training says about its cause: the model, the memory, or a defect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from seedbed.arithmetic.model_errors import ModelOutputError
+from seedbed.training.worker_config import TrainingProgram
+from seedbed.usercode.entrypoint_loader import blaming_loaded
+from seedbed.usercode.user_error_messages import is_out_of_memory
+from seedbed_api.errors import InfrastructureError, UserError
+
+
+@contextmanager
+def telling_causes(program: TrainingProgram) -> Iterator[None]:
+    """Raise UserError ModelError for what the model did, InfrastructureError OutOfMemory; a defect passes."""
+    try:
+        with blaming_loaded(program.model.entrypoint):
+            yield
+    except ModelOutputError as error:
+        fix = "" if "; " in str(error) else "; change the network"
+        raise UserError("ModelError", f"spec.model: {error}{fix}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        rows = program.arithmetic.leaf_rows
+        fix = f"lower spec.training.batch.microSize (now {rows}), or give the workers more memory"
+        raise InfrastructureError("OutOfMemory", f"{program.device} memory is exhausted; {fix}") from error

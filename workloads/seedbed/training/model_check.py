@@ -1,0 +1,88 @@
+"""Before any worker starts: does the model build, fit the pictures, and repeat itself?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from seedbed.arithmetic.leaf_gradient import forward, normalised
+from seedbed.augmentation.transform_pipeline import output_size
+from seedbed.feed import MicroBatch
+from seedbed.training.error_attribution import telling_causes
+from seedbed.training.export_check import check_builds, check_export
+from seedbed.training.replica_builder import build_replica, require_determinism
+from seedbed.training.worker_config import TrainingProgram
+from seedbed_api.errors import UserError, refusal
+
+
+def check_model(program: TrainingProgram) -> None:
+    """Raise `UserError("ModelError")` for a model that cannot be trained.
+
+    A model of the registry sees one picture of the right size; user code runs a probe step.
+    """
+    with telling_causes(program):
+        _check_size(program) if program.model.entrypoint is None else _check_user_model(program)
+
+
+def _check_user_model(program: TrainingProgram) -> None:
+    from seedbed.usercode.process_globals import keeping_process_state
+
+    with keeping_process_state():
+        _probe_user_code(program)
+
+
+def _probe_user_code(program: TrainingProgram) -> None:
+    from seedbed.usercode.custom_metrics import probe_metrics
+    from seedbed.usercode.determinism_probe import probe_step
+    from seedbed.usercode.entrypoint_loader import load_entrypoint
+    from seedbed.usercode.network_check import check_network
+
+    source = program.model
+    assert source.entrypoint is not None
+    user = load_entrypoint(source.entrypoint, source.args, source.code)
+    require_determinism(source)
+    leaves = [_made_up(program, leaf) for leaf in range(min(2, program.arithmetic.leaves))]
+    network = user.build(classes=program.arithmetic.classes, seed=program.arithmetic.seed)
+    require_determinism(source)
+    images = normalised(leaves[0].pixels_mhwc, program.arithmetic.normalisation, torch.device("cpu"))
+    check_network(user, network, images_mchw=images, classes=program.arithmetic.classes)
+    built = check_builds(user, network, program.arithmetic)
+    probe_step(user, program.arithmetic, leaves, device=program.device)
+    probe_metrics(user, classes=program.arithmetic.classes)
+    check_export(user, network, built, program.arithmetic, leaves[0], device=program.device)
+    require_determinism(source)
+
+
+def _check_size(program: TrainingProgram) -> None:
+    """Refuse pictures that the network halves until nothing is left of them."""
+    replica = build_replica(program.model, program.arithmetic, device="cpu")
+    picture = _made_up(program, 0).pixels_mhwc[:1]
+    # BatchNorm cannot train on a single value, which is what a leaf of one small picture may come down to
+    replica.model.train(program.arithmetic.leaf_rows == 1)
+    try:
+        with torch.no_grad():
+            forward(replica, normalised(picture, program.arithmetic.normalisation, torch.device("cpu")))
+    except (RuntimeError, ValueError) as error:
+        size, line = picture.shape[1], str(error).splitlines()[0]
+        problem = f"{program.model.name} cannot take pictures of {size} x {size} pixels: {line[:200]}"
+        fix = (
+            "choose a larger size, or a larger microSize"
+            if "than 1 value" in line
+            else "choose a larger size"
+        )
+        raise UserError("ModelError", refusal("spec.training.augmentation", size, problem, fix)) from error
+
+
+def _made_up(program: TrainingProgram, leaf: int) -> MicroBatch:
+    """Return pictures of the right shape: a probe needs no data, and fixed ones make its verdict repeat."""
+    size = output_size(program.stream.transforms)
+    assert size is not None, "every recipe has one transform that sets the size"
+    rows = program.arithmetic.leaf_rows
+    generator = np.random.Generator(np.random.Philox(key=leaf))
+    return MicroBatch(
+        step=0,
+        leaf=leaf,
+        rows_m=np.arange(rows, dtype=np.int64),
+        labels_m=np.arange(rows, dtype=np.int64) % program.arithmetic.classes,
+        pixels_mhwc=generator.integers(0, 256, (rows, size, size, 3), dtype=np.uint8),
+    )

@@ -1,0 +1,135 @@
+"""A run without a state of its own begins with one that another run has computed, the same to the bit.
+
+The longest common prefix of the two trajectories counts. What comes along is what the run would have stored
+itself: ledger, evaluations where its recipe asks for them, checkpoint. One that lacks any of it is no help.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+import numpy as np
+
+from seedbed.runs.checkpoint_store import CheckpointRecord, Damaged, load_checkpoint, save_checkpoint
+from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations, save_evaluation
+from seedbed.runs.exactly_once import LedgerReader, LedgerStep
+from seedbed.runs.ledger import CHAIN_START, LedgerSegment, save_segment
+from seedbed.runs.run_folder import RunFolder
+from seedbed.runs.trajectory_index import other_run, states_of_others
+from seedbed.training.early_stopping import best_score, should_stop
+from seedbed.training.evaluation_scores import scores_of
+from seedbed.training.worker_config import TrainingProgram
+from seedbed_api.errors import InfrastructureError
+
+logger = logging.getLogger(__name__)
+
+Trajectory = Callable[[int], str]
+"""Identity of the run's own trajectory after so many steps."""
+
+_STEPS_OF_A_SEGMENT = 1000
+_SKIPPED = {"RunFolderDamaged", "LedgerDamaged"}
+
+
+class _NoHelpError(Exception):
+    """The other run lacks something that this one would have stored; the message names it."""
+
+
+def adopt_prefix(program: TrainingProgram, folder: RunFolder, trajectory: Trajectory) -> int | None:
+    """Copy the longest prefix of the run that another one has; return its steps, None without one."""
+    for found in states_of_others(folder, beginning=trajectory(1), up_to=program.milestones.total_steps):
+        if found.trajectory_id != trajectory(found.step):
+            continue
+        source = other_run(folder, found)
+        try:
+            _adopt(program, source, folder, found.step, trajectory)
+        except (_NoHelpError, Damaged) as reason:
+            logger.info("%s up to step %d is no prefix: %s", source.url, found.step, reason)
+        except InfrastructureError as error:
+            if error.reason not in _SKIPPED:
+                raise
+            logger.info("%s up to step %d is no prefix: %s", source.url, found.step, error.message)
+        else:
+            return found.step
+    return None
+
+
+def _adopt(
+    program: TrainingProgram, source: RunFolder, folder: RunFolder, step: int, trajectory: Trajectory
+) -> None:
+    """Copy all up to a step, the record last: a kill on the way leaves what the run would write itself."""
+    evaluations = _evaluations(program, source, step)
+    states = [load_checkpoint(source, kept) for kept in _needed(program, evaluations, step)]
+    for record, _ in states:
+        if record.trajectory_id != trajectory(record.step):
+            raise _NoHelpError(f"its checkpoint of step {record.step} is of another trajectory")
+    if _copy_ledger(source, folder, step).hex() != states[-1][0].ledger_chain:
+        raise _NoHelpError("its ledger is not that of its checkpoint")
+    for evaluation in evaluations:
+        save_evaluation(folder, split=evaluation.split, step=evaluation.step, document=evaluation.document)
+    for record, tensors in states:
+        save_checkpoint(folder, _own(record, folder, evaluations), tensors)
+
+
+def _own(record: CheckpointRecord, folder: RunFolder, evaluations: Sequence[Evaluation]) -> CheckpointRecord:
+    """Return the record as this run writes it: its own identity, and its own evaluations up to there."""
+    return CheckpointRecord(
+        run_id=folder.run_id,
+        trajectory_id=record.trajectory_id,
+        step=record.step,
+        tensors=record.tensors,
+        weights_digest=record.weights_digest,
+        blobs=record.blobs,
+        ledger_chain=record.ledger_chain,
+        evaluations_digest=evaluations_digest(evaluations, up_to=record.step),
+    )
+
+
+def _evaluations(program: TrainingProgram, source: RunFolder, step: int) -> list[Evaluation]:
+    """Return the records that this run's recipe asks for; one that would have ended it before is no help."""
+    there = {each.step: each for each in read_evaluations(source, split="validation", up_to=step)}
+    own: list[Evaluation] = []
+    for milestone in program.milestones.evaluations_until(step):
+        if milestone not in there:
+            raise _NoHelpError(f"it has no evaluation after step {milestone}")
+        own.append(there[milestone])
+        if milestone < step and _stops(program, own):
+            raise _NoHelpError(f"this run ends after step {milestone}")
+    return own
+
+
+def _stops(program: TrainingProgram, evaluations: Sequence[Evaluation]) -> bool:
+    rule = program.early_stopping
+    return rule is not None and should_stop(rule, scores_of(evaluations, rule.metric))
+
+
+def _needed(program: TrainingProgram, evaluations: Sequence[Evaluation], step: int) -> list[int]:
+    """Return the steps of the checkpoints that this run would keep: the best so far, and the newest."""
+    if not program.select_best or not evaluations:
+        return [step]
+    metric, maximize = program.watched
+    best = best_score(scores_of(evaluations, metric), maximize=maximize).completed
+    return sorted({best, step})
+
+
+def _copy_ledger(source: RunFolder, folder: RunFolder, step: int) -> bytes:
+    """Copy the ledger up to a step, some steps at a time; return its chain."""
+    chain, steps = CHAIN_START, LedgerReader(folder=source).steps(stop=step)
+    while part := list(islice(steps, _STEPS_OF_A_SEGMENT)):
+        segment = _segment(part, chain)
+        save_segment(folder, segment)
+        chain = segment.chain
+    return chain
+
+
+def _segment(steps: Sequence[LedgerStep], chain: bytes) -> LedgerSegment:
+    digests = [[np.frombuffer(leaf, dtype=np.uint8) for leaf in each.leaf_digests] for each in steps]
+    return LedgerSegment(
+        first=steps[0].step,
+        chain_before=chain,
+        rows=np.array([each.rows for each in steps], dtype=np.int64),
+        digests=np.array(digests, dtype=np.uint8),
+        loss=np.array([each.loss for each in steps], dtype=np.float64),
+        witness=np.array([each.witness for each in steps], dtype=np.int64),
+    )

@@ -1,0 +1,178 @@
+"""From the recipe of a manifest to the values that feed and arithmetic are given. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from seedbed.arithmetic.arithmetic_config import SGD, AdamW, Arithmetic, CrossEntropy, Normalisation
+from seedbed.arithmetic.learning_rate import Constant, Cosine, LearningRate, Step
+from seedbed.augmentation.color_jitter import ColorJitter
+from seedbed.augmentation.crop_resize import RandomResizedCrop, Resize
+from seedbed.augmentation.flip import HorizontalFlip, VerticalFlip
+from seedbed.augmentation.rotation import Rotation
+from seedbed.augmentation.transform_pipeline import Transform
+from seedbed.order.batch_plan import total_steps
+from seedbed.training.early_stopping import EarlyStopping
+from seedbed.training.step_schedule import EveryEpochs, EverySteps, Milestones
+from seedbed_api import augmentation_transforms, recipe, training_settings
+from seedbed_api.errors import UserError, refusal
+from seedbed_api.trainingjob import TrainingJobSpec
+
+
+def transforms_of(chain: Sequence[augmentation_transforms.Transform]) -> tuple[Transform, ...]:
+    """Return the pixel transforms of an augmentation chain; mixup is the leaf's own."""
+    return tuple(_transform(entry.member()) for entry in chain if entry.type != "Mixup")
+
+
+def _transform(block: object) -> Transform:
+    match block:
+        case augmentation_transforms.Resize():
+            return Resize(size=block.size)
+        case augmentation_transforms.RandomResizedCrop():
+            scale = (float(block.scale_min), float(block.scale_max))
+            return RandomResizedCrop(
+                size=block.size, scale=scale, ratio=(float(block.ratio_min), float(block.ratio_max))
+            )
+        case augmentation_transforms.HorizontalFlip():
+            return HorizontalFlip(probability=float(block.probability))
+        case augmentation_transforms.VerticalFlip():
+            return VerticalFlip(probability=float(block.probability))
+        case augmentation_transforms.Rotation():
+            return Rotation(degrees=float(block.degrees))
+        case augmentation_transforms.ColorJitter():
+            return ColorJitter(
+                brightness=float(block.brightness),
+                contrast=float(block.contrast),
+                saturation=float(block.saturation),
+            )
+    raise AssertionError(f"no transform for {type(block).__name__}")
+
+
+def steps_of(block: training_settings.Training, *, samples: int) -> int:
+    """Return the steps of the whole run; a batch larger than the dataset is the user's error."""
+    batch = block.batch
+    if batch.global_size > samples:
+        problem = f"a global batch is larger than the {samples} training rows"
+        fix = f"use at most {samples}, or a larger subset or fold"
+        raise UserError(
+            "InvalidSpec", refusal("spec.training.batch.globalSize", batch.global_size, problem, fix)
+        )
+    if block.steps is not None:
+        return block.steps
+    assert block.epochs is not None
+    return steps_of_epochs(batch, block.epochs, samples=samples)
+
+
+def steps_of_epochs(batch: training_settings.Batch, epochs: int, *, samples: int) -> int:
+    """Return the steps with which so many epochs have been consumed."""
+    return total_steps(epochs=epochs, count=samples, leaves=batch.leaves, leaf_rows=batch.micro_size)
+
+
+def arithmetic_of(block: training_settings.Training, *, classes: Sequence[str], samples: int) -> Arithmetic:
+    """Return all that the bits of a step depend on besides model and pixels."""
+    clipping = block.gradient_clipping
+    mixup = [entry.mixup for entry in block.augmentation if entry.mixup is not None]
+    return Arithmetic(
+        leaves=block.batch.leaves,
+        leaf_rows=block.batch.micro_size,
+        classes=len(classes),
+        seed=block.seed,
+        learning_rate=_learning_rate(block, samples=samples),
+        precision=block.precision,
+        loss=_loss(block.loss, classes),
+        optimizer=_optimizer(block.optimizer),
+        normalisation=_normalisation(block.normalization),
+        mixup_alpha=float(mixup[0].alpha) if mixup else 0.0,
+        gradient_clip_norm=None if clipping is None else float(clipping.max_norm),
+    )
+
+
+def _learning_rate(block: training_settings.Training, *, samples: int) -> LearningRate:
+    schedule = block.learning_rate_schedule
+    decay: Constant | Cosine | Step = Constant()
+    if schedule.cosine is not None:
+        decay = Cosine(minimum=float(schedule.cosine.minimum))
+    if schedule.step is not None:
+        decay = Step(
+            every_steps=_step_distance(schedule.step, block, samples), factor=float(schedule.step.factor)
+        )
+    return LearningRate(
+        base=float(block.optimizer.learning_rate), warmup_steps=schedule.warmup_steps, decay=decay
+    )
+
+
+def _step_distance(step: training_settings.Step, block: training_settings.Training, samples: int) -> int:
+    if step.every_steps is not None:
+        return step.every_steps
+    assert step.every_epochs is not None
+    return steps_of_epochs(block.batch, step.every_epochs, samples=samples)
+
+
+def _loss(loss: training_settings.Loss, classes: Sequence[str]) -> CrossEntropy:
+    block = loss.cross_entropy
+    assert block is not None
+    named = {weight.name: float(weight.weight) for weight in block.class_weights}
+    for name in named:
+        if name not in classes:
+            raise UserError(
+                "InvalidSpec",
+                refusal(
+                    "spec.training.loss.crossEntropy.classWeights",
+                    name,
+                    "the dataset has no such class",
+                    f"use one of {', '.join(classes[:20])}",
+                ),
+            )
+    weights = tuple(named.get(name, 1.0) for name in classes) if named else None
+    return CrossEntropy(label_smoothing=float(block.label_smoothing), class_weights=weights)
+
+
+def _optimizer(block: training_settings.Optimizer) -> SGD | AdamW:
+    decay = float(block.weight_decay)
+    if block.sgd is not None:
+        return SGD(momentum=float(block.sgd.momentum), nesterov=block.sgd.nesterov, weight_decay=decay)
+    assert block.adam_w is not None
+    return AdamW(
+        beta1=float(block.adam_w.beta1),
+        beta2=float(block.adam_w.beta2),
+        epsilon=float(block.adam_w.epsilon),
+        weight_decay=decay,
+    )
+
+
+def _normalisation(block: training_settings.Normalization) -> Normalisation:
+    red, green, blue = (float(value) for value in block.mean)
+    red_std, green_std, blue_std = (float(value) for value in block.std)
+    return Normalisation(mean=(red, green, blue), std=(red_std, green_std, blue_std))
+
+
+def milestones_of(spec: TrainingJobSpec, *, samples: int) -> Milestones:
+    """Return where the run evaluates and checkpoints."""
+    return Milestones(
+        total_steps=steps_of(spec.training, samples=samples),
+        evaluation=_evaluation(spec.evaluation, samples=samples, rows=spec.training.batch.global_size),
+        checkpoint_every_steps=spec.checkpoint.every_steps,
+        checkpoint_at_evaluations=spec.training.model_selection == "Best",
+    )
+
+
+def _evaluation(block: recipe.Evaluation, *, samples: int, rows: int) -> EveryEpochs | EverySteps | None:
+    if block.every_steps is not None:
+        return EverySteps(steps=block.every_steps)
+    if block.every_epochs is not None:
+        return EveryEpochs(epochs=block.every_epochs, samples=samples, global_rows=rows)
+    return None
+
+
+def early_stopping_of(block: training_settings.Training) -> EarlyStopping | None:
+    """Return the stop rule, exact; None where training runs to its end."""
+    rule = block.early_stopping
+    if rule is None:
+        return None
+    return EarlyStopping(
+        metric=rule.metric,
+        maximize=rule.direction == "Maximize",
+        patience=rule.patience_evaluations,
+        min_delta=Fraction(rule.min_delta),
+    )

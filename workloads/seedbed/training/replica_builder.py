@@ -1,0 +1,71 @@
+"""From a model's source to a replica with its first weights, the same on every worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from seedbed.arithmetic.arithmetic_config import Arithmetic
+from seedbed.arithmetic.model_replica import Replica
+from seedbed.arithmetic.torch_determinism import changed_switches, keep_denormals
+from seedbed.environment.environment_pins import pinned_threads
+from seedbed.environment.process_start import warn_of_hash_order
+from seedbed.runs.tensor_blobs import Array, to_torch
+from seedbed.training.worker_config import ModelSource
+from seedbed_api.errors import UserError, refusal
+
+
+def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -> Replica:
+    """Return a fresh replica; `UserError("ModelError")` where the model cannot be built."""
+    if source.entrypoint is not None:
+        from seedbed.usercode.entrypoint_loader import load_entrypoint
+        from seedbed.usercode.process_globals import keeping_process_state
+
+        warn_of_hash_order(source.entrypoint)
+        with keeping_process_state():
+            user = load_entrypoint(source.entrypoint, source.args, source.code)
+            _refuse_other_code(source, user.source_digest)
+            keep_denormals()  # in every process, whether this is its first import of the code or not
+            network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
+        require_determinism(source)
+        return _replica(arithmetic, network, device, objective=user.objective)
+    from seedbed.models.model_registry import build
+
+    assert source.name is not None
+    try:
+        network = build(source.name, dict(source.args), arithmetic.classes, seed=arithmetic.seed)
+    except ValueError as error:
+        raise UserError("ModelError", f"spec.model.args: {error}") from error
+    return _replica(arithmetic, network, device, objective=None)
+
+
+def _refuse_other_code(source: ModelSource, found: str) -> None:
+    """A worker must import the code that the run is named by, wherever it is installed."""
+    if found != source.code_digest:
+        problem = f"a worker found code with digest {found}"
+        fix = "install one version on all machines and do not edit it while a run goes on"
+        line = refusal("spec.model.code.digest", source.code_digest, problem, fix)
+        raise UserError("ModelError", line)
+
+
+def require_determinism(source: ModelSource) -> None:
+    """Refuse user code that changed what bits depend on: threads, types, kernels and the like."""
+    if source.entrypoint is None or not (changed := changed_switches(threads=pinned_threads())):
+        return
+    problem = (
+        "the code changed torch's threads or deterministic mode, types or precision, on which bits depend"
+    )
+    fix = f"remove calls such as {', '.join(changed)}"
+    raise UserError("ModelError", refusal("spec.model.entrypoint", source.entrypoint, problem, fix))
+
+
+def load_weights(replica: Replica, weights: Mapping[str, Array]) -> None:
+    """Copy parameters and buffers in; the optimizer state stays."""
+    state = {name: tensor for name, tensor in replica.named_state().items() if name.startswith("optimizer.")}
+    replica.load(state | {f"model.{name}": tensor for name, tensor in to_torch(weights).items()})
+
+
+def _replica(arithmetic: Arithmetic, network: object, device: str, *, objective: object) -> Replica:
+    try:
+        return Replica(arithmetic, network, device, objective=objective)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UserError("ModelError", f"spec.model: {error}") from error

@@ -1,0 +1,86 @@
+"""How far a run is, as a frozen value: the display draws it, the endpoint serves it, the status shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from seedbed.feed.io_counters import Traffic
+from seedbed.training.resource_usage import Usage
+
+Phase = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing", "Done", "Stopped"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartSeconds:
+    """Wall-clock seconds of rank 0 since this attempt began, by what the trainer was doing or waiting for."""
+
+    data: float = 0.0
+    compute: float = 0.0
+    reduce: float = 0.0
+    checkpoint: float = 0.0
+    evaluation: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moments:
+    """When the first things of this attempt happened on rank 0, in seconds since 1970; None until then."""
+
+    began: float
+    """The worker had its libraries and its place among the others."""
+    first_batch: float | None = None
+    first_step: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """The newest checkpoint that this worker group wrote."""
+
+    step: int
+    digest: str
+    """Of its record."""
+    time: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """The state of a run after `step` of `total_steps` optimizer steps."""
+
+    step: int
+    """Steps done, over all attempts; 0 before the first."""
+    total_steps: int
+    epoch: int
+    """The epoch in progress, counted from 1; 0 before the first step."""
+    epochs: int | None = None
+    """How many there will be, None where the recipe counts steps."""
+    loss: float | None = None
+    """Training loss of the last step."""
+    accuracy: float | None = None
+    """Of the last validation, 0 to 1."""
+    validation_loss: float | None = None
+    """Of the last validation."""
+    images_per_second: float | None = None
+    """Over all workers, over the last seconds that were no evaluation and no checkpoint."""
+    seconds_left: float | None = None
+    """Until the training is over, if steps, evaluations and checkpoints go on to take what they took."""
+    workers: int = 1
+    phase: Phase = "Starting"
+    attempt: int = 1
+    resumed_from: int = 0
+    """Completed steps when this worker group began."""
+    leaves_by_worker: tuple[int, ...] = ()
+    """Leaves that each worker has computed since this group began, as of the newest checkpoint."""
+    kept: Kept | None = None
+    """None until this worker group has written one."""
+    seconds: PartSeconds = field(default_factory=PartSeconds)
+    moments: Moments | None = None
+    usages: tuple[Usage, ...] = ()
+    """What the ranks of this group use, as of a moment ago."""
+    traffic: Traffic = field(default_factory=Traffic)
+    """What all groups together have read of the dataset."""
+
+    @property
+    def percent(self) -> int:
+        """Return 0 to 100, rounded down, so that 100 means done."""
+        return 100 * self.step // self.total_steps if self.total_steps else 0

@@ -1,0 +1,145 @@
+"""Where the seconds go, and how many are to come: a stopwatch per part, and an exchange that is timed."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from seedbed.arithmetic.leaf_gradient import Contribution
+from seedbed.arithmetic.subtree_exchange import Exchange, Parts
+from seedbed.training.run_progress import Moments, PartSeconds
+from seedbed.training.step_schedule import Ahead
+
+
+class Typical:
+    """Seconds that something takes: a mean in which the n-th time weighs n.
+
+    What was slow at first, as with a cold cache, fades; one that was slow among many hardly counts.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0
+        """0 until it was seen."""
+
+    def note(self, seconds: float) -> None:
+        """Take in how long it took this time."""
+        self.count += 1
+        self.seconds += (seconds - self.seconds) * 2 / (self.count + 1)
+
+
+class Pace:
+    """How fast steps follow each other, by a clock that stands still in evaluations and checkpoints."""
+
+    def __init__(self, window_seconds: float = 3.0) -> None:
+        self._window = window_seconds
+        self._ends: deque[float] = deque()
+        self.step = Typical()
+
+    def note_step(self, now: float) -> None:
+        """Note that a step was done; how long the first one took, nobody has seen from its beginning."""
+        if self._ends:
+            self.step.note(now - self._ends[-1])
+        self._ends.append(now)
+        while len(self._ends) > 2 and self._ends[1] <= now - self._window:
+            self._ends.popleft()
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """Return the pace of the last seconds; None before a second step."""
+        seconds = self._ends[-1] - self._ends[0] if self._ends else 0.0
+        return (len(self._ends) - 1) / seconds if seconds > 0 else None
+
+
+class Stopwatch:
+    """Seconds by part since the first step; what belongs to no other part is compute."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._began = clock()
+        self.moments = Moments(began=time.time())
+        self._parts = {"data": 0.0, "reduce": 0.0, "checkpoint": 0.0, "evaluation": 0.0}
+        self.pace = Pace()
+        self._pauses = {"evaluation": Typical(), "checkpoint": Typical()}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count the seconds inside the block as `name`."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            seconds = self._clock() - began
+            self._parts[name] += seconds
+            if name in self._pauses:
+                self._pauses[name].note(seconds)
+
+    def note_batch(self) -> None:
+        """Note that a micro-batch was there."""
+        if self.moments.first_batch is None:
+            self.moments = replace(self.moments, first_batch=time.time())
+
+    def note_step(self) -> None:
+        """Note that a step was done."""
+        if self.moments.first_step is None:
+            self.moments = replace(self.moments, first_step=time.time())
+        self.pace.note_step(self.elapsed - sum(self._parts[pause] for pause in self._pauses))
+
+    def seconds_left(self, ahead: Ahead) -> float | None:
+        """Return how long what is ahead takes if it goes on like this; None before a second step."""
+        if not self.pace.step.count:
+            return None
+        evaluation, checkpoint = (self._pauses[name].seconds for name in ("evaluation", "checkpoint"))
+        pauses = ahead.evaluations * evaluation + ahead.checkpoints * checkpoint
+        return ahead.steps * self.pace.step.seconds + pauses
+
+    @property
+    def elapsed(self) -> float:
+        """Return the seconds since the stopwatch was made."""
+        return self._clock() - self._began
+
+    def seconds(self) -> PartSeconds:
+        """Return the seconds so far."""
+        return PartSeconds(compute=self.elapsed - sum(self._parts.values()), **self._parts)
+
+
+class TimedExchange:
+    """An exchange whose float reduction is counted as `reduce`."""
+
+    def __init__(self, exchange: Exchange, watch: Stopwatch) -> None:
+        self._exchange = exchange
+        self._watch = watch
+        self.rank = exchange.rank
+        self.world = exchange.world
+
+    def reduce(self, parts: Parts, *, leaves: int) -> Contribution:
+        """Return the sum over all leaves in tree order."""
+        with self._watch.part("reduce"):
+            return self._exchange.reduce(parts, leaves=leaves)
+
+    def any_of(self, flag: bool) -> bool:
+        """Return whether any worker raised its flag; whoever is early waits here for the others."""
+        with self._watch.part("reduce"):
+            return self._exchange.any_of(flag)
+
+    def sum_counts(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the elementwise sum over all workers."""
+        return self._exchange.sum_counts(counts)
+
+    def gather_bytes(self, payload: bytes) -> list[bytes]:
+        """Return the payloads of all workers on rank 0."""
+        return self._exchange.gather_bytes(payload)
+
+    def broadcast_bytes(self, payload: bytes) -> bytes:
+        """Return rank 0's payload on every worker."""
+        return self._exchange.broadcast_bytes(payload)
+
+    def barrier(self) -> None:
+        """Wait until every worker is here."""
+        self._exchange.barrier()

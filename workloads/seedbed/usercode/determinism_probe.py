@@ -1,0 +1,242 @@
+"""The probe step: is the user's network a function of weights, rows and (seed, step, leaf)?
+
+Two leaves are computed, computed again in another order with an evaluation in between, and once more by a
+new network in another order, as another split among workers or a resume would. The second leaf lies late in
+the training, so that what a count of batches sets off shows now. What differs is named, and so is what stays
+behind in tensors, attributes, counters, generators, closures and globals, whether it had an effect or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from seedbed.arithmetic.arithmetic_config import Arithmetic
+from seedbed.arithmetic.batch_protocols import LeafRows
+from seedbed.arithmetic.evaluation import evaluated_logits
+from seedbed.arithmetic.leaf_gradient import Contribution, contribution_names, leaf_contribution
+from seedbed.arithmetic.model_errors import ModelOutputError
+from seedbed.arithmetic.model_replica import Replica
+from seedbed.arithmetic.registered_tensors import registered_tensors
+from seedbed.models.state_dict import same_bits
+from seedbed.usercode.entrypoint_loader import UserModel
+from seedbed.usercode.object_state import ObjectState, first_difference, object_state
+from seedbed.usercode.user_error_messages import one_line, refused
+
+_LATE = 1_000_000
+"""A step, and a count of batches, that no training begins with."""
+_MOVED = 1.0 + 2.0**-7
+"""How far weights are from the first ones then: a cache of what was computed from those shows."""
+_ENTRYPOINT, _MODULE = "entrypoint ", "module "
+_FIX = "draw random numbers from default generators alone, and keep no state outside of BatchNorm"
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Leaf:
+    """A leaf early or late in the training; as rows of an evaluation it is the batch `index`."""
+
+    rows: LeafRows
+    index: int
+    late: bool
+
+    @property
+    def count(self) -> int:
+        return len(self.rows.labels_m)
+
+    @property
+    def labels_b(self) -> npt.NDArray[np.int64]:
+        return self.rows.labels_m
+
+    @property
+    def pixels_bhwc(self) -> npt.NDArray[np.uint8]:
+        return self.rows.pixels_mhwc
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What came out, and what all objects held after it."""
+
+    tensors: Tensors
+    state: ObjectState
+
+
+def probe_step(
+    user: UserModel, arithmetic: Arithmetic, leaves: Sequence[LeafRows], *, device: str = "cpu"
+) -> None:
+    """Refuse a network that gives other bits when asked again, or in which leaves leave something behind.
+
+    `leaves` are micro-batches of step 0; the first two are used. Raises UserError ModelError
+    `not deterministic: WHAT`. Other failures of the network come out as ModelError too.
+    """
+    early = _Leaf(rows=leaves[0], index=0, late=False)
+    late = _Leaf(rows=leaves[min(1, len(leaves) - 1)], index=1, late=True)
+    one, other = (_Network(user, arithmetic, device) for _ in range(2))
+    _refuse_unequal(user, one.weights(), other.weights(), when="when built twice")
+    one.begin()
+    other.begin()
+    forth = [one.run(early), one.run(late)]
+    evaluated = one.evaluate([early, late])
+    back = [one.run(late), one.run(early)][::-1]
+    evaluated_back = one.evaluate([late, early])[::-1]
+    reverse = [other.run(late), other.run(early)][::-1]
+    if any(_unequal(a.tensors, b.tensors) for a, b in zip(forth * 2, back + reverse, strict=True)):
+        _refuse_by_cause(user, _Network(user, arithmetic, device), [early, late], forth, back, reverse)
+    for once, again in zip(evaluated, evaluated_back, strict=True):
+        _refuse_unequal(user, once.tensors, again.tensors, when="when it is evaluated again")
+    for once, again in zip(forth + evaluated, back + evaluated_back, strict=True):
+        _refuse_memory(user, once.state, again.state)
+    for once, again in zip(forth, reverse, strict=True):
+        _refuse_memory(user, *_comparable(one, once.state, other, again.state))
+
+
+class _Network:
+    """A new network, and what is tried with it."""
+
+    def __init__(self, user: UserModel, arithmetic: Arithmetic, device: str) -> None:
+        self._user = user
+        network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
+        with user.blaming("train()"), _refusing(user):
+            self._replica = Replica(arithmetic, network, device, objective=user.objective)
+        statistics = {id(tensor) for tensor in self._replica.statistics.tensors}
+        entries = [entry for entry in registered_tensors(network) if id(entry.tensor) not in statistics]
+        self._fixed = {entry.name: (entry.tensor, entry.tensor.detach().clone()) for entry in entries}
+        self.initial: ObjectState = {}
+
+    def begin(self) -> None:
+        """Take the present state as that before the first leaf."""
+        self.initial = self.state()
+
+    def weights(self) -> Tensors:
+        """Return what it was built with."""
+        return {f"{name} (initial value)": t for name, t in self._replica.named_weights().items()}
+
+    def run(self, leaf: _Leaf) -> _Seen:
+        """Compute a leaf from the initial weights. Raises UserError where it changes a tensor."""
+        replica = self._replica
+        self._become(late=leaf.late)
+        before = {name: tensor.detach().clone() for name, (tensor, _) in self._fixed.items()}
+        with self._user.blaming("forward and backward"), _refusing(self._user):
+            contribution = leaf_contribution(replica, _LATE if leaf.late else 0, leaf.rows)
+        _require_dense(self._user, replica, contribution)
+        for name, (tensor, _) in self._fixed.items():
+            if not same_bits(tensor, before[name]):
+                problem = f"{name}: a forward or backward pass changes it"
+                raise refused("entrypoint", self._user.entrypoint, problem, "leave it to the optimizer")
+        self._become(late=False)
+        named = {f"{name} (leaf {leaf.rows.leaf})": t for name, t in _named(replica, contribution)}
+        return _Seen(tensors=named, state=self.state())
+
+    @torch.no_grad()
+    def _become(self, *, late: bool) -> None:
+        """Take the counts and weights of the beginning, or such as a training has later."""
+        statistics = self._replica.statistics
+        statistics.count_from(_LATE if late else None)
+        statistics.restore()
+        for tensor, value in self._fixed.values():
+            tensor.copy_(value)
+        if late:
+            torch._foreach_mul_(list(self._replica.trained.values()), _MOVED)
+
+    def evaluate(self, batches: Sequence[_Leaf]) -> list[_Seen]:
+        """Evaluate batches in their order, as between two steps."""
+        seen = []
+        with (
+            self._user.blaming("an evaluation"),
+            _refusing(self._user),
+            closing(evaluated_logits(self._replica, batches, split="probe")) as evaluated,
+        ):
+            for batch, logits_bk in evaluated:
+                tensors = {f"logits (evaluation batch {batch.index})": logits_bk}
+                seen.append(_Seen(tensors=tensors, state=self.state()))
+        return seen
+
+    def state(self) -> ObjectState:
+        """Return what the network's objects hold, the entrypoint's and the globals of the user's modules."""
+        modules = self._user.modules()
+        roots: dict[str, object] = {"": self._replica.model}
+        roots[_ENTRYPOINT + self._user.entrypoint] = self._user.subject
+        roots |= {_MODULE + name: module for name, module in modules.items()}
+        return object_state(roots, own_modules=modules)
+
+
+@contextmanager
+def _refusing(user: UserModel) -> Iterator[None]:
+    """Turn what the arithmetic says of a model into a ModelError."""
+    try:
+        yield
+    except ModelOutputError as error:
+        problem, _, fix = one_line(error).partition("; ")
+        raise refused("entrypoint", user.entrypoint, problem, fix or "change the network") from error
+
+
+def _require_dense(user: UserModel, replica: Replica, contribution: Contribution) -> None:
+    for name, tensor in _named(replica, contribution):
+        if tensor.layout != torch.strided:
+            problem, fix = f"{name} is sparse, leaves add up dense ones", "build the layer with sparse=False"
+            raise refused("entrypoint", user.entrypoint, problem, fix)
+
+
+def _named(replica: Replica, contribution: Contribution) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from zip(contribution_names(replica), contribution, strict=True)
+
+
+def _unequal(once: Tensors, again: Tensors) -> str | None:
+    """Return the name of a tensor that differs, the loss before all others."""
+    names = sorted(once, key=lambda name: not name.startswith("loss"))
+    return next((name for name in names if not same_bits(once[name], again[name])), None)
+
+
+def _refuse_unequal(user: UserModel, once: Tensors, again: Tensors, *, when: str) -> None:
+    name = _unequal(once, again)
+    if name is not None:
+        problem = f"not deterministic: {name} differs {when}"
+        raise refused("entrypoint", user.entrypoint, problem, _FIX)
+
+
+def _refuse_by_cause(
+    user: UserModel,
+    third: _Network,
+    leaves: Sequence[_Leaf],
+    forth: Sequence[_Seen],
+    back: Sequence[_Seen],
+    reverse: Sequence[_Seen],
+) -> None:
+    """Refuse a network whose leaves differ; a third one tells chance, memory and evaluations apart."""
+    fresh = [third.run(leaf) for leaf in leaves]
+    for once, again in zip(forth, fresh, strict=True):
+        _refuse_unequal(user, once.tensors, again.tensors, when="when run twice")
+    remembers = _unequal(fresh[-1].tensors, third.run(leaves[-1]).tensors) is not None
+    for once, again in zip(forth, reverse, strict=True):
+        _refuse_unequal(user, once.tensors, again.tensors, when="when leaves run in another order")
+    when = "when leaves run in another order" if remembers else "after an evaluation"
+    for once, again in zip(forth, back, strict=True):
+        _refuse_unequal(user, once.tensors, again.tensors, when=when)
+
+
+def _refuse_memory(user: UserModel, once: ObjectState, again: ObjectState) -> None:
+    """Refuse a network that holds something else after the same leaf, as others were computed before it."""
+    found = first_difference(once, again)
+    if found is not None:
+        problem = f"not deterministic: {found} depends on the leaves and evaluations before"
+        raise refused("entrypoint", user.entrypoint, problem, _FIX)
+
+
+def _comparable(
+    one: _Network, once: ObjectState, other: _Network, again: ObjectState
+) -> tuple[ObjectState, ObjectState]:
+    """Return the states of two networks but for what was different from the beginning, such as names."""
+
+    def began_alike(path: str) -> bool:
+        return one.initial.get(path) == other.initial.get(path) and not path.startswith(
+            (_ENTRYPOINT, _MODULE)
+        )
+
+    states = ({p: value for p, value in state.items() if began_alike(p)} for state in (once, again))
+    return next(states), next(states)
