@@ -48,7 +48,7 @@ def test_many_walks(steps: list[tuple[str, int]], least: int, sweeps: bool, queu
 Steps = list[tuple[str, int]]
 MUTATIONS: dict[str, tuple[str, object, Steps]] = {
     "drivers of others are ours": (
-        "scenes.is_our_driver",
+        "job_context.is_our_driver",
         lambda pod, job: pod.role == "driver",
         [("start_all", 0), ("intrude", 1), ("suspend", 1)],
     ),
