@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.exponential_backoff import ExponentialBackoff
 from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.job_observation import Notice, Refusal
 from seedbed_operator.observe.pod_first_seen import Sightings
 
 FRESH: Final = timedelta(seconds=3)
 """An answer of a driver is given again for so long."""
-FIRST_SILENCE: Final = timedelta(seconds=5)
-LONGEST_SILENCE: Final = timedelta(seconds=60)
+SILENCE_BACKOFF: Final = ExponentialBackoff(first=5, longest=60)
 """A driver that did not answer is left alone for so long, doubling: many of them must not hold up the passes.
 It is heard of later by no more than the time for which it was silent."""
 WORTH_TELLING: Final = timedelta(seconds=30)
@@ -44,8 +44,7 @@ class Heard:
     @property
     def lasts(self) -> timedelta:
         """Return for how long this is as good as asking again."""
-        doublings = min(self.silences - 1, 16)
-        return min(LONGEST_SILENCE, FIRST_SILENCE * (1 << doublings)) if self.silences else FRESH
+        return timedelta(seconds=SILENCE_BACKOFF.delay(self.silences)) if self.silences else FRESH
 
 
 @dataclass(kw_only=True, slots=True)

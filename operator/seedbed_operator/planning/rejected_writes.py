@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from seedbed_api.conditions import ConditionType
+from seedbed_api.exponential_backoff import ExponentialBackoff
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.job_observation import Observation, Refusal
 from seedbed_operator.plan import Action, Create, DeleteJob, Plan
@@ -15,8 +16,7 @@ from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.status_timestamps import seconds
 
-FIRST_SECONDS = 5
-MOST_SECONDS = 300
+BACKOFF = ExponentialBackoff(first=5, longest=300)
 
 
 def tries_again_at(scene: Scene) -> datetime | None:
@@ -42,15 +42,11 @@ def _target(scene: Scene, action: Action) -> tuple[str, str]:
 
 def refused_since(refusal: Refusal) -> datetime:
     """Return when a write was refused first: the newest time, less the pauses before it."""
-    return refusal.time - seconds(sum(map(_pause, range(1, refusal.count))))
+    return refusal.time - seconds(sum(map(BACKOFF.delay, range(1, refusal.count))))
 
 
 def _due(refusal: Refusal) -> datetime:
-    return refusal.time + seconds(_pause(refusal.count))
-
-
-def _pause(count: int) -> int:
-    return int(min(FIRST_SECONDS * 2 ** min(count - 1, 16), MOST_SECONDS))
+    return refusal.time + seconds(BACKOFF.delay(refusal.count))
 
 
 def status_after(

@@ -8,27 +8,21 @@ from __future__ import annotations
 from datetime import timedelta
 from hashlib import sha256
 
-FIRST_SECONDS = 10
-MOST_SECONDS = 360
-FIRST_SECONDS_AFTER_PREEMPTION = 5
-MOST_SECONDS_AFTER_PREEMPTION = 60
+from seedbed_api.exponential_backoff import ExponentialBackoff
+
+BACKOFF = ExponentialBackoff(first=10, longest=360)
+BACKOFF_AFTER_PREEMPTION = ExponentialBackoff(first=5, longest=60)
 _JITTER = 0.25
 
 
 def backoff(uid: str, attempt: int, *, in_a_row: int) -> timedelta:
-    """Return the pause after the given number of attempts in a row that made no new checkpoint."""
-    return _grown(FIRST_SECONDS, MOST_SECONDS, in_a_row) * _jitter(uid, attempt)
+    """Return the delay after the given number of attempts in a row that made no new checkpoint."""
+    return timedelta(seconds=BACKOFF.delay(in_a_row)) * _jitter(uid, attempt)
 
 
 def backoff_after_preemption(uid: str, attempt: int, *, in_a_row: int) -> timedelta:
-    """Return the pause after a preemption: short, since the attempt did nothing wrong."""
-    return _grown(FIRST_SECONDS_AFTER_PREEMPTION, MOST_SECONDS_AFTER_PREEMPTION, in_a_row) * _jitter(
-        uid, attempt
-    )
-
-
-def _grown(first: int, most: int, in_a_row: int) -> timedelta:
-    return timedelta(seconds=min(first * 2 ** min(max(in_a_row - 1, 0), 16), most))
+    """Return the delay after a preemption: short, since the attempt did nothing wrong."""
+    return timedelta(seconds=BACKOFF_AFTER_PREEMPTION.delay(in_a_row)) * _jitter(uid, attempt)
 
 
 def _jitter(uid: str, attempt: int) -> float:

@@ -19,7 +19,7 @@ from seedbed_operator.planning.attempt_outcome import (
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.pod_state import has_ended
-from seedbed_operator.planning.restart_backoff import FIRST_SECONDS
+from seedbed_operator.planning.restart_backoff import BACKOFF
 from seedbed_operator.planning.sidecar_containers import exit_code_of, failed_in_its_place, title
 from seedbed_operator.planning.status_timestamps import seconds
 from seedbed_operator.planning.worker_count import pods_for, present, ranks_at_first, ranks_at_most
@@ -56,7 +56,7 @@ def may_replace_at(scene: Scene) -> datetime | None:
     crashes = recent(scene)
     if not crashes:
         return None
-    return ended_at(crashes[-1]) + seconds(FIRST_SECONDS * 2 ** (len(crashes) - 1))
+    return ended_at(crashes[-1]) + seconds(BACKOFF.delay(len(crashes)))
 
 
 def crash_loop(scene: Scene) -> End | None:

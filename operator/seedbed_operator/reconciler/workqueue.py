@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from seedbed_api.exponential_backoff import ExponentialBackoff
 from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.kube_client.client_interface import ClusterError
 from seedbed_operator.reconciler.fair_queue import Line
 from seedbed_operator.reconciler.reconcile import After
 
-FIRST_BACKOFF: Final = 1.0
-LONGEST_BACKOFF: Final = 60.0
-FIRST_PAUSE: Final = 0.1
-LONGEST_PAUSE: Final = 5.0
+FAILURE_BACKOFF: Final = ExponentialBackoff(first=1.0, longest=60.0)
+REPEAT_BACKOFF: Final = ExponentialBackoff(first=0.1, longest=5.0)
 AT_ONCE: Final = 3
 """So often in a row a job may be planned again without a pause."""
 
@@ -69,15 +68,12 @@ class Counts:
 
 def backoff(failures: int) -> float:
     """Return how long to leave a job alone after so many failures in a row, in seconds."""
-    longest: float = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures - 1, 16))
-    return longest * random.uniform(0.5, 1.0)
+    return FAILURE_BACKOFF.delay(failures) * random.uniform(0.5, 1.0)
 
 
 def pause(repeats: int) -> float:
     """Return how long to wait before a job is planned again so many times in a row, in seconds."""
-    if repeats <= AT_ONCE:
-        return 0.0
-    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(repeats - AT_ONCE - 1, 16)))
+    return REPEAT_BACKOFF.delay(repeats - AT_ONCE) if repeats > AT_ONCE else 0.0
 
 
 class Loop:

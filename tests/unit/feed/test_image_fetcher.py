@@ -12,6 +12,7 @@ from seedbed.feed.image_fetcher import CachedBatches, LocalBatches
 from seedbed.feed.store_retry import Patience
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError, UserError
+from seedbed_api.exponential_backoff import ExponentialBackoff
 from unit.feed.datasets import a_stream, write_dataset
 
 
@@ -130,14 +131,14 @@ def test_a_local_batch_is_hashed_whole_once_then_read_in_slices(opened):
 
 
 def test_a_hiccup_of_the_store_is_waited_out(opened, monkeypatch):
-    monkeypatch.setattr("seedbed.feed.store_retry._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("seedbed.feed.store_retry.BACKOFF", ExponentialBackoff(first=0.001, longest=8.0))
     dataset, store = opened(failures=5)
     assert cached(dataset, patience=Patience(seconds=30)).read(0, 0, 0, 4) == expected(dataset, 0, 0)[:4]
     assert len(store.ranges) == 6
 
 
 def test_an_outage_is_the_infrastructures_failure_after_a_while(opened, monkeypatch):
-    monkeypatch.setattr("seedbed.feed.store_retry._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("seedbed.feed.store_retry.BACKOFF", ExponentialBackoff(first=0.001, longest=8.0))
     dataset, store = opened(failures=10**6)
     with pytest.raises(InfrastructureError):
         cached(dataset, patience=Patience(seconds=1.0)).read(0, 0, 0, 4)

@@ -18,6 +18,7 @@ import pytest
 
 from seedbed.storage import LocalStorage, ShortRead, Storage, describe, open_storage
 from seedbed_api.errors import InfrastructureError, UserError
+from seedbed_api.exponential_backoff import ExponentialBackoff
 from unit.storage.races import check_only_the_first_creator_wins
 
 _NUMBERS = itertools.count()
@@ -241,7 +242,9 @@ def test_http_faults_that_pass_are_retried(web: Server, status: int, operation: 
 
 
 def test_http_server_that_stays_away_is_infrastructure(web: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seedbed.storage.remote_storage.FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(
+        "seedbed.storage.remote_storage.BACKOFF", ExponentialBackoff(first=0.001, longest=4.0)
+    )
     web.failures = [503] * 100
     with pytest.raises(InfrastructureError, match="status 503") as caught:
         open_storage(web.url).exists(NAME)

@@ -16,7 +16,7 @@ from seedbed.search.objective_values import SCALE
 from seedbed.search.search_state import Search
 from seedbed.search.trial_decisions import Decided, State, Why
 from seedbed.sweeps.resolve_sweep import Sweep
-from seedbed.sweeps.sequential_runner import pause_seconds
+from seedbed.sweeps.sequential_runner import BACKOFF
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_state import Standing
 from seedbed.sweeps.trial_runner import Reached, Stretch
@@ -174,4 +174,4 @@ def test_told_to_stop_everything_is_in_vain() -> None:
 
 @pytest.mark.parametrize(("tries", "seconds"), [(1, 1.0), (2, 2.0), (4, 8.0), (7, 60.0), (10_000, 60.0)])
 def test_pauses_grow_to_a_minute(tries: int, seconds: float) -> None:
-    assert pause_seconds(tries) == seconds
+    assert BACKOFF.delay(tries) == seconds

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from seedbed_api.errors import InfrastructureError
+from seedbed_api.exponential_backoff import ExponentialBackoff
 
 _T = TypeVar("_T")
-_FIRST_PAUSE: Final = 0.25
-_LONGEST_PAUSE: Final = 8.0
+BACKOFF: Final = ExponentialBackoff(first=0.25, longest=8.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,11 +25,11 @@ class Patience:
     def attempt(self, operation: Callable[[], _T]) -> _T:
         """Return what the operation returns, or raise its last `InfrastructureError`."""
         deadline = time.monotonic() + self.seconds
-        pause = _FIRST_PAUSE
+        delays = BACKOFF.delays()
         while True:
             try:
                 return operation()
             except InfrastructureError:
-                if time.monotonic() + pause > deadline or self.stopped.wait(pause):
+                delay = next(delays)
+                if time.monotonic() + delay > deadline or self.stopped.wait(delay):
                     raise
-            pause = min(2 * pause, _LONGEST_PAUSE)

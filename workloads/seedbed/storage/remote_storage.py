@@ -16,10 +16,10 @@ from seedbed.storage.remote_errors import told
 from seedbed.storage.storage_errors import DamagedObject, ShortRead, short_read_checked, unwritable
 from seedbed.storage.storage_urls import describe, joined, relative
 from seedbed_api.errors import InfrastructureError, UserError, refusal
+from seedbed_api.exponential_backoff import ExponentialBackoff
 
 ATTEMPTS = 6
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 4.0
+BACKOFF = ExponentialBackoff(first=0.1, longest=4.0)
 KEYS_PER_PAGE = 1000
 _ASK_FIRST_BYTES = 1 << 20
 
@@ -165,8 +165,7 @@ class RemoteStorage:
                 failure = told(error, shown=self._shown(path), keys=self.connection.keys, writing=writing)
                 if not self._may_pass(failure, attempt=attempt, waited=time.monotonic() - began):
                     raise failure from error
-            pause = min(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
-            time.sleep(pause * _JITTER.uniform(0.5, 1.0))
+            time.sleep(BACKOFF.delay(attempt) * _JITTER.uniform(0.5, 1.0))
             attempt += 1
 
     def _may_pass(self, failure: Exception, *, attempt: int, waited: float) -> bool:

@@ -13,9 +13,9 @@ from seedbed.sweeps.sweep_state import Standing
 from seedbed.sweeps.trial_runner import Stretch, Tell, advance
 from seedbed.training.run_progress import Progress
 from seedbed_api.errors import InfrastructureError
+from seedbed_api.exponential_backoff import ExponentialBackoff
 
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 60.0
+BACKOFF = ExponentialBackoff(first=1.0, longest=60.0)
 
 
 def run_in_turn(
@@ -48,7 +48,7 @@ def _try(
     except InfrastructureError as error:
         display.notice(f"trial {stretch.trial}: {error.reason}: {error.message}")
         if standing.note_trouble(stretch, error):
-            stopping.wait(pause_seconds(standing.tries[stretch.trial, stretch.place]))
+            stopping.wait(BACKOFF.delay(standing.tries[stretch.trial, stretch.place]))
     else:
         standing.note(stretch, reached)
         display.explain(stretch, reached)
@@ -69,8 +69,3 @@ def _watched(
             display.update(stretch, progress)
 
         yield tell
-
-
-def pause_seconds(tries: int) -> float:
-    """Return how long to wait after so many tries in a row that failed, at least one."""
-    return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30), _LONGEST_PAUSE_SECONDS)

@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from seedbed.sweeps.sequential_runner import pause_seconds
+from seedbed.sweeps.sequential_runner import BACKOFF
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_state import Standing
 from seedbed.sweeps.trial_runner import Reached, Stretch
@@ -95,4 +95,4 @@ class Conducting:
         self.display.notice(f"trial {stretch.trial}: {error.reason}: {error.message}")
         if self.standing.note_trouble(stretch, error):
             where = (stretch.trial, stretch.place)
-            self.not_before[where] = time.monotonic() + pause_seconds(self.standing.tries[where])
+            self.not_before[where] = time.monotonic() + BACKOFF.delay(self.standing.tries[where])
