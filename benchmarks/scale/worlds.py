@@ -20,8 +20,8 @@ from scale import meters
 from seedbed_api import metric_names as names
 from seedbed_operator.manager.preflight import NEEDED
 from testbed.boxes import Daemon
-from testbed.controlplanes import API_ADDRESS, ControlPlane
-from testbed.fakenodes import FakeNodes
+from testbed.control_plane import API_ADDRESS, ControlPlane
+from testbed.fake_nodes import FakeNodes
 from testbed.kube import Kube
 from testbed.kubeconfigs import User
 from testbed.testbeds import running_testbed

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chart.rendering import CHART, Helm, Json, values_file
-from testbed.controlplanes import ControlPlane
+from testbed.control_plane import ControlPlane
 
 RELEASE = "seedbed"
 NAMESPACE = "operators"

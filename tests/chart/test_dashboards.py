@@ -16,7 +16,7 @@ from dashboards.pages import PAGES
 from seedbed_api import metric_names as names
 from seedbed_operator.backends.child_metadata import pod_labels
 from seedbed_operator.backends.pods_backend import _DRIVER_PORTS
-from unit.operator.planning.builders import a_training_job
+from support.operator.builders import a_training_job
 
 _NAME = re.compile(r"\bseedbed_[a-z_]+\b")
 _ENDINGS = ("_bucket", "_sum", "_count")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from chart.rendering import Helm, Json, objects
-from e2e.observing import TEAM, configuration, hurried, watched_values
 from seedbed_api import metric_names as names
+from support.monitoring.prometheus_pod import TEAM, configuration, hurried, watched_values
 from testbed.monitors import scrape_configs
 from testbed.prometheus import program
 

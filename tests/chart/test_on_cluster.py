@@ -28,8 +28,8 @@ from chart.releases import (
 from chart.rendering import CHART, IMAGE, MATRIX, SERVED, Helm, HelmFailed, Json, objects
 from seedbed_operator.kube_client.resource_kinds import LEASES
 from seedbed_operator.manager.preflight import NEEDED
-from testbed.controlplanes import ControlPlane
-from testbed.fakenodes import FakeNodes
+from testbed.control_plane import ControlPlane
+from testbed.fake_nodes import FakeNodes
 from testbed.kube import Kube, Refused
 
 pytestmark = pytest.mark.cluster

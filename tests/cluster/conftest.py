@@ -9,7 +9,7 @@ import pytest
 
 from cluster.test_operator import operator, scene
 from seedbed_api.crd_generator import definitions
-from testbed.controlplanes import ControlPlane
+from testbed.control_plane import ControlPlane
 
 __all__ = ["operator", "scene"]
 

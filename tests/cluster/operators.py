@@ -12,7 +12,7 @@ from pathlib import Path
 from seedbed_api.crd_generator import definitions
 from seedbed_operator.manager.preflight import NEEDED
 from testbed.boxes import Daemon, wait_until
-from testbed.controlplanes import ControlPlane
+from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube, Refused
 
 NAMESPACE, NAME = "seedbed-system", "seedbed-operator"

@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 import alerts
-from cluster.beside import beside
+from cluster.helper_process import beside
 from cluster.test_metrics import DRIVER_PORT, a_driver, a_profile_with_gpus, apply, take_away
 from cluster.test_operator import JOBS, Process, Scene
 from data.test_dataset_urls import RangeHandler
-from e2e.observing import hurried, seldom_misses
-from scenarios.bad_input.scene import dataset, spec
+from support.monitoring.prometheus_pod import hurried, seldom_misses
+from support.runs.command_line import dataset, spec
 from testbed.gateway import free_port
 from testbed.kube import Json
 from testbed.prometheus import Prometheus, Target, program, running_prometheus, until
@@ -71,7 +71,7 @@ def a_training(scene: Scene, name: str, data: str, folder: Path, *, port: int, c
     manifest = {"apiVersion": job["apiVersion"], "kind": "TrainingJob", "metadata": about, "spec": fields}
     told = {"job": manifest, "uid": job["metadata"]["uid"], "port": port}
     told |= {"cache": str(folder / f"cache-{name}"), "cacheBytes": cache}
-    with beside("cluster.provoking", told, folder / f"{name}-{cache}.log"):
+    with beside("cluster.observed_training", told, folder / f"{name}-{cache}.log"):
         yield
 
 

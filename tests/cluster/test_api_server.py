@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from cluster.test_operator import install
-from scenarios.operator.api_server import ApiServer as InMemory
 from seedbed_operator.kube_client.client_config import connection
 from seedbed_operator.kube_client.client_interface import Cluster, Raw, Refused
 from seedbed_operator.kube_client.http_client import ApiServer, Limits
 from seedbed_operator.kube_client.resource_kinds import JOBS, OUR_PODS, PODS, SECRETS, Kind
-from testbed.controlplanes import ControlPlane
-from unit.operator.planning.builders import IMAGE, a_recipe
+from support.operator.builders import IMAGE, a_recipe
+from support.operator.fake_api_server import ApiServer as InMemory
+from testbed.control_plane import ControlPlane
 
 pytestmark = pytest.mark.cluster
 GONE = "00000000-0000-4000-8000-000000000000"

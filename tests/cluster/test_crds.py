@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.grounds import UNSEEN, said
 from seedbed_api.crd_generator import definitions
 from seedbed_api.manifest_loader import validated
-from testbed.controlplanes import ControlPlane
+from support.manifests.base_manifests import BASES, DIGEST, Case
+from support.manifests.full_statuses import NOON, a_full_status, a_full_sweep_status
+from support.manifests.hostile_specs import HOSTILE, Attempt
+from support.manifests.structural_schema import nodes
+from support.manifests.update_cases import CHANGES, Change
+from support.manifests.validation_cases import CASES
+from support.situations.cluster_setup import UNSEEN, said
+from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube, Refused
-from unit.api.bases import BASES, DIGEST, Case
-from unit.api.cases import CASES
-from unit.api.changes import CHANGES, Change
-from unit.api.hostile import HOSTILE, Attempt
-from unit.api.statuses import NOON, a_full_status, a_full_sweep_status
-from unit.api.structure import nodes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("established")]
 

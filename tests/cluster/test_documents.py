@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from seedbed_api.yaml_documents import found_in
+from support.manifests.yaml_documents import STEPS, SUSPENDED, every_document, with_steps, with_suspend
 from testbed.kube import Kube
-from unit.api.documents import STEPS, SUSPENDED, every_document, with_steps, with_suspend
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("established")]
 

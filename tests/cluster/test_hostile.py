@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from cluster.grounds import PATIENCE_SECONDS, conditions
 from cluster.operators import running_operator
-from testbed.controlplanes import ControlPlane
+from support.manifests.hostile_specs import BASE, HOSTILE, NAME, Attempt, attempts, without_what_jobs_may_say
+from support.situations.cluster_setup import PATIENCE_SECONDS, conditions
+from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube, Refused
-from unit.api.hostile import BASE, HOSTILE, NAME, Attempt, attempts, without_what_jobs_may_say
 
 pytestmark = pytest.mark.cluster
 

@@ -23,24 +23,24 @@ import pytest
 import yaml
 
 import alerts
-from cluster.beside import beside
-from cluster.picturing import picture
+from cluster.helper_process import beside
 from cluster.test_operator import JOBS, Process, Scene, until
 from dashboards.pages import PAGES
 from data.test_dataset_urls import RangeHandler
-from scenarios.bad_input.scene import dataset, spec
-from scenarios.sweeps.desk import ASHA, a_sweep
 from seedbed_api import metric_names as names
+from support.monitoring.dashboard_pictures import picture
+from support.operator.builders import IMAGE, a_recipe, an_outcome
+from support.runs.command_line import dataset, spec
+from support.runs.sweep_commands import ASHA, a_sweep
 from testbed.gateway import free_port
 from testbed.kube import Json
 from testbed.prometheus import Prometheus, Target, program, running_prometheus
-from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome
 
 pytestmark = pytest.mark.cluster
 T = TypeVar("T")
 DRIVER_PORT = 8701
 STEPS = 10_000_000
-"""More than any machine trains: `cluster.observed` stops."""
+"""More than any machine trains: `cluster.observed_driver` stops."""
 NAMES = ("seedlings", "diverges", "taken", "waits")
 CHOSEN = {"$namespace": ".*", "$job": ".*", "$sweep": ".*", "$__rate_interval": "10m", "$__range": "10m"}
 
@@ -165,7 +165,7 @@ def a_driver_and_a_sweep(scene: Scene, store: str, folder: Path, sweep_port: int
         "port": DRIVER_PORT,
         "sweepPort": sweep_port,
     }
-    with beside("cluster.observed", told, folder / "driver.log"):
+    with beside("cluster.observed_driver", told, folder / "driver.log"):
         yield
 
 

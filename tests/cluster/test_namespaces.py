@@ -14,10 +14,10 @@ import pytest
 from cluster.operators import NAMESPACE, install
 from seedbed_operator.kube_client.resource_kinds import LEASES
 from seedbed_operator.manager.preflight import NEEDED
+from support.operator.builders import IMAGE, a_recipe
 from testbed.boxes import Daemon, wait_until
-from testbed.controlplanes import ControlPlane
+from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube, Refused
-from unit.operator.planning.builders import IMAGE, a_recipe
 
 pytestmark = pytest.mark.cluster
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from testbed.controlplanes import ControlPlane
+from support.operator.builders import IMAGE, LEDGER, a_recipe, a_search, a_sweeps_end, an_outcome
+from testbed.control_plane import ControlPlane
 from testbed.faults import fault_proxy
 from testbed.kube import Json, Kube
-from unit.operator.planning.builders import IMAGE, LEDGER, a_recipe, a_search, a_sweeps_end, an_outcome
 
 pytestmark = pytest.mark.cluster
 REPOSITORY = Path(__file__).parents[2]

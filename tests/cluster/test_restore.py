@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.grounds import conditions
 from cluster.operators import running_operator
+from support.operator.builders import IMAGE, a_recipe
+from support.situations.cluster_setup import conditions
 from testbed.boxes import wait_until
-from testbed.controlplanes import ControlPlane
+from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube
 from testbed.testbeds import running_testbed
-from unit.operator.planning.builders import IMAGE, a_recipe
 
 pytestmark = pytest.mark.cluster
 

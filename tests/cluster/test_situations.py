@@ -15,7 +15,12 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cluster.chronicles import (
+from cluster.operators import running_operator
+from cluster.test_operator import until
+from seedbed_api.metric_names import JOB_INFO
+from support.situations.cluster_setup import PATIENCE_SECONDS, UNSEEN, Ground, conditions, said, slug
+from support.situations.control_plane_cases import SITUATIONS, Situation
+from support.situations.status_history import (
     JOBS,
     Chronicle,
     announced,
@@ -23,13 +28,8 @@ from cluster.chronicles import (
     check_not_flooded,
     chronicle,
 )
-from cluster.grounds import PATIENCE_SECONDS, UNSEEN, Ground, conditions, said, slug
-from cluster.operators import running_operator
-from cluster.situations import SITUATIONS, Situation
-from cluster.test_operator import until
-from seedbed_api.metric_names import JOB_INFO
 from testbed.boxes import Box
-from testbed.fakenodes import FakeNodes
+from testbed.fake_nodes import FakeNodes
 from testbed.kube import Kube
 from testbed.testbeds import Testbed
 

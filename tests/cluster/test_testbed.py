@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from testbed.boxes import start_box, wait_until
-from testbed.controlplanes import ControlPlane
-from testbed.fakenodes import FakeNodes
+from testbed.control_plane import ControlPlane
+from testbed.fake_nodes import FakeNodes
 from testbed.kube import Json, Kube, Refused
 
 pytestmark = pytest.mark.cluster

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.grounds import (
+from cluster.operators import running_operator
+from cluster.test_situations import common_nodes
+from support.situations.cluster_setup import (
     PATIENCE_SECONDS,
     Ground,
     awaits_admission,
@@ -17,9 +19,7 @@ from cluster.grounds import (
     lets_pods_pass,
     slug,
 )
-from cluster.operators import running_operator
-from cluster.situations import SITUATIONS
-from cluster.test_situations import common_nodes
+from support.situations.control_plane_cases import SITUATIONS
 from testbed.kube import Json
 from testbed.testbeds import Testbed
 

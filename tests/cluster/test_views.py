@@ -7,9 +7,9 @@ from subprocess import CalledProcessError
 import pytest
 
 from seedbed_api.trainingjob_status import Progress, TrainingJobStatus, WorkerCounts
+from support.manifests.base_manifests import DIGEST
+from support.manifests.yaml_documents import PLAIN
 from testbed.kube import Kube
-from unit.api.bases import DIGEST
-from unit.api.documents import PLAIN
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("established")]
 

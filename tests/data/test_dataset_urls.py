@@ -18,8 +18,8 @@ from seedbed.dataset.integrity_check import check_dataset
 from seedbed.dataset.reader import open_dataset
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
+from support.datasets.image_files import build, two_classes
 from testbed.gateway import Gateway
-from unit.dataset.pictures import build, two_classes
 
 
 class RangeHandler(SimpleHTTPRequestHandler):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from documents.pages import commands
-from documents.terminals import A_JOB, Terminal, a_clone
 from seedbed.dataset.reader import open_dataset
 from seedbed.storage import open_storage
+from support.datasets.image_files import two_classes
+from support.docs.pages import commands
+from support.docs.terminal import A_JOB, Terminal, a_clone
 from testbed.gateway import Gateway
-from unit.dataset.pictures import two_classes
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 

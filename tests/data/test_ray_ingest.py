@@ -18,7 +18,7 @@ from seedbed.dataset.integrity_check import check_dataset
 from seedbed.dataset.reader import open_dataset
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError, UserError
-from unit.dataset.pictures import build, jpeg, png, two_classes, write_files
+from support.datasets.image_files import build, jpeg, png, two_classes, write_files
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

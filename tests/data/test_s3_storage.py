@@ -9,9 +9,9 @@ import pytest
 
 from seedbed.storage import ShortRead, Storage, open_storage, paths_of, remote_storage
 from seedbed_api.errors import InfrastructureError, UserError
+from support.storage.creation_race import check_only_the_first_creator_wins
 from testbed.faults import Fault, FaultProxy
 from testbed.gateway import Gateway
-from unit.storage.races import check_only_the_first_creator_wins
 
 pytestmark = pytest.mark.s3
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from scenarios.bad_input.scene import dataset
-from scenarios.sweeps.desk import STEPS, Desk, a_sweep
 from seedbed.storage import Storage, open_storage
+from support.runs.command_line import dataset
+from support.runs.sweep_commands import STEPS, Desk, a_sweep
 from testbed.gateway import Gateway
 
 pytestmark = pytest.mark.s3

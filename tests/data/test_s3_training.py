@@ -12,8 +12,8 @@ from threading import Thread
 
 import pytest
 
-from scenarios.bad_input.scene import Scene, Typed, dataset
 from seedbed.storage import open_storage
+from support.runs.command_line import Scene, Typed, dataset
 from testbed.faults import Fault, FaultProxy
 from testbed.gateway import Gateway
 

@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from determinism.chain_tasks import Stretch, attempt
-from determinism.harness import WorkerGroup, worker_group
-from determinism.jobs import AUGMENTED, Recipe, Way, a_job
 from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
 from seedbed.driver.startup_timings import Timeline
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
 from seedbed.training.training_result import Outcome, read_outcome
+from support.gloo.worker_group import WorkerGroup, worker_group
+from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job
 
 pytestmark = pytest.mark.slow
 

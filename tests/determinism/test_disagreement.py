@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from determinism.chain_tasks import Stretch, attempt, attempt_unprobed
-from determinism.harness import WorkerFailedError, worker_group
-from determinism.jobs import Recipe
 from seedbed.driver.resolve_run import RunOptions, prepare, program_of
 from seedbed.driver.startup_timings import Timeline
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.training.model_check import check_model
 from seedbed_api.manifest_loader import training_job
+from support.gloo.worker_group import WorkerFailedError, worker_group
+from support.runs.job_builder import Recipe
 
 pytestmark = pytest.mark.slow
 

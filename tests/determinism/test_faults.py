@@ -10,14 +10,14 @@ from functools import cache
 
 import pytest
 
-from determinism.harness import WorkerFailedError, WorkerGroup, worker_group
-from determinism.harness_cases import RESNET, Case
-from determinism.harness_oracle import oracle_weights
-from determinism.harness_tasks import Run, State, add_up, train
 from determinism.test_matrix import crafted_numbers, tree_of
 from seedbed.arithmetic.arithmetic_config import SGD, AdamW
 from seedbed.arithmetic.tensor_digests import weights_digest
 from seedbed.arithmetic.torch_determinism import fix_determinism
+from support.gloo.cases import RESNET, Case
+from support.gloo.oracle import oracle_weights
+from support.gloo.tasks import Run, State, add_up, train
+from support.gloo.worker_group import WorkerFailedError, WorkerGroup, worker_group
 
 pytestmark = pytest.mark.slow
 

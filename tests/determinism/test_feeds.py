@@ -12,7 +12,7 @@ from seedbed.augmentation import Resize
 from seedbed.feed import open_feed
 from seedbed.feed.sample_stream import Stream
 from seedbed_api.errors import UserError
-from unit.feed.datasets import a_dataset, a_stream
+from support.datasets.small_datasets import a_dataset, a_stream
 
 pytestmark = pytest.mark.ray
 

@@ -21,11 +21,11 @@ from typing import Any
 import psutil
 import pytest
 
-from determinism.jobs import AUGMENTED, Recipe, Way, a_job, digest_of, groups, manifest, prove, run
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.log_store import chosen, in_order, logs_of
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
+from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job, digest_of, groups, manifest, prove, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
 

@@ -8,10 +8,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from determinism.harness import WorkerGroup, worker_group
-from determinism.harness_cases import Case, matrix
-from determinism.harness_oracle import oracle_weights
-from determinism.harness_tasks import (
+from seedbed.arithmetic.reduction_tree import ranges
+from seedbed.arithmetic.tensor_digests import weights_digest
+from seedbed.arithmetic.torch_determinism import fix_determinism
+from support.gloo.cases import Case, matrix
+from support.gloo.oracle import oracle_weights
+from support.gloo.tasks import (
     Numbers,
     Outcome,
     Run,
@@ -21,9 +23,7 @@ from determinism.harness_tasks import (
     small_messages,
     train,
 )
-from seedbed.arithmetic.reduction_tree import ranges
-from seedbed.arithmetic.tensor_digests import weights_digest
-from seedbed.arithmetic.torch_determinism import fix_determinism
+from support.gloo.worker_group import WorkerGroup, worker_group
 
 WORLDS = (1, 2, 3, 4, 5, 8)
 pytestmark = pytest.mark.slow

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from determinism.jobs import RECIPES, Way, a_job, deterministic_receipt, digest_of, prove, run
 from seedbed.ray_cluster.local_ray import local_ray
+from support.runs.job_builder import RECIPES, Way, a_job, deterministic_receipt, digest_of, prove, run
 
 pytestmark = pytest.mark.ray
 

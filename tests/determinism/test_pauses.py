@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from determinism.jobs import AUGMENTED, Recipe, Way, a_job
 from seedbed.arithmetic.subtree_exchange import SingleProcess
 from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
 from seedbed.driver.startup_timings import Timeline
@@ -21,6 +20,7 @@ from seedbed.training.driver_link import Unwatched
 from seedbed.training.run_progress import Progress
 from seedbed.training.training_loop import train
 from seedbed.training.training_result import Outcome, read_outcome
+from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from determinism.jobs import Recipe, Way, a_job, digest_of, groups, manifest, prove, run
 from determinism.pods import UID, Attempt, attempts
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 from seedbed_api import metric_names as names
+from support.runs.job_builder import Recipe, Way, a_job, digest_of, groups, manifest, prove, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 

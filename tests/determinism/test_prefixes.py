@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 
-from determinism.jobs import AUGMENTED, RESIZE, Recipe, Way, manifest
 from determinism.test_pauses import Counting, outcome_of
-from scenarios.bad_input.scene import edited, flipped
 from seedbed.arithmetic.subtree_exchange import SingleProcess
 from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
 from seedbed.driver.startup_timings import Timeline
@@ -23,6 +21,8 @@ from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
 from seedbed.training.training_loop import train
 from seedbed.training.training_result import Outcome
 from seedbed_api.manifest_loader import training_job
+from support.runs.command_line import edited, flipped
+from support.runs.job_builder import AUGMENTED, RESIZE, Recipe, Way, manifest
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from determinism.jobs import RECIPES, Way, a_job, digest_of, run
-from documents.pages import commands, fences, text_of
-from documents.terminals import A_JOB, Terminal, a_clone
-from unit.dataset.pictures import two_classes
+from support.datasets.image_files import two_classes
+from support.docs.pages import commands, fences, text_of
+from support.docs.terminal import A_JOB, Terminal, a_clone
+from support.runs.job_builder import RECIPES, Way, a_job, digest_of, run
 
 DIGEST = "\nfrom seedbed.arithmetic.tensor_digests import weights_digest\nprint(weights_digest(model.state_dict()))\n"
 WEIGHTS = re.compile(r"weights digest +(sha256:[0-9a-f]{64})")

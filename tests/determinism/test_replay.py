@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from determinism.harness import worker_group
-from scenarios.replay.small_run import a_dataset, a_manifest, as_worker, claim_of, objects_of, train_run
 from seedbed.replay.receipt_location import find_claim
 from seedbed.replay.run_comparison import compare
 from seedbed.replay.run_record import open_account
@@ -20,6 +18,8 @@ from seedbed.replay.worker_config_from_receipt import Sources
 from seedbed.storage import open_storage
 from seedbed.training.worker_config import TrainingProgram
 from seedbed_api.errors import InfrastructureError, UserError
+from support.gloo.worker_group import worker_group
+from support.runs.small_run import a_dataset, a_manifest, as_worker, claim_of, objects_of, train_run
 from testbed.gateway import Gateway
 
 
@@ -76,8 +76,8 @@ def test_runs_of_other_worker_counts_and_cadence_are_equal(runs: dict[int, Path]
 
 
 def test_a_forged_witness_is_named_by_two_workers_too(runs: dict[int, Path], tmp_path: Path) -> None:
-    from scenarios.replay.small_run import rewrite
     from scenarios.replay.test_verifying import other_witness
+    from support.runs.small_run import rewrite
 
     run = Path(shutil.copytree(runs[1], tmp_path / runs[1].name))
     rewrite(run, 5, other_witness)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from determinism.jobs import AUGMENTED, Recipe, Way, manifest
+from support.runs.job_builder import AUGMENTED, Recipe, Way, manifest
 from unit.startup.test_ray_environment import OF_OTHERS
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -19,10 +19,10 @@ import pytest
 
 from determinism.test_kills_on_ray import end
 from determinism.test_sweeps_on_ray import ledger_of, runs_of
-from scenarios.bad_input.scene import dataset
-from scenarios.sweeps.desk import ASHA, a_sweep
 from seedbed.runs.attempt_claims import highest_attempt
 from seedbed.runs.checkpoint_store import checkpoint_steps
+from support.runs.command_line import dataset
+from support.runs.sweep_commands import ASHA, a_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.exhaustive, pytest.mark.timeout(1500)]
 

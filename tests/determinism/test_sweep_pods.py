@@ -10,11 +10,11 @@ import pytest
 
 from determinism.pods import Attempt, attempts
 from determinism.test_sweeps_on_ray import ledger_of, run, runs_of, steps_of
-from scenarios.bad_input.scene import dataset
-from scenarios.sweeps.desk import ASHA, a_sweep
 from seedbed.runs.attempt_claims import highest_attempt
 from seedbed_api.driver_messages import LiveProgress
 from seedbed_api.manifest_loader import sweep_job
+from support.runs.command_line import dataset
+from support.runs.sweep_commands import ASHA, a_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.exhaustive, pytest.mark.timeout(1200)]
 

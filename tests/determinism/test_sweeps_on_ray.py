@@ -16,9 +16,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from determinism.jobs import steps_executed
-from scenarios.bad_input.scene import dataset
-from scenarios.sweeps.desk import ASHA, STEPS, a_sweep
 from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.startup_timings import Timeline
 from seedbed.feed.decoded_cache import DecodedCache
@@ -36,6 +33,9 @@ from seedbed.sweeps.sweep_state import Standing
 from seedbed.sweeps.tune_runner import run_on_tune
 from seedbed_api.manifest_loader import sweep_job
 from seedbed_api.sweepjob import SweepJob
+from support.runs.command_line import dataset
+from support.runs.job_builder import steps_executed
+from support.runs.sweep_commands import ASHA, STEPS, a_sweep
 
 pytestmark = pytest.mark.ray
 

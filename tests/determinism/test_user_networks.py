@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from determinism.harness import WorkerGroup, worker_group
-from determinism.user_networks import ONE_DIGEST
 from determinism.user_tasks import UserOutcome, UserRun, train_network
+from support.gloo.worker_group import WorkerGroup, worker_group
+from support.networks.user_networks import ONE_DIGEST
 
 pytestmark = pytest.mark.slow
 

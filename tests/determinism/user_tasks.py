@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from determinism.harness_cases import CLASSES, Case, rows_of
-from determinism.harness_tasks import EvaluationRows, State
-from determinism.user_networks import ONE_DIGEST
 from seedbed.arithmetic.evaluation import evaluate
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.optimizer_step import run_step
 from seedbed.arithmetic.reduction_tree import ranges
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.tensor_digests import weights_digest
+from support.gloo.cases import CLASSES, Case, rows_of
+from support.gloo.tasks import EvaluationRows, State
+from support.networks.user_networks import ONE_DIGEST
 
 CASE = Case(leaves=5, leaf_rows=3, steps=6)
 """An odd number of leaves: the mean of equal values is then not always that value."""

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.installing import Release, a_profile, operator_on, release_on, values
+from e2e.chart_release import Release, a_profile, operator_on, release_on, values
+from e2e.failure_report import what_happened
 from e2e.jobs import Jobs, Straight
-from e2e.reports import what_happened
-from e2e.stocking import EXAMPLE, SMALL_SHARDS, give_secrets, run_here, stock
+from e2e.stores import EXAMPLE, SMALL_SHARDS, give_secrets, run_here, stock
 from seedbed.runs.run_folder import open_run
 from seedbed.storage import open_storage
 from testbed.nodes import Node

@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from e2e.installing import a_profile, operator_on, release_on, values
+from e2e.chart_release import a_profile, operator_on, release_on, values
+from e2e.failure_report import what_happened
 from e2e.jobs import Job, condition, holds
-from e2e.reports import what_happened
-from e2e.stocking import DATASET, EXAMPLE, REPOSITORY, give_secrets, stock
+from e2e.stores import DATASET, EXAMPLE, REPOSITORY, give_secrets, stock
 from testbed.boxes import NotStarted
 from testbed.builds import ToolMissing
 from testbed.testbeds import Testbed, running_testbed

@@ -13,12 +13,12 @@ from typing import Any
 
 import yaml
 
-from determinism.jobs import groups
-from e2e.stocking import EXAMPLE
+from e2e.stores import EXAMPLE
 from seedbed.receipts import read_receipt
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
+from support.runs.job_builder import groups
 from testbed.kube import Json
 from testbed.nodes import Node
 from testbed.testbeds import Testbed

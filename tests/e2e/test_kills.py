@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from e2e.installing import NAMESPACE, OPERATORS, Release
+from e2e.chart_release import NAMESPACE, OPERATORS, Release
 from e2e.jobs import (
     EVERY,
     PATIENCE_SECONDS,

@@ -18,13 +18,18 @@ from pathlib import Path
 
 import pytest
 
-from cluster.picturing import picture
 from cluster.test_metrics import chosen, queries
 from dashboards.building import Page
 from dashboards.pages import PAGES
-from e2e.installing import DEPLOYMENT, NAMESPACE, Release, a_profile
+from e2e.chart_release import DEPLOYMENT, NAMESPACE, Release, a_profile
+from e2e.failure_report import what_happened
 from e2e.jobs import Job, Jobs, example, holds, stopped_ranks
-from e2e.observing import (
+from e2e.stores import give_secrets
+from e2e.test_sweeps import Sweep, a_sweep
+from e2e.test_testbed import a_pod, run
+from seedbed_api import metric_names as names
+from support.monitoring.dashboard_pictures import picture
+from support.monitoring.prometheus_pod import (
     TEAM,
     PodPrometheus,
     asked_by_dashboards,
@@ -35,11 +40,6 @@ from e2e.observing import (
     start_prometheus,
     watched_values,
 )
-from e2e.reports import what_happened
-from e2e.stocking import give_secrets
-from e2e.test_sweeps import Sweep, a_sweep
-from e2e.test_testbed import a_pod, run
-from seedbed_api import metric_names as names
 from testbed.kube import Json, Kube
 from testbed.monitors import definitions_file
 from testbed.nodes import Node

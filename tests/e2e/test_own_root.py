@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import build
-from e2e.installing import a_profile, operator_on, release_on, values
+from e2e.chart_release import a_profile, operator_on, release_on, values
+from e2e.failure_report import what_happened
 from e2e.jobs import Job, Jobs, check_steps
-from e2e.reports import what_happened
-from e2e.stocking import SMALL_SHARDS, give_secrets, stock
+from e2e.stores import SMALL_SHARDS, give_secrets, stock
 from testbed.nodes import workload_image
 from testbed.testbeds import Testbed, running_testbed
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from documents.pages import commands, whole_commands_within_sentences
-from e2e.installing import Release
+from e2e.chart_release import Release
+from e2e.cluster_terminal import terminal_on
 from e2e.jobs import Job, Jobs, example, holds
-from e2e.observing import of_the_release
-from e2e.terminals import terminal_on
+from support.docs.pages import commands, whole_commands_within_sentences
+from support.monitoring.prometheus_pod import of_the_release
 from testbed.monitors import KINDS, definitions_file
 from testbed.testbeds import Testbed
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from e2e.recording import PLACE, SITUATIONS, recorded
+from e2e.pod_recordings import PLACE, SITUATIONS, recorded
 from testbed.kube import Json
 from testbed.testbeds import Testbed
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from cluster.chronicles import Chronicle, check, check_not_flooded, chronicle
-from cluster.grounds import JOB, Ground, slug
-from e2e.installing import Release, a_profile
+from e2e.chart_release import Release, a_profile
 from e2e.jobs import PATIENCE_SECONDS, example, holds
-from e2e.situations import LOST_NODE, SITUATIONS
+from support.situations.cluster_setup import JOB, Ground, slug
+from support.situations.kubelet_cases import LOST_NODE, SITUATIONS
+from support.situations.status_history import Chronicle, check, check_not_flooded, chronicle
 from testbed.kube import Json
 from testbed.testbeds import Testbed
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from determinism.jobs import groups, steps_executed
-from e2e.installing import Release
+from e2e.chart_release import Release
 from e2e.jobs import PATIENCE_SECONDS, Job, Jobs, holds
-from e2e.stocking import DATASET, REPOSITORY, run_here
+from e2e.stores import DATASET, REPOSITORY, run_here
 from e2e.test_training import columns, left_of
 from seedbed.runs.attempt_claims import highest_attempt
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
+from support.runs.job_builder import groups, steps_executed
 from testbed.kube import Json
 from testbed.testbeds import Testbed
 

@@ -15,7 +15,7 @@ import pytest
 from e2e.jobs import Jobs
 from e2e.test_sweeps import TRIALS, Sweep, a_sweep
 from testbed.boxes import Box, NotStarted, wait_until
-from testbed.controlplanes import MACHINE_ADDRESS
+from testbed.control_plane import MACHINE_ADDRESS
 from testbed.kube import Json
 from testbed.testbeds import Testbed
 

@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from determinism.jobs import expected_leaves
-from documents.pages import commands
-from documents.terminals import Terminal
-from e2e.installing import Release
+from e2e.chart_release import Release
+from e2e.cluster_terminal import terminal_on
 from e2e.jobs import (
     TOTAL_STEPS,
     Job,
@@ -25,8 +23,10 @@ from e2e.jobs import (
     holds,
     stopped_ranks,
 )
-from e2e.stocking import SECRETS
-from e2e.terminals import terminal_on
+from e2e.stores import SECRETS
+from support.docs.pages import commands
+from support.docs.terminal import Terminal
+from support.runs.job_builder import expected_leaves
 from testbed.testbeds import Testbed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]

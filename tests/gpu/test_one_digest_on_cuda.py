@@ -8,13 +8,13 @@ from functools import cache
 import pytest
 import torch
 
-from determinism.harness import WorkerGroup, worker_group
-from determinism.harness_cases import Case, matrix
-from determinism.harness_oracle import oracle_weights
-from determinism.harness_tasks import Run, State, train
 from determinism.test_matrix import check_run
 from seedbed.arithmetic.tensor_digests import weights_digest
 from seedbed.arithmetic.torch_determinism import fix_determinism
+from support.gloo.cases import Case, matrix
+from support.gloo.oracle import oracle_weights
+from support.gloo.tasks import Run, State, train
+from support.gloo.worker_group import WorkerGroup, worker_group
 
 pytestmark = [
     pytest.mark.gpu,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.bad_input.scene import Scene
-from scenarios.sweeps.desk import Desk
+from support.runs.command_line import Scene
+from support.runs.sweep_commands import Desk
 
 
 @pytest.fixture

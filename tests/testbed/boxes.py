@@ -161,7 +161,7 @@ def start_box(folder: Path, *, addresses: Sequence[str], keep: bool = False) -> 
     need(missing_means())
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
-    command = [sys.executable, "-m", "testbed.supervising", str(folder), name, "keep" if keep else "remove"]
+    command = [sys.executable, "-m", "testbed.supervisor", str(folder), name, "keep" if keep else "remove"]
     supervisor = subprocess.Popen(
         [*command, *addresses],
         env={**os.environ, "PYTHONPATH": str(_TESTS)},

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.controlplanes import ControlPlane
-from testbed.fakenodes import FakeNodes
+from testbed.control_plane import ControlPlane
+from testbed.fake_nodes import FakeNodes
 from testbed.faults import FaultProxy, fault_proxy
 from testbed.gateway import Gateway, running_gateway
 from testbed.kube import Kube

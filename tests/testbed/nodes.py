@@ -14,10 +14,10 @@ from pathlib import Path
 from testbed.boxes import Box, Daemon, wait_until
 from testbed.builds import PAUSE, built, need
 from testbed.cgroups import cgroups_writable, daemons_cgroup, make_cgroup, processes_below
-from testbed.controlplanes import ControlPlane
+from testbed.control_plane import ControlPlane
 from testbed.images import Image, write_image
 from testbed.kube import Json, Kube
-from testbed.nodefiles import (
+from testbed.node_files import (
     CLUSTER_DNS,
     ENVIRONMENT,
     OWN_TO_PODS,

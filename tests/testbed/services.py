@@ -10,10 +10,10 @@ import yaml
 
 from testbed.boxes import Box, Daemon, wait_until
 from testbed.builds import COREDNS, VERSITYGW, built
-from testbed.controlplanes import MACHINE_ADDRESS, POD_RANGE, ControlPlane
+from testbed.control_plane import MACHINE_ADDRESS, POD_RANGE, ControlPlane
 from testbed.gateway import Gateway, answers, gateway_command
 from testbed.kube import Json
-from testbed.nodefiles import CLUSTER_DNS
+from testbed.node_files import CLUSTER_DNS
 
 _DNS_PORTS = [
     {"name": "dns", "port": 53, "protocol": "UDP"},

@@ -12,13 +12,13 @@ from typing import ClassVar
 
 from testbed.boxes import Box, Daemon, missing_means, start_box
 from testbed.builds import COREDNS, KUBERNETES, PAUSE, VERSITYGW, built, missing_for, need
-from testbed.controlplanes import API_ADDRESS, ControlPlane, start_control_plane
-from testbed.fakenodes import FakeNodes, start_fake_nodes
+from testbed.control_plane import API_ADDRESS, ControlPlane, start_control_plane
+from testbed.fake_nodes import FakeNodes, start_fake_nodes
 from testbed.images import Image
 from testbed.kube import Kube
-from testbed.nodefiles import RUNTIME_CLASSES
+from testbed.node_files import RUNTIME_CLASSES
 from testbed.nodes import Node, missing_node_means, start_node, workload_image
-from testbed.policing import Policing
+from testbed.policy_controller import Policing
 from testbed.services import S3_ADDRESS, InnerGateway, start_dns, start_proxy, start_s3
 
 WORKLOAD_IMAGE = "localhost/seedbed-workload:testbed"

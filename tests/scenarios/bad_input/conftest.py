@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.bad_input.scene import dataset
+from support.runs.command_line import dataset
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from scenarios.bad_input.scene import Scene, Typed, dataset, edited, flipped, images
 from seedbed.storage import open_storage
-from unit.dataset.pictures import png
-from unit.feed.datasets import write_dataset
+from support.datasets.image_files import png
+from support.datasets.small_datasets import write_dataset
+from support.runs.command_line import Scene, Typed, dataset, edited, flipped, images
 
 BEST = {"training__modelSelection": "Best"}
 STOP = {

@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scenarios.bad_input.scene import Scene
 from scenarios.bad_input.test_data_and_models import refused, trained
 from seedbed.arithmetic.tensor_digests import weights_digest
 from seedbed.runs import latest_checkpoint, open_run
 from seedbed.storage import open_storage
-from unit.models import networks
+from support.networks import tensor_layouts
+from support.runs.command_line import Scene
 
-SOURCE = Path(networks.__file__).read_text(encoding="utf-8")
+SOURCE = Path(tensor_layouts.__file__).read_text(encoding="utf-8")
 SHARED = ("a layer used twice", "tied weights", "one BatchNorm under two names")
 
 
@@ -32,7 +32,7 @@ def test_what_is_hashed_kept_and_exported_is_one_set_of_tensors(scene: Scene, ca
     scene.job(model=entrypoint(case))
     status = trained(scene.run("-o", "json", "--code", scene.code(SOURCE))).status
     tensors = exported(scene)
-    fresh = networks.KEPT[case][0](3)
+    fresh = tensor_layouts.KEPT[case][0](3)
     fresh.load_state_dict(tensors, strict=True)
     assert weights_digest(fresh.state_dict()) == weights_digest(tensors) == status["model"]["weightsDigest"]
     kept = latest_checkpoint(open_run(open_storage(str(scene.runs)), f"sha256:{scene.run_folder().name}"))
@@ -63,11 +63,11 @@ def test_shared_tensors_come_through_a_resume(scene: Scene, case: str) -> None:
         "a complex buffer",
         "a bfloat16 buffer",
         "a hook that drops",
-        *networks.LOST,
+        *tensor_layouts.LOST,
     ],
 )
 def test_what_cannot_be_kept_whole_is_refused_before_the_first_step(scene: Scene, case: str) -> None:
-    _, says = (networks.REFUSED | networks.LOST)[case]
+    _, says = (tensor_layouts.REFUSED | tensor_layouts.LOST)[case]
     scene.job(model=entrypoint(case))
     refused(scene.run("--code", scene.code(SOURCE)), "ModelError: spec.model.entrypoint: ", *says)
     assert not list(scene.folder.rglob("checkpoints"))

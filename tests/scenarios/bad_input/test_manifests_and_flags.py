@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scenarios.bad_input.scene import Scene, Typed
+from support.runs.command_line import Scene, Typed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.bad_input.scene import Scene
+from support.runs.command_line import Scene
 
 NETWORK = """
 from torch import nn

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import seedbed
-from scenarios.bad_input.scene import Scene
 from seedbed_api.conditions import AttemptReason, FailedReason
+from support.runs.command_line import Scene
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = Path(seedbed.__path__[0])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.bad_input.scene import Scene, Typed, edited, flipped
+from support.runs.command_line import Scene, Typed, edited, flipped
 
 PATIENCE = 240.0
 """Seconds for a process on a busy machine."""

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.bad_input.scene import Scene
 from seedbed.dataset.builder import BuildOptions, build_dataset
 from seedbed.storage import open_storage
-from unit.dataset.pictures import png
+from support.datasets.image_files import png
+from support.runs.command_line import Scene
 
 CHATTY = """
 import atexit, ctypes, os, subprocess, sys, threading, time

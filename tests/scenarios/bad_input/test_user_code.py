@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from scenarios.bad_input.scene import Scene
 from scenarios.bad_input.test_data_and_models import refused
+from support.runs.command_line import Scene
 
 LIBRARY = """
 import torch

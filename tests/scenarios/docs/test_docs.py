@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from documents.pages import REPOSITORY, commands, fences, pages, text_of
-from documents.terminals import Terminal, a_clone
-from scenarios.bad_input.scene import Typed, typed
 from seedbed.dataset.reader import open_dataset
 from seedbed.storage import open_storage
 from seedbed_api.manifest_loader import training_job
-from unit.dataset.pictures import two_classes
+from support.datasets.image_files import two_classes
+from support.docs.pages import REPOSITORY, commands, fences, pages, text_of
+from support.docs.terminal import Terminal, a_clone
+from support.runs.command_line import Typed, typed
 
 STORY = ("docs/guide.md", "docs/reproducibility.md")
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from documents.pages import fences
-from scenarios.bad_input.scene import dataset, spec, typed
-from scenarios.sweeps.desk import a_sweep
+from support.docs.pages import fences
+from support.runs.command_line import dataset, spec, typed
+from support.runs.sweep_commands import a_sweep
 
 FRAGMENTS = {
     fence.text.splitlines()[0].strip("# ")[:40]: yaml.safe_load(fence.text)

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from scenarios.bad_input.scene import Scene, dataset
-from scenarios.sweeps.desk import Desk
 from seedbed.driver.progress_display import Display
 from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.run_driver import Session, run_job
 from seedbed.receipts import read_receipt
 from seedbed.storage import open_storage
 from seedbed_api.manifest_loader import training_job
+from support.runs.command_line import Scene, dataset
+from support.runs.sweep_commands import Desk
 
 pytestmark = pytest.mark.scenario
 PATIENCE = 300.0

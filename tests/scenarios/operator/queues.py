@@ -9,9 +9,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from scenarios.operator.api_server import ApiServer, copied
 from seedbed_operator.kube_client.client_interface import Raw
 from seedbed_operator.kube_client.resource_kinds import PODS
+from support.operator.fake_api_server import ApiServer, copied
 
 QUEUE = "kueue.x-k8s.io/queue-name"
 GROUP = "kueue.x-k8s.io/pod-group-name"

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from scenarios.operator.api_server import ApiServer
-from scenarios.operator.incarnations import Incarnation
 from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, PODS, PROFILES
 from seedbed_operator.reconciler.reconcile import PUT_OFF
-from unit.operator.planning.builders import IMAGE, a_recipe
+from support.operator.builders import IMAGE, a_recipe
+from support.operator.fake_api_server import ApiServer
+from support.operator.operator_instance import Incarnation
 
 KEY = JobKey("team", "seedlings")
 

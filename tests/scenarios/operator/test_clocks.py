@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from scenarios.operator.api_server import ApiServer
-from scenarios.operator.incarnations import Drivers, Incarnation
 from seedbed_api.timestamps import written
 from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
-from unit.operator.planning.builders import IMAGE, a_checkpoint, a_recipe, live
+from support.operator.builders import IMAGE, a_checkpoint, a_recipe, live
+from support.operator.fake_api_server import ApiServer
+from support.operator.operator_instance import Drivers, Incarnation
 
 KEY = JobKey("team", "seedlings")
 ADDRESS = "10.0.0.7"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scenarios.operator.exploring import Guard, Mutation, Step, Story
+from scenarios.operator.exploration import Guard, Mutation, Step, Story
 from seedbed_operator.kube_client.client_interface import Raw
 from seedbed_operator.kube_client.resource_kinds import Kind
 

@@ -8,9 +8,9 @@ from scenarios.operator.join_backend import JoinBackend
 from seedbed_operator.backends.backend_interface import Backend
 from seedbed_operator.backends.backend_selection import BACKENDS
 from seedbed_operator.backends.pods_backend import PodsBackend
-from unit.operator.planning.builders import a_profile, a_training_job, live
-from unit.operator.planning.wandering import EVENTS, Walk
-from unit.operator.planning.worlds import World, a_world, complete
+from support.operator.builders import a_profile, a_training_job, live
+from support.operator.random_walk import EVENTS, Walk
+from support.operator.simulated_cluster import World, a_world, complete
 
 BOTH = {**BACKENDS, "KubeRay": JoinBackend()}
 DRIVER = "seedlings-1-driver"

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from scenarios.operator.api_server import ApiServer
 from seedbed_api.trainingjob_status import TrainingJobStatus
 from seedbed_operator.informer_cache.cache import Stores
 from seedbed_operator.informer_cache.object_table import JobKey
@@ -17,7 +16,8 @@ from seedbed_operator.metrics.counters import Tallies
 from seedbed_operator.metrics.job_metrics import Jobs
 from seedbed_operator.observe.job_memory import Memories
 from seedbed_operator.relist import Sweeper
-from unit.operator.planning.builders import IMAGE, NOON, a_recipe, a_training_job
+from support.operator.builders import IMAGE, NOON, a_recipe, a_training_job
+from support.operator.fake_api_server import ApiServer
 
 TEAMS = ("alpha", "beta")
 ENDED = TrainingJobStatus(attempts=1, accounted_attempts=1, failures=1)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from scenarios.operator.api_server import ApiServer
-from scenarios.operator.incarnations import Drivers, Incarnation
 from scenarios.operator.queues import COUNT, ENDED, GATE, GROUP, QUEUE, Queue
 from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.kube_client.client_interface import Raw
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
-from unit.operator.planning.builders import IMAGE, a_recipe, an_outcome, live
+from support.operator.builders import IMAGE, a_recipe, an_outcome, live
+from support.operator.fake_api_server import ApiServer
+from support.operator.operator_instance import Drivers, Incarnation
 
 TEAM = "team"
 ADDRESS = "10.0.0.7"

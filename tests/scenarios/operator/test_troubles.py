@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from scenarios.operator.api_server import ApiServer
-from scenarios.operator.incarnations import Defect, Incarnation
 from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.kube_client.client_interface import Unanswered
 from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, PODS, PROFILES
 from seedbed_operator.reconciler.reconcile_errors import place, trouble
-from unit.operator.planning.builders import IMAGE, NOON, a_recipe
+from support.operator.builders import IMAGE, NOON, a_recipe
+from support.operator.fake_api_server import ApiServer
+from support.operator.operator_instance import Defect, Incarnation
 
 KEY = JobKey("team", "seedlings")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.replay.small_run import a_dataset, a_manifest, train_run
+from support.runs.small_run import a_dataset, a_manifest, train_run
 
 
 @pytest.fixture(scope="session")

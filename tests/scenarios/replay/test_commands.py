@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from scenarios.replay.small_run import a_manifest, claim_of, train_run
 from seedbed.cli import diff, verify
 from seedbed_api.errors import UserError
+from support.runs.small_run import a_manifest, claim_of, train_run
 
 
 def said(command, *arguments: object) -> Result:
@@ -56,8 +56,8 @@ def test_verify_as_json(finished: Path) -> None:
 
 
 def test_verify_names_the_first_difference(run: Path) -> None:
-    from scenarios.replay.small_run import rewrite
     from scenarios.replay.test_verifying import swapped_rows
+    from support.runs.small_run import rewrite
 
     rewrite(run, 4, swapped_rows)
     result = said(verify.command, run)

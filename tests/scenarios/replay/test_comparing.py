@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenarios.replay.small_run import a_dataset, a_manifest, rewrite, train_run
 from seedbed.replay.run_comparison import Comparison, compare, lines
 from seedbed.replay.run_record import open_account
 from seedbed.runs import LedgerSegment
 from seedbed_api.errors import UserError
+from support.runs.small_run import a_dataset, a_manifest, rewrite, train_run
 
 
 def comparison_of(a: Path, b: Path) -> Comparison:
@@ -69,7 +69,7 @@ def test_a_shorter_run_of_constant_rate_is_a_prefix(finished: Path, data: Path, 
 
 def test_another_dataset_is_told(finished: Path, tmp_path: Path) -> None:
     from seedbed.storage import open_storage
-    from unit.feed.datasets import write_dataset
+    from support.datasets.small_datasets import write_dataset
 
     write_dataset(open_storage(str(tmp_path / "d")), rows={"train": 40, "validation": 9, "test": 7})
     parted = found(comparison_of(finished, train_run(a_manifest(tmp_path / "d", tmp_path))))

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import seedbed.arithmetic.optimizer_step
-from scenarios.replay.small_run import STEPS, a_dataset, a_manifest, claim_of, objects_of, rewrite, train_run
 from seedbed.feed.sample_stream import Stream
 from seedbed.order import Plan
 from seedbed.receipts import Execution, statement, to_bytes
@@ -18,6 +17,7 @@ from seedbed.replay.worker_config_from_receipt import Sources
 from seedbed.runs import LedgerSegment
 from seedbed_api.errors import UserError
 from seedbed_api.run_identity import run_id
+from support.runs.small_run import STEPS, a_dataset, a_manifest, claim_of, objects_of, rewrite, train_run
 
 FIRST = "conv1.weight"
 
@@ -121,7 +121,7 @@ def test_a_damaged_shard_is_named(finished: Path, data: Path, tmp_path: Path, da
 
 def test_another_dataset_is_refused(finished: Path, tmp_path: Path) -> None:
     from seedbed.storage import open_storage
-    from unit.feed.datasets import write_dataset
+    from support.datasets.small_datasets import write_dataset
 
     write_dataset(open_storage(str(tmp_path)), rows={"train": 40, "validation": 9, "test": 7})
     with pytest.raises(UserError) as caught:
@@ -246,9 +246,9 @@ def test_a_ledger_with_other_leaf_digests_does_not_end_as_the_receipt_says(run: 
 
 def forged_checkpoint(run: Path, step: int, tensor: str) -> None:
     """Flip a bit of a tensor in a kept checkpoint, and fit blob and record to it."""
-    from scenarios.replay.small_run import folder_of
     from seedbed.runs import load_checkpoint, read_evaluations, save_checkpoint
     from seedbed.runs.checkpoint_store import checkpoint_record
+    from support.runs.small_run import folder_of
 
     folder = folder_of(run)
     record, tensors = load_checkpoint(folder, step)

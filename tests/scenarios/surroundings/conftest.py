@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scenarios.bad_input.scene import Scene, dataset
+from support.runs.command_line import Scene, dataset
 
 Typed = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.bad_input.scene import Scene, spec
 from scenarios.surroundings.conftest import Typed, model_of
+from support.runs.command_line import Scene, spec
 from unit.environment.test_environment_pins import FLUSH_TO_ZERO, built
 
 pytestmark = [pytest.mark.scenario, pytest.mark.slow]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from scenarios.bad_input.scene import images
-from scenarios.sweeps.desk import Desk
 from seedbed.dataset.builder import BuildOptions, build_dataset
 from seedbed.storage import open_storage
+from support.runs.command_line import images
+from support.runs.sweep_commands import Desk
 
 
 def with_a_rare_class(folder: Path, *, split: str) -> Path:

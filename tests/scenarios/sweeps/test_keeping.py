@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from scenarios.sweeps.desk import Desk, a_sweep
 from seedbed.runs.attempt_claims import highest_attempt
+from support.runs.sweep_commands import Desk, a_sweep
 
 
 def a_job(desk: Desk, store: str, **training: Any) -> Path:

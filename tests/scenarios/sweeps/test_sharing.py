@@ -11,10 +11,10 @@ from threading import Lock, Thread
 
 import pytest
 
-from scenarios.sweeps.desk import STEPS, Desk
 from seedbed.feed.io_counters import METER
 from seedbed.receipts import read_receipt
 from seedbed.storage import open_storage
+from support.runs.sweep_commands import STEPS, Desk
 
 
 class Asked:

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from scenarios.sweeps.desk import ASHA, LEARNING_RATES, STEPS, Desk, a_sweep
 from seedbed.runs.attempt_claims import highest_attempt
 from seedbed.runs.checkpoint_store import checkpoint_steps
+from support.runs.sweep_commands import ASHA, LEARNING_RATES, STEPS, Desk, a_sweep
 
 EPOCHS = 4
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scenarios.sweeps.desk import Desk
+from support.runs.sweep_commands import Desk
 
 
 def test_the_runs_of_a_store_are_shown_with_what_came_of_them(desk: Desk) -> None:

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from scenarios.bad_input.scene import Scene, Typed, dataset, typed
-from scenarios.sweeps.desk import ASHA, Desk
 from seedbed.mlflow import run_recorder
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
+from support.runs.command_line import Scene, Typed, dataset, typed
+from support.runs.sweep_commands import ASHA, Desk
 
 pytestmark = pytest.mark.scenario
 URI, TOKEN = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"

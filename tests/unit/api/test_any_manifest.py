@@ -14,8 +14,8 @@ from seedbed_api.crd_generator import definitions
 from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import validated
 from seedbed_api.yaml_documents import without_nulls
-from unit.api.bases import BASES
-from unit.api.cases import CASES
+from support.manifests.base_manifests import BASES
+from support.manifests.validation_cases import CASES
 
 SCHEMAS = {
     definition["spec"]["names"]["kind"]: Draft202012Validator(

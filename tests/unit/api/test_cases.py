@@ -6,8 +6,8 @@ import pytest
 
 from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import validated
-from unit.api.bases import Case
-from unit.api.cases import CASES
+from support.manifests.base_manifests import Case
+from support.manifests.validation_cases import CASES
 
 VALID = {name: case for name, case in CASES.items() if case.line is None}
 INVALID = {name: case for name, case in CASES.items() if case.line is not None}

@@ -17,10 +17,10 @@ from seedbed_api.field_lookup import every_path
 from seedbed_api.manifest_loader import model_of, validated
 from seedbed_api.sweepjob import FIELD_PATHS
 from seedbed_api.trainingjob import TrainingJobSpec
-from unit.api.bases import Case
-from unit.api.cases import CASES
-from unit.api.statuses import a_full_status
-from unit.api.structure import careless_reads, complaints, nodes
+from support.manifests.base_manifests import Case
+from support.manifests.full_statuses import a_full_status
+from support.manifests.structural_schema import careless_reads, complaints, nodes
+from support.manifests.validation_cases import CASES
 
 DEFINITIONS = definitions()
 SCHEMAS: dict[str, dict[str, Any]] = {

@@ -39,7 +39,7 @@ from seedbed_api.trainingjob_status import (
     measured,
     percent,
 )
-from unit.api.bases import DIGEST
+from support.manifests.base_manifests import DIGEST
 
 NOON, LATER = "2030-01-02T12:00:00Z", "2030-01-02T13:00:00Z"
 

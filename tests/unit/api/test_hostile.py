@@ -12,7 +12,7 @@ from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import training_job, validated
 from seedbed_api.profile_policy import image_allowed, key_allowed, refusals, uri_allowed
 from seedbed_api.trainingprofile import TrainingProfile
-from unit.api.hostile import HOSTILE, Attempt, attempts
+from support.manifests.hostile_specs import HOSTILE, Attempt, attempts
 
 SCHEMA = Draft202012Validator(
     definitions()["trainingjobs.yaml"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]

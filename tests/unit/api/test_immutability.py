@@ -11,8 +11,8 @@ from seedbed_api.immutability import recipe_transitions, refused_changes, sweep_
 from seedbed_api.manifest_loader import any_job
 from seedbed_api.recipe import Recipe
 from seedbed_api.run_identity import EXCLUDED
-from unit.api.bases import DIGEST
-from unit.api.changes import CHANGES, Change
+from support.manifests.base_manifests import DIGEST
+from support.manifests.update_cases import CHANGES, Change
 
 RULES = recipe_transitions()
 

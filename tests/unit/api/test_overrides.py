@@ -10,7 +10,7 @@ import pytest
 from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.overrides import apply_overrides
-from unit.api.bases import TRAINING_JOB
+from support.manifests.base_manifests import TRAINING_JOB
 
 JOB = {
     **TRAINING_JOB,

@@ -18,8 +18,8 @@ from seedbed_api.field_lookup import every_path
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.recipe import Model, Recipe
 from seedbed_api.run_identity import EXCLUDED, NOT_OF_A_TRAJECTORY, resolve, run_id, trajectory_id, without
-from unit.api.bases import DIGEST, TRAINING_JOB, Case
-from unit.api.cases import CASES
+from support.manifests.base_manifests import DIGEST, TRAINING_JOB, Case
+from support.manifests.validation_cases import CASES
 
 GOLDEN = Path(__file__).parent / "golden"
 CODE = "sha256:" + "c" * 64

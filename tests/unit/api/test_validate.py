@@ -18,7 +18,7 @@ from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trial_recipe import impossible_trials, trial_recipe
 from seedbed_api.useful_worker_count import fewest_workers_as_fast_as, shards_of_the_busiest
-from unit.api.bases import Case
+from support.manifests.base_manifests import Case
 
 EXAMPLES = sorted(Path("examples").glob("*.yaml"))
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "reader"}}

@@ -11,7 +11,7 @@ from seedbed.cli.validate import check_file
 from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import read_documents
 from seedbed_api.yaml_documents import found_in
-from unit.api.documents import (
+from support.manifests.yaml_documents import (
     PLAIN,
     RATES,
     STEPS,

@@ -23,7 +23,7 @@ from seedbed.augmentation import (
 from seedbed.augmentation.crop_resize import Box, denominator_for
 from seedbed.augmentation.integer_trigonometry import sine_cosine
 from seedbed.augmentation.random_draws import WORDS, below, between, words
-from unit.feed.datasets import photo
+from support.datasets.small_datasets import photo
 
 EVERYTHING = (
     RandomResizedCrop(size=24),

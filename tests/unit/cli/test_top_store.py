@@ -24,7 +24,7 @@ from seedbed.storage import Storage, open_storage
 from seedbed.sweeps.run_references import note_begun
 from seedbed.sweeps.store_snapshot import Looker
 from seedbed.training.training_result import Outcome
-from unit.storage.counting import CountingStorage
+from support.storage.counting_storage import CountingStorage
 
 NOON = 1893585600.0  # 2030-01-02 12:00 UTC
 STEPS = (

@@ -18,7 +18,7 @@ from seedbed.dataset.reader import Dataset, open_dataset
 from seedbed.order import Order
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
-from unit.dataset.pictures import build, jpeg, png, two_classes, write_files
+from support.datasets.image_files import build, jpeg, png, two_classes, write_files
 
 IMAGES = [png(seed) if seed % 2 else jpeg(seed) for seed in range(12)]
 

@@ -18,7 +18,7 @@ from seedbed.dataset.source_listing import Listing
 from seedbed.dataset.split_names import splits_meant
 from seedbed.storage import LocalStorage, Storage, open_storage
 from seedbed_api.errors import UserError
-from unit.dataset.pictures import build, png, write_files
+from support.datasets.image_files import build, png, write_files
 
 Files = dict[str, bytes]
 

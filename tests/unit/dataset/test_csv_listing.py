@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedbed_api.errors import UserError
-from unit.dataset.pictures import build, png, write_files
+from support.datasets.image_files import build, png, write_files
 
 NAMES = tuple(f"pic/{n}.png" for n in range(12))
 ROWS = "".join(f"{name},{'cat' if n % 2 else 'dog'}\n" for n, name in enumerate(NAMES))

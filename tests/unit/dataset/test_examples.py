@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from unit.dataset.pictures import build
+from support.datasets.image_files import build
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 

@@ -17,7 +17,7 @@ from seedbed.dataset.reader import open_dataset
 from seedbed.dataset.shard_io import EncodedShard, Row, ShardEncoder, decode_index
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
-from unit.dataset.pictures import build, two_classes
+from support.datasets.image_files import build, two_classes
 
 GOLDEN_SHARD = "890aef54e11667def229ae53744d61546fd78715cac07ae52eae2eced7e32c1b"
 GOLDEN_INDEX = "c55fc0ed119e9e631363449f7f1968dba0a635c2da4b5b595faa78fc0331a330"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from seedbed.images.image_inspection import BadImage, Rules, inspect, normalise
-from unit.dataset.pictures import encoded, jpeg, pixels, png, png_16_bit_rgb
+from support.datasets.image_files import encoded, jpeg, pixels, png, png_16_bit_rgb
 
 RGB = Image.fromarray(pixels(1))
 GRAY = Image.fromarray(pixels(1, channels=1))

@@ -22,7 +22,7 @@ from seedbed.dataset.reader import open_dataset
 from seedbed.dataset.shard_io import encode_index
 from seedbed.storage import DamagedObject, LocalStorage, UnreadableObject, open_storage
 from seedbed_api.errors import UserError
-from unit.dataset.pictures import build, png, two_classes, write_files
+from support.datasets.image_files import build, png, two_classes, write_files
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.images.photos import chunk
+from support.datasets.encoded_images import chunk
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from seedbed.dataset.file_format import SPLITS
 from seedbed.dataset.reader import Dataset, open_dataset
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
-from unit.dataset.pictures import build, two_classes
+from support.datasets.image_files import build, two_classes
 
 
 @pytest.fixture(scope="module")

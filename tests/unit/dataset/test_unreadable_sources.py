@@ -17,13 +17,13 @@ import pytest
 
 from seedbed.storage import DamagedObject, LocalStorage, UnreadableObject
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
-from unit.dataset.pictures import build, png, two_classes, write_files
+from support.datasets.image_files import build, png, two_classes, write_files
 
 BUILD = """
 import json, sys
 from pathlib import Path
 from seedbed_api.errors import SeedbedError
-from unit.dataset.pictures import build
+from support.datasets.image_files import build
 try:
     result = build(Path(sys.argv[1]), Path(sys.argv[2]), on_error=sys.argv[3])
 except SeedbedError as error:

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from documents.pages import (
+from seedbed.cli import cli
+from support.docs.pages import (
     COMMAND,
     NOT_TYPED,
     REPOSITORY,
@@ -23,7 +24,6 @@ from documents.pages import (
     text_of,
     whole_commands_within_sentences,
 )
-from seedbed.cli import cli
 
 KINDS = ("bash", "console")
 MAKE = re.compile(r"\bmake ((?:[a-z][a-z0-9-]*[ `\n]+)*[a-z][a-z0-9-]*)`")

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenarios.bad_input.scene import spec
 from seedbed.dataset import Dataset, open_dataset
 from seedbed.dataset.split_assignment import fold_of, group_key, in_subset
 from seedbed.driver.training_rows import training_rows
@@ -19,7 +18,8 @@ from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.trainingjob import TrainingJob
-from unit.dataset.pictures import build, png, write_files
+from support.datasets.image_files import build, png, write_files
+from support.runs.command_line import spec
 
 FOLDS, HALF = 3, Fraction(1, 2)
 

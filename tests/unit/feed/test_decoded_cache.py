@@ -35,7 +35,7 @@ from seedbed.feed.decoded_cache import DecodedCache
 from seedbed.feed.decoded_cache_policy import decoded_bytes
 from seedbed.feed.io_counters import METER
 from seedbed.storage import open_storage
-from unit.feed.datasets import a_dataset, a_stream, photo, write_dataset
+from support.datasets.small_datasets import a_dataset, a_stream, photo, write_dataset
 
 TRAIN, VALIDATION, STEPS_OF_3_EPOCHS = 36, 11, 9
 SIDE = 6

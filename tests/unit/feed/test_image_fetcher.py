@@ -13,7 +13,7 @@ from seedbed.feed.store_retry import Patience
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.exponential_backoff import ExponentialBackoff
-from unit.feed.datasets import a_stream, write_dataset
+from support.datasets.small_datasets import a_stream, write_dataset
 
 
 class Faulty:

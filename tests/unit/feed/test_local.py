@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from seedbed.augmentation import HorizontalFlip, Resize, apply, render
 from seedbed.feed import open_evaluation, open_feed
 from seedbed_api.errors import UserError
-from unit.feed.datasets import a_dataset, a_stream, photo
+from support.datasets.small_datasets import a_dataset, a_stream, photo
 
 
 @pytest.fixture(scope="module")

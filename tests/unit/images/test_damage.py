@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from seedbed.images.image_decoder import UndecodableImageError, decode, decode_reduced, picture_size
 from seedbed.images.image_inspection import BadImage, Rules, inspect, normalise
-from unit.images.photos import (
+from support.datasets.encoded_images import (
     before_end,
     chunk,
     damaged,

@@ -14,7 +14,7 @@ from seedbed.images.image_decoder import (
     decoder_versions,
     picture_size,
 )
-from unit.feed.datasets import photo
+from support.datasets.small_datasets import photo
 
 
 def encoded(form: str, mode: str = "RGB", size: tuple[int, int] = (21, 13), **options) -> bytes:

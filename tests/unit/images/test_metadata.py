@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from seedbed.images.image_decoder import decode
 from seedbed.images.image_inspection import BadImage, Rules, inspect, normalise
-from unit.images.photos import (
+from support.datasets.encoded_images import (
     behind_soi,
     chunk,
     encoded,

@@ -10,7 +10,7 @@ from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.models.state_dict import kept_tensors, left_out_buffers, same_bits
 from seedbed.models.supported_layers import UnsupportedModelError, check_supported
-from unit.models.networks import KEPT, LOST, REFUSED
+from support.networks.tensor_layouts import KEPT, LOST, REFUSED
 
 EXAMPLE = torch.randn(2, 3, 12, 12)
 ARITHMETIC = Arithmetic(leaves=2, leaf_rows=2, classes=3, seed=3, learning_rate=LearningRate(base=0.1))

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from scenarios.operator.api_server import ApiServer
 from seedbed_operator import relist
 from seedbed_operator.informer_cache.cache import Stores
 from seedbed_operator.informer_cache.object_table import JobKey, Key
@@ -16,7 +15,8 @@ from seedbed_operator.kube_client.client_interface import Unanswered
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
 from seedbed_operator.relist import Sweeper
 from seedbed_operator.watch import FIRST_LIST_SECONDS, Feed
-from unit.operator.planning.builders import IMAGE, a_recipe
+from support.operator.builders import IMAGE, a_recipe
+from support.operator.fake_api_server import ApiServer
 
 JOB = JobKey("team", "seedlings")
 

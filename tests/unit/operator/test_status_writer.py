@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios.operator.api_server import NOON, ApiServer, merged
 from seedbed_api.trainingjob_status import Progress, TrainingJobStatus
 from seedbed_operator.informer_cache.cache import Stores
 from seedbed_operator.informer_cache.object_projections import job_record
@@ -22,7 +21,8 @@ from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS
 from seedbed_operator.observe.job_view import job_view, readable_status
 from seedbed_operator.plan import Announcement
 from seedbed_operator.status_writer import Conflict, Reporter, event, merge_patch, status_patch
-from unit.operator.planning.builders import a_recipe, progress
+from support.operator.builders import a_recipe, progress
+from support.operator.fake_api_server import NOON, ApiServer, merged
 
 JSON = st.recursive(
     st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2),

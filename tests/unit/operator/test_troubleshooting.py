@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.situations import SITUATIONS as WITHOUT_KUBELETS
-from e2e.situations import SITUATIONS as WITH_KUBELETS
 from seedbed_api import conditions
 from seedbed_api.conditions import AttemptReason, FailedReason, RunningReason
+from support.situations.control_plane_cases import SITUATIONS as WITHOUT_KUBELETS
+from support.situations.kubelet_cases import SITUATIONS as WITH_KUBELETS
 
 DOCUMENT = Path("docs/troubleshooting.md")
 TABLES: dict[str, type[StrEnum]] = {

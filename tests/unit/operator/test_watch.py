@@ -11,13 +11,13 @@ import kopf
 import pytest
 from kubernetes.aio.client.configuration import Configuration
 
-from scenarios.operator.api_server import ApiServer
 from seedbed_api.errors import InfrastructureError
 from seedbed_operator.informer_cache.cache import Stores
 from seedbed_operator.kube_client.resource_kinds import JOBS
 from seedbed_operator.manager.leader_loop import Operator, _watch
 from seedbed_operator.relist import Sweeper
 from seedbed_operator.watch import Feed, Watch
+from support.operator.fake_api_server import ApiServer
 
 Kopf = Callable[..., Awaitable[None]]
 JOB = {

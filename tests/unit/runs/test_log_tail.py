@@ -12,7 +12,7 @@ from seedbed.runs.log_store import chosen, in_order, logs_of
 from seedbed.runs.log_tail import Following
 from seedbed.storage import Storage, open_storage
 from seedbed_api.errors import InfrastructureError
-from unit.storage.counting import CountingStorage
+from support.storage.counting_storage import CountingStorage
 
 DRIVER = "logs/u1/{0}/digits-{0}-driver/{1:06d}.log"
 WORKER = "logs/u1/{0}/digits-{0}-worker-0/{1:06d}.log"

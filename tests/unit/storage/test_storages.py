@@ -19,7 +19,7 @@ import pytest
 from seedbed.storage import LocalStorage, ShortRead, Storage, describe, open_storage
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.exponential_backoff import ExponentialBackoff
-from unit.storage.races import check_only_the_first_creator_wins
+from support.storage.creation_race import check_only_the_first_creator_wins
 
 _NUMBERS = itertools.count()
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.sweeps.desk import a_sweep
 from seedbed.sweeps.hang_watchdog import Watch
 from seedbed.training.run_progress import Progress
 from seedbed_api.manifest_loader import sweep_job
+from support.runs.sweep_commands import a_sweep
 
 SPEC = sweep_job(
     a_sweep(Path("data"), Path("runs"), progressDeadlineSeconds=20, preRunningDeadlineSeconds=60)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from scenarios.sweeps.desk import a_sweep
 from seedbed.sweeps.sweep_driver import why_in_turn
 from seedbed_api.manifest_loader import sweep_job
+from support.runs.sweep_commands import a_sweep
 
 RAY_DATA = {"cluster": {"feed": "RayData"}}
 STORIES: dict[str, tuple[dict[str, Any], str | None]] = {

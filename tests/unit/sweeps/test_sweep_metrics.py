@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from scenarios.sweeps.desk import ASHA
 from seedbed.sweeps.sweep_metrics import saved_seconds, sweep_families
 from seedbed.sweeps.sweep_state import Standing
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import Measuring
+from support.runs.sweep_commands import ASHA
 from unit.sweeps.test_trial_scheduler import EPOCHS, conducting, reached
 
 SERIES = {"namespace": "team", "name": "tiny", "kind": "SweepJob"}

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from scenarios.sweeps.desk import a_sweep
 from seedbed.search.sweep_record import Evidence
 from seedbed.search.trial_decisions import Decided, Ended, State, Why
 from seedbed.sweeps.sweep_record_store import Finished
@@ -16,6 +15,7 @@ from seedbed.sweeps.sweepjob_status_builder import Told, status_of
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.manifest_loader import sweep_job
 from seedbed_api.sweepjob_status import SweepJobStatus
+from support.runs.sweep_commands import a_sweep
 
 MOST_BYTES = 2**16
 """What a sweep may add to its object in the API server."""

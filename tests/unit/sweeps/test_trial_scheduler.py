@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.sweeps.desk import ASHA, a_sweep
 from seedbed.driver.resolve_run import RunOptions
 from seedbed.search.learning_curve import Course, Failed, Finished
 from seedbed.search.objective_values import SCALE
@@ -23,6 +22,7 @@ from seedbed.sweeps.trial_runner import Reached, Stretch
 from seedbed.sweeps.trial_scheduler import Conducting
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.manifest_loader import sweep_job
+from support.runs.sweep_commands import ASHA, a_sweep
 
 EPOCHS = 4
 LOST = InfrastructureError("WorkersLost", "its process was lost")

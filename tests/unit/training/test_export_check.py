@@ -17,7 +17,7 @@ from seedbed.runs.tensor_blobs import serialised
 from seedbed.training.export_check import check_builds, check_export, load_export
 from seedbed.usercode import UserModel
 from seedbed_api.errors import UserError
-from unit.models import networks
+from support.networks import tensor_layouts
 
 ARITHMETIC = Arithmetic(leaves=2, leaf_rows=2, classes=3, seed=3, learning_rate=LearningRate(base=0.1))
 ROWS = MicroBatch(
@@ -32,10 +32,10 @@ ROWS = MicroBatch(
 def user_of(case: str) -> UserModel:
     return UserModel(
         entrypoint="networks:Net",
-        subject=networks.Net(),
+        subject=tensor_layouts.Net(),
         args={"case": case},
         source_digest="sha256:0",
-        root=Path(networks.__file__).parent,
+        root=Path(tensor_layouts.__file__).parent,
     )
 
 
@@ -52,14 +52,14 @@ def refusal_of(case: str) -> str:
     return caught.value.message
 
 
-@pytest.mark.parametrize("case", networks.KEPT)
+@pytest.mark.parametrize("case", tensor_layouts.KEPT)
 def test_what_is_accepted_loads_strictly_into_a_new_network(case: str) -> None:
     checked(user_of(case))
 
 
-@pytest.mark.parametrize("case", networks.LOST)
+@pytest.mark.parametrize("case", tensor_layouts.LOST)
 def test_what_a_new_network_would_not_get_back_is_named(case: str) -> None:
-    _, says = networks.LOST[case]
+    _, says = tensor_layouts.LOST[case]
     message = refusal_of(case)
     assert [words for words in says if words not in message] == [], message
 
@@ -67,14 +67,14 @@ def test_what_a_new_network_would_not_get_back_is_named(case: str) -> None:
 @pytest.mark.parametrize("kind", ["a parameter", "a buffer", "a buffer that is not saved"])
 def test_memory_that_nobody_has_written_to_is_named(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     def make(classes: int) -> nn.Module:
-        network = networks.Network(classes)
+        network = tensor_layouts.Network(classes)
         if kind == "a parameter":
             network.head.bias = nn.Parameter(memory(classes))
         else:
             network.register_buffer("bias", memory(classes), persistent=kind == "a buffer")
         return network
 
-    monkeypatch.setitem(networks.KEPT, "empty", (make, 9))
+    monkeypatch.setitem(tensor_layouts.KEPT, "empty", (make, 9))
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)
     torch.set_deterministic_debug_mode("error")
     try:
@@ -93,7 +93,7 @@ ONE = nn.Conv2d(8, 8, 1)
 NORM = nn.BatchNorm2d(8, affine=False)
 WEIGHT = torch.ones(8, 8, 1, 1)
 MEAN = torch.ones(8, 1, 1)
-WHOLE = networks.Network(3)
+WHOLE = tensor_layouts.Network(3)
 
 
 def wrapped() -> nn.Module:
@@ -106,20 +106,20 @@ def wrapped() -> nn.Module:
     ("make", "name"),
     [
         (lambda _: WHOLE, "conv.weight"),
-        (networks.middle(lambda: ONE), "middle.weight"),
-        (networks.middle(wrapped), "middle.weight"),
-        (networks.middle(lambda: NORM), "middle.running_mean"),
+        (tensor_layouts.middle(lambda: ONE), "middle.weight"),
+        (tensor_layouts.middle(wrapped), "middle.weight"),
+        (tensor_layouts.middle(lambda: NORM), "middle.running_mean"),
     ],
     ids=["the network itself", "a layer of the module", "a parameter around one tensor", "statistics"],
 )
 def test_what_two_builds_share_is_named(monkeypatch: pytest.MonkeyPatch, make: Any, name: str) -> None:
-    monkeypatch.setitem(networks.KEPT, "shared", (make, 9))
+    monkeypatch.setitem(tensor_layouts.KEPT, "shared", (make, 9))
     assert f"{name} is one tensor in every network" in refusal_of("shared")
 
 
 def test_constants_may_be_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    make = networks.middle(lambda: networks.Scale(MEAN, used=True))
-    monkeypatch.setitem(networks.KEPT, "constant", (make, 10))
+    make = tensor_layouts.middle(lambda: tensor_layouts.Scale(MEAN, used=True))
+    monkeypatch.setitem(tensor_layouts.KEPT, "constant", (make, 10))
     checked(user_of("constant"))
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from determinism import user_networks
 from seedbed.arithmetic.arithmetic_config import Arithmetic, Normalisation
 from seedbed.arithmetic.leaf_gradient import normalised
 from seedbed.arithmetic.learning_rate import LearningRate
@@ -15,6 +14,7 @@ from seedbed.usercode import UserModel, fetch_code, load_entrypoint
 from seedbed.usercode.determinism_probe import probe_step
 from seedbed.usercode.network_check import check_network
 from seedbed_api.errors import UserError
+from support.networks import user_networks
 from unit.usercode.leaves import a_leaf
 
 ARITHMETIC = Arithmetic(leaves=4, leaf_rows=4, classes=5, seed=3, learning_rate=LearningRate(base=0.1))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from seedbed_operator.backends.backend_interface import Attempt
 from seedbed_operator.backends.pods_backend import PodsBackend
 from seedbed_operator.job_observation import ProfileView
-from unit.operator.planning.builders import (
+from support.operator.builders import (
     IMAGE,
     UID,
     JobBuilder,

@@ -24,7 +24,7 @@ from seedbed_operator.backends.spec_hash import (
     noted,
     shape_noted,
 )
-from unit.operator.planning.builders import a_profile, a_recipe, a_sweep_job, a_training_job
+from support.operator.builders import a_profile, a_recipe, a_sweep_job, a_training_job
 
 
 def test_what_is_noted_is_read_again() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from scenarios.operator.api_server import ApiServer
 from seedbed_operator.informer_cache.cache import Stores
 from seedbed_operator.informer_cache.object_projections import job_record, pod_view
 from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
-from unit.operator.planning.builders import IMAGE, a_recipe
+from support.operator.builders import IMAGE, a_recipe
+from support.operator.fake_api_server import ApiServer
 
 LABELS = {
     "seedbed.dev/job": "seedlings",

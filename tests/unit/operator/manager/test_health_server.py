@@ -8,7 +8,6 @@ import logging
 
 import pytest
 
-from scenarios.operator.api_server import ApiServer
 from seedbed_operator.informer_cache.cache import Stores
 from seedbed_operator.informer_cache.object_table import JobKey, Key
 from seedbed_operator.manager.health_server import STUCK_SECONDS, Vitals
@@ -16,7 +15,8 @@ from seedbed_operator.manager.logging_setup import _Json, _Line, _worth_telling
 from seedbed_operator.reconciler.reconcile import After
 from seedbed_operator.reconciler.workqueue import Loop, present_job
 from seedbed_operator.relist import Sweeper
-from unit.operator.planning.builders import NOON
+from support.operator.builders import NOON
+from support.operator.fake_api_server import ApiServer
 
 
 async def idle(_: Key) -> After:

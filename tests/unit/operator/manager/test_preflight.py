@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from scenarios.operator.api_server import ApiServer
 from seedbed_api.errors import UserError
 from seedbed_operator.kube_client.client_interface import Raw, Refused
 from seedbed_operator.manager.operator_settings import Settings
 from seedbed_operator.manager.preflight import NEEDED, lost_namespaces, problems
+from support.operator.fake_api_server import ApiServer
 
 CRDS = Path(__file__).parents[4] / "crds"
 KINDS = ("TrainingJob", "SweepJob", "TrainingProfile")

@@ -20,8 +20,8 @@ from seedbed_operator.metrics.job_metrics import SHOWN_SECONDS, Jobs
 from seedbed_operator.metrics.job_samples import done
 from seedbed_operator.observe.job_memory import Memories
 from seedbed_operator.observe.job_view import job_view
-from unit.operator.metrics.readings import read_by
-from unit.operator.planning.builders import IMAGE, NOON, a_checkpoint, a_recipe, after, live, progress
+from support.operator.builders import IMAGE, NOON, a_checkpoint, a_recipe, after, live, progress
+from unit.operator.metrics.metric_registry import read_by
 
 SERIES = {"namespace": "team", "kind": "TrainingJob"}
 

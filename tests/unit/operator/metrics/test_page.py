@@ -19,8 +19,8 @@ from seedbed_api.trainingjob_status import TrainingJobStatus
 from seedbed_operator.metrics.counters import SEEN_SECONDS, FromZero, Tallies
 from seedbed_operator.metrics.metrics_page import Measure, Page
 from seedbed_operator.metrics.operator_metrics import Pulse, looking
-from unit.operator.metrics.readings import read_by
-from unit.operator.planning.builders import NOON, a_training_job, progress
+from support.operator.builders import NOON, a_training_job, progress
+from unit.operator.metrics.metric_registry import read_by
 
 RUNS = Condition(type="Running", status="True", reason="Training", last_transition_time=written(NOON))
 PULSE = Pulse(

@@ -15,7 +15,7 @@ from seedbed_api.conditions import Condition
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import Failure, TrainingJobStatus
 from seedbed_operator.metrics.status_transitions import AttemptEnded, Reached, Turn, turns
-from unit.operator.planning.builders import (
+from support.operator.builders import (
     NOON,
     JobBuilder,
     a_sweep_job,
@@ -26,7 +26,7 @@ from unit.operator.planning.builders import (
     progress,
     trials,
 )
-from unit.operator.planning.worlds import World
+from support.operator.simulated_cluster import World
 
 
 def a_condition(kind: str, status: str = "True", reason: str = "Training", at: float = 0) -> Condition:

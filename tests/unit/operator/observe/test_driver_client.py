@@ -14,7 +14,7 @@ from aiohttp import web
 
 from seedbed_api.driver_messages import LiveProgress
 from seedbed_operator.observe.driver_client import MOST_BYTES, Scraper
-from unit.operator.planning.builders import UID, live
+from support.operator.builders import UID, live
 
 GOOD = live(7).model_dump_json(by_alias=True, exclude_none=True)
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from scenarios.operator.api_server import NOON, ApiServer
-from scenarios.operator.incarnations import Drivers
 from seedbed_api.driver_messages import LiveProgress
 from seedbed_operator.kube_client.resource_kinds import PODS
 from seedbed_operator.observe.evidence_collector import Gatherer, remembered
 from seedbed_operator.observe.job_memory import Memories, Memory
 from seedbed_operator.plan import Need
-from unit.operator.planning.builders import UID, after, live
+from support.operator.builders import UID, after, live
+from support.operator.fake_api_server import NOON, ApiServer
+from support.operator.operator_instance import Drivers
 
 
 def test_progress_counts_as_a_change_when_step_or_activity_differ() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seedbed_operator.observe.pod_first_seen import LONG_AGO, Sightings
 from seedbed_operator.planning.attempt_outcome import ended_at
-from unit.operator.planning.builders import NOON, UNPLACED, a_driver, a_worker, after, ended
+from support.operator.builders import NOON, UNPLACED, a_driver, a_worker, after, ended
 
 OFFSETS = st.integers(-(10**6), 10**6).map(lambda seconds: timedelta(seconds=seconds))
 

@@ -16,7 +16,7 @@ from seedbed_operator.observe.evidence_collector import Gatherer, remembered
 from seedbed_operator.observe.job_memory import NOTICES_FRESH, Memory
 from seedbed_operator.observe.job_view import job_view
 from seedbed_operator.plan import Need
-from unit.operator.planning.builders import UID, a_recipe
+from support.operator.builders import UID, a_recipe
 
 NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
 NEED = Need(kind="Notices", pod="digits-1-driver", pod_uid="driver")

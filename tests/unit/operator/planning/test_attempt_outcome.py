@@ -13,7 +13,7 @@ from seedbed_operator.backends.backend_selection import BACKENDS
 from seedbed_operator.job_observation import Observation, PodView
 from seedbed_operator.planning.attempt_outcome import Cause, end_of, end_of_worker
 from seedbed_operator.planning.job_context import scene_of
-from unit.operator.planning.builders import (
+from support.operator.builders import (
     NOON,
     UNPLACED,
     a_driver,

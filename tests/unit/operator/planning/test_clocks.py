@@ -12,7 +12,7 @@ import pytest
 from seedbed_api.execution_settings import Output
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import TrainingJobStatus
-from unit.operator.planning.builders import (
+from support.operator.builders import (
     NOON,
     a_checkpoint,
     a_sweep_job,
@@ -22,7 +22,7 @@ from unit.operator.planning.builders import (
     live,
     trials,
 )
-from unit.operator.planning.worlds import World, a_world
+from support.operator.simulated_cluster import World, a_world
 
 DRIVER, WORKER = "seedlings-1-driver", "seedlings-1-worker-0"
 QUOTA = (403, "Forbidden", "exceeded quota: team")

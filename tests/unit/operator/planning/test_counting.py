@@ -11,14 +11,14 @@ import pytest
 
 from seedbed_operator.job_observation import PodView
 from seedbed_operator.planning.restart_backoff import backoff, backoff_after_preemption
-from unit.operator.planning.builders import (
+from support.operator.builders import (
     UID,
     a_checkpoint,
     a_training_job,
     an_outcome,
     live,
 )
-from unit.operator.planning.worlds import World, a_world
+from support.operator.simulated_cluster import World, a_world
 
 UNAVAILABLE = an_outcome("Failed", "StorageUnavailable", message="the store does not answer")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from unit.operator.planning.builders import (
+from support.operator.builders import (
     NOON,
     a_checkpoint,
     a_training_job,
@@ -17,7 +17,7 @@ from unit.operator.planning.builders import (
     live,
     progress,
 )
-from unit.operator.planning.worlds import World, a_world, complete
+from support.operator.simulated_cluster import World, a_world, complete
 
 DRIVER = "seedlings-1-driver"
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from seedbed_operator.planning import announcements, status_in_trouble
-from unit.operator.planning.builders import a_checkpoint, a_training_job, an_outcome, live
-from unit.operator.planning.worlds import World, a_world
+from support.operator.builders import a_checkpoint, a_training_job, an_outcome, live
+from support.operator.simulated_cluster import World, a_world
 
 DRIVER = "seedlings-1-driver"
 KINDS = ("Running", "Reconciling", "Stalled", "Complete", "Failed", "Suspended")

@@ -8,8 +8,8 @@ import pytest
 
 from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.planning import status_in_trouble
-from unit.operator.planning.builders import NOON, a_driver, a_training_job, a_worker, an_outcome, live
-from unit.operator.planning.worlds import World, a_world, complete
+from support.operator.builders import NOON, a_driver, a_training_job, a_worker, an_outcome, live
+from support.operator.simulated_cluster import World, a_world, complete
 
 DRIVER = "seedlings-1-driver"
 FOREGROUND, ANOTHERS = "foregroundDeletion", "example.org/archive"

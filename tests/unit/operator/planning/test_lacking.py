@@ -10,8 +10,8 @@ import pytest
 
 from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.job_observation import Notice
-from unit.operator.planning.builders import a_profile, a_training_job, ended, live
-from unit.operator.planning.worlds import World, a_world
+from support.operator.builders import a_profile, a_training_job, ended, live
+from support.operator.simulated_cluster import World, a_world
 
 DRIVER = "seedlings-1-driver"
 FULL = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from unit.operator.planning.builders import (
+from support.operator.builders import (
     DATASET,
     ENVIRONMENT,
     IMAGE,
@@ -18,7 +18,7 @@ from unit.operator.planning.builders import (
     ended,
     live,
 )
-from unit.operator.planning.worlds import World, a_world, complete
+from support.operator.simulated_cluster import World, a_world, complete
 
 DRIVER = "seedlings-1-driver"
 ENDED = ended(a_driver(), 1).terminated

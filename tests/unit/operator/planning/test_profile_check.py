@@ -8,8 +8,8 @@ import pytest
 
 from seedbed_api.profile_policy import image_allowed, uri_allowed
 from seedbed_api.recipe import SecretRef
-from unit.operator.planning.builders import IMAGE, a_profile, a_training_job
-from unit.operator.planning.worlds import a_world
+from support.operator.builders import IMAGE, a_profile, a_training_job
+from support.operator.simulated_cluster import a_world
 
 OTHER = "registry.example/team/mine:v1@sha256:" + "1" * 64
 ALL_FIELDS = [

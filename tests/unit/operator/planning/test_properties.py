@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unit.operator.planning.builders import a_profile, a_sweep_job, a_training_job
-from unit.operator.planning.wandering import EVENTS, Walk
-from unit.operator.planning.worlds import a_world
+from support.operator.builders import a_profile, a_sweep_job, a_training_job
+from support.operator.random_walk import EVENTS, Walk
+from support.operator.simulated_cluster import a_world
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(sorted(EVENTS)), st.integers(min_value=0, max_value=255)), max_size=25

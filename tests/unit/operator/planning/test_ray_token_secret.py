@@ -8,8 +8,8 @@ import pytest
 
 from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.job_observation import Waiting
-from unit.operator.planning.builders import UID, a_training_job, live
-from unit.operator.planning.worlds import World, a_world
+from support.operator.builders import UID, a_training_job, live
+from support.operator.simulated_cluster import World, a_world
 
 TOKEN = f"seedlings-{UID[:8]}-ray"
 DRIVER, WORKER = "seedlings-1-driver", "seedlings-1-worker-0"

@@ -1,4 +1,4 @@
-"""Containers that a mesh or a vault puts into our pods, as a real kubelet told of them (tests/e2e/recording.py)."""
+"""Containers that a mesh or a vault puts into our pods, as a real kubelet told of them (tests/e2e/pod_recordings.py)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from seedbed_operator.informer_cache.object_projections import pod_view
 from seedbed_operator.job_observation import PodView, Terminated
 from seedbed_operator.planning import plan
-from unit.operator.planning.builders import a_training_job, an_outcome, live
-from unit.operator.planning.worlds import World, a_world
+from support.operator.builders import a_training_job, an_outcome, live
+from support.operator.simulated_cluster import World, a_world
 
 RECORDED = Path(__file__).parents[1] / "informer_cache" / "recorded"
 DRIVER, WORKER = "seedlings-1-driver", "seedlings-1-worker-0"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from unit.operator.planning.builders import live
-from unit.operator.planning.worlds import a_world
+from support.operator.builders import live
+from support.operator.simulated_cluster import a_world
 
 DRIVER, WORKER = "seedlings-1-driver", "seedlings-1-worker-0"
 

@@ -12,7 +12,7 @@ from seedbed_api.sweepjob_status import SweepJobStatus
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.backends.child_metadata import driver_name, service_name, worker_name
-from unit.operator.planning.builders import (
+from support.operator.builders import (
     LEDGER,
     SWEEP,
     JobBuilder,
@@ -23,7 +23,7 @@ from unit.operator.planning.builders import (
     after,
     trials,
 )
-from unit.operator.planning.worlds import World, a_world
+from support.operator.simulated_cluster import World, a_world
 
 DRIVER = "seedlings-1-sweep-driver"
 

@@ -10,7 +10,7 @@ import pytest
 
 from seedbed_api.trainingjob_status import DatasetStatus, Metric, WorkerCounts
 from seedbed_operator.plan import Announcement
-from unit.operator.planning.builders import (
+from support.operator.builders import (
     DATASET,
     ENVIRONMENT,
     RUN,
@@ -20,7 +20,7 @@ from unit.operator.planning.builders import (
     live,
     progress,
 )
-from unit.operator.planning.worlds import World, a_world, complete
+from support.operator.simulated_cluster import World, a_world, complete
 
 DRIVER = "seedlings-1-driver"
 

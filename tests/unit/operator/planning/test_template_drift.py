@@ -9,8 +9,8 @@ import pytest
 
 from seedbed_api.execution_settings import Checkpoint, Cluster, Output, Overrides
 from seedbed_api.recipe import SecretRef
-from unit.operator.planning.builders import a_profile, a_sweep_job, a_training_job, an_outcome, live
-from unit.operator.planning.worlds import World, a_world
+from support.operator.builders import a_profile, a_sweep_job, a_training_job, an_outcome, live
+from support.operator.simulated_cluster import World, a_world
 
 DRIVER = "seedlings-1-driver"
 ELSEWHERE = Output(uri="s3://elsewhere")

@@ -11,7 +11,7 @@ import pytest
 
 from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.job_observation import Notice, Refusal
-from unit.operator.planning.builders import (
+from support.operator.builders import (
     ENVIRONMENT,
     IMAGE,
     a_pod,
@@ -20,7 +20,7 @@ from unit.operator.planning.builders import (
     ended,
     live,
 )
-from unit.operator.planning.worlds import World, a_world
+from support.operator.simulated_cluster import World, a_world
 
 DRIVER, WORKER = "seedlings-1-driver", "seedlings-1-worker-0"
 QUOTA = (

@@ -1,0 +1,34 @@
+"""A training as a driver's pod would run it, without a pod, with a cache of a given size: `python -m cluster.observed_training`.
+
+It goes on until it is ended.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+from cluster.observed_driver import served  # before the rest: it pins the environment
+from seedbed.driver.progress_display import Display
+from seedbed.driver.resolve_run import RunOptions
+from seedbed.driver.run_driver import Session, run_job
+from seedbed_api.manifest_loader import training_job
+
+
+def main() -> None:
+    """Train and serve."""
+    told = json.loads(sys.stdin.readline())
+    session = Session(
+        job=training_job(told["job"]),
+        options=RunOptions(device="cpu", cache_folder=Path(told["cache"]), cache_bytes=told["cacheBytes"]),
+        display=Display("provoking", interactive=False),
+        stopping=threading.Event(),
+    )
+    with served(session, told["port"], told["uid"]):
+        assert run_job(session).error is None
+
+
+if __name__ == "__main__":
+    main()
