@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from seedbed_api.driver_messages import LiveProgress
 from seedbed_api.job_kinds import JobKind, JobSpec
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_api.trainingprofile import TrainingProfileSpec
 

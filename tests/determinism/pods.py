@@ -25,8 +25,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from seedbed_api.driver_messages import LiveProgress, Outcome, parse_outcome
 from seedbed_api.metric_names import Family
+from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome, parse_outcome
 
 UID = "0b1c2d3e-0000-4000-8000-000000000001"
 PATIENCE_SECONDS = 400.0

@@ -11,8 +11,8 @@ import pytest
 from determinism.pods import Attempt, attempts
 from determinism.test_sweeps_on_ray import ledger_of, run, runs_of, steps_of
 from seedbed.runs.attempt_claims import highest_attempt
-from seedbed_api.driver_messages import LiveProgress
 from seedbed_api.manifest_loader import sweep_job
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from support.runs.command_line import dataset
 from support.runs.sweep_commands import ASHA, a_sweep
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import aiohttp
 from pydantic import ValidationError
 
-from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 
 PORT: Final = 8701
 MOST_BYTES: Final = 64 * 1024

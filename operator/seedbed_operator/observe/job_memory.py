@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from seedbed_api.driver_messages import LiveProgress
 from seedbed_api.exponential_backoff import ExponentialBackoff
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.job_observation import Notice, Refusal
 from seedbed_operator.observe.pod_first_seen import Sightings

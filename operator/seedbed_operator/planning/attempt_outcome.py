@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 
 from seedbed_api.conditions import AttemptReason, ExitCode
-from seedbed_api.driver_messages import Outcome, parse_outcome
+from seedbed_api.pod_contract.driver_messages import Outcome, parse_outcome
 from seedbed_operator.job_observation import PodView, Terminated
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.pod_state import has_ended, is_on_a_lost_node

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from seedbed_api.driver_messages import LiveProgress, Outcome
+from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
 from seedbed_api.sweepjob_status import SweepJobStatus, SweepProgress, Trial, TrialCounts
 from seedbed_api.trainingjob_status import (
     DatasetStatus,

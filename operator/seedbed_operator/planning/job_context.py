@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from seedbed_api.conditions import Condition
-from seedbed_api.driver_messages import LiveProgress
 from seedbed_api.job_kinds import JobSpec
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.backends.backend_interface import Backend
 from seedbed_operator.backends.backend_selection import Backends

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from seedbed_api.conditions import ConditionType
-from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.pod_state import runs
 from seedbed_operator.planning.status_timestamps import read

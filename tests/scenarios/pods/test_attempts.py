@@ -21,8 +21,8 @@ from seedbed.driver.progress_display import Display
 from seedbed.driver.resolve_run import Expected, RunOptions
 from seedbed.driver.run_driver import Ended, Session, run_job
 from seedbed.ray_cluster.local_ray import LocalCluster
-from seedbed_api.driver_messages import parse_outcome
 from seedbed_api.manifest_loader import training_job
+from seedbed_api.pod_contract.driver_messages import parse_outcome
 from support.runs.small_run import STEPS, a_dataset, a_manifest
 
 OTHER = "sha256:" + "0" * 64

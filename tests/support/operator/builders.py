@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from seedbed_api.conditions import Condition
-from seedbed_api.driver_messages import LiveProgress, Outcome
 from seedbed_api.job_kinds import STATUSES, JobKind
+from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
 from seedbed_api.sweepjob import SweepJobSpec
 from seedbed_api.sweepjob_status import SweepProgress, Trial, TrialCounts
 from seedbed_api.timestamps import written

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator import planning
 from seedbed_operator.informer_cache.cache import Stores
 from seedbed_operator.informer_cache.object_table import Key

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from seedbed_api.driver_messages import LiveProgress
 from seedbed_api.execution_settings import Output, Workers
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_api.trainingjob_status import CheckpointStatus, LifecycleStatus, WorkerCounts
 from seedbed_operator.backends.child_metadata import driver_name, service_name, worker_name
 from seedbed_operator.job_observation import Companion, PodView, Terminated

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.backends.backend_selection import BACKENDS, Backends
 from seedbed_operator.backends.kueue_pod_group import gang_noted
 from seedbed_operator.backends.recorded_settings import with_settings

@@ -20,9 +20,9 @@ from seedbed.pods.status_messages import live_progress, outcome_of
 from seedbed.pods.termination_message import driver_ended, killed, leave
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed.training.run_progress import Kept, Progress
-from seedbed_api.driver_messages import Outcome, parse_outcome
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from seedbed_api.manifest_loader import training_job
+from seedbed_api.pod_contract.driver_messages import Outcome, parse_outcome
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)

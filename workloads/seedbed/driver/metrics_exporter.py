@@ -12,7 +12,7 @@ from seedbed.driver.run_driver import Session
 from seedbed.training.resource_usage import resident_bytes
 from seedbed.training.run_progress import PartSeconds, Progress
 from seedbed_api import metric_names as names
-from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_api.prometheus_exposition import Sample, measured, single
 
 _OF_THEIR_OWN: Final = frozenset({"throughput/images-per-second", "training/loss"})

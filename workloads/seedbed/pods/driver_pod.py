@@ -27,8 +27,8 @@ from seedbed.pods.termination_message import leave
 from seedbed.pods.termination_signal import stop_by_signal
 from seedbed.runs.process_identity import TURN_VARIABLE
 from seedbed_api.conditions import one_line
-from seedbed_api.driver_messages import LiveProgress, Outcome
 from seedbed_api.errors import SeedbedError
+from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
 from seedbed_api.prometheus_exposition import page
 from seedbed_api.trainingjob import TrainingJob
 

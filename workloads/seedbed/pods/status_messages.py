@@ -10,7 +10,7 @@ from seedbed.driver.run_driver import Ended, Session
 from seedbed.driver.trainingjob_status_builder import checkpoint_status, timings_of
 from seedbed.training.run_progress import Progress
 from seedbed_api.conditions import ExitCode, one_line
-from seedbed_api.driver_messages import LiveProgress, Outcome
+from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import DatasetStatus, Metric, WorkerCounts, measured, percent
 from seedbed_api.trainingjob_status import Progress as StepProgress

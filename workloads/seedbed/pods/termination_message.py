@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seedbed.pods.oom_detection import oom_kills
-from seedbed_api.driver_messages import Outcome
 from seedbed_api.errors import SeedbedError, UserError
+from seedbed_api.pod_contract.driver_messages import Outcome
 
 logger = logging.getLogger(__name__)
 

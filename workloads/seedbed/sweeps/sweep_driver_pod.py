@@ -22,8 +22,8 @@ from seedbed.sweeps.sweepjob_status_builder import dataset_status, status_of
 from seedbed.sweeps.trial_runner import Reached, Stretch
 from seedbed.training.run_progress import Progress
 from seedbed_api.conditions import ExitCode, one_line
-from seedbed_api.driver_messages import LiveProgress, Outcome, cut_to
 from seedbed_api.errors import SeedbedError
+from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome, cut_to
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.sweepjob_status import SweepJobStatus, SweepProgress, TrialCounts
 from seedbed_api.timestamps import written

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
-from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.job_observation import PodView
 from seedbed_operator.planning.attempt_outcome import end_of_worker, is_rejected
 from seedbed_operator.planning.diagnosis.explanation import Explanation

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 from aiohttp import web
 
-from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.observe.driver_client import MOST_BYTES, Scraper
 from support.operator.builders import UID, live
 

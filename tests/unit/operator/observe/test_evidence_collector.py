@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from seedbed_api.driver_messages import LiveProgress
+from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.kube_client.resource_kinds import PODS
 from seedbed_operator.observe.evidence_collector import Gatherer, remembered
 from seedbed_operator.observe.job_memory import Memories, Memory

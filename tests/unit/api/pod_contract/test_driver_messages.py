@@ -24,8 +24,8 @@ from seedbed_api.conditions import (
     one_line,
     with_condition,
 )
-from seedbed_api.driver_messages import MOST_BYTES, LiveProgress, Outcome, cut_to, parse_outcome
 from seedbed_api.errors import InfrastructureError, UserError
+from seedbed_api.pod_contract.driver_messages import MOST_BYTES, LiveProgress, Outcome, cut_to, parse_outcome
 from seedbed_api.sweepjob_status import Assignment, SweepProgress, Trial, TrialCounts
 from seedbed_api.trainingjob_status import (
     CheckpointStatus,
