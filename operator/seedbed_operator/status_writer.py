@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
+
+from cachetools import FIFOCache
 
 from seedbed_api.conditions import ConditionType
 from seedbed_api.trainingjob_status import LifecycleStatus
@@ -68,7 +69,7 @@ class Reporter:
         self._stores = stores
         self._instance = instance
         self._written = written
-        self._announced: OrderedDict[tuple[str, str, str], datetime] = OrderedDict()
+        self._announced: MutableMapping[tuple[str, str, str], datetime] = FIFOCache(MOST_REMEMBERED)
 
     async def write(self, job: JobView, stored: Mapping[str, Any], status: LifecycleStatus) -> bool:
         """Write a status if it differs; tell whether. Conflict where the job is another by now, or gone."""
@@ -124,9 +125,6 @@ class Reporter:
         if last is not None and now - last < QUIET:
             return False
         self._announced[said] = now
-        self._announced.move_to_end(said)
-        if len(self._announced) > MOST_REMEMBERED:
-            self._announced.popitem(last=False)
         return True
 
 

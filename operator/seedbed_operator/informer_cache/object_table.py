@@ -5,10 +5,11 @@ Three writers feed a table without an order between them: the watch, the sweeps 
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeVar
+
+from cachetools import FIFOCache
 
 from seedbed_api.job_kinds import JobKind
 
@@ -53,7 +54,7 @@ class Table(Generic[T]):
 
     def __init__(self) -> None:
         self._entries: dict[Key, Entry[T]] = {}
-        self._tombstones: OrderedDict[str, int] = OrderedDict()
+        self._tombstones: MutableMapping[str, int] = FIFOCache(MOST_TOMBSTONES)
         """Uids of the dead, in the order of their deletion, which is counted."""
         self._newest = 0
         self._burials = 0
@@ -130,5 +131,3 @@ class Table(Generic[T]):
     def _bury(self, uid: str) -> None:
         self._tombstones[uid] = self._burials
         self._burials += 1
-        if len(self._tombstones) > MOST_TOMBSTONES:
-            self._tombstones.popitem(last=False)

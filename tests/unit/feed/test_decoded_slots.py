@@ -118,7 +118,7 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     import numpy as np
-    from seedbed.feed import decoded
+    from seedbed.feed import decoded_cache
 
     def make():
         if sys.argv[2] == "decoding":
@@ -130,8 +130,8 @@ KILLED = """
         os.kill(os.getpid(), signal.SIGKILL)
 
     os.pwritev = half
-    slot = decoded.Slot(file="ab" * 32, place=1, start=7, length=7, shape=(6, 6))
-    decoded.DecodedCache(Path(sys.argv[1]), bound=1 << 30).picture(slot, make)
+    slot = decoded_cache.Slot(file="ab" * 32, place=1, start=7, length=7, shape=(6, 6))
+    decoded_cache.DecodedCache(Path(sys.argv[1]), bound=1 << 30).picture(slot, make)
 """
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from cachetools import LRUCache
 
 from seedbed.dataset.file_format import MANIFEST, SPLITS, VERSIONS, Manifest, Shard, invalid, load_manifest
 from seedbed.dataset.row_view import View, ViewShard, chosen, whole
@@ -29,7 +29,7 @@ class Dataset:
     def __init__(self, storage: Storage, manifest: Manifest) -> None:
         self.storage = storage
         self.manifest = manifest
-        self._indices: OrderedDict[int, ShardIndex] = OrderedDict()
+        self._indices: MutableMapping[int, ShardIndex] = LRUCache(_INDICES_KEPT)
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -53,14 +53,12 @@ class Dataset:
     def index(self, shard: int) -> ShardIndex:
         """Return a shard's index, read once and verified; `UserError("InvalidDataset")` where it differs."""
         with self._lock:
-            if shard in self._indices:
-                self._indices.move_to_end(shard)
-                return self._indices[shard]
+            cached = self._indices.get(shard)
+        if cached is not None:
+            return cached
         index = self._read_index(self.manifest.shards[shard])
         with self._lock:
             self._indices[shard] = index
-            while len(self._indices) > _INDICES_KEPT:
-                self._indices.popitem(last=False)
         return index
 
     def read_batch(self, shard: int, batch: int) -> bytes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Final, Protocol
+
+from cachetools import LRUCache
 
 from seedbed.dataset import Dataset
 from seedbed.feed.batch_cache import DiskCache
@@ -123,29 +124,24 @@ class CachedBatches:
 
 
 class MemoryCache:
-    """The most recently used values, at most `bound` bytes of them."""
+    """The most recently used values, at most `bound` bytes of them; safe to use from several threads."""
 
     def __init__(self, *, bound: int) -> None:
         self._bound = bound
-        self._held: OrderedDict[str, bytes] = OrderedDict()
-        self._bytes = 0
+        self._values: MutableMapping[str, bytes] = LRUCache(bound, getsizeof=len)
         self._lock = threading.Lock()
 
     def get(self, name: str) -> bytes | None:
         """Return a value and make it the most recent one."""
         with self._lock:
-            data = self._held.get(name)
-            if data is not None:
-                self._held.move_to_end(name)
-            return data
+            return self._values.get(name)
 
     def put(self, name: str, data: bytes) -> None:
-        """Keep a value and drop the oldest beyond the bound."""
+        """Store a value that fits and drop the least recent ones beyond the bound."""
+        if len(data) > self._bound:
+            return
         with self._lock:
-            self._bytes += len(data) - len(self._held.pop(name, b""))
-            self._held[name] = data
-            while self._bytes > self._bound:
-                self._bytes -= len(self._held.popitem(last=False)[1])
+            self._values[name] = data
 
 
 def _sound(data: bytes, sha256: str) -> bool:

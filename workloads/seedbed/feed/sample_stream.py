@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 
 from seedbed.augmentation import Sizing, Transform, for_evaluation, render_head, render_rest, sizing_head
 from seedbed.dataset import Dataset, View, open_dataset
@@ -98,7 +98,7 @@ class Stream:
         self.dataset: Dataset = patience.attempt(lambda: open_dataset(storage, digest=spec.digest))
         self._patience = patience
         self._first_rows = np.array([shard.first_row for shard in self.dataset.manifest.shards], np.int64)
-        self._columns: OrderedDict[int, _Columns] = OrderedDict()
+        self._columns: MutableMapping[int, _Columns] = LRUCache(2 * spec.window + 4)
         self._lock = threading.Lock()
         training = self.view(spec.split)
         self._needed_shards = self._selected_batches(training)
@@ -250,10 +250,9 @@ class Stream:
 
     def _index(self, shard: int) -> _Columns:
         with self._lock:
-            columns = self._columns.get(shard)
-            if columns is not None:
-                self._columns.move_to_end(shard)
-                return columns
+            cached = self._columns.get(shard)
+        if cached is not None:
+            return cached
         index = self._patience.attempt(lambda: self.dataset.index(shard))
         count = len(self.dataset.manifest.shards[shard].batches)
         columns = _Columns(
@@ -265,8 +264,6 @@ class Stream:
         )
         with self._lock:
             self._columns[shard] = columns
-            while len(self._columns) > 2 * self.spec.window + 4:
-                self._columns.popitem(last=False)
         return columns
 
     def _open_batches(self) -> Batches:

@@ -1,17 +1,18 @@
 """One epoch's order: shards are permuted, then rows are shuffled in windows of k consecutive shards.
 
-Computed window by window on demand: an epoch of 50 million rows is never held. A small memory of
-recent windows saves time and decides nothing.
+Computed window by window on demand: an epoch of 50 million rows is never held. A small cache of
+recent windows saves time; no row depends on it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 
 from seedbed.order.shuffle_keys import Purpose, permutation
 
@@ -25,8 +26,6 @@ _KEPT_EPOCHS: Final = 2
 _KEPT_WINDOWS: Final = 3
 
 Rows = npt.NDArray[np.int64]
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class Order:
@@ -40,8 +39,8 @@ class Order:
         self.seed = seed
         self.view = view
         self.window = window
-        self._epochs: OrderedDict[int, tuple[Rows, Rows]] = OrderedDict()
-        self._windows: OrderedDict[tuple[int, int], Rows] = OrderedDict()
+        self._epochs: MutableMapping[int, tuple[Rows, Rows]] = LRUCache(_KEPT_EPOCHS)
+        self._windows: MutableMapping[tuple[int, int], Rows] = LRUCache(_KEPT_WINDOWS)
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -81,7 +80,7 @@ class Order:
     def _layout(self, epoch: int) -> tuple[Rows, Rows]:
         """Return the permuted shards, shape (S,), and the windows' first positions."""
         if epoch not in self._epochs:
-            _remember(self._epochs, epoch, self._compute_layout(epoch), _KEPT_EPOCHS)
+            self._epochs[epoch] = self._compute_layout(epoch)
         return self._epochs[epoch]
 
     def _compute_layout(self, epoch: int) -> tuple[Rows, Rows]:
@@ -94,7 +93,7 @@ class Order:
     def _shuffled(self, epoch: int, window: int) -> Rows:
         key = (epoch, window)
         if key not in self._windows:
-            _remember(self._windows, key, self._compute_window(epoch, window), _KEPT_WINDOWS)
+            self._windows[key] = self._compute_window(epoch, window)
         return self._windows[key]
 
     def _compute_window(self, epoch: int, window: int) -> Rows:
@@ -115,9 +114,3 @@ def _rows(shard: ViewShard) -> Rows:
 
 def _restore(seed: int, view: View, window: int) -> Order:
     return Order(seed=seed, view=view, window=window)
-
-
-def _remember(memory: OrderedDict[K, V], key: K, value: V, bound: int) -> None:
-    memory[key] = value
-    while len(memory) > bound:
-        memory.popitem(last=False)
