@@ -25,13 +25,13 @@ pin_environment(os.environ)  # read when torch is imported
 
 # ruff: noqa: E402
 from seedbed.dataset.builder import BuildOptions, build_dataset
-from seedbed.driver.curve_store import LIVE_SECONDS, Curves
-from seedbed.driver.metrics_exporter import training_families
-from seedbed.driver.progress_display import PLAIN_INTERVAL_SECONDS, Display
-from seedbed.driver.resolve_run import RunOptions, program_of
+from seedbed.driver.curve_store import LIVE_SECONDS, CurveStore
+from seedbed.driver.metrics_exporter import driver_metrics
+from seedbed.driver.progress_display import PLAIN_INTERVAL_SECONDS, ProgressDisplay
+from seedbed.driver.resolve_run import RunOptions, worker_config_of
 from seedbed.driver.run_driver import Session, run_job
-from seedbed.logs.json_log import Recorder
-from seedbed.logs.log_upload import SHIP_SECONDS, reading, ship
+from seedbed.logs.json_log import JsonLineEncoder
+from seedbed.logs.log_upload import UPLOAD_SECONDS, reading, upload_new_pieces
 from seedbed.pods.status_messages import live_progress
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.storage import open_storage
@@ -105,7 +105,7 @@ def trained(folder: Path) -> tuple[Session, float, float]:
             },
         }
     )
-    with Display("seen", interactive=False) as display:
+    with ProgressDisplay("seen", interactive=False) as display:
         session = Session(job=job, options=RunOptions(), display=display, stopping=threading.Event())
         before, began = time.process_time(), time.monotonic()
         ended = run_job(session)
@@ -115,7 +115,7 @@ def trained(folder: Path) -> tuple[Session, float, float]:
 
 def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
     """Return what is done for those who look, each with how often it is done in a minute."""
-    assert session.prepared is not None
+    assert session.run is not None
     assert session.progress is not None
 
     def progress() -> None:
@@ -123,9 +123,11 @@ def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
 
     def metrics() -> None:
         live = live_progress(session, job_uid="u", attempt=1, now=datetime.now(UTC))
-        page(lambda: training_families(session, live))
+        page(lambda: driver_metrics(session, live))
 
-    recorder = Recorder(context={"namespace": "team", "job": "seen", "attempt": 1, "pod": "seen-1-driver"})
+    recorder = JsonLineEncoder(
+        context={"namespace": "team", "job": "seen", "attempt": 1, "pod": "seen-1-driver"}
+    )
     line = json.dumps({"level": "info", "message": "training  step 100/1000 (10 %)  epoch 3/30", "step": 100})
     spool, logs = folder / "spool", open_storage(str(folder / "logs"))
     spool.write_bytes(line.encode() * 300)
@@ -140,8 +142,8 @@ def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
         ),
         Cost(
             what="the newest piece of the log to the store",
-            cpu_seconds=cpu_of(lambda: ship(reading(spool), logs)),
-            per_minute=60 / SHIP_SECONDS,
+            cpu_seconds=cpu_of(lambda: upload_new_pieces(reading(spool), logs)),
+            per_minute=60 / UPLOAD_SECONDS,
         ),
         Cost(
             what=f"curves of {steps * 60 / wall:,.0f} steps: ledger read, lines and events written",
@@ -153,12 +155,12 @@ def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
 
 def curves(session: Session, steps: int) -> None:
     """Write the curves of the whole run anew."""
-    assert session.prepared is not None
-    folder = session.prepared.folder
+    assert session.run is not None
+    folder = session.run.folder
     for path in folder.objects.list("metrics"):
         folder.objects.delete(path)
-    program = program_of(session.prepared, attempt=1, workers=WorkerRange(least=1, most=1))
-    Curves(
+    program = worker_config_of(session.run, attempt=1, workers=WorkerRange(least=1, most=1))
+    CurveStore(
         folder=folder, schedule=program.arithmetic.learning_rate, total_steps=program.milestones.total_steps
     ).join(steps, over=True)
 

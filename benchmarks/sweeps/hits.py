@@ -23,7 +23,7 @@ def main() -> None:
 
     pin_environment(os.environ)
     from seedbed.driver.resolve_run import RunOptions
-    from seedbed.driver.startup_timings import Timeline
+    from seedbed.driver.startup_timings import StartupTimings
     from seedbed.search.search_state import Search
     from seedbed.sweeps.resolve_sweep import prepare_sweep
     from seedbed.sweeps.sequential_runner import run_in_turn
@@ -33,7 +33,7 @@ def main() -> None:
 
     with only_figures_on_stdout():
         document, place = read_document(Path(sys.argv[1]), wanted="SweepJob")
-        sweep = prepare_sweep(sweep_job(document, place), RunOptions(), Timeline())
+        sweep = prepare_sweep(sweep_job(document, place), RunOptions(), StartupTimings())
         standing = Standing(sweep=sweep, search=Search(sweep.spec))
         with SweepDisplay("hits", stream=io.StringIO()) as display, measured() as stretch:
             run_in_turn(standing, stopping=threading.Event(), display=display)

@@ -21,8 +21,8 @@ from seedbed.ray_cluster.local_ray import prepare
 pin_environment(os.environ)
 prepare(os.environ)
 
-from seedbed.driver.metrics_exporter import training_families  # noqa: E402
-from seedbed.driver.progress_display import Display  # noqa: E402
+from seedbed.driver.metrics_exporter import driver_metrics  # noqa: E402
+from seedbed.driver.progress_display import ProgressDisplay  # noqa: E402
 from seedbed.driver.resolve_run import RunOptions  # noqa: E402
 from seedbed.driver.run_driver import Session, run_job  # noqa: E402
 from seedbed.pods.driver_endpoint import Attendance, endpoint  # noqa: E402
@@ -38,7 +38,7 @@ TRAINS_SECONDS = 20.0
 """So long, however fast the machine: rates need several looks of Prometheus at what grows."""
 
 
-class Watch(Display):
+class Watch(ProgressDisplay):
     """Tells a training to stop when it was seen for long enough."""
 
     def __init__(self, stopping: threading.Event) -> None:
@@ -86,7 +86,7 @@ def served(session: Session, port: int, uid: str) -> Iterator[None]:
     with endpoint(
         port,
         progress=lambda: live().model_dump_json(by_alias=True, exclude_none=True).encode(),
-        metrics=lambda: page(lambda: training_families(session, live())),
+        metrics=lambda: page(lambda: driver_metrics(session, live())),
         attendance=Attendance(),
         token="",
     ):

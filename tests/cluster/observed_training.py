@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from cluster.observed_driver import served  # before the rest: it pins the environment
-from seedbed.driver.progress_display import Display
+from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.run_driver import Session, run_job
 from seedbed_api.manifest_loader import training_job
@@ -23,7 +23,7 @@ def main() -> None:
     session = Session(
         job=training_job(told["job"]),
         options=RunOptions(device="cpu", cache_folder=Path(told["cache"]), cache_bytes=told["cacheBytes"]),
-        display=Display("provoking", interactive=False),
+        display=ProgressDisplay("provoking", interactive=False),
         stopping=threading.Event(),
     )
     with served(session, told["port"], told["uid"]):

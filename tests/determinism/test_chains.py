@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from determinism.chain_tasks import Stretch, attempt
-from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
-from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
+from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
@@ -47,25 +47,25 @@ def groups() -> Iterator[Groups]:
 def straight(digits: Path, groups: Groups) -> Outcome:
     """One worker, straight through."""
     with tempfile.TemporaryDirectory() as output:
-        prepared = prepared_run(digits, Path(output))
-        assert [report.executed for report in run_link(prepared, groups, (1, 99, 100))] == [RECIPE.steps]
-        return outcome_of(prepared)
+        run = prepared_run(digits, Path(output))
+        assert [report.executed for report in run_link(run, groups, (1, 99, 100))] == [RECIPE.steps]
+        return outcome_of(run)
 
 
-def prepared_run(data: Path, output: Path) -> Prepared:
-    return prepare(a_job(RECIPE, Way(), data=data, output=output), RunOptions(), Timeline())
+def prepared_run(data: Path, output: Path) -> ResolvedRun:
+    return resolve_run(a_job(RECIPE, Way(), data=data, output=output), RunOptions(), StartupTimings())
 
 
-def run_link(prepared: Prepared, groups: Groups, link: Link):
+def run_link(run: ResolvedRun, groups: Groups, link: Link):
     world, survives, every = link
-    program = program_of(prepared, attempt=1, workers=WorkerRange(least=1, most=1))
+    program = worker_config_of(run, attempt=1, workers=WorkerRange(least=1, most=1))
     milestones = replace(program.milestones, checkpoint_every_steps=every)
     stretch = Stretch(program=replace(program, milestones=milestones), survives=survives)
     return groups(world).run(attempt, stretch)
 
 
-def outcome_of(prepared: Prepared) -> Outcome:
-    outcome = read_outcome(prepared.folder)
+def outcome_of(run: ResolvedRun) -> Outcome:
+    outcome = read_outcome(run.folder)
     assert outcome is not None
     return outcome
 
@@ -81,20 +81,20 @@ def test_any_chain_ends_in_the_digest_of_one_worker_straight_through(
     chain: list[Link], last: int, digits: Path, groups: Groups, straight: Outcome
 ) -> None:
     with tempfile.TemporaryDirectory() as output:
-        prepared = prepared_run(digits, Path(output))
+        run = prepared_run(digits, Path(output))
         done = 0
         for link in [*chain, (last, 99, 4)]:
-            kept = max(checkpoint_steps(prepared.folder), default=0)
+            kept = max(checkpoint_steps(run.folder), default=0)
             assert done - kept <= previous_cadence(chain, link), (
                 "a kill may cost the steps since a checkpoint"
             )
-            reports = run_link(prepared, groups, link)
+            reports = run_link(run, groups, link)
             assert len({report.executed for report in reports}) == 1
             done = kept + reports[0].executed
             if reports[0].ended:
                 break
-        assert outcome_of(prepared) == straight
-        check_ledger(prepared)
+        assert outcome_of(run) == straight
+        check_ledger(run)
 
 
 def previous_cadence(chain: list[Link], link: Link) -> int:
@@ -103,9 +103,9 @@ def previous_cadence(chain: list[Link], link: Link) -> int:
     return max((every for _, _, every in seen), default=0)
 
 
-def check_ledger(prepared: Prepared) -> None:
-    view = prepared.dataset.view(split="train")
+def check_ledger(run: ResolvedRun) -> None:
+    view = run.dataset.view(split="train")
     coverage = check_exactly_once(
-        LedgerReader(folder=prepared.folder), view_rows=view.row_numbers(), total_steps=RECIPE.steps
+        LedgerReader(folder=run.folder), view_rows=view.row_numbers(), total_steps=RECIPE.steps
     )
     assert coverage.partial == RECIPE.steps * RECIPE.leaves * RECIPE.leaf_rows

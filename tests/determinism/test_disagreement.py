@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from determinism.chain_tasks import Stretch, attempt, attempt_unprobed
-from seedbed.driver.resolve_run import RunOptions, prepare, program_of
-from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.resolve_run import RunOptions, resolve_run, worker_config_of
+from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.training.model_check import check_model
@@ -58,8 +58,8 @@ def test_a_parameter_that_leaves_move_is_named(digits: Path, tmp_path: Path, wor
         },
         "job",
     )
-    prepared = prepare(job, RunOptions(code=code), Timeline())
-    program = program_of(prepared, attempt=1, workers=WorkerRange(least=1, most=1))
+    run = resolve_run(job, RunOptions(code=code), StartupTimings())
+    program = worker_config_of(run, attempt=1, workers=WorkerRange(least=1, most=1))
     check_model(program)
     with worker_group(1) as alone:
         alone.send(attempt, Stretch(program=program, survives=None))
@@ -72,4 +72,4 @@ def test_a_parameter_that_leaves_move_is_named(digits: Path, tmp_path: Path, wor
         "ModelError: spec.model.entrypoint: not deterministic: head.bias differs between workers after step "
     )
     assert all(line.removeprefix("ModelError: ") in str(answer) for answer in answers)
-    assert checkpoint_steps(prepared.folder) == []
+    assert checkpoint_steps(run.folder) == []

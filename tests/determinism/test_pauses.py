@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from seedbed.arithmetic.subtree_exchange import SingleProcess
-from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
-from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
+from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.evaluation_records import read_evaluations
@@ -52,53 +52,53 @@ class Counting(Unwatched):
         self.resumed_from = progress.resumed_from
 
 
-def prepared_run(data: Path, output: Path) -> Prepared:
-    return prepare(a_job(RECIPE, Way(), data=data, output=output), RunOptions(), Timeline())
+def prepared_run(data: Path, output: Path) -> ResolvedRun:
+    return resolve_run(a_job(RECIPE, Way(), data=data, output=output), RunOptions(), StartupTimings())
 
 
-def stretch(prepared: Prepared, *, pause_after: int | None) -> tuple[bool, Counting]:
+def stretch(run: ResolvedRun, *, pause_after: int | None) -> tuple[bool, Counting]:
     """Train up to a pause, as a process that knows nothing of the ones before; say whether the run ended."""
     counting = Counting()
-    program = program_of(prepared, attempt=1, workers=WorkerRange(least=1, most=1))
+    program = worker_config_of(run, attempt=1, workers=WorkerRange(least=1, most=1))
     paused = replace(program, pause_after=pause_after)
     return train(paused, exchange=SingleProcess(), link=counting), counting
 
 
-def outcome_of(prepared: Prepared) -> Outcome:
-    outcome = read_outcome(prepared.folder)
+def outcome_of(run: ResolvedRun) -> Outcome:
+    outcome = read_outcome(run.folder)
     assert outcome is not None
     return outcome
 
 
 @pytest.fixture(scope="module")
 def straight(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    prepared = prepared_run(digits, tmp_path_factory.mktemp("straight"))
-    ended, counting = stretch(prepared, pause_after=None)
+    run = prepared_run(digits, tmp_path_factory.mktemp("straight"))
+    ended, counting = stretch(run, pause_after=None)
     assert (ended, counting.steps) == (True, RECIPE.steps)
-    return outcome_of(prepared)
+    return outcome_of(run)
 
 
 @pytest.mark.parametrize("pauses", PAUSES.values(), ids=PAUSES)
 def test_pauses_change_no_bit_and_cost_no_step(
     pauses: list[int], digits: Path, tmp_path: Path, straight: Outcome
 ) -> None:
-    prepared, done = prepared_run(digits, tmp_path), 0
+    run, done = prepared_run(digits, tmp_path), 0
     for pause in pauses:
-        ended, counting = stretch(prepared, pause_after=pause)
+        ended, counting = stretch(run, pause_after=pause)
         reached = max(done, min(pause, RECIPE.steps))
         assert (ended, counting.steps) == (pause >= RECIPE.steps, reached - done)
         assert counting.resumed_from == done
         done = reached
-    ended, counting = stretch(prepared, pause_after=None)
+    ended, counting = stretch(run, pause_after=None)
     assert (ended, counting.steps) == (True, RECIPE.steps - done)
-    assert outcome_of(prepared) == straight
+    assert outcome_of(run) == straight
 
 
 def test_a_paused_run_has_its_evaluation_and_its_state_and_no_outcome(digits: Path, tmp_path: Path) -> None:
-    prepared = prepared_run(digits, tmp_path)
-    ended, _ = stretch(prepared, pause_after=4)
+    run = prepared_run(digits, tmp_path)
+    ended, _ = stretch(run, pause_after=4)
     assert not ended
-    assert [record.step for record in read_evaluations(prepared.folder)] == [4]
-    assert checkpoint_steps(prepared.folder)[-1] == 4
-    assert read_outcome(prepared.folder) is None
-    assert not prepared.folder.finished()
+    assert [record.step for record in read_evaluations(run.folder)] == [4]
+    assert checkpoint_steps(run.folder)[-1] == 4
+    assert read_outcome(run.folder) is None
+    assert not run.folder.finished()

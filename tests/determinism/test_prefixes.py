@@ -14,8 +14,8 @@ import pytest
 
 from determinism.test_pauses import Counting, outcome_of
 from seedbed.arithmetic.subtree_exchange import SingleProcess
-from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
-from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
+from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
 from seedbed.training.training_loop import train
@@ -46,7 +46,7 @@ class Run:
     evaluate: int = 3
     environment_class: str | None = None
 
-    def prepared(self, data: Path, output: Path) -> Prepared:
+    def resolved(self, data: Path, output: Path) -> ResolvedRun:
         """Return the run in a store."""
         recipe = Recipe(
             leaves=4,
@@ -57,16 +57,16 @@ class Run:
         )
         document = manifest(recipe, Way(every_steps=EVERY), data=data, output=str(output))
         document["spec"]["evaluation"] = {"everySteps": self.evaluate}
-        return prepare(training_job(document), RunOptions(), Timeline())
+        return resolve_run(training_job(document), RunOptions(), StartupTimings())
 
-    def train(self, data: Path, output: Path) -> tuple[Prepared, Counting]:
+    def train(self, data: Path, output: Path) -> tuple[ResolvedRun, Counting]:
         """Train to the end."""
-        prepared, counting = self.prepared(data, output), Counting()
-        program = program_of(prepared, attempt=1, workers=WorkerRange(least=1, most=1))
+        resolved, counting = self.resolved(data, output), Counting()
+        program = worker_config_of(resolved, attempt=1, workers=WorkerRange(least=1, most=1))
         if self.environment_class is not None:
             program = replace(program, environment_class=self.environment_class)
         assert train(program, exchange=SingleProcess(), link=counting)
-        return prepared, counting
+        return resolved, counting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +151,8 @@ def alone(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[R
 
     def outcome(run: Run) -> Outcome:
         if str(run) not in known:
-            prepared, counting = run.train(digits, tmp_path_factory.mktemp("alone"))
-            known[str(run)] = outcome_of(prepared)
+            resolved, counting = run.train(digits, tmp_path_factory.mktemp("alone"))
+            known[str(run)] = outcome_of(resolved)
             assert counting.resumed_from == 0
             assert counting.steps == known[str(run)].step
         return known[str(run)]
@@ -166,18 +166,18 @@ def test_a_prefix_is_taken_over_and_changes_no_bit(
 ) -> None:
     expected = alone(story.then)
     story.first.train(digits, tmp_path)
-    prepared, counting = story.then.train(digits, tmp_path)
+    resolved, counting = story.then.train(digits, tmp_path)
     assert counting.resumed_from == story.prefix
-    assert outcome_of(prepared) == expected
+    assert outcome_of(resolved) == expected
     assert counting.steps == expected.step - story.prefix
-    prove_ledger(prepared, expected)
+    prove_ledger(resolved, expected)
 
 
-def prove_ledger(prepared: Prepared, outcome: Outcome) -> None:
+def prove_ledger(resolved: ResolvedRun, outcome: Outcome) -> None:
     """Assert that the run's own ledger holds every row, those of the prefix too."""
-    reader = LedgerReader(folder=prepared.folder)
+    reader = LedgerReader(folder=resolved.folder)
     assert reader.chain(stop=outcome.step).hex() == outcome.ledger_chain
-    view = prepared.dataset.view(split="train")
+    view = resolved.dataset.view(split="train")
     coverage = check_exactly_once(reader, view_rows=view.row_numbers(), total_steps=outcome.step)
     assert coverage.epochs * coverage.rows_per_epoch + coverage.partial == outcome.step * 12
 
@@ -186,9 +186,9 @@ def test_a_damaged_state_is_no_help(digits: Path, tmp_path: Path, alone: Callabl
     first, _ = Run(steps=6).train(digits, tmp_path)
     for blob in (tmp_path / "runs" / first.folder.name / "blobs").iterdir():
         edited(blob, flipped)
-    prepared, counting = Run(steps=12).train(digits, tmp_path)
+    resolved, counting = Run(steps=12).train(digits, tmp_path)
     assert counting.resumed_from == 0
-    assert outcome_of(prepared) == alone(Run(steps=12))
+    assert outcome_of(resolved) == alone(Run(steps=12))
 
 
 def test_of_two_prefixes_the_longer_one_counts(digits: Path, tmp_path: Path) -> None:
@@ -199,8 +199,8 @@ def test_of_two_prefixes_the_longer_one_counts(digits: Path, tmp_path: Path) -> 
 
 
 def test_the_index_names_what_is_kept(digits: Path, tmp_path: Path) -> None:
-    prepared, _ = Run(steps=30).train(digits, tmp_path)
+    resolved, _ = Run(steps=30).train(digits, tmp_path)
     (folder,) = (tmp_path / "trajectories").iterdir()
     named = {int(path.name.partition("-")[0]) for path in folder.iterdir()}
-    kept = {int(path.stem) for path in (tmp_path / "runs" / prepared.folder.name / "checkpoints").iterdir()}
+    kept = {int(path.stem) for path in (tmp_path / "runs" / resolved.folder.name / "checkpoints").iterdir()}
     assert named == kept == {24, 27, 30}

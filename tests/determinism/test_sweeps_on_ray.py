@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from seedbed.driver.resolve_run import RunOptions
-from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.startup_timings import StartupTimings
 from seedbed.feed.decoded_cache import DecodedCache
 from seedbed.ray_cluster.local_ray import local_ray
 from seedbed.runs.attempt_claims import highest_attempt, read_attempt
@@ -82,7 +82,7 @@ def run(
 
 def run_on_one_slot(job: SweepJob) -> None:
     """Run a sweep on Tune also where one run at a time needs none."""
-    sweep = prepare_sweep(job, RunOptions(), Timeline())
+    sweep = prepare_sweep(job, RunOptions(), StartupTimings())
     standing = Standing(sweep=sweep, search=Search(sweep.spec))
     display = SweepDisplay("test", stream=io.StringIO())
     run_on_tune(standing, slots=1, stopping=threading.Event(), display=display)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from seedbed.driver.progress_display import Display
+from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.run_driver import Session, run_job
 from seedbed.receipts import read_receipt
@@ -144,7 +144,7 @@ def test_with_a_log_and_without_and_with_one_that_is_refused_the_run_is_the_same
     assert said(scene, "tiny")[-1] == "attempt 1 ends"
 
     scene.job(output__uri=str(scene.folder / "without"))
-    with Display("tiny", interactive=False) as display:
+    with ProgressDisplay("tiny", interactive=False) as display:
         session = Session(
             job=training_job(json.loads(job.read_text())),
             options=RunOptions(),

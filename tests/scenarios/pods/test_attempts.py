@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from seedbed.driver.progress_display import Display
-from seedbed.driver.resolve_run import Expected, RunOptions
-from seedbed.driver.run_driver import Ended, Session, run_job
+from seedbed.driver.progress_display import ProgressDisplay
+from seedbed.driver.resolve_run import ExpectedIdentity, RunOptions
+from seedbed.driver.run_driver import DriverExit, Session, run_job
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.pod_contract.driver_messages import parse_outcome
@@ -40,8 +40,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return a_dataset(tmp_path_factory.mktemp("attempts") / "data")
 
 
-def attempt(manifest: dict[str, Any], expected: Expected, cluster: LocalCluster) -> Ended:
-    with Display("test", interactive=False) as display:
+def attempt(manifest: dict[str, Any], expected: ExpectedIdentity, cluster: LocalCluster) -> DriverExit:
+    with ProgressDisplay("test", interactive=False) as display:
         options = RunOptions(expected=expected)
         return run_job(
             Session(
@@ -54,12 +54,12 @@ def attempt(manifest: dict[str, Any], expected: Expected, cluster: LocalCluster)
         )
 
 
-def known(ended: Ended) -> Expected:
+def known(ended: DriverExit) -> ExpectedIdentity:
     """Return what the operator keeps of an attempt."""
     status = ended.status
     assert status.dataset is not None
     assert status.environment is not None
-    return Expected(
+    return ExpectedIdentity(
         dataset_digest=status.dataset.digest,
         run_id=status.run_id,
         environment_class=status.environment.class_,
@@ -68,17 +68,17 @@ def known(ended: Ended) -> Expected:
 
 def test_a_finished_run_is_found_without_a_worker(data: Path, tmp_path: Path) -> None:
     manifest = a_manifest(data, tmp_path)
-    first = attempt(manifest, Expected(), LocalCluster())
+    first = attempt(manifest, ExpectedIdentity(), LocalCluster())
     assert sum(first.session.executed.values()) == STEPS
     again = attempt(manifest, known(first), NoWorkers())
     assert (again.exit_code, again.session.computed_here) == (0, False)
     assert (again.status.model, again.status.receipt) == (first.status.model, first.status.receipt)
     with pytest.raises(AssertionError, match="waited for"):
-        attempt(manifest, Expected(), NoWorkers())
+        attempt(manifest, ExpectedIdentity(), NoWorkers())
 
 
 def test_a_run_of_this_machine_tells_its_newest_checkpoint(data: Path, tmp_path: Path) -> None:
-    ended = attempt(a_manifest(data, tmp_path), Expected(), LocalCluster())
+    ended = attempt(a_manifest(data, tmp_path), ExpectedIdentity(), LocalCluster())
     assert ended.status.checkpoint is not None
     assert ended.status.checkpoint.step == STEPS
     assert ended.status.checkpoint.digest.startswith("sha256:")
@@ -87,15 +87,15 @@ def test_a_run_of_this_machine_tells_its_newest_checkpoint(data: Path, tmp_path:
 @pytest.mark.parametrize(
     ("expected", "reason", "line"),
     [
-        pytest.param(Expected(dataset_digest=OTHER), "DatasetChanged", "holds sha256:", id="dataset"),
+        pytest.param(ExpectedIdentity(dataset_digest=OTHER), "DatasetChanged", "holds sha256:", id="dataset"),
         pytest.param(
-            Expected(environment_class=OTHER),
+            ExpectedIdentity(environment_class=OTHER),
             "EnvironmentChanged",
             rf"the job began in environment class {OTHER} .*; restore image",
             id="environment",
         ),
         pytest.param(
-            Expected(run_id=OTHER),
+            ExpectedIdentity(run_id=OTHER),
             "EnvironmentChanged",
             rf"the job began as run {OTHER}",
             id="code or version",
@@ -103,7 +103,7 @@ def test_a_run_of_this_machine_tells_its_newest_checkpoint(data: Path, tmp_path:
     ],
 )
 def test_what_changed_between_attempts_is_refused(
-    data: Path, tmp_path: Path, expected: Expected, reason: str, line: str
+    data: Path, tmp_path: Path, expected: ExpectedIdentity, reason: str, line: str
 ) -> None:
     ended = attempt(a_manifest(data, tmp_path), expected, LocalCluster())
     assert ended.error is not None

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from seedbed.arithmetic.reduction_tree import ranges
-from seedbed.driver.progress_display import Display
-from seedbed.driver.resolve_run import RunOptions, program_of
-from seedbed.driver.run_driver import Ended, Session, run_job
+from seedbed.driver.progress_display import ProgressDisplay
+from seedbed.driver.resolve_run import RunOptions, worker_config_of
+from seedbed.driver.run_driver import DriverExit, Session, run_job
 from seedbed.order import Order, Plan
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import read_receipt
@@ -117,45 +117,45 @@ def a_job(recipe: Recipe, way: Way, *, data: Path, output: Path) -> TrainingJob:
     return training_job(manifest(recipe, way, data=data, output=str(output)))
 
 
-def run(job: TrainingJob) -> Ended:
+def run(job: TrainingJob) -> DriverExit:
     """Run a job in this process, as `seedbed run` would."""
-    with Display("test", interactive=False) as display:
+    with ProgressDisplay("test", interactive=False) as display:
         session = Session(job=job, options=RunOptions(), display=display, stopping=threading.Event())
         return run_job(session)
 
 
-def digest_of(ended: Ended) -> str:
+def digest_of(ended: DriverExit) -> str:
     """Return the weights digest of a run that ended well."""
     assert ended.error is None, ended.error
     assert ended.status.model is not None
     return ended.status.model.weights_digest
 
 
-def deterministic_receipt(ended: Ended) -> str:
+def deterministic_receipt(ended: DriverExit) -> str:
     """Return the digest of what the run identity decides, from the stored receipt."""
     return read_receipt(folder_of(ended).objects).deterministic_digest
 
 
-def folder_of(ended: Ended) -> RunFolder:
+def folder_of(ended: DriverExit) -> RunFolder:
     """Return the run folder."""
-    assert ended.session.prepared is not None
-    return ended.session.prepared.folder
+    assert ended.session.run is not None
+    return ended.session.run.folder
 
 
-def prove(ended: Ended, *, resumed: bool = False) -> None:
+def prove(ended: DriverExit, *, resumed: bool = False) -> None:
     """Assert what makes a digest worth comparing: all steps were computed here, by all workers, from all rows."""
     assert ended.error is None, ended.error
-    prepared, folder = ended.session.prepared, folder_of(ended)
-    assert prepared is not None
+    run, folder = ended.session.run, folder_of(ended)
+    assert run is not None
     workers = WorkerRange(least=1, most=1)
-    program = program_of(prepared, attempt=1, workers=workers)
+    program = worker_config_of(run, attempt=1, workers=workers)
     total, leaves = program.milestones.total_steps, program.arithmetic.leaves
     if not resumed:
         assert ended.session.computed_here
         assert steps_executed(folder) == total
         (group,) = groups(folder)
         assert group[-1]["leavesByWorker"] == expected_leaves(leaves, group[-1]["workers"], total)
-    view = prepared.dataset.view(split="train")
+    view = run.dataset.view(split="train")
     coverage = check_exactly_once(
         LedgerReader(folder=folder),
         view_rows=view.row_numbers(),

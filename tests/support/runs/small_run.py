@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.arithmetic.subtree_exchange import Exchange, SingleProcess
-from seedbed.driver.finalize_run import Circumstances, conclude
-from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
-from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.finalize_run import ExecutionDetails, finalize_run
+from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
+from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import read_receipt
 from seedbed.replay.receipt_location import Claim, found_folder
@@ -74,20 +74,20 @@ def as_worker(exchange: Exchange, program: TrainingProgram) -> None:
 
 def train_run(manifest: dict[str, Any], trainer: Trainer = in_process) -> Path:
     """Train to the end, write the receipt, return the run folder."""
-    prepared = prepare(training_job(copy.deepcopy(manifest)), RunOptions(), Timeline())
-    prepared.folder.publish(RECIPE, canonical_json(prepared.resolved))
-    prepared.folder.publish(ENVIRONMENT, canonical_json(dict(prepared.environment)))
-    trainer(program_of(prepared, attempt=1, workers=WorkerRange(least=1, most=1)))
-    _conclude(prepared)
-    return Path(prepared.folder.url.removeprefix("file://"))
+    run = resolve_run(training_job(copy.deepcopy(manifest)), RunOptions(), StartupTimings())
+    run.folder.publish(RECIPE, canonical_json(run.resolved))
+    run.folder.publish(ENVIRONMENT, canonical_json(dict(run.environment)))
+    trainer(worker_config_of(run, attempt=1, workers=WorkerRange(least=1, most=1)))
+    _conclude(run)
+    return Path(run.folder.url.removeprefix("file://"))
 
 
-def _conclude(prepared: Prepared) -> None:
-    outcome = read_outcome(prepared.folder)
+def _conclude(run: ResolvedRun) -> None:
+    outcome = read_outcome(run.folder)
     assert outcome is not None
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    conclude(
-        prepared, outcome, Circumstances(started=now, finished=now, version="0", attempt=1, workers=(1,))
+    finalize_run(
+        run, outcome, ExecutionDetails(started=now, finished=now, version="0", attempt=1, workers=(1,))
     )
 
 

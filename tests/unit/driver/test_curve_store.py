@@ -12,7 +12,7 @@ import pytest
 
 from seedbed.arithmetic.learning_rate import Cosine, LearningRate, learning_rate
 from seedbed.driver import curve_store
-from seedbed.driver.curve_store import Curves
+from seedbed.driver.curve_store import CurveStore
 from seedbed.runs.evaluation_records import save_evaluation
 from seedbed.runs.ledger import LedgerBuffer, save_segment, segment_of
 from seedbed.runs.run_folder import RunFolder, open_run
@@ -51,8 +51,8 @@ def evaluate(folder: RunFolder, split: str, step: int) -> None:
     save_evaluation(folder, split=split, step=step, document=document)
 
 
-def a_call(folder: RunFolder) -> Curves:
-    return Curves(folder=folder, schedule=SCHEDULE, total_steps=STEPS)
+def a_call(folder: RunFolder) -> CurveStore:
+    return CurveStore(folder=folder, schedule=SCHEDULE, total_steps=STEPS)
 
 
 def metrics(folder: RunFolder) -> list[Json]:

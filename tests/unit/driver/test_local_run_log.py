@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from seedbed.driver import local_run_log
-from seedbed.driver.local_run_log import Place, keeping_log, logged
+from seedbed.driver.local_run_log import LogLocation, record_log, record_run_log
 from seedbed.logs import log_upload
 from seedbed.logs.log_truncation import MOST_LOG_BYTES
 from seedbed.logs.log_upload import PIECE_BYTES, piece_name
-from seedbed.ray_cluster.cluster_interface import ToldToStop
+from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import quote, workers_logger
 from seedbed.storage import LocalStorage
 from seedbed.sweeps.sweep_log import claimed_place
@@ -79,16 +79,16 @@ def as_in_a_terminal() -> Iterator[None]:
         root.handlers[:] = before
 
 
-def place(shelf: Any, *, job: str = "digits", attempt: int = 1) -> Place:
-    return Place(output=shelf, uid=UID, job=job, attempt=attempt)
+def place(shelf: Any, *, job: str = "digits", attempt: int = 1) -> LogLocation:
+    return LogLocation(output=shelf, uid=UID, job=job, attempt=attempt)
 
 
-def records(where: Place) -> list[dict[str, Any]]:
+def records(where: LogLocation) -> list[dict[str, Any]]:
     text = b"".join(where.folder.inner.read(path) for path in where.folder.list())
     return [json.loads(line) for line in text.splitlines()]
 
 
-def messages(where: Place) -> list[str]:
+def messages(where: LogLocation) -> list[str]:
     return [record["message"] for record in records(where)]
 
 
@@ -121,7 +121,7 @@ def test_who_speaks_in_the_process_is_heard_once_and_seen_as_before(
     with as_in_a_terminal():
         speak()
         before = capsys.readouterr()
-        with keeping_log(place(shelf), nobody):
+        with record_log(place(shelf), nobody):
             speak()
     assert capsys.readouterr() == before
     began, *told, ended = sorted(records(place(shelf)), key=lambda record: record["message"] == ENDS_SO)
@@ -134,7 +134,7 @@ def test_who_speaks_in_the_process_is_heard_once_and_seen_as_before(
 
 def test_what_is_only_for_the_log_is_not_seen(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
     workers_logger.info("before")
-    with keeping_log(place(shelf), nobody) as log:
+    with record_log(place(shelf), nobody) as log:
         print("a word of the driver", file=log)
         quote({"pid": 7, "level": "error", "message": "a word of a worker"})
     workers_logger.info("after")
@@ -162,7 +162,7 @@ PROGRESS = Progress(step=10, total_steps=100, epoch=1, phase="Training", workers
 
 def test_progress_goes_to_screen_and_log_and_records_know_the_newest_step(shelf: Shelf) -> None:
     screen = Screen()
-    with logged(place(shelf), screen) as both:
+    with record_run_log(place(shelf), screen) as both:
         both.update(PROGRESS)
         both.notice("a worker was lost")
         print("from code")
@@ -175,7 +175,7 @@ def test_progress_goes_to_screen_and_log_and_records_know_the_newest_step(shelf:
 
 def test_a_run_without_a_place_has_its_own_screen_and_no_log(shelf: Shelf) -> None:
     screen = Screen()
-    with logged(None, screen) as shown:
+    with record_run_log(None, screen) as shown:
         assert shown is screen
         assert not isinstance(sys.stdout, local_run_log._Tee)
 
@@ -184,8 +184,8 @@ def test_a_log_within_a_log_is_heard_by_both_and_seen_once(
     shelf: Shelf, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sweep, trial = place(shelf, job="rates"), place(shelf, job="rates-trial-0")
-    with as_in_a_terminal(), keeping_log(sweep, nobody):
-        with keeping_log(trial, nobody):
+    with as_in_a_terminal(), record_log(sweep, nobody):
+        with record_log(trial, nobody):
             print("hello")
             OURS.warning("careful")
         OURS.warning("alone")
@@ -196,7 +196,7 @@ def test_a_log_within_a_log_is_heard_by_both_and_seen_once(
 
 ENDS: dict[str, tuple[BaseException, str]] = {
     "an expected failure": (InfrastructureError("WorkersLost", "gone"), "error: WorkersLost: gone"),
-    "a wish to stop": (ToldToStop(), "told to stop"),
+    "a wish to stop": (StopRequested(), "told to stop"),
     "what nobody expected": (ZeroDivisionError("odd"), "ZeroDivisionError: odd"),
 }
 
@@ -205,7 +205,7 @@ ENDS: dict[str, tuple[BaseException, str]] = {
 def test_how_it_ended_is_the_end_of_the_log_and_the_failure_goes_its_way(
     shelf: Shelf, error: Exception, line: str
 ) -> None:
-    with pytest.raises(type(error)), keeping_log(place(shelf), nobody):
+    with pytest.raises(type(error)), record_log(place(shelf), nobody):
         raise error
     assert messages(place(shelf))[-2:] == [line, ENDS_SO]
 
@@ -217,7 +217,7 @@ def fail_after_much_talk() -> None:
 
 
 def test_a_chatty_log_keeps_its_beginning_and_the_traceback_that_ends_it(shelf: Shelf) -> None:
-    with pytest.raises(ZeroDivisionError), keeping_log(place(shelf), nobody):
+    with pytest.raises(ZeroDivisionError), record_log(place(shelf), nobody):
         fail_after_much_talk()
     folder = place(shelf).folder
     size = sum(map(folder.inner.size, folder.list()))
@@ -233,36 +233,36 @@ def test_a_chatty_log_keeps_its_beginning_and_the_traceback_that_ends_it(shelf: 
 
 
 def test_what_is_not_new_is_not_written(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_upload, "SHIP_SECONDS", 3600.0)
-    with keeping_log(place(shelf), nobody):
+    monkeypatch.setattr(log_upload, "UPLOAD_SECONDS", 3600.0)
+    with record_log(place(shelf), nobody):
         pass
     assert len(shelf.written) == 1
-    shipper = log_upload.Shipper(read=lambda start, length: b"abc"[start:], folder=lambda: shelf)
+    uploader = log_upload.LogUploader(read=lambda start, length: b"abc"[start:], folder=lambda: shelf)
     for _ in range(3):
-        shipper.ship()
+        uploader.upload()
     assert len(shelf.written) == 2
 
 
 def test_a_store_that_refuses_is_told_of_in_the_end_where_all_else_is_well(shelf: Shelf) -> None:
     shelf.refuses, told = True, []
-    with keeping_log(place(shelf), told.append):
+    with record_log(place(shelf), told.append):
         print("hello")
     assert told == ["the log of this run is not stored: no space left"]
-    with pytest.raises(InfrastructureError), keeping_log(place(shelf), nobody):
+    with pytest.raises(InfrastructureError), record_log(place(shelf), nobody):
         raise InfrastructureError("OutputUnwritable", "no space left")
 
 
 def test_a_store_that_answers_again_has_all_of_it(shelf: Shelf) -> None:
     spool = local_run_log._Spool({})
-    shipper = log_upload.Shipper(read=spool.read, folder=lambda: shelf.child("log"))
+    uploader = log_upload.LogUploader(read=spool.read, folder=lambda: shelf.child("log"))
     shelf.refuses = True
     spool.add(b"x" * (PIECE_BYTES + 1))
-    shipper.ship()
-    assert shipper.trouble is not None
+    uploader.upload()
+    assert uploader.error is not None
     shelf.refuses = False
     spool.add(b"y")
-    shipper.ship()
-    assert shipper.trouble is None
+    uploader.upload()
+    assert uploader.error is None
     folder = shelf.inner.child("log")
     assert b"".join(map(folder.read, folder.list())) == b"x" * (PIECE_BYTES + 1) + b"y"
 

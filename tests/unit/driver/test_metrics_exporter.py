@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from seedbed.driver.metrics_exporter import training_families
+from seedbed.driver.metrics_exporter import driver_metrics
 from seedbed.driver.run_driver import Session
 from seedbed.feed.io_counters import Traffic
 from seedbed.pods.driver_endpoint import Attendance, endpoint
 from seedbed.pods.status_messages import live_progress
-from seedbed.ray_cluster.progress_board import Board
+from seedbed.ray_cluster.progress_board import ProgressBoard
 from seedbed.training.resource_usage import Gauge, Usage
 from seedbed.training.run_progress import PartSeconds
 from seedbed_api import metric_names as names
@@ -28,7 +28,7 @@ SERIES = {"namespace": "", "name": "digits", "kind": "TrainingJob"}
 def measured(session: Session) -> CollectorRegistry:
     registry = CollectorRegistry()
     live = live_progress(session, job_uid=UID, attempt=2, now=NOW)
-    registry.register(Measuring(lambda: training_families(session, live)))
+    registry.register(Measuring(lambda: driver_metrics(session, live)))
     return registry
 
 
@@ -86,7 +86,7 @@ def test_what_the_ranks_use_and_what_all_groups_have_read() -> None:
 
 
 def test_a_board_counts_what_earlier_groups_have_read() -> None:
-    board = Board()
+    board = ProgressBoard()
     board.post(TRAINING)
     for hits in (3, 5):
         board.stopping(Usage(rank=0, traffic=Traffic(hits=hits, fetched={"s3": 10}), resident_bytes=1))
@@ -119,7 +119,7 @@ def test_it_is_served_beside_progress(path: str) -> None:
     with endpoint(
         0,
         progress=lambda: b"{}",
-        metrics=lambda: page(lambda: training_families(session, live)),
+        metrics=lambda: page(lambda: driver_metrics(session, live)),
         attendance=Attendance(),
         token="",
     ) as port:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.driver.progress_display import PLAIN_INTERVAL_SECONDS, Display
+from seedbed.driver.progress_display import PLAIN_INTERVAL_SECONDS, ProgressDisplay
 from seedbed.training.run_progress import Progress
 
 TRAINING = Progress(
@@ -35,7 +35,7 @@ class Clock:
 
 def shown(*updates: Progress, seconds_between: float = 0.0, interactive: bool = False) -> str:
     stream, clock = io.StringIO(), Clock()
-    with Display("seedlings", stream=stream, interactive=interactive, clock=clock) as display:
+    with ProgressDisplay("seedlings", stream=stream, interactive=interactive, clock=clock) as display:
         for update in updates:
             display.update(update)
             clock.now += seconds_between
@@ -80,7 +80,7 @@ def test_percent_reaches_100_only_at_the_end(step, total):
 
 def test_notices_and_the_final_table_are_plain_lines_too():
     stream = io.StringIO()
-    with Display("seedlings", stream=stream, interactive=False) as display:
+    with ProgressDisplay("seedlings", stream=stream, interactive=False) as display:
         display.notice("attempt 2: resumed at step 40 with 3 workers")
         display.finish({"accuracy": "0.99", "weights": "sha256:ab"})
     assert stream.getvalue().splitlines() == [
@@ -93,7 +93,7 @@ def test_notices_and_the_final_table_are_plain_lines_too():
 def test_a_terminal_gets_a_bar_and_text_of_users_is_no_markup(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     stream = io.StringIO()
-    with Display("my[red]job", stream=stream, interactive=True) as display:
+    with ProgressDisplay("my[red]job", stream=stream, interactive=True) as display:
         display.update(TRAINING)
         display.notice("worker [bold] lost")
         display.finish({"path": "/tmp/[x]/report.html"})
@@ -107,7 +107,7 @@ def test_a_terminal_gets_a_bar_and_text_of_users_is_no_markup(monkeypatch):
 def test_a_narrow_terminal_drops_words_whole_and_keeps_step_and_digest(monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     stream = io.StringIO()
-    with Display("seedlings", stream=stream, interactive=True) as display:
+    with ProgressDisplay("seedlings", stream=stream, interactive=True) as display:
         display.update(TRAINING)
         display.finish({"weights digest": "sha256:" + "ab" * 32})
     text = stream.getvalue()
@@ -118,7 +118,7 @@ def test_a_narrow_terminal_drops_words_whole_and_keeps_step_and_digest(monkeypat
 
 def test_the_terminal_is_given_back_when_the_run_raises():
     stream = io.StringIO()
-    with pytest.raises(RuntimeError), Display("seedlings", stream=stream, interactive=True):
+    with pytest.raises(RuntimeError), ProgressDisplay("seedlings", stream=stream, interactive=True):
         raise RuntimeError
     assert stream.getvalue().count("\x1b[?25h") == 1
 
@@ -126,9 +126,9 @@ def test_the_terminal_is_given_back_when_the_run_raises():
 def test_nothing_goes_to_stdout_and_rich_is_not_imported_for_pipes():
     code = """
 import sys
-from seedbed.driver.progress_display import Display
+from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.training.run_progress import Progress
-with Display("seedlings") as display:
+with ProgressDisplay("seedlings") as display:
     display.update(Progress(step=1, total_steps=2, epoch=1))
     display.finish({"a": "b"})
 assert "rich" not in sys.modules

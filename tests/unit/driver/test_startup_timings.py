@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed.driver.startup_timings import Timeline, mark_moments
+from seedbed.driver.startup_timings import StartupTimings, mark_moments
 from seedbed.training.run_progress import Moments
 
 WAY = Moments(began=1_000_010.0, first_batch=1_000_012.0, first_step=1_000_013.5)
 
 
-def a_timeline() -> Timeline:
-    timeline = Timeline(began=1_000_000.0)
+def a_timeline() -> StartupTimings:
+    timeline = StartupTimings(began=1_000_000.0)
     timeline.mark("RayStarted", at=1_000_004.0)
     return timeline
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seedbed.logs.log_truncation import LAST_LOG_BYTES, MOST_LOG_BYTES, Trim
+from seedbed.logs.log_truncation import LAST_LOG_BYTES, MOST_LOG_BYTES, LogTruncator
 
 MOST, LAST = 20_000, 5_000
 
 
-def a_trim() -> Trim:
-    return Trim(note=lambda text: f"({text})\n".encode(), most=MOST, last=LAST)
+def a_trim() -> LogTruncator:
+    return LogTruncator(note=lambda text: f"({text})\n".encode(), most=MOST, last=LAST)
 
 
 def lines(sizes: list[int]) -> list[bytes]:
@@ -53,7 +53,10 @@ def test_what_is_kept_is_the_beginning_the_size_of_the_gap_and_the_end(
 
 def test_the_bound_is_16_mib_of_which_the_last_is_for_the_end() -> None:
     assert (MOST_LOG_BYTES, LAST_LOG_BYTES) == (16 << 20, 1 << 20)
-    assert (Trim(note=str.encode).most, Trim(note=str.encode).last) == (MOST_LOG_BYTES, LAST_LOG_BYTES)
+    assert (LogTruncator(note=str.encode).most, LogTruncator(note=str.encode).last) == (
+        MOST_LOG_BYTES,
+        LAST_LOG_BYTES,
+    )
 
 
 def test_the_end_is_told_once() -> None:

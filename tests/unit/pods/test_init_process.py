@@ -17,13 +17,13 @@ from seedbed.logs.log_truncation import MOST_LOG_BYTES
 PROGRAM = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from seedbed.logs.json_log import Recorder
+from seedbed.logs.json_log import JsonLineEncoder
 from seedbed.pods.init_process import end, supervise
 def ended(number, spool):
     data = spool.read_bytes()
     print(f"ended by {{number}} after {{len(data)}} bytes", flush=True)
     (Path(os.environ["TMPDIR"]) / "kept").write_bytes(data)
-spool = supervise(ended, Recorder(context={{"job": "digits"}}, clock=lambda: "noon"))
+spool = supervise(ended, JsonLineEncoder(context={{"job": "digits"}}, clock=lambda: "noon"))
 {body}
 """
 

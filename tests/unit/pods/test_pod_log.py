@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from seedbed.logs.json_log import LONGEST_LINE, Recorder
-from seedbed.logs.log_upload import PIECE_BYTES, piece_name, reading, ship, stored
-from seedbed.logs.ray_worker_output import Mirror
+from seedbed.logs.json_log import LONGEST_LINE, JsonLineEncoder
+from seedbed.logs.log_upload import PIECE_BYTES, piece_name, reading, stored, upload_new_pieces
+from seedbed.logs.ray_worker_output import WorkerOutputFollower
 from seedbed.pods.oom_detection import oom_kills
 from seedbed.storage import LocalStorage
 from seedbed_api.json_log_lines import readable
@@ -35,7 +35,7 @@ def test_pieces_in_order_are_the_log_as_far_as_it_has_come(tmp_path: Path, growt
     content = bytes(position % 251 for position in range(growth[-1]))
     for size in growth:
         spool.write_bytes(content[:size])
-        shipped = ship(reading(spool), folder, shipped=shipped)
+        shipped = upload_new_pieces(reading(spool), folder, uploaded=shipped)
         assert shipped == size
         assert log_in(folder) == content[:size]
     assert all(folder.size(path) == PIECE_BYTES for path in folder.list()[:-1])
@@ -44,10 +44,10 @@ def test_pieces_in_order_are_the_log_as_far_as_it_has_come(tmp_path: Path, growt
 def test_a_piece_that_is_stored_is_not_written_again(tmp_path: Path) -> None:
     spool, folder = tmp_path / "spool", LocalStorage(root=tmp_path / "store")
     spool.write_bytes(bytes(PIECE_BYTES))
-    shipped = ship(reading(spool), folder)
+    shipped = upload_new_pieces(reading(spool), folder)
     folder.put("000000.log", b"seen")
     spool.write_bytes(bytes(PIECE_BYTES + 1))
-    ship(reading(spool), folder, shipped=shipped)
+    upload_new_pieces(reading(spool), folder, uploaded=shipped)
     assert folder.read("000000.log") == b"seen"
     assert folder.read("000001.log") == b"\0"
 
@@ -70,7 +70,7 @@ def test_what_is_surely_stored_is_not_stored_again(tmp_path: Path, pieces: list[
 
 def test_workers_are_quoted_line_by_line_with_who_said_it_and_how_grave_it_is(tmp_path: Path) -> None:
     said: list[Mapping[str, Any]] = []
-    mirror, out = Mirror(tmp_path, said.append), tmp_path / "worker-ab-01-77.out"
+    mirror, out = WorkerOutputFollower(tmp_path, said.append), tmp_path / "worker-ab-01-77.out"
     out.write_bytes(b":job_id:01\n:actor_name:RayTrainWorker\nhello\nhalf a ")
     (tmp_path / "raylet.out").write_bytes(b"noise\n")
     mirror.look()
@@ -95,8 +95,8 @@ def test_what_a_pod_quotes_becomes_a_record_of_its_log_with_level_and_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "worker-ab-01-78.err").write_bytes(b"RuntimeError: odd\n")
-    Mirror(tmp_path).look()
-    recorder = Recorder(context={"job": "digits"}, clock=lambda: "2030-01-02T12:00:00.000+00:00")
+    WorkerOutputFollower(tmp_path).look()
+    recorder = JsonLineEncoder(context={"job": "digits"}, clock=lambda: "2030-01-02T12:00:00.000+00:00")
     record = recorder.take(capsys.readouterr().out.encode()).decode().strip()
     assert json.loads(record) == {
         "time": "2030-01-02T12:00:00.000+00:00",
@@ -112,7 +112,7 @@ def test_a_line_without_end_is_quoted_in_parts_whose_records_are_whole(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "worker-a-1-5.err").write_bytes(b"\xff" * (1 << 16) + b"y\n")
-    mirror = Mirror(tmp_path)
+    mirror = WorkerOutputFollower(tmp_path)
     mirror.look()
     mirror.look()
     printed = capsys.readouterr().out.splitlines()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.logs.json_log import LONGEST_LINE, Recorder
+from seedbed.logs.json_log import LONGEST_LINE, JsonLineEncoder
 from seedbed.pods.pod_log_setup import log_as_records, recorder_of
 from seedbed_api.json_log_lines import readable
 
@@ -23,11 +23,11 @@ ENVIRON = {
 OURS = {"namespace": "team", "job": "digits", "attempt": 2, "pod": "digits-2-driver"}
 
 
-def recorder(**context: Any) -> Recorder:
-    return Recorder(context=context, clock=lambda: "2030-01-02T12:00:00.000+00:00")
+def recorder(**context: Any) -> JsonLineEncoder:
+    return JsonLineEncoder(context=context, clock=lambda: "2030-01-02T12:00:00.000+00:00")
 
 
-def records(taker: Recorder, *chunks: bytes) -> list[dict[str, Any]]:
+def records(taker: JsonLineEncoder, *chunks: bytes) -> list[dict[str, Any]]:
     told = b"".join([*map(taker.take, chunks), taker.last()])
     return [json.loads(line) for line in told.splitlines()]
 

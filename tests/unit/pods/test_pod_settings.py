@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seedbed.driver.resolve_run import Expected
+from seedbed.driver.resolve_run import ExpectedIdentity
 from seedbed.pods.pod_settings import PodSettings, pod_settings
 from seedbed.pods.ray_settings import prepare
 from seedbed_api.errors import UserError
@@ -62,7 +62,7 @@ def test_a_driver_that_is_the_head() -> None:
     assert settings.ray_address is None
     assert (settings.ray_port, settings.progress_port, settings.device) == (6379, 8701, "cpu")
     assert (settings.cache_folder, settings.cache_bytes) == (Path("/var/cache/seedbed"), 1000)
-    assert settings.expected == Expected()
+    assert settings.expected == ExpectedIdentity()
 
 
 def test_a_worker() -> None:
@@ -72,7 +72,7 @@ def test_a_worker() -> None:
 
 
 def test_what_earlier_attempts_found_reaches_the_driver() -> None:
-    expected = Expected(dataset_digest="sha256:a", run_id="sha256:b", environment_class="sha256:c")
+    expected = ExpectedIdentity(dataset_digest="sha256:a", run_id="sha256:b", environment_class="sha256:c")
     settings = told(
         SEEDBED_EXPECTED_DATASET_DIGEST="sha256:a",
         SEEDBED_EXPECTED_RUN_ID="sha256:b",

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from seedbed.pods.ray_start import started
-from seedbed.ray_cluster.cluster_interface import ToldToStop
+from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed_api.errors import InfrastructureError
 
 HALF = """
@@ -64,5 +64,5 @@ def test_a_stop_between_two_tries_is_obeyed() -> None:
         stopping.set()
         raise OSError
 
-    with pytest.raises(ToldToStop):
+    with pytest.raises(StopRequested):
         started(start, tries=5, pause=600.0, stopping=stopping, clear=lambda: None)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from seedbed.driver.progress_display import Display
+from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import RunOptions
-from seedbed.driver.run_driver import Ended, Session
-from seedbed.driver.trainingjob_status_builder import Told, status_of
+from seedbed.driver.run_driver import DriverExit, Session
+from seedbed.driver.trainingjob_status_builder import StatusInputs, build_status
 from seedbed.pods.status_messages import live_progress, outcome_of
 from seedbed.pods.termination_message import driver_ended, killed, leave
 from seedbed.ray_cluster.local_ray import LocalCluster
@@ -44,7 +44,7 @@ TRAINING = Progress(
 class Three(LocalCluster):
     """A cluster whose pods hold three ranks."""
 
-    def ranks_there(self) -> int:
+    def available_ranks(self) -> int:
         return 3
 
 
@@ -72,15 +72,15 @@ def a_session(**known: Any) -> Session:
     return Session(
         job=job,
         options=RunOptions(),
-        display=Display("test", interactive=False),
+        display=ProgressDisplay("test", interactive=False),
         stopping=threading.Event(),
         cluster=Three(),
         **known,
     )
 
 
-def an_end(session: Session, exit_code: int, error: SeedbedError | None = None) -> Ended:
-    told = Told(
+def an_end(session: Session, exit_code: int, error: SeedbedError | None = None) -> DriverExit:
+    told = StatusInputs(
         started=NOW,
         now=NOW,
         attempts=1,
@@ -90,7 +90,7 @@ def an_end(session: Session, exit_code: int, error: SeedbedError | None = None) 
         failure=error,
         stopped=exit_code == 143,
     )
-    return Ended(exit_code=exit_code, status=status_of(told), error=error, session=session)
+    return DriverExit(exit_code=exit_code, status=build_status(told), error=error, session=session)
 
 
 def test_before_anything_is_known() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed.ray_cluster.cluster_interface import WorkerRange
-from seedbed.ray_cluster.group_size import Node, gives_way, ranks_on, useful_size
+from seedbed.ray_cluster.group_size import Node, rank_capacity, should_resize, target_size
 
 HEAD = Node(name="head", cpus=0)
 
@@ -29,7 +29,7 @@ def slots(*counts: int, leaving: bool = False) -> list[Node]:
     ],
 )
 def test_ranks(nodes: list[Node], gpus: int, ranks: int) -> None:
-    assert ranks_on(nodes, gpus_per_rank=gpus) == ranks
+    assert rank_capacity(nodes, gpus_per_rank=gpus) == ranks
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_ranks(nodes: list[Node], gpus: int, ranks: int) -> None:
     ],
 )
 def test_size(ranks: int, least: int, most: int, leaves: int, size: int | None) -> None:
-    assert useful_size(ranks, WorkerRange(least=least, most=most), leaves=leaves) == size
+    assert target_size(ranks, WorkerRange(least=least, most=most), leaves=leaves) == size
 
 
 @given(
@@ -58,7 +58,7 @@ def test_a_size_is_in_range_and_nobody_is_idle_for_nothing(
     ranks: int, least: int, more: int, leaves: int
 ) -> None:
     workers = WorkerRange(least=least, most=least + more)
-    size = useful_size(ranks, workers, leaves=leaves)
+    size = target_size(ranks, workers, leaves=leaves)
     if ranks < least:
         assert size is None
         return
@@ -80,4 +80,4 @@ def test_a_size_is_in_range_and_nobody_is_idle_for_nothing(
     ],
 )
 def test_giving_way(current: int, wanted: int | None, leaving: bool, yes: bool) -> None:
-    assert gives_way(current, wanted, leaving=leaving) is yes
+    assert should_resize(current, wanted, leaving=leaving) is yes

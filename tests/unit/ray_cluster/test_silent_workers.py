@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from seedbed.ray_cluster.progress_board import Board, LocalLink
+from seedbed.ray_cluster.progress_board import InProcessLink, ProgressBoard
 from seedbed.ray_cluster.ray_trainer import _watching
 from seedbed.training.run_progress import Progress
 from seedbed_api.errors import InfrastructureError
@@ -17,7 +17,7 @@ PROGRESS = Progress(step=1, total_steps=2, epoch=1)
 
 
 def test_a_stop_is_delivered_although_progress_cannot_be_recorded(caplog: pytest.LogCaptureFixture) -> None:
-    board, stopping = Board(), threading.Event()
+    board, stopping = ProgressBoard(), threading.Event()
     board.post(PROGRESS)
 
     def watch(_: Progress) -> None:
@@ -34,15 +34,15 @@ def test_a_stop_is_delivered_although_progress_cannot_be_recorded(caplog: pytest
 
 
 def test_a_training_in_this_process_hears_a_stop_at_once() -> None:
-    board = Board()
-    link = LocalLink(board)
+    board = ProgressBoard()
+    link = InProcessLink(board)
     assert not link.stop_requested()
     board.stop()
     assert link.stop_requested()
 
 
 def test_the_first_lasting_failure_counts_and_the_newest_excuse() -> None:
-    board = Board()
+    board = ProgressBoard()
     errors = [InfrastructureError(name, name) for name in ("First", "Second")]
     for error in errors:
         board.fail(error)
@@ -52,7 +52,7 @@ def test_the_first_lasting_failure_counts_and_the_newest_excuse() -> None:
 
 
 def test_a_group_keeps_its_state_and_rests_until_another_begins() -> None:
-    board = Board()
+    board = ProgressBoard()
     assert not board.stopping()
     board.hold()
     assert board.stopping(), "the group keeps its state as for a stop"
@@ -67,7 +67,7 @@ def test_a_group_keeps_its_state_and_rests_until_another_begins() -> None:
 
 
 def test_who_rests_is_released_by_a_stop() -> None:
-    board = Board()
+    board = ProgressBoard()
     board.hold()
     board.stop()
     assert board.stopping()
@@ -75,7 +75,7 @@ def test_who_rests_is_released_by_a_stop() -> None:
 
 
 def test_a_run_stands_where_the_lost_group_was_until_another_has_done_a_step() -> None:
-    board = Board()
+    board = ProgressBoard()
     board.post(replace(PROGRESS, phase="Training"))
     board.wait()
     assert board.waiting()

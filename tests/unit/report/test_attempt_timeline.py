@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.driver.attempt_events import Chronicle
-from seedbed.driver.startup_timings import Timeline, mark_moments
-from seedbed.ray_cluster.cluster_interface import ToldToStop
+from seedbed.driver.attempt_events import AttemptEvents
+from seedbed.driver.startup_timings import StartupTimings, mark_moments
+from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.report.attempt_timeline import Story, attempts_of, story_of, told_by
 from seedbed.report.bottleneck import what_limited
 from seedbed.report.run_report_data import TimeSpent
@@ -46,10 +46,10 @@ class Attempt:
     def __post_init__(self) -> None:
         claim(self.folder, self.number, workers=2, version="0")
         events = EventLog(folder=self.folder, attempt=self.number)
-        self.timeline = Timeline(began=BEGAN)
+        self.timeline = StartupTimings(began=BEGAN)
         self.timeline.mark("ProgramLoaded", at=BEGAN + 3)
         self.timeline.mark("RunClaimed", at=BEGAN + 3 + self.waited)
-        self.chronicle = Chronicle(events=events, timeline=self.timeline, clock=lambda: self.now)
+        self.chronicle = AttemptEvents(events=events, timeline=self.timeline, clock=lambda: self.now)
 
     def tell(self, progress: Progress, *, group: int = 1, at: float) -> None:
         began = BEGAN + 10 + self.waited
@@ -79,8 +79,8 @@ def a_run_that_was_killed_stopped_and_continued(folder: RunFolder) -> Story:
     killed.tell(kept(50, seconds=PartSeconds(data=5, compute=40, evaluation=5)), at=60)
     stopped = Attempt(folder=folder, number=2)
     stopped.tell(kept(70, resumed_from=50, seconds=PartSeconds(compute=20, checkpoint=5)), at=35)
-    with pytest.raises(ToldToStop):
-        stopped.end(ToldToStop(), at=40)
+    with pytest.raises(StopRequested):
+        stopped.end(StopRequested(), at=40)
     last = Attempt(folder=folder, number=3, waited=3600)
     last.tell(kept(100, resumed_from=70, seconds=PartSeconds(data=1, compute=28, reduce=1)), at=40)
     last.end(at=42)

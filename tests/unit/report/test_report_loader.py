@@ -10,7 +10,7 @@ from seedbed.arithmetic.learning_rate import Cosine, LearningRate
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.feed import EvaluationBatch
 from seedbed.report import build_report, report_loader
-from seedbed.report.report_loader import Known, gather
+from seedbed.report.report_loader import ReportContext, gather
 from seedbed.report.sample_predictions import sample_predictions
 from seedbed.runs.attempt_claims import claim
 from seedbed.runs.attempt_event_log import EventLog
@@ -20,7 +20,7 @@ from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 
 SCHEDULE = LearningRate(base=0.1, warmup_steps=2, decay=Cosine())
-KNOWN = Known(job="digits", state="Trained", schedule=SCHEDULE, total_steps=10, classes=("a", "b"))
+KNOWN = ReportContext(job="digits", state="Trained", schedule=SCHEDULE, total_steps=10, classes=("a", "b"))
 
 
 @pytest.fixture

@@ -162,12 +162,12 @@ TURNS = {
 }
 
 
-@pytest.mark.parametrize(("theirs", "ours", "given_up"), TURNS.values(), ids=TURNS)
+@pytest.mark.parametrize(("theirs", "ours", "abandoned"), TURNS.values(), ids=TURNS)
 def test_a_driver_whose_turn_is_over_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, theirs: str, ours: str, given_up: bool
+    monkeypatch: pytest.MonkeyPatch, theirs: str, ours: str, abandoned: bool
 ) -> None:
     monkeypatch.setenv(TURN_VARIABLE, ours)
-    assert known_dead(replace(ELSEWHERE, turn=theirs)) is given_up
+    assert known_dead(replace(ELSEWHERE, turn=theirs)) is abandoned
 
 
 def test_the_next_attempt_of_a_job_takes_over_at_once(

@@ -14,7 +14,7 @@ from seedbed.dataset.ray_ingest import _ENVIRONMENT
 from seedbed.pods import ray_settings
 from seedbed.ray_cluster.local_ray import SETTINGS, prepare
 from seedbed.startup import ray_environment
-from seedbed.startup.ray_environment import settle, temporary_folder
+from seedbed.startup.ray_environment import clean_environment, temporary_folder
 from seedbed_api.errors import InfrastructureError, UserError
 
 OF_OTHERS = {
@@ -69,7 +69,7 @@ def test_what_training_needs_is_set_whatever_the_shell_says(name):
 
 def test_a_dataset_is_built_by_a_ray_with_its_own_settings():
     environ = dict(OF_OTHERS | KEPT)
-    settle(environ, _ENVIRONMENT)
+    clean_environment(environ, _ENVIRONMENT)
     assert environ == KEPT | _ENVIRONMENT
     assert environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] == "0"
 

@@ -45,12 +45,12 @@ def command(
     a job's object, or the name of a job: of several the newest. Without it, the jobs are named whose logs
     there are.
     """
-    from seedbed.driver.error_policy import naming
+    from seedbed.driver.error_policy import errors_name_field
     from seedbed.runs.log_store import in_order, logs_of
     from seedbed.runs.log_tail import Following
     from seedbed.storage import open_storage
 
-    with naming("STORE"):
+    with errors_name_field("STORE"):
         storage = open_storage(store, secret=secret)
         logs = logs_of(storage)
     if run is None:

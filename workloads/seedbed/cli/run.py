@@ -20,7 +20,7 @@ from seedbed_api.errors import SeedbedError, UserError, refusal
 
 if TYPE_CHECKING:
     from seedbed.driver.resolve_run import RunOptions
-    from seedbed.driver.run_driver import Ended
+    from seedbed.driver.run_driver import DriverExit
     from seedbed.sweeps.sweep_driver import SweepEnded
     from seedbed_api.sweepjob import SweepJob
     from seedbed_api.sweepjob_status import SweepJobStatus
@@ -59,7 +59,7 @@ def command(**arguments: Any) -> None:
     sys.exit(ended.exit_code)
 
 
-def _run_as_told(arguments: dict[str, Any], answer: TextIO) -> Ended | SweepEnded:
+def _run_as_told(arguments: dict[str, Any], answer: TextIO) -> DriverExit | SweepEnded:
     """Run the job or sweep of a manifest; where it is refused, the status of that kind tells it."""
     kind = "TrainingJob"
     try:
@@ -89,7 +89,7 @@ def _print_status(status: TrainingJobStatus | SweepJobStatus, answer: TextIO) ->
     answer.flush()
 
 
-def _stopped(ended: Ended | SweepEnded) -> str:
+def _stopped(ended: DriverExit | SweepEnded) -> str:
     from seedbed_api.trainingjob_status import TrainingJobStatus
 
     if not isinstance(ended.status, TrainingJobStatus):
@@ -110,7 +110,7 @@ def _document(arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _job(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> TrainingJob:
-    from seedbed.driver.job_locations import with_absolute_places
+    from seedbed.driver.job_locations import with_absolute_locations
     from seedbed_api.manifest_loader import training_job
     from seedbed_api.overrides import apply_overrides
 
@@ -119,11 +119,11 @@ def _job(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> Tra
         least, most = _workers(arguments["workers"])
         overrides += [f"spec.cluster.workers.min={least}", f"spec.cluster.workers.max={most}"]
     overrides += _places(arguments, dataset="spec.dataset.uri")
-    return with_absolute_places(training_job(apply_overrides(document, overrides), place))
+    return with_absolute_locations(training_job(apply_overrides(document, overrides), place))
 
 
 def _sweep(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> SweepJob:
-    from seedbed.driver.job_locations import with_absolute_places
+    from seedbed.driver.job_locations import with_absolute_locations
     from seedbed_api.manifest_loader import sweep_job
     from seedbed_api.overrides import apply_overrides
     from seedbed_api.sweepjob import SweepJob
@@ -134,7 +134,7 @@ def _sweep(document: dict[str, Any], place: str, arguments: dict[str, Any]) -> S
         raise UserError("InvalidSpec", refusal("--workers", arguments["workers"], problem, fix))
     places = _places(arguments, dataset="spec.trialTemplate.spec.dataset.uri")
     overridden = apply_overrides(document, [*arguments["overrides"], *places], SweepJob)
-    return with_absolute_places(sweep_job(overridden, place))
+    return with_absolute_locations(sweep_job(overridden, place))
 
 
 def _places(arguments: dict[str, Any], *, dataset: str) -> list[str]:
@@ -153,12 +153,12 @@ def _workers(text: str) -> tuple[int, int]:
 
 def _prepare_process() -> None:
     """Set what torch and Ray read when they are imported."""
-    from seedbed.driver.job_locations import leave_removed_folder, set_absolute_variables
+    from seedbed.driver.job_locations import leave_deleted_working_directory, set_absolute_variables
     from seedbed.environment.environment_pins import pin_environment
     from seedbed.ray_cluster.local_ray import prepare
 
     set_absolute_variables(os.environ)
-    leave_removed_folder()
+    leave_deleted_working_directory()
     pin_environment(os.environ)
     prepare(os.environ)
 
@@ -191,12 +191,12 @@ def _sweep_table(ended: SweepEnded) -> dict[str, str]:
     }
 
 
-def _run(job: TrainingJob, options: RunOptions) -> Ended:
+def _run(job: TrainingJob, options: RunOptions) -> DriverExit:
     _prepare_process()
-    from seedbed.driver.progress_display import Display
+    from seedbed.driver.progress_display import ProgressDisplay
     from seedbed.driver.run_driver import Session, run_job
 
-    with Display(job.metadata.name) as display:
+    with ProgressDisplay(job.metadata.name) as display:
         session = Session(job=job, options=options, display=display, stopping=_stop_by_signal())
         ended = run_job(session)
         if ended.session.result is not None:
@@ -219,14 +219,14 @@ def _stop_by_signal() -> threading.Event:
 
 
 def _options(arguments: dict[str, Any]) -> RunOptions:
-    from seedbed.driver.error_policy import naming
+    from seedbed.driver.error_policy import errors_name_field
     from seedbed.driver.resolve_run import RunOptions
     from seedbed.storage import absolute_path
 
     options: dict[str, Any] = {"device": arguments["device"], "keep_log": True}
     for name in ("code", "dataset_secret", "output_secret", "cache"):
         if arguments[name] is not None:
-            with naming(f"--{name.replace('_', '-')}"):
+            with errors_name_field(f"--{name.replace('_', '-')}"):
                 options[name] = absolute_path(arguments[name])
     if "cache" in options:
         options["cache_folder"] = _writable(options.pop("cache"))
@@ -247,7 +247,7 @@ def _writable(cache: Path) -> Path:
         raise UserError("InvalidOption", refusal("--cache", str(cache), problem, fix)) from error
 
 
-def _table(ended: Ended) -> dict[str, str]:
+def _table(ended: DriverExit) -> dict[str, str]:
     status = ended.status
     assert status.model is not None
     assert status.run_id is not None

@@ -81,11 +81,11 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
 
 
 def _runs(store: str, secret: Path | None) -> list[Kept]:
-    from seedbed.driver.error_policy import naming
+    from seedbed.driver.error_policy import errors_name_field
     from seedbed.storage import open_storage
     from seedbed.sweeps.run_retention import runs_of
 
-    with naming("STORE"):
+    with errors_name_field("STORE"):
         output: Storage = open_storage(store, secret=secret)
         return list(runs_of(output))
 

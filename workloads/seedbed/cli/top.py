@@ -64,15 +64,15 @@ def command(
 
 def _store(store: str, secret: Path | None, every: float) -> tuple[str, Look]:
     from seedbed.cli.top_store import rows_of
-    from seedbed.driver.error_policy import naming
+    from seedbed.driver.error_policy import errors_name_field
     from seedbed.storage import open_storage
     from seedbed.sweeps.store_snapshot import Looker
 
-    with naming("STORE"):
+    with errors_name_field("STORE"):
         looker = Looker(output=open_storage(store, secret=secret), every=every)
 
     def look() -> list[Row]:
-        with naming("STORE"):
+        with errors_name_field("STORE"):
             return rows_of(looker)
 
     return looker.output.url, look

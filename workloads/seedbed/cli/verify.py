@@ -93,13 +93,13 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> Verdict:
 
 def _pin(claim: Claim) -> None:
     """Pin this process as the run was pinned, before torch is imported."""
-    from seedbed.driver.job_locations import leave_removed_folder, set_absolute_variables
+    from seedbed.driver.job_locations import leave_deleted_working_directory, set_absolute_variables
     from seedbed.environment.environment_pins import CPU_CLASSES, pin_environment
     from seedbed.environment.process_start import begin_as
     from seedbed.replay.stored_integrity import stored_environment
 
     set_absolute_variables(os.environ)
-    leave_removed_folder()
+    leave_deleted_working_directory()
     recorded = None if claim.folder is None else stored_environment(claim.folder, claim.receipt.decided)
     if recorded is not None and recorded["cpu"]["class"] in CPU_CLASSES:
         begin_as(recorded["cpu"]["class"], threads=recorded["cpu"]["threads"])

@@ -15,7 +15,7 @@ from itertools import islice
 import pyarrow as pa
 
 from seedbed.dataset.ingest_passes import Job, ShardTask, WrittenShard, inspect_files, write_shard
-from seedbed.startup.ray_environment import job_config, ray_runs_here, settle, temporary_folder
+from seedbed.startup.ray_environment import clean_environment, job_config, ray_runs_here, temporary_folder
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _FILES_PER_CALL = 128
@@ -89,7 +89,7 @@ def _ray(parallelism: int) -> Iterator[None]:
     if ray_runs_here():
         yield
         return
-    settle(os.environ, _ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    clean_environment(os.environ, _ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
     folder = temporary_folder(os.environ)
     import ray
 

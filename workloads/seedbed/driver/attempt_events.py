@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from seedbed.driver.startup_timings import Timeline
-from seedbed.ray_cluster.cluster_interface import ToldToStop
+from seedbed.driver.startup_timings import StartupTimings
+from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.runs.attempt_event_log import FAILED, STOPPED, EventLog
 from seedbed.training.run_progress import Progress
 from seedbed_api.errors import SeedbedError
@@ -32,11 +32,11 @@ START_UP = (
 
 
 @dataclass(kw_only=True, slots=True)
-class Chronicle:
+class AttemptEvents:
     """The events of one attempt."""
 
     events: EventLog
-    timeline: Timeline
+    timeline: StartupTimings
     clock: Callable[[], float] = time.time
     _group: int = 0
     """The present worker group, from 1; 0 before the first."""
@@ -57,7 +57,7 @@ class Chronicle:
         """Note how what is done meanwhile ends: by an error, or as `outcome` says then."""
         try:
             yield
-        except ToldToStop:
+        except StopRequested:
             self._end(STOPPED)
             raise
         except SeedbedError as error:

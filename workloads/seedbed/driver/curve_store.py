@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, slots=True)
-class Curves:
+class CurveStore:
     """Writes what is new; what cannot be written is told once and changes no outcome."""
 
     folder: RunFolder

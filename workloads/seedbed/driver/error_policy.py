@@ -14,7 +14,7 @@ _BY_HAND = {
 """What is appended to the message."""
 
 
-def lasting(error: SeedbedError) -> SeedbedError:
+def classify_error(error: SeedbedError) -> SeedbedError:
     """Return a failure as a job tells it: by its field, and with exit code 2 where a retry is no help."""
     message = f"spec.{error.message}" if error.message.startswith(("dataset.", "output.")) else error.message
     if isinstance(error, InfrastructureError) and error.reason not in _BY_HAND:
@@ -23,7 +23,7 @@ def lasting(error: SeedbedError) -> SeedbedError:
 
 
 @contextmanager
-def naming(field: str) -> Iterator[None]:
+def errors_name_field(field: str) -> Iterator[None]:
     """Let failures of a storage, which knows a URL alone, name the field that holds it."""
     try:
         yield

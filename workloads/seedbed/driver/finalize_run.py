@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
-from seedbed.driver.resolve_run import Prepared
+from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.run_result import Measure, Result, final_metrics, save_result
 from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, statement
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
@@ -16,7 +16,7 @@ from seedbed_api.timestamps import written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Circumstances:
+class ExecutionDetails:
     """What happened to be so; never part of what is proved."""
 
     started: datetime
@@ -27,39 +27,37 @@ class Circumstances:
     """Sizes of the worker groups of this attempt."""
 
 
-def conclude(
-    prepared: Prepared, outcome: Outcome, circumstances: Circumstances, *, measure: Measure | None = None
+def finalize_run(
+    run: ResolvedRun, outcome: Outcome, execution: ExecutionDetails, *, measure: Measure | None = None
 ) -> Result:
     """Write receipt and result; a run that another driver concluded must agree."""
-    figures = final_metrics(prepared.folder, outcome, measure=measure)
-    receipt = save_receipt(
-        prepared.folder, statement(_decided(prepared, outcome, figures), _execution(prepared, circumstances))
-    )
+    figures = final_metrics(run.folder, outcome, measure=measure)
+    receipt = save_receipt(run.folder, statement(_decided(run, outcome, figures), _execution(run, execution)))
     result = Result(
-        run_id=prepared.run_id,
-        environment_class=prepared.environment_class,
-        dataset_digest=prepared.dataset.digest,
-        samples=prepared.samples,
+        run_id=run.run_id,
+        environment_class=run.environment_class,
+        dataset_digest=run.dataset.digest,
+        samples=run.samples,
         outcome=outcome,
         receipt_digest=receipt_digest(receipt),
         metrics=figures,
     )
-    save_result(prepared.folder, result)
+    save_result(run.folder, result)
     return result
 
 
-def _decided(prepared: Prepared, outcome: Outcome, figures: Mapping[str, str]) -> Decided:
-    batch = prepared.job.spec.training.batch
-    evaluations = read_evaluations(prepared.folder, up_to=outcome.step)
-    code = prepared.resolved["model"].get("code", {})
+def _decided(run: ResolvedRun, outcome: Outcome, figures: Mapping[str, str]) -> Decided:
+    batch = run.job.spec.training.batch
+    evaluations = read_evaluations(run.folder, up_to=outcome.step)
+    code = run.resolved["model"].get("code", {})
     return Decided(
-        run_id=prepared.run_id,
-        recipe=prepared.resolved,
+        run_id=run.run_id,
+        recipe=run.resolved,
         leaves=batch.leaves,
         leaf_rows=batch.micro_size,
         arithmetic_version=ARITHMETIC_VERSION,
-        environment_class=prepared.environment_class,
-        dataset_digest=prepared.dataset.digest,
+        environment_class=run.environment_class,
+        dataset_digest=run.dataset.digest,
         code_digest=code.get("digest"),
         subjects=outcome.files,
         total_steps=outcome.total_steps,
@@ -77,12 +75,12 @@ def _evaluated_weights(evaluations: Sequence[Evaluation], outcome: Outcome) -> l
     return sorted(weights.items())
 
 
-def _execution(prepared: Prepared, circumstances: Circumstances) -> Execution:
+def _execution(run: ResolvedRun, execution: ExecutionDetails) -> Execution:
     return Execution(
-        started_on=written(circumstances.started),
-        finished_on=written(circumstances.finished),
-        version=circumstances.version,
-        attempts=circumstances.attempt,
-        workers=circumstances.workers,
-        dataset_uri=prepared.dataset.storage.url,
+        started_on=written(execution.started),
+        finished_on=written(execution.finished),
+        version=execution.version,
+        attempts=execution.attempt,
+        workers=execution.workers,
+        dataset_uri=run.dataset.storage.url,
     )

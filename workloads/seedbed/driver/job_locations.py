@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from seedbed.driver.error_policy import naming
+from seedbed.driver.error_policy import errors_name_field
 from seedbed.storage import absolute, absolute_path
 from seedbed.storage.storage_urls import CLAIMS_VARIABLE
 from seedbed_api.execution_settings import Output
@@ -32,11 +32,11 @@ def set_absolute_variables(environ: MutableMapping[str, str]) -> None:
     for name in _VARIABLES:
         paths = [path for path in environ.get(name, "").split(os.pathsep) if path]
         if any(not Path(path).is_absolute() for path in paths):
-            with naming(name):
+            with errors_name_field(name):
                 environ[name] = os.pathsep.join(str(absolute_path(Path(path))) for path in paths)
 
 
-def leave_removed_folder() -> None:
+def leave_deleted_working_directory() -> None:
     """Stand in a folder that exists: MKL ends a process that stands in none. No place may be relative."""
     try:
         Path.cwd()
@@ -44,7 +44,7 @@ def leave_removed_folder() -> None:
         os.chdir("/")
 
 
-def with_absolute_places(job: _J) -> _J:
+def with_absolute_locations(job: _J) -> _J:
     """Return the job with absolute and normal local paths; UserError names the field that has none."""
     spec = job.spec
     changes: dict[str, object] = {"output": _output(spec.output)}
@@ -77,5 +77,5 @@ def _output(output: Output) -> Output:
 
 
 def _place(uri: str, field: str) -> str:
-    with naming(field):
+    with errors_name_field(field):
         return absolute(uri)

@@ -15,25 +15,25 @@ from contextlib import ExitStack, closing, contextmanager, redirect_stderr, redi
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from seedbed.driver.progress_display import Both, Display, Shown
-from seedbed.logs.json_log import Recorder, RecordFormatter
-from seedbed.logs.log_truncation import Trim
-from seedbed.logs.log_upload import Shipper, folder_of, following
-from seedbed.ray_cluster.cluster_interface import ToldToStop
+from seedbed.driver.progress_display import CombinedDisplay, ProgressDisplay, ProgressSink
+from seedbed.logs.json_log import JsonLineEncoder, JsonLogFormatter
+from seedbed.logs.log_truncation import LogTruncator
+from seedbed.logs.log_upload import LogUploader, folder_of, upload_periodically
+from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import workers_logger
 from seedbed.runs.process_identity import this_process
 from seedbed.storage import Storage, open_storage
 from seedbed_api.errors import SeedbedError
 
 if TYPE_CHECKING:
-    from seedbed.driver.mlflow_run_entry import Membership
-    from seedbed.driver.resolve_run import Prepared
+    from seedbed.driver.mlflow_run_entry import SweepMembership
+    from seedbed.driver.resolve_run import ResolvedRun
 
 _OURS = logging.getLogger("seedbed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class LogLocation:
     """Where a log lies: `logs/<uid>/<attempt>/<job>-<attempt>-driver/`, as that of a driver pod."""
 
     output: Storage
@@ -50,44 +50,46 @@ class Place:
         return folder_of(self.output, uid=self.uid, attempt=self.attempt, pod=pod)
 
 
-def place_of(prepared: Prepared, member: Membership | None, *, attempt: int) -> Place | None:
+def log_location(run: ResolvedRun, member: SweepMembership | None, *, attempt: int) -> LogLocation | None:
     """Return where the log of a run is kept; None where nobody wants it. A trial has a name of its own."""
-    if not prepared.options.keep_log:
+    if not run.options.keep_log:
         return None
     trial = "" if member is None else f"-trial-{member.trial}"
     fold = "" if member is None or member.fold is None else f"-fold-{member.fold}"
-    return Place(
-        output=open_storage(prepared.job.spec.output.uri, secret=prepared.options.output_secret),
-        uid=prepared.folder.name,
-        job=f"{prepared.job.metadata.name}{trial}{fold}",
+    return LogLocation(
+        output=open_storage(run.job.spec.output.uri, secret=run.options.output_secret),
+        uid=run.folder.name,
+        job=f"{run.job.metadata.name}{trial}{fold}",
         attempt=attempt,
     )
 
 
 @contextmanager
-def logged(place: Place | None, display: Shown) -> Iterator[Shown]:
+def record_run_log(place: LogLocation | None, display: ProgressSink) -> Iterator[ProgressSink]:
     """Keep the log of a run meanwhile, if it has a place; yield where the driver is to tell of the run."""
     if place is None:
         yield display
         return
-    with keeping_log(place, display.notice) as log:
-        yield Both(display, Display(place.job, stream=log, interactive=False, records=True))
+    with record_log(place, display.notice) as log:
+        yield CombinedDisplay(
+            display, ProgressDisplay(place.job, stream=log, interactive=False, records=True)
+        )
 
 
 @contextmanager
-def keeping_log(place: Place, notice: Callable[[str], None]) -> Iterator[TextIO]:
+def record_log(place: LogLocation, notice: Callable[[str], None]) -> Iterator[TextIO]:
     """Keep a log meanwhile, and all of it in the end; yield what takes the driver's own words.
 
     `notice` is told where nothing else went wrong and the log could not be stored.
     """
     host = this_process()
     spool = _Spool({"job": place.job, "attempt": place.attempt, "host": host.host})
-    shipper = Shipper(read=spool.read, folder=lambda: place.folder)
-    with following(shipper.ship), closing(spool), _everything_said(spool) as voice:
+    uploader = LogUploader(read=spool.read, folder=lambda: place.folder)
+    with upload_periodically(uploader.upload), closing(spool), _everything_said(spool) as voice:
         voice.write(f"attempt {place.attempt} begins: process {host.pid} on {host.host}\n")
         try:
             yield cast(TextIO, voice)
-        except ToldToStop:
+        except StopRequested:
             voice.write("told to stop\n")
             raise
         except SeedbedError as error:
@@ -98,8 +100,8 @@ def keeping_log(place: Place, notice: Callable[[str], None]) -> Iterator[TextIO]
             raise
         finally:
             voice.write(f"attempt {place.attempt} ends\n")
-    if shipper.trouble is not None:
-        notice(f"the log of this run is not stored: {shipper.trouble}")
+    if uploader.error is not None:
+        notice(f"the log of this run is not stored: {uploader.error}")
 
 
 @contextmanager
@@ -116,7 +118,7 @@ def _everything_said(spool: _Spool) -> Iterator[_Voice]:
 @contextmanager
 def _logging_to(log: _Voice) -> Iterator[None]:
     """Log there too what is logged of ours, and what Ray's workers print."""
-    handlers = [_handler(log, RecordFormatter(), logging.DEBUG)]
+    handlers = [_handler(log, JsonLogFormatter(), logging.DEBUG)]
     if not _OURS.hasHandlers():  # then the terminal shows warnings as they are, which a handler would end
         handlers.append(_handler(sys.stderr, logging.Formatter(), logging.WARNING))
     for handler in handlers:
@@ -146,10 +148,10 @@ class _Spool:
     """What each record knows of its place; the newest step among it."""
     _data: bytearray = field(default_factory=bytearray)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _trim: Trim = field(init=False)
+    _trim: LogTruncator = field(init=False)
 
     def __post_init__(self) -> None:
-        self._trim = Trim(note=Recorder(context=self.context).note)
+        self._trim = LogTruncator(note=JsonLineEncoder(context=self.context).note)
 
     def add(self, records: bytes) -> None:
         with self._lock:
@@ -169,7 +171,7 @@ class _Voice:
     """A stream of one speaker, so that lines of several never mix; what it takes becomes records."""
 
     def __init__(self, spool: _Spool) -> None:
-        self._spool, self._recorder = spool, Recorder(context=spool.context)
+        self._spool, self._recorder = spool, JsonLineEncoder(context=spool.context)
         self._lock = threading.Lock()
 
     def write(self, text: str) -> int:

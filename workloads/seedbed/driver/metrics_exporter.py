@@ -19,7 +19,7 @@ _OF_THEIR_OWN: Final = frozenset({"throughput/images-per-second", "training/loss
 """Metrics of the status that are exported exactly, under names of their own."""
 
 
-def training_families(session: Session, live: LiveProgress) -> Iterator[Metric]:
+def driver_metrics(session: Session, live: LiveProgress) -> Iterator[Metric]:
     """Yield what is known of a run at this moment."""
     about = session.job.metadata
     labels = {"namespace": about.namespace or "", "name": about.name, "kind": "TrainingJob"}

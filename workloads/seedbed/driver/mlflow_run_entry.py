@@ -11,12 +11,12 @@ from seedbed.mlflow.mlflow_entries import RUN_ID, SWEEP_ID, Curve, Entry
 from seedbed.mlflow.run_recorder import Recording, opened
 
 if TYPE_CHECKING:
-    from seedbed.driver.resolve_run import Prepared
+    from seedbed.driver.resolve_run import ResolvedRun
     from seedbed.driver.run_result import Result
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Membership:
+class SweepMembership:
     """Which part of a sweep a run is."""
 
     experiment: str
@@ -26,30 +26,30 @@ class Membership:
 
 
 def recording_of(
-    prepared: Prepared, member: Membership | None, notice: Callable[[str], None]
+    run: ResolvedRun, member: SweepMembership | None, notice: Callable[[str], None]
 ) -> Recording | None:
     """Return the account of a run; None where no server is told of it."""
-    return opened(lambda: entry_of(prepared, member), prepared.options.output_secret, notice)
+    return opened(lambda: entry_of(run, member), run.options.output_secret, notice)
 
 
-def entry_of(prepared: Prepared, member: Membership | None) -> Entry:
+def entry_of(run: ResolvedRun, member: SweepMembership | None) -> Entry:
     """Return the entry of a run that begins or goes on."""
-    spec, secret = prepared.job.spec, prepared.options.output_secret
-    key = {RUN_ID: prepared.run_id}
+    spec, secret = run.job.spec, run.options.output_secret
+    key = {RUN_ID: run.run_id}
     about = {
-        "seedbed.dataset_digest": prepared.dataset.digest,
-        "seedbed.environment_class": prepared.environment_class,
-        "seedbed.run_folder": prepared.folder.url,
+        "seedbed.dataset_digest": run.dataset.digest,
+        "seedbed.environment_class": run.environment_class,
+        "seedbed.run_folder": run.folder.url,
         "mlflow.source.name": "seedbed",
     }
     return Entry(
         key=key,
-        experiment=member.experiment if member else experiment_of(prepared.job),
-        name=_trial_name(member) if member else prepared.job.metadata.name,
+        experiment=member.experiment if member else experiment_of(run.job),
+        name=_trial_name(member) if member else run.job.metadata.name,
         tags=key | about | (_trial_tags(member) if member else {}),
-        params=flat(prepared.resolved),
+        params=flat(run.resolved),
         curve=Curve(
-            output=spec.output.uri, secret=None if secret is None else str(secret), run_id=prepared.run_id
+            output=spec.output.uri, secret=None if secret is None else str(secret), run_id=run.run_id
         ),
         parent=sweep_key(member.sweep_id) if member else None,
     )
@@ -67,11 +67,11 @@ def end_of(result: Result | None) -> dict[str, Any] | None:
     return {"tags": proof, "results": results, "step": result.outcome.selected_step}
 
 
-def _trial_name(member: Membership) -> str:
+def _trial_name(member: SweepMembership) -> str:
     fold = "" if member.fold is None else f"-fold-{member.fold}"
     return f"trial-{member.trial}{fold}"
 
 
-def _trial_tags(member: Membership) -> dict[str, str]:
+def _trial_tags(member: SweepMembership) -> dict[str, str]:
     fold = {} if member.fold is None else {"seedbed.fold": str(member.fold)}
     return {SWEEP_ID: member.sweep_id, "seedbed.trial": str(member.trial)} | fold

@@ -23,7 +23,7 @@ PLAIN_INTERVAL_SECONDS = 10.0
 _LEAST_BAR_WIDTH = 12
 
 
-class Shown(Protocol):
+class ProgressSink(Protocol):
     """Where the driver tells of a run."""
 
     def update(self, progress: Progress) -> None:
@@ -33,10 +33,10 @@ class Shown(Protocol):
         """Show one line that stays."""
 
 
-class Both:
+class CombinedDisplay:
     """Tells of a run in two places."""
 
-    def __init__(self, first: Shown, second: Shown) -> None:
+    def __init__(self, first: ProgressSink, second: ProgressSink) -> None:
         self._places = first, second
 
     def update(self, progress: Progress) -> None:
@@ -50,7 +50,7 @@ class Both:
             place.notice(text)
 
 
-class Display:
+class ProgressDisplay:
     """Draw the progress of one run. A context manager: it gives the terminal back on every way out."""
 
     def __init__(

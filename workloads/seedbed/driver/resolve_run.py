@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.dataset import Dataset, open_dataset
-from seedbed.driver.error_policy import naming
-from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.error_policy import errors_name_field
+from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_rows import selection_of, training_rows
 from seedbed.feed import FeedKind, StreamSpec
 from seedbed.feed.sample_stream import DEFAULT_CACHE_BYTES
-from seedbed.ray_cluster.cluster_interface import Computer, WorkerRange
+from seedbed.ray_cluster.cluster_interface import TaskRunner, WorkerRange
 from seedbed.runs.run_folder import ENVIRONMENT, RunFolder, open_run
 from seedbed.storage import is_writable, open_storage
 from seedbed.training.recipe_mapping import (
@@ -33,7 +33,7 @@ from seedbed_api.trainingjob import TrainingJob
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Expected:
+class ExpectedIdentity:
     """What earlier attempts found; a later one continues in the same or not at all."""
 
     dataset_digest: str | None = None
@@ -41,7 +41,7 @@ class Expected:
     environment_class: str | None = None
 
 
-Probed: TypeAlias = tuple[Mapping[str, Any], str]
+ProbedEnvironment: TypeAlias = tuple[Mapping[str, Any], str]
 """Environment document and class."""
 
 
@@ -59,8 +59,8 @@ class RunOptions:
     cache_bytes: int = DEFAULT_CACHE_BYTES
     shared: bool = False
     """Other runs on this node ask for the same pictures."""
-    expected: Expected = Expected()
-    probed: Probed | None = None
+    expected: ExpectedIdentity = ExpectedIdentity()
+    probed: ProbedEnvironment | None = None
     """The environment where this process has found it out already."""
     fetched: CodeArchive | None = None
     """The user's code where this process has fetched it already."""
@@ -69,7 +69,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class ResolvedRun:
     """A run that is fully determined."""
 
     job: TrainingJob
@@ -86,7 +86,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Draft:
+class _ResolvedRecipe:
     """A run but for its environment class."""
 
     job: TrainingJob
@@ -97,9 +97,9 @@ class _Draft:
     resolved: dict[str, Any]
 
 
-def prepare(
-    job: TrainingJob, options: RunOptions, timeline: Timeline, *, cluster: Computer | None = None
-) -> Prepared:
+def resolve_run(
+    job: TrainingJob, options: RunOptions, timeline: StartupTimings, *, cluster: TaskRunner | None = None
+) -> ResolvedRun:
     """Resolve the recipe and name the run. Raises UserError for what no retry can mend; writes nothing.
 
     The environment is that of `cluster`, which may have to be waited for; a run that is known to be complete
@@ -109,12 +109,12 @@ def prepare(
     complete = _complete(draft)
     if complete is not None:
         return complete
-    environment, environment_class = _known(options, cluster) or probed(options.device, cluster)
+    environment, environment_class = _known(options, cluster) or probe_environment(options.device, cluster)
     timeline.mark("EnvironmentProbed")
     return _named(draft, environment, environment_class)
 
 
-def _known(options: RunOptions, cluster: Computer | None) -> Probed | None:
+def _known(options: RunOptions, cluster: TaskRunner | None) -> ProbedEnvironment | None:
     """Return the environment that was found out before; who trains here is then set up as that one was."""
     if options.probed is None:
         return None
@@ -133,40 +133,42 @@ def _set_up(device: str) -> None:
     _require_device(device)
 
 
-def probed(device: str, cluster: Computer | None = None) -> Probed:
+def probe_environment(device: str, cluster: TaskRunner | None = None) -> ProbedEnvironment:
     """Find out the environment of this process, or of where trainings run."""
     return _environment(device) if cluster is None else cluster.compute(_environment, device)
 
 
-def _draft(job: TrainingJob, options: RunOptions, timeline: Timeline) -> _Draft:
+def _draft(job: TrainingJob, options: RunOptions, timeline: StartupTimings) -> _ResolvedRecipe:
     pinned = job.spec.dataset.digest or options.expected.dataset_digest
-    with naming("spec.dataset.uri"):
+    with errors_name_field("spec.dataset.uri"):
         storage = open_storage(job.spec.dataset.uri, secret=options.dataset_secret)
         dataset = open_dataset(storage, digest=pinned)
         samples = _samples(job, dataset)
     timeline.mark("DatasetOpened")
     code, code_digest = _code(job, options)
     resolved = resolve(job, dataset_digest=dataset.digest, code_digest=code_digest)
-    return _Draft(job=job, options=options, dataset=dataset, samples=samples, code=code, resolved=resolved)
+    return _ResolvedRecipe(
+        job=job, options=options, dataset=dataset, samples=samples, code=code, resolved=resolved
+    )
 
 
-def _complete(draft: _Draft) -> Prepared | None:
+def _complete(draft: _ResolvedRecipe) -> ResolvedRun | None:
     """Return the run of the expected environment class if it is complete; else None."""
     expected = draft.options.expected
     if expected.environment_class is None:
         return None
-    prepared = _named(draft, {}, expected.environment_class)
-    if not prepared.folder.finished():
+    run = _named(draft, {}, expected.environment_class)
+    if not run.folder.finished():
         return None
-    return replace(prepared, environment=json.loads(prepared.folder.objects.read(ENVIRONMENT)))
+    return replace(run, environment=json.loads(run.folder.objects.read(ENVIRONMENT)))
 
 
-def _named(draft: _Draft, environment: Mapping[str, Any], environment_class: str) -> Prepared:
+def _named(draft: _ResolvedRecipe, environment: Mapping[str, Any], environment_class: str) -> ResolvedRun:
     identity = run_id(
         draft.resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=environment_class
     )
     _refuse_another_run(draft, identity, environment_class)
-    return Prepared(
+    return ResolvedRun(
         job=draft.job,
         options=draft.options,
         dataset=draft.dataset,
@@ -180,7 +182,7 @@ def _named(draft: _Draft, environment: Mapping[str, Any], environment_class: str
     )
 
 
-def _refuse_another_run(draft: _Draft, identity: str, environment_class: str) -> None:
+def _refuse_another_run(draft: _ResolvedRecipe, identity: str, environment_class: str) -> None:
     """Raise UserError where a retry would train something else than the attempts before it."""
     expected, found = draft.options.expected, draft.dataset.digest
     if expected.dataset_digest not in (None, found):
@@ -202,7 +204,7 @@ def _refuse_another_run(draft: _Draft, identity: str, environment_class: str) ->
 def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFolder:
     """Return the run folder, which puts up with outages; that it can be had at all is asked for at once."""
     uri, secret = job.spec.output.uri, options.output_secret
-    with naming("spec.output.uri"):
+    with errors_name_field("spec.output.uri"):
         first = open_storage(uri, secret=secret)
         if not is_writable(first):
             problem, fix = "can be read, not written", "name a folder or a bucket"
@@ -241,7 +243,7 @@ def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, st
     return archive, archive.digest
 
 
-def _environment(device: str) -> Probed:
+def _environment(device: str) -> ProbedEnvironment:
     from seedbed.arithmetic.torch_determinism import fix_determinism
     from seedbed.environment.environment_class import environment_class, environment_document
     from seedbed.environment.environment_pins import pinned_threads
@@ -262,24 +264,24 @@ def _require_device(device: str) -> None:
         )
 
 
-def program_of(prepared: Prepared, *, attempt: int, workers: WorkerRange) -> TrainingProgram:
+def worker_config_of(run: ResolvedRun, *, attempt: int, workers: WorkerRange) -> TrainingProgram:
     """Return what the workers are given."""
-    spec, options = prepared.job.spec, prepared.options
-    milestones = milestones_of(spec, samples=prepared.samples)
+    spec, options = run.job.spec, run.options
+    milestones = milestones_of(spec, samples=run.samples)
     return TrainingProgram(
-        run_id=prepared.run_id,
+        run_id=run.run_id,
         attempt=attempt,
         output_url=spec.output.uri,
         output_secret=options.output_secret,
-        resolved=prepared.resolved,
-        environment_class=prepared.environment_class,
-        probe=prepared.environment["probe"],
+        resolved=run.resolved,
+        environment_class=run.environment_class,
+        probe=run.environment["probe"],
         device=options.device,
-        model=model_of(prepared),
-        classes=prepared.dataset.classes,
-        samples=prepared.samples,
-        arithmetic=arithmetic_of(spec.training, classes=prepared.dataset.classes, samples=prepared.samples),
-        stream=_stream(prepared, total_steps=milestones.total_steps),
+        model=model_of(run),
+        classes=run.dataset.classes,
+        samples=run.samples,
+        arithmetic=arithmetic_of(spec.training, classes=run.dataset.classes, samples=run.samples),
+        stream=_stream(run, total_steps=milestones.total_steps),
         feed=feed_of(spec.cluster.feed, workers),
         milestones=milestones,
         early_stopping=early_stopping_of(spec.training),
@@ -288,11 +290,11 @@ def program_of(prepared: Prepared, *, attempt: int, workers: WorkerRange) -> Tra
     )
 
 
-def pause_step(prepared: Prepared, epochs: int | None) -> int | None:
+def pause_step(run: ResolvedRun, epochs: int | None) -> int | None:
     """Return after how many steps so many epochs have been consumed; None for no epochs: never."""
     if epochs is None:
         return None
-    return steps_of_epochs(prepared.job.spec.training.batch, epochs, samples=prepared.samples)
+    return steps_of_epochs(run.job.spec.training.batch, epochs, samples=run.samples)
 
 
 def feed_of(wanted: str, workers: WorkerRange) -> FeedKind:
@@ -303,24 +305,24 @@ def feed_of(wanted: str, workers: WorkerRange) -> FeedKind:
     return "Local" if wanted == "Local" else "RayData"
 
 
-def model_of(prepared: Prepared) -> ModelSource:
+def model_of(run: ResolvedRun) -> ModelSource:
     """Return where the network comes from."""
-    model = prepared.job.spec.model
+    model = run.job.spec.model
     return ModelSource(
         name=model.name,
         args={arg.name: arg.value for arg in model.args},
         entrypoint=model.entrypoint,
-        code=prepared.code,
-        code_digest=prepared.resolved["model"].get("code", {}).get("digest"),
+        code=run.code,
+        code_digest=run.resolved["model"].get("code", {}).get("digest"),
     )
 
 
-def _stream(prepared: Prepared, *, total_steps: int) -> StreamSpec:
-    training, options = prepared.job.spec.training, prepared.options
-    subset, fold = selection_of(prepared.job)
+def _stream(run: ResolvedRun, *, total_steps: int) -> StreamSpec:
+    training, options = run.job.spec.training, run.options
+    subset, fold = selection_of(run.job)
     return StreamSpec(
-        dataset_url=prepared.job.spec.dataset.uri,
-        digest=prepared.dataset.digest,
+        dataset_url=run.job.spec.dataset.uri,
+        digest=run.dataset.digest,
         seed=training.seed,
         leaves=training.batch.leaves,
         leaf_rows=training.batch.micro_size,

@@ -11,20 +11,20 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TypeVar
 
-from seedbed.driver.attempt_events import Chronicle
-from seedbed.driver.curve_store import Curves
-from seedbed.driver.error_policy import lasting
-from seedbed.driver.finalize_run import Circumstances, conclude
-from seedbed.driver.local_run_log import logged, place_of
-from seedbed.driver.mlflow_run_entry import Membership, end_of, recording_of
-from seedbed.driver.progress_display import Shown
-from seedbed.driver.resolve_run import Prepared, RunOptions, pause_step, prepare, program_of
+from seedbed.driver.attempt_events import AttemptEvents
+from seedbed.driver.curve_store import CurveStore
+from seedbed.driver.error_policy import classify_error
+from seedbed.driver.finalize_run import ExecutionDetails, finalize_run
+from seedbed.driver.local_run_log import log_location, record_run_log
+from seedbed.driver.mlflow_run_entry import SweepMembership, end_of, recording_of
+from seedbed.driver.progress_display import ProgressSink
+from seedbed.driver.resolve_run import ResolvedRun, RunOptions, pause_step, resolve_run, worker_config_of
 from seedbed.driver.run_result import Result, read_result
-from seedbed.driver.startup_timings import Timeline, mark_moments
-from seedbed.driver.trainingjob_status_builder import Told, status_of
-from seedbed.driver.user_metrics import measure_of
+from seedbed.driver.startup_timings import StartupTimings, mark_moments
+from seedbed.driver.trainingjob_status_builder import StatusInputs, build_status
+from seedbed.driver.user_metrics import user_metrics_of
 from seedbed.mlflow.run_recorder import Recording, make_up, recorded
-from seedbed.ray_cluster.cluster_interface import Cluster, Placement, ToldToStop, WorkerRange
+from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed.ray_cluster.ray_trainer import fit
 from seedbed.runs.attempt_claims import Attempt, highest_attempt
@@ -51,18 +51,18 @@ class Session:
 
     job: TrainingJob
     options: RunOptions
-    display: Shown
+    display: ProgressSink
     stopping: threading.Event
     """Set by SIGTERM and SIGINT: checkpoint after the step and end."""
     cluster: Cluster = field(default_factory=LocalCluster)
     pause_after_epochs: int | None = None
     """Keep the state after so many epochs and end; the run goes on when it is asked for again."""
     wants_report: bool = True
-    member: Membership | None = None
+    member: SweepMembership | None = None
     """Which part of a sweep the run is."""
-    timeline: Timeline = field(default_factory=Timeline)
+    timeline: StartupTimings = field(default_factory=StartupTimings)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    prepared: Prepared | None = None
+    run: ResolvedRun | None = None
     attempt: int = 0
     groups: list[int] = field(default_factory=list)
     """Sizes of the worker groups that trained."""
@@ -71,9 +71,9 @@ class Session:
     """Steps that each worker group computed, by its place in `groups`."""
     kept: Kept | None = None
     """The newest checkpoint that this call wrote."""
-    curves: Curves | None = None
+    curves: CurveStore | None = None
     """None until the run is claimed."""
-    chronicle: Chronicle | None = None
+    events: AttemptEvents | None = None
     """None until the run is claimed."""
     recording: Recording | None = None
     """None where no server is told of runs."""
@@ -86,7 +86,7 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
+class DriverExit:
     """How a call of the driver ended."""
 
     exit_code: int
@@ -97,14 +97,14 @@ class Ended:
     """URL of the report of a complete run, whoever wrote it."""
 
 
-def run_job(session: Session) -> Ended:
+def run_job(session: Session) -> DriverExit:
     """Train a job to its end, or find that it was; an expected failure is told in the status."""
     try:
         _run(session)
-    except ToldToStop:
+    except StopRequested:
         return _ended(session, ExitCode.STOPPED)
     except SeedbedError as error:
-        failure = lasting(error)
+        failure = classify_error(error)
         return _ended(session, failure.exit_code, error=failure)
     if session.result is None:
         return _ended(session, ExitCode.STOPPED)
@@ -115,35 +115,33 @@ def run_job(session: Session) -> Ended:
 
 def _run(session: Session) -> None:
     session.timeline.mark("ProgramLoaded")
-    prepared = session.prepared = prepare(
-        session.job, session.options, session.timeline, cluster=session.cluster
-    )
+    run = session.run = resolve_run(session.job, session.options, session.timeline, cluster=session.cluster)
     if session.stopping.is_set():
         return
-    session.result = _intact(session, RESULT, lambda: read_result(prepared.folder))
+    session.result = _intact(session, RESULT, lambda: read_result(run.folder))
     if session.result is not None:
-        session.attempt = highest_attempt(prepared.folder)
-        make_up(recording_of(prepared, session.member, session.display.notice), end_of(session.result))
+        session.attempt = highest_attempt(run.folder)
+        make_up(recording_of(run, session.member, session.display.notice), end_of(session.result))
         return
-    if _has_been_there(session, prepared):
+    if _has_been_there(session, run):
         return
-    with _claimed(session, prepared) as lease:
+    with _claimed(session, run) as lease:
         if lease is None:
-            session.result = None if session.stopping.is_set() else read_result(prepared.folder)
+            session.result = None if session.stopping.is_set() else read_result(run.folder)
             return
         session.attempt = lease.attempt.number
         session.timeline.mark("RunClaimed")
-        place = place_of(prepared, session.member, attempt=session.attempt)
-        with logged(place, session.display) as session.display:
-            _describe(prepared)
-            session.curves = _curves(session, prepared)
-            session.chronicle = _chronicle(session, prepared)
-            session.recording = recording_of(prepared, session.member, session.display.notice)
+        place = log_location(run, session.member, attempt=session.attempt)
+        with record_run_log(place, session.display) as session.display:
+            _describe(run)
+            session.curves = _curves(session, run)
+            session.events = _chronicle(session, run)
+            session.recording = recording_of(run, session.member, session.display.notice)
             with recorded(session.recording, lambda: end_of(session.result)):
-                with session.chronicle.noting_the_end(lambda: _end(session)):
-                    _complete(session, prepared, lease)
+                with session.events.noting_the_end(lambda: _end(session)):
+                    _complete(session, run, lease)
                 if session.computed_here and session.wants_report:
-                    _report(session, prepared)
+                    _report(session, run)
 
 
 def _end(session: Session) -> str:
@@ -153,13 +151,13 @@ def _end(session: Session) -> str:
     return STOPPED if session.stopping.is_set() else PAUSED
 
 
-def _complete(session: Session, prepared: Prepared, lease: Lease) -> None:
+def _complete(session: Session, run: ResolvedRun, lease: Lease) -> None:
     """Train what is missing, and conclude."""
     assert session.curves is not None
     outcome = None
     try:
-        stored = _intact(session, OUTCOME, lambda: read_outcome(prepared.folder))
-        outcome = stored or _train(session, prepared, lease)
+        stored = _intact(session, OUTCOME, lambda: read_outcome(run.folder))
+        outcome = stored or _train(session, run, lease)
     finally:
         if outcome is not None:
             session.curves.join(outcome.step, over=True)
@@ -170,8 +168,8 @@ def _complete(session: Session, prepared: Prepared, lease: Lease) -> None:
     session.computed_here = True
     if session.recording is not None:
         session.recording.flush()
-    measure = measure_of(prepared, notice=session.display.notice)
-    session.result = conclude(prepared, outcome, _circumstances(session), measure=measure)
+    measure = user_metrics_of(run, notice=session.display.notice)
+    session.result = finalize_run(run, outcome, _circumstances(session), measure=measure)
 
 
 _T = TypeVar("_T")
@@ -184,19 +182,19 @@ def _intact(session: Session, path: str, read: Callable[[], _T | None]) -> _T | 
     except InfrastructureError as error:
         if error.reason != "RunFolderDamaged":
             raise
-        assert session.prepared is not None
+        assert session.run is not None
         session.display.notice(f"{error.message}; it is made again")
-        session.prepared.folder.objects.delete(path)
+        session.run.folder.objects.delete(path)
         return None
 
 
-def _has_been_there(session: Session, prepared: Prepared) -> bool:
+def _has_been_there(session: Session, run: ResolvedRun) -> bool:
     """Say whether the run is to pause where it was before: what was evaluated there is stored."""
-    pause = pause_step(prepared, session.pause_after_epochs)
+    pause = pause_step(run, session.pause_after_epochs)
     if pause is None:
         return False
     try:
-        return any(record.step == pause for record in read_evaluations(prepared.folder, split="validation"))
+        return any(record.step == pause for record in read_evaluations(run.folder, split="validation"))
     except InfrastructureError as error:
         if error.reason != "RunFolderDamaged":
             raise
@@ -204,12 +202,12 @@ def _has_been_there(session: Session, prepared: Prepared) -> bool:
 
 
 @contextmanager
-def _claimed(session: Session, prepared: Prepared) -> Iterator[Lease | None]:
+def _claimed(session: Session, run: ResolvedRun) -> Iterator[Lease | None]:
     told: set[int] = set()
 
     def waiting(holder: Attempt) -> None:
         if session.stopping.is_set():
-            raise ToldToStop
+            raise StopRequested
         if holder.number not in told:
             told.add(holder.number)
             who = f"process {holder.process.pid} on {holder.process.host}"
@@ -217,31 +215,31 @@ def _claimed(session: Session, prepared: Prepared) -> Iterator[Lease | None]:
 
     try:
         lease = acquire(
-            prepared.folder,
+            run.folder,
             workers=session.job.spec.cluster.workers.max,
             version=version("seedbed"),
             waiting=waiting,
         )
-    except ToldToStop:
+    except StopRequested:
         lease = None
     with lease or nullcontext():
         yield lease
 
 
-def _describe(prepared: Prepared) -> None:
-    prepared.folder.publish(RECIPE, canonical_json(prepared.resolved))
-    prepared.folder.publish(ENVIRONMENT, canonical_json(dict(prepared.environment)))
+def _describe(run: ResolvedRun) -> None:
+    run.folder.publish(RECIPE, canonical_json(run.resolved))
+    run.folder.publish(ENVIRONMENT, canonical_json(dict(run.environment)))
 
 
-def _report(session: Session, prepared: Prepared) -> None:
+def _report(session: Session, run: ResolvedRun) -> None:
     """Write the report; the run is complete without it, so trouble is told and not raised."""
     from seedbed.driver.run_report_writer import write_report
 
     assert session.result is not None
     try:
         write_report(
-            prepared,
-            program_of(prepared, attempt=session.attempt, workers=_worker_range(session)),
+            run,
+            worker_config_of(run, attempt=session.attempt, workers=_worker_range(session)),
             session.result,
             created=session.started.strftime("%Y-%m-%d %H:%M UTC"),
         )
@@ -254,13 +252,13 @@ def _worker_range(session: Session) -> WorkerRange:
     return WorkerRange(least=workers.min, most=workers.max)
 
 
-def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None:
+def _train(session: Session, run: ResolvedRun, lease: Lease) -> Outcome | None:
     from seedbed.training.model_check import check_model
 
     workers = _worker_range(session)
     program = replace(
-        program_of(prepared, attempt=lease.attempt.number, workers=workers),
-        pause_after=pause_step(prepared, session.pause_after_epochs),
+        worker_config_of(run, attempt=lease.attempt.number, workers=workers),
+        pause_after=pause_step(run, session.pause_after_epochs),
     )
     session.cluster.compute(check_model, program)
     session.timeline.mark("ModelChecked")
@@ -268,32 +266,32 @@ def _train(session: Session, prepared: Prepared, lease: Lease) -> Outcome | None
         if not placement.in_process:
             session.timeline.mark("RayStarted")
         _fit_while_it_advances(session, program, placement)
-    outcome = read_outcome(prepared.folder)
+    outcome = read_outcome(run.folder)
     if outcome is None and program.pause_after is None and not session.stopping.is_set():
-        line = f"{prepared.folder.url}/{OUTCOME}: the training ended, and what it wrote there is gone"
+        line = f"{run.folder.url}/{OUTCOME}: the training ended, and what it wrote there is gone"
         raise InfrastructureError("RunFolderDamaged", line)
     return outcome
 
 
-def _curves(session: Session, prepared: Prepared) -> Curves:
-    program = program_of(prepared, attempt=session.attempt, workers=_worker_range(session))
-    return Curves(
-        folder=prepared.folder,
+def _curves(session: Session, run: ResolvedRun) -> CurveStore:
+    program = worker_config_of(run, attempt=session.attempt, workers=_worker_range(session))
+    return CurveStore(
+        folder=run.folder,
         schedule=program.arithmetic.learning_rate,
         total_steps=program.milestones.total_steps,
     )
 
 
-def _chronicle(session: Session, prepared: Prepared) -> Chronicle:
-    events = EventLog(folder=prepared.folder, attempt=session.attempt)
-    return Chronicle(events=events, timeline=session.timeline)
+def _chronicle(session: Session, run: ResolvedRun) -> AttemptEvents:
+    events = EventLog(folder=run.folder, attempt=session.attempt)
+    return AttemptEvents(events=events, timeline=session.timeline)
 
 
-def _fit_while_it_advances(session: Session, program: TrainingProgram, placement: Placement) -> None:
+def _fit_while_it_advances(session: Session, program: TrainingProgram, placement: WorkerPlacement) -> None:
     """Restart a lost group within `backoffLimit`; whenever new checkpoints came, the count begins anew."""
-    assert session.prepared is not None
+    assert session.run is not None
     while True:
-        kept = checkpoint_steps(session.prepared.folder)[-1:]
+        kept = checkpoint_steps(session.run.folder)[-1:]
         try:
             fit(
                 program,
@@ -304,7 +302,7 @@ def _fit_while_it_advances(session: Session, program: TrainingProgram, placement
                 stopping=session.stopping,
             )
         except InfrastructureError as error:
-            if error.reason != "WorkersLost" or checkpoint_steps(session.prepared.folder)[-1:] == kept:
+            if error.reason != "WorkersLost" or checkpoint_steps(session.run.folder)[-1:] == kept:
                 raise
             session.display.notice(f"{error.message}; new checkpoints came, so it goes on")
         else:
@@ -326,8 +324,8 @@ def _watch(session: Session, progress: Progress) -> None:
     if progress != before:
         session.progress = progress
         session.display.update(progress)
-        if session.chronicle is not None:
-            session.chronicle.follow(progress, group=len(session.groups))
+        if session.events is not None:
+            session.events.follow(progress, group=len(session.groups))
 
 
 def _follow_curves(session: Session, kept: Kept | None) -> None:
@@ -350,8 +348,8 @@ def _tell_of_group(session: Session, progress: Progress) -> None:
         session.display.notice(f"{who} on from the beginning: a worker was lost before the first checkpoint")
 
 
-def _circumstances(session: Session) -> Circumstances:
-    return Circumstances(
+def _circumstances(session: Session) -> ExecutionDetails:
+    return ExecutionDetails(
         started=session.started,
         finished=datetime.now(UTC),
         version=version("seedbed"),
@@ -360,14 +358,14 @@ def _circumstances(session: Session) -> Circumstances:
     )
 
 
-def _ended(session: Session, exit_code: int, *, error: SeedbedError | None = None) -> Ended:
-    status = status_of(
-        Told(
+def _ended(session: Session, exit_code: int, *, error: SeedbedError | None = None) -> DriverExit:
+    status = build_status(
+        StatusInputs(
             started=session.started,
             now=datetime.now(UTC),
             attempts=session.attempt,
             timings=session.timeline.parts,
-            prepared=session.prepared,
+            run=session.run,
             progress=session.progress,
             result=session.result,
             computed_here=session.computed_here,
@@ -377,12 +375,12 @@ def _ended(session: Session, exit_code: int, *, error: SeedbedError | None = Non
         )
     )
     report = _report_of(session)
-    return Ended(exit_code=int(exit_code), status=status, error=error, session=session, report=report)
+    return DriverExit(exit_code=int(exit_code), status=status, error=error, session=session, report=report)
 
 
 def _report_of(session: Session) -> str | None:
     """Return the URL of the report, where the run is complete and has one."""
-    prepared = session.prepared
-    if prepared is None or session.result is None or not prepared.folder.objects.exists(REPORT):
+    run = session.run
+    if run is None or session.result is None or not run.folder.objects.exists(REPORT):
         return None
-    return f"{prepared.folder.url}/{REPORT}"
+    return f"{run.folder.url}/{REPORT}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from seedbed.arithmetic.subtree_exchange import SingleProcess
 from seedbed.dataset.file_format import SPLITS
-from seedbed.driver.resolve_run import Prepared
+from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.run_result import Result
 from seedbed.feed import open_evaluation
-from seedbed.report.report_loader import Known, gather
+from seedbed.report.report_loader import ReportContext, gather
 from seedbed.report.run_report import build_report
 from seedbed.report.run_report_data import SamplePrediction
 from seedbed.report.sample_predictions import sample_predictions
@@ -17,36 +17,36 @@ from seedbed.training.replica_builder import build_replica, load_weights
 from seedbed.training.worker_config import TrainingProgram
 
 
-def write_report(prepared: Prepared, program: TrainingProgram, result: Result, *, created: str) -> str:
+def write_report(run: ResolvedRun, program: TrainingProgram, result: Result, *, created: str) -> str:
     """Write the report of a complete run and return its URL."""
-    known = Known(
-        job=prepared.job.metadata.name,
+    known = ReportContext(
+        job=run.job.metadata.name,
         state="Trained",
         created=created,
         model=program.model.name or program.model.entrypoint or "",
         schedule=program.arithmetic.learning_rate,
         total_steps=program.milestones.total_steps,
         classes=program.classes,
-        dataset_uri=prepared.dataset.storage.url,
-        dataset_digest=prepared.dataset.digest,
-        rows_per_split={split: prepared.dataset.manifest.rows(split) for split in SPLITS},
+        dataset_uri=run.dataset.storage.url,
+        dataset_digest=run.dataset.digest,
+        rows_per_split={split: run.dataset.manifest.rows(split) for split in SPLITS},
         digests={
             "Weights": result.outcome.weights_digest,
             "Receipt": result.receipt_digest,
             "Ledger chain": f"sha256:{result.outcome.ledger_chain}",
         },
-        samples=_samples(prepared, program),
+        samples=_samples(run, program),
         rows_per_step=program.arithmetic.leaves * program.arithmetic.leaf_rows,
     )
-    page = build_report(gather(prepared.folder, known))
-    prepared.folder.objects.put(REPORT, page.encode())
-    return f"{prepared.folder.url}/{REPORT}"
+    page = build_report(gather(run.folder, known))
+    run.folder.objects.put(REPORT, page.encode())
+    return f"{run.folder.url}/{REPORT}"
 
 
-def _samples(prepared: Prepared, program: TrainingProgram) -> list[SamplePrediction]:
+def _samples(run: ResolvedRun, program: TrainingProgram) -> list[SamplePrediction]:
     replica = build_replica(program.model, program.arithmetic, device=program.device)
-    load_weights(replica, read_model(prepared.folder))
-    split = "test" if prepared.dataset.view(split="test").count else "validation"
+    load_weights(replica, read_model(run.folder))
+    split = "test" if run.dataset.view(split="test").count else "validation"
     alone = SingleProcess()
     with open_evaluation(
         program.stream, split, rank=alone.rank, world=alone.world, batch_rows=program.evaluation_rows

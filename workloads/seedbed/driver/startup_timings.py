@@ -9,7 +9,7 @@ from pathlib import Path
 from seedbed.training.run_progress import Moments
 
 
-class Timeline:
+class StartupTimings:
     """Marks on a clock that began when the process did; each mark closes the part before it."""
 
     def __init__(self, began: float | None = None) -> None:
@@ -29,7 +29,7 @@ class Timeline:
         self._last = moment
 
 
-def mark_moments(timeline: Timeline, moments: Moments | None) -> None:
+def mark_moments(timeline: StartupTimings, moments: Moments | None) -> None:
     """Mark what the first worker group has told of; in the order of the way, and once the step is done."""
     if moments is None or moments.first_batch is None or moments.first_step is None:
         return

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from seedbed.driver.local_run_log import place_of
-from seedbed.driver.resolve_run import Prepared
+from seedbed.driver.local_run_log import log_location
+from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.run_result import Result
 from seedbed.training.run_progress import Kept, Progress
 from seedbed_api.conditions import Condition, one_line
@@ -30,7 +30,7 @@ from seedbed_api.trainingjob_status import Progress as StepProgress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
+class StatusInputs:
     """What a status is made of."""
 
     started: datetime
@@ -38,7 +38,7 @@ class Told:
     attempts: int
     timings: Mapping[str, float]
     """Seconds by part."""
-    prepared: Prepared | None = None
+    run: ResolvedRun | None = None
     """None where the run could not even be named."""
     progress: Progress | None = None
     kept: Kept | None = None
@@ -50,11 +50,11 @@ class Told:
     stopped: bool = False
 
 
-def status_of(told: Told) -> TrainingJobStatus:
+def build_status(told: StatusInputs) -> TrainingJobStatus:
     """Return the status."""
     return TrainingJobStatus(
-        run_id=told.prepared.run_id if told.prepared else None,
-        environment=Environment(class_=told.prepared.environment_class) if told.prepared else None,
+        run_id=told.run.run_id if told.run else None,
+        environment=Environment(class_=told.run.environment_class) if told.run else None,
         backend="Local",
         start_time=written(told.started),
         completion_time=None if told.stopped else written(told.now),
@@ -65,7 +65,7 @@ def status_of(told: Told) -> TrainingJobStatus:
         workers=_workers(told),
         progress=_progress(told),
         metrics=_metrics(told.result),
-        dataset=_dataset(told.prepared),
+        dataset=_dataset(told.run),
         checkpoint=checkpoint_status(told.kept),
         model=_model(told),
         receipt=_receipt(told),
@@ -77,14 +77,14 @@ def status_of(told: Told) -> TrainingJobStatus:
 def refused_status(error: SeedbedError) -> TrainingJobStatus:
     """Return the status of a job whose manifest was refused."""
     now = datetime.now(UTC)
-    return status_of(Told(started=now, now=now, attempts=0, timings={}, failure=error))
+    return build_status(StatusInputs(started=now, now=now, attempts=0, timings={}, failure=error))
 
 
-def _log_uri(told: Told) -> str | None:
+def _log_uri(told: StatusInputs) -> str | None:
     """Return where the log of the newest attempt lies, if one was kept."""
-    if told.prepared is None or not told.attempts:
+    if told.run is None or not told.attempts:
         return None
-    place = place_of(told.prepared, None, attempt=told.attempts)
+    place = log_location(told.run, None, attempt=told.attempts)
     return None if place is None else f"{place.folder.url}/"
 
 
@@ -100,17 +100,17 @@ def timings_of(parts: Mapping[str, float]) -> tuple[Timing, ...]:
     )
 
 
-def _workers(told: Told) -> WorkerCounts | None:
-    if told.prepared is None:
+def _workers(told: StatusInputs) -> WorkerCounts | None:
+    if told.run is None:
         return None
     ready = told.progress.workers if told.progress else 0
-    return WorkerCounts(ready=ready, desired=told.prepared.job.spec.cluster.workers.max)
+    return WorkerCounts(ready=ready, desired=told.run.job.spec.cluster.workers.max)
 
 
-def _progress(told: Told) -> StepProgress | None:
-    if told.result is not None and told.prepared is not None:
+def _progress(told: StatusInputs) -> StepProgress | None:
+    if told.result is not None and told.run is not None:
         outcome = told.result.outcome
-        rows = told.prepared.job.spec.training.batch.global_size
+        rows = told.run.job.spec.training.batch.global_size
         epoch = max(outcome.step * rows - 1, 0) // told.result.samples
         return StepProgress(epoch=epoch, step=outcome.step, total_steps=outcome.total_steps, percent=100)
     if told.progress is None:
@@ -120,10 +120,10 @@ def _progress(told: Told) -> StepProgress | None:
     return StepProgress(epoch=epoch, step=step, total_steps=total, percent=percent(step, total))
 
 
-def _dataset(prepared: Prepared | None) -> DatasetStatus | None:
-    if prepared is None:
+def _dataset(run: ResolvedRun | None) -> DatasetStatus | None:
+    if run is None:
         return None
-    return DatasetStatus(digest=prepared.dataset.digest, samples=prepared.samples)
+    return DatasetStatus(digest=run.dataset.digest, samples=run.samples)
 
 
 def checkpoint_status(kept: Kept | None) -> CheckpointStatus | None:
@@ -134,21 +134,21 @@ def checkpoint_status(kept: Kept | None) -> CheckpointStatus | None:
     return CheckpointStatus(step=kept.step, digest=kept.digest, time=time)
 
 
-def _model(told: Told) -> ModelStatus | None:
-    if told.result is None or told.prepared is None:
+def _model(told: StatusInputs) -> ModelStatus | None:
+    if told.result is None or told.run is None:
         return None
-    uri = f"{told.prepared.folder.url}/model"
+    uri = f"{told.run.folder.url}/model"
     return ModelStatus(uri=uri, weights_digest=told.result.outcome.weights_digest)
 
 
-def _receipt(told: Told) -> ObjectStatus | None:
-    if told.result is None or told.prepared is None:
+def _receipt(told: StatusInputs) -> ObjectStatus | None:
+    if told.result is None or told.run is None:
         return None
-    uri = f"{told.prepared.folder.url}/receipt.json"
+    uri = f"{told.run.folder.url}/receipt.json"
     return ObjectStatus(uri=uri, digest=told.result.receipt_digest)
 
 
-def _failure(told: Told) -> Failure | None:
+def _failure(told: StatusInputs) -> Failure | None:
     error = told.failure
     if error is None:
         return None
@@ -158,7 +158,7 @@ def _failure(told: Told) -> Failure | None:
     )
 
 
-def _conditions(told: Told) -> tuple[Condition, ...]:
+def _conditions(told: StatusInputs) -> tuple[Condition, ...]:
     if told.result is not None:
         return complete_conditions(told.now, computed_here=told.computed_here)
     if told.failure is not None:

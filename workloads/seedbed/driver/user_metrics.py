@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from seedbed.driver.resolve_run import Prepared, model_of
+from seedbed.driver.resolve_run import ResolvedRun, model_of
 from seedbed.driver.run_result import Measure
 from seedbed_api.errors import UserError
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def measure_of(prepared: Prepared, *, notice: Callable[[str], None]) -> Measure | None:
+def user_metrics_of(run: ResolvedRun, *, notice: Callable[[str], None]) -> Measure | None:
     """Return the metrics of the user's code, None without such code.
 
     They were tried before the training; where a matrix brings them down all the same, they are left out and
     the user is told: the model that was trained is worth more.
     """
-    source = model_of(prepared)
+    source = model_of(run)
     if source.entrypoint is None:
         return None
     from seedbed.usercode.custom_metrics import measure

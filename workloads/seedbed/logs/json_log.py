@@ -25,7 +25,7 @@ def _now() -> str:
 
 
 @dataclass(kw_only=True, slots=True)
-class Recorder:
+class JsonLineEncoder:
     """Turns what a program writes into records, line by line."""
 
     context: dict[str, Any]
@@ -59,7 +59,7 @@ class Recorder:
         return json.dumps(fields).encode() + b"\n"
 
 
-class RecordFormatter(logging.Formatter):
+class JsonLogFormatter(logging.Formatter):
     """What is logged, as a record."""
 
     def format(self, record: logging.LogRecord) -> str:

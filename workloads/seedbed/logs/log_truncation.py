@@ -15,7 +15,7 @@ _OWN_BYTES = 2048
 
 
 @dataclass(kw_only=True, slots=True)
-class Trim:
+class LogTruncator:
     """Lets the beginning of a log through, and its end when there is one."""
 
     note: Callable[[str], bytes]

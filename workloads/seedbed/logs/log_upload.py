@@ -17,7 +17,7 @@ from seedbed.storage import Storage
 from seedbed_api.errors import SeedbedError
 
 PIECE_BYTES = 1 << 16
-SHIP_SECONDS = 5.0
+UPLOAD_SECONDS = 5.0
 
 Read: TypeAlias = Callable[[int, int], bytes]
 """Returns what a log holds from a byte on, at most so many."""
@@ -51,44 +51,44 @@ def stored(folder: Storage) -> int:
     return max(gap - 1, 0) * PIECE_BYTES
 
 
-def ship(read: Read, folder: Storage, *, shipped: int = 0) -> int:
-    """Store what came after `shipped` bytes; return how many bytes are stored now."""
+def upload_new_pieces(read: Read, folder: Storage, *, uploaded: int = 0) -> int:
+    """Store what came after `uploaded` bytes; return how many bytes are stored now."""
     while True:
-        piece = shipped // PIECE_BYTES
+        piece = uploaded // PIECE_BYTES
         data = read(piece * PIECE_BYTES, PIECE_BYTES)
-        if piece * PIECE_BYTES + len(data) <= shipped:
-            return shipped
+        if piece * PIECE_BYTES + len(data) <= uploaded:
+            return uploaded
         folder.put(piece_name(piece), data)
-        shipped = piece * PIECE_BYTES + len(data)
+        uploaded = piece * PIECE_BYTES + len(data)
 
 
 @dataclass(kw_only=True, slots=True)
-class Shipper:
-    """Ships one log, as far as the store lets it."""
+class LogUploader:
+    """Uploads one log; a store that fails is tried again at the next call."""
 
     read: Read
     folder: Callable[[], Storage]
-    shipped: int = 0
-    trouble: Exception | None = None
+    uploaded: int = 0
+    error: Exception | None = None
     """Why the newest is not stored; None where it is."""
 
-    def ship(self) -> None:
+    def upload(self) -> None:
         """Store what is new."""
         try:
-            self.shipped = ship(self.read, self.folder(), shipped=self.shipped)
-            self.trouble = None
-        except (SeedbedError, OSError) as error:
-            self.trouble = error
+            self.uploaded = upload_new_pieces(self.read, self.folder(), uploaded=self.uploaded)
+            self.error = None
+        except (SeedbedError, OSError) as failure:
+            self.error = failure
 
 
 @contextmanager
-def following(ship: Callable[[], None]) -> Iterator[None]:
-    """Ship every few seconds meanwhile, and the rest in the end."""
+def upload_periodically(upload: Callable[[], None]) -> Iterator[None]:
+    """Upload every few seconds while the block runs, and the rest at its end."""
     over = threading.Event()
 
     def follow() -> None:
-        while not over.wait(SHIP_SECONDS):
-            ship()
+        while not over.wait(UPLOAD_SECONDS):
+            upload()
 
     thread = threading.Thread(target=follow, name="seedbed-logs", daemon=True)
     thread.start()
@@ -96,6 +96,6 @@ def following(ship: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join(timeout=2 * SHIP_SECONDS)
+        thread.join(timeout=2 * UPLOAD_SECONDS)
         if not thread.is_alive():
-            ship()
+            upload()

@@ -24,15 +24,17 @@ Say = Callable[[Mapping[str, Any]], object]
 """Called with the fields of a record."""
 
 
-def printed(record: Mapping[str, Any]) -> None:
+def print_record(record: Mapping[str, Any]) -> None:
     """Say a record where the log of a pod is made."""
     print(json.dumps(record), flush=True)  # noqa: T201 - the log of the pod
 
 
 @contextmanager
-def mirroring(folder: Path, say: Say = printed, *, every: float = _LOOK_SECONDS) -> Iterator[None]:
+def follow_worker_output(
+    folder: Path, say: Say = print_record, *, every: float = _LOOK_SECONDS
+) -> Iterator[None]:
     """Say what the workers of a node print, each line with the process that said it, in field `pid`."""
-    mirror = Mirror(folder, say)
+    mirror = WorkerOutputFollower(folder, say)
     over = threading.Event()
 
     def follow() -> None:
@@ -51,10 +53,10 @@ def mirroring(folder: Path, say: Say = printed, *, every: float = _LOOK_SECONDS)
                 break
 
 
-class Mirror:
+class WorkerOutputFollower:
     """Follows `worker-*.out` and `worker-*.err` of a folder."""
 
-    def __init__(self, folder: Path, say: Say = printed) -> None:
+    def __init__(self, folder: Path, say: Say = print_record) -> None:
         self._folder, self._say = folder, say
         self._read: dict[Path, int] = {}
 

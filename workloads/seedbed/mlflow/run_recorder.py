@@ -13,7 +13,7 @@ from typing import Any
 from seedbed.mlflow.mlflow_entries import Entry, State
 from seedbed.mlflow.mlflow_settings import URI, tracking_of
 from seedbed.mlflow.subprocess_client import Courier, courier_to
-from seedbed.ray_cluster.cluster_interface import ToldToStop
+from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.storage.secret_folder import read_secret
 from seedbed_api.errors import InfrastructureError, refusal
 
@@ -90,7 +90,7 @@ def recorded(recording: Recording | None, end: Callable[[], Mapping[str, Any] | 
         recording.advance()
     try:
         yield
-    except ToldToStop:
+    except StopRequested:
         recording.end("RUNNING")
         raise
     except InfrastructureError as error:

@@ -14,13 +14,13 @@ from typing import Protocol
 
 from prometheus_client.core import Metric
 
-from seedbed.driver.error_policy import lasting
-from seedbed.driver.metrics_exporter import training_families
-from seedbed.driver.progress_display import Display
+from seedbed.driver.error_policy import classify_error
+from seedbed.driver.metrics_exporter import driver_metrics
+from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.run_driver import Session, run_job
 from seedbed.pods.driver_endpoint import Attendance, endpoint
 from seedbed.pods.pod_cluster import PodCluster
-from seedbed.pods.pod_log import shipping
+from seedbed.pods.pod_log import upload_pod_log
 from seedbed.pods.pod_settings import PodSettings, pod_settings
 from seedbed.pods.status_messages import live_progress, outcome_of
 from seedbed.pods.termination_message import leave
@@ -66,7 +66,7 @@ def drive(environ: Mapping[str, str], spool: Path, programs: Programs) -> int:
         raise
     os.environ[TURN_VARIABLE] = settings.turn
     stopping = stop_by_signal()
-    with shipping(spool, settings):
+    with upload_pod_log(spool, settings):
         outcome, code = _guarded(settings, stopping, programs)
         leave(environ, outcome)
         return code
@@ -77,7 +77,7 @@ def _guarded(settings: PodSettings, stopping: threading.Event, programs: Program
     try:
         return _attempt(settings, stopping, programs)
     except SeedbedError as error:
-        failure = lasting(error)
+        failure = classify_error(error)
         _say(f"error: {failure.reason}: {failure.message}")
         return failed(failure, attempt=settings.attempt), failure.exit_code
     except Exception as error:
@@ -131,7 +131,7 @@ class Training:
 
     def metrics(self, now: datetime) -> Iterable[Metric]:
         """Yield what the run tells Prometheus."""
-        return training_families(self._session, self.live(now))
+        return driver_metrics(self._session, self.live(now))
 
     def step(self) -> int | None:
         """Return how far the run is."""
@@ -149,7 +149,7 @@ def training(settings: PodSettings, cluster: PodCluster, stopping: threading.Eve
     """Yield the program of a TrainingJob."""
     job, options = settings.job, settings.options()
     assert isinstance(job, TrainingJob)
-    with Display(job.metadata.name, interactive=False, records=True) as display:
+    with ProgressDisplay(job.metadata.name, interactive=False, records=True) as display:
         session = Session(job=job, options=options, display=display, stopping=stopping, cluster=cluster)
         yield Training(settings, session)
 

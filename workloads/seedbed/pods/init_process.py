@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from seedbed.logs.json_log import Recorder
-from seedbed.logs.log_truncation import Trim
+from seedbed.logs.json_log import JsonLineEncoder
+from seedbed.logs.log_truncation import LogTruncator
 from seedbed_api.conditions import ExitCode
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -32,7 +32,7 @@ A program that did what it should, and whose log is not too long, has stored all
 """
 
 
-def supervise(ended: Ended, recorder: Recorder) -> Path:
+def supervise(ended: Ended, recorder: JsonLineEncoder) -> Path:
     """Fork; return the spool of the log in the child, which is to run the program.
 
     Never returns in the parent, which ends with the child's exit code, 128 + n for signal n.
@@ -71,10 +71,12 @@ def _become_the_program(writing: int, parent: int) -> None:
     os.close(writing)
 
 
-def _watch(child: int, reading: int, handle: int, *, spool: Path, ended: Ended, recorder: Recorder) -> int:
+def _watch(
+    child: int, reading: int, handle: int, *, spool: Path, ended: Ended, recorder: JsonLineEncoder
+) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _: _send(child, n))
-    trim = Trim(note=recorder.note, elsewhere="; kubectl logs has all of it")
+    trim = LogTruncator(note=recorder.note, elsewhere="; kubectl logs has all of it")
     copying = (reading, handle, recorder, trim)
     copier = threading.Thread(target=_copy, args=copying, name="seedbed-log", daemon=True)
     copier.start()
@@ -128,7 +130,7 @@ def _send(pid: int, number: int) -> None:
         return
 
 
-def _copy(reading: int, handle: int, recorder: Recorder, trim: Trim) -> None:
+def _copy(reading: int, handle: int, recorder: JsonLineEncoder, trim: LogTruncator) -> None:
     """Pass on what the program says, and spool it line by line, of a long log the beginning."""
     while True:
         said = os.read(reading, _PIPE_BYTES)

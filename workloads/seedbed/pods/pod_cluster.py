@@ -11,9 +11,9 @@ from typing import Any
 
 from seedbed.pods.pod_settings import PodSettings
 from seedbed.pods.ray_start import started
-from seedbed.ray_cluster.cluster_interface import P, Placement, T, ToldToStop, WorkerRange
+from seedbed.ray_cluster.cluster_interface import P, StopRequested, T, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.local_ray import object_store_bytes
-from seedbed.ray_cluster.stop_signals import keeping_handlers
+from seedbed.ray_cluster.stop_signals import preserve_signal_handlers
 from seedbed.startup.ray_environment import job_config
 from seedbed.training.worker_config import TrainingProgram
 from seedbed_api.errors import InfrastructureError, SeedbedError
@@ -40,7 +40,7 @@ class PodCluster:
         answer = remote.remote(*args, **kwargs)
         while not ray.wait([answer], timeout=_LOOK_SECONDS)[0]:
             if self._stopping.is_set():
-                raise ToldToStop
+                raise StopRequested
         try:
             result: T = ray.get(answer)
         except RayTaskError as error:
@@ -53,23 +53,23 @@ class PodCluster:
         return result
 
     @contextmanager
-    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[Placement]:
+    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[WorkerPlacement]:
         """Ranks are placed on worker pods; these come and go."""
         del program, workers
         self.start()
-        yield Placement(gpus_per_rank=self._gpus)
+        yield WorkerPlacement(gpus_per_rank=self._gpus)
 
-    def ranks_there(self) -> int:
+    def available_ranks(self) -> int:
         """Return how many ranks the worker pods hold that have joined."""
         if not self._started:
             return 0
         from ray.exceptions import RaySystemError
 
-        from seedbed.ray_cluster.group_size import ranks_on
-        from seedbed.ray_cluster.ray_nodes import nodes_there
+        from seedbed.ray_cluster.group_size import rank_capacity
+        from seedbed.ray_cluster.ray_nodes import alive_nodes
 
         try:
-            return ranks_on(nodes_there(), gpus_per_rank=self._gpus)
+            return rank_capacity(alive_nodes(), gpus_per_rank=self._gpus)
         except RaySystemError:  # it was closed meanwhile, by another thread
             return 0
 
@@ -92,7 +92,7 @@ class PodCluster:
         import ray
 
         ray.shutdown()  # what is left of a try before
-        with keeping_handlers():
+        with preserve_signal_handlers():
             if self._settings.ray_address is None:
                 _start_head(self._settings)
             else:

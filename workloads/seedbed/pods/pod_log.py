@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from seedbed.logs.log_upload import Shipper, folder_of, following, reading
+from seedbed.logs.log_upload import LogUploader, folder_of, reading, upload_periodically
 from seedbed.pods.pod_settings import PodSettings
 from seedbed.storage import Storage, open_storage
 
@@ -21,17 +21,17 @@ def log_folder(settings: PodSettings) -> Storage:
 
 
 @contextmanager
-def shipping(spool: Path, settings: PodSettings) -> Iterator[None]:
+def upload_pod_log(spool: Path, settings: PodSettings) -> Iterator[None]:
     """Keep the log of this pod in the output store meanwhile, and all of it in the end."""
-    shipper = Shipper(read=reading(spool), folder=lambda: log_folder(settings))
-    told = False
+    uploader = LogUploader(read=reading(spool), folder=lambda: log_folder(settings))
+    reported = False
 
-    def ship() -> None:
-        nonlocal told
-        shipper.ship()
-        if shipper.trouble is not None and not told:
-            told = True
-            logger.warning("the log of this pod is not stored at present: %s", shipper.trouble)
+    def upload() -> None:
+        nonlocal reported
+        uploader.upload()
+        if uploader.error is not None and not reported:
+            reported = True
+            logger.warning("the log of this pod is not stored at present: %s", uploader.error)
 
-    with following(ship):
+    with upload_periodically(upload):
         yield

@@ -7,10 +7,10 @@ import logging
 import sys
 from collections.abc import Mapping
 
-from seedbed.logs.json_log import Recorder, RecordFormatter
+from seedbed.logs.json_log import JsonLineEncoder, JsonLogFormatter
 
 
-def recorder_of(environ: Mapping[str, str]) -> Recorder:
+def recorder_of(environ: Mapping[str, str]) -> JsonLineEncoder:
     """Return the recorder of this pod; an environment that is not ours leaves its fields out."""
     try:
         metadata = json.loads(environ.get("SEEDBED_JOB", ""))["metadata"]
@@ -23,12 +23,12 @@ def recorder_of(environ: Mapping[str, str]) -> Recorder:
         "attempt": int(attempt) if attempt.isdecimal() else None,
         "pod": environ.get("POD_NAME"),
     }
-    return Recorder(context={name: value for name, value in context.items() if value is not None})
+    return JsonLineEncoder(context={name: value for name, value in context.items() if value is not None})
 
 
 def log_as_records() -> None:
     """Send this process's logs to stderr as records; libraries speak from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(RecordFormatter())
+    handler.setFormatter(JsonLogFormatter())
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger("seedbed").setLevel(logging.INFO)

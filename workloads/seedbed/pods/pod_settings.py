@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from seedbed.driver.job_locations import with_absolute_places
-from seedbed.driver.resolve_run import Expected, RunOptions
+from seedbed.driver.job_locations import with_absolute_locations
+from seedbed.driver.resolve_run import ExpectedIdentity, RunOptions
 from seedbed.feed.sample_stream import DEFAULT_CACHE_BYTES
 from seedbed.pods.driver_socket import PROGRESS_PORT
 from seedbed.storage import absolute_path
@@ -47,7 +47,7 @@ class PodSettings:
     """Where the head listens."""
     progress_port: int
     """Where the driver tells of its progress; 0 takes a free one."""
-    expected: Expected
+    expected: ExpectedIdentity
     cache_folder: Path | None
     cache_bytes: int
     secrets_folder: Path
@@ -99,7 +99,7 @@ def pod_settings(environ: Mapping[str, str]) -> PodSettings:
         ray_address=_address(read) if mode == "join" else None,
         ray_port=read.number("SEEDBED_RAY_PORT", least=1, default=RAY_PORT),
         progress_port=read.number("SEEDBED_PROGRESS_PORT", least=0, default=PROGRESS_PORT),
-        expected=Expected(
+        expected=ExpectedIdentity(
             dataset_digest=read.text("SEEDBED_EXPECTED_DATASET_DIGEST", default="") or None,
             run_id=read.text("SEEDBED_EXPECTED_RUN_ID", default="") or None,
             environment_class=read.text("SEEDBED_EXPECTED_ENVIRONMENT_CLASS", default="") or None,
@@ -111,7 +111,7 @@ def pod_settings(environ: Mapping[str, str]) -> PodSettings:
 
 
 def _job(text: str) -> Job:
-    return with_absolute_places(any_job(json.loads(text), "SEEDBED_JOB"))
+    return with_absolute_locations(any_job(json.loads(text), "SEEDBED_JOB"))
 
 
 def _address(read: _Variables) -> str:

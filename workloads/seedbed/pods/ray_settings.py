@@ -6,7 +6,7 @@ import os
 from collections.abc import MutableMapping
 
 from seedbed.ray_cluster.local_ray import SETTINGS
-from seedbed.startup.ray_environment import settle
+from seedbed.startup.ray_environment import clean_environment
 
 _OTHERWISE = {
     "RAY_AUTH_MODE": "token",
@@ -27,7 +27,7 @@ _OF_THE_POD = r"RAY_(AUTH_TOKEN|AUTH_MODE|BACKEND_LOG_LEVEL|[a-z].*)|GLOO_.*"
 def prepare(environ: MutableMapping[str, str]) -> None:
     """Set what Ray reads at import and at start; which interface gloo takes is told by the pod."""
     settings = {name: value for name, value in SETTINGS.items() if name not in _OF_ONE_MACHINE}
-    settle(environ, settings | _OTHERWISE, kept=_OF_THE_POD)
+    clean_environment(environ, settings | _OTHERWISE, kept=_OF_THE_POD)
 
 
 def before_ray() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from seedbed.pods.init_process import end_children
-from seedbed.ray_cluster.cluster_interface import ToldToStop
+from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 logger = logging.getLogger(__name__)
@@ -26,11 +26,11 @@ def started(
 ) -> _T:
     """Return what `start` returns; half a node that a failed try leaves behind is cleared before the next.
 
-    Raises `ToldToStop`, or `InfrastructureError` after the last try; a SeedbedError makes a try the last.
+    Raises `StopRequested`, or `InfrastructureError` after the last try; a SeedbedError makes a try the last.
     """
     for left in reversed(range(tries)):
         if stopping.is_set():
-            raise ToldToStop
+            raise StopRequested
         try:
             return start()
         except SeedbedError:  # it knows that another try is of no use

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from math import isfinite
 from typing import Literal
 
-from seedbed.driver.run_driver import Ended, Session
+from seedbed.driver.run_driver import DriverExit, Session
 from seedbed.driver.trainingjob_status_builder import checkpoint_status, timings_of
 from seedbed.training.run_progress import Progress
 from seedbed_api.conditions import ExitCode, one_line
@@ -18,7 +18,7 @@ from seedbed_api.trainingjob_status import Progress as StepProgress
 Activity = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing"]
 
 
-def outcome_of(ended: Ended, *, attempt: int) -> Outcome:
+def outcome_of(ended: DriverExit, *, attempt: int) -> Outcome:
     """Return how an attempt ended."""
     status, session = ended.status, ended.session
     return Outcome(
@@ -45,7 +45,7 @@ _RESULTS: dict[int, Literal["Succeeded", "Failed", "Stopped"]] = {
 }
 
 
-def _reason(ended: Ended) -> str:
+def _reason(ended: DriverExit) -> str:
     if ended.error is not None:
         return ended.error.reason
     if ended.exit_code == ExitCode.STOPPED:
@@ -55,17 +55,17 @@ def _reason(ended: Ended) -> str:
 
 def live_progress(session: Session, *, job_uid: str, attempt: int, now: datetime) -> LiveProgress:
     """Return what the driver of a job is doing at this moment."""
-    progress, prepared = session.progress, session.prepared
+    progress, run = session.progress, session.run
     return LiveProgress(
         time=written(now),
         job_uid=job_uid,
         attempt=attempt,
         activity=_activity(session),
-        run_id=prepared.run_id if prepared else None,
-        environment_class=prepared.environment_class if prepared else None,
+        run_id=run.run_id if run else None,
+        environment_class=run.environment_class if run else None,
         workers=_workers(session),
         progress=None if progress is None else _steps(progress, now=now),
-        dataset=DatasetStatus(digest=prepared.dataset.digest, samples=prepared.samples) if prepared else None,
+        dataset=DatasetStatus(digest=run.dataset.digest, samples=run.samples) if run else None,
         checkpoint=checkpoint_status(session.kept),
         metrics=() if progress is None else _metrics(progress),
         timings=timings_of(session.timeline.parts),
@@ -81,7 +81,7 @@ def _activity(session: Session) -> Activity:
 
 def _workers(session: Session) -> WorkerCounts:
     most = session.job.spec.cluster.workers.max
-    return WorkerCounts(ready=min(most, session.cluster.ranks_there()), desired=most)
+    return WorkerCounts(ready=min(most, session.cluster.available_ranks()), desired=most)
 
 
 def _steps(progress: Progress, *, now: datetime) -> StepProgress:

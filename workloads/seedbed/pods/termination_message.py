@@ -36,13 +36,13 @@ def driver_ended(number: int, spool: Path) -> None:
 
 def worker_ended(number: int, spool: Path) -> None:
     """Store the rest of the log; the pod is ending, so there is one try."""
-    from seedbed.logs.log_upload import reading, ship, stored
+    from seedbed.logs.log_upload import reading, stored, upload_new_pieces
     from seedbed.pods.pod_log import log_folder
     from seedbed.pods.pod_settings import pod_settings
 
     try:
         folder = log_folder(pod_settings(os.environ))
-        ship(reading(spool), folder, shipped=stored(folder))
+        upload_new_pieces(reading(spool), folder, uploaded=stored(folder))
     except (SeedbedError, OSError) as error:
         if number or not isinstance(error, UserError):  # of its settings the program has spoken
             logger.warning("the end of the log is not stored: %s", error)

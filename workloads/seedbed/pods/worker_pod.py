@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from seedbed.logs.ray_worker_output import mirroring, printed
+from seedbed.logs.ray_worker_output import follow_worker_output, print_record
 from seedbed.pods.driver_endpoint import ASK_SECONDS
-from seedbed.pods.pod_log import shipping
+from seedbed.pods.pod_log import upload_pod_log
 from seedbed.pods.pod_settings import PodSettings, pod_settings
 from seedbed.pods.ray_start import started
 from seedbed.pods.termination_signal import stop_by_signal
-from seedbed.ray_cluster.cluster_interface import ToldToStop
+from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import object_store_bytes
 from seedbed.runs.process_identity import TURN_VARIABLE
 from seedbed_api.conditions import ExitCode
@@ -40,7 +40,7 @@ def serve(environ: Mapping[str, str], spool: Path) -> int:
     stopping = stop_by_signal()
     settings = pod_settings(environ)
     os.environ[TURN_VARIABLE] = settings.turn  # of trials, which train in processes of this node
-    with shipping(spool, settings):
+    with upload_pod_log(spool, settings):
         return _serve(settings, stopping)
 
 
@@ -54,7 +54,9 @@ def _serve(settings: PodSettings, stopping: threading.Event) -> int:
     if node is None:
         return ExitCode.STOPPED
     try:
-        with mirroring(Path(node.get_logs_dir_path()), lambda record: printed(head.known | dict(record))):
+        with follow_worker_output(
+            Path(node.get_logs_dir_path()), lambda record: print_record(head.known | dict(record))
+        ):
             return _watched(node, head, stopping)
     finally:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
@@ -70,7 +72,7 @@ def _joined(settings: PodSettings, head: Head, stopping: threading.Event) -> Any
 
     try:
         node = started(start, tries=_JOIN_TRIES, pause=_JOIN_SECONDS, stopping=stopping)
-    except ToldToStop:
+    except StopRequested:
         return None
     _say(f"joined {settings.ray_address} with room for {settings.ranks} ranks")
     return node
@@ -175,11 +177,11 @@ class Head:
         return bool(answer["needed"])
 
     def check(self, stopping: threading.Event) -> None:
-        """Raise InfrastructureError when the driver is not heard of for a while; ToldToStop when told to."""
+        """Raise InfrastructureError if the driver does not answer for a while; StopRequested on a stop."""
         until = time.monotonic() + LOST_SECONDS
         while self.needs_us() is None:
             if stopping.wait(ASK_SECONDS):
-                raise ToldToStop
+                raise StopRequested
             if time.monotonic() > until:
                 raise InfrastructureError("RayStartFailed", _LOST)
 

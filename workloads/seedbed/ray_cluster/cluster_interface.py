@@ -14,7 +14,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class ToldToStop(Exception):  # noqa: N818 - a way out, not a failure
+class StopRequested(Exception):  # noqa: N818 - a way out, not a failure
     """The driver was told to stop while it waited for something."""
 
 
@@ -32,7 +32,7 @@ class WorkerRange:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
+class WorkerPlacement:
     """How ranks are placed."""
 
     in_process: bool = False
@@ -42,21 +42,23 @@ class Placement:
     gpus_per_rank: int = 0
 
 
-class Computer(Protocol):
+class TaskRunner(Protocol):
     """A machine such as those that train, or a process of it."""
 
     def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a function returns on a machine such as those that train; failures arrive as they are.
 
-        Waits for such a machine; raises `ToldToStop` when told to stop meanwhile.
+        Waits for such a machine; raises `StopRequested` when told to stop meanwhile.
         """
 
 
-class Cluster(Computer, Protocol):
+class Cluster(TaskRunner, Protocol):
     """What the driver needs of the machines that train."""
 
-    def training(self, program: TrainingProgram, workers: WorkerRange) -> AbstractContextManager[Placement]:
+    def training(
+        self, program: TrainingProgram, workers: WorkerRange
+    ) -> AbstractContextManager[WorkerPlacement]:
         """Keep what ranks need running, from before the first group to after the last one."""
 
-    def ranks_there(self) -> int:
+    def available_ranks(self) -> int:
         """Return how many ranks could train now, as of a moment ago."""

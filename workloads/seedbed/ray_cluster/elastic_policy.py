@@ -19,8 +19,8 @@ from ray.train.v2._internal.execution.scaling_policy import (
 from ray.train.v2.api.config import ScalingConfig
 
 from seedbed.ray_cluster.cluster_interface import WorkerRange
-from seedbed.ray_cluster.group_size import Node, gives_way, ranks_on, useful_size
-from seedbed.ray_cluster.ray_nodes import nodes_there
+from seedbed.ray_cluster.group_size import Node, rank_capacity, should_resize, target_size
+from seedbed.ray_cluster.ray_nodes import alive_nodes
 
 LOOK_SECONDS = 1.0
 """Distance of two looks at the machines while a group trains."""
@@ -30,7 +30,7 @@ SETTLE_SECONDS = 3.0
 _ANSWER_SECONDS = 30.0
 
 
-class RanksThere(ScalingPolicy):
+class ElasticScalingPolicy(ScalingPolicy):
     """Train with as many ranks as are there and help, between least and most; wait for the least."""
 
     def __init__(
@@ -46,7 +46,7 @@ class RanksThere(ScalingPolicy):
     def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
         """Start a group of the ranks that are there, or wait."""
         self._changed, self._holding = None, False
-        wanted = self._wanted(nodes_there())
+        wanted = self._wanted(alive_nodes())
         if wanted is None:
             self._tell(self._board.wait)
             time.sleep(_WAIT_SECONDS)  # the controller asks again at once
@@ -63,11 +63,11 @@ class RanksThere(ScalingPolicy):
         if now - self._looked < (_WAIT_SECONDS if self._holding else LOOK_SECONDS):
             return NoopDecision()
         self._looked = now
-        nodes = nodes_there()
+        nodes = alive_nodes()
         wanted, leaving = self._wanted(nodes), any(node.leaving for node in nodes)
         if self._holding:
             return self._once_it_rests(wanted)
-        if gives_way(worker_group_state.num_workers, wanted, leaving=leaving):
+        if should_resize(worker_group_state.num_workers, wanted, leaving=leaving):
             self._changed = self._changed or now
             if leaving or now - self._changed >= SETTLE_SECONDS:
                 self._holding = True
@@ -84,8 +84,8 @@ class RanksThere(ScalingPolicy):
         return self._resized(wanted)
 
     def _wanted(self, nodes: list[Node]) -> int | None:
-        ranks = ranks_on(nodes, gpus_per_rank=self._gpus)
-        return useful_size(ranks, self._workers, leaves=self._leaves)
+        ranks = rank_capacity(nodes, gpus_per_rank=self._gpus)
+        return target_size(ranks, self._workers, leaves=self._leaves)
 
     def _resized(self, size: int) -> ResizeDecision:
         self._tell(self._board.begin)

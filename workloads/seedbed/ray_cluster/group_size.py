@@ -19,7 +19,7 @@ class Node:
     """It still works, and has said that it will go."""
 
 
-def ranks_on(nodes: Iterable[Node], *, gpus_per_rank: float = 0.0) -> int:
+def rank_capacity(nodes: Iterable[Node], *, gpus_per_rank: float = 0.0) -> int:
     """Return how many ranks the machines hold that are going to stay: one CPU slot each, and their GPUs."""
     return sum(_ranks(node, gpus_per_rank) for node in nodes if not node.leaving)
 
@@ -29,7 +29,7 @@ def _ranks(node: Node, gpus_per_rank: float) -> int:
     return min(slots, int(node.gpus // gpus_per_rank)) if gpus_per_rank else slots
 
 
-def useful_size(ranks: int, workers: WorkerRange, *, leaves: int) -> int | None:
+def target_size(ranks: int, workers: WorkerRange, *, leaves: int) -> int | None:
     """Return how many of the ranks that are there should train, None where they are too few.
 
     A rank that does not lower the leaves of the busiest one, ceil(L / W), only adds messages.
@@ -42,7 +42,7 @@ def useful_size(ranks: int, workers: WorkerRange, *, leaves: int) -> int | None:
     return size
 
 
-def gives_way(current: int, wanted: int | None, *, leaving: bool) -> bool:
+def should_resize(current: int, wanted: int | None, *, leaving: bool) -> bool:
     """Say whether a healthy group should keep its state and be replaced.
 
     It grows into machines that came, and leaves those that said they would go; ranks that are simply gone

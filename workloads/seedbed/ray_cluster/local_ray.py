@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seedbed.logs.json_log import QUOTED
-from seedbed.logs.ray_worker_output import mirroring
-from seedbed.ray_cluster.cluster_interface import P, Placement, T, WorkerRange
-from seedbed.ray_cluster.stop_signals import keeping_handlers
-from seedbed.startup.ray_environment import job_config, ray_runs_here, settle, temporary_folder
+from seedbed.logs.ray_worker_output import follow_worker_output
+from seedbed.ray_cluster.cluster_interface import P, T, WorkerPlacement, WorkerRange
+from seedbed.ray_cluster.stop_signals import preserve_signal_handlers
+from seedbed.startup.ray_environment import clean_environment, job_config, ray_runs_here, temporary_folder
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.json_log_lines import MESSAGE
 
@@ -56,7 +56,7 @@ SETTINGS = {
 
 def prepare(environ: MutableMapping[str, str]) -> None:
     """Set what Ray reads at import and at start, and remove what the user has set for another Ray."""
-    settle(environ, SETTINGS)
+    clean_environment(environ, SETTINGS)
 
 
 class LocalCluster:
@@ -67,15 +67,15 @@ class LocalCluster:
         return work(*args, **kwargs)
 
     @contextmanager
-    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[Placement]:
+    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[WorkerPlacement]:
         """Start Ray where more than one rank may train, or Ray Data feeds."""
         if workers.most == 1 and program.feed == "Local":
-            yield Placement(in_process=True)
+            yield WorkerPlacement(in_process=True)
             return
         with local_ray(workers=workers.most, gpus=_gpus(program, workers)):
-            yield Placement(gpus_per_rank=int(program.device == "cuda"))
+            yield WorkerPlacement(gpus_per_rank=int(program.device == "cuda"))
 
-    def ranks_there(self) -> int:
+    def available_ranks(self) -> int:
         """Return none: they are started together with the training."""
         return 0
 
@@ -113,7 +113,7 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
     import ray
 
     try:
-        with keeping_handlers():
+        with preserve_signal_handlers():
             ray.init(
                 address="local",
                 num_cpus=max(workers, os.cpu_count() or 1),
@@ -155,7 +155,7 @@ def _workers_quoted() -> AbstractContextManager[None]:
     from ray._private import worker
 
     node: Any = worker._global_node
-    return mirroring(Path(node.get_logs_dir_path()), quote, every=_QUOTE_SECONDS)
+    return follow_worker_output(Path(node.get_logs_dir_path()), quote, every=_QUOTE_SECONDS)
 
 
 def quote(record: Mapping[str, Any]) -> None:

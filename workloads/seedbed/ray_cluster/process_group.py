@@ -17,7 +17,7 @@ _LEAVE_SECONDS = 30.0
 
 
 @dataclass
-class CpuGroup(BackendConfig):
+class GlooConfig(BackendConfig):
     """Ask for one process group of all workers over gloo."""
 
     backend: str = "gloo"
@@ -26,10 +26,10 @@ class CpuGroup(BackendConfig):
     @property
     def backend_cls(self) -> type[Backend]:
         """Return what Ray calls when a group starts and ends."""
-        return _Gloo
+        return _GlooBackend
 
 
-class _Gloo(Backend):
+class _GlooBackend(Backend):
     """What is done when a group of workers starts and ends; runs in the controller."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:

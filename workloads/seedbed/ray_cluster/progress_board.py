@@ -18,7 +18,7 @@ _LAST_WORD_SECONDS = 10.0
 _REST_SECONDS = 0.1
 
 
-class Board:
+class ProgressBoard:
     """What the driver reads and writes; safe to use from several threads."""
 
     def __init__(self) -> None:
@@ -125,10 +125,10 @@ class Board:
         return sum((usage.traffic for usage in self._usages.values()), self._traffic)
 
 
-class LocalLink:
+class InProcessLink:
     """A training in the driver's own process."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: ProgressBoard) -> None:
         self._board = board
         self._gauge = Gauge()
 
@@ -153,8 +153,8 @@ class LocalLink:
         return self._board.look()[1]
 
 
-class ActorLink:
-    """A training in a worker of Ray Train; `board` is the handle of an actor made of `Board`."""
+class RayActorLink:
+    """A training in a worker of Ray Train; `board` is the handle of an actor made of `ProgressBoard`."""
 
     def __init__(self, board: Any, *, rank: int = 0) -> None:
         self._board = board

@@ -10,7 +10,7 @@ import ray
 from seedbed.ray_cluster.group_size import Node
 
 
-def nodes_there() -> list[Node]:
+def alive_nodes() -> list[Node]:
     """Return the machines of the cluster that are alive."""
     from ray._private.state import state
 

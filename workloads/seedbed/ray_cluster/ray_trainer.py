@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from seedbed.ray_cluster.cluster_interface import Placement, WorkerRange
-from seedbed.ray_cluster.progress_board import ActorLink, Board, LocalLink
+from seedbed.ray_cluster.cluster_interface import WorkerPlacement, WorkerRange
+from seedbed.ray_cluster.progress_board import InProcessLink, ProgressBoard, RayActorLink
 from seedbed.startup.import_path import look_where
 from seedbed.training.run_progress import Progress
 from seedbed.training.worker_config import TrainingProgram
@@ -30,7 +30,7 @@ def fit(
     program: TrainingProgram,
     *,
     workers: WorkerRange,
-    placement: Placement,
+    placement: WorkerPlacement,
     restarts: int,
     watch: Watch,
     stopping: threading.Event,
@@ -51,15 +51,15 @@ def fit(
 def _fit_here(program: TrainingProgram, *, watch: Watch, stopping: threading.Event) -> None:
     from ray.train import ScalingConfig
 
-    from seedbed.ray_cluster.torch_trainer import LeanTrainer
+    from seedbed.ray_cluster.torch_trainer import MinimalTorchTrainer
     from seedbed.training.worker import work
 
-    board = Board()
+    board = ProgressBoard()
     with _watching(board.look, board.stop, watch=watch, stopping=stopping), _scratch() as folder:
-        trainer: Any = LeanTrainer  # its annotations are those of the version before
+        trainer: Any = MinimalTorchTrainer  # its annotations are those of the version before
         _quiet()
         trainer(
-            lambda _: work(program, LocalLink(board)),
+            lambda _: work(program, InProcessLink(board)),
             train_loop_config={},
             scaling_config=ScalingConfig(num_workers=0),
             run_config=_run_config(folder, restarts=0),
@@ -69,16 +69,16 @@ def _fit_here(program: TrainingProgram, *, watch: Watch, stopping: threading.Eve
 def _fit_bare(program: TrainingProgram, *, watch: Watch, stopping: threading.Event) -> None:
     from seedbed.training.worker import work
 
-    board = Board()
+    board = ProgressBoard()
     with _watching(board.look, board.stop, watch=watch, stopping=stopping):
-        work(program, LocalLink(board))
+        work(program, InProcessLink(board))
 
 
 class _OnRay:
     """One training by worker groups of Ray Train, whose sizes are ours to decide."""
 
     def __init__(
-        self, program: TrainingProgram, *, workers: WorkerRange, placement: Placement, restarts: int
+        self, program: TrainingProgram, *, workers: WorkerRange, placement: WorkerPlacement, restarts: int
     ) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -88,19 +88,19 @@ class _OnRay:
         here = ray.get_runtime_context().get_node_id()
         beside_the_driver = NodeAffinitySchedulingStrategy(node_id=here, soft=False)
         options = {"num_cpus": 0, "max_concurrency": 8, "scheduling_strategy": beside_the_driver}
-        self._board: Any = ray.remote(Board).options(**options).remote()
+        self._board: Any = ray.remote(ProgressBoard).options(**options).remote()
 
     def fit(self, watch: Watch, stopping: threading.Event) -> None:
         """Train; see the function of this name."""
         from ray.exceptions import RayError
         from ray.train.v2.api.exceptions import TrainingFailedError
 
-        from seedbed.ray_cluster.torch_trainer import GivenUp
+        from seedbed.ray_cluster.torch_trainer import TrainingAbandoned
 
         with _watching(self._look, self._stop, watch=watch, stopping=stopping), _scratch() as folder:
             try:
                 self._trainer(folder, stopping).fit()
-            except GivenUp:
+            except TrainingAbandoned:
                 return
             except TrainingFailedError as error:
                 raise self._look()[1] or _lost(error, self._ask(self._board.excused)) from error
@@ -132,27 +132,27 @@ class _OnRay:
     def _trainer(self, folder: str, stopping: threading.Event) -> Any:
         from ray.train.torch import TorchConfig
 
-        from seedbed.ray_cluster.elastic_policy import RanksThere
-        from seedbed.ray_cluster.process_group import CpuGroup
-        from seedbed.ray_cluster.torch_trainer import LeanTrainer
+        from seedbed.ray_cluster.elastic_policy import ElasticScalingPolicy
+        from seedbed.ray_cluster.process_group import GlooConfig
+        from seedbed.ray_cluster.torch_trainer import MinimalTorchTrainer
 
         _quiet()
         cuda = self._program.device == "cuda"
         scaling = _scaling(self._workers, gpus=self._placement.gpus_per_rank)
-        trainer: Any = LeanTrainer  # its annotations are those of the version before
+        trainer: Any = MinimalTorchTrainer  # its annotations are those of the version before
         return trainer(
             _work_on_ray,
             train_loop_config={"program": self._program, "board": self._board, "modules": sys.path},
-            torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl", timeout_s=600) if cuda else CpuGroup(),
+            torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl", timeout_s=600) if cuda else GlooConfig(),
             scaling_config=scaling,
             run_config=_run_config(folder, restarts=self._restarts),
-            policy=RanksThere(
+            policy=ElasticScalingPolicy(
                 scaling,
                 workers=self._workers,
                 leaves=self._program.arithmetic.leaves,
                 board=self._board,
             ),
-            given_up=lambda: stopping.is_set() and self._idle(),
+            abandoned=lambda: stopping.is_set() and self._idle(),
         )
 
 
@@ -162,7 +162,7 @@ def _work_on_ray(config: dict[str, Any]) -> None:
     from seedbed.training.worker import work
 
     look_where(config["modules"])
-    link = ActorLink(config["board"], rank=get_context().get_world_rank())
+    link = RayActorLink(config["board"], rank=get_context().get_world_rank())
     if not work(config["program"], link):
         link.rest()
 

@@ -11,7 +11,7 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def keeping_handlers() -> Iterator[None]:
+def preserve_signal_handlers() -> Iterator[None]:
     """Put our handlers back after Ray has started: its core aborts the process at SIGTERM otherwise."""
     before = {number: signal.getsignal(number) for number in STOPPING}
     try:

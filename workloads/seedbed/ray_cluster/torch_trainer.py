@@ -26,25 +26,25 @@ _LEFT_OUT = (
 )
 
 
-class GivenUp(Exception):  # noqa: N818 - a way out, not a failure
+class TrainingAbandoned(Exception):  # noqa: N818 - a way out, not a failure
     """Told to stop while no group was there to obey."""
 
 
-class LeanTrainer(TorchTrainer):
+class MinimalTorchTrainer(TorchTrainer):
     """A TorchTrainer whose controller starts no actor besides the workers and their synchronisation.
 
-    `policy` decides about the size of groups; `given_up` says when waiting for one has become pointless.
+    `policy` decides about the size of groups; `abandoned` says when waiting for one has become pointless.
     """
 
     def __init__(
         self,
         *args: Any,
         policy: ScalingPolicy | None = None,
-        given_up: Callable[[], bool] = lambda: False,
+        abandoned: Callable[[], bool] = lambda: False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._policy, self._given_up = policy, given_up
+        self._policy, self._given_up = policy, abandoned
 
     def _create_default_callbacks(self) -> Any:
         callbacks = super()._create_default_callbacks()  # type: ignore[misc]
@@ -62,6 +62,6 @@ class LeanTrainer(TorchTrainer):
         while not ray.wait([running], timeout=_LOOK_SECONDS)[0]:
             if self._given_up():
                 ray.kill(controller)
-                raise GivenUp
+                raise TrainingAbandoned
         ray.get(running)
         return ray.get(controller.get_result.remote())

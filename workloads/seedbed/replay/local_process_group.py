@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.replay.recomputation import Recomputed, Task, Tell, recompute
-from seedbed.startup.ray_environment import settle
+from seedbed.startup.ray_environment import clean_environment
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _PEER_SECONDS = 600.0
@@ -99,7 +99,7 @@ def _workers(task: Task, workers: int, folder: str) -> Iterator[dict[int, Connec
 
 def _work(rank: int, world: int, rendezvous: str, pipe: Connection, task: Task) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends us
-    settle(os.environ, {"GLOO_SOCKET_IFNAME": "lo"})
+    clean_environment(os.environ, {"GLOO_SOCKET_IFNAME": "lo"})
     pipe.send(_answer(rank, world, rendezvous, pipe, task))
     pipe.close()
     os._exit(0)  # gloo's tear-down may hang

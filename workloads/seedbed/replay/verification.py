@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seedbed.arithmetic.subtree_exchange import SingleProcess
-from seedbed.driver.resolve_run import Prepared
+from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.replay.local_process_group import recompute_in_group
 from seedbed.replay.receipt_location import Claim
 from seedbed.replay.recomputation import Recomputed, Task, Tell, recompute
@@ -96,11 +96,11 @@ def verify(claim: Claim, window: Window, sources: Sources, watcher: Watcher) -> 
     stored = None if folder is None else check_stored(folder, decided)
     watcher.stored(stored)
     environment = None if folder is None else stored_environment(folder, decided)
-    prepared = prepared_again(claim.receipt, sources, environment)
+    run = prepared_again(claim.receipt, sources, environment)
     ended_early = run_length(decided) < decided.total_steps
     if stored is not None and stored.whole:
-        _check_every_row(stored, prepared, ended_early=ended_early)
-    task = _task(claim, prepared, stored, first=first, last=last, workers=sources.workers)
+        _check_every_row(stored, run, ended_early=ended_early)
+    task = _task(claim, run, stored, first=first, last=last, workers=sources.workers)
     watcher.began(task.start, task.stop)
     answers = _recomputed(task, sources.workers, watcher.step)
     return Verdict(
@@ -139,11 +139,11 @@ def _refused(option: str, value: int, problem: str, fix: str) -> UserError:
     return UserError("InvalidSpec", refusal(option, value, problem, fix))
 
 
-def _check_every_row(stored: Stored, prepared: Prepared, *, ended_early: bool) -> None:
+def _check_every_row(stored: Stored, run: ResolvedRun, *, ended_early: bool) -> None:
     """Prove from the stored ledger that each row was consumed once per epoch."""
-    stream = program_again(prepared, workers=1).stream
-    rows = prepared.dataset.view(split="train", subset=stream.subset, fold=stream.fold).row_numbers()
-    epochs = None if ended_early else prepared.job.spec.training.epochs
+    stream = program_again(run, workers=1).stream
+    rows = run.dataset.view(split="train", subset=stream.subset, fold=stream.fold).row_numbers()
+    epochs = None if ended_early else run.job.spec.training.epochs
     try:
         check_exactly_once(
             LedgerReader(folder=stored.folder),
@@ -158,14 +158,14 @@ def _check_every_row(stored: Stored, prepared: Prepared, *, ended_early: bool) -
 
 
 def _task(
-    claim: Claim, prepared: Prepared, stored: Stored | None, *, first: int, last: int, workers: int
+    claim: Claim, run: ResolvedRun, stored: Stored | None, *, first: int, last: int, workers: int
 ) -> Task:
     kept = [step for step in stored.checkpoints if step <= first] if stored else []
     start = max(kept, default=0)
     records = stored.evaluations if stored else ()
     lost = any(line.startswith("evaluations/") for line in stored.missing) if stored else False
     return Task(
-        program=program_again(prepared, workers=workers),
+        program=program_again(run, workers=workers),
         decided=claim.receipt.decided,
         folder=claim.folder,
         start=start,

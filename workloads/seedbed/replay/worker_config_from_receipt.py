@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seedbed.driver.error_policy import naming
-from seedbed.driver.resolve_run import Prepared, RunOptions, prepare, program_of
-from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.error_policy import errors_name_field
+from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
+from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import Receipt
 from seedbed.replay.run_differences import environment_differences
@@ -33,7 +33,7 @@ class Sources:
     workers: int = 1
 
 
-def prepared_again(receipt: Receipt, sources: Sources, environment: Mapping[str, Any] | None) -> Prepared:
+def prepared_again(receipt: Receipt, sources: Sources, environment: Mapping[str, Any] | None) -> ResolvedRun:
     """Return the run of a receipt, resolved anew. `environment` is the document of the run, if it is known.
 
     Raises UserError: InvalidSpec without a dataset, DatasetChanged, InvalidDataset, ModelError,
@@ -43,7 +43,7 @@ def prepared_again(receipt: Receipt, sources: Sources, environment: Mapping[str,
     options = RunOptions(device=device, code=sources.code, dataset_secret=sources.dataset_secret)
     job = training_job(_manifest(receipt, sources), "receipt")
     try:
-        prepared = prepare(job, options, Timeline())
+        prepared = resolve_run(job, options, StartupTimings())
     except UserError as error:
         if sources.dataset is None and error.reason in {"InvalidDataset", "DatasetChanged"}:
             line = f"{error.message}; where the dataset has moved, give --dataset URL"
@@ -54,9 +54,9 @@ def prepared_again(receipt: Receipt, sources: Sources, environment: Mapping[str,
     return prepared
 
 
-def program_again(prepared: Prepared, *, workers: int) -> TrainingProgram:
+def program_again(prepared: ResolvedRun, *, workers: int) -> TrainingProgram:
     """Return the program of a replay: the same for any number of workers, with the Local feed."""
-    return program_of(prepared, attempt=0, workers=WorkerRange(least=workers, most=workers))
+    return worker_config_of(prepared, attempt=0, workers=WorkerRange(least=workers, most=workers))
 
 
 def dataset_url(receipt: Receipt, sources: Sources) -> str:
@@ -65,7 +65,7 @@ def dataset_url(receipt: Receipt, sources: Sources) -> str:
     if not url:
         problem = "the receipt does not say where its dataset lies"
         raise UserError("InvalidSpec", refusal("--dataset", sources.dataset, problem, "give --dataset URL"))
-    with naming("--dataset" if sources.dataset else "datasetURI of the receipt"):
+    with errors_name_field("--dataset" if sources.dataset else "datasetURI of the receipt"):
         return absolute(url)
 
 
@@ -101,7 +101,7 @@ def _device(environment: Mapping[str, Any] | None) -> str:
 
 
 def _refuse_other_environment(
-    receipt: Receipt, prepared: Prepared, environment: Mapping[str, Any] | None
+    receipt: Receipt, prepared: ResolvedRun, environment: Mapping[str, Any] | None
 ) -> None:
     theirs, ours = receipt.decided.environment_class, prepared.environment_class
     if theirs == ours:
@@ -115,7 +115,7 @@ def _refuse_other_environment(
     raise UserError("EnvironmentChanged", line)
 
 
-def _refuse_other_recipe(receipt: Receipt, prepared: Prepared) -> None:
+def _refuse_other_recipe(receipt: Receipt, prepared: ResolvedRun) -> None:
     theirs, ours = receipt.decided, prepared
     wanted, found = (
         recipe["model"].get("code", {}).get("digest") for recipe in (theirs.recipe, ours.resolved)

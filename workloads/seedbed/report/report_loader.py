@@ -23,7 +23,7 @@ MOST_SEGMENTS = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
+class ReportContext:
     """What the driver knows and the run folder does not say."""
 
     job: str
@@ -45,7 +45,7 @@ class Known:
     samples: Sequence[SamplePrediction] = ()
 
 
-def gather(folder: RunFolder, known: Known) -> ReportInputs:
+def gather(folder: RunFolder, known: ReportContext) -> ReportInputs:
     """Return the inputs of the report of a run, finished or not."""
     evaluations = read_evaluations(folder)
     losses = _losses(folder)

@@ -34,7 +34,9 @@ _LONGEST_FOLDER = _LONGEST_SOCKET - len("/ray" + _BELOW)
 _PROBE_BYTES = 1 << 20
 
 
-def settle(environ: MutableMapping[str, str], settings: Mapping[str, str], *, kept: str = r"(?!)") -> None:
+def clean_environment(
+    environ: MutableMapping[str, str], settings: Mapping[str, str], *, kept: str = r"(?!)"
+) -> None:
     """Remove what is meant for others from an environment, and set what our Ray needs.
 
     What matches `kept` stays. Raises UserError for a limit of memory that is none.

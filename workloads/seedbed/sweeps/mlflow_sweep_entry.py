@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from seedbed.driver.mlflow_run_entry import Membership
+from seedbed.driver.mlflow_run_entry import SweepMembership
 from seedbed.mlflow.entry_naming import experiment_of, flat, sweep_key
 from seedbed.mlflow.mlflow_entries import Entry
 from seedbed.mlflow.run_recorder import Recording, opened
@@ -22,9 +22,11 @@ _ASKED = ("objective", "algorithm", "cross_validation", "early_stopping", "param
 """Fields of the spec that are parameters of the sweep; those of the recipe are the trials'."""
 
 
-def member_of(sweep: Sweep, *, trial: int, fold: int | None) -> Membership:
+def member_of(sweep: Sweep, *, trial: int, fold: int | None) -> SweepMembership:
     """Return which part of a sweep the run of a trial is."""
-    return Membership(experiment=experiment_of(sweep.job), sweep_id=sweep.identity, trial=trial, fold=fold)
+    return SweepMembership(
+        experiment=experiment_of(sweep.job), sweep_id=sweep.identity, trial=trial, fold=fold
+    )
 
 
 def recording_of(sweep: Sweep, notice: Callable[[str], None]) -> Recording | None:

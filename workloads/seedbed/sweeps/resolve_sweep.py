@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
-from seedbed.driver.resolve_run import Expected, Prepared, RunOptions, prepare
-from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.resolve_run import ExpectedIdentity, ResolvedRun, RunOptions, resolve_run
+from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_rows import Fold, require_every_class
-from seedbed.ray_cluster.cluster_interface import Computer
+from seedbed.ray_cluster.cluster_interface import TaskRunner
 from seedbed.search.sweep_identity import sweep_document, sweep_id
 from seedbed.search.sweep_validation import refuse_impossible_search
 from seedbed.storage import Storage, open_storage
@@ -103,7 +103,7 @@ class Sweep:
 
 
 def prepare_sweep(
-    job: SweepJob, options: RunOptions, timeline: Timeline, *, cluster: Computer | None = None
+    job: SweepJob, options: RunOptions, timeline: StartupTimings, *, cluster: TaskRunner | None = None
 ) -> Sweep:
     """Name the sweep; writes nothing. Raises UserError for what no trial could be trained with.
 
@@ -112,7 +112,7 @@ def prepare_sweep(
     refuse_impossible_search(job.spec)
     expected = replace(options.expected, run_id=None)  # what is expected is the sweep's name, not a run's
     with naming_the_template(job):
-        template = prepare(
+        template = resolve_run(
             run_of(job, job.spec.trial_template.spec, fold=None if job.spec.cross_validation is None else 0),
             replace(options, expected=expected),
             timeline,
@@ -124,7 +124,7 @@ def prepare_sweep(
         options=replace(
             options,
             probed=(template.environment, template.environment_class),
-            expected=Expected(dataset_digest=template.dataset.digest),
+            expected=ExpectedIdentity(dataset_digest=template.dataset.digest),
             fetched=template.code,
         ),
         dataset_digest=template.dataset.digest,
@@ -135,7 +135,7 @@ def prepare_sweep(
     return sweep
 
 
-def _refuse_another_sweep(sweep: Sweep, expected: Expected) -> None:
+def _refuse_another_sweep(sweep: Sweep, expected: ExpectedIdentity) -> None:
     """Raise UserError where a retry would search something else than the attempts before it."""
     if expected.run_id not in (None, sweep.identity):
         problem = f"code or version of seedbed differ: the job began as sweep {expected.run_id}"
@@ -177,7 +177,7 @@ def naming_the_template(job: SweepJob) -> Iterator[None]:
         raise type(error)(error.reason, f"spec.trialTemplate.{line}") from error
 
 
-def _require_validation_rows(job: SweepJob, template: Prepared) -> None:
+def _require_validation_rows(job: SweepJob, template: ResolvedRun) -> None:
     """Refuse data on which no trial could be judged, or some fold could not be trained."""
     subset = job.spec.trial_template.spec.dataset.subset
     fraction = None if subset is None else subset.fraction
@@ -195,7 +195,7 @@ def _require_validation_rows(job: SweepJob, template: Prepared) -> None:
         _require_rows_of_fold(job, template, fraction, (fold, cross.folds))
 
 
-def _require_rows_of_fold(job: SweepJob, template: Prepared, fraction: str | None, fold: Fold) -> None:
+def _require_rows_of_fold(job: SweepJob, template: ResolvedRun, fraction: str | None, fold: Fold) -> None:
     dataset, uri = template.dataset, job.spec.trial_template.spec.dataset.uri
     with naming_the_template(job):
         counts = dataset.rows_per_class(subset=fraction, fold=fold)

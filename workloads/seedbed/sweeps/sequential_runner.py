@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from seedbed.ray_cluster.cluster_interface import Cluster, ToldToStop
+from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested
 from seedbed.sweeps.hang_watchdog import Watch
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_state import Standing
@@ -23,11 +23,11 @@ def run_in_turn(
 ) -> None:
     """Train whatever comes next until the search has ended, on `cluster` or on this machine.
 
-    Raises ToldToStop, and UserError of a run.
+    Raises StopRequested, and UserError of a run.
     """
     while (stretch := next(standing.open_stretches(), None)) is not None:
         if stopping.is_set():
-            raise ToldToStop
+            raise StopRequested
         display.begin(stretch)
         _try(standing, stretch, stopping=stopping, display=display, cluster=cluster)
         display.end(stretch)

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from seedbed.driver.error_policy import lasting
+from seedbed.driver.error_policy import classify_error
 from seedbed.driver.helper_process import ChildProcess
 from seedbed.driver.resolve_run import RunOptions
-from seedbed.driver.startup_timings import Timeline
+from seedbed.driver.startup_timings import StartupTimings
 from seedbed.mlflow.run_recorder import recorded
-from seedbed.ray_cluster.cluster_interface import Cluster, Computer, ToldToStop
+from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested, TaskRunner
 from seedbed.ray_cluster.local_ray import gpus_here, local_ray
 from seedbed.search.objective_values import goal
 from seedbed.search.samplers import proposer
@@ -60,7 +60,7 @@ class SweepSession:
     display: SweepDisplay
     stopping: threading.Event
     """Set by SIGTERM and SIGINT: trials under way keep their state after the step, and all end."""
-    timeline: Timeline = field(default_factory=Timeline)
+    timeline: StartupTimings = field(default_factory=StartupTimings)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     machines: Machines | None = None
     """Where trials run; None: on this machine."""
@@ -88,10 +88,10 @@ def run_sweep(session: SweepSession) -> SweepEnded:
     try:
         with _shared_cache(session):
             _run(session)
-    except ToldToStop:
+    except StopRequested:
         return _ended(session, ExitCode.STOPPED)
     except SeedbedError as error:
-        failure = lasting(error)
+        failure = classify_error(error)
         return _ended(session, failure.exit_code, error=failure)
     return _ended(session, ExitCode.DONE)
 
@@ -131,7 +131,7 @@ def _answer(session: SweepSession, sweep: Sweep) -> None:
     _refuse_no_answer(session.job, session.finished)
 
 
-def _where_to_look(session: SweepSession) -> Computer | None:
+def _where_to_look(session: SweepSession) -> TaskRunner | None:
     """Return where the environment is found out: in this process (None) only where this process trains.
 
     Otherwise it needs no torch, which would be most of its memory.

@@ -103,7 +103,7 @@ class Searching:
 
     def _running(self) -> int:
         """Return how many stretches train: more may have been handed out than there is room for."""
-        return min(len(self.tally.running), self.cluster.ranks_there())
+        return min(len(self.tally.running), self.cluster.available_ranks())
 
     def step(self) -> None:
         """Trials have steps of their own."""
@@ -148,7 +148,7 @@ class Searching:
 
     def _workers(self) -> WorkerCounts:
         most = self.session.job.spec.most_ranks
-        return WorkerCounts(ready=min(most, self.cluster.ranks_there()), desired=most)
+        return WorkerCounts(ready=min(most, self.cluster.available_ranks()), desired=most)
 
 
 _RESULTS: dict[int, Literal["Succeeded", "Failed", "Stopped"]] = {

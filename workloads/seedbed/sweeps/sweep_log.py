@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from seedbed.driver.local_run_log import Place, keeping_log
+from seedbed.driver.local_run_log import LogLocation, record_log
 from seedbed.logs.log_upload import piece_name
 from seedbed.storage import Storage, open_storage
 from seedbed.sweeps.resolve_sweep import Sweep
@@ -20,11 +20,11 @@ def logged(sweep: Sweep, display: SweepDisplay) -> Iterator[None]:
     if place is None:
         yield
         return
-    with keeping_log(place, display.notice) as log, display.logged_to(log):
+    with record_log(place, display.notice) as log, display.logged_to(log):
         yield
 
 
-def _place(sweep: Sweep, display: SweepDisplay) -> Place | None:
+def _place(sweep: Sweep, display: SweepDisplay) -> LogLocation | None:
     output = open_storage(sweep.spec.output.uri, secret=sweep.options.output_secret)
     uid, job = sweep.identity.removeprefix("sha256:"), sweep.job.metadata.name
     try:
@@ -34,12 +34,12 @@ def _place(sweep: Sweep, display: SweepDisplay) -> Place | None:
         return None
 
 
-def claimed_place(output: Storage, *, uid: str, job: str) -> Place:
+def claimed_place(output: Storage, *, uid: str, job: str) -> LogLocation:
     """Return the next place for a log: that of who creates its first piece, so that two never share one."""
     taken = (path.partition("/")[0] for path in output.child(f"logs/{uid}").list())
     number = max((int(name) for name in taken if name.isdecimal()), default=0)
     while True:
         number += 1
-        place = Place(output=output, uid=uid, job=job, attempt=number)
+        place = LogLocation(output=output, uid=uid, job=job, attempt=number)
         if place.folder.create(piece_name(0), b""):
             return place

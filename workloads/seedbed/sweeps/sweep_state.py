@@ -61,8 +61,8 @@ class Standing:
         if self.tries[where] <= self.sweep.spec.backoff_limit:
             return True
         known = self._course(*where)
-        given_up = Course(values=known.values, end=Undecided(reason=error.reason))
-        self.known[where] = Reached(course=given_up)
+        abandoned = Course(values=known.values, end=Undecided(reason=error.reason))
+        self.known[where] = Reached(course=abandoned)
         self._learn(stretch.trial)
         return False
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydantic import ValidationError
 
-from seedbed.driver.progress_display import Display
-from seedbed.driver.resolve_run import Prepared
-from seedbed.driver.run_driver import Ended, Session, run_job
+from seedbed.driver.progress_display import ProgressDisplay
+from seedbed.driver.resolve_run import ResolvedRun
+from seedbed.driver.run_driver import DriverExit, Session, run_job
 from seedbed.driver.run_result import Result
-from seedbed.driver.startup_timings import Timeline
-from seedbed.ray_cluster.cluster_interface import Cluster, P, Placement, T, ToldToStop, WorkerRange
+from seedbed.driver.startup_timings import StartupTimings
+from seedbed.ray_cluster.cluster_interface import Cluster, P, StopRequested, T, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed.runs.evaluation_records import read_evaluations
 from seedbed.runs.run_folder import RunFolder, open_run
@@ -94,17 +94,17 @@ class ThisProcess:
         return work(*args, **kwargs)
 
     @contextmanager
-    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[Placement]:
+    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[WorkerPlacement]:
         """Train here."""
         del program, workers
-        yield Placement(in_process=True, bare=True)
+        yield WorkerPlacement(in_process=True, bare=True)
 
-    def ranks_there(self) -> int:
+    def available_ranks(self) -> int:
         """Return the one that is this process."""
         return 1
 
 
-class _Quiet(Display):
+class _Quiet(ProgressDisplay):
     """Shows nothing of a single run; the sweep shows them all."""
 
     def __init__(self, tell: Tell) -> None:
@@ -129,7 +129,7 @@ def advance(
 ) -> Reached:
     """Train a run as far as asked, or read that it was; on `cluster`, or on this machine without one.
 
-    Raises ToldToStop; UserError for what ends the sweep; InfrastructureError for what another try may mend.
+    Raises StopRequested; UserError for what ends the sweep; InfrastructureError for what a retry may mend.
     """
     try:
         recipe = trial_recipe(sweep.spec, stretch.values)
@@ -146,7 +146,7 @@ def advance(
         display=_Quiet(tell),
         stopping=stopping,
         cluster=cluster or _cluster(sweep),
-        timeline=Timeline(began=time.time()),
+        timeline=StartupTimings(began=time.time()),
         pause_after_epochs=stretch.until,
         wants_report=False,
         member=member_of(sweep, trial=stretch.trial, fold=stretch.fold),
@@ -161,19 +161,19 @@ def _cluster(sweep: Sweep) -> Cluster:
     return ThisProcess() if alone else LocalCluster()
 
 
-def _reached(sweep: Sweep, session: Session, ended: Ended, stretch: Stretch) -> Reached:
-    prepared, end = session.prepared, None
+def _reached(sweep: Sweep, session: Session, ended: DriverExit, stretch: Stretch) -> Reached:
+    run, end = session.run, None
     if ended.error is not None:
         if ended.error.reason not in OWN_FAULT or not isinstance(ended.error, UserError):
             raise ended.error
         end = Failed(reason=ended.error.reason)
-        _keep_failure(prepared, ended.error)
-    course = Course(end=end) if prepared is None else course_of(sweep, prepared, session.result, end=end)
+        _keep_failure(run, ended.error)
+    course = Course(end=end) if run is None else course_of(sweep, run, session.result, end=end)
     if ended.exit_code == ExitCode.STOPPED and not course.has_come(stretch.until):
-        raise ToldToStop
+        raise StopRequested
     return Reached(
         course=course,
-        run_id=None if prepared is None else prepared.run_id,
+        run_id=None if run is None else run.run_id,
         model=ended.status.model,
         computed=sum(session.executed.values()),
         seconds=sum(sum(astuple(spent)) for spent in session.spent.values()),
@@ -181,10 +181,10 @@ def _reached(sweep: Sweep, session: Session, ended: Ended, stretch: Stretch) -> 
     )
 
 
-def _keep_failure(prepared: Prepared | None, error: UserError) -> None:
-    if prepared is not None:
+def _keep_failure(run: ResolvedRun | None, error: UserError) -> None:
+    if run is not None:
         problem = f"{error.reason}: {error.message}"
-        keep_failure(prepared.folder, Failure(reason=error.reason, problem=problem, samples=prepared.samples))
+        keep_failure(run.folder, Failure(reason=error.reason, problem=problem, samples=run.samples))
 
 
 def _failed_before(sweep: Sweep, job: TrainingJob) -> Reached | None:
@@ -199,13 +199,13 @@ def _failed_before(sweep: Sweep, job: TrainingJob) -> Reached | None:
     return Reached(course=course, run_id=run_id, problem=failure.problem)
 
 
-def course_of(sweep: Sweep, prepared: Prepared, result: Result | None, *, end: End | None = None) -> Course:
+def course_of(sweep: Sweep, run: ResolvedRun, result: Result | None, *, end: End | None = None) -> Course:
     """Return what the run folder tells, up to its end if it has one."""
     last = None if result is None else result.outcome.step
-    values = _values(sweep, prepared.folder, up_to=last)
+    values = _values(sweep, run.folder, up_to=last)
     if result is not None:
         end = Finished(value=values[result.outcome.selected_step])
-    return _course(values, epochs_by_step(prepared.job.spec, prepared.samples), end)
+    return _course(values, epochs_by_step(run.job.spec, run.samples), end)
 
 
 def _values(sweep: Sweep, folder: RunFolder, *, up_to: int | None = None) -> dict[int, int]:

@@ -18,7 +18,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from seedbed.ray_cluster.cluster_interface import ToldToStop
+from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.startup.import_path import look_where
 from seedbed.sweeps.resolve_sweep import Sweep
 from seedbed.sweeps.trial_runner import Stretch, Training, advance
@@ -179,7 +179,7 @@ class RunTrial(Trainable):
     def _train(self, stretch: Stretch) -> None:
         try:
             self._answer = self._training(self._sweep, stretch, stopping=self._stopping, tell=self._note)
-        except ToldToStop:
+        except StopRequested:
             self._answer = None
         except SeedbedError as error:
             self._answer = error

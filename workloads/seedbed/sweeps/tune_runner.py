@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 
-from seedbed.ray_cluster.cluster_interface import ToldToStop
+from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.sweeps.resolve_sweep import Sweep
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_state import Standing
@@ -50,7 +50,7 @@ def run_on_tune(
     """Train up to `slots` runs at a time until the search has ended; Ray must run.
 
     With a `share`, what each run takes of machines that come and go, as many train as these hold.
-    Raises ToldToStop, and the failure of a run that ends the sweep.
+    Raises StopRequested, and the failure of a run that ends the sweep.
     """
     prepare(os.environ)
     conducting = Conducting(standing=standing, stopping=stopping, display=display)
@@ -66,7 +66,7 @@ def run_on_tune(
     guard.raise_what_broke()
     if standing.search.ended is None:
         assert stopping.is_set(), "Ray Tune ended before the search did"
-        raise ToldToStop
+        raise StopRequested
 
 
 def prepare(environ: MutableMapping[str, str]) -> None:

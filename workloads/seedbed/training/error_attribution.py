@@ -13,7 +13,7 @@ from seedbed_api.errors import InfrastructureError, UserError
 
 
 @contextmanager
-def telling_causes(program: TrainingProgram) -> Iterator[None]:
+def attribute_errors(program: TrainingProgram) -> Iterator[None]:
     """Raise UserError ModelError for what the model did, InfrastructureError OutOfMemory; a defect passes."""
     try:
         with blaming_loaded(program.model.entrypoint):

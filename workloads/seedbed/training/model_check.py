@@ -8,7 +8,7 @@ import torch
 from seedbed.arithmetic.leaf_gradient import forward, normalised
 from seedbed.augmentation.transform_pipeline import output_size
 from seedbed.feed import MicroBatch
-from seedbed.training.error_attribution import telling_causes
+from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.export_check import check_builds, check_export
 from seedbed.training.replica_builder import build_replica, require_determinism
 from seedbed.training.worker_config import TrainingProgram
@@ -20,7 +20,7 @@ def check_model(program: TrainingProgram) -> None:
 
     A model of the registry sees one picture of the right size; user code runs a probe step.
     """
-    with telling_causes(program):
+    with attribute_errors(program):
         _check_size(program) if program.model.entrypoint is None else _check_user_model(program)
 
 

@@ -7,7 +7,7 @@ from seedbed.arithmetic.torch_determinism import fix_determinism
 from seedbed.environment.arithmetic_probe import check_probe
 from seedbed.environment.environment_pins import assert_pinned, pinned_threads
 from seedbed.training.driver_link import Link
-from seedbed.training.error_attribution import telling_causes
+from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.training_loop import train
 from seedbed.training.worker_config import TrainingProgram
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
@@ -27,7 +27,7 @@ def work(program: TrainingProgram, link: Link) -> bool:
         fix_determinism(threads=pinned_threads())
         assert_pinned()
         check_probe(program.probe, device=program.device)
-        with telling_causes(program):
+        with attribute_errors(program):
             return train(program, exchange=_exchange(program.device), link=link)
     except (UserError, InfrastructureError) as error:
         tell = link.excuse if _worth_a_restart(error) else link.fail
