@@ -8,7 +8,7 @@ import pytest
 
 from scenarios.surroundings.conftest import Typed, model_of
 from support.runs.command_line import Scene, spec
-from unit.environment.test_environment_pins import FLUSH_TO_ZERO, built
+from unit.environment.test_environment_pins import FLUSH_TO_ZERO, built, preload
 
 pytestmark = [pytest.mark.scenario, pytest.mark.slow]
 
@@ -68,7 +68,7 @@ def test_what_the_shell_had_set_changes_neither_identity_nor_weights(
     shells: list[dict[str, str]] = [
         {},
         {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA"},
-        {"LD_PRELOAD": str(built(tmp_path, FLUSH_TO_ZERO))},
+        preload(built(tmp_path, FLUSH_TO_ZERO)),
         {"OMP_THREAD_LIMIT": "1", "MKL_DOMAIN_NUM_THREADS": "1", "ONEDNN_CPU_ISA_HINTS": "PREFER_YMM"},
     ]
     found = [model_of(run(*code, environ={"SEEDBED_THREADS": "2"} | shell)) for shell in shells]

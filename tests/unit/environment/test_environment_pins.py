@@ -300,11 +300,16 @@ def built(folder: Path, source: str) -> Path:
     return library
 
 
+def preload(library: Path) -> dict[str, str]:
+    """Return the environment that loads a library first. LD_PRELOAD splits at spaces, the search path does not."""
+    return {"LD_PRELOAD": library.name, "LD_LIBRARY_PATH": str(library.parent)}
+
+
 @pytest.mark.slow
 @on_x86
 def test_a_preloaded_library_that_flushes_denormals_changes_no_class(tmp_path):
     plain = fresh_python(COMPUTING, SEEDBED_THREADS="2")
-    preloaded = fresh_python(COMPUTING, SEEDBED_THREADS="2", LD_PRELOAD=str(built(tmp_path, FLUSH_TO_ZERO)))
+    preloaded = fresh_python(COMPUTING, SEEDBED_THREADS="2", **preload(built(tmp_path, FLUSH_TO_ZERO)))
     assert plain.stdout.endswith(" [True, True]\n"), plain.stdout + plain.stderr
     assert preloaded.stdout == plain.stdout, preloaded.stderr
 
@@ -312,14 +317,13 @@ def test_a_preloaded_library_that_flushes_denormals_changes_no_class(tmp_path):
 @pytest.mark.slow
 @on_x86
 def test_threads_that_flush_denormals_for_good_are_refused_by_name(tmp_path):
-    library = str(built(tmp_path, FLUSH_TO_ZERO))
-    done = fresh_python(
-        "import sys; sys.argv.append('early')" + COMPUTING, SEEDBED_THREADS="2", LD_PRELOAD=library
-    )
+    library = built(tmp_path, FLUSH_TO_ZERO)
+    early = "import sys; sys.argv.append('early')"
+    done = fresh_python(early + COMPUTING, SEEDBED_THREADS="2", **preload(library))
     assert done.stdout.startswith("LD_PRELOAD: a library has switched flush-to-zero on"), (
         done.stdout + done.stderr
     )
-    assert library in done.stdout
+    assert library.name in done.stdout
 
 
 OTHER_COSINES = """
@@ -349,20 +353,22 @@ __attribute__((constructor)) static void on(void) { fesetround(FE_UPWARD); }
     ],
 )
 def test_a_preloaded_library_that_computes_otherwise_is_another_class(tmp_path, source):
-    library = str(built(tmp_path, source))
-    plain, other = fresh_python(COMPUTING), fresh_python(COMPUTING, LD_PRELOAD=library)
+    library = preload(built(tmp_path, source))
+    plain, other = fresh_python(COMPUTING), fresh_python(COMPUTING, **library)
     assert other.stdout.startswith("sha256:"), other.stdout + other.stderr
     assert other.stdout.split()[0] != plain.stdout.split()[0]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", ["OMP_THREAD_LIMIT", "OMP_MAX_ACTIVE_LEVELS"])
-def test_a_limit_of_threads_is_lifted_or_refused_by_name(limit):
+def test_a_limit_of_threads_is_lifted_or_refused_by_name(tmp_path, limit):
     lifted = fresh_python(COMPUTING, SEEDBED_THREADS="2", **{limit: "1" if "LIMIT" in limit else "0"})
     assert lifted.stdout == fresh_python(COMPUTING, SEEDBED_THREADS="2").stdout
     if OPENMP is None:
         pytest.skip("not run: torch brings no OpenMP of its own that could be preloaded")
-    early = {"LD_PRELOAD": str(OPENMP), limit: "1" if "LIMIT" in limit else "0"}
+    library = tmp_path / OPENMP.name
+    library.symlink_to(OPENMP)
+    early = preload(library) | {limit: "1" if "LIMIT" in limit else "0"}
     refused = fresh_python(COMPUTING, SEEDBED_THREADS="2", **early)
     assert refused.stdout.startswith("OMP_THREAD_LIMIT: OpenMP computes with 1 thread instead of 2")
 

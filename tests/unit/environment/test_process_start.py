@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -147,7 +148,7 @@ def test_other_tunables_stay(script):
 def test_a_process_begins_anew_once(tmp_path, script):
     """A Python that loses the variable on its way in, as one behind a wrapper may, is told so and ends."""
     wrapper = tmp_path / "python"
-    wrapper.write_text(f'#!/bin/sh\nunset PYTHONHASHSEED\nexec {sys.executable} "$@"\n')
+    wrapper.write_text(f'#!/bin/sh\nunset PYTHONHASHSEED\nexec {shlex.quote(sys.executable)} "$@"\n')
     wrapper.chmod(0o755)
     lost = f"import sys; sys.executable = {str(wrapper)!r}\n" + PROGRAM
     script.write_text(lost)
