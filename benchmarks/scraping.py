@@ -22,12 +22,11 @@ from process_tree import machine
 from seedbed_api.prometheus_exposition import page
 from seedbed_api.timestamps import written
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_projections import job_record
+from seedbed_operator.informer_cache.object_projections import job_record, job_view
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
 from seedbed_operator.metrics.job_metrics import Jobs
 from seedbed_operator.metrics.metrics_page import Page
 from seedbed_operator.observe.job_memory import Memories
-from seedbed_operator.observe.job_view import job_view
 
 NOW = written(datetime.now(UTC))
 IMAGE = "registry.example/seedbed@sha256:" + "a" * 64

@@ -16,10 +16,9 @@ from scale import meters
 from scale.client import OWNER
 from scale.worlds import CONCURRENCY, PODS, Operator, World, condition, job, wait
 from seedbed_api import metric_names as names
-from seedbed_operator.informer_cache.object_projections import job_record, profile_view
+from seedbed_operator.informer_cache.object_projections import job_record, job_view, profile_view
 from seedbed_operator.job_observation import Observation
 from seedbed_operator.kube_client.resource_kinds import CREATABLE
-from seedbed_operator.observe.job_view import job_view
 from seedbed_operator.plan import Create
 from seedbed_operator.planning import plan
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def written(moment: datetime) -> str:
     """Return a moment as a status writes it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parsed(time: str | None) -> datetime | None:
+    """Return the moment of a status field; None where it is not set."""
+    return datetime.fromisoformat(time) if time is not None else None
+
+
+def rounded_up(moment: datetime) -> datetime:
+    """Return the next whole second, so that the written time is never too early."""
+    whole = moment.replace(microsecond=0)
+    return whole if whole == moment else whole + timedelta(seconds=1)
 
 
 def lasted(start: datetime, end: datetime) -> str:

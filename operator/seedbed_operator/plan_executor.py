@@ -15,10 +15,9 @@ from typing import Any
 from seedbed_operator.backends.child_metadata import owned_by_driver
 from seedbed_operator.informer_cache.cache import Stores
 from seedbed_operator.informer_cache.object_projections import ATTEMPT_LABEL, controller
-from seedbed_operator.informer_cache.object_table import JobKey, Key
 from seedbed_operator.job_observation import Refusal
 from seedbed_operator.kube_client.client_interface import NOT_SERVED, Cluster, ClusterError, Raw, Refused
-from seedbed_operator.kube_client.resource_kinds import CREATABLE, KIND_OF, PODS, SECRETS, Kind
+from seedbed_operator.kube_client.resource_kinds import CREATABLE, KIND_OF, PODS, SECRETS, JobKey, Key, Kind
 from seedbed_operator.plan import Action, Create, Delete, DeleteJob
 
 TOKEN_BYTES = 32

@@ -13,10 +13,9 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from seedbed_operator.informer_cache.cache import Keys, Stores
-from seedbed_operator.informer_cache.object_table import JobKey, Mark
+from seedbed_operator.informer_cache.cache import Keys, Mark, Stores
 from seedbed_operator.kube_client.client_interface import Cluster, ClusterError, Refused
-from seedbed_operator.kube_client.resource_kinds import JOBS, OUR_PODS, PODS, PROFILES, SWEEPS, Kind
+from seedbed_operator.kube_client.resource_kinds import JOBS, OUR_PODS, PODS, PROFILES, SWEEPS, JobKey, Kind
 
 SETTLE_SECONDS: Final = 2.0
 """How long a request waits for others to join it."""

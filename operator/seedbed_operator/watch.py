@@ -17,8 +17,7 @@ import kopf
 from kubernetes.aio.client.configuration import Configuration
 
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_table import JobKey
-from seedbed_operator.kube_client.resource_kinds import JOBS, OUR_PODS, PODS, PROFILES, SWEEPS, Kind
+from seedbed_operator.kube_client.resource_kinds import JOBS, OUR_PODS, PODS, PROFILES, SWEEPS, JobKey, Kind
 
 FIRST_LIST_SECONDS: Final = 30.0
 """Within so long after the start, listed objects are those of the first list; later a gap was bridged."""

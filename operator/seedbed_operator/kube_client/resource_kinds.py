@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from seedbed_api.job_kinds import JobKind
 
@@ -56,3 +56,16 @@ CREATABLE: Final = {kind.name: kind for kind in (PODS, SERVICES, SECRETS)}
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 OUR_PODS: Final = f"{MANAGED_BY}=seedbed,seedbed.dev/job"
 """Selects the pods of jobs, those of other operators' jobs among them."""
+
+
+Key = tuple[str, str]
+
+"""Namespace and name; the namespace of cluster-scoped objects is empty."""
+
+
+class JobKey(NamedTuple):
+    """What a pass is made over: a TrainingJob and a SweepJob may bear one name."""
+
+    namespace: str
+    name: str
+    kind: JobKind = "TrainingJob"

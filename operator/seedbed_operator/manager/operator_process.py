@@ -30,9 +30,8 @@ from seedbed_operator.observe.driver_client import Scraper
 from seedbed_operator.observe.evidence_collector import Gatherer
 from seedbed_operator.observe.job_memory import Memories
 from seedbed_operator.plan_executor import Applier
-from seedbed_operator.reconciler.fair_queue import Line
 from seedbed_operator.reconciler.reconcile import Pass
-from seedbed_operator.reconciler.workqueue import Loop
+from seedbed_operator.reconciler.workqueue import Line, Loop
 from seedbed_operator.relist import Sweeper
 from seedbed_operator.status_writer import Reporter
 

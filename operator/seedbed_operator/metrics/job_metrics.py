@@ -14,8 +14,8 @@ from seedbed_api.conditions import ConditionType
 from seedbed_api.metric_names import Family
 from seedbed_api.prometheus_exposition import Sample, measured
 from seedbed_operator.informer_cache.cache import Snapshot, Stores
-from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.job_observation import JobView, PodView
+from seedbed_operator.kube_client.resource_kinds import JobKey
 from seedbed_operator.metrics.job_samples import Summaries, Summary
 from seedbed_operator.metrics.metrics_page import Measure
 from seedbed_operator.observe.job_memory import Memories

@@ -11,11 +11,11 @@ from seedbed_api.conditions import ConditionType
 from seedbed_api.job_kinds import JobKind
 from seedbed_api.sweepjob_status import SweepJobStatus
 from seedbed_api.trainingjob_status import LifecycleStatus, TrainingJobStatus
-from seedbed_operator.informer_cache.object_projections import JobRecord
-from seedbed_operator.informer_cache.object_table import Entry, JobKey
+from seedbed_operator.informer_cache.cache import Entry
+from seedbed_operator.informer_cache.object_projections import JobRecord, job_view
 from seedbed_operator.job_observation import JobView
+from seedbed_operator.kube_client.resource_kinds import JobKey
 from seedbed_operator.metrics.status_transitions import known_reason
-from seedbed_operator.observe.job_view import job_view
 
 _STATES: Final = (
     ConditionType.COMPLETE,

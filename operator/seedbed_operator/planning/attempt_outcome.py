@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from seedbed_api.conditions import AttemptReason, ExitCode
@@ -20,7 +20,6 @@ from seedbed_operator.planning.sidecar_containers import (
     never_began,
     title,
 )
-from seedbed_operator.planning.status_timestamps import seconds
 
 _PREEMPTED = "Preempted"
 _DISRUPTED_BY_REASON = frozenset({"Preempting", "NodeShutdown", "Shutdown", "Terminated", "NodeLost"})
@@ -38,7 +37,7 @@ _WORKERS_AT_FAULT = frozenset(
     {AttemptReason.WORKERS_LOST, AttemptReason.RAY_STARTING, AttemptReason.RAY_UNHEALTHY}
 )
 """What a driver says when workers are gone and it does not know why."""
-_LATELY = seconds(600)
+_LATELY = timedelta(seconds=600)
 """What happened to a worker earlier than this before the driver's end is not what ended it."""
 _MORE_MEMORY = (
     "raise memory of the profile's {role} (or spec.cluster.overrides.memory, where the profile allows it)"

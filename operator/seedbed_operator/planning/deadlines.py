@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from seedbed_api.conditions import AttemptReason
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import parsed, written
 from seedbed_api.trainingjob_status import LifecycleStatus
+from seedbed_operator.plan import Draft
 from seedbed_operator.planning.attempt_outcome import Cause, End
 from seedbed_operator.planning.diagnosis.startup_delay import slow, team, why_not_running
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.job_phase import complete_since, has_trained, lacks_workers
-from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.sidecar_containers import unfinished
-from seedbed_operator.planning.status_timestamps import read, seconds
 
 
 def active_deadline(scene: Scene, status: LifecycleStatus | None = None) -> datetime | None:
     """Return when the job has been active for too long; None while the clock does not run."""
-    began = read((status or scene.status).resume_time)
+    began = parsed((status or scene.status).resume_time)
     limit = scene.spec.active_deadline_seconds
-    return began + seconds(limit) if began is not None and limit is not None else None
+    return began + timedelta(seconds=limit) if began is not None and limit is not None else None
 
 
 def active_for_too_long(scene: Scene, status: LifecycleStatus | None = None) -> str | None:
@@ -54,13 +53,13 @@ def first_step_deadline(scene: Scene) -> datetime | None:
 
     That moment is kept in the status: another operator sees pods that have had a node for long.
     """
-    began = read(scene.status.attempt_start_time)
+    began = parsed(scene.status.attempt_start_time)
     if has_trained(scene) or began is None or not all_placed(scene):
         return None
-    noted = read(scene.status.workers.placed_since) if scene.status.workers else None
+    noted = parsed(scene.status.workers.placed_since) if scene.status.workers else None
     placed = [pod.scheduled for pod in team(scene) if pod.scheduled is not None]
     latest = noted or max(began, *placed)
-    return latest + seconds(scene.spec.pre_running_deadline_seconds)
+    return latest + timedelta(seconds=scene.spec.pre_running_deadline_seconds)
 
 
 def all_placed(scene: Scene) -> bool:
@@ -95,7 +94,7 @@ def next_step_deadline(scene: Scene) -> datetime | None:
     if changed is None:
         return None
     since = max(changed, complete_since(scene) or changed)
-    return since + seconds(scene.spec.progress_deadline_seconds)
+    return since + timedelta(seconds=scene.spec.progress_deadline_seconds)
 
 
 def hung(scene: Scene) -> End | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
 from seedbed_api.sweepjob_status import SweepJobStatus, SweepProgress, Trial, TrialCounts
+from seedbed_api.timestamps import parsed
 from seedbed_api.trainingjob_status import (
     DatasetStatus,
     Environment,
@@ -15,8 +16,7 @@ from seedbed_api.trainingjob_status import (
     WorkerCounts,
 )
 from seedbed_api.trainingjob_status import Progress as StepProgress
-from seedbed_operator.planning.plan_builder import Draft
-from seedbed_operator.planning.status_timestamps import read
+from seedbed_operator.plan import Draft
 
 
 def told_by_outcome(draft: Draft, outcome: Outcome | None, *, since: datetime | None = None) -> Draft:
@@ -89,7 +89,7 @@ def _keeps_more(status: LifecycleStatus, told: Outcome | LiveProgress, since: da
     if isinstance(status, TrainingJobStatus):
         known = status.checkpoint.step if status.checkpoint else 0
         return told.checkpoint is not None and told.checkpoint.step > known
-    kept = read(told.sweep.kept_time) if told.sweep else None
+    kept = parsed(told.sweep.kept_time) if told.sweep else None
     return kept is not None and (since is None or kept >= since.replace(microsecond=0))
 
 

@@ -9,15 +9,14 @@ from datetime import datetime, timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason, one_line
 from seedbed_api.json_log_lines import readable
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import rounded_up, written
 from seedbed_api.trainingjob_status import LONGEST_LOG_TAIL, Failure, LifecycleStatus, WorkerCounts
+from seedbed_operator.plan import Draft
 from seedbed_operator.planning.attempt_outcome import Cause, End, camel_reason
 from seedbed_operator.planning.driver_progress import told_by_outcome, without_estimate
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.restart_backoff import backoff, backoff_after_preemption
 from seedbed_operator.planning.sidecar_containers import exit_code_of
-from seedbed_operator.planning.status_timestamps import rounded_up
 from seedbed_operator.planning.terminal_state import decided
 
 MOST_WITHOUT_CHECKPOINT = 20

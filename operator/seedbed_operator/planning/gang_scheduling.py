@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
+from seedbed_api.timestamps import parsed
 from seedbed_operator.job_observation import Notice, PodView
 from seedbed_operator.plan import Need
 from seedbed_operator.planning.attempt_outcome import Cause, End
@@ -16,15 +17,14 @@ from seedbed_operator.planning.diagnosis.startup_delay import team, why_not_runn
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.job_phase import has_trained, lacks_workers_since, says_it_trains
 from seedbed_operator.planning.rejected_writes import refused_since
-from seedbed_operator.planning.status_timestamps import read, seconds
 from seedbed_operator.planning.worker_count import pods_for, present, ranks_at_first
 from seedbed_operator.planning.worker_replacement import may_replace_at
 
-PATIENCE = seconds(60)
+PATIENCE = timedelta(seconds=60)
 """While workers hold nodes: a scheduler places what fits within seconds, and idle GPUs are dear."""
-PATIENCE_OF_A_DRIVER = seconds(300)
+PATIENCE_OF_A_DRIVER = timedelta(seconds=300)
 """While only the driver does: it holds little, and a new attempt costs its start."""
-PATIENCE_FOR_NEW_NODES = seconds(900)
+PATIENCE_FOR_NEW_NODES = timedelta(seconds=900)
 """While an autoscaler says that nodes come: giving back would only make it wait longer."""
 _SCALING_UP = frozenset({"TriggeredScaleUp", "Nominated", "ProvisionNode"})
 """Events about a pod: of the cluster autoscaler (GKE, AKS and others run it), of Karpenter (EKS, node
@@ -39,7 +39,7 @@ _MOST_ASKED = 3
 
 def incomplete_since(scene: Scene) -> datetime | None:
     """Return since when a pod of the minimum has no node, or is refused; workers that crash are not meant."""
-    began = read(scene.status.attempt_start_time)
+    began = parsed(scene.status.attempt_start_time)
     if began is None or has_trained(scene):
         return None
     since = [pod.created for pod in unplaced(scene)]
@@ -74,10 +74,10 @@ def _gives_back_after_training(scene: Scene) -> datetime | None:
     if since is None:
         return None
     if says_it_trains(scene):
-        return since + seconds(scene.spec.progress_deadline_seconds)
+        return since + timedelta(seconds=scene.spec.progress_deadline_seconds)
     placed = [pod for pod in present(scene) if pod.scheduled is not None]
     if len(placed) >= pods_for(scene, ranks_at_first(scene)):
-        return since + seconds(scene.spec.pre_running_deadline_seconds)
+        return since + timedelta(seconds=scene.spec.pre_running_deadline_seconds)
     return max(since, may_replace_at(scene) or since) + _patience(scene)
 
 

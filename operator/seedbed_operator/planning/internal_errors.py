@@ -6,9 +6,9 @@ A job that trains still counts as running: its driver needs no operator, and dea
 from __future__ import annotations
 
 from seedbed_api.conditions import Condition, ConditionType, RunningReason
+from seedbed_operator.plan import Draft
 from seedbed_operator.planning.failure_accounting import reason_of_back_off
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.terminal_state import over, verdict_of
 
 NOT_CARRIED_OUT = "the API server does not carry out"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.job_observation import JobView
+from seedbed_operator.plan import Draft
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.pod_cleanup import cleared
 from seedbed_operator.planning.sidecar_containers import what_runs_on
 

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from seedbed_api.conditions import ConditionType
 from seedbed_api.pod_contract.driver_messages import LiveProgress
+from seedbed_api.timestamps import parsed
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.pod_state import runs
-from seedbed_operator.planning.status_timestamps import read
 from seedbed_operator.planning.worker_count import pods_for, ranks_at_first
 
 
@@ -57,9 +57,9 @@ def complete_since(scene: Scene) -> datetime | None:
     if _noted_lack(scene) is not None:
         return None if lacks_workers(scene) else scene.now
     workers = scene.status.workers
-    return read(workers.complete_since) if workers else None
+    return parsed(workers.complete_since) if workers else None
 
 
 def _noted_lack(scene: Scene) -> datetime | None:
     workers = scene.status.workers
-    return read(workers.lacking_since) if workers else None
+    return parsed(workers.lacking_since) if workers else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.backends.child_metadata import driver_name
 from seedbed_operator.job_observation import PodView
+from seedbed_operator.planning.diagnosis import Explanation
 from seedbed_operator.planning.diagnosis.api_rejections import name_taken
-from seedbed_operator.planning.diagnosis.explanation import Explanation
 from seedbed_operator.planning.job_context import Scene, older_objects_pods, pods_left_behind
 
 

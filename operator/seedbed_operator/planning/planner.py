@@ -6,10 +6,11 @@ from datetime import datetime
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.execution_settings import OPERATOR
+from seedbed_api.timestamps import parsed
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.backends.backend_selection import BACKENDS, Backends
 from seedbed_operator.job_observation import JobView, Observation, PodView, Refusal
-from seedbed_operator.plan import Plan
+from seedbed_operator.plan import Draft, Plan
 from seedbed_operator.planning.deadlines import active_deadline, active_for_too_long
 from seedbed_operator.planning.diagnosis.api_rejections import refused
 from seedbed_operator.planning.diagnosis.profile_problems import without_a_profile
@@ -18,14 +19,12 @@ from seedbed_operator.planning.job_context import Scene, scene_of
 from seedbed_operator.planning.job_deletion import deleted, leaves_its_pods
 from seedbed_operator.planning.kubernetes_events import announcements
 from seedbed_operator.planning.name_conflicts import in_the_way
-from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.pod_cleanup import LOOK_AGAIN, cleared
 from seedbed_operator.planning.rejected_writes import held_back, status_after, tries_again_at
 from seedbed_operator.planning.running_attempt import attended
 from seedbed_operator.planning.sidecar_containers import what_runs_on
 from seedbed_operator.planning.start_attempt import begun
 from seedbed_operator.planning.status_throttle import paced
-from seedbed_operator.planning.status_timestamps import read
 from seedbed_operator.planning.suspension import resumed, suspended
 from seedbed_operator.planning.terminal_state import (
     after_the_end,
@@ -112,7 +111,7 @@ def between_attempts(scene: Scene, draft: Draft) -> Draft:
     if message := active_for_too_long(scene, draft.status):
         return failed_at_once(scene, draft, FailedReason.DEADLINE_EXCEEDED, message)
     draft = draft.wakes(active_deadline(scene, draft.status))
-    retry = read(draft.status.retry_time)
+    retry = parsed(draft.status.retry_time)
     backs_off = retry is not None and scene.now < retry
     if left := scene.remaining():
         draft = cleared(scene, draft).wakes(retry if backs_off else None)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from seedbed_operator.job_observation import PodView
-from seedbed_operator.plan import Delete
+from seedbed_operator.plan import Delete, Draft
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.pod_state import is_lost, is_over
 from seedbed_operator.planning.sidecar_containers import outliving
-from seedbed_operator.planning.status_timestamps import seconds
 
-LOOK_AGAIN = seconds(30)
+LOOK_AGAIN = timedelta(seconds=30)
 """Pods that are being deleted may get lost with their node, which no event tells."""
 
 

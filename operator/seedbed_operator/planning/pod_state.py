@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from seedbed_operator.backends.child_metadata import driver_name, worker_name
 from seedbed_operator.job_observation import JobView, PodView
-from seedbed_operator.planning.status_timestamps import seconds
 
-OVERDUE = seconds(30)
+OVERDUE = timedelta(seconds=30)
 """So long after it should be gone, a pod is held to be lost with its node: only a kubelet can end it."""
 
 

@@ -5,15 +5,16 @@ Pods that run go on with the token that they have; one that starts later, a repl
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from seedbed_operator.backends.child_metadata import token_name
 from seedbed_operator.job_observation import PodView
 from seedbed_operator.planning.attempt_outcome import Cause, End
 from seedbed_operator.planning.diagnosis.container_creation import secret_of_a_container
 from seedbed_operator.planning.diagnosis.startup_delay import team
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.status_timestamps import seconds
 
-PATIENCE = seconds(20)
+PATIENCE = timedelta(seconds=20)
 """A kubelet asks again for a Secret that was created just before the pod."""
 
 

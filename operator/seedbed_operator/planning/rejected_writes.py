@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from seedbed_api.conditions import ConditionType
 from seedbed_api.exponential_backoff import ExponentialBackoff
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.job_observation import Observation, Refusal
-from seedbed_operator.plan import Action, Create, DeleteJob, Plan
+from seedbed_operator.plan import Action, Create, DeleteJob, Draft, Plan
 from seedbed_operator.planning.deadlines import clock_started
 from seedbed_operator.planning.diagnosis.api_rejections import refused
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.plan_builder import Draft
-from seedbed_operator.planning.status_timestamps import seconds
 
 BACKOFF = ExponentialBackoff(first=5, longest=300)
 
@@ -42,11 +40,11 @@ def _target(scene: Scene, action: Action) -> tuple[str, str]:
 
 def refused_since(refusal: Refusal) -> datetime:
     """Return when a write was refused first: the newest time, less the pauses before it."""
-    return refusal.time - seconds(sum(map(BACKOFF.delay, range(1, refusal.count))))
+    return refusal.time - timedelta(seconds=sum(map(BACKOFF.delay, range(1, refusal.count))))
 
 
 def _due(refusal: Refusal) -> datetime:
-    return refusal.time + seconds(BACKOFF.delay(refusal.count))
+    return refusal.time + timedelta(seconds=BACKOFF.delay(refusal.count))
 
 
 def status_after(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.job_observation import PodView
-from seedbed_operator.plan import Create, Need
+from seedbed_operator.plan import Create, Draft, Need
 from seedbed_operator.planning.attempt_outcome import Cause, End, end_of
 from seedbed_operator.planning.deadlines import (
     active_deadline,
@@ -21,8 +21,8 @@ from seedbed_operator.planning.deadlines import (
     next_step_deadline,
     with_clock,
 )
-from seedbed_operator.planning.diagnosis.explanation import Explanation
-from seedbed_operator.planning.diagnosis.profile_problems import without_a_profile
+from seedbed_operator.planning.diagnosis import Explanation
+from seedbed_operator.planning.diagnosis.profile_problems import not_allowed, without_a_profile
 from seedbed_operator.planning.diagnosis.startup_delay import (
     SOON,
     events_needed,
@@ -42,20 +42,16 @@ from seedbed_operator.planning.job_phase import (
     lacks_workers_since,
     says_it_trains,
 )
-from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.pod_cleanup import cleared
-from seedbed_operator.planning.pod_group_members import free_seats
 from seedbed_operator.planning.pod_state import is_lost, is_over, runs
-from seedbed_operator.planning.profile_check import not_allowed
 from seedbed_operator.planning.ray_token_secret import token_lost
 from seedbed_operator.planning.rejected_writes import tries_again_at
 from seedbed_operator.planning.sidecar_containers import container_to_read, has_said_something
 from seedbed_operator.planning.start_attempt import attempt_of, image_of, recorded
-from seedbed_operator.planning.status_timestamps import seconds
 from seedbed_operator.planning.suspension import is_stopping, stopped
 from seedbed_operator.planning.template_drift import counts_later, is_outdated, outgrown
 from seedbed_operator.planning.terminal_state import failed_at_once
-from seedbed_operator.planning.worker_count import missing_workers, ranks_at_first, ranks_at_most
+from seedbed_operator.planning.worker_count import free_seats, missing_workers, ranks_at_first, ranks_at_most
 from seedbed_operator.planning.worker_replacement import (
     crash_loop,
     forget_the_oldest,
@@ -65,9 +61,9 @@ from seedbed_operator.planning.worker_replacement import (
     replaced_too_often,
 )
 
-LOOK_EVERY = seconds(10)
-SILENCE = seconds(60)
-REPLACED_WITHIN = seconds(30)
+LOOK_EVERY = timedelta(seconds=10)
+SILENCE = timedelta(seconds=60)
+REPLACED_WITHIN = timedelta(seconds=30)
 """A lost worker that is replaced sooner is no interruption worth a word; later the job does not run."""
 _NOT_WORTH_A_LOG = frozenset({Cause.DONE, Cause.STOPPED, Cause.GIVEN_BACK})
 _REASONS_TO_END: tuple[Callable[[Scene], End | None], ...] = (

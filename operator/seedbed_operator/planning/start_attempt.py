@@ -8,11 +8,11 @@ from seedbed_api.trainingjob_status import Environment, LifecycleStatus, WorkerC
 from seedbed_operator.backends.backend_interface import Attempt, Backend
 from seedbed_operator.backends.effective_profile import offer_of
 from seedbed_operator.job_observation import PodView, ProfileView
+from seedbed_operator.plan import Draft
 from seedbed_operator.planning.deadlines import clock_started
 from seedbed_operator.planning.diagnosis.startup_delay import SOON
 from seedbed_operator.planning.driver_progress import expectations
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.worker_count import first_workers, ranks_at_first
 
 

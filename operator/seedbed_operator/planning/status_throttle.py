@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from seedbed_api.conditions import Condition, ConditionType
 from seedbed_api.trainingjob_status import LifecycleStatus, WorkerCounts
+from seedbed_operator.plan import Draft
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.plan_builder import Draft
-from seedbed_operator.planning.status_timestamps import seconds
 
-EVERY = seconds(10)
+EVERY = timedelta(seconds=10)
 _OF_A_RUN = ("progress", "metrics", "checkpoint")
 _OF_A_SWEEP = ("trials", "best_trial", "top_trials", "last_progress_time")
 _MERE_PROGRESS = ("timings", *_OF_A_RUN, *_OF_A_SWEEP)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from seedbed_api.conditions import ConditionType, RunningReason
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import LifecycleStatus
+from seedbed_operator.plan import Draft
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.pod_cleanup import cleared
 from seedbed_operator.planning.template_drift import was_edited
 

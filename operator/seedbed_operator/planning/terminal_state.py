@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from seedbed_api.conditions import Condition, ConditionType
-from seedbed_api.timestamps import lasted, written
+from seedbed_api.timestamps import lasted, parsed, written
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_operator.plan import DeleteJob
+from seedbed_operator.plan import DeleteJob, Draft
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.pod_cleanup import cleared
 from seedbed_operator.planning.sidecar_containers import what_runs_on
-from seedbed_operator.planning.status_timestamps import read, seconds
 
 _FINAL = (ConditionType.COMPLETE, ConditionType.FAILED)
 
@@ -53,7 +53,7 @@ def wound_up(scene: Scene, draft: Draft, verdict: Condition) -> Draft:
 def final(draft: Draft, verdict: Condition) -> Draft:
     """Make the decided end final."""
     reason, message = verdict.reason, verdict.message
-    start = read(draft.status.start_time)
+    start = parsed(draft.status.start_time)
     draft = draft.finds(verdict.type, "True", reason, message).tells(
         completion_time=written(draft.now), duration=lasted(start, draft.now) if start else None
     )
@@ -72,8 +72,8 @@ def after_the_end(scene: Scene, draft: Draft) -> Draft:
     """Remove late pods of a job that is over, and the object itself when its time is over."""
     draft = cleared(scene, draft)
     limit = scene.job.spec.ttl_seconds_after_finished if scene.job.spec else None
-    ended = read(scene.status.completion_time)
+    ended = parsed(scene.status.completion_time)
     if limit is None or ended is None or scene.job.deleting:
         return draft
-    due = ended + seconds(limit)
+    due = ended + timedelta(seconds=limit)
     return draft.does(DeleteJob(uid=scene.job.uid)) if scene.now >= due else draft.wakes(due)

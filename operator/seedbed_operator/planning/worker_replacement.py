@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from seedbed_api.conditions import AttemptReason
 from seedbed_operator.job_observation import PodView
-from seedbed_operator.plan import Create, Delete
+from seedbed_operator.plan import Create, Delete, Draft
 from seedbed_operator.planning.attempt_outcome import (
     Cause,
     End,
@@ -17,14 +17,12 @@ from seedbed_operator.planning.attempt_outcome import (
     was_out_of_memory,
 )
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.plan_builder import Draft
 from seedbed_operator.planning.pod_state import has_ended
 from seedbed_operator.planning.restart_backoff import BACKOFF
 from seedbed_operator.planning.sidecar_containers import exit_code_of, failed_in_its_place, title
-from seedbed_operator.planning.status_timestamps import seconds
 from seedbed_operator.planning.worker_count import pods_for, present, ranks_at_first, ranks_at_most
 
-WINDOW = seconds(600)
+WINDOW = timedelta(seconds=600)
 """Ends of workers that are further apart are no loop of crashes."""
 MOST_CRASHES = 4
 MOST_OUT_OF_MEMORY = 2
@@ -56,7 +54,7 @@ def may_replace_at(scene: Scene) -> datetime | None:
     crashes = recent(scene)
     if not crashes:
         return None
-    return ended_at(crashes[-1]) + seconds(BACKOFF.delay(len(crashes)))
+    return ended_at(crashes[-1]) + timedelta(seconds=BACKOFF.delay(len(crashes)))
 
 
 def crash_loop(scene: Scene) -> End | None:

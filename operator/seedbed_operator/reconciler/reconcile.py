@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
+from seedbed_api.timestamps import rounded_up, written
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_table import JobKey
-from seedbed_operator.job_observation import JobView, Observation, Refusal
-from seedbed_operator.kube_client.client_interface import ClusterError
+from seedbed_operator.informer_cache.object_projections import job_view
+from seedbed_operator.job_observation import Evidence, JobView, Observation, ProfileView, Refusal
+from seedbed_operator.kube_client.client_interface import ClusterError, Refused
+from seedbed_operator.kube_client.resource_kinds import JobKey
 from seedbed_operator.observe.evidence_collector import Gatherer, remembered
 from seedbed_operator.observe.job_memory import Memories, Memory
-from seedbed_operator.observe.job_view import job_view
-from seedbed_operator.observe.observer import observe
 from seedbed_operator.plan import Announcement, Create, Plan
 from seedbed_operator.plan_executor import Applied, Applier, Stale
-from seedbed_operator.reconciler.reconcile_errors import silence, trouble
+from seedbed_operator.planning.internal_errors import NOT_CARRIED_OUT
 from seedbed_operator.status_writer import Conflict, Reporter
 
 MOST_REFUSALS: Final = 8
@@ -206,3 +207,57 @@ def added(refusals: tuple[Refusal, ...], new: Refusal) -> tuple[Refusal, ...]:
     same = next((old for old in refusals if (old.kind, old.name) == (new.kind, new.name)), None)
     kept = [old for old in refusals if old is not same]
     return (*kept, replace(new, count=same.count + 1 if same else 1))[-MOST_REFUSALS:]
+
+
+_OURS = ("seedbed_operator", "seedbed_api")
+
+
+def trouble(error: Exception, again_at: datetime) -> str:
+    """Return what to tell of an error that a pass has raised."""
+    told = f"the operator failed at this job: {type(error).__name__} in {place(error)}; please report it"
+    return f"{told}; it tries again at {written(rounded_up(again_at))}"
+
+
+def silence(error: ClusterError) -> str:
+    """Return what to tell of a write that comes to nothing again and again, in words that stay the same."""
+    hint = "an admission webhook that hangs is the usual cause: `kubectl get validatingwebhookconfigurations,"
+    told = f"{NOT_CARRIED_OUT} {error.write}, tried again and again: {_answer(error)}"
+    return f"{told}; {hint}mutatingwebhookconfigurations`; the next try is at most a minute away"
+
+
+def _answer(error: ClusterError) -> str:
+    if isinstance(error, Refused):
+        return f"it answers {error.code} {error.reason}: {error.message.rstrip('.')}"
+    return f"no answer came ({str(error).rpartition(': ')[2] or type(error).__name__})"
+
+
+def place(error: Exception) -> str:
+    """Return module and line in which our code raised an error, or called what raised it."""
+    frames = (
+        (frame.f_globals.get("__name__", ""), line) for frame, line in traceback.walk_tb(error.__traceback__)
+    )
+    ours = [f"{module}:{line}" for module, line in frames if module.partition(".")[0] in _OURS]
+    return ours[-1] if ours else "an unknown place"
+
+
+def observe(
+    stores: Stores, key: JobKey, *, memory: Memory, now: datetime, evidence: Evidence
+) -> Observation | None:
+    """Return the observation of a job; None where it is gone."""
+    record = stores.job(key)
+    if record is None:
+        return None
+    job = job_view(record)
+    return Observation(
+        now=now,
+        job=job,
+        profile=_profile(stores, job),
+        pods=memory.sightings.seen(stores.pods(key), now),
+        refusals=memory.refusals,
+        status_written=memory.status_written,
+        evidence=evidence,
+    )
+
+
+def _profile(stores: Stores, job: JobView) -> ProfileView | None:
+    return stores.profile(job.spec.cluster.profile) if job.spec else None

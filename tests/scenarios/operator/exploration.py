@@ -12,9 +12,8 @@ from datetime import timedelta
 from typing import Any, cast
 
 from seedbed_operator.informer_cache.object_projections import pod_view
-from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.kube_client.client_interface import Cluster, Page, Raw
-from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SECRETS, SERVICES, Kind
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SECRETS, SERVICES, JobKey, Kind
 from seedbed_operator.plan_executor import controller
 from support.operator.builders import IMAGE, a_recipe, an_outcome
 from support.operator.fake_api_server import ApiServer, Crash, WatchEvent

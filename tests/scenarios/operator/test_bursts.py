@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from seedbed_operator.informer_cache.object_table import JobKey
-from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, PODS, PROFILES
+from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, PODS, PROFILES, JobKey
 from seedbed_operator.reconciler.reconcile import PUT_OFF
 from support.operator.builders import IMAGE, a_recipe
 from support.operator.fake_api_server import ApiServer

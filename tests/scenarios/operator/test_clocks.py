@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from seedbed_api.timestamps import written
-from seedbed_operator.informer_cache.object_table import JobKey
-from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey
 from support.operator.builders import IMAGE, a_checkpoint, a_recipe, live
 from support.operator.fake_api_server import ApiServer
 from support.operator.operator_instance import Drivers, Incarnation

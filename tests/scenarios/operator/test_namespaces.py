@@ -9,9 +9,8 @@ import pytest
 
 from seedbed_api.trainingjob_status import TrainingJobStatus
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.kube_client.client_interface import Refused
-from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey
 from seedbed_operator.metrics.counters import Tallies
 from seedbed_operator.metrics.job_metrics import Jobs
 from seedbed_operator.observe.job_memory import Memories

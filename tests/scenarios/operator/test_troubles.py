@@ -8,10 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.kube_client.client_interface import Unanswered
-from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, PODS, PROFILES
-from seedbed_operator.reconciler.reconcile_errors import place, trouble
+from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, PODS, PROFILES, JobKey
+from seedbed_operator.reconciler.reconcile import place, trouble
 from support.operator.builders import IMAGE, NOON, a_recipe
 from support.operator.fake_api_server import ApiServer
 from support.operator.operator_instance import Defect, Incarnation
@@ -70,7 +69,7 @@ def test_the_status_tells_of_the_third_failure_in_one_line_and_the_next_good_pas
     stage.fails(1)
     assert stage.running() == "False InternalError"
     assert re.fullmatch(
-        r"the operator failed at this job: Defect in seedbed_operator\.looping\.passing:\d+; "
+        r"the operator failed at this job: Defect in seedbed_operator\.reconciler\.reconcile:\d+; "
         r"please report it; it tries again at 2030-01-02T12:00:31Z",
         stage.message(),
     )

@@ -10,9 +10,9 @@ from typing import Any
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator import planning
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_table import Key
 from seedbed_operator.job_observation import Observation
 from seedbed_operator.kube_client.client_interface import Cluster, ClusterError
+from seedbed_operator.kube_client.resource_kinds import Key
 from seedbed_operator.observe.evidence_collector import Gatherer
 from seedbed_operator.observe.job_memory import Memories
 from seedbed_operator.plan import Plan

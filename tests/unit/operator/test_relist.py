@@ -10,9 +10,8 @@ import pytest
 
 from seedbed_operator import relist
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_table import JobKey, Key
 from seedbed_operator.kube_client.client_interface import Unanswered
-from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey, Key
 from seedbed_operator.relist import Sweeper
 from seedbed_operator.watch import FIRST_LIST_SECONDS, Feed
 from support.operator.builders import IMAGE, a_recipe

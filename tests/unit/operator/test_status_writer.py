@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 
 from seedbed_api.trainingjob_status import Progress, TrainingJobStatus
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_projections import job_record
-from seedbed_operator.informer_cache.object_table import JobKey
+from seedbed_operator.informer_cache.object_projections import job_record, job_view, readable_status
 from seedbed_operator.job_observation import JobView
 from seedbed_operator.kube_client.client_interface import NOT_SERVED, Refused
-from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS
-from seedbed_operator.observe.job_view import job_view, readable_status
+from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, JobKey
 from seedbed_operator.plan import Announcement
 from seedbed_operator.status_writer import Conflict, Reporter, event, merge_patch, status_patch
 from support.operator.builders import a_recipe, progress

@@ -1,5 +1,16 @@
 """Why a job does not run: one module per family of causes, asked in the order in which they come about."""
 
-from seedbed_operator.planning.diagnosis.explanation import Explanation
+from __future__ import annotations
 
-__all__ = ["Explanation"]
+from dataclasses import dataclass
+
+NEXT_ATTEMPT = "a changed profile counts once the job has been suspended and resumed"
+"""Pods that are there keep what they were created with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """A reason of the Running condition and its message."""
+
+    reason: str
+    message: str

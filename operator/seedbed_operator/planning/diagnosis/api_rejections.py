@@ -6,7 +6,7 @@ import re
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.job_observation import Refusal
-from seedbed_operator.planning.diagnosis.explanation import Explanation
+from seedbed_operator.planning.diagnosis import Explanation
 
 _FAMILIES = (
     (

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.job_observation import Evidence, PodView, Waiting
-from seedbed_operator.planning.diagnosis.explanation import NEXT_ATTEMPT, Explanation
+from seedbed_operator.planning.diagnosis import NEXT_ATTEMPT, Explanation
 from seedbed_operator.planning.diagnosis.volume_mounts import missing_secret, missing_token
 from seedbed_operator.planning.sidecar_containers import NOT_OURS
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import RunningReason
-from seedbed_operator.planning.diagnosis.explanation import Explanation
+from seedbed_api.job_kinds import JobSpec
+from seedbed_api.profile_policy import refusals
+from seedbed_api.trainingprofile import TrainingProfileSpec
+from seedbed_operator.planning.diagnosis import Explanation
 from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.profile_check import not_allowed
 
 
 def without_a_profile(scene: Scene) -> Explanation | None:
@@ -26,3 +28,9 @@ def without_a_profile(scene: Scene) -> Explanation | None:
         )
         return Explanation(reason=RunningReason.BACKEND_UNAVAILABLE, message=message)
     return None
+
+
+def not_allowed(spec: JobSpec, profile: TrainingProfileSpec) -> Explanation | None:
+    """Return the first thing that the profile does not allow; None where all is allowed."""
+    found = refusals(spec, profile)
+    return Explanation(reason=found[0].reason, message=found[0].message) if found else None

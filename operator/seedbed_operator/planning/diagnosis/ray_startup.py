@@ -8,7 +8,7 @@ from seedbed_api.conditions import RunningReason
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.job_observation import PodView
 from seedbed_operator.planning.attempt_outcome import end_of_worker, is_rejected
-from seedbed_operator.planning.diagnosis.explanation import Explanation
+from seedbed_operator.planning.diagnosis import Explanation
 from seedbed_operator.planning.diagnosis.sidecar_problems import beside_a_failed_one
 from seedbed_operator.planning.sidecar_containers import (
     NOT_OURS,

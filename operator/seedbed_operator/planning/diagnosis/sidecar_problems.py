@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.job_observation import Companion, PodView
-from seedbed_operator.planning.diagnosis.explanation import Explanation
+from seedbed_operator.planning.diagnosis import Explanation
 from seedbed_operator.planning.sidecar_containers import (
     NOT_OURS,
     ending,

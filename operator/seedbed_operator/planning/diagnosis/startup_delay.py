@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.backends.child_metadata import token_name
 from seedbed_operator.backends.kueue_pod_group import group_name
 from seedbed_operator.job_observation import PodView
 from seedbed_operator.plan import Need
+from seedbed_operator.planning.diagnosis import Explanation
 from seedbed_operator.planning.diagnosis.api_rejections import refused
 from seedbed_operator.planning.diagnosis.container_creation import (
     is_about_images,
     without_a_container,
     without_an_image,
 )
-from seedbed_operator.planning.diagnosis.explanation import Explanation
 from seedbed_operator.planning.diagnosis.profile_problems import without_a_profile
 from seedbed_operator.planning.diagnosis.ray_startup import (
     coming_up,
@@ -29,13 +31,12 @@ from seedbed_operator.planning.diagnosis.unschedulable_pods import (
 from seedbed_operator.planning.diagnosis.volume_mounts import starts_slowly, without_a_volume
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.pod_state import is_over
-from seedbed_operator.planning.status_timestamps import seconds
 from seedbed_operator.planning.worker_count import missing_workers, ranks_at_first
 
-SOON = seconds(5)
+SOON = timedelta(seconds=5)
 """A pod that has a node starts within so long, or there is something to tell."""
 
-SILENT_FOR = seconds(30)
+SILENT_FOR = timedelta(seconds=30)
 """A driver that is ready and asked so long after does not answer for other causes than its start."""
 
 

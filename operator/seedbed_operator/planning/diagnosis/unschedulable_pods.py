@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.job_observation import PodView, ProfileView
-from seedbed_operator.planning.diagnosis.explanation import NEXT_ATTEMPT, Explanation
+from seedbed_operator.planning.diagnosis import NEXT_ATTEMPT, Explanation
 
 _NEAREST = (
     (r"insufficient ", "wait for others to end, add nodes to the pool, or ask for less: {size}"),

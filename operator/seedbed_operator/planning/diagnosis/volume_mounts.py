@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.job_observation import Evidence, Notice, PodView
-from seedbed_operator.planning.diagnosis.explanation import Explanation
+from seedbed_operator.planning.diagnosis import Explanation
 
 _MOUNTS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
 _SECRET = re.compile(r'secrets? "([^"]+)" not found', re.IGNORECASE)

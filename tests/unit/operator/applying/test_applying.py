@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_table import JobKey
 from seedbed_operator.kube_client.client_interface import Refused, Unanswered
-from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, SECRETS, SERVICES
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, SECRETS, SERVICES, JobKey
 from seedbed_operator.plan import Action, Create, Delete, DeleteJob
 from seedbed_operator.plan_executor import Applied, Applier, Stale
 from support.operator.fake_api_server import NOON, ApiServer

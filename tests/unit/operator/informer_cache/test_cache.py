@@ -9,8 +9,7 @@ import pytest
 
 from seedbed_operator.informer_cache.cache import Stores
 from seedbed_operator.informer_cache.object_projections import job_record, pod_view
-from seedbed_operator.informer_cache.object_table import JobKey
-from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey
 from support.operator.builders import IMAGE, a_recipe
 from support.operator.fake_api_server import ApiServer
 

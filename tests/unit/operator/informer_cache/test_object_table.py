@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from seedbed_operator.informer_cache.object_table import MOST_TOMBSTONES, Entry, Table
+from seedbed_operator.informer_cache.cache import MOST_TOMBSTONES, Entry, Table
 
 KEY = ("team", "seedlings")
 

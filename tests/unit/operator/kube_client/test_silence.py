@@ -12,7 +12,7 @@ from seedbed_operator.kube_client import http_client
 from seedbed_operator.kube_client.client_interface import Unanswered
 from seedbed_operator.kube_client.http_client import REQUEST_SECONDS, ApiServer, Limits
 from seedbed_operator.kube_client.resource_kinds import PODS
-from seedbed_operator.reconciler.reconcile_errors import silence
+from seedbed_operator.reconciler.reconcile import silence
 
 
 def test_who_is_silent_and_for_how_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

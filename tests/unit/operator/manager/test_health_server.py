@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_table import JobKey, Key
+from seedbed_operator.kube_client.resource_kinds import JobKey, Key
 from seedbed_operator.manager.health_server import STUCK_SECONDS, Vitals
 from seedbed_operator.manager.logging_setup import _Json, _Line, _worth_telling
 from seedbed_operator.reconciler.reconcile import After

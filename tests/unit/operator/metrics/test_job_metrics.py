@@ -13,13 +13,11 @@ from seedbed_api.prometheus_exposition import page, text
 from seedbed_api.sweepjob_status import SweepJobStatus, TrialCounts
 from seedbed_api.timestamps import written
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_projections import job_record
-from seedbed_operator.informer_cache.object_table import JobKey
-from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
+from seedbed_operator.informer_cache.object_projections import job_record, job_view
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey
 from seedbed_operator.metrics.job_metrics import SHOWN_SECONDS, Jobs
 from seedbed_operator.metrics.job_samples import done
 from seedbed_operator.observe.job_memory import Memories
-from seedbed_operator.observe.job_view import job_view
 from support.operator.builders import IMAGE, NOON, a_checkpoint, a_recipe, after, live, progress
 from unit.operator.metrics.metric_registry import read_by
 

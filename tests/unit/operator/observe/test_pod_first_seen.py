@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed_operator.observe.pod_first_seen import LONG_AGO, Sightings
+from seedbed_operator.observe.job_memory import LONG_AGO, Sightings
 from seedbed_operator.planning.attempt_outcome import ended_at
 from support.operator.builders import NOON, UNPLACED, a_driver, a_worker, after, ended
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from seedbed_operator.informer_cache.object_projections import job_record
+from seedbed_operator.informer_cache.object_projections import job_record, job_view
 from seedbed_operator.kube_client.client_interface import Cluster, Raw
 from seedbed_operator.observe.driver_client import Drivers
 from seedbed_operator.observe.evidence_collector import Gatherer, remembered
 from seedbed_operator.observe.job_memory import NOTICES_FRESH, Memory
-from seedbed_operator.observe.job_view import job_view
 from seedbed_operator.plan import Need
 from support.operator.builders import UID, a_recipe
 

@@ -48,27 +48,27 @@ def test_many_walks(steps: list[tuple[str, int]], least: int, sweeps: bool, queu
 Steps = list[tuple[str, int]]
 MUTATIONS: dict[str, tuple[str, object, Steps]] = {
     "drivers of others are ours": (
-        "job_context.is_our_driver",
+        "planning.job_context.is_our_driver",
         lambda pod, job: pod.role == "driver",
         [("start_all", 0), ("intrude", 1), ("suspend", 1)],
     ),
     "an end is not final": (
-        "planner.is_final",
+        "planning.planner.is_final",
         lambda status: False,
         [("start_all", 0), ("end_driver", 2), ("finish_deletions", 0), ("finish_deletions", 0)],
     ),
     "nothing wakes the job": (
-        "plan_builder.Draft.wakes",
+        "plan.Draft.wakes",
         lambda draft, *moments: draft,
         [("start_all", 0), ("advance", 8)],
     ),
     "a worker that leaves has left its group": (
-        "pod_group_members._has_left",
+        "planning.worker_count._has_left",
         lambda pod: pod.deleting,
         [("start_all", 0), ("delete", 1)],
     ),
     "an end does not wait for the last pod": (
-        "job_context.Scene.remaining",
+        "planning.job_context.Scene.remaining",
         lambda scene: (),
         [("start_all", 0), ("end_driver", 0)],
     ),
@@ -80,6 +80,6 @@ def test_a_walk_notices_a_planner_that_does_wrong(
     target: str, mutant: object, steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walked(1, 4, steps, queued=True)
-    monkeypatch.setattr(f"seedbed_operator.planning.{target}", mutant)
+    monkeypatch.setattr(f"seedbed_operator.{target}", mutant)
     with pytest.raises(AssertionError):
         walked(1, 4, steps, queued=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from itertools import count
 
-from seedbed_operator.informer_cache.object_table import JobKey
-from seedbed_operator.reconciler.fair_queue import YIELDS_SECONDS, Line
+from seedbed_operator.kube_client.resource_kinds import JobKey
+from seedbed_operator.reconciler.workqueue import YIELDS_SECONDS, Line
 
 
 def job(name: str) -> JobKey:

@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from seedbed_operator.informer_cache.object_table import Key
 from seedbed_operator.kube_client.client_interface import Unanswered
+from seedbed_operator.kube_client.resource_kinds import Key
 from seedbed_operator.reconciler import workqueue as looping
-from seedbed_operator.reconciler.fair_queue import Line
 from seedbed_operator.reconciler.reconcile import After
-from seedbed_operator.reconciler.workqueue import Loop, backoff, pause
+from seedbed_operator.reconciler.workqueue import Line, Loop, backoff, pause
 
 A, B = ("team", "a"), ("team", "b")
 
