@@ -30,7 +30,7 @@ from seedbed.pods.status_messages import live_progress  # noqa: E402
 from seedbed.sweeps.sweep_display import SweepDisplay  # noqa: E402
 from seedbed.sweeps.sweep_driver import SweepSession, run_sweep  # noqa: E402
 from seedbed.sweeps.sweep_metrics import sweep_families  # noqa: E402
-from seedbed.training.run_progress import Progress  # noqa: E402
+from seedbed.training.run_progress import RunProgress  # noqa: E402
 from seedbed_api.manifest_loader import sweep_job, training_job  # noqa: E402
 from seedbed_api.prometheus_exposition import page  # noqa: E402
 
@@ -45,7 +45,7 @@ class Watch(ProgressDisplay):
         super().__init__("observed", interactive=False)
         self._timer = threading.Timer(TRAINS_SECONDS, stopping.set)
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: RunProgress) -> None:
         """Start the clock with the first progress."""
         super().update(progress)
         if self._timer.ident is None:

@@ -8,9 +8,9 @@ from unittest import mock
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.training import step_loop
 from seedbed.training.driver_link import Unwatched
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed.training.training_loop import train
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 
 
 class InterruptedTraining(Exception):  # noqa: N818 - an event of the test, no error
@@ -32,7 +32,7 @@ class Clock(Unwatched):
         self.started += 1
         return False
 
-    def tell(self, progress: Progress) -> None:
+    def tell(self, progress: RunProgress) -> None:
         """Note where the training began."""
         self.resumed_from = progress.resumed_from
 
@@ -41,7 +41,7 @@ class Clock(Unwatched):
 class Stretch:
     """One attempt: a program, and how many steps it survives; None is to the end."""
 
-    program: TrainingProgram
+    program: WorkerConfig
     survives: int | None
 
 

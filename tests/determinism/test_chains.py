@@ -22,7 +22,7 @@ from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
-from seedbed.training.training_result import Outcome, read_outcome
+from seedbed.training.training_result import TrainingResult, read_training_result
 from support.gloo.worker_group import WorkerGroup, worker_group
 from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job
 
@@ -44,7 +44,7 @@ def groups() -> Iterator[Groups]:
 
 
 @pytest.fixture(scope="module")
-def straight(digits: Path, groups: Groups) -> Outcome:
+def straight(digits: Path, groups: Groups) -> TrainingResult:
     """One worker, straight through."""
     with tempfile.TemporaryDirectory() as output:
         run = prepared_run(digits, Path(output))
@@ -64,8 +64,8 @@ def run_link(run: ResolvedRun, groups: Groups, link: Link):
     return groups(world).run(attempt, stretch)
 
 
-def outcome_of(run: ResolvedRun) -> Outcome:
-    outcome = read_outcome(run.folder)
+def outcome_of(run: ResolvedRun) -> TrainingResult:
+    outcome = read_training_result(run.folder)
     assert outcome is not None
     return outcome
 
@@ -78,7 +78,7 @@ def outcome_of(run: ResolvedRun) -> Outcome:
 )
 @given(chain=st.lists(LINKS, min_size=1, max_size=4), last=st.sampled_from(WORLDS))
 def test_any_chain_ends_in_the_digest_of_one_worker_straight_through(
-    chain: list[Link], last: int, digits: Path, groups: Groups, straight: Outcome
+    chain: list[Link], last: int, digits: Path, groups: Groups, straight: TrainingResult
 ) -> None:
     with tempfile.TemporaryDirectory() as output:
         run = prepared_run(digits, Path(output))

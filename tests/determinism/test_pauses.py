@@ -17,9 +17,9 @@ from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.evaluation_records import read_evaluations
 from seedbed.training.driver_link import Unwatched
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed.training.training_loop import train
-from seedbed.training.training_result import Outcome, read_outcome
+from seedbed.training.training_result import TrainingResult, read_training_result
 from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ class Counting(Unwatched):
         self.steps += 1
         return False
 
-    def tell(self, progress: Progress) -> None:
+    def tell(self, progress: RunProgress) -> None:
         self.resumed_from = progress.resumed_from
 
 
@@ -64,14 +64,14 @@ def stretch(run: ResolvedRun, *, pause_after: int | None) -> tuple[bool, Countin
     return train(paused, exchange=SingleProcess(), link=counting), counting
 
 
-def outcome_of(run: ResolvedRun) -> Outcome:
-    outcome = read_outcome(run.folder)
+def outcome_of(run: ResolvedRun) -> TrainingResult:
+    outcome = read_training_result(run.folder)
     assert outcome is not None
     return outcome
 
 
 @pytest.fixture(scope="module")
-def straight(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def straight(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     run = prepared_run(digits, tmp_path_factory.mktemp("straight"))
     ended, counting = stretch(run, pause_after=None)
     assert (ended, counting.steps) == (True, RECIPE.steps)
@@ -80,7 +80,7 @@ def straight(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 @pytest.mark.parametrize("pauses", PAUSES.values(), ids=PAUSES)
 def test_pauses_change_no_bit_and_cost_no_step(
-    pauses: list[int], digits: Path, tmp_path: Path, straight: Outcome
+    pauses: list[int], digits: Path, tmp_path: Path, straight: TrainingResult
 ) -> None:
     run, done = prepared_run(digits, tmp_path), 0
     for pause in pauses:
@@ -100,5 +100,5 @@ def test_a_paused_run_has_its_evaluation_and_its_state_and_no_outcome(digits: Pa
     assert not ended
     assert [record.step for record in read_evaluations(run.folder)] == [4]
     assert checkpoint_steps(run.folder)[-1] == 4
-    assert read_outcome(run.folder) is None
+    assert read_training_result(run.folder) is None
     assert not run.folder.finished()

@@ -19,7 +19,7 @@ from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
 from seedbed.training.training_loop import train
-from seedbed.training.training_result import Outcome
+from seedbed.training.training_result import TrainingResult
 from seedbed_api.manifest_loader import training_job
 from support.runs.command_line import edited, flipped
 from support.runs.job_builder import AUGMENTED, RESIZE, Recipe, Way, manifest
@@ -145,11 +145,11 @@ STORIES = {
 
 
 @pytest.fixture(scope="module")
-def alone(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Run], Outcome]:
+def alone(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Run], TrainingResult]:
     """Return the outcome of a run in a store of its own."""
-    known: dict[str, Outcome] = {}
+    known: dict[str, TrainingResult] = {}
 
-    def outcome(run: Run) -> Outcome:
+    def outcome(run: Run) -> TrainingResult:
         if str(run) not in known:
             resolved, counting = run.train(digits, tmp_path_factory.mktemp("alone"))
             known[str(run)] = outcome_of(resolved)
@@ -162,7 +162,7 @@ def alone(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[R
 
 @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
 def test_a_prefix_is_taken_over_and_changes_no_bit(
-    story: Story, digits: Path, tmp_path: Path, alone: Callable[[Run], Outcome]
+    story: Story, digits: Path, tmp_path: Path, alone: Callable[[Run], TrainingResult]
 ) -> None:
     expected = alone(story.then)
     story.first.train(digits, tmp_path)
@@ -173,7 +173,7 @@ def test_a_prefix_is_taken_over_and_changes_no_bit(
     prove_ledger(resolved, expected)
 
 
-def prove_ledger(resolved: ResolvedRun, outcome: Outcome) -> None:
+def prove_ledger(resolved: ResolvedRun, outcome: TrainingResult) -> None:
     """Assert that the run's own ledger holds every row, those of the prefix too."""
     reader = LedgerReader(folder=resolved.folder)
     assert reader.chain(stop=outcome.step).hex() == outcome.ledger_chain
@@ -182,7 +182,9 @@ def prove_ledger(resolved: ResolvedRun, outcome: Outcome) -> None:
     assert coverage.epochs * coverage.rows_per_epoch + coverage.partial == outcome.step * 12
 
 
-def test_a_damaged_state_is_no_help(digits: Path, tmp_path: Path, alone: Callable[[Run], Outcome]) -> None:
+def test_a_damaged_state_is_no_help(
+    digits: Path, tmp_path: Path, alone: Callable[[Run], TrainingResult]
+) -> None:
     first, _ = Run(steps=6).train(digits, tmp_path)
     for blob in (tmp_path / "runs" / first.folder.name / "blobs").iterdir():
         edited(blob, flipped)

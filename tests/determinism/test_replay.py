@@ -16,7 +16,7 @@ from seedbed.replay.run_record import open_account
 from seedbed.replay.verification import Verdict, Watcher, Window, verify
 from seedbed.replay.worker_config_from_receipt import Sources
 from seedbed.storage import open_storage
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, UserError
 from support.gloo.worker_group import worker_group
 from support.runs.small_run import a_dataset, a_manifest, as_worker, claim_of, objects_of, train_run
@@ -36,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[int, Path
     shared["spec"]["checkpoint"] = {"everySteps": 2, "keep": 3}
     with worker_group(3) as group:
 
-        def together(program: TrainingProgram) -> None:
+        def together(program: WorkerConfig) -> None:
             group.run(as_worker, program)
 
         return {1: train_run(alone), 3: train_run(shared, together)}

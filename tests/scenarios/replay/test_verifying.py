@@ -10,7 +10,7 @@ import torch
 
 import seedbed.arithmetic.optimizer_step
 from seedbed.feed.sample_stream import Stream
-from seedbed.order import Plan
+from seedbed.order import BatchPlan
 from seedbed.receipts import Execution, statement, to_bytes
 from seedbed.replay.verification import Verdict, Watcher, Window, verify
 from seedbed.replay.worker_config_from_receipt import Sources
@@ -327,13 +327,13 @@ def test_another_learning_rate_is_found_at_its_step(
 def test_a_swapped_row_is_found_at_its_leaf(
     finished: Path, monkeypatch: pytest.MonkeyPatch, step: int, leaf: int
 ) -> None:
-    honest = Plan.rows
+    honest = BatchPlan.rows
 
-    def swapped(plan: Plan, at: int, of: int):
+    def swapped(plan: BatchPlan, at: int, of: int):
         rows = honest(plan, at, of)
         return rows[::-1].copy() if (at, of) == (step, leaf) else rows
 
-    monkeypatch.setattr(Plan, "rows", swapped)
+    monkeypatch.setattr(BatchPlan, "rows", swapped)
     difference = verdict_of(finished).difference
     assert difference is not None
     assert (difference.step, difference.kind, difference.subject) == (step + 1, "rows", f"leaf {leaf}")
@@ -346,7 +346,7 @@ def test_another_pixel_is_found_at_its_leaf(
 ) -> None:
     honest = Stream.micro_batch
 
-    def repainted(stream: Stream, plan: Plan, at: int, of: int):
+    def repainted(stream: Stream, plan: BatchPlan, at: int, of: int):
         batch = honest(stream, plan, at, of)
         if (at, of) == (step, leaf):
             batch.pixels_mhwc[0, 0, 0, 0] ^= 1

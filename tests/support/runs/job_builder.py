@@ -13,7 +13,7 @@ from seedbed.arithmetic.reduction_tree import ranges
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import RunOptions, worker_config_of
 from seedbed.driver.run_driver import DriverExit, Session, run_job
-from seedbed.order import Order, Plan
+from seedbed.order import BatchPlan, EpochShuffle
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import read_receipt
 from seedbed.runs.attempt_event_log import read_events
@@ -164,8 +164,8 @@ def prove(ended: DriverExit, *, resumed: bool = False) -> None:
     )
     consumed = coverage.epochs * coverage.rows_per_epoch + coverage.partial + len(coverage.fill)
     assert consumed == total * program.arithmetic.leaves * program.arithmetic.leaf_rows
-    plan = Plan(
-        order=Order(seed=program.stream.seed, view=view, window=program.stream.window),
+    plan = BatchPlan(
+        order=EpochShuffle(seed=program.stream.seed, view=view, window=program.stream.window),
         leaves=leaves,
         leaf_rows=program.arithmetic.leaf_rows,
         total_steps=total,

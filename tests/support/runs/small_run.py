@@ -19,15 +19,15 @@ from seedbed.runs import ENVIRONMENT, RECIPE, LedgerSegment, RunFolder
 from seedbed.storage import open_storage
 from seedbed.training.driver_link import Unwatched
 from seedbed.training.training_loop import train
-from seedbed.training.training_result import read_outcome
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.training_result import read_training_result
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.manifest_loader import training_job
 from support.datasets.small_datasets import write_dataset
 
 STEPS, EVERY, EVALUATE, LEAVES, LEAF_ROWS = 8, 3, 4, 4, 3
 
-Trainer = Callable[[TrainingProgram], None]
+Trainer = Callable[[WorkerConfig], None]
 
 
 def a_manifest(data: Path, output: Path, **training: Any) -> dict[str, Any]:
@@ -62,12 +62,12 @@ def a_dataset(folder: Path) -> Path:
     return folder
 
 
-def in_process(program: TrainingProgram) -> None:
+def in_process(program: WorkerConfig) -> None:
     """Train alone in this process."""
     train(program, exchange=SingleProcess(), link=Unwatched())
 
 
-def as_worker(exchange: Exchange, program: TrainingProgram) -> None:
+def as_worker(exchange: Exchange, program: WorkerConfig) -> None:
     """Train as one worker of a harness group."""
     train(program, exchange=exchange, link=Unwatched())
 
@@ -83,7 +83,7 @@ def train_run(manifest: dict[str, Any], trainer: Trainer = in_process) -> Path:
 
 
 def _conclude(run: ResolvedRun) -> None:
-    outcome = read_outcome(run.folder)
+    outcome = read_training_result(run.folder)
     assert outcome is not None
     now = datetime(2026, 1, 1, tzinfo=UTC)
     finalize_run(

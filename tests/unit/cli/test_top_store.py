@@ -23,7 +23,7 @@ from seedbed.search.trial_decisions import Decided, Ended, State, Why
 from seedbed.storage import Storage, open_storage
 from seedbed.sweeps.run_references import note_begun
 from seedbed.sweeps.store_snapshot import Looker
-from seedbed.training.training_result import Outcome
+from seedbed.training.training_result import TrainingResult
 from support.storage.counting_storage import CountingStorage
 
 NOON = 1893585600.0  # 2030-01-02 12:00 UTC
@@ -87,7 +87,7 @@ def beat(folder: RunFolder, attempt: int, *, count: int, state: str = "held") ->
 
 
 def complete(folder: RunFolder) -> None:
-    outcome = Outcome(
+    outcome = TrainingResult(
         step=100,
         total_steps=100,
         selected_step=100,

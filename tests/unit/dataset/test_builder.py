@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from seedbed.dataset import dataset_digest, ingest_passes
 from seedbed.dataset.file_format import SPLITS
 from seedbed.dataset.reader import Dataset, open_dataset
-from seedbed.order import Order
+from seedbed.order import EpochShuffle
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
 from support.datasets.image_files import build, jpeg, png, two_classes, write_files
@@ -89,7 +89,7 @@ def test_one_digest_means_one_order_and_other_cuts_mean_another_digest(
     for view in ({}, {"split": "validation"}, {"fold": (0, 2)}, {"subset": "0.5"}) * (
         one.digest == two.digest
     ):
-        orders = [Order(seed=3, view=dataset.view(**view), window=2) for dataset in (one, two)]
+        orders = [EpochShuffle(seed=3, view=dataset.view(**view), window=2) for dataset in (one, two)]
         assert (
             orders[0].rows(1, 0, orders[0].count).tolist() == orders[1].rows(1, 0, orders[1].count).tolist()
         )
@@ -102,7 +102,7 @@ def test_other_cuts_order_the_same_rows_otherwise(tmp_path) -> None:
     for name, shard_bytes in (("many", 500), ("one", 1_000_000)):
         build(source, tmp_path / name, split="train=1", shard_bytes=shard_bytes)
         dataset = opened(tmp_path / name)
-        order = Order(seed=3, view=dataset.view(), window=2)
+        order = EpochShuffle(seed=3, view=dataset.view(), window=2)
         orders.append(order.rows(0, 0, order.count).tolist())
         names.add(dataset.digest)
     assert sorted(orders[0]) == sorted(orders[1])

@@ -22,7 +22,7 @@ from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import quote, workers_logger
 from seedbed.storage import LocalStorage
 from seedbed.sweeps.sweep_log import claimed_place
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import InfrastructureError, UserError
 
 UID = "ab" * 32
@@ -150,14 +150,14 @@ class Screen:
 
     shown: list[object] = field(default_factory=list)
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: RunProgress) -> None:
         self.shown.append(progress)
 
     def notice(self, text: str) -> None:
         self.shown.append(text)
 
 
-PROGRESS = Progress(step=10, total_steps=100, epoch=1, phase="Training", workers=1)
+PROGRESS = RunProgress(step=10, total_steps=100, epoch=1, phase="Training", workers=1)
 
 
 def test_progress_goes_to_screen_and_log_and_records_know_the_newest_step(shelf: Shelf) -> None:

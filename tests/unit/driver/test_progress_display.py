@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.driver.progress_display import PLAIN_INTERVAL_SECONDS, ProgressDisplay
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 
-TRAINING = Progress(
+TRAINING = RunProgress(
     step=10,
     total_steps=100,
     epoch=1,
@@ -33,7 +33,7 @@ class Clock:
         return self.now
 
 
-def shown(*updates: Progress, seconds_between: float = 0.0, interactive: bool = False) -> str:
+def shown(*updates: RunProgress, seconds_between: float = 0.0, interactive: bool = False) -> str:
     stream, clock = io.StringIO(), Clock()
     with ProgressDisplay("seedlings", stream=stream, interactive=interactive, clock=clock) as display:
         for update in updates:
@@ -73,7 +73,7 @@ def test_the_time_left_is_what_the_run_itself_tells(seconds, words):
 @given(step=st.integers(0, 10**6), total=st.integers(1, 10**6))
 @settings(max_examples=50, deadline=None)
 def test_percent_reaches_100_only_at_the_end(step, total):
-    progress = Progress(step=min(step, total), total_steps=total, epoch=1)
+    progress = RunProgress(step=min(step, total), total_steps=total, epoch=1)
     assert 0 <= progress.percent <= 100
     assert (progress.percent == 100) == (progress.step == total)
 
@@ -127,9 +127,9 @@ def test_nothing_goes_to_stdout_and_rich_is_not_imported_for_pipes():
     code = """
 import sys
 from seedbed.driver.progress_display import ProgressDisplay
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 with ProgressDisplay("seedlings") as display:
-    display.update(Progress(step=1, total_steps=2, epoch=1))
+    display.update(RunProgress(step=1, total_steps=2, epoch=1))
     display.finish({"a": "b"})
 assert "rich" not in sys.modules
 """

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.order import Order, Plan, total_steps
+from seedbed.order import BatchPlan, EpochShuffle, total_steps
 from seedbed_api.errors import UserError
 from unit.order.views import a_view
 
 
-def a_plan(*, rows=23, leaves=4, leaf_rows=2, epochs=3, seed=5) -> Plan:
+def a_plan(*, rows=23, leaves=4, leaf_rows=2, epochs=3, seed=5) -> BatchPlan:
     view = a_view(*[4] * (rows // 4), rows % 4)
     steps = total_steps(epochs=epochs, count=view.count, leaves=leaves, leaf_rows=leaf_rows)
-    order = Order(seed=seed, view=view, window=2)
-    return Plan(order=order, leaves=leaves, leaf_rows=leaf_rows, total_steps=steps, epochs=epochs)
+    order = EpochShuffle(seed=seed, view=view, window=2)
+    return BatchPlan(order=order, leaves=leaves, leaf_rows=leaf_rows, total_steps=steps, epochs=epochs)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_step_that_ends_an_epoch(epoch, step):
 
 def test_a_run_given_in_steps_has_no_fill():
     plan = a_plan()
-    in_steps = Plan(order=plan.order, leaves=4, leaf_rows=2, total_steps=7)
+    in_steps = BatchPlan(order=plan.order, leaves=4, leaf_rows=2, total_steps=7)
     assert in_steps.fill_rows().tolist() == []
     assert plan.fill_rows().tolist() == plan.order.rows(3, 0, 3).tolist()
 

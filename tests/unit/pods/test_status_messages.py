@@ -19,15 +19,15 @@ from seedbed.driver.trainingjob_status_builder import StatusInputs, build_status
 from seedbed.pods.status_messages import live_progress, outcome_of
 from seedbed.pods.termination_message import driver_ended, killed, leave
 from seedbed.ray_cluster.local_ray import LocalCluster
-from seedbed.training.run_progress import Kept, Progress
+from seedbed.training.run_progress import RunProgress, SavedCheckpoint
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.pod_contract.driver_messages import Outcome, parse_outcome
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
-KEPT = Kept(step=20, digest="sha256:" + "a" * 64, time=NOW.timestamp() - 60)
-TRAINING = Progress(
+KEPT = SavedCheckpoint(step=20, digest="sha256:" + "a" * 64, time=NOW.timestamp() - 60)
+TRAINING = RunProgress(
     step=25,
     total_steps=100,
     epoch=2,

@@ -10,17 +10,17 @@ import pytest
 
 from seedbed.ray_cluster.progress_board import InProcessLink, ProgressBoard
 from seedbed.ray_cluster.ray_trainer import _watching
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import InfrastructureError
 
-PROGRESS = Progress(step=1, total_steps=2, epoch=1)
+PROGRESS = RunProgress(step=1, total_steps=2, epoch=1)
 
 
 def test_a_stop_is_delivered_although_progress_cannot_be_recorded(caplog: pytest.LogCaptureFixture) -> None:
     board, stopping = ProgressBoard(), threading.Event()
     board.post(PROGRESS)
 
-    def watch(_: Progress) -> None:
+    def watch(_: RunProgress) -> None:
         raise InfrastructureError("StorageUnavailable", "the store is away")
 
     with _watching(board.look, board.stop, watch=watch, stopping=stopping):

@@ -19,12 +19,12 @@ from seedbed.runs.attempt_claims import claim
 from seedbed.runs.attempt_event_log import EventLog, read_events
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
-from seedbed.training.run_progress import Moments, PartSeconds, Progress
+from seedbed.training.run_progress import PartSeconds, RunProgress, StartupTimes
 from seedbed_api.errors import InfrastructureError
 
 BEGAN = 1_000_000.0
-FIRST = Progress(
-    step=1, total_steps=100, epoch=1, workers=2, phase="Training", moments=Moments(began=BEGAN + 10)
+FIRST = RunProgress(
+    step=1, total_steps=100, epoch=1, workers=2, phase="Training", moments=StartupTimes(began=BEGAN + 10)
 )
 
 
@@ -51,9 +51,9 @@ class Attempt:
         self.timeline.mark("RunClaimed", at=BEGAN + 3 + self.waited)
         self.chronicle = AttemptEvents(events=events, timeline=self.timeline, clock=lambda: self.now)
 
-    def tell(self, progress: Progress, *, group: int = 1, at: float) -> None:
+    def tell(self, progress: RunProgress, *, group: int = 1, at: float) -> None:
         began = BEGAN + 10 + self.waited
-        mark_moments(self.timeline, Moments(began=began, first_batch=began + 1, first_step=began + 2))
+        mark_moments(self.timeline, StartupTimes(began=began, first_batch=began + 1, first_step=began + 2))
         self.now = BEGAN + self.waited + at
         self.chronicle.follow(progress, group=group)
 
@@ -64,7 +64,7 @@ class Attempt:
                 raise error
 
 
-def kept(step: int, *, resumed_from: int = 0, workers: int = 2, seconds: PartSeconds) -> Progress:
+def kept(step: int, *, resumed_from: int = 0, workers: int = 2, seconds: PartSeconds) -> RunProgress:
     """Return what is told with a checkpoint."""
     leaves = (step - resumed_from,) * workers
     return replace(

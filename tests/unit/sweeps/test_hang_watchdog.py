@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.sweeps.hang_watchdog import Watch
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.manifest_loader import sweep_job
 from support.runs.sweep_commands import a_sweep
 
@@ -25,8 +25,8 @@ class Clock:
         return self.now
 
 
-def at(step: int) -> Progress:
-    return Progress(phase="Training", step=step, total_steps=100, epoch=1)
+def at(step: int) -> RunProgress:
+    return RunProgress(phase="Training", step=step, total_steps=100, epoch=1)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from seedbed.search.objective_values import SCALE
 from seedbed.search.trial_decisions import Decided, State
 from seedbed.sweeps.sweep_display import SweepDisplay, View, line
 from seedbed.sweeps.trial_runner import Stretch
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 
 
 def succeeded(index: int = 3, objective: str = "0.875", deviation: int | None = None) -> Decided:
@@ -24,7 +24,7 @@ PRUNED = Decided(
 )
 FAILED = Decided(index=5, point=(), state=State.FAILED, reason="NonFiniteLoss")
 UNDER_WAY = Stretch(trial=6, place=1, fold=1, values={"lr": "0.2"}, until=3)
-PROGRESS = Progress(step=10, total_steps=40, epoch=1, phase="Training", accuracy=0.5)
+PROGRESS = RunProgress(step=10, total_steps=40, epoch=1, phase="Training", accuracy=0.5)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from seedbed.sweeps.progress_totals import Tally
 from seedbed.sweeps.sweep_metrics import work_families
 from seedbed.sweeps.trial_runner import Reached
 from seedbed.training.resource_usage import Usage
-from seedbed.training.run_progress import Kept, PartSeconds, Progress
+from seedbed.training.run_progress import PartSeconds, RunProgress, SavedCheckpoint
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import Measuring
 from unit.sweeps.test_trial_scheduler import conducting
@@ -22,10 +22,10 @@ from unit.sweeps.test_trial_scheduler import conducting
 FIRST, OTHER = (0, 0), (1, 0)
 
 
-def at(step: int, *, since: int = 0, kept: float | None = None) -> Progress:
+def at(step: int, *, since: int = 0, kept: float | None = None) -> RunProgress:
     """Return how far a run is that began at a step."""
-    checkpoint = None if kept is None else Kept(step=step, digest="sha256:" + "0" * 64, time=kept)
-    return Progress(step=step, total_steps=100, epoch=1, resumed_from=since, kept=checkpoint)
+    checkpoint = None if kept is None else SavedCheckpoint(step=step, digest="sha256:" + "0" * 64, time=kept)
+    return RunProgress(step=step, total_steps=100, epoch=1, resumed_from=since, kept=checkpoint)
 
 
 def reached(computed: int, end: Any = None) -> Reached:
@@ -85,7 +85,7 @@ def test_a_checkpoint_outlasts_an_attempt() -> None:
     assert tally.kept == 50.0
 
 
-def worth(data: float, compute: float) -> Progress:
+def worth(data: float, compute: float) -> RunProgress:
     """Return what a run tells whose worker group has spent so much."""
     return replace(at(1), seconds=PartSeconds(data=data, compute=compute))
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.training.step_schedule import EverySteps, Milestones
+from seedbed.training.step_schedule import EverySteps, StepSchedule
 from seedbed.training.step_timing import Pace, Stopwatch, Typical
 
 
@@ -17,7 +17,7 @@ from seedbed.training.step_timing import Pace, Stopwatch, Typical
 class Rehearsal:
     """A run of which only the durations are real: what they are is drawn, and what is told between is kept."""
 
-    milestones: Milestones
+    milestones: StepSchedule
     steps: Iterator[float]
     evaluations: Iterator[float]
     checkpoints: Iterator[float]
@@ -61,8 +61,8 @@ def every(seconds: float) -> Iterator[float]:
         yield seconds
 
 
-def a_run(*, total: int, evaluate: int, keep: int) -> Milestones:
-    return Milestones(
+def a_run(*, total: int, evaluate: int, keep: int) -> StepSchedule:
+    return StepSchedule(
         total_steps=total,
         evaluation=EverySteps(steps=evaluate),
         checkpoint_every_steps=keep,
@@ -161,7 +161,7 @@ def first_after(begun: int, period: int, total: int) -> int:
     return min((begun // period + 1) * period, total)
 
 
-def _tells(milestones: Milestones, begun: int, until: int) -> Iterator[int]:
+def _tells(milestones: StepSchedule, begun: int, until: int) -> Iterator[int]:
     """Yield once for each time that something was told until so many steps."""
     for completed in range(begun + 1, until + 1):
         yield from [completed] * (

@@ -15,7 +15,7 @@ from seedbed.arithmetic.arithmetic_config import SGD, Arithmetic
 from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.training.rank_agreement import Account, account_of, first_disagreement, require_agreement
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, UserError
 
 NAMES = ("conv.weight", "norm.running_mean")
@@ -80,8 +80,8 @@ class Pair:
         return payload
 
 
-def a_program(entrypoint: str | None) -> TrainingProgram:
-    return cast(TrainingProgram, SimpleNamespace(model=SimpleNamespace(entrypoint=entrypoint)))
+def a_program(entrypoint: str | None) -> WorkerConfig:
+    return cast(WorkerConfig, SimpleNamespace(model=SimpleNamespace(entrypoint=entrypoint)))
 
 
 CHANGES = {

@@ -1,4 +1,4 @@
-"""Milestones: when a run evaluates and keeps its state."""
+"""The step schedule: when a run evaluates and writes checkpoints."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.training.step_schedule import EveryEpochs, EverySteps, Milestones
+from seedbed.training.step_schedule import EveryEpochs, EverySteps, StepSchedule
 
 
 def milestones(
     evaluation: EveryEpochs | EverySteps | None, *, total: int = 20, best: bool = False
-) -> Milestones:
-    return Milestones(
+) -> StepSchedule:
+    return StepSchedule(
         total_steps=total, evaluation=evaluation, checkpoint_every_steps=1000, checkpoint_at_evaluations=best
     )
 
@@ -78,7 +78,7 @@ def test_what_is_ahead_is_what_comes(
 ) -> None:
     done = min(done, total)
     for evaluation in (None, EverySteps(steps=every), EveryEpochs(epochs=1, samples=50, global_rows=rows)):
-        marks = Milestones(
+        marks = StepSchedule(
             total_steps=total,
             evaluation=evaluation,
             checkpoint_every_steps=keep,

@@ -15,7 +15,7 @@ from typing import Any
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.runs.attempt_event_log import FAILED, STOPPED, EventLog
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import SeedbedError
 
 logger = logging.getLogger(__name__)
@@ -40,9 +40,9 @@ class AttemptEvents:
     clock: Callable[[], float] = time.time
     _group: int = 0
     """The present worker group, from 1; 0 before the first."""
-    _newest: Progress | None = None
+    _newest: RunProgress | None = None
 
-    def follow(self, progress: Progress, *, group: int) -> None:
+    def follow(self, progress: RunProgress, *, group: int) -> None:
         """Note that a group began, with what became of the one before, and each checkpoint."""
         before, begins = self._newest, group != self._group
         if before is not None and begins:
@@ -100,7 +100,7 @@ class AttemptEvents:
         }
 
 
-def _succession(before: Progress, after: Progress) -> str:
+def _succession(before: RunProgress, after: RunProgress) -> str:
     """Return what became of a worker group that another one follows in the same attempt."""
     lost = before.step - after.resumed_from
     if lost > 0:

@@ -11,7 +11,7 @@ from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.run_result import Measure, Result, final_metrics, save_result
 from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, statement
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
-from seedbed.training.training_result import Outcome
+from seedbed.training.training_result import TrainingResult
 from seedbed_api.timestamps import written
 
 
@@ -28,7 +28,7 @@ class ExecutionDetails:
 
 
 def finalize_run(
-    run: ResolvedRun, outcome: Outcome, execution: ExecutionDetails, *, measure: Measure | None = None
+    run: ResolvedRun, outcome: TrainingResult, execution: ExecutionDetails, *, measure: Measure | None = None
 ) -> Result:
     """Write receipt and result; a run that another driver concluded must agree."""
     figures = final_metrics(run.folder, outcome, measure=measure)
@@ -46,7 +46,7 @@ def finalize_run(
     return result
 
 
-def _decided(run: ResolvedRun, outcome: Outcome, figures: Mapping[str, str]) -> Decided:
+def _decided(run: ResolvedRun, outcome: TrainingResult, figures: Mapping[str, str]) -> Decided:
     batch = run.job.spec.training.batch
     evaluations = read_evaluations(run.folder, up_to=outcome.step)
     code = run.resolved["model"].get("code", {})
@@ -68,7 +68,7 @@ def _decided(run: ResolvedRun, outcome: Outcome, figures: Mapping[str, str]) -> 
     )
 
 
-def _evaluated_weights(evaluations: Sequence[Evaluation], outcome: Outcome) -> list[tuple[int, str]]:
+def _evaluated_weights(evaluations: Sequence[Evaluation], outcome: TrainingResult) -> list[tuple[int, str]]:
     """Return (completed steps, weights) where the recipe evaluates, and the end: no cadence."""
     weights = {e.step: str(e.document["weightsDigest"]) for e in evaluations if e.split == "validation"}
     weights.setdefault(outcome.selected_step, outcome.weights_digest)

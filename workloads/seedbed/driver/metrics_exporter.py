@@ -10,7 +10,7 @@ from prometheus_client.core import Metric
 
 from seedbed.driver.run_driver import Session
 from seedbed.training.resource_usage import resident_bytes
-from seedbed.training.run_progress import PartSeconds, Progress
+from seedbed.training.run_progress import PartSeconds, RunProgress
 from seedbed_api import metric_names as names
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_api.prometheus_exposition import Sample, measured, single
@@ -65,13 +65,13 @@ def _seconds(groups: Iterable[PartSeconds], labels: dict[str, str]) -> Iterator[
         yield labels | {"part": part.name}, sum(getattr(group, part.name) for group in spent)
 
 
-def _memory(progress: Progress | None, labels: dict[str, str]) -> Iterator[Sample]:
+def _memory(progress: RunProgress | None, labels: dict[str, str]) -> Iterator[Sample]:
     yield labels | {"process": "driver"}, resident_bytes()
     for usage in progress.usages if progress else ():
         yield labels | {"process": f"rank-{usage.rank}"}, usage.resident_bytes
 
 
-def _of_machines(progress: Progress, labels: dict[str, str]) -> Iterator[Metric]:
+def _of_machines(progress: RunProgress, labels: dict[str, str]) -> Iterator[Metric]:
     """Yield what all ranks have read of the dataset, and how busy their GPUs are."""
     read = progress.traffic
     results = {"hit": read.hits, "miss": read.misses, "rejected": read.rejected}

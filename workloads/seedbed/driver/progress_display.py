@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,7 @@ _LEAST_BAR_WIDTH = 12
 class ProgressSink(Protocol):
     """Where the driver tells of a run."""
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: RunProgress) -> None:
         """Show a new state."""
 
     def notice(self, text: str) -> None:
@@ -39,7 +39,7 @@ class CombinedDisplay:
     def __init__(self, first: ProgressSink, second: ProgressSink) -> None:
         self._places = first, second
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: RunProgress) -> None:
         """Show a new state."""
         for place in self._places:
             place.update(progress)
@@ -79,7 +79,7 @@ class ProgressDisplay:
     ) -> None:
         self._screen.close()
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: RunProgress) -> None:
         """Show a new state; cheap enough for every step (plain lines come at most every ten seconds)."""
         self._screen.draw(progress, now=self._clock())
 
@@ -101,7 +101,7 @@ class _Lines:
         self._last_key: tuple[object, ...] = ()
         self._last_time = float("-inf")
 
-    def draw(self, progress: Progress, *, now: float) -> None:
+    def draw(self, progress: RunProgress, *, now: float) -> None:
         key = (progress.epoch, progress.attempt, progress.step == progress.total_steps)
         if key == self._last_key and now - self._last_time < PLAIN_INTERVAL_SECONDS:
             return
@@ -145,7 +145,7 @@ class _Screen:
         self._bar, self._task = _bar(self._console, title=title)
         self._bar.start()
 
-    def draw(self, progress: Progress, *, now: float) -> None:
+    def draw(self, progress: RunProgress, *, now: float) -> None:
         del now  # rich keeps its own pace of redrawing
         left = _left(progress.seconds_left)
         fixed = [self._title, progress.phase, f"{progress.total_steps}/{progress.total_steps}", left]
@@ -201,7 +201,7 @@ def _bar(console: Console, *, title: str) -> tuple[Bar, TaskID]:
     return bar, bar.add_task(escape(title), total=1, phase="Starting", words="", left="")
 
 
-def _words(progress: Progress) -> list[str]:
+def _words(progress: RunProgress) -> list[str]:
     epoch = f"epoch {progress.epoch}" + (f"/{progress.epochs}" if progress.epochs else "")
     words = [f"step {progress.step}/{progress.total_steps} ({progress.percent} %)", epoch]
     if progress.loss is not None:

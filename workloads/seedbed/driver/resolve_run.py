@@ -25,7 +25,7 @@ from seedbed.training.recipe_mapping import (
     steps_of_epochs,
     transforms_of,
 )
-from seedbed.training.worker_config import PATIENCE_SECONDS, ModelSource, TrainingProgram
+from seedbed.training.worker_config import STORAGE_PATIENCE_SECONDS, ModelSource, WorkerConfig
 from seedbed.usercode.code_source import CodeArchive, fetch_code, installed_sources
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.run_identity import resolve, run_id
@@ -210,7 +210,7 @@ def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFold
             problem, fix = "can be read, not written", "name a folder or a bucket"
             raise UserError("OutputUnwritable", refusal("spec.output.uri", first.url, problem, fix))
         open_run(first, identity).finished()
-    return open_run(open_storage(uri, secret=secret, patience_seconds=PATIENCE_SECONDS), identity)
+    return open_run(open_storage(uri, secret=secret, patience_seconds=STORAGE_PATIENCE_SECONDS), identity)
 
 
 def _samples(job: TrainingJob, dataset: Dataset) -> int:
@@ -264,11 +264,11 @@ def _require_device(device: str) -> None:
         )
 
 
-def worker_config_of(run: ResolvedRun, *, attempt: int, workers: WorkerRange) -> TrainingProgram:
+def worker_config_of(run: ResolvedRun, *, attempt: int, workers: WorkerRange) -> WorkerConfig:
     """Return what the workers are given."""
     spec, options = run.job.spec, run.options
     milestones = milestones_of(spec, samples=run.samples)
-    return TrainingProgram(
+    return WorkerConfig(
         run_id=run.run_id,
         attempt=attempt,
         output_url=spec.output.uri,

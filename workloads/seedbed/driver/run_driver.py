@@ -33,9 +33,9 @@ from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.evaluation_records import read_evaluations
 from seedbed.runs.run_folder import ENVIRONMENT, RECIPE, REPORT, RESULT
 from seedbed.runs.run_lease import Lease, acquire
-from seedbed.training.run_progress import Kept, PartSeconds, Progress
-from seedbed.training.training_result import OUTCOME, Outcome, read_outcome
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.run_progress import PartSeconds, RunProgress, SavedCheckpoint
+from seedbed.training.training_result import RESULT_FILE, TrainingResult, read_training_result
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError
@@ -66,10 +66,10 @@ class Session:
     attempt: int = 0
     groups: list[int] = field(default_factory=list)
     """Sizes of the worker groups that trained."""
-    progress: Progress | None = None
+    progress: RunProgress | None = None
     executed: dict[int, int] = field(default_factory=dict)
     """Steps that each worker group computed, by its place in `groups`."""
-    kept: Kept | None = None
+    kept: SavedCheckpoint | None = None
     """The newest checkpoint that this call wrote."""
     curves: CurveStore | None = None
     """None until the run is claimed."""
@@ -156,7 +156,7 @@ def _complete(session: Session, run: ResolvedRun, lease: Lease) -> None:
     assert session.curves is not None
     outcome = None
     try:
-        stored = _intact(session, OUTCOME, lambda: read_outcome(run.folder))
+        stored = _intact(session, RESULT_FILE, lambda: read_training_result(run.folder))
         outcome = stored or _train(session, run, lease)
     finally:
         if outcome is not None:
@@ -252,7 +252,7 @@ def _worker_range(session: Session) -> WorkerRange:
     return WorkerRange(least=workers.min, most=workers.max)
 
 
-def _train(session: Session, run: ResolvedRun, lease: Lease) -> Outcome | None:
+def _train(session: Session, run: ResolvedRun, lease: Lease) -> TrainingResult | None:
     from seedbed.training.model_check import check_model
 
     workers = _worker_range(session)
@@ -266,9 +266,9 @@ def _train(session: Session, run: ResolvedRun, lease: Lease) -> Outcome | None:
         if not placement.in_process:
             session.timeline.mark("RayStarted")
         _fit_while_it_advances(session, program, placement)
-    outcome = read_outcome(run.folder)
+    outcome = read_training_result(run.folder)
     if outcome is None and program.pause_after is None and not session.stopping.is_set():
-        line = f"{run.folder.url}/{OUTCOME}: the training ended, and what it wrote there is gone"
+        line = f"{run.folder.url}/{RESULT_FILE}: the training ended, and what it wrote there is gone"
         raise InfrastructureError("RunFolderDamaged", line)
     return outcome
 
@@ -287,7 +287,7 @@ def _chronicle(session: Session, run: ResolvedRun) -> AttemptEvents:
     return AttemptEvents(events=events, timeline=session.timeline)
 
 
-def _fit_while_it_advances(session: Session, program: TrainingProgram, placement: WorkerPlacement) -> None:
+def _fit_while_it_advances(session: Session, program: WorkerConfig, placement: WorkerPlacement) -> None:
     """Restart a lost group within `backoffLimit`; whenever new checkpoints came, the count begins anew."""
     assert session.run is not None
     while True:
@@ -309,7 +309,7 @@ def _fit_while_it_advances(session: Session, program: TrainingProgram, placement
             return
 
 
-def _watch(session: Session, progress: Progress) -> None:
+def _watch(session: Session, progress: RunProgress) -> None:
     before = session.progress
     if session.stopping.is_set() and not session.told_to_stop:
         session.told_to_stop = True
@@ -328,19 +328,19 @@ def _watch(session: Session, progress: Progress) -> None:
             session.events.follow(progress, group=len(session.groups))
 
 
-def _follow_curves(session: Session, kept: Kept | None) -> None:
+def _follow_curves(session: Session, kept: SavedCheckpoint | None) -> None:
     if kept is not None and kept != session.kept:
         session.kept = kept
         if session.curves is not None and session.curves.follow(kept.step) and session.recording is not None:
             session.recording.advance()
 
 
-def _is_another_group(before: Progress | None, progress: Progress) -> bool:
+def _is_another_group(before: RunProgress | None, progress: RunProgress) -> bool:
     began = (each.moments and each.moments.began for each in (before, progress) if each is not None)
     return before is None or len(set(began)) == 2
 
 
-def _tell_of_group(session: Session, progress: Progress) -> None:
+def _tell_of_group(session: Session, progress: RunProgress) -> None:
     who = "1 worker goes" if progress.workers == 1 else f"{progress.workers} workers go"
     if progress.resumed_from:
         session.display.notice(f"{who} on from the checkpoint of step {progress.resumed_from}")

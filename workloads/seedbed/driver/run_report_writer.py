@@ -14,10 +14,10 @@ from seedbed.report.sample_predictions import sample_predictions
 from seedbed.runs.model_files import read_model
 from seedbed.runs.run_folder import REPORT
 from seedbed.training.replica_builder import build_replica, load_weights
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 
 
-def write_report(run: ResolvedRun, program: TrainingProgram, result: Result, *, created: str) -> str:
+def write_report(run: ResolvedRun, program: WorkerConfig, result: Result, *, created: str) -> str:
     """Write the report of a complete run and return its URL."""
     known = ReportContext(
         job=run.job.metadata.name,
@@ -43,7 +43,7 @@ def write_report(run: ResolvedRun, program: TrainingProgram, result: Result, *, 
     return f"{run.folder.url}/{REPORT}"
 
 
-def _samples(run: ResolvedRun, program: TrainingProgram) -> list[SamplePrediction]:
+def _samples(run: ResolvedRun, program: WorkerConfig) -> list[SamplePrediction]:
     replica = build_replica(program.model, program.arithmetic, device=program.device)
     load_weights(replica, read_model(run.folder))
     split = "test" if run.dataset.view(split="test").count else "validation"

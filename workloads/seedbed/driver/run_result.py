@@ -13,7 +13,7 @@ from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.runs.run_folder import RESULT, RunFolder
 from seedbed.runs.sealed_json import is_sealed, opened, sealed
 from seedbed.training.evaluation_scores import counts_of
-from seedbed.training.training_result import Outcome
+from seedbed.training.training_result import TrainingResult
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.trainingjob_status import measured
 
@@ -27,7 +27,7 @@ class Result:
     dataset_digest: str
     samples: int
     """Train rows of an epoch."""
-    outcome: Outcome
+    outcome: TrainingResult
     receipt_digest: str
     """Digest of the deterministic part of the receipt."""
     metrics: dict[str, str]
@@ -47,7 +47,7 @@ def read_result(folder: RunFolder) -> Result | None:
     """Return the stored result, None while the run is not complete."""
     try:
         document = opened(folder.objects.read(RESULT))
-        return Result(**{**document, "outcome": Outcome.from_document(document["outcome"])})
+        return Result(**{**document, "outcome": TrainingResult.from_document(document["outcome"])})
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
@@ -58,7 +58,9 @@ Measure = Callable[[npt.NDArray[np.int64]], Mapping[str, float]]
 """Metrics of a confusion matrix (true class, predicted class)."""
 
 
-def final_metrics(folder: RunFolder, outcome: Outcome, *, measure: Measure | None = None) -> dict[str, str]:
+def final_metrics(
+    folder: RunFolder, outcome: TrainingResult, *, measure: Measure | None = None
+) -> dict[str, str]:
     """Return loss, accuracy and the user's metrics of the selected weights on validation and test rows."""
     newest: dict[str, Evaluation] = {}
     for record in read_evaluations(folder, up_to=outcome.step):

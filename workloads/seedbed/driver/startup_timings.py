@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from seedbed.training.run_progress import Moments
+from seedbed.training.run_progress import StartupTimes
 
 
 class StartupTimings:
@@ -29,7 +29,7 @@ class StartupTimings:
         self._last = moment
 
 
-def mark_moments(timeline: StartupTimings, moments: Moments | None) -> None:
+def mark_moments(timeline: StartupTimings, moments: StartupTimes | None) -> None:
     """Mark what the first worker group has told of; in the order of the way, and once the step is done."""
     if moments is None or moments.first_batch is None or moments.first_step is None:
         return

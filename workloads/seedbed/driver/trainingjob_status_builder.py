@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from seedbed.driver.local_run_log import log_location
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.run_result import Result
-from seedbed.training.run_progress import Kept, Progress
+from seedbed.training.run_progress import RunProgress, SavedCheckpoint
 from seedbed_api.conditions import Condition, one_line
 from seedbed_api.errors import SeedbedError
 from seedbed_api.timestamps import lasted, written
@@ -40,8 +40,8 @@ class StatusInputs:
     """Seconds by part."""
     run: ResolvedRun | None = None
     """None where the run could not even be named."""
-    progress: Progress | None = None
-    kept: Kept | None = None
+    progress: RunProgress | None = None
+    kept: SavedCheckpoint | None = None
     """The newest checkpoint that was written here."""
     result: Result | None = None
     computed_here: bool = True
@@ -126,7 +126,7 @@ def _dataset(run: ResolvedRun | None) -> DatasetStatus | None:
     return DatasetStatus(digest=run.dataset.digest, samples=run.samples)
 
 
-def checkpoint_status(kept: Kept | None) -> CheckpointStatus | None:
+def checkpoint_status(kept: SavedCheckpoint | None) -> CheckpointStatus | None:
     """Return the newest checkpoint that was written here, if there is one."""
     if kept is None:
         return None

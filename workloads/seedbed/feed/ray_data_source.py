@@ -29,7 +29,7 @@ from seedbed.feed.arrow_codec import SCHEMA, failure_to_block, micro_batches_of,
 from seedbed.feed.io_counters import METER
 from seedbed.feed.micro_batch import MicroBatch
 from seedbed.feed.sample_stream import Stream, StreamSpec
-from seedbed.order import Plan
+from seedbed.order import BatchPlan
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 MICRO_BATCHES_PER_TASK: Final = 128
@@ -183,7 +183,7 @@ def _render(part: _Part) -> Iterable[pa.Table]:
 
 
 @lru_cache(maxsize=1)  # worker processes serve the executions of several trainers in turn
-def _opened(execution: str, spec: StreamSpec) -> tuple[Stream, Plan]:
+def _opened(execution: str, spec: StreamSpec) -> tuple[Stream, BatchPlan]:
     del execution  # part of the key
     stream = Stream(spec)
     return stream, stream.plan()

@@ -24,7 +24,7 @@ from seedbed.feed.io_counters import METER
 from seedbed.feed.micro_batch import EvaluationBatch, MicroBatch
 from seedbed.feed.store_retry import Patience
 from seedbed.images.image_decoder import UndecodableImageError, picture_size
-from seedbed.order import WINDOW, Order, Plan
+from seedbed.order import WINDOW, BatchPlan, EpochShuffle
 from seedbed.storage import LocalStorage, open_storage
 from seedbed_api.errors import UserError, refusal
 
@@ -121,11 +121,11 @@ class Stream:
             )
         return view
 
-    def plan(self) -> Plan:
+    def plan(self) -> BatchPlan:
         """Return the plan of the run."""
         spec = self.spec
-        order = Order(seed=spec.seed, view=self.view(spec.split), window=spec.window)
-        return Plan(
+        order = EpochShuffle(seed=spec.seed, view=self.view(spec.split), window=spec.window)
+        return BatchPlan(
             order=order,
             leaves=spec.leaves,
             leaf_rows=spec.leaf_rows,
@@ -133,7 +133,7 @@ class Stream:
             epochs=spec.epochs,
         )
 
-    def micro_batch(self, plan: Plan, step: int, leaf: int) -> MicroBatch:
+    def micro_batch(self, plan: BatchPlan, step: int, leaf: int) -> MicroBatch:
         """Fetch, decode and augment one leaf."""
         rows_m = plan.rows(step, leaf)
         epochs_m = plan.epochs_of(step, leaf)

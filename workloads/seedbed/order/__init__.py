@@ -5,7 +5,7 @@ Nothing here knows a worker, a clock or a file; a resume is a slice, not a state
 
 from __future__ import annotations
 
-from seedbed.order.batch_plan import Plan, total_steps
-from seedbed.order.epoch_shuffle import WINDOW, Order
+from seedbed.order.batch_plan import BatchPlan, total_steps
+from seedbed.order.epoch_shuffle import WINDOW, EpochShuffle
 
-__all__ = ["WINDOW", "Order", "Plan", "total_steps"]
+__all__ = ["WINDOW", "BatchPlan", "EpochShuffle", "total_steps"]

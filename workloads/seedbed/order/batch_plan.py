@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.order.epoch_shuffle import Order
+from seedbed.order.epoch_shuffle import EpochShuffle
 from seedbed_api.errors import UserError, refusal
 
 Rows = npt.NDArray[np.int64]
@@ -24,10 +24,10 @@ def total_steps(*, epochs: int, count: int, leaves: int, leaf_rows: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class BatchPlan:
     """Which rows each leaf of each step consumes. A global batch larger than the view is a `UserError`."""
 
-    order: Order
+    order: EpochShuffle
     leaves: int
     """L, the logical shards of a step."""
     leaf_rows: int

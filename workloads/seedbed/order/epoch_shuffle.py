@@ -28,7 +28,7 @@ _KEPT_WINDOWS: Final = 3
 Rows = npt.NDArray[np.int64]
 
 
-class Order:
+class EpochShuffle:
     """`order(seed, epoch, view) -> rows`, as slices of an epoch's stream."""
 
     def __init__(self, *, seed: int, view: View, window: int = WINDOW) -> None:
@@ -112,5 +112,5 @@ def _rows(shard: ViewShard) -> Rows:
     return shard.first_row + positions
 
 
-def _restore(seed: int, view: View, window: int) -> Order:
-    return Order(seed=seed, view=view, window=window)
+def _restore(seed: int, view: View, window: int) -> EpochShuffle:
+    return EpochShuffle(seed=seed, view=view, window=window)

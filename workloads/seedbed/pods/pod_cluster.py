@@ -15,7 +15,7 @@ from seedbed.ray_cluster.cluster_interface import P, StopRequested, T, WorkerPla
 from seedbed.ray_cluster.local_ray import object_store_bytes
 from seedbed.ray_cluster.stop_signals import preserve_signal_handlers
 from seedbed.startup.ray_environment import job_config
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _LOOK_SECONDS = 0.2
@@ -53,7 +53,7 @@ class PodCluster:
         return result
 
     @contextmanager
-    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[WorkerPlacement]:
+    def training(self, program: WorkerConfig, workers: WorkerRange) -> Iterator[WorkerPlacement]:
         """Ranks are placed on worker pods; these come and go."""
         del program, workers
         self.start()

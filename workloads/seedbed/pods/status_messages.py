@@ -8,7 +8,7 @@ from typing import Literal
 
 from seedbed.driver.run_driver import DriverExit, Session
 from seedbed.driver.trainingjob_status_builder import checkpoint_status, timings_of
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode, one_line
 from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
 from seedbed_api.timestamps import written
@@ -84,7 +84,7 @@ def _workers(session: Session) -> WorkerCounts:
     return WorkerCounts(ready=min(most, session.cluster.available_ranks()), desired=most)
 
 
-def _steps(progress: Progress, *, now: datetime) -> StepProgress:
+def _steps(progress: RunProgress, *, now: datetime) -> StepProgress:
     left = progress.seconds_left
     return StepProgress(
         epoch=max(progress.epoch - 1, 0),
@@ -95,7 +95,7 @@ def _steps(progress: Progress, *, now: datetime) -> StepProgress:
     )
 
 
-def _metrics(progress: Progress) -> tuple[Metric, ...]:
+def _metrics(progress: RunProgress) -> tuple[Metric, ...]:
     values = {
         "throughput/images-per-second": progress.images_per_second,
         "training/loss": progress.loss,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from seedbed.training.worker_config import TrainingProgram
+    from seedbed.training.worker_config import WorkerConfig
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Cluster(TaskRunner, Protocol):
     """What the driver needs of the machines that train."""
 
     def training(
-        self, program: TrainingProgram, workers: WorkerRange
+        self, program: WorkerConfig, workers: WorkerRange
     ) -> AbstractContextManager[WorkerPlacement]:
         """Keep what ranks need running, from before the first group to after the last one."""
 

@@ -24,7 +24,7 @@ from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.json_log_lines import MESSAGE
 
 if TYPE_CHECKING:
-    from seedbed.training.worker_config import TrainingProgram
+    from seedbed.training.worker_config import WorkerConfig
 
 workers_logger = logging.getLogger("seedbed.workers")
 """Where the words of Ray's worker processes go; disabled but where a log is kept."""
@@ -67,7 +67,7 @@ class LocalCluster:
         return work(*args, **kwargs)
 
     @contextmanager
-    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[WorkerPlacement]:
+    def training(self, program: WorkerConfig, workers: WorkerRange) -> Iterator[WorkerPlacement]:
         """Start Ray where more than one rank may train, or Ray Data feeds."""
         if workers.most == 1 and program.feed == "Local":
             yield WorkerPlacement(in_process=True)
@@ -80,7 +80,7 @@ class LocalCluster:
         return 0
 
 
-def _gpus(program: TrainingProgram, workers: WorkerRange) -> int:
+def _gpus(program: WorkerConfig, workers: WorkerRange) -> int:
     """Return the GPUs that workers may be placed on: those that are there."""
     if program.device != "cuda":
         return 0

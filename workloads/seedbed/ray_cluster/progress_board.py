@@ -9,7 +9,7 @@ from typing import Any
 
 from seedbed.feed.io_counters import Traffic
 from seedbed.training.resource_usage import Gauge, Usage
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import SeedbedError
 
 _ACTOR_SECONDS = 0.2
@@ -23,7 +23,7 @@ class ProgressBoard:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._progress: Progress | None = None
+        self._progress: RunProgress | None = None
         self._failure: SeedbedError | None = None
         self._excuse: SeedbedError | None = None
         self._stop = False
@@ -34,7 +34,7 @@ class ProgressBoard:
         self._traffic = Traffic()
         """Of the groups before."""
 
-    def post(self, progress: Progress) -> None:
+    def post(self, progress: RunProgress) -> None:
         """Keep the newest progress."""
         with self._lock:
             self._progress = progress
@@ -112,12 +112,12 @@ class ProgressBoard:
         with self._lock:
             self._stop = True
 
-    def look(self) -> tuple[Progress | None, SeedbedError | None]:
+    def look(self) -> tuple[RunProgress | None, SeedbedError | None]:
         """Return the newest progress and the first failure."""
         with self._lock:
             return self._progress and self._with_usage(self._progress), self._failure
 
-    def _with_usage(self, progress: Progress) -> Progress:
+    def _with_usage(self, progress: RunProgress) -> RunProgress:
         usages = tuple(self._usages[rank] for rank in sorted(self._usages))
         return replace(progress, usages=usages, traffic=self._read())
 
@@ -132,7 +132,7 @@ class InProcessLink:
         self._board = board
         self._gauge = Gauge()
 
-    def tell(self, progress: Progress) -> None:
+    def tell(self, progress: RunProgress) -> None:
         """Hand over the newest progress."""
         self._board.post(progress)
 
@@ -163,7 +163,7 @@ class RayActorLink:
         self._question = _Call()
         self._stop = False
 
-    def tell(self, progress: Progress) -> None:
+    def tell(self, progress: RunProgress) -> None:
         """Hand over the newest progress, some times a second, without waiting; the last one is waited for."""
         last = progress.phase in ("Done", "Stopped")
         if last:

@@ -14,20 +14,20 @@ from typing import Any
 from seedbed.ray_cluster.cluster_interface import WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.progress_board import InProcessLink, ProgressBoard, RayActorLink
 from seedbed.startup.import_path import look_where
-from seedbed.training.run_progress import Progress
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.run_progress import RunProgress
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 logger = logging.getLogger(__name__)
 
-Watch = Callable[[Progress], None]
-Look = Callable[[], tuple[Progress | None, SeedbedError | None]]
+Watch = Callable[[RunProgress], None]
+Look = Callable[[], tuple[RunProgress | None, SeedbedError | None]]
 
 _LOOK_SECONDS = 0.25
 
 
 def fit(
-    program: TrainingProgram,
+    program: WorkerConfig,
     *,
     workers: WorkerRange,
     placement: WorkerPlacement,
@@ -48,37 +48,37 @@ def fit(
         _OnRay(program, workers=workers, placement=placement, restarts=restarts).fit(watch, stopping)
 
 
-def _fit_here(program: TrainingProgram, *, watch: Watch, stopping: threading.Event) -> None:
+def _fit_here(program: WorkerConfig, *, watch: Watch, stopping: threading.Event) -> None:
     from ray.train import ScalingConfig
 
     from seedbed.ray_cluster.torch_trainer import MinimalTorchTrainer
-    from seedbed.training.worker import work
+    from seedbed.training.worker import run_worker
 
     board = ProgressBoard()
     with _watching(board.look, board.stop, watch=watch, stopping=stopping), _scratch() as folder:
         trainer: Any = MinimalTorchTrainer  # its annotations are those of the version before
         _quiet()
         trainer(
-            lambda _: work(program, InProcessLink(board)),
+            lambda _: run_worker(program, InProcessLink(board)),
             train_loop_config={},
             scaling_config=ScalingConfig(num_workers=0),
             run_config=_run_config(folder, restarts=0),
         ).fit()
 
 
-def _fit_bare(program: TrainingProgram, *, watch: Watch, stopping: threading.Event) -> None:
-    from seedbed.training.worker import work
+def _fit_bare(program: WorkerConfig, *, watch: Watch, stopping: threading.Event) -> None:
+    from seedbed.training.worker import run_worker
 
     board = ProgressBoard()
     with _watching(board.look, board.stop, watch=watch, stopping=stopping):
-        work(program, InProcessLink(board))
+        run_worker(program, InProcessLink(board))
 
 
 class _OnRay:
     """One training by worker groups of Ray Train, whose sizes are ours to decide."""
 
     def __init__(
-        self, program: TrainingProgram, *, workers: WorkerRange, placement: WorkerPlacement, restarts: int
+        self, program: WorkerConfig, *, workers: WorkerRange, placement: WorkerPlacement, restarts: int
     ) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -110,8 +110,8 @@ class _OnRay:
             if failure is not None:
                 raise failure
 
-    def _look(self) -> tuple[Progress | None, SeedbedError | None]:
-        found: tuple[Progress | None, SeedbedError | None] = self._ask(self._board.look)
+    def _look(self) -> tuple[RunProgress | None, SeedbedError | None]:
+        found: tuple[RunProgress | None, SeedbedError | None] = self._ask(self._board.look)
         return found
 
     def _stop(self) -> None:
@@ -159,11 +159,11 @@ class _OnRay:
 def _work_on_ray(config: dict[str, Any]) -> None:
     from ray.train import get_context
 
-    from seedbed.training.worker import work
+    from seedbed.training.worker import run_worker
 
     look_where(config["modules"])
     link = RayActorLink(config["board"], rank=get_context().get_world_rank())
-    if not work(config["program"], link):
+    if not run_worker(config["program"], link):
         link.rest()
 
 

@@ -33,7 +33,7 @@ from seedbed.runs.model_files import CONFIG, WEIGHTS
 from seedbed.runs.tensor_blobs import describe_tensors, serialised
 from seedbed.training.evaluation_scores import counts_of
 from seedbed.training.run_state import config_of
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.trainingjob_status import measured
 
@@ -44,7 +44,7 @@ class Judge:
     """What is known of a run; rank 0 asks it, and it answers with the first difference."""
 
     def __init__(
-        self, *, program: TrainingProgram, decided: Decided, folder: RunFolder | None, names: Sequence[str]
+        self, *, program: WorkerConfig, decided: Decided, folder: RunFolder | None, names: Sequence[str]
     ) -> None:
         self.program = program
         self.decided = decided

@@ -28,7 +28,7 @@ from seedbed.training.rank_agreement import Account, require_agreement
 from seedbed.training.replica_builder import build_replica, load_weights
 from seedbed.training.step_loop import Walk, walk
 from seedbed.training.step_timing import Stopwatch, TimedExchange
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import UserError
 
 Tell = Callable[[int], None]
@@ -39,7 +39,7 @@ Tell = Callable[[int], None]
 class Task:
     """A window to recompute; picklable. Steps are numbers of completed steps."""
 
-    program: TrainingProgram
+    program: WorkerConfig
     decided: Decided
     folder: RunFolder | None
     start: int

@@ -24,7 +24,7 @@ from seedbed.runs import (
 )
 from seedbed.storage import Storage
 from seedbed.training.run_state import WITNESS
-from seedbed.training.training_result import read_outcome
+from seedbed.training.training_result import read_training_result
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.run_identity import run_id
 
@@ -57,7 +57,7 @@ class Account:
         """Return the digest of the model, None where the run has not ended."""
         if self.receipt is not None:
             return self.receipt.decided.weights_digest
-        outcome = None if self.folder is None else read_outcome(self.folder)
+        outcome = None if self.folder is None else read_training_result(self.folder)
         return None if outcome is None else outcome.weights_digest
 
     def evaluated_weights(self) -> dict[int, str]:

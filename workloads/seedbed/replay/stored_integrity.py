@@ -28,7 +28,7 @@ from seedbed.runs import (
 )
 from seedbed.runs.sealed_json import opened
 from seedbed.runs.tensor_blobs import describe_tensors
-from seedbed.training.training_result import OUTCOME
+from seedbed.training.training_result import RESULT_FILE
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import InfrastructureError, UserError
 
@@ -111,7 +111,7 @@ def _check_documents(folder: RunFolder, decided: Decided, missing: list[str]) ->
         raise damaged(folder, RECIPE, "it is not the recipe of the receipt")
     if stored_environment(folder, decided) is None:
         missing.append(ENVIRONMENT)
-    for path in (OUTCOME, RESULT):
+    for path in (RESULT_FILE, RESULT):
         _check_end(folder, path, decided, missing)
 
 

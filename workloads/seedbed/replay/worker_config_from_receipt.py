@@ -14,7 +14,7 @@ from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import Receipt
 from seedbed.replay.run_differences import environment_differences
 from seedbed.storage import absolute
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.manifest_loader import training_job
 
@@ -54,7 +54,7 @@ def prepared_again(receipt: Receipt, sources: Sources, environment: Mapping[str,
     return prepared
 
 
-def program_again(prepared: ResolvedRun, *, workers: int) -> TrainingProgram:
+def program_again(prepared: ResolvedRun, *, workers: int) -> WorkerConfig:
     """Return the program of a replay: the same for any number of workers, with the Local feed."""
     return worker_config_of(prepared, attempt=0, workers=WorkerRange(least=workers, most=workers))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode
 from seedbed_api.sweepjob import SweepJobSpec
 
@@ -31,7 +31,7 @@ class Watch:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spec, self._tell, self._end, self._now = spec, tell, end, now
-        self._last: Progress | None = None
+        self._last: RunProgress | None = None
         self._moved = now()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="hang-watch", daemon=True)
@@ -46,7 +46,7 @@ class Watch:
         self._over.set()
         self._thread.join()
 
-    def note(self, progress: Progress) -> None:
+    def note(self, progress: RunProgress) -> None:
         """Take in how far the run is."""
         if progress != self._last:
             self._last, self._moved = progress, self._now()

@@ -7,7 +7,7 @@ from threading import Lock
 
 from seedbed.search.learning_curve import Failed
 from seedbed.sweeps.trial_runner import Reached
-from seedbed.training.run_progress import PartSeconds, Progress
+from seedbed.training.run_progress import PartSeconds, RunProgress
 
 Place = tuple[int, int]
 """Trial, and place among its folds."""
@@ -23,7 +23,7 @@ class Tally:
     """When a run last kept its state or came to where it was to, in seconds since 1970."""
     running: dict[Place, int] = field(default_factory=dict)
     """Steps that were counted of the stretches under way."""
-    at: dict[Place, Progress] = field(default_factory=dict)
+    at: dict[Place, RunProgress] = field(default_factory=dict)
     """How far each of them was seen last."""
     spent: PartSeconds = field(default_factory=PartSeconds)
     """Seconds of the worker groups that are over."""
@@ -35,7 +35,7 @@ class Tally:
         self.running[place] = 0
         self._leave(place)
 
-    def see(self, place: Place, progress: Progress) -> None:
+    def see(self, place: Place, progress: RunProgress) -> None:
         """Take in how far a run is."""
         before = self.at.get(place)
         self._add(place, progress.step - (before.step if before else progress.resumed_from))
@@ -62,7 +62,7 @@ class Tally:
         with self._lock:
             return _total(self.spent, *(progress.seconds for progress in self.at.values()))
 
-    def under_way(self) -> list[Progress]:
+    def under_way(self) -> list[RunProgress]:
         """Return how far the runs are that train now, by trial."""
         with self._lock:
             return [self.at[place] for place in sorted(self.at)]

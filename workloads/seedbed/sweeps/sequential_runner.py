@@ -11,7 +11,7 @@ from seedbed.sweeps.hang_watchdog import Watch
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_state import Standing
 from seedbed.sweeps.trial_runner import Stretch, Tell, advance
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.exponential_backoff import ExponentialBackoff
 
@@ -64,7 +64,7 @@ def _watched(
         return
     with Watch(standing.sweep.spec, tell=display.notice) as watch:
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: RunProgress) -> None:
             watch.note(progress)
             display.update(stretch, progress)
 

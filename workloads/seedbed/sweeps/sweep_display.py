@@ -17,7 +17,7 @@ from seedbed.search.trial_decisions import Decided, State
 from seedbed.search.trial_ranking import counts, ranked
 from seedbed.sweeps.sweep_state import Standing
 from seedbed.sweeps.trial_runner import Reached, Stretch
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -32,7 +32,7 @@ class View:
     """What the table shows: runs that are trained now, and the best of the trials that are done."""
 
     title: str
-    running: dict[tuple[int, int], tuple[Stretch, Progress | None]] = field(default_factory=dict)
+    running: dict[tuple[int, int], tuple[Stretch, RunProgress | None]] = field(default_factory=dict)
     trials: list[Decided] = field(default_factory=list)
     best: list[Decided] = field(default_factory=list)
     total: int = 0
@@ -79,7 +79,7 @@ class SweepDisplay:
         """Show that a run is trained now."""
         self._view.running[stretch.trial, stretch.place] = (stretch, None)
 
-    def update(self, stretch: Stretch, progress: Progress) -> None:
+    def update(self, stretch: Stretch, progress: RunProgress) -> None:
         """Show how far a run is."""
         self._view.running[stretch.trial, stretch.place] = (stretch, progress)
 
@@ -171,13 +171,13 @@ def _values(values: Mapping[str, str]) -> str:
     return "  ".join(f"{name}={value}" for name, value in values.items())
 
 
-def _state(progress: Progress | None) -> str:
+def _state(progress: RunProgress | None) -> str:
     if progress is None:
         return "starting"
     return f"{progress.phase.lower()} {progress.step}/{progress.total_steps}"
 
 
-def _accuracy(progress: Progress | None) -> str:
+def _accuracy(progress: RunProgress | None) -> str:
     return "" if progress is None or progress.accuracy is None else f"accuracy {progress.accuracy:.4f}"
 
 

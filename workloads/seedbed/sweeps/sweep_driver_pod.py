@@ -20,7 +20,7 @@ from seedbed.sweeps.sweep_driver import SweepEnded, SweepSession, computed_here,
 from seedbed.sweeps.sweep_metrics import sweep_families, work_families
 from seedbed.sweeps.sweepjob_status_builder import dataset_status, status_of
 from seedbed.sweeps.trial_runner import Reached, Stretch
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode, one_line
 from seedbed_api.errors import SeedbedError
 from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome, cut_to
@@ -45,7 +45,7 @@ class TallyingDisplay(SweepDisplay):
         super().begin(stretch)
         self.tally.begin(_place(stretch))
 
-    def update(self, stretch: Stretch, progress: Progress) -> None:
+    def update(self, stretch: Stretch, progress: RunProgress) -> None:
         """Count the steps of a run."""
         super().update(stretch, progress)
         self.tally.see(_place(stretch), progress)

@@ -30,7 +30,7 @@ from seedbed.sweeps.mlflow_sweep_entry import member_of
 from seedbed.sweeps.resolve_sweep import Sweep, naming_the_template, run_of
 from seedbed.sweeps.run_references import note_begun
 from seedbed.training.recipe_mapping import steps_of_epochs
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import UserError
 from seedbed_api.trainingjob import TrainingJob, TrainingJobSpec
@@ -38,7 +38,7 @@ from seedbed_api.trainingjob_status import ModelStatus
 from seedbed_api.trial_recipe import trial_recipe
 
 if TYPE_CHECKING:
-    from seedbed.training.worker_config import TrainingProgram
+    from seedbed.training.worker_config import WorkerConfig
 
 OWN_FAULT = frozenset({"ModelError", "NonFiniteLoss", "InvalidSpec", "EmptyClass"})
 """Reasons that come from the values of a trial and return whenever it is tried; all others end the sweep."""
@@ -76,7 +76,7 @@ class Reached:
     """Why it failed, in one line for people; no part of the ledger."""
 
 
-Tell = Callable[[Progress], None]
+Tell = Callable[[RunProgress], None]
 
 
 class Training(Protocol):
@@ -94,7 +94,7 @@ class ThisProcess:
         return work(*args, **kwargs)
 
     @contextmanager
-    def training(self, program: TrainingProgram, workers: WorkerRange) -> Iterator[WorkerPlacement]:
+    def training(self, program: WorkerConfig, workers: WorkerRange) -> Iterator[WorkerPlacement]:
         """Train here."""
         del program, workers
         yield WorkerPlacement(in_process=True, bare=True)
@@ -111,7 +111,7 @@ class _Quiet(ProgressDisplay):
         super().__init__(title="", interactive=False)
         self._tell = tell
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: RunProgress) -> None:
         """Hand the progress on."""
         self._tell(progress)
 

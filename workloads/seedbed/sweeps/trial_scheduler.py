@@ -13,7 +13,7 @@ from seedbed.sweeps.sequential_runner import BACKOFF
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_state import Standing
 from seedbed.sweeps.trial_runner import Reached, Stretch
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _HANG = InfrastructureError(
@@ -64,7 +64,7 @@ class Conducting:
         stretch = self.running.get(name)
         return stretch is None or self.over or not self.standing.search.is_needed(stretch.trial)
 
-    def tell(self, name: str, progress: Progress) -> None:
+    def tell(self, name: str, progress: RunProgress) -> None:
         """Show how far a run is."""
         if name in self.running:
             self.display.update(self.running[name], progress)

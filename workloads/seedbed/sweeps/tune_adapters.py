@@ -24,7 +24,7 @@ from seedbed.sweeps.resolve_sweep import Sweep
 from seedbed.sweeps.trial_runner import Stretch, Training, advance
 from seedbed.sweeps.trial_scheduler import Answer
 from seedbed.sweeps.tune_callback_errors import Guard
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
@@ -169,7 +169,7 @@ class RunTrial(Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._stopping = threading.Event()
-        self._progress: Progress | None = None
+        self._progress: RunProgress | None = None
         self._answer: Answer = None
         self._moved, self._hung = time.monotonic(), False
         stretch = pickle.loads(config[_STRETCH])
@@ -186,7 +186,7 @@ class RunTrial(Trainable):
         except Exception as error:
             self._answer = InfrastructureError("DriverCrashed", f"{type(error).__name__}: {error}")
 
-    def _note(self, progress: Progress) -> None:
+    def _note(self, progress: RunProgress) -> None:
         if progress != self._progress:
             self._progress, self._moved = progress, time.monotonic()
 

@@ -7,10 +7,10 @@ from seedbed.arithmetic.evaluation_counts import Counts
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.feed import open_evaluation
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 
 
-def evaluate_split(program: TrainingProgram, replica: Replica, exchange: Exchange, *, split: str) -> Counts:
+def evaluate_split(program: WorkerConfig, replica: Replica, exchange: Exchange, *, split: str) -> Counts:
     """Return the counts of a split, the same on every worker; without rows all are 0."""
     with open_evaluation(
         program.stream,

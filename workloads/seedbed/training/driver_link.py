@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from seedbed.training.run_progress import Progress
+from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import SeedbedError
 
 
-class Link(Protocol):
+class DriverLink(Protocol):
     """What a training needs of the process that watches it."""
 
-    def tell(self, progress: Progress) -> None:
+    def tell(self, progress: RunProgress) -> None:
         """Hand over the newest progress without waiting."""
 
     def stop_requested(self) -> bool:
@@ -30,7 +30,7 @@ class Link(Protocol):
 class Unwatched:
     """No driver: a replay or a test."""
 
-    def tell(self, progress: Progress) -> None:
+    def tell(self, progress: RunProgress) -> None:
         """Drop it."""
 
     def stop_requested(self) -> bool:

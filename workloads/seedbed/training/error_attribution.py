@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from seedbed.arithmetic.model_errors import ModelOutputError
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed.usercode.entrypoint_loader import blaming_loaded
 from seedbed.usercode.user_error_messages import is_out_of_memory
 from seedbed_api.errors import InfrastructureError, UserError
 
 
 @contextmanager
-def attribute_errors(program: TrainingProgram) -> Iterator[None]:
+def attribute_errors(program: WorkerConfig) -> Iterator[None]:
     """Raise UserError ModelError for what the model did, InfrastructureError OutOfMemory; a defect passes."""
     try:
         with blaming_loaded(program.model.entrypoint):

@@ -19,7 +19,7 @@ from seedbed.arithmetic.model_replica import Replica
 from seedbed.feed import EvaluationBatch, MicroBatch
 from seedbed.models.state_dict import kept_tensors, left_out_buffers, same_bits, shared_tensor
 from seedbed.runs.tensor_blobs import serialised
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed.usercode import UserModel, load_entrypoint
 from seedbed.usercode.user_error_messages import refused
 
@@ -107,7 +107,7 @@ def _require_no_parameters_outside(user: UserModel) -> None:
                 raise refused("entrypoint", user.entrypoint, problem, fix)
 
 
-def require_loadable(program: TrainingProgram, weights: Mapping[str, torch.Tensor]) -> None:
+def require_loadable(program: WorkerConfig, weights: Mapping[str, torch.Tensor]) -> None:
     """Refuse to export what plain torch would not load: user code may have changed since `check_export`."""
     source = program.model
     if source.entrypoint is not None:

@@ -11,11 +11,11 @@ from seedbed.feed import MicroBatch
 from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.export_check import check_builds, check_export
 from seedbed.training.replica_builder import build_replica, require_determinism
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import UserError, refusal
 
 
-def check_model(program: TrainingProgram) -> None:
+def check_model(program: WorkerConfig) -> None:
     """Raise `UserError("ModelError")` for a model that cannot be trained.
 
     A model of the registry sees one picture of the right size; user code runs a probe step.
@@ -24,14 +24,14 @@ def check_model(program: TrainingProgram) -> None:
         _check_size(program) if program.model.entrypoint is None else _check_user_model(program)
 
 
-def _check_user_model(program: TrainingProgram) -> None:
+def _check_user_model(program: WorkerConfig) -> None:
     from seedbed.usercode.process_globals import keeping_process_state
 
     with keeping_process_state():
         _probe_user_code(program)
 
 
-def _probe_user_code(program: TrainingProgram) -> None:
+def _probe_user_code(program: WorkerConfig) -> None:
     from seedbed.usercode.custom_metrics import probe_metrics
     from seedbed.usercode.determinism_probe import probe_step
     from seedbed.usercode.entrypoint_loader import load_entrypoint
@@ -53,7 +53,7 @@ def _probe_user_code(program: TrainingProgram) -> None:
     require_determinism(source)
 
 
-def _check_size(program: TrainingProgram) -> None:
+def _check_size(program: WorkerConfig) -> None:
     """Refuse pictures that the network halves until nothing is left of them."""
     replica = build_replica(program.model, program.arithmetic, device="cpu")
     picture = _made_up(program, 0).pixels_mhwc[:1]
@@ -73,7 +73,7 @@ def _check_size(program: TrainingProgram) -> None:
         raise UserError("ModelError", refusal("spec.training.augmentation", size, problem, fix)) from error
 
 
-def _made_up(program: TrainingProgram, leaf: int) -> MicroBatch:
+def _made_up(program: WorkerConfig, leaf: int) -> MicroBatch:
     """Return pictures of the right shape: a probe needs no data, and fixed ones make its verdict repeat."""
     size = output_size(program.stream.transforms)
     assert size is not None, "every recipe has one transform that sets the size"

@@ -20,7 +20,7 @@ from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.trajectory_index import other_run, states_of_others
 from seedbed.training.early_stopping import best_score, should_stop
 from seedbed.training.evaluation_scores import scores_of
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class _NoHelpError(Exception):
     """The other run lacks something that this one would have stored; the message names it."""
 
 
-def adopt_prefix(program: TrainingProgram, folder: RunFolder, trajectory: Trajectory) -> int | None:
+def adopt_prefix(program: WorkerConfig, folder: RunFolder, trajectory: Trajectory) -> int | None:
     """Copy the longest prefix of the run that another one has; return its steps, None without one."""
     for found in states_of_others(folder, beginning=trajectory(1), up_to=program.milestones.total_steps):
         if found.trajectory_id != trajectory(found.step):
@@ -56,7 +56,7 @@ def adopt_prefix(program: TrainingProgram, folder: RunFolder, trajectory: Trajec
 
 
 def _adopt(
-    program: TrainingProgram, source: RunFolder, folder: RunFolder, step: int, trajectory: Trajectory
+    program: WorkerConfig, source: RunFolder, folder: RunFolder, step: int, trajectory: Trajectory
 ) -> None:
     """Copy all up to a step, the record last: a kill on the way leaves what the run would write itself."""
     evaluations = _evaluations(program, source, step)
@@ -86,7 +86,7 @@ def _own(record: CheckpointRecord, folder: RunFolder, evaluations: Sequence[Eval
     )
 
 
-def _evaluations(program: TrainingProgram, source: RunFolder, step: int) -> list[Evaluation]:
+def _evaluations(program: WorkerConfig, source: RunFolder, step: int) -> list[Evaluation]:
     """Return the records that this run's recipe asks for; one that would have ended it before is no help."""
     there = {each.step: each for each in read_evaluations(source, split="validation", up_to=step)}
     own: list[Evaluation] = []
@@ -99,12 +99,12 @@ def _evaluations(program: TrainingProgram, source: RunFolder, step: int) -> list
     return own
 
 
-def _stops(program: TrainingProgram, evaluations: Sequence[Evaluation]) -> bool:
+def _stops(program: WorkerConfig, evaluations: Sequence[Evaluation]) -> bool:
     rule = program.early_stopping
     return rule is not None and should_stop(rule, scores_of(evaluations, rule.metric))
 
 
-def _needed(program: TrainingProgram, evaluations: Sequence[Evaluation], step: int) -> list[int]:
+def _needed(program: WorkerConfig, evaluations: Sequence[Evaluation], step: int) -> list[int]:
     """Return the steps of the checkpoints that this run would keep: the best so far, and the newest."""
     if not program.select_best or not evaluations:
         return [step]

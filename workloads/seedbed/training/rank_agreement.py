@@ -18,7 +18,7 @@ from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.tensor_digests import tensor_digest
 from seedbed.models.state_dict import left_out_buffers
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
 
 Steps: TypeAlias = Mapping[int, tuple[float, npt.NDArray[np.int64]]]
@@ -63,7 +63,7 @@ def first_disagreement(accounts: Sequence[Account], *, witness: Sequence[str]) -
 
 
 def require_agreement(
-    program: TrainingProgram, exchange: Exchange, account: Account, *, witness: Sequence[str]
+    program: WorkerConfig, exchange: Exchange, account: Account, *, witness: Sequence[str]
 ) -> None:
     """Raise the same error on every worker if their accounts differ.
 
@@ -78,7 +78,7 @@ def require_agreement(
         raise _apart(program, completed=found[0], name=found[1])
 
 
-def _apart(program: TrainingProgram, *, completed: int, name: str) -> SeedbedError:
+def _apart(program: WorkerConfig, *, completed: int, name: str) -> SeedbedError:
     problem = f"{name} differs between workers after step {completed}"
     if program.model.entrypoint is None:
         return InfrastructureError("WorkersLost", f"{problem}: a machine computes wrongly")

@@ -14,7 +14,7 @@ from seedbed.augmentation.rotation import Rotation
 from seedbed.augmentation.transform_pipeline import Transform
 from seedbed.order.batch_plan import total_steps
 from seedbed.training.early_stopping import EarlyStopping
-from seedbed.training.step_schedule import EveryEpochs, EverySteps, Milestones
+from seedbed.training.step_schedule import EveryEpochs, EverySteps, StepSchedule
 from seedbed_api import augmentation_transforms, recipe, training_settings
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.trainingjob import TrainingJobSpec
@@ -147,9 +147,9 @@ def _normalisation(block: training_settings.Normalization) -> Normalisation:
     return Normalisation(mean=(red, green, blue), std=(red_std, green_std, blue_std))
 
 
-def milestones_of(spec: TrainingJobSpec, *, samples: int) -> Milestones:
+def milestones_of(spec: TrainingJobSpec, *, samples: int) -> StepSchedule:
     """Return where the run evaluates and checkpoints."""
-    return Milestones(
+    return StepSchedule(
         total_steps=steps_of(spec.training, samples=samples),
         evaluation=_evaluation(spec.evaluation, samples=samples, rows=spec.training.batch.global_size),
         checkpoint_every_steps=spec.checkpoint.every_steps,

@@ -23,7 +23,7 @@ class PartSeconds:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Moments:
+class StartupTimes:
     """When the first things of this attempt happened on rank 0, in seconds since 1970; None until then."""
 
     began: float
@@ -33,7 +33,7 @@ class Moments:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
+class SavedCheckpoint:
     """The newest checkpoint that this worker group wrote."""
 
     step: int
@@ -44,7 +44,7 @@ class Kept:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
+class RunProgress:
     """The state of a run after `step` of `total_steps` optimizer steps."""
 
     step: int
@@ -71,10 +71,10 @@ class Progress:
     """Completed steps when this worker group began."""
     leaves_by_worker: tuple[int, ...] = ()
     """Leaves that each worker has computed since this group began, as of the newest checkpoint."""
-    kept: Kept | None = None
+    kept: SavedCheckpoint | None = None
     """None until this worker group has written one."""
     seconds: PartSeconds = field(default_factory=PartSeconds)
-    moments: Moments | None = None
+    moments: StartupTimes | None = None
     usages: tuple[Usage, ...] = ()
     """What the ranks of this group use, as of a moment ago."""
     traffic: Traffic = field(default_factory=Traffic)

@@ -33,19 +33,19 @@ from seedbed.runs.tensor_blobs import Array, to_torch
 from seedbed.runs.trajectory_index import forget_state, note_state
 from seedbed.storage import Storage, open_storage
 from seedbed.training.distributed_evaluation import evaluate_split
-from seedbed.training.driver_link import Link
+from seedbed.training.driver_link import DriverLink
 from seedbed.training.early_stopping import Score, best_score
 from seedbed.training.evaluation_scores import document_of, metrics_of, scores_of
 from seedbed.training.export_check import require_loadable
 from seedbed.training.prefix_reuse import adopt_prefix
 from seedbed.training.rank_agreement import account_of, require_agreement
 from seedbed.training.replica_builder import build_replica, require_determinism
-from seedbed.training.run_progress import Kept, Phase, Progress
+from seedbed.training.run_progress import Phase, RunProgress, SavedCheckpoint
 from seedbed.training.step_loop import Walk
-from seedbed.training.step_schedule import Ahead
+from seedbed.training.step_schedule import RemainingWork
 from seedbed.training.step_timing import Stopwatch, TimedExchange
-from seedbed.training.training_result import Outcome, save_outcome
-from seedbed.training.worker_config import PATIENCE_SECONDS, TrainingProgram
+from seedbed.training.training_result import TrainingResult, save_training_result
+from seedbed.training.worker_config import STORAGE_PATIENCE_SECONDS, WorkerConfig
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.run_identity import trajectory_id
@@ -69,7 +69,7 @@ class RunState(Walk):
     evaluations: list[Evaluation] = field(default_factory=list)
     leaves_by_worker: tuple[int, ...] = ()
     """Leaves that each worker computed up to `kept`; known to rank 0."""
-    newest: Kept | None = None
+    newest: SavedCheckpoint | None = None
     """The newest checkpoint of this group; known to rank 0."""
     named: bool = False
     """Whether the names of the witness are known to be stored."""
@@ -156,7 +156,7 @@ class RunState(Walk):
         tensors = self.replica.named_state()
         record = self._record(tensors)
         save_checkpoint(self.folder, record, tensors)
-        self.newest = Kept(step=record.step, digest=digest_of(record.to_bytes()), time=time.time())
+        self.newest = SavedCheckpoint(step=record.step, digest=digest_of(record.to_bytes()), time=time.time())
         self._refuse_if_superseded()
         self._index(record)
         self._prune()
@@ -221,9 +221,9 @@ class RunState(Walk):
     def _write_model(self, selected: int) -> None:
         require_loadable(self.program, self.replica.named_weights())
         files = save_model(self.folder, self.replica.named_weights(), config_of(self.program))
-        save_outcome(
+        save_training_result(
             self.folder,
-            Outcome(
+            TrainingResult(
                 step=self.completed,
                 total_steps=self.program.milestones.total_steps,
                 selected_step=selected,
@@ -234,17 +234,17 @@ class RunState(Walk):
             ),
         )
 
-    def tell(self, link: Link, *, phase: Phase) -> None:
+    def tell(self, link: DriverLink, *, phase: Phase) -> None:
         """Tell the driver how far the run is; rank 0 speaks for all."""
         if self.writes:
             link.tell(self._progress(phase))
 
-    def _progress(self, phase: Phase) -> Progress:
+    def _progress(self, phase: Phase) -> RunProgress:
         program = self.program
         rows = program.arithmetic.leaves * program.arithmetic.leaf_rows
         pace = self.watch.pace.steps_per_second
         figures = self._figures()
-        return Progress(
+        return RunProgress(
             step=self.completed,
             total_steps=program.milestones.total_steps,
             epoch=_epoch(program, self.completed),
@@ -273,7 +273,7 @@ class RunState(Walk):
             self.validated = newest, metrics_of(newest.document)
         return self.validated[1]
 
-    def _ahead(self) -> Ahead:
+    def _ahead(self) -> RemainingWork:
         evaluated = any(record.step == self.completed for record in self.evaluations[-1:])
         kept = self.kept == self.completed
         return self.program.milestones.ahead(self.completed, evaluated=evaluated, kept=kept)
@@ -288,13 +288,13 @@ class RunState(Walk):
             raise InfrastructureError("Superseded", message)
 
 
-def _epoch(program: TrainingProgram, completed: int) -> int:
+def _epoch(program: WorkerConfig, completed: int) -> int:
     """Return the epoch in progress, from 1; the rows that fill the last step belong to no further one."""
     begun = completed * program.stream.leaves * program.stream.leaf_rows // program.samples + 1
     return begun if program.stream.epochs is None else min(begun, program.stream.epochs)
 
 
-def open_state(program: TrainingProgram, *, exchange: Exchange) -> RunState:
+def open_state(program: WorkerConfig, *, exchange: Exchange) -> RunState:
     """Return the state before the first step, with first weights."""
     watch = Stopwatch()
     return RunState(
@@ -306,11 +306,13 @@ def open_state(program: TrainingProgram, *, exchange: Exchange) -> RunState:
     )
 
 
-def _output(program: TrainingProgram) -> Storage:
-    return open_storage(program.output_url, secret=program.output_secret, patience_seconds=PATIENCE_SECONDS)
+def _output(program: WorkerConfig) -> Storage:
+    return open_storage(
+        program.output_url, secret=program.output_secret, patience_seconds=STORAGE_PATIENCE_SECONDS
+    )
 
 
-def config_of(program: TrainingProgram) -> dict[str, object]:
+def config_of(program: WorkerConfig) -> dict[str, object]:
     """Return the config that goes with the model file."""
     size = output_size(program.stream.transforms)
     assert size is not None, "every recipe has one transform that sets the size"

@@ -13,7 +13,7 @@ from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.feed import MicroBatch, open_feed
 from seedbed.runs.ledger import LedgerBuffer, leaf_digest
 from seedbed.training.step_timing import Stopwatch
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import UserError
 
 
@@ -21,7 +21,7 @@ from seedbed_api.errors import UserError
 class Walk:
     """Where one worker is on its way through a run; it writes nothing."""
 
-    program: TrainingProgram
+    program: WorkerConfig
     exchange: Exchange
     replica: Replica
     watch: Stopwatch

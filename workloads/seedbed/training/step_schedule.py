@@ -35,7 +35,7 @@ class EverySteps:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ahead:
+class RemainingWork:
     """What a run has yet to do."""
 
     steps: int
@@ -44,7 +44,7 @@ class Ahead:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Milestones:
+class StepSchedule:
     """Where a run evaluates and where it writes checkpoints."""
 
     total_steps: int
@@ -74,9 +74,9 @@ class Milestones:
         """Return the evaluation milestones in (0, completed], ascending."""
         return [step for step in range(1, completed + 1) if self.is_evaluation(step)]
 
-    def ahead(self, completed: int, *, evaluated: bool, kept: bool) -> Ahead:
+    def ahead(self, completed: int, *, evaluated: bool, kept: bool) -> RemainingWork:
         """Return what comes after `completed` steps, and what of the present milestone is not done yet."""
-        return Ahead(
+        return RemainingWork(
             steps=self.total_steps - completed,
             evaluations=self._evaluations_after(completed - (not evaluated)),
             checkpoints=self._checkpoints_after(completed - (not kept)),

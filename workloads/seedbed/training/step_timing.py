@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from seedbed.arithmetic.leaf_gradient import Contribution
 from seedbed.arithmetic.subtree_exchange import Exchange, Parts
-from seedbed.training.run_progress import Moments, PartSeconds
-from seedbed.training.step_schedule import Ahead
+from seedbed.training.run_progress import PartSeconds, StartupTimes
+from seedbed.training.step_schedule import RemainingWork
 
 
 class Typical:
@@ -63,7 +63,7 @@ class Stopwatch:
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._began = clock()
-        self.moments = Moments(began=time.time())
+        self.moments = StartupTimes(began=time.time())
         self._parts = {"data": 0.0, "reduce": 0.0, "checkpoint": 0.0, "evaluation": 0.0}
         self.pace = Pace()
         self._pauses = {"evaluation": Typical(), "checkpoint": Typical()}
@@ -91,7 +91,7 @@ class Stopwatch:
             self.moments = replace(self.moments, first_step=time.time())
         self.pace.note_step(self.elapsed - sum(self._parts[pause] for pause in self._pauses))
 
-    def seconds_left(self, ahead: Ahead) -> float | None:
+    def seconds_left(self, ahead: RemainingWork) -> float | None:
         """Return how long what is ahead takes if it goes on like this; None before a second step."""
         if not self.pace.step.count:
             return None

@@ -8,14 +8,14 @@ from __future__ import annotations
 from contextlib import closing
 
 from seedbed.arithmetic.subtree_exchange import Exchange
-from seedbed.training.driver_link import Link
+from seedbed.training.driver_link import DriverLink
 from seedbed.training.early_stopping import should_stop
 from seedbed.training.run_state import RunState, open_state
 from seedbed.training.step_loop import walk
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 
 
-def train(program: TrainingProgram, *, exchange: Exchange, link: Link) -> bool:
+def train(program: WorkerConfig, *, exchange: Exchange, link: DriverLink) -> bool:
     """Train from the newest checkpoint to the end, to the program's pause, or to the end of the step in which
     a stop was asked for.
 
@@ -32,7 +32,7 @@ def train(program: TrainingProgram, *, exchange: Exchange, link: Link) -> bool:
     return not stopped
 
 
-def _train_steps(state: RunState, link: Link) -> bool:
+def _train_steps(state: RunState, link: DriverLink) -> bool:
     """Run steps until the run is over, pauses or is stopped; return whether it can be resumed."""
     milestones, until = state.program.milestones, state.program.until
     if state.completed >= until:

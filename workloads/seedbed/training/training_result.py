@@ -9,11 +9,11 @@ from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.sealed_json import is_sealed, opened, sealed
 from seedbed_api.errors import InfrastructureError
 
-OUTCOME = "outcome.json"
+RESULT_FILE = "outcome.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class TrainingResult:
     """The end of a training."""
 
     step: int
@@ -33,21 +33,21 @@ class Outcome:
         return sealed(asdict(self))
 
     @staticmethod
-    def from_document(document: dict[str, Any]) -> Outcome:
+    def from_document(document: dict[str, Any]) -> TrainingResult:
         """Return the outcome of a stored document."""
-        return Outcome(**document)
+        return TrainingResult(**document)
 
 
-def save_outcome(folder: RunFolder, outcome: Outcome) -> None:
+def save_training_result(folder: RunFolder, outcome: TrainingResult) -> None:
     """Store the outcome; another one under the same identity is a conflict."""
-    folder.publish(OUTCOME, outcome.to_bytes(), valid=is_sealed)
+    folder.publish(RESULT_FILE, outcome.to_bytes(), valid=is_sealed)
 
 
-def read_outcome(folder: RunFolder) -> Outcome | None:
+def read_training_result(folder: RunFolder) -> TrainingResult | None:
     """Return the stored outcome, None where the training has not ended."""
     try:
-        return Outcome.from_document(opened(folder.objects.read(OUTCOME)))
+        return TrainingResult.from_document(opened(folder.objects.read(RESULT_FILE)))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
-        raise InfrastructureError("RunFolderDamaged", f"{folder.url}/{OUTCOME}: {error}") from error
+        raise InfrastructureError("RunFolderDamaged", f"{folder.url}/{RESULT_FILE}: {error}") from error

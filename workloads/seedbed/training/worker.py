@@ -6,16 +6,16 @@ from seedbed.arithmetic.subtree_exchange import Exchange, PointToPoint, SinglePr
 from seedbed.arithmetic.torch_determinism import fix_determinism
 from seedbed.environment.arithmetic_probe import check_probe
 from seedbed.environment.environment_pins import assert_pinned, pinned_threads
-from seedbed.training.driver_link import Link
+from seedbed.training.driver_link import DriverLink
 from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.training_loop import train
-from seedbed.training.worker_config import TrainingProgram
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 
 _LASTING = {"Superseded", "RunFolderConflict", "RunFolderDamaged", "EnvironmentChanged"}
 
 
-def work(program: TrainingProgram, link: Link) -> bool:
+def run_worker(program: WorkerConfig, link: DriverLink) -> bool:
     """Train as one of the workers of torch.distributed, or alone where there is no process group.
 
     Returns whether the run is over: its outcome lies in the run folder. A failure that no restart mends is

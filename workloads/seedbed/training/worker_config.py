@@ -10,10 +10,10 @@ from typing import Any
 from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.feed import FeedKind, StreamSpec
 from seedbed.training.early_stopping import EarlyStopping
-from seedbed.training.step_schedule import Milestones
+from seedbed.training.step_schedule import StepSchedule
 from seedbed.usercode.code_source import CodeArchive
 
-PATIENCE_SECONDS = 60.0
+STORAGE_PATIENCE_SECONDS = 60.0
 """How long a run puts up with an output store that does not answer, as long as with that of the dataset."""
 
 
@@ -33,7 +33,7 @@ class ModelSource:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingProgram:
+class WorkerConfig:
     """One run, as a worker sees it: no worker count, no rank, no clock."""
 
     run_id: str
@@ -54,7 +54,7 @@ class TrainingProgram:
     arithmetic: Arithmetic
     stream: StreamSpec
     feed: FeedKind
-    milestones: Milestones
+    milestones: StepSchedule
     early_stopping: EarlyStopping | None
     select_best: bool
     keep_checkpoints: int
