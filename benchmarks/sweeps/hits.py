@@ -28,7 +28,7 @@ def main() -> None:
     from seedbed.sweeps.resolve_sweep import prepare_sweep
     from seedbed.sweeps.sequential_runner import run_in_turn
     from seedbed.sweeps.sweep_display import SweepDisplay
-    from seedbed.sweeps.sweep_state import Standing
+    from seedbed.sweeps.trial_scheduler import Standing
     from seedbed_api.manifest_loader import read_document, sweep_job
 
     with only_figures_on_stdout():

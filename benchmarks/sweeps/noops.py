@@ -68,13 +68,13 @@ def train_nothing(sweep: Any, stretch: Any, *, stopping: threading.Event, tell: 
     from seedbed.search.learning_curve import Course, Finished
     from seedbed.search.objective_values import SCALE
     from seedbed.sweeps.resolve_sweep import run_of
-    from seedbed.sweeps.run_references import note_begun
+    from seedbed.sweeps.sweep_record import add_started_run
     from seedbed.sweeps.trial_runner import Reached
     from seedbed_api.trial_recipe import trial_recipe
 
     run = run_of(sweep.job, trial_recipe(sweep.spec, stretch.values), fold=stretch.fold)
     run_id = sweep.run_id(run)
-    note_begun(sweep.output(), run_id)
+    add_started_run(sweep.output(), run_id)
     value = round(SCALE * loss_of(float(stretch.values["lr"])))
     return Reached(course=Course(values=((1, value),), end=Finished(value=value)), run_id=run_id, computed=1)
 
@@ -84,20 +84,23 @@ def seedbed(trials: int, folder: Path) -> Stretch:
     from seedbed.ray_cluster.local_ray import local_ray
     from seedbed.search.search_state import Search
     from seedbed.sweeps.sweep_display import SweepDisplay
-    from seedbed.sweeps.sweep_record_store import conclude
-    from seedbed.sweeps.sweep_state import Standing
-    from seedbed.sweeps.tune_runner import prepare, run_on_tune
+    from seedbed.sweeps.sweep_record import write_sweep_record
+    from seedbed.sweeps.trial_scheduler import Standing
+    from seedbed.sweeps.tune_runner import run_on_tune
 
-    prepare(os.environ)
     sweep = sweep_of_nothing(folder / "runs", trials)
     standing = Standing(sweep=sweep, search=Search(sweep.spec))
-    with local_ray(workers=SLOTS, gpus=0), SweepDisplay("nothing", stream=io.StringIO()) as display:
-        import ray.tune  # noqa: F401  (what is imported is not measured, for nobody)
-
-        with measured() as stretch:
-            stopping = threading.Event()
-            run_on_tune(standing, slots=SLOTS, stopping=stopping, display=display, training=train_nothing)
-            finished = conclude(standing)
+    with (
+        local_ray(workers=SLOTS, gpus=0),
+        SweepDisplay("nothing", stream=io.StringIO()) as display,
+        measured() as stretch,
+    ):
+        stopping = threading.Event()
+        run_on_tune(standing, slots=SLOTS, stopping=stopping, display=display, training=train_nothing)
+        assert standing.search.ended is not None
+        finished = write_sweep_record(
+            sweep, ended=standing.search.ended, trials=standing.decided, trial_runs=standing.trial_runs()
+        )
     assert len(finished.trials) == trials
     return stretch
 
@@ -227,9 +230,9 @@ def simulated(trials: int, folder: Path) -> Stretch:
     from datetime import UTC, datetime
 
     from seedbed.search.search_state import Search
-    from seedbed.sweeps.sweep_record_store import conclude
-    from seedbed.sweeps.sweep_state import Standing
+    from seedbed.sweeps.sweep_record import write_sweep_record
     from seedbed.sweeps.sweepjob_status_builder import Told, status_of
+    from seedbed.sweeps.trial_scheduler import Standing
 
     sweep = sweep_of_nothing(folder / "runs", trials)
     standing = Standing(sweep=sweep, search=Search(sweep.spec))
@@ -237,7 +240,10 @@ def simulated(trials: int, folder: Path) -> Stretch:
         while (each := next(standing.open_stretches(), None)) is not None:
             stopping = threading.Event()
             standing.note(each, train_nothing(sweep, each, stopping=stopping, tell=lambda _: None))
-        finished = conclude(standing)
+        assert standing.search.ended is not None
+        finished = write_sweep_record(
+            sweep, ended=standing.search.ended, trials=standing.decided, trial_runs=standing.trial_runs()
+        )
         now = datetime.now(UTC)
         status = status_of(
             Told(
@@ -246,7 +252,7 @@ def simulated(trials: int, folder: Path) -> Stretch:
                 job=sweep.job,
                 output=str(folder),
                 trials=finished.trials,
-                evidence=finished.evidence,
+                trial_runs=finished.trial_runs,
                 finished=finished,
                 computed_here=True,
             )

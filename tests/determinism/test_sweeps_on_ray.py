@@ -28,8 +28,8 @@ from seedbed.storage import open_storage
 from seedbed.sweeps.resolve_sweep import prepare_sweep
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_driver import SweepEnded, SweepSession, run_sweep
-from seedbed.sweeps.sweep_record_store import conclude
-from seedbed.sweeps.sweep_state import Standing
+from seedbed.sweeps.sweep_record import write_sweep_record
+from seedbed.sweeps.trial_scheduler import Standing
 from seedbed.sweeps.tune_runner import run_on_tune
 from seedbed_api.manifest_loader import sweep_job
 from seedbed_api.sweepjob import SweepJob
@@ -86,7 +86,10 @@ def run_on_one_slot(job: SweepJob) -> None:
     standing = Standing(sweep=sweep, search=Search(sweep.spec))
     display = SweepDisplay("test", stream=io.StringIO())
     run_on_tune(standing, slots=1, stopping=threading.Event(), display=display)
-    conclude(standing)
+    assert standing.search.ended is not None
+    write_sweep_record(
+        sweep, ended=standing.search.ended, trials=standing.decided, trial_runs=standing.trial_runs()
+    )
 
 
 def ledger_of(output: Path) -> bytes:

@@ -18,11 +18,10 @@ from seedbed.runs.process_identity import this_process
 from seedbed.runs.run_folder import RECIPE, RESULT, RunFolder, open_run
 from seedbed.runs.run_lease import STALE_SECONDS
 from seedbed.search.objective_values import SCALE
-from seedbed.search.sweep_record import Evidence, ledger
-from seedbed.search.trial_decisions import Decided, Ended, State, Why
+from seedbed.search.trial_decisions import Decided, Ended, State, TrialRuns, Why
 from seedbed.storage import Storage, open_storage
-from seedbed.sweeps.run_references import note_begun
 from seedbed.sweeps.store_snapshot import Looker
+from seedbed.sweeps.sweep_record import add_started_run, sweep_record
 from seedbed.training.training_result import TrainingResult
 from support.storage.counting_storage import CountingStorage
 
@@ -262,7 +261,7 @@ def test_what_is_damaged_is_told_of_and_hides_nothing_else(store: Store) -> None
 
 def begun_by_the_sweep(store: Store, *folders: RunFolder) -> None:
     for folder in folders:
-        note_begun(store.output.child(f"sweeps/{SWEEP}"), folder.run_id)
+        add_started_run(store.output.child(f"sweeps/{SWEEP}"), folder.run_id)
 
 
 def test_a_sweep_trains_where_one_of_its_runs_does(store: Store) -> None:
@@ -283,13 +282,13 @@ def test_a_sweep_that_has_ended_tells_its_best_and_its_ledger_is_read_once(store
         Decided(index=index, point=(), state=State.SUCCEEDED, folds=(best,), objective=best)
         for index, best in enumerate((SCALE // 2, SCALE // 4))
     ]
-    written = ledger(
+    record = sweep_record(
         trials,
         sweep={"objective": {"direction": "Minimize"}, "maxTrialCount": 9},
         ended=Ended(why=Why.TARGET_REACHED, index=1),
-        evidence={0: Evidence(), 1: Evidence()},
+        trial_runs={0: TrialRuns(), 1: TrialRuns()},
     )
-    store.output.put(f"sweeps/{SWEEP}/ledger.json", written.data)
+    store.output.put(f"sweeps/{SWEEP}/ledger.json", record.to_bytes())
     assert store.rows()["5e"] == Row(
         kind="sweep",
         name=SWEEP[:12],

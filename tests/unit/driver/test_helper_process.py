@@ -50,7 +50,7 @@ class NoTorch:
         if name == "torch":
             raise ImportError("torch is not for the driver of a sweep")
 sys.meta_path.insert(0, NoTorch())
-import seedbed.sweeps.sweep_driver, seedbed.sweeps.tune_adapters, seedbed.sweeps.sweep_report_writer, seedbed.sweeps.sweep_driver_pod
+import seedbed.sweeps.sweep_driver, seedbed.sweeps.tune_runner, seedbed.sweeps.sweep_report_writer, seedbed.sweeps.sweep_driver_pod
 import {more}
 """
 

@@ -12,14 +12,13 @@ import pytest
 from seedbed.report import SweepInputs, build_sweep_report
 from seedbed.report.search_space_axes import Options, Scale
 from seedbed.report.sweep_report import sample, shown_bounds
-from seedbed.search.assignments import Point
 from seedbed.search.learning_curve import Course, Failed, Finished
 from seedbed.search.objective_values import SCALE
 from seedbed.search.parameter_importance import importance
 from seedbed.search.pruners import PrefixHalving, Verdict
+from seedbed.search.search_space import Point
 from seedbed.search.search_state import Search
-from seedbed.search.sweep_record import Evidence
-from seedbed.search.trial_decisions import Decided, State
+from seedbed.search.trial_decisions import Decided, State, TrialRuns
 from seedbed.search.trial_ranking import ranked
 from seedbed_api.sweepjob import SweepJobSpec
 from unit.report.test_report import HOSTILE, Page
@@ -67,7 +66,7 @@ def searched(
         spec=spec,
         ended=search.ended,
         trials=trials,
-        evidence={t.index: Evidence(run_ids=(f"sha256:{t.index:064x}",) * search.folds) for t in trials},
+        trial_runs={t.index: TrialRuns(run_ids=(f"sha256:{t.index:064x}",) * search.folds) for t in trials},
         curves={trial.index: courses[trial.index].values for trial in trials},
         importance=importance(spec, trials),
         ledger_uri="runs/sweeps/0/ledger.json",

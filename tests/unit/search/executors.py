@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from seedbed.search import Course, Ended, Failed, Finished, Point, Search, Task, Undecided
-from seedbed.search.sweep_record import Evidence, ledger
+from seedbed.search.trial_decisions import TrialRuns
+from seedbed.sweeps.sweep_record import sweep_record
 from seedbed_api.sweepjob import SweepJobSpec
 
 HALF = 10**12 // 2
@@ -143,17 +144,17 @@ class Executor:
     @staticmethod
     def _outcome(search: Search, stored: Mapping[int, list[Course]]) -> Outcome:
         assert search.ended is not None
-        evidence = {
-            index: Evidence(run_ids=tuple(f"{trial.point} {fold}" for fold in range(search.folds)))
+        trial_runs = {
+            index: TrialRuns(run_ids=tuple(f"{trial.point} {fold}" for fold in range(search.folds)))
             for index, trial in search.decided.items()
         }
-        written = ledger(search.decided.values(), sweep={}, ended=search.ended, evidence=evidence)
+        record = sweep_record(search.decided.values(), sweep={}, ended=search.ended, trial_runs=trial_runs)
         trained = {
             (index, fold): len(course.values)
             for index, folds in stored.items()
             for fold, course in enumerate(folds)
         }
-        return Outcome(ended=search.ended, ledger=written.data, decided=search.decided, trained=trained)
+        return Outcome(ended=search.ended, ledger=record.to_bytes(), decided=search.decided, trained=trained)
 
 
 def in_sequence(spec: SweepJobSpec, oracle: Oracle, **more: object) -> Outcome:

@@ -15,8 +15,8 @@ from scipy.stats import qmc
 
 from seedbed.search import Decided, Point, State
 from seedbed.search.samplers import proposer
+from seedbed.search.search_space import value_at, word
 from seedbed.search.sobol_search import BITS, coordinate, scrambled
-from seedbed.search.value_sampling import value_at, word
 from seedbed_api.decimal_strings import PATTERN, canonical
 from seedbed_api.sweepjob import SearchSpace, SweepJobSpec
 from seedbed_api.trial_recipe import trial_recipe

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seedbed.search import Decided, Ended, State, Undecided, Why
 from seedbed.search.objective_values import Goal
-from seedbed.search.stop_criteria import Ending, Limits
+from seedbed.search.search_state import Ending, Limits
 
 TARGET = 10
 

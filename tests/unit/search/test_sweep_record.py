@@ -1,4 +1,4 @@
-"""The ledger: what it holds, that it reads back, and that every decision in it follows from the values before."""
+"""The record of a sweep: what it holds, that it reads back, and that every decision in it follows from the values before."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pytest
 from seedbed.search import Decided, Ended, Search, State, Why
 from seedbed.search.objective_values import Goal
 from seedbed.search.sweep_identity import sweep_document, sweep_id
-from seedbed.search.sweep_record import Account, Evidence, ledger, read_ledger
 from seedbed.search.sweep_record_check import disagreements
 from seedbed.search.tpe_search import probe
+from seedbed.search.trial_decisions import TrialRuns
 from seedbed.search.trial_ranking import counts, ranked, status_row, top
+from seedbed.sweeps.sweep_record import SweepRecord, parse_sweep_record, sweep_record
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.sweepjob import SweepJobSpec
 from unit.search.executors import Luck, chances, in_sequence
@@ -30,8 +31,12 @@ def a_spec(**fields: Any) -> SweepJobSpec:
     return a_sweep(a_rate(), values("net", "a", "b"), epochs=9, **more)
 
 
-def an_account(spec: SweepJobSpec, salt: int = 2) -> Account:
-    return read_ledger(in_sequence(spec, chances(salt, Luck())).ledger)
+def a_record(spec: SweepJobSpec, salt: int = 2) -> SweepRecord:
+    return parse_sweep_record(in_sequence(spec, chances(salt, Luck())).ledger)
+
+
+def disagreements_of(spec: SweepJobSpec, record: SweepRecord) -> list[str]:
+    return disagreements(spec, record.trials, record.ended)
 
 
 TRIALS = (
@@ -43,8 +48,9 @@ TRIALS = (
 
 def test_the_bytes_are_a_golden_text() -> None:
     ended = Ended(why=Why.ALL_TRIED, index=2)
-    evidence = {1: Evidence(run_ids=("a", "b"), weights=("c", "d"))}
-    assert ledger(reversed(TRIALS), sweep={"seed": 1}, ended=ended, evidence=evidence).data.decode() == (
+    trial_runs = {1: TrialRuns(run_ids=("a", "b"), weights=("c", "d"))}
+    record = sweep_record(reversed(TRIALS), sweep={"seed": 1}, ended=ended, trial_runs=trial_runs)
+    assert record.to_bytes().decode() == (
         '{"end":{"reason":"AllTried","trial":2},"schemaVersion":1,"sweep":{"seed":1},"trials":['
         '{"folds":[],"index":0,"parameters":[{"name":"lr","value":"0.1"}],"reason":"NonFiniteLoss",'
         '"runIDs":[],"rungs":[],"state":"Failed","weights":[]},'
@@ -59,19 +65,20 @@ def test_the_bytes_are_a_golden_text() -> None:
 
 def test_it_reads_back() -> None:
     ended = Ended(why=Why.UNDECIDED, index=3, detail="OutOfMemory")
-    written = ledger(TRIALS, sweep={"seed": 1}, ended=ended, evidence={})
-    account = read_ledger(written.data, digest=written.digest)
-    assert (account.trials, account.ended, account.sweep) == (TRIALS, ended, {"seed": 1})
+    record = sweep_record(TRIALS, sweep={"seed": 1}, ended=ended, trial_runs={})
+    assert parse_sweep_record(record.to_bytes()) == record
+    assert (record.trials, record.ended, record.sweep) == (TRIALS, ended, {"seed": 1})
 
 
 def test_trials_above_the_end_are_none_of_it() -> None:
     ended = Ended(why=Why.TARGET_REACHED, index=1)
-    assert read_ledger(ledger(TRIALS, sweep={}, ended=ended, evidence={}).data).trials == TRIALS[:2]
+    data = sweep_record(TRIALS, sweep={}, ended=ended, trial_runs={}).to_bytes()
+    assert parse_sweep_record(data).trials == TRIALS[:2]
 
 
 def changed(change: Callable[[dict[str, Any]], Any]) -> bytes:
     ended = Ended(why=Why.ALL_TRIED, index=2)
-    document = json.loads(ledger(TRIALS, sweep={}, ended=ended, evidence={}).data)
+    document = json.loads(sweep_record(TRIALS, sweep={}, ended=ended, trial_runs={}).to_bytes())
     change(document)
     return canonical_json(document)
 
@@ -93,36 +100,31 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED.keys())
-def test_what_is_no_ledger_is_refused_in_one_line(data: bytes) -> None:
-    with pytest.raises(ValueError, match="not the ledger of a sweep") as error:
-        read_ledger(data)
+def test_what_is_no_record_is_refused_in_one_line(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not the record of a sweep") as error:
+        parse_sweep_record(data)
     assert "\n" not in str(error.value)
-
-
-def test_another_digest_is_refused() -> None:
-    with pytest.raises(ValueError, match=f"not {DIGEST}"):
-        read_ledger(changed(lambda document: None), digest=DIGEST)
 
 
 @pytest.mark.parametrize("salt", range(4))
 @pytest.mark.parametrize("folds", [None, {"folds": 3}], ids=["one run", "three folds"])
-def test_every_decision_follows_from_the_ledger(salt: int, folds: dict[str, int] | None) -> None:
+def test_every_decision_follows_from_the_record(salt: int, folds: dict[str, int] | None) -> None:
     spec = a_spec(crossValidation=folds)
-    assert disagreements(spec, an_account(spec, salt)) == []
+    assert disagreements_of(spec, a_record(spec, salt)) == []
 
 
-def test_a_ledger_that_was_bent_is_found() -> None:
+def test_a_record_that_was_bent_is_found() -> None:
     spec = a_spec()
-    account = an_account(spec)
-    pruned = next(trial for trial in account.trials if trial.state is State.PRUNED)
+    record = a_record(spec)
+    pruned = next(trial for trial in record.trials if trial.state is State.PRUNED)
     other_value = replace(pruned, rungs=((1, pruned.rungs[0][1] + 10**12),))
     other_point = replace(pruned, point=(("lr", "0.1"), ("net", "a")))
     kept_on = replace(pruned, state=State.SUCCEEDED)
     for bent in (other_value, other_point, kept_on):
-        trials = tuple(bent if trial.index == bent.index else trial for trial in account.trials)
-        assert len(disagreements(spec, replace(account, trials=trials))) > 0
-    early = Ended(why=Why.TARGET_REACHED, index=account.ended.index)
-    assert len(disagreements(spec, replace(account, ended=early))) == 1
+        trials = tuple(bent if trial.index == bent.index else trial for trial in record.trials)
+        assert len(disagreements_of(spec, replace(record, trials=trials))) > 0
+    early = Ended(why=Why.TARGET_REACHED, index=record.ended.index)
+    assert len(disagreements_of(spec, replace(record, ended=early))) == 1
 
 
 def test_rank_is_by_objective_then_index() -> None:

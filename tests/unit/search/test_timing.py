@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seedbed.search import Search
-from seedbed.search.pruners import Rivals
-from seedbed.search.rung_table import Standings
-from seedbed.search.sweep_record import read_ledger
+from seedbed.search.pruners import Rivals, Standings
 from seedbed.search.sweep_record_check import disagreements
+from seedbed.sweeps.sweep_record import parse_sweep_record
 from seedbed_api.sweepjob import SweepJobSpec
 from unit.search.executors import Executor, Luck, Outcome, chances, in_sequence
 from unit.search.sweeps import a_rate, a_sweep, values
@@ -95,7 +94,8 @@ def test_every_order_gives_the_same_ledger(
     other = shuffled(spec, oracle, order, slots, ahead=ahead, kills=kills)
     assert other.ledger == expected.ledger
     assert other.ended == expected.ended
-    assert disagreements(spec, read_ledger(other.ledger)) == []
+    record = parse_sweep_record(other.ledger)
+    assert disagreements(spec, record.trials, record.ended) == []
 
 
 @pytest.mark.parametrize("stopper", ["no early stopping", "prefix ASHA"])

@@ -10,8 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from seedbed.feed.io_counters import Traffic
 from seedbed.search.learning_curve import Course, Failed, Finished
-from seedbed.sweeps.progress_totals import Tally
-from seedbed.sweeps.sweep_metrics import work_families
+from seedbed.sweeps.sweep_metrics import Tally, work_families
 from seedbed.sweeps.trial_runner import Reached
 from seedbed.training.resource_usage import Usage
 from seedbed.training.run_progress import PartSeconds, RunProgress, SavedCheckpoint

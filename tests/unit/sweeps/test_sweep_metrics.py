@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from seedbed.sweeps.sweep_metrics import saved_seconds, sweep_families
-from seedbed.sweeps.sweep_state import Standing
+from seedbed.sweeps.trial_scheduler import Standing
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import Measuring
 from support.runs.sweep_commands import ASHA

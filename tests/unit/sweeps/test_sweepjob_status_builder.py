@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from seedbed.search.sweep_record import Evidence
-from seedbed.search.trial_decisions import Decided, Ended, State, Why
-from seedbed.sweeps.sweep_record_store import Finished
+from seedbed.search.trial_decisions import Decided, Ended, State, TrialRuns, Why
+from seedbed.sweeps.sweep_record import FinishedSweep
 from seedbed.sweeps.sweepjob_status_builder import Told, status_of
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.manifest_loader import sweep_job
@@ -55,12 +54,12 @@ def the_longest_status(*, failure: bool = False) -> SweepJobStatus:
         )
         for index in range(TRIALS)
     )
-    evidence = {index: Evidence(run_ids=(DIGEST,) * 20, weights=(DIGEST,) * 20) for index in range(TRIALS)}
+    trial_runs = {index: TrialRuns(run_ids=(DIGEST,) * 20, weights=(DIGEST,) * 20) for index in range(TRIALS)}
     uri = "s3://" + "b" * 900
-    finished = Finished(
+    finished = FinishedSweep(
         ended=Ended(why=Why.ALL_TRIED, index=TRIALS - 1),
         trials=trials,
-        evidence=evidence,
+        trial_runs=trial_runs,
         uri=f"{uri}/sweeps/{'f' * 64}/ledger.json",
         digest=DIGEST,
     )
@@ -71,7 +70,7 @@ def the_longest_status(*, failure: bool = False) -> SweepJobStatus:
             job=sweep_job(document),
             output=uri,
             trials=trials,
-            evidence=evidence,
+            trial_runs=trial_runs,
             finished=None if failure else finished,
             computed_here=True,
             failure=InfrastructureError("TrialUndecided", "m" * 4000) if failure else None,

@@ -15,11 +15,9 @@ from seedbed.search.objective_values import SCALE
 from seedbed.search.search_state import Search
 from seedbed.search.trial_decisions import Decided, State, Why
 from seedbed.sweeps.resolve_sweep import Sweep
-from seedbed.sweeps.sequential_runner import BACKOFF
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.sweep_state import Standing
 from seedbed.sweeps.trial_runner import Reached, Stretch
-from seedbed.sweeps.trial_scheduler import Conducting
+from seedbed.sweeps.trial_scheduler import BACKOFF, Conducting, Standing
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.manifest_loader import sweep_job
 from support.runs.sweep_commands import ASHA, a_sweep

@@ -23,12 +23,12 @@ Event = Mapping[str, Any]
 def rows_of(looker: Looker) -> list[Row]:
     """Look at a store and return its rows: sweeps, and runs."""
     runs, sweeps = looker.runs(), looker.sweeps()
-    of_sweep = {run: sweep.folder.name for sweep in sweeps for run in sweep.folder.begun}
+    of_sweep = {run: sweep.folder.name for sweep in sweeps for run in sweep.folder.started_runs}
     by_name = {run.folder.name: run for run in runs}
     return [
         *(row_of_run(run, sweep=of_sweep.get(name)) for name, run in by_name.items()),
         *(
-            row_of_sweep(sweep, [by_name[run] for run in sweep.folder.begun if run in by_name])
+            row_of_sweep(sweep, [by_name[run] for run in sweep.folder.started_runs if run in by_name])
             for sweep in sweeps
         ),
     ]
@@ -60,15 +60,15 @@ def row_of_sweep(sweep: SweepGlimpse, runs: Sequence[Glimpse]) -> Row:
     row = Row(kind="sweep", name=sweep.folder.name[:_DIGITS], status="damaged", message=sweep.damage)
     if sweep.damage:
         return row
-    if sweep.account is None:
+    if sweep.record is None:
         return _row_under_way(row, runs)
-    ended, trials = sweep.account.ended, sweep.account.trials
-    goal = Goal(maximize=sweep.account.sweep["objective"]["direction"] == "Maximize")
+    ended, trials = sweep.record.ended, sweep.record.trials
+    goal = Goal(maximize=sweep.record.sweep["objective"]["direction"] == "Maximize")
     best = next((trial.objective for trial in ranked(trials, goal)), None)
     return replace(
         row,
         status="complete" if ended.complete else "failed",
-        progress=f"{len(trials)}/{sweep.account.sweep['maxTrialCount']} trials",
+        progress=f"{len(trials)}/{sweep.record.sweep['maxTrialCount']} trials",
         result="" if best is None else spelled(best),
         message=str(ended.why),
         over=True,

@@ -217,7 +217,7 @@ def _ended_early(inputs: SweepInputs, pruned: Sequence[Decided]) -> list[dict[st
 
 def _row(inputs: SweepInputs, trial: Decided) -> dict[str, Any]:
     """Return a trial as the tables show it."""
-    values, evidence = dict(trial.point), inputs.evidence.get(trial.index)
+    values, trial_runs = dict(trial.point), inputs.trial_runs.get(trial.index)
     return {
         "index": trial.index,
         "objective": _short(trial.objective),
@@ -225,7 +225,7 @@ def _row(inputs: SweepInputs, trial: Decided) -> dict[str, Any]:
         "folds": [_short(value) for value in trial.folds],
         "reason": trial.reason or "",
         "values": [_value(values.get(parameter.name)) for parameter in inputs.spec.parameters],
-        "runs": [run.removeprefix("sha256:") for run in evidence.run_ids] if evidence else [],
+        "runs": [run.removeprefix("sha256:") for run in trial_runs.run_ids] if trial_runs else [],
     }
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from seedbed.search.sweep_record import Evidence
-from seedbed.search.trial_decisions import Decided, Ended
+from seedbed.search.trial_decisions import Decided, Ended, TrialRuns
 from seedbed_api.sweepjob import SweepJobSpec
 
 Curve = Sequence[tuple[int, int]]
@@ -22,7 +21,7 @@ class SweepInputs:
     ended: Ended
     trials: Sequence[Decided]
     """By index."""
-    evidence: Mapping[int, Evidence] = field(default_factory=dict)
+    trial_runs: Mapping[int, TrialRuns] = field(default_factory=dict)
     curves: Mapping[int, Curve] = field(default_factory=dict)
     """By trial, the mean over its folds; the rungs of a trial stand in for one that is missing."""
     importance: Mapping[str, float] = field(default_factory=dict)

@@ -6,8 +6,8 @@ index, a verdict one of trials of lower index, so that neither parallelism nor t
 
 from __future__ import annotations
 
-from seedbed.search.assignments import Point
 from seedbed.search.learning_curve import Course, Failed, Finished, Undecided
+from seedbed.search.search_space import Point
 from seedbed.search.search_state import Search
 from seedbed.search.trial_decisions import Decided, Ended, State, Task, Why
 

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import create_trial
 
 from seedbed.search.objective_values import SCALE
-from seedbed.search.optuna_distributions import distribution, typed
+from seedbed.search.tpe_search import distribution, typed
 from seedbed.search.trial_decisions import Decided
 from seedbed_api.sweepjob import SweepJobSpec
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seedbed.search.objective_values import goal
-from seedbed.search.pruners import PrefixHalving, Rivals, stopper
-from seedbed.search.rung_table import Standings
+from seedbed.search.pruners import PrefixHalving, Rivals, Standings, stopper
 from seedbed.search.trial_decisions import Decided, State
 from seedbed_api.sweepjob import SweepJobSpec
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from seedbed.search.assignments import Point, assembled
+from seedbed.search.search_space import Point, assembled, value_at, word
 from seedbed.search.trial_decisions import Decided
-from seedbed.search.value_sampling import value_at, word
 from seedbed_api.sweepjob import Parameter
 
 BITS: Final = 32

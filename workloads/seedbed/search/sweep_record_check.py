@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 from seedbed.search.learning_curve import Course, Failed, Finished, Undecided
 from seedbed.search.search_state import Search
-from seedbed.search.sweep_record import Account
-from seedbed.search.trial_decisions import Decided, State, Why
+from seedbed.search.trial_decisions import Decided, Ended, State, Why
 from seedbed_api.sweepjob import SweepJobSpec
 
 
-def disagreements(spec: SweepJobSpec, account: Account) -> list[str]:
+def disagreements(spec: SweepJobSpec, trials: Sequence[Decided], ended: Ended) -> list[str]:
     """Return a line for each decision of a ledger that its spec and the values before it do not give."""
     search = Search(spec)
     lines: list[str] = []
-    for trial in account.trials:
+    for trial in trials:
         lines.extend(_of_trial(search, trial))
         if lines:
             return lines
-    if account.ended.why is Why.UNDECIDED:
-        end = Undecided(reason=account.ended.detail or "")
-        search.learn(account.ended.index, [Course(end=end)] * search.folds)
-    if search.ended != account.ended:
-        lines.append(f"the sweep ends {account.ended}, its trials say {search.ended}")
+    if ended.why is Why.UNDECIDED:
+        end = Undecided(reason=ended.detail or "")
+        search.learn(ended.index, [Course(end=end)] * search.folds)
+    if search.ended != ended:
+        lines.append(f"the sweep ends {ended}, its trials say {search.ended}")
     return lines
 
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from seedbed.search.assignments import conditions, is_possible, needed_values
-from seedbed.search.grid_search import count_points
+from seedbed.search.samplers import count_points
+from seedbed.search.search_space import conditions, is_possible, needed_values
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.field_lookup import every_path, is_string, nearest
 from seedbed_api.recipe import Recipe

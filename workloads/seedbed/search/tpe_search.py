@@ -12,21 +12,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from seedbed.search.assignments import Point, assembled
 from seedbed.search.objective_values import SCALE
-from seedbed.search.optuna_distributions import distribution, largest, typed
-from seedbed.search.random_search import RandomSearch
+from seedbed.search.samplers import RandomSearch
+from seedbed.search.search_space import Point, assembled, nearest, size, word
 from seedbed.search.trial_decisions import Decided, State
-from seedbed.search.value_sampling import nearest, word
 from seedbed_api.canonical_json import digest_of
-from seedbed_api.sweepjob import Parameter, SearchSpace
+from seedbed_api.sweepjob import IntegerRange, Parameter, SearchSpace
 
 LEARNS_FROM: Final = 10
 """Trials that did not fail before the sampler is asked."""
@@ -126,3 +130,26 @@ def probe() -> str:
     orders = [np.argsort(np.floor(places[:size])) for size in (17, 65, 257, 4097)]
     parts += [order.astype(np.float64) for order in orders]
     return digest_of(b"".join(part.astype("<f8").tobytes() for part in parts))
+
+
+def typed(space: SearchSpace, spelling: str) -> Any:
+    """Return a value of a space as Optuna knows it."""
+    if space.categorical is not None:
+        return spelling
+    return int(spelling) if space.int_ is not None else float(spelling)
+
+
+def distribution(space: SearchSpace) -> BaseDistribution:
+    """Return a search space as Optuna knows it."""
+    if space.categorical is not None:
+        return CategoricalDistribution(space.categorical.values)
+    if space.int_ is not None:
+        return IntDistribution(space.int_.min, largest(space.int_), step=space.int_.step)
+    scale = space.log_uniform or space.uniform
+    assert scale is not None
+    return FloatDistribution(float(scale.min), float(scale.max), log=space.log_uniform is not None)
+
+
+def largest(space: IntegerRange) -> int:
+    """Return the largest value of a range of integers: its bound may lie between two."""
+    return space.min + space.step * (size(space) - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from seedbed.search.assignments import Point
+from seedbed.search.search_space import Point
 
 
 class State(StrEnum):
@@ -33,6 +33,15 @@ class Decided:
     """Standard deviation over folds, in steps."""
     reason: str | None = None
     """Why it failed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRuns:
+    """The runs of a decided trial, one per fold; empty where its values make no recipe."""
+
+    run_ids: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    """Digests of the models; of trials that succeeded."""
 
 
 class Verdict(StrEnum):

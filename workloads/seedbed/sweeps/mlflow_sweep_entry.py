@@ -16,7 +16,7 @@ from seedbed_api.sweepjob import SweepJob
 
 if TYPE_CHECKING:
     from seedbed.sweeps.resolve_sweep import Sweep
-    from seedbed.sweeps.sweep_record_store import Finished
+    from seedbed.sweeps.sweep_record import FinishedSweep
 
 _ASKED = ("objective", "algorithm", "cross_validation", "early_stopping", "parameters", "max_trial_count")
 """Fields of the spec that are parameters of the sweep; those of the recipe are the trials'."""
@@ -52,17 +52,17 @@ def _entry(sweep: Sweep) -> Entry:
     )
 
 
-def end_of(job: SweepJob, finished: Finished | None) -> dict[str, Any] | None:
+def end_of(job: SweepJob, finished: FinishedSweep | None) -> dict[str, Any] | None:
     """Return the fields that the end of a sweep adds to its entry; trials that it gave up do not go on."""
     if finished is None:
         return None
     pruned = [trial.index for trial in finished.trials if trial.state is State.PRUNED]
-    abandoned = tuple(run for index in pruned for run in finished.evidence[index].run_ids)
+    abandoned = tuple(run for index in pruned for run in finished.trial_runs[index].run_ids)
     tags = {"seedbed.ledger_digest": finished.digest}
     best = next(iter(ranked(finished.trials, goal(job.spec.objective))), None)
     if best is None:
         return {"tags": tags, "abandoned": abandoned}
-    weights = finished.evidence[best.index].weights
+    weights = finished.trial_runs[best.index].weights
     tags |= {"seedbed.best_trial": str(best.index)}
     tags |= {"seedbed.weights_digest": weights[0]} if len(weights) == 1 else {}
     return {

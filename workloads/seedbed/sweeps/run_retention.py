@@ -13,7 +13,7 @@ from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.run_deletion import holder, objects_of, remove_run
 from seedbed.runs.run_folder import RECIPE, RunFolder, open_run, run_names
 from seedbed.storage import Storage
-from seedbed.sweeps.run_references import needed_by_sweeps
+from seedbed.sweeps.sweep_record import runs_needed_by_sweeps
 from seedbed_api.errors import UserError, refusal
 
 State = Literal["complete", "training", "open"]
@@ -55,7 +55,7 @@ def model_of(recipe: Mapping[str, Any]) -> str:
 
 def runs_of(output: Storage) -> Iterator[Kept]:
     """Yield the runs of a store by identity; those of which only the claims are left are none."""
-    needed = needed_by_sweeps(output)
+    needed = runs_needed_by_sweeps(output)
     for name in sorted(run_names(output)):
         kept = _kept(open_run(output, f"sha256:{name}"), needed.get(name))
         if kept is not None:

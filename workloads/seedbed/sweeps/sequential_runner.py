@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested
-from seedbed.sweeps.hang_watchdog import Watch
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.sweep_state import Standing
 from seedbed.sweeps.trial_runner import Stretch, Tell, advance
+from seedbed.sweeps.trial_scheduler import BACKOFF, Standing
 from seedbed.training.run_progress import RunProgress
+from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError
-from seedbed_api.exponential_backoff import ExponentialBackoff
-
-BACKOFF = ExponentialBackoff(first=1.0, longest=60.0)
+from seedbed_api.sweepjob import SweepJobSpec
 
 
 def run_in_turn(
@@ -69,3 +71,59 @@ def _watched(
             display.update(stretch, progress)
 
         yield tell
+
+
+_TICK_SECONDS = 0.5
+
+
+class Watch:
+    """Ends this process where a run makes no step for longer than the spec allows. A context manager."""
+
+    def __init__(
+        self,
+        spec: SweepJobSpec,
+        *,
+        tell: Callable[[str], None],
+        end: Callable[[int], object] = os._exit,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spec, self._tell, self._end, self._now = spec, tell, end, now
+        self._last: RunProgress | None = None
+        self._moved = now()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="hang-watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def note(self, progress: RunProgress) -> None:
+        """Take in how far the run is."""
+        if progress != self._last:
+            self._last, self._moved = progress, self._now()
+
+    def problem(self) -> str | None:
+        """Return what is wrong, in one line; None while the run moves."""
+        began = self._last is not None
+        name = "progressDeadlineSeconds" if began else "preRunningDeadlineSeconds"
+        patience = self._spec.progress_deadline_seconds if began else self._spec.pre_running_deadline_seconds
+        if self._now() - self._moved <= patience:
+            return None
+        return (
+            f"ProgressDeadlineExceeded: no step came for spec.{name} ({patience} s); this process ends, "
+            "and the same command tries the run again from its newest checkpoint"
+        )
+
+    def _watch(self) -> None:
+        while not self._over.wait(_TICK_SECONDS):
+            problem = self.problem()
+            if problem is not None:
+                self._tell(problem)
+                self._end(int(ExitCode.INFRASTRUCTURE))
+                return

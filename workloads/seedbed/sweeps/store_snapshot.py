@@ -20,10 +20,9 @@ from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.process_identity import known_dead
 from seedbed.runs.run_folder import RECIPE, RunFolder, open_run, run_names
 from seedbed.runs.run_lease import STALE_SECONDS, Sighting, longest_gap, read_beat, released, seen, standing
-from seedbed.search.sweep_record import Account
 from seedbed.storage import Storage
-from seedbed.sweeps.run_references import SweepFolder, account_of, sweep_folders
 from seedbed.sweeps.run_retention import model_of
+from seedbed.sweeps.sweep_record import SweepFolder, SweepRecord, list_sweep_folders, read_sweep_record
 from seedbed_api.errors import InfrastructureError
 
 _AT_ONCE = 16
@@ -65,7 +64,7 @@ class SweepGlimpse:
     """How a sweep stood."""
 
     folder: SweepFolder
-    account: Account | None = None
+    record: SweepRecord | None = None
     """Of a sweep that has ended."""
     damage: str = ""
 
@@ -94,14 +93,14 @@ class Looker:
 
     def sweeps(self) -> list[SweepGlimpse]:
         """Return the sweeps of the store by identity; the ledger of one that has ended is read once."""
-        return [self._sweep(folder) for folder in sweep_folders(self.output)]
+        return [self._sweep(folder) for folder in list_sweep_folders(self.output)]
 
     def _sweep(self, folder: SweepFolder) -> SweepGlimpse:
-        if not folder.over:
+        if not folder.finished:
             return SweepGlimpse(folder=folder)
         if folder.name not in self._ended:
             try:
-                found = SweepGlimpse(folder=folder, account=account_of(self.output, folder.name))
+                found = SweepGlimpse(folder=folder, record=read_sweep_record(self.output, folder.name))
             except InfrastructureError as error:
                 found = SweepGlimpse(folder=folder, damage=_damage(error))
             self._ended[folder.name] = found

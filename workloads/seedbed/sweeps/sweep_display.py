@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Self, TextIO
 from seedbed.search.objective_values import spelled
 from seedbed.search.trial_decisions import Decided, State
 from seedbed.search.trial_ranking import counts, ranked
-from seedbed.sweeps.sweep_state import Standing
 from seedbed.sweeps.trial_runner import Reached, Stretch
 from seedbed.training.run_progress import RunProgress
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
+
+    from seedbed.sweeps.trial_scheduler import Standing
 
 _BEST_ROWS = 5
 _RUNNING_ROWS = 16

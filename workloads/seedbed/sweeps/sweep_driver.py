@@ -22,8 +22,7 @@ from seedbed.ray_cluster.local_ray import gpus_here, local_ray
 from seedbed.search.objective_values import goal
 from seedbed.search.samplers import proposer
 from seedbed.search.search_state import Search
-from seedbed.search.sweep_record import Evidence
-from seedbed.search.trial_decisions import Decided, Ended, Why
+from seedbed.search.trial_decisions import Decided, Ended, TrialRuns, Why
 from seedbed.search.trial_ranking import ranked, top
 from seedbed.storage import open_storage
 from seedbed.sweeps.mlflow_sweep_entry import end_of, recording_of
@@ -31,9 +30,9 @@ from seedbed.sweeps.resolve_sweep import Sweep, prepare_sweep
 from seedbed.sweeps.sequential_runner import run_in_turn
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_log import logged
-from seedbed.sweeps.sweep_record_store import Finished, conclude, finished_before
-from seedbed.sweeps.sweep_state import Standing
+from seedbed.sweeps.sweep_record import FinishedSweep, read_finished_sweep, write_sweep_record
 from seedbed.sweeps.sweepjob_status_builder import Told, status_of
+from seedbed.sweeps.trial_scheduler import Standing
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from seedbed_api.sweepjob import SweepJob, SweepJobSpec
@@ -68,7 +67,7 @@ class SweepSession:
     """None until the sweep has a name."""
     standing: Standing | None = None
     """None until the sweep has a name, and where it had ended before."""
-    finished: Finished | None = None
+    finished: FinishedSweep | None = None
     report: str | None = None
     """URL of the report of a sweep that has ended, whoever wrote it."""
 
@@ -113,7 +112,7 @@ def _run(session: SweepSession) -> None:
     sweep = session.sweep = prepare_sweep(
         session.job, session.options, session.timeline, cluster=_where_to_look(session)
     )
-    session.finished = finished_before(sweep)
+    session.finished = read_finished_sweep(sweep)
     recording = recording_of(sweep, session.display.notice)
     with recorded(recording, lambda: end_of(session.job, session.finished)):
         _answer(session, sweep)
@@ -141,7 +140,7 @@ def _where_to_look(session: SweepSession) -> TaskRunner | None:
     return None if session.job.spec.trials_at_a_time == 1 else ChildProcess()
 
 
-def _report(session: SweepSession, sweep: Sweep, finished: Finished) -> None:
+def _report(session: SweepSession, sweep: Sweep, finished: FinishedSweep) -> None:
     """See that there is a report; the sweep is complete without it, so trouble is told and not raised."""
     from seedbed.sweeps.sweep_report_writer import report_of, write_report
 
@@ -168,7 +167,9 @@ def _search(session: SweepSession, sweep: Sweep) -> None:
     assert ended is not None, "nothing was left to train and the search has not ended"
     if ended.why is Why.UNDECIDED:
         raise _undecided(ended)
-    session.finished = conclude(standing)
+    session.finished = write_sweep_record(
+        sweep, ended=ended, trials=standing.decided, trial_runs=standing.trial_runs()
+    )
 
 
 def why_in_turn(spec: SweepJobSpec) -> Iterator[str]:
@@ -212,7 +213,7 @@ def _undecided(ended: Ended) -> InfrastructureError:
     )
 
 
-def _refuse_no_answer(job: SweepJob, finished: Finished) -> None:
+def _refuse_no_answer(job: SweepJob, finished: FinishedSweep) -> None:
     """Raise UserError where a sweep ended without a winner; it would do so again."""
     limit, failed = job.spec.max_failed_trial_count, [each for each in finished.trials if each.reason]
     if finished.ended.complete and ranked(finished.trials, goal(job.spec.objective)):
@@ -240,7 +241,7 @@ def told_of(session: SweepSession, *, running: int = 0, failure: SeedbedError | 
         job=session.job,
         output=open_storage(session.job.spec.output.uri).url if trials else "",
         trials=trials,
-        evidence=_evidence(session, trials),
+        trial_runs=_trial_runs(session, trials),
         reused=standing.reused if standing else len(trials),
         running=running,
         planned=_planned(session),
@@ -256,15 +257,15 @@ def computed_here(session: SweepSession) -> bool:
     return session.standing is not None and any(session.standing.computed.values())
 
 
-def _evidence(session: SweepSession, trials: Sequence[Decided]) -> Mapping[int, Evidence]:
+def _trial_runs(session: SweepSession, trials: Sequence[Decided]) -> Mapping[int, TrialRuns]:
     """Return by what the runs of the best trials are known: a status shows no others."""
     if session.finished is not None:
-        return session.finished.evidence
+        return session.finished.trial_runs
     standing = session.standing
     if standing is None:
         return {}
     best = top(trials, goal(session.job.spec.objective))
-    return {trial.index: standing.evidence_of(trial) for trial in best}
+    return {trial.index: standing.runs_of_trial(trial) for trial in best}
 
 
 def _planned(session: SweepSession) -> int:

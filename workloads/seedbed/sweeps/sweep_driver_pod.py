@@ -14,10 +14,9 @@ from prometheus_client.core import Metric
 from seedbed.driver.trainingjob_status_builder import timings_of
 from seedbed.pods.pod_cluster import PodCluster
 from seedbed.pods.pod_settings import PodSettings
-from seedbed.sweeps.progress_totals import Place, Tally
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_driver import SweepEnded, SweepSession, computed_here, run_sweep, told_of
-from seedbed.sweeps.sweep_metrics import sweep_families, work_families
+from seedbed.sweeps.sweep_metrics import Place, Tally, sweep_families, work_families
 from seedbed.sweeps.sweepjob_status_builder import dataset_status, status_of
 from seedbed.sweeps.trial_runner import Reached, Stretch
 from seedbed.training.run_progress import RunProgress

@@ -10,11 +10,13 @@ from seedbed.runs.run_folder import REPORT
 from seedbed.search.objective_values import mean
 from seedbed.search.parameter_importance import importance
 from seedbed.sweeps.resolve_sweep import Sweep
-from seedbed.sweeps.sweep_record_store import Finished
-from seedbed.sweeps.sweep_state import Standing
+from seedbed.sweeps.sweep_record import FinishedSweep
+from seedbed.sweeps.trial_scheduler import Standing
 
 
-def write_report(sweep: Sweep, finished: Finished, standing: Standing | None, *, created: datetime) -> None:
+def write_report(
+    sweep: Sweep, finished: FinishedSweep, standing: Standing | None, *, created: datetime
+) -> None:
     """Write the report. Without a standing the sweep was found done; the ledger's rungs are its curves."""
     curves = (
         {} if standing is None else {trial.index: _curve(standing, trial.index) for trial in finished.trials}
@@ -25,7 +27,7 @@ def write_report(sweep: Sweep, finished: Finished, standing: Standing | None, *,
             spec=sweep.spec,
             ended=finished.ended,
             trials=finished.trials,
-            evidence=finished.evidence,
+            trial_runs=finished.trial_runs,
             curves=curves,
             importance=importance(sweep.spec, finished.trials) if sweep.spec.parameters else {},
             created=created.strftime("%Y-%m-%d %H:%M UTC"),

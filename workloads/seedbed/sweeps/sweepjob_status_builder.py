@@ -12,11 +12,10 @@ from seedbed.driver.trainingjob_status_builder import (
     suspended_conditions,
 )
 from seedbed.search.objective_values import goal
-from seedbed.search.sweep_record import Evidence
-from seedbed.search.trial_decisions import Decided
+from seedbed.search.trial_decisions import Decided, TrialRuns
 from seedbed.search.trial_ranking import counts, status_row, top
 from seedbed.sweeps.resolve_sweep import Sweep
-from seedbed.sweeps.sweep_record_store import Finished
+from seedbed.sweeps.sweep_record import FinishedSweep
 from seedbed_api.conditions import Condition
 from seedbed_api.errors import SeedbedError
 from seedbed_api.sweepjob import SweepJob
@@ -39,14 +38,14 @@ class Told:
     output: str = ""
     """URL of the output store, safe to print."""
     trials: Sequence[Decided] = ()
-    evidence: Mapping[int, Evidence] | None = None
+    trial_runs: Mapping[int, TrialRuns] | None = None
     reused: int = 0
     running: int = 0
     planned: int = 0
     """Trials that the sweep has at most; 0 while that is not known."""
     sweep: Sweep | None = None
     """None until it has a name."""
-    finished: Finished | None = None
+    finished: FinishedSweep | None = None
     computed_here: bool = False
     """False where the ledger was there before."""
     failure: SeedbedError | None = None
@@ -83,16 +82,18 @@ def dataset_status(sweep: Sweep) -> DatasetStatus:
     return DatasetStatus(digest=sweep.dataset_digest, samples=sweep.samples)
 
 
-def _ledger(finished: Finished) -> ObjectStatus:
+def _ledger(finished: FinishedSweep) -> ObjectStatus:
     return ObjectStatus(uri=finished.uri, digest=finished.digest)
 
 
 def _rows(told: Told) -> list[Trial]:
     if told.job is None:
         return []
-    evidence = told.evidence or {}
+    trial_runs = told.trial_runs or {}
     best = top(told.trials, goal(told.job.spec.objective))
-    return _fitting(_row(trial, evidence.get(trial.index, Evidence()), output=told.output) for trial in best)
+    return _fitting(
+        _row(trial, trial_runs.get(trial.index, TrialRuns()), output=told.output) for trial in best
+    )
 
 
 def _fitting(rows: Iterable[Trial]) -> list[Trial]:
@@ -107,12 +108,12 @@ def _fitting(rows: Iterable[Trial]) -> list[Trial]:
     return kept
 
 
-def _row(trial: Decided, evidence: Evidence, *, output: str) -> Trial:
-    run = evidence.run_ids[0] if evidence.run_ids else None
+def _row(trial: Decided, trial_runs: TrialRuns, *, output: str) -> Trial:
+    run = trial_runs.run_ids[0] if trial_runs.run_ids else None
     model = None
-    if run is not None and evidence.weights:
+    if run is not None and trial_runs.weights:
         uri = f"{output}/runs/{run.removeprefix('sha256:')}/model"
-        model = ModelStatus(uri=uri, weights_digest=evidence.weights[0])
+        model = ModelStatus(uri=uri, weights_digest=trial_runs.weights[0])
     return status_row(trial, run_id=run, model=model)
 
 

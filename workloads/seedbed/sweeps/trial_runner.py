@@ -22,13 +22,13 @@ from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import Cluster, P, StopRequested, T, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed.runs.evaluation_records import read_evaluations
+from seedbed.runs.failed_runs import Failure, failed_before, keep_failure
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.search.learning_curve import Course, End, Failed, Finished
 from seedbed.search.objective_values import value_of
-from seedbed.sweeps.failed_runs import Failure, failed_before, keep_failure
 from seedbed.sweeps.mlflow_sweep_entry import member_of
 from seedbed.sweeps.resolve_sweep import Sweep, naming_the_template, run_of
-from seedbed.sweeps.run_references import note_begun
+from seedbed.sweeps.sweep_record import add_started_run
 from seedbed.training.recipe_mapping import steps_of_epochs
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode
@@ -151,7 +151,7 @@ def advance(
         wants_report=False,
         member=member_of(sweep, trial=stretch.trial, fold=stretch.fold),
     )
-    note_begun(sweep.output(), sweep.run_id(job))
+    add_started_run(sweep.output(), sweep.run_id(job))
     with naming_the_template(sweep.job):
         return _reached(sweep, session, run_job(session), stretch)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from ray.exceptions import OutOfMemoryError
 
-from seedbed.sweeps.tune_adapters import why_lost
-from seedbed.sweeps.tune_runner import share_of
+from seedbed.sweeps.tune_runner import share_of, why_lost
 
 DIED = """The actor died unexpectedly before finishing this task.
 The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker

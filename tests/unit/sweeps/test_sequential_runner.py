@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.sweeps.hang_watchdog import Watch
+from seedbed.sweeps.sequential_runner import Watch
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.manifest_loader import sweep_job
 from support.runs.sweep_commands import a_sweep
