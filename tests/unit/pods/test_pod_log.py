@@ -73,14 +73,14 @@ def test_workers_are_quoted_line_by_line_with_who_said_it_and_how_grave_it_is(tm
     mirror, out = WorkerOutputFollower(tmp_path, said.append), tmp_path / "worker-ab-01-77.out"
     out.write_bytes(b":job_id:01\n:actor_name:RayTrainWorker\nhello\nhalf a ")
     (tmp_path / "raylet.out").write_bytes(b"noise\n")
-    mirror.look()
+    mirror.read_new_lines()
     assert said == [{"pid": 77, "level": "info", "message": "hello"}]
     said.clear()
     with out.open("ab") as file:
         file.write(b'line\n{"level": "warning", "message": "slow", "step": 7}\n')
     error = b"Traceback (most recent call last):\n  File\nseedbed_api.errors.UserError: odd\n\xff\n"
     (tmp_path / "worker-ab-01-78.err").write_bytes(error)
-    mirror.look()
+    mirror.read_new_lines()
     assert said == [
         {"pid": 77, "level": "info", "message": "half a line"},
         {"pid": 77, "level": "warning", "message": "slow", "step": 7},
@@ -95,7 +95,7 @@ def test_what_a_pod_quotes_becomes_a_record_of_its_log_with_level_and_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "worker-ab-01-78.err").write_bytes(b"RuntimeError: odd\n")
-    WorkerOutputFollower(tmp_path).look()
+    WorkerOutputFollower(tmp_path).read_new_lines()
     recorder = JsonLineEncoder(context={"job": "digits"}, clock=lambda: "2030-01-02T12:00:00.000+00:00")
     record = recorder.take(capsys.readouterr().out.encode()).decode().strip()
     assert json.loads(record) == {
@@ -113,8 +113,8 @@ def test_a_line_without_end_is_quoted_in_parts_whose_records_are_whole(
 ) -> None:
     (tmp_path / "worker-a-1-5.err").write_bytes(b"\xff" * (1 << 16) + b"y\n")
     mirror = WorkerOutputFollower(tmp_path)
-    mirror.look()
-    mirror.look()
+    mirror.read_new_lines()
+    mirror.read_new_lines()
     printed = capsys.readouterr().out.splitlines()
     assert max(map(len, printed)) < LONGEST_LINE
     assert (

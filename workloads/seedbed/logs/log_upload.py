@@ -5,7 +5,6 @@ No trouble with it ever ends a run.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypeAlias
 
+from seedbed.periodic_thread import PeriodicThread
 from seedbed.storage import Storage
 from seedbed_api.errors import SeedbedError
 
@@ -84,18 +84,10 @@ class LogUploader:
 @contextmanager
 def upload_periodically(upload: Callable[[], None]) -> Iterator[None]:
     """Upload every few seconds while the block runs, and the rest at its end."""
-    over = threading.Event()
-
-    def follow() -> None:
-        while not over.wait(UPLOAD_SECONDS):
-            upload()
-
-    thread = threading.Thread(target=follow, name="seedbed-logs", daemon=True)
+    thread = PeriodicThread(upload, seconds=UPLOAD_SECONDS, name="seedbed-logs")
     thread.start()
     try:
         yield
     finally:
-        over.set()
-        thread.join(timeout=2 * UPLOAD_SECONDS)
-        if not thread.is_alive():
+        if thread.stop(timeout=2 * UPLOAD_SECONDS):
             upload()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from seedbed.periodic_thread import PeriodicThread
 from seedbed_api.json_log_lines import structured
 
 _LOOK_SECONDS = 0.5
@@ -16,7 +16,7 @@ _MOST_BYTES = 1 << 16
 """Of one process in one look."""
 _LONGEST = 1 << 12
 """Characters; a longer line is told in parts, so that its record is never cut."""
-_LAST_LOOKS = 256
+_LAST_READS = 256
 _MARKS = (b":job_id:", b":actor_name:", b":task_name:")
 """Lines by which Ray's own log monitor tells whose output follows."""
 
@@ -34,22 +34,15 @@ def follow_worker_output(
     folder: Path, say: Say = print_record, *, every: float = _LOOK_SECONDS
 ) -> Iterator[None]:
     """Say what the workers of a node print, each line with the process that said it, in field `pid`."""
-    mirror = WorkerOutputFollower(folder, say)
-    over = threading.Event()
-
-    def follow() -> None:
-        while not over.wait(every):
-            mirror.look()
-
-    thread = threading.Thread(target=follow, name="seedbed-mirror", daemon=True)
+    follower = WorkerOutputFollower(folder, say)
+    thread = PeriodicThread(follower.read_new_lines, seconds=every, name="seedbed-worker-output")
     thread.start()
     try:
         yield
     finally:
-        over.set()
-        thread.join()
-        for _ in range(_LAST_LOOKS):
-            if not mirror.look():
+        thread.stop()
+        for _ in range(_LAST_READS):
+            if not follower.read_new_lines():
                 break
 
 
@@ -60,7 +53,7 @@ class WorkerOutputFollower:
         self._folder, self._say = folder, say
         self._read: dict[Path, int] = {}
 
-    def look(self) -> bool:
+    def read_new_lines(self) -> bool:
         """Say the whole lines that are new; return whether there were any."""
         found = [
             structured(line, {"pid": _pid(path)})

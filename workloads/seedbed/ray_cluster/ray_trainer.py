@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from seedbed.periodic_thread import PeriodicThread
 from seedbed.ray_cluster.cluster_interface import WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.progress_board import InProcessLink, ProgressBoard, RayActorLink
 from seedbed.startup.import_path import look_where
@@ -198,21 +199,19 @@ def _watching(
     stopping: threading.Event,
 ) -> Iterator[None]:
     """Hand new progress to `watch`, and the wish to stop to the training, from a thread of its own."""
-    over = threading.Event()
+    delivered = False
 
-    def follow() -> None:
-        told = False
-        while not over.wait(_LOOK_SECONDS):
-            told = told or (stopping.is_set() and _delivered(stop))
-            _look_once(look, watch)
+    def poll() -> None:
+        nonlocal delivered
+        delivered = delivered or (stopping.is_set() and _delivered(stop))
+        _look_once(look, watch)
 
-    thread = threading.Thread(target=follow, name="seedbed-watch", daemon=True)
+    thread = PeriodicThread(poll, seconds=_LOOK_SECONDS, name="seedbed-progress")
     thread.start()
     try:
         yield
     finally:
-        over.set()
-        thread.join(timeout=5)
+        thread.stop(timeout=5)
         _look_once(look, watch)
 
 

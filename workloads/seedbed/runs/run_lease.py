@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, TypeAlias
 
+from seedbed.periodic_thread import PeriodicThread
 from seedbed.runs.attempt_claims import Attempt, claim, highest_attempt, read_attempt
 from seedbed.runs.process_identity import known_dead
 from seedbed.runs.run_folder import RunFolder
@@ -126,14 +126,13 @@ class Lease:
     beat_every: float = BEAT_SECONDS
     _count: int = 0
     _superseded: bool = False
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _heartbeat: PeriodicThread | None = None
 
     def started(self) -> Lease:
         """Write the first heartbeat and start the thread."""
         self._beat("held")
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
-        self._thread.start()
+        self._heartbeat = PeriodicThread(self._renew, seconds=self.beat_every, name="lease")
+        self._heartbeat.start()
         return self
 
     def check(self) -> None:
@@ -145,11 +144,10 @@ class Lease:
 
     def release(self) -> None:
         """Stop the heartbeat and let the next driver take over at once."""
-        if self._thread is None:
+        if self._heartbeat is None:
             return
-        self._stop.set()
-        self._thread.join()
-        self._thread = None
+        self._heartbeat.stop()
+        self._heartbeat = None
         self._beat("released")
 
     def __enter__(self) -> Lease:
@@ -165,15 +163,13 @@ class Lease:
                 raise
             logger.warning("the lease was not released: %s", failure.message)
 
-    def _keep(self) -> None:
-        while not self._stop.wait(self.beat_every):
-            try:
-                self._superseded = self._superseded or highest_attempt(self.folder) > self.attempt.number
-                if self._superseded:
-                    return
+    def _renew(self) -> None:
+        try:
+            self._superseded = self._superseded or highest_attempt(self.folder) > self.attempt.number
+            if not self._superseded:
                 self._beat("held")
-            except SeedbedError as failure:  # the next beat tries again; who must know asks `check`
-                logger.warning("the lease was not renewed: %s", failure.message)
+        except SeedbedError as failure:  # the next heartbeat tries again; `check` reports it to the writer
+            logger.warning("the lease was not renewed: %s", failure.message)
 
     def _beat(self, state: str) -> None:
         self._count += 1

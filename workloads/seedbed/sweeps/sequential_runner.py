@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from seedbed.periodic_thread import PeriodicThread
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.trial_runner import Stretch, Tell, advance
@@ -90,8 +91,7 @@ class Watch:
         self._spec, self._tell, self._end, self._now = spec, tell, end, now
         self._last: RunProgress | None = None
         self._moved = now()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="hang-watch", daemon=True)
+        self._thread = PeriodicThread(self._check, seconds=_TICK_SECONDS, name="hang-watch")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -100,8 +100,7 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        self._thread.stop()
 
     def note(self, progress: RunProgress) -> None:
         """Take in how far the run is."""
@@ -120,10 +119,9 @@ class Watch:
             "and the same command tries the run again from its newest checkpoint"
         )
 
-    def _watch(self) -> None:
-        while not self._over.wait(_TICK_SECONDS):
-            problem = self.problem()
-            if problem is not None:
-                self._tell(problem)
-                self._end(int(ExitCode.INFRASTRUCTURE))
-                return
+    def _check(self) -> None:
+        problem = self.problem()
+        if problem is not None:
+            self._thread.cancel()
+            self._tell(problem)
+            self._end(int(ExitCode.INFRASTRUCTURE))
