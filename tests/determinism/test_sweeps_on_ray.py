@@ -162,7 +162,7 @@ def test_side_by_side_a_picture_is_decoded_once(data: Path, tmp_path: Path) -> N
             cache=tmp_path / f"{store}-cache",
         )
         assert ended.error is None, ended.error
-        pictures = DecodedCache(tmp_path / f"{store}-cache" / "decoded", bound=1 << 30).ledger().pictures
+        pictures = DecodedCache(tmp_path / f"{store}-cache" / "decoded", bound=1 << 30).usage().writes
         assert pictures == 2 * ROWS + MEASURED
     assert ledger_of(tmp_path / "side-by-side") == ledger_of(tmp_path / "in-turn")
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import random
@@ -15,7 +14,9 @@ import warnings
 import pytest
 
 from seedbed.feed import batch_cache as module
-from seedbed.feed.batch_cache import DiskCache
+from seedbed.feed import bounded_folder
+from seedbed.feed.batch_cache import BatchCache
+from seedbed.feed.io_counters import METER
 
 
 def value(number: int, size: int = 1000) -> tuple[str, bytes]:
@@ -23,8 +24,8 @@ def value(number: int, size: int = 1000) -> tuple[str, bytes]:
     return hashlib.sha256(data).hexdigest(), data
 
 
-def filled(folder, *, bound=10_000, count=5) -> DiskCache:
-    cache = DiskCache(folder, bound=bound)
+def filled(folder, *, bound=10_000, count=5) -> BatchCache:
+    cache = BatchCache(folder, bound=bound)
     for number in range(count):
         assert cache.write(*value(number))
     return cache
@@ -32,26 +33,25 @@ def filled(folder, *, bound=10_000, count=5) -> DiskCache:
 
 def test_what_was_written_is_read_in_slices_by_every_process(tmp_path):
     filled(tmp_path)
-    other = DiskCache(tmp_path, bound=10_000)
+    other = BatchCache(tmp_path, bound=10_000)
     for number in range(5):
         name, data = value(number)
         assert other.read(name, 10, 100) == other.read(name, 10, 100) == data[10:110]
     assert other.read(value(9)[0], 0, 1) is None
-    assert (other.statistics().hits, other.statistics().misses) == (10, 1)
 
 
 def test_the_least_recently_used_goes_first_and_the_bound_holds(tmp_path):
     cache = filled(tmp_path, bound=10_000, count=8)
     for number in range(8):
-        os.utime(cache._entry(value(number)[0]), (1000 + number, 1000 + number))
-    fresh = DiskCache(tmp_path, bound=10_000)
+        os.utime(cache._path(value(number)[0]), (1000 + number, 1000 + number))
+    fresh = BatchCache(tmp_path, bound=10_000)
     assert fresh.read(value(0)[0], 0, 1000) is not None  # renews the oldest
     for number in range(8, 12):
         assert fresh.write(*value(number))
         assert fresh.size() <= 10_000
-    assert fresh.holds(value(0)[0])
-    assert not fresh.holds(value(1)[0])
-    assert all(fresh.holds(value(number)[0]) for number in range(8, 12))
+    assert fresh.contains(value(0)[0])
+    assert not fresh.contains(value(1)[0])
+    assert all(fresh.contains(value(number)[0]) for number in range(8, 12))
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
@@ -59,11 +59,12 @@ def test_a_damaged_entry_is_removed_not_served(tmp_path, damage):
     cache = filled(tmp_path)
     name, data = value(2)
     wrong = {"flip": bytes([data[0] ^ 1]) + data[1:], "truncate": data[:-1], "empty": b""}[damage]
-    cache._entry(name).write_bytes(wrong)
-    fresh = DiskCache(tmp_path, bound=10_000)
+    cache._path(name).write_bytes(wrong)
+    fresh = BatchCache(tmp_path, bound=10_000)
+    METER.drain()
     assert fresh.read(name, 0, 10) is None
-    assert fresh.statistics().rejected == 1
-    assert not fresh.holds(name)
+    assert METER.drain().rejected == 1
+    assert not fresh.contains(name)
     assert fresh.write(name, data)
     assert fresh.read(name, 0, 1000) == data
 
@@ -87,57 +88,87 @@ def test_a_full_disk_is_told_once_and_reading_goes_on(tmp_path, monkeypatch, cod
         assert not cache.write(*value(7))
         assert not cache.write(*value(8))
     assert len(told) == 1
-    assert "going on without it" in str(told[0].message)
+    assert "nothing more is written to it" in str(told[0].message)
     assert cache.read(value(0)[0], 0, 1000) == value(0)[1]
     assert list((tmp_path / "aside").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_a_cache_that_keeps_nothing(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.warns(UserWarning, match="going on without it"):
-        cache = DiskCache(tmp_path / "file" / "cache", bound=1000)
+    with pytest.warns(UserWarning, match="nothing more is written to it"):
+        cache = BatchCache(tmp_path / "file" / "cache", bound=1000)
     assert not cache.write(*value(1, 10))
     assert cache.read(value(1)[0], 0, 1) is None
-    with cache.exclusively(value(1)[0]):
+    with cache.fetch_lock(value(1)[0]):
         pass
 
 
-def test_a_dead_writers_leavings_are_removed_a_living_ones_are_not(tmp_path):
+def test_what_a_dead_writer_left_is_counted_and_evicted_by_age(tmp_path):
     cache = filled(tmp_path, bound=5900, count=5)
-    dead = tmp_path / "aside" / "dead-500"
-    dead.write_bytes(b"x" * 100)
-    living = tmp_path / "aside" / "living-400"
-    with living.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        assert cache.write(*value(7))
-        assert not dead.exists()
-        assert living.exists()
-        assert cache.size() <= 5900
+    dead, alive = tmp_path / "aside" / "dead", tmp_path / "aside" / "alive"
+    for path in (dead, alive):
+        path.write_bytes(b"x" * 400)
+    os.utime(dead, (1000, 1000))
+    assert cache.size() == 5800
+    assert cache.write(*value(7))
+    assert not dead.exists()
+    assert alive.exists()
+    assert cache.size() <= 5900
+
+
+def test_a_writer_whose_temporary_file_is_evicted_stores_nothing(tmp_path, monkeypatch):
+    cache = filled(tmp_path)
+    monkeypatch.setattr(module, "_write_all", lambda handle, data: evict_all(tmp_path / "aside"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not cache.write(*value(7))
+    monkeypatch.undo()
+    assert cache.write(*value(7))
+
+
+def evict_all(folder):
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def test_a_folder_of_an_older_version_is_read_bounded_and_cleared(tmp_path):
+    """It counted in 8 bytes, named temporary files by their size, and had a file for each lock."""
+    filled(tmp_path, count=8)
+    (tmp_path / "ledger").write_bytes((8000).to_bytes(8, "little"))
+    (tmp_path / "aside" / "0123456789abcdef-700").write_bytes(b"x" * 700)
+    os.utime(tmp_path / "aside" / "0123456789abcdef-700", (1000, 1000))
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "017").write_bytes(b"")
+    cache = BatchCache(tmp_path, bound=6000)
+    cache.shrink()
+    assert 4000 < cache.size() <= 5400
+    assert not list((tmp_path / "aside").iterdir())
+    for number in range(20, 40):
+        assert cache.write(*value(number))
+        assert cache.read(value(number)[0], 0, 1000) == value(number)[1]
+        assert cache.size() <= 6000
 
 
 def test_a_lost_or_torn_ledger_is_counted_again(tmp_path):
     cache = filled(tmp_path, bound=5500)
     for torn in (b"", b"123", b"\0" * 8):
         (tmp_path / "ledger").write_bytes(torn)
-        assert DiskCache(tmp_path, bound=5500).write(*value(random.randrange(100, 10**6)))
+        assert BatchCache(tmp_path, bound=5500).write(*value(random.randrange(100, 10**6)))
         (tmp_path / "ledger").unlink()
-        assert DiskCache(tmp_path, bound=5500).write(*value(random.randrange(100, 10**6)))
+        assert BatchCache(tmp_path, bound=5500).write(*value(random.randrange(100, 10**6)))
         assert cache.size() <= 5500
 
 
 WRITER = """
-    import hashlib, importlib.util, random, sys
+    import hashlib, random, sys
     from pathlib import Path
-    spec = importlib.util.spec_from_file_location("cache", sys.argv[3])  # without the package's imports
-    sys.modules["cache"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    DiskCache = module.DiskCache
-    cache, rng = DiskCache(Path(sys.argv[1]), bound=200_000), random.Random(int(sys.argv[2]))
+    from seedbed.feed.batch_cache import BatchCache
+    cache, rng = BatchCache(Path(sys.argv[1]), bound=200_000), random.Random(int(sys.argv[2]))
     print("ready", flush=True)
     while True:
         data = random.Random(rng.randrange(60)).randbytes(9000)
         name = hashlib.sha256(data).hexdigest()
-        with cache.exclusively(name):
+        with cache.fetch_lock(name):
             got = cache.read(name, 0, 9000)
             if got is None:
                 cache.write(name, data)
@@ -152,8 +183,11 @@ def start_writer(tmp_path):
     writers = []
 
     def start(number):
-        command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path), str(number), module.__file__]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path), str(number)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         writers.append(process)
         return process
 
@@ -166,7 +200,7 @@ def start_writer(tmp_path):
 @pytest.mark.slow
 def test_kill_9_at_any_point_leaves_a_sound_and_bounded_cache(tmp_path, start_writer):
     rng = random.Random(5)
-    cache = DiskCache(tmp_path, bound=200_000)
+    cache = BatchCache(tmp_path, bound=200_000)
     for _ in range(3):
         writers = [start_writer(number) for number in range(3)]
         for writer in writers:
@@ -192,13 +226,38 @@ def test_kill_9_at_any_point_leaves_a_sound_and_bounded_cache(tmp_path, start_wr
 def test_one_process_fetches_while_the_others_wait_and_a_stopped_one_does_not_block_for_ever(
     tmp_path, monkeypatch
 ):
-    cache = DiskCache(tmp_path, bound=1000)
+    cache = BatchCache(tmp_path, bound=1000)
     name = value(1)[0]
-    stripe = tmp_path / "locks" / f"{int(name[:8], 16) % 256:03d}"
-    with stripe.open("wb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        monkeypatch.setattr("seedbed.feed.batch_cache._LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("seedbed.feed.batch_cache._FETCH_SECONDS", 0.2)
+    with cache.fetch_lock(name):
         start = time.monotonic()
-        with cache.exclusively(name):
+        with BatchCache(tmp_path, bound=1000).fetch_lock(name):
             waited = time.monotonic() - start
     assert waited >= 0.2
+    with cache.fetch_lock(name):
+        assert waited_for(BatchCache(tmp_path, bound=1000), value(2)[0]) < 0.2
+
+
+def waited_for(cache, name) -> float:
+    start = time.monotonic()
+    with cache.fetch_lock(name):
+        return time.monotonic() - start
+
+
+def test_a_system_without_locks_of_bytes_locks_whole_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(bounded_folder, "_SET_LOCK", None)
+    monkeypatch.setattr("seedbed.feed.batch_cache._FETCH_SECONDS", 0.2)
+    cache = filled(tmp_path)
+    assert cache.read(value(3)[0], 0, 1000) == value(3)[1]
+    with cache.fetch_lock(value(1)[0]):
+        assert waited_for(BatchCache(tmp_path, bound=1000), value(2)[0]) >= 0.2
+
+
+def test_a_count_that_a_stopped_process_holds_ends_the_writing_not_the_reading(tmp_path, monkeypatch):
+    cache = filled(tmp_path)
+    monkeypatch.setattr(bounded_folder, "_USAGE_LOCK_SECONDS", 0.05)
+    with (tmp_path / "ledger").open("r+b") as held:
+        assert bounded_folder._try_lock(held.fileno(), 0)
+        with pytest.warns(UserWarning, match="another process holds its lock; nothing more is written to it"):
+            assert not cache.write(*value(7))
+    assert cache.read(value(3)[0], 0, 1000) == value(3)[1]

@@ -30,7 +30,7 @@ from seedbed.augmentation import (
 )
 from seedbed.feed import decoded_cache as module
 from seedbed.feed import open_evaluation, open_feed
-from seedbed.feed.batch_cache import DiskCache
+from seedbed.feed.batch_cache import BatchCache
 from seedbed.feed.decoded_cache import DecodedCache
 from seedbed.feed.decoded_cache_policy import decoded_bytes
 from seedbed.feed.io_counters import METER
@@ -164,7 +164,7 @@ def test_what_is_decoded_by_a_run_and_by_the_next_one(jpegs, tmp_path, transform
 def test_pictures_and_record_batches_share_one_bound(jpegs, tmp_path):
     lone = a_stream(jpegs, cache_folder=tmp_path, cache_bytes=200_000, read_in_place=False)
     served(lone)
-    batches = DiskCache(tmp_path, bound=200_000)
+    batches = BatchCache(tmp_path, bound=200_000)
     full = batches.size()
     served(replace(lone, shared=True, cache_bytes=full))
     pictures = kept(replace(lone, cache_bytes=full))
@@ -249,7 +249,7 @@ TROUBLE = {
     "a full disk": (os, "pwritev", errno.ENOSPC),
     "a quota": (os, "pwritev", errno.EDQUOT),
     "no locks": (fcntl, "fcntl", errno.ENOLCK),
-    "a folder mounted read-only": (module, "_open_for_writing", errno.EROFS),
+    "a folder mounted read-only": (module, "open_for_writing", errno.EROFS),
 }
 
 
@@ -273,13 +273,13 @@ def test_where_nothing_can_be_kept_one_warning_is_given_and_all_is_served(
         warnings.simplefilter("always")
         got = [batch.pixels_mhwc.tobytes() for batch in feed]
     assert got == [pixels for *_, pixels in unkept[0]]
-    assert len([each for each in told if "going on without keeping more" in str(each.message)]) == 1
+    assert len([each for each in told if "nothing more is written to it" in str(each.message)]) == 1
 
 
 def test_a_folder_that_cannot_be_made_keeps_nothing(jpegs, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     spec = a_stream(jpegs, transforms=(RESIZE,), cache_folder=tmp_path / "file" / "cache", shared=True)
-    with pytest.warns(UserWarning, match="going on without keeping more"):
+    with pytest.warns(UserWarning, match="nothing more is written to it"):
         got = served(spec)
     assert got == served(replace(spec, cache_folder=None))
 
@@ -307,5 +307,5 @@ def test_processes_in_lockstep_decode_each_picture_once(jpegs, tmp_path, transfo
     got = [results.get(timeout=300) for _ in processes]
     for process in processes:
         process.join()
-    assert sum(count for _, count in got) == kept(spec).ledger().pictures == want
+    assert sum(count for _, count in got) == kept(spec).usage().writes == want
     assert [pixels for pixels, _ in got] == [served(replace(spec, cache_folder=None))] * 2

@@ -7,7 +7,7 @@ import pytest
 
 from seedbed.dataset import Dataset, open_dataset
 from seedbed.feed import open_feed
-from seedbed.feed.batch_cache import DiskCache
+from seedbed.feed.batch_cache import BatchCache
 from seedbed.feed.image_fetcher import CachedBatches, LocalBatches
 from seedbed.feed.store_retry import Patience
 from seedbed.storage import open_storage
@@ -66,7 +66,7 @@ def expected(dataset, shard, batch):
 @pytest.mark.parametrize("with_cache", [True, False], ids=["disk", "memory"])
 def test_one_range_brings_the_neighbours_that_are_needed(opened, tmp_path, with_cache):
     dataset, store = opened()
-    cache = DiskCache(tmp_path / "cache", bound=10**6) if with_cache else None
+    cache = BatchCache(tmp_path / "cache", bound=10**6) if with_cache else None
     batches = cached(dataset, cache)
     count = len(dataset.manifest.shards[0].batches)
     assert count > 3
@@ -90,8 +90,8 @@ def _span(dataset, shard, batch, last):
 
 def test_another_process_finds_what_one_fetched(opened, tmp_path):
     dataset, store = opened()
-    cached(dataset, DiskCache(tmp_path / "cache", bound=10**6)).read(0, 0, 0, 1)
-    again = cached(dataset, DiskCache(tmp_path / "cache", bound=10**6))
+    cached(dataset, BatchCache(tmp_path / "cache", bound=10**6)).read(0, 0, 0, 1)
+    again = cached(dataset, BatchCache(tmp_path / "cache", bound=10**6))
     assert again.read(0, 1, 0, 10) == expected(dataset, 0, 1)[:10]
     assert len(store.ranges) == 1
 
@@ -114,10 +114,10 @@ def test_a_batch_that_differs_is_read_once_more_then_refused(opened, kind, damag
 
 def test_a_damaged_cache_entry_is_fetched_again(opened, tmp_path):
     dataset, store = opened()
-    cached(dataset, DiskCache(tmp_path / "cache", bound=10**6)).read(0, 0, 0, 1)
+    cached(dataset, BatchCache(tmp_path / "cache", bound=10**6)).read(0, 0, 0, 1)
     for entry in (tmp_path / "cache" / "entries").glob("*/*"):
         entry.write_bytes(entry.read_bytes()[:-1] + b"?")
-    again = cached(dataset, DiskCache(tmp_path / "cache", bound=10**6))
+    again = cached(dataset, BatchCache(tmp_path / "cache", bound=10**6))
     assert again.read(0, 0, 0, 10) == expected(dataset, 0, 0)[:10]
     assert len(store.ranges) == 2
 
@@ -173,7 +173,7 @@ def test_bits_do_not_depend_on_the_cache(tmp_path, bound):
     want = pixels(a_stream(folder))
     spec = a_stream(folder, read_in_place=False, cache_folder=tmp_path / "cache", cache_bytes=bound)
     assert pixels(spec) == want
-    assert DiskCache(tmp_path / "cache", bound=bound).size() <= bound
+    assert BatchCache(tmp_path / "cache", bound=bound).size() <= bound
     assert pixels(spec) == want
     assert pixels(a_stream(folder, read_in_place=False)) == want
 
@@ -186,7 +186,7 @@ def test_a_cache_that_cannot_be_written_costs_one_warning_and_no_bit(tmp_path):
         warnings.simplefilter("always")
         got = pixels(a_stream(folder, read_in_place=False, cache_folder=tmp_path / "file" / "cache"))
     assert got == pixels(a_stream(folder))
-    assert len([w for w in told if "going on without it" in str(w.message)]) == 1
+    assert len([w for w in told if "nothing more is written to it" in str(w.message)]) == 1
 
 
 def test_a_remote_dataset_has_the_bits_of_a_local_one(tmp_path):

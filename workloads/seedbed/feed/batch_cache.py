@@ -1,281 +1,132 @@
-"""A folder of verified record batches, named by their sha256, shared by the processes of a node.
+"""A disk cache of verified record batches, named by their sha256, shared by the processes of a node.
 
-Bounded: room is reserved under a lock before a byte is written. An entry is written aside and renamed, and
-verified before its first use in a process: no fsync is needed, a kill at any moment costs at most a re-fetch.
-Once per process is enough, because entries are never changed in place, only created by rename and removed.
+A batch is written to a temporary file and renamed, and verified before its first use in a process. So a kill
+at any moment costs at most another fetch, without any fsync. Once per process is enough, because files are
+never changed in place, only renamed and removed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import secrets
-import struct
 import threading
-import time
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from seedbed.feed.bounded_folder import BoundedFolder, open_for_writing, touch
 from seedbed.feed.io_counters import METER
 
-_TOUCH_SECONDS: Final = 30.0
-"""How often a process renews an entry's place in the eviction order."""
-_LOCK_SECONDS: Final = 120.0
+_FETCH_SECONDS: Final = 120.0
 """How long a process waits for another one's fetch; a stopped process must not stop the others."""
-_EVICT_TO: Final = 0.9
-_STRIPES: Final = 256
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CacheStatistics:
-    """What a process saw of the cache."""
+class BatchCache:
+    """Record batches of at most `bound` bytes; safe to use from threads and processes."""
 
-    hits: int
-    misses: int
-    rejected: int
-    """Entries whose bytes did not have their sha256; they were removed."""
-
-
-class DiskCache:
-    """A content-addressed cache of at most `bound` bytes; safe to use from threads and processes."""
-
-    def __init__(self, folder: Path, *, bound: int) -> None:
-        self.folder = folder
-        self.bound = bound
+    def __init__(self, folder: Path, *, bound: int, stopped: threading.Event | None = None) -> None:
+        self._folder = BoundedFolder(
+            folder, label="dataset cache", bound=bound, patterns=("entries/*/*", "aside/*"), stopped=stopped
+        )
         self._verified: set[str] = set()
-        self._touched: dict[str, float] = {}
-        self._writable = True
-        self._hits = self._misses = self._rejected = 0
-        self._mutex = threading.Lock()
-        with self._writing():
-            for name in ("entries", "aside", "locks"):
-                (folder / name).mkdir(parents=True, exist_ok=True)
 
     def read(self, name: str, start: int, length: int) -> bytes | None:
-        """Return `length` bytes of an entry from `start`, or None where there is no sound entry."""
+        """Return `length` bytes of a batch from `start`, or None where there is no sound entry."""
         try:
-            data = self._read_verified(name, start, length)
+            return self._read_verified(name, start, length)
         except OSError:  # evicted, or a disk that cannot be read: the store still has it
-            data = None
-        self._count(found=data is not None)
-        if data is not None:
-            self._touch(name)
-        return data
+            return None
 
-    def holds(self, name: str) -> bool:
-        """Say whether there is an entry, sound or not."""
-        return self._entry(name).exists()
+    def contains(self, name: str) -> bool:
+        """Return whether there is an entry, sound or not."""
+        return self._path(name).exists()
 
     def write(self, name: str, data: bytes | memoryview) -> bool:
-        """Keep verified bytes; False where they do not fit, or where the folder takes no more (told once)."""
-        if not self._writable or len(data) > self.bound * _EVICT_TO:
+        """Store verified bytes; False where they do not fit, or where the folder takes no more."""
+        if not self._folder.writable or not self._folder.fits(len(data)):
             return False
-        with self._writing():
-            return self._publish(name, data)
+        with self._folder.writing():
+            return self.contains(name) or self._publish(name, data)
         return False
 
     @contextlib.contextmanager
-    def exclusively(self, name: str) -> Iterator[None]:
-        """Let one process at a time fetch what belongs to a name; released when the holder dies."""
-        stripe = self.folder / "locks" / f"{int(name[:8], 16) % _STRIPES:03d}"
-        with _opened(stripe) as handle:
-            if handle is not None:
-                _lock_for_a_while(handle)
+    def fetch_lock(self, name: str) -> Iterator[None]:
+        """Let one process at a time fetch a batch, where the folder has locks; wait two minutes at most."""
+        with contextlib.ExitStack() as stack:
+            with self._folder.writing():
+                handle = open_for_writing(self._folder.folder / "fetches")
+                stack.callback(os.close, handle)
+                self._folder.lock(handle, int(name[:15], 16), seconds=_FETCH_SECONDS)
             yield
 
-    def statistics(self) -> CacheStatistics:
-        """Return this process's counters."""
-        return CacheStatistics(hits=self._hits, misses=self._misses, rejected=self._rejected)
+    def shrink(self) -> None:
+        """Evict what is over the bound now: it may have been larger before."""
+        self._folder.shrink()
 
     def size(self) -> int:
-        """Return the bytes on disk, unfinished entries included; no room is given while they are counted."""
-        with self._ledger():
-            return sum(size for _, _, size in self._entries()) + sum(size for _, size in self._asides())
+        """Return the bytes on disk, unfinished files included."""
+        return self._folder.size()
 
-    def shrink(self) -> None:
-        """Remove what is over the bound now, not at the next write: it was larger before."""
-        with self._writing(), self._ledger() as ledger:
-            total = _total(ledger)
-            if total is not None and total > self.bound:
-                total = self._evict(int(self.bound * _EVICT_TO))
-                os.pwrite(ledger, struct.pack("<q", total), 0)
-
-    def _entry(self, name: str) -> Path:
-        return self.folder / "entries" / name[:2] / name
+    def _path(self, name: str) -> Path:
+        return self._folder.folder / "entries" / name[:2] / name
 
     def _read_verified(self, name: str, start: int, length: int) -> bytes | None:
-        handle = os.open(self._entry(name), os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
         try:
             if name in self._verified:
                 data = os.pread(handle, length, start)
-                return data if len(data) == length else self._reject(name)
-            whole = _read_all(handle)
+                sound = len(data) == length
+            else:
+                whole = _read_all(handle)
+                data = whole[start : start + length]
+                sound = hashlib.sha256(whole).hexdigest() == name
+            if sound:
+                self._verified.add(name)
+                touch(handle)
+                return data
         finally:
             os.close(handle)
-        if hashlib.sha256(whole).hexdigest() != name:
-            return self._reject(name)
-        self._verified.add(name)
-        return whole[start : start + length]
-
-    def _reject(self, name: str) -> bytes | None:
-        self._rejected += 1
-        METER.reject()
-        self._verified.discard(name)
-        with self._writing():
-            self._entry(name).unlink(missing_ok=True)
+        self._remove_damaged(name)
         return None
 
-    def _count(self, *, found: bool) -> None:
-        with self._mutex:
-            self._hits += found
-            self._misses += not found
-
-    def _touch(self, name: str) -> None:
-        now = time.monotonic()
-        if now - self._touched.get(name, -_TOUCH_SECONDS) < _TOUCH_SECONDS:
-            return
-        self._touched[name] = now
-        with contextlib.suppress(OSError):  # evicted meanwhile, or a folder that is mounted read-only
-            os.utime(self._entry(name))
+    def _remove_damaged(self, name: str) -> None:
+        METER.reject()
+        self._verified.discard(name)
+        with self._folder.writing():
+            self._path(name).unlink(missing_ok=True)
 
     def _publish(self, name: str, data: bytes | memoryview) -> bool:
-        target = self._entry(name)
-        if target.exists():
-            return True
-        aside = self._reserve(len(data))
-        if aside is None:
+        """Write a temporary file and rename it; False where there is no room."""
+        reserved = self._reserve(len(data))
+        if reserved is None:
             return False
-        path, handle = aside
+        temporary, handle = reserved
+        path = self._path(name)
         try:
             _write_all(handle, data)
-            target.parent.mkdir(exist_ok=True)
-            path.rename(target)
-            self._verified.add(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.rename(path)
+        except FileNotFoundError:  # evicted before it was complete: more writers than the bound has room for
+            return False
         except BaseException:
-            path.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         finally:
             os.close(handle)
+        self._verified.add(name)
         return True
 
     def _reserve(self, size: int) -> tuple[Path, int] | None:
-        """Make room and open a locked aside file of that size's name; the lock says that its writer lives."""
-        with self._ledger() as ledger:
-            total = _total(ledger)
-            if total is None or total + size > self.bound:
-                total = self._evict(int(self.bound * _EVICT_TO) - size)
-            if total + size > self.bound:
+        """Return a temporary file and its handle; its full length is counted from the start."""
+        with self._folder.reservation(size) as granted:
+            if not granted:
                 return None
-            path = self.folder / "aside" / f"{secrets.token_hex(8)}-{size}"
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            # Counted before it is written: a kill leaves the count too high, which the next eviction mends.
-            os.pwrite(ledger, struct.pack("<q", total + size), 0)
-            return path, handle
-
-    @contextlib.contextmanager
-    def _ledger(self) -> Iterator[int]:
-        handle = os.open(self.folder / "ledger", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield handle
-        finally:
-            os.close(handle)
-
-    def _evict(self, goal: int) -> int:
-        """Remove dead aside files, then the longest unused entries down to `goal`; return the bytes left."""
-        total = sum(size for path, size in self._asides() if not _remove_if_dead(path))
-        entries = sorted(self._entries())
-        total += sum(size for _, _, size in entries)
-        for _, path, size in entries:
-            if total <= goal:
-                break
-            path.unlink(missing_ok=True)
-            self._forget(path.name)
-            total -= size
-        return total
-
-    def _forget(self, name: str) -> None:
-        self._verified.discard(name)
-        self._touched.pop(name, None)
-
-    def _entries(self) -> list[tuple[int, Path, int]]:
-        """Return (last use, path, bytes) of every entry."""
-        found = []
-        for path in (self.folder / "entries").glob("*/*"):
-            with contextlib.suppress(FileNotFoundError):
-                status = path.stat()
-                found.append((status.st_mtime_ns, path, status.st_size))
-        return found
-
-    def _asides(self) -> list[tuple[Path, int]]:
-        """Return every aside file with the bytes reserved for it."""
-        return [(path, int(path.name.rpartition("-")[2])) for path in (self.folder / "aside").glob("*-*")]
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Go on without writing, after one warning, where the folder takes no data for whatever reason."""
-        try:
-            yield
-        except OSError as error:
-            if self._writable:
-                self._writable = False
-                problem = (error.strerror or str(error)).lower()
-                warnings.warn(f"dataset cache {self.folder}: {problem}; going on without it", stacklevel=2)
-
-
-def _total(ledger: int) -> int | None:
-    """Return the counted bytes, or None where nobody has counted yet."""
-    record = os.pread(ledger, 8, 0)
-    return struct.unpack("<q", record)[0] if len(record) == 8 else None
-
-
-def _remove_if_dead(path: Path) -> bool:
-    """Remove an aside file whose writer has died: nobody holds its lock."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
-        return True
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int | None]:
-    """Open a lock file; None where the folder takes no files (then everybody fetches on his own)."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError:
-        yield None
-        return
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _lock_for_a_while(handle: int) -> None:
-    deadline = time.monotonic() + _LOCK_SECONDS
-    pause = 0.001
-    while time.monotonic() < deadline:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(pause)
-            pause = min(pause * 2, 0.1)
-        else:
-            return
+            temporary = self._folder.folder / "aside" / secrets.token_hex(8)
+            handle = open_for_writing(temporary)
+            os.ftruncate(handle, size)
+            return temporary, handle
 
 
 def _read_all(handle: int) -> bytes:

@@ -11,7 +11,7 @@ from typing import Final
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.augmentation import RandomResizedCrop, Sizing
-from seedbed.feed.decoded_cache import DecodedCache, Make, Pixels, Slot
+from seedbed.feed.decoded_cache import Decode, DecodedCache, Pixels, Slot
 from seedbed.images.image_decoder import decoder_versions
 
 FORMAT: Final = 1
@@ -91,9 +91,9 @@ class Shelf:
             self._given_up = True
         return None if self._given_up else slot
 
-    def picture(self, slot: Slot, make: Make, *, wait: bool) -> Pixels | None:
-        """Return a picture as `DecodedCache.picture` does; give up where pictures differ in shape."""
-        pixels = self._cache.picture(slot, make, wait=wait)
+    def get_or_decode(self, slot: Slot, decode: Decode, *, wait: bool) -> Pixels | None:
+        """Return a picture as `DecodedCache.get_or_decode` does; give up where pictures differ in shape."""
+        pixels = self._cache.get_or_decode(slot, decode, wait=wait)
         if pixels is not None and pixels.shape[:2] != slot.shape:
             self._given_up = True
         return pixels

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from cachetools import LRUCache
 
 from seedbed.dataset import Dataset
-from seedbed.feed.batch_cache import DiskCache
+from seedbed.feed.batch_cache import BatchCache
 from seedbed.feed.io_counters import METER
 from seedbed.feed.store_retry import Patience
 from seedbed_api.errors import UserError, refusal
@@ -57,7 +57,7 @@ class CachedBatches:
     """Batches of a remote dataset through a disk cache, or through bounded memory where there is none."""
 
     def __init__(
-        self, dataset: Dataset, *, patience: Patience, cache: DiskCache | None, needed: Needed
+        self, dataset: Dataset, *, patience: Patience, cache: BatchCache | None, needed: Needed
     ) -> None:
         self._dataset = dataset
         self._patience = patience
@@ -75,7 +75,7 @@ class CachedBatches:
         METER.miss()
         if self._cache is None:
             return self._fetch(shard, batch)[start : start + length]
-        with self._cache.exclusively(name):
+        with self._cache.fetch_lock(name):
             data = self._kept(name, start, length)  # another process may have fetched it meanwhile
             return data if data is not None else self._fetch(shard, batch)[start : start + length]
 
@@ -116,7 +116,7 @@ class CachedBatches:
         return last
 
     def _holds(self, name: str) -> bool:
-        return self._memory.get(name) is not None or (self._cache is not None and self._cache.holds(name))
+        return self._memory.get(name) is not None or (self._cache is not None and self._cache.contains(name))
 
     def _keep(self, name: str, data: bytes) -> None:
         if self._cache is None or not self._cache.write(name, data):

@@ -16,8 +16,9 @@ from cachetools import LRUCache
 
 from seedbed.augmentation import Sizing, Transform, for_evaluation, render_head, render_rest, sizing_head
 from seedbed.dataset import Dataset, View, open_dataset
-from seedbed.feed.batch_cache import DiskCache
-from seedbed.feed.decoded_cache import DecodedCache, bytes_of_pictures
+from seedbed.feed.batch_cache import BatchCache
+from seedbed.feed.bounded_folder import folder_usage
+from seedbed.feed.decoded_cache import DecodedCache
 from seedbed.feed.decoded_cache_policy import Origin, Shelf, decoded_bytes, worth_keeping
 from seedbed.feed.image_fetcher import Batches, CachedBatches, LocalBatches, damaged
 from seedbed.feed.io_counters import METER
@@ -212,7 +213,7 @@ class Stream:
         if shelf is None:
             return make()
         slot = shelf.slot(wanted.origin, epoch=wanted.epoch, size=partial(self._size, wanted))
-        return make() if slot is None else shelf.picture(slot, make, wait=wait)
+        return make() if slot is None else shelf.get_or_decode(slot, make, wait=wait)
 
     def _decode(self, wanted: _Wanted, head: Sizing | None) -> Pixels:
         data = self._image(wanted)
@@ -272,9 +273,10 @@ class Stream:
         cache = None if self.spec.cache_folder is None else self._open_cache(self.spec.cache_folder)
         return CachedBatches(self.dataset, patience=self._patience, cache=cache, needed=self._needed)
 
-    def _open_cache(self, folder: Path) -> DiskCache:
-        pictures = self._decoded.bound if self._decoded else bytes_of_pictures(folder / "decoded")
-        cache = DiskCache(folder, bound=max(self.spec.cache_bytes - pictures, 0))
+    def _open_cache(self, folder: Path) -> BatchCache:
+        pictures = self._decoded.bound if self._decoded else folder_usage(folder / "decoded").bytes
+        bound = max(self.spec.cache_bytes - pictures, 0)
+        cache = BatchCache(folder, bound=bound, stopped=self.stopped)
         cache.shrink()
         return cache
 
