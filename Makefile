@@ -78,6 +78,7 @@ lint: .venv/.installed ## Style, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cd tests && ../$(BIN)/lint-imports
 
 .PHONY: format
 format: .venv/.installed ## Format the code

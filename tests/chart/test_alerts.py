@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 import alerts
+from chart.metric_names import families_in
 from chart.rendering import CHART
-from chart.test_dashboards import families_in
 from seedbed_api import metric_names as names
 from seedbed_api.execution_settings import Lifecycle
 from seedbed_operator.manager.health_server import longest_blindness

@@ -10,6 +10,7 @@ import pytest
 
 import alerts
 import metrics_page
+from chart.metric_names import families_in
 from chart.rendering import CHART, MATRIX, Helm, HelmFailed, Json, named, objects, of_kind
 from dashboards.building import WIDTH, Page, rendered
 from dashboards.pages import PAGES
@@ -18,18 +19,7 @@ from seedbed_operator.backends.child_metadata import pod_labels
 from seedbed_operator.backends.pods_backend import _DRIVER_PORTS
 from support.operator.builders import a_training_job
 
-_NAME = re.compile(r"\bseedbed_[a-z_]+\b")
-_ENDINGS = ("_bucket", "_sum", "_count")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.title)
-
-
-def families_in(text: str) -> set[str]:
-    """Return the metrics that an expression names, histograms by the name of the whole."""
-    found = set(_NAME.findall(text))
-    whole = {family.name for family in names.FAMILIES if family.kind == "histogram"}
-    return {
-        next((name for name in whole if each in {name + end for end in _ENDINGS}), each) for each in found
-    }
 
 
 def panels_of(page: Page) -> list[Json]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cluster.test_operator import operator, scene
+from cluster.operator_process import Process, Scene, command, install
 from seedbed_api.crd_generator import definitions
 from testbed.control_plane import ControlPlane
-
-__all__ = ["operator", "scene"]
 
 
 @pytest.fixture(scope="module")
@@ -21,3 +21,35 @@ def established(control_plane: ControlPlane) -> Iterator[None]:
     yield
     names = [f"crd/{each['metadata']['name']}" for each in definitions().values()]
     control_plane.kube.kubectl("delete", *names, seconds=600)
+
+
+@pytest.fixture
+def operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Start operators; each is ended with the test."""
+    install(control_plane.kube)
+    started: list[Process] = []
+
+    def start(kubeconfig: Path = control_plane.kubeconfig) -> Process:
+        log = tmp_path / f"operator-{len(started)}.log"
+        options = (
+            f"--lease-namespace={namespace}",
+            "--health-port=0",
+            "--sweep-seconds=5",
+            "--log-format=text",
+        )
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command("run", kubeconfig, namespace, *options), stdout=output, stderr=output
+            )
+        started.append(Process(process=process, log=log))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.process.poll() is None:
+            process.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def scene(control_plane: ControlPlane, namespace: str) -> Scene:
+    return Scene(kube=control_plane.kube, namespace=namespace)

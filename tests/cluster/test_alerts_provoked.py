@@ -19,11 +19,11 @@ import pytest
 
 import alerts
 from cluster.helper_process import beside
-from cluster.test_metrics import DRIVER_PORT, a_driver, a_profile_with_gpus, apply, take_away
-from cluster.test_operator import JOBS, Process, Scene
-from data.test_dataset_urls import RangeHandler
+from cluster.observed_jobs import DRIVER_PORT, a_driver, a_profile_with_gpus, apply, take_away
+from cluster.operator_process import JOBS, Process, Scene
 from support.monitoring.prometheus_pod import hurried, seldom_misses
 from support.runs.command_line import dataset, spec
+from support.servers.range_server import RangeHandler
 from testbed.gateway import free_port
 from testbed.kube import Json
 from testbed.prometheus import Prometheus, Target, program, running_prometheus, until

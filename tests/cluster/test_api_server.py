@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster.test_operator import install
+from cluster.operator_process import install
 from seedbed_operator.kube_client.client_config import connection
 from seedbed_operator.kube_client.client_interface import Cluster, Raw, Refused
 from seedbed_operator.kube_client.http_client import ApiServer, Limits

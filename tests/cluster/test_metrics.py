@@ -24,25 +24,25 @@ import yaml
 
 import alerts
 from cluster.helper_process import beside
-from cluster.test_operator import JOBS, Process, Scene, until
+from cluster.observed_jobs import DRIVER_PORT, a_driver, a_profile_with_gpus, apply, take_away
+from cluster.operator_process import JOBS, Process, Scene, until
 from dashboards.pages import PAGES
-from data.test_dataset_urls import RangeHandler
 from seedbed_api import metric_names as names
 from support.monitoring.dashboard_pictures import picture
-from support.operator.builders import IMAGE, a_recipe, an_outcome
+from support.monitoring.dashboard_queries import chosen, queries
+from support.operator.builders import an_outcome
 from support.runs.command_line import dataset, spec
 from support.runs.sweep_commands import ASHA, a_sweep
+from support.servers.range_server import RangeHandler
 from testbed.gateway import free_port
 from testbed.kube import Json
 from testbed.prometheus import Prometheus, Target, program, running_prometheus
 
 pytestmark = pytest.mark.cluster
 T = TypeVar("T")
-DRIVER_PORT = 8701
 STEPS = 10_000_000
 """More than any machine trains: `cluster.observed_driver` stops."""
 NAMES = ("seedlings", "diverges", "taken", "waits")
-CHOSEN = {"$namespace": ".*", "$job": ".*", "$sweep": ".*", "$__rate_interval": "10m", "$__range": "10m"}
 
 
 @pytest.fixture
@@ -115,11 +115,6 @@ def observed(
         yield Observed(prometheus=prometheus, operator=running)
 
 
-def a_driver(port: int, job: str, namespace: str) -> Target:
-    labels = {"pod": f"{job}-1-driver", "namespace": namespace, "name": job}
-    return Target(address=f"127.0.0.1:{port}", labels=labels, trusted=False)
-
-
 def impatient(path: Path) -> Path:
     """Write the chart's alerts so that they fire at once; `promtool` looks at how long they wait."""
     groups = alerts.groups()
@@ -127,28 +122,6 @@ def impatient(path: Path) -> Path:
         rule["for"] = "0s"
     path.write_text(yaml.safe_dump(groups), encoding="utf-8")
     return path
-
-
-def a_profile_with_gpus(scene: Scene) -> None:
-    body = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "TrainingProfile", "metadata": {"name": "gpus"}}
-    scene.kube.apply({**body, "spec": {"image": IMAGE, "worker": {"gpu": {"count": 1}}}})
-
-
-def apply(scene: Scene, name: str, dataset: str = "s3://data/seedlings") -> None:
-    cluster = {"profile": "gpus", "workers": {"min": 1, "max": 1}}
-    job = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": name}}
-    spec = {**a_recipe(), "dataset": {"uri": dataset}, "cluster": cluster}
-    scene.kube.create(JOBS.format(scene.namespace), {**job, "spec": spec})
-
-
-def take_away(scene: Scene, pod: str) -> None:
-    """Let a pod make room for another one."""
-    status = {
-        "phase": "Failed",
-        "reason": "Preempting",
-        "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}],
-    }
-    scene.kube.patch(scene.path("pods", f"{pod}/status"), {"status": status}, kind="strategic")
 
 
 @contextmanager
@@ -186,24 +159,6 @@ def a_search(store: str, folder: Path, namespace: str) -> Json:
     sweep["metadata"]["namespace"] = namespace
     sweep["spec"]["trialTemplate"]["spec"]["dataset"]["uri"] = store
     return sweep
-
-
-def queries() -> dict[str, str]:
-    """Return the queries of all dashboards as they are with everything chosen, by dashboard, panel and place."""
-    return {
-        f"{page.title}: {panel.title} {place}": chosen(query.expr)
-        for page in PAGES
-        for panel in page.panels
-        for place, query in enumerate(panel.queries)
-    }
-
-
-def chosen(expression: str) -> str:
-    """Return a query with all namespaces and jobs chosen, over the last minutes."""
-    for variable, value in CHOSEN.items():
-        expression = expression.replace(variable, value)
-    assert "$" not in expression, expression
-    return expression
 
 
 def is_seldom(expression: str) -> bool:

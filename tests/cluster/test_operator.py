@@ -3,195 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from support.operator.builders import IMAGE, LEDGER, a_recipe, a_search, a_sweeps_end, an_outcome
+from cluster.operator_process import JOBS, SWEEPS, Process, Scene, command, install
+from support.operator.builders import LEDGER, a_search, a_sweeps_end, an_outcome
 from testbed.control_plane import ControlPlane
 from testbed.faults import fault_proxy
-from testbed.kube import Json, Kube
+from testbed.kube import Json
 
 pytestmark = pytest.mark.cluster
-REPOSITORY = Path(__file__).parents[2]
-JOBS = "/apis/seedbed.dev/v1alpha1/namespaces/{}/trainingjobs"
-SWEEPS = "/apis/seedbed.dev/v1alpha1/namespaces/{}/sweepjobs"
-
-
-@dataclass
-class Process:
-    """An operator that serves one namespace."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def says(self, words: str) -> bool:
-        return words in self.log.read_text()
-
-    def wait_to_say(self, words: str, seconds: float = 240) -> None:
-        until(lambda: self.says(words), f"the operator never said {words!r}: {self.log.read_text()}", seconds)
-
-    @property
-    def port(self) -> int:
-        found = re.search(r"serving on port (\d+)", self.log.read_text())
-        assert found is not None
-        return int(found[1])
-
-    def metric(self, name: str) -> float:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=240) as answer:
-            text = answer.read().decode()
-        return float(re.search(rf"^seedbed_operator_{name} (\S+)$", text, re.MULTILINE)[1])  # type: ignore[index]
-
-    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(how)
-        return self.process.wait(timeout=240)
-
-
-def until(holds: Callable[[], bool], complaint: str | Callable[[], str], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, complaint if isinstance(complaint, str) else complaint()
-        time.sleep(0.1)
-
-
-def command(verb: str, kubeconfig: Path, namespace: str, *more: str) -> list[str]:
-    program = f"{sys.prefix}/bin/seedbed-operator"
-    return [program, verb, f"--kubeconfig={kubeconfig}", f"--namespace={namespace}", *more]
-
-
-@pytest.fixture
-def operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Start operators; each is ended with the test."""
-    install(control_plane.kube)
-    started: list[Process] = []
-
-    def start(kubeconfig: Path = control_plane.kubeconfig) -> Process:
-        log = tmp_path / f"operator-{len(started)}.log"
-        options = (
-            f"--lease-namespace={namespace}",
-            "--health-port=0",
-            "--sweep-seconds=5",
-            "--log-format=text",
-        )
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command("run", kubeconfig, namespace, *options), stdout=output, stderr=output
-            )
-        started.append(Process(process=process, log=log))
-        return started[-1]
-
-    yield start
-    for process in started:
-        if process.process.poll() is None:
-            process.end(signal.SIGKILL)
-
-
-def install(kube: Kube) -> None:
-    """Bring the definitions and a profile."""
-    kube.define(REPOSITORY / "crds")
-    profile = {
-        "apiVersion": "seedbed.dev/v1alpha1",
-        "kind": "TrainingProfile",
-        "metadata": {"name": "default"},
-    }
-    kube.apply({**profile, "spec": {"image": IMAGE}})
-
-
-@dataclass
-class Scene:
-    """One namespace, and what happens in it."""
-
-    kube: Kube
-    namespace: str
-
-    def apply_job(self, name: str = "seedlings", workers: int = 2) -> None:
-        spec = {**a_recipe(), "cluster": {"workers": {"min": workers, "max": workers}}}
-        self.kube.create(
-            JOBS.format(self.namespace),
-            {
-                "apiVersion": "seedbed.dev/v1alpha1",
-                "kind": "TrainingJob",
-                "metadata": {"name": name},
-                "spec": spec,
-            },
-        )
-
-    def path(self, kind: str, name: str = "") -> str:
-        return f"/api/v1/namespaces/{self.namespace}/{kind}" + (f"/{name}" if name else "")
-
-    def pods(self) -> dict[str, Json]:
-        return {pod["metadata"]["name"]: pod for pod in self.kube.items(self.path("pods"))}
-
-    def wait_for_pods(self, *names: str, seconds: float = 240) -> dict[str, str]:
-        """Return the uids of these pods, once there are exactly these."""
-        until(
-            lambda: set(self.pods()) == set(names),
-            lambda: f"{names} awaited, {list(self.pods())} there",
-            seconds,
-        )
-        return {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
-
-    def wait_for_replacement(self, lost: str, *, count: int) -> list[str]:
-        """Return the names of so many pods, once none is the lost one; a name that still ends is not used again."""
-
-        def replaced() -> bool:
-            uids = [pod["metadata"]["uid"] for pod in self.pods().values()]
-            return len(uids) == count and lost not in uids
-
-        until(replaced, lambda: f"{lost} is to be replaced, {list(self.pods())} there")
-        return list(self.pods())
-
-    def run(self, *names: str) -> None:
-        for name in names:
-            container = "driver" if name.endswith("driver") else "worker"
-            state = {"running": {"startedAt": _now()}}
-            self._tell(
-                name, phase="Running", podIP="127.0.0.1", containerStatuses=[_container(container, state)]
-            )
-
-    def end(self, name: str, code: int, message: str) -> None:
-        state = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
-        state |= {"startedAt": _now(), "finishedAt": _now()}
-        phase = "Failed" if code else "Succeeded"
-        self._tell(name, phase=phase, containerStatuses=[_container("driver", {"terminated": state})])
-
-    def _tell(self, name: str, **status: Any) -> None:
-        self.kube.patch(self.path("pods", f"{name}/status"), {"status": status}, kind="strategic")
-
-    def wait_for(self, condition: str, name: str = "seedlings", seconds: float = 240) -> Json:
-        return self.kube.wait_for(
-            f"{JOBS.format(self.namespace)}/{name}",
-            lambda job: any(
-                found["type"] == condition and found["status"] == "True"
-                for found in job.get("status", {}).get("conditions", ())
-            ),
-            seconds=seconds,
-            what=condition,
-        )
-
-
-def _container(name: str, state: Json) -> Json:
-    fields = {"image": IMAGE, "imageID": "", "ready": False, "restartCount": 0, "state": state}
-    return {"name": name, **fields}
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-@pytest.fixture
-def scene(control_plane: ControlPlane, namespace: str) -> Scene:
-    return Scene(kube=control_plane.kube, namespace=namespace)
 
 
 ALL = ("seedlings-1-driver", "seedlings-1-worker-0", "seedlings-1-worker-1")

@@ -9,16 +9,23 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cluster.operator_process import until
 from cluster.operators import running_operator
-from cluster.test_operator import until
 from seedbed_api.metric_names import JOB_INFO
-from support.situations.cluster_setup import PATIENCE_SECONDS, UNSEEN, Ground, conditions, said, slug
+from support.situations.cluster_setup import (
+    PATIENCE_SECONDS,
+    UNSEEN,
+    Ground,
+    common_nodes,
+    conditions,
+    said,
+    slug,
+)
 from support.situations.control_plane_cases import SITUATIONS, Situation
 from support.situations.status_history import (
     JOBS,
@@ -29,7 +36,6 @@ from support.situations.status_history import (
     chronicle,
 )
 from testbed.boxes import Box
-from testbed.fake_nodes import FakeNodes
 from testbed.kube import Kube
 from testbed.testbeds import Testbed
 
@@ -66,17 +72,6 @@ def made(control_plane_testbed: Testbed) -> Iterator[Made]:
     finally:
         for ground in grounds.values():
             ground.clean_up()
-
-
-@contextmanager
-def common_nodes(nodes: FakeNodes) -> Iterator[None]:
-    """Have nodes with room for every job."""
-    names = nodes.add_pool("common", 2, labels={"pool": "common"})
-    try:
-        yield
-    finally:
-        for name in names:
-            nodes.remove(name)
 
 
 def set_up(grounds: dict[str, Ground]) -> None:

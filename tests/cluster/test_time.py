@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.operators import running_operator
-from cluster.test_situations import common_nodes
 from support.situations.cluster_setup import (
     PATIENCE_SECONDS,
     Ground,
     awaits_admission,
     changes_job,
+    common_nodes,
     conditions,
     is_refused,
     lets_pods_pass,

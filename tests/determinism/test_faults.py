@@ -10,11 +10,11 @@ from functools import cache
 
 import pytest
 
-from determinism.test_matrix import crafted_numbers, tree_of
 from seedbed.arithmetic.arithmetic_config import SGD, AdamW
 from seedbed.arithmetic.tensor_digests import weights_digest
 from seedbed.arithmetic.torch_determinism import fix_determinism
 from support.gloo.cases import RESNET, Case
+from support.gloo.checks import crafted_numbers, tree_of
 from support.gloo.oracle import oracle_weights
 from support.gloo.tasks import Run, State, add_up, train
 from support.gloo.worker_group import WorkerFailedError, WorkerGroup, worker_group

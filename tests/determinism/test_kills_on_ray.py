@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
+from determinism.sweep_runs import end
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.log_store import chosen, in_order, logs_of
 from seedbed.runs.run_folder import RunFolder, open_run
@@ -117,12 +117,6 @@ def title_of(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-def end(processes: list[psutil.Process]) -> None:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):  # it may end meanwhile
-            process.kill()
 
 
 @pytest.fixture

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-import numpy as np
 import pytest
 
-from seedbed.arithmetic.reduction_tree import ranges
 from seedbed.arithmetic.tensor_digests import weights_digest
 from seedbed.arithmetic.torch_determinism import fix_determinism
 from support.gloo.cases import Case, matrix
+from support.gloo.checks import check_run, crafted_numbers, tree_of
 from support.gloo.oracle import oracle_weights
 from support.gloo.tasks import (
-    Numbers,
-    Outcome,
     Run,
     add_up,
     evaluation,
@@ -51,13 +48,6 @@ def group(request: pytest.FixtureRequest) -> Iterator[WorkerGroup]:
 def oracle_digest(case: Case) -> str:
     fix_determinism(threads=1)
     return weights_digest(oracle_weights(case))
-
-
-def check_run(outcomes: list[Outcome], case: Case) -> None:
-    """Equal on every worker, and every worker did its own leaves."""
-    world = len(outcomes)
-    assert [o.leaves_run for o in outcomes] == [len(r) * case.steps for r in ranges(case.leaves, world)]
-    assert len({(o.digest, o.losses, o.witnesses) for o in outcomes}) == 1
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -97,21 +87,6 @@ def test_crafted_numbers_are_added_in_tree_order(group: WorkerGroup, leaves: int
     expected = tree_of(list(numbers.leaves_ln))
     for summed in group.run(add_up, numbers):
         assert summed.tobytes() == expected.tobytes()
-
-
-def crafted_numbers(leaves: int, mutation: str | None = None) -> Numbers:
-    """Magnitudes from subnormal to 1e30, cancellations and -0.0 in every leaf."""
-    draw = np.random.Generator(np.random.Philox(key=leaves))
-    values = draw.standard_normal((leaves, 700)) * 10.0 ** draw.integers(-44, 30, (leaves, 700))
-    values[:, :50] = -0.0
-    return Numbers(leaves_ln=values.astype(np.float32), mutation=mutation)
-
-
-def tree_of(leaves: list[np.ndarray]) -> np.ndarray:
-    if len(leaves) == 1:
-        return leaves[0]
-    middle = 1 << ((len(leaves) - 1).bit_length() - 1)
-    return tree_of(leaves[:middle]) + tree_of(leaves[middle:])
 
 
 def test_fixed_point_sums_do_not_depend_on_workers_and_bound_the_error_of_the_tree(

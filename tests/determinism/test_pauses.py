@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from determinism.interrupted_runs import Counting, outcome_of
 from seedbed.arithmetic.subtree_exchange import SingleProcess
 from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.evaluation_records import read_evaluations
-from seedbed.training.driver_link import Unwatched
-from seedbed.training.run_progress import RunProgress
 from seedbed.training.training_loop import train
 from seedbed.training.training_result import TrainingResult, read_training_result
 from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job
@@ -37,21 +36,6 @@ PAUSES = {
 }
 
 
-class Counting(Unwatched):
-    """Counts the steps that were begun, and where they began."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self.resumed_from = 0
-
-    def stop_requested(self) -> bool:
-        self.steps += 1
-        return False
-
-    def tell(self, progress: RunProgress) -> None:
-        self.resumed_from = progress.resumed_from
-
-
 def prepared_run(data: Path, output: Path) -> ResolvedRun:
     return resolve_run(a_job(RECIPE, Way(), data=data, output=output), RunOptions(), StartupTimings())
 
@@ -62,12 +46,6 @@ def stretch(run: ResolvedRun, *, pause_after: int | None) -> tuple[bool, Countin
     program = worker_config_of(run, attempt=1, workers=WorkerRange(least=1, most=1))
     paused = replace(program, pause_after=pause_after)
     return train(paused, exchange=SingleProcess(), link=counting), counting
-
-
-def outcome_of(run: ResolvedRun) -> TrainingResult:
-    outcome = read_training_result(run.folder)
-    assert outcome is not None
-    return outcome
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from determinism.test_pauses import Counting, outcome_of
+from determinism.interrupted_runs import Counting, outcome_of
 from seedbed.arithmetic.subtree_exchange import SingleProcess
 from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
 from seedbed.driver.startup_timings import StartupTimings

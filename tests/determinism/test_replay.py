@@ -76,7 +76,7 @@ def test_runs_of_other_worker_counts_and_cadence_are_equal(runs: dict[int, Path]
 
 
 def test_a_forged_witness_is_named_by_two_workers_too(runs: dict[int, Path], tmp_path: Path) -> None:
-    from scenarios.replay.test_verifying import other_witness
+    from support.runs.altered_ledgers import other_witness
     from support.runs.small_run import rewrite
 
     run = Path(shutil.copytree(runs[1], tmp_path / runs[1].name))

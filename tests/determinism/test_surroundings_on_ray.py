@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from support.runs.foreign_ray_variables import OF_OTHERS
 from support.runs.job_builder import AUGMENTED, Recipe, Way, manifest
-from unit.startup.test_ray_environment import OF_OTHERS
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

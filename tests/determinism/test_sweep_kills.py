@@ -17,8 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from determinism.test_kills_on_ray import end
-from determinism.test_sweeps_on_ray import ledger_of, runs_of
+from determinism.sweep_runs import end, ledger_of, runs_of
 from seedbed.runs.attempt_claims import highest_attempt
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from support.runs.command_line import dataset

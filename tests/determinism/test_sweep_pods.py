@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from determinism.pods import Attempt, attempts
-from determinism.test_sweeps_on_ray import ledger_of, run, runs_of, steps_of
+from determinism.sweep_runs import ledger_of, run, runs_of, steps_of
 from seedbed.runs.attempt_claims import highest_attempt
 from seedbed_api.manifest_loader import sweep_job
 from seedbed_api.pod_contract.driver_messages import LiveProgress

@@ -16,25 +16,23 @@ from typing import Any, TypeVar
 
 import pytest
 
+from determinism.sweep_runs import ledger_of, run, runs_of, steps_of
 from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.feed.decoded_cache import DecodedCache
 from seedbed.ray_cluster.local_ray import local_ray
 from seedbed.runs.attempt_claims import highest_attempt, read_attempt
 from seedbed.runs.checkpoint_store import checkpoint_steps
-from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.search.search_state import Search
-from seedbed.storage import open_storage
 from seedbed.sweeps.resolve_sweep import prepare_sweep
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.sweep_driver import SweepEnded, SweepSession, run_sweep
+from seedbed.sweeps.sweep_driver import SweepEnded
 from seedbed.sweeps.sweep_record import write_sweep_record
 from seedbed.sweeps.trial_scheduler import Standing
 from seedbed.sweeps.tune_runner import run_on_tune
 from seedbed_api.manifest_loader import sweep_job
 from seedbed_api.sweepjob import SweepJob
 from support.runs.command_line import dataset
-from support.runs.job_builder import steps_executed
 from support.runs.sweep_commands import ASHA, STEPS, a_sweep
 
 pytestmark = pytest.mark.ray
@@ -62,24 +60,6 @@ def a_job(data: Path, output: Path, **changes: Any) -> SweepJob:
     return sweep_job(a_sweep(data, output, **fields))
 
 
-def run(
-    job: SweepJob,
-    stopping: threading.Event | None = None,
-    *,
-    code: Path | None = None,
-    cache: Path | None = None,
-) -> SweepEnded:
-    """Run a sweep as `seedbed run` would."""
-    with SweepDisplay("test", stream=io.StringIO()) as display:
-        session = SweepSession(
-            job=job,
-            options=RunOptions(code=code, cache_folder=cache),
-            display=display,
-            stopping=stopping or threading.Event(),
-        )
-        return run_sweep(session)
-
-
 def run_on_one_slot(job: SweepJob) -> None:
     """Run a sweep on Tune also where one run at a time needs none."""
     sweep = prepare_sweep(job, RunOptions(), StartupTimings())
@@ -90,20 +70,6 @@ def run_on_one_slot(job: SweepJob) -> None:
     write_sweep_record(
         sweep, ended=standing.search.ended, trials=standing.decided, trial_runs=standing.trial_runs()
     )
-
-
-def ledger_of(output: Path) -> bytes:
-    (path,) = (output / "sweeps").glob("*/ledger.json")
-    return path.read_bytes()
-
-
-def runs_of(output: Path) -> list[RunFolder]:
-    store = open_storage(str(output))
-    return [open_run(store, f"sha256:{path.name}") for path in sorted((output / "runs").glob("*"))]
-
-
-def steps_of(output: Path) -> int:
-    return sum(map(steps_executed, runs_of(output)))
 
 
 @pytest.fixture(scope="module")

@@ -18,17 +18,17 @@ from pathlib import Path
 
 import pytest
 
-from cluster.test_metrics import chosen, queries
 from dashboards.building import Page
 from dashboards.pages import PAGES
 from e2e.chart_release import DEPLOYMENT, NAMESPACE, Release, a_profile
 from e2e.failure_report import what_happened
 from e2e.jobs import Job, Jobs, example, holds, stopped_ranks
+from e2e.plain_pods import a_pod, run
 from e2e.stores import give_secrets
-from e2e.test_sweeps import Sweep, a_sweep
-from e2e.test_testbed import a_pod, run
+from e2e.sweeps import Sweep, a_sweep
 from seedbed_api import metric_names as names
 from support.monitoring.dashboard_pictures import picture
+from support.monitoring.dashboard_queries import chosen, queries
 from support.monitoring.prometheus_pod import (
     TEAM,
     PodPrometheus,

@@ -11,40 +11,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from e2e.plain_pods import a_pod, ended, run
 from testbed.builds import PAUSE, ToolMissing, built
 from testbed.cgroups import PREFIX, ROOT
 from testbed.images import write_image
 from testbed.kube import Json
 from testbed.nodes import Node
-from testbed.testbeds import WORKLOAD_IMAGE, Testbed
+from testbed.testbeds import Testbed
 
 pytestmark = pytest.mark.e2e
 
 TESTS = Path(__file__).parents[1]
-
-
-def a_pod(name: str, script: str, **spec: Any) -> Json:
-    container = {
-        "name": "main",
-        "image": WORKLOAD_IMAGE,
-        "imagePullPolicy": "Never",
-        "command": ["python", "-c", script],
-        **spec.pop("container", {}),
-    }
-    metadata = {"name": name, "labels": {"app": name}}
-    return {
-        "metadata": metadata,
-        "spec": {
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 1,
-            "containers": [container],
-            **spec,
-        },
-    }
 
 
 def started(testbed: Testbed, namespace: str, pod: Json) -> str:
@@ -54,24 +34,6 @@ def started(testbed: Testbed, namespace: str, pod: Json) -> str:
     testbed.kube.create(pods, pod)
     testbed.kube.wait_for(path, lambda seen: seen["status"]["phase"] == "Running")
     return path
-
-
-def ended(testbed: Testbed, path: str, *, seconds: float = 240) -> Json:
-    """Wait for a pod's end and return how its container ended."""
-    over = ("Succeeded", "Failed")
-    seen = testbed.kube.wait_for(path, lambda pod: pod["status"]["phase"] in over, seconds=seconds)
-    return dict(seen["status"]["containerStatuses"][0]["state"]["terminated"])
-
-
-def run(testbed: Testbed, namespace: str, pod: Json) -> str:
-    """Run a pod to its end and return what it printed; its exit code must be 0."""
-    pods = f"/api/v1/namespaces/{namespace}/pods"
-    path = f"{pods}/{pod['metadata']['name']}"
-    testbed.kube.create(pods, pod)
-    end = ended(testbed, path)
-    printed = testbed.kube.text(f"{path}/log")
-    assert end["exitCode"] == 0, printed
-    return printed
 
 
 SERVE = "import http.server as h; h.HTTPServer(('0.0.0.0', 8000), h.SimpleHTTPRequestHandler).serve_forever()"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from e2e.jobs import Jobs
-from e2e.test_sweeps import TRIALS, Sweep, a_sweep
+from e2e.sweeps import TRIALS, Sweep, a_sweep
 from testbed.boxes import Box, NotStarted, wait_until
 from testbed.control_plane import MACHINE_ADDRESS
 from testbed.kube import Json

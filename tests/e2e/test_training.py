@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from e2e.jobs import (
     holds,
     stopped_ranks,
 )
+from e2e.kubectl_output import columns, left_of
 from e2e.stores import SECRETS
 from support.docs.pages import commands
 from support.docs.terminal import Terminal
@@ -135,14 +135,6 @@ def check_status(job: Job, straight: Straight) -> None:
     assert stored.objects.read("metrics.jsonl").count(b"training/loss") == TOTAL_STEPS
 
 
-def columns(table: str) -> dict[str, str]:
-    """Return the only row of what `kubectl get` prints, by header."""
-    header, row = table.splitlines()
-    starts = [header.index(name) for name in header.split()] + [None]
-    cells = itertools.pairwise(starts)
-    return {header[a:b].strip(): row[a:b].strip() for a, b in cells}
-
-
 @pytest.mark.exhaustive
 def test_helm_waits_for_the_training_to_begin_and_not_for_its_end(
     release: Release, jobs: Jobs, straight: Straight, tmp_path: Path
@@ -217,17 +209,3 @@ def test_a_job_deleted_in_the_middle_leaves_nothing_but_its_run(jobs: Jobs) -> N
         assert time.monotonic() < until, left
         time.sleep(0.5)
     assert job.newest() >= max(event["step"] for event in job.told()[-1]), "the driver kept its last step"
-
-
-def left_of(jobs: Jobs, uid: str) -> dict[str, list[str]]:
-    """Return what bears the label of a job, by kind."""
-    kube = jobs.testbed.kube
-    resources = kube.kubectl("api-resources", "--namespaced", "--verbs=list,delete", "-o", "name").split()
-    kinds = ",".join(sorted(set(resources) - {"events", "events.events.k8s.io"}))
-    selector = f"seedbed.dev/job-uid={uid}"
-    found = json.loads(kube.kubectl("get", kinds, "-n", jobs.namespace, "-l", selector, "-o", "json"))
-    left: dict[str, list[str]] = {}
-    for thing in found["items"]:
-        if thing["kind"] not in ("EndpointSlice", "Endpoints"):  # the Service's, collected after it
-            left.setdefault(thing["kind"], []).append(thing["metadata"]["name"])
-    return left

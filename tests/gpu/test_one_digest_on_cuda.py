@@ -8,10 +8,10 @@ from functools import cache
 import pytest
 import torch
 
-from determinism.test_matrix import check_run
 from seedbed.arithmetic.tensor_digests import weights_digest
 from seedbed.arithmetic.torch_determinism import fix_determinism
 from support.gloo.cases import Case, matrix
+from support.gloo.checks import check_run
 from support.gloo.oracle import oracle_weights
 from support.gloo.tasks import Run, State, train
 from support.gloo.worker_group import WorkerGroup, worker_group

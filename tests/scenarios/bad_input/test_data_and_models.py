@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from scenarios.bad_input.answers import refused, trained
 from seedbed.storage import open_storage
 from support.datasets.image_files import png
 from support.datasets.small_datasets import write_dataset
-from support.runs.command_line import Scene, Typed, dataset, edited, flipped, images
+from support.runs.command_line import Scene, dataset, edited, flipped, images
 
 BEST = {"training__modelSelection": "Best"}
 STOP = {
@@ -21,23 +22,6 @@ STOP = {
         "patienceEvaluations": 1,
     }
 }
-
-
-def refused(answer: Typed, *says: str, code: int = 2) -> str:
-    """Assert that a command was refused in one line that says this."""
-    (line,) = answer.errors
-    assert line.startswith("error: "), line
-    assert [word for word in says if word not in line] == [], line
-    assert answer.exit_code == code
-    assert "Traceback" not in answer.stderr
-    return line
-
-
-def trained(answer: Typed) -> Typed:
-    """Assert that a run is complete."""
-    assert answer.exit_code == 0, answer.stderr
-    assert "weights digest" in answer.stderr
-    return answer
 
 
 # -- datasets that lack something

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scenarios.bad_input.test_data_and_models import refused, trained
+from scenarios.bad_input.answers import refused, trained
 from seedbed.arithmetic.tensor_digests import weights_digest
 from seedbed.runs import latest_checkpoint, open_run
 from seedbed.storage import open_storage

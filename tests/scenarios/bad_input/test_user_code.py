@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scenarios.bad_input.test_data_and_models import refused
+from scenarios.bad_input.answers import refused
 from support.runs.command_line import Scene
 
 LIBRARY = """

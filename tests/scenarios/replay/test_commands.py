@@ -56,7 +56,7 @@ def test_verify_as_json(finished: Path) -> None:
 
 
 def test_verify_names_the_first_difference(run: Path) -> None:
-    from scenarios.replay.test_verifying import swapped_rows
+    from support.runs.altered_ledgers import swapped_rows
     from support.runs.small_run import rewrite
 
     rewrite(run, 4, swapped_rows)

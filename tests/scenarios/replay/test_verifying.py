@@ -17,6 +17,7 @@ from seedbed.replay.worker_config_from_receipt import Sources
 from seedbed.runs import LedgerSegment
 from seedbed_api.errors import UserError
 from seedbed_api.run_identity import run_id
+from support.runs.altered_ledgers import other_witness, swapped_rows
 from support.runs.small_run import STEPS, a_dataset, a_manifest, claim_of, objects_of, rewrite, train_run
 
 FIRST = "conv1.weight"
@@ -172,12 +173,6 @@ def test_a_window_of_which_nothing_is_known_is_not_said_to_be_reproduced(run: Pa
     assert (verdict.result, verdict.difference) == ("unverified", None)
 
 
-def swapped_rows(segment: LedgerSegment, offset: int) -> LedgerSegment:
-    rows = segment.rows.copy()
-    rows[offset, 2, 0], rows[offset, 3, 1] = rows[offset, 3, 1], rows[offset, 2, 0]
-    return replace(segment, rows=rows)
-
-
 def test_segments_of_interrupted_attempts_may_overlap(run: Path) -> None:
     from seedbed.runs.ledger import segment_from_bytes
 
@@ -197,12 +192,6 @@ def nudged_loss(segment: LedgerSegment, offset: int) -> LedgerSegment:
     loss = segment.loss.copy()
     loss[offset] = np.nextafter(loss[offset], np.inf)
     return replace(segment, loss=loss)
-
-
-def other_witness(segment: LedgerSegment, offset: int) -> LedgerSegment:
-    witness = segment.witness.copy()
-    witness[offset, 4] += 1
-    return replace(segment, witness=witness)
 
 
 @pytest.mark.parametrize(

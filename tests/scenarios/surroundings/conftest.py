@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scenarios.surroundings.run_command import Typed
 from support.runs.command_line import Scene, dataset
-
-Typed = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +42,3 @@ def run(scene: Scene) -> Typed:
         )
 
     return typed
-
-
-def model_of(done: subprocess.CompletedProcess[str]) -> tuple[str, str]:
-    """Return run identity and weights digest of a run that succeeded."""
-    assert done.returncode == 0, done.stderr
-    status = json.loads(done.stdout)
-    return status["runID"], status["model"]["weightsDigest"]

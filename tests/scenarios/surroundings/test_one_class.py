@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.surroundings.conftest import Typed, model_of
+from scenarios.surroundings.run_command import Typed, model_of
 from support.runs.command_line import Scene, spec
-from unit.environment.test_environment_pins import FLUSH_TO_ZERO, built, preload
+from support.runs.preloaded_library import FLUSH_TO_ZERO, built, preload
 
 pytestmark = [pytest.mark.scenario, pytest.mark.slow]
 

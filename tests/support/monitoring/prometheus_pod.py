@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from e2e.chart_release import NAMESPACE
 from seedbed_api import metric_names as names
 from testbed.kube import Json, Kube, Refused
 from testbed.monitors import GROUP, KINDS, definitions, scrape_configs
@@ -16,6 +15,8 @@ from testbed.node_files import CHECKOUT
 from testbed.prometheus import SCRAPE_SECONDS, Prometheus, program
 from testbed.testbeds import Testbed
 
+NAMESPACE = "seedbed"
+"""Where the chart is installed."""
 MONITORING = "monitoring"
 TEAM = "observed-team"
 FACTOR = 30

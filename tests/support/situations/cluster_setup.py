@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -305,3 +306,14 @@ def lets_pods_pass(ground: Ground) -> None:
 def said(status: Json) -> Json:
     """Return a status without its empty lists."""
     return {name: value for name, value in status.items() if value != []}
+
+
+@contextmanager
+def common_nodes(nodes: FakeNodes) -> Iterator[None]:
+    """Have nodes with room for every job."""
+    names = nodes.add_pool("common", 2, labels={"pool": "common"})
+    try:
+        yield
+    finally:
+        for name in names:
+            nodes.remove(name)

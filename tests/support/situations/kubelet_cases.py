@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from e2e.jobs import PATIENCE_SECONDS
 from support.situations.cluster_setup import (
     JOB,
     Action,
@@ -22,6 +21,8 @@ NO_IMAGE = "seedbed@sha256:" + "0" * 64
 NOWHERE = f"http://{MACHINE_ADDRESS}:9"
 """An address of the testbed at which nothing listens."""
 LOST_NODE = "node2"
+DRIVER_SECONDS = 600.0
+"""How long a driver may take to run: a busy machine reads its image first."""
 
 
 def gives_keys(**wrong: str) -> Action:
@@ -38,7 +39,7 @@ def awaits_driver(ground: Ground) -> Json:
     """Wait until the container of the first driver runs."""
     driver = ground.path("Pod", f"{JOB}-1-driver")
     return ground.kube.wait_for(
-        driver, lambda pod: pod["status"]["phase"] == "Running", seconds=PATIENCE_SECONDS
+        driver, lambda pod: pod["status"]["phase"] == "Running", seconds=DRIVER_SECONDS
     )
 
 

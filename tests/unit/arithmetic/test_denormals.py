@@ -14,7 +14,7 @@ from torch import nn
 from seedbed.arithmetic.evaluation import evaluate
 from seedbed.arithmetic.optimizer_step import run_step
 from seedbed.arithmetic.subtree_exchange import SingleProcess
-from unit.arithmetic.test_optimizer_step import CLASSES, a_replica, rows
+from unit.arithmetic.replicas import CLASSES, a_replica, rows
 
 
 class Loads(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,6 @@ from torch.nn import functional as F
 from seedbed.arithmetic.arithmetic_config import (
     SGD,
     AdamW,
-    Arithmetic,
     CrossEntropy,
     Normalisation,
     Optimizer,
@@ -25,37 +23,13 @@ from seedbed.arithmetic.arithmetic_config import (
 from seedbed.arithmetic.evaluation import evaluate, logits
 from seedbed.arithmetic.evaluation_counts import LOSS_SCALE
 from seedbed.arithmetic.leaf_gradient import ModelOutputError, leaf_contribution, normalised
-from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.optimizer_step import StepResult, run_step
 from seedbed.arithmetic.subtree_exchange import SingleProcess
 from seedbed.models.model_registry import build
+from unit.arithmetic.replicas import CLASSES, a_replica, an_arithmetic, rows
 
-CLASSES = 3
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    leaf: int
-    labels_m: npt.NDArray[np.int64]
-    pixels_mhwc: npt.NDArray[np.uint8]
-
-
-def rows(leaf: int, count: int = 2) -> Rows:
-    draw = np.random.Generator(np.random.Philox(key=leaf))
-    pixels = draw.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
-    return Rows(leaf=leaf, labels_m=draw.integers(0, CLASSES, count), pixels_mhwc=pixels)
-
-
-def an_arithmetic(**changes: Any) -> Arithmetic:
-    plain = Arithmetic(leaves=2, leaf_rows=2, classes=CLASSES, seed=5, learning_rate=LearningRate(base=0.1))
-    return dataclasses.replace(plain, **changes)
-
-
-def a_replica(model: nn.Module | None = None, **changes: Any) -> Replica:
-    model = model or build("simple-cnn", {"width": "4", "dropout": "0.5"}, CLASSES, seed=1)
-    return Replica(an_arithmetic(**changes), model)
 
 
 def step(replica: Replica, index: int = 0, **options: Any) -> StepResult:

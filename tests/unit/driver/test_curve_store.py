@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import struct
 from pathlib import Path
@@ -10,53 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seedbed.arithmetic.learning_rate import Cosine, LearningRate, learning_rate
+from seedbed.arithmetic.learning_rate import learning_rate
 from seedbed.driver import curve_store
-from seedbed.driver.curve_store import CurveStore
-from seedbed.runs.evaluation_records import save_evaluation
-from seedbed.runs.ledger import LedgerBuffer, save_segment, segment_of
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
-
-SCHEDULE = LearningRate(base=0.1, warmup_steps=2, decay=Cosine())
-STEPS = 10
-Json = dict[str, float]
+from unit.driver.curves import SCHEDULE, STEPS, Json, a_call, evaluate, metrics, train
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     return open_run(open_storage(str(tmp_path)), "sha256:" + "ab" * 32)
-
-
-def train(folder: RunFolder, first: int, stop: int) -> None:
-    """Leave what a training leaves of the steps [first, stop): an evaluation every five steps, then the ledger."""
-    buffer = LedgerBuffer()
-    for step in range(first, stop):
-        buffer.add_leaf(step, 0, rows_m=[step], digest=bytes(32))
-        buffer.add_step(step, loss=1.0 / (step + 3), witness=[step])
-        if (step + 1) % 5 == 0:
-            evaluate(folder, "validation", step + 1)
-    save_segment(folder, segment_of([buffer.drain()], first=first, leaves=1, chain_before=bytes(32)))
-
-
-def evaluate(folder: RunFolder, split: str, step: int) -> None:
-    document = {
-        "samples": 4,
-        "correct": 3,
-        "loss": step,
-        "lossScale": 2,
-        "nonFinite": 0,
-        "weightsDigest": "sha256:00",
-    }
-    save_evaluation(folder, split=split, step=step, document=document)
-
-
-def a_call(folder: RunFolder) -> CurveStore:
-    return CurveStore(folder=folder, schedule=SCHEDULE, total_steps=STEPS)
-
-
-def metrics(folder: RunFolder) -> list[Json]:
-    return [json.loads(line) for line in folder.objects.read("metrics.jsonl").splitlines()]
 
 
 def scalars(folder: RunFolder) -> list[tuple[int, str, float]]:

@@ -20,7 +20,7 @@ from seedbed.training.resource_usage import Gauge, Usage
 from seedbed.training.run_progress import PartSeconds
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import Measuring, page
-from unit.pods.test_status_messages import KEPT, NOW, TRAINING, UID, a_session
+from unit.pods.driver_session import KEPT, NOW, TRAINING, UID, a_session
 
 SERIES = {"namespace": "", "name": "digits", "kind": "TrainingJob"}
 

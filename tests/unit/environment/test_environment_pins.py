@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from seedbed.environment.environment_pins import (
     pinned_variables,
 )
 from seedbed_api.errors import UserError
+from support.runs.preloaded_library import FLUSH_TO_ZERO, built, preload
 
 ROOT = Path(__file__).parents[3]
 on_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="not run: the classes are of x86-64")
@@ -280,29 +280,9 @@ try:
 except UserError as error:
     print(error.message)
 """
-FLUSH_TO_ZERO = """
-#include <xmmintrin.h>
-__attribute__((constructor)) static void on(void) { _mm_setcsr(_mm_getcsr() | 0x8040); }
-"""
 OPENMP = next(
     Path(environment_pins.__file__).parents[3].glob(".venv/lib/*/site-packages/torch/lib/libgomp.so.1"), None
 )
-
-
-def built(folder: Path, source: str) -> Path:
-    """Return a library that is made of a source in C."""
-    if shutil.which("cc") is None:
-        pytest.skip("not run: no C compiler (cc)")
-    (folder / "source.c").write_text(source)
-    library = folder / "library.so"
-    words = ["cc", "-shared", "-fPIC", "-o", library, folder / "source.c", "-lm", "-ldl"]
-    subprocess.run(words, check=True)
-    return library
-
-
-def preload(library: Path) -> dict[str, str]:
-    """Return the environment that loads a library first. LD_PRELOAD splits at spaces, the search path does not."""
-    return {"LD_PRELOAD": library.name, "LD_LIBRARY_PATH": str(library.parent)}
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from seedbed.mlflow.mlflow_entries import Curve, Entry, entry_from_line
 from seedbed.mlflow.server_sync import Bookkeeper
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
-from unit.driver.test_curve_store import STEPS, a_call, evaluate, metrics, train
+from unit.driver.curves import STEPS, a_call, evaluate, metrics, train
 
 pytestmark = pytest.mark.slow  # the import of MLflow takes seconds
 RUN = "sha256:" + "ab" * 32

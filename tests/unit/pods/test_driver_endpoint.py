@@ -14,7 +14,7 @@ from seedbed.pods.driver_endpoint import Attendance, endpoint
 from seedbed.pods.driver_socket import listen_early
 from seedbed.pods.pod_settings import pod_settings
 from seedbed.pods.worker_pod import Head
-from unit.pods.test_pod_settings import WORKER
+from unit.pods.worker_environment import WORKER
 
 TOKEN = "of this job"
 

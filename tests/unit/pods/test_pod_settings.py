@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,44 +11,7 @@ from seedbed.driver.resolve_run import ExpectedIdentity
 from seedbed.pods.pod_settings import PodSettings, pod_settings
 from seedbed.pods.ray_settings import prepare
 from seedbed_api.errors import UserError
-
-JOB: dict[str, Any] = {
-    "apiVersion": "seedbed.dev/v1alpha1",
-    "kind": "TrainingJob",
-    "metadata": {"name": "digits", "namespace": "team-a", "uid": "1234"},
-    "spec": {
-        "dataset": {"uri": "s3://data/digits"},
-        "model": {"name": "simple-cnn"},
-        "training": {
-            "steps": 1,
-            "seed": 1,
-            "batch": {"globalSize": 8, "microSize": 8},
-            "optimizer": {"type": "SGD", "learningRate": "0.1"},
-            "augmentation": [{"type": "Resize", "resize": {"size": 16}}],
-        },
-        "output": {"uri": "s3://runs"},
-    },
-}
-DRIVER = {
-    "SEEDBED_ROLE": "driver",
-    "SEEDBED_JOB": json.dumps(JOB),
-    "SEEDBED_ATTEMPT": "2",
-    "SEEDBED_RAY_MODE": "head",
-    "POD_NAME": "digits-2-driver",
-    "POD_IP": "10.0.0.7",
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": "secret",
-}
-WORKER = {
-    **DRIVER,
-    "SEEDBED_ROLE": "worker",
-    "SEEDBED_RAY_MODE": "join",
-    "SEEDBED_RAY_ADDRESS": "digits-2-head:6379",
-    "SEEDBED_RANKS": "4",
-    "SEEDBED_GPUS": "1",
-    "SEEDBED_DEVICE": "cuda",
-    "POD_NAME": "digits-2-worker-0",
-}
+from unit.pods.worker_environment import DRIVER, JOB, WORKER
 
 
 def told(base: dict[str, str] = DRIVER, **changes: str) -> PodSettings:

@@ -4,79 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from seedbed.driver.progress_display import ProgressDisplay
-from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.run_driver import DriverExit, Session
 from seedbed.driver.trainingjob_status_builder import StatusInputs, build_status
 from seedbed.pods.status_messages import live_progress, outcome_of
 from seedbed.pods.termination_message import driver_ended, killed, leave
-from seedbed.ray_cluster.local_ray import LocalCluster
-from seedbed.training.run_progress import RunProgress, SavedCheckpoint
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
-from seedbed_api.manifest_loader import training_job
 from seedbed_api.pod_contract.driver_messages import Outcome, parse_outcome
-
-UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
-NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
-KEPT = SavedCheckpoint(step=20, digest="sha256:" + "a" * 64, time=NOW.timestamp() - 60)
-TRAINING = RunProgress(
-    step=25,
-    total_steps=100,
-    epoch=2,
-    loss=0.5,
-    accuracy=0.875,
-    validation_loss=0.75,
-    images_per_second=123.0,
-    seconds_left=90.0,
-    phase="Training",
-    kept=KEPT,
-)
-
-
-class Three(LocalCluster):
-    """A cluster whose pods hold three ranks."""
-
-    def available_ranks(self) -> int:
-        return 3
-
-
-def a_session(**known: Any) -> Session:
-    job = training_job(
-        {
-            "apiVersion": "seedbed.dev/v1alpha1",
-            "kind": "TrainingJob",
-            "metadata": {"name": "digits"},
-            "spec": {
-                "dataset": {"uri": "data"},
-                "model": {"name": "simple-cnn"},
-                "training": {
-                    "steps": 100,
-                    "seed": 1,
-                    "batch": {"globalSize": 8, "microSize": 2},
-                    "optimizer": {"type": "SGD", "learningRate": "0.1"},
-                    "augmentation": [{"type": "Resize", "resize": {"size": 16}}],
-                },
-                "output": {"uri": "runs"},
-                "cluster": {"workers": {"min": 1, "max": 2}},
-            },
-        }
-    )
-    return Session(
-        job=job,
-        options=RunOptions(),
-        display=ProgressDisplay("test", interactive=False),
-        stopping=threading.Event(),
-        cluster=Three(),
-        **known,
-    )
+from unit.pods.driver_session import KEPT, NOW, TRAINING, UID, a_session
 
 
 def an_end(session: Session, exit_code: int, error: SeedbedError | None = None) -> DriverExit:

@@ -21,7 +21,7 @@ from seedbed.search.search_state import Search
 from seedbed.search.trial_decisions import Decided, State, TrialRuns
 from seedbed.search.trial_ranking import ranked
 from seedbed_api.sweepjob import SweepJobSpec
-from unit.report.test_report import HOSTILE, Page
+from unit.report.page_parser import HOSTILE, Page
 from unit.search.sweeps import a_parameter, a_rate, a_sweep, values
 
 ASHA = {"type": "PrefixASHA", "prefixASHA": {"reductionFactor": 3, "minEpochs": 1}}

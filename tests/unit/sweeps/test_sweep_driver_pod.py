@@ -16,7 +16,7 @@ from seedbed.training.resource_usage import Usage
 from seedbed.training.run_progress import PartSeconds, RunProgress, SavedCheckpoint
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import Measuring
-from unit.sweeps.test_trial_scheduler import conducting
+from unit.sweeps.scheduled_sweeps import conducting
 
 FIRST, OTHER = (0, 0), (1, 0)
 

@@ -12,7 +12,7 @@ from seedbed.sweeps.trial_scheduler import Standing
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import Measuring
 from support.runs.sweep_commands import ASHA
-from unit.sweeps.test_trial_scheduler import EPOCHS, conducting, reached
+from unit.sweeps.scheduled_sweeps import EPOCHS, conducting, reached
 
 SERIES = {"namespace": "team", "name": "tiny", "kind": "SweepJob"}
 

@@ -9,7 +9,7 @@ from seedbed_api.conditions import FailedReason, RunningReason
 from seedbed_operator.planning import status_in_trouble
 from support.operator.builders import a_profile, a_training_job, an_outcome, live
 from support.operator.simulated_cluster import World, a_world
-from unit.operator.planning.test_waiting import SITUATIONS, one_worker_of_two
+from unit.operator.planning.waiting_cases import SITUATIONS, one_worker_of_two
 
 DRIVER = "seedlings-1-driver"
 
