@@ -27,7 +27,7 @@ from process_tree import machine
 from seedbed.augmentation import RandomResizedCrop, Resize
 from seedbed.dataset.builder import BuildOptions, build_dataset
 from seedbed.feed import Stream, StreamSpec
-from seedbed.feed.io_counters import METER
+from seedbed.feed.io_counters import IO_COUNTERS
 from seedbed.storage import open_storage
 
 LEAF = 16
@@ -107,11 +107,11 @@ def follow(spec: StreamSpec, start: Any, results: Any) -> None:
     stream = Stream(spec)
     plan = stream.plan()
     start.wait()
-    METER.drain()
+    IO_COUNTERS.drain()
     used = time.process_time()
     for step in range(spec.total_steps):
         stream.micro_batch(plan, step, 0)
-    results.put((time.process_time() - used, METER.drain().decodes))
+    results.put((time.process_time() - used, IO_COUNTERS.drain().decodes))
 
 
 def in_lockstep(spec: StreamSpec, runs: int = 2) -> tuple[float, int]:

@@ -128,7 +128,7 @@ def test_a_stopped_s3_server_refuses_and_comes_back_with_what_it_held(testbed: T
 
     bucket = testbed.s3.outside.bucket()
     secret = testbed.s3.outside.secret(testbed.box.folder / "s3-secret")
-    storage = open_storage(bucket, secret=secret, patience_seconds=0)
+    storage = open_storage(bucket, secret=secret, retry_seconds=0)
     storage.create("kept", b"content")
     testbed.s3.stop()
     with pytest.raises(Exception, match=r"kept|endpoint|connect"):

@@ -11,7 +11,7 @@ from threading import Lock, Thread
 
 import pytest
 
-from seedbed.feed.io_counters import METER
+from seedbed.feed.io_counters import IO_COUNTERS
 from seedbed.receipts import read_receipt
 from seedbed.storage import open_storage
 from support.runs.sweep_commands import STEPS, Desk
@@ -126,10 +126,10 @@ def test_a_picture_is_decoded_once_for_all_trials(
         "shared": (),
         "apart": ("--cache", desk.folder / "full", "--cache-bytes", 1),
     }.items():
-        METER.drain()
+        IO_COUNTERS.drain()
         done = desk.type("run", "-f", desk.manifest(store, training=dict(training)), *options)
         assert done.exit_code == 0, done.stderr
-        decodes[store] = METER.drain().decodes
+        decodes[store] = IO_COUNTERS.drain().decodes
     assert decodes["shared"] == epochs_kept_apart * ROWS + MEASURED
     assert decodes["apart"] >= 4 * 2 * ROWS
     assert desk.ledger("shared") == desk.ledger("apart")

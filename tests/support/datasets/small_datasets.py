@@ -101,7 +101,7 @@ def a_stream(url: str | Path, **changes) -> StreamSpec:
         "total_steps": 9,
         "transforms": (RandomResizedCrop(size=16), HorizontalFlip()),
         "window": 2,
-        "patience_seconds": 0.0,
+        "retry_seconds": 0.0,
     }
     return StreamSpec(**(fields | changes))
 

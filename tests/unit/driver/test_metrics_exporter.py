@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from seedbed.driver.metrics_exporter import driver_metrics
 from seedbed.driver.run_driver import Session
-from seedbed.feed.io_counters import Traffic
+from seedbed.feed.io_counters import IoTotals
 from seedbed.pods.driver_endpoint import Attendance, endpoint
 from seedbed.pods.status_messages import live_progress
 from seedbed.ray_cluster.progress_board import ProgressBoard
@@ -67,10 +67,10 @@ def test_a_run_in_its_second_worker_group() -> None:
 
 
 def test_what_the_ranks_use_and_what_all_groups_have_read() -> None:
-    read = Traffic(hits=30, misses=2, rejected=1, fetched={"s3": 4096})
+    read = IoTotals(hits=30, misses=2, rejected=1, fetched={"s3": 4096})
     usages = (
-        Usage(rank=0, traffic=Traffic(), resident_bytes=500),
-        Usage(rank=1, traffic=Traffic(), resident_bytes=600, gpu=0.75),
+        Usage(rank=0, traffic=IoTotals(), resident_bytes=500),
+        Usage(rank=1, traffic=IoTotals(), resident_bytes=600, gpu=0.75),
     )
     registry = measured(a_session(progress=replace(TRAINING, usages=usages, traffic=read)))
     expected = {
@@ -89,13 +89,13 @@ def test_a_board_counts_what_earlier_groups_have_read() -> None:
     board = ProgressBoard()
     board.post(TRAINING)
     for hits in (3, 5):
-        board.stopping(Usage(rank=0, traffic=Traffic(hits=hits, fetched={"s3": 10}), resident_bytes=1))
-    board.stopping(Usage(rank=1, traffic=Traffic(misses=1), resident_bytes=1))
+        board.stopping(Usage(rank=0, traffic=IoTotals(hits=hits, fetched={"s3": 10}), resident_bytes=1))
+    board.stopping(Usage(rank=1, traffic=IoTotals(misses=1), resident_bytes=1))
     board.begin()
-    board.stopping(Usage(rank=0, traffic=Traffic(hits=2, fetched={"file": 7}), resident_bytes=1))
+    board.stopping(Usage(rank=0, traffic=IoTotals(hits=2, fetched={"file": 7}), resident_bytes=1))
     progress, _ = board.look()
     assert progress is not None
-    assert progress.traffic == Traffic(hits=5 + 2, misses=1, fetched={"s3": 10, "file": 7})
+    assert progress.traffic == IoTotals(hits=5 + 2, misses=1, fetched={"s3": 10, "file": 7})
     assert [usage.rank for usage in progress.usages] == [0]
 
 

@@ -16,7 +16,7 @@ import pytest
 from seedbed.feed import batch_cache as module
 from seedbed.feed import bounded_folder
 from seedbed.feed.batch_cache import BatchCache
-from seedbed.feed.io_counters import METER
+from seedbed.feed.io_counters import IO_COUNTERS
 
 
 def value(number: int, size: int = 1000) -> tuple[str, bytes]:
@@ -61,9 +61,9 @@ def test_a_damaged_entry_is_removed_not_served(tmp_path, damage):
     wrong = {"flip": bytes([data[0] ^ 1]) + data[1:], "truncate": data[:-1], "empty": b""}[damage]
     cache._path(name).write_bytes(wrong)
     fresh = BatchCache(tmp_path, bound=10_000)
-    METER.drain()
+    IO_COUNTERS.drain()
     assert fresh.read(name, 0, 10) is None
-    assert METER.drain().rejected == 1
+    assert IO_COUNTERS.drain().rejected == 1
     assert not fresh.contains(name)
     assert fresh.write(name, data)
     assert fresh.read(name, 0, 1000) == data

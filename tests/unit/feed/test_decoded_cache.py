@@ -33,7 +33,7 @@ from seedbed.feed import open_evaluation, open_feed
 from seedbed.feed.batch_cache import BatchCache
 from seedbed.feed.decoded_cache import DecodedCache
 from seedbed.feed.decoded_cache_policy import decoded_bytes
-from seedbed.feed.io_counters import METER
+from seedbed.feed.io_counters import IO_COUNTERS
 from seedbed.storage import open_storage
 from support.datasets.small_datasets import a_dataset, a_stream, photo, write_dataset
 
@@ -76,9 +76,9 @@ def served(spec, **options):
 
 def decodes(spec, **options) -> int:
     """Return how many pictures a run decodes."""
-    METER.drain()
+    IO_COUNTERS.drain()
     served(spec, **options)
-    return METER.drain().decodes
+    return IO_COUNTERS.drain().decodes
 
 
 def kept(spec):
@@ -201,10 +201,10 @@ def test_the_same_batch_elsewhere_in_another_dataset_draws_other_boxes(tmp_path)
         )
         with open_feed("Local", replace(first, total_steps=6), leaves=range(4), steps=range(6)) as feed:
             assert len(list(feed)) == 24
-        METER.drain()
+        IO_COUNTERS.drain()
         with open_feed("Local", other, leaves=range(4), steps=range(2)) as feed:
             got = [batch.pixels_mhwc.tobytes() for batch in feed]
-        assert (METER.drain().decodes == 0) is shares
+        assert (IO_COUNTERS.drain().decodes == 0) is shares
         with open_feed("Local", replace(other, cache_folder=None), leaves=range(4), steps=range(2)) as feed:
             assert got == [batch.pixels_mhwc.tobytes() for batch in feed]
 
@@ -232,9 +232,9 @@ def test_a_damaged_slot_is_decoded_again_and_mended(jpegs, tmp_path, damage):
     want = served(spec)
     for path in (tmp_path / "decoded").glob("??/*"):
         overwrite(path, damage)
-    METER.drain()
+    IO_COUNTERS.drain()
     assert served(spec) == want
-    assert METER.drain().decodes > 0
+    assert IO_COUNTERS.drain().decodes > 0
     assert decodes(spec) == 0
 
 
@@ -289,8 +289,8 @@ def test_a_folder_that_cannot_be_made_keeps_nothing(jpegs, tmp_path):
 
 def read_all(spec, start, results) -> None:
     start.wait()
-    METER.drain()
-    results.put((served(spec), METER.drain().decodes))
+    IO_COUNTERS.drain()
+    results.put((served(spec), IO_COUNTERS.drain().decodes))
 
 
 @pytest.mark.slow

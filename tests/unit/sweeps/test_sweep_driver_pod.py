@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from seedbed.feed.io_counters import Traffic
+from seedbed.feed.io_counters import IoTotals
 from seedbed.search.learning_curve import Course, Failed, Finished
 from seedbed.sweeps.sweep_metrics import Tally, work_families
 from seedbed.sweeps.trial_runner import Reached
@@ -112,7 +112,7 @@ def test_the_seconds_of_all_runs_only_grow_whatever_becomes_of_a_run() -> None:
 
 def test_a_sweep_tells_what_its_runs_do_and_use_in_the_words_of_a_training() -> None:
     tally, job = Tally(), conducting().standing.sweep.job
-    usage = Usage(rank=0, traffic=Traffic(), resident_bytes=500, gpu=0.5)
+    usage = Usage(rank=0, traffic=IoTotals(), resident_bytes=500, gpu=0.5)
     for place, its in ((OTHER, replace(usage, resident_bytes=700, gpu=None)), (FIRST, usage)):
         tally.begin(place)
         tally.see(place, replace(worth(1, 4), usages=(its,)))

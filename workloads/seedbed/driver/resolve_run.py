@@ -210,7 +210,7 @@ def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFold
             problem, fix = "can be read, not written", "name a folder or a bucket"
             raise UserError("OutputUnwritable", refusal("spec.output.uri", first.url, problem, fix))
         open_run(first, identity).finished()
-    return open_run(open_storage(uri, secret=secret, patience_seconds=STORAGE_PATIENCE_SECONDS), identity)
+    return open_run(open_storage(uri, secret=secret, retry_seconds=STORAGE_PATIENCE_SECONDS), identity)
 
 
 def _samples(job: TrainingJob, dataset: Dataset) -> int:

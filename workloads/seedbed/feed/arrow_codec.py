@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from seedbed.feed.io_counters import METER, Traffic, decoded
+from seedbed.feed.io_counters import IO_COUNTERS, IoTotals, decode_totals
 from seedbed.feed.micro_batch import MicroBatch
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 
@@ -35,7 +35,7 @@ SCHEMA: Final = pa.schema(
 _FAILURES: Final = {"UserError": UserError, "InfrastructureError": InfrastructureError}
 
 
-def to_block(batches: Sequence[MicroBatch], traffic: Traffic | None = None) -> pa.Table:
+def micro_batches_to_block(batches: Sequence[MicroBatch], traffic: IoTotals | None = None) -> pa.Table:
     """Return a block of one row per micro-batch; the first one tells what was read to make it."""
     columns = [
         pa.array([batch.step for batch in batches], pa.int64()),
@@ -57,11 +57,11 @@ def failure_to_block(error: SeedbedError) -> pa.Table:
     return pa.Table.from_pylist([{"failure": told}], schema=SCHEMA)
 
 
-def micro_batches_of(block: pa.Table) -> Iterator[MicroBatch]:
+def block_to_micro_batches(block: pa.Table) -> Iterator[MicroBatch]:
     """Yield a block's micro-batches; raise the failure of a row that holds one."""
     for record in block.to_batches():
         for told in record.column("traffic").drop_null().to_pylist():
-            METER.absorb(decoded(told))
+            IO_COUNTERS.absorb(decode_totals(told))
         for told in record.column("failure").drop_null().to_pylist():
             raise _failure(told)
         numbers = zip(*(record.column(name).to_pylist() for name in SCHEMA.names[:4]), strict=True)

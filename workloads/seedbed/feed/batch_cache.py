@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from seedbed.feed.bounded_folder import BoundedFolder, open_for_writing, touch
-from seedbed.feed.io_counters import METER
+from seedbed.feed.io_counters import IO_COUNTERS
 
 _FETCH_SECONDS: Final = 120.0
 """How long a process waits for another one's fetch; a stopped process must not stop the others."""
@@ -92,7 +92,7 @@ class BatchCache:
         return None
 
     def _remove_damaged(self, name: str) -> None:
-        METER.reject()
+        IO_COUNTERS.reject()
         self._verified.discard(name)
         with self._folder.writing():
             self._path(name).unlink(missing_ok=True)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.feed.bounded_folder import BoundedFolder, FolderUsage, open_for_writing, touch
-from seedbed.feed.io_counters import METER
+from seedbed.feed.io_counters import IO_COUNTERS
 from seedbed.images.scratch_buffers import Scratch
 
 Pixels = npt.NDArray[np.uint8]
@@ -178,6 +178,6 @@ def _read(handle: int, slot: Slot) -> Pixels | None:
     digest, pixels = buffer[:_DIGEST_BYTES].tobytes(), buffer[_DIGEST_BYTES:]
     if count < slot.stride or not any(digest) or digest != slot.digest(pixels):
         return None
-    METER.hit()
+    IO_COUNTERS.hit()
     touch(handle)
     return pixels.reshape(*slot.shape, 3)

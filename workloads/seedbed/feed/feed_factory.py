@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal
 
 from seedbed.feed.micro_batch import EvaluationBatch, MicroBatch
-from seedbed.feed.ordered_executor import InOrder
+from seedbed.feed.ordered_executor import OrderedExecutor
 from seedbed.feed.sample_stream import Stream, StreamSpec
 
 FeedKind = Literal["Local", "RayData"]
@@ -38,9 +38,9 @@ def open_feed(
         with _local(stream, leaves=leaves, steps=steps, ahead=ahead, threads=threads) as batches:
             yield batches
     else:
-        from seedbed.feed.ray_data_source import ray_feed
+        from seedbed.feed.ray_data_source import open_ray_feed
 
-        with ray_feed(stream, leaves=leaves, steps=steps, ahead=ahead, threads=threads) as batches:
+        with open_ray_feed(stream, leaves=leaves, steps=steps, ahead=ahead, threads=threads) as batches:
             yield batches
 
 
@@ -64,7 +64,7 @@ def open_evaluation(
     rows_n = opened.view(split).row_numbers()
     mine = range(rank, -(-len(rows_n) // batch_rows), world)
     tasks = (partial(opened.evaluation_batch, rows_n, index, batch_rows) for index in mine)
-    batches = InOrder(tasks, threads=threads, ahead=prefetch)
+    batches = OrderedExecutor(tasks, threads=threads, ahead=prefetch)
     with contextlib.closing(batches), contextlib.closing(opened):
         yield batches
 
@@ -76,6 +76,6 @@ def _local(
     opened = Stream(spec)
     plan = opened.plan()
     tasks = (partial(opened.micro_batch, plan, step, leaf) for step in steps for leaf in leaves)
-    batches = InOrder(tasks, threads=threads, ahead=ahead)
+    batches = OrderedExecutor(tasks, threads=threads, ahead=ahead)
     with contextlib.closing(batches), contextlib.closing(opened):
         yield batches

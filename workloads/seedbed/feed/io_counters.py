@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Traffic:
+class IoTotals:
     """Reads of record batches and kept pictures, bytes fetched by kind of store, and pictures decoded."""
 
     hits: int = 0
@@ -22,11 +22,11 @@ class Traffic:
     fetched: Mapping[str, int] = field(default_factory=dict)
     decodes: int = 0
 
-    def __add__(self, other: Traffic) -> Traffic:
+    def __add__(self, other: IoTotals) -> IoTotals:
         """Return both together."""
         fetched = Counter(self.fetched)
         fetched.update(other.fetched)
-        return Traffic(
+        return IoTotals(
             hits=self.hits + other.hits,
             misses=self.misses + other.misses,
             rejected=self.rejected + other.rejected,
@@ -39,13 +39,13 @@ class Traffic:
         return json.dumps([self.hits, self.misses, self.rejected, dict(self.fetched), self.decodes])
 
 
-def decoded(text: str) -> Traffic:
+def decode_totals(text: str) -> IoTotals:
     """Return what `encode` wrote."""
     hits, misses, rejected, fetched, decodes = json.loads(text)
-    return Traffic(hits=hits, misses=misses, rejected=rejected, fetched=fetched, decodes=decodes)
+    return IoTotals(hits=hits, misses=misses, rejected=rejected, fetched=fetched, decodes=decodes)
 
 
-class Meter:
+class IoCounters:
     """Counts traffic; safe to use from several threads."""
 
     def __init__(self) -> None:
@@ -76,37 +76,37 @@ class Meter:
     def fetch(self, url: str, count: int) -> None:
         """Count bytes that a store has given."""
         with self._lock:
-            self._fetched[store_of(url)] += count
+            self._fetched[store_scheme(url)] += count
 
-    def absorb(self, other: Traffic) -> None:
+    def absorb(self, other: IoTotals) -> None:
         """Count what another process has counted for this one."""
         with self._lock:
             for place, count in enumerate((other.hits, other.misses, other.rejected, other.decodes)):
                 self._counts[place] += count
             self._fetched.update(other.fetched)
 
-    def total(self) -> Traffic:
+    def total(self) -> IoTotals:
         """Return all that was counted since the last time it was drained."""
         with self._lock:
             return self._now()
 
-    def drain(self) -> Traffic:
+    def drain(self) -> IoTotals:
         """Return what was counted and begin anew: another process counts it from now on."""
         with self._lock:
             counted = self._now()
             self._counts, self._fetched = [0, 0, 0, 0], Counter()
             return counted
 
-    def _now(self) -> Traffic:
+    def _now(self) -> IoTotals:
         hits, misses, rejected, decodes = self._counts
         fetched = dict(self._fetched)
-        return Traffic(hits=hits, misses=misses, rejected=rejected, fetched=fetched, decodes=decodes)
+        return IoTotals(hits=hits, misses=misses, rejected=rejected, fetched=fetched, decodes=decodes)
 
 
-def store_of(url: str) -> str:
+def store_scheme(url: str) -> str:
     """Return the kind of store that a URL names: s3, https, file, …"""
     return urlsplit(url).scheme or "file"
 
 
-METER: Final = Meter()
+IO_COUNTERS: Final = IoCounters()
 """Of this process."""

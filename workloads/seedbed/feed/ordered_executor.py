@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 _T = TypeVar("_T")
 
 
-class InOrder(Iterator[_T], Generic[_T]):
+class OrderedExecutor(Iterator[_T], Generic[_T]):
     """Gives the results of tasks in their order, beginning to work at once.
 
     At most `ahead` tasks are running or wait to be taken. A task's exception is raised where its result

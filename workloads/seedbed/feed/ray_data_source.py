@@ -25,8 +25,8 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from seedbed.augmentation import output_size
-from seedbed.feed.arrow_codec import SCHEMA, failure_to_block, micro_batches_of, to_block
-from seedbed.feed.io_counters import METER
+from seedbed.feed.arrow_codec import SCHEMA, block_to_micro_batches, failure_to_block, micro_batches_to_block
+from seedbed.feed.io_counters import IO_COUNTERS
 from seedbed.feed.micro_batch import MicroBatch
 from seedbed.feed.sample_stream import Stream, StreamSpec
 from seedbed.order import BatchPlan
@@ -105,7 +105,7 @@ class PlanDatasource(Datasource):
 
 
 @contextlib.contextmanager
-def ray_feed(
+def open_ray_feed(
     spec: StreamSpec, *, leaves: range, steps: range, ahead: int, threads: int
 ) -> Iterator[Iterator[MicroBatch]]:
     """Serve micro-batches by one Ray Data execution over all steps; at most `threads` tasks run at once."""
@@ -146,7 +146,7 @@ def _unpacked(blocks: Any) -> Iterator[MicroBatch]:
     with contextlib.closing(blocks):
         try:
             for block in blocks:
-                yield from micro_batches_of(block)
+                yield from block_to_micro_batches(block)
         except ray.exceptions.RayError as error:
             raise InfrastructureError("FeedFailed", f"Ray Data stopped: {_last_line(error)}") from error
 
@@ -177,7 +177,7 @@ def _render(part: _Part) -> Iterable[pa.Table]:
         stream, plan = _opened(part.execution, part.spec)
         for step in part.steps:
             batches = [stream.micro_batch(plan, step, leaf) for leaf in part.leaves]
-            yield to_block(batches, METER.drain())
+            yield micro_batches_to_block(batches, IO_COUNTERS.drain())
     except SeedbedError as error:
         yield failure_to_block(error)
 

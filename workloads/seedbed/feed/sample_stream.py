@@ -17,13 +17,13 @@ from cachetools import LRUCache
 from seedbed.augmentation import Sizing, Transform, for_evaluation, render_head, render_rest, sizing_head
 from seedbed.dataset import Dataset, View, open_dataset
 from seedbed.feed.batch_cache import BatchCache
+from seedbed.feed.batch_reader import BatchReader, CachedBatchReader, LocalBatchReader, damaged
 from seedbed.feed.bounded_folder import folder_usage
 from seedbed.feed.decoded_cache import DecodedCache
 from seedbed.feed.decoded_cache_policy import Origin, Shelf, decoded_bytes, worth_keeping
-from seedbed.feed.image_fetcher import Batches, CachedBatches, LocalBatches, damaged
-from seedbed.feed.io_counters import METER
+from seedbed.feed.io_counters import IO_COUNTERS
 from seedbed.feed.micro_batch import EvaluationBatch, MicroBatch
-from seedbed.feed.store_retry import Patience
+from seedbed.feed.store_retry import StoreRetry
 from seedbed.images.image_decoder import UndecodableImageError, picture_size
 from seedbed.order import WINDOW, BatchPlan, EpochShuffle
 from seedbed.storage import LocalStorage, open_storage
@@ -62,7 +62,7 @@ class StreamSpec:
     """Other runs on this node ask for the same pictures (a sweep): each is decoded once for all of them."""
     read_in_place: bool = True
     """Read local datasets where they lie; False sends them through the cache like remote ones."""
-    patience_seconds: float = 60.0
+    retry_seconds: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,10 +94,10 @@ class Stream:
     def __init__(self, spec: StreamSpec) -> None:
         self.spec = spec
         self.stopped = threading.Event()
-        patience = Patience(seconds=spec.patience_seconds, stopped=self.stopped)
+        retry = StoreRetry(seconds=spec.retry_seconds, stopped=self.stopped)
         storage = open_storage(spec.dataset_url, secret=spec.secret)
-        self.dataset: Dataset = patience.attempt(lambda: open_dataset(storage, digest=spec.digest))
-        self._patience = patience
+        self.dataset: Dataset = retry.call(lambda: open_dataset(storage, digest=spec.digest))
+        self._retry = retry
         self._first_rows = np.array([shard.first_row for shard in self.dataset.manifest.shards], np.int64)
         self._columns: MutableMapping[int, _Columns] = LRUCache(2 * spec.window + 4)
         self._lock = threading.Lock()
@@ -111,9 +111,7 @@ class Stream:
     def view(self, split: str) -> View:
         """Return a split's rows under subset and fold; `UserError` where there are none to train on."""
         spec = self.spec
-        view = self._patience.attempt(
-            lambda: self.dataset.view(split=split, subset=spec.subset, fold=spec.fold)
-        )
+        view = self._retry.call(lambda: self.dataset.view(split=split, subset=spec.subset, fold=spec.fold))
         if split == spec.split and view.count == 0:
             fix = "choose another split, fold or a larger subset"
             problem = f"no rows in split {split} after subset and fold"
@@ -219,7 +217,7 @@ class Stream:
         data = self._image(wanted)
         with self._decoding(wanted):
             pixels = render_head(head, data, seed=self.spec.seed, epoch=wanted.epoch, row=wanted.origin.row)
-        METER.decode()
+        IO_COUNTERS.decode()
         return pixels
 
     def _size(self, wanted: _Wanted) -> tuple[int, int]:
@@ -254,7 +252,7 @@ class Stream:
             cached = self._columns.get(shard)
         if cached is not None:
             return cached
-        index = self._patience.attempt(lambda: self.dataset.index(shard))
+        index = self._retry.call(lambda: self.dataset.index(shard))
         count = len(self.dataset.manifest.shards[shard].batches)
         columns = _Columns(
             batch=index.batch,
@@ -267,11 +265,11 @@ class Stream:
             self._columns[shard] = columns
         return columns
 
-    def _open_batches(self) -> Batches:
+    def _open_batches(self) -> BatchReader:
         if self.spec.read_in_place and isinstance(self.dataset.storage, LocalStorage):
-            return LocalBatches(self.dataset, patience=self._patience)
+            return LocalBatchReader(self.dataset, retry=self._retry)
         cache = None if self.spec.cache_folder is None else self._open_cache(self.spec.cache_folder)
-        return CachedBatches(self.dataset, patience=self._patience, cache=cache, needed=self._needed)
+        return CachedBatchReader(self.dataset, retry=self._retry, cache=cache, needed=self._needed)
 
     def _open_cache(self, folder: Path) -> BatchCache:
         pictures = self._decoded.bound if self._decoded else folder_usage(folder / "decoded").bytes

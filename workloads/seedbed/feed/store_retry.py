@@ -16,13 +16,13 @@ BACKOFF: Final = ExponentialBackoff(first=0.25, longest=8.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
+class StoreRetry:
     """Repeats what the infrastructure failed, with doubling pauses, until time is up or it is stopped."""
 
     seconds: float = 60.0
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def attempt(self, operation: Callable[[], _T]) -> _T:
+    def call(self, operation: Callable[[], _T]) -> _T:
         """Return what the operation returns, or raise its last `InfrastructureError`."""
         deadline = time.monotonic() + self.seconds
         delays = BACKOFF.delays()

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from seedbed.feed.io_counters import Traffic
+from seedbed.feed.io_counters import IoTotals
 from seedbed.training.resource_usage import Gauge, Usage
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import SeedbedError
@@ -31,7 +31,7 @@ class ProgressBoard:
         self._resting = 0
         self._waiting = False
         self._usages: dict[int, Usage] = {}
-        self._traffic = Traffic()
+        self._traffic = IoTotals()
         """Of the groups before."""
 
     def post(self, progress: RunProgress) -> None:
@@ -121,7 +121,7 @@ class ProgressBoard:
         usages = tuple(self._usages[rank] for rank in sorted(self._usages))
         return replace(progress, usages=usages, traffic=self._read())
 
-    def _read(self) -> Traffic:
+    def _read(self) -> IoTotals:
         return sum((usage.traffic for usage in self._usages.values()), self._traffic)
 
 

@@ -73,17 +73,17 @@ class Storage(Protocol):
         """Return the storage of a folder below this one."""
 
 
-def open_storage(url: str, *, secret: Path | None = None, patience_seconds: float = 0.0) -> Storage:
+def open_storage(url: str, *, secret: Path | None = None, retry_seconds: float = 0.0) -> Storage:
     """Open the storage of a URL or local path, with credentials from the folder `secret` or the environment.
 
     Nothing is touched before the first use. A remote store that does not answer is asked again for some
-    seconds, and at least for `patience_seconds`. `UserError` for a URL that names no storage.
+    seconds, and at least for `retry_seconds`. `UserError` for a URL that names no storage.
     """
     location = locate(url)
     if location.scheme == "file":
         shown = location.shown if location.shown.startswith("pvc://") else None
         return LocalStorage(root=Path(location.url.removeprefix("file://")), shown=shown)
-    return _remote(location, secret, patience_seconds)
+    return _remote(location, secret, retry_seconds)
 
 
 def is_writable(storage: Storage) -> bool:
@@ -100,7 +100,7 @@ def paths_of(storage: Storage) -> Iterator[str]:
     yield from storage.paths() if isinstance(storage, RemoteStorage) else storage.list()
 
 
-def _remote(location: Location, secret: Path | None, patience_seconds: float) -> Storage:
+def _remote(location: Location, secret: Path | None, retry_seconds: float) -> Storage:
     from seedbed.storage.fsspec_connections import Connection
     from seedbed.storage.remote_storage import RemoteStorage
 
@@ -109,5 +109,5 @@ def _remote(location: Location, secret: Path | None, patience_seconds: float) ->
     return RemoteStorage(
         connection=Connection(scheme=scheme, secret=secret),
         address=location.url,
-        patience_seconds=patience_seconds,
+        retry_seconds=retry_seconds,
     )

@@ -36,7 +36,7 @@ class RemoteStorage:
     connection: Connection
     address: str
     """The full URL, credentials included."""
-    patience_seconds: float = 0.0
+    retry_seconds: float = 0.0
     """How long a store that does not answer is asked again, at least `ATTEMPTS` times."""
 
     @property
@@ -172,7 +172,7 @@ class RemoteStorage:
         """Say whether to ask again: a store may come back, damage is read again a few times only."""
         if isinstance(failure, DamagedObject):
             return attempt < ATTEMPTS
-        patient = attempt < ATTEMPTS or waited < self.patience_seconds
+        patient = attempt < ATTEMPTS or waited < self.retry_seconds
         return isinstance(failure, InfrastructureError) and patient
 
     def _shown(self, path: str) -> str:

@@ -95,7 +95,7 @@ class Sweep:
     def store(self) -> Storage:
         """Return the output store: runs and sweeps lie in it."""
         uri, secret = self.spec.output.uri, self.options.output_secret
-        return open_storage(uri, secret=secret, patience_seconds=STORAGE_PATIENCE_SECONDS)
+        return open_storage(uri, secret=secret, retry_seconds=STORAGE_PATIENCE_SECONDS)
 
     def output(self) -> Storage:
         """Return the storage of the sweep's own objects."""

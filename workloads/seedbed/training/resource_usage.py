@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from seedbed.feed.io_counters import METER, Traffic
+from seedbed.feed.io_counters import IO_COUNTERS, IoTotals
 
 EVERY_SECONDS: Final = 2.0
 
@@ -19,7 +19,7 @@ class Usage:
     """One rank."""
 
     rank: int
-    traffic: Traffic
+    traffic: IoTotals
     """Since its process began."""
     resident_bytes: int
     gpu: float | None = None
@@ -40,7 +40,10 @@ class Gauge:
             return None
         self._last = now
         return Usage(
-            rank=self._rank, traffic=METER.total(), resident_bytes=resident_bytes(), gpu=gpu_utilization()
+            rank=self._rank,
+            traffic=IO_COUNTERS.total(),
+            resident_bytes=resident_bytes(),
+            gpu=gpu_utilization(),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from seedbed.feed.io_counters import Traffic
+from seedbed.feed.io_counters import IoTotals
 from seedbed.training.resource_usage import Usage
 
 Phase = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing", "Done", "Stopped"]
@@ -77,7 +77,7 @@ class RunProgress:
     moments: StartupTimes | None = None
     usages: tuple[Usage, ...] = ()
     """What the ranks of this group use, as of a moment ago."""
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: IoTotals = field(default_factory=IoTotals)
     """What all groups together have read of the dataset."""
 
     @property

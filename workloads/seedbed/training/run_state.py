@@ -308,7 +308,7 @@ def open_state(program: WorkerConfig, *, exchange: Exchange) -> RunState:
 
 def _output(program: WorkerConfig) -> Storage:
     return open_storage(
-        program.output_url, secret=program.output_secret, patience_seconds=STORAGE_PATIENCE_SECONDS
+        program.output_url, secret=program.output_secret, retry_seconds=STORAGE_PATIENCE_SECONDS
     )
 
 

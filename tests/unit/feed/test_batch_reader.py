@@ -8,8 +8,8 @@ import pytest
 from seedbed.dataset import Dataset, open_dataset
 from seedbed.feed import open_feed
 from seedbed.feed.batch_cache import BatchCache
-from seedbed.feed.image_fetcher import CachedBatches, LocalBatches
-from seedbed.feed.store_retry import Patience
+from seedbed.feed.batch_reader import CachedBatchReader, LocalBatchReader
+from seedbed.feed.store_retry import StoreRetry
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.exponential_backoff import ExponentialBackoff
@@ -53,8 +53,8 @@ def opened(tmp_path):
     return build
 
 
-def cached(dataset, cache=None, *, needed=lambda shard, batch: True, patience=None):
-    return CachedBatches(dataset, patience=patience or Patience(seconds=0), cache=cache, needed=needed)
+def cached(dataset, cache=None, *, needed=lambda shard, batch: True, retry=None):
+    return CachedBatchReader(dataset, retry=retry or StoreRetry(seconds=0), cache=cache, needed=needed)
 
 
 def expected(dataset, shard, batch):
@@ -96,11 +96,15 @@ def test_another_process_finds_what_one_fetched(opened, tmp_path):
     assert len(store.ranges) == 1
 
 
-@pytest.mark.parametrize("kind", [LocalBatches, CachedBatches])
+@pytest.mark.parametrize("kind", [LocalBatchReader, CachedBatchReader])
 @pytest.mark.parametrize(("damages", "fine"), [(1, True), (2, False)], ids=["once", "every time"])
 def test_a_batch_that_differs_is_read_once_more_then_refused(opened, kind, damages, fine):
     dataset, _ = opened(damages=damages)
-    batches = LocalBatches(dataset, patience=Patience(seconds=0)) if kind is LocalBatches else cached(dataset)
+    batches = (
+        LocalBatchReader(dataset, retry=StoreRetry(seconds=0))
+        if kind is LocalBatchReader
+        else cached(dataset)
+    )
     if fine:
         assert batches.read(1, 2, 0, 10) == expected(dataset, 1, 2)[:10]
         return
@@ -124,7 +128,7 @@ def test_a_damaged_cache_entry_is_fetched_again(opened, tmp_path):
 
 def test_a_local_batch_is_hashed_whole_once_then_read_in_slices(opened):
     dataset, store = opened()
-    batches = LocalBatches(dataset, patience=Patience(seconds=0))
+    batches = LocalBatchReader(dataset, retry=StoreRetry(seconds=0))
     for _ in range(3):
         assert batches.read(0, 1, 3, 7) == expected(dataset, 0, 1)[3:10]
     assert [length for _, _, length in store.ranges] == [dataset.manifest.shards[0].batches[1].length, 7, 7]
@@ -133,7 +137,7 @@ def test_a_local_batch_is_hashed_whole_once_then_read_in_slices(opened):
 def test_a_hiccup_of_the_store_is_waited_out(opened, monkeypatch):
     monkeypatch.setattr("seedbed.feed.store_retry.BACKOFF", ExponentialBackoff(first=0.001, longest=8.0))
     dataset, store = opened(failures=5)
-    assert cached(dataset, patience=Patience(seconds=30)).read(0, 0, 0, 4) == expected(dataset, 0, 0)[:4]
+    assert cached(dataset, retry=StoreRetry(seconds=30)).read(0, 0, 0, 4) == expected(dataset, 0, 0)[:4]
     assert len(store.ranges) == 6
 
 
@@ -141,7 +145,7 @@ def test_an_outage_is_the_infrastructures_failure_after_a_while(opened, monkeypa
     monkeypatch.setattr("seedbed.feed.store_retry.BACKOFF", ExponentialBackoff(first=0.001, longest=8.0))
     dataset, store = opened(failures=10**6)
     with pytest.raises(InfrastructureError):
-        cached(dataset, patience=Patience(seconds=1.0)).read(0, 0, 0, 4)
+        cached(dataset, retry=StoreRetry(seconds=1.0)).read(0, 0, 0, 4)
     assert len(store.ranges) > 3
 
 
@@ -150,7 +154,7 @@ def test_closing_ends_the_waiting_at_once(opened):
     stopped = threading.Event()
     threading.Timer(0.1, stopped.set).start()
     with pytest.raises(InfrastructureError):
-        cached(dataset, patience=Patience(seconds=60, stopped=stopped)).read(0, 0, 0, 4)
+        cached(dataset, retry=StoreRetry(seconds=60, stopped=stopped)).read(0, 0, 0, 4)
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "no such object"), OSError(5, "3 of 9 bytes")])

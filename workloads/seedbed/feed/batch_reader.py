@@ -15,8 +15,8 @@ from cachetools import LRUCache
 
 from seedbed.dataset import Dataset
 from seedbed.feed.batch_cache import BatchCache
-from seedbed.feed.io_counters import METER
-from seedbed.feed.store_retry import Patience
+from seedbed.feed.io_counters import IO_COUNTERS
+from seedbed.feed.store_retry import StoreRetry
 from seedbed_api.errors import UserError, refusal
 
 COALESCE_BYTES: Final = 8 << 20
@@ -28,39 +28,39 @@ MEMORY_BYTES: Final = 128 << 20
 Needed = Callable[[int, int], bool]
 
 
-class Batches(Protocol):
+class BatchReader(Protocol):
     """Where record batches come from."""
 
     def read(self, shard: int, batch: int, start: int, length: int) -> bytes:
         """Return verified bytes of a record batch from `start`; `UserError` where it is damaged."""
 
 
-class LocalBatches:
+class LocalBatchReader:
     """Batches of a dataset on a local file system, read in place; each is hashed once per opened stream."""
 
-    def __init__(self, dataset: Dataset, *, patience: Patience) -> None:
+    def __init__(self, dataset: Dataset, *, retry: StoreRetry) -> None:
         self._dataset = dataset
-        self._patience = patience
+        self._retry = retry
         self._verified: set[tuple[int, int]] = set()
 
     def read(self, shard: int, batch: int, start: int, length: int) -> bytes:
         """Return bytes of a batch; the first access reads and hashes all of it."""
         if (shard, batch) in self._verified:
             place = self._dataset.manifest.shards[shard].batches[batch]
-            return _range(self._dataset, self._patience, shard, place.offset + start, length)
-        data = _fetch_verified(self._dataset, self._patience, shard, batch)
+            return _range(self._dataset, self._retry, shard, place.offset + start, length)
+        data = _fetch_verified(self._dataset, self._retry, shard, batch)
         self._verified.add((shard, batch))
         return data[start : start + length]
 
 
-class CachedBatches:
+class CachedBatchReader:
     """Batches of a remote dataset through a disk cache, or through bounded memory where there is none."""
 
     def __init__(
-        self, dataset: Dataset, *, patience: Patience, cache: BatchCache | None, needed: Needed
+        self, dataset: Dataset, *, retry: StoreRetry, cache: BatchCache | None, needed: Needed
     ) -> None:
         self._dataset = dataset
-        self._patience = patience
+        self._retry = retry
         self._cache = cache
         self._needed = needed
         self._memory = MemoryCache(bound=MEMORY_BYTES)
@@ -70,9 +70,9 @@ class CachedBatches:
         name = self._dataset.manifest.shards[shard].batches[batch].sha256
         data = self._kept(name, start, length)
         if data is not None:
-            METER.hit()
+            IO_COUNTERS.hit()
             return data
-        METER.miss()
+        IO_COUNTERS.miss()
         if self._cache is None:
             return self._fetch(shard, batch)[start : start + length]
         with self._cache.fetch_lock(name):
@@ -91,10 +91,10 @@ class CachedBatches:
         last = self._last_of_run(shard, batch)
         first = entry.batches[batch]
         end = entry.batches[last].offset + entry.batches[last].length
-        data = _range(self._dataset, self._patience, shard, first.offset, end - first.offset)
+        data = _range(self._dataset, self._retry, shard, first.offset, end - first.offset)
         own = data[: first.length]
         if not _sound(own, first.sha256):
-            own = _fetch_verified(self._dataset, self._patience, shard, batch, reads=1)
+            own = _fetch_verified(self._dataset, self._retry, shard, batch, reads=1)
         self._keep(first.sha256, own)
         for place in entry.batches[batch + 1 : last + 1]:
             neighbour = data[place.offset - first.offset : place.offset - first.offset + place.length]
@@ -148,25 +148,25 @@ def _sound(data: bytes, sha256: str) -> bool:
     return hashlib.sha256(data).hexdigest() == sha256
 
 
-def _fetch_verified(dataset: Dataset, patience: Patience, shard: int, batch: int, *, reads: int = 2) -> bytes:
+def _fetch_verified(dataset: Dataset, retry: StoreRetry, shard: int, batch: int, *, reads: int = 2) -> bytes:
     """Return a whole batch; one that still differs after so many reads is the dataset's fault."""
     place = dataset.manifest.shards[shard].batches[batch]
     for _ in range(reads):
-        data = _range(dataset, patience, shard, place.offset, place.length)
+        data = _range(dataset, retry, shard, place.offset, place.length)
         if _sound(data, place.sha256):
             return data
     raise damaged(dataset, shard, f"batch {batch} differs from the manifest (sha256)")
 
 
-def _range(dataset: Dataset, patience: Patience, shard: int, start: int, length: int) -> bytes:
+def _range(dataset: Dataset, retry: StoreRetry, shard: int, start: int, length: int) -> bytes:
     path = dataset.manifest.shards[shard].path
     try:
-        data = patience.attempt(lambda: dataset.storage.read_range(path, start, length))
+        data = retry.call(lambda: dataset.storage.read_range(path, start, length))
     except FileNotFoundError as error:
         raise damaged(dataset, shard, "the file is missing") from error
     except OSError as error:
         raise damaged(dataset, shard, f"the file is too short ({error})") from error
-    METER.fetch(dataset.storage.url, len(data))
+    IO_COUNTERS.fetch(dataset.storage.url, len(data))
     return data
 
 
