@@ -19,7 +19,7 @@ _NOT_THE_CODE = frozenset({"OutOfMemoryError", "AcceleratorError"})
 """Of torch, which is not imported here: the device failed, not the network."""
 _NO_MEMORY = ("can't allocate memory", "out of memory")
 _OURS = Path(seedbed.__file__).parent
-_CALLER = _OURS / "arithmetic" / "leaf.py"
+_CALLER = _OURS / "arithmetic" / "leaf_gradient.py"
 """Where networks and losses are called while training and evaluating."""
 _SIGNATURES = {"build": "build(args)", "loss": "loss(model, batch)", "metrics": "metrics(confusion)"}
 _FIXES = {
