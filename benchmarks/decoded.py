@@ -26,7 +26,7 @@ from PIL import Image
 from process_tree import machine
 from seedbed.augmentation import RandomResizedCrop, Resize
 from seedbed.dataset.builder import BuildOptions, build_dataset
-from seedbed.feed import Stream, StreamSpec
+from seedbed.feed import StreamSpec, open_stream
 from seedbed.feed.io_counters import IO_COUNTERS
 from seedbed.storage import open_storage
 
@@ -78,7 +78,7 @@ def a_spec(
 
 def read(spec: StreamSpec) -> list[float]:
     """Return the CPU seconds per picture of one thread that reads an epoch, leaf by leaf."""
-    stream = Stream(spec)
+    stream = open_stream(spec)
     plan = stream.plan()
     for step in range(2):  # indices are read, the first batch is verified
         stream.micro_batch(plan, step, 0)
@@ -104,7 +104,7 @@ def alone(spec: StreamSpec, repeats: int) -> dict[str, float]:
 
 def follow(spec: StreamSpec, start: Any, results: Any) -> None:
     """Read an epoch when all are ready."""
-    stream = Stream(spec)
+    stream = open_stream(spec)
     plan = stream.plan()
     start.wait()
     IO_COUNTERS.drain()

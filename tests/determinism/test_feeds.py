@@ -10,7 +10,7 @@ import ray
 
 from seedbed.augmentation import Resize
 from seedbed.feed import open_feed
-from seedbed.feed.sample_stream import Stream
+from seedbed.feed.sample_stream import SampleStream
 from seedbed_api.errors import UserError
 from support.datasets.small_datasets import a_dataset, a_stream
 
@@ -76,13 +76,13 @@ def test_many_read_tasks_stay_in_order(cluster, folder, monkeypatch):
 def test_check_of_the_check_a_feed_that_moves_one_row_is_seen(cluster, folder, monkeypatch, mutation):
     spec = a_stream(folder)
     want = served("RayData", spec)
-    honest = Stream.pictures
+    honest = SampleStream.images
 
     def wrong(self, rows_m, epochs_m, transforms):
         moved = rows_m[::-1] if mutation == "swap" else np.repeat(rows_m[:1], len(rows_m))
         return honest(self, moved, epochs_m, transforms)
 
-    monkeypatch.setattr(Stream, "pictures", wrong)
+    monkeypatch.setattr(SampleStream, "images", wrong)
     assert served("Local", spec) != want
 
 

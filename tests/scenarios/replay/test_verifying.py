@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import seedbed.arithmetic.optimizer_step
-from seedbed.feed.sample_stream import Stream
+from seedbed.feed.sample_stream import SampleStream
 from seedbed.order import BatchPlan
 from seedbed.receipts import Execution, statement, to_bytes
 from seedbed.replay.verification import Verdict, Watcher, Window, verify
@@ -333,15 +333,15 @@ def test_a_swapped_row_is_found_at_its_leaf(
 def test_another_pixel_is_found_at_its_leaf(
     finished: Path, monkeypatch: pytest.MonkeyPatch, step: int, leaf: int
 ) -> None:
-    honest = Stream.micro_batch
+    honest = SampleStream.micro_batch
 
-    def repainted(stream: Stream, plan: BatchPlan, at: int, of: int):
+    def repainted(stream: SampleStream, plan: BatchPlan, at: int, of: int):
         batch = honest(stream, plan, at, of)
         if (at, of) == (step, leaf):
             batch.pixels_mhwc[0, 0, 0, 0] ^= 1
         return batch
 
-    monkeypatch.setattr(Stream, "micro_batch", repainted)
+    monkeypatch.setattr(SampleStream, "micro_batch", repainted)
     difference = verdict_of(finished).difference
     assert difference is not None
     assert (difference.step, difference.kind, difference.subject) == (step + 1, "pixels", f"leaf {leaf}")

@@ -93,12 +93,12 @@ def test_leaving_early_ends_the_threads(folder):
 
 
 def test_at_most_the_prefetched_micro_batches_are_made(folder, monkeypatch):
-    from seedbed.feed.sample_stream import Stream
+    from seedbed.feed.sample_stream import SampleStream
 
     made = []
-    render_one = Stream.micro_batch
+    render_one = SampleStream.micro_batch
     monkeypatch.setattr(
-        Stream,
+        SampleStream,
         "micro_batch",
         lambda self, plan, step, leaf: made.append(1) or render_one(self, plan, step, leaf),
     )
@@ -161,7 +161,7 @@ def broken(number):
             {"image": unlike},
             {"transforms": ()},
             "InvalidSpec",
-            "spec.training.augmentation: pictures of one batch",
+            "spec.training.augmentation: images of one batch",
         ),
         ({"image": broken}, {}, "InvalidDataset", "cannot be decoded"),
         ({"train": 11}, {}, "InvalidSpec", "spec.training.batch.globalSize"),

@@ -14,7 +14,7 @@ from seedbed.driver.error_policy import errors_name_field
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_rows import selection_of, training_rows
 from seedbed.feed import FeedKind, StreamSpec
-from seedbed.feed.sample_stream import DEFAULT_CACHE_BYTES
+from seedbed.feed.stream_spec import DEFAULT_CACHE_BYTES
 from seedbed.ray_cluster.cluster_interface import TaskRunner, WorkerRange
 from seedbed.runs.run_folder import ENVIRONMENT, RunFolder, open_run
 from seedbed.storage import is_writable, open_storage

@@ -1,4 +1,4 @@
-"""Which pictures of a stream are kept for others, and under which names."""
+"""Which decoded images are worth caching, and the name of the file that holds them."""
 
 from __future__ import annotations
 
@@ -6,72 +6,64 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.augmentation import RandomResizedCrop, Sizing
-from seedbed.feed.decoded_cache import Decode, DecodedCache, Pixels, Slot
+from seedbed.feed.decoded_cache import DecodedCache, Slot
+from seedbed.feed.shard_index_cache import ImageLocation
 from seedbed.images.image_decoder import decoder_versions
 
 FORMAT: Final = 1
 
 DECODED_SHARE: Final = 0.5
-"""Of the bytes of a cache, what decoded pictures may take; record batches have the rest. A run that keeps
-no pictures leaves record batches all that the pictures of others do not take.
+"""Share of a cache that decoded images may take; record batches have the rest. A run that caches no images
+leaves to record batches all that the images of other runs do not take.
 """
 
 
 def decoded_bytes(cache_bytes: int) -> int:
-    """Return the bytes that decoded pictures may take of a cache."""
+    """Return the bytes of a cache that decoded images may take."""
     return int(cache_bytes * DECODED_SHARE)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
-    """Where the bytes of a picture lie."""
-
-    batch: str
-    """sha256 of the record batch, in hex."""
-    place: int
-    """Row within the batch."""
-    row: int
-    """Row within the dataset."""
-    start: int
-    length: int
+def is_random(sizing: Sizing | None) -> bool:
+    """Return whether a sizing transform makes another image in every epoch."""
+    return isinstance(sizing, RandomResizedCrop)
 
 
-def is_random(head: Sizing | None) -> bool:
-    """Say whether a head makes another picture in every epoch."""
-    return isinstance(head, RandomResizedCrop)
+def worth_caching(sizing: Sizing | None, *, shared: bool, epochs: float) -> bool:
+    """Return whether an image that was decoded will be asked for again.
 
-
-def worth_keeping(head: Sizing | None, *, shared: bool, epochs: float) -> bool:
-    """Say whether a picture that was decoded will be asked for again.
-
-    A run alone sees the same pictures in every epoch, unless its head is random; the runs of a sweep ask for
+    A run alone sees the same images in every epoch, unless the sizing is random; the runs of a sweep ask for
     each other's.
     """
-    return shared or (not is_random(head) and epochs > 1)
+    return shared or (not is_random(sizing) and epochs > 1)
 
 
-class Shelf:
-    """The pictures that one head makes in one stream; safe to use from several threads."""
+class DecodedCachePolicy:
+    """Which images of one sizing transform are cached, and where; safe to use from several threads."""
 
     def __init__(
-        self, cache: DecodedCache, head: Sizing | None, *, seed: int, rows: int, shared: bool
+        self, cache: DecodedCache, sizing: Sizing | None, *, seed: int, rows: int, shared: bool
     ) -> None:
-        self._cache = cache
-        self._random = is_random(head)
-        self._shape = None if head is None else (head.size, head.size)
-        self._recipe = _recipe(head, seed if self._random else None)
+        self.cache = cache
+        self._random = is_random(sizing)
+        self._shape = None if sizing is None else (sizing.size, sizing.size)
+        self._recipe = _recipe(sizing, seed if self._random else None)
         self._rows, self._shared = rows, shared
         self._given_up = False
 
-    def slot(self, origin: Origin, *, epoch: int, size: Callable[[], tuple[int, int]]) -> Slot | None:
-        """Return the slot of a picture, or None where it is not kept; `size` gives (width, height) of it.
+    def give_up(self) -> None:
+        """Cache no further image: their shapes differ, so they have no slots of one size."""
+        self._given_up = True
 
-        Without a head that fixes it, the shape of one picture is that of all.
+    def slot(
+        self, location: ImageLocation, *, epoch: int, size: Callable[[], tuple[int, int]]
+    ) -> Slot | None:
+        """Return the slot of an image, or None where it is not cached; `size` gives its (width, height).
+
+        Without a sizing transform, the shape of one image is taken for that of all.
         """
         if self._given_up:
             return None
@@ -80,41 +72,35 @@ class Shelf:
             width, height = size()
             self._shape = shape = (height, width)
         slot = Slot(
-            file=self._file(origin, epoch, shape),
-            place=origin.place,
-            start=origin.start,
-            length=origin.length,
+            file=self._file(location, epoch, shape),
+            place=location.place,
+            start=location.start,
+            length=location.length,
             shape=shape,
         )
-        # a run alone comes back to a picture after all others: what does not fit would be gone by then
-        if not self._cache.fits(slot.stride * (1 if self._shared else self._rows)):
-            self._given_up = True
+        # A run alone returns to an image after all others: what does not fit would be evicted by then.
+        if not self.cache.fits(slot.stride * (1 if self._shared else self._rows)):
+            self.give_up()
         return None if self._given_up else slot
 
-    def get_or_decode(self, slot: Slot, decode: Decode, *, wait: bool) -> Pixels | None:
-        """Return a picture as `DecodedCache.get_or_decode` does; give up where pictures differ in shape."""
-        pixels = self._cache.get_or_decode(slot, decode, wait=wait)
-        if pixels is not None and pixels.shape[:2] != slot.shape:
-            self._given_up = True
-        return pixels
-
-    def _file(self, origin: Origin, epoch: int, shape: tuple[int, int]) -> str:
-        """Name a file by all that decides about its pictures.
+    def _file(self, location: ImageLocation, epoch: int, shape: tuple[int, int]) -> str:
+        """Name a file by all that decides about its images.
 
         A random box is drawn by the row's number, and the same batch may lie elsewhere in another dataset.
         """
-        drawn = (epoch, origin.row - origin.place) if self._random else ()
-        return hashlib.sha256(f"{self._recipe} {origin.batch} {shape} {drawn}".encode()).hexdigest()
+        drawn = (epoch, location.row - location.place) if self._random else ()
+        name = f"{self._recipe} {location.batch_sha256} {shape} {drawn}"
+        return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _recipe(head: Sizing | None, seed: int | None) -> str:
+def _recipe(sizing: Sizing | None, seed: int | None) -> str:
     return json.dumps(
         {
             "format": FORMAT,
             "arithmetic": ARITHMETIC_VERSION,
             "decoders": decoder_versions(),
             "machine": platform.machine(),
-            "head": repr(head),
+            "head": repr(sizing),
             "seed": seed,
         },
         sort_keys=True,

@@ -9,7 +9,8 @@ from typing import Literal
 
 from seedbed.feed.micro_batch import EvaluationBatch, MicroBatch
 from seedbed.feed.ordered_executor import OrderedExecutor
-from seedbed.feed.sample_stream import Stream, StreamSpec
+from seedbed.feed.sample_stream import open_stream
+from seedbed.feed.stream_spec import StreamSpec
 
 FeedKind = Literal["Local", "RayData"]
 
@@ -60,7 +61,7 @@ def open_evaluation(
     The same batches exist for every world; an empty split gives none.
     """
     assert 0 <= rank < world, (rank, world)
-    opened = Stream(stream)
+    opened = open_stream(stream)
     rows_n = opened.view(split).row_numbers()
     mine = range(rank, -(-len(rows_n) // batch_rows), world)
     tasks = (partial(opened.evaluation_batch, rows_n, index, batch_rows) for index in mine)
@@ -73,7 +74,7 @@ def open_evaluation(
 def _local(
     spec: StreamSpec, *, leaves: range, steps: range, ahead: int, threads: int
 ) -> Iterator[Iterator[MicroBatch]]:
-    opened = Stream(spec)
+    opened = open_stream(spec)
     plan = opened.plan()
     tasks = (partial(opened.micro_batch, plan, step, leaf) for step in steps for leaf in leaves)
     batches = OrderedExecutor(tasks, threads=threads, ahead=ahead)

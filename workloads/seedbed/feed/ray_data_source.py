@@ -28,7 +28,8 @@ from seedbed.augmentation import output_size
 from seedbed.feed.arrow_codec import SCHEMA, block_to_micro_batches, failure_to_block, micro_batches_to_block
 from seedbed.feed.io_counters import IO_COUNTERS
 from seedbed.feed.micro_batch import MicroBatch
-from seedbed.feed.sample_stream import Stream, StreamSpec
+from seedbed.feed.sample_stream import SampleStream, open_stream
+from seedbed.feed.stream_spec import StreamSpec
 from seedbed.order import BatchPlan
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
@@ -183,9 +184,9 @@ def _render(part: _Part) -> Iterable[pa.Table]:
 
 
 @lru_cache(maxsize=1)  # worker processes serve the executions of several trainers in turn
-def _opened(execution: str, spec: StreamSpec) -> tuple[Stream, BatchPlan]:
+def _opened(execution: str, spec: StreamSpec) -> tuple[SampleStream, BatchPlan]:
     del execution  # part of the key
-    stream = Stream(spec)
+    stream = open_stream(spec)
     return stream, stream.plan()
 
 

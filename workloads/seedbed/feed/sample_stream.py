@@ -1,124 +1,52 @@
-"""The stream of a run: a picklable specification, and an opened stream that renders any leaf of it."""
+"""The samples of a run: any micro-batch of its plan, any batch of an evaluation."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from cachetools import LRUCache
 
-from seedbed.augmentation import Sizing, Transform, for_evaluation, render_head, render_rest, sizing_head
+from seedbed.augmentation import Transform, for_evaluation, sizing_head
 from seedbed.dataset import Dataset, View, open_dataset
 from seedbed.feed.batch_cache import BatchCache
-from seedbed.feed.batch_reader import BatchReader, CachedBatchReader, LocalBatchReader, damaged
+from seedbed.feed.batch_reader import BatchReader, CachedBatchReader, LocalBatchReader
 from seedbed.feed.bounded_folder import folder_usage
 from seedbed.feed.decoded_cache import DecodedCache
-from seedbed.feed.decoded_cache_policy import Origin, Shelf, decoded_bytes, worth_keeping
-from seedbed.feed.io_counters import IO_COUNTERS
+from seedbed.feed.decoded_cache_policy import decoded_bytes, worth_caching
+from seedbed.feed.image_renderer import ImageRenderer
 from seedbed.feed.micro_batch import EvaluationBatch, MicroBatch
+from seedbed.feed.shard_index_cache import ImageLocation, ShardIndexCache
 from seedbed.feed.store_retry import StoreRetry
-from seedbed.images.image_decoder import UndecodableImageError, picture_size
-from seedbed.order import WINDOW, BatchPlan, EpochShuffle
+from seedbed.feed.stream_spec import StreamSpec
+from seedbed.order import BatchPlan, EpochShuffle
 from seedbed.storage import LocalStorage, open_storage
 from seedbed_api.errors import UserError, refusal
 
 Rows = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
+Selected = npt.NDArray[np.int32] | None
+"""Positions of a shard that a view selects; None: all of them."""
 
-DEFAULT_CACHE_BYTES: Final = 20 << 30
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StreamSpec:
-    """What a process needs to serve any (step, leaf) of a run. Picklable, hashable, a few hundred bytes."""
-
-    dataset_url: str
-    digest: str | None
-    """Pinned dataset digest; another one is refused."""
-    seed: int
-    leaves: int
-    leaf_rows: int
-    total_steps: int
-    epochs: int | None = None
-    """Epochs of the run where it is given in epochs; only the fill rows need it."""
-    transforms: tuple[Transform, ...] = ()
-    window: int = WINDOW
-    split: str = "train"
-    subset: str | None = None
-    fold: tuple[int, int] | None = None
-    secret: Path | None = None
-    cache_folder: Path | None = None
-    """Shared by the processes of a node; None keeps a bounded number of record batches in memory."""
-    cache_bytes: int = DEFAULT_CACHE_BYTES
-    """Of record batches and decoded pictures together."""
-    shared: bool = False
-    """Other runs on this node ask for the same pictures (a sweep): each is decoded once for all of them."""
-    read_in_place: bool = True
-    """Read local datasets where they lie; False sends them through the cache like remote ones."""
-    retry_seconds: float = 60.0
+_NO_POSITIONS = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Columns:
-    """What is needed of a shard's index."""
-
-    batch: npt.NDArray[np.int32]
-    batch_first: npt.NDArray[np.int64]
-    """First position of every batch."""
-    offset: npt.NDArray[np.int64]
-    length: npt.NDArray[np.int64]
-    label: npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Wanted:
-    """One picture of a leaf."""
-
-    slot: int
-    epoch: int
-    shard: int
-    batch: int
-    origin: Origin
-
-
-class Stream:
+class SampleStream:
     """An opened stream; safe to use from several threads. Memory: indices of two windows and the caches."""
 
-    def __init__(self, spec: StreamSpec) -> None:
-        self.spec = spec
-        self.stopped = threading.Event()
-        retry = StoreRetry(seconds=spec.retry_seconds, stopped=self.stopped)
-        storage = open_storage(spec.dataset_url, secret=spec.secret)
-        self.dataset: Dataset = retry.call(lambda: open_dataset(storage, digest=spec.digest))
-        self._retry = retry
-        self._first_rows = np.array([shard.first_row for shard in self.dataset.manifest.shards], np.int64)
-        self._columns: MutableMapping[int, _Columns] = LRUCache(2 * spec.window + 4)
-        self._lock = threading.Lock()
-        training = self.view(spec.split)
-        self._needed_shards = self._selected_batches(training)
-        epochs = spec.total_steps * spec.leaves * spec.leaf_rows / max(training.count, 1)
-        self._decoded = self._open_decoded(epochs)
-        self._batches = self._open_batches()
-        self._shelves: dict[Sizing | None, Shelf] = {}
+    spec: StreamSpec
+    dataset: Dataset
+    retry: StoreRetry
+    indices: ShardIndexCache
+    renderer: ImageRenderer
 
     def view(self, split: str) -> View:
         """Return a split's rows under subset and fold; `UserError` where there are none to train on."""
-        spec = self.spec
-        view = self._retry.call(lambda: self.dataset.view(split=split, subset=spec.subset, fold=spec.fold))
-        if split == spec.split and view.count == 0:
-            fix = "choose another split, fold or a larger subset"
-            problem = f"no rows in split {split} after subset and fold"
-            raise UserError(
-                "InvalidDataset", refusal("spec.dataset.uri", self.dataset.storage.url, problem, fix)
-            )
-        return view
+        return _view(self.dataset, self.spec, split, retry=self.retry)
 
     def plan(self) -> BatchPlan:
         """Return the plan of the run."""
@@ -133,17 +61,17 @@ class Stream:
         )
 
     def micro_batch(self, plan: BatchPlan, step: int, leaf: int) -> MicroBatch:
-        """Fetch, decode and augment one leaf."""
+        """Return the rows of one leaf: fetched, decoded and augmented."""
         rows_m = plan.rows(step, leaf)
         epochs_m = plan.epochs_of(step, leaf)
-        labels_m, pixels_mhwc = self.pictures(rows_m, epochs_m, self.spec.transforms)
+        labels_m, pixels_mhwc = self.images(rows_m, epochs_m, self.spec.transforms)
         return MicroBatch(step=step, leaf=leaf, rows_m=rows_m, labels_m=labels_m, pixels_mhwc=pixels_mhwc)
 
     def evaluation_batch(self, rows_n: Rows, index: int, batch_rows: int) -> EvaluationBatch:
-        """Fetch and resize batch `index` of the rows of a split; the last one repeats its last row."""
+        """Return batch `index` of the rows of a split, resized; the last one repeats its last row."""
         own = rows_n[index * batch_rows : (index + 1) * batch_rows]
         rows_b = np.concatenate([own, np.repeat(own[-1:], batch_rows - len(own))])
-        labels, pixels = self.pictures(own, np.zeros_like(own), for_evaluation(self.spec.transforms))
+        labels, pixels = self.images(own, np.zeros_like(own), for_evaluation(self.spec.transforms))
         fill = batch_rows - len(own)
         return EvaluationBatch(
             index=index,
@@ -153,158 +81,116 @@ class Stream:
             pixels_bhwc=np.concatenate([pixels, np.repeat(pixels[-1:], fill, axis=0)]) if fill else pixels,
         )
 
-    def pictures(self, rows_m: Rows, epochs_m: Rows, transforms: Sequence[Transform]) -> tuple[Rows, Pixels]:
+    def images(self, rows_m: Rows, epochs_m: Rows, transforms: Sequence[Transform]) -> tuple[Rows, Pixels]:
         """Return labels, shape (m,), and rendered pixels, shape (m, H, W, 3), of dataset rows."""
-        labels_m = np.empty(len(rows_m), np.int64)
-        pixels_mhwc: Pixels | None = None
-        wanted = list(self._wanted(rows_m, epochs_m, labels_m))
-        for wait in (False, True):  # what others are decoding comes last: meanwhile the next ones are done
-            later = []
-            for picture in wanted:
-                pixels = self._rendered(picture, transforms, wait=wait)
-                if pixels is None:
-                    later.append(picture)
-                    continue
-                if pixels_mhwc is None:
-                    pixels_mhwc = np.empty((len(rows_m), *pixels.shape), np.uint8)
-                if pixels.shape != pixels_mhwc.shape[1:]:
-                    raise _of_unlike_size(pixels_mhwc.shape[1:], pixels.shape)
-                pixels_mhwc[picture.slot] = pixels
-            wanted = later
-        assert pixels_mhwc is not None, "a leaf has at least one row"
-        return labels_m, pixels_mhwc
+        locations = self.indices.locate(rows_m)
+        labels_m = np.array([location.label for location in locations], np.int64)
+        rendered = self._rendered(locations, epochs_m.tolist(), transforms)
+        return labels_m, _stacked(rendered, len(locations))
 
     def close(self) -> None:
         """Make waiting reads give up."""
-        self.stopped.set()
+        self.retry.stopped.set()
 
-    def _wanted(self, rows_m: Rows, epochs_m: Rows, labels_m: Rows) -> Iterator[_Wanted]:
-        """Yield where the rows lie, and fill in their labels."""
-        shards = np.searchsorted(self._first_rows, rows_m, side="right") - 1
-        places = zip(rows_m.tolist(), epochs_m.tolist(), shards.tolist(), strict=True)
-        for slot, (row, epoch, shard) in enumerate(places):
-            columns = self._index(shard)
-            position = row - int(self._first_rows[shard])
-            batch = int(columns.batch[position])
-            labels_m[slot] = columns.label[position]
-            origin = Origin(
-                batch=self.dataset.manifest.shards[shard].batches[batch].sha256,
-                place=position - int(columns.batch_first[batch]),
-                row=row,
-                start=int(columns.offset[position]),
-                length=int(columns.length[position]),
-            )
-            yield _Wanted(slot=slot, epoch=epoch, shard=shard, batch=batch, origin=origin)
+    def _rendered(
+        self, locations: Sequence[ImageLocation], epochs: Sequence[int], transforms: Sequence[Transform]
+    ) -> Iterator[tuple[int, Pixels]]:
+        """Yield positions and images; those that other readers are decoding come last."""
+        pending = list(enumerate(locations))
+        for wait in (False, True):
+            deferred = []
+            for position, location in pending:
+                pixels = self.renderer.render(location, transforms, epoch=epochs[position], wait=wait)
+                if pixels is None:
+                    deferred.append((position, location))
+                else:
+                    yield position, pixels
+            pending = deferred
 
-    def _rendered(self, wanted: _Wanted, transforms: Sequence[Transform], *, wait: bool) -> Pixels | None:
-        """Return a picture, or None where another one is decoding it and it is not to be waited for."""
-        head = sizing_head(transforms)
-        pixels = self._begun(wanted, head, wait=wait)
-        if pixels is None:
-            return None
-        return render_rest(transforms, pixels, seed=self.spec.seed, epoch=wanted.epoch, row=wanted.origin.row)
 
-    def _begun(self, wanted: _Wanted, head: Sizing | None, *, wait: bool) -> Pixels | None:
-        """Return what a head makes of a picture, whoever has made it."""
-        make = partial(self._decode, wanted, head)
-        shelf = self._shelf(head)
-        if shelf is None:
-            return make()
-        slot = shelf.slot(wanted.origin, epoch=wanted.epoch, size=partial(self._size, wanted))
-        return make() if slot is None else shelf.get_or_decode(slot, make, wait=wait)
+def open_stream(spec: StreamSpec) -> SampleStream:
+    """Open a dataset and its caches; `UserError` where it is another one or has no rows to train on."""
+    retry = StoreRetry(seconds=spec.retry_seconds, stopped=threading.Event())
+    storage = open_storage(spec.dataset_url, secret=spec.secret)
+    dataset = retry.call(lambda: open_dataset(storage, digest=spec.digest))
+    training = _view(dataset, spec, spec.split, retry=retry)
+    indices = ShardIndexCache(dataset, retry=retry, size=2 * spec.window + 4)
+    cache = _open_decoded_cache(spec, training, stopped=retry.stopped)
+    batches = _open_batches(spec, dataset, _NeededBatches(training, indices), retry=retry, decoded=cache)
+    renderer = ImageRenderer(dataset, batches, cache=cache, seed=spec.seed, shared=spec.shared)
+    return SampleStream(spec=spec, dataset=dataset, retry=retry, indices=indices, renderer=renderer)
 
-    def _decode(self, wanted: _Wanted, head: Sizing | None) -> Pixels:
-        data = self._image(wanted)
-        with self._decoding(wanted):
-            pixels = render_head(head, data, seed=self.spec.seed, epoch=wanted.epoch, row=wanted.origin.row)
-        IO_COUNTERS.decode()
-        return pixels
 
-    def _size(self, wanted: _Wanted) -> tuple[int, int]:
-        data = self._image(wanted)
-        with self._decoding(wanted):
-            return picture_size(data)
+def _view(dataset: Dataset, spec: StreamSpec, split: str, *, retry: StoreRetry) -> View:
+    view = retry.call(lambda: dataset.view(split=split, subset=spec.subset, fold=spec.fold))
+    if split == spec.split and view.count == 0:
+        problem = f"no rows in split {split} after subset and fold"
+        fix = "choose another split, fold or a larger subset"
+        raise UserError("InvalidDataset", refusal("spec.dataset.uri", dataset.storage.url, problem, fix))
+    return view
 
-    @contextlib.contextmanager
-    def _decoding(self, wanted: _Wanted) -> Iterator[None]:
-        try:
-            yield
-        except UndecodableImageError as error:
-            problem = f"row {wanted.origin.row} cannot be decoded ({error})"
-            raise damaged(self.dataset, wanted.shard, problem) from error
 
-    def _image(self, wanted: _Wanted) -> bytes:
-        return self._batches.read(wanted.shard, wanted.batch, wanted.origin.start, wanted.origin.length)
+class _NeededBatches:
+    """Which record batches have a row of the training view: its window will ask for them soon."""
 
-    def _shelf(self, head: Sizing | None) -> Shelf | None:
-        if self._decoded is None:
-            return None
-        with self._lock:
-            if head not in self._shelves:
-                rows = sum(shard.rows for shard in self.dataset.manifest.shards)
-                spec = self.spec
-                shelf = Shelf(self._decoded, head, seed=spec.seed, rows=rows, shared=spec.shared)
-                self._shelves[head] = shelf
-            return self._shelves[head]
+    def __init__(self, training: View, indices: ShardIndexCache) -> None:
+        self._selected: Mapping[int, Selected] = {shard.shard: shard.selected for shard in training.shards}
+        self._indices = indices
 
-    def _index(self, shard: int) -> _Columns:
-        with self._lock:
-            cached = self._columns.get(shard)
-        if cached is not None:
-            return cached
-        index = self._retry.call(lambda: self.dataset.index(shard))
-        count = len(self.dataset.manifest.shards[shard].batches)
-        columns = _Columns(
-            batch=index.batch,
-            batch_first=np.searchsorted(index.batch, np.arange(count)),
-            offset=index.offset,
-            length=index.length,
-            label=index.label,
-        )
-        with self._lock:
-            self._columns[shard] = columns
-        return columns
+    def __call__(self, shard: int, batch: int) -> bool:
+        selected = self._selected.get(shard, _NO_POSITIONS)
+        return selected is None or bool(np.any(self._indices.batches(shard)[selected] == batch))
 
-    def _open_batches(self) -> BatchReader:
-        if self.spec.read_in_place and isinstance(self.dataset.storage, LocalStorage):
-            return LocalBatchReader(self.dataset, retry=self._retry)
-        cache = None if self.spec.cache_folder is None else self._open_cache(self.spec.cache_folder)
-        return CachedBatchReader(self.dataset, retry=self._retry, cache=cache, needed=self._needed)
 
-    def _open_cache(self, folder: Path) -> BatchCache:
-        pictures = self._decoded.bound if self._decoded else folder_usage(folder / "decoded").bytes
-        bound = max(self.spec.cache_bytes - pictures, 0)
-        cache = BatchCache(folder, bound=bound, stopped=self.stopped)
+def _open_decoded_cache(spec: StreamSpec, training: View, *, stopped: threading.Event) -> DecodedCache | None:
+    """Return the cache of decoded images, None where no training image would be read from it again."""
+    epochs = spec.total_steps * spec.leaves * spec.leaf_rows / max(training.count, 1)
+    sizing = sizing_head(spec.transforms)
+    if spec.cache_folder is None or not worth_caching(sizing, shared=spec.shared, epochs=epochs):
+        return None
+    return DecodedCache(
+        _decoded_folder(spec.cache_folder), bound=decoded_bytes(spec.cache_bytes), stopped=stopped
+    )
+
+
+def _open_batches(
+    spec: StreamSpec,
+    dataset: Dataset,
+    needed: _NeededBatches,
+    *,
+    retry: StoreRetry,
+    decoded: DecodedCache | None,
+) -> BatchReader:
+    if spec.read_in_place and isinstance(dataset.storage, LocalStorage):
+        return LocalBatchReader(dataset, retry=retry)
+    cache = None
+    if spec.cache_folder is not None:
+        images = decoded.bound if decoded else folder_usage(_decoded_folder(spec.cache_folder)).bytes
+        bound = max(spec.cache_bytes - images, 0)
+        cache = BatchCache(spec.cache_folder, bound=bound, stopped=retry.stopped)
         cache.shrink()
-        return cache
-
-    def _open_decoded(self, epochs: float) -> DecodedCache | None:
-        """Return where decoded pictures are kept, None where those of the training would not be."""
-        spec, head = self.spec, sizing_head(self.spec.transforms)
-        if spec.cache_folder is None or not worth_keeping(head, shared=spec.shared, epochs=epochs):
-            return None
-        return DecodedCache(
-            spec.cache_folder / "decoded", bound=decoded_bytes(spec.cache_bytes), stopped=self.stopped
-        )
-
-    def _needed(self, shard: int, batch: int) -> bool:
-        """Say whether the training view has a row in a batch: its window will want it soon."""
-        selected = self._needed_shards.get(shard, _NONE)
-        if selected is None:
-            return True
-        wanted = self._index(shard).batch[selected]
-        return bool(np.any(wanted == batch))
-
-    @staticmethod
-    def _selected_batches(view: View) -> dict[int, npt.NDArray[np.int32] | None]:
-        return {shard.shard: shard.selected for shard in view.shards}
+    return CachedBatchReader(dataset, retry=retry, cache=cache, needed=needed)
 
 
-_NONE: Final = np.empty(0, np.int32)
+def _decoded_folder(cache_folder: Path) -> Path:
+    return cache_folder / "decoded"
 
 
-def _of_unlike_size(first: tuple[int, ...], other: tuple[int, ...]) -> UserError:
+def _stacked(images: Iterator[tuple[int, Pixels]], count: int) -> Pixels:
+    """Return images in one array, each at its position; `UserError` where they differ in size."""
+    pixels_mhwc: Pixels | None = None
+    for position, pixels in images:
+        if pixels_mhwc is None:
+            pixels_mhwc = np.empty((count, *pixels.shape), np.uint8)
+        if pixels.shape != pixels_mhwc.shape[1:]:
+            raise _different_sizes(pixels_mhwc.shape[1:], pixels.shape)
+        pixels_mhwc[position] = pixels
+    assert pixels_mhwc is not None, "a leaf has at least one row"
+    return pixels_mhwc
+
+
+def _different_sizes(first: tuple[int, ...], other: tuple[int, ...]) -> UserError:
     sizes = f"{first[1]}x{first[0]} and {other[1]}x{other[0]}"
-    problem = "pictures of one batch differ in size"
+    problem = "images of one batch differ in size"
     fix = "begin with Resize or RandomResizedCrop"
     return UserError("InvalidSpec", refusal("spec.training.augmentation", sizes, problem, fix))

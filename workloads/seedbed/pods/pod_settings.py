@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from seedbed.driver.job_locations import with_absolute_locations
 from seedbed.driver.resolve_run import ExpectedIdentity, RunOptions
-from seedbed.feed.sample_stream import DEFAULT_CACHE_BYTES
+from seedbed.feed.stream_spec import DEFAULT_CACHE_BYTES
 from seedbed.pods.driver_socket import PROGRESS_PORT
 from seedbed.storage import absolute_path
 from seedbed_api.errors import UserError, refusal

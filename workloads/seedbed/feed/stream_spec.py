@@ -1,0 +1,42 @@
+"""StreamSpec: all that a process needs to make the samples of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from seedbed.augmentation import Transform
+from seedbed.order import WINDOW
+
+DEFAULT_CACHE_BYTES: Final = 20 << 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamSpec:
+    """What a process needs to serve any (step, leaf) of a run. Picklable, hashable, a few hundred bytes."""
+
+    dataset_url: str
+    digest: str | None
+    """Pinned dataset digest; another one is refused."""
+    seed: int
+    leaves: int
+    leaf_rows: int
+    total_steps: int
+    epochs: int | None = None
+    """Epochs of the run where it is given in epochs; only the fill rows need it."""
+    transforms: tuple[Transform, ...] = ()
+    window: int = WINDOW
+    split: str = "train"
+    subset: str | None = None
+    fold: tuple[int, int] | None = None
+    secret: Path | None = None
+    cache_folder: Path | None = None
+    """Shared by the processes of a node; None keeps a bounded number of record batches in memory."""
+    cache_bytes: int = DEFAULT_CACHE_BYTES
+    """Of record batches and decoded pictures together."""
+    shared: bool = False
+    """Other runs on this node ask for the same pictures (a sweep): each is decoded once for all of them."""
+    read_in_place: bool = True
+    """Read local datasets where they lie; False sends them through the cache like remote ones."""
+    retry_seconds: float = 60.0
