@@ -1,0 +1,111 @@
+"""Files, modules and attributes that the docs name in backticks exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from functools import cache
+from pathlib import PurePosixPath
+
+import pytest
+
+from support.docs.pages import REPOSITORY, text_of
+
+PAGES = sorted(
+    str(path.relative_to(REPOSITORY))
+    for pattern in ("*.md", "docs/**/*.md", "charts/*/README.md", "examples/**/README.md")
+    for path in REPOSITORY.glob(pattern)
+)
+ROOTS = {
+    "seedbed": "workloads/seedbed",
+    "seedbed_operator": "operator/seedbed_operator",
+    "seedbed_api": "crds/seedbed_api",
+}
+CODE = re.compile(r"`([^`\n]+)`")
+PATH = re.compile(
+    r"[\w.-]+(?:/[\w.*-]+)+\.(?:py|md|toml|svg|sh)|(?:tests|benchmarks|workloads|operator|crds|charts|images|examples|docs)/[\w./*-]+"
+)
+DOTTED = re.compile(r"(?:seedbed|seedbed_operator|seedbed_api)(?:\.[A-Za-z_]\w*)+")
+NOT_NAMES = {"seedbed.dev", "seedbed.run_id", "seedbed.py"}
+"""Dotted names that are no modules: the API group, a tag of MLflow, a file of somebody else."""
+HISTORY = {"CHANGELOG.md"}
+"""Pages that may name what is gone."""
+
+
+@cache
+def files() -> tuple[PurePosixPath, ...]:
+    """Return the files of the repository that git tracks or would track."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return tuple(PurePosixPath(line) for line in listed.stdout.splitlines())
+
+
+@cache
+def folders() -> frozenset[str]:
+    """Return the folders of those files."""
+    return frozenset(str(parent) for file in files() for parent in file.parents)
+
+
+def exists(path: str) -> bool:
+    """Tell whether a path from the root of the repository, or its end, is a file or folder; it may have a wildcard."""
+    return path.rstrip("/") in folders() or any(file.match(path) for file in files())
+
+
+def resolves(dotted: str) -> bool:
+    """Tell whether a dotted name is a package, a module, or something that a module defines or imports."""
+    root, *parts = dotted.split(".")
+    place = ROOTS[root]
+    while parts and (f"{place}/{parts[0]}" in folders() or exists(f"{place}/{parts[0]}.py")):
+        place += f"/{parts.pop(0)}"
+    if not parts:
+        return True
+    source = f"{place}.py" if exists(f"{place}.py") else f"{place}/__init__.py"
+    return len(parts) <= 2 and parts[0] in defined((REPOSITORY / source).read_text(encoding="utf-8"))
+
+
+def defined(source: str) -> set[str]:
+    """Return the names at the top level of a module."""
+    found: set[str] = set()
+    for node in ast.parse(source).body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                found.add(node.name)
+            case ast.Import() | ast.ImportFrom():
+                found |= {name.asname or name.name for name in node.names}
+            case ast.Assign():
+                found |= {name.id for name in node.targets if isinstance(name, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                found.add(name)
+    return found
+
+
+def missing(text: str) -> list[str]:
+    """Return the paths and dotted names within backticks that lead nowhere."""
+    found = []
+    for code in CODE.findall(text):
+        word = code.split(" ")[-1].split("::")[0]
+        if (PATH.fullmatch(word) and not exists(word)) or (
+            DOTTED.fullmatch(word) and word not in NOT_NAMES and not resolves(word)
+        ):
+            found.append(word)
+    return found
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY])
+def test_files_and_modules_that_a_page_names_exist(page: str) -> None:
+    words = missing(text_of(page))
+    assert words == []
+
+
+def test_a_name_that_leads_nowhere_is_found() -> None:
+    """Check the check."""
+    gone = "`tests/unit/gone.py` `seedbed.gone` `seedbed.order.batch_plan.gone` `docs/adr/none.md` `driver/gone.py`"
+    here = "`tests/unit/docs/test_names.py` `seedbed.order` `seedbed.order.batch_plan.BatchPlan` `docs/adr` `adr/README.md`"
+    assert len(missing(gone)) == 5
+    assert missing(here) == []
