@@ -65,7 +65,7 @@ def sweep_of_nothing(output: Path, trials: int, **changes: Any) -> Any:
 def train_nothing(sweep: Any, stretch: Any, *, stopping: threading.Event, tell: Any) -> Any:
     """Do what surrounds the training of a trial, and claim that it was trained."""
     del stopping, tell
-    from seedbed.search.learning_curve import Course, Finished
+    from seedbed.search.learning_curve import Finished, LearningCurve
     from seedbed.search.objective_values import SCALE
     from seedbed.sweeps.resolve_sweep import run_of
     from seedbed.sweeps.sweep_record import add_started_run
@@ -76,7 +76,9 @@ def train_nothing(sweep: Any, stretch: Any, *, stopping: threading.Event, tell: 
     run_id = sweep.run_id(run)
     add_started_run(sweep.output(), run_id)
     value = round(SCALE * loss_of(float(stretch.values["lr"])))
-    return Reached(course=Course(values=((1, value),), end=Finished(value=value)), run_id=run_id, computed=1)
+    return Reached(
+        course=LearningCurve(values=((1, value),), end=Finished(value=value)), run_id=run_id, computed=1
+    )
 
 
 def seedbed(trials: int, folder: Path) -> Stretch:

@@ -137,11 +137,11 @@ class Digits:
         return path
 
     def _points(self) -> list[dict[str, float]]:
-        from seedbed.search.samplers import proposer
+        from seedbed.search.samplers import create_sampler
         from seedbed_api.manifest_loader import read_document, sweep_job
 
         job = sweep_job(*read_document(self.manifest("points", points=MOST_POINTS), wanted="SweepJob"))
-        propose = proposer(job.spec).propose
+        propose = create_sampler(job.spec).propose
         points = [dict(propose(index, [])) for index in range(MOST_POINTS)]
         return [{name: float(value) for name, value in point.items()} for point in points]
 

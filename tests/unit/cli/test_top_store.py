@@ -18,7 +18,7 @@ from seedbed.runs.process_identity import this_process
 from seedbed.runs.run_folder import RECIPE, RESULT, RunFolder, open_run
 from seedbed.runs.run_lease import STALE_SECONDS
 from seedbed.search.objective_values import SCALE
-from seedbed.search.trial_decisions import Decided, Ended, State, TrialRuns, Why
+from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
 from seedbed.storage import Storage, open_storage
 from seedbed.sweeps.store_snapshot import Looker
 from seedbed.sweeps.sweep_record import add_started_run, sweep_record
@@ -279,13 +279,13 @@ def test_a_sweep_trains_where_one_of_its_runs_does(store: Store) -> None:
 
 def test_a_sweep_that_has_ended_tells_its_best_and_its_ledger_is_read_once(store: Store) -> None:
     trials = [
-        Decided(index=index, point=(), state=State.SUCCEEDED, folds=(best,), objective=best)
+        DecidedTrial(index=index, assignments=(), state=TrialState.SUCCEEDED, folds=(best,), objective=best)
         for index, best in enumerate((SCALE // 2, SCALE // 4))
     ]
     record = sweep_record(
         trials,
         sweep={"objective": {"direction": "Minimize"}, "maxTrialCount": 9},
-        ended=Ended(why=Why.TARGET_REACHED, index=1),
+        ended=SweepEnd(reason=EndReason.TARGET_REACHED, index=1),
         trial_runs={0: TrialRuns(), 1: TrialRuns()},
     )
     store.output.put(f"sweeps/{SWEEP}/ledger.json", record.to_bytes())

@@ -12,14 +12,14 @@ import pytest
 from seedbed.report import SweepInputs, build_sweep_report
 from seedbed.report.search_space_axes import Options, Scale
 from seedbed.report.sweep_report import sample, shown_bounds
-from seedbed.search.learning_curve import Course, Failed, Finished
+from seedbed.search.learning_curve import Failed, Finished, LearningCurve
 from seedbed.search.objective_values import SCALE
-from seedbed.search.parameter_importance import importance
-from seedbed.search.pruners import PrefixHalving, Verdict
-from seedbed.search.search_space import Point
+from seedbed.search.parameter_importance import parameter_importance
+from seedbed.search.pruners import PrefixASHAPruner, Verdict
+from seedbed.search.search_space import Assignments
 from seedbed.search.search_state import Search
-from seedbed.search.trial_decisions import Decided, State, TrialRuns
-from seedbed.search.trial_ranking import ranked
+from seedbed.search.trial_decisions import DecidedTrial, TrialRuns, TrialState
+from seedbed.search.trial_ranking import rank_trials
 from seedbed_api.sweepjob import SweepJobSpec
 from unit.report.page_parser import HOSTILE, Page
 from unit.search.sweeps import a_parameter, a_rate, a_sweep, values
@@ -40,7 +40,7 @@ class Ranges(Page):
         self.words = " ".join(self.text.split())
 
 
-def quality(point: Point) -> float:
+def quality(point: Assignments) -> float:
     """Return how good a point is, 0 to 1: by its learning rate, else by its spelling."""
     rate = dict(point).get("lr")
     if rate is None:
@@ -52,14 +52,14 @@ def searched(
     spec: SweepJobSpec, *, fails: Callable[[int], bool] = lambda _index: False, **fields: Any
 ) -> SweepInputs:
     """Search to the end, with runs that are made up, and return what the report is told."""
-    search, courses = Search(spec), dict[int, Course]()
+    search, courses = Search(spec), dict[int, LearningCurve]()
     while search.ended is None:
         task = next(search.tasks())
-        rate = quality(task.point)
+        rate = quality(task.assignments)
         curve = [(e, round(SCALE * rate * (1 - 0.5**e))) for e in range(1, EPOCHS + 1)]
         end = Failed(reason="NonFiniteLoss") if fails(task.index) else Finished(value=curve[-1][1])
-        courses[task.index] = Course(values=() if fails(task.index) else tuple(curve), end=end)
-        search.learn(task.index, [courses[task.index]] * search.folds)
+        courses[task.index] = LearningCurve(values=() if fails(task.index) else tuple(curve), end=end)
+        search.record_trial(task.index, [courses[task.index]] * search.folds)
     trials = search.trials
     return SweepInputs(
         job="seedlings",
@@ -68,7 +68,7 @@ def searched(
         trials=trials,
         trial_runs={t.index: TrialRuns(run_ids=(f"sha256:{t.index:064x}",) * search.folds) for t in trials},
         curves={trial.index: courses[trial.index].values for trial in trials},
-        importance=importance(spec, trials),
+        importance=parameter_importance(spec, trials),
         ledger_uri="runs/sweeps/0/ledger.json",
         **fields,
     )
@@ -170,14 +170,14 @@ def test_every_line_stays_in_the_picture_and_every_chart_has_a_name() -> None:
 
 def test_why_a_trial_was_ended_agrees_with_the_verdict() -> None:
     """What the page says in hindsight is what the rule says of the same rivals."""
-    from seedbed.search.prune_reasons import Hindsight
+    from seedbed.search.prune_reasons import PruneReasons
 
     inputs = STORIES["prefix ASHA"][0]
-    rule = PrefixHalving(rungs=(1, 3, 9), reduction_factor=3)
-    pruned = [trial for trial in inputs.trials if trial.state is State.PRUNED]
+    rule = PrefixASHAPruner(rungs=(1, 3, 9), reduction_factor=3)
+    pruned = [trial for trial in inputs.trials if trial.state is TrialState.PRUNED]
     assert pruned
     for trial in pruned:
-        rivals = Hindsight(inputs.spec, inputs.trials).rivals(trial)
+        rivals = PruneReasons(inputs.spec, inputs.trials).comparison(trial)
         assert rivals.unknown == 0
         assert rule.verdict(rivals) is Verdict.PRUNE
 
@@ -188,7 +188,13 @@ def test_the_largest_sweep_makes_a_page_of_bounded_size() -> None:
     spec = a_sweep(*(values(f"p{place:02d}" + "n" * 60, *letters) for place in range(32)), maxTrialCount=5000)
     point = tuple((parameter.name, letters[-1]) for parameter in spec.parameters)
     trials = [
-        Decided(index=index, point=point, state=State.SUCCEEDED, objective=index * 10**8, folds=(index,))
+        DecidedTrial(
+            index=index,
+            assignments=point,
+            state=TrialState.SUCCEEDED,
+            objective=index * 10**8,
+            folds=(index,),
+        )
         for index in range(5000)
     ]
     ended = STORIES["one trial"][0].ended
@@ -208,7 +214,7 @@ def test_no_text_of_a_user_becomes_markup() -> None:
 
 def test_a_sample_holds_the_best_and_a_spread_of_the_others() -> None:
     inputs = STORIES["500 trials"][0]
-    best = ranked(inputs.trials, Search(inputs.spec).goal)
+    best = rank_trials(inputs.trials, Search(inputs.spec).goal)
     kept = sample(inputs.trials, best, most=90)
     indices = [trial.index for trial in kept]
     assert len(kept) == 90

@@ -7,7 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from seedbed.search import Course, Ended, Failed, Finished, Point, Search, Task, Undecided
+from seedbed.search import (
+    Assignments,
+    Failed,
+    Finished,
+    LearningCurve,
+    Search,
+    SweepEnd,
+    TrialTask,
+    Undecided,
+)
 from seedbed.search.trial_decisions import TrialRuns
 from seedbed.sweeps.sweep_record import sweep_record
 from seedbed_api.sweepjob import SweepJobSpec
@@ -19,19 +28,19 @@ HALF = 10**12 // 2
 class Fate:
     """What one run comes to if it is trained to its end."""
 
-    course: Course
+    course: LearningCurve
     """With all evaluations up to the end."""
 
-    def until(self, epoch: int | None) -> Course:
+    def until(self, epoch: int | None) -> LearningCurve:
         """Return what is known of it when it was trained up to an epoch."""
         if epoch is None:
             return self.course
         known = tuple(pair for pair in self.course.values if pair[0] <= epoch)
         over = known == self.course.values and (not known or known[-1][0] < epoch)
-        return Course(values=known, end=self.course.end if over else None)
+        return LearningCurve(values=known, end=self.course.end if over else None)
 
 
-Oracle = Callable[[Point, int, int], Fate]
+Oracle = Callable[[Assignments, int, int], Fate]
 """(point, fold, horizon) -> fate: as in life it is a function of the recipe and nothing else."""
 
 
@@ -50,19 +59,23 @@ class Luck:
 def chances(salt: int, luck: Luck) -> Oracle:
     """Return fates that are drawn by hashing."""
 
-    def fate(point: Point, fold: int, horizon: int) -> Fate:
+    def fate(point: Assignments, fold: int, horizon: int) -> Fate:
         draw = random.Random(sha256(repr((salt, point, fold)).encode()).digest())
         last = (
             draw.randint(1, horizon) if draw.randrange(100) < luck.fails + luck.stops_by_itself else horizon
         )
         values = tuple((epoch, HALF + draw.randrange(luck.levels)) for epoch in range(1, last + 1))
         if draw.randrange(100) < luck.is_lost:
-            return Fate(course=Course(values=values[: horizon // 2], end=Undecided(reason="OutOfMemory")))
+            return Fate(
+                course=LearningCurve(values=values[: horizon // 2], end=Undecided(reason="OutOfMemory"))
+            )
         if last < horizon and draw.randrange(luck.fails + luck.stops_by_itself) < luck.fails:
             return Fate(
-                course=Course(values=values, end=Failed(reason=draw.choice(["NonFiniteLoss", "ModelError"])))
+                course=LearningCurve(
+                    values=values, end=Failed(reason=draw.choice(["NonFiniteLoss", "ModelError"]))
+                )
             )
-        return Fate(course=Course(values=values, end=Finished(value=values[-1][1])))
+        return Fate(course=LearningCurve(values=values, end=Finished(value=values[-1][1])))
 
     return fate
 
@@ -71,7 +84,7 @@ def chances(salt: int, luck: Luck) -> Oracle:
 class Outcome:
     """What a sweep came to."""
 
-    ended: Ended
+    ended: SweepEnd
     ledger: bytes
     decided: Mapping[int, object]
     trained: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -94,8 +107,8 @@ class Executor:
     make: Callable[[SweepJobSpec], Search] = Search
 
     def run(self) -> Outcome:
-        search, running = self.make(self.spec), dict[int, Task]()
-        stored: dict[int, list[Course]] = {}
+        search, running = self.make(self.spec), dict[int, TrialTask]()
+        stored: dict[int, list[LearningCurve]] = {}
         while search.ended is None:
             for index in [index for index in running if not search.is_needed(index)]:
                 del running[index]
@@ -107,30 +120,36 @@ class Executor:
                 search, running = self.make(self.spec), {}
         return self._outcome(search, stored)
 
-    def _fill(self, search: Search, running: dict[int, Task], stored: dict[int, list[Course]]) -> bool:
+    def _fill(
+        self, search: Search, running: dict[int, TrialTask], stored: dict[int, list[LearningCurve]]
+    ) -> bool:
         """Give tasks to free slots; tell whether one was there already, in what an earlier driver stored."""
         for task in search.tasks():
             if len(running) == self.slots:
                 return False
             if task.index in running:
                 continue
-            folds = stored.setdefault(task.index, [Course() for _ in range(search.folds)])
-            if all(self._is_there(course, task.until) for course in folds):
-                search.learn(task.index, folds)
+            folds = stored.setdefault(task.index, [LearningCurve() for _ in range(search.folds)])
+            if all(self._is_there(course, task.until_epoch) for course in folds):
+                search.record_trial(task.index, folds)
                 return True
             running[task.index] = task
         return False
 
     def _step(
-        self, task: Task, search: Search, running: dict[int, Task], stored: dict[int, list[Course]]
+        self,
+        task: TrialTask,
+        search: Search,
+        running: dict[int, TrialTask],
+        stored: dict[int, list[LearningCurve]],
     ) -> None:
         """Let one fold of a trial come as far as it may, or to its end where a memo knows that."""
         folds = stored[task.index]
-        todo = [fold for fold, course in enumerate(folds) if not self._is_there(course, task.until)]
+        todo = [fold for fold, course in enumerate(folds) if not self._is_there(course, task.until_epoch)]
         fold = todo[self.choose(len(todo))]
-        fate = self.oracle(task.point, fold, self.spec.trial_template.spec.training.epochs or 1)
-        folds[fold] = fate.until(None if self._is_known(task.index, fold) else task.until)
-        search.learn(task.index, folds)
+        fate = self.oracle(task.assignments, fold, self.spec.trial_template.spec.training.epochs or 1)
+        folds[fold] = fate.until(None if self._is_known(task.index, fold) else task.until_epoch)
+        search.record_trial(task.index, folds)
         if len(todo) == 1:
             running.pop(task.index, None)
 
@@ -138,14 +157,14 @@ class Executor:
         return sha256(f"{index} {fold}".encode()).digest()[0] * 100 < self.ahead * 256
 
     @staticmethod
-    def _is_there(course: Course, until: int | None) -> bool:
-        return course.end is not None or (until is not None and course.at(until) is not None)
+    def _is_there(course: LearningCurve, until: int | None) -> bool:
+        return course.end is not None or (until is not None and course.objective_at(until) is not None)
 
     @staticmethod
-    def _outcome(search: Search, stored: Mapping[int, list[Course]]) -> Outcome:
+    def _outcome(search: Search, stored: Mapping[int, list[LearningCurve]]) -> Outcome:
         assert search.ended is not None
         trial_runs = {
-            index: TrialRuns(run_ids=tuple(f"{trial.point} {fold}" for fold in range(search.folds)))
+            index: TrialRuns(run_ids=tuple(f"{trial.assignments} {fold}" for fold in range(search.folds)))
             for index, trial in search.decided.items()
         }
         record = sweep_record(search.decided.values(), sweep={}, ended=search.ended, trial_runs=trial_runs)

@@ -6,23 +6,23 @@ from itertools import product
 
 import pytest
 
-from seedbed.search import Course, Failed, Finished, Undecided
-from seedbed.search.learning_curve import End, merged
+from seedbed.search import Failed, Finished, LearningCurve, Undecided
+from seedbed.search.learning_curve import RunEnd, mean_curve
 
 RUNGS = (1, 3)
 BAD, WORSE = Failed(reason="NonFiniteLoss"), Failed(reason="ModelError")
 LOST = Undecided(reason="OutOfMemory")
 
 
-def run(*values: tuple[int, int], end: End | None = None) -> Course:
-    return Course(values=values, end=end)
+def run(*values: tuple[int, int], end: RunEnd | None = None) -> LearningCurve:
+    return LearningCurve(values=values, end=end)
 
 
 def done(value: int) -> Finished:
     return Finished(value=value)
 
 
-CASES: dict[str, tuple[list[Course], Course]] = {
+CASES: dict[str, tuple[list[LearningCurve], LearningCurve]] = {
     "nothing is known": ([run()], run()),
     "one fold is its own mean": ([run((1, 5))], run((1, 5))),
     "evaluations between rungs are passed over": ([run((1, 5), (2, 9), (3, 7))], run((1, 5), (3, 7))),
@@ -62,8 +62,8 @@ CASES: dict[str, tuple[list[Course], Course]] = {
 
 
 @pytest.mark.parametrize(("folds", "trial"), CASES.values(), ids=CASES.keys())
-def test_merged(folds: list[Course], trial: Course) -> None:
-    assert merged(folds, RUNGS) == trial
+def test_merged(folds: list[LearningCurve], trial: LearningCurve) -> None:
+    assert mean_curve(folds, RUNGS) == trial
 
 
 LIVES = [
@@ -75,17 +75,17 @@ LIVES = [
 ]
 
 
-def stages(life: Course) -> list[Course]:
+def stages(life: LearningCurve) -> list[LearningCurve]:
     """Return what is known of a run from its first evaluation to its end."""
-    return [Course(values=life.values[:count]) for count in range(len(life.values) + 1)] + [life]
+    return [LearningCurve(values=life.values[:count]) for count in range(len(life.values) + 1)] + [life]
 
 
 @pytest.mark.parametrize("lives", list(product(LIVES, LIVES)))
-def test_what_is_known_only_grows(lives: tuple[Course, Course]) -> None:
+def test_what_is_known_only_grows(lives: tuple[LearningCurve, LearningCurve]) -> None:
     """Whichever fold comes forward first, nothing that was said about the trial is taken back."""
-    final = merged(lives, RUNGS)
+    final = mean_curve(lives, RUNGS)
     assert final.end is not None
     for known in product(*map(stages, lives)):
-        trial = merged(known, RUNGS)
+        trial = mean_curve(known, RUNGS)
         assert trial.values == final.values[: len(trial.values)]
         assert trial.end in (None, final.end)

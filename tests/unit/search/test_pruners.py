@@ -9,22 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.search.pruners import Median, Never, PrefixHalving, Rivals, Stopper, stopper
-from seedbed.search.trial_decisions import Verdict
+from seedbed.search.pruners import (
+    MedianPruner,
+    NoPruner,
+    PrefixASHAPruner,
+    Pruner,
+    RungComparison,
+    Verdict,
+    create_pruner,
+)
 from unit.search.sweeps import a_rate, a_sweep
 
-HALVING = PrefixHalving(rungs=(1, 3), reduction_factor=3)
-MEDIAN = Median(rungs=(2, 3), min_trials=4)
-RULES: list[Stopper] = [
+HALVING = PrefixASHAPruner(rungs=(1, 3), reduction_factor=3)
+MEDIAN = MedianPruner(rungs=(2, 3), min_trials=4)
+RULES: list[Pruner] = [
     HALVING,
-    PrefixHalving(rungs=(1,), reduction_factor=2),
+    PrefixASHAPruner(rungs=(1,), reduction_factor=2),
     MEDIAN,
-    Median(rungs=(1,), min_trials=1),
+    MedianPruner(rungs=(1,), min_trials=1),
 ]
 
 
-def rivals(better: int = 0, equal: int = 0, worse: int = 0, unknown: int = 0) -> Rivals:
-    return Rivals(better=better, equal=equal, worse=worse, unknown=unknown)
+def rivals(better: int = 0, equal: int = 0, worse: int = 0, unknown: int = 0) -> RungComparison:
+    return RungComparison(better=better, equal=equal, worse=worse, unknown=unknown)
 
 
 VERDICTS = {
@@ -46,12 +53,12 @@ VERDICTS = {
     "the unknown one decides": (MEDIAN, rivals(better=2, worse=2, unknown=1), "Wait"),
     "the unknown one cannot help": (MEDIAN, rivals(better=4, unknown=1), "Prune"),
     "there may be enough for a median": (MEDIAN, rivals(better=3, unknown=1), "Wait"),
-    "never": (Never(), rivals(better=9), "Promote"),
+    "never": (NoPruner(), rivals(better=9), "Promote"),
 }
 
 
 @pytest.mark.parametrize(("rule", "standing", "verdict"), VERDICTS.values(), ids=VERDICTS.keys())
-def test_verdict(rule: Stopper, standing: Rivals, verdict: str) -> None:
+def test_verdict(rule: Pruner, standing: RungComparison, verdict: str) -> None:
     assert rule.verdict(standing) == verdict
 
 
@@ -63,7 +70,7 @@ def test_verdict(rule: Stopper, standing: Rivals, verdict: str) -> None:
     unknown=st.integers(0, 4),
 )
 def test_a_verdict_comes_when_no_future_can_change_it(
-    rule: Stopper, better: int, equal: int, worse: int, unknown: int
+    rule: Pruner, better: int, equal: int, worse: int, unknown: int
 ) -> None:
     """Each unknown one will be better, equal, worse or never come: all of these are tried."""
     futures = {
@@ -106,4 +113,4 @@ RUNGS: dict[str, tuple[dict[str, Any] | None, int, int, tuple[int, ...]]] = {
 
 @pytest.mark.parametrize(("rule", "epochs", "every", "rungs"), RUNGS.values(), ids=RUNGS.keys())
 def test_rungs(rule: dict[str, Any] | None, epochs: int, every: int, rungs: tuple[int, ...]) -> None:
-    assert stopper(a_sweep(a_rate(), epochs=epochs, every=every, earlyStopping=rule)).rungs == rungs
+    assert create_pruner(a_sweep(a_rate(), epochs=epochs, every=every, earlyStopping=rule)).rungs == rungs

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from seedbed.search import Decided, Point, State
-from seedbed.search.samplers import proposer
-from seedbed.search.search_space import value_at, word
-from seedbed.search.sobol_search import BITS, coordinate, scrambled
+from seedbed.search import Assignments, DecidedTrial, TrialState
+from seedbed.search.samplers import create_sampler
+from seedbed.search.search_space import random_bits, value_at
+from seedbed.search.sobol_sampler import BITS, scramble, sobol_coordinate
 from seedbed_api.decimal_strings import PATTERN, canonical
 from seedbed_api.sweepjob import SearchSpace, SweepJobSpec
 from seedbed_api.trial_recipe import trial_recipe
@@ -45,8 +45,8 @@ def a_wide_sweep(algorithm: str, **fields: Any) -> SweepJobSpec:
     )
 
 
-def points(spec: SweepJobSpec) -> list[Point]:
-    search = proposer(spec)
+def points(spec: SweepJobSpec) -> list[Assignments]:
+    search = create_sampler(spec)
     return [search.propose(index, ()) for index in range(search.total)]
 
 
@@ -137,7 +137,7 @@ def test_every_point_makes_a_recipe_and_the_seed_counts(algorithm: str) -> None:
 @pytest.mark.parametrize("algorithm", ["Random", "Sobol", "Grid"])
 def test_points_may_be_asked_for_in_any_order(algorithm: str) -> None:
     spec = a_sweep(*map(values, "abc", "123", "456"), algorithm={"type": algorithm}, maxTrialCount=2)
-    expected, search = points(spec), proposer(spec)
+    expected, search = points(spec), create_sampler(spec)
     order = list(range(search.total))
     random.Random(0).shuffle(order)
     assert {index: search.propose(index, ()) for index in order} == dict(enumerate(expected))
@@ -203,37 +203,37 @@ def test_sobol_is_that_of_joe_and_kuo() -> None:
         if first:
             engine.fast_forward(first)
         for index, row in enumerate(engine.random(64), start=first):
-            assert [coordinate(index, dimension) for dimension in range(32)] == [
+            assert [sobol_coordinate(index, dimension) for dimension in range(32)] == [
                 round(share * 2**BITS) for share in row
             ]
 
 
 def test_scrambling_keeps_what_is_even() -> None:
     """Of the first 2^k trials each stretch of 2^-k holds one, and each square of equal area in two dimensions."""
-    ones = [scrambled(coordinate(index, 0), 5, "a") for index in range(256)]
-    twos = [scrambled(coordinate(index, 1), 5, "b") for index in range(256)]
+    ones = [scramble(sobol_coordinate(index, 0), 5, "a") for index in range(256)]
+    twos = [scramble(sobol_coordinate(index, 1), 5, "b") for index in range(256)]
     assert len({value >> (BITS - 8) for value in ones}) == len({value >> (BITS - 8) for value in twos}) == 256
     squares = {(one >> (BITS - 4), two >> (BITS - 4)) for one, two in zip(ones, twos, strict=True)}
     assert len(squares) == 256
-    assert ones != [coordinate(index, 0) for index in range(256)]
+    assert ones != [sobol_coordinate(index, 0) for index in range(256)]
 
 
 def test_words_are_even_and_apart() -> None:
-    words = [word("test", 0, index) for index in range(1000)]
+    words = [random_bits("test", 0, index) for index in range(1000)]
     assert len(set(words)) == 1000
     assert 400 < sum(value < 2**63 for value in words) < 600
-    assert word("test", 1, 11) != word("test", 11, 1)
+    assert random_bits("test", 1, 11) != random_bits("test", 11, 1)
 
 
-def told_by(spec: SweepJobSpec, count: int, state: State = State.SUCCEEDED) -> list[Decided]:
+def told_by(spec: SweepJobSpec, count: int, state: TrialState = TrialState.SUCCEEDED) -> list[DecidedTrial]:
     """Tell results that are better the closer the rate is to 0.01."""
-    search, told = proposer(spec), list[Decided]()
+    search, told = create_sampler(spec), list[DecidedTrial]()
     for index in range(count):
         point = search.propose(index, told)
         distance = abs(Decimal(dict(point)["lr"]).log10() + 2)
-        value = None if state is State.FAILED else int(10**12 / (1 + distance))
+        value = None if state is TrialState.FAILED else int(10**12 / (1 + distance))
         rungs = () if value is None else ((1, value),)
-        told.append(Decided(index=index, point=point, state=state, objective=value, rungs=rungs))
+        told.append(DecidedTrial(index=index, assignments=point, state=state, objective=value, rungs=rungs))
     return told
 
 
@@ -242,21 +242,21 @@ def test_tpe_asks_for_generations_and_learns() -> None:
     told = told_by(spec, 60)
     means = [sum(trial.objective or 0 for trial in part) for part in (told[:16], told[-16:])]
     assert means[1] > means[0] * 1.2
-    search = proposer(spec)
-    assert [search.needs(index) for index in (0, 7, 8, 59)] == [0, 0, 8, 56]
+    search = create_sampler(spec)
+    assert [search.trials_needed(index) for index in (0, 7, 8, 59)] == [0, 0, 8, 56]
     for index in (59, 33, 16, 40):  # whatever it was asked before
-        assert search.propose(index, told) == told[index].point
+        assert search.propose(index, told) == told[index].assignments
 
 
 def test_tpe_learns_from_what_was_ended_early_and_not_from_failures() -> None:
     spec = a_wide_sweep("TPE", maxTrialCount=24)
     by_chance = points(a_wide_sweep("Random", maxTrialCount=24))
-    assert [trial.point for trial in told_by(spec, 24, State.FAILED)] == by_chance
-    pruned = [trial.point for trial in told_by(spec, 24, State.PRUNED)]
+    assert [trial.assignments for trial in told_by(spec, 24, TrialState.FAILED)] == by_chance
+    pruned = [trial.assignments for trial in told_by(spec, 24, TrialState.PRUNED)]
     assert pruned[:16] == by_chance[:16]
     assert pruned[16:] != by_chance[16:]
 
 
 def test_tpe_needs_what_came_before() -> None:
     with pytest.raises(AssertionError):
-        proposer(a_wide_sweep("TPE")).propose(8, ())
+        create_sampler(a_wide_sweep("TPE")).propose(8, ())

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from seedbed.search import Decided, Ended, Search, State, Why
+from seedbed.search import DecidedTrial, EndReason, Search, SweepEnd, TrialState
 from seedbed.search.objective_values import Goal
 from seedbed.search.sweep_identity import sweep_document, sweep_id
 from seedbed.search.sweep_record_check import disagreements
-from seedbed.search.tpe_search import probe
+from seedbed.search.tpe_sampler import numeric_probe
 from seedbed.search.trial_decisions import TrialRuns
-from seedbed.search.trial_ranking import counts, ranked, status_row, top
+from seedbed.search.trial_ranking import best_trials, count_trials, rank_trials, trial_status
 from seedbed.sweeps.sweep_record import SweepRecord, parse_sweep_record, sweep_record
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.sweepjob import SweepJobSpec
@@ -40,14 +40,29 @@ def disagreements_of(spec: SweepJobSpec, record: SweepRecord) -> list[str]:
 
 
 TRIALS = (
-    Decided(index=0, point=(("lr", "0.1"),), state=State.FAILED, reason="NonFiniteLoss"),
-    Decided(index=1, point=(("lr", "0.2"),), state=State.SUCCEEDED, folds=(1, 4), objective=2, deviation=2),
-    Decided(index=2, point=(), state=State.PRUNED, rungs=((1, 5),), folds=(5, 5), objective=5, deviation=0),
+    DecidedTrial(index=0, assignments=(("lr", "0.1"),), state=TrialState.FAILED, reason="NonFiniteLoss"),
+    DecidedTrial(
+        index=1,
+        assignments=(("lr", "0.2"),),
+        state=TrialState.SUCCEEDED,
+        folds=(1, 4),
+        objective=2,
+        deviation=2,
+    ),
+    DecidedTrial(
+        index=2,
+        assignments=(),
+        state=TrialState.PRUNED,
+        rungs=((1, 5),),
+        folds=(5, 5),
+        objective=5,
+        deviation=0,
+    ),
 )
 
 
 def test_the_bytes_are_a_golden_text() -> None:
-    ended = Ended(why=Why.ALL_TRIED, index=2)
+    ended = SweepEnd(reason=EndReason.ALL_TRIED, index=2)
     trial_runs = {1: TrialRuns(run_ids=("a", "b"), weights=("c", "d"))}
     record = sweep_record(reversed(TRIALS), sweep={"seed": 1}, ended=ended, trial_runs=trial_runs)
     assert record.to_bytes().decode() == (
@@ -64,20 +79,20 @@ def test_the_bytes_are_a_golden_text() -> None:
 
 
 def test_it_reads_back() -> None:
-    ended = Ended(why=Why.UNDECIDED, index=3, detail="OutOfMemory")
+    ended = SweepEnd(reason=EndReason.UNDECIDED, index=3, detail="OutOfMemory")
     record = sweep_record(TRIALS, sweep={"seed": 1}, ended=ended, trial_runs={})
     assert parse_sweep_record(record.to_bytes()) == record
     assert (record.trials, record.ended, record.sweep) == (TRIALS, ended, {"seed": 1})
 
 
 def test_trials_above_the_end_are_none_of_it() -> None:
-    ended = Ended(why=Why.TARGET_REACHED, index=1)
+    ended = SweepEnd(reason=EndReason.TARGET_REACHED, index=1)
     data = sweep_record(TRIALS, sweep={}, ended=ended, trial_runs={}).to_bytes()
     assert parse_sweep_record(data).trials == TRIALS[:2]
 
 
 def changed(change: Callable[[dict[str, Any]], Any]) -> bytes:
-    ended = Ended(why=Why.ALL_TRIED, index=2)
+    ended = SweepEnd(reason=EndReason.ALL_TRIED, index=2)
     document = json.loads(sweep_record(TRIALS, sweep={}, ended=ended, trial_runs={}).to_bytes())
     change(document)
     return canonical_json(document)
@@ -116,40 +131,43 @@ def test_every_decision_follows_from_the_record(salt: int, folds: dict[str, int]
 def test_a_record_that_was_bent_is_found() -> None:
     spec = a_spec()
     record = a_record(spec)
-    pruned = next(trial for trial in record.trials if trial.state is State.PRUNED)
+    pruned = next(trial for trial in record.trials if trial.state is TrialState.PRUNED)
     other_value = replace(pruned, rungs=((1, pruned.rungs[0][1] + 10**12),))
-    other_point = replace(pruned, point=(("lr", "0.1"), ("net", "a")))
-    kept_on = replace(pruned, state=State.SUCCEEDED)
+    other_point = replace(pruned, assignments=(("lr", "0.1"), ("net", "a")))
+    kept_on = replace(pruned, state=TrialState.SUCCEEDED)
     for bent in (other_value, other_point, kept_on):
         trials = tuple(bent if trial.index == bent.index else trial for trial in record.trials)
         assert len(disagreements_of(spec, replace(record, trials=trials))) > 0
-    early = Ended(why=Why.TARGET_REACHED, index=record.ended.index)
+    early = SweepEnd(reason=EndReason.TARGET_REACHED, index=record.ended.index)
     assert len(disagreements_of(spec, replace(record, ended=early))) == 1
 
 
 def test_rank_is_by_objective_then_index() -> None:
     trials = [
-        Decided(index=index, point=(), state=State.SUCCEEDED, objective=value)
+        DecidedTrial(index=index, assignments=(), state=TrialState.SUCCEEDED, objective=value)
         for index, value in ((2, 7), (0, 5), (1, 7), (3, 0))
     ]
-    pruned = Decided(index=4, point=(), state=State.PRUNED, objective=9)
-    best_first = [trial.index for trial in ranked([*trials, pruned], Goal(maximize=True))]
+    pruned = DecidedTrial(index=4, assignments=(), state=TrialState.PRUNED, objective=9)
+    best_first = [trial.index for trial in rank_trials([*trials, pruned], Goal(maximize=True))]
     assert best_first == [1, 2, 0, 3]
-    assert [trial.index for trial in ranked(trials, Goal(maximize=False))] == [3, 0, 1, 2]
+    assert [trial.index for trial in rank_trials(trials, Goal(maximize=False))] == [3, 0, 1, 2]
 
 
 def test_the_status_has_at_most_twenty_rows() -> None:
-    trials = [Decided(index=index, point=(), state=State.SUCCEEDED, objective=index) for index in range(50)]
-    assert [trial.index for trial in top(trials, Goal(maximize=True))] == list(range(49, 29, -1))
+    trials = [
+        DecidedTrial(index=index, assignments=(), state=TrialState.SUCCEEDED, objective=index)
+        for index in range(50)
+    ]
+    assert [trial.index for trial in best_trials(trials, Goal(maximize=True))] == list(range(49, 29, -1))
 
 
 def test_counts_of_the_status() -> None:
-    found = counts(TRIALS, running=2, reused=1).plain()
+    found = count_trials(TRIALS, running=2, reused=1).plain()
     assert found == {"total": 5, "running": 2, "succeeded": 1, "pruned": 1, "failed": 1, "reused": 1}
 
 
 def test_a_row_of_the_status() -> None:
-    row = status_row(TRIALS[1], run_id=DIGEST).plain()
+    row = trial_status(TRIALS[1], run_id=DIGEST).plain()
     assert row == {
         "index": 1,
         "runID": DIGEST,
@@ -161,14 +179,14 @@ def test_a_row_of_the_status() -> None:
 def test_the_search_counts_no_trial_above_its_end() -> None:
     objective = {"metric": "validation/accuracy", "direction": "Maximize", "target": "0.4"}
     search = Search(a_spec(objective=objective, earlyStopping=None))
-    from seedbed.search import Course, Finished
+    from seedbed.search import Finished, LearningCurve
 
     for index in (2, 1):
-        search.learn(index, [Course(end=Finished(value=10**12))])
+        search.record_trial(index, [LearningCurve(end=Finished(value=10**12))])
     assert [trial.index for trial in search.trials] == [1, 2]
     assert [task.index for task in search.tasks()] == [0]
-    search.learn(0, [Course(end=Finished(value=0))])
-    assert search.ended == Ended(why=Why.TARGET_REACHED, index=1)
+    search.record_trial(0, [LearningCurve(end=Finished(value=0))])
+    assert search.ended == SweepEnd(reason=EndReason.TARGET_REACHED, index=1)
     assert [trial.index for trial in search.trials] == [0, 1]
 
 
@@ -197,4 +215,4 @@ def test_a_sweep_by_tpe_names_what_its_proposals_depend_on() -> None:
         a_spec(algorithm={"type": "TPE"}), dataset_digest=DIGEST, arithmetic_version=1, environment_class="x"
     )
     assert document["search"].keys() == {"version", "optuna", "probe"}
-    assert probe() == document["search"]["probe"]
+    assert numeric_probe() == document["search"]["probe"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seedbed.search.sweep_validation import impossible_search, refuse_impossible_search
+from seedbed.search.sweep_validation import require_possible_search, search_errors
 from seedbed_api.errors import UserError
 from unit.search.sweeps import a_parameter, a_rate, a_sweep, values
 
@@ -171,13 +171,13 @@ ACCEPTED: dict[str, dict[str, Any]] = {
 def test_refused(fields: dict[str, Any], line: str) -> None:
     fields = dict(fields)
     spec = a_sweep(*fields.pop("parameters"), **fields)
-    assert impossible_search(spec) == [line]
+    assert search_errors(spec) == [line]
     with pytest.raises(UserError, match="spec") as caught:
-        refuse_impossible_search(spec)
+        require_possible_search(spec)
     assert caught.value.reason == "InvalidSpec"
 
 
 @pytest.mark.parametrize("fields", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_accepted(fields: dict[str, Any]) -> None:
     fields = dict(fields)
-    assert impossible_search(a_sweep(*fields.pop("parameters"), **fields)) == []
+    assert search_errors(a_sweep(*fields.pop("parameters"), **fields)) == []

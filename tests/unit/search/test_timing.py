@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seedbed.search import Search
-from seedbed.search.pruners import Rivals, Standings
+from seedbed.search.pruners import RungComparison, RungTable
 from seedbed.search.sweep_record_check import disagreements
 from seedbed.sweeps.sweep_record import parse_sweep_record
 from seedbed_api.sweepjob import SweepJobSpec
@@ -110,22 +110,22 @@ def test_what_tpe_learns_does_not_depend_on_the_order_of_arrival(stopper: str) -
         assert shuffled(spec, oracle, slots, slots, kills=5).ledger == expected.ledger
 
 
-class JudgesAgainstAllThatCame(Standings):
+class JudgesAgainstAllThatCame(RungTable):
     """Asynchronous ASHA: whoever has reached the rung so far, of higher index too."""
 
-    def rivals(self, index: int, rung: int) -> Rivals:
+    def compare(self, index: int, rung: int) -> RungComparison:
         own = int(self._column(rung)[index])
         keys = self._column(rung)[self._there[rung]]
         better, worse = int((keys < own).sum()), int((keys > own).sum())
-        return Rivals(better=better, equal=len(keys) - better - worse - 1, worse=worse, unknown=0)
+        return RungComparison(better=better, equal=len(keys) - better - worse - 1, worse=worse, unknown=0)
 
 
-class DoesNotWait(Standings):
+class DoesNotWait(RungTable):
     """Only lower ones, but none that has not come yet."""
 
-    def rivals(self, index: int, rung: int) -> Rivals:
-        known = super().rivals(index, rung)
-        return Rivals(better=known.better, equal=known.equal, worse=known.worse, unknown=0)
+    def compare(self, index: int, rung: int) -> RungComparison:
+        known = super().compare(index, rung)
+        return RungComparison(better=known.better, equal=known.equal, worse=known.worse, unknown=0)
 
 
 MUTANTS = {
@@ -139,7 +139,7 @@ MUTANTS = {
 def test_a_rule_that_looks_at_who_came_first_is_caught(mutant: str, stopper: str) -> None:
     def made(spec: SweepJobSpec) -> Search:
         search = Search(spec)
-        search._standings = MUTANTS[mutant]()
+        search._rungs = MUTANTS[mutant]()
         return search
 
     spec = a_search("Random", stopper)
@@ -163,15 +163,20 @@ def _first_to_reach(spec: SweepJobSpec, oracle: Any, order: int) -> int:
     search, first = Search(spec), []
 
     def spying(made: SweepJobSpec) -> Search:
-        learn = search.learn
+        record = search.record_trial
 
         def told(index: int, folds: Any) -> None:
-            learn(index, folds)
+            record(index, folds)
             trial = search.decided.get(index)
-            if not first and trial and trial.objective is not None and search.goal.reached(trial.objective):
+            if (
+                not first
+                and trial
+                and trial.objective is not None
+                and search.goal.is_reached_by(trial.objective)
+            ):
                 first.append(index)
 
-        search.learn = told  # type: ignore[method-assign]
+        search.record_trial = told  # type: ignore[method-assign]
         return search
 
     shuffled(spec, oracle, order, 4, make=spying)

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from seedbed.driver.resolve_run import RunOptions
-from seedbed.search.learning_curve import Course, Finished
+from seedbed.search.learning_curve import Finished, LearningCurve
 from seedbed.search.objective_values import SCALE
 from seedbed.search.search_state import Search
 from seedbed.sweeps.resolve_sweep import Sweep
@@ -46,4 +46,4 @@ def reached(stretch: Stretch) -> Reached:
     last = stretch.until or EPOCHS
     values = tuple((epoch, loss(stretch, epoch)) for epoch in range(1, last + 1))
     end = Finished(value=values[-1][1]) if stretch.until is None else None
-    return Reached(course=Course(values=values, end=end), computed=last)
+    return Reached(course=LearningCurve(values=values, end=end), computed=last)

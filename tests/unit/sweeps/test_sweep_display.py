@@ -7,22 +7,28 @@ import io
 import pytest
 
 from seedbed.search.objective_values import SCALE
-from seedbed.search.trial_decisions import Decided, State
+from seedbed.search.trial_decisions import DecidedTrial, TrialState
 from seedbed.sweeps.sweep_display import SweepDisplay, View, line
 from seedbed.sweeps.trial_runner import Stretch
 from seedbed.training.run_progress import RunProgress
 
 
-def succeeded(index: int = 3, objective: str = "0.875", deviation: int | None = None) -> Decided:
+def succeeded(index: int = 3, objective: str = "0.875", deviation: int | None = None) -> DecidedTrial:
     value = round(float(objective) * SCALE)
     point = (("lr", "0.1"), ("net", "simple-cnn"))
-    return Decided(index=index, point=point, state=State.SUCCEEDED, objective=value, deviation=deviation)
+    return DecidedTrial(
+        index=index, assignments=point, state=TrialState.SUCCEEDED, objective=value, deviation=deviation
+    )
 
 
-PRUNED = Decided(
-    index=4, point=(("lr", "9"),), state=State.PRUNED, objective=SCALE // 2, rungs=((1, 0), (3, SCALE // 2))
+PRUNED = DecidedTrial(
+    index=4,
+    assignments=(("lr", "9"),),
+    state=TrialState.PRUNED,
+    objective=SCALE // 2,
+    rungs=((1, 0), (3, SCALE // 2)),
 )
-FAILED = Decided(index=5, point=(), state=State.FAILED, reason="NonFiniteLoss")
+FAILED = DecidedTrial(index=5, assignments=(), state=TrialState.FAILED, reason="NonFiniteLoss")
 UNDER_WAY = Stretch(trial=6, place=1, fold=1, values={"lr": "0.2"}, until=3)
 PROGRESS = RunProgress(step=10, total_steps=40, epoch=1, phase="Training", accuracy=0.5)
 
@@ -40,7 +46,7 @@ PROGRESS = RunProgress(step=10, total_steps=40, epoch=1, phase="Training", accur
         pytest.param(FAILED, "trial 5  failed  NonFiniteLoss", id="failed, without parameters"),
     ],
 )
-def test_a_decided_trial_in_one_line(trial: Decided, shown: str) -> None:
+def test_a_decided_trial_in_one_line(trial: DecidedTrial, shown: str) -> None:
     assert line(trial) == shown
 
 

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from seedbed.feed.io_counters import IoTotals
-from seedbed.search.learning_curve import Course, Failed, Finished
+from seedbed.search.learning_curve import Failed, Finished, LearningCurve
 from seedbed.sweeps.sweep_metrics import Tally, work_families
 from seedbed.sweeps.trial_runner import Reached
 from seedbed.training.resource_usage import Usage
@@ -28,7 +28,7 @@ def at(step: int, *, since: int = 0, kept: float | None = None) -> RunProgress:
 
 
 def reached(computed: int, end: Any = None) -> Reached:
-    return Reached(course=Course(end=end or Finished(value=1)), computed=computed)
+    return Reached(course=LearningCurve(end=end or Finished(value=1)), computed=computed)
 
 
 def test_steps_of_all_runs_are_one_number_that_only_grows() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seedbed.search.trial_decisions import Decided, Ended, State, TrialRuns, Why
+from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
 from seedbed.sweeps.sweep_record import FinishedSweep
 from seedbed.sweeps.sweepjob_status_builder import Told, status_of
 from seedbed_api.errors import InfrastructureError
@@ -44,10 +44,10 @@ def the_longest_status(*, failure: bool = False) -> SweepJobStatus:
     names = [parameter["name"] for parameter in document["spec"]["parameters"]]
     point = tuple((name, f"{LONGEST_VALUE}-a") for name in names)
     trials = tuple(
-        Decided(
+        DecidedTrial(
             index=index,
-            point=point,
-            state=State.SUCCEEDED,
+            assignments=point,
+            state=TrialState.SUCCEEDED,
             objective=-(10**15) - index,
             folds=(1,) * 20,
             deviation=10**15 + 1,
@@ -57,7 +57,7 @@ def the_longest_status(*, failure: bool = False) -> SweepJobStatus:
     trial_runs = {index: TrialRuns(run_ids=(DIGEST,) * 20, weights=(DIGEST,) * 20) for index in range(TRIALS)}
     uri = "s3://" + "b" * 900
     finished = FinishedSweep(
-        ended=Ended(why=Why.ALL_TRIED, index=TRIALS - 1),
+        ended=SweepEnd(reason=EndReason.ALL_TRIED, index=TRIALS - 1),
         trials=trials,
         trial_runs=trial_runs,
         uri=f"{uri}/sweeps/{'f' * 64}/ledger.json",
@@ -90,7 +90,9 @@ def test_the_status_of_the_longest_sweep_is_at_most_64_kib(failure: bool) -> Non
 
 def test_short_values_leave_room_for_all_twenty() -> None:
     trials = [
-        Decided(index=index, point=(("lr", "0.012345"),), state=State.SUCCEEDED, objective=index)
+        DecidedTrial(
+            index=index, assignments=(("lr", "0.012345"),), state=TrialState.SUCCEEDED, objective=index
+        )
         for index in range(TRIALS)
     ]
     job = sweep_job(a_sweep(Path("data"), Path("runs"), maxTrialCount=TRIALS))

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from seedbed.search.learning_curve import Course, Failed
-from seedbed.search.trial_decisions import Decided, State, Why
+from seedbed.search.learning_curve import Failed, LearningCurve
+from seedbed.search.trial_decisions import DecidedTrial, EndReason, TrialState
 from seedbed.sweeps.trial_runner import Reached
 from seedbed.sweeps.trial_scheduler import BACKOFF, Conducting
 from seedbed_api.errors import InfrastructureError, UserError
@@ -16,7 +16,7 @@ from unit.sweeps.scheduled_sweeps import conducting, reached
 LOST = InfrastructureError("WorkersLost", "its process was lost")
 
 
-def conduct(course: Conducting, *, slots: int, order: random.Random) -> list[Decided]:
+def conduct(course: Conducting, *, slots: int, order: random.Random) -> list[DecidedTrial]:
     """Answer in a random order until nothing is left to train."""
     count = 0
     while True:
@@ -44,7 +44,7 @@ def test_no_more_is_handed_out_than_may_be_and_nothing_else_changes() -> None:
 @pytest.mark.parametrize("changes", [{}, {"crossValidation": {"folds": 3}}], ids=["runs", "folds"])
 def test_every_order_of_answers_decides_the_same(changes: dict[str, object]) -> None:
     first = conduct(conducting(**changes), slots=1, order=random.Random(0))
-    assert {trial.state for trial in first} == {State.SUCCEEDED, State.PRUNED}
+    assert {trial.state for trial in first} == {TrialState.SUCCEEDED, TrialState.PRUNED}
     for seed in range(30):
         order = random.Random(seed)
         assert conduct(conducting(**changes), slots=1 + seed % 6, order=order) == first
@@ -70,7 +70,7 @@ def test_a_lost_run_is_tried_again_and_then_fails_the_sweep_never_the_trial() ->
     course.answered("b", LOST)
     ended = course.standing.search.ended
     assert ended is not None
-    assert (ended.why, ended.index, ended.detail) == (Why.UNDECIDED, 0, "WorkersLost")
+    assert (ended.reason, ended.index, ended.detail) == (EndReason.UNDECIDED, 0, "WorkersLost")
     assert course.over
     assert course.standing.decided == []
 
@@ -82,7 +82,7 @@ def test_a_run_that_hangs_is_lost_with_that_reason() -> None:
     course.answered("a", LOST)
     ended = course.standing.search.ended
     assert ended is not None
-    assert (ended.why, ended.detail) == (Why.UNDECIDED, "ProgressDeadlineExceeded")
+    assert (ended.reason, ended.detail) == (EndReason.UNDECIDED, "ProgressDeadlineExceeded")
 
 
 def test_a_success_between_two_losses_begins_the_count_anew() -> None:
@@ -118,9 +118,9 @@ def test_a_trial_that_fails_by_itself_is_decided_and_its_other_folds_are_in_vain
     course = conducting(crossValidation={"folds": 3}, earlyStopping=None)
     course.next("fold 0")
     course.next("fold 1")
-    course.answered("fold 0", Reached(course=Course(end=Failed(reason="NonFiniteLoss"))))
+    course.answered("fold 0", Reached(course=LearningCurve(end=Failed(reason="NonFiniteLoss"))))
     (trial,) = course.standing.decided
-    assert (trial.state, trial.reason) == (State.FAILED, "NonFiniteLoss")
+    assert (trial.state, trial.reason) == (TrialState.FAILED, "NonFiniteLoss")
     assert course.in_vain("fold 1")
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from seedbed.cli.top_rows import Row
 from seedbed.driver.progress_display import duration
 from seedbed.runs.attempt_event_log import FAILED, PAUSED, STOPPED
-from seedbed.search.objective_values import Goal, spelled
-from seedbed.search.trial_ranking import ranked
+from seedbed.search.objective_values import Goal, format_objective
+from seedbed.search.trial_ranking import rank_trials
 from seedbed.sweeps.store_snapshot import Glimpse, Looker, SweepGlimpse
 
 _DIGITS = 12
@@ -64,13 +64,13 @@ def row_of_sweep(sweep: SweepGlimpse, runs: Sequence[Glimpse]) -> Row:
         return _row_under_way(row, runs)
     ended, trials = sweep.record.ended, sweep.record.trials
     goal = Goal(maximize=sweep.record.sweep["objective"]["direction"] == "Maximize")
-    best = next((trial.objective for trial in ranked(trials, goal)), None)
+    best = next((trial.objective for trial in rank_trials(trials, goal)), None)
     return replace(
         row,
         status="complete" if ended.complete else "failed",
         progress=f"{len(trials)}/{sweep.record.sweep['maxTrialCount']} trials",
-        result="" if best is None else spelled(best),
-        message=str(ended.why),
+        result="" if best is None else format_objective(best),
+        message=str(ended.reason),
         over=True,
     )
 

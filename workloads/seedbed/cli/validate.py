@@ -106,9 +106,9 @@ def _mistakes(document: Document) -> Block | list[str]:
     if lines := list(unknown_in_status(resource, document.get("status"))):
         return lines
     if isinstance(resource, SweepJob):
-        from seedbed.search.sweep_validation import impossible_search  # numpy, for sweeps alone
+        from seedbed.search.sweep_validation import search_errors  # numpy, for sweeps alone
 
-        return impossible_search(resource.spec) or resource
+        return search_errors(resource.spec) or resource
     return resource
 
 

@@ -14,29 +14,29 @@ from seedbed.report.page_templates import page_template
 from seedbed.report.parallel_coordinates import Thread, parallel_coordinates
 from seedbed.report.search_space_axes import Scale, axis_of, shortened
 from seedbed.report.sweep_report_data import Curve, SweepInputs
-from seedbed.search.objective_values import SCALE, goal, spelled
-from seedbed.search.prune_reasons import Hindsight, rungs_of
-from seedbed.search.trial_decisions import Decided, State, Why
-from seedbed.search.trial_ranking import counts, ranked
+from seedbed.search.objective_values import SCALE, format_objective, objective_goal
+from seedbed.search.prune_reasons import PruneReasons, rung_summaries
+from seedbed.search.trial_decisions import DecidedTrial, EndReason, TrialState
+from seedbed.search.trial_ranking import count_trials, rank_trials
 
 MOST_THREADS, MOST_CURVES, MOST_ROWS = 200, 60, 50
 _LONGEST_VALUE = 60
 _ENDS = {
-    Why.ALL_TRIED: "every trial was tried",
-    Why.TARGET_REACHED: "trial {index} reached the target",
-    Why.FAILURE_LIMIT: "more trials failed than spec.maxFailedTrialCount allows, with trial {index}",
-    Why.UNDECIDED: "trial {index} could not be decided: {detail}",
+    EndReason.ALL_TRIED: "every trial was tried",
+    EndReason.TARGET_REACHED: "trial {index} reached the target",
+    EndReason.FAILURE_LIMIT: "more trials failed than spec.maxFailedTrialCount allows, with trial {index}",
+    EndReason.UNDECIDED: "trial {index} could not be decided: {detail}",
 }
 
 
 def build_sweep_report(inputs: SweepInputs) -> str:
     """Return the page as text. Sections without data are left out."""
-    best = ranked(inputs.trials, goal(inputs.spec.objective))
-    failed = [trial for trial in inputs.trials if trial.state is State.FAILED]
-    pruned = [trial for trial in inputs.trials if trial.state is State.PRUNED]
+    best = rank_trials(inputs.trials, objective_goal(inputs.spec.objective))
+    failed = [trial for trial in inputs.trials if trial.state is TrialState.FAILED]
+    pruned = [trial for trial in inputs.trials if trial.state is TrialState.PRUNED]
     return page_template("sweep.html.j2").render(
         inputs=inputs,
-        state=str(inputs.ended.why),
+        state=str(inputs.ended.reason),
         succeeded=inputs.ended.complete and bool(best),
         sentence=_sentence(inputs, best),
         metrics=_metrics(inputs, best),
@@ -45,7 +45,7 @@ def build_sweep_report(inputs: SweepInputs) -> str:
         coordinates=_coordinates(inputs, best),
         curves=_curves(inputs, best),
         importance=[(name, f"{100 * share:.1f}") for name, share in inputs.importance.items()],
-        rungs=rungs_of(inputs.spec, inputs.trials),
+        rungs=rung_summaries(inputs.spec, inputs.trials),
         ranking=[_row(inputs, trial) for trial in best[:MOST_ROWS]],
         ranked=len(best),
         pruned=_ended_early(inputs, pruned),
@@ -56,16 +56,16 @@ def build_sweep_report(inputs: SweepInputs) -> str:
     )
 
 
-def _sentence(inputs: SweepInputs, best: Sequence[Decided]) -> str:
-    end = _ENDS[inputs.ended.why].format(index=inputs.ended.index, detail=inputs.ended.detail)
+def _sentence(inputs: SweepInputs, best: Sequence[DecidedTrial]) -> str:
+    end = _ENDS[inputs.ended.reason].format(index=inputs.ended.index, detail=inputs.ended.detail)
     if not best:
         return f"{end[0].upper()}{end[1:]}; none succeeded."
-    figure = spelled(best[0].objective or 0)
+    figure = format_objective(best[0].objective or 0)
     return f"Trial {best[0].index} is the best, with {inputs.spec.objective.metric} {figure}; {end}."
 
 
-def _metrics(inputs: SweepInputs, best: Sequence[Decided]) -> dict[str, str]:
-    known = counts(inputs.trials)
+def _metrics(inputs: SweepInputs, best: Sequence[DecidedTrial]) -> dict[str, str]:
+    known = count_trials(inputs.trials)
     figures = {f"best {inputs.spec.objective.metric}": _short(best[0].objective)} if best else {}
     return figures | {
         "trials": f"{known.total:,}",
@@ -76,7 +76,7 @@ def _metrics(inputs: SweepInputs, best: Sequence[Decided]) -> dict[str, str]:
     }
 
 
-def _coordinates(inputs: SweepInputs, best: Sequence[Decided]) -> dict[str, Any] | None:
+def _coordinates(inputs: SweepInputs, best: Sequence[DecidedTrial]) -> dict[str, Any] | None:
     """Return the parallel coordinates; None where there is no parameter, or no trial."""
     axes = [axis_of(parameter) for parameter in inputs.spec.parameters]
     drawn = sample(inputs.trials, best, most=MOST_THREADS)
@@ -89,7 +89,7 @@ def _coordinates(inputs: SweepInputs, best: Sequence[Decided]) -> dict[str, Any]
         Thread(
             title=f"trial {trial.index}: {_outcome(trial)}",
             style=_style(trial, places.get(trial.index), len(best)),
-            values=dict(trial.point),
+            values=dict(trial.assignments),
             objective=None if trial.objective is None else trial.objective / SCALE,
         )
         for trial in drawn
@@ -117,7 +117,7 @@ _LEGEND = (
 _OTHER_CURVES = (("others", "faint"), ("ended early", "pruned"))
 
 
-def _style(trial: Decided, place: int | None, count: int) -> str:
+def _style(trial: DecidedTrial, place: int | None, count: int) -> str:
     if place is None:
         return str(trial.state).lower()
     return "best" if place == 0 else "upper" if 2 * place < count else "lower"
@@ -154,7 +154,7 @@ def _notes(drawn: int, count: int, beyond: int) -> Iterator[str]:
         yield f"{beyond} far worse than the others {'is' if beyond == 1 else 'are'} drawn at the edge."
 
 
-def sample(trials: Sequence[Decided], best: Sequence[Decided], *, most: int) -> list[Decided]:
+def sample(trials: Sequence[DecidedTrial], best: Sequence[DecidedTrial], *, most: int) -> list[DecidedTrial]:
     """Return at most so many trials by index: the best third of them, the others evenly by index."""
     if len(trials) <= most:
         return list(trials)
@@ -165,7 +165,7 @@ def sample(trials: Sequence[Decided], best: Sequence[Decided], *, most: int) -> 
     return [trial for trial in trials if trial.index in chosen]
 
 
-def _curves(inputs: SweepInputs, best: Sequence[Decided]) -> dict[str, Any] | None:
+def _curves(inputs: SweepInputs, best: Sequence[DecidedTrial]) -> dict[str, Any] | None:
     """Return the learning curves; None where nothing was evaluated on the way."""
     drawn = sample(inputs.trials, best, most=MOST_CURVES)
     places = {trial.index: place for place, trial in enumerate(best)}
@@ -189,16 +189,16 @@ def _curves(inputs: SweepInputs, best: Sequence[Decided]) -> dict[str, Any] | No
     return {"svg": svg, "legend": legend, "note": " ".join(_notes(len(drawn), len(inputs.trials), 0))}
 
 
-def _curve(inputs: SweepInputs, trial: Decided) -> Curve:
+def _curve(inputs: SweepInputs, trial: DecidedTrial) -> Curve:
     """Return the course of a trial, up to where it was ended."""
     curve = inputs.curves.get(trial.index) or trial.rungs
-    if trial.state is State.PRUNED:
+    if trial.state is TrialState.PRUNED:
         return [point for point in curve if point[0] <= trial.rungs[-1][0]]
     return curve
 
 
-def _line(trial: Decided, curve: Curve, place: int | None) -> Line:
-    style = "pruned" if trial.state is State.PRUNED else "faint"
+def _line(trial: DecidedTrial, curve: Curve, place: int | None) -> Line:
+    style = "pruned" if trial.state is TrialState.PRUNED else "faint"
     return Line(
         label=f"trial {trial.index}",
         points=thinned([(float(epoch), value / SCALE) for epoch, value in curve], most=100),
@@ -207,17 +207,17 @@ def _line(trial: Decided, curve: Curve, place: int | None) -> Line:
     )
 
 
-def _ended_early(inputs: SweepInputs, pruned: Sequence[Decided]) -> list[dict[str, Any]]:
-    hindsight = Hindsight(inputs.spec, inputs.trials)
+def _ended_early(inputs: SweepInputs, pruned: Sequence[DecidedTrial]) -> list[dict[str, Any]]:
+    hindsight = PruneReasons(inputs.spec, inputs.trials)
     return [
-        _row(inputs, trial) | {"epoch": trial.rungs[-1][0], "why": hindsight.why(trial)}
+        _row(inputs, trial) | {"epoch": trial.rungs[-1][0], "why": hindsight.reason(trial)}
         for trial in pruned[:MOST_ROWS]
     ]
 
 
-def _row(inputs: SweepInputs, trial: Decided) -> dict[str, Any]:
+def _row(inputs: SweepInputs, trial: DecidedTrial) -> dict[str, Any]:
     """Return a trial as the tables show it."""
-    values, trial_runs = dict(trial.point), inputs.trial_runs.get(trial.index)
+    values, trial_runs = dict(trial.assignments), inputs.trial_runs.get(trial.index)
     return {
         "index": trial.index,
         "objective": _short(trial.objective),
@@ -233,10 +233,10 @@ def _value(value: str | None) -> str | Markup:
     return Markup('<span class="quiet">–</span>') if value is None else shortened(value, _LONGEST_VALUE)
 
 
-def _outcome(trial: Decided) -> str:
+def _outcome(trial: DecidedTrial) -> str:
     if trial.objective is None:
         return f"failed, {trial.reason}"
-    ended = f" after epoch {trial.rungs[-1][0]}" if trial.state is State.PRUNED else ""
+    ended = f" after epoch {trial.rungs[-1][0]}" if trial.state is TrialState.PRUNED else ""
     return f"{str(trial.state).lower()}{ended}, {_short(trial.objective)}"
 
 

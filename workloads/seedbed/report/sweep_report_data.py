@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from seedbed.search.trial_decisions import Decided, Ended, TrialRuns
+from seedbed.search.trial_decisions import DecidedTrial, SweepEnd, TrialRuns
 from seedbed_api.sweepjob import SweepJobSpec
 
 Curve = Sequence[tuple[int, int]]
@@ -18,8 +18,8 @@ class SweepInputs:
 
     job: str
     spec: SweepJobSpec
-    ended: Ended
-    trials: Sequence[Decided]
+    ended: SweepEnd
+    trials: Sequence[DecidedTrial]
     """By index."""
     trial_runs: Mapping[int, TrialRuns] = field(default_factory=dict)
     curves: Mapping[int, Curve] = field(default_factory=dict)

@@ -1,26 +1,26 @@
-"""The pure heart of sweeps: what to try, what to end early, what won. No Ray, no torch, no clock, no I/O.
+"""Decisions of a sweep: which trials to run, prune and rank. No Ray, no torch, no clock, no I/O.
 
-Facts about runs go in (`courses`), decisions come out (`decisions`); a proposal is a function of seed and
-index, a verdict one of trials of lower index, so that neither parallelism nor timing can show.
+Learning curves of runs go in, decided trials come out. A proposal is a function of seed and index, a pruning
+verdict one of trials of lower index, so the result depends neither on parallelism nor on timing.
 """
 
 from __future__ import annotations
 
-from seedbed.search.learning_curve import Course, Failed, Finished, Undecided
-from seedbed.search.search_space import Point
+from seedbed.search.learning_curve import Failed, Finished, LearningCurve, Undecided
+from seedbed.search.search_space import Assignments
 from seedbed.search.search_state import Search
-from seedbed.search.trial_decisions import Decided, Ended, State, Task, Why
+from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialState, TrialTask
 
 __all__ = [
-    "Course",
-    "Decided",
-    "Ended",
+    "Assignments",
+    "DecidedTrial",
+    "EndReason",
     "Failed",
     "Finished",
-    "Point",
+    "LearningCurve",
     "Search",
-    "State",
-    "Task",
+    "SweepEnd",
+    "TrialState",
+    "TrialTask",
     "Undecided",
-    "Why",
 ]

@@ -1,7 +1,8 @@
-"""What is known of a run so far: of one fold, or of a trial as the mean of its folds.
+"""Learning curves: the objective of a run by epoch and how the run ended; of a trial the mean over its folds.
 
-Facts only grow, and may run ahead of the decisions: a memo knows the end of a run that this sweep would have
-ended early. Epochs count from 1: epoch e is the milestone at which e epochs are consumed.
+A curve only grows. It may be longer than this sweep asked for: a finished run of another sweep is reused.
+Epochs count from 1: epoch e is the milestone after which e epochs are consumed. Objectives are integers, see
+`objective_values`.
 """
 
 from __future__ import annotations
@@ -10,20 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from seedbed.search.objective_values import mean
+from seedbed.search.objective_values import mean_objective
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
-    """The training came to its end, by its length or by its own early stopping."""
+    """The training ended: at its last epoch or by its own early stopping."""
 
     value: int
-    """Objective of the model that came out, in steps."""
+    """Objective of the selected model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failed:
-    """The training fails whenever it is tried: exception, non-finite loss, impossible recipe."""
+    """The training fails at every try: exception in user code, non-finite loss, impossible recipe."""
 
     reason: str
     """CamelCase; never a text that could differ between two tries."""
@@ -31,59 +32,59 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Undecided:
-    """Hung, out of memory or lost more often than it is retried: this says nothing about the trial."""
+    """Hung, out of memory or lost, and out of retries: no statement about the trial itself."""
 
     reason: str
 
 
-End: TypeAlias = Finished | Failed | Undecided
+RunEnd: TypeAlias = Finished | Failed | Undecided
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Course:
-    """What is known of a run."""
+class LearningCurve:
+    """Objective by epoch, and the end of the run if it has ended."""
 
     values: tuple[tuple[int, int], ...] = ()
-    """(epoch, objective in steps) of its evaluations, ascending by epoch."""
-    end: End | None = None
-    """None while it may go on."""
+    """(epoch, objective) of its evaluations, ascending by epoch."""
+    end: RunEnd | None = None
+    """None while the run may continue."""
 
-    def at(self, epoch: int) -> int | None:
-        """Return the objective at an epoch; that of a finished run stays, None where it is not known."""
+    def objective_at(self, epoch: int) -> int | None:
+        """Return the objective after an epoch: the final one past the end, None where it is unknown."""
         known = next((value for place, value in self.values if place == epoch), None)
         if known is None and isinstance(self.end, Finished):
             return self.end.value
         return known
 
-    def has_come(self, until: int | None) -> bool:
-        """Tell whether nothing is left to be trained up to an epoch; None: up to the end."""
-        return self.end is not None or (until is not None and self.at(until) is not None)
+    def has_reached(self, until: int | None) -> bool:
+        """Say whether nothing is left to train up to an epoch; None: up to the end."""
+        return self.end is not None or (until is not None and self.objective_at(until) is not None)
 
 
-def merged(folds: Sequence[Course], rungs: Sequence[int]) -> Course:
-    """Return the course of a trial at some rungs from those of its folds; a single fold is its own mean.
+def mean_curve(folds: Sequence[LearningCurve], rungs: Sequence[int]) -> LearningCurve:
+    """Return the curve of a trial at its rungs: the mean over the curves of its folds.
 
-    A trial reaches a rung when all folds have; a fold that has finished counts with its end. Of the folds
-    that do not reach a rung the lowest tells the reason: it is known when those below have come so far.
+    A trial reaches a rung when all folds have; a finished fold counts with its final objective. If folds
+    failed before a rung, the lowest of them gives the end: it does not depend on which failed first.
     """
     values: list[tuple[int, int]] = []
     for rung in rungs:
         if all(_finished_before(fold, rung) for fold in folds):
             break
-        reached = [value for value in (fold.at(rung) for fold in folds) if value is not None]
+        reached = [value for value in (fold.objective_at(rung) for fold in folds) if value is not None]
         if len(reached) < len(folds):
-            lowest = next(fold for fold in folds if fold.at(rung) is None)
-            return Course(values=tuple(values), end=lowest.end)
-        values.append((rung, mean(reached)))
-    return Course(values=tuple(values), end=_end(folds))
+            lowest = next(fold for fold in folds if fold.objective_at(rung) is None)
+            return LearningCurve(values=tuple(values), end=lowest.end)
+        values.append((rung, mean_objective(reached)))
+    return LearningCurve(values=tuple(values), end=_end(folds))
 
 
-def _finished_before(fold: Course, rung: int) -> bool:
+def _finished_before(fold: LearningCurve, rung: int) -> bool:
     return isinstance(fold.end, Finished) and all(epoch < rung for epoch, _ in fold.values)
 
 
-def _end(folds: Sequence[Course]) -> End | None:
+def _end(folds: Sequence[LearningCurve]) -> RunEnd | None:
     finished = [fold.end for fold in folds if isinstance(fold.end, Finished)]
     if len(finished) < len(folds):
         return next(fold.end for fold in folds if not isinstance(fold.end, Finished))
-    return Finished(value=mean([end.value for end in finished]))
+    return Finished(value=mean_objective([end.value for end in finished]))

@@ -1,7 +1,7 @@
-"""The objective of a trial as an integer: what is compared is what is shown, in steps of 10^-12.
+"""Objectives of trials as integers: multiples of 10^-12, compared and shown without rounding differences.
 
 A metric is an exact fraction of integers that an evaluation counted; it is rounded once, halves to even. With
-folds the objective is their mean, over integers again. So equal means equal, and ties go to the lower index.
+folds the objective is the rounded mean of these integers. Ties are exact and go to the lower index.
 """
 
 from __future__ import annotations
@@ -18,60 +18,63 @@ from seedbed_api.sweepjob import Objective
 
 DECIMALS: Final = 12
 SCALE: Final = 10**DECIMALS
-"""Steps of 1. The largest loss, 65,536 nats, is 6.6e16 steps: every value fits in int64."""
+"""Units in 1. The largest loss, 65,536 nats, is 6.6e16 units: every value fits in int64."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Goal:
-    """Which way is better, and what is good enough."""
+    """Direction of the objective, and its target."""
 
     maximize: bool
     target: Fraction | None = None
-    """In steps."""
+    """In units of 10^-12."""
 
-    def key(self, value: int) -> int:
-        """Return a number that is smaller where the value is better."""
+    def sort_key(self, value: int) -> int:
+        """Return a number that is smaller for a better value."""
         return -value if self.maximize else value
 
-    def reached(self, value: int) -> bool:
-        """Tell whether a value is the target or better."""
+    def is_reached_by(self, value: int) -> bool:
+        """Say whether a value is the target or better."""
         return self.target is not None and (value >= self.target if self.maximize else value <= self.target)
 
 
-def goal(objective: Objective) -> Goal:
+def objective_goal(objective: Objective) -> Goal:
     """Return the goal of a sweep."""
     target = None if objective.target is None else Fraction(Decimal(objective.target)) * SCALE
     return Goal(maximize=objective.direction == "Maximize", target=target)
 
 
-def value_of(document: Mapping[str, Any], metric: str) -> int:
-    """Return the value of a metric, in steps, from the document of an evaluation record.
+def objective_of(document: Mapping[str, Any], metric: str) -> int:
+    """Return the value of a metric from the document of an evaluation record.
 
     Raises UserError InvalidDataset where no row was evaluated.
     """
     if not document["samples"]:
         fix = "build the dataset with validation rows, or use crossValidation"
         raise UserError(
-            "InvalidDataset", refusal("spec.objective.metric", metric, "has no rows to count", fix)
+            "InvalidDataset",
+            refusal(
+                "spec.objective.metric", metric, "cannot be computed: no validation row was evaluated", fix
+            ),
         )
     if metric == "validation/accuracy":
-        return steps(Fraction(document["correct"], document["samples"]))
+        return to_units(Fraction(document["correct"], document["samples"]))
     assert metric == "validation/loss", metric
-    return steps(Fraction(document["loss"], document["samples"] * document["lossScale"]))
+    return to_units(Fraction(document["loss"], document["samples"] * document["lossScale"]))
 
 
-def steps(value: Fraction) -> int:
-    """Return the nearest number of steps, halves to even."""
+def to_units(value: Fraction) -> int:
+    """Return the nearest multiple of 10^-12, halves to even."""
     return round(value * SCALE)
 
 
-def mean(folds: Sequence[int]) -> int:
-    """Return the mean over folds, in steps, halves to even."""
+def mean_objective(folds: Sequence[int]) -> int:
+    """Return the mean over folds, halves to even."""
     return round(Fraction(sum(folds), len(folds)))
 
 
-def deviation(folds: Sequence[int]) -> int | None:
-    """Return the standard deviation of a sample of folds, in steps, rounded down; None for a single one."""
+def standard_deviation(folds: Sequence[int]) -> int | None:
+    """Return the sample standard deviation over folds, rounded down; None for a single fold."""
     count = len(folds)
     if count < 2:
         return None
@@ -79,16 +82,16 @@ def deviation(folds: Sequence[int]) -> int | None:
     return isqrt(squares // (count**2 * (count - 1)))
 
 
-def spelled(value: int) -> str:
-    """Return the decimal spelling of steps, without trailing zeros."""
+def format_objective(value: int) -> str:
+    """Return the objective as a decimal string without trailing zeros."""
     whole, rest = divmod(abs(value), SCALE)
     digits = f"{whole}.{rest:0{DECIMALS}d}".rstrip("0").rstrip(".")
     return f"-{digits}" if value < 0 else digits
 
 
-def parsed(text: str) -> int:
+def parse_objective(text: str) -> int:
     """Undo `spelled`; ValueError for anything else."""
     value = Fraction(text) * SCALE
-    if value.denominator != 1 or spelled(int(value)) != text:
-        raise ValueError(f"not the spelling of an objective: {text!r}")
+    if value.denominator != 1 or format_objective(int(value)) != text:
+        raise ValueError(f"not an objective: {text!r}")
     return int(value)

@@ -1,8 +1,8 @@
-"""How much each parameter matters: figures for the report, which decide nothing.
+"""Importance of each parameter for the objective, for the report. Nothing is decided here.
 
-PED-ANOVA (S. Watanabe, A. Bansal, F. Hutter, IJCAI 2023), as Optuna computes it: how unlike the values of the
-better half of the trials are to those of all. Trials are compared after equally many epochs: where some were
-ended early by their first rung, which all have in common, else by their end.
+PED-ANOVA (S. Watanabe, A. Bansal, F. Hutter, IJCAI 2023), as Optuna computes it: how much the values of the
+better half of the trials differ from those of all. Trials are compared after equally many epochs: at their
+first rung if trials were pruned, else at their end.
 """
 
 from __future__ import annotations
@@ -17,50 +17,50 @@ from optuna.study import StudyDirection
 from optuna.trial import create_trial
 
 from seedbed.search.objective_values import SCALE
-from seedbed.search.tpe_search import distribution, typed
-from seedbed.search.trial_decisions import Decided
+from seedbed.search.tpe_sampler import optuna_distribution, optuna_value
+from seedbed.search.trial_decisions import DecidedTrial
 from seedbed_api.sweepjob import SweepJobSpec
 
-BEST: Final = 0.5
-"""Part of the trials that is held against all: a smaller one asks what makes the best better still."""
-FEWEST: Final = 10
-"""Trials with a parameter, below which nothing is said about it."""
-MOST: Final = 1000
-"""Trials that are looked at, the first ones: more take long and change little."""
+BETTER_SHARE: Final = 0.5
+"""Share of the trials that is compared with all of them."""
+MIN_TRIALS: Final = 10
+"""Fewest trials with a parameter for which its importance is computed."""
+MAX_TRIALS: Final = 1000
+"""Trials that are compared, the first ones: more take long and change little."""
 
 
-def importance(spec: SweepJobSpec, trials: Sequence[Decided]) -> dict[str, float]:
-    """Return the share of each parameter, largest first, in sum 1; without those that too few trials have.
+def parameter_importance(spec: SweepJobSpec, trials: Sequence[DecidedTrial]) -> dict[str, float]:
+    """Return the importance of each parameter that enough trials have, largest first, in sum 1.
 
-    A conditional parameter is judged among the trials that have it, and counts for as large a part of all.
+    A conditional parameter is judged among the trials that have it, weighted by their share of all trials.
     """
-    measured = [trial for trial in trials if _value(trial) is not None][:MOST]
+    measured = [trial for trial in trials if _value(trial) is not None][:MAX_TRIALS]
     study, raw = _study(spec, measured), {}
     for parameter in spec.parameters:
-        having = [trial for trial in measured if parameter.name in dict(trial.point)]
-        if len(having) >= FEWEST:
-            raw[parameter.name] = len(having) / len(measured) * _unlikeness(study, parameter.name)
+        having = [trial for trial in measured if parameter.name in dict(trial.assignments)]
+        if len(having) >= MIN_TRIALS:
+            raw[parameter.name] = len(having) / len(measured) * _difference(study, parameter.name)
     total = sum(raw.values())
     shares = {name: part / total for name, part in raw.items()} if total else {}
     return dict(sorted(shares.items(), key=lambda row: -row[1]))
 
 
-def _value(trial: Decided) -> int | None:
+def _value(trial: DecidedTrial) -> int | None:
     return trial.rungs[0][1] if trial.rungs else trial.objective
 
 
-def _study(spec: SweepJobSpec, trials: Sequence[Decided]) -> optuna.Study:
+def _study(spec: SweepJobSpec, trials: Sequence[DecidedTrial]) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     upwards = spec.objective.direction == "Maximize"
     study = optuna.create_study(direction=StudyDirection.MAXIMIZE if upwards else StudyDirection.MINIMIZE)
     spaces = {parameter.name: parameter.search_space for parameter in spec.parameters}
-    known = {name: distribution(space) for name, space in spaces.items()}
+    known = {name: optuna_distribution(space) for name, space in spaces.items()}
     study.add_trials(
         [
             create_trial(
                 value=(_value(trial) or 0) / SCALE,
-                params={name: typed(spaces[name], value) for name, value in trial.point},
-                distributions={name: known[name] for name, _ in trial.point},
+                params={name: optuna_value(spaces[name], value) for name, value in trial.assignments},
+                distributions={name: known[name] for name, _ in trial.assignments},
             )
             for trial in trials
         ]
@@ -68,11 +68,11 @@ def _study(spec: SweepJobSpec, trials: Sequence[Decided]) -> optuna.Study:
     return study
 
 
-def _unlikeness(study: optuna.Study, name: str) -> float:
-    """Return how unlike the better trials are to all that have a parameter, on no particular scale."""
+def _difference(study: optuna.Study, name: str) -> float:
+    """Return how much the better trials differ from all that have a parameter, on no particular scale."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that many are equally good; then there is no difference to tell
-        evaluator = PedAnovaImportanceEvaluator(target_quantile=BEST)
+        warnings.simplefilter("ignore")  # many equal objectives: then there is no difference
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=BETTER_SHARE)
         parts = optuna.importance.get_param_importances(
             study, evaluator=evaluator, params=[name], normalize=False
         )

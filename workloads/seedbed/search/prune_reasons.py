@@ -1,64 +1,64 @@
-"""Why trials were ended at their rungs, told when all is known: what a report says, which decides nothing."""
+"""Why trials were pruned at their rungs, for the report of a finished sweep. Nothing is decided here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seedbed.search.objective_values import goal
-from seedbed.search.pruners import PrefixHalving, Rivals, Standings, stopper
-from seedbed.search.trial_decisions import Decided, State
+from seedbed.search.objective_values import objective_goal
+from seedbed.search.pruners import PrefixASHAPruner, RungComparison, RungTable, create_pruner
+from seedbed.search.trial_decisions import DecidedTrial, TrialState
 from seedbed_api.sweepjob import SweepJobSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rung:
-    """What came of the trials that reached a rung."""
+class RungSummary:
+    """How many trials reached a rung, and how many ended there."""
 
     epoch: int
     reached: int
     ended: int
-    """Trials that were ended there."""
+    """Trials that were pruned there."""
 
 
-def rungs_of(spec: SweepJobSpec, trials: Sequence[Decided]) -> list[Rung]:
+def rung_summaries(spec: SweepJobSpec, trials: Sequence[DecidedTrial]) -> list[RungSummary]:
     """Return the rungs that at least one trial reached, ascending."""
     rungs = [
-        Rung(
+        RungSummary(
             epoch=epoch,
             reached=sum(any(epoch == there for there, _ in trial.rungs) for trial in trials),
-            ended=sum(trial.state is State.PRUNED and trial.rungs[-1][0] == epoch for trial in trials),
+            ended=sum(trial.state is TrialState.PRUNED and trial.rungs[-1][0] == epoch for trial in trials),
         )
-        for epoch in stopper(spec).rungs
+        for epoch in create_pruner(spec).rungs
     ]
     return [rung for rung in rungs if rung.reached]
 
 
-class Hindsight:
-    """How all trials of a sweep stood at each rung."""
+class PruneReasons:
+    """Finds the reason of each pruned trial from all trials of a sweep."""
 
-    def __init__(self, spec: SweepJobSpec, trials: Sequence[Decided]) -> None:
-        self._stopper, self._standings = stopper(spec), Standings()
-        better = goal(spec.objective).key
+    def __init__(self, spec: SweepJobSpec, trials: Sequence[DecidedTrial]) -> None:
+        self._pruner, self._table = create_pruner(spec), RungTable()
+        better = objective_goal(spec.objective).sort_key
         for trial in trials:
             for rung, (_, value) in enumerate(trial.rungs):
-                self._standings.reach(trial.index, rung, better(value))
-            counts = trial.state is State.SUCCEEDED or (
-                trial.state is State.PRUNED and self._stopper.keeps_pruned
+                self._table.record_value(trial.index, rung, better(value))
+            counts = trial.state is TrialState.SUCCEEDED or (
+                trial.state is TrialState.PRUNED and self._pruner.counts_pruned
             )
             last = None if trial.objective is None or not counts else better(trial.objective)
-            self._standings.end(trial.index, len(trial.rungs), last)
+            self._table.record_end(trial.index, len(trial.rungs), last)
 
-    def rivals(self, trial: Decided) -> Rivals:
-        """Return how the trials of lower index stood at the last rung of one that was ended there."""
-        return self._standings.rivals(trial.index, len(trial.rungs) - 1)
+    def comparison(self, trial: DecidedTrial) -> RungComparison:
+        """Compare a pruned trial with those of lower index at its last rung."""
+        return self._table.compare(trial.index, len(trial.rungs) - 1)
 
-    def why(self, trial: Decided) -> str:
-        """Return why a trial was ended at its last rung, in a few words."""
-        rivals = self.rivals(trial)
-        if isinstance(self._stopper, PrefixHalving):
-            rank, count = rivals.better + rivals.equal + 1, rivals.reached + 1
-            go_on = count // self._stopper.reduction_factor
+    def reason(self, trial: DecidedTrial) -> str:
+        """Return why a trial was pruned at its last rung, in a few words."""
+        lower = self.comparison(trial)
+        if isinstance(self._pruner, PrefixASHAPruner):
+            rank, count = lower.better + lower.equal + 1, lower.reached + 1
+            go_on = count // self._pruner.reduction_factor
             best = "the best one goes on" if go_on == 1 else f"the best {go_on} go on"
             return f"place {rank} of the {count} up to its index; {best}"
-        return f"{rivals.better} of {rivals.reached} trials of lower index were better"
+        return f"{lower.better} of {lower.reached} trials of lower index were better"

@@ -1,26 +1,35 @@
-"""Early stopping of trials: at a rung, a trial is judged against trials of lower index and no others.
+"""Pruners: prefix ASHA and median stopping, and the table of objectives by rung that they judge by.
 
-A rival of lower index has reached the rung, or never will, or is not known yet. A verdict is given as soon as
-nothing that the unknown ones may do can change it, which is all that timing decides: when, never what.
+A trial is compared at a rung with trials of lower index alone. Each of those has reached the rung, or never
+will, or is not known yet. The verdict comes as soon as no unknown trial can change it: timing decides when a
+trial is judged, never how.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import takewhile
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.search.trial_decisions import Verdict
 from seedbed_api.sweepjob import SweepJobSpec
 
 
+class Verdict(StrEnum):
+    """Whether a trial continues beyond a rung."""
+
+    PROMOTE = "Promote"
+    PRUNE = "Prune"
+    WAIT = "Wait"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rivals:
-    """How the trials of lower index stand at a rung, seen from the one that is judged."""
+class RungComparison:
+    """Counts of the trials of lower index at a rung, compared with the trial that is judged."""
 
     better: int
     """Reached it with a better value."""
@@ -29,61 +38,61 @@ class Rivals:
     worse: int
     """Reached it with a worse value."""
     unknown: int
-    """May reach it yet."""
+    """May still reach it."""
 
     @property
     def reached(self) -> int:
-        """How many reached it."""
+        """Number of trials that reached it."""
         return self.better + self.equal + self.worse
 
 
-class Stopper(Protocol):
-    """A rule of early stopping."""
+class Pruner(Protocol):
+    """A rule that ends trials at rungs."""
 
     @property
     def rungs(self) -> tuple[int, ...]:
         """Epochs after which trials are judged, ascending, all below the horizon."""
 
     @property
-    def keeps_pruned(self) -> bool:
-        """Whether a trial that was ended counts at later rungs, with its last value."""
+    def counts_pruned(self) -> bool:
+        """Whether a pruned trial counts at later rungs, with its last value."""
 
-    def verdict(self, rivals: Rivals) -> Verdict:
+    def verdict(self, lower: RungComparison) -> Verdict:
         """Judge a trial at a rung."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Never:
-    """Every trial is trained to its end."""
+class NoPruner:
+    """Trains every trial to its end."""
 
     rungs: tuple[int, ...] = ()
-    keeps_pruned: bool = False
+    counts_pruned: bool = False
 
-    def verdict(self, rivals: Rivals) -> Verdict:  # noqa: ARG002
+    def verdict(self, lower: RungComparison) -> Verdict:  # noqa: ARG002
         """Promote."""
         return Verdict.PROMOTE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PrefixHalving:
-    """Prefix ASHA: a trial goes on while among the best n // η of the n trials up to itself at a rung.
+class PrefixASHAPruner:
+    """Prefix ASHA: a trial continues if among the best n // η of the n trials up to its index at a rung.
 
-    The first η that reach a rung always go on. Who ended at an earlier rung, or failed, is none of the n.
+    The first η trials at a rung always continue. Trials that were pruned earlier or failed are not counted.
     """
 
     rungs: tuple[int, ...]
     reduction_factor: int
-    keeps_pruned: bool = False
+    counts_pruned: bool = False
 
-    def verdict(self, rivals: Rivals) -> Verdict:
-        """Judge a trial; its equals of lower index go before it.
+    def verdict(self, lower: RungComparison) -> Verdict:
+        """Judge a trial; equal trials of lower index rank before it.
 
-        One more rival raises n // η by at most 1, and the rank by 1 if it is better: all unknown ones
-        better is the worst that can happen, all worse the best.
+        One more trial raises n // η by at most 1, and the rank by 1 if it is better. So the worst case is
+        that all unknown trials are better, the best case that all are worse.
         """
-        factor, rank = self.reduction_factor, rivals.better + rivals.equal
-        least, most = rivals.reached + 1, rivals.reached + 1 + rivals.unknown
-        if most <= factor or rank + rivals.unknown < most // factor:
+        factor, rank = self.reduction_factor, lower.better + lower.equal
+        least, most = lower.reached + 1, lower.reached + 1 + lower.unknown
+        if most <= factor or rank + lower.unknown < most // factor:
             return Verdict.PROMOTE
         if least > factor and rank >= most // factor:
             return Verdict.PRUNE
@@ -91,45 +100,45 @@ class PrefixHalving:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Median:
-    """A trial ends when more than half of the trials of lower index are strictly better at an epoch.
+class MedianPruner:
+    """Median stopping: a trial ends if more than half of the trials of lower index are strictly better.
 
-    Those that were ended earlier count with their last value: among survivors alone the median would rise
-    with every epoch until nearly every trial had ended. Trials that failed before do not count.
+    Pruned trials count with their last value: among the others alone the median would rise with every
+    epoch until nearly every trial had ended. Trials that failed before do not count.
     """
 
     rungs: tuple[int, ...]
     min_trials: int
-    keeps_pruned: bool = True
+    counts_pruned: bool = True
 
-    def verdict(self, rivals: Rivals) -> Verdict:
+    def verdict(self, lower: RungComparison) -> Verdict:
         """Judge a trial."""
-        least, most = rivals.reached, rivals.reached + rivals.unknown
-        if most < self.min_trials or 2 * (rivals.better + rivals.unknown) <= most:
+        least, most = lower.reached, lower.reached + lower.unknown
+        if most < self.min_trials or 2 * (lower.better + lower.unknown) <= most:
             return Verdict.PROMOTE
-        if least >= self.min_trials and 2 * rivals.better > most:
+        if least >= self.min_trials and 2 * lower.better > most:
             return Verdict.PRUNE
         return Verdict.WAIT
 
 
-def stopper(spec: SweepJobSpec) -> Stopper:
-    """Return the rule of a sweep; `checking.impossible_search` says what does not fit."""
+def create_pruner(spec: SweepJobSpec) -> Pruner:
+    """Return the pruner of a sweep whose spec `sweep_validation.search_errors` accepts."""
     rule, recipe = spec.early_stopping, spec.trial_template.spec
     if rule is None:
-        return Never()
+        return NoPruner()
     horizon, every = recipe.training.epochs, recipe.evaluation.every_epochs
     assert horizon is not None, "the API refuses it"
     assert every is not None, "the API refuses it"
     if rule.prefix_asha is not None:
         factor = rule.prefix_asha.reduction_factor
-        rungs = takewhile(lambda rung: rung < horizon, powers(rule.prefix_asha.min_epochs, factor))
-        return PrefixHalving(rungs=tuple(rungs), reduction_factor=factor)
+        rungs = takewhile(lambda rung: rung < horizon, geometric_rungs(rule.prefix_asha.min_epochs, factor))
+        return PrefixASHAPruner(rungs=tuple(rungs), reduction_factor=factor)
     assert rule.median is not None
     first = -(-rule.median.min_epochs // every) * every
-    return Median(rungs=tuple(range(first, horizon, every)), min_trials=rule.median.min_trials)
+    return MedianPruner(rungs=tuple(range(first, horizon, every)), min_trials=rule.median.min_trials)
 
 
-def powers(first: int, factor: int) -> Iterator[int]:
+def geometric_rungs(first: int, factor: int) -> Iterator[int]:
     """Yield first, first · factor, first · factor², …"""
     while True:
         yield first
@@ -142,8 +151,11 @@ Keys = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
-class Standings:
-    """Values by rung and index. Keys are smaller where a value is better; rungs are numbered from 0."""
+class RungTable:
+    """Objectives of all trials by rung (from 0) and index, as keys that are smaller for better values.
+
+    Columns of numpy: a comparison with thousands of trials takes microseconds.
+    """
 
     def __init__(self) -> None:
         self._size = 64
@@ -153,31 +165,33 @@ class Standings:
         self._final_counts = np.zeros(self._size, np.bool_)
         self._final_key = np.zeros(self._size, np.int64)
 
-    def reach(self, index: int, rung: int, key: int) -> None:
-        """A trial has reached a rung."""
+    def record_value(self, index: int, rung: int, key: int) -> None:
+        """Store the key of a trial that has reached a rung."""
         self._grow(index)
         self._column(rung)[index] = key
         self._there[rung][index] = True
 
-    def end(self, index: int, rung: int, key: int | None) -> None:
-        """From a rung on a trial stays at a key; None where it counts no more."""
+    def record_end(self, index: int, rung: int, key: int | None) -> None:
+        """Store that a trial ended: from a rung on it counts with its last key, or with None not at all."""
         self._grow(index)
         self._final_from[index] = rung
         self._final_counts[index] = key is not None
         self._final_key[index] = key or 0
 
-    def rivals(self, index: int, rung: int) -> Rivals:
-        """Return how the trials of lower index stand at a rung that a trial has reached."""
+    def compare(self, index: int, rung: int) -> RungComparison:
+        """Compare a trial with those of lower index at a rung that it has reached."""
         own = int(self._column(rung)[index])
         there, ended = self._there[rung][:index], self._final_from[:index] <= rung
         keys = np.where(there, self._keys[rung][:index], self._final_key[:index])
         counted = keys[there | (ended & self._final_counts[:index])]
         better, worse = int((counted < own).sum()), int((counted > own).sum())
         unknown = int((~there & ~ended).sum())
-        return Rivals(better=better, equal=len(counted) - better - worse, worse=worse, unknown=unknown)
+        return RungComparison(
+            better=better, equal=len(counted) - better - worse, worse=worse, unknown=unknown
+        )
 
-    def unknown(self, index: int, rung: int) -> tuple[int, ...]:
-        """Return the trials of lower index that may reach a rung yet."""
+    def undecided(self, index: int, rung: int) -> tuple[int, ...]:
+        """Return the trials of lower index that may still reach a rung."""
         self._column(rung)
         open_ = ~self._there[rung][:index] & (self._final_from[:index] > rung)
         return tuple(int(other) for other in np.flatnonzero(open_))

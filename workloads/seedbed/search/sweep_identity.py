@@ -1,4 +1,4 @@
-"""What identifies a sweep: everything that decides about its trials, and nothing that does not."""
+"""Sweep identity: a digest of everything that decides about the trials, and of nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seedbed_api.run_identity import resolve
 from seedbed_api.sweepjob import SweepJobSpec
 
 SEARCH_VERSION: Final = 1
-"""Raised whenever our own proposals or verdicts change."""
+"""Increase it whenever our own proposals or verdicts change."""
 
 _DECIDING: Final = (
     "objective",
@@ -30,7 +30,7 @@ def sweep_document(
     environment_class: str,
     code_digest: str | None = None,
 ) -> dict[str, Any]:
-    """Return what identifies a sweep, as JSON. Parallelism, workers and where data lies are no part of it."""
+    """Return the document of the identity, without parallelism, workers and locations of data."""
     plain = spec.plain()
     return {
         **{name: plain[name] for name in _DECIDING if name in plain},
@@ -51,6 +51,6 @@ def _search(spec: SweepJobSpec) -> dict[str, Any]:
         return {"version": SEARCH_VERSION}
     import optuna  # a third of a second
 
-    from seedbed.search.tpe_search import probe
+    from seedbed.search.tpe_sampler import numeric_probe
 
-    return {"version": SEARCH_VERSION, "optuna": optuna.__version__, "probe": probe()}
+    return {"version": SEARCH_VERSION, "optuna": optuna.__version__, "probe": numeric_probe()}

@@ -1,4 +1,4 @@
-"""What a sweep cannot do, found before anything runs: one line each, with field, value and fix."""
+"""Checks of a SweepJob's search before anything runs: one line per error, with field, value and fix."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from seedbed.search.samplers import count_points
-from seedbed.search.search_space import conditions, is_possible, needed_values
+from seedbed.search.samplers import count_grid
+from seedbed.search.search_space import conditions, enabling_values, has_value
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.field_lookup import every_path, is_string, nearest
 from seedbed_api.recipe import Recipe
@@ -26,17 +26,17 @@ _KINDS: Final = ("spec.model.name", "spec.training.optimizer.type", "spec.traini
 """Sweepable fields that decide which other fields there are."""
 
 
-def refuse_impossible_search(spec: SweepJobSpec) -> None:
-    """Raise UserError InvalidSpec with all lines of `impossible_search`."""
-    lines = impossible_search(spec)
+def require_possible_search(spec: SweepJobSpec) -> None:
+    """Raise UserError InvalidSpec with all lines of `search_errors`."""
+    lines = search_errors(spec)
     if lines:
         raise UserError("InvalidSpec", "\n".join(lines))
 
 
-def impossible_search(spec: SweepJobSpec) -> list[str]:
-    """Return a line for each reason why this sweep cannot be searched; empty where it can.
+def search_errors(spec: SweepJobSpec) -> list[str]:
+    """Return a line for each reason why this sweep cannot be searched.
 
-    It comes after `impossible_trials` of the API, which looks at the ends of each search space by itself.
+    `impossible_trials` of the API comes first: it checks the ends of each search space by itself.
     """
     shape = [
         *_wrong_conditions(spec),
@@ -55,7 +55,7 @@ def _size(spec: SweepJobSpec) -> Iterator[str]:
         yield refusal("spec.parameters", [], "leaves nothing to search", fix)
     if spec.algorithm.type != "Grid":
         return
-    points = count_points(spec.parameters, MOST_TRIALS + 1)
+    points = count_grid(spec.parameters, MOST_TRIALS + 1)
     if points > MOST_TRIALS:
         names = [parameter.name for parameter in spec.parameters]
         fix = "remove values, or choose Random, Sobol or TPE"
@@ -77,7 +77,7 @@ def _wrong_conditions(spec: SweepJobSpec) -> Iterator[str]:
             yield refusal(f"{field}.parameter", other.name, problem, fix)
             continue
         for value in parameter.when.in_:
-            if not is_possible(other.search_space, value):
+            if not has_value(other.search_space, value):
                 fix = nearest(value, corner_values(other.search_space))
                 yield refusal(f"{field}.in", value, f"is never a value of {other.name}", fix)
 
@@ -146,7 +146,7 @@ def _misfits(spec: SweepJobSpec, kind: Parameter, number: int, parameter: Parame
 
 
 def _mistake(spec: SweepJobSpec, kind: Parameter, value: str, parameter: Parameter) -> str | None:
-    chosen = {**needed_values(spec.parameters, kind), **needed_values(spec.parameters, parameter)}
+    chosen = {**enabling_values(spec.parameters, kind), **enabling_values(spec.parameters, parameter)}
     values = {parameter.name: corner_values(parameter.search_space)[0], **chosen, kind.name: value}
     try:
         trial_recipe(spec, values)
@@ -181,8 +181,8 @@ def _rungs(spec: SweepJobSpec) -> Iterator[str]:
     if rule is None:
         return
     horizon, every = recipe.training.epochs, recipe.evaluation.every_epochs
-    assert horizon is not None, "the API refuses it"
-    assert every is not None, "the API refuses it"
+    assert horizon is not None, "the API rejects early stopping without it"
+    assert every is not None, "the API rejects early stopping without it"
     halving = rule.prefix_asha
     member = halving or rule.median
     assert member is not None

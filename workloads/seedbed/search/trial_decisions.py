@@ -1,15 +1,15 @@
-"""What is decided about trials and about the sweep: plain values, the same for every order of the facts."""
+"""Decided trials, trials to run and the end of a sweep: values that do not depend on the order of results."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from seedbed.search.search_space import Point
+from seedbed.search.search_space import Assignments
 
 
-class State(StrEnum):
-    """What became of a trial."""
+class TrialState(StrEnum):
+    """Final state of a trial."""
 
     SUCCEEDED = "Succeeded"
     PRUNED = "Pruned"
@@ -17,20 +17,20 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Decided:
-    """A trial about which nothing is open."""
+class DecidedTrial:
+    """A trial that has its final state."""
 
     index: int
-    point: Point
-    state: State
+    assignments: Assignments
+    state: TrialState
     rungs: tuple[tuple[int, int], ...] = ()
-    """(epoch, objective in steps) of the rungs that it reached; a pruned trial ended at the last one."""
+    """(epoch, objective) of the rungs that it reached; a pruned trial ended at the last one."""
     folds: tuple[int, ...] = ()
-    """Objective of each fold where the trial ended, in steps; empty for one that failed."""
+    """Objective of each fold where the trial ended; empty for a failed trial."""
     objective: int | None = None
-    """Their mean, in steps: at the end of one that succeeded, at its last rung of one that was pruned."""
+    """Mean of `folds`, as `objective_values` counts it; None for a failed trial."""
     deviation: int | None = None
-    """Standard deviation over folds, in steps."""
+    """Standard deviation over folds; None without cross-validation."""
     reason: str | None = None
     """Why it failed."""
 
@@ -44,25 +44,17 @@ class TrialRuns:
     """Digests of the models; of trials that succeeded."""
 
 
-class Verdict(StrEnum):
-    """Whether a trial goes on beyond a rung."""
-
-    PROMOTE = "Promote"
-    PRUNE = "Prune"
-    WAIT = "Wait"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class TrialTask:
     """A trial that may be trained now."""
 
     index: int
-    point: Point
-    until: int | None
-    """Epoch of the rung at which it is judged next; None: to the end of its training."""
+    assignments: Assignments
+    until_epoch: int | None
+    """Epoch of its next rung; None: train to the end."""
 
 
-class Why(StrEnum):
+class EndReason(StrEnum):
     """Why a sweep ended."""
 
     ALL_TRIED = "AllTried"
@@ -72,15 +64,15 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
-    """How a sweep ended: by which trial; those of higher index never happened."""
+class SweepEnd:
+    """Why a sweep ended, and at which trial; trials of higher index are no part of it."""
 
-    why: Why
+    reason: EndReason
     index: int
     detail: str | None = None
     """Reason of the trial that could not be decided."""
 
     @property
     def complete(self) -> bool:
-        """Tell whether the sweep has an answer."""
-        return self.why in (Why.ALL_TRIED, Why.TARGET_REACHED)
+        """Say whether the search is complete."""
+        return self.reason in (EndReason.ALL_TRIED, EndReason.TARGET_REACHED)

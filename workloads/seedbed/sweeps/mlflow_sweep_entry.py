@@ -9,9 +9,9 @@ from seedbed.driver.mlflow_run_entry import SweepMembership
 from seedbed.mlflow.entry_naming import experiment_of, flat, sweep_key
 from seedbed.mlflow.mlflow_entries import Entry
 from seedbed.mlflow.run_recorder import Recording, opened
-from seedbed.search.objective_values import SCALE, goal
-from seedbed.search.trial_decisions import State
-from seedbed.search.trial_ranking import ranked
+from seedbed.search.objective_values import SCALE, objective_goal
+from seedbed.search.trial_decisions import TrialState
+from seedbed.search.trial_ranking import rank_trials
 from seedbed_api.sweepjob import SweepJob
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def end_of(job: SweepJob, finished: FinishedSweep | None) -> dict[str, Any] | No
     """Return the fields that the end of a sweep adds to its entry; trials that it gave up do not go on."""
     if finished is None:
         return None
-    pruned = [trial.index for trial in finished.trials if trial.state is State.PRUNED]
+    pruned = [trial.index for trial in finished.trials if trial.state is TrialState.PRUNED]
     abandoned = tuple(run for index in pruned for run in finished.trial_runs[index].run_ids)
     tags = {"seedbed.ledger_digest": finished.digest}
-    best = next(iter(ranked(finished.trials, goal(job.spec.objective))), None)
+    best = next(iter(rank_trials(finished.trials, objective_goal(job.spec.objective))), None)
     if best is None:
         return {"tags": tags, "abandoned": abandoned}
     weights = finished.trial_runs[best.index].weights

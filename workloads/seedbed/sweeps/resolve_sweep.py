@@ -16,7 +16,7 @@ from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_rows import Fold, require_every_class
 from seedbed.ray_cluster.cluster_interface import TaskRunner
 from seedbed.search.sweep_identity import sweep_document, sweep_id
-from seedbed.search.sweep_validation import refuse_impossible_search
+from seedbed.search.sweep_validation import require_possible_search
 from seedbed.storage import Storage, open_storage
 from seedbed.training.worker_config import STORAGE_PATIENCE_SECONDS
 from seedbed_api.errors import SeedbedError, UserError, refusal
@@ -109,7 +109,7 @@ def prepare_sweep(
 
     The environment is that of `cluster`, which may have to be waited for; of this process without one.
     """
-    refuse_impossible_search(job.spec)
+    require_possible_search(job.spec)
     expected = replace(options.expected, run_id=None)  # what is expected is the sweep's name, not a run's
     with naming_the_template(job):
         template = resolve_run(

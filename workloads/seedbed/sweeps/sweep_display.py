@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from seedbed.search.objective_values import spelled
-from seedbed.search.trial_decisions import Decided, State
-from seedbed.search.trial_ranking import counts, ranked
+from seedbed.search.objective_values import format_objective
+from seedbed.search.trial_decisions import DecidedTrial, TrialState
+from seedbed.search.trial_ranking import count_trials, rank_trials
 from seedbed.sweeps.trial_runner import Reached, Stretch
 from seedbed.training.run_progress import RunProgress
 
@@ -34,21 +34,21 @@ class View:
 
     title: str
     running: dict[tuple[int, int], tuple[Stretch, RunProgress | None]] = field(default_factory=dict)
-    trials: list[Decided] = field(default_factory=list)
-    best: list[Decided] = field(default_factory=list)
+    trials: list[DecidedTrial] = field(default_factory=list)
+    best: list[DecidedTrial] = field(default_factory=list)
     total: int = 0
 
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield trial, state, objective and values, the best first, then what is under way."""
         for trial in self.best[:_BEST_ROWS]:
-            yield str(trial.index), str(trial.state).lower(), figure(trial), _values(dict(trial.point))
+            yield str(trial.index), str(trial.state).lower(), figure(trial), _values(dict(trial.assignments))
         for (index, _), (stretch, progress) in sorted(self.running.items())[:_RUNNING_ROWS]:
             fold = "" if stretch.fold is None else f" fold {stretch.fold}"
             yield f"{index}{fold}", _state(progress), _accuracy(progress), _values(stretch.values)
 
     def summary(self) -> str:
         """Return the line below the table."""
-        known = counts(self.trials)
+        known = count_trials(self.trials)
         states = f"{known.succeeded} succeeded  {known.pruned} pruned  {known.failed} failed"
         return f"{len(self.trials)}/{self.total} trials decided  {states}"
 
@@ -96,9 +96,9 @@ class SweepDisplay:
     def show(self, standing: Standing) -> None:
         """Show what has been decided since the last time."""
         self._view.trials = standing.decided
-        self._view.total = standing.search.proposer.total
+        self._view.total = standing.search.sampler.total
         if self._live is not None:
-            self._view.best = ranked(self._view.trials, standing.search.goal)
+            self._view.best = rank_trials(self._view.trials, standing.search.goal)
         for trial in self._view.trials:
             if trial.index not in self._told:
                 self._told.add(trial.index)
@@ -122,7 +122,7 @@ class SweepDisplay:
         else:
             self._live.console.print(f"• {text}", style="yellow", markup=False, highlight=False)
 
-    def ranking(self, trials: Sequence[Decided]) -> None:
+    def ranking(self, trials: Sequence[DecidedTrial]) -> None:
         """Show the final ranking, best first."""
         self._close()
         for rank, trial in enumerate(trials, start=1):
@@ -152,20 +152,25 @@ class SweepDisplay:
             self._live = None
 
 
-def line(trial: Decided) -> str:
+def line(trial: DecidedTrial) -> str:
     """Return a decided trial in one line."""
-    words = [f"trial {trial.index}", str(trial.state).lower(), figure(trial), _values(dict(trial.point))]
+    words = [
+        f"trial {trial.index}",
+        str(trial.state).lower(),
+        figure(trial),
+        _values(dict(trial.assignments)),
+    ]
     return "  ".join(word for word in words if word)
 
 
-def figure(trial: Decided) -> str:
+def figure(trial: DecidedTrial) -> str:
     """Return what a trial is judged by: its objective, where it ended, or why it failed."""
     if trial.objective is None:
         return str(trial.reason)
-    shown = spelled(trial.objective)
-    if trial.state is State.PRUNED:
+    shown = format_objective(trial.objective)
+    if trial.state is TrialState.PRUNED:
         return f"{shown} after epoch {trial.rungs[-1][0]}"
-    return shown if trial.deviation is None else f"{shown} ± {spelled(trial.deviation)}"
+    return shown if trial.deviation is None else f"{shown} ± {format_objective(trial.deviation)}"
 
 
 def _values(values: Mapping[str, str]) -> str:

@@ -19,11 +19,11 @@ from seedbed.driver.startup_timings import StartupTimings
 from seedbed.mlflow.run_recorder import recorded
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested, TaskRunner
 from seedbed.ray_cluster.local_ray import gpus_here, local_ray
-from seedbed.search.objective_values import goal
-from seedbed.search.samplers import proposer
+from seedbed.search.objective_values import objective_goal
+from seedbed.search.samplers import create_sampler
 from seedbed.search.search_state import Search
-from seedbed.search.trial_decisions import Decided, Ended, TrialRuns, Why
-from seedbed.search.trial_ranking import ranked, top
+from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns
+from seedbed.search.trial_ranking import best_trials, rank_trials
 from seedbed.storage import open_storage
 from seedbed.sweeps.mlflow_sweep_entry import end_of, recording_of
 from seedbed.sweeps.resolve_sweep import Sweep, prepare_sweep
@@ -126,7 +126,7 @@ def _answer(session: SweepSession, sweep: Sweep) -> None:
         session.display.notice("this sweep was complete already; nothing was trained")
     assert session.finished is not None
     _report(session, sweep, session.finished)
-    session.display.ranking(ranked(session.finished.trials, goal(session.job.spec.objective)))
+    session.display.ranking(rank_trials(session.finished.trials, objective_goal(session.job.spec.objective)))
     _refuse_no_answer(session.job, session.finished)
 
 
@@ -165,7 +165,7 @@ def _search(session: SweepSession, sweep: Sweep) -> None:
         _search_on_ray(session, standing, slots=slots)
     ended = standing.search.ended
     assert ended is not None, "nothing was left to train and the search has not ended"
-    if ended.why is Why.UNDECIDED:
+    if ended.reason is EndReason.UNDECIDED:
         raise _undecided(ended)
     session.finished = write_sweep_record(
         sweep, ended=ended, trials=standing.decided, trial_runs=standing.trial_runs()
@@ -205,7 +205,7 @@ def _gpus(session: SweepSession) -> int:
     return ChildProcess().compute(gpus_here) if session.options.device == "cuda" else 0
 
 
-def _undecided(ended: Ended) -> InfrastructureError:
+def _undecided(ended: SweepEnd) -> InfrastructureError:
     return InfrastructureError(
         "TrialUndecided",
         f"trial {ended.index} could not be decided: {ended.detail}, more often than spec.backoffLimit "
@@ -216,7 +216,7 @@ def _undecided(ended: Ended) -> InfrastructureError:
 def _refuse_no_answer(job: SweepJob, finished: FinishedSweep) -> None:
     """Raise UserError where a sweep ended without a winner; it would do so again."""
     limit, failed = job.spec.max_failed_trial_count, [each for each in finished.trials if each.reason]
-    if finished.ended.complete and ranked(finished.trials, goal(job.spec.objective)):
+    if finished.ended.complete and rank_trials(finished.trials, objective_goal(job.spec.objective)):
         return
     reasons = ", ".join(sorted({str(trial.reason) for trial in failed}))
     raise UserError(
@@ -257,18 +257,18 @@ def computed_here(session: SweepSession) -> bool:
     return session.standing is not None and any(session.standing.computed.values())
 
 
-def _trial_runs(session: SweepSession, trials: Sequence[Decided]) -> Mapping[int, TrialRuns]:
+def _trial_runs(session: SweepSession, trials: Sequence[DecidedTrial]) -> Mapping[int, TrialRuns]:
     """Return by what the runs of the best trials are known: a status shows no others."""
     if session.finished is not None:
         return session.finished.trial_runs
     standing = session.standing
     if standing is None:
         return {}
-    best = top(trials, goal(session.job.spec.objective))
+    best = best_trials(trials, objective_goal(session.job.spec.objective))
     return {trial.index: standing.runs_of_trial(trial) for trial in best}
 
 
 def _planned(session: SweepSession) -> int:
     if session.standing is not None:
-        return session.standing.search.proposer.total
-    return proposer(session.job.spec).total if session.finished else 0
+        return session.standing.search.sampler.total
+    return create_sampler(session.job.spec).total if session.finished else 0

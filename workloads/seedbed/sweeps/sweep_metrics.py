@@ -11,8 +11,8 @@ from prometheus_client.core import Metric
 
 from seedbed.search.learning_curve import Failed, Finished
 from seedbed.search.objective_values import SCALE
-from seedbed.search.trial_decisions import State
-from seedbed.search.trial_ranking import ranked
+from seedbed.search.trial_decisions import TrialState
+from seedbed.search.trial_ranking import rank_trials
 from seedbed.sweeps.trial_runner import Reached
 from seedbed.sweeps.trial_scheduler import Standing
 from seedbed.training.resource_usage import resident_bytes
@@ -100,11 +100,11 @@ def sweep_families(standing: Standing, *, namespace: str, running: int) -> Itera
     """Yield what is known of a sweep at this moment; `running` says how many trials are trained now."""
     labels = {"namespace": namespace, "name": standing.sweep.job.metadata.name, "kind": "SweepJob"}
     yield measured(names.TRIALS, _states(standing, running, labels))
-    yield single(names.TRIALS_PLANNED, standing.search.proposer.total, labels)
+    yield single(names.TRIALS_PLANNED, standing.search.sampler.total, labels)
     yield measured(names.RUNG_TRIALS, _rungs(standing, labels))
     yield single(names.TRIALS_REUSED, standing.reused, labels)
     yield single(names.SAVED_SECONDS, saved_seconds(standing), labels)
-    best = next(iter(ranked(standing.decided, standing.search.goal)), None)
+    best = next(iter(rank_trials(standing.decided, standing.search.goal)), None)
     yield single(names.BEST_OBJECTIVE, None if best is None else (best.objective or 0) / SCALE, labels)
 
 
@@ -129,7 +129,7 @@ def work_families(tally: Tally, job: SweepJob) -> Iterator[Metric]:
 
 def _states(standing: Standing, running: int, labels: dict[str, str]) -> Iterator[Sample]:
     counts = Counter(trial.state for trial in standing.decided)
-    for state in State:
+    for state in TrialState:
         yield labels | {"state": str(state)}, counts[state]
     yield labels | {"state": "Waiting"}, len(standing.search.waiting)
     yield labels | {"state": "Running"}, running
@@ -138,8 +138,8 @@ def _states(standing: Standing, running: int, labels: dict[str, str]) -> Iterato
 def _rungs(standing: Standing, labels: dict[str, str]) -> Iterator[Sample]:
     """Yield how many trials have come to each rung with all their folds."""
     courses = [reached.course for reached in list(standing.known.values())]
-    for epoch in standing.search.stopper.rungs:
-        runs = sum(course.at(epoch) is not None for course in courses)
+    for epoch in standing.search.pruner.rungs:
+        runs = sum(course.objective_at(epoch) is not None for course in courses)
         yield labels | {"epoch": str(epoch)}, runs // standing.search.folds
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from seedbed.runs.run_folder import conflict
-from seedbed.search.objective_values import parsed, spelled
+from seedbed.search.objective_values import format_objective, parse_objective
 from seedbed.search.sweep_record_check import disagreements
-from seedbed.search.trial_decisions import Decided, Ended, State, TrialRuns, Why
+from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
 from seedbed.storage import Storage
 from seedbed.sweeps.resolve_sweep import Sweep
 from seedbed_api.canonical_json import canonical_json, digest_of
@@ -37,14 +37,14 @@ class SweepRecord:
 
     sweep: Mapping[str, Any]
     """What identifies the sweep: `sweep_identity.sweep_document`."""
-    ended: Ended
-    trials: tuple[Decided, ...]
+    ended: SweepEnd
+    trials: tuple[DecidedTrial, ...]
     """By index, from 0 without a gap."""
     trial_runs: tuple[TrialRuns, ...]
 
     def to_bytes(self) -> bytes:
         """Return the record as stored."""
-        end = {"reason": str(self.ended.why), "trial": self.ended.index, "detail": self.ended.detail}
+        end = {"reason": str(self.ended.reason), "trial": self.ended.index, "detail": self.ended.detail}
         return canonical_json(
             {
                 "schemaVersion": SCHEMA_VERSION,
@@ -59,8 +59,8 @@ class SweepRecord:
 class FinishedSweep:
     """A sweep that has ended, and where its record is stored."""
 
-    ended: Ended
-    trials: tuple[Decided, ...]
+    ended: SweepEnd
+    trials: tuple[DecidedTrial, ...]
     trial_runs: Mapping[int, TrialRuns]
     uri: str
     digest: str
@@ -79,10 +79,10 @@ class SweepFolder:
 
 
 def sweep_record(
-    trials: Iterable[Decided],
+    trials: Iterable[DecidedTrial],
     *,
     sweep: Mapping[str, Any],
-    ended: Ended,
+    ended: SweepEnd,
     trial_runs: Mapping[int, TrialRuns],
 ) -> SweepRecord:
     """Return the record of a sweep, without trials above the one that ended it."""
@@ -98,7 +98,7 @@ def sweep_record(
 
 
 def write_sweep_record(
-    sweep: Sweep, *, ended: Ended, trials: Iterable[Decided], trial_runs: Mapping[int, TrialRuns]
+    sweep: Sweep, *, ended: SweepEnd, trials: Iterable[DecidedTrial], trial_runs: Mapping[int, TrialRuns]
 ) -> FinishedSweep:
     """Store the record; RunFolderConflict where a valid one of other bytes is there."""
     record = sweep_record(trials, sweep=sweep.document, ended=ended, trial_runs=trial_runs)
@@ -178,7 +178,7 @@ def _record_of(document: Mapping[str, Any]) -> SweepRecord:
         raise ValueError("its trials have a gap, or another order than that of their index")
     return SweepRecord(
         sweep=document["sweep"],
-        ended=Ended(why=Why(end["reason"]), index=end["trial"], detail=end.get("detail")),
+        ended=SweepEnd(reason=EndReason(end["reason"]), index=end["trial"], detail=end.get("detail")),
         trials=tuple(_trial(trial) for trial in trials),
         trial_runs=tuple(
             TrialRuns(run_ids=tuple(trial["runIDs"]), weights=tuple(trial["weights"])) for trial in trials
@@ -186,16 +186,16 @@ def _record_of(document: Mapping[str, Any]) -> SweepRecord:
     )
 
 
-def _entry(trial: Decided, runs: TrialRuns) -> dict[str, Any]:
+def _entry(trial: DecidedTrial, runs: TrialRuns) -> dict[str, Any]:
     """Return the JSON object of a trial, without fields that are None."""
     fields: dict[str, Any] = {
         "index": trial.index,
-        "parameters": [{"name": name, "value": value} for name, value in trial.point],
+        "parameters": [{"name": name, "value": value} for name, value in trial.assignments],
         "state": str(trial.state),
-        "rungs": [{"epoch": epoch, "objective": spelled(value)} for epoch, value in trial.rungs],
-        "folds": [spelled(value) for value in trial.folds],
-        "objective": None if trial.objective is None else spelled(trial.objective),
-        "deviation": None if trial.deviation is None else spelled(trial.deviation),
+        "rungs": [{"epoch": epoch, "objective": format_objective(value)} for epoch, value in trial.rungs],
+        "folds": [format_objective(value) for value in trial.folds],
+        "objective": None if trial.objective is None else format_objective(trial.objective),
+        "deviation": None if trial.deviation is None else format_objective(trial.deviation),
         "reason": trial.reason,
         "runIDs": list(runs.run_ids),
         "weights": list(runs.weights),
@@ -203,13 +203,13 @@ def _entry(trial: Decided, runs: TrialRuns) -> dict[str, Any]:
     return _without_none(fields)
 
 
-def _trial(entry: Mapping[str, Any]) -> Decided:
-    return Decided(
+def _trial(entry: Mapping[str, Any]) -> DecidedTrial:
+    return DecidedTrial(
         index=entry["index"],
-        point=tuple((parameter["name"], parameter["value"]) for parameter in entry["parameters"]),
-        state=State(entry["state"]),
-        rungs=tuple((rung["epoch"], parsed(rung["objective"])) for rung in entry["rungs"]),
-        folds=tuple(map(parsed, entry["folds"])),
+        assignments=tuple((parameter["name"], parameter["value"]) for parameter in entry["parameters"]),
+        state=TrialState(entry["state"]),
+        rungs=tuple((rung["epoch"], parse_objective(rung["objective"])) for rung in entry["rungs"]),
+        folds=tuple(map(parse_objective, entry["folds"])),
         objective=_parsed(entry.get("objective")),
         deviation=_parsed(entry.get("deviation")),
         reason=entry.get("reason"),
@@ -217,7 +217,7 @@ def _trial(entry: Mapping[str, Any]) -> Decided:
 
 
 def _parsed(text: str | None) -> int | None:
-    return None if text is None else parsed(text)
+    return None if text is None else parse_objective(text)
 
 
 def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:

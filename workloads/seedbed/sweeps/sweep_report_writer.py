@@ -7,8 +7,8 @@ from datetime import datetime
 from seedbed.report.sweep_report import build_sweep_report
 from seedbed.report.sweep_report_data import Curve, SweepInputs
 from seedbed.runs.run_folder import REPORT
-from seedbed.search.objective_values import mean
-from seedbed.search.parameter_importance import importance
+from seedbed.search.objective_values import mean_objective
+from seedbed.search.parameter_importance import parameter_importance
 from seedbed.sweeps.resolve_sweep import Sweep
 from seedbed.sweeps.sweep_record import FinishedSweep
 from seedbed.sweeps.trial_scheduler import Standing
@@ -29,7 +29,7 @@ def write_report(
             trials=finished.trials,
             trial_runs=finished.trial_runs,
             curves=curves,
-            importance=importance(sweep.spec, finished.trials) if sweep.spec.parameters else {},
+            importance=parameter_importance(sweep.spec, finished.trials) if sweep.spec.parameters else {},
             created=created.strftime("%Y-%m-%d %H:%M UTC"),
             sweep=sweep.identity,
             environment_class=sweep.environment_class,
@@ -56,4 +56,4 @@ def _curve(standing: Standing, trial: int) -> Curve:
         return ()
     values = [dict(course.values) for course in known]
     shared = sorted(set.intersection(*map(set, values)))
-    return [(epoch, mean([fold[epoch] for fold in values])) for epoch in shared]
+    return [(epoch, mean_objective([fold[epoch] for fold in values])) for epoch in shared]

@@ -11,9 +11,9 @@ from seedbed.driver.trainingjob_status_builder import (
     failed_conditions,
     suspended_conditions,
 )
-from seedbed.search.objective_values import goal
-from seedbed.search.trial_decisions import Decided, TrialRuns
-from seedbed.search.trial_ranking import counts, status_row, top
+from seedbed.search.objective_values import objective_goal
+from seedbed.search.trial_decisions import DecidedTrial, TrialRuns
+from seedbed.search.trial_ranking import best_trials, count_trials, trial_status
 from seedbed.sweeps.resolve_sweep import Sweep
 from seedbed.sweeps.sweep_record import FinishedSweep
 from seedbed_api.conditions import Condition
@@ -37,7 +37,7 @@ class Told:
     """None where the manifest was refused."""
     output: str = ""
     """URL of the output store, safe to print."""
-    trials: Sequence[Decided] = ()
+    trials: Sequence[DecidedTrial] = ()
     trial_runs: Mapping[int, TrialRuns] | None = None
     reused: int = 0
     running: int = 0
@@ -63,7 +63,7 @@ def status_of(told: Told) -> SweepJobStatus:
         start_time=written(told.started),
         completion_time=written(told.now) if over else None,
         duration=lasted(told.started, told.now) if over else None,
-        trials=counts(told.trials, running=told.running, reused=told.reused, planned=told.planned),
+        trials=count_trials(told.trials, running=told.running, reused=told.reused, planned=told.planned),
         best_trial=rows[0] if rows else None,
         top_trials=tuple(rows),
         ledger=None if told.finished is None else _ledger(told.finished),
@@ -90,7 +90,7 @@ def _rows(told: Told) -> list[Trial]:
     if told.job is None:
         return []
     trial_runs = told.trial_runs or {}
-    best = top(told.trials, goal(told.job.spec.objective))
+    best = best_trials(told.trials, objective_goal(told.job.spec.objective))
     return _fitting(
         _row(trial, trial_runs.get(trial.index, TrialRuns()), output=told.output) for trial in best
     )
@@ -108,13 +108,13 @@ def _fitting(rows: Iterable[Trial]) -> list[Trial]:
     return kept
 
 
-def _row(trial: Decided, trial_runs: TrialRuns, *, output: str) -> Trial:
+def _row(trial: DecidedTrial, trial_runs: TrialRuns, *, output: str) -> Trial:
     run = trial_runs.run_ids[0] if trial_runs.run_ids else None
     model = None
     if run is not None and trial_runs.weights:
         uri = f"{output}/runs/{run.removeprefix('sha256:')}/model"
         model = ModelStatus(uri=uri, weights_digest=trial_runs.weights[0])
-    return status_row(trial, run_id=run, model=model)
+    return trial_status(trial, run_id=run, model=model)
 
 
 def _conditions(told: Told) -> tuple[Condition, ...]:

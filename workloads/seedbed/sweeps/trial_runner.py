@@ -24,8 +24,8 @@ from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed.runs.evaluation_records import read_evaluations
 from seedbed.runs.failed_runs import Failure, failed_before, keep_failure
 from seedbed.runs.run_folder import RunFolder, open_run
-from seedbed.search.learning_curve import Course, End, Failed, Finished
-from seedbed.search.objective_values import value_of
+from seedbed.search.learning_curve import Failed, Finished, LearningCurve, RunEnd
+from seedbed.search.objective_values import objective_of
 from seedbed.sweeps.mlflow_sweep_entry import member_of
 from seedbed.sweeps.resolve_sweep import Sweep, naming_the_template, run_of
 from seedbed.sweeps.sweep_record import add_started_run
@@ -63,7 +63,7 @@ class Stretch:
 class Reached:
     """What is known of a run after a stretch."""
 
-    course: Course
+    course: LearningCurve
     run_id: str | None = None
     """None where the values make no recipe."""
     model: ModelStatus | None = None
@@ -136,7 +136,7 @@ def advance(
         job = run_of(sweep.job, recipe, fold=stretch.fold)
     except (ValidationError, UserError) as error:
         problem = f"InvalidSpec: {' '.join(str(error).split())}"
-        return Reached(course=Course(end=Failed(reason="InvalidSpec")), problem=problem)
+        return Reached(course=LearningCurve(end=Failed(reason="InvalidSpec")), problem=problem)
     known = _failed_before(sweep, job)
     if known is not None:
         return known
@@ -168,8 +168,8 @@ def _reached(sweep: Sweep, session: Session, ended: DriverExit, stretch: Stretch
             raise ended.error
         end = Failed(reason=ended.error.reason)
         _keep_failure(run, ended.error)
-    course = Course(end=end) if run is None else course_of(sweep, run, session.result, end=end)
-    if ended.exit_code == ExitCode.STOPPED and not course.has_come(stretch.until):
+    course = LearningCurve(end=end) if run is None else course_of(sweep, run, session.result, end=end)
+    if ended.exit_code == ExitCode.STOPPED and not course.has_reached(stretch.until):
         raise StopRequested
     return Reached(
         course=course,
@@ -199,7 +199,9 @@ def _failed_before(sweep: Sweep, job: TrainingJob) -> Reached | None:
     return Reached(course=course, run_id=run_id, problem=failure.problem)
 
 
-def course_of(sweep: Sweep, run: ResolvedRun, result: Result | None, *, end: End | None = None) -> Course:
+def course_of(
+    sweep: Sweep, run: ResolvedRun, result: Result | None, *, end: RunEnd | None = None
+) -> LearningCurve:
     """Return what the run folder tells, up to its end if it has one."""
     last = None if result is None else result.outcome.step
     values = _values(sweep, run.folder, up_to=last)
@@ -211,12 +213,12 @@ def course_of(sweep: Sweep, run: ResolvedRun, result: Result | None, *, end: End
 def _values(sweep: Sweep, folder: RunFolder, *, up_to: int | None = None) -> dict[int, int]:
     """Return the objective after each step that was evaluated."""
     records = read_evaluations(folder, split="validation", up_to=up_to)
-    return {record.step: value_of(record.document, sweep.spec.objective.metric) for record in records}
+    return {record.step: objective_of(record.document, sweep.spec.objective.metric) for record in records}
 
 
-def _course(values: Mapping[int, int], epochs: Mapping[int, int], end: End | None) -> Course:
+def _course(values: Mapping[int, int], epochs: Mapping[int, int], end: RunEnd | None) -> LearningCurve:
     known = sorted((epochs[step], value) for step, value in values.items() if step in epochs)
-    return Course(values=tuple(known), end=end)
+    return LearningCurve(values=tuple(known), end=end)
 
 
 def epochs_by_step(spec: TrainingJobSpec, samples: int) -> dict[int, int]:

@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from seedbed.search.learning_curve import Course, Undecided
+from seedbed.search.learning_curve import LearningCurve, Undecided
 from seedbed.search.search_state import Search
-from seedbed.search.trial_decisions import Decided, State, Task, TrialRuns
+from seedbed.search.trial_decisions import DecidedTrial, TrialRuns, TrialState, TrialTask
 from seedbed.sweeps.resolve_sweep import Sweep
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.trial_runner import Reached, Stretch
@@ -43,16 +43,20 @@ class Standing:
         for task in self.search.tasks():
             yield from self._stretches(task)
 
-    def _stretches(self, task: Task) -> Iterator[Stretch]:
+    def _stretches(self, task: TrialTask) -> Iterator[Stretch]:
         for place, fold in enumerate(self.sweep.fold_numbers):
-            if not self._course(task.index, place).has_come(task.until):
+            if not self._course(task.index, place).has_reached(task.until_epoch):
                 yield Stretch(
-                    trial=task.index, place=place, fold=fold, values=dict(task.point), until=task.until
+                    trial=task.index,
+                    place=place,
+                    fold=fold,
+                    values=dict(task.assignments),
+                    until=task.until_epoch,
                 )
 
-    def _course(self, trial: int, place: int) -> Course:
+    def _course(self, trial: int, place: int) -> LearningCurve:
         reached = self.known.get((trial, place))
-        return Course() if reached is None else reached.course
+        return LearningCurve() if reached is None else reached.course
 
     def note(self, stretch: Stretch, reached: Reached) -> None:
         """Take in what is known of a run after a stretch."""
@@ -70,17 +74,17 @@ class Standing:
         if self.tries[where] <= self.sweep.spec.backoff_limit:
             return True
         known = self._course(*where)
-        abandoned = Course(values=known.values, end=Undecided(reason=error.reason))
+        abandoned = LearningCurve(values=known.values, end=Undecided(reason=error.reason))
         self.known[where] = Reached(course=abandoned)
         self._learn(stretch.trial)
         return False
 
     def _learn(self, trial: int) -> None:
         places = range(len(self.sweep.fold_numbers))
-        self.search.learn(trial, [self._course(trial, place) for place in places])
+        self.search.record_trial(trial, [self._course(trial, place) for place in places])
 
     @property
-    def decided(self) -> list[Decided]:
+    def decided(self) -> list[DecidedTrial]:
         """Return the trials that are part of the sweep, by index."""
         return self.search.trials
 
@@ -89,18 +93,18 @@ class Standing:
         """Return how many decided trials were looked up and not trained."""
         return sum(map(self.is_reused, self.decided))
 
-    def is_reused(self, trial: Decided) -> bool:
+    def is_reused(self, trial: DecidedTrial) -> bool:
         """Say whether a trial cost this call no step; what fails is tried, whatever it costs."""
-        return trial.state is not State.FAILED and not self.computed.get(trial.index)
+        return trial.state is not TrialState.FAILED and not self.computed.get(trial.index)
 
     def trial_runs(self) -> dict[int, TrialRuns]:
         """Return by what the runs of the decided trials are known: equal for every order of the facts."""
         return {trial.index: self.runs_of_trial(trial) for trial in self.decided}
 
-    def runs_of_trial(self, trial: Decided) -> TrialRuns:
+    def runs_of_trial(self, trial: DecidedTrial) -> TrialRuns:
         """Return by what the runs of a decided trial are known."""
-        runs = self.sweep.run_ids(dict(trial.point))
-        if trial.state is not State.SUCCEEDED:
+        runs = self.sweep.run_ids(dict(trial.assignments))
+        if trial.state is not TrialState.SUCCEEDED:
             return TrialRuns(run_ids=runs)
         models = [self.known[trial.index, place].model for place in range(len(runs))]
         return TrialRuns(

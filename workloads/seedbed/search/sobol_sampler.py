@@ -1,4 +1,4 @@
-"""Sobol search: trials that fill the space evenly, each a function of its index alone.
+"""Sobol sampler: trials that fill the space evenly, each a function of seed and index.
 
 Sobol' sequence with the direction numbers of S. Joe and F. Y. Kuo, "Constructing Sobol sequences with better
 two-dimensional projections" (2008; new-joe-kuo-6.21201), scrambled as by A. B. Owen, "Randomly permuted
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from seedbed.search.search_space import Point, assembled, value_at, word
-from seedbed.search.trial_decisions import Decided
+from seedbed.search.search_space import Assignments, assign_values, random_bits, value_at
+from seedbed.search.trial_decisions import DecidedTrial
 from seedbed_api.sweepjob import Parameter
 
 BITS: Final = 32
@@ -57,32 +57,32 @@ _JOE_KUO: Final = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SobolSearch:
-    """One dimension for each parameter, by its place in the list."""
+class SobolSampler:
+    """Scrambled Sobol' sequence; dimension n belongs to parameter n."""
 
     parameters: tuple[Parameter, ...]
     seed: int
     total: int
 
-    def needs(self, index: int) -> int:  # noqa: ARG002
+    def trials_needed(self, index: int) -> int:  # noqa: ARG002
         """Return 0."""
         return 0
 
-    def propose(self, index: int, told: Sequence[Decided] = ()) -> Point:  # noqa: ARG002
-        """Return the point of a trial."""
+    def propose(self, index: int, decided: Sequence[DecidedTrial] = ()) -> Assignments:  # noqa: ARG002
+        """Return the values of a trial."""
         dimensions = {parameter.name: number for number, parameter in enumerate(self.parameters)}
-        return assembled(
+        return assign_values(
             self.parameters, lambda parameter: self._value(index, dimensions[parameter.name], parameter)
         )
 
     def _value(self, index: int, dimension: int, parameter: Parameter) -> str:
-        high = scrambled(coordinate(index, dimension), self.seed, parameter.name)
-        low = word("sobol within", self.seed, index, parameter.name) >> BITS
+        high = scramble(sobol_coordinate(index, dimension), self.seed, parameter.name)
+        low = random_bits("sobol within", self.seed, index, parameter.name) >> BITS
         return value_at(parameter.search_space, high << BITS | low)
 
 
-def coordinate(index: int, dimension: int) -> int:
-    """Return coordinate `dimension` of point `index`, below 2^32; points come in the order of Gray codes."""
+def sobol_coordinate(index: int, dimension: int) -> int:
+    """Return a coordinate of point `index`, below 2^32; points are in the order of Gray codes."""
     bits, result = index ^ (index >> 1), 0
     for direction in _directions(dimension):
         if not bits:
@@ -92,12 +92,12 @@ def coordinate(index: int, dimension: int) -> int:
     return result
 
 
-def scrambled(value: int, seed: int, label: str) -> int:
+def scramble(value: int, seed: int, label: str) -> int:
     """Return a coordinate with each bit flipped, or not, by a hash of all bits above it."""
     result = 0
     for bit in reversed(range(BITS)):
         above = value >> (bit + 1)
-        flip = word("sobol", seed, label, bit, above) & 1
+        flip = random_bits("sobol", seed, label, bit, above) & 1
         result = result << 1 | ((value >> bit & 1) ^ flip)
     return result
 
