@@ -161,7 +161,7 @@ def curves(session: Session, steps: int) -> None:
         folder.objects.delete(path)
     program = worker_config_of(session.run, attempt=1, workers=WorkerRange(least=1, most=1))
     CurveStore(
-        folder=folder, schedule=program.arithmetic.learning_rate, total_steps=program.milestones.total_steps
+        folder=folder, schedule=program.arithmetic.learning_rate, total_steps=program.schedule.total_steps
     ).join(steps, over=True)
 
 

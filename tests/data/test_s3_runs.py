@@ -25,7 +25,7 @@ from seedbed.runs import (
     save_segment,
     segment_of,
 )
-from seedbed.runs.attempt_claims import claim, highest_attempt
+from seedbed.runs.attempt_claims import claim, highest_attempt, require_newest_attempt
 from seedbed.storage import open_storage
 from testbed.faults import Fault, FaultProxy
 from testbed.gateway import Gateway
@@ -121,7 +121,7 @@ def test_object_damaged_in_the_store_is_passed_over(s3: Gateway, bucket: str, fo
 
 def test_lease_ledger_and_events_work_as_on_a_disk(folder: RunFolder) -> None:
     with acquire(folder, workers=2, version="0", poll=0.05, beat_every=0.05) as lease:  # type: ignore[union-attr]
-        lease.check()
+        require_newest_attempt(lease.folder, lease.attempt.number)
         events = EventLog(folder=folder, attempt=lease.attempt.number)
         for step in range(2):
             events.add("step", step=step)

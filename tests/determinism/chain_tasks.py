@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from unittest import mock
 
 from seedbed.arithmetic.subtree_exchange import Exchange
-from seedbed.training import step_loop
-from seedbed.training.driver_link import Unwatched
+from seedbed.training import worker
 from seedbed.training.run_progress import RunProgress
-from seedbed.training.training_loop import train
+from seedbed.training.worker import Worker
 from seedbed.training.worker_config import WorkerConfig
+from support.runs.no_driver import NoDriver
 
 
 class InterruptedTraining(Exception):  # noqa: N818 - an event of the test, no error
     """The process would be gone now."""
 
 
-class Clock(Unwatched):
+class Clock(NoDriver):
     """Counts steps, and interrupts every worker before the step after the last that it may do."""
 
     def __init__(self, survives: int | None) -> None:
@@ -55,7 +55,7 @@ class Report:
 
 def attempt_unprobed(exchange: Exchange, stretch: Stretch) -> Report:
     """Train as `attempt` does, but compute no leaf twice, as in most steps of a long training."""
-    with mock.patch.object(step_loop, "_is_probed", return_value=False):
+    with mock.patch.object(worker, "_checks_determinism", return_value=False):
         return attempt(exchange, stretch)
 
 
@@ -63,7 +63,7 @@ def attempt(exchange: Exchange, stretch: Stretch) -> Report:
     """Train until the end or the interruption."""
     clock = Clock(stretch.survives)
     try:
-        train(stretch.program, exchange=exchange, link=clock)
+        Worker(stretch.program, exchange=exchange, link=clock).train()
     except InterruptedTraining:
         return Report(executed=clock.started, ended=False)
     return Report(executed=clock.started, ended=True)

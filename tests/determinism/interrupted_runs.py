@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from seedbed.driver.resolve_run import ResolvedRun
-from seedbed.training.driver_link import Unwatched
 from seedbed.training.run_progress import RunProgress
 from seedbed.training.training_result import TrainingResult, read_training_result
+from support.runs.no_driver import NoDriver
 
 
-class Counting(Unwatched):
+class Counting(NoDriver):
     """Counts the steps that were begun, and where they began."""
 
     def __init__(self) -> None:

@@ -59,8 +59,8 @@ def prepared_run(data: Path, output: Path) -> ResolvedRun:
 def run_link(run: ResolvedRun, groups: Groups, link: Link):
     world, survives, every = link
     program = worker_config_of(run, attempt=1, workers=WorkerRange(least=1, most=1))
-    milestones = replace(program.milestones, checkpoint_every_steps=every)
-    stretch = Stretch(program=replace(program, milestones=milestones), survives=survives)
+    schedule = replace(program.schedule, checkpoint_every_steps=every)
+    stretch = Stretch(program=replace(program, schedule=schedule), survives=survives)
     return groups(world).run(attempt, stretch)
 
 

@@ -17,8 +17,8 @@ from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.evaluation_records import read_evaluations
-from seedbed.training.training_loop import train
 from seedbed.training.training_result import TrainingResult, read_training_result
+from seedbed.training.worker import Worker
 from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def stretch(run: ResolvedRun, *, pause_after: int | None) -> tuple[bool, Countin
     counting = Counting()
     program = worker_config_of(run, attempt=1, workers=WorkerRange(least=1, most=1))
     paused = replace(program, pause_after=pause_after)
-    return train(paused, exchange=SingleProcess(), link=counting), counting
+    return Worker(paused, exchange=SingleProcess(), link=counting).train(), counting
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, wor
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
-from seedbed.training.training_loop import train
 from seedbed.training.training_result import TrainingResult
+from seedbed.training.worker import Worker
 from seedbed_api.manifest_loader import training_job
 from support.runs.command_line import edited, flipped
 from support.runs.job_builder import AUGMENTED, RESIZE, Recipe, Way, manifest
@@ -65,7 +65,7 @@ class Run:
         program = worker_config_of(resolved, attempt=1, workers=WorkerRange(least=1, most=1))
         if self.environment_class is not None:
             program = replace(program, environment_class=self.environment_class)
-        assert train(program, exchange=SingleProcess(), link=counting)
+        assert Worker(program, exchange=SingleProcess(), link=counting).train()
         return resolved, counting
 
 

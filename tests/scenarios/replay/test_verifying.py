@@ -355,8 +355,8 @@ def test_another_evaluation_is_found(
 
     honest = recomputing.evaluate_split
 
-    def miscounted(program, replica, exchange, *, split: str):
-        counts = honest(program, replica, exchange, split=split)
+    def miscounted(context, *, split: str):
+        counts = honest(context, split=split)
         return replace(counts, loss=counts.loss + 1) if split == wanted else counts
 
     wanted = split

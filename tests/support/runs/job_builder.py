@@ -149,7 +149,7 @@ def prove(ended: DriverExit, *, resumed: bool = False) -> None:
     assert run is not None
     workers = WorkerRange(least=1, most=1)
     program = worker_config_of(run, attempt=1, workers=workers)
-    total, leaves = program.milestones.total_steps, program.arithmetic.leaves
+    total, leaves = program.schedule.total_steps, program.arithmetic.leaves
     if not resumed:
         assert ended.session.computed_here
         assert steps_executed(folder) == total

@@ -17,13 +17,13 @@ from seedbed.receipts import read_receipt
 from seedbed.replay.receipt_location import Claim, found_folder
 from seedbed.runs import ENVIRONMENT, RECIPE, LedgerSegment, RunFolder
 from seedbed.storage import open_storage
-from seedbed.training.driver_link import Unwatched
-from seedbed.training.training_loop import train
 from seedbed.training.training_result import read_training_result
+from seedbed.training.worker import Worker
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.manifest_loader import training_job
 from support.datasets.small_datasets import write_dataset
+from support.runs.no_driver import NoDriver
 
 STEPS, EVERY, EVALUATE, LEAVES, LEAF_ROWS = 8, 3, 4, 4, 3
 
@@ -64,12 +64,12 @@ def a_dataset(folder: Path) -> Path:
 
 def in_process(program: WorkerConfig) -> None:
     """Train alone in this process."""
-    train(program, exchange=SingleProcess(), link=Unwatched())
+    Worker(program, exchange=SingleProcess(), link=NoDriver()).train()
 
 
 def as_worker(exchange: Exchange, program: WorkerConfig) -> None:
     """Train as one worker of a harness group."""
-    train(program, exchange=exchange, link=Unwatched())
+    Worker(program, exchange=exchange, link=NoDriver()).train()
 
 
 def train_run(manifest: dict[str, Any], trainer: Trainer = in_process) -> Path:

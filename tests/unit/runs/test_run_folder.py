@@ -28,6 +28,7 @@ from seedbed.runs import (
     save_model,
     weights_digest,
 )
+from seedbed.runs.attempt_claims import require_newest_attempt
 from seedbed.storage import LocalStorage, open_storage
 from seedbed_api.errors import InfrastructureError
 
@@ -176,4 +177,4 @@ def test_heartbeat_outlives_a_store_that_is_away_for_a_while(
         away["now"] = False
         while folder.leases.read("1") == before:
             time.sleep(0.01)
-        lease.check()
+        require_newest_attempt(lease.folder, lease.attempt.number)

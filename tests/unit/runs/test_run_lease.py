@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from seedbed.runs import RunFolder, acquire, open_run
-from seedbed.runs.attempt_claims import Attempt, claim, highest_attempt, read_attempt
+from seedbed.runs.attempt_claims import Attempt, claim, highest_attempt, read_attempt, require_newest_attempt
 from seedbed.runs.process_identity import TURN_VARIABLE, Process, known_dead, this_process
 from seedbed.runs.run_lease import Lease, Sighting, longest_gap, released, seen, standing
 from seedbed.storage import open_storage
@@ -181,7 +181,7 @@ def test_the_next_attempt_of_a_job_takes_over_at_once(
     assert lease is not None
     assert lease.attempt.number == 2
     with pytest.raises(InfrastructureError, match="taken over"):
-        killed.check()
+        require_newest_attempt(killed.folder, killed.attempt.number)
     for each in (lease, killed):
         each.release()
 
@@ -199,12 +199,12 @@ def _start(pid: int) -> str:
 def test_first_driver_gets_attempt_one_and_gives_it_back(folder: RunFolder) -> None:
     with acquire(folder, **QUICK) as lease:  # type: ignore[arg-type, union-attr]
         assert lease.attempt.number == 1
-        lease.check()
+        require_newest_attempt(lease.folder, lease.attempt.number)
     second = acquire(folder, **QUICK)  # type: ignore[arg-type]
     assert second is not None
     assert second.attempt.number == 2
     with pytest.raises(InfrastructureError) as caught:
-        lease.check()
+        require_newest_attempt(lease.folder, lease.attempt.number)
     assert caught.value.reason == "Superseded"
     second.release()
 
@@ -261,6 +261,7 @@ def test_released_wants_the_word(folder: RunFolder) -> None:
 FROZEN = """
 import sys, time
 from seedbed.runs import acquire, open_run
+from seedbed.runs.attempt_claims import require_newest_attempt
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError
 folder = open_run(open_storage(sys.argv[1]), sys.argv[2])
@@ -268,7 +269,7 @@ with acquire(folder, workers=1, version="0", beat_every=0.05) as lease:
     print("holds", flush=True)
     sys.stdin.readline()
     try:
-        lease.check()
+        require_newest_attempt(lease.folder, lease.attempt.number)
         folder.publish("result.json", b"{}")
     except InfrastructureError as error:
         print(error.reason, flush=True)
@@ -292,7 +293,7 @@ def test_holder_that_was_frozen_finds_out_that_it_was_replaced(tmp_path: Path, f
         assert frozen.stdout.readline() == "Superseded\n"
     assert heir is not None
     assert heir.attempt.number == 2
-    heir.check()
+    require_newest_attempt(heir.folder, heir.attempt.number)
     heir.release()
     assert not folder.finished(), "the older attempt wrote nothing"
 

@@ -14,32 +14,39 @@ from torch import nn
 from seedbed.arithmetic.arithmetic_config import SGD, Arithmetic
 from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.arithmetic.model_replica import Replica
-from seedbed.training.rank_agreement import Account, account_of, first_disagreement, require_agreement
+from seedbed.training.rank_agreement import (
+    WorkerDigests,
+    first_disagreement,
+    require_agreement,
+    worker_digests,
+)
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, UserError
 
 NAMES = ("conv.weight", "norm.running_mean")
 
 
-def an_account(*witnesses: tuple[int, int], first: int = 4, **digests: str) -> Account:
+def held(*witnesses: tuple[int, int], first: int = 4, **digests: str) -> WorkerDigests:
     steps = {first + i: (0.5, np.array(witness, dtype=np.int64)) for i, witness in enumerate(witnesses)}
-    return Account(steps=steps, digests={name.replace("__", "."): value for name, value in digests.items()})
+    return WorkerDigests(
+        steps=steps, tensors={name.replace("__", "."): value for name, value in digests.items()}
+    )
 
 
 @pytest.mark.parametrize(
     ("others", "found"),
     [
-        pytest.param([an_account((1, 2), (3, 4), a="x")], None, id="all agree"),
-        pytest.param([an_account((1, 2), (3, 5), a="x")], (6, "norm.running_mean"), id="the last step"),
-        pytest.param([an_account((1, 3), (4, 5), a="y")], (5, "norm.running_mean"), id="the first step counts"),
-        pytest.param([an_account((9, 3), (3, 4), a="x")], (5, "conv.weight"), id="the first tensor counts"),
-        pytest.param([an_account((1, 2), (3, 4), a="x"), an_account((1, 2), (0, 4), a="x")], (6, "conv.weight"), id="the third worker"),
-        pytest.param([an_account((1, 2), (3, 4), a="y")], (6, "a"), id="a tensor that the witness does not have"),
-        pytest.param([an_account((1, 2), (3, 4))], (6, "a"), id="a tensor that is missing"),
+        pytest.param([held((1, 2), (3, 4), a="x")], None, id="all agree"),
+        pytest.param([held((1, 2), (3, 5), a="x")], (6, "norm.running_mean"), id="the last step"),
+        pytest.param([held((1, 3), (4, 5), a="y")], (5, "norm.running_mean"), id="the first step counts"),
+        pytest.param([held((9, 3), (3, 4), a="x")], (5, "conv.weight"), id="the first tensor counts"),
+        pytest.param([held((1, 2), (3, 4), a="x"), held((1, 2), (0, 4), a="x")], (6, "conv.weight"), id="the third worker"),
+        pytest.param([held((1, 2), (3, 4), a="y")], (6, "a"), id="a tensor that the witness does not have"),
+        pytest.param([held((1, 2), (3, 4))], (6, "a"), id="a tensor that is missing"),
     ],
 )  # fmt: skip
-def test_the_first_difference_is_named(others: list[Account], found: tuple[int, str] | None) -> None:
-    own = an_account((1, 2), (3, 4), a="x")
+def test_the_first_difference_is_named(others: list[WorkerDigests], found: tuple[int, str] | None) -> None:
+    own = held((1, 2), (3, 4), a="x")
     assert first_disagreement([own, *others], witness=NAMES) == found
 
 
@@ -70,7 +77,7 @@ class Pair:
 
     rank, world = 0, 2
 
-    def __init__(self, theirs: Account) -> None:
+    def __init__(self, theirs: WorkerDigests) -> None:
         self.theirs = theirs
 
     def gather_bytes(self, payload: bytes) -> list[bytes]:
@@ -80,7 +87,7 @@ class Pair:
         return payload
 
 
-def a_program(entrypoint: str | None) -> WorkerConfig:
+def a_config(entrypoint: str | None) -> WorkerConfig:
     return cast(WorkerConfig, SimpleNamespace(model=SimpleNamespace(entrypoint=entrypoint)))
 
 
@@ -96,12 +103,12 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_kind_of_tensor_is_compared(name: str) -> None:
     own, other = a_replica(), a_replica()
-    exchange: Any = Pair(account_of(other, {}))
-    require_agreement(a_program("mine:Net"), exchange, account_of(own, {}), witness=NAMES)
+    exchange: Any = Pair(worker_digests(other, {}))
+    require_agreement(a_config("mine:Net"), exchange, worker_digests(own, {}), witness=NAMES)
     CHANGES[name](other).add_(1)
-    exchange = Pair(account_of(other, {}))
+    exchange = Pair(worker_digests(other, {}))
     with pytest.raises(UserError, match=f"not deterministic: {name} differs between workers") as caught:
-        require_agreement(a_program("mine:Net"), exchange, account_of(own, {}), witness=NAMES)
+        require_agreement(a_config("mine:Net"), exchange, worker_digests(own, {}), witness=NAMES)
     assert caught.value.reason == "ModelError"
     with pytest.raises(InfrastructureError, match=f"{name} differs between workers"):
-        require_agreement(a_program(None), exchange, account_of(own, {}), witness=NAMES)
+        require_agreement(a_config(None), exchange, worker_digests(own, {}), witness=NAMES)

@@ -21,11 +21,11 @@ from seedbed.storage import is_writable, open_storage
 from seedbed.training.recipe_mapping import (
     arithmetic_of,
     early_stopping_of,
-    milestones_of,
+    step_schedule_of,
     steps_of_epochs,
     transforms_of,
 )
-from seedbed.training.worker_config import STORAGE_PATIENCE_SECONDS, ModelSource, WorkerConfig
+from seedbed.training.worker_config import STORAGE_RETRY_SECONDS, ModelSource, WorkerConfig
 from seedbed.usercode.code_source import CodeArchive, fetch_code, installed_sources
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.run_identity import resolve, run_id
@@ -210,12 +210,12 @@ def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFold
             problem, fix = "can be read, not written", "name a folder or a bucket"
             raise UserError("OutputUnwritable", refusal("spec.output.uri", first.url, problem, fix))
         open_run(first, identity).finished()
-    return open_run(open_storage(uri, secret=secret, retry_seconds=STORAGE_PATIENCE_SECONDS), identity)
+    return open_run(open_storage(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS), identity)
 
 
 def _samples(job: TrainingJob, dataset: Dataset) -> int:
     count = training_rows(job, dataset)
-    milestones_of(job.spec, samples=count)
+    step_schedule_of(job.spec, samples=count)
     subset, fold = selection_of(job)
     if _needs_validation(job) and not dataset.view(split="validation", subset=subset, fold=fold).count:
         problem = "has no validation rows, which earlyStopping and modelSelection: Best decide by"
@@ -267,7 +267,7 @@ def _require_device(device: str) -> None:
 def worker_config_of(run: ResolvedRun, *, attempt: int, workers: WorkerRange) -> WorkerConfig:
     """Return what the workers are given."""
     spec, options = run.job.spec, run.options
-    milestones = milestones_of(spec, samples=run.samples)
+    schedule = step_schedule_of(spec, samples=run.samples)
     return WorkerConfig(
         run_id=run.run_id,
         attempt=attempt,
@@ -281,9 +281,9 @@ def worker_config_of(run: ResolvedRun, *, attempt: int, workers: WorkerRange) ->
         classes=run.dataset.classes,
         samples=run.samples,
         arithmetic=arithmetic_of(spec.training, classes=run.dataset.classes, samples=run.samples),
-        stream=_stream(run, total_steps=milestones.total_steps),
+        stream=_stream(run, total_steps=schedule.total_steps),
         feed=feed_of(spec.cluster.feed, workers),
-        milestones=milestones,
+        schedule=schedule,
         early_stopping=early_stopping_of(spec.training),
         select_best=spec.training.model_selection == "Best",
         keep_checkpoints=spec.checkpoint.keep,

@@ -278,7 +278,7 @@ def _curves(session: Session, run: ResolvedRun) -> CurveStore:
     return CurveStore(
         folder=run.folder,
         schedule=program.arithmetic.learning_rate,
-        total_steps=program.milestones.total_steps,
+        total_steps=program.schedule.total_steps,
     )
 
 

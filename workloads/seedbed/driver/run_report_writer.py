@@ -25,7 +25,7 @@ def write_report(run: ResolvedRun, program: WorkerConfig, result: Result, *, cre
         created=created,
         model=program.model.name or program.model.entrypoint or "",
         schedule=program.arithmetic.learning_rate,
-        total_steps=program.milestones.total_steps,
+        total_steps=program.schedule.total_steps,
         classes=program.classes,
         dataset_uri=run.dataset.storage.url,
         dataset_digest=run.dataset.digest,

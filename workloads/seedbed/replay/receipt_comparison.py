@@ -32,7 +32,7 @@ from seedbed.runs.ledger import segment_of
 from seedbed.runs.model_files import CONFIG, WEIGHTS
 from seedbed.runs.tensor_blobs import describe_tensors, serialised
 from seedbed.training.evaluation_scores import counts_of
-from seedbed.training.run_state import config_of
+from seedbed.training.model_export import config_of
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.trainingjob_status import measured
@@ -119,8 +119,8 @@ class Judge:
 
     def stop_rule(self, stops: bool | None, *, completed: int, end: int) -> Difference | None:
         """Hold the stop rule's decision against where the run ended."""
-        over = completed == end and end < self.program.milestones.total_steps
-        if stops is None or stops == over or completed == self.program.milestones.total_steps:
+        over = completed == end and end < self.program.schedule.total_steps
+        if stops is None or stops == over or completed == self.program.schedule.total_steps:
             return None
         text = "the stop rule ends training here" if stops else "the stop rule does not end training here"
         return _difference("stop", completed, "earlyStopping", f"{text}; the receipt's run had {end} steps")

@@ -21,13 +21,13 @@ from seedbed.replay.receipt_comparison import Judge
 from seedbed.replay.run_differences import Difference
 from seedbed.runs import Evaluation, RunFolder, load_checkpoint
 from seedbed.runs.tensor_blobs import Array, as_array, to_torch
-from seedbed.training.distributed_evaluation import evaluate_split
 from seedbed.training.early_stopping import best_score, should_stop
 from seedbed.training.evaluation_scores import document_of, scores_of
-from seedbed.training.rank_agreement import Account, require_agreement
-from seedbed.training.replica_builder import build_replica, load_weights
-from seedbed.training.step_loop import Walk, walk
-from seedbed.training.step_timing import Stopwatch, TimedExchange
+from seedbed.training.evaluator import evaluate_split
+from seedbed.training.rank_agreement import WorkerDigests, require_agreement
+from seedbed.training.replica_builder import load_weights
+from seedbed.training.run_state import RunContext, RunState
+from seedbed.training.worker import run_steps
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import UserError
 
@@ -76,7 +76,7 @@ def recompute(task: Task, exchange: Exchange, tell: Tell) -> Recomputed:
     return Recomputed(
         difference=difference,
         completed=replay.state.completed,
-        weights_digest=weights_digest(replay.state.replica.named_weights()),
+        weights_digest=weights_digest(replay.replica.named_weights()),
         compared=tuple(replay.judge.compared),
         leaves=replay.leaves,
     )
@@ -86,18 +86,12 @@ class _Replay:
     """One worker's way through the window."""
 
     def __init__(self, task: Task, exchange: Exchange) -> None:
-        watch = Stopwatch()
-        program = task.program
         self.task = task
-        self.exchange = TimedExchange(exchange, watch)
-        self.state = Walk(
-            program=program,
-            exchange=self.exchange,
-            replica=build_replica(program.model, program.arithmetic, device=program.device),
-            watch=watch,
-        )
-        self.names = list(self.state.replica.named_weights())
-        self.judge = Judge(program=program, decided=task.decided, folder=task.folder, names=self.names)
+        self.context = RunContext.build(task.program, exchange)
+        self.exchange, self.replica = self.context.exchange, self.context.replica
+        self.state = RunState()
+        self.names = list(self.replica.named_weights())
+        self.judge = Judge(program=task.program, decided=task.decided, folder=task.folder, names=self.names)
         self.evaluations = list(task.evaluations)
         self.best: dict[str, Array] | None = None
         self.leaves = 0
@@ -108,14 +102,16 @@ class _Replay:
             return None
         assert self.task.folder is not None
         record, tensors = load_checkpoint(self.task.folder, self.task.start)
-        self.state.replica.load(to_torch(tensors))
+        self.replica.load(to_torch(tensors))
         self.state.completed = self.task.start
         self.judge.chain = bytes.fromhex(record.ledger_chain)
-        return self._agreed(lambda: self.judge.loaded(self.state.replica, self.task.start))
+        return self._agreed(lambda: self.judge.loaded(self.replica, self.task.start))
 
     def run(self, tell: Tell) -> Difference | None:
         """Run the steps until one differs."""
-        with closing(walk(self.state, until=self.task.stop, stop_requested=lambda: False)) as steps:
+        with closing(
+            run_steps(self.context, self.state, until=self.task.stop, stop_requested=lambda: False)
+        ) as steps:
             while True:
                 try:
                     if next(steps, None) is None:
@@ -135,34 +131,30 @@ class _Replay:
         state, done = self.state, self.state.completed
         part = state.ledger.drain()
         self.leaves += len(part.leaves)
-        account = Account(steps=part.steps, digests={})
-        require_agreement(self.task.program, self.exchange, account, witness=self.names)
+        digests = WorkerDigests(steps=part.steps, tensors={})
+        require_agreement(self.task.program, self.exchange, digests, witness=self.names)
         parts = self.exchange.gather_bytes(pickle.dumps(part))
         difference = self._agreed(lambda: self.judge.step([pickle.loads(p) for p in parts], completed=done))
-        if difference is None and self.task.program.milestones.is_evaluation(done):
+        if difference is None and self.task.program.schedule.is_evaluation(done):
             difference = self._evaluated("validation")
         return (
             difference
-            or self._agreed(lambda: self.judge.checkpoint(state.replica, done))
+            or self._agreed(lambda: self.judge.checkpoint(self.replica, done))
             or self._agreed(lambda: self.judge.stop_rule(self._stops(), completed=done, end=self.task.end))
         )
 
     def _stops(self) -> bool | None:
         """Say whether the stop rule ends the run here; None where it cannot be applied."""
         program, done = self.task.program, self.state.completed
-        if (
-            not self.task.scored
-            or program.early_stopping is None
-            or not program.milestones.is_evaluation(done)
-        ):
+        if not self.task.scored or program.early_stopping is None or not program.schedule.is_evaluation(done):
             return None
         return should_stop(program.early_stopping, scores_of(self.evaluations, program.early_stopping.metric))
 
     def _evaluated(self, split: str) -> Difference | None:
-        counts = evaluate_split(self.task.program, self.state.replica, self.exchange, split=split)
+        counts = evaluate_split(self.context, split=split)
         if counts.samples == 0:
             return None
-        document = document_of(counts, weights_digest=weights_digest(self.state.replica.named_weights()))
+        document = document_of(counts, weights_digest=weights_digest(self.replica.named_weights()))
         step = self.state.completed
         record = Evaluation(split=split, step=step, document=document, digest="")
         self.evaluations.append(record)
@@ -177,12 +169,12 @@ class _Replay:
             return self.state.completed
         if not self.task.scored:
             return None
-        metric, maximize = program.watched
+        metric, maximize = program.selection_metric
         return best_score(scores_of(self.evaluations, metric), maximize=maximize).completed
 
     def _keep_if_best(self) -> None:
         if self.task.program.select_best and self._selected() == self.state.completed:
-            weights = self.state.replica.named_weights()
+            weights = self.replica.named_weights()
             self.best = {name: as_array(tensor).copy() for name, tensor in weights.items()}
 
     def _finished(self) -> Difference | None:
@@ -192,7 +184,7 @@ class _Replay:
         if difference is not None or selected is None or not self._load_selected(selected):
             return difference
         return self._evaluated("test") or self._agreed(
-            lambda: self.judge.model(self.state.replica, selected=selected, evaluations=self.evaluations)
+            lambda: self.judge.model(self.replica, selected=selected, evaluations=self.evaluations)
         )
 
     def _load_selected(self, selected: int) -> bool:
@@ -200,12 +192,12 @@ class _Replay:
         if selected == self.state.completed:
             return True
         if self.best is not None and selected > self.task.start:
-            load_weights(self.state.replica, self.best)
+            load_weights(self.replica, self.best)
             return True
         if self.task.folder is None or selected not in self.judge.kept:
             return False
         _, tensors = load_checkpoint(self.task.folder, selected)
-        self.state.replica.load(to_torch(tensors))
+        self.replica.load(to_torch(tensors))
         return True
 
     def _agreed(self, judge: Callable[[], Difference | None]) -> Difference | None:

@@ -23,7 +23,7 @@ from seedbed.runs import (
     read_evaluations,
 )
 from seedbed.storage import Storage
-from seedbed.training.run_state import WITNESS
+from seedbed.training.checkpointer import WITNESS
 from seedbed.training.training_result import read_training_result
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.run_identity import run_id

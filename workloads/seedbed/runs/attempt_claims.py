@@ -55,6 +55,17 @@ def highest_attempt(folder: RunFolder) -> int:
     return max((int(stem) for stem in stems if stem.isdigit()), default=0)
 
 
+def require_newest_attempt(folder: RunFolder, number: int) -> None:
+    """Raise InfrastructureError Superseded if a later attempt than `number` has claimed the run.
+
+    Call it before each write that another attempt could contradict, such as a checkpoint.
+    """
+    newest = highest_attempt(folder)
+    if newest > number:
+        message = f"{folder.url}: attempt {number} was taken over by attempt {newest}"
+        raise InfrastructureError("Superseded", message)
+
+
 def read_attempt(folder: RunFolder, number: int) -> Attempt:
     """Return a claim; RunFolderDamaged where it is unreadable."""
     path = _path(number)

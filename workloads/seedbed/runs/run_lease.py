@@ -18,7 +18,7 @@ from seedbed.periodic_thread import PeriodicThread
 from seedbed.runs.attempt_claims import Attempt, claim, highest_attempt, read_attempt
 from seedbed.runs.process_identity import known_dead
 from seedbed.runs.run_folder import RunFolder
-from seedbed_api.errors import InfrastructureError, SeedbedError
+from seedbed_api.errors import SeedbedError
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,6 @@ class Lease:
     attempt: Attempt
     beat_every: float = BEAT_SECONDS
     _count: int = 0
-    _superseded: bool = False
     _heartbeat: PeriodicThread | None = None
 
     def started(self) -> Lease:
@@ -134,13 +133,6 @@ class Lease:
         self._heartbeat = PeriodicThread(self._renew, seconds=self.beat_every, name="lease")
         self._heartbeat.start()
         return self
-
-    def check(self) -> None:
-        """Raise InfrastructureError Superseded if a later attempt holds the run; ask before a checkpoint."""
-        self._superseded = self._superseded or highest_attempt(self.folder) > self.attempt.number
-        if self._superseded:
-            message = f"{self.folder.url}: attempt {self.attempt.number} was taken over by a later one"
-            raise InfrastructureError("Superseded", message)
 
     def release(self) -> None:
         """Stop the heartbeat and let the next driver take over at once."""
@@ -165,10 +157,9 @@ class Lease:
 
     def _renew(self) -> None:
         try:
-            self._superseded = self._superseded or highest_attempt(self.folder) > self.attempt.number
-            if not self._superseded:
+            if highest_attempt(self.folder) <= self.attempt.number:
                 self._beat("held")
-        except SeedbedError as failure:  # the next heartbeat tries again; `check` reports it to the writer
+        except SeedbedError as failure:  # the next heartbeat tries again
             logger.warning("the lease was not renewed: %s", failure.message)
 
     def _beat(self, state: str) -> None:

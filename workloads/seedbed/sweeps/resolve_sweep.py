@@ -18,7 +18,7 @@ from seedbed.ray_cluster.cluster_interface import TaskRunner
 from seedbed.search.sweep_identity import sweep_document, sweep_id
 from seedbed.search.sweep_validation import require_possible_search
 from seedbed.storage import Storage, open_storage
-from seedbed.training.worker_config import STORAGE_PATIENCE_SECONDS
+from seedbed.training.worker_config import STORAGE_RETRY_SECONDS
 from seedbed_api.errors import SeedbedError, UserError, refusal
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.recipe import Recipe
@@ -95,7 +95,7 @@ class Sweep:
     def store(self) -> Storage:
         """Return the output store: runs and sweeps lie in it."""
         uri, secret = self.spec.output.uri, self.options.output_secret
-        return open_storage(uri, secret=secret, retry_seconds=STORAGE_PATIENCE_SECONDS)
+        return open_storage(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS)
 
     def output(self) -> Storage:
         """Return the storage of the sweep's own objects."""

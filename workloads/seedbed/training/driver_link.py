@@ -25,24 +25,3 @@ class DriverLink(Protocol):
 
     def failure(self) -> SeedbedError | None:
         """Return the failure that some worker told of, if any."""
-
-
-class Unwatched:
-    """No driver: a replay or a test."""
-
-    def tell(self, progress: RunProgress) -> None:
-        """Drop it."""
-
-    def stop_requested(self) -> bool:
-        """Never."""
-        return False
-
-    def fail(self, error: SeedbedError) -> None:
-        """Leave it to the caller, who sees the exception."""
-
-    def excuse(self, error: SeedbedError) -> None:
-        """Leave it to the caller, who sees the exception."""
-
-    def failure(self) -> SeedbedError | None:
-        """Return none."""
-        return None

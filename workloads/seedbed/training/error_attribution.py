@@ -13,10 +13,10 @@ from seedbed_api.errors import InfrastructureError, UserError
 
 
 @contextmanager
-def attribute_errors(program: WorkerConfig) -> Iterator[None]:
+def attribute_errors(config: WorkerConfig) -> Iterator[None]:
     """Raise UserError ModelError for what the model did, InfrastructureError OutOfMemory; a defect passes."""
     try:
-        with blaming_loaded(program.model.entrypoint):
+        with blaming_loaded(config.model.entrypoint):
             yield
     except ModelOutputError as error:
         fix = "" if "; " in str(error) else "; change the network"
@@ -24,6 +24,6 @@ def attribute_errors(program: WorkerConfig) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        rows = program.arithmetic.leaf_rows
+        rows = config.arithmetic.leaf_rows
         fix = f"lower spec.training.batch.microSize (now {rows}), or give the workers more memory"
-        raise InfrastructureError("OutOfMemory", f"{program.device} memory is exhausted; {fix}") from error
+        raise InfrastructureError("OutOfMemory", f"{config.device} memory is exhausted; {fix}") from error

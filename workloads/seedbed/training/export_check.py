@@ -107,12 +107,12 @@ def _require_no_parameters_outside(user: UserModel) -> None:
                 raise refused("entrypoint", user.entrypoint, problem, fix)
 
 
-def require_loadable(program: WorkerConfig, weights: Mapping[str, torch.Tensor]) -> None:
+def require_loadable(config: WorkerConfig, weights: Mapping[str, torch.Tensor]) -> None:
     """Refuse to export what plain torch would not load: user code may have changed since `check_export`."""
-    source = program.model
+    source = config.model
     if source.entrypoint is not None:
         user = load_entrypoint(source.entrypoint, source.args, source.code)
-        load_export(user, program.arithmetic, serialised(weights))
+        load_export(user, config.arithmetic, serialised(weights))
 
 
 def load_export(user: UserModel, arithmetic: Arithmetic, model_file: bytes) -> nn.Module:

@@ -15,56 +15,56 @@ from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import UserError, refusal
 
 
-def check_model(program: WorkerConfig) -> None:
+def check_model(config: WorkerConfig) -> None:
     """Raise `UserError("ModelError")` for a model that cannot be trained.
 
     A model of the registry sees one picture of the right size; user code runs a probe step.
     """
-    with attribute_errors(program):
-        _check_size(program) if program.model.entrypoint is None else _check_user_model(program)
+    with attribute_errors(config):
+        _check_size(config) if config.model.entrypoint is None else _check_user_model(config)
 
 
-def _check_user_model(program: WorkerConfig) -> None:
+def _check_user_model(config: WorkerConfig) -> None:
     from seedbed.usercode.process_globals import keeping_process_state
 
     with keeping_process_state():
-        _probe_user_code(program)
+        _probe_user_code(config)
 
 
-def _probe_user_code(program: WorkerConfig) -> None:
+def _probe_user_code(config: WorkerConfig) -> None:
     from seedbed.usercode.custom_metrics import probe_metrics
     from seedbed.usercode.determinism_probe import probe_step
     from seedbed.usercode.entrypoint_loader import load_entrypoint
     from seedbed.usercode.network_check import check_network
 
-    source = program.model
+    source = config.model
     assert source.entrypoint is not None
     user = load_entrypoint(source.entrypoint, source.args, source.code)
     require_determinism(source)
-    leaves = [_made_up(program, leaf) for leaf in range(min(2, program.arithmetic.leaves))]
-    network = user.build(classes=program.arithmetic.classes, seed=program.arithmetic.seed)
+    leaves = [_made_up(config, leaf) for leaf in range(min(2, config.arithmetic.leaves))]
+    network = user.build(classes=config.arithmetic.classes, seed=config.arithmetic.seed)
     require_determinism(source)
-    images = normalised(leaves[0].pixels_mhwc, program.arithmetic.normalisation, torch.device("cpu"))
-    check_network(user, network, images_mchw=images, classes=program.arithmetic.classes)
-    built = check_builds(user, network, program.arithmetic)
-    probe_step(user, program.arithmetic, leaves, device=program.device)
-    probe_metrics(user, classes=program.arithmetic.classes)
-    check_export(user, network, built, program.arithmetic, leaves[0], device=program.device)
+    images = normalised(leaves[0].pixels_mhwc, config.arithmetic.normalisation, torch.device("cpu"))
+    check_network(user, network, images_mchw=images, classes=config.arithmetic.classes)
+    built = check_builds(user, network, config.arithmetic)
+    probe_step(user, config.arithmetic, leaves, device=config.device)
+    probe_metrics(user, classes=config.arithmetic.classes)
+    check_export(user, network, built, config.arithmetic, leaves[0], device=config.device)
     require_determinism(source)
 
 
-def _check_size(program: WorkerConfig) -> None:
+def _check_size(config: WorkerConfig) -> None:
     """Refuse pictures that the network halves until nothing is left of them."""
-    replica = build_replica(program.model, program.arithmetic, device="cpu")
-    picture = _made_up(program, 0).pixels_mhwc[:1]
+    replica = build_replica(config.model, config.arithmetic, device="cpu")
+    picture = _made_up(config, 0).pixels_mhwc[:1]
     # BatchNorm cannot train on a single value, which is what a leaf of one small picture may come down to
-    replica.model.train(program.arithmetic.leaf_rows == 1)
+    replica.model.train(config.arithmetic.leaf_rows == 1)
     try:
         with torch.no_grad():
-            forward(replica, normalised(picture, program.arithmetic.normalisation, torch.device("cpu")))
+            forward(replica, normalised(picture, config.arithmetic.normalisation, torch.device("cpu")))
     except (RuntimeError, ValueError) as error:
         size, line = picture.shape[1], str(error).splitlines()[0]
-        problem = f"{program.model.name} cannot take pictures of {size} x {size} pixels: {line[:200]}"
+        problem = f"{config.model.name} cannot take pictures of {size} x {size} pixels: {line[:200]}"
         fix = (
             "choose a larger size, or a larger microSize"
             if "than 1 value" in line
@@ -73,16 +73,16 @@ def _check_size(program: WorkerConfig) -> None:
         raise UserError("ModelError", refusal("spec.training.augmentation", size, problem, fix)) from error
 
 
-def _made_up(program: WorkerConfig, leaf: int) -> MicroBatch:
+def _made_up(config: WorkerConfig, leaf: int) -> MicroBatch:
     """Return pictures of the right shape: a probe needs no data, and fixed ones make its verdict repeat."""
-    size = output_size(program.stream.transforms)
+    size = output_size(config.stream.transforms)
     assert size is not None, "every recipe has one transform that sets the size"
-    rows = program.arithmetic.leaf_rows
+    rows = config.arithmetic.leaf_rows
     generator = np.random.Generator(np.random.Philox(key=leaf))
     return MicroBatch(
         step=0,
         leaf=leaf,
         rows_m=np.arange(rows, dtype=np.int64),
-        labels_m=np.arange(rows, dtype=np.int64) % program.arithmetic.classes,
+        labels_m=np.arange(rows, dtype=np.int64) % config.arithmetic.classes,
         pixels_mhwc=generator.integers(0, 256, (rows, size, size, 3), dtype=np.uint8),
     )

@@ -7,7 +7,7 @@ itself: ledger, evaluations where its recipe asks for them, checkpoint. One that
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
@@ -25,9 +25,6 @@ from seedbed_api.errors import InfrastructureError
 
 logger = logging.getLogger(__name__)
 
-Trajectory = Callable[[int], str]
-"""Identity of the run's own trajectory after so many steps."""
-
 _STEPS_OF_A_SEGMENT = 1000
 _SKIPPED = {"RunFolderDamaged", "LedgerDamaged"}
 
@@ -36,14 +33,15 @@ class _NoHelpError(Exception):
     """The other run lacks something that this one would have stored; the message names it."""
 
 
-def adopt_prefix(program: WorkerConfig, folder: RunFolder, trajectory: Trajectory) -> int | None:
+def adopt_prefix(config: WorkerConfig, folder: RunFolder) -> int | None:
     """Copy the longest prefix of the run that another one has; return its steps, None without one."""
-    for found in states_of_others(folder, beginning=trajectory(1), up_to=program.milestones.total_steps):
-        if found.trajectory_id != trajectory(found.step):
+    beginning, total = config.trajectory_id(1), config.schedule.total_steps
+    for found in states_of_others(folder, beginning=beginning, up_to=total):
+        if found.trajectory_id != config.trajectory_id(found.step):
             continue
         source = other_run(folder, found)
         try:
-            _adopt(program, source, folder, found.step, trajectory)
+            _adopt(config, source, folder, found.step)
         except (_NoHelpError, Damaged) as reason:
             logger.info("%s up to step %d is no prefix: %s", source.url, found.step, reason)
         except InfrastructureError as error:
@@ -55,14 +53,12 @@ def adopt_prefix(program: WorkerConfig, folder: RunFolder, trajectory: Trajector
     return None
 
 
-def _adopt(
-    program: WorkerConfig, source: RunFolder, folder: RunFolder, step: int, trajectory: Trajectory
-) -> None:
+def _adopt(config: WorkerConfig, source: RunFolder, folder: RunFolder, step: int) -> None:
     """Copy all up to a step, the record last: a kill on the way leaves what the run would write itself."""
-    evaluations = _evaluations(program, source, step)
-    states = [load_checkpoint(source, kept) for kept in _needed(program, evaluations, step)]
+    evaluations = _evaluations(config, source, step)
+    states = [load_checkpoint(source, kept) for kept in _needed(config, evaluations, step)]
     for record, _ in states:
-        if record.trajectory_id != trajectory(record.step):
+        if record.trajectory_id != config.trajectory_id(record.step):
             raise _NoHelpError(f"its checkpoint of step {record.step} is of another trajectory")
     if _copy_ledger(source, folder, step).hex() != states[-1][0].ledger_chain:
         raise _NoHelpError("its ledger is not that of its checkpoint")
@@ -86,29 +82,29 @@ def _own(record: CheckpointRecord, folder: RunFolder, evaluations: Sequence[Eval
     )
 
 
-def _evaluations(program: WorkerConfig, source: RunFolder, step: int) -> list[Evaluation]:
+def _evaluations(config: WorkerConfig, source: RunFolder, step: int) -> list[Evaluation]:
     """Return the records that this run's recipe asks for; one that would have ended it before is no help."""
     there = {each.step: each for each in read_evaluations(source, split="validation", up_to=step)}
     own: list[Evaluation] = []
-    for milestone in program.milestones.evaluations_until(step):
+    for milestone in config.schedule.evaluations_until(step):
         if milestone not in there:
             raise _NoHelpError(f"it has no evaluation after step {milestone}")
         own.append(there[milestone])
-        if milestone < step and _stops(program, own):
+        if milestone < step and _stops(config, own):
             raise _NoHelpError(f"this run ends after step {milestone}")
     return own
 
 
-def _stops(program: WorkerConfig, evaluations: Sequence[Evaluation]) -> bool:
-    rule = program.early_stopping
+def _stops(config: WorkerConfig, evaluations: Sequence[Evaluation]) -> bool:
+    rule = config.early_stopping
     return rule is not None and should_stop(rule, scores_of(evaluations, rule.metric))
 
 
-def _needed(program: WorkerConfig, evaluations: Sequence[Evaluation], step: int) -> list[int]:
+def _needed(config: WorkerConfig, evaluations: Sequence[Evaluation], step: int) -> list[int]:
     """Return the steps of the checkpoints that this run would keep: the best so far, and the newest."""
-    if not program.select_best or not evaluations:
+    if not config.select_best or not evaluations:
         return [step]
-    metric, maximize = program.watched
+    metric, maximize = config.selection_metric
     best = best_score(scores_of(evaluations, metric), maximize=maximize).completed
     return sorted({best, step})
 

@@ -1,7 +1,7 @@
-"""Do all workers hold the same? They compare at every evaluation and checkpoint; what differs is named.
+"""Agreement of ranks: at each evaluation and checkpoint all workers compare what they hold, tensor by tensor.
 
-Each holds all weights and computes the same update, so a difference comes from what leaves left behind in a
-network where no probe found it, or from a machine that computes wrongly.
+Each worker holds all weights and computes the same update. A difference comes from state that a leaf left
+behind in the user's network and that no probe found, or from a machine that computes wrongly.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.tensor_digests import tensor_digest
 from seedbed.models.state_dict import left_out_buffers
+from seedbed.training.run_state import RunContext, RunState
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
 
@@ -26,62 +27,79 @@ Steps: TypeAlias = Mapping[int, tuple[float, npt.NDArray[np.int64]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Account:
+class WorkerDigests:
     """What one worker holds."""
 
     steps: Steps
     """Since the last checkpoint."""
-    digests: Mapping[str, str]
+    tensors: Mapping[str, str]
     """sha256 of every parameter, buffer and tensor of the optimizer."""
 
 
-def account_of(replica: Replica, steps: Steps) -> Account:
+class RankAgreement:
+    """Compares the workers of a run, once per completed step."""
+
+    def __init__(self, context: RunContext, state: RunState) -> None:
+        self._context, self._state = context, state
+        self._agreed_step = 0
+
+    def require(self) -> None:
+        """Raise the same error on every worker if they differ; see `require_agreement`."""
+        context, completed = self._context, self._state.completed
+        if context.exchange.world > 1 and self._agreed_step < completed:
+            digests = worker_digests(context.replica, self._state.ledger.steps)
+            witness = list(context.replica.named_weights())
+            require_agreement(context.config, context.exchange, digests, witness=witness)
+            self._agreed_step = completed
+
+
+def worker_digests(replica: Replica, steps: Steps) -> WorkerDigests:
     """Return what a worker holds, its buffers with persistent=False included."""
     tensors = replica.named_state()
     tensors |= {f"model.{name}": tensor for name, tensor in left_out_buffers(replica.model).items()}
-    return Account(
-        steps=steps, digests={name: tensor_digest(tensors[name]).sha256 for name in sorted(tensors)}
+    return WorkerDigests(
+        steps=steps, tensors={name: tensor_digest(tensors[name]).sha256 for name in sorted(tensors)}
     )
 
 
-def first_disagreement(accounts: Sequence[Account], *, witness: Sequence[str]) -> tuple[int, str] | None:
+def first_disagreement(workers: Sequence[WorkerDigests], *, witness: Sequence[str]) -> tuple[int, str] | None:
     """Return completed steps and name of the first tensor that differs; None where all workers agree.
 
     `witness` names the tensors of the witness in order. A tensor that it does not have is of the last step.
     """
-    first, *others = accounts
+    first, *others = workers
     for step in sorted(first.steps):
         for other in others:
             differs = np.flatnonzero(first.steps[step][1] != other.steps[step][1])
             if len(differs):
                 return step + 1, witness[int(differs[0])]
     completed = max(first.steps, default=-1) + 1
-    for name in first.digests:
-        if any(other.digests.get(name) != first.digests[name] for other in others):
+    for name in first.tensors:
+        if any(other.tensors.get(name) != first.tensors[name] for other in others):
             return completed, name.removeprefix("model.")
     return None
 
 
 def require_agreement(
-    program: WorkerConfig, exchange: Exchange, account: Account, *, witness: Sequence[str]
+    config: WorkerConfig, exchange: Exchange, digests: WorkerDigests, *, witness: Sequence[str]
 ) -> None:
-    """Raise the same error on every worker if their accounts differ.
+    """Raise the same error on every worker if what they hold differs.
 
     UserError ModelError for a network of the user's, else InfrastructureError WorkersLost.
     """
-    gathered = exchange.gather_bytes(pickle.dumps(account))
+    gathered = exchange.gather_bytes(pickle.dumps(digests))
     found = None
     if exchange.rank == 0:
         found = first_disagreement([pickle.loads(each) for each in gathered], witness=witness)
     found = pickle.loads(exchange.broadcast_bytes(pickle.dumps(found)))
     if found is not None:
-        raise _apart(program, completed=found[0], name=found[1])
+        raise _disagreement(config, completed=found[0], name=found[1])
 
 
-def _apart(program: WorkerConfig, *, completed: int, name: str) -> SeedbedError:
+def _disagreement(config: WorkerConfig, *, completed: int, name: str) -> SeedbedError:
     problem = f"{name} differs between workers after step {completed}"
-    if program.model.entrypoint is None:
+    if config.model.entrypoint is None:
         return InfrastructureError("WorkersLost", f"{problem}: a machine computes wrongly")
     fix = "keep no state outside of BatchNorm, and leave parameters to the optimizer"
-    line = refusal("spec.model.entrypoint", program.model.entrypoint, f"not deterministic: {problem}", fix)
+    line = refusal("spec.model.entrypoint", config.model.entrypoint, f"not deterministic: {problem}", fix)
     return UserError("ModelError", line)

@@ -147,7 +147,7 @@ def _normalisation(block: training_settings.Normalization) -> Normalisation:
     return Normalisation(mean=(red, green, blue), std=(red_std, green_std, blue_std))
 
 
-def milestones_of(spec: TrainingJobSpec, *, samples: int) -> StepSchedule:
+def step_schedule_of(spec: TrainingJobSpec, *, samples: int) -> StepSchedule:
     """Return where the run evaluates and checkpoints."""
     return StepSchedule(
         total_steps=steps_of(spec.training, samples=samples),

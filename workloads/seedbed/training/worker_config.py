@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seedbed.arithmetic.arithmetic_config import Arithmetic
+from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION, Arithmetic
+from seedbed.arithmetic.learning_rate import learning_rates
 from seedbed.feed import FeedKind, StreamSpec
 from seedbed.training.early_stopping import EarlyStopping
 from seedbed.training.step_schedule import StepSchedule
 from seedbed.usercode.code_source import CodeArchive
+from seedbed_api.run_identity import trajectory_id
 
-STORAGE_PATIENCE_SECONDS = 60.0
+STORAGE_RETRY_SECONDS = 60.0
 """How long a run puts up with an output store that does not answer, as long as with that of the dataset."""
 
 
@@ -54,7 +56,7 @@ class WorkerConfig:
     arithmetic: Arithmetic
     stream: StreamSpec
     feed: FeedKind
-    milestones: StepSchedule
+    schedule: StepSchedule
     early_stopping: EarlyStopping | None
     select_best: bool
     keep_checkpoints: int
@@ -66,13 +68,23 @@ class WorkerConfig:
     execution, never part of an identity."""
 
     @property
-    def watched(self) -> tuple[str, bool]:
-        """Return the metric that early stopping and the best weights go by; whether more of it is better."""
+    def selection_metric(self) -> tuple[str, bool]:
+        """The metric that early stopping and model selection use, and whether larger is better."""
         rule = self.early_stopping
         return (rule.metric, rule.maximize) if rule else ("validation/accuracy", True)
 
     @property
-    def until(self) -> int:
-        """Return the completed steps at which this attempt ends at the latest."""
-        total = self.milestones.total_steps
+    def end_step(self) -> int:
+        """The completed steps at which this attempt ends at the latest."""
+        total = self.schedule.total_steps
         return total if self.pause_after is None else min(self.pause_after, total)
+
+    def trajectory_id(self, completed: int) -> str:
+        """Return the identity of the state after so many steps; runs that share it share the state."""
+        rates = learning_rates(self.arithmetic.learning_rate, completed, self.schedule.total_steps)
+        return trajectory_id(
+            dict(self.resolved),
+            arithmetic_version=ARITHMETIC_VERSION,
+            environment_class=self.environment_class,
+            learning_rates=rates,
+        )

@@ -1,0 +1,84 @@
+"""Export of a finished run: select the weights, evaluate them on test rows, write model files and result."""
+
+from __future__ import annotations
+
+from seedbed.augmentation.transform_pipeline import output_size
+from seedbed.runs.checkpoint_store import load_checkpoint
+from seedbed.runs.model_files import model_config, save_model
+from seedbed.runs.run_folder import RunFolder
+from seedbed.runs.tensor_blobs import to_torch
+from seedbed.training.checkpointer import Checkpointer
+from seedbed.training.evaluator import Evaluator
+from seedbed.training.export_check import require_loadable
+from seedbed.training.run_state import RunContext, RunState
+from seedbed.training.training_result import TrainingResult, save_training_result
+from seedbed.training.worker_config import WorkerConfig
+
+
+class ModelExporter:
+    """Writes the model and the result of a run whose last step is saved."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        state: RunState,
+        evaluator: Evaluator,
+        checkpointer: Checkpointer,
+        folder: RunFolder,
+    ) -> None:
+        self._context, self._state = context, state
+        self._evaluator, self._checkpointer = evaluator, checkpointer
+        self._folder = folder
+
+    def export(self) -> None:
+        """Load the selected weights, evaluate them on test rows, write model files and result."""
+        context = self._context
+        selected = self._selected_step()
+        if selected != self._state.completed:
+            _, tensors = load_checkpoint(self._folder, selected)
+            context.replica.load(to_torch(tensors))
+        self._evaluator.evaluate("test")
+        if context.writes:
+            self._checkpointer.require_not_superseded()
+            self._write(selected)
+        context.exchange.barrier()
+
+    def _selected_step(self) -> int:
+        if not self._context.config.select_best:
+            return self._state.completed
+        best = self._evaluator.best_step()
+        assert best is not None, "a best model needs at least one evaluation"
+        return best
+
+    def _write(self, selected: int) -> None:
+        config, weights = self._context.config, self._context.replica.named_weights()
+        require_loadable(config, weights)
+        files = save_model(self._folder, weights, config_of(config))
+        save_training_result(
+            self._folder,
+            TrainingResult(
+                step=self._state.completed,
+                total_steps=config.schedule.total_steps,
+                selected_step=selected,
+                weights_digest=files.weights_digest,
+                files=files.files,
+                ledger_chain=self._checkpointer.chain.hex(),
+                trajectory_id=config.trajectory_id(selected),
+            ),
+        )
+
+
+def config_of(config: WorkerConfig) -> dict[str, object]:
+    """Return the document that is stored beside the model file: architecture, classes, input size."""
+    size = output_size(config.stream.transforms)
+    assert size is not None, "every recipe has one transform that sets the size"
+    normalization = config.resolved["training"]["normalization"]
+    return model_config(
+        name=config.model.name,
+        entrypoint=config.model.entrypoint,
+        arguments=config.model.args,
+        classes=list(config.classes),
+        image_size=size,
+        mean=normalization["mean"],
+        std=normalization["std"],
+    )

@@ -1,0 +1,66 @@
+"""Progress reports of a run, which rank 0 sends to the driver."""
+
+from __future__ import annotations
+
+from seedbed.training.checkpointer import Checkpointer
+from seedbed.training.driver_link import DriverLink
+from seedbed.training.evaluator import Evaluator
+from seedbed.training.run_progress import Phase, RunProgress
+from seedbed.training.run_state import RunContext, RunState
+from seedbed.training.step_schedule import RemainingWork
+
+
+class ProgressReporter:
+    """Sends the progress of the run to the driver; ranks other than 0 send nothing."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        state: RunState,
+        evaluator: Evaluator,
+        checkpointer: Checkpointer,
+        link: DriverLink,
+    ) -> None:
+        self._context, self._state = context, state
+        self._evaluator, self._checkpointer = evaluator, checkpointer
+        self._link = link
+
+    def report(self, phase: Phase) -> None:
+        """Send the present progress; cheap enough for every step."""
+        if self._context.writes:
+            self._link.tell(self._progress(phase))
+
+    def _progress(self, phase: Phase) -> RunProgress:
+        config, state, stopwatch = self._context.config, self._state, self._context.stopwatch
+        rows = config.arithmetic.leaves * config.arithmetic.leaf_rows
+        pace = stopwatch.pace.steps_per_second
+        metrics = self._evaluator.metrics()
+        return RunProgress(
+            step=state.completed,
+            total_steps=config.schedule.total_steps,
+            epoch=self._epoch(),
+            epochs=config.stream.epochs,
+            loss=state.last.loss if state.last else None,
+            accuracy=metrics.accuracy if metrics else None,
+            validation_loss=metrics.loss if metrics else None,
+            images_per_second=None if pace is None else pace * rows,
+            seconds_left=stopwatch.seconds_left(self._remaining()),
+            workers=self._context.exchange.world,
+            phase=phase,
+            attempt=config.attempt,
+            resumed_from=self._checkpointer.loaded_step,
+            leaves_by_worker=self._checkpointer.leaves_by_worker,
+            kept=self._checkpointer.saved,
+            seconds=stopwatch.seconds(),
+            moments=stopwatch.moments,
+        )
+
+    def _remaining(self) -> RemainingWork:
+        evaluated, saved = self._evaluator.is_evaluated(), self._checkpointer.is_saved
+        return self._context.config.schedule.ahead(self._state.completed, evaluated=evaluated, kept=saved)
+
+    def _epoch(self) -> int:
+        """Return the epoch in progress, from 1; rows that fill the last step begin no further epoch."""
+        stream, samples = self._context.config.stream, self._context.config.samples
+        begun = self._state.completed * stream.leaves * stream.leaf_rows // samples + 1
+        return begun if stream.epochs is None else min(begun, stream.epochs)
