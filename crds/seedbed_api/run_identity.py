@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from seedbed_api.base_model import camel
@@ -16,6 +17,18 @@ from seedbed_api.errors import UserError, refusal
 from seedbed_api.recipe import Recipe
 
 Resolved: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExpectedIdentity:
+    """What the first attempt of a job found; a later one finds the same or fails."""
+
+    dataset_digest: str | None = None
+    run_id: str | None = None
+    environment_class: str | None = None
+
+
+NOTHING_EXPECTED = ExpectedIdentity()
 
 EXCLUDED = ("dataset.uri", "dataset.secretRef", "model.code.uri")
 """Fields of the recipe blocks that say where things lie and who may read them, not what they are."""

@@ -17,6 +17,7 @@ from uuid import uuid4
 import click
 
 from seedbed_api.errors import SeedbedError, UserError
+from seedbed_api.pod_contract import env_vars
 from seedbed_operator.manager.operator_settings import Settings
 
 _FROM_ENVIRONMENT: Final = {"auto_envvar_prefix": "SEEDBED_OPERATOR"}
@@ -31,7 +32,7 @@ def _own_namespace() -> str:
 
 def _identity() -> str:
     """Return a name that no other process has, also not an earlier one in the same pod."""
-    return f"{os.environ.get('POD_NAME') or os.uname().nodename}_{uuid4().hex[:8]}"
+    return f"{os.environ.get(env_vars.POD_NAME) or os.uname().nodename}_{uuid4().hex[:8]}"
 
 
 _OPTIONS: Final = (

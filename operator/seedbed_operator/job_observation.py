@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 from seedbed_api.job_kinds import JobKind, JobSpec
 from seedbed_api.pod_contract.driver_messages import LiveProgress
+from seedbed_api.pod_contract.labels import Role
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_api.trainingprofile import TrainingProfileSpec
-
-Role = Literal["driver", "worker"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

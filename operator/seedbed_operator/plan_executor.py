@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from seedbed_api.pod_contract import env_vars
+from seedbed_api.pod_contract.labels import ATTEMPT_LABEL
 from seedbed_operator.backends.child_metadata import owned_by_driver
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_projections import ATTEMPT_LABEL, controller
+from seedbed_operator.informer_cache.object_projections import controller
 from seedbed_operator.job_observation import Refusal
 from seedbed_operator.kube_client.client_interface import NOT_SERVED, Cluster, ClusterError, Raw, Refused
 from seedbed_operator.kube_client.resource_kinds import CREATABLE, KIND_OF, PODS, SECRETS, JobKey, Key, Kind
 from seedbed_operator.plan import Action, Create, Delete, DeleteJob
 
 TOKEN_BYTES = 32
-TOKEN_KEY = "token"
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Applier:
         if action.owner is not None:
             body["metadata"] = self._owned(namespace, action, body["metadata"])
         if action.kind == "Secret":
-            body["stringData"] = {TOKEN_KEY: secrets.token_urlsafe(TOKEN_BYTES)}
+            body["stringData"] = {env_vars.TOKEN_KEY: secrets.token_urlsafe(TOKEN_BYTES)}
         return body
 
     def _owned(self, namespace: str, action: Create, metadata: Mapping[str, Any]) -> Raw:

@@ -13,9 +13,10 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from seedbed_api.pod_contract.labels import POD_SELECTOR
 from seedbed_operator.informer_cache.cache import Keys, Mark, Stores
 from seedbed_operator.kube_client.client_interface import Cluster, ClusterError, Refused
-from seedbed_operator.kube_client.resource_kinds import JOBS, OUR_PODS, PODS, PROFILES, SWEEPS, JobKey, Kind
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SWEEPS, JobKey, Kind
 
 SETTLE_SECONDS: Final = 2.0
 """How long a request waits for others to join it."""
@@ -23,7 +24,7 @@ RETRY_SECONDS: Final = 5.0
 WAKE_ALL_EVERY: Final = 5
 """Each so many sweeps every unfinished job is woken, whether or not it changed."""
 
-_IN_NAMESPACES: Final = ((PODS, OUR_PODS), (JOBS, ""), (SWEEPS, ""))
+_IN_NAMESPACES: Final = ((PODS, POD_SELECTOR), (JOBS, ""), (SWEEPS, ""))
 """Pods before the jobs that depend on them."""
 
 log = logging.getLogger(__name__)

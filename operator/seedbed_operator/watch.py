@@ -16,8 +16,9 @@ from typing import Any, Final
 import kopf
 from kubernetes.aio.client.configuration import Configuration
 
+from seedbed_api.pod_contract.labels import POD_SELECTOR
 from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.kube_client.resource_kinds import JOBS, OUR_PODS, PODS, PROFILES, SWEEPS, JobKey, Kind
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SWEEPS, JobKey, Kind
 
 FIRST_LIST_SECONDS: Final = 30.0
 """Within so long after the start, listed objects are those of the first list; later a gap was bridged."""
@@ -168,7 +169,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.process.ultimate_exiting_timeout = EXIT_SECONDS
     chosen.queueing.idle_timeout = 0.05
     chosen.watching.chunk_size = CHUNK
-    chosen.watching.label_selectors[PODS.plural] = OUR_PODS
+    chosen.watching.label_selectors[PODS.plural] = POD_SELECTOR
     chosen.persistence.diffbase_storage = NoDifferences()
     chosen.persistence.progress_storage = NoProgress()
     chosen.networking.connect_timeout = 5

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from chart.rendering import Helm, Json, Right, named, objects, of_kind, pod_template, rights
+from seedbed_api.pod_contract.driver_endpoint import PROGRESS_PORT
 from seedbed_operator.backends.child_metadata import job_labels
-from seedbed_operator.backends.pods_backend import PROGRESS_PORT
 from seedbed_operator.kube_client.resource_kinds import LEASES, Kind
 from seedbed_operator.manager.preflight import NEEDED
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from cluster.operator_process import install
+from seedbed_api.pod_contract.labels import POD_SELECTOR
 from seedbed_operator.kube_client.client_config import connection
 from seedbed_operator.kube_client.client_interface import Cluster, Raw, Refused
 from seedbed_operator.kube_client.http_client import ApiServer, Limits
-from seedbed_operator.kube_client.resource_kinds import JOBS, OUR_PODS, PODS, SECRETS, Kind
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, SECRETS, Kind
 from support.operator.builders import IMAGE, a_recipe
 from support.operator.fake_api_server import ApiServer as InMemory
 from testbed.control_plane import ControlPlane
@@ -158,7 +159,7 @@ def test_a_list_holds_what_its_labels_select_at_one_version(tell: Tell) -> None:
     async def story(ground: Ground) -> None:
         for number in range(5):
             await ground.pod(f"worker-{number}")
-        pages = [page async for page in ground.cluster.pages(PODS, ground.namespace, labels=OUR_PODS)]
+        pages = [page async for page in ground.cluster.pages(PODS, ground.namespace, labels=POD_SELECTOR)]
         names = [raw["metadata"]["name"] for page in pages for raw in page.items]
         assert names == [f"worker-{number}" for number in range(5)]
         assert len({page.resource_version for page in pages}) == 1

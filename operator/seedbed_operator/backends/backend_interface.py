@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from seedbed_api.run_identity import NOTHING_EXPECTED, ExpectedIdentity
 from seedbed_operator.job_observation import JobView, ProfileView
 from seedbed_operator.plan import Create
 
@@ -25,8 +25,8 @@ class Attempt:
     """How many pods a queue must admit together: the driver and the workers with which the attempt starts."""
     alone: tuple[int, ...] = ()
     """Indices of the workers that a queue admits each by itself."""
-    expected: Mapping[str, str] = field(default_factory=dict)
-    """What earlier attempts have found and this one must find again: SEEDBED_EXPECTED_* and their values."""
+    expected: ExpectedIdentity = NOTHING_EXPECTED
+    """What earlier attempts found and this one must find again."""
 
 
 class Backend(Protocol):

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from seedbed_operator.job_observation import JobView, Role
+from seedbed_api.pod_contract.labels import (
+    ATTEMPT_LABEL,
+    JOB_LABEL,
+    JOB_UID_LABEL,
+    KIND_LABEL,
+    MANAGED_BY_LABEL,
+    PART_OF_LABEL,
+    ROLE_LABEL,
+    SEEDBED,
+    Role,
+)
+from seedbed_operator.job_observation import JobView
 
 API_VERSION = "seedbed.dev/v1alpha1"
-JOB = "seedbed.dev/job"
-KIND = "seedbed.dev/kind"
-"""Of the job; the pods of older versions, all of TrainingJobs, have none."""
-JOB_UID = "seedbed.dev/job-uid"
-ATTEMPT = "seedbed.dev/attempt"
-ROLE = "seedbed.dev/role"
-TOKEN_KEY = "token"
 
 
 def driver_name(job: JobView, attempt: int) -> str:
@@ -46,22 +50,22 @@ def token_name(job: JobView) -> str:
 def job_labels(job: JobView) -> dict[str, str]:
     """Return the labels of every child of a job."""
     return {
-        "app.kubernetes.io/managed-by": "seedbed",
-        "app.kubernetes.io/part-of": "seedbed",
-        JOB: job.name,
-        KIND: job.kind,
-        JOB_UID: job.uid,
+        MANAGED_BY_LABEL: SEEDBED,
+        PART_OF_LABEL: SEEDBED,
+        JOB_LABEL: job.name,
+        KIND_LABEL: job.kind,
+        JOB_UID_LABEL: job.uid,
     }
 
 
 def attempt_labels(job: JobView, attempt: int) -> dict[str, str]:
     """Return the labels of every child of one attempt."""
-    return {**job_labels(job), ATTEMPT: str(attempt)}
+    return {**job_labels(job), ATTEMPT_LABEL: str(attempt)}
 
 
 def pod_labels(job: JobView, attempt: int, role: Role) -> dict[str, str]:
     """Return the labels by which a pod of an attempt is known."""
-    return {**attempt_labels(job, attempt), ROLE: role}
+    return {**attempt_labels(job, attempt), ROLE_LABEL: role}
 
 
 def owned_by_job(job: JobView) -> dict[str, Any]:

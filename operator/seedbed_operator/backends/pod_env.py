@@ -1,67 +1,105 @@
-"""The environment of the containers: every string of a user is data, and none of it is expanded."""
+"""The environment variables of the containers: of the pod contract, profile, job and object store."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from seedbed_api.job_kinds import MODELS, Job
+from seedbed_api.object_metadata import ObjectMeta
+from seedbed_api.pod_contract import env_vars, paths
+from seedbed_api.pod_contract.pod_environment import DriverEnvironment, PodEnvironment, WorkerEnvironment
 from seedbed_api.pod_template import EnvVar
 from seedbed_operator.backends.backend_interface import Attempt
-from seedbed_operator.backends.child_metadata import API_VERSION, TOKEN_KEY, token_name
-from seedbed_operator.backends.pod_volumes import CACHE
-from seedbed_operator.job_observation import JobView, Role
+from seedbed_operator.backends.child_metadata import API_VERSION, token_name
+from seedbed_operator.backends.effective_profile import Offer
+from seedbed_operator.backends.pod_volumes import cache_bytes
+from seedbed_operator.job_observation import JobView
 
 Variable = dict[str, Any]
 
 
-def settings(values: Mapping[str, str | None]) -> list[Variable]:
-    """Return variables whose values stand as they are: the kubelet replaces $(NAME), unless it is escaped."""
+def driver_environment(
+    job: JobView, offer: Offer, attempt: Attempt, *, ray_address: str | None = None
+) -> DriverEnvironment:
+    """Return the environment of a driver that is the Ray head, or joins the Ray at an address."""
+    return DriverEnvironment(
+        role="driver",
+        ray_mode="head" if ray_address is None else "join",
+        ray_address=ray_address,
+        **_of_every_pod(job, offer, attempt),
+    )
+
+
+def worker_environment(job: JobView, offer: Offer, attempt: Attempt, ray_address: str) -> WorkerEnvironment:
+    """Return the environment of a worker that joins the Ray at an address."""
+    return WorkerEnvironment(
+        role="worker",
+        ray_address=ray_address,
+        ranks=offer.workers_per_pod,
+        **_of_every_pod(job, offer, attempt),
+    )
+
+
+def _of_every_pod(job: JobView, offer: Offer, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "job": _job(job),
+        "attempt": attempt.number,
+        "gpus": offer.profile.worker.gpu.count,
+        "device": offer.device,
+        "expected_dataset_digest": attempt.expected.dataset_digest,
+        "expected_run_id": attempt.expected.run_id,
+        "expected_environment_class": attempt.expected.environment_class,
+        "cache_folder": paths.CACHE,
+        "cache_bytes": cache_bytes(offer.profile.cache),
+    }
+
+
+def _job(job: JobView) -> Job:
+    """Return the job that the pods get; its parts were validated when it was observed."""
+    assert job.spec is not None, "a job with an invalid spec has no children"
+    metadata = ObjectMeta.model_construct(name=job.name, namespace=job.namespace, uid=job.uid)
+    fields: dict[str, Any] = {"api_version": API_VERSION, "kind": job.kind, "spec": job.spec}
+    return MODELS[job.kind].model_construct(metadata=metadata, **fields)
+
+
+def container_variables(job: JobView, offer: Offer, environment: PodEnvironment) -> list[Variable]:
+    """Return all variables of a container; those of the contract come last and win."""
     return [
-        {"name": name, "value": value.replace("$", "$$")}
-        for name, value in values.items()
-        if value is not None
+        *_literals(_of_profile_and_job(offer)),
+        *_of_the_store(offer),
+        *_of_the_pod(),
+        *_literals(environment.to_env()),
+        _token(job),
     ]
 
 
-def job_document(job: JobView) -> str:
-    """Return the job as the driver reads it: JSON, with keys in one order."""
-    assert job.spec is not None, "a job whose spec is refused has no children"
-    metadata = {"name": job.name, "namespace": job.namespace, "uid": job.uid}
-    document = {"apiVersion": API_VERSION, "kind": job.kind, "metadata": metadata}
-    return json.dumps({**document, "spec": job.spec.plain()}, separators=(",", ":"), sort_keys=True)
+def _literals(values: Mapping[str, str]) -> Iterator[Variable]:
+    """Yield variables with literal values: the kubelet replaces $(NAME) unless the dollar is doubled."""
+    for name, value in values.items():
+        yield {"name": name, "value": value.replace("$", "$$")}
 
 
-def contract(
-    job: JobView, attempt: Attempt, role: Role, *, ray: Mapping[str, str | None], cache_bytes: int
-) -> list[Variable]:
-    """Return what every container of ours is told; `ray` is how it finds the others, and what it holds."""
-    values = {
-        "SEEDBED_JOB": job_document(job),
-        "SEEDBED_ATTEMPT": str(attempt.number),
-        "SEEDBED_ROLE": role,
-        **ray,
-        **attempt.expected,
-        "SEEDBED_CACHE_FOLDER": CACHE,
-        "SEEDBED_CACHE_BYTES": str(cache_bytes),
-        "HOME": "/tmp",
-        "GLOO_SOCKET_IFNAME": "eth0",
-        "RAY_AUTH_MODE": "token",
-    }
-    return [*_from_the_pod(), *settings(values), _token(job)]
+def _of_profile_and_job(offer: Offer) -> dict[str, str]:
+    """Return the variables of profile and job; the job's replace the profile's."""
+    sources: tuple[tuple[EnvVar, ...], ...] = offer.env
+    return {variable.name: variable.value for source in sources for variable in source}
 
 
-def additions(*sources: tuple[EnvVar, ...]) -> list[Variable]:
-    """Return the variables of profile and job, the later source first in rank."""
-    merged = {variable.name: variable.value for source in sources for variable in source}
-    return settings(merged)
+def _of_the_store(offer: Offer) -> Iterator[Variable]:
+    """Yield the profile's object store, which a Secret of the job may replace."""
+    storage = offer.profile.storage
+    values = {"AWS_ENDPOINT_URL": storage.endpoint_url, "AWS_DEFAULT_REGION": storage.region}
+    for name, value in values.items():
+        if value is not None:
+            yield {"name": name, "value": value}
 
 
-def _from_the_pod() -> Iterator[Variable]:
-    for name, path in (("POD_IP", "status.podIP"), ("POD_NAME", "metadata.name")):
+def _of_the_pod() -> Iterator[Variable]:
+    for name, path in env_vars.POD_FIELDS.items():
         yield {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
 def _token(job: JobView) -> Variable:
-    reference = {"name": token_name(job), "key": TOKEN_KEY}
-    return {"name": "RAY_AUTH_TOKEN", "valueFrom": {"secretKeyRef": reference}}
+    reference = {"name": token_name(job), "key": env_vars.TOKEN_KEY}
+    return {"name": env_vars.RAY_AUTH_TOKEN, "valueFrom": {"secretKeyRef": reference}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from seedbed_api.pod_contract import paths
 from seedbed_api.trainingprofile import Driver, Resources, Toleration, Worker
 from seedbed_operator.backends.effective_profile import Offer
 from seedbed_operator.backends.pod_env import Variable
@@ -44,7 +45,7 @@ def container(
         "env": env,
         "resources": _resources(resources, ranks, _gpus(offer, ranks) if role == "worker" else {}),
         "securityContext": _CONTAINER_SECURITY,
-        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePath": paths.TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [mount.entry for mount in mounts_of(offer.spec, offer.profile.cache)],
     }

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from seedbed_api.job_kinds import JobSpec
+from seedbed_api.pod_contract import paths
 from seedbed_api.trainingprofile import Cache
 from seedbed_api.uri_validation import claim_of
 from seedbed_operator.backends.resource_quantities import in_bytes
 
-SECRETS = "/etc/seedbed/secrets"
-CLAIMS = "/mnt/pvc"
-CACHE = "/var/cache/seedbed"
 _EMPTY_DIR_FILL = 0.9
 """An emptyDir that outgrows its limit costs the pod its life, so the cache stays clear of it."""
 
@@ -55,16 +53,21 @@ def _cache(cache: Cache) -> Mount:
         source = {"hostPath": {"path": cache.host_path.path, "type": "DirectoryOrCreate"}}
     if cache.persistent_volume_claim is not None:
         source = {"persistentVolumeClaim": {"claimName": cache.persistent_volume_claim.claim_name}}
-    return Mount(volume={"name": "cache", **source}, path=CACHE)
+    return Mount(volume={"name": "cache", **source}, path=paths.CACHE)
 
 
 def _secrets(spec: JobSpec) -> Iterator[Mount]:
     """Mount whole Secrets: with a list of keys a missing Secret could not be told from a missing key."""
-    roles = (("dataset", spec.recipe.dataset.secret_ref), ("output", spec.output.secret_ref))
+    roles = (
+        (paths.DATASET_SECRET, spec.recipe.dataset.secret_ref),
+        (paths.OUTPUT_SECRET, spec.output.secret_ref),
+    )
     for role, reference in roles:
         if reference is not None:
             source = {"secret": {"secretName": reference.name, "defaultMode": 0o440}}
-            yield Mount(volume={"name": f"{role}-secret", **source}, path=f"{SECRETS}/{role}", read_only=True)
+            yield Mount(
+                volume={"name": f"{role}-secret", **source}, path=f"{paths.SECRETS}/{role}", read_only=True
+            )
 
 
 def _claims(spec: JobSpec) -> Iterator[Mount]:
@@ -72,7 +75,7 @@ def _claims(spec: JobSpec) -> Iterator[Mount]:
     written = claim_of(spec.output.uri)
     for number, claim in enumerate(claims_of(spec)):
         volume = {"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim}}
-        yield Mount(volume=volume, path=f"{CLAIMS}/{claim}", read_only=claim != written)
+        yield Mount(volume=volume, path=f"{paths.CLAIMS}/{claim}", read_only=claim != written)
 
 
 def claims_of(spec: JobSpec) -> tuple[str, ...]:

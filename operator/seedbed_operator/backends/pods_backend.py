@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from seedbed_api.pod_contract.driver_endpoint import (
+    HEALTH_PATH,
+    PROGRESS_PORT,
+    PROGRESS_PORT_NAME,
+    RAY_PORT,
+    RAY_PORT_NAME,
+)
+from seedbed_api.pod_contract.labels import Role
 from seedbed_operator.backends.backend_interface import Attempt
 from seedbed_operator.backends.child_metadata import (
     attempt_labels,
@@ -22,21 +29,18 @@ from seedbed_operator.backends.child_metadata import (
 )
 from seedbed_operator.backends.effective_profile import Offer, offer_of
 from seedbed_operator.backends.kueue_pod_group import group_annotations, group_labels, is_queued
-from seedbed_operator.backends.pod_env import Variable, additions, contract
+from seedbed_operator.backends.pod_env import container_variables, driver_environment, worker_environment
 from seedbed_operator.backends.pod_spec import container, pod_spec, worker_placement
-from seedbed_operator.backends.pod_volumes import cache_bytes
 from seedbed_operator.backends.spec_hash import noted
-from seedbed_operator.job_observation import JobView, ProfileView, Role
+from seedbed_operator.job_observation import JobView, ProfileView
 from seedbed_operator.plan import Create
 
-RAY_PORT = 6379
-PROGRESS_PORT = 8701
 _DRIVER_PORTS = (
-    {"name": "progress", "containerPort": PROGRESS_PORT, "protocol": "TCP"},
-    {"name": "ray", "containerPort": RAY_PORT, "protocol": "TCP"},
+    {"name": PROGRESS_PORT_NAME, "containerPort": PROGRESS_PORT, "protocol": "TCP"},
+    {"name": RAY_PORT_NAME, "containerPort": RAY_PORT, "protocol": "TCP"},
 )
 _HEALTHZ = {
-    "httpGet": {"path": "/healthz", "port": "progress"},
+    "httpGet": {"path": HEALTH_PATH, "port": PROGRESS_PORT_NAME},
     "initialDelaySeconds": 5,
     "periodSeconds": 5,
     "timeoutSeconds": 60,
@@ -62,7 +66,7 @@ class PodsBackend:
         offer = offer_of(job, profile)
         return (
             token_secret(job),
-            Create(kind="Pod", body=_driver(job, offer, attempt)),
+            Create(kind="Pod", body=driver_pod(job, offer, attempt)),
             _service(job, attempt),
             *(worker_pod(job, offer, attempt, index) for index in attempt.workers),
         )
@@ -82,20 +86,16 @@ def ray_address(job: JobView, attempt: Attempt) -> str:
     return f"{service_name(job, attempt.number)}:{RAY_PORT}"
 
 
-def _driver(job: JobView, offer: Offer, attempt: Attempt) -> dict[str, Any]:
-    return driver_pod(job, offer, attempt, ray={"SEEDBED_RAY_MODE": "head"})
-
-
 def driver_pod(
-    job: JobView, offer: Offer, attempt: Attempt, *, ray: Mapping[str, str | None]
+    job: JobView, offer: Offer, attempt: Attempt, *, ray_address: str | None = None
 ) -> dict[str, Any]:
-    """Return the driver pod; `ray` tells it whether to be the head or which cluster to join."""
-    ray = {**ray, "SEEDBED_GPUS": str(offer.profile.worker.gpu.count), "SEEDBED_DEVICE": offer.device}
+    """Return the driver pod; it is the Ray head, or joins the Ray at an address."""
+    environment = driver_environment(job, offer, attempt, ray_address=ray_address)
     box = container(
         "driver",
         offer,
         attempt.image,
-        env=_environment(job, offer, attempt, "driver", ray),
+        env=container_variables(job, offer, environment),
         resources=offer.profile.driver.resources,
     )
     box |= {"ports": list(_DRIVER_PORTS), "readinessProbe": _HEALTHZ}
@@ -106,18 +106,12 @@ def driver_pod(
 
 def worker_pod(job: JobView, offer: Offer, attempt: Attempt, index: int) -> Create:
     """Return a worker pod, which holds the ranks that the profile puts into one."""
-    ray = {
-        "SEEDBED_RAY_MODE": "join",
-        "SEEDBED_RAY_ADDRESS": ray_address(job, attempt),
-        "SEEDBED_RANKS": str(offer.workers_per_pod),
-        "SEEDBED_GPUS": str(offer.profile.worker.gpu.count),
-        "SEEDBED_DEVICE": offer.device,
-    }
+    environment = worker_environment(job, offer, attempt, ray_address(job, attempt))
     box = container(
         "worker",
         offer,
         attempt.image,
-        env=_environment(job, offer, attempt, "worker", ray),
+        env=container_variables(job, offer, environment),
         resources=offer.worker_resources,
         ranks=offer.workers_per_pod,
     )
@@ -140,7 +134,7 @@ def _service(job: JobView, attempt: Attempt) -> Create:
         "clusterIP": "None",
         "publishNotReadyAddresses": True,
         "selector": pod_labels(job, number, "driver"),
-        "ports": [{"name": "ray", "port": RAY_PORT, "targetPort": "ray", "protocol": "TCP"}],
+        "ports": [{"name": RAY_PORT_NAME, "port": RAY_PORT, "targetPort": RAY_PORT_NAME, "protocol": "TCP"}],
     }
     body = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
     return Create(kind="Service", body=body, owner=_driver_to_come(job, attempt))
@@ -154,22 +148,6 @@ def _driver_owner(job: JobView, attempt: Attempt, *, controlled: bool = True) ->
 
 def _driver_to_come(job: JobView, attempt: Attempt) -> str | None:
     return driver_name(job, attempt.number) if attempt.driver_uid is None else None
-
-
-def _environment(
-    job: JobView, offer: Offer, attempt: Attempt, role: Role, ray: Mapping[str, str | None]
-) -> list[Variable]:
-    given = contract(job, attempt, role, ray=ray, cache_bytes=cache_bytes(offer.profile.cache))
-    return [*additions(*offer.env), *_store(offer), *given]
-
-
-def _store(offer: Offer) -> Iterator[Variable]:
-    """Where the object store is, unless a Secret of the job says otherwise."""
-    storage = offer.profile.storage
-    values = {"AWS_ENDPOINT_URL": storage.endpoint_url, "AWS_DEFAULT_REGION": storage.region}
-    for name, value in values.items():
-        if value is not None:
-            yield {"name": name, "value": value}
 
 
 def _pod(

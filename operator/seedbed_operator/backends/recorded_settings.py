@@ -14,10 +14,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from seedbed_api.job_kinds import MODELS, JobSpec
+from seedbed_api.pod_contract import env_vars
 from seedbed_operator.backends.spec_hash import execution_digest
 from seedbed_operator.job_observation import Shape
 
-JOB: Final = "SEEDBED_JOB"
 MOST_KEPT: Final = 256
 _PATHS: Final = (
     "cluster.workers.min",
@@ -50,10 +50,8 @@ def with_settings(shape: Shape | None, pod_spec: Mapping[str, Any]) -> Shape | N
 def _job_told(pod_spec: Mapping[str, Any]) -> str | None:
     """Return the document of the job, without the escapes that keep the kubelet from expanding it."""
     boxes = (box for box in pod_spec.get("containers") or () if box.get("name") == "driver")
-    values = (
-        entry.get("value") for box in boxes for entry in box.get("env") or () if entry.get("name") == JOB
-    )
-    value = next(values, None)
+    entries = (entry for box in boxes for entry in box.get("env") or ())
+    value = next((entry.get("value") for entry in entries if entry.get("name") == env_vars.JOB), None)
     return value.replace("$$", "$") if isinstance(value, str) else None
 
 

@@ -11,13 +11,16 @@ from hashlib import sha256
 from typing import Any
 
 from seedbed_api.job_kinds import JobSpec
+from seedbed_api.pod_contract.labels import (
+    EXECUTION_DIGEST_ANNOTATION,
+    PROFILE_DIGEST_ANNOTATION,
+    WORKERS_PER_POD_ANNOTATION,
+)
 from seedbed_api.trainingprofile import TrainingProfileSpec
 from seedbed_operator.backends.effective_profile import Offer
 from seedbed_operator.job_observation import Shape
 
-EXECUTION = "seedbed.dev/execution-digest"
-PROFILE = "seedbed.dev/profile-digest"
-RANKS = "seedbed.dev/workers-per-pod"
+_ANNOTATIONS = (EXECUTION_DIGEST_ANNOTATION, PROFILE_DIGEST_ANNOTATION, WORKERS_PER_POD_ANNOTATION)
 _OF_THE_RECIPE: dict[str, Any] = {"dataset": {"uri", "secret_ref"}, "model": {"code": {"uri"}}}
 _OF_THE_EXECUTION: dict[str, Any] = {"output": True, "cluster": {"profile", "overrides"}}
 """What may change only while a job is suspended: where it differs, a suspension was not seen."""
@@ -47,16 +50,15 @@ def profile_digest(profile: TrainingProfileSpec) -> str:
 def noted(offer: Offer) -> dict[str, str]:
     """Return the annotations of a driver."""
     return {
-        EXECUTION: execution_digest(offer.spec),
-        PROFILE: profile_digest(offer.profile),
-        RANKS: str(offer.workers_per_pod),
+        EXECUTION_DIGEST_ANNOTATION: execution_digest(offer.spec),
+        PROFILE_DIGEST_ANNOTATION: profile_digest(offer.profile),
+        WORKERS_PER_POD_ANNOTATION: str(offer.workers_per_pod),
     }
 
 
 def shape_noted(annotations: Mapping[str, Any]) -> Shape | None:
     """Return what was noted; None where another hand has been at it, or an older version made the pod."""
-    values = [str(annotations.get(name) or "") for name in (EXECUTION, PROFILE, RANKS)]
-    execution, profile, ranks = values
+    execution, profile, ranks = (str(annotations.get(name) or "") for name in _ANNOTATIONS)
     if not (execution and profile and ranks.isascii() and ranks.isdigit() and 1 <= len(ranks) <= 4):
         return None
     return Shape(

@@ -13,6 +13,14 @@ from typing import Any, Final, Literal, cast
 from pydantic import ValidationError
 
 from seedbed_api.job_kinds import MODELS, STATUSES, JobKind, JobSpec
+from seedbed_api.pod_contract.labels import (
+    ATTEMPT_LABEL,
+    JOB_LABEL,
+    JOB_UID_LABEL,
+    KIND_LABEL,
+    ROLE_LABEL,
+    Role,
+)
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
 from seedbed_api.validation_errors import mistakes
@@ -26,15 +34,10 @@ from seedbed_operator.informer_cache.pod_containers import (
     time,
     waiting_for,
 )
-from seedbed_operator.job_observation import JobView, PodView, ProfileView, Role, Shape
+from seedbed_operator.job_observation import JobView, PodView, ProfileView, Shape
 from seedbed_operator.kube_client.client_interface import Raw
 from seedbed_operator.kube_client.resource_kinds import KIND_OF, PODS, PROFILES, JobKey
 
-JOB_LABEL = "seedbed.dev/job"
-JOB_UID_LABEL = "seedbed.dev/job-uid"
-ATTEMPT_LABEL = "seedbed.dev/attempt"
-ROLE_LABEL = "seedbed.dev/role"
-KIND_LABEL = "seedbed.dev/kind"
 Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 _NEVER_KEPT = ("kubectl.kubernetes.io/last-applied-configuration",)
 

@@ -53,10 +53,6 @@ LEASES: Final = Kind(name="Lease", group="coordination.k8s.io", version="v1", pl
 CREATABLE: Final = {kind.name: kind for kind in (PODS, SERVICES, SECRETS)}
 """What a plan may create."""
 
-MANAGED_BY: Final = "app.kubernetes.io/managed-by"
-OUR_PODS: Final = f"{MANAGED_BY}=seedbed,seedbed.dev/job"
-"""Selects the pods of jobs, those of other operators' jobs among them."""
-
 
 Key = tuple[str, str]
 

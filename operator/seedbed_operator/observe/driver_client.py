@@ -10,16 +10,14 @@ from typing import Final, Protocol
 import aiohttp
 from pydantic import ValidationError
 
+from seedbed_api.pod_contract.driver_endpoint import JOB_UID_HEADER, PROGRESS_PATH, PROGRESS_PORT
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 
-PORT: Final = 8701
 MOST_BYTES: Final = 64 * 1024
 SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 1.0
 """Within a cluster a connection takes milliseconds, or comes to nothing."""
 AT_ONCE: Final = 32
-ASKED: Final = "Seedbed-Job-Uid"
-"""Header of a request: whose driver is asked."""
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +33,7 @@ class Scraper:
     """Drivers over HTTP."""
 
     def __init__(
-        self, *, port: int = PORT, seconds: float = SECONDS, connect_seconds: float = CONNECT_SECONDS
+        self, *, port: int = PROGRESS_PORT, seconds: float = SECONDS, connect_seconds: float = CONNECT_SECONDS
     ) -> None:
         self._port = port
         self._at_once = asyncio.Semaphore(AT_ONCE)
@@ -66,8 +64,10 @@ class Scraper:
 
     async def _fetch(self, address: str, job_uid: str) -> bytes:
         host = f"[{address}]" if ip_address(address).version == 6 else address
-        url = f"http://{host}:{self._port}/progress"
-        async with self._session.get(url, headers={ASKED: job_uid}, allow_redirects=False) as response:
+        url = f"http://{host}:{self._port}{PROGRESS_PATH}"
+        async with self._session.get(
+            url, headers={JOB_UID_HEADER: job_uid}, allow_redirects=False
+        ) as response:
             if response.status != 200:
                 raise ValueError(f"status {response.status}")
             return await _at_most(response.content, MOST_BYTES)

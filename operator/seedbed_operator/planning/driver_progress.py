@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
+from seedbed_api.run_identity import ExpectedIdentity
 from seedbed_api.sweepjob_status import SweepJobStatus, SweepProgress, Trial, TrialCounts
 from seedbed_api.timestamps import parsed
 from seedbed_api.trainingjob_status import (
@@ -65,15 +66,13 @@ def without_estimate(draft: Draft) -> Draft:
     return draft.tells(progress=status.progress.model_copy(update={"estimated_completion_time": None}))
 
 
-def expectations(status: LifecycleStatus) -> dict[str, str]:
-    """Return what the next attempt must find again, as its environment."""
-    environment_class = status.environment.class_ if status.environment else None
-    known = {
-        "SEEDBED_EXPECTED_DATASET_DIGEST": status.dataset.digest if status.dataset else None,
-        "SEEDBED_EXPECTED_RUN_ID": status.identity,
-        "SEEDBED_EXPECTED_ENVIRONMENT_CLASS": environment_class,
-    }
-    return {name: value for name, value in known.items() if value is not None}
+def expected_identity(status: LifecycleStatus) -> ExpectedIdentity:
+    """Return what the next attempt must find again."""
+    return ExpectedIdentity(
+        dataset_digest=status.dataset.digest if status.dataset else None,
+        run_id=status.identity,
+        environment_class=status.environment.class_ if status.environment else None,
+    )
 
 
 def _progressed(draft: Draft, told: Outcome | LiveProgress, since: datetime | None) -> Draft:

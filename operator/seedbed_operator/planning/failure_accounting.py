@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason, one_line
 from seedbed_api.json_log_lines import readable
+from seedbed_api.pod_contract.paths import pod_log_path
 from seedbed_api.timestamps import rounded_up, written
 from seedbed_api.trainingjob_status import LONGEST_LOG_TAIL, Failure, LifecycleStatus, WorkerCounts
 from seedbed_operator.plan import Draft
@@ -107,7 +108,7 @@ def _log_uri(scene: Scene, end: End) -> str | None:
     if end.pod is None or end.pod.started is None:
         return None
     base = scene.spec.output.uri.rstrip("/")
-    uri = f"{base}/logs/{scene.job.uid}/{scene.attempt}/{end.pod.name}/"
+    uri = f"{base}/{pod_log_path(scene.job.uid, scene.attempt, end.pod.name)}/"
     return uri if len(uri) <= _LONGEST_URI else None
 
 

@@ -11,7 +11,7 @@ from seedbed_operator.job_observation import PodView, ProfileView
 from seedbed_operator.plan import Draft
 from seedbed_operator.planning.deadlines import clock_started
 from seedbed_operator.planning.diagnosis.startup_delay import SOON
-from seedbed_operator.planning.driver_progress import expectations
+from seedbed_operator.planning.driver_progress import expected_identity
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.worker_count import first_workers, ranks_at_first
 
@@ -84,7 +84,7 @@ def attempt_of(
         image=image,
         gang=gang,
         alone=alone,
-        expected=expectations(draft.status),
+        expected=expected_identity(draft.status),
     )
 
 

@@ -28,11 +28,7 @@ class JoinBackend:
     def children(self, job: JobView, profile: ProfileView, attempt: Attempt) -> tuple[Create, ...]:
         """Return Secret, driver, the Service of the cluster, and its pods."""
         offer = offer_of(job, profile)
-        ray: dict[str, str | None] = {
-            "SEEDBED_RAY_MODE": "join",
-            "SEEDBED_RAY_ADDRESS": address(job, attempt),
-        }
-        driver = driver_pod(job, offer, attempt, ray=ray)
+        driver = driver_pod(job, offer, attempt, ray_address=address(job, attempt))
         members = (worker_pod(job, offer, attempt, index) for index in attempt.workers)
         return (
             token_secret(job),

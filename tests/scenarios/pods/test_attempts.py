@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from seedbed.driver.progress_display import ProgressDisplay
-from seedbed.driver.resolve_run import ExpectedIdentity, RunOptions
+from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.run_driver import DriverExit, Session, run_job
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.pod_contract.driver_messages import parse_outcome
+from seedbed_api.run_identity import ExpectedIdentity
 from support.runs.small_run import STEPS, a_dataset, a_manifest
 
 OTHER = "sha256:" + "0" * 64
@@ -118,7 +119,13 @@ def test_a_driver_that_is_told_nonsense_says_so_in_one_line_and_in_its_message(t
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEEDBED_")}
     done = subprocess.run(
         [sys.executable, "-m", "seedbed.cli", "driver"],
-        env={**environment, "SEEDBED_ROLE": "boss", "SEEDBED_TERMINATION_LOG": str(message)},
+        env={
+            **environment,
+            "SEEDBED_JOB": json.dumps(a_manifest(tmp_path / "nowhere", tmp_path / "runs")),
+            "SEEDBED_ATTEMPT": "1",
+            "SEEDBED_ROLE": "boss",
+            "SEEDBED_TERMINATION_LOG": str(message),
+        },
         capture_output=True,
         text=True,
         check=False,

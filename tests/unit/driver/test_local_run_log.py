@@ -17,13 +17,14 @@ from seedbed.driver import local_run_log
 from seedbed.driver.local_run_log import LogLocation, record_log, record_run_log
 from seedbed.logs import log_upload
 from seedbed.logs.log_truncation import MOST_LOG_BYTES
-from seedbed.logs.log_upload import PIECE_BYTES, piece_name
+from seedbed.logs.log_upload import PIECE_BYTES
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import quote, workers_logger
 from seedbed.storage import LocalStorage
 from seedbed.sweeps.sweep_log import claimed_place
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import InfrastructureError, UserError
+from seedbed_api.pod_contract.paths import log_piece_name
 
 UID = "ab" * 32
 ENDS_SO = "attempt 1 ends"
@@ -222,7 +223,7 @@ def test_a_chatty_log_keeps_its_beginning_and_the_traceback_that_ends_it(shelf: 
     folder = place(shelf).folder
     size = sum(map(folder.inner.size, folder.list()))
     assert MOST_LOG_BYTES - (1 << 16) < size <= MOST_LOG_BYTES
-    assert folder.list() == [piece_name(number) for number in range(len(folder.list()))]
+    assert folder.list() == [log_piece_name(number) for number in range(len(folder.list()))]
     said = [message[:100] for message in messages(place(shelf))]
     numbers = [int(message.split()[1]) for message in said if message.startswith("line ")]
     assert (numbers[0], numbers[-1]) == (0, 699)

@@ -12,7 +12,7 @@ import pytest
 
 from seedbed.pods.driver_endpoint import Attendance, endpoint
 from seedbed.pods.driver_socket import listen_early
-from seedbed.pods.pod_settings import pod_settings
+from seedbed.pods.pod_settings import WorkerSettings
 from seedbed.pods.worker_pod import Head
 from unit.pods.worker_environment import WORKER
 
@@ -104,7 +104,7 @@ def test_workers_hear_how_far_the_training_is_for_what_they_log() -> None:
     attendance = Attendance()
     with endpoint(0, progress=lambda: b"", attendance=attendance, token=TOKEN) as port:
         there = {"SEEDBED_RAY_ADDRESS": "127.0.0.1:6379", "SEEDBED_PROGRESS_PORT": str(port)}
-        head = Head(pod_settings({**WORKER, **there, "RAY_AUTH_TOKEN": TOKEN}))
+        head = Head(WorkerSettings.from_env({**WORKER, **there, "RAY_AUTH_TOKEN": TOKEN}))
         assert (head.needs_us(), head.known) == (True, {})
         attendance.step = lambda: 7
         assert (head.needs_us(), head.known) == (True, {"step": 7})

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from seedbed.logs.json_log import LONGEST_LINE, JsonLineEncoder
-from seedbed.logs.log_upload import PIECE_BYTES, piece_name, reading, stored, upload_new_pieces
+from seedbed.logs.log_upload import PIECE_BYTES, reading, stored, upload_new_pieces
 from seedbed.logs.ray_worker_output import WorkerOutputFollower
 from seedbed.pods.oom_detection import oom_kills
 from seedbed.storage import LocalStorage
 from seedbed_api.json_log_lines import readable
+from seedbed_api.pod_contract.paths import log_piece_name
 
 
 def log_in(folder: LocalStorage) -> bytes:
@@ -64,7 +65,7 @@ def test_a_piece_that_is_stored_is_not_written_again(tmp_path: Path) -> None:
 def test_what_is_surely_stored_is_not_stored_again(tmp_path: Path, pieces: list[int], known: int) -> None:
     folder = LocalStorage(root=tmp_path)
     for piece in pieces:
-        folder.put(piece_name(piece), bytes(PIECE_BYTES))
+        folder.put(log_piece_name(piece), bytes(PIECE_BYTES))
     assert stored(folder) == known
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.driver.resolve_run import ExpectedIdentity
-from seedbed.pods.pod_settings import PodSettings, pod_settings
+from seedbed.pods.pod_settings import DriverSettings, WorkerSettings, pod_settings
 from seedbed.pods.ray_settings import prepare
 from seedbed_api.errors import UserError
+from seedbed_api.run_identity import ExpectedIdentity
 from unit.pods.worker_environment import DRIVER, JOB, WORKER
 
 
-def told(base: dict[str, str] = DRIVER, **changes: str) -> PodSettings:
+def told(base: dict[str, str] = DRIVER, **changes: str) -> DriverSettings | WorkerSettings:
     return pod_settings({**base, **changes})
 
 
@@ -23,8 +23,8 @@ def test_a_driver_that_is_the_head() -> None:
     assert (settings.role, settings.attempt, settings.uid) == ("driver", 2, "1234")
     assert settings.ray_address is None
     assert (settings.ray_port, settings.progress_port, settings.device) == (6379, 8701, "cpu")
-    assert (settings.cache_folder, settings.cache_bytes) == (Path("/var/cache/seedbed"), 1000)
-    assert settings.expected == ExpectedIdentity()
+    assert (settings.options().cache_folder, settings.cache_bytes) == (Path("/var/cache/seedbed"), 1000)
+    assert settings.options().expected == ExpectedIdentity()
 
 
 def test_a_worker() -> None:
@@ -53,18 +53,27 @@ def test_secrets_are_the_folders_that_are_mounted(tmp_path: Path) -> None:
     ("base", "changes", "line"),
     [
         pytest.param(DRIVER, {"SEEDBED_ROLE": ""}, "SEEDBED_ROLE: is missing", id="no role"),
-        pytest.param(DRIVER, {"SEEDBED_ROLE": "boss"}, r"SEEDBED_ROLE: .*'boss'.*use driver or", id="role"),
+        pytest.param(DRIVER, {"SEEDBED_ROLE": "boss"}, r"SEEDBED_ROLE: must be 'driver' .*'boss'", id="role"),
         pytest.param(DRIVER, {"SEEDBED_JOB": "{"}, "SEEDBED_JOB: is not a TrainingJob", id="half a job"),
-        pytest.param(DRIVER, {"SEEDBED_ATTEMPT": "0"}, "SEEDBED_ATTEMPT: .*at least 1.*'0'", id="attempt 0"),
+        pytest.param(
+            DRIVER, {"SEEDBED_ATTEMPT": "0"}, "SEEDBED_ATTEMPT: .*at least 1.*got 0", id="attempt 0"
+        ),
         pytest.param(DRIVER, {"SEEDBED_ATTEMPT": "-1"}, "SEEDBED_ATTEMPT: .*'-1'", id="attempt -1"),
-        pytest.param(DRIVER, {"SEEDBED_RAY_MODE": "raw"}, "SEEDBED_RAY_MODE: .*head or join", id="mode"),
-        pytest.param(DRIVER, {"RAY_AUTH_MODE": "disabled"}, "RAY_AUTH_MODE: .*use token", id="open Ray"),
+        pytest.param(
+            DRIVER, {"SEEDBED_RAY_MODE": "raw"}, "SEEDBED_RAY_MODE: must be 'head' or 'join'", id="mode"
+        ),
+        pytest.param(
+            DRIVER,
+            {"RAY_AUTH_MODE": "disabled"},
+            "RAY_AUTH_MODE: must be 'token' .*'disabled'",
+            id="open Ray",
+        ),
         pytest.param(DRIVER, {"RAY_AUTH_TOKEN": ""}, "RAY_AUTH_TOKEN: is missing", id="no token"),
         pytest.param(DRIVER, {"POD_IP": ""}, "POD_IP: is missing", id="no address"),
         pytest.param(DRIVER, {"SEEDBED_PROGRESS_PORT": "x"}, "SEEDBED_PROGRESS_PORT: .*'x'", id="port"),
         pytest.param(WORKER, {"SEEDBED_RAY_ADDRESS": ""}, "SEEDBED_RAY_ADDRESS: is missing", id="no head"),
         pytest.param(WORKER, {"SEEDBED_RAY_ADDRESS": "head"}, "not HOST:PORT .*'head'", id="head, no port"),
-        pytest.param(WORKER, {"SEEDBED_DEVICE": "tpu"}, "SEEDBED_DEVICE: .*cpu or cuda", id="device"),
+        pytest.param(WORKER, {"SEEDBED_DEVICE": "tpu"}, "SEEDBED_DEVICE: .*'cpu' or 'cuda'", id="device"),
         pytest.param(WORKER, {"SEEDBED_RANKS": "0"}, "SEEDBED_RANKS: .*at least 1", id="no rank"),
     ],
 )

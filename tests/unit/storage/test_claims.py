@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from seedbed.storage import LocalStorage, open_storage
-from seedbed.storage.storage_urls import CLAIMS_VARIABLE
 from seedbed_api.errors import UserError
+from seedbed_api.pod_contract import env_vars
 
 
 @pytest.fixture
 def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(CLAIMS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(env_vars.CLAIMS_FOLDER, str(tmp_path))
     return tmp_path
 
 
@@ -56,6 +56,6 @@ def test_a_path_cannot_leave_its_claim(claims: Path, url: str) -> None:
 
 
 def test_outside_of_pods_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(CLAIMS_VARIABLE, raising=False)
+    monkeypatch.delenv(env_vars.CLAIMS_FOLDER, raising=False)
     with pytest.raises(UserError, match=r"uri: unknown scheme \(got 'pvc://runs/a'\); use .*mounted"):
         open_storage("pvc://runs/a")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from seedbed.driver.error_policy import errors_name_field
 from seedbed.storage import absolute, absolute_path
-from seedbed.storage.storage_urls import CLAIMS_VARIABLE
 from seedbed_api.execution_settings import Output
+from seedbed_api.pod_contract import env_vars
 from seedbed_api.recipe import Dataset, Model, Recipe
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from seedbed_api.trainingjob import TrainingJob
 
 _VARIABLES = (
-    *("TMPDIR", "TEMP", "TMP", "RAY_TMPDIR", "PYTHONPATH", "HOME", CLAIMS_VARIABLE),
+    *("TMPDIR", "TEMP", "TMP", "RAY_TMPDIR", "PYTHONPATH", "HOME", env_vars.CLAIMS_FOLDER),
     *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
 )

@@ -28,18 +28,8 @@ from seedbed.training.recipe_mapping import (
 from seedbed.training.worker_config import STORAGE_RETRY_SECONDS, ModelSource, WorkerConfig
 from seedbed.usercode.code_source import CodeArchive, fetch_code, installed_sources
 from seedbed_api.errors import InfrastructureError, UserError, refusal
-from seedbed_api.run_identity import resolve, run_id
+from seedbed_api.run_identity import NOTHING_EXPECTED, ExpectedIdentity, resolve, run_id
 from seedbed_api.trainingjob import TrainingJob
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExpectedIdentity:
-    """What earlier attempts found; a later one continues in the same or not at all."""
-
-    dataset_digest: str | None = None
-    run_id: str | None = None
-    environment_class: str | None = None
-
 
 ProbedEnvironment: TypeAlias = tuple[Mapping[str, Any], str]
 """Environment document and class."""
@@ -59,7 +49,7 @@ class RunOptions:
     cache_bytes: int = DEFAULT_CACHE_BYTES
     shared: bool = False
     """Other runs on this node ask for the same pictures."""
-    expected: ExpectedIdentity = ExpectedIdentity()
+    expected: ExpectedIdentity = NOTHING_EXPECTED
     probed: ProbedEnvironment | None = None
     """The environment where this process has found it out already."""
     fetched: CodeArchive | None = None

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from seedbed.periodic_thread import PeriodicThread
 from seedbed.storage import Storage
 from seedbed_api.errors import SeedbedError
+from seedbed_api.pod_contract.paths import log_piece_name, pod_log_path
 
 PIECE_BYTES = 1 << 16
 UPLOAD_SECONDS = 5.0
@@ -36,18 +37,13 @@ def reading(spool: Path) -> Read:
 
 def folder_of(output: Storage, *, uid: str, attempt: int, pod: str) -> Storage:
     """Return where the pieces of one log lie, as `seedbed.runs.log_store` reads them."""
-    return output.child(f"logs/{uid}/{attempt}/{pod}")
-
-
-def piece_name(number: int) -> str:
-    """Return the name of a piece, the first being 0."""
-    return f"{number:06d}.log"
+    return output.child(pod_log_path(uid, attempt, pod))
 
 
 def stored(folder: Storage) -> int:
     """Return how many bytes from the beginning are surely stored; the last piece may have grown since."""
     there = set(folder.list())
-    gap = next(number for number in count() if piece_name(number) not in there)
+    gap = next(number for number in count() if log_piece_name(number) not in there)
     return max(gap - 1, 0) * PIECE_BYTES
 
 
@@ -58,7 +54,7 @@ def upload_new_pieces(read: Read, folder: Storage, *, uploaded: int = 0) -> int:
         data = read(piece * PIECE_BYTES, PIECE_BYTES)
         if piece * PIECE_BYTES + len(data) <= uploaded:
             return uploaded
-        folder.put(piece_name(piece), data)
+        folder.put(log_piece_name(piece), data)
         uploaded = piece * PIECE_BYTES + len(data)
 
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from seedbed.pods.driver_socket import opened
 from seedbed_api.metric_names import CONTENT_TYPE
+from seedbed_api.pod_contract.driver_endpoint import HEALTH_PATH, METRICS_PATH, NEEDED_PATH, PROGRESS_PATH
 
 Tell = Callable[[], bytes]
 
@@ -67,9 +68,9 @@ def endpoint(
 
     Yields the port.
     """
-    pages = {"/progress": Page(progress, "application/json")}
+    pages = {PROGRESS_PATH: Page(progress, "application/json")}
     if metrics is not None:
-        pages["/metrics"] = Page(metrics, CONTENT_TYPE)
+        pages[METRICS_PATH] = Page(metrics, CONTENT_TYPE)
     server = _Server(port, pages, attendance, token)
     thread = threading.Thread(target=server.serve_forever, name="seedbed-endpoint", daemon=True)
     thread.start()
@@ -101,14 +102,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        if parts.path == "/healthz":
+        if parts.path == HEALTH_PATH:
             self._answer(200, b"ok\n", "text/plain")
         elif parts.path in self.server.pages:
             self._tell(self.server.pages[parts.path])
-        elif parts.path == "/needed":
+        elif parts.path == NEEDED_PATH:
             self._tell_worker(parse_qs(parts.query).get("pod", [""])[0])
         else:
-            self._answer(404, b"there is /progress, /metrics and /healthz\n", "text/plain")
+            self._answer(
+                404, f"there is {PROGRESS_PATH}, {METRICS_PATH} and {HEALTH_PATH}\n".encode(), "text/plain"
+            )
 
     def _tell(self, page: Page) -> None:
         try:

@@ -21,7 +21,7 @@ from seedbed.driver.run_driver import Session, run_job
 from seedbed.pods.driver_endpoint import Attendance, endpoint
 from seedbed.pods.pod_cluster import PodCluster
 from seedbed.pods.pod_log import upload_pod_log
-from seedbed.pods.pod_settings import PodSettings, pod_settings
+from seedbed.pods.pod_settings import DriverSettings
 from seedbed.pods.status_messages import live_progress, outcome_of
 from seedbed.pods.termination_message import leave
 from seedbed.pods.termination_signal import stop_by_signal
@@ -53,14 +53,16 @@ class Program(Protocol):
         """Do it to its end; return how it ended, its exit code, and an expected failure."""
 
 
-Programs = Mapping[str, Callable[[PodSettings, PodCluster, threading.Event], AbstractContextManager[Program]]]
+Programs = Mapping[
+    str, Callable[[DriverSettings, PodCluster, threading.Event], AbstractContextManager[Program]]
+]
 """By the kind of the job; the event is the wish to stop."""
 
 
 def drive(environ: Mapping[str, str], spool: Path, programs: Programs) -> int:
     """Run the driver of one attempt; return its exit code."""
     try:
-        settings = pod_settings(environ)
+        settings = DriverSettings.from_env(environ)
     except SeedbedError as error:
         leave(environ, failed(error, attempt=0))
         raise
@@ -72,7 +74,7 @@ def drive(environ: Mapping[str, str], spool: Path, programs: Programs) -> int:
         return code
 
 
-def _guarded(settings: PodSettings, stopping: threading.Event, programs: Programs) -> tuple[Outcome, int]:
+def _guarded(settings: DriverSettings, stopping: threading.Event, programs: Programs) -> tuple[Outcome, int]:
     """Return outcome and exit code, also of what nobody expected."""
     try:
         return _attempt(settings, stopping, programs)
@@ -89,7 +91,7 @@ def _guarded(settings: PodSettings, stopping: threading.Event, programs: Program
         )
 
 
-def _attempt(settings: PodSettings, stopping: threading.Event, programs: Programs) -> tuple[Outcome, int]:
+def _attempt(settings: DriverSettings, stopping: threading.Event, programs: Programs) -> tuple[Outcome, int]:
     _say(f"attempt {settings.attempt} of {settings.job.kind} {settings.job.metadata.name} begins")
     cluster, attendance = PodCluster(settings, stopping=stopping), Attendance()
     with programs[settings.job.kind](settings, cluster, stopping) as program:
@@ -121,7 +123,7 @@ def _attempt(settings: PodSettings, stopping: threading.Event, programs: Program
 class Training:
     """A TrainingJob: one run."""
 
-    def __init__(self, settings: PodSettings, session: Session) -> None:
+    def __init__(self, settings: DriverSettings, session: Session) -> None:
         self._settings, self._session = settings, session
 
     def live(self, now: datetime) -> LiveProgress:
@@ -145,7 +147,7 @@ class Training:
 
 
 @contextmanager
-def training(settings: PodSettings, cluster: PodCluster, stopping: threading.Event) -> Iterator[Training]:
+def training(settings: DriverSettings, cluster: PodCluster, stopping: threading.Event) -> Iterator[Training]:
     """Yield the program of a TrainingJob."""
     job, options = settings.job, settings.options()
     assert isinstance(job, TrainingJob)

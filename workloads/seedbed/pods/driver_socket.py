@@ -9,14 +9,16 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 
-PROGRESS_PORT = 8701
+from seedbed_api.pod_contract import env_vars
+from seedbed_api.pod_contract.driver_endpoint import PROGRESS_PORT
+
 _BACKLOG = 128
 _open: dict[int, socket.socket] = {}
 
 
 def listen_early(environ: Mapping[str, str]) -> None:
     """Open the port that the environment names; what is wrong with it is told by who serves it."""
-    text = environ.get("SEEDBED_PROGRESS_PORT", str(PROGRESS_PORT))
+    text = environ.get(env_vars.PROGRESS_PORT, str(PROGRESS_PORT))
     with suppress(OSError, OverflowError, ValueError):
         port = int(text)
         if port:

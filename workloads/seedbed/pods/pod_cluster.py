@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from seedbed.pods.pod_settings import PodSettings
+from seedbed.pods.pod_settings import DriverSettings
 from seedbed.pods.ray_start import started
 from seedbed.ray_cluster.cluster_interface import P, StopRequested, T, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.local_ray import object_store_bytes
@@ -26,7 +26,7 @@ START_TRIES = 3
 class PodCluster:
     """The cluster of one attempt. Ray is started at the first use; `close` ends it."""
 
-    def __init__(self, settings: PodSettings, *, stopping: threading.Event) -> None:
+    def __init__(self, settings: DriverSettings, *, stopping: threading.Event) -> None:
         self._settings, self._stopping = settings, stopping
         self._started = False
 
@@ -107,14 +107,14 @@ class PodCluster:
             ray.shutdown()
 
 
-def _start_head(settings: PodSettings) -> None:
+def _start_head(settings: DriverSettings) -> None:
     import ray
 
     os.environ["RAY_GCS_SERVER_PORT"] = str(settings.ray_port)
     ray.init(address="local", _node_ip_address=settings.pod_ip, **_of_a_driver())
 
 
-def _join(settings: PodSettings, address: str) -> None:
+def _join(settings: DriverSettings, address: str) -> None:
     """Add a node without a slot to the Ray of others, and drive from it."""
     import ray
     from ray._private.node import Node

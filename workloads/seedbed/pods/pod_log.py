@@ -10,13 +10,14 @@ from pathlib import Path
 from seedbed.logs.log_upload import LogUploader, folder_of, reading, upload_periodically
 from seedbed.pods.pod_settings import PodSettings
 from seedbed.storage import Storage, open_storage
+from seedbed_api.pod_contract import paths
 
 logger = logging.getLogger(__name__)
 
 
 def log_folder(settings: PodSettings) -> Storage:
     """Return where the log of a pod is kept."""
-    output = open_storage(settings.job.spec.output.uri, secret=settings.secret("output"))
+    output = open_storage(settings.job.spec.output.uri, secret=settings.secret(paths.OUTPUT_SECRET))
     return folder_of(output, uid=settings.uid, attempt=settings.attempt, pod=settings.pod_name)
 
 

@@ -8,20 +8,21 @@ import sys
 from collections.abc import Mapping
 
 from seedbed.logs.json_log import JsonLineEncoder, JsonLogFormatter
+from seedbed_api.pod_contract import env_vars
 
 
 def recorder_of(environ: Mapping[str, str]) -> JsonLineEncoder:
     """Return the recorder of this pod; an environment that is not ours leaves its fields out."""
     try:
-        metadata = json.loads(environ.get("SEEDBED_JOB", ""))["metadata"]
+        metadata = json.loads(environ.get(env_vars.JOB, ""))["metadata"]
     except (ValueError, KeyError, TypeError):
         metadata = {}
-    attempt = environ.get("SEEDBED_ATTEMPT", "")
+    attempt = environ.get(env_vars.ATTEMPT, "")
     context = {
         "namespace": metadata.get("namespace"),
         "job": metadata.get("name"),
         "attempt": int(attempt) if attempt.isdecimal() else None,
-        "pod": environ.get("POD_NAME"),
+        "pod": environ.get(env_vars.POD_NAME),
     }
     return JsonLineEncoder(context={name: value for name, value in context.items() if value is not None})
 

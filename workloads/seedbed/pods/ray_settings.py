@@ -7,9 +7,10 @@ from collections.abc import MutableMapping
 
 from seedbed.ray_cluster.local_ray import SETTINGS
 from seedbed.startup.ray_environment import clean_environment
+from seedbed_api.pod_contract import env_vars, paths
 
 _OTHERWISE = {
-    "RAY_AUTH_MODE": "token",
+    env_vars.RAY_AUTH_MODE: env_vars.CONSTANTS[env_vars.RAY_AUTH_MODE],
     # nodes see each other by their own addresses
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
     # a node that says nothing is gone after some 40 s, not after more than a minute; one that is busy is not
@@ -18,8 +19,7 @@ _OTHERWISE = {
     "RAY_health_check_failure_threshold": "3",
     "RAY_enable_metrics_collection": "0",
 }
-CLAIMS_FOLDER = "/mnt/pvc"
-_OF_ONE_MACHINE = {"GLOO_SOCKET_IFNAME"}
+_OF_ONE_MACHINE = {env_vars.GLOO_INTERFACE}
 _OF_THE_POD = r"RAY_(AUTH_TOKEN|AUTH_MODE|BACKEND_LOG_LEVEL|[a-z].*)|GLOO_.*"
 """What the operator or a profile sets: the job's token, the interface, how Ray's daemons behave."""
 
@@ -33,8 +33,7 @@ def prepare(environ: MutableMapping[str, str]) -> None:
 def before_ray() -> None:
     """Pin and prepare this process, whose children Ray's processes will be."""
     from seedbed.environment.environment_pins import pin_environment
-    from seedbed.storage.storage_urls import CLAIMS_VARIABLE
 
     pin_environment(os.environ)
     prepare(os.environ)
-    os.environ.setdefault(CLAIMS_VARIABLE, CLAIMS_FOLDER)
+    os.environ.setdefault(env_vars.CLAIMS_FOLDER, paths.CLAIMS)

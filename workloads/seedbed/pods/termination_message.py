@@ -10,11 +10,10 @@ from pathlib import Path
 
 from seedbed.pods.oom_detection import oom_kills
 from seedbed_api.errors import SeedbedError, UserError
+from seedbed_api.pod_contract import env_vars, paths
 from seedbed_api.pod_contract.driver_messages import Outcome
 
 logger = logging.getLogger(__name__)
-
-TERMINATION_LOG = "/dev/termination-log"
 
 
 def leave(environ: Mapping[str, str], outcome: Outcome) -> None:
@@ -30,7 +29,7 @@ def driver_ended(number: int, spool: Path) -> None:
     """Say what a driver no longer could, where a signal ended it, and store the rest of its log."""
     path = _message(os.environ)
     if number and (not path.exists() or not path.stat().st_size):
-        leave(os.environ, killed(number, attempt=os.environ.get("SEEDBED_ATTEMPT", "")))
+        leave(os.environ, killed(number, attempt=os.environ.get(env_vars.ATTEMPT, "")))
     worker_ended(number, spool)
 
 
@@ -64,4 +63,4 @@ def killed(number: int, *, attempt: str) -> Outcome:
 
 
 def _message(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("SEEDBED_TERMINATION_LOG", "") or TERMINATION_LOG)
+    return Path(environ.get(env_vars.TERMINATION_LOG, "") or paths.TERMINATION_LOG)

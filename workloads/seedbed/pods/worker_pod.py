@@ -18,7 +18,7 @@ from urllib.parse import quote
 from seedbed.logs.ray_worker_output import follow_worker_output, print_record
 from seedbed.pods.driver_endpoint import ASK_SECONDS
 from seedbed.pods.pod_log import upload_pod_log
-from seedbed.pods.pod_settings import PodSettings, pod_settings
+from seedbed.pods.pod_settings import WorkerSettings
 from seedbed.pods.ray_start import started
 from seedbed.pods.termination_signal import stop_by_signal
 from seedbed.ray_cluster.cluster_interface import StopRequested
@@ -26,6 +26,8 @@ from seedbed.ray_cluster.local_ray import object_store_bytes
 from seedbed.runs.process_identity import TURN_VARIABLE
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError
+from seedbed_api.pod_contract import env_vars
+from seedbed_api.pod_contract.driver_endpoint import NEEDED_PATH
 
 LOST_SECONDS = 10.0
 """A head that was not heard of for so long is lost."""
@@ -38,13 +40,13 @@ _DRAIN_SECONDS = 20.0
 def serve(environ: Mapping[str, str], spool: Path) -> int:
     """Run the node of one worker pod; return its exit code."""
     stopping = stop_by_signal()
-    settings = pod_settings(environ)
+    settings = WorkerSettings.from_env(environ)
     os.environ[TURN_VARIABLE] = settings.turn  # of trials, which train in processes of this node
     with upload_pod_log(spool, settings):
         return _serve(settings, stopping)
 
 
-def _serve(settings: PodSettings, stopping: threading.Event) -> int:
+def _serve(settings: WorkerSettings, stopping: threading.Event) -> int:
     head = Head(settings)
     if not head.awaited(stopping):
         return ExitCode.STOPPED
@@ -62,7 +64,7 @@ def _serve(settings: PodSettings, stopping: threading.Event) -> int:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
-def _joined(settings: PodSettings, head: Head, stopping: threading.Event) -> Any:
+def _joined(settings: WorkerSettings, head: Head, stopping: threading.Event) -> Any:
     """Start the node, again while the head is not up; None when told to stop."""
     from ray._private.node import Node
 
@@ -78,7 +80,7 @@ def _joined(settings: PodSettings, head: Head, stopping: threading.Event) -> Any
     return node
 
 
-def _parameters(settings: PodSettings) -> Any:
+def _parameters(settings: WorkerSettings) -> Any:
     from ray._common.utils import get_default_ray_temp_dir
     from ray._private.parameter import RayParams
 
@@ -131,8 +133,7 @@ def _drain(node: Any) -> None:
 class Head:
     """The driver as a worker sees it: asked every second whether it still needs us."""
 
-    def __init__(self, settings: PodSettings) -> None:
-        assert settings.ray_address is not None
+    def __init__(self, settings: WorkerSettings) -> None:
         host, _, port = settings.ray_address.rpartition(":")
         self._host, self._ray_port = host.strip("[]"), int(port)
         self._port, self._pod = settings.progress_port, settings.pod_name
@@ -162,7 +163,7 @@ class Head:
         try:
             connection.connect()
             self._heard = time.monotonic()  # who takes the call lives, however long the answer takes
-            connection.request("GET", f"/needed?pod={quote(self._pod)}", headers=self._proof)
+            connection.request("GET", f"{NEEDED_PATH}?pod={quote(self._pod)}", headers=self._proof)
             response = connection.getresponse()
             body = response.read()
             if response.status == HTTPStatus.UNAUTHORIZED:
@@ -191,8 +192,8 @@ class Head:
 
 
 def _stranger() -> InfrastructureError:
-    line = "RAY_AUTH_TOKEN: the driver has another token; let both take it from the Secret of the job"
-    return InfrastructureError("RayStartFailed", line)
+    line = "the driver has another token; let both take it from the Secret of the job"
+    return InfrastructureError("RayStartFailed", f"{env_vars.RAY_AUTH_TOKEN}: {line}")
 
 
 def _say(line: str) -> None:

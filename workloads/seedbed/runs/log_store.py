@@ -17,8 +17,8 @@ from seedbed.runs.run_folder import open_run, run_names
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.json_log_lines import parsed
+from seedbed_api.pod_contract.paths import LOG_PIECE_PATH, job_logs_path
 
-_PIECE = re.compile(r"logs/(?P<uid>[^/]+)/(?P<attempt>\d+)/(?P<pod>[^/]+)/(?P<piece>\d+)\.log")
 _POD = re.compile(r"(?P<job>.+)-\d+-(sweep-)?(driver|worker-\d+)")
 
 _LEAST_DIGITS = 4
@@ -88,7 +88,7 @@ class Chosen:
 def logs_of(output: Storage, uid: str | None = None) -> list[PodLog]:
     """Return the logs of a store, or of one job of it, by job, attempt and pod."""
     found: dict[tuple[str, int, str], PodLog] = {}
-    for match in filter(None, map(_PIECE.fullmatch, output.list(f"logs/{uid}" if uid else "logs"))):
+    for match in filter(None, map(LOG_PIECE_PATH.fullmatch, output.list(job_logs_path(uid)))):
         key = match["uid"], int(match["attempt"]), match["pod"]
         log = found.setdefault(key, PodLog(uid=key[0], attempt=key[1], pod=key[2]))
         log.pieces.append(match[0])

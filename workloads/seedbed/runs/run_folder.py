@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from seedbed.storage import DamagedObject, Storage
 from seedbed_api.errors import InfrastructureError
+from seedbed_api.pod_contract.paths import job_logs_path
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class RunFolder:
     @property
     def logs(self) -> Storage:
         """Return the storage of `logs/<run>`: what `seedbed run` says of it; pods have logs of their own."""
-        return self.output.child(f"logs/{self.name}")
+        return self.output.child(job_logs_path(self.name))
 
     @property
     def url(self) -> str:

@@ -9,12 +9,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from seedbed_api.errors import UserError, refusal
+from seedbed_api.pod_contract import env_vars
 
 KNOWN_SCHEMES = ("file", "http", "https", "memory", "s3")
 """Schemes that are tested; others of fsspec can be read where their package is installed."""
-
-CLAIMS_VARIABLE = "SEEDBED_CLAIMS_FOLDER"
-"""Names the folder below which a pod finds its volume claims mounted; set in pods alone."""
 
 _CLAIM = re.compile(r"pvc://([a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)((?:/.*)?)")
 _WITH_HOST = frozenset({"http", "https", "s3", "s3a"})
@@ -41,8 +39,8 @@ def locate(url: str) -> Location:
         _refuse_one_slash(url)
         return _local(url)
     scheme = match[1].lower()
-    if scheme == "pvc" and CLAIMS_VARIABLE in os.environ:
-        return _mounted(url, Path(os.environ[CLAIMS_VARIABLE]))
+    if scheme == "pvc" and env_vars.CLAIMS_FOLDER in os.environ:
+        return _mounted(url, Path(os.environ[env_vars.CLAIMS_FOLDER]))
     if scheme in {"file", "local"}:
         return _local(url[match.end() :])
     if scheme in _WITH_HOST and not _parts(url).netloc:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
-from seedbed.driver.resolve_run import ExpectedIdentity, ResolvedRun, RunOptions, resolve_run
+from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_rows import Fold, require_every_class
 from seedbed.ray_cluster.cluster_interface import TaskRunner
@@ -22,7 +22,7 @@ from seedbed.training.worker_config import STORAGE_RETRY_SECONDS
 from seedbed_api.errors import SeedbedError, UserError, refusal
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.recipe import Recipe
-from seedbed_api.run_identity import resolve, run_id
+from seedbed_api.run_identity import ExpectedIdentity, resolve, run_id
 from seedbed_api.sweepjob import SweepJob, SweepJobSpec
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trial_recipe import trial_recipe

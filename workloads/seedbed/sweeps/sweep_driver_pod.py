@@ -13,7 +13,7 @@ from prometheus_client.core import Metric
 
 from seedbed.driver.trainingjob_status_builder import timings_of
 from seedbed.pods.pod_cluster import PodCluster
-from seedbed.pods.pod_settings import PodSettings
+from seedbed.pods.pod_settings import DriverSettings
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_driver import SweepEnded, SweepSession, computed_here, run_sweep, told_of
 from seedbed.sweeps.sweep_metrics import Place, Tally, sweep_families, work_families
@@ -68,7 +68,7 @@ def _place(stretch: Stretch) -> Place:
 class Searching:
     """A SweepJob: many runs."""
 
-    settings: PodSettings
+    settings: DriverSettings
     session: SweepSession
     cluster: PodCluster
     tally: Tally
@@ -165,7 +165,9 @@ def _reason(ended: SweepEnded) -> str:
 
 
 @contextmanager
-def searching(settings: PodSettings, cluster: PodCluster, stopping: threading.Event) -> Iterator[Searching]:
+def searching(
+    settings: DriverSettings, cluster: PodCluster, stopping: threading.Event
+) -> Iterator[Searching]:
     """Yield the program of a SweepJob."""
     job, options = settings.job, settings.options()
     assert isinstance(job, SweepJob)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from seedbed.driver.local_run_log import LogLocation, record_log
-from seedbed.logs.log_upload import piece_name
 from seedbed.storage import Storage, open_storage
 from seedbed.sweeps.resolve_sweep import Sweep
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed_api.errors import SeedbedError
+from seedbed_api.pod_contract.paths import job_logs_path, log_piece_name
 
 
 @contextmanager
@@ -36,10 +36,10 @@ def _place(sweep: Sweep, display: SweepDisplay) -> LogLocation | None:
 
 def claimed_place(output: Storage, *, uid: str, job: str) -> LogLocation:
     """Return the next place for a log: that of who creates its first piece, so that two never share one."""
-    taken = (path.partition("/")[0] for path in output.child(f"logs/{uid}").list())
+    taken = (path.partition("/")[0] for path in output.child(job_logs_path(uid)).list())
     number = max((int(name) for name in taken if name.isdecimal()), default=0)
     while True:
         number += 1
         place = LogLocation(output=output, uid=uid, job=job, attempt=number)
-        if place.folder.create(piece_name(0), b""):
+        if place.folder.create(log_piece_name(0), b""):
             return place

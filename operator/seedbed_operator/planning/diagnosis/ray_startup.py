@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
+from seedbed_api.pod_contract.driver_endpoint import PROGRESS_PORT
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.job_observation import PodView
 from seedbed_operator.planning.attempt_outcome import end_of_worker, is_rejected
@@ -50,8 +51,8 @@ def coming_up(
     """Say that Ray starts; or that the driver, which its kubelet finds ready, goes on being silent to us."""
     if silent and driver is not None:
         message = (
-            f"driver pod {driver.name} is ready and does not answer the operator at port 8701; let the "
-            "NetworkPolicies of the namespace pass it"
+            f"driver pod {driver.name} is ready and does not answer the operator at port {PROGRESS_PORT}; "
+            "let the NetworkPolicies of the namespace pass it"
         )
     elif live is None:
         message = "the driver's container runs; Ray is coming up"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seedbed_api.run_identity import ExpectedIdentity
 from seedbed_operator.backends.backend_interface import Attempt
 from seedbed_operator.backends.pods_backend import PodsBackend
 from seedbed_operator.job_observation import ProfileView
@@ -53,11 +54,15 @@ def children(
     number: int = 1,
     driver_uid: str | None = None,
     workers: tuple[int, ...] = (0,),
-    expected: dict[str, str] | None = None,
+    expected: ExpectedIdentity | None = None,
 ) -> dict[str, Any]:
     """Return the bodies of an attempt's children by name, as they are sent."""
     attempt = Attempt(
-        number=number, driver_uid=driver_uid, workers=workers, image=IMAGE, expected=expected or {}
+        number=number,
+        driver_uid=driver_uid,
+        workers=workers,
+        image=IMAGE,
+        expected=expected or ExpectedIdentity(),
     )
     made = PodsBackend().children((job or a_training_job()).build(), profile or a_profile(), attempt)
     return {create.name: json.loads(json.dumps(create.body)) for create in made}
@@ -203,7 +208,7 @@ def test_the_driver_is_head_and_workers_join_it() -> None:
 
 
 def test_what_must_be_found_again_is_told() -> None:
-    expected = {"SEEDBED_EXPECTED_RUN_ID": "sha256:1"}
+    expected = ExpectedIdentity(run_id="sha256:1")
     assert environment(driver(expected=expected))["SEEDBED_EXPECTED_RUN_ID"] == "sha256:1"
     assert "SEEDBED_EXPECTED_RUN_ID" not in environment(driver())
 

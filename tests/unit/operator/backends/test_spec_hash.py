@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 from seedbed_api.immutability import recipe_transitions, refused_changes
 from seedbed_api.trainingjob import TrainingJobSpec
 from seedbed_operator.backends import spec_hash
+from seedbed_operator.backends.backend_interface import Attempt
 from seedbed_operator.backends.effective_profile import offer_of
-from seedbed_operator.backends.pod_env import job_document
+from seedbed_operator.backends.pod_env import driver_environment
 from seedbed_operator.backends.recorded_settings import settings_of, with_settings
 from seedbed_operator.backends.spec_hash import (
-    EXECUTION,
-    PROFILE,
-    RANKS,
     execution_digest,
     noted,
     shape_noted,
@@ -36,12 +34,22 @@ def test_what_is_noted_is_read_again() -> None:
     )
 
 
+EXECUTION, PROFILE, RANKS = (
+    "seedbed.dev/execution-digest",
+    "seedbed.dev/profile-digest",
+    "seedbed.dev/workers-per-pod",
+)
 GOOD = {EXECUTION: "a", PROFILE: "b", RANKS: "2"}
 
 
 def told(spec: dict[str, Any] | None = None, **given: Any) -> dict[str, Any]:
     """Return the spec of a driver's pod that was told a job."""
-    document = json.dumps({**json.loads(job_document(a_training_job().with_workers(2, 7).build())), **given})
+    job, attempt = (
+        a_training_job().with_workers(2, 7).build(),
+        Attempt(number=1, driver_uid=None, workers=(), image=""),
+    )
+    environment = driver_environment(job, offer_of(job, a_profile()), attempt).to_env()
+    document = json.dumps({**json.loads(environment["SEEDBED_JOB"]), **given})
     env = [{"name": "OTHER"}, {"name": "SEEDBED_JOB", "value": document.replace("$", "$$")}]
     return {"containers": [{"name": "mesh"}, {"name": "driver", "env": env}]} if spec is None else spec
 

@@ -1,0 +1,144 @@
+"""The environment of a driver pod and of a worker pod: the operator writes it, the pod reads it.
+
+The kubelet adds what the operator cannot know: name and address of the pod, and the token.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
+
+from seedbed_api.base_model import StatusBlock
+from seedbed_api.errors import UserError
+from seedbed_api.job_kinds import Job
+from seedbed_api.manifest_loader import any_job
+from seedbed_api.pod_contract import env_vars
+from seedbed_api.pod_contract.labels import Role
+from seedbed_api.scalar_types import Matches, refused
+from seedbed_api.validation_errors import mistakes
+
+RayMode: TypeAlias = Literal["head", "join"]
+
+
+def _whole_number(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not (value.isascii() and value.isdigit()):
+        raise refused("must be a whole number", "write it in decimal digits")
+    return int(value)
+
+
+def _parsed_job(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        document = json.loads(value)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise refused("is not a TrainingJob or SweepJob as JSON", "write one")
+    return any_job(document, env_vars.JOB)
+
+
+def _job_json(job: Job) -> str:
+    """Return kind, name and spec of a job as JSON with sorted keys; the rest of its metadata may change."""
+    metadata = {"name": job.metadata.name, "namespace": job.metadata.namespace, "uid": job.metadata.uid}
+    document = {"apiVersion": job.api_version, "kind": job.kind, "metadata": metadata}
+    return json.dumps({**document, "spec": job.spec.plain()}, separators=(",", ":"), sort_keys=True)
+
+
+Number = Annotated[int, BeforeValidator(_whole_number)]
+JobJson = Annotated[Job, BeforeValidator(_parsed_job), PlainSerializer(_job_json, return_type=str)]
+HostAndPort = Annotated[
+    str, Matches(r"^.+:[0-9]+$", 300, "is not HOST:PORT of the Ray head", "write for example head:6379")
+]
+
+
+class EnvironmentModel(StatusBlock):
+    """A set of environment variables; each field has a variable's name as its alias."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read an environment, where an empty variable counts as missing and unknown ones are ignored.
+
+        Raises UserError InvalidSpec: one line that names the variable, its value and the fix.
+        """
+        given = {name: value for name, value in environ.items() if value}
+        try:
+            return cls.model_validate(given, by_alias=True, by_name=False)
+        except ValidationError as error:
+            raise UserError("InvalidSpec", next(mistakes(error, cls))) from None
+
+    def to_env(self) -> dict[str, str]:
+        """Return the variables in the order of the fields; what is None has none."""
+        values = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return {name: str(value) for name, value in values.items()}
+
+
+class PodEnvironment(EnvironmentModel):
+    """The variables that every pod of an attempt gets from the operator."""
+
+    job: JobJson = Field(alias=env_vars.JOB)
+    """The job as it was when the attempt started."""
+    attempt: Number = Field(ge=1, alias=env_vars.ATTEMPT)
+    """Number of the attempt, as in the names of its pods."""
+    role: Role = Field(alias=env_vars.ROLE)
+    ray_mode: RayMode = Field(alias=env_vars.RAY_MODE)
+    """`head`: this pod is the Ray head; `join`: it joins the Ray at ray_address."""
+    ray_address: HostAndPort | None = Field(default=None, alias=env_vars.RAY_ADDRESS)
+    ranks: Number | None = Field(default=None, ge=1, alias=env_vars.RANKS)
+    """Ranks that this worker pod holds."""
+    gpus: Number = Field(default=0, ge=0, alias=env_vars.GPUS)
+    """GPUs of a rank."""
+    device: Literal["cpu", "cuda"] = Field(default="cpu", alias=env_vars.DEVICE)
+    expected_dataset_digest: str | None = Field(default=None, alias=env_vars.EXPECTED_DATASET_DIGEST)
+    expected_run_id: str | None = Field(default=None, alias=env_vars.EXPECTED_RUN_ID)
+    expected_environment_class: str | None = Field(default=None, alias=env_vars.EXPECTED_ENVIRONMENT_CLASS)
+    """What earlier attempts found; this one fails where it finds anything else."""
+    cache_folder: str | None = Field(default=None, alias=env_vars.CACHE_FOLDER)
+    cache_bytes: Number | None = Field(default=None, ge=1, alias=env_vars.CACHE_BYTES)
+
+    def to_env(self) -> dict[str, str]:
+        """Return the variables of this pod and those that are the same in every pod."""
+        return {**super().to_env(), **env_vars.CONSTANTS}
+
+
+class DriverEnvironment(PodEnvironment):
+    """The environment of a driver pod, which is the Ray head or joins the Ray of a backend."""
+
+    role: Literal["driver"] = Field(alias=env_vars.ROLE)
+    ray_mode: RayMode = Field(default="head", alias=env_vars.RAY_MODE)
+    ray_address: HostAndPort | None = Field(default=None, validate_default=True, alias=env_vars.RAY_ADDRESS)
+
+    @field_validator("ray_address", mode="after")
+    @classmethod
+    def _only_to_join(cls, address: str | None, info: Any) -> str | None:
+        if info.data.get("ray_mode") != "join":
+            return None
+        if address is None:
+            raise PydanticCustomError("missing", "is missing")
+        return address
+
+
+class WorkerEnvironment(PodEnvironment):
+    """The environment of a worker pod."""
+
+    role: Literal["worker"] = Field(alias=env_vars.ROLE)
+    ray_mode: Literal["join"] = Field(default="join", alias=env_vars.RAY_MODE)
+    ray_address: HostAndPort = Field(alias=env_vars.RAY_ADDRESS)
+    ranks: Number = Field(default=1, ge=1, alias=env_vars.RANKS)
+
+
+class PodIdentity(EnvironmentModel):
+    """The variables that the kubelet fills in from the pod and from the job's Secret."""
+
+    pod_name: str = Field(alias=env_vars.POD_NAME)
+    pod_ip: str = Field(alias=env_vars.POD_IP)
+    ray_auth_mode: Literal["token"] = Field(alias=env_vars.RAY_AUTH_MODE)
+    """A Ray without tokens runs anyone's code."""
+    token: str = Field(repr=False, alias=env_vars.RAY_AUTH_TOKEN)
+    """Proves that a pod belongs to the job."""
