@@ -87,14 +87,15 @@ def defined(source: str) -> set[str]:
 
 def missing(text: str) -> list[str]:
     """Return the paths and dotted names within backticks that lead nowhere."""
-    found = []
-    for code in CODE.findall(text):
-        word = code.split(" ")[-1].split("::")[0]
-        if (PATH.fullmatch(word) and not exists(word)) or (
-            DOTTED.fullmatch(word) and word not in NOT_NAMES and not resolves(word)
-        ):
-            found.append(word)
-    return found
+    words = (word.split("::")[0] for code in CODE.findall(text) for word in code.split(" "))
+    return [word for word in words if leads_nowhere(word)]
+
+
+def leads_nowhere(word: str) -> bool:
+    """Tell whether a word is a path or dotted name that does not exist."""
+    if PATH.fullmatch(word):
+        return not exists(word)
+    return bool(DOTTED.fullmatch(word)) and word not in NOT_NAMES and not resolves(word)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY])
