@@ -166,7 +166,7 @@ class HostPath(Block):
             r"^(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+$",
             1024,
             "must be an absolute path whose folders do not begin with a dot",
-            "write for example /var/cache/seedbed",
+            "write for example /var/cache/images",
         ),
     ]
     """Absolute path; made when it is not there."""

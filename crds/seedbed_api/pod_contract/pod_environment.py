@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
 
 from seedbed_api.base_model import StatusBlock
-from seedbed_api.errors import UserError
+from seedbed_api.errors import UserError, refusal
 from seedbed_api.job_kinds import Job
 from seedbed_api.manifest_loader import any_job
 from seedbed_api.pod_contract import env_vars
@@ -120,7 +119,8 @@ class DriverEnvironment(PodEnvironment):
         if info.data.get("ray_mode") != "join":
             return None
         if address is None:
-            raise PydanticCustomError("missing", "is missing")
+            fix = "write HOST:PORT of the Ray head"
+            raise UserError("InvalidSpec", refusal(env_vars.RAY_ADDRESS, "", "is missing", fix))
         return address
 
 
