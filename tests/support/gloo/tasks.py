@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,8 @@ class Outcome:
 
     digest: str
     leaves_run: int
-    losses: tuple[int, ...]
+    losses: tuple[str, ...]
+    """Bits of the float32 of each step, in hex."""
     witnesses: tuple[tuple[int, ...], ...]
     state: State | None
     """On rank 0."""
@@ -70,7 +72,7 @@ def _train(exchange: Exchange, run: Run) -> Outcome:
         batches = [rows_of(case, step, leaf) for leaf in own]
         result = run_step(replica, step, batches, exchange, total_steps=case.steps)
         leaves_run += len(own)
-        losses.append(result.loss_bits)
+        losses.append(struct.pack("<f", result.loss).hex())
         witnesses.append(tuple(result.witness.tolist()))
     named = replica.named_state()
     return Outcome(

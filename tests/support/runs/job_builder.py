@@ -169,10 +169,10 @@ def prove(ended: DriverExit, *, resumed: bool = False) -> None:
         leaves=leaves,
         leaf_rows=program.arithmetic.leaf_rows,
         total_steps=total,
-        epochs=program.stream.epochs,
     )
     for step, rows in LedgerReader(folder=folder).rows(stop=total):
-        assert np.array_equal(rows, plan.step_rows(step)), f"step {step} left the plan"
+        planned = [plan.rows(step, leaf) for leaf in range(leaves)]
+        assert np.array_equal(rows, planned), f"step {step} left the plan"
 
 
 def expected_leaves(leaves: int, world: int, steps: int) -> list[int]:

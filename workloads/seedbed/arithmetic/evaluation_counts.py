@@ -56,24 +56,13 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metrics:
-    """Figures for people, derived from counts; decisions compare the integers instead."""
+    """Metrics for display, derived from counts; decisions compare the integers instead."""
 
     loss: float
     accuracy: float
-    precision: tuple[float, ...]
-    """Per class: right among those predicted as it; 0 where none was."""
-    recall: tuple[float, ...]
-    """Per class: right among those of it; 0 where there is none."""
 
 
 def metrics(counts: Counts) -> Metrics:
-    """Derive loss in nats, accuracy, and precision and recall per class."""
-    confusion = counts.confusion_kk
+    """Derive the mean loss in nats, and accuracy."""
     samples = max(counts.samples, 1)
-    right = np.diagonal(confusion)
-    return Metrics(
-        loss=counts.loss / LOSS_SCALE / samples,
-        accuracy=counts.correct / samples,
-        precision=tuple((right / np.maximum(confusion.sum(axis=0), 1)).tolist()),
-        recall=tuple((right / np.maximum(confusion.sum(axis=1), 1)).tolist()),
-    )
+    return Metrics(loss=counts.loss / LOSS_SCALE / samples, accuracy=counts.correct / samples)

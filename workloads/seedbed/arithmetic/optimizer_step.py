@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -45,11 +44,6 @@ class StepResult:
     def finite(self) -> bool:
         """False if loss or gradient is NaN or infinite; the state after the step is then of no use."""
         return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
-
-    @property
-    def loss_bits(self) -> int:
-        """The loss as the bits of a float32."""
-        return int(struct.unpack("<I", struct.pack("<f", self.loss))[0])
 
 
 def run_step(

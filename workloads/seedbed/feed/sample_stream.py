@@ -57,7 +57,6 @@ class SampleStream:
             leaves=spec.leaves,
             leaf_rows=spec.leaf_rows,
             total_steps=spec.total_steps,
-            epochs=spec.epochs,
         )
 
     def micro_batch(self, plan: BatchPlan, step: int, leaf: int) -> MicroBatch:

@@ -1,6 +1,6 @@
-"""The order: a pure function of (seed, epoch, view), and the plan that cuts the stream of epochs into leaves.
+"""The order of rows: a shuffle per epoch from (seed, epoch, view), and a plan that cuts epochs into batches.
 
-Nothing here knows a worker, a clock or a file; a resume is a slice, not a state.
+Pure: no worker, clock or file. A resume needs no stored position, since any slice can be computed.
 """
 
 from __future__ import annotations

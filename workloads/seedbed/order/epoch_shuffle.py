@@ -1,4 +1,4 @@
-"""One epoch's order: shards are permuted, then rows are shuffled in windows of k consecutive shards.
+"""The shuffle of an epoch: shards are permuted, then rows are shuffled in windows of k consecutive shards.
 
 Computed window by window on demand: an epoch of 50 million rows is never held. A small cache of
 recent windows saves time; no row depends on it.
@@ -29,7 +29,7 @@ Rows = npt.NDArray[np.int64]
 
 
 class EpochShuffle:
-    """`order(seed, epoch, view) -> rows`, as slices of an epoch's stream."""
+    """The order of rows as a function of (seed, epoch, view), computed in slices of an epoch."""
 
     def __init__(self, *, seed: int, view: View, window: int = WINDOW) -> None:
         """Take a seed in [0, 2**64), a view of at least one row and a window of at least one shard."""
@@ -58,11 +58,6 @@ class EpochShuffle:
             return np.empty(0, np.int64)
         with self._lock:
             return self._slice(epoch, start, stop)
-
-    def windows(self, epoch: int, start: int, stop: int) -> range:
-        """Return the numbers of the windows that positions [start, stop) touch."""
-        with self._lock:
-            return self._touched(epoch, start, stop)
 
     def _touched(self, epoch: int, start: int, stop: int) -> range:
         bounds = self._layout(epoch)[1]

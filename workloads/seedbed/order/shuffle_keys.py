@@ -1,4 +1,4 @@
-"""Random sort keys by counter-based Philox: the same numbers whoever draws them, and in whatever order.
+"""Permutations from counter-based Philox keys: equal for equal (seed, purpose, epoch, block).
 
 Only `random_raw` is used: numpy keeps the raw 64-bit stream of a bit generator stable, its
 distributions it does not.

@@ -13,7 +13,11 @@ def a_plan(*, rows=23, leaves=4, leaf_rows=2, epochs=3, seed=5) -> BatchPlan:
     view = a_view(*[4] * (rows // 4), rows % 4)
     steps = total_steps(epochs=epochs, count=view.count, leaves=leaves, leaf_rows=leaf_rows)
     order = EpochShuffle(seed=seed, view=view, window=2)
-    return BatchPlan(order=order, leaves=leaves, leaf_rows=leaf_rows, total_steps=steps, epochs=epochs)
+    return BatchPlan(order=order, leaves=leaves, leaf_rows=leaf_rows, total_steps=steps)
+
+
+def step_rows(plan: BatchPlan, step: int) -> list[list[int]]:
+    return [plan.rows(step, leaf).tolist() for leaf in range(plan.leaves)]
 
 
 @pytest.mark.parametrize(
@@ -46,10 +50,9 @@ def test_any_split_over_workers_cuts_the_stream_exactly_once(rows, leaves, leaf_
         for leaf in range(a, b)
         for row in plan.rows(step, leaf)
     ]
-    fill = plan.fill_rows().tolist()
+    body, fill = consumed[: epochs * rows], consumed[epochs * rows :]
     assert len(fill) < plan.step_size
-    body = consumed[: len(consumed) - len(fill)]
-    assert consumed[len(body) :] == fill
+    assert fill == plan.order.rows(epochs, 0, len(fill)).tolist()
     for epoch in range(epochs):
         assert sorted(body[epoch * rows : (epoch + 1) * rows]) == plan.order.view.every_row()
 
@@ -58,10 +61,10 @@ def test_any_split_over_workers_cuts_the_stream_exactly_once(rows, leaves, leaf_
 def test_a_resume_is_a_slice(step):
     plan = a_plan()
     assert plan.total_steps == 9
-    fresh = a_plan()
-    assert fresh.step_rows(step).tolist() == [plan.rows(step, leaf).tolist() for leaf in range(4)]
-    epoch, offset = plan.epoch_position(step)
-    assert epoch * 23 + offset == step * 8
+    for earlier in range(step):
+        step_rows(plan, earlier)
+    assert step_rows(plan, step) == step_rows(a_plan(), step)
+    epoch, offset = divmod(step * plan.step_size, 23)
     assert plan.rows(step, 0)[0] == plan.order.rows(epoch, offset, offset + 1)[0]
 
 
@@ -71,18 +74,10 @@ def test_a_leaf_across_epochs_knows_the_epoch_of_each_row():
     assert plan.rows(2, 0).tolist() == [plan.order.rows(0, 8, 9)[0], plan.order.rows(1, 0, 1)[0]]
 
 
-@pytest.mark.parametrize(("epoch", "step"), [(0, 2), (1, 4), (2, 6)])
-def test_the_step_that_ends_an_epoch(epoch, step):
-    plan = a_plan(rows=9, leaves=2, leaf_rows=2, epochs=3)
-    assert plan.last_step_of(epoch) == step
-    assert plan.total_steps == 7
-
-
-def test_a_run_given_in_steps_has_no_fill():
+def test_the_last_step_is_filled_from_the_start_of_the_next_epoch():
     plan = a_plan()
-    in_steps = BatchPlan(order=plan.order, leaves=4, leaf_rows=2, total_steps=7)
-    assert in_steps.fill_rows().tolist() == []
-    assert plan.fill_rows().tolist() == plan.order.rows(3, 0, 3).tolist()
+    consumed = [row for rows in step_rows(plan, plan.total_steps - 1) for row in rows]
+    assert consumed[-3:] == plan.order.rows(3, 0, 3).tolist()
 
 
 def test_a_batch_larger_than_the_dataset_is_the_users_error():
@@ -95,7 +90,6 @@ def test_a_batch_larger_than_the_dataset_is_the_users_error():
 
 def test_check_of_the_check_a_swapped_row_is_not_the_slice():
     plan = a_plan()
-    rows = plan.step_rows(3)
-    swapped = rows.copy()
-    swapped[0, 0], swapped[1, 1] = rows[1, 1], rows[0, 0]
-    assert swapped.tolist() != [plan.rows(3, leaf).tolist() for leaf in range(4)]
+    swapped = step_rows(plan, 3)
+    swapped[0][0], swapped[1][1] = swapped[1][1], swapped[0][0]
+    assert swapped != step_rows(plan, 3)
