@@ -1,8 +1,8 @@
-"""Peak resident memory and CPU time of building datasets of more and more small pictures, in one process.
+"""Peak resident memory and CPU time of dataset builds with a growing number of small images.
 
-Each build runs in a process of its own, from folders and from a CSV file; `--against FOLDER` runs the code of
-another checkout on the same pictures, in turn. Shards of 4 MiB: with the usual 64 MiB the one in memory would
-be most of what is seen, until it is full.
+Each build runs in a separate process, from folders and from a CSV file; `--against FOLDER` runs the code of
+another checkout on the same images, interleaved. Shards of 4 MiB: with the default of 64 MiB, the shard in
+memory would be most of the peak.
 """
 
 from __future__ import annotations
@@ -106,15 +106,16 @@ def page(found: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
     against = " --against OTHER" if arguments.against else ""
     return f"""# Memory of a dataset build
 
-`python benchmarks/building.py --rows {rows} --shard-mib {arguments.shard_mib}{against}`: PNG pictures of
-{SIDE} x {SIDE} pixels in {CLASSES} classes, built by two threads of a process of its own; resident memory
-at its highest, libraries included. *other* is the version before metadata were kept on disk; both write
-the same bytes.
+This page shows how much memory a dataset build needs.
+`python benchmarks/building.py --rows {rows} --shard-mib {arguments.shard_mib}{against}` builds PNG images of
+{SIDE} x {SIDE} pixels in {CLASSES} classes with two threads of a separate process and measures the peak of
+resident memory, libraries included. *other* is the version that kept
+metadata in memory; both write the same bytes.
 
 {chr(10).join(lines)}
 
-What a build holds is a part of the metadata and one shard, whatever the number of rows. The usual
-`--shard-bytes` of 64 MiB adds some 130 MiB from the first full shard on. Of a CSV file the text is held.
+A build holds some of the metadata and one shard in memory, for any number of rows. The default
+`--shard-bytes` of 64 MiB adds about 130 MiB from the first full shard. A CSV file is held as text.
 
 {machine()}
 """

@@ -1,9 +1,9 @@
-"""What it costs to decode a picture, to read one that another run has decoded, and to keep one for others.
+"""Cost of decoding an image, of reading one that another run has decoded, and of storing one for others.
 
-Per picture, as a stream serves it: bytes read in place, decoded, resized. The rest of the recipe (flips,
-colours) is done by every reader and left out. Then two runs in lockstep, each in a process of its own, over
-the same pictures: CPU time and decodes of both. It is CPU time throughout, and of leaves of 16 pictures the
-fastest quarter counts: what else the machine does matters less then.
+Per image, as a stream serves it: bytes read in place, decoded, resized. Every reader applies the rest of the
+recipe (flips, colours), so it is left out. Then two runs in lockstep, in separate processes, over the same
+images: CPU time and decodes of both. All times are CPU time, and only the fastest quarter of leaves of 16
+images counts, to reduce the effect of other work on the machine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What one digest costs: our step against Ray Train's own data parallelism on the same micro-batches.
+"""Cost of a deterministic step: Seedbed against Ray Train's data parallelism on the same micro-batches.
 
-Peers run in the same processes, the worker group of a TorchTrainer, interleaved, pinned as every Seedbed
+Peers run interleaved in the same processes, the worker group of a TorchTrainer, with the pins of a Seedbed
 worker. `prepare_model` leaves the model plain at W = 1 and wraps it in DistributedDataParallel at W = 2,
 micro-batches before the last under no_sync. "tuned" adds the fused optimizer and gradients as bucket views.
 """
@@ -239,7 +239,7 @@ def wall_per_step(samples: list[Sample], mode: str, workload: Workload) -> list[
 def row(
     workload: Workload, world: int, mode: str, cpu: dict[str, list[float]], wall: dict[str, list[float]]
 ) -> str:
-    """Format medians, and the ratio of our speed to this peer's (above 1: ours is faster)."""
+    """Format medians, and the ratio of Seedbed's speed to this peer's (above 1: Seedbed is faster)."""
     of_cpu = statistics.median(t / o for t, o in zip(cpu[mode], cpu["seedbed"], strict=True))
     of_wall = statistics.median(t / o for t, o in zip(wall[mode], wall["seedbed"], strict=True))
     ratios = ("", "", "") if mode == "seedbed" else (f"{of_cpu:.3f}", f"{of_wall:.3f}", verdict(of_cpu))
@@ -263,7 +263,7 @@ def report(repetitions: int) -> str:
     """Run everything and return a Markdown page."""
     header = (
         "| workload | W | step | CPU-ms per step, all workers | steps/s "
-        "| ours / peer per CPU-second | ours / peer, steps/s | goal |"
+        "| Seedbed / peer, per CPU-second | Seedbed / peer, steps/s | goal |"
     )
     lines = [header, "| --- | ---: | --- | ---: | ---: | ---: | ---: | --- |"]
     for world in (1, 2):
@@ -273,19 +273,18 @@ def report(repetitions: int) -> str:
     return PAGE.format(goal=GOAL, machine=machine(), repetitions=repetitions) + "\n".join(lines)
 
 
-PAGE = """# What one digest costs
+PAGE = """# Cost of a deterministic step
 
-`make bench-determinism`: our step (tree, per-leaf BatchNorm and random numbers, witness, deterministic
-kernels) against an ordinary Ray Train loop on the same micro-batches: gradient accumulation, `prepare_model`,
-which leaves the model plain at W = 1 and makes it DistributedDataParallel over gloo at W = 2, and `no_sync`
-before the last micro-batch; "tuned" adds the fused optimizer and gradients as bucket views. Both run in the
-same processes, the worker group of one TorchTrainer, interleaved, pinned as every Seedbed worker is (one
-thread, one CPU class, memory kept by the allocator). The feed is not part of the comparison. Goal: at least
-{goal} of the peer's speed per CPU-second.
+This page compares the speed of a training step with Ray Train's. `make bench-determinism` runs Seedbed's step
+(tree, per-leaf BatchNorm and random numbers, witness, deterministic kernels) and an ordinary Ray Train loop
+on the same micro-batches: gradient accumulation, `prepare_model` (the plain model at W = 1,
+DistributedDataParallel over gloo at W = 2), and `no_sync` before the last micro-batch. "tuned" adds the fused
+optimizer and gradients as bucket views. Both run interleaved in the same processes, the worker group of one
+TorchTrainer, with the pins of a Seedbed worker (one thread, one CPU class, memory kept by the allocator).
+Data loading is not included. Goal: at least {goal} of the peer's speed per CPU-second.
 
 {machine}. Medians of {repetitions} repetitions; ratios are medians of the ratios within a repetition. On a
-machine that does other work as well, steps/s says little; CPU-seconds of one mode against itself scatter by
-about 0.02.
+shared machine steps/s are unreliable; the CPU-seconds of one mode vary by about 0.02.
 
 """
 

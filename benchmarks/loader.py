@@ -1,8 +1,8 @@
-"""Loaders side by side: both feeds against plain Ray Data and a tuned torch DataLoader.
+"""Speed of loaders: both feeds against plain Ray Data and a tuned torch DataLoader.
 
-The same JPEG bytes, the same random resized crop and flip, batches of 16. Every measurement is a process
-of its own, repetitions are interleaved, CPU seconds are those of the whole process tree. The first epoch
-warms up.
+The same JPEG bytes, the same random resized crop and flip, batches of 16. Every measurement is a separate
+process, repetitions are interleaved, CPU seconds are those of the whole process tree. The first epoch is a
+warm-up.
 """
 
 from __future__ import annotations
@@ -252,10 +252,11 @@ def report(results: dict[str, list[dict[str, float]]], *, epochs: int, images: i
     per_second = {name: [run["images"] / run["seconds"] for run in runs] for name, runs in results.items()}
     base = statistics.median(per_cpu[BASE])
     lines = [
-        "# Loaders",
+        "# Speed of loaders",
         "",
+        "This page compares how fast loaders deliver decoded, augmented images.",
         f"`make bench-loader`: {images} plant-like JPEGs ({pixels}), random resized crop to {SIDE} px, flip,",
-        f"batches of {BATCH}, {epochs} epochs after one that warms up,",
+        f"batches of {BATCH}, {epochs} epochs after a warm-up epoch,",
         f"n = {len(per_cpu[BASE])}, interleaved; medians, range in brackets.",
         "",
         "| loader | images per CPU-second | ratio | images per second |",
@@ -266,9 +267,9 @@ def report(results: dict[str, list[dict[str, float]]], *, epochs: int, images: i
         lines.append(f"| {name} | {_spread(per_cpu[name])} | {ratio:.2f} | {_spread(per_second[name])} |")
     lines += [
         "",
-        "The ratio is against plain Ray Data `read_images`. The feeds decode a JPEG at 1/2, 1/4 or 1/8 where",
-        "the crop allows; the other loaders decode in full. The feeds also verify bytes and keep an order.",
-        "The machine also ran other work: CPU seconds suffer less from it than images per second.",
+        "The ratio is relative to plain Ray Data `read_images`. The feeds decode a JPEG at 1/2, 1/4 or 1/8",
+        "scale if the crop allows it; the other loaders decode in full. The feeds also verify bytes and keep",
+        "an order. The machine was shared: CPU seconds are more reliable than images per second.",
         "",
         machine(),
     ]

@@ -1,7 +1,7 @@
 """Resident memory of both feeds while they stream a dataset ten times larger than their cache.
 
-The dataset is local and treated as remote: range reads through the bounded cache, each delayed like one to an
-object store. Shows that caches and prefetch bound memory, not the dataset.
+The dataset is local and treated as remote: range reads through the bounded cache, each delayed like a read
+from an object store. Memory must depend on caches and prefetch, not on the dataset.
 """
 
 from __future__ import annotations
@@ -112,12 +112,13 @@ def _print_sample(images: int, seconds: float, cache: Path) -> None:
 def report(samples: dict[str, list[dict[str, Any]]], *, dataset: int, cache: int, rows: int) -> str:
     """Return the Markdown page."""
     lines = [
-        "# Memory",
+        "# Memory of the feeds",
         "",
+        "This page shows that memory does not grow with the dataset.",
         f"`python benchmarks/memory.py`: {rows} JPEGs, {dataset / MIB:.0f} MiB, streamed through a cache of",
         f"at most {cache / MIB:.0f} MiB, each range read delayed by {DELAY_SECONDS * 1000:.0f} ms. Private",
-        "memory is that of the whole process tree (Ray's own processes included), shared memory its largest",
-        "mapping (libraries, object store).",
+        "memory is that of the whole process tree (with Ray's processes), shared memory its largest mapping",
+        "(libraries, object store).",
         "",
     ]
     for kind, taken in samples.items():

@@ -1,7 +1,7 @@
-"""What it costs that a run is seen: progress, metrics, curves, log, against the CPU of the training itself.
+"""CPU cost of progress, metrics, curves and log of a run, compared with the CPU of the training.
 
-Each is done many times on the session of a real run, so that a cost far below the noise of two runs can be
-told; how often it happens in a minute is the product's own pace.
+Each task is repeated many times on the session of a real run, because its cost is far below the noise between
+two runs. How often it happens per minute follows from the intervals in the code.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def trained(folder: Path) -> tuple[Session, float, float]:
 
 
 def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
-    """Return what is done for those who look, each with how often it is done in a minute."""
+    """Return the cost of each monitoring task, with how often it happens per minute."""
     assert session.run is not None
     assert session.progress is not None
 
@@ -133,20 +133,20 @@ def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
     spool.write_bytes(line.encode() * 300)
     steps = session.progress.step
     return [
-        Cost(what="progress, as the operator asks for it", cpu_seconds=cpu_of(progress), per_minute=LOOKS),
-        Cost(what="metrics, as Prometheus scrapes them", cpu_seconds=cpu_of(metrics), per_minute=SCRAPES),
+        Cost(what="progress, for the operator", cpu_seconds=cpu_of(progress), per_minute=LOOKS),
+        Cost(what="metrics, for Prometheus", cpu_seconds=cpu_of(metrics), per_minute=SCRAPES),
         Cost(
-            what="a line of the log as a record",
+            what="a log line as JSON",
             cpu_seconds=cpu_of(lambda: recorder.take(line.encode() + b"\n")),
             per_minute=60 / PLAIN_INTERVAL_SECONDS,
         ),
         Cost(
-            what="the newest piece of the log to the store",
+            what="upload of the newest log piece",
             cpu_seconds=cpu_of(lambda: upload_new_pieces(reading(spool), logs)),
             per_minute=60 / UPLOAD_SECONDS,
         ),
         Cost(
-            what=f"curves of {steps * 60 / wall:,.0f} steps: ledger read, lines and events written",
+            what=f"curves of {steps * 60 / wall:,.0f} steps: read the ledger, write lines and events",
             cpu_seconds=cpu_of(lambda: curves(session, steps), repetitions=5) * 60 / wall,
             per_minute=60 / LIVE_SECONDS,
         ),
@@ -188,22 +188,22 @@ def page_of(costs: list[Cost], *, cpu: float, wall: float) -> str:
     verdict = "met" if share <= GOAL else "missed"
     return "\n".join(
         [
-            "# What it costs to be seen",
+            "# Cost of monitoring a run",
             "",
-            "`make bench-observing`: what is done while a run goes on for those who look at it, in",
-            "CPU-seconds of its process, against the CPU-seconds of a minute of training (the digits, 32",
-            f"pixels, simple-cnn, one worker, feed Local: {training:.0f} CPU-s a minute). Medians of many",
-            "repetitions on the session of that run.",
+            "This page shows how much CPU progress, metrics, curves and logs cost during a run.",
+            "`make bench-observing` compares their CPU-seconds with those of a minute of training (digits,",
+            f"32 pixels, simple-cnn, one worker, feed Local: {training:.0f} CPU-s per minute). Medians of",
+            "many repetitions on the session of that run.",
             "",
             machine(),
             "",
-            "| what | CPU-ms each | a minute | share |",
+            "| task | CPU-ms each | per minute | share |",
             "| --- | ---: | ---: | ---: |",
             *rows,
-            f"| together, goal ≤ {100 * GOAL:g} % | | | {100 * share:.2f} %: {verdict} |",
+            f"| total, goal ≤ {100 * GOAL:g} % | | | {100 * share:.2f} %: {verdict} |",
             "",
-            "Importing torch into the driver for the first file of TensorBoard (2 to 4 CPU-s, once, where",
-            "the driver does not train itself) is not counted. Nothing of this is done in a step.",
+            "Not counted: the import of torch for the first TensorBoard file (2 to 4 CPU-s, once, if the",
+            "driver does not train itself). None of this happens within a step.",
             "",
         ]
     )

@@ -1,4 +1,4 @@
-"""The operator with thousands of jobs against the ceiling of a real API server, on fake nodes.
+"""The operator with thousands of jobs on a real API server and fake nodes, compared with a plain client.
 
 Not named `operator.py`: it would shadow the standard library's module for every script in this folder.
 """

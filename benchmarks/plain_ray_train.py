@@ -1,6 +1,6 @@
-"""What a user of Ray Train writes to train the small network on PNG files: Ray's defaults throughout.
+"""An ordinary Ray Train script that trains the small network on PNG files, with Ray's defaults.
 
-The peer of `benchmarks/start.py`. The one line that is not ordinary says when the first step was done.
+The peer of `benchmarks/start.py`. The only addition is a line that reports the time of the first step.
 """
 
 from __future__ import annotations

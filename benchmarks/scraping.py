@@ -1,6 +1,6 @@
-"""What a scrape costs an operator with thousands of jobs: CPU, and for how long its event loop stands still.
+"""Cost of a scrape of an operator with thousands of jobs: CPU, and how long its event loop is blocked.
 
-The page is written by a thread, as in the operator, and in the event loop, which is simplest; in turns.
+Two ways, interleaved: a thread writes the page, as in the operator, or the event loop does.
 """
 
 from __future__ import annotations
@@ -161,10 +161,10 @@ def in_the_event_loop(fleet: Fleet) -> Callable[[], Awaitable[bytes]]:
 
 WAYS = {"in the event loop": in_the_event_loop, "by a thread": by_a_thread}
 SITUATIONS: dict[str, Callable[[Fleet], None]] = {
-    "nothing has changed": lambda fleet: None,  # noqa: ARG005
-    "all have got on, as the operator has written": lambda fleet: fleet.move(by_the_operator=True),
-    "all have got on, read from the stores": lambda fleet: fleet.move(),
-    "the first of a new operator": lambda fleet: fleet.forget(),
+    "no change": lambda fleet: None,  # noqa: ARG005
+    "all jobs advanced, written by the operator": lambda fleet: fleet.move(by_the_operator=True),
+    "all jobs advanced, read from the cache": lambda fleet: fleet.move(),
+    "first scrape after a start": lambda fleet: fleet.forget(),
 }
 Costs = dict[tuple[str, str], list[Cost]]
 
@@ -192,21 +192,21 @@ def page_of(found: dict[int, Costs]) -> str:
     rounds = {len(costs) for all_costs in found.values() for costs in all_costs.values()}
     return "\n".join(
         [
-            "# What a scrape costs the operator",
+            "# Cost of a scrape of the operator",
             "",
-            "`make bench-scraping`: `/metrics` of an operator with jobs that train, three pods each.",
-            "CPU-seconds of the process, and the longest time for which its event loop, which answers probes",
-            f"and passes over jobs, did nothing else. Medians of {min(rounds)} scrapes, both ways in turns.",
+            "This page shows how much CPU a scrape costs, and for how long it blocks the event loop, which",
+            "answers probes and reconciles jobs. `make bench-scraping`: `/metrics` of an operator with",
+            f"running jobs of three pods each. Medians of {min(rounds)} scrapes, both ways interleaved.",
             "",
             machine(),
             "",
-            "| jobs | what happened before | the page is written | CPU-s | longest stall, ms |",
+            "| jobs | before the scrape | page written | CPU-s | longest stall, ms |",
             "| ---: | --- | --- | ---: | ---: |",
             *rows,
             "",
-            "The operator lets a thread write it. The second situation is the usual one: it need not read",
-            "what it has just written. The rows to lose are a start, and changes by others. On a machine",
-            "that has other work, as this one had, stalls are longer than on a quiet one.",
+            "The operator uses a thread. The second case is the usual one: the operator need not read again",
+            "what it has just written. A start, and changes by others, cost most. The machine was shared, so",
+            "stalls are longer than on a quiet one.",
             "",
         ]
     )

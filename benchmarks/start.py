@@ -1,7 +1,7 @@
 """From process start to the first optimizer step: `seedbed run` against an ordinary script of Ray Train.
 
-Both train the same small network on the same pictures. CPU seconds are those of the whole process tree until
-the step is done, sampled every 0.1 s; repetitions are interleaved, every run of ours has a fresh store.
+Both train the same small network on the same images. CPU seconds are those of the whole process tree until
+the step is done, sampled every 0.1 s; repetitions are interleaved, every run of Seedbed has a new store.
 """
 
 from __future__ import annotations
@@ -239,16 +239,16 @@ def page(results: dict[Case, list[Measured]], repetitions: int) -> str:
     lines = [
         "# Process start to first step",
         "",
-        "`make bench-start`: from the start of the process until the first optimizer step is done, for",
-        "`seedbed run` and an ordinary script ([plain_ray_train.py](../../benchmarks/plain_ray_train.py):",
-        "`ray.init()`, `TorchTrainer` with its defaults, a torch DataLoader over the PNG files). Both train",
-        "the same network on scikit-learn's digits, 64 pictures per step. CPU seconds are those of the whole",
-        "process tree. Both have compiled byte code and Ray's usage statistics off; every run of ours",
-        "has a fresh output store.",
+        "This page compares the time from the start of a process to the end of its first optimizer step.",
+        "`make bench-start` runs `seedbed run` and an ordinary script",
+        "([plain_ray_train.py](../../benchmarks/plain_ray_train.py): `ray.init()`, `TorchTrainer` with",
+        "defaults, a torch DataLoader over PNG files). Both train the same network on scikit-learn's digits,",
+        "64 images per step. CPU seconds are those of the whole process tree. Both have compiled byte code",
+        "and Ray's usage statistics off; every run of Seedbed has a new output store.",
         "",
-        f"{machine()} Medians of {repetitions} repetitions, interleaved (least and most in brackets).",
+        f"{machine()} Medians of {repetitions} repetitions, interleaved (range in brackets).",
         "",
-        "| W | program | CPU-s | wall s | CPU, of the peer | wall, of the peer | goal |",
+        "| W | program | CPU-s | wall s | CPU, relative to peer | wall, relative to peer | goal |",
         "| ---: | --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for case, runs in results.items():
@@ -276,7 +276,7 @@ def _parts(results: dict[Case, list[Measured]]) -> list[str]:
     longest = max(ours.values(), key=lambda runs: len(runs[0].timings))[0].timings
     names.sort(key=lambda name: list(longest).index(name) if name in longest else 0)
     lines = [
-        "Where the wall time goes, from `status.timings` (ms, medians):",
+        "Wall time by part, from `status.timings` (ms, medians):",
         "",
         f"| part | {' | '.join(f'W = {case.workers}, {case.feed}' for case in ours)} |",
         f"| --- |{' ---: |' * len(ours)}",
@@ -302,7 +302,7 @@ def _roles(results: dict[Case, list[Measured]]) -> list[str]:
     roles = sorted({role for by_role in mean.values() for role in by_role})
     heads = [f"W = {case.workers}, {case.feed or 'peer'}" for case in mean]
     lines = [
-        "Where the CPU seconds go, by kind of process (means):",
+        "CPU seconds by kind of process (means):",
         "",
         f"| process | {' | '.join(heads)} |",
         f"| --- |{' ---: |' * len(heads)}",

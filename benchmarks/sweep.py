@@ -1,8 +1,7 @@
-"""Sweeps against their peers: what a trial costs by itself, a memo hit, and the way to a good model.
+"""Sweeps against their peers: the cost of a trial, of a reused run, and the time to a good model.
 
-Every program is a process of its own (benchmarks/sweeps/); repetitions are interleaved. CPU seconds are those
-of its whole tree, sampled every 0.1 s. What was measured is kept as lines of JSON, so that parts can be run
-apart.
+Every program is a separate process (benchmarks/sweeps/); repetitions are interleaved. CPU seconds are those
+of its whole tree, sampled every 0.1 s. Figures are stored as lines of JSON, so that parts can run separately.
 """
 
 from __future__ import annotations

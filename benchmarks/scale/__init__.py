@@ -1,1 +1,1 @@
-"""Parts of the operator's benchmark: its world, the clients inside of it, meters, phases and the page."""
+"""Parts of the operator's benchmark: the control plane, clients, meters, phases and the page."""

@@ -1,6 +1,6 @@
-"""What runs inside the box beside the API server: a plain client that posts, applies jobs, and counts pods.
+"""A plain client beside the API server that posts objects, applies jobs, and counts pods.
 
-Requests are raw bytes over aiohttp, and only what must be is parsed: the least a client in Python can cost.
+Requests are raw bytes over aiohttp and answers are hardly parsed: the minimum cost of a client in Python.
 Each command reads one JSON document from stdin and writes one to stdout. Times are seconds since the epoch.
 """
 

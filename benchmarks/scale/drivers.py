@@ -1,6 +1,6 @@
-"""Stands in for the drivers of all fake pods: every address of theirs leads to this one server in the box.
+"""A server that answers `/progress` for the drivers of all fake pods.
 
-It tells of a training that stands at one step, or, once a file is there, of one that goes on.
+It reports a training without new steps, or, once a file exists, one that makes steps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page of results as Markdown, from the figures alone."""
+"""Write the page of results as Markdown from the figures."""
 
 from __future__ import annotations
 
@@ -64,20 +64,21 @@ def _head(figures: Figures) -> list[str]:
         "# The operator with thousands of jobs",
         "",
         _paragraph(
-            "`make bench-operator`: one operator with its least rights on the testbed's control plane",
-            "(etcd in memory, API server, controller manager, scheduler, kwok); all of it on one machine.",
-            "A job has a driver and 3 workers. Fake pods run as soon as they have a node; one server",
-            "stands in for all drivers and answers `/progress`, so that jobs get to *Training*. Load",
-            "generator and plain client run beside the API server, as the same user, and so under the same",
-            "flow control.",
+            "This page shows how fast the operator creates pods, and what thousands of jobs cost. `make",
+            "bench-operator` runs one operator with minimal permissions on the testbed's control plane",
+            "(etcd in memory, API server, controller manager, scheduler, kwok), all on one machine. A",
+            "job has a driver and 3 workers. Fake pods run as soon as they have a node; one server",
+            "answers `/progress` for all drivers, so that jobs reach *Training*. Load generator and",
+            "plain client run beside the API server as the same user, and so under the same flow",
+            "control.",
         ),
         "",
         machine(),
         _paragraph(
             f"Load of the machine (1 min): {min(loads):.1f} to {max(loads):.1f}; the benchmark itself keeps",
             f"the cores busy while pods are created. The hypervisor gave {min(stolen):.0f} to",
-            f"{max(stolen):.0f} % of the cores' time to others: above some percent, rates and latencies say",
-            "more about that than about the operator; ratios of turns, counts and memory are what to read.",
+            f"{max(stolen):.0f} % of the cores' time to others: above a few percent, rates and latencies are",
+            "unreliable; ratios, counts and memory are not.",
         ),
         "",
     ]
@@ -93,7 +94,7 @@ def _goals(figures: Figures) -> list[str]:
     most = max(memory["burst"]["Rss"], memory["restarted"]["Rss"])
     late = latency["seconds"]["p99"]
     cases: Iterable[tuple[str, str, str, bool]] = (
-        ("pods per second, of the plain client", f"{ratio:.2f}", "≥ 0.8", ratio >= 0.8),
+        ("pods per second, relative to the plain client", f"{ratio:.2f}", "≥ 0.8", ratio >= 0.8),
         (
             "API writes per job until it runs",
             f"{writes(latency)[0]:.1f}",
@@ -120,10 +121,10 @@ def _creation(creation: Figures) -> list[str]:
         "## Creating pods",
         "",
         _paragraph(
-            f"{creation['jobs']} jobs, {creation['pods']} pods of each, in turns of {count} jobs that are",
-            "all there at once (the operator sleeps while they are applied). The plain client posts the same",
-            "bodies, Secrets and Services included, 32 jobs side by side as the operator does, and does",
-            "nothing else. Time runs until the last pod is in the API server.",
+            f"{creation['jobs']} jobs, {creation['pods']} pods of each, in turns of {count} jobs that all",
+            "exist at once (the operator is paused while they are applied). The plain client posts the same",
+            "bodies, with Secrets and Services, 32 jobs at a time like the operator, and does nothing else.",
+            "Time ends with the last pod in the API server.",
         ),
         "",
         "| turn | operator, pods/s | client, pods/s | ratio | operator, CPU-ms/job | client, CPU-ms/job |",
@@ -137,10 +138,10 @@ def _creation(creation: Figures) -> list[str]:
     until = statistics.median(turn["ours"]["cpu_until_running"]["operator"] for turn in creation["rounds"])
     lines += [
         "",
-        f"Until its jobs run, the operator spends {1000 * until / count:.1f} CPU-ms per job (median).",
+        f"The operator spends {1000 * until / count:.1f} CPU-ms per job until it runs (median).",
         "",
     ]
-    lines += ["CPU-ms per job of the others until the pods are there (medians):", ""]
+    lines += ["CPU-ms per job of the other processes until the pods exist (medians):", ""]
     lines += [f"| | {' | '.join(_OTHERS)} |", f"| --- |{' ---: |' * len(_OTHERS)}"]
     for who, name in (("ours", "operator"), ("raw", "plain client")):
         cells = [statistics.median(turn[who]["cpu"][each] for turn in creation["rounds"]) for each in _OTHERS]
@@ -150,19 +151,19 @@ def _creation(creation: Figures) -> list[str]:
 
 def _steady(creation: Figures) -> list[str]:
     lines = [
-        f"## Attending to {creation['jobs']} jobs that run",
+        f"## {creation['jobs']} running jobs",
         "",
-        "Every driver is asked every ten seconds. Where training stands, nothing is written; where it goes",
-        "on, every status is written every ten seconds.",
+        "The operator asks every driver every ten seconds. If the training makes no steps, nothing is",
+        "written; if it does, every status is written every ten seconds.",
         "",
-        "| drivers | passes/s | status writes/s | operator CPU | API server CPU | etcd CPU | operator MB |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| training | reconciles/s | status writes/s | operator CPU | API server CPU | etcd CPU | operator",
+        "MB | | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, seen in creation["steady"].items():
         cpu = [f"{seen['cpu'][each]:.2f}" for each in ("operator", "kube-apiserver", "etcd")]
         figures = [f"{seen['passes']:.0f}", f"{seen['statuses']:.0f}", *cpu, f"{seen['memory']['Rss']:.0f}"]
         lines.append(f"| {name} | {' | '.join(figures)} |")
-    return [*lines, "", "CPU is in cores: 1.00 is one of them, all the time.", ""]
+    return [*lines, "", "CPU is in cores: 1.00 is one core, all the time.", ""]
 
 
 def _latency(latency: Figures) -> list[str]:
@@ -171,17 +172,17 @@ def _latency(latency: Figures) -> list[str]:
     return [
         f"## {latency['rate']:.0f} jobs per second for {latency['jobs'] / latency['rate']:.0f} s",
         "",
-        "From the moment a job is sent until its fourth pod is seen by a watch, by one clock:",
-        f"p50 {seconds['p50']:.2f} s, p99 {seconds['p99']:.2f} s, most {seconds['most']:.2f} s "
+        "From the request that creates a job to the watch event of its fourth pod, by one clock:",
+        f"p50 {seconds['p50']:.2f} s, p99 {seconds['p99']:.2f} s, max {seconds['most']:.2f} s "
         f"({latency['seen']} of {latency['jobs']} jobs);",
-        f"the answer to the apply itself took {1000 * latency['apply_p50']:.0f} ms (median).",
+        f"the answer to the request took {1000 * latency['apply_p50']:.0f} ms (median).",
         f"Load of the machine at the end: {latency['load']:.1f}.",
         "",
         f"Writes per job until it runs: {writes(latency)[0]:.2f} by the API server's count "
         f"({', '.join(f'{name} {value:.2f}' for name, value in written.items())}),",
-        f"{writes(latency)[1]:.2f} by the operator's own; {latency['passes_per_job']:.1f} passes and "
-        f"{1000 * latency['cpu']['operator'] / latency['jobs']:.0f} CPU-ms of the operator per job, its",
-        "looks at drivers until the last job ran included.",
+        f"{writes(latency)[1]:.2f} by the operator's own; {latency['passes_per_job']:.1f} reconciles and "
+        f"{1000 * latency['cpu']['operator'] / latency['jobs']:.0f} CPU-ms of the operator per job,",
+        "with its requests to drivers until the last job ran.",
         "",
     ]
 
@@ -190,11 +191,11 @@ def _memory(figures: Figures) -> list[str]:
     memory, creation = figures["memory"], figures["creation"]
     rows = {
         "no jobs": memory["bare"],
-        f"{memory['jobs']} suspended jobs, right after they came": memory["burst"],
+        f"{memory['jobs']} suspended jobs, right after their creation": memory["burst"],
         f"{memory['jobs']} suspended jobs, after a restart": memory["restarted"],
         f"{creation['jobs']} running jobs of 4 pods": creation["memory"],
     }
-    lines = ["## Memory", "", "Of the operator, in MB (10^6 bytes):", "", "| with | resident | most |"]
+    lines = ["## Memory", "", "Memory of the operator, in MB (10^6 bytes):", "", "| with | resident | peak |"]
     lines.append("| --- | ---: | ---: |")
     lines += [f"| {what} | {seen['Rss']:.0f} | {seen['VmHWM']:.0f} |" for what, seen in rows.items()]
     return lines

@@ -1,4 +1,4 @@
-"""What is measured, one function for each question; each leaves the world as it found it."""
+"""The measurements, one function per question; each restores the initial state of the cluster."""
 
 from __future__ import annotations
 
@@ -110,10 +110,10 @@ def creation(world: World, rounds: int, count: int, steady_seconds: float) -> Re
             results.append(turn)
         settle(operator)
         with_pods = meters.memory(operator.pid)
-        steady = {"stand": _steady(world, operator, steady_seconds)}
+        steady = {"makes no steps": _steady(world, operator, steady_seconds)}
         world.let_drivers_go_on()
         time.sleep(QUIET_SECONDS)
-        steady["go on"] = _steady(world, operator, steady_seconds)
+        steady["makes steps"] = _steady(world, operator, steady_seconds)
         jobs, pods = rounds * count, rounds * count * PODS
     return {"rounds": results, "jobs": jobs, "pods": pods, "memory": with_pods, "steady": steady}
 

@@ -1,4 +1,4 @@
-"""The world of the benchmark: a real control plane, fake nodes and drivers, an operator of least rights."""
+"""The cluster of the benchmark: a real control plane, fake nodes and drivers, an operator."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What `benchmarks/sweep.py` measures: each program is a process of its own that prints one line of JSON."""
+"""The programs that `benchmarks/sweep.py` measures: each is a process that prints one line of JSON."""

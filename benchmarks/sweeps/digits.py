@@ -1,8 +1,8 @@
-"""A small real sweep on handwritten digits, by ordinary programs: what peers of `seedbed run` do.
+"""A small real sweep on handwritten digits with the peers of `seedbed run`.
 
 `python benchmarks/sweeps/digits.py CASE PROBLEM`, two trials at a time. PROBLEM is JSON which
 `benchmarks/sweep.py` writes: the same rows, the same points in the same order, the same network and optimizer
-as Seedbed's; pictures are decoded and in memory before anything starts.
+as Seedbed's; images are decoded and in memory before the start.
 """
 
 from __future__ import annotations

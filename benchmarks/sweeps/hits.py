@@ -1,4 +1,4 @@
-"""What a memo hit costs: a finished sweep whose ledger is gone is searched again, and every run is looked up.
+"""Cost of a reused run: a finished sweep without its sweep record runs again, and every run is looked up.
 
 `python benchmarks/sweeps/hits.py MANIFEST`: the sweep of the manifest has ended before.
 """

@@ -1,7 +1,6 @@
-"""When a part of a program began and ended, and what its process held in memory.
+"""Start and end of a part of a program, and the memory of its process.
 
-CPU seconds are sampled by the parent: Ray does not wait for its workers, so that theirs are lost when they
-end.
+The parent samples CPU seconds, because Ray does not wait for its workers and theirs are lost when they end.
 """
 
 from __future__ import annotations

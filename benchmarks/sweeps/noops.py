@@ -1,4 +1,4 @@
-"""Trials that do nothing: what searcher, scheduler, actors and ledger cost by themselves.
+"""Trials that do nothing: the cost of searcher, scheduler, actors and sweep record.
 
 `python benchmarks/sweeps/noops.py CASE TRIALS`, two at a time.
 """

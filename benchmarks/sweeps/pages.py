@@ -1,4 +1,4 @@
-"""The page of the figures: medians, ratios, goals, and what was not run."""
+"""Write the page of results as Markdown: medians, ratios, goals, and what was not run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NAMES = {
     "tune-default": "Ray Tune, a function, defaults",
     "optuna": "Optuna in joblib's processes, journal",
     "syne-tune": "Syne Tune, local backend",
-    "random": "random search, every point to its end",
+    "random": "random search, every point trained to the end",
     "tune-asha": "Ray Tune, ASHA, `reuse_actors`",
     "optuna-hyperband": "Optuna, Hyperband, joblib",
-    "seedbed, half computed before": "Seedbed, half of the points computed before",
+    "seedbed, half computed before": "Seedbed, half of the points already trained",
 }
 
 
@@ -30,10 +30,11 @@ def page(rows: Sequence[Row]) -> str:
     lines = [
         "# Sweeps",
         "",
-        "`make bench-sweep`; the programs are in [benchmarks/sweeps](../../benchmarks/sweeps).",
-        "Two trials at a time for everybody.",
+        "This page compares sweeps of Seedbed with Ray Tune and Optuna: the cost of a trial, and the time to",
+        "a good model. `make bench-sweep` runs the programs in [benchmarks/sweeps](../../benchmarks/sweeps);",
+        "each trains two trials at a time.",
         "",
-        f"{machine()} Medians, least and most in brackets; n is the number of repetitions.",
+        f"{machine()} Medians, range in brackets; n is the number of repetitions.",
         "",
         *_loads(rows),
         *_noop(parts["noop"]),
@@ -50,18 +51,18 @@ def _loads(rows: Sequence[Row]) -> list[str]:
     if not loads:
         return []
     spread = f"{min(loads):.1f} to {max(loads):.1f}"
-    return [f"Load average when a program was started: {spread}; above 1, wall clock says little.", ""]
+    return [f"Load average when a program started: {spread}; above 1, wall-clock times are unreliable.", ""]
 
 
 def _noop(rows: Sequence[Row]) -> list[str]:
     lines = [
-        "## Trials that do nothing",
+        "## Cost of a trial",
         "",
-        "Searcher, scheduler, actors and ledger as ever; only the training is replaced by a function that",
-        "answers at once. Ray is up before the clock starts, the start of the actors is included. Per trial:",
+        "The trials do nothing: searcher, scheduler, actors and sweep record are real, the training returns",
+        "at once. Ray runs before the clock starts; the start of the actors is included. Per trial:",
         "",
-        "| program | trials | n | wall s | CPU-s | wall, of Tune with reuse | CPU, of Tune with reuse |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| program | trials | n | wall s | CPU-s | wall, relative to Tune with reuse | CPU, relative to Tune",
+        "with reuse | | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     return [*lines, *_compared(rows, against="tune-reuse", per="trials"), "", *_goals(rows), ""]
 
@@ -107,10 +108,10 @@ def _memo(rows: Sequence[Row]) -> list[str]:
         return []
     figure = _median(known, "wall", "trials")
     return [
-        "## Memo hits",
+        "## Reused runs",
         "",
-        "A sweep of 40 finished runs is run again without its ledger: every run is looked up in the output "
-        f"store, one after the other. Per hit {_spread(known, 'wall', 'trials')} s of wall clock and "
+        "A sweep of 40 finished runs is run again without its sweep record: every run is looked up in the "
+        f"output store, one after the other. Per run {_spread(known, 'wall', 'trials')} s of wall clock and "
         f"{_spread(known, 'cpu', 'trials')} CPU-s (n = {len(known)}). "
         f"Goal ≤ 0.025 s: {'met' if figure <= 0.025 else 'missed'}.",
         "",
@@ -121,23 +122,23 @@ def _digits(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     lines = [
-        "## The way to the best loss of a random search",
+        "## Time to the best loss of a random search",
         "",
         "Points of learning rate and weight decay, drawn by Seedbed's random search, at most 9 epochs each,",
-        "on scikit-learn's digits (`simple-cnn`, width 8, batches of 64). Everybody is given the same",
-        "points in the same order, at most 54. What counts is the first evaluation, of any trial after any",
-        "epoch, whose loss is at most the best that the same program finds when it trains the first 18",
-        "points to their end. There the peers stop; Seedbed's target is reached by a trial that was trained",
-        "to its end, so that it goes on, and CPU-s are those until it ended. *Half computed before*: the",
-        "first 9 points are in the store. A repetition is another seed. Wall clock runs from the start of",
-        "the process; the peers' pictures are decoded before.",
+        "on scikit-learn's digits (`simple-cnn`, width 8, batches of 64). All programs get the same points",
+        "in the same order, at most 54. The target is reached by the first evaluation, of any trial after",
+        "any epoch, whose loss is at most the best that the same program finds when it trains the first 18",
+        "points to the end. There the peers stop. In Seedbed a trial that was trained to the end must reach",
+        "the target, so it continues, and CPU-s are those until it ended. *Half already trained*: the first",
+        "9 points are in the store. Each repetition has another seed. Wall clock runs from the start of the",
+        "process; the peers' images are decoded before.",
         "",
-        "| program | target reached | n | wall s | CPU-s | wall, of Tune | CPU, of Tune |",
+        "| program | target reached | n | wall s | CPU-s | wall, relative to Tune | CPU, relative to Tune |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *_compared(rows, against="tune-asha", per=None),
         "",
-        "Trial-epochs by seed, until that evaluation; in brackets until the program ended, where it went on.",
-        "A store that holds such a model before the sweep begins counts as 0.",
+        "Trial-epochs by seed until the target; in brackets until the end of the program, if it continued.",
+        "A store that already holds such a model counts as 0.",
         "",
     ]
     by_case = _by_case([row for row in rows if "notRun" not in row])
@@ -153,7 +154,7 @@ def _verdict(rows: Sequence[Row], *, within: bool) -> str:
     """Return what a ratio means: what did not come to its target says only that more is needed."""
     short = sum(not row["reached"] for row in rows)
     if within and short:
-        return f"not met, with {short} of {len(rows)} seeds the target was not reached"
+        return f"not met: {short} of {len(rows)} seeds did not reach the target"
     return "met" if within else "missed"
 
 
@@ -190,11 +191,11 @@ def _large(rows: Sequence[Row]) -> list[str]:
     lines = [
         "## Many trials",
         "",
-        "The driver of a sweep without Ray, its trials answered at once, ledger and status written at the",
-        "end; the status is at most 64 KiB",
+        "The driver of a sweep without Ray; trials return at once, sweep record and status are written at",
+        "the end. The status is at most 64 KiB",
         "(asserted; `tests/unit/sweeps/test_sweepjob_status_builder.py` has the worst case).",
         "",
-        "| trials | resident MB | of it not mapped from files | CPU-s |",
+        "| trials | resident MB | not mapped from files, MB | CPU-s |",
         "| ---: | ---: | ---: | ---: |",
     ]
     for case in ("200", "5000"):

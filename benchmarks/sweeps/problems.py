@@ -1,4 +1,4 @@
-"""The small real sweep: the same pictures, points, network and optimizer for Seedbed and its peers."""
+"""The small real sweep: the same images, points, network and optimizer for Seedbed and its peers."""
 
 from __future__ import annotations
 
