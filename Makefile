@@ -4,7 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
-TIERS := test-unit test-scenarios test-matrix test-data test-cluster chart test-ray test-e2e test-gpu
+# two lanes (tests/tiers.sh): what computes, and beside it what waits for kubelets and back-offs
+TIERS := test-unit test-scenarios test-matrix test-data test-ray test-gpu + test-e2e test-cluster chart
+UNIT_TESTS ?= not slow and not ray and not s3 and not gpu
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # a home that cannot be written has no room for a cache
 CACHE := "$${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/uv}"
@@ -87,7 +89,7 @@ format: .venv/.installed ## Format the code
 
 .PHONY: test
 test: .venv/.installed ## All tiers, also after one that fails; what this machine cannot run says why
-	@tests/tiers.sh $(MORE_TIERS) $(TIERS)
+	@tests/tiers.sh $(TIERS) $(MORE_TIERS)
 
 .PHONY: test-machines
 test-machines: .venv/.installed ## The tiers on machines that lack something: tools, root, a home that can be written
@@ -95,7 +97,7 @@ test-machines: .venv/.installed ## The tiers on machines that lack something: to
 
 .PHONY: test-unit
 test-unit: .venv/.installed ## Pure functions and single processes, under 30 s
-	$(PYTEST) -q -n 2 tests/unit -m "not scenario and not slow and not ray and not s3 and not gpu"
+	$(PYTEST) -q -n 2 tests/unit -m "$(UNIT_TESTS)"
 
 .PHONY: test-scenarios
 test-scenarios: .venv/.installed ## Whole runs in one process: bad input, damage, verify and diff; slow unit tests

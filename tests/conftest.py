@@ -53,6 +53,11 @@ __all__ = [
 ]
 
 
+FILES = {"tmp_path", "tmp_path_factory"}
+OF_MACHINES = {"cli", "docs", "environment", "pods", "startup", "testbed"}
+"""Packages whose unit tests start processes and tools, or read the environment."""
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Skip a test whose fixtures need what this machine lacks."""
@@ -88,7 +93,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all of tests/scenarios, so that no module of it can forget to."""
+    """Mark all of tests/scenarios, and the unit tests whose result may depend on the machine: see `machine`."""
     for item in items:
-        if "scenarios" in item.path.parts:
+        parts = item.path.relative_to(Path(__file__).parent).parts
+        if parts[0] == "scenarios":
             item.add_marker(pytest.mark.scenario)
+        elif parts[0] == "unit" and (
+            parts[1] in OF_MACHINES or FILES & set(getattr(item, "fixturenames", ()))
+        ):
+            item.add_marker(pytest.mark.machine)

@@ -3,7 +3,7 @@
 #   without-tools   no Go, no containers, no tool of the testbed built; a clone in a folder with a space, below /tmp
 #   ordinary-user   another user than root, whose home cannot be written; needs root
 #   python-and-go   another user than root, with Go and the tools that it built, without containers; needs root
-# The unit tier and all that skips run; tiers that need Python alone, and minutes, are collected.
+# Unit tests that depend on the machine (marker `machine`) and all that skips run; the other tiers are collected.
 # With SEEDBED_MACHINE_WHOLE=1 the two commands of the README run there in full, timed.
 set -euo pipefail
 checkout=$(cd "$(dirname "$0")/.." && pwd)
@@ -33,8 +33,10 @@ tiers() { # what runs in the clone
     time make --no-print-directory test
     return
   fi
-  PYTEST_ADDOPTS="--collect-only -q" tests/tiers.sh test-scenarios test-matrix test-data test-ray > collected || { cat collected; return 1; }
-  tests/tiers.sh test-unit test-cluster chart test-e2e test-gpu
+  .venv/bin/python -m pytest -p no:cacheprovider --collect-only -q tests/scenarios tests/determinism tests/data > collected \
+    || { cat collected; return 1; }
+  UNIT_TESTS="machine and not slow and not ray and not s3 and not gpu" \
+    tests/tiers.sh test-unit test-cluster chart test-e2e test-gpu
 }
 
 machine_without-tools() {
