@@ -32,7 +32,7 @@ OTHER = "sha256:" + "0" * 64
 class NoWorkers(LocalCluster):
     """A cluster that no worker ever joins."""
 
-    def compute(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def run_task(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         raise AssertionError("a worker was waited for")
 
 

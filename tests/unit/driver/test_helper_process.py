@@ -26,7 +26,7 @@ def fall() -> None:
 
 
 def test_it_answers_and_is_gone() -> None:
-    same, pid = ChildProcess().compute(whose, os.getpid())
+    same, pid = ChildProcess().run_task(whose, os.getpid())
     assert not same
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -34,13 +34,13 @@ def test_it_answers_and_is_gone() -> None:
 
 def test_a_refusal_arrives_as_it_was() -> None:
     with pytest.raises(UserError, match="no GPU") as caught:
-        ChildProcess().compute(refuse)
+        ChildProcess().run_task(refuse)
     assert caught.value.reason == "InvalidSpec"
 
 
 def test_one_that_is_killed_is_nobodys_fault() -> None:
     with pytest.raises(InfrastructureError, match="was memory short"):
-        ChildProcess().compute(fall)
+        ChildProcess().run_task(fall)
 
 
 BLOCKED = """

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from seedbed.ray_cluster.progress_board import InProcessLink, ProgressBoard
-from seedbed.ray_cluster.ray_trainer import _watching
+from seedbed.ray_cluster.ray_trainer import _polling
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import InfrastructureError
 
@@ -23,7 +23,7 @@ def test_a_stop_is_delivered_although_progress_cannot_be_recorded(caplog: pytest
     def watch(_: RunProgress) -> None:
         raise InfrastructureError("StorageUnavailable", "the store is away")
 
-    with _watching(board.look, board.stop, watch=watch, stopping=stopping):
+    with _polling(board.look, board.stop, on_progress=watch, stopping=stopping):
         time.sleep(0.6)
         stopping.set()
         deadline = time.monotonic() + 60

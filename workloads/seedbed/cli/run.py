@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -165,11 +163,13 @@ def _prepare_process() -> None:
 
 def _run_sweep(sweep: SweepJob, options: RunOptions) -> SweepEnded:
     _prepare_process()
+    from seedbed.ray_cluster.stop_signals import stop_by_signal
     from seedbed.sweeps.sweep_display import SweepDisplay
     from seedbed.sweeps.sweep_driver import SweepSession, run_sweep
 
     with SweepDisplay(sweep.metadata.name) as display:
-        session = SweepSession(job=sweep, options=options, display=display, stopping=_stop_by_signal())
+        stopping = stop_by_signal(end_at_second_interrupt=True)
+        session = SweepSession(job=sweep, options=options, display=display, stopping=stopping)
         ended = run_sweep(session)
         if ended.error is None and ended.session.finished is not None:
             display.finish(_sweep_table(ended))
@@ -195,27 +195,15 @@ def _run(job: TrainingJob, options: RunOptions) -> DriverExit:
     _prepare_process()
     from seedbed.driver.progress_display import ProgressDisplay
     from seedbed.driver.run_driver import Session, run_job
+    from seedbed.ray_cluster.stop_signals import stop_by_signal
 
     with ProgressDisplay(job.metadata.name) as display:
-        session = Session(job=job, options=options, display=display, stopping=_stop_by_signal())
+        stopping = stop_by_signal(end_at_second_interrupt=True)
+        session = Session(job=job, options=options, display=display, stopping=stopping)
         ended = run_job(session)
         if ended.session.result is not None:
             display.finish(_table(ended))
     return ended
-
-
-def _stop_by_signal() -> threading.Event:
-    """Return what SIGTERM and Ctrl-C set; a second Ctrl-C ends the process at once."""
-    stopping = threading.Event()
-
-    def stop(number: int, _frame: object) -> None:
-        if number == signal.SIGINT and stopping.is_set():
-            raise KeyboardInterrupt
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    return stopping
 
 
 def _options(arguments: dict[str, Any]) -> RunOptions:

@@ -15,7 +15,7 @@ from seedbed_api.errors import InfrastructureError
 class ChildProcess:
     """A process of this machine, for the time of one call."""
 
-    def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run_task(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call it there; failures arrive as they are. Raises InfrastructureError if the process is lost."""
         with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_heed_no_ctrl_c) as pool:
             try:

@@ -111,7 +111,7 @@ def _known(options: RunOptions, cluster: TaskRunner | None) -> ProbedEnvironment
     if cluster is None:
         _set_up(options.device)
     else:
-        cluster.compute(_set_up, options.device)
+        cluster.run_task(_set_up, options.device)
     return options.probed
 
 
@@ -125,7 +125,7 @@ def _set_up(device: str) -> None:
 
 def probe_environment(device: str, cluster: TaskRunner | None = None) -> ProbedEnvironment:
     """Find out the environment of this process, or of where trainings run."""
-    return _environment(device) if cluster is None else cluster.compute(_environment, device)
+    return _environment(device) if cluster is None else cluster.run_task(_environment, device)
 
 
 def _draft(job: TrainingJob, options: RunOptions, timeline: StartupTimings) -> _ResolvedRecipe:

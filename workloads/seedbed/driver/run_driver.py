@@ -26,7 +26,6 @@ from seedbed.driver.user_metrics import user_metrics_of
 from seedbed.mlflow.run_recorder import Recording, make_up, recorded
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.local_ray import LocalCluster
-from seedbed.ray_cluster.ray_trainer import fit
 from seedbed.runs.attempt_claims import Attempt, highest_attempt
 from seedbed.runs.attempt_event_log import PAUSED, STOPPED, TRAINED, EventLog
 from seedbed.runs.checkpoint_store import checkpoint_steps
@@ -260,9 +259,9 @@ def _train(session: Session, run: ResolvedRun, lease: Lease) -> TrainingResult |
         worker_config_of(run, attempt=lease.attempt.number, workers=workers),
         pause_after=pause_step(run, session.pause_after_epochs),
     )
-    session.cluster.compute(check_model, program)
+    session.cluster.run_task(check_model, program)
     session.timeline.mark("ModelChecked")
-    with session.cluster.training(program, workers) as placement:
+    with session.cluster.provision_workers(program, workers) as placement:
         if not placement.in_process:
             session.timeline.mark("RayStarted")
         _fit_while_it_advances(session, program, placement)
@@ -289,16 +288,19 @@ def _chronicle(session: Session, run: ResolvedRun) -> AttemptEvents:
 
 def _fit_while_it_advances(session: Session, program: WorkerConfig, placement: WorkerPlacement) -> None:
     """Restart a lost group within `backoffLimit`; whenever new checkpoints came, the count begins anew."""
+    # imported here: Ray and torch take some 3 s to import, and a finished run is returned without them
+    from seedbed.ray_cluster.ray_trainer import train_workers
+
     assert session.run is not None
     while True:
         kept = checkpoint_steps(session.run.folder)[-1:]
         try:
-            fit(
+            train_workers(
                 program,
                 workers=_worker_range(session),
                 placement=placement,
                 restarts=session.job.spec.backoff_limit,
-                watch=lambda progress: _watch(session, progress),
+                on_progress=lambda progress: _watch(session, progress),
                 stopping=session.stopping,
             )
         except InfrastructureError as error:

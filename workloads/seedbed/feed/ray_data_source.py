@@ -19,7 +19,6 @@ import pyarrow as pa
 import ray
 import ray.data
 import ray.exceptions
-from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined]
 from ray.data import DataContext, ExecutionResources
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
@@ -31,6 +30,7 @@ from seedbed.feed.micro_batch import MicroBatch
 from seedbed.feed.sample_stream import SampleStream, open_stream
 from seedbed.feed.stream_spec import StreamSpec
 from seedbed.order import BatchPlan
+from seedbed.startup.ray_environment import NODE_LABEL
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 MICRO_BATCHES_PER_TASK: Final = 128
@@ -169,7 +169,7 @@ def _context(source: PlanDatasource) -> DataContext:
 
 def _beside_the_trainer() -> dict[str, str]:
     """Decode on the trainer's node: blocks stay in its memory, and the driver's node has no room."""
-    return {RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
+    return {NODE_LABEL: ray.get_runtime_context().get_node_id()}
 
 
 def _render(part: _Part) -> Iterable[pa.Table]:

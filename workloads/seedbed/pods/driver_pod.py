@@ -24,7 +24,7 @@ from seedbed.pods.pod_log import upload_pod_log
 from seedbed.pods.pod_settings import DriverSettings
 from seedbed.pods.status_messages import live_progress, outcome_of
 from seedbed.pods.termination_message import leave
-from seedbed.pods.termination_signal import stop_by_signal
+from seedbed.ray_cluster.stop_signals import stop_by_signal
 from seedbed.runs.process_identity import TURN_VARIABLE
 from seedbed_api.conditions import one_line
 from seedbed_api.errors import SeedbedError

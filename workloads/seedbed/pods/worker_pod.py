@@ -20,9 +20,10 @@ from seedbed.pods.driver_endpoint import ASK_SECONDS
 from seedbed.pods.pod_log import upload_pod_log
 from seedbed.pods.pod_settings import WorkerSettings
 from seedbed.pods.ray_start import started
-from seedbed.pods.termination_signal import stop_by_signal
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import object_store_bytes
+from seedbed.ray_cluster.ray_nodes import RayNode
+from seedbed.ray_cluster.stop_signals import stop_by_signal
 from seedbed.runs.process_identity import TURN_VARIABLE
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError
@@ -56,21 +57,18 @@ def _serve(settings: WorkerSettings, stopping: threading.Event) -> int:
     if node is None:
         return ExitCode.STOPPED
     try:
-        with follow_worker_output(
-            Path(node.get_logs_dir_path()), lambda record: print_record(head.known | dict(record))
-        ):
+        with follow_worker_output(node.log_folder, lambda record: print_record(head.known | dict(record))):
             return _watched(node, head, stopping)
     finally:
-        node.kill_all_processes(check_alive=False, allow_graceful=False)
+        node.kill()
 
 
-def _joined(settings: WorkerSettings, head: Head, stopping: threading.Event) -> Any:
-    """Start the node, again while the head is not up; None when told to stop."""
-    from ray._private.node import Node
+def _joined(settings: WorkerSettings, head: Head, stopping: threading.Event) -> RayNode | None:
+    """Start the node, again while the head is not up; None when a stop is requested."""
 
-    def start() -> Any:
+    def start() -> RayNode:
         head.check(stopping)  # without it Ray tries to join for minutes
-        return Node(_parameters(settings), head=False, shutdown_at_exit=False, spawn_reaper=True)
+        return _start_node(settings)
 
     try:
         node = started(start, tries=_JOIN_TRIES, pause=_JOIN_SECONDS, stopping=stopping)
@@ -80,32 +78,27 @@ def _joined(settings: WorkerSettings, head: Head, stopping: threading.Event) -> 
     return node
 
 
-def _parameters(settings: WorkerSettings) -> Any:
-    from ray._common.utils import get_default_ray_temp_dir
-    from ray._private.parameter import RayParams
-
-    parameters: Any = RayParams  # its annotations are not all true
-    return parameters(
-        gcs_address=settings.ray_address,
-        node_ip_address=settings.pod_ip,
-        node_name=settings.pod_name,
-        num_cpus=settings.ranks,
-        num_gpus=settings.ranks * max(1, settings.gpus) if settings.device == "cuda" else 0,
-        object_store_memory=object_store_bytes(),
-        temp_dir=get_default_ray_temp_dir(),  # type: ignore[no-untyped-call]  # not where the head has its own
-        include_log_monitor=False,
-        dashboard_agent_listen_port=0,
+def _start_node(settings: WorkerSettings) -> RayNode:
+    return RayNode(
+        address=settings.ray_address,
+        ip=settings.pod_ip,
+        name=settings.pod_name,
+        cpus=settings.ranks,
+        gpus=settings.ranks * max(1, settings.gpus) if settings.device == "cuda" else 0,
+        object_store_bytes=object_store_bytes(),
+        end_at_exit=False,
+        own_temp_folder=True,
     )
 
 
-def _watched(node: Any, head: Head, stopping: threading.Event) -> int:
+def _watched(node: RayNode, head: Head, stopping: threading.Event) -> int:
     """Return how this node's time ended."""
     while not stopping.wait(ASK_SECONDS):
         answer = head.needs_us()
         if answer is False:
             _say("the driver has ended; this worker is done")
             return ExitCode.DONE
-        if node.dead_processes():
+        if node.has_dead_processes():
             _say("a process of Ray on this node ended")
             return ExitCode.DONE if head.needs_us() is False else ExitCode.INFRASTRUCTURE
         if answer is None and head.silent_for() > LOST_SECONDS:
@@ -115,19 +108,11 @@ def _watched(node: Any, head: Head, stopping: threading.Event) -> int:
     return ExitCode.STOPPED
 
 
-def _drain(node: Any) -> None:
-    """Tell Ray that this node goes; the group keeps its state and leaves, then the node ends by itself."""
-    from ray.core.generated import autoscaler_pb2
-
-    reasons: Any = autoscaler_pb2
-
-    deadline = int(1000 * (time.time() + _DRAIN_SECONDS))
-    reason = reasons.DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION
-    node.get_gcs_client().drain_node(node.node_id, reason, "the pod was told to end", deadline)
+def _drain(node: RayNode) -> None:
+    """Announce that this node ends; the group saves a checkpoint and leaves it, then Ray ends the node."""
+    node.drain(seconds=_DRAIN_SECONDS, message="the pod was told to end")
     _say("told to end; the group is asked to keep its state and to leave")
-    until = time.monotonic() + _DRAIN_SECONDS
-    while time.monotonic() < until and not node.dead_processes():
-        time.sleep(0.1)
+    node.wait_for_end(seconds=_DRAIN_SECONDS)
 
 
 class Head:

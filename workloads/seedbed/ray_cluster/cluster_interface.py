@@ -1,4 +1,4 @@
-"""Where a run computes besides the driver's own process: one port, for a Ray of this machine or of pods."""
+"""The interface between the driver and the machines that train: a local Ray, a Ray of pods, one process."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class StopRequested(Exception):  # noqa: N818 - a way out, not a failure
-    """The driver was told to stop while it waited for something."""
+class StopRequested(Exception):  # noqa: N818 - an early exit, not a failure
+    """A stop was requested while the driver waited for something."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerRange:
-    """How many ranks may train at the same time."""
+    """The bounds of the number of ranks that train at the same time."""
 
     least: int
     most: int
 
     @property
     def elastic(self) -> bool:
-        """Say whether the number may change while training."""
+        """Say whether the number may change during training."""
         return self.least < self.most
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerPlacement:
-    """How ranks are placed."""
+    """Where the ranks run."""
 
     in_process: bool = False
-    """The driver's own process is the one rank; no Ray is needed."""
-    bare: bool = False
-    """Without Ray Train around that one rank: the driver is itself a trial, one of many."""
+    """One rank, in the driver's process."""
+    without_ray_train: bool = False
+    """That rank runs without Ray Train: the driver is a trial of a sweep itself."""
     gpus_per_rank: int = 0
 
 
 class TaskRunner(Protocol):
-    """A machine such as those that train, or a process of it."""
+    """Runs functions on a machine of the kind that trains."""
 
-    def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what a function returns on a machine such as those that train; failures arrive as they are.
+    def run_task(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function on such a machine and return its result; a SeedbedError arrives unchanged.
 
-        Waits for such a machine; raises `StopRequested` when told to stop meanwhile.
+        Waits until there is such a machine. Raises `StopRequested` when a stop is requested meanwhile.
         """
 
 
 class Cluster(TaskRunner, Protocol):
-    """What the driver needs of the machines that train."""
+    """The machines that train."""
 
-    def training(
+    def provision_workers(
         self, program: WorkerConfig, workers: WorkerRange
     ) -> AbstractContextManager[WorkerPlacement]:
-        """Keep what ranks need running, from before the first group to after the last one."""
+        """Provide what ranks run on, from before the first worker group to after the last one."""
 
     def available_ranks(self) -> int:
-        """Return how many ranks could train now, as of a moment ago."""
+        """Return how many ranks could train now; the number may be a moment old."""

@@ -62,12 +62,12 @@ def prepare(environ: MutableMapping[str, str]) -> None:
 class LocalCluster:
     """This machine: one worker trains in the driver's process, more in a Ray of the driver's own."""
 
-    def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run_task(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call it here: the driver is on the machine that trains."""
         return work(*args, **kwargs)
 
     @contextmanager
-    def training(self, program: WorkerConfig, workers: WorkerRange) -> Iterator[WorkerPlacement]:
+    def provision_workers(self, program: WorkerConfig, workers: WorkerRange) -> Iterator[WorkerPlacement]:
         """Start Ray where more than one rank may train, or Ray Data feeds."""
         if workers.most == 1 and program.feed == "Local":
             yield WorkerPlacement(in_process=True)

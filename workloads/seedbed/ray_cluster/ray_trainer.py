@@ -1,4 +1,8 @@
-"""Ray Train around the training: how many workers, what they are given, how often a group is restarted."""
+"""Train with Ray Train: a trainer without the actors we do not need, its configuration, its failures.
+
+Uses names that Ray 2.60 keeps private (callbacks, controller); the bounds of the version in pyproject.toml
+name that release.
+"""
 
 from __future__ import annotations
 
@@ -11,54 +15,78 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import ray
+from ray._common.constants import RAY_WARN_BLOCKING_GET_INSIDE_ASYNC_ENV_VAR
+from ray.exceptions import RayError
+from ray.train import ScalingConfig, get_context
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.constants import get_env_vars_to_propagate
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.scaling_policy import ScalingPolicy
+from ray.train.v2.api.config import FailureConfig, RunConfig
+from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 from seedbed.periodic_thread import PeriodicThread
 from seedbed.ray_cluster.cluster_interface import WorkerPlacement, WorkerRange
+from seedbed.ray_cluster.elastic_policy import ElasticScalingPolicy
+from seedbed.ray_cluster.process_group import GlooConfig
 from seedbed.ray_cluster.progress_board import InProcessLink, ProgressBoard, RayActorLink
 from seedbed.startup.import_path import look_where
+from seedbed.startup.ray_environment import NODE_LABEL
 from seedbed.training.run_progress import RunProgress
+from seedbed.training.worker import run_worker
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 logger = logging.getLogger(__name__)
 
-Watch = Callable[[RunProgress], None]
-Look = Callable[[], tuple[RunProgress | None, SeedbedError | None]]
+OnProgress = Callable[[RunProgress], None]
+ReadBoard = Callable[[], tuple[RunProgress | None, SeedbedError | None]]
 
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
+_NCCL_TIMEOUT_SECONDS = 600
+
+_UNUSED_CALLBACKS = (
+    DatasetsCallback,  # an actor that splits datasets; our feeds open their own
+    PlacementGroupCleanerCallback,  # an actor for clusters that outlive the driver; ours ends with it
+)
 
 
-def fit(
+def train_workers(
     program: WorkerConfig,
     *,
     workers: WorkerRange,
     placement: WorkerPlacement,
     restarts: int,
-    watch: Watch,
+    on_progress: OnProgress,
     stopping: threading.Event,
 ) -> None:
-    """Train to the end, or until told to stop; Ray must run unless one worker trains in this process.
+    """Train to the end, or until a stop is requested; Ray must run unless the one rank is in this process.
 
-    `restarts` bounds how often a lost worker group is replaced. Raises the failure that a worker told of, or
+    `restarts` bounds how often a lost worker group is replaced. Raises the failure that a worker reported, or
     `InfrastructureError` where the group could not be kept alive.
     """
-    if placement.bare:
-        _fit_bare(program, watch=watch, stopping=stopping)
-    elif placement.in_process:
-        _fit_here(program, watch=watch, stopping=stopping)
-    else:
-        _OnRay(program, workers=workers, placement=placement, restarts=restarts).fit(watch, stopping)
-
-
-def _fit_here(program: WorkerConfig, *, watch: Watch, stopping: threading.Event) -> None:
-    from ray.train import ScalingConfig
-
-    from seedbed.ray_cluster.torch_trainer import MinimalTorchTrainer
-    from seedbed.training.worker import run_worker
-
+    if not placement.in_process:
+        _RayTraining(program, workers=workers, placement=placement, restarts=restarts).run(
+            on_progress, stopping
+        )
+        return
     board = ProgressBoard()
-    with _watching(board.look, board.stop, watch=watch, stopping=stopping), _scratch() as folder:
-        trainer: Any = MinimalTorchTrainer  # its annotations are those of the version before
-        _quiet()
+    with _polling(board.look, board.stop, on_progress=on_progress, stopping=stopping):
+        if placement.without_ray_train:
+            run_worker(program, InProcessLink(board))
+        else:
+            _train_in_process(program, board)
+
+
+def _train_in_process(program: WorkerConfig, board: ProgressBoard) -> None:
+    """Train one rank in this process by Ray Train's local mode."""
+    trainer: Any = MinimalTorchTrainer  # its annotations are those of the version before
+    with _temporary_folder() as folder:
+        _silence_ray_train()
         trainer(
             lambda _: run_worker(program, InProcessLink(board)),
             train_loop_config={},
@@ -67,84 +95,59 @@ def _fit_here(program: WorkerConfig, *, watch: Watch, stopping: threading.Event)
         ).fit()
 
 
-def _fit_bare(program: WorkerConfig, *, watch: Watch, stopping: threading.Event) -> None:
-    from seedbed.training.worker import run_worker
-
-    board = ProgressBoard()
-    with _watching(board.look, board.stop, watch=watch, stopping=stopping):
-        run_worker(program, InProcessLink(board))
-
-
-class _OnRay:
-    """One training by worker groups of Ray Train, whose sizes are ours to decide."""
+class _RayTraining:
+    """One training by worker groups of Ray Train, whose sizes `ElasticScalingPolicy` decides."""
 
     def __init__(
         self, program: WorkerConfig, *, workers: WorkerRange, placement: WorkerPlacement, restarts: int
     ) -> None:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         self._program, self._workers, self._placement = program, workers, placement
         self._restarts = restarts
-        here = ray.get_runtime_context().get_node_id()
-        beside_the_driver = NodeAffinitySchedulingStrategy(node_id=here, soft=False)
-        options = {"num_cpus": 0, "max_concurrency": 8, "scheduling_strategy": beside_the_driver}
+        own_node = NodeAffinitySchedulingStrategy(node_id=_own_node_id(), soft=False)
+        options = {"num_cpus": 0, "max_concurrency": 8, "scheduling_strategy": own_node}
         self._board: Any = ray.remote(ProgressBoard).options(**options).remote()
 
-    def fit(self, watch: Watch, stopping: threading.Event) -> None:
-        """Train; see the function of this name."""
-        from ray.exceptions import RayError
-        from ray.train.v2.api.exceptions import TrainingFailedError
-
-        from seedbed.ray_cluster.torch_trainer import TrainingAbandoned
-
-        with _watching(self._look, self._stop, watch=watch, stopping=stopping), _scratch() as folder:
+    def run(self, on_progress: OnProgress, stopping: threading.Event) -> None:
+        """Train; see `train_workers`."""
+        polling = _polling(self._read_board, self._stop, on_progress=on_progress, stopping=stopping)
+        with polling, _temporary_folder() as folder:
             try:
                 self._trainer(folder, stopping).fit()
             except TrainingAbandoned:
                 return
             except TrainingFailedError as error:
-                raise self._look()[1] or _lost(error, self._ask(self._board.excused)) from error
+                reported = self._read_board()[1]
+                raise reported or _workers_lost(error, self._call(self._board.excused)) from error
             except RayError as error:
-                raise _ray_ended(error) from error
-            failure = self._look()[1]
+                raise _ray_unhealthy(error) from error
+            failure = self._read_board()[1]
             if failure is not None:
                 raise failure
 
-    def _look(self) -> tuple[RunProgress | None, SeedbedError | None]:
-        found: tuple[RunProgress | None, SeedbedError | None] = self._ask(self._board.look)
+    def _read_board(self) -> tuple[RunProgress | None, SeedbedError | None]:
+        found: tuple[RunProgress | None, SeedbedError | None] = self._call(self._board.look)
         return found
 
     def _stop(self) -> None:
-        self._ask(self._board.stop)
+        self._call(self._board.stop)
 
-    def _idle(self) -> bool:
-        return bool(self._ask(self._board.waiting))
+    def _waits_for_nodes(self) -> bool:
+        return bool(self._call(self._board.waiting))
 
-    def _ask(self, method: Any) -> Any:
-        import ray
-        from ray.exceptions import RayError
-
+    def _call(self, method: Any) -> Any:
         try:
             return ray.get(method.remote())
         except RayError as error:
-            raise _ray_ended(error) from error
+            raise _ray_unhealthy(error) from error
 
     def _trainer(self, folder: str, stopping: threading.Event) -> Any:
-        from ray.train.torch import TorchConfig
-
-        from seedbed.ray_cluster.elastic_policy import ElasticScalingPolicy
-        from seedbed.ray_cluster.process_group import GlooConfig
-        from seedbed.ray_cluster.torch_trainer import MinimalTorchTrainer
-
-        _quiet()
-        cuda = self._program.device == "cuda"
-        scaling = _scaling(self._workers, gpus=self._placement.gpus_per_rank)
+        _silence_ray_train()
+        scaling = _scaling_config(self._workers, gpus=self._placement.gpus_per_rank)
         trainer: Any = MinimalTorchTrainer  # its annotations are those of the version before
         return trainer(
-            _work_on_ray,
+            _train_loop_per_worker,
             train_loop_config={"program": self._program, "board": self._board, "modules": sys.path},
-            torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl", timeout_s=600) if cuda else GlooConfig(),
+            torch_config=_process_group_config(self._program),
             scaling_config=scaling,
             run_config=_run_config(folder, restarts=self._restarts),
             policy=ElasticScalingPolicy(
@@ -153,91 +156,133 @@ class _OnRay:
                 leaves=self._program.arithmetic.leaves,
                 board=self._board,
             ),
-            abandoned=lambda: stopping.is_set() and self._idle(),
+            abandoned=lambda: stopping.is_set() and self._waits_for_nodes(),
         )
 
 
-def _work_on_ray(config: dict[str, Any]) -> None:
-    from ray.train import get_context
-
-    from seedbed.training.worker import run_worker
-
+def _train_loop_per_worker(config: dict[str, Any]) -> None:
     look_where(config["modules"])
     link = RayActorLink(config["board"], rank=get_context().get_world_rank())
     if not run_worker(config["program"], link):
         link.rest()
 
 
-def _scaling(workers: WorkerRange, *, gpus: int) -> Any:
-    from ray.train import ScalingConfig
+class TrainingAbandoned(Exception):  # noqa: N818 - an early exit, not a failure
+    """A stop was requested while no worker group was there to obey."""
 
+
+class MinimalTorchTrainer(TorchTrainer):
+    """A TorchTrainer whose controller starts no actor besides the workers and their synchronisation.
+
+    Each actor costs the start of a process. `policy` decides the size of groups; `abandoned` says when to
+    stop waiting for one.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        policy: ScalingPolicy | None = None,
+        abandoned: Callable[[], bool] = lambda: False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._policy, self._abandoned = policy, abandoned
+
+    def _create_default_callbacks(self) -> Any:
+        callbacks = super()._create_default_callbacks()  # type: ignore[misc]
+        return [each for each in callbacks if not isinstance(each, _UNUSED_CALLBACKS)]
+
+    def _initialize_and_run_controller(self, **arguments: Any) -> Any:
+        """Run the controller on the driver's node, and leave signals to the driver."""
+        environment = {
+            "env_vars": get_env_vars_to_propagate() | {RAY_WARN_BLOCKING_GET_INSIDE_ASYNC_ENV_VAR: "0"}
+        }
+        own_node = {NODE_LABEL: _own_node_id()}
+        remote: Any = ray.remote(num_cpus=0, label_selector=own_node, runtime_env=environment)
+        controller = remote(TrainController).remote(**arguments | {"scaling_policy": self._policy})
+        running = controller.run.remote()
+        while not ray.wait([running], timeout=_POLL_SECONDS)[0]:
+            if self._abandoned():
+                ray.kill(controller)
+                raise TrainingAbandoned
+        ray.get(running)
+        return ray.get(controller.get_result.remote())
+
+
+def _own_node_id() -> str:
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def _process_group_config(program: WorkerConfig) -> TorchConfig | GlooConfig:
+    if program.device == "cuda":
+        return TorchConfig(backend="cpu:gloo,cuda:nccl", timeout_s=_NCCL_TIMEOUT_SECONDS)
+    return GlooConfig()
+
+
+def _scaling_config(workers: WorkerRange, *, gpus: int) -> Any:
     per_rank = {"CPU": 1.0} | ({"GPU": float(gpus)} if gpus else {})
     return ScalingConfig(num_workers=workers.most, use_gpu=gpus > 0, resources_per_worker=per_rank)
 
 
 def _run_config(folder: str, *, restarts: int) -> Any:
-    from ray.train.v2.api.config import FailureConfig, RunConfig
-
     return RunConfig(
         name="training", storage_path=folder, failure_config=FailureConfig(max_failures=restarts)
     )
 
 
-def _quiet() -> None:
-    """Silence loggers that speak of every restart and of local mode; what matters is told by the driver."""
-    import ray.train  # noqa: F401 - it sets its loggers when it is imported
-
+def _silence_ray_train() -> None:
+    """Silence loggers that report every restart and local mode; the driver reports what matters."""
     logging.getLogger("ray.train").setLevel(logging.ERROR)
 
 
 @contextmanager
-def _watching(
-    look: Look,
+def _polling(
+    read_board: ReadBoard,
     stop: Callable[[], None],
     *,
-    watch: Watch,
+    on_progress: OnProgress,
     stopping: threading.Event,
 ) -> Iterator[None]:
-    """Hand new progress to `watch`, and the wish to stop to the training, from a thread of its own."""
+    """Report new progress, and pass a requested stop to the training, from a thread."""
     delivered = False
 
     def poll() -> None:
         nonlocal delivered
         delivered = delivered or (stopping.is_set() and _delivered(stop))
-        _look_once(look, watch)
+        _report(read_board, on_progress)
 
-    thread = PeriodicThread(poll, seconds=_LOOK_SECONDS, name="seedbed-progress")
+    thread = PeriodicThread(poll, seconds=_POLL_SECONDS, name="seedbed-progress")
     thread.start()
     try:
         yield
     finally:
         thread.stop(timeout=5)
-        _look_once(look, watch)
+        _report(read_board, on_progress)
 
 
 def _delivered(stop: Callable[[], None]) -> bool:
-    """Ask the training to stop; where it cannot be reached, it is asked again."""
+    """Ask the training to stop; False where it cannot be reached, so that the next poll asks again."""
     try:
         stop()
     except SeedbedError as error:
-        logger.warning("the wish to stop was not delivered: %s", error.message)
+        logger.warning("the stop was not delivered: %s", error.message)
         return False
     return True
 
 
-def _look_once(look: Look, watch: Watch) -> None:
-    """Hand new progress on; trouble in telling of it must not keep a stop from being delivered."""
+def _report(read_board: ReadBoard, on_progress: OnProgress) -> None:
+    """Report new progress; an error here must not keep a stop from being delivered."""
     try:
-        progress, _ = look()
+        progress, _ = read_board()
         if progress is not None:
-            watch(progress)
+            on_progress(progress)
     except SeedbedError as error:
         logger.warning("progress was not recorded: %s", error.message)
 
 
 @contextmanager
-def _scratch() -> Iterator[str]:
-    """Ray Train wants a folder of its own; nothing that matters is kept there."""
+def _temporary_folder() -> Iterator[str]:
+    """Yield the storage folder that Ray Train requires; nothing in it is needed afterwards."""
     folder = tempfile.mkdtemp(prefix="seedbed-train-")
     try:
         yield folder
@@ -245,16 +290,16 @@ def _scratch() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ray_ended(error: Exception) -> InfrastructureError:
-    """Return the failure of a Ray that broke down beside the driver; the run goes on with another one."""
+def _ray_unhealthy(error: Exception) -> InfrastructureError:
+    """Return the failure of a Ray that broke down; the next attempt continues with a new one."""
     line = str(error).strip().splitlines()[0]
-    return InfrastructureError("RayUnhealthy", f"Ray broke down under the training: {line[:300]}")
+    return InfrastructureError("RayUnhealthy", f"Ray broke down during the training: {line[:300]}")
 
 
-def _lost(error: Exception, told: SeedbedError | None) -> SeedbedError:
-    """Return why the group is gone for good: what a worker told last, else what Ray says."""
-    if told is not None:
-        return told
+def _workers_lost(error: Exception, reported: SeedbedError | None) -> SeedbedError:
+    """Return why the group is not restarted again: the last error of a worker, else Ray's."""
+    if reported is not None:
+        return reported
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = lines[-1] if lines else type(error).__name__
     return InfrastructureError(

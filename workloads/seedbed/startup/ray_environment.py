@@ -15,6 +15,9 @@ from typing import Any
 
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
 
+NODE_LABEL = "ray.io/node-id"
+"""The label that Ray gives each node: its id."""
+
 _FOREIGN = re.compile(
     r"(RAY|GLOO|TUNE|TORCHELASTIC)_.*|TORCH_(GLOO|DISTRIBUTED|FR)_.*"
     r"|MASTER_(ADDR|PORT)|((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)"

@@ -202,7 +202,7 @@ def _search_on_ray(session: SweepSession, standing: Standing, *, slots: int) -> 
 
 
 def _gpus(session: SweepSession) -> int:
-    return ChildProcess().compute(gpus_here) if session.options.device == "cuda" else 0
+    return ChildProcess().run_task(gpus_here) if session.options.device == "cuda" else 0
 
 
 def _undecided(ended: SweepEnd) -> InfrastructureError:

@@ -89,15 +89,15 @@ class Training(Protocol):
 class ThisProcess:
     """A trial in the process that asks for it: no Ray Train around a single rank."""
 
-    def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run_task(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call it here."""
         return work(*args, **kwargs)
 
     @contextmanager
-    def training(self, program: WorkerConfig, workers: WorkerRange) -> Iterator[WorkerPlacement]:
+    def provision_workers(self, program: WorkerConfig, workers: WorkerRange) -> Iterator[WorkerPlacement]:
         """Train here."""
         del program, workers
-        yield WorkerPlacement(in_process=True, bare=True)
+        yield WorkerPlacement(in_process=True, without_ray_train=True)
 
     def available_ranks(self) -> int:
         """Return the one that is this process."""
