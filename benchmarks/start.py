@@ -248,7 +248,7 @@ def page(results: dict[Case, list[Measured]], repetitions: int) -> str:
         "",
         f"{machine()} Medians of {repetitions} repetitions, interleaved (range in brackets).",
         "",
-        "| W | program | CPU-s | wall s | CPU, relative to peer | wall, relative to peer | goal |",
+        "| W | program | CPU-s | wall s | CPU / peer | wall / peer | goal |",
         "| ---: | --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for case, runs in results.items():

@@ -156,8 +156,8 @@ def _steady(creation: Figures) -> list[str]:
         "The operator asks every driver every ten seconds. If the training makes no steps, nothing is",
         "written; if it does, every status is written every ten seconds.",
         "",
-        "| training | reconciles/s | status writes/s | operator CPU | API server CPU | etcd CPU | operator",
-        "MB | | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| training | reconciles/s | status writes/s | operator CPU | API server CPU | etcd CPU | MB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, seen in creation["steady"].items():
         cpu = [f"{seen['cpu'][each]:.2f}" for each in ("operator", "kube-apiserver", "etcd")]

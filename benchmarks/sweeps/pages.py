@@ -61,8 +61,8 @@ def _noop(rows: Sequence[Row]) -> list[str]:
         "The trials do nothing: searcher, scheduler, actors and sweep record are real, the training returns",
         "at once. Ray runs before the clock starts; the start of the actors is included. Per trial:",
         "",
-        "| program | trials | n | wall s | CPU-s | wall, relative to Tune with reuse | CPU, relative to Tune",
-        "with reuse | | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| program | trials | n | wall s | CPU-s | wall / Tune with reuse | CPU / Tune with reuse |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     return [*lines, *_compared(rows, against="tune-reuse", per="trials"), "", *_goals(rows), ""]
 
@@ -133,7 +133,7 @@ def _digits(rows: Sequence[Row]) -> list[str]:
         "9 points are in the store. Each repetition has another seed. Wall clock runs from the start of the",
         "process; the peers' images are decoded before.",
         "",
-        "| program | target reached | n | wall s | CPU-s | wall, relative to Tune | CPU, relative to Tune |",
+        "| program | target reached | n | wall s | CPU-s | wall / Tune | CPU / Tune |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *_compared(rows, against="tune-asha", per=None),
         "",
