@@ -21,12 +21,12 @@ from prometheus_client import CollectorRegistry
 from process_tree import machine
 from seedbed_api.prometheus_exposition import page
 from seedbed_api.timestamps import written
-from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_projections import job_record, job_view
+from seedbed_operator.informer_cache.cache import InformerCache
+from seedbed_operator.informer_cache.object_views import job_record, job_view
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
-from seedbed_operator.metrics.job_metrics import Jobs
-from seedbed_operator.metrics.metrics_page import Page
-from seedbed_operator.observe.job_memory import Memories
+from seedbed_operator.metrics.job_metrics import JobMetrics
+from seedbed_operator.metrics.metrics_page import MetricsPage
+from seedbed_operator.observe.transient_state import TransientStates
 
 NOW = written(datetime.now(UTC))
 IMAGE = "registry.example/seedbed@sha256:" + "a" * 64
@@ -36,33 +36,33 @@ Raw = dict[str, Any]
 
 @dataclass
 class Fleet:
-    """Jobs that train, and the operator's stores and summaries of them."""
+    """Jobs that train, and the operator's cache and summaries of them."""
 
     size: int
-    stores: Stores = field(default_factory=Stores)
+    cache: InformerCache = field(default_factory=InformerCache)
     version: int = 0
 
     def __post_init__(self) -> None:
         profile = {"metadata": {"name": "gpu", "uid": "gpu", "resourceVersion": "1"}}
-        self.stores.put(PROFILES, profile | {"spec": {"image": IMAGE, "worker": {"gpu": {"count": 1}}}})
+        self.cache.put(PROFILES, profile | {"spec": {"image": IMAGE, "worker": {"gpu": {"count": 1}}}})
         for number in range(self.size):
             for pod in pods_of(number):
-                self.stores.put(PODS, pod)
-        self.jobs = Jobs(self.stores, Memories(), time.time)
+                self.cache.put(PODS, pod)
+        self.jobs = JobMetrics(self.cache, TransientStates(), time.time)
         self.move()
 
     def forget(self) -> None:
         """Be an operator that has just begun."""
-        self.jobs = Jobs(self.stores, Memories(), time.time)
+        self.jobs = JobMetrics(self.cache, TransientStates(), time.time)
 
     def move(self, *, by_the_operator: bool = False) -> None:
         """Let every job get on by a step."""
         self.version += 1
         for number in range(self.size):
             raw = a_job(number, self.version)
-            self.stores.put(JOBS, raw)
+            self.cache.put(JOBS, raw)
             if by_the_operator:
-                self.jobs.learn(job_view(job_record(raw)))
+                self.jobs.update(job_view(job_record(raw)))
 
 
 def a_job(number: int, step: int) -> Raw:
@@ -147,14 +147,14 @@ async def cost_of(scrape: Callable[[], Awaitable[bytes]]) -> Cost:
 
 def by_a_thread(fleet: Fleet) -> Callable[[], Awaitable[bytes]]:
     """Return what the operator does."""
-    return Page(CollectorRegistry(), [fleet.jobs.look]).text
+    return MetricsPage(CollectorRegistry(), [fleet.jobs.collect]).text
 
 
 def in_the_event_loop(fleet: Fleet) -> Callable[[], Awaitable[bytes]]:
     """Return what is simplest."""
 
     async def scrape() -> bytes:
-        return page(fleet.jobs.look())
+        return page(fleet.jobs.collect())
 
     return scrape
 

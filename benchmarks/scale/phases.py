@@ -16,8 +16,8 @@ from scale import meters
 from scale.client import OWNER
 from scale.worlds import CONCURRENCY, PODS, Operator, World, condition, job, wait
 from seedbed_api import metric_names as names
-from seedbed_operator.informer_cache.object_projections import job_record, job_view, profile_view
-from seedbed_operator.job_observation import Observation
+from seedbed_operator.informer_cache.object_views import job_record, job_view, profile_view
+from seedbed_operator.job_observation import JobObservation
 from seedbed_operator.kube_client.resource_kinds import CREATABLE
 from seedbed_operator.plan import Create
 from seedbed_operator.planning import plan
@@ -166,8 +166,8 @@ def _raw(world: World, operator: Operator, first: int, count: int) -> Result:
 def children(raw: Any, profile: Any) -> list[tuple[str, Any]]:
     """Return path and body of what the operator would create for a job, in its order."""
     view = job_view(job_record(raw))
-    assert view.spec is not None, view.invalid
-    decided = plan(Observation(now=datetime.now(UTC), job=view, profile=profile_view(profile)))
+    assert view.spec is not None, view.spec_error
+    decided = plan(JobObservation(now=datetime.now(UTC), job=view, profile=profile_view(profile)))
     created = [action for action in decided.actions if isinstance(action, Create)]
     assert len(created) == PODS + 2, created
     return [(CREATABLE[each.kind].path(view.namespace), _body(each)) for each in created]

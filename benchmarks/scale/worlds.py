@@ -18,7 +18,7 @@ import yaml
 
 from scale import meters
 from seedbed_api import metric_names as names
-from seedbed_operator.manager.preflight import NEEDED
+from seedbed_operator.manager.preflight import REQUIRED_PERMISSIONS
 from testbed.boxes import Daemon
 from testbed.control_plane import API_ADDRESS, ControlPlane
 from testbed.fake_nodes import FakeNodes
@@ -168,7 +168,7 @@ class World:
         operator = Operator(world=self, daemon=daemon)
         wait(
             lambda: sum(meters.of(names.RELISTS, operator.metrics()).values()) >= 1,
-            what="the operator's first sweep",
+            what="the operator's first relist",
             failed=operator.ended,
         )
         return operator
@@ -273,7 +273,7 @@ def _least_rights(control: ControlPlane) -> User:
             "resources": ["/".join(part for part in (kind.plural, subresource) if part)],
             "verbs": verbs.split(),
         }
-        for kind, subresource, verbs in NEEDED
+        for kind, subresource, verbs in REQUIRED_PERMISSIONS
     ]
     rules.append({"apiGroups": ["seedbed.dev"], "resources": ["trainingjobs"], "verbs": ["create"]})
     subject = {"kind": "ServiceAccount", "name": "operator", "namespace": "default"}

@@ -81,7 +81,7 @@ def run(**options: Any) -> None:
     settings = Settings(identity=_identity(), **options).check()
     from seedbed_operator.manager import logging_setup, operator_process
 
-    logging_setup.set_up(settings.log_format)
+    logging_setup.configure_logging(settings.log_format)
     asyncio.run(operator_process.run(settings))
 
 

@@ -30,7 +30,7 @@ class JobView:
     annotations: Mapping[str, str]
     spec: JobSpec | None
     """None where the models refuse what the API server let pass; `invalid` tells why."""
-    invalid: str | None
+    spec_error: str | None
     status: LifecycleStatus
     finalizers: tuple[str, ...] = ()
     managed_by: str | None = None
@@ -45,11 +45,11 @@ class ProfileView:
     generation: int
     spec: TrainingProfileSpec | None
     """None where the models refuse it; `invalid` tells why."""
-    invalid: str | None = None
+    spec_error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Waiting:
+class ContainerWaiting:
     """Why a container has not started, in the kubelet's words."""
 
     reason: str
@@ -61,7 +61,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Terminated:
+class ContainerTerminated:
     """How a container ended."""
 
     exit_code: int
@@ -73,18 +73,18 @@ class Terminated:
     finished: datetime | None
 
 
-CompanionKind = Literal["init", "sidecar", "beside"]
+InjectedContainerKind = Literal["init", "sidecar", "beside"]
 """It ends before ours begins; it begins before ours and runs beside it; it runs beside ours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Companion:
+class InjectedContainer:
     """A container that somebody else put into a pod of ours."""
 
     name: str
-    kind: CompanionKind
-    waiting: Waiting | None = None
-    terminated: Terminated | None = None
+    kind: InjectedContainerKind
+    waiting: ContainerWaiting | None = None
+    terminated: ContainerTerminated | None = None
     """How it ended, or ended last where it is started again."""
     runs: bool = False
     started: bool = False
@@ -93,7 +93,7 @@ class Companion:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shape:
+class RecordedTemplate:
     """What an attempt was made from, as its driver pod notes it."""
 
     execution: str
@@ -112,7 +112,7 @@ class PodView:
     """A pod that carries the labels of a job; whether it belongs to it, `owner_uid` tells.
 
     In an observation `created`, `scheduled`, `deletion_due`, `over_since` and `ready_since` are by the
-    operator's clock: when it saw what the pod tells. In the stores they are what others have written, and
+    operator's clock: when it saw what the pod tells. In the cache they are what others have written, and
     `started` always is.
     """
 
@@ -148,13 +148,13 @@ class PodView:
     reason: str
     """The pod's own reason (Evicted, NodeLost, DeadlineExceeded, UnexpectedAdmissionError …)."""
     message: str
-    waiting: Waiting | None
+    waiting: ContainerWaiting | None
     """Of our container, or of one that keeps it from starting."""
-    terminated: Terminated | None
+    terminated: ContainerTerminated | None
     """Of our container."""
-    shape: Shape | None = None
+    template: RecordedTemplate | None = None
     """Of a driver; None of workers, and of a driver that an older version made."""
-    gang: int | None = None
+    gang_size: int | None = None
     """How many pods a queue admits together, this one among them; None of a pod that stands alone."""
     deletion_grace: int = 30
     """Seconds that a pod has to end once it is being deleted."""
@@ -162,7 +162,7 @@ class PodView:
     """When it was seen to have ended."""
     ready_since: datetime | None = None
     """When it was seen to be ready."""
-    companions: tuple[Companion, ...] = ()
+    injected_containers: tuple[InjectedContainer, ...] = ()
     """The containers that are not ours, in the order in which they begin."""
 
     @property
@@ -172,7 +172,7 @@ class PodView:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Notice:
+class PodEvent:
     """An Event about a pod, Warning or Normal, as far as it explains why a pod does not start."""
 
     reason: str
@@ -181,7 +181,7 @@ class Notice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Refusal:
+class RejectedWrite:
     """A write that the API server refused (quota, admission, a name that is taken), kept until a pass whose
     writes all succeed. Not refusals: 409 for a Secret (it is there), 404 or another uid at a delete."""
 
@@ -210,12 +210,12 @@ class Evidence:
     its container started: when it was first asked. Kept while the pod is there."""
     log_tails: Mapping[str, str] = field(default_factory=dict)
     """End of a pod's log, by pod uid."""
-    notices: Mapping[str, tuple[Notice, ...]] = field(default_factory=dict)
+    pod_events: Mapping[str, tuple[PodEvent, ...]] = field(default_factory=dict)
     """Events about a pod, oldest first, by pod uid."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Observation:
+class JobObservation:
     """Everything that a plan depends on; `now` is data."""
 
     now: datetime
@@ -223,7 +223,7 @@ class Observation:
     profile: ProfileView | None
     pods: tuple[PodView, ...] = ()
     """Every pod whose labels name the job by name, whatever its owner, sorted by name."""
-    refusals: tuple[Refusal, ...] = ()
+    rejected_writes: tuple[RejectedWrite, ...] = ()
     status_written: datetime | None = None
     """When this process last wrote the status; mere progress is written at most every ten seconds."""
     evidence: Evidence = Evidence()

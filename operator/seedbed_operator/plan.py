@@ -51,10 +51,10 @@ Action = Create | Delete | DeleteJob
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Need:
+class EvidenceRequest:
     """Something to ask for before the plan can be final; asked for once per pass."""
 
-    kind: Literal["LogTail", "Notices", "Progress"]
+    kind: Literal["LogTail", "PodEvents", "Progress"]
     pod: str
     pod_uid: str
     address: str | None = None
@@ -64,7 +64,7 @@ class Need:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Announcement:
+class JobEvent:
     """A Kubernetes Event about the job, sent after its status was written."""
 
     type: Literal["Normal", "Warning"]
@@ -80,44 +80,44 @@ class Plan:
     actions: tuple[Action, ...] = ()
     status: LifecycleStatus | None = None
     """The whole status to be; None: nothing to say (an object that is being deleted, or another's)."""
-    announcements: tuple[Announcement, ...] = ()
-    needs: tuple[Need, ...] = ()
-    wake_at: datetime | None = None
+    events: tuple[JobEvent, ...] = ()
+    evidence_requests: tuple[EvidenceRequest, ...] = ()
+    requeue_at: datetime | None = None
     """When time alone changes the plan: a deadline, the end of a back-off, the next look at progress. A time
     that is past means: again, as soon as this plan's writes are in the store."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Draft:
+class PlanBuilder:
     """Status, actions and needs so far."""
 
     now: datetime
     generation: int
     status: LifecycleStatus
     actions: tuple[Action, ...] = ()
-    needs: tuple[Need, ...] = ()
-    wake_at: datetime | None = None
+    evidence_requests: tuple[EvidenceRequest, ...] = ()
+    requeue_at: datetime | None = None
 
-    def does(self, *actions: Action) -> Draft:
+    def does(self, *actions: Action) -> PlanBuilder:
         """Add actions."""
         return replace(self, actions=(*self.actions, *actions))
 
-    def asks(self, *needs: Need) -> Draft:
+    def asks(self, *evidence_requests: EvidenceRequest) -> PlanBuilder:
         """Add needs."""
-        return replace(self, needs=(*self.needs, *needs))
+        return replace(self, evidence_requests=(*self.evidence_requests, *evidence_requests))
 
-    def wakes(self, *moments: datetime | None) -> Draft:
+    def wakes(self, *moments: datetime | None) -> PlanBuilder:
         """Look again at the earliest of the moments, if none is earlier."""
-        due = [moment for moment in (self.wake_at, *moments) if moment is not None]
-        return replace(self, wake_at=min(due, default=None))
+        due = [moment for moment in (self.requeue_at, *moments) if moment is not None]
+        return replace(self, requeue_at=min(due, default=None))
 
-    def tells(self, **fields: Any) -> Draft:
+    def tells(self, **fields: Any) -> PlanBuilder:
         """Set fields of the status."""
         return replace(self, status=self.status.model_copy(update=fields))
 
     def finds(
         self, kind: str, status: Literal["True", "False", "Unknown"], reason: str, message: str = ""
-    ) -> Draft:
+    ) -> PlanBuilder:
         """Set a condition."""
         condition = Condition(
             type=str(kind),
@@ -133,30 +133,30 @@ class Draft:
         """Tell whether the status has a condition in a state."""
         return any(found.type == kind and found.status == status for found in self.status.conditions)
 
-    def waits(self, reason: str, message: str) -> Draft:
+    def waits(self, reason: str, message: str) -> PlanBuilder:
         """Say why the job does not run although the operator is at work on it."""
         return self._moving(reason, message).finds(ConditionType.RUNNING, "False", reason, message)
 
-    def stalls(self, reason: str, message: str) -> Draft:
+    def stalls(self, reason: str, message: str) -> PlanBuilder:
         """Say why the job does not run and what a person must change first."""
         draft = self.finds(ConditionType.RUNNING, "False", reason, message)
         return draft.finds(ConditionType.RECONCILING, "False", reason, message).finds(
             ConditionType.STALLED, "True", reason, message
         )
 
-    def runs(self, reason: str, message: str) -> Draft:
+    def runs(self, reason: str, message: str) -> PlanBuilder:
         """Say that the job trains."""
         draft = self.settles(RunningReason.TRAINING)
         return draft.finds(ConditionType.RUNNING, "True", reason, message)
 
-    def settles(self, reason: str) -> Draft:
+    def settles(self, reason: str) -> PlanBuilder:
         """Say that the object is what it should be for now."""
         return self._unstalled(reason).finds(ConditionType.RECONCILING, "False", reason)
 
-    def _moving(self, reason: str, message: str) -> Draft:
+    def _moving(self, reason: str, message: str) -> PlanBuilder:
         return self._unstalled(reason).finds(ConditionType.RECONCILING, "True", reason, message)
 
-    def _unstalled(self, reason: str) -> Draft:
+    def _unstalled(self, reason: str) -> PlanBuilder:
         if not self.has(ConditionType.STALLED):
             return self
         return self.finds(ConditionType.STALLED, "False", reason)

@@ -13,22 +13,22 @@ from cachetools import FIFOCache
 
 from seedbed_api.conditions import ConditionType
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_operator.informer_cache.cache import Stores
+from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.job_observation import JobView
-from seedbed_operator.kube_client.client_interface import Cluster, ClusterError, Raw, Refused
-from seedbed_operator.kube_client.resource_kinds import EVENTS, KIND_OF
-from seedbed_operator.plan import Announcement
+from seedbed_operator.kube_client.client_interface import ApiError, ApiStatusError, KubeClient, RawObject
+from seedbed_operator.kube_client.resource_kinds import EVENTS, KIND_OF_JOB
+from seedbed_operator.plan import JobEvent
 
 CONTROLLER: Final = "seedbed.dev/operator"
-LONGEST_NOTE: Final = 1024
-QUIET: Final = timedelta(minutes=10)
+MAX_NOTE_BYTES: Final = 1024
+EVENT_INTERVAL: Final = timedelta(minutes=10)
 """The same words about the same job are announced once in so long."""
-MOST_REMEMBERED: Final = 10_000
+MAX_REMEMBERED_EVENTS: Final = 10_000
 
 log = logging.getLogger(__name__)
 
 
-class Conflict(Exception):  # noqa: N818 - a way out, not a failure
+class StatusConflict(Exception):  # noqa: N818 - a way out, not a failure
     """The job has changed since it was observed: nothing was written, plan again."""
 
 
@@ -47,29 +47,29 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 
 def status_patch(stored: Mapping[str, Any], status: LifecycleStatus) -> dict[str, Any]:
     """Return the patch of a stored status; empty where it says the same. An empty list is as good as none."""
-    return merge_patch(_filled(stored), _filled(status.plain()))
+    return merge_patch(_without_empty_lists(stored), _without_empty_lists(status.plain()))
 
 
-def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty_lists(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value != []}
 
 
-class Reporter:
+class StatusWriter:
     """Writes statuses and events."""
 
     def __init__(
         self,
-        cluster: Cluster,
-        stores: Stores,
+        cluster: KubeClient,
+        cache: InformerCache,
         instance: str,
         written: Callable[[JobView, JobView], None] = lambda before, after: None,  # noqa: ARG005
     ) -> None:
         """`written` is told of a job as it was, and as it is with the status that was just written."""
         self._cluster = cluster
-        self._stores = stores
+        self._cache = cache
         self._instance = instance
         self._written = written
-        self._announced: MutableMapping[tuple[str, str, str], datetime] = FIFOCache(MOST_REMEMBERED)
+        self._announced: MutableMapping[tuple[str, str, str], datetime] = FIFOCache(MAX_REMEMBERED_EVENTS)
 
     async def write(self, job: JobView, stored: Mapping[str, Any], status: LifecycleStatus) -> bool:
         """Write a status if it differs; tell whether. Conflict where the job is another by now, or gone."""
@@ -78,64 +78,68 @@ class Reporter:
             return False
         try:
             written = await self._cluster.patch_status(
-                KIND_OF[job.kind], job.namespace, job.name, resource_version=job.resource_version, patch=patch
+                KIND_OF_JOB[job.kind],
+                job.namespace,
+                job.name,
+                resource_version=job.resource_version,
+                patch=patch,
             )
-        except ClusterError as error:
+        except ApiError as error:
             await self._behind(job, error)
-            raise Conflict(str(error)) from error
-        self._stores.put(KIND_OF[job.kind], written)
-        _log(job.status, status)
+            raise StatusConflict(str(error)) from error
+        self._cache.put(KIND_OF_JOB[job.kind], written)
+        _log_transition(job.status, status)
         version = written["metadata"]["resourceVersion"]
         self._written(job, replace(job, status=status, resource_version=version))
         return True
 
-    async def _behind(self, job: JobView, error: ClusterError) -> None:
+    async def _behind(self, job: JobView, error: ApiError) -> None:
         """Look at the job as it is now where its status was refused for that; raise any other error."""
         error.write = f"the status of {job.kind} {job.name}"
-        if not isinstance(error, Refused):
+        if not isinstance(error, ApiStatusError):
             raise error
         await self._learn(job, error)
 
-    async def _learn(self, job: JobView, refused: Refused) -> None:
+    async def _learn(self, job: JobView, refused: ApiStatusError) -> None:
         """Look at the job as it is now: the watch may be behind, or may have missed it."""
-        if not refused.gone and refused.code != 409:
+        if not refused.not_found and refused.code != 409:
             raise refused
-        kind, key = KIND_OF[job.kind], (job.namespace, job.name)
+        kind, key = KIND_OF_JOB[job.kind], (job.namespace, job.name)
         try:
-            self._stores.put(kind, await self._cluster.get(kind, *key))
-        except Refused as gone:
-            if not gone.gone:
+            self._cache.put(kind, await self._cluster.get(kind, *key))
+        except ApiStatusError as gone:
+            if not gone.not_found:
                 raise
-            self._stores.drop(kind, key, job.uid)
+            self._cache.drop(kind, key, job.uid)
 
-    async def announce(self, job: JobView, announcements: Iterable[Announcement], now: datetime) -> None:
+    async def announce(self, job: JobView, events: Iterable[JobEvent], now: datetime) -> None:
         """Send events that have not been sent lately; one that cannot be sent is logged, and lost."""
-        for announcement in announcements:
+        for announcement in events:
             if self._is_new(job, announcement, now):
                 try:
                     await self._cluster.create(
-                        EVENTS, job.namespace, event(job, announcement, now, self._instance)
+                        EVENTS, job.namespace, event_object(job, announcement, now, self._instance)
                     )
-                except ClusterError as error:
+                except ApiError as error:
                     log.warning("event %s was not sent: %s", announcement.reason, error)
 
-    def _is_new(self, job: JobView, announcement: Announcement, now: datetime) -> bool:
+    def _is_new(self, job: JobView, announcement: JobEvent, now: datetime) -> bool:
         said = (job.uid, announcement.reason, announcement.message)
         last = self._announced.get(said)
-        if last is not None and now - last < QUIET:
+        if last is not None and now - last < EVENT_INTERVAL:
             return False
         self._announced[said] = now
         return True
 
 
-def _log(before: LifecycleStatus, status: LifecycleStatus) -> None:
+def _log_transition(before: LifecycleStatus, status: LifecycleStatus) -> None:
     """Log what the job does now, where that is something else."""
     old, new = before.condition(ConditionType.RUNNING), status.condition(ConditionType.RUNNING)
     if new is not None and (old is None or old.reason != new.reason):
         log.info("%s: %s", new.reason, new.message, extra={"attempt": status.attempts})
 
 
-def event(job: JobView, announcement: Announcement, now: datetime, instance: str) -> Raw:
+def event_object(job: JobView, announcement: JobEvent, now: datetime, instance: str) -> RawObject:
     """Return the Event that says something about a job."""
     return {
         "apiVersion": EVENTS.api_version,
@@ -144,12 +148,12 @@ def event(job: JobView, announcement: Announcement, now: datetime, instance: str
         "type": announcement.type,
         "reason": announcement.reason,
         "action": announcement.action,
-        "note": _cut(announcement.message),
+        "note": _truncate_note(announcement.message),
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": CONTROLLER,
         "reportingInstance": instance[:128],
         "regarding": {
-            "apiVersion": KIND_OF[job.kind].api_version,
+            "apiVersion": KIND_OF_JOB[job.kind].api_version,
             "kind": job.kind,
             "namespace": job.namespace,
             "name": job.name,
@@ -159,7 +163,11 @@ def event(job: JobView, announcement: Announcement, now: datetime, instance: str
     }
 
 
-def _cut(note: str) -> str:
+def _truncate_note(note: str) -> str:
     """Return a note of at most 1,024 bytes: the API server counts bytes."""
     content = note.encode()
-    return note if len(content) <= LONGEST_NOTE else content[: LONGEST_NOTE - 3].decode(errors="ignore") + "…"
+    return (
+        note
+        if len(content) <= MAX_NOTE_BYTES
+        else content[: MAX_NOTE_BYTES - 3].decode(errors="ignore") + "…"
+    )

@@ -1,4 +1,4 @@
-"""kopf watches and we listen: each event goes into the stores and wakes the jobs that it changes.
+"""kopf watches and we listen: each event goes into the cache and wakes the jobs that it changes.
 
 Only `on.event`: no handler of kopf's puts a finalizer or an annotation on anything.
 """
@@ -17,8 +17,8 @@ import kopf
 from kubernetes.aio.client.configuration import Configuration
 
 from seedbed_api.pod_contract.labels import POD_SELECTOR
-from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SWEEPS, JobKey, Kind
+from seedbed_operator.informer_cache.cache import InformerCache
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SWEEPS, JobKey, ResourceKind
 
 FIRST_LIST_SECONDS: Final = 30.0
 """Within so long after the start, listed objects are those of the first list; later a gap was bridged."""
@@ -28,39 +28,41 @@ EXIT_SECONDS: Final = 20.0
 log = logging.getLogger(__name__)
 
 
-class Feed:
+class WatchEventHandler:
     """Takes the events of the watches."""
 
     def __init__(
-        self, stores: Stores, wake: Callable[[Iterable[JobKey]], None], gap: Callable[[], None]
+        self, cache: InformerCache, enqueue: Callable[[Iterable[JobKey]], None], gap: Callable[[], None]
     ) -> None:
-        self._stores = stores
-        self._wake = wake
+        self._cache = cache
+        self._enqueue = enqueue
         self._gap = gap
         self._began = asyncio.get_running_loop().time()
         self.last: float | None = None
         """When the last event came, on the clock of the event loop."""
 
-    def take(self, kind: Kind, event: Mapping[str, Any]) -> None:
+    def take(self, kind: ResourceKind, event: Mapping[str, Any]) -> None:
         """Take over one event; one without a type is of a list, a later one where a watch has lost track."""
         self.last = asyncio.get_running_loop().time()
         raw, metadata = event["object"], event["object"]["metadata"]
         if event["type"] == "DELETED":
             key = (metadata.get("namespace", ""), metadata["name"])
-            self._wake(self._stores.drop(kind, key, metadata["uid"]))
+            self._enqueue(self._cache.drop(kind, key, metadata["uid"]))
             return
-        self._wake(self._stores.put(kind, raw))
+        self._enqueue(self._cache.put(kind, raw))
         if event["type"] is None and asyncio.get_running_loop().time() - self._began > FIRST_LIST_SECONDS:
             self._gap()
 
 
-class Watch:
+class KopfWatch:
     """kopf, watching in a thread and on an event loop of its own.
 
     When it ends, kopf cancels every task of its loop that began after it; and it takes signals where it can.
     """
 
-    def __init__(self, feed: Feed, configuration: Configuration, namespaces: Sequence[str] | None) -> None:
+    def __init__(
+        self, feed: WatchEventHandler, configuration: Configuration, namespaces: Sequence[str] | None
+    ) -> None:
         """`namespaces` are those to watch; None for all of them."""
         self._feed = feed
         self._configuration = configuration
@@ -100,19 +102,19 @@ class Watch:
         if self._stopped:
             return
         await kopf.operator(
-            registry=registry(self._take, self._connection),
-            settings=settings(),
+            registry=handler_registry(self._take, self._connection),
+            settings=kopf_settings(),
             standalone=True,
             clusterwide=self._namespaces is None,
             namespaces=self._namespaces or (),
             stop_flag=stopping,
         )
 
-    def _take(self, kind: Kind, event: Mapping[str, Any]) -> None:
+    def _take(self, kind: ResourceKind, event: Mapping[str, Any]) -> None:
         self._main.call_soon_threadsafe(self._feed.take, kind, event)
 
     async def _connection(self) -> kopf.ConnectionInfo:
-        asked = asyncio.run_coroutine_threadsafe(connection_info(self._configuration), self._main)
+        asked = asyncio.run_coroutine_threadsafe(kopf_connection(self._configuration), self._main)
         return await asyncio.wrap_future(asked)
 
     def _settle(self, error: BaseException | None) -> None:
@@ -124,13 +126,14 @@ class Watch:
             self._ended.set_exception(error)
 
 
-def registry(
-    take: Callable[[Kind, Mapping[str, Any]], None], connection: Callable[[], Awaitable[kopf.ConnectionInfo]]
+def handler_registry(
+    take: Callable[[ResourceKind, Mapping[str, Any]], None],
+    connection: Callable[[], Awaitable[kopf.ConnectionInfo]],
 ) -> kopf.OperatorRegistry:
     """Return the handlers: one per kind, and the log-in with our own connection."""
     handlers = kopf.OperatorRegistry()
     for kind in (JOBS, SWEEPS, PODS, PROFILES):
-        _listen(handlers, take, kind)
+        _register_handler(handlers, take, kind)
 
     @kopf.on.login(registry=handlers)
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
@@ -139,15 +142,17 @@ def registry(
     return handlers
 
 
-def _listen(
-    handlers: kopf.OperatorRegistry, take: Callable[[Kind, Mapping[str, Any]], None], kind: Kind
+def _register_handler(
+    handlers: kopf.OperatorRegistry,
+    take: Callable[[ResourceKind, Mapping[str, Any]], None],
+    kind: ResourceKind,
 ) -> None:
     @kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=handlers)
-    async def heard(event: Mapping[str, Any], **_: Any) -> None:
+    async def driver_responses(event: Mapping[str, Any], **_: Any) -> None:
         take(kind, event)
 
 
-async def connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
+async def kopf_connection(configuration: Configuration) -> kopf.ConnectionInfo:
     """Return our connection in kopf's words; asked for again when a token has expired."""
     header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
     return kopf.ConnectionInfo(
@@ -160,7 +165,7 @@ async def connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
     )
 
 
-def settings() -> kopf.OperatorSettings:
+def kopf_settings() -> kopf.OperatorSettings:
     """Return kopf's settings: no scanning of CRDs, no events of its own, patience with the API server."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
@@ -170,15 +175,15 @@ def settings() -> kopf.OperatorSettings:
     chosen.queueing.idle_timeout = 0.05
     chosen.watching.chunk_size = CHUNK
     chosen.watching.label_selectors[PODS.plural] = POD_SELECTOR
-    chosen.persistence.diffbase_storage = NoDifferences()
-    chosen.persistence.progress_storage = NoProgress()
+    chosen.persistence.diffbase_storage = NoDiffBaseStorage()
+    chosen.persistence.progress_storage = NoProgressStorage()
     chosen.networking.connect_timeout = 5
     chosen.networking.request_timeout = 60
     chosen.networking.error_backoffs = _backoffs()
     return chosen
 
 
-class NoDifferences(kopf.DiffBaseStorage):
+class NoDiffBaseStorage(kopf.DiffBaseStorage):
     """Nothing is compared with what was handled last: kopf's own copies each object deeply at every event."""
 
     def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:  # noqa: ARG002
@@ -193,7 +198,7 @@ class NoDifferences(kopf.DiffBaseStorage):
         """Leave the object as it is."""
 
 
-class NoProgress(kopf.ProgressStorage):
+class NoProgressStorage(kopf.ProgressStorage):
     """Handlers of events have no progress to keep, and none is looked for."""
 
     def fetch(self, *, key: str, body: kopf.Body) -> None:

@@ -19,7 +19,7 @@ from chart.metric_names import families_in
 from chart.rendering import CHART
 from seedbed_api import metric_names as names
 from seedbed_api.execution_settings import Lifecycle
-from seedbed_operator.manager.health_server import longest_blindness
+from seedbed_operator.manager.health_server import max_relist_age
 from seedbed_operator.manager.operator_settings import Settings
 from testbed.prometheus import program
 
@@ -317,7 +317,7 @@ def test_a_blind_operator_is_told_of_before_it_is_started_again() -> None:
     scrape = seconds(VALUES["metrics"]["podMonitor"]["interval"])
     told_after = alerts.BLIND_SECONDS + scrape + seconds(the("SeedbedOperatorNotReconciling").wait)
     assert 1.1 * sweep + scrape < alerts.BLIND_SECONDS, "one that sweeps is not blind"
-    assert told_after < longest_blindness(sweep)
+    assert told_after < max_relist_age(sweep)
 
 
 def test_a_job_that_hangs_is_told_of_before_its_attempt_is_ended() -> None:

@@ -27,7 +27,7 @@ from chart.releases import (
 )
 from chart.rendering import CHART, IMAGE, MATRIX, SERVED, Helm, HelmFailed, Json, objects
 from seedbed_operator.kube_client.resource_kinds import LEASES
-from seedbed_operator.manager.preflight import NEEDED
+from seedbed_operator.manager.preflight import REQUIRED_PERMISSIONS
 from testbed.control_plane import ControlPlane
 from testbed.fake_nodes import FakeNodes
 from testbed.kube import Kube, Refused
@@ -268,7 +268,7 @@ def may(control: ControlPlane, verb: str, resource: str, namespace: str, who: st
 
 
 def needed_in(namespace: str) -> Iterator[tuple[str, str, str]]:
-    for kind, subresource, verbs in NEEDED:
+    for kind, subresource, verbs in REQUIRED_PERMISSIONS:
         name = f"{kind.plural}.{kind.group}".rstrip(".") + f"/{subresource}".rstrip("/")
         where = NAMESPACE if kind is LEASES else namespace if kind.namespaced else ""
         yield from ((verb, name, where) for verb in verbs.split())

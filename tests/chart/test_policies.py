@@ -10,15 +10,15 @@ import pytest
 from chart.rendering import Helm, Json, Right, named, objects, of_kind, pod_template, rights
 from seedbed_api.pod_contract.driver_endpoint import PROGRESS_PORT
 from seedbed_operator.backends.child_metadata import job_labels
-from seedbed_operator.kube_client.resource_kinds import LEASES, Kind
-from seedbed_operator.manager.preflight import NEEDED
+from seedbed_operator.kube_client.resource_kinds import LEASES, ResourceKind
+from seedbed_operator.manager.preflight import REQUIRED_PERMISSIONS
 
 
-def needed(*, of: Callable[[Kind], bool]) -> set[Right]:
+def needed(*, of: Callable[[ResourceKind], bool]) -> set[Right]:
     """Return what the operator asks for at its start, for the kinds chosen."""
     return {
         (kind.group, "/".join(part for part in (kind.plural, subresource) if part), verb)
-        for kind, subresource, verbs in NEEDED
+        for kind, subresource, verbs in REQUIRED_PERMISSIONS
         if of(kind)
         for verb in verbs.split()
     }

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from seedbed_api.crd_generator import definitions
-from seedbed_operator.manager.preflight import NEEDED
+from seedbed_operator.manager.preflight import REQUIRED_PERMISSIONS
 from testbed.boxes import Daemon, wait_until
 from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube, Refused
@@ -49,7 +49,7 @@ def running_operator(control: ControlPlane, *options: str, name: str = "operator
     )
     try:
         wait_until(
-            lambda: b"first sweep:" in log.read_bytes()[begun:],
+            lambda: b"first relist:" in log.read_bytes()[begun:],
             what="the operator",
             seconds=240,
             daemons=(daemon,),
@@ -78,7 +78,7 @@ def _rights() -> tuple[Json, ...]:
             "resources": [f"{kind.plural}/{subresource}" if subresource else kind.plural],
             "verbs": verbs.split(),
         }
-        for kind, subresource, verbs in NEEDED
+        for kind, subresource, verbs in REQUIRED_PERMISSIONS
     ]
     account = {"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}
     return (

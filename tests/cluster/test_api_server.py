@@ -11,10 +11,10 @@ import pytest
 
 from cluster.operator_process import install
 from seedbed_api.pod_contract.labels import POD_SELECTOR
-from seedbed_operator.kube_client.client_config import connection
-from seedbed_operator.kube_client.client_interface import Cluster, Raw, Refused
-from seedbed_operator.kube_client.http_client import ApiServer, Limits
-from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, SECRETS, Kind
+from seedbed_operator.kube_client.client_config import load_configuration
+from seedbed_operator.kube_client.client_interface import ApiStatusError, KubeClient, RawObject
+from seedbed_operator.kube_client.http_client import HttpKubeClient, RequestLimits
+from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, SECRETS, ResourceKind
 from support.operator.builders import IMAGE, a_recipe
 from support.operator.fake_api_server import ApiServer as InMemory
 from testbed.control_plane import ControlPlane
@@ -27,16 +27,16 @@ GONE = "00000000-0000-4000-8000-000000000000"
 class Ground:
     """A cluster and a namespace in it."""
 
-    cluster: Cluster
+    cluster: KubeClient
     namespace: str
     bind: Callable[[str], None]
     """Give a pod a node, as the scheduler does."""
 
-    async def job(self, name: str = "seedlings") -> Raw:
+    async def job(self, name: str = "seedlings") -> RawObject:
         body = {"apiVersion": JOBS.api_version, "kind": JOBS.name, "metadata": {"name": name}}
         return await self.cluster.create(JOBS, self.namespace, {**body, "spec": a_recipe()})
 
-    async def pod(self, name: str = "seedlings-1-driver", owner: str | None = None) -> Raw:
+    async def pod(self, name: str = "seedlings-1-driver", owner: str | None = None) -> RawObject:
         labels = {"app.kubernetes.io/managed-by": "seedbed", "seedbed.dev/job": "seedlings"}
         metadata: dict[str, Any] = {"name": name, "namespace": self.namespace, "labels": labels}
         if owner is not None:
@@ -45,11 +45,11 @@ class Ground:
         spec = {"containers": [{"name": "driver", "image": IMAGE}], "schedulerName": "nobody"}
         return await self.cluster.create(PODS, self.namespace, {"metadata": metadata, "spec": spec})
 
-    async def delete(self, kind: Kind, raw: Raw, uid: str | None = None) -> Raw:
+    async def delete(self, kind: ResourceKind, raw: RawObject, uid: str | None = None) -> RawObject:
         metadata = raw["metadata"]
         return await self.cluster.delete(kind, self.namespace, metadata["name"], uid=uid or metadata["uid"])
 
-    async def patch(self, raw: Raw, version: str, **status: Any) -> Raw:
+    async def patch(self, raw: RawObject, version: str, **status: Any) -> RawObject:
         name = raw["metadata"]["name"]
         return await self.cluster.patch_status(
             JOBS, self.namespace, name, resource_version=version, patch=status
@@ -77,7 +77,7 @@ def tell(request: pytest.FixtureRequest) -> Iterator[Callable[[Callable[[Ground]
         control.kube.create(path, binding)
 
     async def really(story: Callable[[Ground], Awaitable[None]]) -> None:
-        cluster = ApiServer(await connection(str(control.kubeconfig)), Limits())
+        cluster = HttpKubeClient(await load_configuration(str(control.kubeconfig)), RequestLimits())
         try:
             await story(Ground(cluster=cluster, namespace=namespace, bind=bind_really))
         finally:
@@ -90,7 +90,7 @@ Tell = Callable[[Callable[[Ground], Awaitable[None]]], None]
 
 
 async def refused(call: Awaitable[object]) -> tuple[int, str]:
-    with pytest.raises(Refused) as answer:
+    with pytest.raises(ApiStatusError) as answer:
         await call
     return answer.value.code, answer.value.reason
 

@@ -13,7 +13,7 @@ import pytest
 
 from cluster.operators import NAMESPACE, install
 from seedbed_operator.kube_client.resource_kinds import LEASES
-from seedbed_operator.manager.preflight import NEEDED
+from seedbed_operator.manager.preflight import REQUIRED_PERMISSIONS
 from support.operator.builders import IMAGE, a_recipe
 from testbed.boxes import Daemon, wait_until
 from testbed.control_plane import ControlPlane
@@ -47,7 +47,10 @@ class Narrow:
         """Create a namespace and let the operator work there."""
         self.kube.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
         self.kube.wait_for(f"/api/v1/namespaces/{namespace}/serviceaccounts/default", lambda _: True)
-        self.grant(namespace, [rule(each) for each in NEEDED if each[0].namespaced and each[0] is not LEASES])
+        self.grant(
+            namespace,
+            [rule(each) for each in REQUIRED_PERMISSIONS if each[0].namespaced and each[0] is not LEASES],
+        )
 
     def grant(self, namespace: str, rules: list[Json]) -> None:
         """Give the operator rights in a namespace."""
@@ -113,7 +116,7 @@ def narrow(control_plane: ControlPlane) -> Iterator[Narrow]:
     kube = control_plane.kube
     account = {"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}
     role = {"apiGroup": RBAC, "kind": "ClusterRole", "name": NAME}
-    rules = [rule(each) for each in NEEDED if not each[0].namespaced]
+    rules = [rule(each) for each in REQUIRED_PERMISSIONS if not each[0].namespaced]
     kube.apply(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": NAMESPACE}},
         {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": NAME}, "rules": rules},
@@ -132,7 +135,7 @@ def narrow(control_plane: ControlPlane) -> Iterator[Narrow]:
         },
         namespace=NAMESPACE,
     )
-    made.grant(NAMESPACE, [rule(each) for each in NEEDED if each[0] is LEASES])
+    made.grant(NAMESPACE, [rule(each) for each in REQUIRED_PERMISSIONS if each[0] is LEASES])
     for namespace in (GONE, STAYS):
         made.open(namespace)
     made.start()

@@ -21,7 +21,7 @@ class Attempt:
     """Indices of the worker pods that should be there now."""
     image: str
     """By digest; pinned at the first attempt."""
-    gang: int = 0
+    gang_size: int = 0
     """How many pods a queue must admit together: the driver and the workers with which the attempt starts."""
     alone: tuple[int, ...] = ()
     """Indices of the workers that a queue admits each by itself."""

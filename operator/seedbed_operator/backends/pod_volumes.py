@@ -1,4 +1,4 @@
-"""What a pod mounts: scratch space, the cache, Secrets of the stores, and claims that URLs name."""
+"""What a pod mounts: scratch space, the cache, Secrets of the cache, and claims that URLs name."""
 
 from __future__ import annotations
 

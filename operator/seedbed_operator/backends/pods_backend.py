@@ -162,11 +162,11 @@ def _pod(
     alone: bool = False,
 ) -> dict[str, Any]:
     passed = offer.passed_labels(job)
-    grouped = is_queued(passed) and attempt.gang > 0 and not alone
+    grouped = is_queued(passed) and attempt.gang_size > 0 and not alone
     group = group_labels(job, attempt.number) if grouped else {}
     labels = {**passed, **group, **pod_labels(job, attempt.number, role)}
-    shape = noted(offer) if role == "driver" else {}
-    count = group_annotations(attempt.gang) if grouped else {}
-    annotations = {**offer.passed_annotations(job), **_SAFE_TO_EVICT, **shape, **count}
+    template = noted(offer) if role == "driver" else {}
+    count = group_annotations(attempt.gang_size) if grouped else {}
+    annotations = {**offer.passed_annotations(job), **_SAFE_TO_EVICT, **template, **count}
     meta = metadata(job, name, labels, owner=owner, annotations=annotations)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}

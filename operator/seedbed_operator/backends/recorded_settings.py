@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from seedbed_api.job_kinds import MODELS, JobSpec
 from seedbed_api.pod_contract import env_vars
 from seedbed_operator.backends.spec_hash import execution_digest
-from seedbed_operator.job_observation import Shape
+from seedbed_operator.job_observation import RecordedTemplate
 
 MOST_KEPT: Final = 256
 _PATHS: Final = (
@@ -37,14 +37,14 @@ def settings_of(spec: JobSpec) -> tuple[tuple[str, Any], ...]:
     return tuple((path, value) for path in _PATHS if (value := _at(plain, path)) is not None)
 
 
-def with_settings(shape: Shape | None, pod_spec: Mapping[str, Any]) -> Shape | None:
+def with_settings(template: RecordedTemplate | None, pod_spec: Mapping[str, Any]) -> RecordedTemplate | None:
     """Return what a driver's pod notes, and the job that it was told; as it is where that cannot be read."""
     told = _job_told(pod_spec)
-    spec = _spec(told) if shape is not None and told is not None else None
-    if shape is None or spec is None:
-        return shape
+    spec = _spec(told) if template is not None and told is not None else None
+    if template is None or spec is None:
+        return template
     ranks = (spec.fewest_ranks, spec.most_ranks)
-    return replace(shape, execution=execution_digest(spec), ranks=ranks, settings=settings_of(spec))
+    return replace(template, execution=execution_digest(spec), ranks=ranks, settings=settings_of(spec))
 
 
 def _job_told(pod_spec: Mapping[str, Any]) -> str | None:

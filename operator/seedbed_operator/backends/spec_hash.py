@@ -18,7 +18,7 @@ from seedbed_api.pod_contract.labels import (
 )
 from seedbed_api.trainingprofile import TrainingProfileSpec
 from seedbed_operator.backends.effective_profile import Offer
-from seedbed_operator.job_observation import Shape
+from seedbed_operator.job_observation import RecordedTemplate
 
 _ANNOTATIONS = (EXECUTION_DIGEST_ANNOTATION, PROFILE_DIGEST_ANNOTATION, WORKERS_PER_POD_ANNOTATION)
 _OF_THE_RECIPE: dict[str, Any] = {"dataset": {"uri", "secret_ref"}, "model": {"code": {"uri"}}}
@@ -56,12 +56,12 @@ def noted(offer: Offer) -> dict[str, str]:
     }
 
 
-def shape_noted(annotations: Mapping[str, Any]) -> Shape | None:
+def shape_noted(annotations: Mapping[str, Any]) -> RecordedTemplate | None:
     """Return what was noted; None where another hand has been at it, or an older version made the pod."""
     execution, profile, ranks = (str(annotations.get(name) or "") for name in _ANNOTATIONS)
     if not (execution and profile and ranks.isascii() and ranks.isdigit() and 1 <= len(ranks) <= 4):
         return None
-    return Shape(
+    return RecordedTemplate(
         execution=execution,
         profile=profile,
         workers_per_pod=max(int(ranks), 1),

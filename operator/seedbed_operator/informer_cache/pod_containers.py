@@ -6,19 +6,24 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from seedbed_operator.job_observation import Companion, CompanionKind, Terminated, Waiting
-from seedbed_operator.kube_client.client_interface import Raw
+from seedbed_operator.job_observation import (
+    ContainerTerminated,
+    ContainerWaiting,
+    InjectedContainer,
+    InjectedContainerKind,
+)
+from seedbed_operator.kube_client.client_interface import RawObject
 
 _NOT_A_CAUSE: Final = frozenset({"", "PodInitializing", "ContainerCreating"})
 """Reasons for which a container waits that another one, or a volume, explains."""
 
 
-def own_status(status: Raw, role: str) -> Raw:
+def container_status(status: RawObject, role: str) -> RawObject:
     """Return the status of our container, which bears the name of its role."""
     return next((each for each in _entries(status, "containerStatuses") if each.get("name") == role), {})
 
 
-def companions(spec: Raw, status: Raw, role: str) -> tuple[Companion, ...]:
+def injected_containers(spec: RawObject, status: RawObject, role: str) -> tuple[InjectedContainer, ...]:
     """Return the containers that are not ours, those that begin before ours first."""
     before = tuple(_entries(status, "initContainerStatuses"))
     beside = (each for each in _entries(status, "containerStatuses") if each.get("name") != role)
@@ -27,59 +32,61 @@ def companions(spec: Raw, status: Raw, role: str) -> tuple[Companion, ...]:
     sidecars = {
         each.get("name") for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"
     }
-    first = (_companion("sidecar" if each.get("name") in sidecars else "init", each) for each in before)
-    return (*first, *(_companion("beside", each) for each in beside))
+    first = (
+        _injected_container("sidecar" if each.get("name") in sidecars else "init", each) for each in before
+    )
+    return (*first, *(_injected_container("beside", each) for each in beside))
 
 
-def waiting_for(state: Raw, others: Iterable[Companion]) -> Waiting | None:
+def waiting_cause(state: RawObject, others: Iterable[InjectedContainer]) -> ContainerWaiting | None:
     """Return why our container, or one that keeps it from starting, does not start."""
-    own = waiting(state)
+    own = waiting_state(state)
     if own is not None and own.reason not in _NOT_A_CAUSE:
         return own
     causes = (each.waiting for each in others if each.waiting is not None)
     return next((cause for cause in causes if cause.reason not in _NOT_A_CAUSE), own)
 
 
-def waiting(state: Raw, container: str = "", image: str = "") -> Waiting | None:
+def waiting_state(state: RawObject, container: str = "", image: str = "") -> ContainerWaiting | None:
     """Return for what a container in a state waits."""
     told = state.get("waiting")
     if not told:
         return None
     reason, message = str(told.get("reason") or ""), str(told.get("message") or "")
-    return Waiting(reason=reason, message=message, container=container, image=image)
+    return ContainerWaiting(reason=reason, message=message, container=container, image=image)
 
 
-def terminated(state: Raw) -> Terminated | None:
+def terminated_state(state: RawObject) -> ContainerTerminated | None:
     """Return how a container in a state has ended."""
     told = state.get("terminated")
     if not told:
         return None
-    return Terminated(
+    return ContainerTerminated(
         exit_code=int(told.get("exitCode", 0)),
         reason=str(told.get("reason") or ""),
         message=str(told.get("message") or ""),
-        started=time(told.get("startedAt")),
-        finished=time(told.get("finishedAt")),
+        started=parse_time(told.get("startedAt")),
+        finished=parse_time(told.get("finishedAt")),
     )
 
 
-def time(text: Any) -> datetime | None:
+def parse_time(text: Any) -> datetime | None:
     """Return a moment as the API server writes it."""
     return datetime.fromisoformat(text) if text else None
 
 
-def _entries(status: Raw, name: str) -> Iterator[Raw]:
+def _entries(status: RawObject, name: str) -> Iterator[RawObject]:
     yield from status.get(name) or ()
 
 
-def _companion(kind: CompanionKind, status: Raw) -> Companion:
+def _injected_container(kind: InjectedContainerKind, status: RawObject) -> InjectedContainer:
     name, image = str(status.get("name") or ""), str(status.get("image") or "")
     state, last = status.get("state") or {}, status.get("lastState") or {}
-    return Companion(
+    return InjectedContainer(
         name=name,
         kind=kind,
-        waiting=waiting(state, name, image),
-        terminated=terminated(state) or terminated(last),
+        waiting=waiting_state(state, name, image),
+        terminated=terminated_state(state) or terminated_state(last),
         runs="running" in state,
         started=bool(status.get("started")),
         restarts=int(status.get("restartCount") or 0),

@@ -13,7 +13,7 @@ from seedbed_api.errors import UserError, refusal
 CONNECTIONS = 96
 
 
-async def connection(kubeconfig: str | None) -> Configuration:
+async def load_configuration(kubeconfig: str | None) -> Configuration:
     """Return the connection: the kubeconfig that is named, else the pod's account, else KUBECONFIG."""
     configuration = Configuration()
     try:

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-WORTH_TELLING: Final = timedelta(seconds=5)
-TOLD_EVERY: Final = timedelta(minutes=10)
-ALIKE: Final = timedelta(0)
+LOG_FROM: Final = timedelta(seconds=5)
+LOG_EVERY: Final = timedelta(minutes=10)
+NO_SKEW: Final = timedelta(0)
 _WHOLE_SECOND: Final = timedelta(seconds=1)
 """The Date of an answer is cut to it."""
 
@@ -24,16 +24,16 @@ class ClockSkew:
         """How far our clock is ahead, as far as the newest answer proves it; None before the first."""
         self._told: datetime | None = None
 
-    def learn(self, date: str | None, *, sent: datetime, received: datetime) -> None:
+    def observe(self, date: str | None, *, sent: datetime, received: datetime) -> None:
         """Take the Date of an answer and our own times of request and answer."""
         theirs = _moment(date)
         if theirs is None or theirs.tzinfo is None:
             return
-        skew = proven(theirs, sent, received)
+        skew = minimum_skew(theirs, sent, received)
         self.seconds = skew.total_seconds()
-        if abs(skew) >= WORTH_TELLING and (self._told is None or abs(received - self._told) >= TOLD_EVERY):
+        if abs(skew) >= LOG_FROM and (self._told is None or abs(received - self._told) >= LOG_EVERY):
             self._told = received
-            where = "ahead of" if skew > ALIKE else "behind"
+            where = "ahead of" if skew > NO_SKEW else "behind"
             log.warning(
                 "the clock of this machine is %.0f s %s the API server's: times in statuses are off by as "
                 "much; synchronise the two",
@@ -42,10 +42,10 @@ class ClockSkew:
             )
 
 
-def proven(theirs: datetime, sent: datetime, received: datetime) -> timedelta:
+def minimum_skew(theirs: datetime, sent: datetime, received: datetime) -> timedelta:
     """Return how far we are at least ahead (negative: behind) of a clock, read between two moments."""
     ahead, behind = sent - theirs - _WHOLE_SECOND, received - theirs
-    return max(ahead, ALIKE) if behind >= ALIKE else behind
+    return max(ahead, NO_SKEW) if behind >= NO_SKEW else behind
 
 
 def _moment(date: str | None) -> datetime | None:

@@ -20,9 +20,15 @@ import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
-from seedbed_operator.kube_client.client_interface import NOT_SERVED, Page, Raw, Refused, Unanswered
+from seedbed_operator.kube_client.client_interface import (
+    NOT_SERVED,
+    ApiStatusError,
+    ListPage,
+    NoApiResponse,
+    RawObject,
+)
 from seedbed_operator.kube_client.clock_skew import ClockSkew
-from seedbed_operator.kube_client.resource_kinds import CORE_EVENTS, PODS, Kind
+from seedbed_operator.kube_client.resource_kinds import CORE_EVENTS, PODS, ResourceKind
 
 PAGE: Final = 200
 REQUEST_SECONDS: Final = 35
@@ -33,7 +39,7 @@ LONGEST_MESSAGE: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class RequestLimits:
     """How many requests of each kind may be under way."""
 
     creates: int = 32
@@ -41,10 +47,10 @@ class Limits:
     others: int = 24
 
 
-class ApiServer:
+class HttpKubeClient:
     """A real API server."""
 
-    def __init__(self, configuration: Configuration, limits: Limits) -> None:
+    def __init__(self, configuration: Configuration, limits: RequestLimits) -> None:
         self._client = ApiClient(configuration)
         self._host = configuration.host
         self._creates = asyncio.Semaphore(limits.creates)
@@ -58,32 +64,34 @@ class ApiServer:
         """Close the connections."""
         await self._client.close()
 
-    async def pages(self, kind: Kind, namespace: str | None, *, labels: str = "") -> AsyncIterator[Page]:
+    async def pages(
+        self, kind: ResourceKind, namespace: str | None, *, labels: str = ""
+    ) -> AsyncIterator[ListPage]:
         """List a namespace, or all of them, in pages."""
         query = {"limit": str(PAGE)} | ({"labelSelector": labels} if labels else {})
         while True:
             answer = await self._get(kind.path(namespace), query)
             metadata = answer["metadata"]
-            yield Page(resource_version=metadata["resourceVersion"], items=answer["items"])
+            yield ListPage(resource_version=metadata["resourceVersion"], items=answer["items"])
             if not metadata.get("continue"):
                 return
             query["continue"] = metadata["continue"]
 
-    async def get(self, kind: Kind, namespace: str | None, name: str) -> Raw:
+    async def get(self, kind: ResourceKind, namespace: str | None, name: str) -> RawObject:
         """Return one object."""
         return await self._get(kind.path(namespace, name))
 
-    async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
+    async def create(self, kind: ResourceKind, namespace: str, body: RawObject) -> RawObject:
         """Create an object and return it."""
         return await self._json("POST", kind.path(namespace), body=body, limit=self._creates)
 
-    async def replace(self, kind: Kind, namespace: str, name: str, body: Raw) -> Raw:
+    async def replace(self, kind: ResourceKind, namespace: str, name: str, body: RawObject) -> RawObject:
         """Replace an object if it still has the body's resource version."""
         return await self._json("PUT", kind.path(namespace, name), body=body, limit=None)
 
     async def delete(
-        self, kind: Kind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
-    ) -> Raw:
+        self, kind: ResourceKind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
+    ) -> RawObject:
         """Delete an object if it has this uid."""
         options: dict[str, Any] = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         if grace_seconds is not None:
@@ -91,8 +99,8 @@ class ApiServer:
         return await self._json("DELETE", kind.path(namespace, name), body=options, limit=self._others)
 
     async def patch_status(
-        self, kind: Kind, namespace: str, name: str, *, resource_version: str, patch: Raw
-    ) -> Raw:
+        self, kind: ResourceKind, namespace: str, name: str, *, resource_version: str, patch: RawObject
+    ) -> RawObject:
         """Merge into an object's status if it still has this resource version."""
         body = {"metadata": {"resourceVersion": resource_version}, "status": patch}
         path = kind.path(namespace, name, "status")
@@ -108,14 +116,16 @@ class ApiServer:
         content = await self._request("GET", path, None, self._others, JSON)
         return content.decode(errors="replace")
 
-    async def pod_events(self, namespace: str, uid: str) -> Sequence[Raw]:
+    async def pod_events(self, namespace: str, uid: str) -> Sequence[RawObject]:
         """Return the events about a pod."""
         query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": "50"}
         answer = await self._get(CORE_EVENTS.path(namespace), query)
-        items: Sequence[Raw] = answer["items"]
+        items: Sequence[RawObject] = answer["items"]
         return items
 
-    async def allows(self, verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> bool:
+    async def allows(
+        self, verb: str, kind: ResourceKind, namespace: str | None, subresource: str = ""
+    ) -> bool:
         """Tell whether the operator itself may do something."""
         asked = {
             "verb": verb,
@@ -130,11 +140,11 @@ class ApiServer:
         answer = await self._json("POST", path, body=body, limit=self._others)
         return bool(answer["status"]["allowed"])
 
-    async def read(self, path: str) -> Raw:
+    async def read(self, path: str) -> RawObject:
         """Return a document that is no object."""
         return await self._get(path)
 
-    async def _get(self, path: str, query: Raw | None = None) -> Raw:
+    async def _get(self, path: str, query: RawObject | None = None) -> RawObject:
         target = f"{path}?{urlencode(query)}" if query else path
         return await self._json("GET", target, limit=None)
 
@@ -144,47 +154,47 @@ class ApiServer:
         path: str,
         *,
         limit: asyncio.Semaphore | None,
-        body: Raw | None = None,
+        body: RawObject | None = None,
         content: str = JSON,
-    ) -> Raw:
-        answer: Raw = json.loads(await self._request(method, path, body, limit, content))
+    ) -> RawObject:
+        answer: RawObject = json.loads(await self._request(method, path, body, limit, content))
         return answer
 
     async def _request(
-        self, method: str, path: str, body: Raw | None, limit: asyncio.Semaphore | None, content: str
+        self, method: str, path: str, body: RawObject | None, limit: asyncio.Semaphore | None, content: str
     ) -> bytes:
         held: AbstractAsyncContextManager[Any] = limit or nullcontext()
         async with held:
             try:
                 return await self._exchange(method, path, body, content)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                self.requests[method, resource(path), "none"] += 1
-                what = f"{type(error).__name__}: {str(error) or _without_words(error)}"
-                raise Unanswered(f"{method} {path.partition('?')[0]} at {self._host}: {what}") from error
+                self.requests[method, resource_of_path(path), "none"] += 1
+                what = f"{type(error).__name__}: {str(error) or _describe_silent_error(error)}"
+                raise NoApiResponse(f"{method} {path.partition('?')[0]} at {self._host}: {what}") from error
 
-    async def _exchange(self, method: str, path: str, body: Raw | None, content: str) -> bytes:
+    async def _exchange(self, method: str, path: str, body: RawObject | None, content: str) -> bytes:
         headers = {"Content-Type": content, "Accept": "application/json", "User-Agent": "seedbed-operator"}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         sent = datetime.now(UTC)
         response = await self._client.rest_client.request(
             method, self._host + path, headers=headers, body=body, _request_timeout=_TIMEOUT
         )
-        self.clock_skew.learn(response.headers.get("Date"), sent=sent, received=datetime.now(UTC))
+        self.clock_skew.observe(response.headers.get("Date"), sent=sent, received=datetime.now(UTC))
         content_bytes: bytes = await response.read()
-        self.requests[method, resource(path), str(response.status)] += 1
+        self.requests[method, resource_of_path(path), str(response.status)] += 1
         if response.status >= 400:
-            raise refusal_of(response.status, content_bytes)
+            raise status_error(response.status, content_bytes)
         return content_bytes
 
 
-def _without_words(error: Exception) -> str:
+def _describe_silent_error(error: Exception) -> str:
     return f"nothing within {REQUEST_SECONDS} s" if isinstance(error, TimeoutError) else "no more is known"
 
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=5)
 
 
-def resource(path: str) -> str:
+def resource_of_path(path: str) -> str:
     """Return which resource a path of the API server is about: `pods`, `pods/log`, `trainingjobs/status`."""
     parts = path.partition("?")[0].strip("/").split("/")
     if parts[0] not in ("api", "apis"):
@@ -195,16 +205,16 @@ def resource(path: str) -> str:
     return "/".join(scoped[:1] + scoped[2:])
 
 
-def refusal_of(code: int, content: bytes) -> Refused:
+def status_error(code: int, content: bytes) -> ApiStatusError:
     """Return what an answer of 400 or more says."""
     try:
         status = json.loads(content)
         about_an_object = code != 404 or status["details"].get("name")
         reason = str(status["reason"]) if about_an_object else NOT_SERVED
-        return Refused(code, reason, _one_line(str(status["message"])))
+        return ApiStatusError(code, reason, _one_line(str(status["message"])))
     except (ValueError, KeyError, TypeError, AttributeError):
         reason = NOT_SERVED if code == 404 else "Unknown"
-        return Refused(code, reason, _one_line(content.decode(errors="replace")))
+        return ApiStatusError(code, reason, _one_line(content.decode(errors="replace")))
 
 
 def _one_line(message: str) -> str:

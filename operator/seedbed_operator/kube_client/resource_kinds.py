@@ -10,7 +10,7 @@ from seedbed_api.job_kinds import JobKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
+class ResourceKind:
     """One resource of the API server."""
 
     name: str
@@ -32,23 +32,23 @@ class Kind:
         return "/".join(part for part in parts if part)
 
 
-JOBS: Final = Kind(name="TrainingJob", group="seedbed.dev", version="v1alpha1", plural="trainingjobs")
-SWEEPS: Final = Kind(name="SweepJob", group="seedbed.dev", version="v1alpha1", plural="sweepjobs")
-KIND_OF: Final[Mapping[JobKind, Kind]] = {"TrainingJob": JOBS, "SweepJob": SWEEPS}
+JOBS: Final = ResourceKind(name="TrainingJob", group="seedbed.dev", version="v1alpha1", plural="trainingjobs")
+SWEEPS: Final = ResourceKind(name="SweepJob", group="seedbed.dev", version="v1alpha1", plural="sweepjobs")
+KIND_OF_JOB: Final[Mapping[JobKind, ResourceKind]] = {"TrainingJob": JOBS, "SweepJob": SWEEPS}
 """What a pass is made over."""
-PROFILES: Final = Kind(
+PROFILES: Final = ResourceKind(
     name="TrainingProfile",
     group="seedbed.dev",
     version="v1alpha1",
     plural="trainingprofiles",
     namespaced=False,
 )
-PODS: Final = Kind(name="Pod", group="", version="v1", plural="pods")
-SERVICES: Final = Kind(name="Service", group="", version="v1", plural="services")
-SECRETS: Final = Kind(name="Secret", group="", version="v1", plural="secrets")
-CORE_EVENTS: Final = Kind(name="Event", group="", version="v1", plural="events")
-EVENTS: Final = Kind(name="Event", group="events.k8s.io", version="v1", plural="events")
-LEASES: Final = Kind(name="Lease", group="coordination.k8s.io", version="v1", plural="leases")
+PODS: Final = ResourceKind(name="Pod", group="", version="v1", plural="pods")
+SERVICES: Final = ResourceKind(name="Service", group="", version="v1", plural="services")
+SECRETS: Final = ResourceKind(name="Secret", group="", version="v1", plural="secrets")
+CORE_EVENTS: Final = ResourceKind(name="Event", group="", version="v1", plural="events")
+EVENTS: Final = ResourceKind(name="Event", group="events.k8s.io", version="v1", plural="events")
+LEASES: Final = ResourceKind(name="Lease", group="coordination.k8s.io", version="v1", plural="leases")
 
 CREATABLE: Final = {kind.name: kind for kind in (PODS, SERVICES, SECRETS)}
 """What a plan may create."""

@@ -15,8 +15,8 @@ from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.baselock import BaseLock
 
-from seedbed_operator.kube_client.client_interface import ClusterError, Refused, Unanswered
-from seedbed_operator.kube_client.http_client import ApiServer
+from seedbed_operator.kube_client.client_interface import ApiError, ApiStatusError, NoApiResponse
+from seedbed_operator.kube_client.http_client import HttpKubeClient
 from seedbed_operator.kube_client.resource_kinds import LEASES
 
 LEASE_SECONDS: Final = 30
@@ -27,10 +27,10 @@ CALL_SECONDS: Final = 5
 log = logging.getLogger(__name__)
 
 
-class Lock(BaseLock):
+class LeaseLock(BaseLock):
     """A lease, read and written raw. Every call ends soon and in an answer, whatever the network does."""
 
-    def __init__(self, cluster: ApiServer, namespace: str, name: str, identity: str) -> None:
+    def __init__(self, cluster: HttpKubeClient, namespace: str, name: str, identity: str) -> None:
         super().__init__(name, namespace, identity)
         self._cluster = cluster
         self._seen: dict[str, Any] = {}
@@ -40,9 +40,9 @@ class Lock(BaseLock):
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 self._seen = dict(await self._cluster.get(LEASES, namespace, name))
-        except Refused as refused:
+        except ApiStatusError as refused:
             return False, _exception(refused.code, refused.reason)
-        except (Unanswered, TimeoutError) as error:
+        except (NoApiResponse, TimeoutError) as error:
             return False, _exception(0, str(error) or "no answer in time")
         return True, _record(self._seen.get("spec") or {})
 
@@ -81,7 +81,7 @@ class Lock(BaseLock):
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 await call
-        except (ClusterError, TimeoutError) as error:
+        except (ApiError, TimeoutError) as error:
             log.warning("the lease was not written: %s", str(error) or "no answer in time")
             return False
         return True
@@ -102,7 +102,7 @@ def _record(spec: Mapping[str, Any]) -> LeaderElectionRecord:
     )
 
 
-async def lead(lock: Lock, on_start: Callable[[], None]) -> None:
+async def run_election(lock: LeaseLock, on_start: Callable[[], None]) -> None:
     """Stand by until we lead, call `on_start`, and return when the lease is lost."""
 
     async def started() -> None:

@@ -8,24 +8,24 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
-from seedbed_operator.reconciler.workqueue import present_job
+from seedbed_operator.reconciler.workqueue import current_job
 
-_QUIET = ("kopf", "aiohttp", "kubernetes", "asyncio")
+_WARNING_ONLY = ("kopf", "aiohttp", "kubernetes", "asyncio")
 
 
-class _Line(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return time, level, job and message in one line."""
-        job = present_job.get()
+        job = current_job.get()
         about = f"{job.kind} {job.namespace}/{job.name}: " if job else ""
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
         return f"{time} {record.levelname.lower():<7} {about}{_message(record)}"
 
 
-class _Json(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return a line of JSON; the stack of an unexpected error is a field of it."""
-        job = present_job.get()
+        job = current_job.get()
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -51,8 +51,8 @@ def _message(record: logging.LogRecord) -> str:
     return message + place
 
 
-def _worth_telling(record: logging.LogRecord) -> bool:
-    """Leave out kopf on every retry of every watch: sweeps and passes say that the API server is away.
+def _is_relevant(record: logging.LogRecord) -> bool:
+    """Leave out kopf on every retry of every watch: relists and passes say that the API server is away.
 
     And on signals, which are ours.
     """
@@ -62,13 +62,13 @@ def _worth_telling(record: logging.LogRecord) -> bool:
     )
 
 
-def set_up(log_format: Literal["json", "text"]) -> None:
+def configure_logging(log_format: Literal["json", "text"]) -> None:
     """Send all logs to stderr in the chosen format."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if log_format == "json" else _Line())
-    handler.addFilter(_worth_telling)
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    handler.addFilter(_is_relevant)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    for name in _QUIET:
+    for name in _WARNING_ONLY:
         logging.getLogger(name).setLevel(logging.WARNING)

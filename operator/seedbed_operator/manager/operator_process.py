@@ -12,32 +12,32 @@ from typing import Final
 
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_operator import planning
-from seedbed_operator.informer_cache.cache import Stores
+from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.job_observation import JobView
-from seedbed_operator.kube_client.client_config import connection
-from seedbed_operator.kube_client.client_interface import ClusterError, Unanswered
-from seedbed_operator.kube_client.http_client import ApiServer, Limits
-from seedbed_operator.manager.health_server import Vitals, serve
-from seedbed_operator.manager.leader_election import Lock
-from seedbed_operator.manager.leader_loop import Operator, lead_and_work
+from seedbed_operator.kube_client.client_config import load_configuration
+from seedbed_operator.kube_client.client_interface import ApiError, NoApiResponse
+from seedbed_operator.kube_client.http_client import HttpKubeClient, RequestLimits
+from seedbed_operator.manager.health_server import Health, serve
+from seedbed_operator.manager.leader_election import LeaseLock
+from seedbed_operator.manager.leader_loop import Operator, lead
 from seedbed_operator.manager.operator_settings import Settings
-from seedbed_operator.manager.preflight import lost_namespaces, problems
-from seedbed_operator.metrics.counters import Tallies
-from seedbed_operator.metrics.job_metrics import Jobs
-from seedbed_operator.metrics.metrics_page import Page
-from seedbed_operator.metrics.operator_metrics import looking
-from seedbed_operator.observe.driver_client import Scraper
-from seedbed_operator.observe.evidence_collector import Gatherer
-from seedbed_operator.observe.job_memory import Memories
-from seedbed_operator.plan_executor import Applier
-from seedbed_operator.reconciler.reconcile import Pass
-from seedbed_operator.reconciler.workqueue import Line, Loop
-from seedbed_operator.relist import Sweeper
-from seedbed_operator.status_writer import Reporter
+from seedbed_operator.manager.preflight import preflight_problems, unreadable_namespaces
+from seedbed_operator.metrics.counters import Counters
+from seedbed_operator.metrics.job_metrics import JobMetrics
+from seedbed_operator.metrics.metrics_page import MetricsPage
+from seedbed_operator.metrics.operator_metrics import operator_collector
+from seedbed_operator.observe.driver_client import HttpDriverClient
+from seedbed_operator.observe.evidence_collector import EvidenceCollector
+from seedbed_operator.observe.transient_state import TransientStates
+from seedbed_operator.plan_executor import PlanExecutor
+from seedbed_operator.reconciler.reconcile import Reconciler
+from seedbed_operator.reconciler.workqueue import FairQueue, Workqueue
+from seedbed_operator.relist import Relister
+from seedbed_operator.status_writer import StatusWriter
 
-PATIENCE_SECONDS: Final = 60
+API_SERVER_WAIT_SECONDS: Final = 60
 """How long the API server may be silent when the operator starts."""
-LAST_RESORT_SECONDS: Final = 8
+FORCED_EXIT_SECONDS: Final = 8
 """What is still not over so long after the grace is cut off."""
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def seconds() -> float:
+def unix_seconds() -> float:
     """Return the time in seconds, as Prometheus tells it."""
     return now().timestamp()
 
@@ -58,11 +58,11 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as opened:
         operator = await _build(settings, opened)
         stop = asyncio.Event()
-        on_signals(stop, settings)
-        runner = await serve(operator.vitals, operator.page, settings.health_port)
+        handle_signals(stop, settings)
+        runner = await serve(operator.health, operator.page, settings.health_port)
         opened.push_async_callback(runner.cleanup)
         log.info("serving on port %s", min(runner.addresses, key=len)[1])
-        work = asyncio.create_task(lead_and_work(operator))
+        work = asyncio.create_task(lead(operator))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
@@ -74,14 +74,14 @@ async def run(settings: Settings) -> None:
             work.result()
 
 
-def on_signals(stop: asyncio.Event, settings: Settings) -> None:
+def handle_signals(stop: asyncio.Event, settings: Settings) -> None:
     """Let SIGTERM and SIGINT set an event; soon after the grace the process ends whatever happens."""
     loop = asyncio.get_running_loop()
 
     def told(which: signal.Signals) -> None:
         log.info("%s: finishing what is under way", which.name)
         stop.set()
-        loop.call_later(settings.grace_seconds + LAST_RESORT_SECONDS, os._exit, 1)
+        loop.call_later(settings.grace_seconds + FORCED_EXIT_SECONDS, os._exit, 1)
 
     for which in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(which, told, which)
@@ -90,70 +90,75 @@ def on_signals(stop: asyncio.Event, settings: Settings) -> None:
 async def check(settings: Settings) -> list[str]:
     """Return one line for everything that keeps the operator from working."""
     async with AsyncExitStack() as opened:
-        cluster = ApiServer(await connection(settings.kubeconfig), Limits())
+        cluster = HttpKubeClient(await load_configuration(settings.kubeconfig), RequestLimits())
         opened.push_async_callback(cluster.close)
         try:
-            return await problems(cluster, settings)
-        except ClusterError as error:
+            return await preflight_problems(cluster, settings)
+        except ApiError as error:
             return [f"the API server cannot be asked: {error}"]
 
 
 async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
-    configuration = await connection(settings.kubeconfig)
-    cluster = ApiServer(configuration, Limits())
+    configuration = await load_configuration(settings.kubeconfig)
+    cluster = HttpKubeClient(configuration, RequestLimits())
     opened.push_async_callback(cluster.close)
-    await _ready_to_start(cluster, settings)
-    scraper = Scraper()
-    opened.push_async_callback(scraper.close)
-    stores, memories = Stores(), Memories()
-    tallies, jobs = Tallies(seconds, stores.namespaces), Jobs(stores, memories, seconds)
-    line = Line()
+    await _check_preflight(cluster, settings)
+    driver_client = HttpDriverClient()
+    opened.push_async_callback(driver_client.close)
+    cache, states = InformerCache(), TransientStates()
+    counters, jobs = Counters(unix_seconds, cache.namespaces), JobMetrics(cache, states, unix_seconds)
+    line = FairQueue()
 
     def written(before: JobView, after: JobView) -> None:
-        tallies.told(before, after.status, now())
-        jobs.learn(after)
+        counters.told(before, after.status, now())
+        jobs.update(after)
 
-    passing = Pass(
-        stores=stores,
-        memories=memories,
+    reconciler = Reconciler(
+        cache=cache,
+        states=states,
         planner=planning,
-        gatherer=Gatherer(cluster, scraper),
-        applier=Applier(cluster, stores),
-        reporter=Reporter(cluster, stores, settings.identity, written),
+        evidence_collector=EvidenceCollector(cluster, driver_client),
+        executor=PlanExecutor(cluster, cache),
+        status_writer=StatusWriter(cluster, cache, settings.identity, written),
         clock=now,
-        pressed=lambda: line.pressed,
+        has_new_jobs=lambda: line.has_new_jobs,
     )
-    loop = Loop(passing.run, now, passing.tell, tallies.passed, line)
-    sweeper = Sweeper(cluster, stores, loop.wake, settings.scopes, tallies.forget)
-    vitals = Vitals(
+    loop = Workqueue(reconciler.run, now, reconciler.tell, counters.passed, line)
+    relister = Relister(cluster, cache, loop.enqueue, settings.scopes, counters.forget)
+    health = Health(
         loop=loop,
-        sweeper=sweeper,
-        stores=stores,
+        relister=relister,
+        cache=cache,
         sweep_seconds=settings.sweep_seconds,
         requests=cluster.requests,
         clock_skew=cluster.clock_skew,
     )
-    lock = Lock(cluster, settings.lease_namespace, settings.lease_name, settings.identity)
+    lock = LeaseLock(cluster, settings.lease_namespace, settings.lease_name, settings.identity)
     return Operator(
         settings=settings,
         configuration=configuration,
-        stores=stores,
+        cache=cache,
         loop=loop,
-        sweeper=sweeper,
-        vitals=vitals,
-        page=Page(tallies.registry, (tallies.look, looking(vitals.pulse), jobs.look)),
+        relister=relister,
+        health=health,
+        page=MetricsPage(
+            counters.registry, (counters.collect, operator_collector(health.snapshot), jobs.collect)
+        ),
         lock=lock,
     )
 
 
-async def _ready_to_start(cluster: ApiServer, settings: Settings) -> None:
+async def _check_preflight(cluster: HttpKubeClient, settings: Settings) -> None:
     """Wait for the API server, then refuse to start without what is needed."""
-    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    deadline = asyncio.get_running_loop().time() + API_SERVER_WAIT_SECONDS
     while True:
         try:
-            found, lost = await problems(cluster, settings), await lost_namespaces(cluster, settings)
+            found, lost = (
+                await preflight_problems(cluster, settings),
+                await unreadable_namespaces(cluster, settings),
+            )
             break
-        except Unanswered as error:
+        except NoApiResponse as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise InfrastructureError("ApiServerUnavailable", str(error)) from error
             log.warning("waiting for the API server: %s", error)

@@ -53,7 +53,7 @@ class Settings:
             _match(_NAMESPACE, "--namespace", namespace)
         _match(_NAMESPACE, "--lease-namespace", self.lease_namespace)
         _match(_LEASE, "--lease-name", self.lease_name)
-        _between("--sweep-seconds", self.sweep_seconds, 1, 3600)
+        _between("--relist-seconds", self.sweep_seconds, 1, 3600)
         _between("--health-port", self.health_port, 0, 65535)
         _between("--concurrency", self.concurrency, 1, 1024)
         _between("--grace-seconds", self.grace_seconds, 1, 600)

@@ -15,7 +15,7 @@ from seedbed_api.field_lookup import every_path
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trainingprofile import TrainingProfile
-from seedbed_operator.kube_client.client_interface import Cluster, Raw, Refused
+from seedbed_operator.kube_client.client_interface import ApiStatusError, KubeClient, RawObject
 from seedbed_operator.kube_client.resource_kinds import (
     CORE_EVENTS,
     EVENTS,
@@ -26,11 +26,11 @@ from seedbed_operator.kube_client.resource_kinds import (
     SECRETS,
     SERVICES,
     SWEEPS,
-    Kind,
+    ResourceKind,
 )
 from seedbed_operator.manager.operator_settings import Settings
 
-NEEDED: Final[tuple[tuple[Kind, str, str], ...]] = (
+REQUIRED_PERMISSIONS: Final[tuple[tuple[ResourceKind, str, str], ...]] = (
     (JOBS, "", "get list watch delete"),
     (JOBS, "status", "patch"),
     (JOBS, "finalizers", "update"),
@@ -49,13 +49,17 @@ NEEDED: Final[tuple[tuple[Kind, str, str], ...]] = (
 """What the operator may do, and no more: kind, subresource, verbs. It sets no finalizer; some API
 servers want that right of whoever lets a deletion in the foreground wait for a child (blockOwnerDeletion)."""
 
-_MODELS: Final[Mapping[Kind, type[Block]]] = {JOBS: TrainingJob, SWEEPS: SweepJob, PROFILES: TrainingProfile}
+_MODELS: Final[Mapping[ResourceKind, type[Block]]] = {
+    JOBS: TrainingJob,
+    SWEEPS: SweepJob,
+    PROFILES: TrainingProfile,
+}
 _FIX_CRDS: Final = "install the CRDs of this version: helm upgrade, or kubectl apply --server-side -f crds/"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Question:
-    kind: Kind
+class _AccessCheck:
+    kind: ResourceKind
     subresource: str
     verb: str
     namespace: str | None
@@ -67,28 +71,28 @@ class _Question:
         return f"may not {self.verb} {name}{group} {where}; add it to the operator's role"
 
 
-async def problems(cluster: Cluster, settings: Settings) -> list[str]:
+async def preflight_problems(cluster: KubeClient, settings: Settings) -> list[str]:
     """Return one line for everything that is missing; Unanswered where the API server is not there."""
     return [*await crd_problems(cluster), *await permission_problems(cluster, settings)]
 
 
-async def lost_namespaces(cluster: Cluster, settings: Settings) -> dict[str, list[str]]:
+async def unreadable_namespaces(cluster: KubeClient, settings: Settings) -> dict[str, list[str]]:
     """Return what is missing in some of the watched namespaces while nothing is in another: none of them must
     keep the operator from the others. One that is gone took its Role with it."""
     lines: dict[str, list[str]] = {}
-    for question in await _refused(cluster, settings):
+    for question in await _denied_checks(cluster, settings):
         if question.namespace in settings.namespaces and question.kind is not LEASES:
             lines.setdefault(question.namespace, []).append(question.refused())
     return lines if len(lines) < len(settings.namespaces) else {}
 
 
-async def permission_problems(cluster: Cluster, settings: Settings) -> list[str]:
+async def permission_problems(cluster: KubeClient, settings: Settings) -> list[str]:
     """Return one line for each verb that the operator needs and may not use."""
-    return [question.refused() for question in await _refused(cluster, settings)]
+    return [question.refused() for question in await _denied_checks(cluster, settings)]
 
 
-async def _refused(cluster: Cluster, settings: Settings) -> list[_Question]:
-    questions = list(_questions(settings))
+async def _denied_checks(cluster: KubeClient, settings: Settings) -> list[_AccessCheck]:
+    questions = list(_access_checks(settings))
     answers = await asyncio.gather(
         *(
             cluster.allows(question.verb, question.kind, question.namespace, question.subresource)
@@ -98,24 +102,24 @@ async def _refused(cluster: Cluster, settings: Settings) -> list[_Question]:
     return [question for question, allowed in zip(questions, answers, strict=True) if not allowed]
 
 
-def _questions(settings: Settings) -> Iterator[_Question]:
-    for kind, subresource, verbs in NEEDED:
+def _access_checks(settings: Settings) -> Iterator[_AccessCheck]:
+    for kind, subresource, verbs in REQUIRED_PERMISSIONS:
         for namespace in _scopes(kind, settings):
             for verb in verbs.split():
-                yield _Question(kind=kind, subresource=subresource, verb=verb, namespace=namespace)
+                yield _AccessCheck(kind=kind, subresource=subresource, verb=verb, namespace=namespace)
 
 
-def _scopes(kind: Kind, settings: Settings) -> tuple[str | None, ...]:
+def _scopes(kind: ResourceKind, settings: Settings) -> tuple[str | None, ...]:
     if kind is LEASES:
         return (settings.lease_namespace,)
     return settings.scopes if kind.namespaced else (None,)
 
 
-async def crd_problems(cluster: Cluster) -> list[str]:
+async def crd_problems(cluster: KubeClient) -> list[str]:
     """Return one line for each of our kinds that is not served, or whose schema lacks a field we know."""
     try:
         discovered = await cluster.read(f"/apis/{JOBS.api_version}")
-    except Refused as refused:
+    except ApiStatusError as refused:
         if refused.code != 404:
             raise
         discovered = {"resources": []}
@@ -124,27 +128,29 @@ async def crd_problems(cluster: Cluster) -> list[str]:
     if missing:
         return [f"{kind.plural}.{kind.group} {kind.version} is not served; {_FIX_CRDS}" for kind in missing]
     document = await cluster.read(f"/openapi/v3/apis/{JOBS.api_version}")
-    return [line for kind, model in _MODELS.items() for line in _old(kind, model, document)]
+    return [line for kind, model in _MODELS.items() for line in _outdated_crd(kind, model, document)]
 
 
-def _old(kind: Kind, model: type[Block], document: Raw) -> Iterator[str]:
+def _outdated_crd(kind: ResourceKind, model: type[Block], document: RawObject) -> Iterator[str]:
     schema = _schema(kind, document)
     unknown = [
-        path for path, _ in every_path(model) if not path.startswith("metadata") and not _has(schema, path)
+        path
+        for path, _ in every_path(model)
+        if not path.startswith("metadata") and not _schema_has(schema, path)
     ]
     if unknown:
         shown = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
         yield f"{kind.plural}.{kind.group} is older than this operator: it lacks {shown}; {_FIX_CRDS}"
 
 
-def _schema(kind: Kind, document: Raw) -> Raw:
+def _schema(kind: ResourceKind, document: RawObject) -> RawObject:
     group = ".".join(reversed(kind.group.split(".")))
     schemas = document["components"]["schemas"]
-    schema: Raw = schemas.get(f"{group}.{kind.version}.{kind.name}", {})
+    schema: RawObject = schemas.get(f"{group}.{kind.version}.{kind.name}", {})
     return schema
 
 
-def _has(schema: Mapping[str, Any], path: str) -> bool:
+def _schema_has(schema: Mapping[str, Any], path: str) -> bool:
     """Tell whether a schema knows a field; what it lets pass unseen counts as known."""
     for part in path.split("."):
         if schema.get("x-kubernetes-preserve-unknown-fields"):

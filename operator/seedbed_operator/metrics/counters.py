@@ -16,20 +16,20 @@ from seedbed_api.prometheus_exposition import Sample, counter, histogram, measur
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.job_observation import JobView
 from seedbed_operator.metrics.metrics_page import Measure
-from seedbed_operator.metrics.status_transitions import AttemptEnded, Reached, turns
+from seedbed_operator.metrics.status_transitions import AttemptEnded, StageReached, transitions
 
-PASS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+RECONCILE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 WAIT_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
 
-SEEN_SECONDS: Final = 120.0
+ZERO_SECONDS: Final = 120.0
 """After so long every Prometheus has read a new series: twice, where it reads once a minute."""
 
 
-KEPT_SECONDS: Final = 3600.0
+RETENTION_SECONDS: Final = 3600.0
 """So long what was counted in a namespace is told after its last job is gone."""
 
 
-class FromZero:
+class ZeroBasedCounter:
     """A counter whose new series are 0 for a while: `increase` does not see with what a series begins.
 
     Whoever reads them at least that often sees the 0, however many read.
@@ -57,22 +57,22 @@ class FromZero:
         now = self._clock()
         self._last |= dict.fromkeys(first, now)
         for value in {values[0] for values in self._counts}.difference(first):
-            if now >= self._last.setdefault(value, now) + KEPT_SECONDS:
+            if now >= self._last.setdefault(value, now) + RETENTION_SECONDS:
                 self.forget(value)
                 del self._last[value]
 
-    def look(self) -> Measure:
+    def collect(self) -> Measure:
         """Look at what was counted."""
         samples = [self._sample(values) for values in self._counts]
         return lambda: (measured(self._about, samples),)
 
     def _sample(self, values: tuple[str, ...]) -> Sample:
-        is_new = self._clock() < self._began[values] + SEEN_SECONDS
+        is_new = self._clock() < self._began[values] + ZERO_SECONDS
         labels = dict(zip(self._about.labels, values, strict=True))
         return labels, 0 if is_new else self._counts[values]
 
 
-class Tallies:
+class Counters:
     """Counters and histograms since the process began."""
 
     registry: CollectorRegistry
@@ -87,8 +87,8 @@ class Tallies:
         self._reconciles = counter(names.RECONCILES, registry)
         for result in ("success", "failure"):
             self._reconciles.labels(result=result)
-        self._seconds = histogram(names.RECONCILE_SECONDS, registry, PASS_BUCKETS)
-        self._ended = FromZero(names.ATTEMPTS_ENDED, clock)
+        self._seconds = histogram(names.RECONCILE_SECONDS, registry, RECONCILE_BUCKETS)
+        self._ended = ZeroBasedCounter(names.ATTEMPTS_ENDED, clock)
         self._waits = {
             "Running": histogram(names.TIME_TO_RUNNING, registry, WAIT_BUCKETS),
             "FirstStep": histogram(names.TIME_TO_FIRST_STEP, registry, WAIT_BUCKETS),
@@ -97,11 +97,11 @@ class Tallies:
             for kind in JOB_KINDS:
                 waits.labels(kind=kind)
 
-    def look(self) -> Measure:
+    def collect(self) -> Measure:
         """Look at what is not in the registry."""
         if (known := self._namespaces()) is not None:
             self._ended.keep(known)
-        return self._ended.look()
+        return self._ended.collect()
 
     def forget(self, namespace: str) -> None:
         """Forget what was counted of a namespace that is gone."""
@@ -115,9 +115,9 @@ class Tallies:
     def told(self, job: JobView, status: LifecycleStatus, now: datetime) -> None:
         """Count what a status that was just written says and the one before did not."""
         kind = job.kind
-        for turn in turns(job.created, job.status, status, now):
+        for turn in transitions(job.created, job.status, status, now):
             match turn:
                 case AttemptEnded(cause=cause, reason=reason):
                     self._ended.count(job.namespace, kind, cause, reason)
-                case Reached(station=station, seconds=seconds):
-                    self._waits[station].labels(kind=kind).observe(seconds)
+                case StageReached(stage=stage, seconds=seconds):
+                    self._waits[stage].labels(kind=kind).observe(seconds)

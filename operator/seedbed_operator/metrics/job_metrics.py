@@ -13,16 +13,16 @@ from seedbed_api import metric_names as names
 from seedbed_api.conditions import ConditionType
 from seedbed_api.metric_names import Family
 from seedbed_api.prometheus_exposition import Sample, measured
-from seedbed_operator.informer_cache.cache import Snapshot, Stores
+from seedbed_operator.informer_cache.cache import CacheSnapshot, InformerCache
 from seedbed_operator.job_observation import JobView, PodView
 from seedbed_operator.kube_client.resource_kinds import JobKey
-from seedbed_operator.metrics.job_samples import Summaries, Summary
+from seedbed_operator.metrics.job_samples import JobSample, JobSamples
 from seedbed_operator.metrics.metrics_page import Measure
-from seedbed_operator.observe.job_memory import Memories
+from seedbed_operator.observe.transient_state import TransientStates
 
-SHOWN_SECONDS: Final = 3600.0
+RETENTION_SECONDS: Final = 3600.0
 """So long after its end a job still has series of its own."""
-_OF_EACH: Final[tuple[tuple[Family, Callable[[Summary], float | None]], ...]] = (
+_JOB_SERIES: Final[tuple[tuple[Family, Callable[[JobSample], float | None]], ...]] = (
     (names.JOB_STALLED, lambda job: float(job.stalled)),
     (names.JOB_PROGRESS, lambda job: job.progress),
     (names.JOB_STEPS, lambda job: job.steps),
@@ -38,46 +38,46 @@ _OF_EACH: Final[tuple[tuple[Family, Callable[[Summary], float | None]], ...]] = 
     (names.JOB_END, lambda job: job.end),
     (names.JOB_PROGRESS_DEADLINE, lambda job: job.progress_deadline),
 )
-Group = tuple[str, str, str]
+JobGroup = tuple[str, str, str]
 """Namespace, kind and profile."""
 
 
-class Jobs:
-    """Measures all jobs that the stores know, and what was heard of their drivers."""
+class JobMetrics:
+    """Measures all jobs that the cache know, and what was heard of their drivers."""
 
-    def __init__(self, stores: Stores, memories: Memories, clock: Callable[[], float]) -> None:
-        self._stores, self._memories, self._clock = stores, memories, clock
-        self._summaries = Summaries()
+    def __init__(self, cache: InformerCache, states: TransientStates, clock: Callable[[], float]) -> None:
+        self._cache, self._states, self._clock = cache, states, clock
+        self._summaries = JobSamples()
 
-    def learn(self, job: JobView) -> None:
+    def update(self, job: JobView) -> None:
         """Take a job as it was just written."""
-        self._summaries.learn(job)
+        self._summaries.update(job)
 
-    def look(self) -> Measure:
+    def collect(self) -> Measure:
         """Look at the jobs as they are now."""
-        seen, advances, skews = self._stores.snapshot(), self._memories.advances(), self._memories.skews()
+        seen, advances, skews = self._cache.snapshot(), self._states.advances(), self._states.skews()
         self._summaries.keep(key for key, _ in seen.jobs)
         return lambda: self._measured(seen, advances, skews)
 
     def _measured(
-        self, seen: Snapshot, advances: Mapping[JobKey, datetime], skews: Mapping[JobKey, timedelta]
+        self, seen: CacheSnapshot, advances: Mapping[JobKey, datetime], skews: Mapping[JobKey, timedelta]
     ) -> Iterator[Metric]:
         jobs = {key: self._summaries.of(key, entry) for key, entry in seen.jobs}
         yield _states(jobs.values())
         yield from _gpus(jobs, seen)
-        lately = self._clock() - SHOWN_SECONDS
+        lately = self._clock() - RETENTION_SECONDS
         shown = [job for job in jobs.values() if not job.finished or (job.end or 0) > lately]
         yield measured(names.JOB_INFO, map(_info, shown))
-        for family, value in _OF_EACH:
+        for family, value in _JOB_SERIES:
             yield measured(family, _values(shown, value))
         yield measured(names.JOB_FAILURE, _failures(shown))
         yield measured(names.JOB_ADVANCE, _advances(jobs, advances))
         yield measured(names.JOB_CLOCK_SKEW, _skews(jobs, skews))
 
 
-def _gpus(jobs: Mapping[JobKey, Summary], seen: Snapshot) -> Iterator[Metric]:
-    requested: Counter[Group] = Counter()
-    held: Counter[Group] = Counter()
+def _gpus(jobs: Mapping[JobKey, JobSample], seen: CacheSnapshot) -> Iterator[Metric]:
+    requested: Counter[JobGroup] = Counter()
+    held: Counter[JobGroup] = Counter()
     placed = Counter(job for job, pod in seen.pods if _is_placed(pod))
     for key, job in jobs.items():
         profile = seen.profiles.get(job.profile)
@@ -96,44 +96,44 @@ def _is_placed(pod: PodView) -> bool:
     return pod.role == "worker" and pod.node is not None and not pod.ended
 
 
-def _states(jobs: Iterable[Summary]) -> Metric:
+def _states(jobs: Iterable[JobSample]) -> Metric:
     counts = Counter((job.namespace, job.kind, job.condition, job.reason) for job in jobs)
     labels = names.JOBS.labels
     return measured(names.JOBS, ((dict(zip(labels, key, strict=True)), n) for key, n in counts.items()))
 
 
-def _grouped(counts: Counter[Group]) -> Iterator[Sample]:
+def _grouped(counts: Counter[JobGroup]) -> Iterator[Sample]:
     for (namespace, kind, profile), count in counts.items():
         yield {"namespace": namespace, "kind": kind, "profile": profile}, count
 
 
-def _info(job: Summary) -> Sample:
+def _info(job: JobSample) -> Sample:
     more = {"profile": job.profile, "condition": job.condition, "reason": job.reason}
     return job.labels | more, 1.0
 
 
-def _failures(jobs: Iterable[Summary]) -> Iterator[Sample]:
+def _failures(jobs: Iterable[JobSample]) -> Iterator[Sample]:
     for job in jobs:
         if job.failure is not None:
             reason, moment = job.failure
             yield job.labels | {"reason": reason}, moment
 
 
-def _advances(jobs: Mapping[JobKey, Summary], advances: Mapping[JobKey, datetime]) -> Iterator[Sample]:
+def _advances(jobs: Mapping[JobKey, JobSample], advances: Mapping[JobKey, datetime]) -> Iterator[Sample]:
     for key, moment in advances.items():
         job = jobs.get(key)
         if job is not None and job.condition == ConditionType.RUNNING:
             yield job.labels, moment.timestamp()
 
 
-def _skews(jobs: Mapping[JobKey, Summary], skews: Mapping[JobKey, timedelta]) -> Iterator[Sample]:
+def _skews(jobs: Mapping[JobKey, JobSample], skews: Mapping[JobKey, timedelta]) -> Iterator[Sample]:
     for key, skew in skews.items():
         job = jobs.get(key)
         if job is not None and not job.finished:
             yield job.labels, skew.total_seconds()
 
 
-def _values(jobs: Iterable[Summary], value: Callable[[Summary], float | None]) -> Iterator[Sample]:
+def _values(jobs: Iterable[JobSample], value: Callable[[JobSample], float | None]) -> Iterator[Sample]:
     for job in jobs:
         number = value(job)
         if number is not None:

@@ -11,8 +11,8 @@ from seedbed_api.conditions import ConditionType
 from seedbed_api.job_kinds import JobKind
 from seedbed_api.sweepjob_status import SweepJobStatus
 from seedbed_api.trainingjob_status import LifecycleStatus, TrainingJobStatus
-from seedbed_operator.informer_cache.cache import Entry
-from seedbed_operator.informer_cache.object_projections import JobRecord, job_view
+from seedbed_operator.informer_cache.cache import CachedObject
+from seedbed_operator.informer_cache.object_views import JobRecord, job_view
 from seedbed_operator.job_observation import JobView
 from seedbed_operator.kube_client.resource_kinds import JobKey
 from seedbed_operator.metrics.status_transitions import known_reason
@@ -26,7 +26,7 @@ _STATES: Final = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
+class JobSample:
     """What is exported of one job; None where there is nothing to tell."""
 
     namespace: str
@@ -65,14 +65,14 @@ class Summary:
         return {"namespace": self.namespace, "name": self.name, "kind": self.kind}
 
 
-def job_summary(job: JobView) -> Summary:
+def job_sample(job: JobView) -> JobSample:
     """Return the numbers of a job; what has no steps of its own tells of none."""
     status, spec = job.status, job.spec
     progress = status.progress if isinstance(status, TrainingJobStatus) else None
-    condition, reason = state(status)
+    condition, reason = job_state(status)
     idle = spec is None or spec.suspend or condition in ("Complete", "Failed")
     workers, began = status.workers, _began_to_train(status)
-    return Summary(
+    return JobSample(
         namespace=job.namespace,
         name=job.name,
         kind=job.kind,
@@ -83,7 +83,7 @@ def job_summary(job: JobView) -> Summary:
         finished=condition in ("Complete", "Failed"),
         workers=0 if idle or spec is None else spec.most_ranks,
         workers_per_pod=spec.cluster.overrides.workers_per_pod if spec and spec.cluster.overrides else None,
-        progress=done(status),
+        progress=completed_share(status),
         steps=progress.step if progress else None,
         planned_steps=progress.total_steps if progress else None,
         ready=workers.ready if workers else None,
@@ -100,7 +100,7 @@ def job_summary(job: JobView) -> Summary:
     )
 
 
-def done(status: LifecycleStatus) -> float | None:
+def completed_share(status: LifecycleStatus) -> float | None:
     """Return how much of a job is done, 0 to 1; None while that is not known."""
     if isinstance(status, TrainingJobStatus) and status.progress:
         return _share(status.progress.step, status.progress.total_steps)
@@ -114,7 +114,7 @@ def _share(part: int, whole: int) -> float | None:
     return min(part / whole, 1.0) if whole else None
 
 
-def state(status: LifecycleStatus) -> tuple[str, str]:
+def job_state(status: LifecycleStatus) -> tuple[str, str]:
     """Return in which state a job is, and the reason that tells more."""
     running = status.condition(ConditionType.RUNNING)
     held = (status.condition(kind) for kind in _STATES)
@@ -145,25 +145,25 @@ def _latest(*moments: float | None) -> float | None:
     return max((moment for moment in moments if moment is not None), default=None)
 
 
-class Summaries:
+class JobSamples:
     """What is known of each job as it is: by its uid and resource version.
 
     Any thread may ask: what two of them make at once is the same, and an old one is not taken for a new one.
     """
 
     def __init__(self) -> None:
-        self._known: dict[JobKey, tuple[str, int, Summary]] = {}
+        self._known: dict[JobKey, tuple[str, int, JobSample]] = {}
 
-    def learn(self, job: JobView) -> None:
+    def update(self, job: JobView) -> None:
         """Take a job as somebody has just written it: to read it again would take ten times as long."""
         key = JobKey(job.namespace, job.name, job.kind)
-        self._known[key] = (job.uid, int(job.resource_version), job_summary(job))
+        self._known[key] = (job.uid, int(job.resource_version), job_sample(job))
 
-    def of(self, key: JobKey, entry: Entry[JobRecord]) -> Summary:
+    def of(self, key: JobKey, entry: CachedObject[JobRecord]) -> JobSample:
         """Return the summary of a job."""
         known = self._known.get(key)
         if known is None or known[:2] != (entry.uid, entry.version):
-            known = self._known[key] = (entry.uid, entry.version, job_summary(job_view(entry.value)))
+            known = self._known[key] = (entry.uid, entry.version, job_sample(job_view(entry.value)))
         return known[2]
 
     def keep(self, present: Iterable[JobKey]) -> None:

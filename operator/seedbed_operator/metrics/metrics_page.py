@@ -1,6 +1,6 @@
 """The page that Prometheus reads: what it tells is looked at in the event loop, and written down by a thread.
 
-With thousands of jobs that takes seconds. Nothing moves while the event loop looks; what it saw stays.
+With thousands of jobs that takes seconds. Nothing moves while the event loop collectors; what it saw stays.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from seedbed_api.prometheus_exposition import page, text
 
 Measure: TypeAlias = Callable[[], Iterable[Metric]]
 """Measures what was looked at; called by another thread."""
-Look: TypeAlias = Callable[[], Measure]
+Collect: TypeAlias = Callable[[], Measure]
 """Takes hold of how things are; called by the event loop, which it must not keep long."""
 
 
-class Page:
+class MetricsPage:
     """Counters and histograms, which lock themselves, and what is measured when somebody asks."""
 
-    def __init__(self, registry: CollectorRegistry, looks: Sequence[Look]) -> None:
-        self._registry, self._looks = registry, looks
+    def __init__(self, registry: CollectorRegistry, collectors: Sequence[Collect]) -> None:
+        self._registry, self._looks = registry, collectors
         self._turn = asyncio.Lock()
 
     async def text(self) -> bytes:
         """Return the page; one after the other, however many ask."""
         async with self._turn:
-            measures = [look() for look in self._looks]
+            measures = [collect() for collect in self._looks]
             return await asyncio.to_thread(self._written, measures)
 
     def _written(self, measures: Sequence[Measure]) -> bytes:

@@ -11,11 +11,11 @@ from prometheus_client.core import Metric
 
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import measured, single
-from seedbed_operator.metrics.metrics_page import Look, Measure
+from seedbed_operator.metrics.metrics_page import Collect, Measure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pulse:
+class OperatorSnapshot:
     """How the operator is at one moment."""
 
     leading: bool
@@ -34,17 +34,17 @@ class Pulse:
     """How far the operator's clock is ahead of the API server's; None before its first answer."""
 
 
-def looking(feel: Callable[[], Pulse]) -> Look:
-    """Return what looks at the operator."""
+def operator_collector(feel: Callable[[], OperatorSnapshot]) -> Collect:
+    """Return what collectors at the operator."""
 
-    def look() -> Measure:
+    def collect() -> Measure:
         pulse = feel()
         return lambda: _measured(pulse)
 
-    return look
+    return collect
 
 
-def _measured(pulse: Pulse) -> Iterator[Metric]:
+def _measured(pulse: OperatorSnapshot) -> Iterator[Metric]:
     build = {"version": version("seedbed"), "python": platform.python_version()}
     yield single(names.BUILD, 1.0, build)
     yield single(names.LEADER, float(pulse.leading))

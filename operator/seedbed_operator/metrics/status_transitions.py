@@ -11,15 +11,17 @@ from seedbed_api.conditions import AttemptReason, ConditionType, FailedReason, R
 from seedbed_api.timestamps import parsed
 from seedbed_api.trainingjob_status import LifecycleStatus, TrainingJobStatus
 
-Cause = Literal["Done", "User", "Failure", "Infrastructure", "Preemption", "Stopped", "GivenBack"]
+CauseLabel = Literal["Done", "User", "Failure", "Infrastructure", "Preemption", "Stopped", "GivenBack"]
 
-_COUNTERS: Final[tuple[tuple[str, Cause], ...]] = (
+_COUNTERS: Final[tuple[tuple[str, CauseLabel], ...]] = (
     ("preemptions", "Preemption"),
     ("infrastructure_failures", "Infrastructure"),
     ("failures", "Failure"),
 )
-_OWN: Final = frozenset({"Stopped", "OutcomeMissing", "ContainerStartFailed", "PodFailed"})
-_REASONS: Final = _OWN.union(*(map(str, kind) for kind in (AttemptReason, FailedReason, RunningReason)))
+_OPERATOR_REASONS: Final = frozenset({"Stopped", "OutcomeMissing", "ContainerStartFailed", "PodFailed"})
+_REASONS: Final = _OPERATOR_REASONS.union(
+    *(map(str, kind) for kind in (AttemptReason, FailedReason, RunningReason))
+)
 """Drivers may say any word, user code among them: what is counted is one of these."""
 OTHER: Final = "Other"
 
@@ -28,33 +30,33 @@ OTHER: Final = "Other"
 class AttemptEnded:
     """An attempt has ended."""
 
-    cause: Cause
+    cause: CauseLabel
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reached:
-    """A job has come to a station of its way, for the first time since it was created or last resumed."""
+class StageReached:
+    """A job has come to a stage of its way, for the first time since it was created or last resumed."""
 
-    station: Literal["Running", "FirstStep"]
+    stage: Literal["Running", "FirstStep"]
     seconds: float
     """Since then, whatever the job went through: attempts that never trained are part of the wait."""
 
 
-Turn = AttemptEnded | Reached
+Transition = AttemptEnded | StageReached
 
 
-def turns(
+def transitions(
     created: datetime, before: LifecycleStatus, after: LifecycleStatus, now: datetime
-) -> Iterator[Turn]:
+) -> Iterator[Transition]:
     """Yield what is worth counting between two statuses that follow each other."""
     if (after.accounted_attempts or 0) > (before.accounted_attempts or 0):
         yield _ended(before, after)
     waited = max((now - _since(created, after)).total_seconds(), 0.0)
     if _has_run(after) and not _has_run(before):
-        yield Reached(station="Running", seconds=waited)
+        yield StageReached(stage="Running", seconds=waited)
     if _has_stepped(after) and not _has_stepped(before):
-        yield Reached(station="FirstStep", seconds=waited)
+        yield StageReached(stage="FirstStep", seconds=waited)
 
 
 def known_reason(reason: str) -> str:

@@ -13,34 +13,38 @@ from pydantic import ValidationError
 from seedbed_api.pod_contract.driver_endpoint import JOB_UID_HEADER, PROGRESS_PATH, PROGRESS_PORT
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 
-MOST_BYTES: Final = 64 * 1024
-SECONDS: Final = 3.0
+MAX_BYTES: Final = 64 * 1024
+TIMEOUT_SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 1.0
 """Within a cluster a connection takes milliseconds, or comes to nothing."""
-AT_ONCE: Final = 32
+MAX_CONNECTIONS: Final = 32
 
 log = logging.getLogger(__name__)
 
 
-class Drivers(Protocol):
+class DriverClient(Protocol):
     """Who can be asked for progress."""
 
     async def ask(self, address: str, job_uid: str) -> LiveProgress | None:
         """Return the progress of a job's driver at an IP address; None without a valid answer of it."""
 
 
-class Scraper:
+class HttpDriverClient:
     """Drivers over HTTP."""
 
     def __init__(
-        self, *, port: int = PROGRESS_PORT, seconds: float = SECONDS, connect_seconds: float = CONNECT_SECONDS
+        self,
+        *,
+        port: int = PROGRESS_PORT,
+        seconds: float = TIMEOUT_SECONDS,
+        connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
         self._port = port
-        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._at_once = asyncio.Semaphore(MAX_CONNECTIONS)
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            connector=aiohttp.TCPConnector(limit=AT_ONCE, force_close=True),
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, force_close=True),
             timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=connect_seconds),
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         )
@@ -70,10 +74,10 @@ class Scraper:
         ) as response:
             if response.status != 200:
                 raise ValueError(f"status {response.status}")
-            return await _at_most(response.content, MOST_BYTES)
+            return await _read_at_most(response.content, MAX_BYTES)
 
 
-async def _at_most(stream: aiohttp.StreamReader, most: int) -> bytes:
+async def _read_at_most(stream: aiohttp.StreamReader, most: int) -> bytes:
     content = bytearray()
     async for chunk in stream.iter_any():
         content += chunk

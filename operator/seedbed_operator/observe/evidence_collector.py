@@ -11,78 +11,91 @@ from typing import Final
 
 from seedbed_api.conditions import LONGEST_MESSAGE
 from seedbed_api.trainingjob_status import LONGEST_LOG_TAIL
-from seedbed_operator.job_observation import Evidence, Notice
-from seedbed_operator.kube_client.client_interface import Cluster, ClusterError, Raw
-from seedbed_operator.observe.driver_client import Drivers
-from seedbed_operator.observe.job_memory import Memory
-from seedbed_operator.plan import Need
+from seedbed_operator.job_observation import Evidence, PodEvent
+from seedbed_operator.kube_client.client_interface import ApiError, KubeClient, RawObject
+from seedbed_operator.observe.driver_client import DriverClient
+from seedbed_operator.observe.transient_state import TransientState
+from seedbed_operator.plan import EvidenceRequest
 
 LOG_LINES: Final = 60
-MOST_LOG_BYTES: Final = 64 * 1024
-MOST_NOTICES: Final = 20
+MAX_LOG_BYTES: Final = 64 * 1024
+MAX_POD_EVENTS: Final = 20
 
 log = logging.getLogger(__name__)
 
 
-class Gatherer:
+class EvidenceCollector:
     """Asks the API server and the drivers; what cannot be had soon is told as "none found"."""
 
-    def __init__(self, cluster: Cluster, drivers: Drivers) -> None:
+    def __init__(self, cluster: KubeClient, drivers: DriverClient) -> None:
         self._cluster = cluster
         self._drivers = drivers
 
-    async def gather(self, namespace: str, needs: Sequence[Need], memory: Memory, now: datetime) -> Evidence:
+    async def collect(
+        self,
+        namespace: str,
+        evidence_requests: Sequence[EvidenceRequest],
+        state: TransientState,
+        now: datetime,
+    ) -> Evidence:
         """Return the evidence for all needs, and what is remembered of the drivers' progress."""
-        await asyncio.gather(*(self._ask(need, memory, now) for need in _of("Progress", needs)))
-        tails = {need.pod_uid: await self._log_tail(namespace, need) for need in _of("LogTail", needs)}
-        for need in _of("Notices", needs):
-            memory.noticed[need.pod_uid] = now, await self._notices(namespace, need)
-        return replace(remembered(memory, now), log_tails=tails)
+        await asyncio.gather(
+            *(self._ask(need, state, now) for need in _of_kind("Progress", evidence_requests))
+        )
+        tails = {
+            need.pod_uid: await self._log_tail(namespace, need)
+            for need in _of_kind("LogTail", evidence_requests)
+        }
+        for need in _of_kind("PodEvents", evidence_requests):
+            state.recent_pod_events[need.pod_uid] = now, await self._notices(namespace, need)
+        return replace(known_evidence(state, now), log_tails=tails)
 
-    async def _ask(self, need: Need, memory: Memory, now: datetime) -> None:
-        answer = await self._drivers.ask(need.address, memory.uid) if need.address else None
-        memory.hear(need.pod_uid, answer, now)
+    async def _ask(self, need: EvidenceRequest, state: TransientState, now: datetime) -> None:
+        answer = await self._drivers.ask(need.address, state.uid) if need.address else None
+        state.record_response(need.pod_uid, answer, now)
 
-    async def _log_tail(self, namespace: str, need: Need) -> str:
+    async def _log_tail(self, namespace: str, need: EvidenceRequest) -> str:
         """Return the end of a log; a dead node's log is nobody's fault and must not hold the job up."""
         try:
             named = {"container": need.container} if need.container is not None else {}
             text = await self._cluster.pod_log(
-                namespace, need.pod, lines=LOG_LINES, most_bytes=MOST_LOG_BYTES, **named
+                namespace, need.pod, lines=LOG_LINES, most_bytes=MAX_LOG_BYTES, **named
             )
-        except ClusterError as error:
+        except ApiError as error:
             log.info("no log of pod %s/%s: %s", namespace, need.pod, error)
             return ""
         return text[-LONGEST_LOG_TAIL:]
 
-    async def _notices(self, namespace: str, need: Need) -> tuple[Notice, ...]:
+    async def _notices(self, namespace: str, need: EvidenceRequest) -> tuple[PodEvent, ...]:
         try:
             events = await self._cluster.pod_events(namespace, need.pod_uid)
-        except ClusterError as error:
+        except ApiError as error:
             log.info("no events of pod %s/%s: %s", namespace, need.pod, error)
             return ()
-        found = sorted((_notice(event) for event in events), key=lambda notice: notice.time)
-        return tuple(found[-MOST_NOTICES:])
+        found = sorted((_pod_event(event) for event in events), key=lambda notice: notice.time)
+        return tuple(found[-MAX_POD_EVENTS:])
 
 
-def remembered(memory: Memory, now: datetime) -> Evidence:
+def known_evidence(state: TransientState, now: datetime) -> Evidence:
     """Return the evidence that is at hand before anything is asked."""
     return Evidence(
-        progress={uid: heard.answer for uid, heard in memory.heard.items() if memory.fresh(uid, now)},
-        progress_asked={uid: heard.asked for uid, heard in memory.heard.items()},
-        progress_changed={uid: heard.changed for uid, heard in memory.heard.items()},
-        notices=memory.notices(now),
+        progress={
+            uid: heard.answer for uid, heard in state.driver_responses.items() if state.fresh(uid, now)
+        },
+        progress_asked={uid: heard.asked for uid, heard in state.driver_responses.items()},
+        progress_changed={uid: heard.changed for uid, heard in state.driver_responses.items()},
+        pod_events=state.pod_events(now),
     )
 
 
-def _of(kind: str, needs: Iterable[Need]) -> list[Need]:
-    return [need for need in needs if need.kind == kind]
+def _of_kind(kind: str, evidence_requests: Iterable[EvidenceRequest]) -> list[EvidenceRequest]:
+    return [need for need in evidence_requests if need.kind == kind]
 
 
-def _notice(event: Raw) -> Notice:
+def _pod_event(event: RawObject) -> PodEvent:
     metadata = event["metadata"]
     times = (event.get("lastTimestamp"), event.get("eventTime"), metadata.get("creationTimestamp"))
-    return Notice(
+    return PodEvent(
         reason=str(event.get("reason") or ""),
         message=str(event.get("message") or "")[:LONGEST_MESSAGE],
         time=datetime.fromisoformat(next(time for time in times if time)),

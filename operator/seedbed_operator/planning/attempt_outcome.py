@@ -9,7 +9,7 @@ from enum import Enum
 
 from seedbed_api.conditions import AttemptReason, ExitCode
 from seedbed_api.pod_contract.driver_messages import Outcome, parse_outcome
-from seedbed_operator.job_observation import PodView, Terminated
+from seedbed_operator.job_observation import ContainerTerminated, PodView
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.pod_state import has_ended, is_on_a_lost_node
 from seedbed_operator.planning.sidecar_containers import (
@@ -179,7 +179,7 @@ def _before_it_began(pod: PodView) -> End | None:
     return End(cause=cause, reason=reason, message=message, pod=pod)
 
 
-def _not_started(pod: PodView, ended: Terminated) -> End:
+def _not_started(pod: PodView, ended: ContainerTerminated) -> End:
     message = f"the container cannot be started: {ended.message or ended.reason}; check the image"
     return End(cause=Cause.FAILURE, reason="ContainerStartFailed", message=message, pod=pod)
 

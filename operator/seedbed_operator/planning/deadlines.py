@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from seedbed_api.conditions import AttemptReason
 from seedbed_api.timestamps import parsed, written
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_operator.plan import Draft
+from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.attempt_outcome import Cause, End
 from seedbed_operator.planning.diagnosis.startup_delay import slow, team, why_not_running
 from seedbed_operator.planning.job_context import Scene
@@ -32,7 +32,7 @@ def active_for_too_long(scene: Scene, status: LifecycleStatus | None = None) -> 
     return f"{told}; {kept}" if kept else told
 
 
-def with_clock(scene: Scene, draft: Draft) -> Draft:
+def with_clock(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Let the job's clock stand while a queue holds all pods of the attempt, and begin when it admits one."""
     pods = (*((scene.driver,) if scene.driver else ()), *scene.crew)
     if not (pods and all(pod.gated and pod.scheduled is None for pod in pods)):
@@ -42,7 +42,7 @@ def with_clock(scene: Scene, draft: Draft) -> Draft:
     return draft.tells(resume_time=None, start_time=None if never else status.start_time)
 
 
-def clock_started(draft: Draft) -> Draft:
+def clock_started(draft: PlanBuilder) -> PlanBuilder:
     """Start the job's clock unless it runs: a pod was admitted, or refused by the API server."""
     now, status = written(draft.now), draft.status
     return draft.tells(start_time=status.start_time or now, resume_time=status.resume_time or now)

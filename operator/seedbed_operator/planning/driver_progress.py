@@ -17,10 +17,12 @@ from seedbed_api.trainingjob_status import (
     WorkerCounts,
 )
 from seedbed_api.trainingjob_status import Progress as StepProgress
-from seedbed_operator.plan import Draft
+from seedbed_operator.plan import PlanBuilder
 
 
-def told_by_outcome(draft: Draft, outcome: Outcome | None, *, since: datetime | None = None) -> Draft:
+def told_by_outcome(
+    draft: PlanBuilder, outcome: Outcome | None, *, since: datetime | None = None
+) -> PlanBuilder:
     """Take over the driver's last word; `since` is when its process began, by the clock of its machine."""
     if outcome is None:
         return draft
@@ -31,8 +33,8 @@ def told_by_outcome(draft: Draft, outcome: Outcome | None, *, since: datetime | 
 
 
 def told_by_driver(
-    draft: Draft, live: LiveProgress, *, goes_on: bool, since: datetime | None = None
-) -> Draft:
+    draft: PlanBuilder, live: LiveProgress, *, goes_on: bool, since: datetime | None = None
+) -> PlanBuilder:
     """Take over live progress; while a group of workers goes on, steps do not go backwards.
 
     `since` is when the driver's process began, by the clock of its machine.
@@ -58,7 +60,7 @@ def _counted_by(told: WorkerCounts | None, known: WorkerCounts | None) -> Worker
     return told.model_copy(update={name: getattr(known, name) for name in _OF_THE_OPERATOR})
 
 
-def without_estimate(draft: Draft) -> Draft:
+def without_estimate(draft: PlanBuilder) -> PlanBuilder:
     """Forget when the training will be over: it was told at the pace of an attempt that has ended."""
     status = draft.status
     if not isinstance(status, TrainingJobStatus) or status.progress is None:
@@ -75,7 +77,7 @@ def expected_identity(status: LifecycleStatus) -> ExpectedIdentity:
     )
 
 
-def _progressed(draft: Draft, told: Outcome | LiveProgress, since: datetime | None) -> Draft:
+def _progressed(draft: PlanBuilder, told: Outcome | LiveProgress, since: datetime | None) -> PlanBuilder:
     """Note that the attempt has kept something that outlasts it."""
     return draft.tells(attempt_progressed=True) if _keeps_more(draft.status, told, since) else draft
 
@@ -148,8 +150,8 @@ def _whole(before: tuple[Trial, ...], now: tuple[Trial, ...]) -> tuple[Trial, ..
 
 
 def _pinned(
-    draft: Draft, identity: str | None, dataset: DatasetStatus | None, environment_class: str | None
-) -> Draft:
+    draft: PlanBuilder, identity: str | None, dataset: DatasetStatus | None, environment_class: str | None
+) -> PlanBuilder:
     status = draft.status
     environment = status.environment or Environment()
     if environment.class_ is None and environment_class is not None:

@@ -12,7 +12,7 @@ from seedbed_api.json_log_lines import readable
 from seedbed_api.pod_contract.paths import pod_log_path
 from seedbed_api.timestamps import rounded_up, written
 from seedbed_api.trainingjob_status import LONGEST_LOG_TAIL, Failure, LifecycleStatus, WorkerCounts
-from seedbed_operator.plan import Draft
+from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.attempt_outcome import Cause, End, camel_reason
 from seedbed_operator.planning.driver_progress import told_by_outcome, without_estimate
 from seedbed_operator.planning.job_context import Scene
@@ -43,7 +43,7 @@ _TELLING = frozenset(
 _UNCOUNTED = frozenset({Cause.DONE, Cause.USER, Cause.STOPPED, Cause.GIVEN_BACK})
 
 
-def accounted(scene: Scene, draft: Draft, end: End) -> Draft:
+def accounted(scene: Scene, draft: PlanBuilder, end: End) -> PlanBuilder:
     """Return the draft in which the newest attempt has ended; nothing but the status changes."""
     draft = without_estimate(told_by_outcome(draft, end.outcome, since=_process_start(scene)))
     draft = draft.tells(
@@ -75,7 +75,7 @@ def _none_at_work(workers: WorkerCounts | None) -> WorkerCounts | None:
     return WorkerCounts(ready=0, desired=workers.desired) if workers else None
 
 
-def _with_last_failure(scene: Scene, draft: Draft, end: End) -> Draft:
+def _with_last_failure(scene: Scene, draft: PlanBuilder, end: End) -> PlanBuilder:
     if end.cause in (Cause.STOPPED, Cause.GIVEN_BACK):
         return draft
     pod = end.pod
@@ -112,7 +112,7 @@ def _log_uri(scene: Scene, end: End) -> str | None:
     return uri if len(uri) <= _LONGEST_URI else None
 
 
-def _counted(draft: Draft, end: End) -> Draft:
+def _counted(draft: PlanBuilder, end: End) -> PlanBuilder:
     """Count an end; what no attempt could have helped is not counted as one without progress."""
     if end.cause in _UNCOUNTED:
         return draft
@@ -143,7 +143,7 @@ def _too_often(scene: Scene, status: LifecycleStatus, end: End) -> str:
     return f"{told}; the last, attempt {scene.attempt}: {end.reason}: {end.message}"
 
 
-def _backing_off(scene: Scene, draft: Draft, end: End) -> Draft:
+def _backing_off(scene: Scene, draft: PlanBuilder, end: End) -> PlanBuilder:
     if end.cause is Cause.STOPPED:
         return draft.tells(retry_time=None).waits(RunningReason.STOPPING, end.message)
     retry = rounded_up(scene.now + _pause(scene, draft.status, end))

@@ -10,8 +10,8 @@ import re
 from datetime import datetime, timedelta
 
 from seedbed_api.timestamps import parsed
-from seedbed_operator.job_observation import Notice, PodView
-from seedbed_operator.plan import Need
+from seedbed_operator.job_observation import PodEvent, PodView
+from seedbed_operator.plan import EvidenceRequest
 from seedbed_operator.planning.attempt_outcome import Cause, End
 from seedbed_operator.planning.diagnosis.startup_delay import team, why_not_running
 from seedbed_operator.planning.job_context import Scene
@@ -44,7 +44,7 @@ def incomplete_since(scene: Scene) -> datetime | None:
         return None
     since = [pod.created for pod in unplaced(scene)]
     if len(present(scene)) < pods_for(scene, ranks_at_first(scene)):
-        since += [refused_since(refusal) for refusal in scene.observation.refusals]
+        since += [refused_since(refusal) for refusal in scene.observation.rejected_writes]
     held = min((pod.scheduled for pod in _holding(scene) if pod.scheduled), default=began)
     return max(began, held, min(since)) if since else None
 
@@ -81,14 +81,14 @@ def _gives_back_after_training(scene: Scene) -> datetime | None:
     return max(since, may_replace_at(scene) or since) + _patience(scene)
 
 
-def events_needed_for_patience(scene: Scene) -> tuple[Need, ...]:
+def events_needed_for_patience(scene: Scene) -> tuple[EvidenceRequest, ...]:
     """Return whose events would tell that nodes are being added, once patience is about to end."""
     due = gives_back_at(scene)
     if due is None or scene.now < due:
         return ()
     waiting = [pod for pod in unplaced(scene) if not pod.gated]
-    pods = [pod for pod in waiting[:_MOST_ASKED] if pod.uid not in scene.evidence.notices]
-    return tuple(Need(kind="Notices", pod=pod.name, pod_uid=pod.uid) for pod in pods)
+    pods = [pod for pod in waiting[:_MOST_ASKED] if pod.uid not in scene.evidence.pod_events]
+    return tuple(EvidenceRequest(kind="PodEvents", pod=pod.name, pod_uid=pod.uid) for pod in pods)
 
 
 def given_back(scene: Scene) -> End | None:
@@ -105,14 +105,14 @@ def _holding(scene: Scene) -> tuple[PodView, ...]:
 
 
 def _patience(scene: Scene) -> timedelta:
-    notices = (scene.evidence.notices.get(pod.uid, ()) for pod in unplaced(scene))
+    notices = (scene.evidence.pod_events.get(pod.uid, ()) for pod in unplaced(scene))
     if any(_brings_nodes(notice) for found in notices for notice in found):
         return PATIENCE_FOR_NEW_NODES
     holds_workers = any(pod.role == "worker" for pod in _holding(scene))
     return PATIENCE if holds_workers else PATIENCE_OF_A_DRIVER
 
 
-def _brings_nodes(notice: Notice) -> bool:
+def _brings_nodes(notice: PodEvent) -> bool:
     """Tell whether an autoscaler says of a pod that its node comes."""
     named = notice.reason in _SCALING_UP
     said = _NODE_COMES.search(notice.message) is not None and notice.reason not in _NODES_DO_NOT_COME

@@ -6,7 +6,7 @@ A job that trains still counts as running: its driver needs no operator, and dea
 from __future__ import annotations
 
 from seedbed_api.conditions import Condition, ConditionType, RunningReason
-from seedbed_operator.plan import Draft
+from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.failure_accounting import reason_of_back_off
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.terminal_state import over, verdict_of
@@ -15,21 +15,21 @@ NOT_CARRIED_OUT = "the API server does not carry out"
 """How a message begins that tells of writes which come to nothing again and again."""
 
 
-def unwritten(draft: Draft, message: str) -> Draft:
+def unwritten(draft: PlanBuilder, message: str) -> PlanBuilder:
     """Say which write comes to nothing, and leave all else as it was last known."""
     if draft.has(ConditionType.RUNNING):
         return draft.finds(ConditionType.RUNNING, "True", RunningReason.TRAINING, message)
     return draft.waits(RunningReason.ADMISSION_DENIED, message)
 
 
-def troubled(draft: Draft, message: str) -> Draft:
+def troubled(draft: PlanBuilder, message: str) -> PlanBuilder:
     """Say that the operator fails, and leave all else as it was last known."""
     if draft.has(ConditionType.RUNNING):
         return draft.finds(ConditionType.RUNNING, "True", RunningReason.INTERNAL_ERROR, message)
     return draft.waits(RunningReason.INTERNAL_ERROR, message)
 
 
-def healed(scene: Scene, draft: Draft) -> Draft:
+def healed(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Take back that operator or API server failed: what is decided after this may have nothing to say."""
     found = scene.condition(ConditionType.RUNNING)
     if found is None or not _tells_of_trouble(found):
@@ -47,7 +47,7 @@ def _tells_of_trouble(found: Condition) -> bool:
     return found.reason == RunningReason.INTERNAL_ERROR or found.message.startswith(NOT_CARRIED_OUT)
 
 
-def _backs_off(scene: Scene, draft: Draft) -> Draft:
+def _backs_off(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     failure = scene.status.last_failure
     known = failure is not None and failure.attempt == scene.accounted
     reason = reason_of_back_off(failure.reason) if failure and known else RunningReason.BACKING_OFF

@@ -12,7 +12,7 @@ from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.backends.backend_interface import Backend
 from seedbed_operator.backends.backend_selection import Backends
 from seedbed_operator.backends.effective_profile import offer_of
-from seedbed_operator.job_observation import Evidence, JobView, Observation, PodView, ProfileView
+from seedbed_operator.job_observation import Evidence, JobObservation, JobView, PodView, ProfileView
 from seedbed_operator.planning.pod_state import (
     is_lost,
     is_of_an_older_object,
@@ -27,7 +27,7 @@ from seedbed_operator.planning.pod_state import (
 class Scene:
     """What planning looks at."""
 
-    observation: Observation
+    observation: JobObservation
     backends: Backends
     drivers: tuple[PodView, ...]
     """Our drivers, the newest attempt last."""
@@ -115,8 +115,8 @@ class Scene:
     @property
     def workers_per_pod(self) -> int:
         """Return how many ranks share a pod of this attempt, or of the next; 1 while it is unknown."""
-        if self.has_open_attempt and self.driver is not None and self.driver.shape is not None:
-            return self.driver.shape.workers_per_pod
+        if self.has_open_attempt and self.driver is not None and self.driver.template is not None:
+            return self.driver.template.workers_per_pod
         return offer_of(self.job, self.profile).workers_per_pod if self.profile else 1
 
     def condition(self, kind: str) -> Condition | None:
@@ -137,7 +137,7 @@ class Scene:
         return tuple(pod for pod in pods if not is_lost(pod, self.now))
 
 
-def scene_of(observation: Observation, backends: Backends) -> Scene:
+def scene_of(observation: JobObservation, backends: Backends) -> Scene:
     """Sort the pods of an observation."""
     job = observation.job
     drivers = tuple(pod for pod in observation.pods if is_our_driver(pod, job))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.job_observation import JobView
-from seedbed_operator.plan import Draft
+from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.pod_cleanup import cleared
 from seedbed_operator.planning.sidecar_containers import what_runs_on
@@ -23,7 +23,7 @@ def leaves_its_pods(job: JobView) -> bool:
     return job.deleting and (_ORPHAN in job.finalizers or not job.finalizers)
 
 
-def deleted(scene: Scene, draft: Draft) -> Draft:
+def deleted(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Stop the pods of a job that is being deleted, and say what holds it."""
     draft = cleared(scene, draft)
     left = scene.remaining()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from seedbed_api.conditions import Condition, ConditionType, RunningReason
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_operator.plan import Announcement
+from seedbed_operator.plan import JobEvent
 
 _QUIET = frozenset(
     {
@@ -29,17 +29,17 @@ _ENDS = (
 )
 
 
-def announcements(before: LifecycleStatus, after: LifecycleStatus) -> tuple[Announcement, ...]:
+def events_between(before: LifecycleStatus, after: LifecycleStatus) -> tuple[JobEvent, ...]:
     """Return what is worth an Event between two statuses."""
     ends = tuple(_ends(before, after))
     return ends or tuple(_turns(before, after))
 
 
-def _ends(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[Announcement]:
+def _ends(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[JobEvent]:
     for kind, severity, action in _ENDS:
         new = after.condition(kind)
         if new is not None and new.status == "True" and not before.holds(kind):
-            yield Announcement(
+            yield JobEvent(
                 type="Normal" if severity == "Normal" else "Warning",
                 reason=new.reason,
                 message=new.message or new.reason,
@@ -47,16 +47,16 @@ def _ends(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[Announcem
             )
 
 
-def _turns(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[Announcement]:
+def _turns(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[JobEvent]:
     old, new = before.condition(ConditionType.RUNNING), after.condition(ConditionType.RUNNING)
     if new is None or _word(old) == _word(new) or new.reason in _QUIET or _is_decided(after):
         return
     if _word(new) == _ACTIVE:
         attempt = f"attempt {after.attempts} trains"
-        yield Announcement(type="Normal", reason=_ACTIVE, message=attempt, action="Run")
+        yield JobEvent(type="Normal", reason=_ACTIVE, message=attempt, action="Run")
     else:
         severity = "Normal" if new.reason in _NORMAL else "Warning"
-        yield Announcement(
+        yield JobEvent(
             type="Normal" if severity == "Normal" else "Warning",
             reason=new.reason,
             message=new.message or new.reason,

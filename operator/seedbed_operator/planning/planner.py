@@ -9,15 +9,15 @@ from seedbed_api.execution_settings import OPERATOR
 from seedbed_api.timestamps import parsed
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.backends.backend_selection import BACKENDS, Backends
-from seedbed_operator.job_observation import JobView, Observation, PodView, Refusal
-from seedbed_operator.plan import Draft, Plan
+from seedbed_operator.job_observation import JobObservation, JobView, PodView, RejectedWrite
+from seedbed_operator.plan import Plan, PlanBuilder
 from seedbed_operator.planning.deadlines import active_deadline, active_for_too_long
 from seedbed_operator.planning.diagnosis.api_rejections import refused
 from seedbed_operator.planning.diagnosis.profile_problems import without_a_profile
 from seedbed_operator.planning.internal_errors import healed, troubled, unwritten
 from seedbed_operator.planning.job_context import Scene, scene_of
 from seedbed_operator.planning.job_deletion import deleted, leaves_its_pods
-from seedbed_operator.planning.kubernetes_events import announcements
+from seedbed_operator.planning.kubernetes_events import events_between
 from seedbed_operator.planning.name_conflicts import in_the_way
 from seedbed_operator.planning.pod_cleanup import LOOK_AGAIN, cleared
 from seedbed_operator.planning.rejected_writes import held_back, status_after, tries_again_at
@@ -35,7 +35,7 @@ from seedbed_operator.planning.terminal_state import (
 )
 
 
-def plan(observation: Observation, backends: Backends = BACKENDS) -> Plan:
+def plan(observation: JobObservation, backends: Backends = BACKENDS) -> Plan:
     """Return what shall be done about a job, and the status that is true once it is done."""
     if is_none_of_ours(observation.job):
         return Plan()
@@ -44,31 +44,34 @@ def plan(observation: Observation, backends: Backends = BACKENDS) -> Plan:
     return Plan(
         actions=draft.actions,
         status=draft.status,
-        announcements=announcements(scene.status, draft.status),
-        needs=draft.needs,
-        wake_at=draft.wake_at,
+        events=events_between(scene.status, draft.status),
+        evidence_requests=draft.evidence_requests,
+        requeue_at=draft.requeue_at,
     )
 
 
 def plan_status_after(
-    observation: Observation, plan: Plan, refusals: tuple[Refusal, ...], backends: Backends = BACKENDS
+    observation: JobObservation,
+    plan: Plan,
+    rejected_writes: tuple[RejectedWrite, ...],
+    backends: Backends = BACKENDS,
 ) -> LifecycleStatus:
     """Return the status that is true when the actions of a plan stopped at the newest of the refusals."""
-    return status_after(observation, plan, refusals, first_sight(scene_of(observation, backends)))
+    return status_after(observation, plan, rejected_writes, first_sight(scene_of(observation, backends)))
 
 
 def status_in_trouble(job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
     """Return the status of a job at which the operator fails; None where the job is over or another's."""
     if is_none_of_ours(job) or job.deleting or is_final(job.status):
         return None
-    return troubled(Draft(now=now, generation=job.generation, status=job.status), message).status
+    return troubled(PlanBuilder(now=now, generation=job.generation, status=job.status), message).status
 
 
 def status_unwritten(job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
     """Return the status of a job for which a write comes to nothing again and again; None as above."""
     if is_none_of_ours(job) or is_final(job.status):
         return None
-    return unwritten(Draft(now=now, generation=job.generation, status=job.status), message).status
+    return unwritten(PlanBuilder(now=now, generation=job.generation, status=job.status), message).status
 
 
 def is_none_of_ours(job: JobView) -> bool:
@@ -77,16 +80,16 @@ def is_none_of_ours(job: JobView) -> bool:
     return leaves_its_pods(job) or (manager or OPERATOR) != OPERATOR
 
 
-def first_sight(scene: Scene) -> Draft:
+def first_sight(scene: Scene) -> PlanBuilder:
     """Return the draft to begin with; a job that was never seen gets its first conditions."""
     status = scene.status.model_copy(update={"observed_generation": scene.job.generation})
-    draft = Draft(now=scene.now, generation=scene.job.generation, status=status)
+    draft = PlanBuilder(now=scene.now, generation=scene.job.generation, status=status)
     if scene.condition(ConditionType.RUNNING) is None:
         return draft.waits(RunningReason.PENDING, "seen by the operator")
     return healed(scene, draft)
 
 
-def decided_for(scene: Scene, draft: Draft) -> Draft:
+def decided_for(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Return the finished draft."""
     verdict = verdict_of(scene.status)
     if is_final(scene.status):
@@ -96,14 +99,14 @@ def decided_for(scene: Scene, draft: Draft) -> Draft:
     if verdict is not None:
         return wound_up(scene, draft, verdict)
     if scene.job.spec is None:
-        message = scene.job.invalid or "the spec is not valid"
+        message = scene.job.spec_error or "the spec is not valid"
         return failed_at_once(scene, draft, FailedReason.INVALID_SPEC, message)
     if scene.has_open_attempt:
         return attended(scene, draft)
     return between_attempts(scene, draft)
 
 
-def between_attempts(scene: Scene, draft: Draft) -> Draft:
+def between_attempts(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Suspend, clear away, back off, or begin the next attempt."""
     if scene.spec.suspend:
         return suspended(scene, draft)
@@ -121,7 +124,7 @@ def between_attempts(scene: Scene, draft: Draft) -> Draft:
     return _if_nothing_is_in_the_way(scene, draft)
 
 
-def _waiting_for(left: tuple[PodView, ...], draft: Draft) -> Draft:
+def _waiting_for(left: tuple[PodView, ...], draft: PlanBuilder) -> PlanBuilder:
     names = ", ".join(pod.name for pod in left[:3])
     message = (
         f"waiting for pods of an earlier attempt to be gone: {names}; one that stays is held by a finalizer"
@@ -129,16 +132,16 @@ def _waiting_for(left: tuple[PodView, ...], draft: Draft) -> Draft:
     return draft.waits(RunningReason.TERMINATING_OLD_PODS, message)
 
 
-def _if_nothing_is_in_the_way(scene: Scene, draft: Draft) -> Draft:
+def _if_nothing_is_in_the_way(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     if conflict := in_the_way(scene):
         return draft.waits(conflict.reason, conflict.message).wakes(scene.now + LOOK_AGAIN)
     if again := tries_again_at(scene):
-        why = refused(scene.observation.refusals[-1])
+        why = refused(scene.observation.rejected_writes[-1])
         return draft.waits(why.reason, why.message).wakes(again)
     return _as_the_profile_allows(scene, draft)
 
 
-def _as_the_profile_allows(scene: Scene, draft: Draft) -> Draft:
+def _as_the_profile_allows(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     if problem := without_a_profile(scene):
         if problem.reason == FailedReason.INVALID_SPEC:  # no profile could allow it
             return failed_at_once(scene, draft, FailedReason.INVALID_SPEC, problem.message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from seedbed_operator.job_observation import PodView
-from seedbed_operator.plan import Delete, Draft
+from seedbed_operator.plan import Delete, PlanBuilder
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.pod_state import is_lost, is_over
 from seedbed_operator.planning.sidecar_containers import outliving
@@ -18,7 +18,7 @@ GRACE_OF_OTHERS = 30
 """Seconds to end for a container that runs on after ours, for which the grace of the pod is meant."""
 
 
-def cleared(scene: Scene, draft: Draft, *, up_to: int | None = None) -> Draft:
+def cleared(scene: Scene, draft: PlanBuilder, *, up_to: int | None = None) -> PlanBuilder:
     """Delete what is left of all attempts, or of those up to a number."""
     drivers = [pod for pod in scene.drivers if up_to is None or pod.attempt <= up_to]
     for driver in drivers:
@@ -27,7 +27,7 @@ def cleared(scene: Scene, draft: Draft, *, up_to: int | None = None) -> Draft:
     return draft.wakes(scene.now + LOOK_AGAIN) if waiting else draft
 
 
-def _driver_cleared(scene: Scene, draft: Draft, driver: PodView) -> Draft:
+def _driver_cleared(scene: Scene, draft: PlanBuilder, driver: PodView) -> PlanBuilder:
     """Delete a driver that works; the workers of one that is over; and then, as the last pod, the driver."""
     if not is_over(driver, scene.now):
         return draft.does(*_deletions(driver))

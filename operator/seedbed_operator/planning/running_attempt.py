@@ -9,7 +9,7 @@ from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.job_observation import PodView
-from seedbed_operator.plan import Create, Draft, Need
+from seedbed_operator.plan import Create, EvidenceRequest, PlanBuilder
 from seedbed_operator.planning.attempt_outcome import Cause, End, end_of
 from seedbed_operator.planning.deadlines import (
     active_deadline,
@@ -77,7 +77,7 @@ _REASONS_TO_END: tuple[Callable[[Scene], End | None], ...] = (
 )
 
 
-def attended(scene: Scene, draft: Draft) -> Draft:
+def attended(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Return the plan for an open attempt."""
     driver = scene.driver
     if driver is not None:
@@ -89,8 +89,8 @@ def attended(scene: Scene, draft: Draft) -> Draft:
     if driver.deleting:
         message = f"driver pod {driver.name} is being deleted by somebody else; it checkpoints first"
         return draft.waits(RunningReason.STOPPING, message).wakes(scene.now + LOOK_EVERY)
-    if needs := _needs(scene, driver):
-        return draft.asks(*needs).wakes(scene.now + LOOK_EVERY)
+    if evidence_requests := _needs(scene, driver):
+        return draft.asks(*evidence_requests).wakes(scene.now + LOOK_EVERY)
     draft = _heard(scene, draft)
     if late := active_for_too_long(scene, draft.status):
         return failed_at_once(scene, draft, FailedReason.DEADLINE_EXCEEDED, late)
@@ -100,31 +100,35 @@ def attended(scene: Scene, draft: Draft) -> Draft:
     return _going_on(scene, draft, driver)
 
 
-def _ended(scene: Scene, draft: Draft, end: End) -> Draft:
+def _ended(scene: Scene, draft: PlanBuilder, end: End) -> PlanBuilder:
     if is_stopping(scene) and end.cause not in (Cause.DONE, Cause.USER):
         end = End(
             cause=Cause.STOPPED, reason="Suspended", message="its pods are removed", outcome=end.outcome
         )
-    needs = _log_of(scene, end)
-    return draft.asks(*needs).wakes(scene.now) if needs else accounted(scene, draft, end)
+    evidence_requests = _log_of(scene, end)
+    return (
+        draft.asks(*evidence_requests).wakes(scene.now) if evidence_requests else accounted(scene, draft, end)
+    )
 
 
-def _log_of(scene: Scene, end: End) -> tuple[Need, ...]:
+def _log_of(scene: Scene, end: End) -> tuple[EvidenceRequest, ...]:
     pod = end.pod
     if pod is None or is_lost(pod, scene.now) or end.cause in _NOT_WORTH_A_LOG:
         return ()
     if pod.uid in scene.evidence.log_tails or not has_said_something(pod):
         return ()
-    return (Need(kind="LogTail", pod=pod.name, pod_uid=pod.uid, container=container_to_read(pod)),)
+    return (EvidenceRequest(kind="LogTail", pod=pod.name, pod_uid=pod.uid, container=container_to_read(pod)),)
 
 
-def _needs(scene: Scene, driver: PodView) -> tuple[Need, ...]:
+def _needs(scene: Scene, driver: PodView) -> tuple[EvidenceRequest, ...]:
     """Return what has to be asked before anything can be decided, all at once."""
-    needs = {need.pod_uid: need for need in (*events_needed(scene), *events_needed_for_patience(scene))}
-    asked = tuple(needs.values())
+    evidence_requests = {
+        need.pod_uid: need for need in (*events_needed(scene), *events_needed_for_patience(scene))
+    }
+    asked = tuple(evidence_requests.values())
     if driver.phase != "Running" or driver.ip is None or not _is_to_be_asked(scene, driver):
         return asked
-    return (Need(kind="Progress", pod=driver.name, pod_uid=driver.uid, address=driver.ip), *asked)
+    return (EvidenceRequest(kind="Progress", pod=driver.name, pod_uid=driver.uid, address=driver.ip), *asked)
 
 
 def _is_to_be_asked(scene: Scene, driver: PodView) -> bool:
@@ -139,14 +143,14 @@ def _is_to_be_asked(scene: Scene, driver: PodView) -> bool:
     return any(asked is None or asked < deadline for deadline in over)
 
 
-def _heard(scene: Scene, draft: Draft) -> Draft:
+def _heard(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     if scene.live is None:
         return draft
     since = scene.driver.started if scene.driver else None
     return told_by_driver(draft, scene.live, goes_on=scene.is_true(ConditionType.RUNNING), since=since)
 
 
-def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
+def _going_on(scene: Scene, draft: PlanBuilder, driver: PodView) -> PlanBuilder:
     if scene.drivers[0] is not driver:
         draft = cleared(scene, draft, up_to=scene.attempt - 1)
     draft = forget_the_oldest(scene, draft)
@@ -160,11 +164,11 @@ def _going_on(scene: Scene, draft: Draft, driver: PodView) -> Draft:
     return _waiting(scene, draft, why_not_running(scene))
 
 
-def _waiting(scene: Scene, draft: Draft, why: Explanation) -> Draft:
+def _waiting(scene: Scene, draft: PlanBuilder, why: Explanation) -> PlanBuilder:
     return draft.waits(why.reason, _joined(why.message, counts_later(scene)))
 
 
-def _lacking(scene: Scene, draft: Draft) -> Draft:
+def _lacking(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Say why an attempt that has trained lacks workers; where that lasts, it does not run."""
     why, since = why_not_running(scene), lacks_workers_since(scene)
     assert since is not None
@@ -196,7 +200,7 @@ def _alarms(scene: Scene, driver: PodView, due: datetime | None) -> list[datetim
     return [moment for moment in moments if moment is not None and moment > scene.now]
 
 
-def _training(scene: Scene, draft: Draft) -> Draft:
+def _training(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Say that it trains; also while a driver does not answer, until it is held to be hung."""
     live = scene.live
     if live is None:
@@ -209,7 +213,7 @@ def _training(scene: Scene, draft: Draft) -> Draft:
     return draft.runs(reason, _joined(told, counts_later(scene)))
 
 
-def _grouped_anew(draft: Draft, *more: str) -> Draft:
+def _grouped_anew(draft: PlanBuilder, *more: str) -> PlanBuilder:
     return draft.runs(RunningReason.TRAINING, _joined("its workers are being grouped anew", *more))
 
 
@@ -225,7 +229,7 @@ def _without_growth(scene: Scene) -> str:
     return "goes on with the workers it has: its profile has changed, which counts from the next attempt on"
 
 
-def _silent(scene: Scene, draft: Draft) -> Draft:
+def _silent(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Say so when a driver has not answered for a while; a scrape may be missed."""
     held_hung_at = next_step_deadline(scene)
     changed = scene.evidence.progress_changed.get(scene.driver.uid) if scene.driver else None
@@ -241,7 +245,7 @@ _ACTIVITIES = {
 }
 
 
-def _with_workers(scene: Scene, draft: Draft, driver: PodView) -> Draft:
+def _with_workers(scene: Scene, draft: PlanBuilder, driver: PodView) -> PlanBuilder:
     """Create the workers that are missing; with the first of them whatever a crash may have left out."""
     profile, backend = scene.profile, scene.backend
     if profile is None or backend is None or is_finishing(scene) or _must_pause(scene):
@@ -257,7 +261,7 @@ def _with_workers(scene: Scene, draft: Draft, driver: PodView) -> Draft:
         image=image_of(scene, profile),
         workers=missing,
         driver=driver,
-        gang=driver.gang or 0,
+        gang_size=driver.gang_size or 0,
         alone=missing[free_seats(scene) :],
     )
     children = backend.children(scene.job, profile, attempt)
@@ -288,7 +292,7 @@ def _is_wanted(scene: Scene, child: Create, driver: PodView) -> bool:
     return not scene.crew
 
 
-def _with_counts(scene: Scene, draft: Draft) -> Draft:
+def _with_counts(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     desired = _ranks_wanted(scene)
     running = sum(runs(pod, scene.now) for pod in scene.crew) * scene.workers_per_pod
     known = (scene.live and scene.live.workers) or scene.status.workers

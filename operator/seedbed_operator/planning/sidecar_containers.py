@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from seedbed_operator.job_observation import Companion, PodView
+from seedbed_operator.job_observation import InjectedContainer, PodView
 
 NOT_OURS = "whoever puts it into pods (a mesh, a vault, a webhook) must mend it"
 _TITLES = {"init": "init container", "sidecar": "sidecar", "beside": "container"}
 
 
-def title(pod: PodView, companion: Companion) -> str:
+def title(pod: PodView, companion: InjectedContainer) -> str:
     """Return how a message names a companion."""
     return f"{_TITLES[companion.kind]} {companion.name} of pod {pod.name}"
 
 
-def ending(companion: Companion) -> str:
+def ending(companion: InjectedContainer) -> str:
     """Return how a companion ended, in words."""
     ended = companion.terminated
     assert ended is not None, "asked of those that have ended"
@@ -27,42 +27,44 @@ def never_began(pod: PodView) -> bool:
     return pod.started is None and pod.terminated is None
 
 
-def unfinished(pod: PodView) -> Companion | None:
+def unfinished(pod: PodView) -> InjectedContainer | None:
     """Return what our container waits for: one before it that has begun, and is not done or not up."""
-    before = (each for each in pod.companions if each.kind != "beside" and not _is_done(each))
+    before = (each for each in pod.injected_containers if each.kind != "beside" and not _is_done(each))
     first = next(before, None) if never_began(pod) else None
     return first if first is not None and (first.runs or first.terminated is not None) else None
 
 
-def _is_done(companion: Companion) -> bool:
+def _is_done(companion: InjectedContainer) -> bool:
     if companion.kind == "sidecar":
         return companion.runs and companion.started
     return companion.terminated is not None and companion.terminated.exit_code == 0 and not companion.runs
 
 
-def failed_in_its_place(pod: PodView) -> Companion | None:
+def failed_in_its_place(pod: PodView) -> InjectedContainer | None:
     """Return the companion whose failure ended a pod before our container began."""
-    return next(filter(_has_failed, pod.companions), None) if pod.ended and never_began(pod) else None
+    return (
+        next(filter(_has_failed, pod.injected_containers), None) if pod.ended and never_began(pod) else None
+    )
 
 
-def failed_before_it(pod: PodView) -> Companion | None:
+def failed_before_it(pod: PodView) -> InjectedContainer | None:
     """Return a companion that had failed before our container ended, or while it runs."""
     end = pod.terminated.finished if pod.terminated else None
-    for companion in filter(_has_failed, pod.companions):
+    for companion in filter(_has_failed, pod.injected_containers):
         finished = companion.terminated.finished if companion.terminated else None
         if end is None or (finished is not None and finished < end):
             return companion
     return None
 
 
-def _has_failed(companion: Companion) -> bool:
+def _has_failed(companion: InjectedContainer) -> bool:
     return companion.terminated is not None and companion.terminated.exit_code != 0
 
 
-def outliving(pod: PodView) -> Companion | None:
+def outliving(pod: PodView) -> InjectedContainer | None:
     """Return a companion that runs although our container has ended."""
     over = pod.terminated is not None and not pod.ended
-    return next((each for each in pod.companions if each.runs), None) if over else None
+    return next((each for each in pod.injected_containers if each.runs), None) if over else None
 
 
 def what_runs_on(pods: Iterable[PodView]) -> str:
@@ -82,7 +84,7 @@ def container_to_read(pod: PodView) -> str | None:
     culprit = failed_in_its_place(pod) or unfinished(pod)
     if culprit is not None:
         return culprit.name
-    return pod.role if pod.companions else None
+    return pod.role if pod.injected_containers else None
 
 
 def exit_code_of(pod: PodView) -> int | None:

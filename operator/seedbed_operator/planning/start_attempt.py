@@ -8,7 +8,7 @@ from seedbed_api.trainingjob_status import Environment, LifecycleStatus, WorkerC
 from seedbed_operator.backends.backend_interface import Attempt, Backend
 from seedbed_operator.backends.effective_profile import offer_of
 from seedbed_operator.job_observation import PodView, ProfileView
-from seedbed_operator.plan import Draft
+from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.deadlines import clock_started
 from seedbed_operator.planning.diagnosis.startup_delay import SOON
 from seedbed_operator.planning.driver_progress import expected_identity
@@ -16,7 +16,7 @@ from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.worker_count import first_workers, ranks_at_first
 
 
-def begun(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) -> Draft:
+def begun(scene: Scene, draft: PlanBuilder, profile: ProfileView, backend: Backend) -> PlanBuilder:
     """Create the children of the next attempt and say that it has begun."""
     number = scene.attempt + 1
     now = written(scene.now)
@@ -26,7 +26,7 @@ def begun(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) ->
     assert status.environment.image is not None
     image = status.environment.image
     first = first_workers(scene)
-    attempt = attempt_of(draft, number, image=image, workers=first, gang=1 + len(first))
+    attempt = attempt_of(draft, number, image=image, workers=first, gang_size=1 + len(first))
     draft = (
         clock_started(draft)
         .does(*backend.children(scene.job, profile, attempt))
@@ -43,7 +43,7 @@ def begun(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) ->
     return draft.waits(RunningReason.PENDING, f"attempt {number}: its pods are being created")
 
 
-def recorded(scene: Scene, draft: Draft, driver: PodView) -> Draft:
+def recorded(scene: Scene, draft: PlanBuilder, driver: PodView) -> PlanBuilder:
     """Say of an attempt what a crash, or an edit of the job, kept out of the status when it began."""
     if scene.attempt <= (scene.status.attempts or 0):
         return draft
@@ -67,13 +67,13 @@ def _not_yet(status: LifecycleStatus) -> bool | None:
 
 
 def attempt_of(
-    draft: Draft,
+    draft: PlanBuilder,
     number: int,
     *,
     image: str,
     workers: tuple[int, ...],
     driver: PodView | None = None,
-    gang: int = 0,
+    gang_size: int = 0,
     alone: tuple[int, ...] = (),
 ) -> Attempt:
     """Return an attempt as its children need it."""
@@ -82,7 +82,7 @@ def attempt_of(
         driver_uid=driver.uid if driver else None,
         workers=workers,
         image=image,
-        gang=gang,
+        gang_size=gang_size,
         alone=alone,
         expected=expected_identity(draft.status),
     )
@@ -95,7 +95,7 @@ def image_of(scene: Scene, profile: ProfileView) -> str:
     return pinned or offer_of(scene.job, profile).image
 
 
-def _pinned(scene: Scene, draft: Draft, profile: ProfileView, backend: Backend) -> Draft:
+def _pinned(scene: Scene, draft: PlanBuilder, profile: ProfileView, backend: Backend) -> PlanBuilder:
     """Pin image and profile, for good once a driver has told its run: an image may be a wrong one."""
     environment = draft.status.environment or Environment()
     computed = environment.class_ is not None or draft.status.identity is not None

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from seedbed_api.conditions import Condition, ConditionType
 from seedbed_api.trainingjob_status import LifecycleStatus, WorkerCounts
-from seedbed_operator.plan import Draft
+from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.job_context import Scene
 
 EVERY = timedelta(seconds=10)
@@ -16,7 +16,7 @@ _MERE_PROGRESS = ("timings", *_OF_A_RUN, *_OF_A_SWEEP)
 """Of whichever job; each has some of them."""
 
 
-def paced(scene: Scene, draft: Draft) -> Draft:
+def paced(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Return the draft with its status as it was, where only progress has changed and it is too early."""
     written = scene.observation.status_written
     if written is None or scene.now >= written + EVERY or draft.status == scene.status:

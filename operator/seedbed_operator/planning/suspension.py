@@ -5,7 +5,7 @@ from __future__ import annotations
 from seedbed_api.conditions import ConditionType, RunningReason
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_operator.plan import Draft
+from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.pod_cleanup import cleared
 from seedbed_operator.planning.template_drift import was_edited
@@ -28,7 +28,7 @@ def was_told_to_stop(status: LifecycleStatus) -> bool:
     )
 
 
-def stopped(scene: Scene, draft: Draft) -> Draft:
+def stopped(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Stop the attempt under way, driver first."""
     draft = cleared(scene, draft)
     told = _EDITED if was_edited(scene) and not scene.spec.suspend else _STOPPING
@@ -36,7 +36,7 @@ def stopped(scene: Scene, draft: Draft) -> Draft:
     return draft.waits(RunningReason.STOPPING, told)
 
 
-def suspended(scene: Scene, draft: Draft) -> Draft:
+def suspended(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Wait for the last pod to be gone, then say so."""
     if scene.remaining():
         draft = cleared(scene, draft)
@@ -50,7 +50,7 @@ def suspended(scene: Scene, draft: Draft) -> Draft:
     return draft.settles(RunningReason.SUSPENDED)
 
 
-def resumed(scene: Scene, draft: Draft) -> Draft:
+def resumed(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Note that a suspension is over: the clock of activeDeadlineSeconds starts again."""
     found = scene.condition(ConditionType.SUSPENDED)
     if found is None or found.reason == RESUMED:

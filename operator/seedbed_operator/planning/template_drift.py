@@ -1,4 +1,4 @@
-"""An attempt keeps the shape with which it began: what has changed since counts from the next one on."""
+"""An attempt keeps the template with which it began: what has changed since counts from the next one on."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from seedbed_operator.planning.worker_count import pods_for, present, ranks_at_f
 
 def was_edited(scene: Scene) -> bool:
     """Tell whether the job was suspended, changed and resumed since the attempt began, and nobody saw it."""
-    shape = scene.driver.shape if scene.driver else None
-    return shape is not None and shape.execution != execution_digest(scene.spec)
+    template = scene.driver.template if scene.driver else None
+    return template is not None and template.execution != execution_digest(scene.spec)
 
 
 def counts_later(scene: Scene) -> str:
     """Say which settings were changed that the attempt under way does not read; empty where none was."""
-    shape = scene.driver.shape if scene.driver else None
+    template = scene.driver.template if scene.driver else None
     present = dict(settings_of(scene.spec))
-    changed = [path for path, value in (shape.settings if shape else ()) if present.get(path) != value]
+    changed = [path for path, value in (template.settings if template else ()) if present.get(path) != value]
     if not changed:
         return ""
     names = ", ".join(f"spec.{path}" for path in changed)
@@ -31,10 +31,10 @@ def counts_later(scene: Scene) -> str:
 
 def is_outdated(scene: Scene) -> bool:
     """Tell whether the profile makes other pods now than those that the attempt began with."""
-    shape = scene.driver.shape if scene.driver else None
-    if shape is None or scene.profile is None or scene.profile.spec is None:
+    template = scene.driver.template if scene.driver else None
+    if template is None or scene.profile is None or scene.profile.spec is None:
         return False
-    return shape.profile != profile_digest(scene.profile.spec)
+    return template.profile != profile_digest(scene.profile.spec)
 
 
 def outgrown(scene: Scene) -> End | None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from seedbed_api.conditions import Condition, ConditionType
 from seedbed_api.timestamps import lasted, parsed, written
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_operator.plan import DeleteJob, Draft
+from seedbed_operator.plan import DeleteJob, PlanBuilder
 from seedbed_operator.planning.job_context import Scene
 from seedbed_operator.planning.pod_cleanup import cleared
 from seedbed_operator.planning.sidecar_containers import what_runs_on
@@ -25,20 +25,20 @@ def verdict_of(status: LifecycleStatus) -> Condition | None:
     return next((found for found in status.conditions if found.type in _FINAL), None)
 
 
-def decided(draft: Draft, kind: ConditionType, reason: str, message: str) -> Draft:
+def decided(draft: PlanBuilder, kind: ConditionType, reason: str, message: str) -> PlanBuilder:
     """Decide the end: Complete or Failed is there, but False, until the last pod is gone."""
     draft = draft.finds(kind, "False", reason, message).tells(retry_time=None).wakes(draft.now)
     return over(draft, kind, reason, message)
 
 
-def over(draft: Draft, kind: str, reason: str, message: str) -> Draft:
+def over(draft: PlanBuilder, kind: str, reason: str, message: str) -> PlanBuilder:
     """Say that nothing runs any more; a failure shows at once, or `helm --wait` would take it for success."""
     if kind == ConditionType.FAILED:
         return draft.stalls(reason, message)
     return draft.finds(ConditionType.RUNNING, "False", reason, message).settles(reason)
 
 
-def wound_up(scene: Scene, draft: Draft, verdict: Condition) -> Draft:
+def wound_up(scene: Scene, draft: PlanBuilder, verdict: Condition) -> PlanBuilder:
     """Remove the pods of a job whose end is decided, driver first; make it final when none is left."""
     left = scene.remaining()
     if not left:
@@ -50,7 +50,7 @@ def wound_up(scene: Scene, draft: Draft, verdict: Condition) -> Draft:
     )
 
 
-def final(draft: Draft, verdict: Condition) -> Draft:
+def final(draft: PlanBuilder, verdict: Condition) -> PlanBuilder:
     """Make the decided end final."""
     reason, message = verdict.reason, verdict.message
     start = parsed(draft.status.start_time)
@@ -60,7 +60,7 @@ def final(draft: Draft, verdict: Condition) -> Draft:
     return over(draft.wakes(draft.now), verdict.type, reason, message)
 
 
-def failed_at_once(scene: Scene, draft: Draft, reason: str, message: str) -> Draft:
+def failed_at_once(scene: Scene, draft: PlanBuilder, reason: str, message: str) -> PlanBuilder:
     """Fail the job; where it has no pods, for good."""
     draft = decided(draft, ConditionType.FAILED, reason, message)
     verdict = verdict_of(draft.status)
@@ -68,7 +68,7 @@ def failed_at_once(scene: Scene, draft: Draft, reason: str, message: str) -> Dra
     return draft if scene.remaining() else final(draft, verdict)
 
 
-def after_the_end(scene: Scene, draft: Draft) -> Draft:
+def after_the_end(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Remove late pods of a job that is over, and the object itself when its time is over."""
     draft = cleared(scene, draft)
     limit = scene.job.spec.ttl_seconds_after_finished if scene.job.spec else None

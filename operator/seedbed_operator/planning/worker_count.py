@@ -19,8 +19,8 @@ def ranks_at_most(scene: Scene) -> int:
 
 def _ranks(scene: Scene) -> tuple[int, int]:
     """Return the range that the driver under way was told; that of the spec is for the next attempt."""
-    shape = scene.driver.shape if scene.driver and scene.has_open_attempt else None
-    return (shape and shape.ranks) or (scene.spec.fewest_ranks, scene.spec.most_ranks)
+    template = scene.driver.template if scene.driver and scene.has_open_attempt else None
+    return (template and template.ranks) or (scene.spec.fewest_ranks, scene.spec.most_ranks)
 
 
 def pods_for(scene: Scene, ranks: int) -> int:
@@ -55,7 +55,7 @@ def _bears_a_name_of(pod: PodView, attempt: int) -> bool:
 
 def free_seats(scene: Scene) -> int:
     """Return how many workers of the minimum the queue has admitted that are not there; 0 without a queue."""
-    gang = scene.driver.gang if scene.driver else None
+    gang = scene.driver.gang_size if scene.driver else None
     return max(gang - 1 - len(_seated(scene)), 0) if gang is not None else 0
 
 
@@ -65,7 +65,7 @@ def leaving(scene: Scene) -> tuple[PodView, ...]:
 
 
 def _seated(scene: Scene) -> tuple[PodView, ...]:
-    return tuple(pod for pod in scene.crew if pod.gang is not None and not _has_left(pod))
+    return tuple(pod for pod in scene.crew if pod.gang_size is not None and not _has_left(pod))
 
 
 def _has_left(pod: PodView) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from seedbed_api.conditions import AttemptReason
 from seedbed_operator.job_observation import PodView
-from seedbed_operator.plan import Create, Delete, Draft
+from seedbed_operator.plan import Create, Delete, PlanBuilder
 from seedbed_operator.planning.attempt_outcome import (
     Cause,
     End,
@@ -88,13 +88,13 @@ def _told(crashes: tuple[PodView, ...], last: End) -> str:
     return f"{len(crashes)} workers ended within {WINDOW.seconds} s, {how}"
 
 
-def forget_the_oldest(scene: Scene, draft: Draft) -> Draft:
+def forget_the_oldest(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
     """Delete ended workers beyond those that are kept."""
     surplus = [pod for pod in over(scene)[:-MOST_KEPT] if not pod.deleting]
     return draft.does(*(Delete(kind="Pod", name=pod.name, uid=pod.uid) for pod in surplus))
 
 
-def replaced(scene: Scene, draft: Draft, desired: int) -> int | None:
+def replaced(scene: Scene, draft: PlanBuilder, desired: int) -> int | None:
     """Return how many worker pods of the attempt were replaced, those that the draft creates included."""
     before = scene.status.workers
     grows_by = pods_for(scene, desired) - pods_for(scene, before.desired) if before else 0

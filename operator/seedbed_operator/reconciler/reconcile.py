@@ -12,22 +12,22 @@ from typing import Any, Final, Protocol
 
 from seedbed_api.timestamps import rounded_up, written
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_projections import job_view
-from seedbed_operator.job_observation import Evidence, JobView, Observation, ProfileView, Refusal
-from seedbed_operator.kube_client.client_interface import ClusterError, Refused
+from seedbed_operator.informer_cache.cache import InformerCache
+from seedbed_operator.informer_cache.object_views import job_view
+from seedbed_operator.job_observation import Evidence, JobObservation, JobView, ProfileView, RejectedWrite
+from seedbed_operator.kube_client.client_interface import ApiError, ApiStatusError
 from seedbed_operator.kube_client.resource_kinds import JobKey
-from seedbed_operator.observe.evidence_collector import Gatherer, remembered
-from seedbed_operator.observe.job_memory import Memories, Memory
-from seedbed_operator.plan import Announcement, Create, Plan
-from seedbed_operator.plan_executor import Applied, Applier, Stale
+from seedbed_operator.observe.evidence_collector import EvidenceCollector, known_evidence
+from seedbed_operator.observe.transient_state import TransientState, TransientStates
+from seedbed_operator.plan import Create, JobEvent, Plan
+from seedbed_operator.plan_executor import ExecutionResult, PlanExecutor, StaleCache
 from seedbed_operator.planning.internal_errors import NOT_CARRIED_OUT
-from seedbed_operator.status_writer import Conflict, Reporter
+from seedbed_operator.status_writer import StatusConflict, StatusWriter
 
-MOST_REFUSALS: Final = 8
-PUT_OFF: Final = timedelta(seconds=2)
+MAX_REJECTED_WRITES: Final = 8
+STATUS_DELAY: Final = timedelta(seconds=2)
 """So long what a pass has created may wait to be told, while other jobs wait for their first pods."""
-TELLS_FROM: Final = 3
+REPORT_FROM: Final = 3
 """Failures in a row after which the status tells of them: one may be chance."""
 
 log = logging.getLogger(__name__)
@@ -36,11 +36,11 @@ log = logging.getLogger(__name__)
 class Planner(Protocol):
     """What decides."""
 
-    def plan(self, observation: Observation) -> Plan:
+    def plan(self, observation: JobObservation) -> Plan:
         """Return what shall be done."""
 
     def plan_status_after(
-        self, observation: Observation, plan: Plan, refusals: tuple[Refusal, ...]
+        self, observation: JobObservation, plan: Plan, refusals: tuple[RejectedWrite, ...]
     ) -> LifecycleStatus | None:
         """Return the status that is true when a write of the plan was refused."""
 
@@ -50,53 +50,53 @@ class Planner(Protocol):
     def status_unwritten(self, job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
         """Return the status of a job for which a write comes to nothing again and again; None as above."""
 
-    def announcements(self, before: LifecycleStatus, after: LifecycleStatus) -> tuple[Announcement, ...]:
+    def events_between(self, before: LifecycleStatus, after: LifecycleStatus) -> tuple[JobEvent, ...]:
         """Return what is worth an Event between two statuses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class After:
+class ReconcileResult:
     """What follows from a pass."""
 
-    gone: bool = False
+    not_found: bool = False
     """The job is no more."""
     again: bool = False
     """What the plan was made from has changed: plan again soon."""
-    wake_at: datetime | None = None
+    requeue_at: datetime | None = None
     """When time alone makes another pass worth while."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pass:
+class Reconciler:
     """What a pass needs."""
 
-    stores: Stores
-    memories: Memories
+    cache: InformerCache
+    states: TransientStates
     planner: Planner
-    gatherer: Gatherer
-    applier: Applier
-    reporter: Reporter
+    evidence_collector: EvidenceCollector
+    executor: PlanExecutor
+    status_writer: StatusWriter
     clock: Callable[[], datetime]
-    pressed: Callable[[], bool] = lambda: False
+    has_new_jobs: Callable[[], bool] = lambda: False
     """Whether other jobs wait for their first pods: what can be told later is told later."""
 
-    async def run(self, key: JobKey) -> After:
+    async def run(self, key: JobKey) -> ReconcileResult:
         """Bring one job one step on; raise ClusterError where the API server fails."""
-        record = self.stores.job(key)
+        record = self.cache.job(key)
         if record is None:
-            self.memories.forget(key)
-            return After(gone=True)
-        memory = self.memories.of(key, record.uid)
-        memory.wrote = False
+            self.states.forget(key)
+            return ReconcileResult(not_found=True)
+        state = self.states.of(key, record.uid)
+        state.wrote_status = False
         try:
-            after = await self._bring_on(key, memory)
-        except ClusterError as error:
-            memory.unwritten += error.write is not None
+            after = await self._bring_on(key, state)
+        except ApiError as error:
+            state.failed_writes += error.write is not None
             raise
         except Exception:
-            memory.failures += 1
+            state.failures += 1
             raise
-        memory.failures = memory.unwritten = 0
+        state.failures = state.failed_writes = 0
         return after
 
     async def tell(self, key: JobKey, error: Exception, again_at: datetime) -> None:
@@ -104,160 +104,176 @@ class Pass:
 
         An Event says so too, also where the status is what cannot be written.
         """
-        record, memory = self.stores.job(key), self.memories.known(key)
-        if record is None or memory is None or memory.uid != record.uid or memory.wrote:
+        record, state = self.cache.job(key), self.states.known(key)
+        if record is None or state is None or state.uid != record.uid or state.wrote_status:
             return
         job, now = job_view(record), self.clock()
-        status = self._status_of_a_failure(job, memory, error, now, again_at)
+        status = self._status_of_a_failure(job, state, error, now, again_at)
         if status is None:
             return
-        told = self.planner.announcements(job.status, status)
+        told = self.planner.events_between(job.status, status)
         try:
-            await self.reporter.write(job, self._stored_status(key), status)
-        except Conflict as behind:
+            await self.status_writer.write(job, self._stored_status(key), status)
+        except StatusConflict as behind:
             log.debug("the next failure tells: %s", behind)
             return
-        except ClusterError as another:
+        except ApiError as another:
             log.warning("the status does not tell of it: %s", another)
-        await self.reporter.announce(job, told, now)
+        await self.status_writer.announce(job, told, now)
 
     def _status_of_a_failure(
-        self, job: JobView, memory: Memory, error: Exception, now: datetime, again_at: datetime
+        self, job: JobView, state: TransientState, error: Exception, now: datetime, again_at: datetime
     ) -> LifecycleStatus | None:
-        if not isinstance(error, ClusterError):
-            often = memory.failures >= TELLS_FROM
-            return self.planner.status_in_trouble(job, now, trouble(error, again_at)) if often else None
-        if error.write is None or memory.unwritten < TELLS_FROM:
+        if not isinstance(error, ApiError):
+            often = state.failures >= REPORT_FROM
+            return (
+                self.planner.status_in_trouble(job, now, internal_error_message(error, again_at))
+                if often
+                else None
+            )
+        if error.write is None or state.failed_writes < REPORT_FROM:
             return None
-        return self.planner.status_unwritten(job, now, silence(error))
+        return self.planner.status_unwritten(job, now, failed_write_message(error))
 
-    async def _bring_on(self, key: JobKey, memory: Memory) -> After:
-        observed = await self._observe_and_plan(key, memory)
+    async def _bring_on(self, key: JobKey, state: TransientState) -> ReconcileResult:
+        observed = await self._observe_and_plan(key, state)
         if observed is None:
-            return After(again=True)
-        return await self._carry_out(key, memory, *observed)
+            return ReconcileResult(again=True)
+        return await self._carry_out(key, state, *observed)
 
-    async def _observe_and_plan(self, key: JobKey, memory: Memory) -> tuple[Observation, Plan] | None:
+    async def _observe_and_plan(
+        self, key: JobKey, state: TransientState
+    ) -> tuple[JobObservation, Plan] | None:
         """Plan, and once more with the evidence that the first plan asked for."""
         now = self.clock()
-        observation = observe(self.stores, key, memory=memory, now=now, evidence=remembered(memory, now))
+        observation = observe(self.cache, key, state=state, now=now, evidence=known_evidence(state, now))
         assert observation is not None, "nothing was awaited since the job was there"
         plan = self.planner.plan(observation)
-        if not plan.needs:
+        if not plan.evidence_requests:
             return observation, plan
-        evidence = await self.gatherer.gather(key.namespace, plan.needs, memory, now)
-        again = observe(self.stores, key, memory=memory, now=now, evidence=evidence)
-        if again is None or again.job.uid != memory.uid:
+        evidence = await self.evidence_collector.collect(key.namespace, plan.evidence_requests, state, now)
+        again = observe(self.cache, key, state=state, now=now, evidence=evidence)
+        if again is None or again.job.uid != state.uid:
             return None
         return again, self.planner.plan(again)
 
-    async def _carry_out(self, key: JobKey, memory: Memory, observation: Observation, plan: Plan) -> After:
+    async def _carry_out(
+        self, key: JobKey, state: TransientState, observation: JobObservation, plan: Plan
+    ) -> ReconcileResult:
         stored = self._stored_status(key)
-        memory.forget_pods({pod.uid for pod in observation.pods})
+        state.forget_pods({pod.uid for pod in observation.pods})
         try:
-            applied = await self.applier.apply(key, plan.actions, observation.now)
-            status = self._status(memory, observation, plan, applied)
-            if self._can_wait(plan, applied) and self.pressed():
-                return After(wake_at=observation.now + PUT_OFF)
-            if status is not None and await self.reporter.write(observation.job, stored, status):
-                memory.status_written, memory.wrote = observation.now, True
-        except (Stale, Conflict) as behind:
+            applied = await self.executor.apply(key, plan.actions, observation.now)
+            status = self._status(state, observation, plan, applied)
+            if self._can_wait(plan, applied) and self.has_new_jobs():
+                return ReconcileResult(requeue_at=observation.now + STATUS_DELAY)
+            if status is not None and await self.status_writer.write(observation.job, stored, status):
+                state.status_written, state.wrote_status = observation.now, True
+        except (StaleCache, StatusConflict) as behind:
             log.debug("planning again: %s", behind)
-            return After(again=True)
+            return ReconcileResult(again=True)
         told = self._announcements(observation, plan, applied, status)
-        await self.reporter.announce(observation.job, told, observation.now)
-        return After(again=applied.refusal is not None, wake_at=plan.wake_at)
+        await self.status_writer.announce(observation.job, told, observation.now)
+        return ReconcileResult(again=applied.rejected_write is not None, requeue_at=plan.requeue_at)
 
     @staticmethod
-    def _can_wait(plan: Plan, applied: Applied) -> bool:
+    def _can_wait(plan: Plan, applied: ExecutionResult) -> bool:
         """Tell whether the cluster holds all that the status would say: it was only added to, as planned."""
         created = all(isinstance(action, Create) for action in plan.actions)
-        return bool(plan.actions) and created and applied.refusal is None
+        return bool(plan.actions) and created and applied.rejected_write is None
 
     def _announcements(
-        self, observation: Observation, plan: Plan, applied: Applied, status: LifecycleStatus | None
-    ) -> tuple[Announcement, ...]:
+        self,
+        observation: JobObservation,
+        plan: Plan,
+        applied: ExecutionResult,
+        status: LifecycleStatus | None,
+    ) -> tuple[JobEvent, ...]:
         """Return the Events of the plan; where it was cut short, those of the status that is true instead."""
-        if applied.refusal is None or status is None:
-            return plan.announcements
-        return self.planner.announcements(observation.job.status, status)
+        if applied.rejected_write is None or status is None:
+            return plan.events
+        return self.planner.events_between(observation.job.status, status)
 
     def _stored_status(self, key: JobKey) -> Mapping[str, Any]:
-        record = self.stores.job(key)
+        record = self.cache.job(key)
         assert record is not None, "nothing was awaited since the job was observed"
         status = json.loads(record.content)["status"]
         return status if isinstance(status, Mapping) else {}
 
     def _status(
-        self, memory: Memory, observation: Observation, plan: Plan, applied: Applied
+        self, state: TransientState, observation: JobObservation, plan: Plan, applied: ExecutionResult
     ) -> LifecycleStatus | None:
-        if applied.refusal is not None:
-            memory.refusals = added(memory.refusals, applied.refusal)
+        if applied.rejected_write is not None:
+            state.rejected_writes = with_rejected_write(state.rejected_writes, applied.rejected_write)
             log.warning(
-                "refused: %s %s: %s", applied.refusal.kind, applied.refusal.name, applied.refusal.message
+                "refused: %s %s: %s",
+                applied.rejected_write.kind,
+                applied.rejected_write.name,
+                applied.rejected_write.message,
             )
-            return self.planner.plan_status_after(observation, plan, memory.refusals)
+            return self.planner.plan_status_after(observation, plan, state.rejected_writes)
         if plan.actions:
-            memory.refusals = ()
+            state.rejected_writes = ()
         return plan.status
 
 
-def added(refusals: tuple[Refusal, ...], new: Refusal) -> tuple[Refusal, ...]:
+def with_rejected_write(refusals: tuple[RejectedWrite, ...], new: RejectedWrite) -> tuple[RejectedWrite, ...]:
     """Return the refusals with a new one, which counts those of the same write before it."""
     same = next((old for old in refusals if (old.kind, old.name) == (new.kind, new.name)), None)
     kept = [old for old in refusals if old is not same]
-    return (*kept, replace(new, count=same.count + 1 if same else 1))[-MOST_REFUSALS:]
+    return (*kept, replace(new, count=same.count + 1 if same else 1))[-MAX_REJECTED_WRITES:]
 
 
-_OURS = ("seedbed_operator", "seedbed_api")
+_OWN_PACKAGES = ("seedbed_operator", "seedbed_api")
 
 
-def trouble(error: Exception, again_at: datetime) -> str:
+def internal_error_message(error: Exception, again_at: datetime) -> str:
     """Return what to tell of an error that a pass has raised."""
-    told = f"the operator failed at this job: {type(error).__name__} in {place(error)}; please report it"
+    told = f"the operator failed at this job: {type(error).__name__} in {error_location(error)}"
+    told += "; please report it"
     return f"{told}; it tries again at {written(rounded_up(again_at))}"
 
 
-def silence(error: ClusterError) -> str:
+def failed_write_message(error: ApiError) -> str:
     """Return what to tell of a write that comes to nothing again and again, in words that stay the same."""
     hint = "an admission webhook that hangs is the usual cause: `kubectl get validatingwebhookconfigurations,"
     told = f"{NOT_CARRIED_OUT} {error.write}, tried again and again: {_answer(error)}"
     return f"{told}; {hint}mutatingwebhookconfigurations`; the next try is at most a minute away"
 
 
-def _answer(error: ClusterError) -> str:
-    if isinstance(error, Refused):
+def _answer(error: ApiError) -> str:
+    if isinstance(error, ApiStatusError):
         return f"it answers {error.code} {error.reason}: {error.message.rstrip('.')}"
     return f"no answer came ({str(error).rpartition(': ')[2] or type(error).__name__})"
 
 
-def place(error: Exception) -> str:
+def error_location(error: Exception) -> str:
     """Return module and line in which our code raised an error, or called what raised it."""
     frames = (
         (frame.f_globals.get("__name__", ""), line) for frame, line in traceback.walk_tb(error.__traceback__)
     )
-    ours = [f"{module}:{line}" for module, line in frames if module.partition(".")[0] in _OURS]
+    ours = [f"{module}:{line}" for module, line in frames if module.partition(".")[0] in _OWN_PACKAGES]
     return ours[-1] if ours else "an unknown place"
 
 
 def observe(
-    stores: Stores, key: JobKey, *, memory: Memory, now: datetime, evidence: Evidence
-) -> Observation | None:
+    cache: InformerCache, key: JobKey, *, state: TransientState, now: datetime, evidence: Evidence
+) -> JobObservation | None:
     """Return the observation of a job; None where it is gone."""
-    record = stores.job(key)
+    record = cache.job(key)
     if record is None:
         return None
     job = job_view(record)
-    return Observation(
+    return JobObservation(
         now=now,
         job=job,
-        profile=_profile(stores, job),
-        pods=memory.sightings.seen(stores.pods(key), now),
-        refusals=memory.refusals,
-        status_written=memory.status_written,
+        profile=_profile(cache, job),
+        pods=state.first_seen.seen(cache.pods(key), now),
+        rejected_writes=state.rejected_writes,
+        status_written=state.status_written,
         evidence=evidence,
     )
 
 
-def _profile(stores: Stores, job: JobView) -> ProfileView | None:
-    return stores.profile(job.spec.cluster.profile) if job.spec else None
+def _profile(cache: InformerCache, job: JobView) -> ProfileView | None:
+    return cache.profile(job.spec.cluster.profile) if job.spec else None

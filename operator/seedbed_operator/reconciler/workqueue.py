@@ -17,83 +17,83 @@ from itertools import count
 from typing import Final
 
 from seedbed_api.exponential_backoff import ExponentialBackoff
-from seedbed_operator.kube_client.client_interface import ClusterError
+from seedbed_operator.kube_client.client_interface import ApiError
 from seedbed_operator.kube_client.resource_kinds import JobKey
-from seedbed_operator.reconciler.reconcile import After
+from seedbed_operator.reconciler.reconcile import ReconcileResult
 
-YIELDS_SECONDS: Final = 10.0
+NEW_JOB_PRIORITY_SECONDS: Final = 10.0
 """So long a job that has had a pass lets go first those that have had none: they wait for their pods."""
 
 
 @dataclass(order=True, frozen=True, slots=True)
-class _Place:
+class _QueueItem:
     due: float
     number: int
     job: JobKey | None = field(compare=False)
-    newcomer: bool = field(compare=False)
+    is_new: bool = field(compare=False)
 
 
-class Line:
+class FairQueue:
     """A queue of jobs, with places that ask the worker who gets them to go home."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._places: asyncio.PriorityQueue[_Place] = asyncio.PriorityQueue()
+        self._places: asyncio.PriorityQueue[_QueueItem] = asyncio.PriorityQueue()
         self._numbers = count()
-        self._newcomers = 0
+        self._new_jobs = 0
 
     def __len__(self) -> int:
         return self._places.qsize()
 
     @property
-    def pressed(self) -> bool:
+    def has_new_jobs(self) -> bool:
         """Whether jobs wait that have never had a pass."""
-        return self._newcomers > 0
+        return self._new_jobs > 0
 
-    def join(self, job: JobKey, *, newcomer: bool) -> None:
+    def join(self, job: JobKey, *, is_new: bool) -> None:
         """Let a job wait."""
-        self._newcomers += newcomer
+        self._new_jobs += is_new
         now = self._clock()
-        self._put(now if newcomer else now + YIELDS_SECONDS, job, newcomer=newcomer)
+        self._put(now if is_new else now + NEW_JOB_PRIORITY_SECONDS, job, is_new=is_new)
 
-    def send_home(self) -> None:
+    def release_worker(self) -> None:
         """Let one worker end, before anybody else has a turn."""
-        self._put(float("-inf"), None, newcomer=False)
+        self._put(float("-inf"), None, is_new=False)
 
     async def next(self) -> JobKey | None:
         """Return the job whose turn it is; None for a worker that is to end."""
         place = await self._places.get()
-        self._newcomers -= place.newcomer
+        self._new_jobs -= place.is_new
         return place.job
 
-    def _put(self, due: float, job: JobKey | None, *, newcomer: bool) -> None:
-        self._places.put_nowait(_Place(due, next(self._numbers), job, newcomer))
+    def _put(self, due: float, job: JobKey | None, *, is_new: bool) -> None:
+        self._places.put_nowait(_QueueItem(due, next(self._numbers), job, is_new))
 
 
 FAILURE_BACKOFF: Final = ExponentialBackoff(first=1.0, longest=60.0)
 REPEAT_BACKOFF: Final = ExponentialBackoff(first=0.1, longest=5.0)
-AT_ONCE: Final = 3
+IMMEDIATE_REQUEUES: Final = 3
 """So often in a row a job may be planned again without a pause."""
 
-Tell = Callable[[JobKey, Exception, datetime], Awaitable[None]]
+ReportFailure = Callable[[JobKey, Exception, datetime], Awaitable[None]]
 """Tell of a pass that has failed, and when the next one is due."""
-Passed = Callable[[float, bool], None]
+RecordReconcile = Callable[[float, bool], None]
 """Take note of a pass: its seconds, and whether it failed."""
 
-present_job: ContextVar[JobKey | None] = ContextVar("present_job", default=None)
+current_job: ContextVar[JobKey | None] = ContextVar("present_job", default=None)
 """The job of the pass that is running, for the log."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, slots=True)
-class _Slot:
+class _JobSlot:
     not_before: float = 0.0
     timer: asyncio.TimerHandle | None = None
     queued: bool = False
     queued_at: float = 0.0
     """When it was last queued, on the clock of the event loop."""
-    newcomer: bool = True
+    is_new: bool = True
     """No pass has begun yet."""
     running: bool = False
     dirty: bool = False
@@ -107,7 +107,7 @@ class _Slot:
 
 
 @dataclass(kw_only=True, slots=True)
-class Counts:
+class ReconcileCounts:
     """What the loop has done so far."""
 
     passes: int = 0
@@ -121,32 +121,32 @@ def backoff(failures: int) -> float:
     return FAILURE_BACKOFF.delay(failures) * random.uniform(0.5, 1.0)
 
 
-def pause(repeats: int) -> float:
+def requeue_delay(repeats: int) -> float:
     """Return how long to wait before a job is planned again so many times in a row, in seconds."""
-    return REPEAT_BACKOFF.delay(repeats - AT_ONCE) if repeats > AT_ONCE else 0.0
+    return REPEAT_BACKOFF.delay(repeats - IMMEDIATE_REQUEUES) if repeats > IMMEDIATE_REQUEUES else 0.0
 
 
-class Loop:
+class Workqueue:
     """Wakes jobs and passes over them."""
 
     def __init__(
         self,
-        run: Callable[[JobKey], Awaitable[After]],
+        run: Callable[[JobKey], Awaitable[ReconcileResult]],
         clock: Callable[[], datetime],
-        tell: Tell | None = None,
-        passed: Passed = lambda seconds, failed: None,  # noqa: ARG005
-        line: Line | None = None,
+        tell: ReportFailure | None = None,
+        passed: RecordReconcile = lambda seconds, failed: None,  # noqa: ARG005
+        line: FairQueue | None = None,
     ) -> None:
         self._run = run
         self._clock = clock
         self._tell = tell
         self._passed = passed
-        self._slots: dict[JobKey, _Slot] = {}
-        self._line = Line() if line is None else line
+        self._slots: dict[JobKey, _JobSlot] = {}
+        self._line = FairQueue() if line is None else line
         self._open = asyncio.Event()
         self._stopping = False
         self._workers = 0
-        self.counts = Counts()
+        self.counts = ReconcileCounts()
 
     @property
     def waiting(self) -> int:
@@ -159,7 +159,7 @@ class Loop:
         return max((now - slot.queued_at for slot in self._slots.values() if slot.queued), default=0.0)
 
     def open(self) -> None:
-        """Let the passes begin: the stores are filled."""
+        """Let the passes begin: the cache is filled."""
         self.counts.last_end = asyncio.get_running_loop().time()
         self._open.set()
 
@@ -168,13 +168,13 @@ class Loop:
         self._stopping = True
         self._open.set()
         for _ in range(self._workers):
-            self._line.send_home()
+            self._line.release_worker()
 
-    def wake(self, keys: Iterable[JobKey]) -> None:
+    def enqueue(self, keys: Iterable[JobKey]) -> None:
         """Ask for a pass over each of these jobs; one that is under way is followed by another."""
         now = asyncio.get_running_loop().time()
         for key in keys:
-            slot = self._slots.setdefault(key, _Slot())
+            slot = self._slots.setdefault(key, _JobSlot())
             if slot.running:
                 slot.dirty = True
             else:
@@ -189,7 +189,7 @@ class Loop:
             if key is not None and not self._stopping:
                 await self._pass(key)
 
-    def _schedule(self, key: JobKey, slot: _Slot, at: float) -> None:
+    def _schedule(self, key: JobKey, slot: _JobSlot, at: float) -> None:
         """Queue a job, or set its timer where its back-off is not over or it is due later."""
         loop = asyncio.get_running_loop()
         at = max(at, slot.not_before)
@@ -198,11 +198,11 @@ class Loop:
         slot.stop_timer()
         if at <= loop.time():
             slot.queued, slot.queued_at = True, loop.time()
-            self._line.join(key, newcomer=slot.newcomer)
+            self._line.join(key, is_new=slot.is_new)
         else:
             slot.timer = loop.call_at(at, self._due, key, slot)
 
-    def _due(self, key: JobKey, slot: _Slot) -> None:
+    def _due(self, key: JobKey, slot: _JobSlot) -> None:
         slot.timer = None
         if slot.running:
             slot.dirty = True
@@ -211,35 +211,35 @@ class Loop:
 
     async def _pass(self, key: JobKey) -> None:
         slot = self._slots[key]
-        slot.queued, slot.running, slot.dirty, slot.newcomer = False, True, False, False
+        slot.queued, slot.running, slot.dirty, slot.is_new = False, True, False, False
         slot.stop_timer()
-        token, began = present_job.set(key), asyncio.get_running_loop().time()
+        token, began = current_job.set(key), asyncio.get_running_loop().time()
         try:
             after = await self._run(key)
         except Exception as error:
             self._took(began, failed=True)
             delay = self._failed(slot, error)
             await self._told(key, error, delay)
-            after = After(again=True)
+            after = ReconcileResult(again=True)
         else:
             self._took(began, failed=False)
             slot.failures = 0
             self._follow(slot, after)
         finally:
             slot.running = False
-            present_job.reset(token)
+            current_job.reset(token)
         self._count()
         self._next(key, slot, after)
 
     def _took(self, began: float, *, failed: bool) -> None:
         self._passed(asyncio.get_running_loop().time() - began, failed)
 
-    def _failed(self, slot: _Slot, error: Exception) -> float:
+    def _failed(self, slot: _JobSlot, error: Exception) -> float:
         slot.failures += 1
         self.counts.failures += 1
         delay = backoff(slot.failures)
         slot.not_before = asyncio.get_running_loop().time() + delay
-        if isinstance(error, ClusterError):
+        if isinstance(error, ApiError):
             log.warning("pass failed, again in %.1f s: %s", delay, error)
         else:
             log.error(
@@ -256,25 +256,25 @@ class Loop:
         except Exception as another:
             log.warning("the status does not tell of it: %s: %s", type(another).__name__, another)
 
-    def _follow(self, slot: _Slot, after: After) -> None:
+    def _follow(self, slot: _JobSlot, after: ReconcileResult) -> None:
         """Slow a job down that is planned again and again."""
-        past = after.wake_at is not None and after.wake_at <= self._clock()
+        past = after.requeue_at is not None and after.requeue_at <= self._clock()
         slot.repeats = slot.repeats + 1 if after.again or past else 0
-        slot.not_before = asyncio.get_running_loop().time() + pause(slot.repeats)
+        slot.not_before = asyncio.get_running_loop().time() + requeue_delay(slot.repeats)
 
     def _count(self) -> None:
         self.counts.passes += 1
         self.counts.last_end = asyncio.get_running_loop().time()
 
-    def _next(self, key: JobKey, slot: _Slot, after: After) -> None:
+    def _next(self, key: JobKey, slot: _JobSlot, after: ReconcileResult) -> None:
         now = asyncio.get_running_loop().time()
         if slot.dirty or after.again:
             self._schedule(key, slot, now)
-        elif after.gone:
+        elif after.not_found:
             self._forget(key, slot)
-        if after.wake_at is not None:
-            self._schedule(key, slot, now + (after.wake_at - self._clock()).total_seconds())
+        if after.requeue_at is not None:
+            self._schedule(key, slot, now + (after.requeue_at - self._clock()).total_seconds())
 
-    def _forget(self, key: JobKey, slot: _Slot) -> None:
+    def _forget(self, key: JobKey, slot: _JobSlot) -> None:
         slot.stop_timer()
         del self._slots[key]

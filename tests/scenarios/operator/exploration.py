@@ -11,10 +11,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
 
-from seedbed_operator.informer_cache.object_projections import pod_view
-from seedbed_operator.kube_client.client_interface import Cluster, Page, Raw
-from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SECRETS, SERVICES, JobKey, Kind
-from seedbed_operator.plan_executor import controller
+from seedbed_operator.informer_cache.object_views import controller_uid, pod_view
+from seedbed_operator.kube_client.client_interface import KubeClient, ListPage, RawObject
+from seedbed_operator.kube_client.resource_kinds import (
+    JOBS,
+    PODS,
+    PROFILES,
+    SECRETS,
+    SERVICES,
+    JobKey,
+    ResourceKind,
+)
 from support.operator.builders import IMAGE, a_recipe, an_outcome
 from support.operator.fake_api_server import ApiServer, Crash, WatchEvent
 from support.operator.operator_instance import Drivers, Incarnation
@@ -36,11 +43,13 @@ class Guard:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.server, name)
 
-    async def pages(self, kind: Kind, namespace: str | None, *, labels: str = "") -> AsyncIterator[Page]:
+    async def pages(
+        self, kind: ResourceKind, namespace: str | None, *, labels: str = ""
+    ) -> AsyncIterator[ListPage]:
         async for page in self.server.pages(kind, namespace, labels=labels):
             yield page
 
-    async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
+    async def create(self, kind: ResourceKind, namespace: str, body: RawObject) -> RawObject:
         if kind is PODS and body["metadata"]["labels"]["seedbed.dev/role"] == "driver":
             self._begins_a_new_attempt(body)
         if kind is PODS and body["metadata"]["labels"]["seedbed.dev/role"] == "worker":
@@ -51,16 +60,16 @@ class Guard:
             self._one_driver_at_a_time()
 
     async def delete(
-        self, kind: Kind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
-    ) -> Raw:
+        self, kind: ResourceKind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
+    ) -> RawObject:
         there = self.server.find(kind, namespace, name)
         if there is not None and there["metadata"]["uid"] == uid:
             assert not _is_foreign(there), f"{kind.name} {name} is another's, and was deleted"
         return await self.server.delete(kind, namespace, name, uid=uid, grace_seconds=grace_seconds)
 
     async def patch_status(
-        self, kind: Kind, namespace: str, name: str, *, resource_version: str, patch: Raw
-    ) -> Raw:
+        self, kind: ResourceKind, namespace: str, name: str, *, resource_version: str, patch: RawObject
+    ) -> RawObject:
         there = self.server.find(kind, namespace, name)
         answer = await self.server.patch_status(
             kind, namespace, name, resource_version=resource_version, patch=patch
@@ -69,17 +78,17 @@ class Guard:
         assert there["metadata"]["uid"] == self.observed_uid, "a status on the wrong object"
         return answer
 
-    def _begins_a_new_attempt(self, body: Raw) -> None:
+    def _begins_a_new_attempt(self, body: RawObject) -> None:
         """An attempt that the status knows of has had its driver."""
         job, number = self.server.find(JOBS, *KEY[:2]), int(body["metadata"]["labels"]["seedbed.dev/attempt"])
-        if job is not None and job["metadata"]["uid"] == controller(body):
+        if job is not None and job["metadata"]["uid"] == controller_uid(body):
             known = (job.get("status") or {}).get("attempts", 0)
             assert known < number, f"attempt {number} was begun twice"
 
-    def _fits_its_driver(self, body: Raw) -> None:
+    def _fits_its_driver(self, body: RawObject) -> None:
         """A worker writes where its driver does."""
         for raw in self.server.all(PODS):
-            if raw["metadata"]["uid"] == controller(body):
+            if raw["metadata"]["uid"] == controller_uid(body):
                 assert _output_of(raw) == _output_of(body), "a worker that writes elsewhere than its driver"
 
     def _one_driver_at_a_time(self) -> None:
@@ -89,12 +98,12 @@ class Guard:
         assert len(set(uids)) == len(uids), f"two drivers at once: {[view.name for view in live]}"
 
 
-def _output_of(pod: Raw) -> Any:
+def _output_of(pod: RawObject) -> Any:
     env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
     return json.loads(env["SEEDBED_JOB"])["spec"]["output"]
 
 
-def _is_foreign(raw: Raw) -> bool:
+def _is_foreign(raw: RawObject) -> bool:
     return FOREIGN in (raw["metadata"].get("annotations") or {})
 
 
@@ -107,7 +116,7 @@ class Story:
 
     mutation: Mutation = lambda guard: guard
     server: ApiServer = field(default_factory=ApiServer)
-    foreigners: dict[str, Raw] = field(default_factory=dict)
+    foreigners: dict[str, RawObject] = field(default_factory=dict)
     told: int = 0
     """How many events of the log were delivered or lost."""
     faults: list[str] = field(default_factory=list)
@@ -131,8 +140,8 @@ class Story:
         """Begin a life of the operator: nothing is known but what a list tells."""
         self.guard = self.mutation(Guard(self.server))
         self.told = len(self.server.log)
-        self.operator = Incarnation(self.server, cast("Cluster", self.guard), Drivers())
-        await self.operator.sweep()
+        self.operator = Incarnation(self.server, cast("KubeClient", self.guard), Drivers())
+        await self.operator.relist()
 
     def _fault(self, call: Any) -> str | None:
         return self.faults.pop(0) if self.faults else None
@@ -141,7 +150,7 @@ class Story:
         spec = {**a_recipe(), "cluster": {"workers": {"min": 1, "max": 2}}, "backoffLimit": 50}
         self.server.apply(JOBS, {"metadata": {"name": KEY[1], "namespace": TEAM}, "spec": spec})
 
-    def job(self) -> Raw | None:
+    def job(self) -> RawObject | None:
         return self.server.find(JOBS, *KEY[:2])
 
     def pods(self) -> list[dict[str, Any]]:
@@ -155,12 +164,12 @@ class Story:
 
     async def step_pass(self, number: int) -> None:
         """One pass, whether or not anything woke the job."""
-        record = self.operator.stores.job(KEY)
+        record = self.operator.cache.job(KEY)
         self.guard.observed_uid = record.uid if record else None
         await self.operator.step(KEY)
 
-    async def step_sweep(self, number: int) -> None:
-        await self.operator.sweep()
+    async def step_relist(self, number: int) -> None:
+        await self.operator.relist()
 
     async def step_crash(self, number: int) -> None:
         raise Crash
@@ -176,13 +185,13 @@ class Story:
 
     async def step_press(self, number: int) -> None:
         """Other jobs wait for their first pods, or no more."""
-        self.operator.pressed = bool(number % 2)
+        self.operator.has_new_jobs = bool(number % 2)
 
     # -- the watch ---------------------------------------------------------------------------------------------
 
     async def step_deliver(self, number: int) -> None:
         for event in self.server.log[self.told : self.told + number % 5 + 1]:
-            self.operator.hear(event)
+            self.operator.receive_event(event)
             self.told += 1
 
     async def step_lose(self, number: int) -> None:
@@ -191,12 +200,12 @@ class Story:
     async def step_repeat(self, number: int) -> None:
         """An event comes a second time, or long after its time."""
         if self.told:
-            self.operator.hear(self._old_event(number))
+            self.operator.receive_event(self._old_event(number))
 
     async def step_overtake(self, number: int) -> None:
         """A later event comes before an earlier one."""
         if self.told < len(self.server.log):
-            self.operator.hear(self.server.log[-1])
+            self.operator.receive_event(self.server.log[-1])
 
     def _old_event(self, number: int) -> WatchEvent:
         return self.server.log[number % self.told]
@@ -276,7 +285,7 @@ class Story:
     async def grow_calm(self) -> None:
         """Let everybody do their part, and the job come to its end."""
         self.faults, self.server.down, self.server.quota = [], False, {}
-        self.operator.planner.defects, self.operator.pressed = 0, False
+        self.operator.planner.defects, self.operator.has_new_jobs = 0, False
         self.check_foreigners()
         for raw in [raw for raw in self.server.objects.values() if _is_foreign(raw)]:
             kind = PODS if raw["kind"] == "Pod" else SERVICES
@@ -285,7 +294,7 @@ class Story:
             self._apply_job()
         self.server.edit(JOBS, *KEY[:2], lambda raw: raw["spec"].update(suspend=False))
         self.told = len(self.server.log)
-        await self.operator.sweep()
+        await self.operator.relist()
         for _ in range(MOST_ROUNDS):
             if self._is_over():
                 return
@@ -330,14 +339,14 @@ class Story:
             assert there == raw, f"{raw['metadata']['name']} of another's was touched"
 
     def check_end(self) -> None:
-        """Nothing is doubled, nothing is left over, and the stores are what the cluster is."""
+        """Nothing is doubled, nothing is left over, and the cache is what the cluster is."""
         assert not self.pods()
         job = self.job()
         assert job is not None
-        secrets = [raw for raw in self.server.all(SECRETS) if controller(raw) == job["metadata"]["uid"]]
+        secrets = [raw for raw in self.server.all(SECRETS) if controller_uid(raw) == job["metadata"]["uid"]]
         assert len(secrets) <= 1
         assert "InternalError" not in {found["reason"] for found in job["status"]["conditions"]}
-        assert self.operator.stores.counts() == {
+        assert self.operator.cache.counts() == {
             "trainingjobs": 1,
             "sweepjobs": 0,
             "pods": 0,
@@ -345,7 +354,7 @@ class Story:
         }
 
 
-def _foreign(name: str, number: int) -> Raw:
+def _foreign(name: str, number: int) -> RawObject:
     labels = {"seedbed.dev/job": KEY[1], "seedbed.dev/role": "driver", "seedbed.dev/attempt": "1"}
     return {
         "metadata": {

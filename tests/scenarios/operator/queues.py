@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedbed_operator.kube_client.client_interface import Raw
+from seedbed_operator.kube_client.client_interface import RawObject
 from seedbed_operator.kube_client.resource_kinds import PODS
 from support.operator.fake_api_server import ApiServer, copied
 
@@ -68,8 +68,8 @@ class Queue:
         workloads = self._workloads()
         return sum(self._size(workloads[name]) for name in self._holders if name in workloads)
 
-    def _workloads(self) -> dict[str, list[Raw]]:
-        found: defaultdict[str, list[Raw]] = defaultdict(list)
+    def _workloads(self) -> dict[str, list[RawObject]]:
+        found: defaultdict[str, list[RawObject]] = defaultdict(list)
         pods = [pod for pod in self.server.all(PODS) if pod["metadata"].get("finalizers")]
         for pod in sorted(pods, key=lambda pod: int(pod["metadata"]["uid"][:8], 16)):
             metadata = pod["metadata"]
@@ -80,7 +80,7 @@ class Queue:
             else {pod["metadata"]["name"]: [pod] for pods in found.values() for pod in pods}
         )
 
-    def _in_turn(self) -> list[tuple[str, list[Raw]]]:
+    def _in_turn(self) -> list[tuple[str, list[RawObject]]]:
         """Return what waits, a job's next pod after the other jobs' next."""
         waiting = [(name, pods) for name, pods in self._workloads().items() if name not in self._holders]
         place: defaultdict[str, int] = defaultdict(int)
@@ -91,7 +91,7 @@ class Queue:
             place[job] += 1
         return [(name, pods) for _, name, pods in sorted(keyed, key=lambda each: each[0])]
 
-    def _release(self, name: str, pods: list[Raw]) -> None:
+    def _release(self, name: str, pods: list[RawObject]) -> None:
         grouped = self._is_group(pods)
         for pod in pods:
             if "deletionTimestamp" in pod["metadata"] and not pod["spec"].get("nodeName"):
@@ -109,7 +109,7 @@ class Queue:
             for pod in failed[: max(surplus, 0)]:
                 self._let_go(pod)
 
-    def _delete_excess(self, pods: list[Raw]) -> None:
+    def _delete_excess(self, pods: list[RawObject]) -> None:
         if not self._is_group(pods):
             return
         active = [pod for pod in pods if _is_active(pod)]
@@ -119,13 +119,13 @@ class Queue:
             metadata = pod["metadata"]
             self.server.remove(PODS, metadata["namespace"], metadata["name"])
 
-    def _is_group(self, pods: list[Raw]) -> bool:
+    def _is_group(self, pods: list[RawObject]) -> bool:
         return self.groups and GROUP in pods[0]["metadata"]["labels"]
 
-    def _size(self, pods: list[Raw]) -> int:
+    def _size(self, pods: list[RawObject]) -> int:
         return int(pods[0]["metadata"]["annotations"][COUNT]) if self._is_group(pods) else 1
 
-    def _admit(self, name: str, pods: list[Raw]) -> None:
+    def _admit(self, name: str, pods: list[RawObject]) -> None:
         active = [pod for pod in pods if _is_active(pod)]
         if len(active) < self._size(pods) or self.held() + self._size(pods) > self.room:
             return
@@ -140,20 +140,20 @@ class Queue:
                 if pod["spec"].get("schedulingGates"):
                     self._ungate(pod)
 
-    def _now(self, pod: Raw) -> Raw:
+    def _now(self, pod: RawObject) -> RawObject:
         metadata = pod["metadata"]
         found = self.server.find(PODS, metadata["namespace"], metadata["name"])
         assert found is not None
         return found
 
-    def _ungate(self, pod: Raw) -> None:
+    def _ungate(self, pod: RawObject) -> None:
         def change(raw: dict[str, Any]) -> None:
             raw["spec"].pop("schedulingGates")
             raw["status"]["conditions"] = []
 
         self.server.edit(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], change)
 
-    def _let_go(self, pod: Raw) -> None:
+    def _let_go(self, pod: RawObject) -> None:
         """Take the finalizer off; a pod that was to be deleted and has ended goes with it."""
         metadata = pod["metadata"]
         self.server.edit(
@@ -173,7 +173,7 @@ class Queue:
             self.server.remove(PODS, metadata["namespace"], metadata["name"])
 
 
-def _is_active(pod: Raw) -> bool:
+def _is_active(pod: RawObject) -> bool:
     """Tell whether a pod runs, may run, or has succeeded."""
     going = "deletionTimestamp" in pod["metadata"] and not pod["spec"].get("nodeName")
     return not going and pod["status"]["phase"] != "Failed"

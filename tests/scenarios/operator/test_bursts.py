@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, PODS, PROFILES, JobKey
-from seedbed_operator.reconciler.reconcile import PUT_OFF
+from seedbed_operator.reconciler.reconcile import STATUS_DELAY
 from support.operator.builders import IMAGE, a_recipe
 from support.operator.fake_api_server import ApiServer
 from support.operator.operator_instance import Incarnation
@@ -19,8 +19,8 @@ KEY = JobKey("team", "seedlings")
 async def born(server: ApiServer) -> Incarnation:
     """Return an operator that has listed everything, and for which others wait for their first pods."""
     operator = Incarnation(server)
-    await operator.sweep()
-    operator.pressed = True
+    await operator.relist()
+    operator.has_new_jobs = True
     return operator
 
 
@@ -37,7 +37,7 @@ async def pods_come_first_and_are_told_of_soon_whatever_happens(server: ApiServe
     assert server.all(EVENTS) == []
     await operator.steps()
     assert statuses(server) == 0, "it is not looked at again at once"
-    server.now += PUT_OFF
+    server.now += STATUS_DELAY
     await operator.steps()
     assert statuses(server) == 1
     assert len(server.all(PODS)) == 2
@@ -59,7 +59,7 @@ async def what_happens_to_a_pod_is_told_with_it_in_one_write(server: ApiServer) 
     await operator.step(KEY)
     for pod in server.all(PODS):
         server.start(pod)
-    await operator.sweep()
+    await operator.relist()
     await operator.steps()
     assert statuses(server) == 1
     job = server.find(JOBS, *KEY[:2])
@@ -82,7 +82,7 @@ async def nothing_is_deleted_that_was_not_told_of_before(server: ApiServer) -> N
     for pod in server.all(PODS):
         server.start(pod)
     server.end(driver, 1, "lost")
-    await operator.sweep()
+    await operator.relist()
     before = len(server.calls)
     await operator.steps()
     verbs = [call.verb for call in server.calls[before:] if call.verb in ("patch", "delete")]

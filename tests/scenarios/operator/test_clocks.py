@@ -51,14 +51,14 @@ class Stage:
         """Begin a life of the operator, which knows of nothing that was before."""
         self.operator = Incarnation(self.server, drivers=self.drivers)
         self.operator.ahead = self.operator_ahead
-        await self.operator.sweep()
+        await self.operator.relist()
         await self.settle()
 
     async def settle(self) -> None:
         before = len(self.server.log)
         await self.operator.steps()
         for event in self.server.log[before:]:
-            self.operator.hear(event)
+            self.operator.receive_event(event)
         await self.operator.steps()
         self.note()
 
@@ -67,7 +67,7 @@ class Stage:
         before = len(self.server.log)
         do()
         for event in self.server.log[before:]:
-            self.operator.hear(event)
+            self.operator.receive_event(event)
         await self.settle()
 
     async def wait(self, seconds: int) -> None:

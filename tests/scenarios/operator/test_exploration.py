@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scenarios.operator.exploration import Guard, Mutation, Step, Story
-from seedbed_operator.kube_client.client_interface import Raw
-from seedbed_operator.kube_client.resource_kinds import Kind
+from seedbed_operator.kube_client.client_interface import RawObject
+from seedbed_operator.kube_client.resource_kinds import ResourceKind
 
 FREQUENT = ("pass", "pass", "pass", "deliver", "deliver", "start", "end", "vanish", "garbage", "time")
-RARE = ("sweep", "crash", "fault", "fault", "fault", "lose", "repeat", "overtake", "preempt", "delete_pod")
+RARE = ("relist", "crash", "fault", "fault", "fault", "lose", "repeat", "overtake", "preempt", "delete_pod")
 RARE += ("delete_job", "recreate_job", "suspend", "intrude", "replace", "defect", "edit", "press", "press")
 STEPS = st.lists(st.tuples(st.sampled_from([*FREQUENT, *FREQUENT, *RARE]), st.integers(0, 200)), max_size=60)
 THOROUGH = settings(
@@ -53,8 +53,8 @@ class WithoutUid(Guard):
     """Deletes whatever has the name now."""
 
     async def delete(
-        self, kind: Kind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
-    ) -> Raw:
+        self, kind: ResourceKind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
+    ) -> RawObject:
         there = self.server.find(kind, namespace, name)
         uid = there["metadata"]["uid"] if there else uid
         return await super().delete(kind, namespace, name, uid=uid, grace_seconds=grace_seconds)
@@ -64,8 +64,8 @@ class WithoutVersion(Guard):
     """Writes a status onto whatever has the name now."""
 
     async def patch_status(
-        self, kind: Kind, namespace: str, name: str, *, resource_version: str, patch: Raw
-    ) -> Raw:
+        self, kind: ResourceKind, namespace: str, name: str, *, resource_version: str, patch: RawObject
+    ) -> RawObject:
         there = self.server.find(kind, namespace, name)
         version = there["metadata"]["resourceVersion"] if there else resource_version
         return await super().patch_status(kind, namespace, name, resource_version=version, patch=patch)
@@ -74,7 +74,7 @@ class WithoutVersion(Guard):
 class Applying(Guard):
     """Applies instead of creating: what is there is taken over."""
 
-    async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
+    async def create(self, kind: ResourceKind, namespace: str, body: RawObject) -> RawObject:
         if (there := self.server.find(kind, namespace, body["metadata"]["name"])) is None:
             return await super().create(kind, namespace, body)
         metadata = {**there["metadata"], "labels": body["metadata"]["labels"]}

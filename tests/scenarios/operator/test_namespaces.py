@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from seedbed_api.trainingjob_status import TrainingJobStatus
-from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.kube_client.client_interface import Refused
+from seedbed_operator.informer_cache.cache import InformerCache
+from seedbed_operator.kube_client.client_interface import ApiStatusError
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey
-from seedbed_operator.metrics.counters import Tallies
-from seedbed_operator.metrics.job_metrics import Jobs
-from seedbed_operator.observe.job_memory import Memories
-from seedbed_operator.relist import Sweeper
+from seedbed_operator.metrics.counters import Counters
+from seedbed_operator.metrics.job_metrics import JobMetrics
+from seedbed_operator.observe.transient_state import TransientStates
+from seedbed_operator.relist import Relister
 from support.operator.builders import IMAGE, NOON, a_recipe, a_training_job
 from support.operator.fake_api_server import ApiServer
 
@@ -27,16 +27,16 @@ class Ground:
     """Two namespaces with a job each, and the sweeps of an operator that serves both."""
 
     def __init__(self) -> None:
-        self.server, self.stores = ApiServer(), Stores()
+        self.server, self.cache = ApiServer(), InformerCache()
         self.woken: set[JobKey] = set()
         self.lost: list[str] = []
         self.server.apply(PROFILES, {"metadata": {"name": "default"}, "spec": {"image": IMAGE}})
         for team in TEAMS:
             self.apply(team)
-        self.sweeper = asyncio.run(self._sweeper())
+        self.relister = asyncio.run(self._sweeper())
 
-    async def _sweeper(self) -> Sweeper:
-        return Sweeper(self.server, self.stores, self.woken.update, TEAMS, self.lost.append)
+    async def _sweeper(self) -> Relister:
+        return Relister(self.server, self.cache, self.woken.update, TEAMS, self.lost.append)
 
     def apply(self, team: str, name: str = "digits") -> None:
         self.server.apply(JOBS, {"metadata": {"name": name, "namespace": team}, "spec": a_recipe()})
@@ -45,75 +45,75 @@ class Ground:
         metadata = {"name": f"{name}-1-worker-0", "namespace": team, "labels": labels}
         self.server.apply(PODS, {"metadata": metadata, "spec": {"containers": []}})
 
-    def sweep(self) -> set[JobKey]:
+    def relist(self) -> set[JobKey]:
         self.woken.clear()
-        asyncio.run(self.sweeper.sweep())
+        asyncio.run(self.relister.relist())
         return set(self.woken)
 
     def known(self) -> list[str]:
-        return sorted(job.namespace for job in self.stores.unfinished())
+        return sorted(job.namespace for job in self.cache.unfinished())
 
 
 def test_a_namespace_that_may_not_be_read_any_more_is_left_alone_and_the_others_go_on() -> None:
     ground = Ground()
-    ground.sweep()
+    ground.relist()
     ground.server.closed.add("beta")
     ground.apply("alpha", "another")
-    assert JobKey("beta", "digits") in ground.sweep(), "its pass forgets what is remembered of the job"
+    assert JobKey("beta", "digits") in ground.relist(), "its pass forgets what is remembered of the job"
     assert ground.known() == ["alpha", "alpha"]
-    assert ground.stores.pods(JobKey("beta", "digits")) == ()
-    assert ground.stores.counts() == {"trainingjobs": 2, "sweepjobs": 0, "pods": 2, "trainingprofiles": 1}
-    assert (ground.lost, ground.sweeper.readable) == (["beta"], ("alpha",))
-    assert ground.sweeper.watch_anew.is_set(), "kopf ends where one of its watches is refused"
-    assert ground.sweeper.sweeps == 2, "the operator is well"
+    assert ground.cache.pods(JobKey("beta", "digits")) == ()
+    assert ground.cache.counts() == {"trainingjobs": 2, "sweepjobs": 0, "pods": 2, "trainingprofiles": 1}
+    assert (ground.lost, ground.relister.readable) == (["beta"], ("alpha",))
+    assert ground.relister.restart_watch.is_set(), "kopf ends where one of its watches is refused"
+    assert ground.relister.relists == 2, "the operator is well"
 
 
 def test_the_same_objects_are_seen_again_once_it_may_be_read() -> None:
     ground = Ground()
-    ground.sweep()
+    ground.relist()
     ground.server.closed.add("beta")
-    ground.sweep()
-    ground.sweeper.watch_anew.clear()
+    ground.relist()
+    ground.relister.restart_watch.clear()
     ground.server.closed.clear()
-    assert JobKey("beta", "digits") in ground.sweep()
+    assert JobKey("beta", "digits") in ground.relist()
     assert ground.known() == ["alpha", "beta"]
-    assert len(ground.stores.pods(JobKey("beta", "digits"))) == 1
-    assert ground.sweeper.watch_anew.is_set()
+    assert len(ground.cache.pods(JobKey("beta", "digits"))) == 1
+    assert ground.relister.restart_watch.is_set()
 
 
 def test_a_namespace_that_comes_later_is_served_from_then_on() -> None:
     ground = Ground()
     ground.server.closed.add("beta")
-    ground.sweep()
-    assert ground.sweeper.readable == ("alpha",)
+    ground.relist()
+    assert ground.relister.readable == ("alpha",)
     ground.server.closed.clear()
-    ground.sweep()
-    assert ground.sweeper.readable == TEAMS
+    ground.relist()
+    assert ground.relister.readable == TEAMS
 
 
 def test_a_right_to_watch_that_is_withdrawn_counts_as_gone_until_it_is_back() -> None:
     ground = Ground()
-    ground.sweep()
+    ground.relist()
     asked = ground.server.allows
 
     async def allows(verb: str, kind: Any, namespace: str | None, subresource: str = "") -> bool:
         return (verb, namespace) != ("watch", "beta") and await asked(verb, kind, namespace, subresource)
 
     ground.server.allows = allows  # type: ignore[method-assign]
-    assert asyncio.run(ground.sweeper.find_lost())
-    ground.sweep()
-    assert ground.sweeper.readable == ("alpha",), "it may be listed: that does not bring it back"
+    assert asyncio.run(ground.relister.find_unreadable())
+    ground.relist()
+    assert ground.relister.readable == ("alpha",), "it may be listed: that does not bring it back"
     ground.server.allows = asked  # type: ignore[method-assign]
-    ground.sweep()
-    assert ground.sweeper.readable == TEAMS
+    ground.relist()
+    assert ground.relister.readable == TEAMS
 
 
 def test_an_operator_that_may_read_no_namespace_sees_nothing_and_is_not_well() -> None:
     ground = Ground()
     ground.server.closed.update(TEAMS)
-    with pytest.raises(Refused):
-        ground.sweep()
-    assert ground.sweeper.last is None
+    with pytest.raises(ApiStatusError):
+        ground.relist()
+    assert ground.relister.last is None
 
 
 @pytest.mark.parametrize(
@@ -121,32 +121,32 @@ def test_an_operator_that_may_read_no_namespace_sees_nothing_and_is_not_well() -
 )
 def test_an_api_server_in_trouble_is_no_lost_namespace(code: int, kind: Any) -> None:
     ground = Ground()
-    ground.sweep()
+    ground.relist()
     pages = ground.server.pages
 
     async def fail(of: Any, namespace: str | None, *, labels: str = "") -> Any:
         if of is kind and namespace == "beta":
-            raise Refused(code, "Any", "x")
+            raise ApiStatusError(code, "Any", "x")
         async for page in pages(of, namespace, labels=labels):
             yield page
 
     ground.server.pages = fail  # type: ignore[method-assign]
-    with pytest.raises(Refused):
-        ground.sweep()
+    with pytest.raises(ApiStatusError):
+        ground.relist()
     assert ground.known() == ["alpha", "beta"]
 
 
 def test_the_series_of_a_lost_namespace_go_and_those_of_the_others_stay() -> None:
     ground = Ground()
-    ground.sweep()
+    ground.relist()
     clock = NOON.timestamp
-    jobs, tallies = Jobs(ground.stores, Memories(), clock), Tallies(clock)
+    jobs, counters = JobMetrics(ground.cache, TransientStates(), clock), Counters(clock)
     for team in TEAMS:
-        tallies.told(a_training_job().seen(namespace=team).build(), ENDED, NOON)
+        counters.told(a_training_job().seen(namespace=team).build(), ENDED, NOON)
     ground.server.closed.add("beta")
-    ground.sweep()
-    tallies.forget(*ground.lost)
-    families = [*jobs.look()(), *tallies.look()()]
+    ground.relist()
+    counters.forget(*ground.lost)
+    families = [*jobs.collect()(), *counters.collect()()]
     told = {
         sample.labels["namespace"]
         for each in families
@@ -159,17 +159,17 @@ def test_the_series_of_a_lost_namespace_go_and_those_of_the_others_stay() -> Non
 def test_what_was_counted_in_a_namespace_goes_an_hour_after_its_last_job() -> None:
     """An operator that serves all namespaces is not told that one was deleted."""
     ground, now = Ground(), NOON.timestamp()
-    ground.sweep()
-    tallies = Tallies(lambda: now, ground.stores.namespaces)
-    tallies.told(a_training_job().seen(namespace="beta").build(), ENDED, NOON)
+    ground.relist()
+    counters = Counters(lambda: now, ground.cache.namespaces)
+    counters.told(a_training_job().seen(namespace="beta").build(), ENDED, NOON)
 
     def told() -> set[str]:
-        return {sample.labels["namespace"] for each in tallies.look()() for sample in each.samples}
+        return {sample.labels["namespace"] for each in counters.collect()() for sample in each.samples}
 
     now += 10_000
     assert told() == {"beta"}
     ground.server.remove(JOBS, "beta", "digits")
-    ground.sweep()
+    ground.relist()
     now += 3000
     assert told() == {"beta"}, "Prometheus has yet to read how its last job ended"
     now += 700

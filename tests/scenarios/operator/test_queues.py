@@ -11,7 +11,7 @@ import pytest
 
 from scenarios.operator.queues import COUNT, ENDED, GATE, GROUP, QUEUE, Queue
 from seedbed_api.trainingjob_status import WorkerCounts
-from seedbed_operator.kube_client.client_interface import Raw
+from seedbed_operator.kube_client.client_interface import RawObject
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
 from support.operator.builders import IMAGE, a_recipe, an_outcome, live
 from support.operator.fake_api_server import ApiServer
@@ -43,7 +43,7 @@ class Stage:
 
     async def _begin(self) -> Incarnation:
         operator = Incarnation(self.server, drivers=self.drivers)
-        await operator.sweep()
+        await operator.relist()
         return operator
 
     def pods(self, **labels: str) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ class Stage:
 
     def round(self) -> None:
         """Let operator, queue, nodes and kubelets do what they have to do now."""
-        asyncio.run(self.operator.sweep())
+        asyncio.run(self.operator.relist())
         asyncio.run(self.operator.steps())
         self.queue.reconcile()
         self.queue.ungate_replacements()
@@ -190,7 +190,7 @@ def test_a_worker_of_the_minimum_is_replaced_within_its_group_once_it_has_ended(
         stage.server.remove(PODS, TEAM, lost["metadata"]["name"])
     else:
         stage.server.end(lost, 137, disruption="EvictionByEvictionAPI")
-    asyncio.run(stage.operator.sweep())
+    asyncio.run(stage.operator.relist())
     asyncio.run(stage.operator.steps())
     running = {pod["metadata"]["name"] for pod in stage.pods(job="one") if _counts(pod)}
     assert len(running) <= 3, "a fourth pod of the group would be deleted by the queue"
@@ -202,7 +202,7 @@ def test_a_worker_of_the_minimum_is_replaced_within_its_group_once_it_has_ended(
     assert len({pod["metadata"]["labels"].get(GROUP) for pod in stage.pods(job="one")}) == 1
 
 
-def _counts(pod: Raw) -> bool:
+def _counts(pod: RawObject) -> bool:
     return GROUP in pod["metadata"]["labels"] and pod["status"]["phase"] not in ENDED
 
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from seedbed_operator.kube_client.client_interface import Unanswered
+from seedbed_operator.kube_client.client_interface import NoApiResponse
 from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, PODS, PROFILES, JobKey
-from seedbed_operator.reconciler.reconcile import place, trouble
+from seedbed_operator.reconciler.reconcile import error_location, internal_error_message
 from support.operator.builders import IMAGE, NOON, a_recipe
 from support.operator.fake_api_server import ApiServer
 from support.operator.operator_instance import Defect, Incarnation
@@ -29,7 +29,7 @@ class Stage:
 
     async def begin(self) -> Incarnation:
         operator = Incarnation(self.server)
-        await operator.sweep()
+        await operator.relist()
         return operator
 
     def apply(self) -> None:
@@ -92,9 +92,9 @@ def test_an_api_server_that_is_away_is_no_failure_of_the_operator() -> None:
     stage = Stage()
     stage.server.fault = lambda _: "before"
     stage.passes(5)
-    assert all(isinstance(error, Unanswered) for error in stage.operator.failures)
+    assert all(isinstance(error, NoApiResponse) for error in stage.operator.failures)
     stage.server.fault = lambda _: None
-    asyncio.run(stage.operator.passing.tell(KEY, Unanswered("away"), NOON))
+    asyncio.run(stage.operator.reconciler.tell(KEY, NoApiResponse("away"), NOON))
     assert stage.running() == "-"
 
 
@@ -112,7 +112,7 @@ def test_a_new_job_of_the_same_name_does_not_inherit_the_failures_of_the_old_one
     stage.fails(2)
     stage.server.remove(JOBS, *KEY[:2])
     stage.apply()
-    asyncio.run(stage.operator.sweep())
+    asyncio.run(stage.operator.relist())
     stage.fails(2)
     assert stage.running() == "-"
 
@@ -124,8 +124,8 @@ def test_a_job_that_took_the_name_during_the_pass_is_told_nothing() -> None:
     stage.server.remove(JOBS, *KEY[:2])
     stage.passes()
     stage.apply()
-    asyncio.run(stage.operator.sweep())
-    asyncio.run(stage.operator.passing.tell(KEY, Defect(), NOON))
+    asyncio.run(stage.operator.relist())
+    asyncio.run(stage.operator.reconciler.tell(KEY, Defect(), NOON))
     assert stage.running() == "-"
 
 
@@ -145,7 +145,7 @@ def test_an_attempt_that_is_over_its_time_ends_although_the_clock_goes_on_betwee
     stage.passes()
     for pod in stage.server.all(PODS):
         stage.server.start(pod)
-    asyncio.run(stage.operator.sweep())
+    asyncio.run(stage.operator.relist())
 
     stage.passes()
     assert stage.running() == "False RayStarting"
@@ -158,7 +158,7 @@ def test_what_is_told_names_no_content() -> None:
     try:
         raise ValueError("a secret\nin two lines")
     except ValueError as error:
-        told, where = trouble(error, NOON), place(error)
+        told, where = internal_error_message(error, NOON), error_location(error)
     assert "secret" not in told
     assert where == "an unknown place", "no line of the operator was passed"
 
@@ -216,7 +216,7 @@ def test_pods_that_cannot_be_deleted_are_told_and_a_job_that_trains_still_runs()
     for pod in stage.server.all(PODS):
         stage.server.start(pod)
     stage.server.edit(JOBS, *KEY[:2], lambda raw: raw["spec"].update(suspend=True))
-    asyncio.run(stage.operator.sweep())
+    asyncio.run(stage.operator.relist())
     stage.server.fault = lambda call: "before" if call.verb == "delete" else None
     stage.passes(3)
     assert "does not carry out the deletion of Pod seedlings-1-driver" in stage.message()
@@ -234,7 +234,7 @@ def test_a_write_that_fails_now_and_then_is_not_told() -> None:
         stage.passes()
         for pod in stage.server.all(PODS):
             stage.server.vanish(pod)
-        asyncio.run(stage.operator.sweep())
+        asyncio.run(stage.operator.relist())
     assert stage.running() != "False AdmissionDenied"
 
 

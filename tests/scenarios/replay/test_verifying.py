@@ -257,9 +257,9 @@ def forged_checkpoint(run: Path, step: int, tensor: str) -> None:
 @pytest.mark.parametrize(
     ("tensor", "first", "step", "kind", "named"),
     [
-        pytest.param("model.head.bias", 0, 3, "checkpoint", "model.head.bias", id="weights, passing by"),
+        pytest.param("model.head.bias", 0, 3, "checkpoint", "model.head.bias", id="weights, reconciler by"),
         pytest.param("model.head.bias", 3, 3, "tensor", "head.bias", id="weights, beginning there"),
-        pytest.param("optimizer.momentum.head.bias", 0, 3, "checkpoint", "optimizer.momentum.head.bias", id="momentum, passing by"),
+        pytest.param("optimizer.momentum.head.bias", 0, 3, "checkpoint", "optimizer.momentum.head.bias", id="momentum, reconciler by"),
         pytest.param("optimizer.momentum.head.bias", 3, 4, "tensor", "head.bias", id="momentum, beginning there"),
     ],
 )  # fmt: skip

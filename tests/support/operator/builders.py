@@ -24,7 +24,7 @@ from seedbed_api.trainingjob_status import (
     percent,
 )
 from seedbed_api.trainingprofile import TrainingProfileSpec
-from seedbed_operator.job_observation import JobView, PodView, ProfileView, Terminated
+from seedbed_operator.job_observation import ContainerTerminated, JobView, PodView, ProfileView
 
 NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -118,7 +118,7 @@ class JobBuilder:
             "annotations": {},
             "kind": self.kind,
             "spec": SPECS[self.kind].model_validate(self.fields),
-            "invalid": None,
+            "spec_error": None,
             "status": STATUSES[self.kind](),
         }
         return JobView(**{**given, **self.view})
@@ -194,7 +194,7 @@ UNPLACED: dict[str, Any] = {
 def ended(pod: PodView, code: int, message: str = "", *, reason: str = "", at: datetime = NOON) -> PodView:
     """Return a pod whose container has ended."""
     why = reason or ("Completed" if code == 0 else "Error")
-    last = Terminated(exit_code=code, reason=why, message=message, started=pod.started, finished=at)
+    last = ContainerTerminated(exit_code=code, reason=why, message=message, started=pod.started, finished=at)
     return replace(pod, phase="Succeeded" if code == 0 else "Failed", ready=False, terminated=last)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from seedbed_api.trainingjob_status import TrainingJobStatus
-from seedbed_operator.kube_client.client_interface import Page, Raw, Refused, Unanswered
+from seedbed_operator.kube_client.client_interface import ApiStatusError, ListPage, NoApiResponse, RawObject
 from seedbed_operator.kube_client.resource_kinds import (
     CORE_EVENTS,
     EVENTS,
@@ -27,7 +27,7 @@ from seedbed_operator.kube_client.resource_kinds import (
     SECRETS,
     SERVICES,
     SWEEPS,
-    Kind,
+    ResourceKind,
 )
 
 NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
@@ -46,9 +46,9 @@ class Crash(BaseException):
 class WatchEvent:
     """One event of the watch on a kind."""
 
-    kind: Kind
+    kind: ResourceKind
     type: str
-    object: Raw
+    object: RawObject
 
     def raw(self) -> dict[str, Any]:
         return {"type": self.type, "object": self.object}
@@ -96,32 +96,34 @@ class ApiServer:
 
     # -- the operator's port -----------------------------------------------------------------------------------
 
-    async def pages(self, kind: Kind, namespace: str | None, *, labels: str = "") -> AsyncIterator[Page]:
+    async def pages(
+        self, kind: ResourceKind, namespace: str | None, *, labels: str = ""
+    ) -> AsyncIterator[ListPage]:
         self._allow("list", kind, namespace)
         found = [raw for raw in self.all(kind, namespace) if _selected(raw, labels)]
         version = str(self.revision)
         for start in range(0, max(len(found), 1), PAGE):
-            yield Page(resource_version=version, items=found[start : start + PAGE])
+            yield ListPage(resource_version=version, items=found[start : start + PAGE])
 
-    async def get(self, kind: Kind, namespace: str | None, name: str) -> Raw:
+    async def get(self, kind: ResourceKind, namespace: str | None, name: str) -> RawObject:
         self._allow("get", kind, namespace)
         return self._existing(kind, namespace or "", name)
 
-    async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
+    async def create(self, kind: ResourceKind, namespace: str, body: RawObject) -> RawObject:
         call = Call("create", kind.name, body["metadata"]["name"], copied(body))
         return self._write(call, kind, lambda: self._create(kind, namespace, body), namespace)
 
     async def delete(
-        self, kind: Kind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
-    ) -> Raw:
+        self, kind: ResourceKind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
+    ) -> RawObject:
         call = Call("delete", kind.name, name, uid)
         return self._write(
             call, kind, lambda: self._delete(kind, namespace, name, uid, grace_seconds), namespace
         )
 
     async def patch_status(
-        self, kind: Kind, namespace: str, name: str, *, resource_version: str, patch: Raw
-    ) -> Raw:
+        self, kind: ResourceKind, namespace: str, name: str, *, resource_version: str, patch: RawObject
+    ) -> RawObject:
         call = Call("patch", kind.name, name, copied(patch))
         return self._write(
             call, kind, lambda: self._patch_status(kind, namespace, name, resource_version, patch), namespace
@@ -133,28 +135,32 @@ class ApiServer:
         self._allow("get", PODS, namespace)
         several = len(self._existing(PODS, namespace, name)["status"].get("containerStatuses", ())) > 1
         if container is None and several:
-            raise Refused(400, "BadRequest", "a container name must be specified")
+            raise ApiStatusError(400, "BadRequest", "a container name must be specified")
         return self.logs.get(name, "")[:most_bytes]
 
-    async def pod_events(self, namespace: str, uid: str) -> Sequence[Raw]:
+    async def pod_events(self, namespace: str, uid: str) -> Sequence[RawObject]:
         self._allow("list", CORE_EVENTS)
         return ()
 
-    async def allows(self, verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> bool:
+    async def allows(
+        self, verb: str, kind: ResourceKind, namespace: str | None, subresource: str = ""
+    ) -> bool:
         plural = f"{kind.plural}/{subresource}" if subresource else kind.plural
         return (verb, plural) not in self.forbidden and namespace not in self.closed
 
-    async def read(self, path: str) -> Raw:
-        raise Refused(404, "NotFound", path)
+    async def read(self, path: str) -> RawObject:
+        raise ApiStatusError(404, "NotFound", path)
 
     # -- people and other controllers --------------------------------------------------------------------------
 
-    def apply(self, kind: Kind, body: Raw) -> dict[str, Any]:
+    def apply(self, kind: ResourceKind, body: RawObject) -> dict[str, Any]:
         """Create an object as a user does."""
         metadata = body["metadata"]
         return self._create(kind, metadata.get("namespace", ""), body)
 
-    def edit(self, kind: Kind, namespace: str, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+    def edit(
+        self, kind: ResourceKind, namespace: str, name: str, change: Callable[[dict[str, Any]], None]
+    ) -> None:
         """Change an object as a user does."""
         raw = copied(self._existing(kind, namespace, name))
         change(raw)
@@ -162,18 +168,18 @@ class ApiServer:
             raw["metadata"]["generation"] = raw["metadata"].get("generation", 0) + 1
         self._store(kind, raw, "MODIFIED")
 
-    def remove(self, kind: Kind, namespace: str, name: str, *, grace: int | None = None) -> None:
+    def remove(self, kind: ResourceKind, namespace: str, name: str, *, grace: int | None = None) -> None:
         """Delete an object as a user does."""
         self._delete(kind, namespace, name, self._existing(kind, namespace, name)["metadata"]["uid"], grace)
 
-    def all(self, kind: Kind, namespace: str | None = None) -> list[dict[str, Any]]:
+    def all(self, kind: ResourceKind, namespace: str | None = None) -> list[dict[str, Any]]:
         return [
             raw
             for (plural, where, _), raw in sorted(self.objects.items())
             if plural == kind.plural and namespace in (None, where)
         ]
 
-    def find(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+    def find(self, kind: ResourceKind, namespace: str, name: str) -> dict[str, Any] | None:
         return self.objects.get((kind.plural, namespace, name))
 
     def collect_garbage(self) -> bool:
@@ -193,7 +199,7 @@ class ApiServer:
 
     # -- nodes -------------------------------------------------------------------------------------------------
 
-    def start(self, pod: Raw, node: str = "node-a") -> None:
+    def start(self, pod: RawObject, node: str = "node-a") -> None:
         """Schedule a pod and run its container."""
         name = pod["spec"]["containers"][0]["name"]
         state = {"running": {"startedAt": self.node_time()}}
@@ -209,7 +215,7 @@ class ApiServer:
             containerStatuses=[{"name": name, "state": state}],
         )
 
-    def end(self, pod: Raw, code: int, message: str = "", *, disruption: str | None = None) -> None:
+    def end(self, pod: RawObject, code: int, message: str = "", *, disruption: str | None = None) -> None:
         """End a pod's container."""
         name = pod["spec"]["containers"][0]["name"]
         state = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": message}
@@ -227,7 +233,7 @@ class ApiServer:
             containerStatuses=[{"name": name, "state": {"terminated": state}}],
         )
 
-    def vanish(self, pod: Raw) -> None:
+    def vanish(self, pod: RawObject) -> None:
         """Remove a pod's object, as the kubelet does at the end of its deletion."""
         metadata = pod["metadata"]
         self._drop(PODS, metadata["namespace"], metadata["name"])
@@ -240,45 +246,47 @@ class ApiServer:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _allow(self, verb: str, kind: Kind, namespace: str | None = None) -> None:
+    def _allow(self, verb: str, kind: ResourceKind, namespace: str | None = None) -> None:
         if self.down:
-            raise Unanswered("the API server is down")
+            raise NoApiResponse("the API server is down")
         if (verb, kind.plural) in self.forbidden or namespace in self.closed:
-            raise Refused(403, "Forbidden", f"may not {verb} {kind.plural}")
+            raise ApiStatusError(403, "Forbidden", f"may not {verb} {kind.plural}")
 
-    def _write(self, call: Call, kind: Kind, do: Callable[[], dict[str, Any]], namespace: str) -> Raw:
+    def _write(
+        self, call: Call, kind: ResourceKind, do: Callable[[], dict[str, Any]], namespace: str
+    ) -> RawObject:
         self._allow(call.verb, kind, namespace)
         fault = self.fault(call)
         if fault == "before":
-            raise Unanswered("lost on the way there")
+            raise NoApiResponse("lost on the way there")
         if fault == "crash-before":
             raise Crash
         if fault is not None and fault.isdigit():
-            raise Refused(
+            raise ApiStatusError(
                 int(fault), {"403": "Forbidden", "409": "Conflict"}.get(fault, "Error"), "by chance"
             )
         answer = do()
         self.calls.append(call)
         if fault == "after":
-            raise Unanswered("lost on the way back")
+            raise NoApiResponse("lost on the way back")
         if fault == "crash-after":
             raise Crash
         return answer
 
-    def _existing(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+    def _existing(self, kind: ResourceKind, namespace: str, name: str) -> dict[str, Any]:
         found = self.find(kind, namespace, name)
         if found is None:
-            raise Refused(404, "NotFound", f'{kind.plural} "{name}" not found')
+            raise ApiStatusError(404, "NotFound", f'{kind.plural} "{name}" not found')
         return found
 
-    def _create(self, kind: Kind, namespace: str, body: Raw) -> dict[str, Any]:
+    def _create(self, kind: ResourceKind, namespace: str, body: RawObject) -> dict[str, Any]:
         name = body["metadata"]["name"]
         if name in self.refused_names:
-            raise Refused(*self.refused_names[name])
+            raise ApiStatusError(*self.refused_names[name])
         if self.find(kind, namespace, name) is not None:
-            raise Refused(409, "AlreadyExists", f'{kind.plural} "{name}" already exists')
+            raise ApiStatusError(409, "AlreadyExists", f'{kind.plural} "{name}" already exists')
         if kind is PODS and len(self.all(PODS, namespace)) >= self.quota.get(namespace, 10**9):
-            raise Refused(403, "Forbidden", f'pods "{name}" is forbidden: exceeded quota: pods')
+            raise ApiStatusError(403, "Forbidden", f'pods "{name}" is forbidden: exceeded quota: pods')
         raw = copied(body)
         for owner in raw["metadata"].get("ownerReferences", ()):
             assert owner["uid"], "the API server refuses an owner without a uid"
@@ -294,10 +302,12 @@ class ApiServer:
             self.admit(raw)
         return self._store(kind, raw, "ADDED")
 
-    def _delete(self, kind: Kind, namespace: str, name: str, uid: str, grace: int | None) -> dict[str, Any]:
+    def _delete(
+        self, kind: ResourceKind, namespace: str, name: str, uid: str, grace: int | None
+    ) -> dict[str, Any]:
         raw = self._existing(kind, namespace, name)
         if raw["metadata"]["uid"] != uid:
-            raise Refused(409, "Conflict", "the UID in the precondition does not match")
+            raise ApiStatusError(409, "Conflict", "the UID in the precondition does not match")
         if kind is not PODS:
             self._drop(kind, namespace, name)
             return {"kind": "Status", "status": "Success"}
@@ -311,21 +321,21 @@ class ApiServer:
         return self._store(kind, raw, "MODIFIED")
 
     def _patch_status(
-        self, kind: Kind, namespace: str, name: str, resource_version: str, patch: Raw
+        self, kind: ResourceKind, namespace: str, name: str, resource_version: str, patch: RawObject
     ) -> dict[str, Any]:
         before = self._existing(kind, namespace, name)
         if before["metadata"]["resourceVersion"] != resource_version:
-            raise Refused(409, "Conflict", f'Operation cannot be fulfilled on {kind.plural} "{name}"')
+            raise ApiStatusError(409, "Conflict", f'Operation cannot be fulfilled on {kind.plural} "{name}"')
         raw = copied(before)
         raw["status"] = merged(raw.get("status") or {}, patch)
         try:
             TrainingJobStatus.model_validate(raw["status"])
         except ValidationError as error:
-            raise Refused(422, "Invalid", str(error)) from error
+            raise ApiStatusError(422, "Invalid", str(error)) from error
         _default(kind, raw)
         return before if raw == before else self._store(kind, raw, "MODIFIED")
 
-    def _pod_status(self, pod: Raw, *, node: str | None = None, **status: Any) -> None:
+    def _pod_status(self, pod: RawObject, *, node: str | None = None, **status: Any) -> None:
         metadata = pod["metadata"]
         raw = copied(self._existing(PODS, metadata["namespace"], metadata["name"]))
         raw["status"] = {**raw["status"], **status}
@@ -333,7 +343,7 @@ class ApiServer:
             raw["spec"]["nodeName"] = node
         self._store(PODS, raw, "MODIFIED")
 
-    def _store(self, kind: Kind, raw: dict[str, Any], event: str) -> dict[str, Any]:
+    def _store(self, kind: ResourceKind, raw: dict[str, Any], event: str) -> dict[str, Any]:
         self.revision += 1
         raw["metadata"]["resourceVersion"] = str(self.revision)
         metadata = raw["metadata"]
@@ -341,14 +351,14 @@ class ApiServer:
         self._log(kind, event, raw)
         return raw
 
-    def _drop(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+    def _drop(self, kind: ResourceKind, namespace: str, name: str) -> dict[str, Any]:
         raw = copied(self.objects.pop((kind.plural, namespace, name)))
         self.revision += 1
         raw["metadata"]["resourceVersion"] = str(self.revision)
         self._log(kind, "DELETED", raw)
         return raw
 
-    def _log(self, kind: Kind, event: str, raw: Raw) -> None:
+    def _log(self, kind: ResourceKind, event: str, raw: RawObject) -> None:
         if kind in (JOBS, SWEEPS, PODS, PROFILES):
             self.log.append(WatchEvent(kind=kind, type=event, object=raw))
 
@@ -371,7 +381,7 @@ def merged(old: Any, patch: Any) -> Any:
     return kept
 
 
-def _default(kind: Kind, raw: dict[str, Any]) -> None:
+def _default(kind: ResourceKind, raw: dict[str, Any]) -> None:
     if kind is JOBS:
         raw["metadata"].setdefault("generation", 1)
         if "status" in raw:
@@ -384,14 +394,14 @@ def _default(kind: Kind, raw: dict[str, Any]) -> None:
         raw["data"] = raw.pop("stringData", {})
 
 
-def _grace(raw: Raw, asked: int | None) -> int:
+def _grace(raw: RawObject, asked: int | None) -> int:
     """Return the grace of a deletion: none for a pod that no node has, or whose containers have ended."""
     if not raw["spec"].get("nodeName") or raw["status"]["phase"] in ("Succeeded", "Failed"):
         return 0
     return int(raw["spec"].get("terminationGracePeriodSeconds", 30) if asked is None else asked)
 
 
-def _selected(raw: Raw, selector: str) -> bool:
+def _selected(raw: RawObject, selector: str) -> bool:
     labels = raw["metadata"].get("labels") or {}
     for part in filter(None, selector.split(",")):
         name, equals, value = part.partition("=")

@@ -1,4 +1,4 @@
-"""The operator without its process: the real stores, sweeps and passes, one step at a time, as a test says."""
+"""The operator without its process: the real cache, sweeps and passes, one step at a time, as a test says."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator import planning
-from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.job_observation import Observation
-from seedbed_operator.kube_client.client_interface import Cluster, ClusterError
+from seedbed_operator.informer_cache.cache import InformerCache
+from seedbed_operator.job_observation import JobObservation
+from seedbed_operator.kube_client.client_interface import ApiError, KubeClient
 from seedbed_operator.kube_client.resource_kinds import Key
-from seedbed_operator.observe.evidence_collector import Gatherer
-from seedbed_operator.observe.job_memory import Memories
+from seedbed_operator.observe.evidence_collector import EvidenceCollector
+from seedbed_operator.observe.transient_state import TransientStates
 from seedbed_operator.plan import Plan
-from seedbed_operator.plan_executor import Applier
-from seedbed_operator.reconciler.reconcile import After, Pass
-from seedbed_operator.relist import Sweeper
-from seedbed_operator.status_writer import Reporter
-from seedbed_operator.watch import Feed
+from seedbed_operator.plan_executor import PlanExecutor
+from seedbed_operator.reconciler.reconcile import Reconciler, ReconcileResult
+from seedbed_operator.relist import Relister
+from seedbed_operator.status_writer import StatusWriter
+from seedbed_operator.watch import WatchEventHandler
 from support.operator.fake_api_server import ApiServer
 
 
@@ -50,7 +50,7 @@ class Planner:
     def __getattr__(self, name: str) -> Any:
         return getattr(planning, name)
 
-    def plan(self, observation: Observation) -> Plan:
+    def plan(self, observation: JobObservation) -> Plan:
         if self.defects > 0:
             self.defects -= 1
             raise Defect("of no concern to anybody who reads a status")
@@ -61,30 +61,30 @@ class Incarnation:
     """One life of the operator, between two crashes."""
 
     def __init__(
-        self, server: ApiServer, cluster: Cluster | None = None, drivers: Drivers | None = None
+        self, server: ApiServer, cluster: KubeClient | None = None, drivers: Drivers | None = None
     ) -> None:
         self.server = server
         self.ahead = timedelta(0)
         """How far the operator's clock is ahead of the API server's."""
-        self.cluster: Cluster = cluster or server
-        self.stores = Stores()
+        self.cluster: KubeClient = cluster or server
+        self.cache = InformerCache()
         self.woken: set[Key] = set()
         self.due: dict[Key, datetime] = {}
         self.failures: list[Exception] = []
-        self.pressed = False
+        self.has_new_jobs = False
         """Whether other jobs wait for their first pods."""
         self.planner = Planner()
-        self.sweeper = Sweeper(self.cluster, self.stores, self.wake, (None,))
-        self.feed = Feed(self.stores, self.wake, lambda: None)
-        self.passing = Pass(
-            stores=self.stores,
-            memories=Memories(),
+        self.relister = Relister(self.cluster, self.cache, self.enqueue, (None,))
+        self.feed = WatchEventHandler(self.cache, self.enqueue, lambda: None)
+        self.reconciler = Reconciler(
+            cache=self.cache,
+            states=TransientStates(),
             planner=self.planner,
-            gatherer=Gatherer(self.cluster, drivers or Drivers()),
-            applier=Applier(self.cluster, self.stores),
-            reporter=Reporter(self.cluster, self.stores, "operator"),
+            evidence_collector=EvidenceCollector(self.cluster, drivers or Drivers()),
+            executor=PlanExecutor(self.cluster, self.cache),
+            status_writer=StatusWriter(self.cluster, self.cache, "operator"),
             clock=self._later,
-            pressed=lambda: self.pressed,
+            has_new_jobs=lambda: self.has_new_jobs,
         )
 
     def _later(self) -> datetime:
@@ -92,32 +92,32 @@ class Incarnation:
         self.server.now += timedelta(milliseconds=1)
         return self.server.now + self.ahead
 
-    def wake(self, keys: Iterable[Key]) -> None:
+    def enqueue(self, keys: Iterable[Key]) -> None:
         self.woken |= set(keys)
 
-    async def sweep(self) -> None:
-        """List everything; a sweep that fails is one that did not happen."""
+    async def relist(self) -> None:
+        """List everything; a relist that fails is one that did not happen."""
         try:
-            await self.sweeper.sweep()
-        except ClusterError as error:
+            await self.relister.relist()
+        except ApiError as error:
             self.failures.append(error)
 
-    def hear(self, event: Any) -> None:
+    def receive_event(self, event: Any) -> None:
         """Take one event of the watch."""
         self.feed.take(event.kind, event.raw())
 
     def wake_due(self) -> None:
         """Wake the jobs whose time has come."""
-        self.wake([key for key, due in self.due.items() if due <= self.server.now + self.ahead])
+        self.enqueue([key for key, due in self.due.items() if due <= self.server.now + self.ahead])
 
-    async def step(self, key: Key) -> After | None:
+    async def step(self, key: Key) -> ReconcileResult | None:
         """Do one pass over a job; None where it failed, and is to be tried again."""
         self.woken.discard(key)
         self.due.pop(key, None)
         writes = len(self.server.calls)
         try:
-            after = await self.passing.run(key)
-        except (ClusterError, Defect) as error:
+            after = await self.reconciler.run(key)
+        except (ApiError, Defect) as error:
             self.failures.append(error)
             await self._told(key, error)
             self.woken.add(key)
@@ -127,15 +127,15 @@ class Incarnation:
             assert len(statuses) <= 1, f"{len(statuses)} status writes in one pass"
         if after.again:
             self.woken.add(key)
-        if after.wake_at is not None:
-            self.due[key] = after.wake_at
+        if after.requeue_at is not None:
+            self.due[key] = after.requeue_at
         return after
 
     async def _told(self, key: Key, error: Exception) -> None:
         """Let the status tell of a failure, as the loop does."""
         try:
-            await self.passing.tell(key, error, self.server.now + timedelta(seconds=30))
-        except ClusterError as another:
+            await self.reconciler.tell(key, error, self.server.now + timedelta(seconds=30))
+        except ApiError as another:
             self.failures.append(another)
 
     async def steps(self, most: int = 50) -> None:

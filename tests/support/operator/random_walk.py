@@ -10,7 +10,7 @@ from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_api.timestamps import parsed
 from seedbed_api.trainingjob_status import CheckpointStatus, LifecycleStatus, WorkerCounts
 from seedbed_operator.backends.child_metadata import driver_name, service_name, worker_name
-from seedbed_operator.job_observation import Companion, PodView, Terminated
+from seedbed_operator.job_observation import ContainerTerminated, InjectedContainer, PodView
 from seedbed_operator.plan import Create, Delete
 from seedbed_operator.planning import plan
 from seedbed_operator.planning.pod_state import is_lost
@@ -84,11 +84,13 @@ class Walk:
     def _no_group_is_too_large(self) -> None:
         """A queue deletes the pods of a group beyond its count, of whose pods it counts all that have not failed."""
         pods = [
-            pod for pod in self.world.pods.values() if pod.gang is not None and pod.uid not in self.foreign
+            pod
+            for pod in self.world.pods.values()
+            if pod.gang_size is not None and pod.uid not in self.foreign
         ]
         for attempt in {pod.attempt for pod in pods}:
             group = [pod for pod in pods if pod.attempt == attempt and pod.phase != "Failed"]
-            counts = {pod.gang for pod in group}
+            counts = {pod.gang_size for pod in group}
             assert len(counts) <= 1, "all pods of a group have one count"
             assert all(len(group) <= (count or 0) for count in counts), [pod.name for pod in group]
 
@@ -138,7 +140,7 @@ class Walk:
         retry = parsed(status.retry_time)
         backs_off = retry is not None and retry > self.world.now
         if not at_rest and (running or backs_off):
-            assert self.world.wake_at is not None, "a deadline is pending and nobody would notice"
+            assert self.world.requeue_at is not None, "a deadline is pending and nobody would notice"
 
     # -- what may happen ---------------------------------------------------------------------------------------
 
@@ -162,23 +164,23 @@ class Walk:
         if not pods:
             return
         pod = pods[number % len(pods)]
-        failed = Terminated(exit_code=3, reason="Error", message="", started=None, finished=None)
+        failed = ContainerTerminated(exit_code=3, reason="Error", message="", started=None, finished=None)
         if pod.phase == "Pending" and number % 3:
-            culprit = Companion(name="init", kind="init", runs=number % 3 == 1)
+            culprit = InjectedContainer(name="init", kind="init", runs=number % 3 == 1)
             self.world.pods[pod.name] = replace(
-                pod, node="node-a", scheduled=self.world.now, companions=(culprit,)
+                pod, node="node-a", scheduled=self.world.now, injected_containers=(culprit,)
             )
         if pod.phase == "Pending" and number % 3 == 2:
-            culprit = Companion(name="init", kind="init", terminated=failed)
+            culprit = InjectedContainer(name="init", kind="init", terminated=failed)
             pod = self.world.pods[pod.name]
             self.world.pods[pod.name] = replace(
-                pod, phase="Failed", companions=(culprit,), over_since=self.world.now
+                pod, phase="Failed", injected_containers=(culprit,), over_since=self.world.now
             )
         if pod.phase == "Running":
-            beside = Companion(
+            beside = InjectedContainer(
                 name="proxy", kind="beside", runs=True, terminated=failed if number % 2 else None
             )
-            self.world.pods[pod.name] = replace(pod, companions=(beside,))
+            self.world.pods[pod.name] = replace(pod, injected_containers=(beside,))
 
     def advance(self, number: int) -> None:
         self.step = min(self.step + number % 7, TOTAL_STEPS)
@@ -310,9 +312,9 @@ class Walk:
 
     def restart(self, _: int) -> None:
         """Lose what only the process remembers."""
-        self.world.heard.clear()
+        self.world.driver_responses.clear()
         self.world.changed.clear()
-        self.world.refusals = ()
+        self.world.rejected_writes = ()
         self.world.status_written = None
 
     def mend(self) -> None:

@@ -15,14 +15,14 @@ from seedbed_operator.backends.kueue_pod_group import gang_noted
 from seedbed_operator.backends.recorded_settings import with_settings
 from seedbed_operator.backends.spec_hash import shape_noted
 from seedbed_operator.job_observation import (
+    ContainerWaiting,
     Evidence,
+    JobObservation,
     JobView,
-    Notice,
-    Observation,
+    PodEvent,
     PodView,
     ProfileView,
-    Refusal,
-    Waiting,
+    RejectedWrite,
 )
 from seedbed_operator.plan import Action, Create, Delete, DeleteJob, Plan
 from seedbed_operator.planning import plan, plan_status_after
@@ -55,24 +55,24 @@ class World:
     services: dict[str, str] = field(default_factory=dict)
     """Uid of the owner, by name."""
     secrets: set[str] = field(default_factory=set)
-    refusals: tuple[Refusal, ...] = ()
+    rejected_writes: tuple[RejectedWrite, ...] = ()
     answers: dict[str, LiveProgress] = field(default_factory=dict)
     """What drivers answer, by pod name."""
-    heard: dict[str, tuple[datetime, LiveProgress | None]] = field(default_factory=dict)
+    driver_responses: dict[str, tuple[datetime, LiveProgress | None]] = field(default_factory=dict)
     """When a driver was asked last, and what it said, by pod uid."""
     changed: dict[str, datetime] = field(default_factory=dict)
     marks: dict[str, object] = field(default_factory=dict)
     """The newest step and activity of a driver, by pod uid."""
     logs: dict[str, str] = field(default_factory=dict)
-    notices: dict[str, tuple[Notice, ...]] = field(default_factory=dict)
-    noticed: dict[str, tuple[datetime, tuple[Notice, ...]]] = field(default_factory=dict)
+    pod_events: dict[str, tuple[PodEvent, ...]] = field(default_factory=dict)
+    recent_pod_events: dict[str, tuple[datetime, tuple[PodEvent, ...]]] = field(default_factory=dict)
     """When the events of a pod were asked for, and those found, by pod uid."""
     refuses: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     """Code, reason and message for the creation of an object, by name."""
     backends: Backends = field(default_factory=lambda: BACKENDS)
     deleted_job: bool = False
     status_written: datetime | None = None
-    wake_at: datetime | None = None
+    requeue_at: datetime | None = None
     history: list[Plan] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     """Every reason of Running that was written."""
@@ -80,27 +80,29 @@ class World:
 
     # -- the operator ------------------------------------------------------------------------------------------
 
-    def observe(self) -> Observation:
-        return Observation(
+    def observe(self) -> JobObservation:
+        return JobObservation(
             now=self.now,
             job=self.job,
             profile=self.profile,
             pods=tuple(sorted(self.pods.values(), key=lambda pod: pod.name)),
-            refusals=self.refusals,
+            rejected_writes=self.rejected_writes,
             status_written=self.status_written,
             evidence=Evidence(
                 progress=self._fresh(),
                 progress_asked=self._asked(),
                 progress_changed=dict(self.changed),
-                notices={uid: found for uid, (asked, found) in self.noticed.items() if asked == self.now},
+                pod_events={
+                    uid: found for uid, (asked, found) in self.recent_pod_events.items() if asked == self.now
+                },
             ),
         )
 
-    def planned(self) -> tuple[Observation, Plan]:
+    def planned(self) -> tuple[JobObservation, Plan]:
         """Return the plan of this moment, its needs gathered once."""
         observation = self.observe()
         made = plan(observation, self.backends)
-        if made.needs:
+        if made.evidence_requests:
             observation = replace(observation, evidence=self._gathered(observation, made))
             made = plan(observation, self.backends)
         return observation, made
@@ -109,12 +111,12 @@ class World:
         """Do one pass; say whether it wrote anything."""
         observation, made = self.planned()
         self.history.append(made)
-        self.wake_at = made.wake_at
+        self.requeue_at = made.requeue_at
         refused = self._applied(made)
         status = plan_status_after(observation, made, refused, self.backends) if refused else made.status
         if made.actions and not refused:
-            self.refusals = ()
-        self.refusals = refused or self.refusals
+            self.rejected_writes = ()
+        self.rejected_writes = refused or self.rejected_writes
         wrote = status is not None and status != self.job.status and not self.deleted_job
         if wrote:
             assert status is not None
@@ -134,16 +136,16 @@ class World:
 
     def _asks_more(self) -> bool:
         """Say whether the last plan needs more than one question; nothing else may look again at once."""
-        at_once = self.wake_at is not None and self.wake_at <= self.now
-        needs = self.history[-1].needs
-        assert needs or not at_once, f"it would look again at once, and again: {self.history[-1]}"
+        at_once = self.requeue_at is not None and self.requeue_at <= self.now
+        evidence_requests = self.history[-1].evidence_requests
+        assert evidence_requests or not at_once, f"it would look again at once, and again: {self.history[-1]}"
         return at_once
 
     def wait(self, seconds: float) -> World:
         """Let time pass, the operator waking when it asked for it, and let it settle."""
         end = self.now + timedelta(seconds=seconds)
-        while self.wake_at is not None and self.wake_at <= end and not self.deleted_job:
-            self.now = max(self.wake_at, self.now + timedelta(seconds=1))
+        while self.requeue_at is not None and self.requeue_at <= end and not self.deleted_job:
+            self.now = max(self.requeue_at, self.now + timedelta(seconds=1))
             if self.now > end:
                 break
             self.settle()
@@ -152,14 +154,14 @@ class World:
 
     # -- the API server ----------------------------------------------------------------------------------------
 
-    def _applied(self, made: Plan) -> tuple[Refusal, ...]:
+    def _applied(self, made: Plan) -> tuple[RejectedWrite, ...]:
         for action in made.actions:
             refusal = self._do(action)
             if refusal is not None:
                 return (refusal,)
         return ()
 
-    def _do(self, action: Action) -> Refusal | None:
+    def _do(self, action: Action) -> RejectedWrite | None:
         match action:
             case Create():
                 return self._create(action)
@@ -172,7 +174,7 @@ class World:
                 self.deleted_job = True
         return None
 
-    def _create(self, action: Create) -> Refusal | None:
+    def _create(self, action: Create) -> RejectedWrite | None:
         name, meta = action.name, action.body["metadata"]
         if name in self.refuses:
             return self._refusal(action, *self.refuses[name])
@@ -188,10 +190,10 @@ class World:
             self._add_pod(name, owner, action)
         return None
 
-    def _refusal(self, action: Create, code: int, reason: str, message: str) -> Refusal:
-        before = [old for old in self.refusals if old.name == action.name]
+    def _refusal(self, action: Create, code: int, reason: str, message: str) -> RejectedWrite:
+        before = [old for old in self.rejected_writes if old.name == action.name]
         count = before[0].count + 1 if before else 1
-        return Refusal(
+        return RejectedWrite(
             kind=action.kind,
             name=action.name,
             code=code,
@@ -213,24 +215,24 @@ class World:
             job_uid=labels["seedbed.dev/job-uid"],
             attempt=int(labels["seedbed.dev/attempt"]),
             index=int(name.rpartition("-")[2]) if "-worker-" in name else 0,
-            shape=with_settings(shape_noted(action.body["metadata"]["annotations"]), action.body["spec"]),
-            gang=gang_noted(action.body["metadata"]),
+            template=with_settings(shape_noted(action.body["metadata"]["annotations"]), action.body["spec"]),
+            gang_size=gang_noted(action.body["metadata"]),
             **{**UNPLACED, "created": self.now},
         )
 
-    def _gathered(self, observation: Observation, made: Plan) -> Evidence:
+    def _gathered(self, observation: JobObservation, made: Plan) -> Evidence:
         logs = {}
-        for need in made.needs:
+        for need in made.evidence_requests:
             if need.kind == "Progress":
                 self._hear(need.pod_uid, self.answers.get(need.pod))
             elif need.kind == "LogTail":
                 logs[need.pod_uid] = self.logs.get(need.pod, "")
             else:
-                self.noticed[need.pod_uid] = self.now, self.notices.get(need.pod, ())
+                self.recent_pod_events[need.pod_uid] = self.now, self.pod_events.get(need.pod, ())
         return replace(self.observe().evidence, log_tails=logs)
 
     def _hear(self, uid: str, answer: LiveProgress | None) -> None:
-        self.heard[uid] = (self.now, answer)
+        self.driver_responses[uid] = (self.now, answer)
         self.changed.setdefault(uid, self.now)
         if answer is not None:
             self._note(uid, answer)
@@ -241,14 +243,14 @@ class World:
             self.marks[uid], self.changed[uid] = word.mark, self.now
 
     def _asked(self) -> dict[str, datetime]:
-        return {uid: asked for uid, (asked, _) in self.heard.items()}
+        return {uid: asked for uid, (asked, _) in self.driver_responses.items()}
 
     def _fresh(self) -> dict[str, LiveProgress | None]:
         """Return the answers that are so new that they are given again."""
         lasts = {True: SILENCE, False: FRESH}
         return {
             uid: answer
-            for uid, (asked, answer) in self.heard.items()
+            for uid, (asked, answer) in self.driver_responses.items()
             if self.now - asked < lasts[answer is None]
         }
 
@@ -282,14 +284,14 @@ class World:
 
     def cannot_start(self, name: str, reason: str, message: str = "") -> World:
         self.schedule(name)
-        return self._change(name, waiting=Waiting(reason=reason, message=message))
+        return self._change(name, waiting=ContainerWaiting(reason=reason, message=message))
 
     def say(self, driver: str, word: LiveProgress) -> World:
         """Let a driver answer, for the attempt that it is."""
         word = word.model_copy(update={"attempt": self.pods[driver].attempt})
         self._note(self.pods[driver].uid, word)
         self.answers[driver] = word
-        self.heard.pop(self.pods[driver].uid, None)
+        self.driver_responses.pop(self.pods[driver].uid, None)
         return self
 
     def end(self, name: str, code: int, message: str = "", *, reason: str = "") -> World:

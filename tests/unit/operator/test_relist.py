@@ -1,4 +1,4 @@
-"""Lists mend what the watch lost; a sweep that fails is tried again; a gap in the watch asks for one."""
+"""Lists mend what the watch lost; a relist that fails is tried again; a gap in the watch asks for one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from seedbed_operator import relist
-from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.kube_client.client_interface import Unanswered
+from seedbed_operator.informer_cache.cache import InformerCache
+from seedbed_operator.kube_client.client_interface import NoApiResponse
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey, Key
-from seedbed_operator.relist import Sweeper
-from seedbed_operator.watch import FIRST_LIST_SECONDS, Feed
+from seedbed_operator.relist import Relister
+from seedbed_operator.watch import FIRST_LIST_SECONDS, WatchEventHandler
 from support.operator.builders import IMAGE, a_recipe
 from support.operator.fake_api_server import ApiServer
 
@@ -21,15 +21,15 @@ JOB = JobKey("team", "seedlings")
 
 
 class Ground:
-    """A cluster, stores and what was woken."""
+    """A cluster, cache and what was woken."""
 
     def __init__(self, *namespaces: str) -> None:
-        self.server, self.stores, self.woken = ApiServer(), Stores(), set[Key]()
-        self.sweeper = Sweeper(self.server, self.stores, self.wake, namespaces or (None,))
+        self.server, self.cache, self.woken = ApiServer(), InformerCache(), set[Key]()
+        self.relister = Relister(self.server, self.cache, self.enqueue, namespaces or (None,))
         self.server.apply(PROFILES, {"metadata": {"name": "default"}, "spec": {"image": IMAGE}})
         self.apply_job()
 
-    def wake(self, keys: Iterable[Key]) -> None:
+    def enqueue(self, keys: Iterable[Key]) -> None:
         self.woken |= set(keys)
 
     def apply_job(self, name: str = "seedlings", namespace: str = "team") -> None:
@@ -41,9 +41,9 @@ class Ground:
         metadata = {"name": name, "namespace": "team", "labels": ours}
         self.server.apply(PODS, {"metadata": metadata, "spec": {"containers": []}})
 
-    def sweep(self) -> set[Key]:
+    def relist(self) -> set[Key]:
         self.woken = set()
-        asyncio.run(self.sweeper.sweep())
+        asyncio.run(self.relister.relist())
         return self.woken
 
 
@@ -52,32 +52,32 @@ def test_the_first_sweep_fills_the_stores_and_wakes_every_job() -> None:
     for number in range(8):
         ground.apply_pod(f"seedlings-1-worker-{number}")
     ground.apply_pod("another-operators", **{"app.kubernetes.io/managed-by": "somebody"})
-    assert ground.sweep() == {JOB}
-    assert ground.stores.counts() == {"trainingjobs": 1, "sweepjobs": 0, "pods": 8, "trainingprofiles": 1}
+    assert ground.relist() == {JOB}
+    assert ground.cache.counts() == {"trainingjobs": 1, "sweepjobs": 0, "pods": 8, "trainingprofiles": 1}
 
 
 def test_a_deletion_that_nobody_told_of_is_noticed_within_one_sweep() -> None:
     ground = Ground()
     ground.apply_pod("seedlings-1-worker-0")
-    ground.sweep()
+    ground.relist()
     ground.server.vanish(ground.server.all(PODS)[0])
-    assert ground.sweep() == {JOB}
-    assert ground.stores.pods(JOB) == ()
+    assert ground.relist() == {JOB}
+    assert ground.cache.pods(JOB) == ()
     ground.server.remove(JOBS, *JOB[:2])
-    assert ground.sweep() == {JOB}
-    assert ground.stores.job(JOB) is None
-    assert ground.sweeper.ghosts == 2
+    assert ground.relist() == {JOB}
+    assert ground.cache.job(JOB) is None
+    assert ground.relister.corrections == 2
 
 
 def test_an_unchanged_cluster_wakes_nobody_but_every_fifth_time() -> None:
     ground = Ground()
-    assert [bool(ground.sweep()) for _ in range(6)] == [True, False, False, False, False, True]
+    assert [bool(ground.relist()) for _ in range(6)] == [True, False, False, False, False, True]
 
 
 def test_namespaces_that_are_not_served_are_not_seen() -> None:
     ground = Ground("team")
     ground.apply_job("other", "elsewhere")
-    assert ground.sweep() == {JOB}
+    assert ground.relist() == {JOB}
 
 
 def test_a_failed_sweep_is_tried_again_and_its_age_grows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,14 +85,14 @@ def test_a_failed_sweep_is_tried_again_and_its_age_grows(monkeypatch: pytest.Mon
     ground = Ground()
 
     async def story() -> None:
-        task = asyncio.create_task(ground.sweeper.run(0.05))
+        task = asyncio.create_task(ground.relister.run(0.05))
         ground.server.down = True
         await asyncio.sleep(0.15)
-        assert ground.sweeper.age() is None
+        assert ground.relister.age() is None
         ground.server.down = False
-        while ground.sweeper.last is None:
+        while ground.relister.last is None:
             await asyncio.sleep(0.01)
-        assert ground.sweeper.age() is not None
+        assert ground.relister.age() is not None
         task.cancel()
 
     asyncio.run(asyncio.wait_for(story(), 120))
@@ -103,15 +103,15 @@ def test_requests_join_in_one_sweep_that_comes_soon(monkeypatch: pytest.MonkeyPa
     ground = Ground()
 
     async def story() -> None:
-        task = asyncio.create_task(ground.sweeper.run(3600))
+        task = asyncio.create_task(ground.relister.run(3600))
         await asyncio.sleep(0)
         for _ in range(5):
-            ground.sweeper.request()
+            ground.relister.request()
             await asyncio.sleep(0)
-        while ground.sweeper.sweeps < 1:
+        while ground.relister.relists < 1:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)
-        assert ground.sweeper.sweeps == 1
+        assert ground.relister.relists == 1
         task.cancel()
 
     asyncio.run(asyncio.wait_for(story(), 120))
@@ -121,7 +121,7 @@ def test_a_second_list_of_the_watch_asks_for_a_sweep(monkeypatch: pytest.MonkeyP
     ground, gaps = Ground(), list[str]()
 
     async def story() -> None:
-        feed = Feed(ground.stores, ground.wake, lambda: gaps.append("gap"))
+        feed = WatchEventHandler(ground.cache, ground.enqueue, lambda: gaps.append("gap"))
         listed: dict[str, Any] = {"type": None, "object": ground.server.all(JOBS)[0]}
         feed.take(JOBS, listed)
         assert (gaps, ground.woken) == ([], {JOB})
@@ -131,7 +131,7 @@ def test_a_second_list_of_the_watch_asks_for_a_sweep(monkeypatch: pytest.MonkeyP
         feed.take(JOBS, listed)
         assert gaps == ["gap"]
         feed.take(JOBS, {**listed, "type": "DELETED"})
-        assert ground.stores.job(JOB) is None
+        assert ground.cache.job(JOB) is None
 
     asyncio.run(story())
 
@@ -140,17 +140,17 @@ def test_a_list_that_breaks_off_removes_nothing() -> None:
     ground = Ground()
     for number in range(8):
         ground.apply_pod(f"seedlings-1-worker-{number}")
-    ground.sweep()
+    ground.relist()
 
     async def broken(*_: Any, **__: Any) -> Any:
         async for page in ApiServer.pages(ground.server, PODS, None):
             yield page
-            raise Unanswered("half way")
+            raise NoApiResponse("half way")
 
     ground.server.pages = broken  # type: ignore[method-assign]
-    with pytest.raises(Unanswered):
-        ground.sweep()
-    assert ground.stores.counts()["pods"] == 8
+    with pytest.raises(NoApiResponse):
+        ground.relist()
+    assert ground.cache.counts()["pods"] == 8
 
 
 class Backup:
@@ -169,65 +169,65 @@ def test_a_restored_backup_is_believed_with_its_older_objects(writes: int) -> No
     """A deleted pod is there again, a change is undone, what was created since is gone."""
     ground = Ground()
     ground.apply_pod("seedlings-1-worker-0")
-    ground.sweep()
+    ground.relist()
     backup = Backup(ground.server)
     ground.server.edit(JOBS, *JOB[:2], lambda raw: raw["spec"].update(suspend=True))
     ground.apply_pod("seedlings-1-worker-1")
     ground.server.vanish(ground.server.all(PODS)[0])
     for _ in range(3):
         ground.server.edit(PROFILES, "", "default", lambda raw: raw["metadata"].update(labels={}))
-    ground.sweep()
-    assert [pod.name for pod in ground.stores.pods(JOB)] == ["seedlings-1-worker-1"]
+    ground.relist()
+    assert [pod.name for pod in ground.cache.pods(JOB)] == ["seedlings-1-worker-1"]
 
     backup.restore(writes)
-    assert JOB in ground.sweep()
-    record = ground.stores.job(JOB)
+    assert JOB in ground.relist()
+    record = ground.cache.job(JOB)
     assert record is not None
     assert b"suspend" not in record.content
-    assert [pod.name for pod in ground.stores.pods(JOB)] == ["seedlings-1-worker-0"]
-    assert ground.sweeper.watch_anew.is_set(), "a watch waits for a version that may never come again"
+    assert [pod.name for pod in ground.cache.pods(JOB)] == ["seedlings-1-worker-0"]
+    assert ground.relister.restart_watch.is_set(), "a watch waits for a version that may never come again"
 
 
 def test_what_happens_after_a_restore_is_seen() -> None:
     ground = Ground()
-    ground.sweep()
+    ground.relist()
     backup = Backup(ground.server)
     for _ in range(9):
         ground.server.edit(JOBS, *JOB[:2], lambda raw: raw["metadata"].update(labels={}))
-    ground.sweep()
+    ground.relist()
     backup.restore()
-    ground.sweep()
+    ground.relist()
     ground.server.edit(JOBS, *JOB[:2], lambda raw: raw["spec"].update(suspend=True))
-    assert ground.stores.put(JOBS, ground.server.all(JOBS)[0]) == {JOB}, "told by a watch or an answer"
-    ground.sweeper.watch_anew.clear()
-    ground.sweep()
-    assert not ground.sweeper.watch_anew.is_set(), "it went back once"
+    assert ground.cache.put(JOBS, ground.server.all(JOBS)[0]) == {JOB}, "told by a watch or an answer"
+    ground.relister.restart_watch.clear()
+    ground.relist()
+    assert not ground.relister.restart_watch.is_set(), "it went back once"
 
 
 def test_a_kind_whose_last_object_the_restored_backup_lacks_is_forgotten() -> None:
     ground = Ground()
-    ground.sweep()
+    ground.relist()
     backup = Backup(ground.server)
     ground.apply_pod("seedlings-1-worker-0")
-    ground.sweep()
+    ground.relist()
     backup.restore()
-    assert JOB in ground.sweep()
-    assert ground.stores.pods(JOB) == ()
+    assert JOB in ground.relist()
+    assert ground.cache.pods(JOB) == ()
 
 
 def test_an_answer_that_overtakes_a_list_is_no_restore() -> None:
     """A write of ours while a list is read has a larger version than the list."""
     ground = Ground()
-    ground.sweep()
+    ground.relist()
     pages = ground.server.pages
 
     async def slowly(kind: Any, namespace: str | None, *, labels: str = "") -> Any:
         async for page in pages(kind, namespace, labels=labels):
             ground.server.edit(JOBS, *JOB[:2], lambda raw: raw["metadata"].update(labels={}))
-            ground.stores.put(JOBS, ground.server.all(JOBS)[0])
+            ground.cache.put(JOBS, ground.server.all(JOBS)[0])
             yield page
 
     ground.server.pages = slowly  # type: ignore[method-assign]
     for _ in range(3):
-        ground.sweep()
-    assert not ground.sweeper.watch_anew.is_set()
+        ground.relist()
+    assert not ground.relister.restart_watch.is_set()

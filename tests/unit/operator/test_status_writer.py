@@ -12,13 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed_api.trainingjob_status import Progress, TrainingJobStatus
-from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_projections import job_record, job_view, readable_status
+from seedbed_operator.informer_cache.cache import InformerCache
+from seedbed_operator.informer_cache.object_views import job_record, job_view, readable_status
 from seedbed_operator.job_observation import JobView
-from seedbed_operator.kube_client.client_interface import NOT_SERVED, Refused
+from seedbed_operator.kube_client.client_interface import NOT_SERVED, ApiStatusError
 from seedbed_operator.kube_client.resource_kinds import EVENTS, JOBS, JobKey
-from seedbed_operator.plan import Announcement
-from seedbed_operator.status_writer import Conflict, Reporter, event, merge_patch, status_patch
+from seedbed_operator.plan import JobEvent
+from seedbed_operator.status_writer import (
+    StatusConflict,
+    StatusWriter,
+    event_object,
+    merge_patch,
+    status_patch,
+)
 from support.operator.builders import a_recipe, progress
 from support.operator.fake_api_server import NOON, ApiServer, merged
 
@@ -61,26 +67,26 @@ def test_the_patch_of_a_status(
 
 
 class Desk:
-    """A reporter, its API server with one job, and its stores."""
+    """A status_writer, its API server with one job, and its cache."""
 
     def __init__(self) -> None:
-        self.server, self.stores = ApiServer(), Stores()
+        self.server, self.cache = ApiServer(), InformerCache()
         self.raw = self.server.apply(
             JOBS, {"metadata": {"name": "seedlings", "namespace": "team"}, "spec": a_recipe()}
         )
-        self.stores.put(JOBS, self.raw)
+        self.cache.put(JOBS, self.raw)
         self.job = job_view(job_record(self.raw))
-        self.heard: list[tuple[JobView, JobView]] = []
-        self.reporter = Reporter(
-            self.server, self.stores, "operator-0", lambda *told: self.heard.append(told)
+        self.driver_responses: list[tuple[JobView, JobView]] = []
+        self.status_writer = StatusWriter(
+            self.server, self.cache, "operator-0", lambda *told: self.driver_responses.append(told)
         )
 
     def write(self, status: TrainingJobStatus) -> bool:
-        return asyncio.run(self.reporter.write(self.job, {}, status))
+        return asyncio.run(self.status_writer.write(self.job, {}, status))
 
     def announce(self, message: str, seconds: float = 0) -> int:
-        said = Announcement(type="Warning", reason="QuotaExceeded", message=message, action="Create")
-        asyncio.run(self.reporter.announce(self.job, [said], NOON + timedelta(seconds=seconds)))
+        said = JobEvent(type="Warning", reason="QuotaExceeded", message=message, action="Create")
+        asyncio.run(self.status_writer.announce(self.job, [said], NOON + timedelta(seconds=seconds)))
         return len(self.server.all(EVENTS))
 
 
@@ -89,18 +95,18 @@ def test_what_was_written_is_in_the_stores() -> None:
     assert not desk.write(TrainingJobStatus())
     assert desk.server.calls == []
     assert desk.write(TrainingJobStatus(attempts=1))
-    record = desk.stores.job(JobKey("team", "seedlings"))
+    record = desk.cache.job(JobKey("team", "seedlings"))
     assert record is not None
     assert job_view(record).status.attempts == 1
-    assert desk.heard == [(desk.job, job_view(record))], "who hears of it need not read it again"
+    assert desk.driver_responses == [(desk.job, job_view(record))], "who hears of it need not read it again"
 
 
 def test_a_job_that_has_changed_since_is_looked_at_and_not_written() -> None:
     desk = Desk()
     desk.server.edit(JOBS, "team", "seedlings", lambda raw: raw["spec"].update(suspend=True))
-    with pytest.raises(Conflict):
+    with pytest.raises(StatusConflict):
         desk.write(TrainingJobStatus(attempts=1))
-    record = desk.stores.job(JobKey("team", "seedlings"))
+    record = desk.cache.job(JobKey("team", "seedlings"))
     assert record is not None
     spec = job_view(record).spec
     assert spec is not None
@@ -111,13 +117,13 @@ def test_a_job_that_has_changed_since_is_looked_at_and_not_written() -> None:
 def test_another_job_of_the_same_name_gets_no_status_of_the_one_before() -> None:
     desk = Desk()
     desk.server.remove(JOBS, "team", "seedlings")
-    with pytest.raises(Conflict):
+    with pytest.raises(StatusConflict):
         desk.write(TrainingJobStatus(attempts=1))
-    assert desk.stores.job(JobKey("team", "seedlings")) is None
+    assert desk.cache.job(JobKey("team", "seedlings")) is None
     new = desk.server.apply(
         JOBS, {"metadata": {"name": "seedlings", "namespace": "team"}, "spec": a_recipe()}
     )
-    with pytest.raises(Conflict):
+    with pytest.raises(StatusConflict):
         desk.write(TrainingJobStatus(attempts=1))
     assert desk.server.find(JOBS, "team", "seedlings") == new
 
@@ -127,13 +133,13 @@ def test_a_kind_that_is_not_served_yet_is_no_job_that_is_gone(monkeypatch: pytes
     desk = Desk()
 
     async def unserved(*_: object, **__: object) -> Mapping[str, Any]:
-        raise Refused(404, NOT_SERVED, "404 page not found")
+        raise ApiStatusError(404, NOT_SERVED, "404 page not found")
 
     monkeypatch.setattr(desk.server, "patch_status", unserved)
     monkeypatch.setattr(desk.server, "get", unserved)
-    with pytest.raises(Refused):
+    with pytest.raises(ApiStatusError):
         desk.write(TrainingJobStatus(attempts=1))
-    assert desk.stores.job(JobKey("team", "seedlings")) is not None
+    assert desk.cache.job(JobKey("team", "seedlings")) is not None
 
 
 def test_the_same_words_are_announced_once_in_ten_minutes() -> None:
@@ -151,8 +157,8 @@ def test_an_event_that_cannot_be_sent_stops_nothing(caplog: pytest.LogCaptureFix
 
 
 def test_an_event_is_what_the_api_server_takes() -> None:
-    said = Announcement(type="Normal", reason="Started", message="ä" * 1000, action="Start")
-    body = event(Desk().job, said, NOON, "x" * 300)
+    said = JobEvent(type="Normal", reason="Started", message="ä" * 1000, action="Start")
+    body = event_object(Desk().job, said, NOON, "x" * 300)
     assert body["eventTime"] == "2030-01-02T12:00:00.000000Z"
     assert len(body["note"].encode()) <= 1024
     assert len(body["reportingInstance"]) == 128

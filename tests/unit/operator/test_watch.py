@@ -12,11 +12,11 @@ import pytest
 from kubernetes.aio.client.configuration import Configuration
 
 from seedbed_api.errors import InfrastructureError
-from seedbed_operator.informer_cache.cache import Stores
+from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.kube_client.resource_kinds import JOBS
-from seedbed_operator.manager.leader_loop import Operator, _watch
-from seedbed_operator.relist import Sweeper
-from seedbed_operator.watch import Feed, Watch
+from seedbed_operator.manager.leader_loop import Operator, _run_watches
+from seedbed_operator.relist import Relister
+from seedbed_operator.watch import KopfWatch, WatchEventHandler
 from support.operator.fake_api_server import ApiServer
 
 Kopf = Callable[..., Awaitable[None]]
@@ -32,7 +32,7 @@ class Ground:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, behaves: Kopf) -> None:
         self.begun: list[tuple[str, ...]] = []
         self.behaves = behaves
-        self.server, self.stores = ApiServer(), Stores()
+        self.server, self.cache = ApiServer(), InformerCache()
         monkeypatch.setattr(kopf, "operator", self._kopf)
 
     async def _kopf(self, **given: Any) -> None:
@@ -40,16 +40,16 @@ class Ground:
         await self.behaves(**given)
 
     def operator(self, *namespaces: str) -> Operator:
-        sweeper = Sweeper(self.server, self.stores, lambda keys: None, namespaces or (None,))
+        relister = Relister(self.server, self.cache, lambda keys: None, namespaces or (None,))
         settings = SimpleNamespace(all_namespaces=not namespaces)
         parts = {
             "settings": settings,
             "configuration": Configuration(),
-            "stores": self.stores,
-            "sweeper": sweeper,
+            "cache": self.cache,
+            "relister": relister,
         }
-        loop, vitals = SimpleNamespace(wake=lambda keys: None), SimpleNamespace(feed=None)
-        return cast("Operator", SimpleNamespace(**parts, loop=loop, vitals=vitals))
+        loop, health = SimpleNamespace(enqueue=lambda keys: None), SimpleNamespace(feed=None)
+        return cast("Operator", SimpleNamespace(**parts, loop=loop, health=health))
 
 
 async def until_stopped(*, stop_flag: asyncio.Event, **_: Any) -> None:
@@ -66,9 +66,9 @@ def test_what_kopf_cancels_when_it_ends_is_its_own(monkeypatch: pytest.MonkeyPat
 
     async def story() -> None:
         beside = asyncio.create_task(asyncio.sleep(3600))
-        feed = Feed(ground.stores, lambda keys: None, lambda: None)
+        feed = WatchEventHandler(ground.cache, lambda keys: None, lambda: None)
         with pytest.raises(ValueError, match="403"):
-            await Watch(feed, Configuration(), ("team",)).run()
+            await KopfWatch(feed, Configuration(), ("team",)).run()
         assert not beside.done()
         beside.cancel()
 
@@ -85,11 +85,11 @@ def test_events_arrive_on_our_loop_and_a_watch_that_is_stopped_ends(monkeypatch:
 
     async def story() -> None:
         came = asyncio.Event()
-        feed = Feed(ground.stores, lambda keys: came.set(), lambda: None)
-        watch = Watch(feed, Configuration(), None)
+        feed = WatchEventHandler(ground.cache, lambda keys: came.set(), lambda: None)
+        watch = KopfWatch(feed, Configuration(), None)
         running = asyncio.create_task(watch.run())
         await asyncio.wait_for(came.wait(), 60)
-        assert ground.stores.counts()["trainingjobs"] == 1
+        assert ground.cache.counts()["trainingjobs"] == 1
         watch.stop()
         await asyncio.wait_for(running, 60)
 
@@ -107,7 +107,7 @@ def test_a_watch_that_is_refused_begins_anew_without_the_namespace(monkeypatch: 
 
     async def story() -> None:
         operator, closing = ground.operator("alpha", "beta"), asyncio.Event()
-        watching = asyncio.create_task(_watch(operator, closing))
+        watching = asyncio.create_task(_run_watches(operator, closing))
         while len(ground.begun) < 2:
             assert not watching.done()
             await asyncio.sleep(0.01)
@@ -123,11 +123,11 @@ def test_it_begins_anew_where_the_sweeps_ask_for_it(monkeypatch: pytest.MonkeyPa
 
     async def story() -> None:
         operator, closing = ground.operator("alpha"), asyncio.Event()
-        watching = asyncio.create_task(_watch(operator, closing))
+        watching = asyncio.create_task(_run_watches(operator, closing))
         for count in (1, 2, 3):
             while len(ground.begun) < count:
                 await asyncio.sleep(0.01)
-            operator.sweeper.watch_anew.set()
+            operator.relister.restart_watch.set()
         closing.set()
         await asyncio.wait_for(watching, 60)
 
@@ -148,7 +148,7 @@ def test_any_other_end_of_kopf_ends_the_operator(
         ground = Ground(monkeypatch, behaves)
 
         async def story(ground: Ground = ground) -> None:
-            await _watch(ground.operator(*namespaces), asyncio.Event())
+            await _run_watches(ground.operator(*namespaces), asyncio.Event())
 
         with pytest.raises(error):
             asyncio.run(asyncio.wait_for(story(), 60))

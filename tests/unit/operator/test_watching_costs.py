@@ -7,7 +7,7 @@ import copy
 import kopf
 import pytest
 
-from seedbed_operator.watch import settings
+from seedbed_operator.watch import kopf_settings
 
 BODY = kopf.Body({"metadata": {"name": "pod", "labels": {"a": "b"}}, "spec": {"nodeName": "n"}, "status": {}})
 
@@ -16,7 +16,7 @@ def test_an_event_copies_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(thing: object) -> object:
         raise AssertionError(f"copied: {thing}")
 
-    storages = settings().persistence
+    storages = kopf_settings().persistence
     monkeypatch.setattr(copy, "deepcopy", refuse)
     old = storages.diffbase_storage.fetch(body=BODY)
     new = storages.diffbase_storage.build(body=BODY, extra_fields=None)

@@ -25,7 +25,7 @@ READING = {
         InfrastructureError,
         ["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ENOLCK", "ENOSPC", "EDQUOT"],
     ),
-    "passing": (
+    "reconciler": (
         InfrastructureError,
         ["EIO", "ESTALE", "ETIMEDOUT", "EAGAIN", "ECONNRESET", "EHOSTUNREACH", "EINTR", "EBUSY", "EPROTO"],
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from seedbed_api.conditions import RunningReason
-from seedbed_operator.job_observation import Refusal
+from seedbed_operator.job_observation import RejectedWrite
 from seedbed_operator.planning.diagnosis import Explanation
 
 _FAMILIES = (
@@ -72,7 +72,7 @@ _FORBIDDEN = re.compile(r'^[a-z]+ "[^"]*" is forbidden: ')
 """What the API server says first, and the message says in its own words."""
 
 
-def refused(refusal: Refusal) -> Explanation:
+def refused(refusal: RejectedWrite) -> Explanation:
     """Explain a refused write."""
     if refusal.code == 409:
         return name_taken(refusal.kind, refusal.name)
@@ -91,6 +91,6 @@ def name_taken(kind: str, name: str) -> Explanation:
     return Explanation(reason=RunningReason.NAME_CONFLICT, message=message)
 
 
-def _told(refusal: Refusal) -> str:
+def _told(refusal: RejectedWrite) -> str:
     told = _FORBIDDEN.sub("", refusal.message.strip()).rstrip(".")
     return f"the API server refuses {refusal.kind} {refusal.name}: {told}"

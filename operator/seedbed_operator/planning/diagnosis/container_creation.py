@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
-from seedbed_operator.job_observation import Evidence, PodView, Waiting
+from seedbed_operator.job_observation import ContainerWaiting, Evidence, PodView
 from seedbed_operator.planning.diagnosis import NEXT_ATTEMPT, Explanation
 from seedbed_operator.planning.diagnosis.volume_mounts import missing_secret, missing_token
 from seedbed_operator.planning.sidecar_containers import NOT_OURS
@@ -62,24 +62,26 @@ def without_a_container(pods: Iterable[PodView], token: str = "") -> Explanation
     return None
 
 
-def secret_of_a_container(waiting: Waiting) -> str | None:
+def secret_of_a_container(waiting: ContainerWaiting) -> str | None:
     """Return the name of the Secret for want of which a container cannot be made."""
     missing = _SECRET.search(waiting.message) if waiting.reason in _CONFIG else None
     return missing[1] if missing else None
 
 
-def is_about_images(waiting: Waiting | None) -> bool:
+def is_about_images(waiting: ContainerWaiting | None) -> bool:
     """Tell whether events of a pod help to explain why its image is not there."""
     return waiting is not None and waiting.reason in _PULLING
 
 
-def _waiting(pods: Iterable[PodView]) -> list[tuple[PodView, Waiting]]:
+def _waiting(pods: Iterable[PodView]) -> list[tuple[PodView, ContainerWaiting]]:
     return [(pod, pod.waiting) for pod in pods if pod.waiting is not None and not pod.deleting]
 
 
-def _not_pulled(pod: PodView, waiting: Waiting, evidence: Evidence, image: str) -> Explanation:
+def _not_pulled(pod: PodView, waiting: ContainerWaiting, evidence: Evidence, image: str) -> Explanation:
     """Name the cause; the kubelet tells it while it tries, and often not while it backs off."""
-    failures = [notice.message for notice in evidence.notices.get(pod.uid, ()) if notice.reason == "Failed"]
+    failures = [
+        notice.message for notice in evidence.pod_events.get(pod.uid, ()) if notice.reason == "Failed"
+    ]
     told = " ".join((waiting.message, waiting.reason, *failures))
     told = told.replace(waiting.image, "") if waiting.image else told  # its name is no cause
     cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, told, re.IGNORECASE)), None)
@@ -89,7 +91,7 @@ def _not_pulled(pod: PodView, waiting: Waiting, evidence: Evidence, image: str) 
     return Explanation(reason=RunningReason.IMAGE_PULL_FAILED, message=f"{message}; {fix}")
 
 
-def _named(waiting: Waiting, image: str) -> str:
+def _named(waiting: ContainerWaiting, image: str) -> str:
     """Return whose image it is: the attempt's, or that of a container that somebody else put there."""
     return (
         f"image {waiting.image} of container {waiting.container}" if waiting.container else f"image {image}"
@@ -97,7 +99,7 @@ def _named(waiting: Waiting, image: str) -> str:
 
 
 def _lost_pull_secret(pod: PodView, evidence: Evidence) -> Explanation | None:
-    for notice in evidence.notices.get(pod.uid, ()):
+    for notice in evidence.pod_events.get(pod.uid, ()):
         if notice.reason == "FailedToRetrieveImagePullSecret":
             named = _PULL_SECRET.search(notice.message)
             return missing_secret(named[1] if named else "in imagePullSecrets")

@@ -17,7 +17,7 @@ def without_a_profile(scene: Scene) -> Explanation | None:
         message = f"spec.cluster.profile: there is no TrainingProfile {name}; create it, or name another one"
         return Explanation(reason=RunningReason.PROFILE_NOT_FOUND, message=message)
     if given.spec is None:
-        message = f"TrainingProfile {name} is not valid: {given.invalid}; its admin must correct it"
+        message = f"TrainingProfile {name} is not valid: {given.spec_error}; its admin must correct it"
         return Explanation(reason=RunningReason.PROFILE_INVALID, message=message)
     if problem := not_allowed(scene.spec, given.spec):
         return problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
-from seedbed_operator.job_observation import Companion, PodView
+from seedbed_operator.job_observation import InjectedContainer, PodView
 from seedbed_operator.planning.diagnosis import Explanation
 from seedbed_operator.planning.sidecar_containers import (
     NOT_OURS,
@@ -34,7 +34,7 @@ def beside_a_failed_one(pod: PodView | None) -> str:
     return f"; {title(pod, companion)} {ending(companion)}: {_look(pod, companion)}"
 
 
-def _what_it_does(pod: PodView, companion: Companion) -> str:
+def _what_it_does(pod: PodView, companion: InjectedContainer) -> str:
     if companion.terminated is not None and not companion.runs:
         return f"{ending(companion)} and is started again; the {pod.role} waits for it"
     if companion.kind == "sidecar":
@@ -42,5 +42,5 @@ def _what_it_does(pod: PodView, companion: Companion) -> str:
     return f"runs; the {pod.role} begins when it has ended"
 
 
-def _look(pod: PodView, companion: Companion) -> str:
+def _look(pod: PodView, companion: InjectedContainer) -> str:
     return f"see `kubectl logs {pod.name} -c {companion.name}`; {NOT_OURS}"

@@ -8,7 +8,7 @@ from seedbed_api.conditions import RunningReason
 from seedbed_operator.backends.child_metadata import token_name
 from seedbed_operator.backends.kueue_pod_group import group_name
 from seedbed_operator.job_observation import PodView
-from seedbed_operator.plan import Need
+from seedbed_operator.plan import EvidenceRequest
 from seedbed_operator.planning.diagnosis import Explanation
 from seedbed_operator.planning.diagnosis.api_rejections import refused
 from seedbed_operator.planning.diagnosis.container_creation import (
@@ -101,19 +101,19 @@ def slow(scene: Scene) -> tuple[PodView, ...]:
     )
 
 
-def events_needed(scene: Scene) -> tuple[Need, ...]:
+def events_needed(scene: Scene) -> tuple[EvidenceRequest, ...]:
     """Return whose events would explain what pods themselves do not."""
     late = slow(scene)
     pods = [pod for pod in team(scene) if pod in late or is_about_images(pod.waiting)]
-    missing = [pod for pod in pods[:_MOST_ASKED] if pod.uid not in scene.evidence.notices]
-    return tuple(Need(kind="Notices", pod=pod.name, pod_uid=pod.uid) for pod in missing)
+    missing = [pod for pod in pods[:_MOST_ASKED] if pod.uid not in scene.evidence.pod_events]
+    return tuple(EvidenceRequest(kind="PodEvents", pod=pod.name, pod_uid=pod.uid) for pod in missing)
 
 
 _MOST_ASKED = 3
 
 
 def _workload(scene: Scene) -> str | None:
-    grouped = scene.driver is not None and scene.driver.gang is not None
+    grouped = scene.driver is not None and scene.driver.gang_size is not None
     return group_name(scene.job, scene.attempt) if grouped else None
 
 
@@ -123,5 +123,5 @@ def _image(scene: Scene) -> str:
 
 
 def _refused(scene: Scene) -> Explanation | None:
-    refusals = [refusal for refusal in scene.observation.refusals if refusal.kind != scene.job.kind]
+    refusals = [refusal for refusal in scene.observation.rejected_writes if refusal.kind != scene.job.kind]
     return refused(refusals[-1]) if refusals else None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
-from seedbed_operator.job_observation import Evidence, Notice, PodView
+from seedbed_operator.job_observation import Evidence, PodEvent, PodView
 from seedbed_operator.planning.diagnosis import Explanation
 
 _MOUNTS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
@@ -32,7 +32,7 @@ def missing_token(name: str) -> Explanation:
 def without_a_volume(pods: Iterable[PodView], evidence: Evidence) -> Explanation | None:
     """Explain the first pod whose volumes or sandbox are not to be had."""
     for pod in pods:
-        for notice in reversed(evidence.notices.get(pod.uid, ())):
+        for notice in reversed(evidence.pod_events.get(pod.uid, ())):
             if explanation := _of(pod, notice):
                 return explanation
     return None
@@ -47,7 +47,7 @@ def starts_slowly(pods: Iterable[PodView]) -> Explanation | None:
     return Explanation(reason=RunningReason.CONTAINER_CREATING, message=message)
 
 
-def _of(pod: PodView, notice: Notice) -> Explanation | None:
+def _of(pod: PodView, notice: PodEvent) -> Explanation | None:
     if notice.reason == "FailedCreatePodSandBox":
         message = (
             f"pod {pod.name}: node {pod.node} cannot prepare it; the node's network or runtime is at fault"

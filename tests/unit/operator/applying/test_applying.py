@@ -1,4 +1,4 @@
-"""Actions against an API server: in order, through to the stores, idempotent, and nothing adopted."""
+"""Actions against an API server: in order, through to the cache, idempotent, and nothing adopted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.kube_client.client_interface import Refused, Unanswered
+from seedbed_operator.informer_cache.cache import InformerCache
+from seedbed_operator.kube_client.client_interface import ApiStatusError, NoApiResponse
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, SECRETS, SERVICES, JobKey
 from seedbed_operator.plan import Action, Create, Delete, DeleteJob
-from seedbed_operator.plan_executor import Applied, Applier, Stale
+from seedbed_operator.plan_executor import ExecutionResult, PlanExecutor, StaleCache
 from support.operator.fake_api_server import NOON, ApiServer
 
 JOB = JobKey("team", "seedlings")
@@ -34,14 +34,14 @@ def a_worker() -> Create:
     return creating(a_pod("worker", "seedlings-1-worker-0", owner=None), owner="seedlings-1-driver")
 
 
-def apply(server: ApiServer, *actions: Action, stores: Stores | None = None) -> Applied:
-    return asyncio.run(Applier(server, stores or Stores()).apply(JOB, actions, NOON))
+def apply(server: ApiServer, *actions: Action, cache: InformerCache | None = None) -> ExecutionResult:
+    return asyncio.run(PlanExecutor(server, cache or InformerCache()).apply(JOB, actions, NOON))
 
 
 def test_a_pod_is_owned_by_one_that_was_created_just_before() -> None:
-    server, stores = ApiServer(), Stores()
-    done = apply(server, creating(a_pod()), a_worker(), stores=stores)
-    assert (done.writes, done.refusal) == (2, None)
+    server, cache = ApiServer(), InformerCache()
+    done = apply(server, creating(a_pod()), a_worker(), cache=cache)
+    assert (done.writes, done.rejected_write) == (2, None)
     driver, worker = (server.find(PODS, "team", f"seedlings-1-{end}") for end in ("driver", "worker-0"))
     assert driver is not None
     assert worker is not None
@@ -49,12 +49,12 @@ def test_a_pod_is_owned_by_one_that_was_created_just_before() -> None:
         (owner["uid"], owner["controller"], owner["blockOwnerDeletion"])
         for owner in worker["metadata"]["ownerReferences"]
     ] == [(driver["metadata"]["uid"], True, False)]
-    assert [pod.name for pod in stores.pods(JOB)] == ["seedlings-1-driver", "seedlings-1-worker-0"]
+    assert [pod.name for pod in cache.pods(JOB)] == ["seedlings-1-driver", "seedlings-1-worker-0"]
 
 
 def test_a_pod_whose_owner_is_gone_is_not_created() -> None:
     server = ApiServer()
-    with pytest.raises(Stale):
+    with pytest.raises(StaleCache):
         apply(server, a_worker())
     assert server.calls == []
 
@@ -63,9 +63,13 @@ def test_a_refused_write_stops_those_after_it() -> None:
     server = ApiServer(quota={"team": 1})
     done = apply(server, creating(a_pod()), a_worker(), creating({"metadata": {"name": "head"}}, "Service"))
     assert done.writes == 1
-    assert done.refusal is not None
-    assert (done.refusal.name, done.refusal.code, done.refusal.time) == ("seedlings-1-worker-0", 403, NOON)
-    assert "exceeded quota" in done.refusal.message
+    assert done.rejected_write is not None
+    assert (done.rejected_write.name, done.rejected_write.code, done.rejected_write.time) == (
+        "seedlings-1-worker-0",
+        403,
+        NOON,
+    )
+    assert "exceeded quota" in done.rejected_write.message
     assert server.all(SERVICES) == []
 
 
@@ -73,7 +77,7 @@ def test_a_secret_gets_a_token_once() -> None:
     server = ApiServer()
     secret = creating({"metadata": {"name": "seedlings-0a1b2c3d-ray"}, "immutable": True}, "Secret")
     for _ in range(2):
-        assert apply(server, secret).refusal is None
+        assert apply(server, secret).rejected_write is None
     (kept,) = server.all(SECRETS)
     assert len(kept["data"]["token"]) >= 43
     other = ApiServer()
@@ -84,9 +88,9 @@ def test_a_secret_gets_a_token_once() -> None:
 @pytest.mark.parametrize("kind", ["Pod", "Service"])
 def test_what_is_ours_already_is_accepted_and_what_is_anothers_is_refused(kind: str) -> None:
     body = a_pod() if kind == "Pod" else {"metadata": a_pod()["metadata"]}
-    server, stores = ApiServer(), Stores()
-    apply(server, creating(body, kind), stores=stores)
-    assert apply(server, creating(body, kind), stores=stores).refusal is None
+    server, cache = ApiServer(), InformerCache()
+    apply(server, creating(body, kind), cache=cache)
+    assert apply(server, creating(body, kind), cache=cache).rejected_write is None
     theirs = {
         **body,
         "metadata": {**body["metadata"], "ownerReferences": [{"uid": "other", "controller": True}]},
@@ -97,66 +101,67 @@ def test_what_is_ours_already_is_accepted_and_what_is_anothers_is_refused(kind: 
         {**theirs, "metadata": {**theirs["metadata"], "namespace": "team", "labels": {}}},
     )
     before = dict(server.objects)
-    refusal = apply(server, creating(body, kind)).refusal
+    refusal = apply(server, creating(body, kind)).rejected_write
     assert refusal is not None
     assert refusal.reason == "AlreadyExists"
     assert server.objects == before
 
 
 def test_a_pod_that_the_stores_did_not_know_of_voids_the_plan() -> None:
-    server, stores = ApiServer(), Stores()
+    server, cache = ApiServer(), InformerCache()
     apply(server, creating(a_pod()))
-    with pytest.raises(Stale):
-        apply(server, creating(a_pod()), stores=stores)
-    assert [pod.name for pod in stores.pods(JOB)] == ["seedlings-1-driver"]
+    with pytest.raises(StaleCache):
+        apply(server, creating(a_pod()), cache=cache)
+    assert [pod.name for pod in cache.pods(JOB)] == ["seedlings-1-driver"]
 
 
 def test_a_terminating_pod_of_ours_is_waited_for() -> None:
-    server, stores = ApiServer(), Stores()
-    apply(server, creating(a_pod()), stores=stores)
+    server, cache = ApiServer(), InformerCache()
+    apply(server, creating(a_pod()), cache=cache)
     server.start(server.all(PODS)[0])
     server.remove(PODS, "team", "seedlings-1-driver")
-    with pytest.raises(Stale):
-        apply(server, creating(a_pod()), stores=stores)
-    assert stores.pods(JOB)[0].deleting
-    refusal = apply(server, creating(a_pod()), stores=stores).refusal
+    with pytest.raises(StaleCache):
+        apply(server, creating(a_pod()), cache=cache)
+    assert cache.pods(JOB)[0].deleting
+    refusal = apply(server, creating(a_pod()), cache=cache).rejected_write
     assert refusal is not None
     assert refusal.code == 409
 
 
 def test_a_deletion_hits_its_uid_alone() -> None:
-    server, stores = ApiServer(), Stores()
-    apply(server, creating(a_pod()), stores=stores)
-    known = stores.pods(JOB)[0]
+    server, cache = ApiServer(), InformerCache()
+    apply(server, creating(a_pod()), cache=cache)
+    known = cache.pods(JOB)[0]
     server.vanish(server.all(PODS)[0])
     server.apply(PODS, {**a_pod(), "metadata": {**a_pod()["metadata"], "namespace": "team"}})
     delete = Delete(kind="Pod", name=known.name, uid=known.uid)
-    assert apply(server, delete, stores=stores).refusal is None
+    assert apply(server, delete, cache=cache).rejected_write is None
     assert len(server.all(PODS)) == 1
-    assert stores.pods(JOB) == ()
+    assert cache.pods(JOB) == ()
     server.vanish(server.all(PODS)[0])
-    assert apply(server, delete, stores=stores).refusal is None
+    assert apply(server, delete, cache=cache).rejected_write is None
 
 
 def test_a_pod_that_is_terminating_is_in_the_stores_at_once() -> None:
-    server, stores = ApiServer(), Stores()
-    apply(server, creating(a_pod()), stores=stores)
+    server, cache = ApiServer(), InformerCache()
+    apply(server, creating(a_pod()), cache=cache)
     server.start(server.all(PODS)[0])
-    apply(server, Delete(kind="Pod", name="seedlings-1-driver", uid=stores.pods(JOB)[0].uid), stores=stores)
-    assert stores.pods(JOB)[0].deleting
+    apply(server, Delete(kind="Pod", name="seedlings-1-driver", uid=cache.pods(JOB)[0].uid), cache=cache)
+    assert cache.pods(JOB)[0].deleting
 
 
 def test_a_job_whose_time_is_over_is_deleted() -> None:
     server = ApiServer()
     job = server.apply(JOBS, {"metadata": {"name": "seedlings", "namespace": "team"}, "spec": {}})
-    assert apply(server, DeleteJob(uid="of an earlier one")).refusal is None
+    assert apply(server, DeleteJob(uid="of an earlier one")).rejected_write is None
     assert server.all(JOBS) == [job]
     apply(server, DeleteJob(uid=job["metadata"]["uid"]))
     assert server.all(JOBS) == []
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"), [("500", Refused), ("429", Refused), ("before", Unanswered), ("after", Unanswered)]
+    ("fault", "error"),
+    [("500", ApiStatusError), ("429", ApiStatusError), ("before", NoApiResponse), ("after", NoApiResponse)],
 )
 def test_trouble_of_the_api_server_ends_the_pass(fault: str, error: type[Exception]) -> None:
     server = ApiServer(fault=lambda _: fault)

@@ -27,9 +27,9 @@ from support.operator.builders import a_profile, a_recipe, a_sweep_job, a_traini
 
 def test_what_is_noted_is_read_again() -> None:
     offer = offer_of(a_training_job().build(), a_profile(worker={"workersPerPod": 4}))
-    shape = shape_noted({**noted(offer), "other": "x"})
-    assert shape is not None
-    assert (shape.execution, shape.profile, shape.workers_per_pod) == tuple(
+    template = shape_noted({**noted(offer), "other": "x"})
+    assert template is not None
+    assert (template.execution, template.profile, template.workers_per_pod) == tuple(
         int(value) if value == "4" else value for value in noted(offer).values()
     )
 
@@ -67,19 +67,19 @@ UNREADABLE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("pod_spec", UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_a_job_that_cannot_be_read_from_a_driver_leaves_what_is_noted(pod_spec: dict[str, Any]) -> None:
-    shape = shape_noted(GOOD)
-    assert with_settings(shape, pod_spec) == shape
+    template = shape_noted(GOOD)
+    assert with_settings(template, pod_spec) == template
 
 
 def test_what_a_driver_was_told_is_read_from_its_pod_whatever_an_older_operator_noted() -> None:
     spec = a_training_job().with_workers(2, 7).build().spec
     assert spec is not None
-    shape = with_settings(shape_noted(GOOD), told())
-    assert shape is not None
-    assert shape.ranks == (2, 4), "5, 6 and 7 are no faster than 4"
-    assert shape.settings == settings_of(spec)
-    assert dict(shape.settings)["checkpoint.everySteps"] == 200
-    assert shape.execution == execution_digest(spec)
+    template = with_settings(shape_noted(GOOD), told())
+    assert template is not None
+    assert template.ranks == (2, 4), "5, 6 and 7 are no faster than 4"
+    assert template.settings == settings_of(spec)
+    assert dict(template.settings)["checkpoint.everySteps"] == 200
+    assert template.execution == execution_digest(spec)
     assert with_settings(None, told()) is None
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_projections import job_record, pod_view
+from seedbed_operator.informer_cache.cache import InformerCache
+from seedbed_operator.informer_cache.object_views import job_record, pod_view
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey
 from support.operator.builders import IMAGE, a_recipe
 from support.operator.fake_api_server import ApiServer
@@ -128,40 +128,40 @@ def test_a_job_is_kept_without_what_nobody_reads() -> None:
 
 
 def test_a_change_wakes_the_jobs_it_concerns() -> None:
-    stores, job = Stores(), JobKey("team", "seedlings")
-    assert stores.put(JOBS, a_raw_job()) == {job}
-    assert stores.put(JOBS, a_raw_job()) == frozenset()
-    assert stores.put(PODS, a_raw_pod()) == {job}
-    assert [pod.name for pod in stores.pods(job)] == ["seedlings-2-worker-3"]
+    cache, job = InformerCache(), JobKey("team", "seedlings")
+    assert cache.put(JOBS, a_raw_job()) == {job}
+    assert cache.put(JOBS, a_raw_job()) == frozenset()
+    assert cache.put(PODS, a_raw_pod()) == {job}
+    assert [pod.name for pod in cache.pods(job)] == ["seedlings-2-worker-3"]
     profile = ApiServer().apply(PROFILES, {"metadata": {"name": "default"}, "spec": {"image": IMAGE}})
-    assert stores.put(PROFILES, profile) == {job}
-    assert stores.drop(PODS, ("team", "seedlings-2-worker-3"), "another uid") == frozenset()
-    assert stores.drop(PODS, ("team", "seedlings-2-worker-3"), "uid-seedlings-2-worker-3") == {job}
-    assert stores.pods(job) == ()
+    assert cache.put(PROFILES, profile) == {job}
+    assert cache.drop(PODS, ("team", "seedlings-2-worker-3"), "another uid") == frozenset()
+    assert cache.drop(PODS, ("team", "seedlings-2-worker-3"), "uid-seedlings-2-worker-3") == {job}
+    assert cache.pods(job) == ()
 
 
 def test_a_profile_wakes_no_job_that_is_over() -> None:
-    stores = Stores()
-    stores.put(JOBS, a_raw_job(completionTime="2030-01-02T13:00:00Z"))
+    cache = InformerCache()
+    cache.put(JOBS, a_raw_job(completionTime="2030-01-02T13:00:00Z"))
     profile = ApiServer().apply(PROFILES, {"metadata": {"name": "default"}, "spec": {"image": "no digest"}})
-    assert stores.put(PROFILES, profile) == frozenset()
-    view = stores.profile("default")
+    assert cache.put(PROFILES, profile) == frozenset()
+    view = cache.profile("default")
     assert view is not None
     assert view.spec is None
-    assert "image" in str(view.invalid)
+    assert "image" in str(view.spec_error)
 
 
 def test_a_pod_that_loses_our_labels_is_no_longer_ours() -> None:
-    stores, raw = Stores(), a_raw_pod()
-    stores.put(PODS, raw)
+    cache, raw = InformerCache(), a_raw_pod()
+    cache.put(PODS, raw)
     bare = {**raw, "metadata": {**raw["metadata"], "labels": {}, "resourceVersion": "9"}}
-    assert stores.put(PODS, bare) == {JobKey("team", "seedlings")}
-    assert stores.pods(JobKey("team", "seedlings")) == ()
+    assert cache.put(PODS, bare) == {JobKey("team", "seedlings")}
+    assert cache.pods(JobKey("team", "seedlings")) == ()
 
 
 def test_ghosts_wake_their_jobs() -> None:
-    stores = Stores()
-    stores.put(PODS, a_raw_pod(version=7))
-    stores.put(PODS, a_raw_pod("seedlings-2-driver", version=30))
-    assert stores.drop_ghosts(PODS, None, set(), 20) == {JobKey("team", "seedlings")}
-    assert [pod.name for pod in stores.pods(JobKey("team", "seedlings"))] == ["seedlings-2-driver"]
+    cache = InformerCache()
+    cache.put(PODS, a_raw_pod(version=7))
+    cache.put(PODS, a_raw_pod("seedlings-2-driver", version=30))
+    assert cache.drop_missing(PODS, None, set(), 20) == {JobKey("team", "seedlings")}
+    assert [pod.name for pod in cache.pods(JobKey("team", "seedlings"))] == ["seedlings-2-driver"]

@@ -1,4 +1,4 @@
-"""Three writers feed a table in any order: the newest state wins, the dead stay dead, ghosts are found."""
+"""Three writers feed a table in any order: the newest state wins, the dead stay dead, missing are found."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import random
 
 import pytest
 
-from seedbed_operator.informer_cache.cache import MOST_TOMBSTONES, Entry, Table
+from seedbed_operator.informer_cache.cache import MOST_TOMBSTONES, CachedObject, ObjectTable
 
 KEY = ("team", "seedlings")
 
 
-def entry(uid: str, version: int) -> Entry[str]:
-    return Entry(uid=uid, version=version, value=f"{uid}@{version}")
+def entry(uid: str, version: int) -> CachedObject[str]:
+    return CachedObject(uid=uid, version=version, value=f"{uid}@{version}")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def entry(uid: str, version: int) -> Entry[str]:
     ],
 )
 def test_the_state_that_is_known(story: list[tuple[str, str, int]], seen: str | None) -> None:
-    table: Table[str] = Table()
+    table: ObjectTable[str] = ObjectTable()
     for verb, uid, version in story:
         table.put(KEY, entry(uid, version)) if verb == "put" else table.drop(KEY, uid)
     assert table.get(KEY) == seen
@@ -46,29 +46,29 @@ def test_any_order_of_two_lives_ends_in_the_same_state() -> None:
     words = [("put", "a", 1), ("put", "a", 3), ("drop", "a", 4), ("put", "b", 5), ("put", "b", 6)]
     for seed in range(200):
         random.Random(seed).shuffle(words)
-        table: Table[str] = Table()
+        table: ObjectTable[str] = ObjectTable()
         for verb, uid, version in words:
             table.put(KEY, entry(uid, version)) if verb == "put" else table.drop(KEY, uid)
         assert table.get(KEY) == "b@6", words
 
 
 def test_a_change_is_told_once() -> None:
-    table: Table[str] = Table()
+    table: ObjectTable[str] = ObjectTable()
     assert [table.put(KEY, entry("a", version)) for version in (1, 1, 2, 1)] == [True, False, True, False]
     assert [table.drop(KEY, uid) for uid in ("other", "a", "a")] == [False, True, False]
 
 
 def test_ghosts_are_what_a_list_lacks_and_is_not_newer() -> None:
-    table: Table[str] = Table()
+    table: ObjectTable[str] = ObjectTable()
     for name, version in (("listed", 5), ("ghost", 6), ("created-since", 20)):
         table.put(("team", name), entry(name, version))
     table.put(("other", "elsewhere"), entry("elsewhere", 7))
-    assert table.ghosts("team", {"listed"}, 10) == [(("team", "ghost"), "ghost")]
-    assert {uid for _, uid in table.ghosts(None, {"listed"}, 10)} == {"ghost", "elsewhere"}
+    assert table.missing("team", {"listed"}, 10) == [(("team", "ghost"), "ghost")]
+    assert {uid for _, uid in table.missing(None, {"listed"}, 10)} == {"ghost", "elsewhere"}
 
 
 def test_tombstones_are_bounded() -> None:
-    table: Table[str] = Table()
+    table: ObjectTable[str] = ObjectTable()
     for number in range(MOST_TOMBSTONES + 10):
         table.drop(KEY, str(number))
     assert table.put(KEY, entry("0", 1))

@@ -41,14 +41,14 @@ def date(moment: datetime) -> str:
 def test_only_what_an_answer_proves_is_a_skew(theirs: float, took: float, seconds: float) -> None:
     skew = ClockSkew()
     read = NOON + timedelta(seconds=theirs)
-    skew.learn(date(read), sent=NOON, received=NOON + timedelta(seconds=took))
+    skew.observe(date(read), sent=NOON, received=NOON + timedelta(seconds=took))
     assert skew.seconds == seconds
 
 
 @pytest.mark.parametrize("header", [None, "", "yesterday", "2030-01-02T12:00:00Z"])
 def test_an_answer_without_a_date_tells_nothing(header: str | None) -> None:
     skew = ClockSkew()
-    skew.learn(header, sent=NOON, received=NOON)
+    skew.observe(header, sent=NOON, received=NOON)
     assert skew.seconds is None
 
 
@@ -57,7 +57,7 @@ def test_a_skew_is_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.WARNING):
         for minute in range(21):
             now = NOON + timedelta(minutes=minute)
-            skew.learn(date(now - timedelta(seconds=600)), sent=now, received=now)
+            skew.observe(date(now - timedelta(seconds=600)), sent=now, received=now)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "the clock of this machine is 599 s ahead of the API server's"
     ] * 3

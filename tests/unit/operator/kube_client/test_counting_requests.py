@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed_operator.kube_client.http_client import resource
+from seedbed_operator.kube_client.http_client import resource_of_path
 
 PATHS = {
     "/api/v1/namespaces/a/pods": "pods",
@@ -22,4 +22,4 @@ PATHS = {
 
 @pytest.mark.parametrize(("path", "counted"), PATHS.items(), ids=PATHS)
 def test_a_path_counts_for_its_resource(path: str, counted: str) -> None:
-    assert resource(path) == counted
+    assert resource_of_path(path) == counted

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
-from seedbed_operator.kube_client.http_client import ApiServer, Limits
+from seedbed_operator.kube_client.http_client import HttpKubeClient, RequestLimits
 
 
 async def skew_of(ahead: timedelta) -> float | None:
@@ -27,7 +27,7 @@ async def skew_of(ahead: timedelta) -> float | None:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    cluster = ApiServer(Configuration(host=f"http://127.0.0.1:{port}"), Limits())
+    cluster = HttpKubeClient(Configuration(host=f"http://127.0.0.1:{port}"), RequestLimits())
     try:
         await cluster.read("/version")
     finally:

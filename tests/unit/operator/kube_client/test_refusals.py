@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seedbed_operator.kube_client.http_client import refusal_of
+from seedbed_operator.kube_client.http_client import status_error
 
 
 def status(reason: str, message: str, **details: Any) -> bytes:
@@ -45,6 +45,6 @@ def status(reason: str, message: str, **details: Any) -> bytes:
     ],
 )
 def test_an_error_is_told_by_code_and_reason(code: int, content: bytes, reason: str, gone: bool) -> None:
-    refused = refusal_of(code, content)
-    assert (refused.code, refused.reason, refused.gone) == (code, reason, gone)
+    refused = status_error(code, content)
+    assert (refused.code, refused.reason, refused.not_found) == (code, reason, gone)
     assert "\n" not in str(refused)

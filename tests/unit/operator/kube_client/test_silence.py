@@ -9,20 +9,20 @@ import pytest
 from kubernetes.aio.client.configuration import Configuration
 
 from seedbed_operator.kube_client import http_client
-from seedbed_operator.kube_client.client_interface import Unanswered
-from seedbed_operator.kube_client.http_client import REQUEST_SECONDS, ApiServer, Limits
+from seedbed_operator.kube_client.client_interface import NoApiResponse
+from seedbed_operator.kube_client.http_client import REQUEST_SECONDS, HttpKubeClient, RequestLimits
 from seedbed_operator.kube_client.resource_kinds import PODS
-from seedbed_operator.reconciler.reconcile import silence
+from seedbed_operator.reconciler.reconcile import failed_write_message
 
 
 def test_who_is_silent_and_for_how_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
 
-    async def story() -> Unanswered:
+    async def story() -> NoApiResponse:
         server = await asyncio.start_server(lambda reader, writer: asyncio.sleep(3600), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        client = ApiServer(Configuration(host=f"http://127.0.0.1:{port}"), Limits())
-        with pytest.raises(Unanswered) as raised:
+        client = HttpKubeClient(Configuration(host=f"http://127.0.0.1:{port}"), RequestLimits())
+        with pytest.raises(NoApiResponse) as raised:
             await client.create(PODS, "team", {"metadata": {"name": "digits-1-driver"}})
         await client.close()
         server.close()
@@ -31,7 +31,7 @@ def test_who_is_silent_and_for_how_long_is_told(monkeypatch: pytest.MonkeyPatch)
     error = asyncio.run(asyncio.wait_for(story(), 60))
     assert f"nothing within {REQUEST_SECONDS} s" in str(error)
     error.write = "the creation of Pod digits-1-driver"
-    told = silence(error)
+    told = failed_write_message(error)
     assert (
         "the creation of Pod digits-1-driver, tried again and again: no answer came (nothing within" in told
     )

@@ -1,4 +1,4 @@
-"""Liveness is the age of the last sweep and passes that end; one that stands by is well; logs are one line each."""
+"""Liveness is the age of the last relist and passes that end; one that stands by is well; logs are one line each."""
 
 from __future__ import annotations
 
@@ -8,44 +8,52 @@ import logging
 
 import pytest
 
-from seedbed_operator.informer_cache.cache import Stores
+from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.kube_client.resource_kinds import JobKey, Key
-from seedbed_operator.manager.health_server import STUCK_SECONDS, Vitals
-from seedbed_operator.manager.logging_setup import _Json, _Line, _worth_telling
-from seedbed_operator.reconciler.reconcile import After
-from seedbed_operator.reconciler.workqueue import Loop, present_job
-from seedbed_operator.relist import Sweeper
+from seedbed_operator.manager.health_server import MAX_RECONCILE_SILENCE, Health
+from seedbed_operator.manager.logging_setup import _is_relevant, _JsonFormatter, _TextFormatter
+from seedbed_operator.reconciler.reconcile import ReconcileResult
+from seedbed_operator.reconciler.workqueue import Workqueue, current_job
+from seedbed_operator.relist import Relister
 from support.operator.builders import NOON
 from support.operator.fake_api_server import ApiServer
 
 
-async def idle(_: Key) -> After:
-    return After()
+async def idle(_: Key) -> ReconcileResult:
+    return ReconcileResult()
 
 
-def vitals() -> Vitals:
-    loop, stores = Loop(idle, lambda: NOON), Stores()
-    sweeper = Sweeper(ApiServer(), stores, loop.wake, (None,))
-    return Vitals(loop=loop, sweeper=sweeper, stores=stores, sweep_seconds=10)
+def health() -> Health:
+    loop, cache = Workqueue(idle, lambda: NOON), InformerCache()
+    relister = Relister(ApiServer(), cache, loop.enqueue, (None,))
+    return Health(loop=loop, relister=relister, cache=cache, sweep_seconds=10)
 
 
 @pytest.mark.parametrize(
-    ("leading_since", "swept", "waiting", "last_end", "unready", "trouble"),
+    ("leading_since", "swept", "waiting", "last_end", "unready_reason", "unhealthy_reason"),
     [
         pytest.param(None, None, 0, 0, None, None, id="standing by"),
-        pytest.param(-1, None, 0, 0, "the first sweep is not in", None, id="just begun"),
+        pytest.param(-1, None, 0, 0, "the first relist is not in", None, id="just begun"),
         pytest.param(
-            -99, None, 0, 0, "the first sweep is not in", "the last sweep is 99 s old", id="no sweep succeeds"
+            -99,
+            None,
+            0,
+            0,
+            "the first relist is not in",
+            "the last relist is 99 s old",
+            id="no relist succeeds",
         ),
         pytest.param(-500, -5, 0, 0, None, None, id="well"),
-        pytest.param(-500, -89, 0, 0, None, None, id="an old sweep"),
-        pytest.param(-500, -95, 0, 0, "the last sweep is 95 s old", "the last sweep is 95 s old", id="blind"),
+        pytest.param(-500, -89, 0, 0, None, None, id="an old relist"),
+        pytest.param(
+            -500, -95, 0, 0, "the last relist is 95 s old", "the last relist is 95 s old", id="blind"
+        ),
         pytest.param(-500, -5, 3, -10, None, None, id="busy"),
         pytest.param(
             -500,
             -5,
             3,
-            -STUCK_SECONDS - 5,
+            -MAX_RECONCILE_SILENCE - 5,
             "3 jobs wait and no pass ends",
             "3 jobs wait and no pass ends",
             id="stuck",
@@ -57,20 +65,20 @@ def test_when_the_operator_should_be_started_again(
     swept: float | None,
     waiting: int,
     last_end: float,
-    unready: str | None,
-    trouble: str | None,
+    unready_reason: str | None,
+    unhealthy_reason: str | None,
 ) -> None:
     async def story() -> None:
-        signs, now = vitals(), asyncio.get_running_loop().time()
+        signs, now = health(), asyncio.get_running_loop().time()
         signs.leading_since = None if leading_since is None else now + leading_since
-        signs.sweeper.last = None if swept is None else now + swept
-        signs.loop.wake([("team", str(number)) for number in range(waiting)])
+        signs.relister.last = None if swept is None else now + swept
+        signs.loop.enqueue([("team", str(number)) for number in range(waiting)])
         signs.loop.counts.passes, signs.loop.counts.last_end = 1, now + last_end
-        assert (signs.unready(), signs.trouble()) == (unready, trouble)
-        pulse, begun = signs.pulse(), leading_since if swept is None else swept
+        assert (signs.unready_reason(), signs.unhealthy_reason()) == (unready_reason, unhealthy_reason)
+        pulse, begun = signs.snapshot(), leading_since if swept is None else swept
         assert pulse.queue_length == waiting
-        blind_for = None if begun is None else pytest.approx(-begun, abs=30)
-        assert pulse.relist_age == blind_for, "what the alert about it asks for"
+        relist_age = None if begun is None else pytest.approx(-begun, abs=30)
+        assert pulse.relist_age == relist_age, "what the alert about it asks for"
 
     asyncio.run(story())
 
@@ -86,9 +94,12 @@ def record(error: Exception | None = None) -> logging.LogRecord:
 
 
 def test_a_log_line_is_one_line_and_names_the_job() -> None:
-    token = present_job.set(JobKey("team", "seedlings"))
-    plain, structured = _Line().format(record()), json.loads(_Json().format(record(ValueError("a bug"))))
-    present_job.reset(token)
+    token = current_job.set(JobKey("team", "seedlings"))
+    plain, structured = (
+        _TextFormatter().format(record()),
+        json.loads(_JsonFormatter().format(record(ValueError("a bug")))),
+    )
+    current_job.reset(token)
     assert plain.endswith("info    TrainingJob team/seedlings: two lines of")
     assert (structured["job"], structured["namespace"], structured["level"]) == ("seedlings", "team", "error")
     assert "test_health_server.py" in structured["message"]
@@ -97,5 +108,5 @@ def test_a_log_line_is_one_line_and_names_the_job() -> None:
 
 def test_retries_of_the_watch_are_not_worth_telling() -> None:
     noise = logging.LogRecord("kopf._cogs.clients.api", 40, "", 1, "Request attempt #1/17 failed", (), None)
-    assert not _worth_telling(noise)
-    assert _worth_telling(record())
+    assert not _is_relevant(noise)
+    assert _is_relevant(record())

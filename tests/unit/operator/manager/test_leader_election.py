@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from seedbed_operator.kube_client.client_interface import Raw, Refused, Unanswered
-from seedbed_operator.kube_client.resource_kinds import Kind
+from seedbed_operator.kube_client.client_interface import ApiStatusError, NoApiResponse, RawObject
+from seedbed_operator.kube_client.resource_kinds import ResourceKind
 from seedbed_operator.manager import leader_election
-from seedbed_operator.manager.leader_election import Lock, lead
+from seedbed_operator.manager.leader_election import LeaseLock, run_election
 
 pytestmark = pytest.mark.slow
 
@@ -20,36 +20,36 @@ class Leases:
 
     def __init__(self) -> None:
         self.lease: dict[str, Any] | None = None
-        self.trouble: Exception | None = None
+        self.unhealthy_reason: Exception | None = None
         self.hangs = False
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> Raw:
+    async def get(self, kind: ResourceKind, namespace: str, name: str) -> RawObject:
         await self._answer()
         if self.lease is None:
-            raise Refused(404, "NotFound", name)
+            raise ApiStatusError(404, "NotFound", name)
         return self.lease
 
-    async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
+    async def create(self, kind: ResourceKind, namespace: str, body: RawObject) -> RawObject:
         await self._answer()
         if self.lease is not None:
-            raise Refused(409, "AlreadyExists", "leases")
+            raise ApiStatusError(409, "AlreadyExists", "leases")
         self.lease = {**body, "metadata": {"name": body["metadata"]["name"], "resourceVersion": "1"}}
         return self.lease
 
-    async def replace(self, kind: Kind, namespace: str, name: str, body: Raw) -> Raw:
+    async def replace(self, kind: ResourceKind, namespace: str, name: str, body: RawObject) -> RawObject:
         await self._answer()
         assert self.lease is not None
         version = self.lease["metadata"]["resourceVersion"]
         if body["metadata"]["resourceVersion"] != version:
-            raise Refused(409, "Conflict", "leases")
+            raise ApiStatusError(409, "Conflict", "leases")
         self.lease = {**body, "metadata": {**body["metadata"], "resourceVersion": str(int(version) + 1)}}
         return self.lease
 
     async def _answer(self) -> None:
         if self.hangs:
             await asyncio.sleep(3600)
-        if self.trouble:
-            raise self.trouble
+        if self.unhealthy_reason:
+            raise self.unhealthy_reason
 
     @property
     def holder(self) -> str | None:
@@ -67,13 +67,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(leader_election, name, seconds)
 
 
-def a_lock(leases: Leases, identity: str) -> Lock:
-    return Lock(leases, "system", "seedbed-operator", identity)  # type: ignore[arg-type]
+def a_lock(leases: Leases, identity: str) -> LeaseLock:
+    return LeaseLock(leases, "system", "seedbed-operator", identity)  # type: ignore[arg-type]
 
 
-async def leads(lock: Lock) -> asyncio.Task[None]:
+async def leads(lock: LeaseLock) -> asyncio.Task[None]:
     begun = asyncio.Event()
-    task = asyncio.create_task(lead(lock, begun.set))
+    task = asyncio.create_task(run_election(lock, begun.set))
     await asyncio.wait_for(begun.wait(), 120)
     return task
 
@@ -107,9 +107,10 @@ def test_a_leader_that_cannot_renew_stops_leading(trouble: str) -> None:
         leases = Leases()
         task = await leads(a_lock(leases, "first"))
         leases.hangs = trouble == "hanging"
-        leases.trouble = {"unanswered": Unanswered("away"), "refused": Refused(500, "Error", "no")}.get(
-            trouble
-        )
+        leases.unhealthy_reason = {
+            "unanswered": NoApiResponse("away"),
+            "refused": ApiStatusError(500, "Error", "no"),
+        }.get(trouble)
         await asyncio.wait_for(task, 120)
 
     asyncio.run(story())

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from seedbed_api.errors import UserError
-from seedbed_operator.kube_client.client_interface import Raw, Refused
+from seedbed_operator.kube_client.client_interface import ApiStatusError, RawObject
 from seedbed_operator.manager.operator_settings import Settings
-from seedbed_operator.manager.preflight import NEEDED, lost_namespaces, problems
+from seedbed_operator.manager.preflight import REQUIRED_PERMISSIONS, preflight_problems, unreadable_namespaces
 from support.operator.fake_api_server import ApiServer
 
 CRDS = Path(__file__).parents[4] / "crds"
@@ -38,9 +38,9 @@ class Documents(ApiServer):
             self.schemas[f"dev.seedbed.v1alpha1.{kind}"] = copy.deepcopy(schema(f"{kind.lower()}s"))
         return self
 
-    async def read(self, path: str) -> Raw:
+    async def read(self, path: str) -> RawObject:
         if not getattr(self, "schemas", None):
-            raise Refused(404, "NotFound", path)
+            raise ApiStatusError(404, "NotFound", path)
         if path.startswith("/openapi"):
             return {"components": {"schemas": self.schemas}}
         plurals = [f"{kind.lower()}s" for kind in KINDS]
@@ -48,7 +48,7 @@ class Documents(ApiServer):
 
 
 def found(server: ApiServer, settings: Settings = TEAM) -> list[str]:
-    return asyncio.run(problems(server, settings))
+    return asyncio.run(preflight_problems(server, settings))
 
 
 def test_with_crds_and_rights_there_is_nothing_to_say() -> None:
@@ -119,7 +119,7 @@ TEAMS = Settings(namespaces=("team", "gone"), lease_namespace="gone")
 def test_a_namespace_that_is_gone_keeps_the_operator_from_no_other(closed: set[str], lost: set[str]) -> None:
     server = Documents().with_crds()
     server.closed = closed
-    found = asyncio.run(lost_namespaces(server, TEAMS))
+    found = asyncio.run(unreadable_namespaces(server, TEAMS))
     assert set(found) == lost
     assert not any("leases" in line for lines in found.values() for line in lines), (
         "without its lease it is nothing"
@@ -128,7 +128,8 @@ def test_a_namespace_that_is_gone_keeps_the_operator_from_no_other(closed: set[s
 
 def test_the_rights_are_few() -> None:
     verbs = {
-        f"{kind.plural}/{sub}" if sub else f"{kind.group}/{kind.plural}": verbs for kind, sub, verbs in NEEDED
+        f"{kind.plural}/{sub}" if sub else f"{kind.group}/{kind.plural}": verbs
+        for kind, sub, verbs in REQUIRED_PERMISSIONS
     }
     assert verbs["/secrets"] == "create", "no Secret is ever read"
     assert not any("deletecollection" in verb or "*" in verb for verb in verbs.values())
@@ -140,7 +141,7 @@ def test_the_rights_are_few() -> None:
         ({}, "--namespace: must be given exactly when --all-namespaces is not"),
         ({"namespaces": ("a",), "all_namespaces": True}, "--namespace: must be given exactly"),
         ({"namespaces": ("A_b",)}, "--namespace: is not the name of an object (got 'A_b')"),
-        ({"namespaces": ("a",), "sweep_seconds": 0}, "--sweep-seconds: must be between 1 and 3600 (got 0)"),
+        ({"namespaces": ("a",), "sweep_seconds": 0}, "--relist-seconds: must be between 1 and 3600 (got 0)"),
         ({"namespaces": ("a",), "health_port": 70000}, "--health-port: must be between 0 and 65535"),
         ({"namespaces": ("a",), "lease_name": "/"}, "--lease-name: is not the name of an object"),
     ],

@@ -1,4 +1,4 @@
-"""A registry of what is looked at: each reading looks anew, as a scrape does."""
+"""A registry of what is looked at: each reading collectors anew, as a scrape does."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from seedbed_api.prometheus_exposition import Measuring
-from seedbed_operator.metrics.metrics_page import Look
+from seedbed_operator.metrics.metrics_page import Collect
 
 
-def read_by(look: Look) -> CollectorRegistry:
+def read_by(collect: Collect) -> CollectorRegistry:
     """Return the registry."""
 
     def measure() -> Iterable[Metric]:
-        return look()()
+        return collect()()
 
     registry = CollectorRegistry()
     registry.register(Measuring(measure))

@@ -12,12 +12,12 @@ from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import page, text
 from seedbed_api.sweepjob_status import SweepJobStatus, TrialCounts
 from seedbed_api.timestamps import written
-from seedbed_operator.informer_cache.cache import Stores
-from seedbed_operator.informer_cache.object_projections import job_record, job_view
+from seedbed_operator.informer_cache.cache import InformerCache
+from seedbed_operator.informer_cache.object_views import job_record, job_view
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey
-from seedbed_operator.metrics.job_metrics import SHOWN_SECONDS, Jobs
-from seedbed_operator.metrics.job_samples import done
-from seedbed_operator.observe.job_memory import Memories
+from seedbed_operator.metrics.job_metrics import RETENTION_SECONDS, JobMetrics
+from seedbed_operator.metrics.job_samples import completed_share
+from seedbed_operator.observe.transient_state import TransientStates
 from support.operator.builders import IMAGE, NOON, a_checkpoint, a_recipe, after, live, progress
 from unit.operator.metrics.metric_registry import read_by
 
@@ -42,28 +42,28 @@ def a_worker(job: str, index: int, **spec: Any) -> dict[str, Any]:
     return {"metadata": {**metadata, "creationTimestamp": written(NOON)}, "spec": spec, "status": {}}
 
 
-def filled() -> Stores:
-    """Return stores with a job that trains on one of its two pods, one that waits, one that was done long ago."""
-    stores = Stores()
+def filled() -> InformerCache:
+    """Return cache with a job that trains on one of its two pods, one that waits, one that was done long ago."""
+    cache = InformerCache()
     profile = {"image": IMAGE, "worker": {"gpu": {"count": 2}}}
-    stores.put(PROFILES, {"metadata": {"name": "gpu", "uid": "p", "resourceVersion": "1"}, "spec": profile})
+    cache.put(PROFILES, {"metadata": {"name": "gpu", "uid": "p", "resourceVersion": "1"}, "spec": profile})
     trains = {
         "conditions": [told("Running", "True", "Training")],
         "progress": progress(25).plain(),
         "checkpoint": a_checkpoint(20, after(60)).plain(),
         "attempts": 1,
     }
-    stores.put(JOBS, a_job("trains", **trains))
-    stores.put(JOBS, a_job("waits", workers=3, conditions=[told("Running", "False", "Unschedulable")]))
+    cache.put(JOBS, a_job("trains", **trains))
+    cache.put(JOBS, a_job("waits", workers=3, conditions=[told("Running", "False", "Unschedulable")]))
     done = [told("Complete", "True", "Trained"), told("Running", "False", "Trained")]
-    stores.put(JOBS, a_job("done", conditions=done, completionTime=written(NOON)))
-    stores.put(PODS, a_worker("trains", 0, nodeName="node-a"))
-    stores.put(PODS, a_worker("trains", 1))
-    return stores
+    cache.put(JOBS, a_job("done", conditions=done, completionTime=written(NOON)))
+    cache.put(PODS, a_worker("trains", 0, nodeName="node-a"))
+    cache.put(PODS, a_worker("trains", 1))
+    return cache
 
 
-def page_of(stores: Stores, seconds: float = 120) -> CollectorRegistry:
-    return read_by(Jobs(stores, Memories(), after(seconds).timestamp).look)
+def page_of(cache: InformerCache, seconds: float = 120) -> CollectorRegistry:
+    return read_by(JobMetrics(cache, TransientStates(), after(seconds).timestamp).collect)
 
 
 def test_each_job_is_counted_once_by_state_and_reason() -> None:
@@ -100,9 +100,9 @@ KEPT = {"checkpoint": a_checkpoint(20, after(60)).plain()}
 def test_what_a_kill_would_cost_counts_from_the_first_step(
     status: dict[str, Any], since: float | None
 ) -> None:
-    stores = Stores()
-    stores.put(JOBS, a_job("seedlings", attemptStartTime=written(NOON), **status))
-    told = page_of(stores).get_sample_value(names.JOB_CHECKPOINT.name, SERIES | {"name": "seedlings"})
+    cache = InformerCache()
+    cache.put(JOBS, a_job("seedlings", attemptStartTime=written(NOON), **status))
+    told = page_of(cache).get_sample_value(names.JOB_CHECKPOINT.name, SERIES | {"name": "seedlings"})
     assert told == (None if since is None else after(since).timestamp())
 
 
@@ -110,9 +110,9 @@ def test_what_a_kill_would_cost_counts_from_the_first_step(
 def test_when_it_will_be_over_is_told_while_it_trains(
     running: dict[str, Any], estimated: float | None
 ) -> None:
-    stores, left = Stores(), {"estimatedCompletionTime": written(after(90))}
-    stores.put(JOBS, a_job("seedlings", conditions=[running], progress=progress(25).plain() | left))
-    told = page_of(stores).get_sample_value(names.JOB_ESTIMATED_END.name, SERIES | {"name": "seedlings"})
+    cache, left = InformerCache(), {"estimatedCompletionTime": written(after(90))}
+    cache.put(JOBS, a_job("seedlings", conditions=[running], progress=progress(25).plain() | left))
+    told = page_of(cache).get_sample_value(names.JOB_ESTIMATED_END.name, SERIES | {"name": "seedlings"})
     assert told == estimated
 
 
@@ -121,7 +121,7 @@ def test_when_it_will_be_over_is_told_while_it_trains(
     [("3/12", 0.25), ("0/12", 0.0), ("12/12", 1.0), (None, None), ("all of them", None), ("1/0", None)],
 )
 def test_a_sweep_is_done_as_far_as_its_trials_are(finished: str | None, share: float | None) -> None:
-    assert done(SweepJobStatus(trials=TrialCounts(finished=finished))) == share
+    assert completed_share(SweepJobStatus(trials=TrialCounts(finished=finished))) == share
 
 
 def test_gpus_are_requested_by_unfinished_jobs_and_held_by_pods_with_a_node() -> None:
@@ -132,31 +132,31 @@ def test_gpus_are_requested_by_unfinished_jobs_and_held_by_pods_with_a_node() ->
 
 
 def test_a_job_has_no_series_of_its_own_long_after_its_end_and_none_at_all_when_it_is_gone() -> None:
-    stores = filled()
-    assert b'name="done"' in text(page_of(stores))
-    assert b'name="done"' not in text(page_of(stores, SHOWN_SECONDS + 1))
-    registry = page_of(stores)
+    cache = filled()
+    assert b'name="done"' in text(page_of(cache))
+    assert b'name="done"' not in text(page_of(cache, RETENTION_SECONDS + 1))
+    registry = page_of(cache)
     assert b'name="waits"' in text(registry)
-    stores.drop(JOBS, ("team", "waits"), "uid-waits")
+    cache.drop(JOBS, ("team", "waits"), "uid-waits")
     assert b'name="waits"' not in text(registry)
 
 
 def test_a_change_is_seen_at_the_next_scrape() -> None:
-    stores = filled()
-    registry = page_of(stores)
+    cache = filled()
+    registry = page_of(cache)
     text(registry)
-    stores.put(JOBS, a_job("trains", 2, progress=progress(50).plain()))
+    cache.put(JOBS, a_job("trains", 2, progress=progress(50).plain()))
     assert registry.get_sample_value(names.JOB_PROGRESS.name, SERIES | {"name": "trains"}) == 0.5
 
 
 @pytest.mark.parametrize("condition", [TRAINS, WAITS], ids=["it trains", "it waits"])
 def test_when_a_driver_last_got_on_is_told_while_the_job_trains(condition: dict[str, Any]) -> None:
-    stores, memories, labels = Stores(), Memories(), SERIES | {"name": "seedlings"}
-    stores.put(JOBS, a_job("seedlings", conditions=[condition]))
-    memory = memories.of(JobKey("team", "seedlings"), "uid-seedlings")
+    cache, states, labels = InformerCache(), TransientStates(), SERIES | {"name": "seedlings"}
+    cache.put(JOBS, a_job("seedlings", conditions=[condition]))
+    memory = states.of(JobKey("team", "seedlings"), "uid-seedlings")
     for second, word in ((0, live(1)), (10, live(2)), (20, live(2)), (30, None)):
-        memory.hear("driver", word, after(second))
-    registry = read_by(Jobs(stores, memories, after(40).timestamp).look)
+        memory.record_response("driver", word, after(second))
+    registry = read_by(JobMetrics(cache, states, after(40).timestamp).collect)
     told = registry.get_sample_value(names.JOB_ADVANCE.name, labels)
     assert told == (after(10).timestamp() if condition is TRAINS else None)
     assert registry.get_sample_value(names.JOB_PROGRESS_DEADLINE.name, labels) == 600
@@ -166,34 +166,34 @@ def test_when_a_driver_last_got_on_is_told_while_the_job_trains(condition: dict[
     ("reason", "told"), [("ProgressDeadlineExceeded", "ProgressDeadlineExceeded"), ("MyOwnWord", "Other")]
 )
 def test_why_an_attempt_failed_is_told_in_bounded_words(reason: str, told: str) -> None:
-    stores = Stores()
+    cache = InformerCache()
     failure = {"attempt": 1, "reason": reason, "time": written(after(60))}
-    stores.put(JOBS, a_job("seedlings", conditions=[WAITS], lastFailure=failure))
+    cache.put(JOBS, a_job("seedlings", conditions=[WAITS], lastFailure=failure))
     labels = SERIES | {"name": "seedlings", "reason": told}
-    assert page_of(stores).get_sample_value(names.JOB_FAILURE.name, labels) == after(60).timestamp()
+    assert page_of(cache).get_sample_value(names.JOB_FAILURE.name, labels) == after(60).timestamp()
 
 
 def test_what_was_looked_at_is_told_whatever_happens_meanwhile() -> None:
-    stores = filled()
-    jobs = Jobs(stores, Memories(), after(120).timestamp)
-    measure = jobs.look()
-    stores.put(JOBS, a_job("trains", 2, progress=progress(50).plain()))
-    stores.drop(JOBS, ("team", "waits"), "uid-waits")
+    cache = filled()
+    jobs = JobMetrics(cache, TransientStates(), after(120).timestamp)
+    measure = jobs.collect()
+    cache.put(JOBS, a_job("trains", 2, progress=progress(50).plain()))
+    cache.drop(JOBS, ("team", "waits"), "uid-waits")
     assert b'name="waits"' in page(measure)
     assert progress_told(page(measure)) == 0.25
-    assert progress_told(page(jobs.look())) == 0.5
+    assert progress_told(page(jobs.collect())) == 0.5
 
 
 def test_a_job_that_the_operator_has_written_is_not_read_again() -> None:
-    stores = filled()
-    jobs = Jobs(stores, Memories(), after(120).timestamp)
+    cache = filled()
+    jobs = JobMetrics(cache, TransientStates(), after(120).timestamp)
     record = a_job("trains", 2, progress=progress(50).plain())
-    stores.put(JOBS, record)
+    cache.put(JOBS, record)
     job = job_view(job_record(record))
-    jobs.learn(replace(job, status=job.status.model_copy(update={"progress": progress(60)})))
-    assert progress_told(page(jobs.look())) == 0.6, "as it was learnt"
-    stores.put(JOBS, a_job("trains", 3, progress=progress(70).plain()))
-    assert progress_told(page(jobs.look())) == 0.7, "somebody else has changed it since"
+    jobs.update(replace(job, status=job.status.model_copy(update={"progress": progress(60)})))
+    assert progress_told(page(jobs.collect())) == 0.6, "as it was learnt"
+    cache.put(JOBS, a_job("trains", 3, progress=progress(70).plain()))
+    assert progress_told(page(jobs.collect())) == 0.7, "somebody else has changed it since"
 
 
 def progress_told(content: bytes) -> float:

@@ -16,14 +16,14 @@ from seedbed_api.conditions import Condition
 from seedbed_api.prometheus_exposition import Measuring, single, text
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import TrainingJobStatus
-from seedbed_operator.metrics.counters import SEEN_SECONDS, FromZero, Tallies
-from seedbed_operator.metrics.metrics_page import Measure, Page
-from seedbed_operator.metrics.operator_metrics import Pulse, looking
+from seedbed_operator.metrics.counters import ZERO_SECONDS, Counters, ZeroBasedCounter
+from seedbed_operator.metrics.metrics_page import Measure, MetricsPage
+from seedbed_operator.metrics.operator_metrics import OperatorSnapshot, operator_collector
 from support.operator.builders import NOON, a_training_job, progress
 from unit.operator.metrics.metric_registry import read_by
 
 RUNS = Condition(type="Running", status="True", reason="Training", last_transition_time=written(NOON))
-PULSE = Pulse(
+PULSE = OperatorSnapshot(
     leading=True,
     queue_length=2,
     queue_age=1.5,
@@ -37,12 +37,12 @@ PULSE = Pulse(
 
 
 def a_page() -> CollectorRegistry:
-    tallies = Tallies(NOON.timestamp)
-    tallies.passed(0.02, failed=False)
+    counters = Counters(NOON.timestamp)
+    counters.passed(0.02, failed=False)
     job = a_training_job().with_status(progress=progress(1), conditions=(RUNS,)).build()
-    tallies.told(replace(job, status=TrainingJobStatus()), job.status, NOON)
-    tallies.registry.register(Measuring(looking(lambda: PULSE)()))
-    return tallies.registry
+    counters.told(replace(job, status=TrainingJobStatus()), job.status, NOON)
+    counters.registry.register(Measuring(operator_collector(lambda: PULSE)()))
+    return counters.registry
 
 
 def test_names_types_and_values() -> None:
@@ -65,8 +65,8 @@ def test_names_types_and_values() -> None:
 
 def test_a_series_begins_at_zero_for_each_of_its_readers() -> None:
     now = 0.0
-    ended = FromZero(names.ATTEMPTS_ENDED, lambda: now)
-    registry = read_by(ended.look)
+    ended = ZeroBasedCounter(names.ATTEMPTS_ENDED, lambda: now)
+    registry = read_by(ended.collect)
     labels = {"namespace": "team", "kind": "SweepJob", "cause": "Preemption", "reason": "Preempted"}
 
     def read_after(seconds: float, *, ends: int = 0) -> float | None:
@@ -78,7 +78,7 @@ def test_a_series_begins_at_zero_for_each_of_its_readers() -> None:
 
     assert read_after(0) is None
     assert read_after(1, ends=6) == 0, "the first reader"
-    assert read_after(SEEN_SECONDS - 2) == 0, "the second one"
+    assert read_after(ZERO_SECONDS - 2) == 0, "the second one"
     assert read_after(1) == 6
     assert read_after(0, ends=2) == 8, "only a new series waits"
 
@@ -88,7 +88,7 @@ def test_a_page_is_looked_at_at_once_and_written_while_the_event_loop_goes_on() 
     there = threading.Event()
     age = 1.0
 
-    def look() -> Measure:
+    def collect() -> Measure:
         seen = age
 
         def measure() -> Iterable[Metric]:
@@ -99,7 +99,7 @@ def test_a_page_is_looked_at_at_once_and_written_while_the_event_loop_goes_on() 
 
     async def story() -> bytes:
         nonlocal age
-        written = asyncio.create_task(Page(Tallies(NOON.timestamp).registry, [look]).text())
+        written = asyncio.create_task(MetricsPage(Counters(NOON.timestamp).registry, [collect]).text())
         await asyncio.sleep(0.05)
         age = 2.0
         there.set()

@@ -14,7 +14,7 @@ import pytest
 from seedbed_api.conditions import Condition
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import Failure, TrainingJobStatus
-from seedbed_operator.metrics.status_transitions import AttemptEnded, Reached, Turn, turns
+from seedbed_operator.metrics.status_transitions import AttemptEnded, StageReached, Transition, transitions
 from support.operator.builders import (
     NOON,
     JobBuilder,
@@ -53,17 +53,17 @@ STORIES = {
     "it trains for the first time": (
         FIRST,
         TrainingJobStatus(attempts=1, conditions=RUNS),
-        [Reached(station="Running", seconds=160)],
+        [StageReached(stage="Running", seconds=160)],
     ),
     "it was resumed and trains": (
         FIRST,
         TrainingJobStatus(attempts=1, conditions=(*RUNS, RESUMED)),
-        [Reached(station="Running", seconds=60)],
+        [StageReached(stage="Running", seconds=60)],
     ),
     "its first step is heard of together with its start": (
         FIRST,
         TrainingJobStatus(attempts=1, conditions=RUNS, progress=progress(3)),
-        [Reached(station="Running", seconds=160), Reached(station="FirstStep", seconds=160)],
+        [StageReached(stage="Running", seconds=160), StageReached(stage="FirstStep", seconds=160)],
     ),
     "later steps are no first step": (
         TrainingJobStatus(attempts=1, conditions=RUNS, progress=progress(3)),
@@ -73,7 +73,7 @@ STORIES = {
     "a second attempt is the first that trains": (
         FIRST,
         TrainingJobStatus(attempts=2, conditions=RUNS),
-        [Reached(station="Running", seconds=160)],
+        [StageReached(stage="Running", seconds=160)],
     ),
     "it was preempted": (
         FIRST,
@@ -120,27 +120,27 @@ STORIES = {
 
 
 @pytest.mark.parametrize(("before", "status", "expected"), STORIES.values(), ids=STORIES)
-def test_turns(before: TrainingJobStatus, status: TrainingJobStatus, expected: list[Turn]) -> None:
-    assert list(turns(NOON, before, status, after(160))) == expected
+def test_turns(before: TrainingJobStatus, status: TrainingJobStatus, expected: list[Transition]) -> None:
+    assert list(transitions(NOON, before, status, after(160))) == expected
 
 
 @dataclass
 class Counted(World):
     """A cluster in which the turns of the job are counted."""
 
-    turns: list[Turn] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
 
     def act(self) -> bool:
         before = self.job.status
         acted = super().act()
-        self.turns += turns(self.job.created, before, self.job.status, self.now)
+        self.transitions += transitions(self.job.created, before, self.job.status, self.now)
         return acted
 
-    def waits(self) -> list[Turn]:
-        return [turn for turn in self.turns if isinstance(turn, Reached)]
+    def waits(self) -> list[Transition]:
+        return [turn for turn in self.transitions if isinstance(turn, StageReached)]
 
-    def ends(self) -> list[Turn]:
-        return [turn for turn in self.turns if isinstance(turn, AttemptEnded)]
+    def ends(self) -> list[Transition]:
+        return [turn for turn in self.transitions if isinstance(turn, AttemptEnded)]
 
     def trains(self, attempt: int, step: int) -> World:
         """Let an attempt come to where it has made a step."""
@@ -152,11 +152,14 @@ def counted(job: JobBuilder) -> Counted:
     return Counted(job=job.build())
 
 
-def both(seconds: float) -> list[Turn]:
-    return [Reached(station="Running", seconds=seconds), Reached(station="FirstStep", seconds=seconds)]
+def both(seconds: float) -> list[Transition]:
+    return [
+        StageReached(stage="Running", seconds=seconds),
+        StageReached(stage="FirstStep", seconds=seconds),
+    ]
 
 
-def given_back(world: Counted) -> list[Turn]:
+def given_back(world: Counted) -> list[Transition]:
     """One of two workers finds no node: the attempt gives back what it holds, and the next one trains."""
     world.settle()
     world.start("seedlings-1-driver", "seedlings-1-worker-0")
@@ -167,7 +170,7 @@ def given_back(world: Counted) -> list[Turn]:
     return both(100)
 
 
-def crashed_before_a_step(world: Counted) -> list[Turn]:
+def crashed_before_a_step(world: Counted) -> list[Transition]:
     """The first attempt crashes while it starts."""
     world.settle().start().settle().wait(30)
     world.end("seedlings-1-driver", 1).settle().finish_deletions().wait(20)
@@ -175,7 +178,7 @@ def crashed_before_a_step(world: Counted) -> list[Turn]:
     return both(50)
 
 
-def preempted_while_it_trained(world: Counted) -> list[Turn]:
+def preempted_while_it_trained(world: Counted) -> list[Transition]:
     """What comes after its first step is no wait for it."""
     world.trains(1, 3).wait(10)
     world.end("seedlings-1-driver", 75).settle().finish_deletions().wait(60)
@@ -183,7 +186,7 @@ def preempted_while_it_trained(world: Counted) -> list[Turn]:
     return both(0)
 
 
-def suspended_and_resumed(world: Counted) -> list[Turn]:
+def suspended_and_resumed(world: Counted) -> list[Transition]:
     """It trains, is suspended for an hour, resumed, and waits for half a minute: a second wait."""
     world.trains(1, 3).wait(10)
     world.edit(suspend=True).settle().finish_deletions().settle().wait(3600)
@@ -200,7 +203,7 @@ WAITS = {
 
 @pytest.mark.parametrize("story", WAITS.values(), ids=WAITS)
 def test_a_job_waits_until_it_trains_however_many_attempts_that_takes(
-    story: Callable[[Counted], list[Turn]],
+    story: Callable[[Counted], list[Transition]],
 ) -> None:
     world = counted(a_training_job().with_workers(2, 2))
     expected = story(world)
@@ -214,4 +217,7 @@ def test_a_sweep_makes_its_first_step_when_it_keeps_something() -> None:
     world.say(driver, a_sweeps_word(0)).settle().wait(20)
     kept = trials(1, kept_time=written(after(20)))
     world.say(driver, a_sweeps_word(1).model_copy(update={"sweep": kept})).settle()
-    assert world.waits() == [Reached(station="Running", seconds=0), Reached(station="FirstStep", seconds=20)]
+    assert world.waits() == [
+        StageReached(stage="Running", seconds=0),
+        StageReached(stage="FirstStep", seconds=20),
+    ]

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from seedbed_api.pod_contract.driver_messages import LiveProgress
-from seedbed_operator.observe.driver_client import MOST_BYTES, Scraper
+from seedbed_operator.observe.driver_client import MAX_BYTES, HttpDriverClient
 from support.operator.builders import UID, live
 
 GOOD = live(7).model_dump_json(by_alias=True, exclude_none=True)
@@ -51,7 +51,7 @@ async def silent(_: web.Request) -> web.StreamResponse:
 
 
 def asked(answer: Answer) -> tuple[LiveProgress | None, float]:
-    """Return what a scraper hears from a driver that answers so, and how long it took."""
+    """Return what a driver_client hears from a driver that answers so, and how long it took."""
 
     async def ask() -> tuple[LiveProgress | None, float]:
         app = web.Application()
@@ -61,11 +61,11 @@ def asked(answer: Answer) -> tuple[LiveProgress | None, float]:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        scraper = Scraper(port=runner.addresses[0][1], seconds=0.5)
+        driver_client = HttpDriverClient(port=runner.addresses[0][1], seconds=0.5)
         began = time.monotonic()
-        heard = await scraper.ask("127.0.0.1", UID)
+        heard = await driver_client.ask("127.0.0.1", UID)
         took = time.monotonic() - began
-        await scraper.close()
+        await driver_client.close()
         await runner.cleanup()
         return heard, took
 
@@ -102,7 +102,7 @@ def test_a_driver_of_a_newer_version_is_heard() -> None:
         pytest.param(plain(GOOD.replace("jobUid", "notTold")), id="a driver that does not say whose it is"),
         pytest.param(plain(GOOD, status=500), id="an error"),
         pytest.param(plain("", status=302, Location="/elsewhere"), id="a redirect"),
-        pytest.param(plain(GOOD + " " * MOST_BYTES), id="too long"),
+        pytest.param(plain(GOOD + " " * MAX_BYTES), id="too long"),
         pytest.param(plain(gzip.compress(b" " * 50_000_000), **{"Content-Encoding": "gzip"}), id="a bomb"),
         pytest.param(endless, id="an endless answer"),
         pytest.param(dripping, id="an answer that drips"),
@@ -124,22 +124,22 @@ def test_a_connection_that_is_not_answered_is_given_up_before_an_answer_would_be
                 one = waiting.enter_context(socket.socket())
                 one.setblocking(False)
                 one.connect_ex(full.getsockname())
-            scraper = Scraper(port=full.getsockname()[1], seconds=3600, connect_seconds=0.2)
+            driver_client = HttpDriverClient(port=full.getsockname()[1], seconds=3600, connect_seconds=0.2)
             try:
                 async with asyncio.timeout(300):
-                    return await scraper.ask("127.0.0.1", UID)
+                    return await driver_client.ask("127.0.0.1", UID)
             finally:
-                await scraper.close()
+                await driver_client.close()
 
     assert asyncio.run(ask()) is None
 
 
 def test_nobody_there_is_no_answer() -> None:
     async def ask() -> LiveProgress | None:
-        scraper = Scraper(port=1, seconds=0.5)
+        driver_client = HttpDriverClient(port=1, seconds=0.5)
         try:
-            return await scraper.ask("127.0.0.1", UID)
+            return await driver_client.ask("127.0.0.1", UID)
         finally:
-            await scraper.close()
+            await driver_client.close()
 
     assert asyncio.run(ask()) is None

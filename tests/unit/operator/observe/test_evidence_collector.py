@@ -7,16 +7,16 @@ from datetime import timedelta
 
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.kube_client.resource_kinds import PODS
-from seedbed_operator.observe.evidence_collector import Gatherer, remembered
-from seedbed_operator.observe.job_memory import Memories, Memory
-from seedbed_operator.plan import Need
+from seedbed_operator.observe.evidence_collector import EvidenceCollector, known_evidence
+from seedbed_operator.observe.transient_state import TransientState, TransientStates
+from seedbed_operator.plan import EvidenceRequest
 from support.operator.builders import UID, after, live
 from support.operator.fake_api_server import NOON, ApiServer
 from support.operator.operator_instance import Drivers
 
 
 def test_progress_counts_as_a_change_when_step_or_activity_differ() -> None:
-    memory = Memory(uid="job")
+    state = TransientState(uid="job")
     words: list[LiveProgress | None] = [
         None,
         live(None, "Starting"),
@@ -28,40 +28,40 @@ def test_progress_counts_as_a_change_when_step_or_activity_differ() -> None:
     ]
     changed = []
     for second, word in enumerate(words):
-        memory.hear("driver", word, after(second))
-        changed.append((memory.heard["driver"].changed - NOON).total_seconds())
+        state.record_response("driver", word, after(second))
+        changed.append((state.driver_responses["driver"].changed - NOON).total_seconds())
     assert changed == [0, 1, 2, 2, 2, 2, 6]
 
 
 def test_an_answer_is_given_again_for_a_few_seconds() -> None:
-    memory = Memory(uid="job")
-    memory.hear("driver", live(1), NOON)
-    assert remembered(memory, after(2)).progress == {"driver": live(1)}
-    assert remembered(memory, after(4)).progress == {}
-    assert remembered(memory, after(4)).progress_changed == {"driver": NOON}
+    state = TransientState(uid="job")
+    state.record_response("driver", live(1), NOON)
+    assert known_evidence(state, after(2)).progress == {"driver": live(1)}
+    assert known_evidence(state, after(4)).progress == {}
+    assert known_evidence(state, after(4)).progress_changed == {"driver": NOON}
 
 
 def test_a_driver_that_does_not_answer_is_asked_ever_more_seldom_until_it_answers() -> None:
-    memory, now, asked = Memory(uid="job"), 0, list[int]()
+    state, now, asked = TransientState(uid="job"), 0, list[int]()
     for now in range(200):
-        if "driver" not in remembered(memory, after(now)).progress:
-            memory.hear("driver", None, after(now))
+        if "driver" not in known_evidence(state, after(now)).progress:
+            state.record_response("driver", None, after(now))
             asked.append(now)
     assert asked == [0, 5, 15, 35, 75, 135, 195]
-    assert remembered(memory, after(199)).progress_asked == {"driver": after(195)}
-    memory.hear("driver", live(1), after(200))
-    assert remembered(memory, after(203)).progress == {}
-    memory.hear("driver", None, after(203))
-    assert [memory.fresh("driver", after(second)) for second in (207, 208)] == [True, False]
+    assert known_evidence(state, after(199)).progress_asked == {"driver": after(195)}
+    state.record_response("driver", live(1), after(200))
+    assert known_evidence(state, after(203)).progress == {}
+    state.record_response("driver", None, after(203))
+    assert [state.fresh("driver", after(second)) for second in (207, 208)] == [True, False]
 
 
 def test_drivers_and_jobs_that_are_gone_are_forgotten() -> None:
-    memories = Memories()
-    memories.of(("team", "a"), "1").hear("driver", None, NOON)
-    memories.of(("team", "a"), "1").forget_pods({"another"})
-    assert memories.of(("team", "a"), "1").heard == {}
-    memories.of(("team", "a"), "1").status_written = NOON
-    assert memories.of(("team", "a"), "2").status_written is None
+    states = TransientStates()
+    states.of(("team", "a"), "1").record_response("driver", None, NOON)
+    states.of(("team", "a"), "1").forget_pods({"another"})
+    assert states.of(("team", "a"), "1").driver_responses == {}
+    states.of(("team", "a"), "1").status_written = NOON
+    assert states.of(("team", "a"), "2").status_written is None
 
 
 def test_everything_that_is_asked_for_is_told_also_where_there_is_none() -> None:
@@ -69,40 +69,46 @@ def test_everything_that_is_asked_for_is_told_also_where_there_is_none() -> None
     metadata = {"name": "worker", "namespace": "team"}
     server.apply(PODS, {"metadata": metadata, "spec": {"containers": []}})
     server.logs["worker"] = "x" * 5000 + "the end"
-    needs = [
-        Need(kind="Progress", pod="driver", pod_uid="d", address="10.0.0.1"),
-        Need(kind="Progress", pod="mute", pod_uid="m", address="10.0.0.2"),
-        Need(kind="Progress", pod="unborn", pod_uid="u"),
-        Need(kind="LogTail", pod="worker", pod_uid="w"),
-        Need(kind="LogTail", pod="gone", pod_uid="g"),
-        Need(kind="Notices", pod="worker", pod_uid="w"),
+    evidence_requests = [
+        EvidenceRequest(kind="Progress", pod="driver", pod_uid="d", address="10.0.0.1"),
+        EvidenceRequest(kind="Progress", pod="mute", pod_uid="m", address="10.0.0.2"),
+        EvidenceRequest(kind="Progress", pod="unborn", pod_uid="u"),
+        EvidenceRequest(kind="LogTail", pod="worker", pod_uid="w"),
+        EvidenceRequest(kind="LogTail", pod="gone", pod_uid="g"),
+        EvidenceRequest(kind="PodEvents", pod="worker", pod_uid="w"),
     ]
-    found = asyncio.run(Gatherer(server, drivers).gather("team", needs, Memory(uid=UID), NOON))
+    found = asyncio.run(
+        EvidenceCollector(server, drivers).collect("team", evidence_requests, TransientState(uid=UID), NOON)
+    )
     assert found.progress == {"d": live(3), "m": None, "u": None}
     assert found.progress_changed == {"d": NOON, "m": NOON, "u": NOON}
     assert found.log_tails["w"].endswith("the end")
     assert len(found.log_tails["w"]) == 2048
     assert found.log_tails["g"] == ""
-    assert found.notices == {"w": ()}
+    assert found.pod_events == {"w": ()}
     assert drivers.asked == ["10.0.0.1", "10.0.0.2"]
 
 
 def test_the_word_of_another_jobs_driver_is_none_and_no_sign_of_life() -> None:
     """Addresses of pods are used again."""
-    drivers, memory = Drivers({"10.0.0.1": live(3)}), Memory(uid=UID)
-    need = Need(kind="Progress", pod="driver", pod_uid="d", address="10.0.0.1")
+    drivers, state = Drivers({"10.0.0.1": live(3)}), TransientState(uid=UID)
+    need = EvidenceRequest(kind="Progress", pod="driver", pod_uid="d", address="10.0.0.1")
     for second, step in enumerate((3, 4, 5)):
         drivers.answers["10.0.0.1"] = live(step, job_uid="another" if second else UID)
-        found = asyncio.run(Gatherer(ApiServer(), drivers).gather("team", [need], memory, after(second)))
+        found = asyncio.run(
+            EvidenceCollector(ApiServer(), drivers).collect("team", [need], state, after(second))
+        )
     assert found.progress == {"d": None}
     assert found.progress_changed == {"d": NOON}
 
 
 def test_the_logs_of_an_api_server_that_is_away_are_none() -> None:
     server = ApiServer(down=True)
-    need = Need(kind="LogTail", pod="worker", pod_uid="w")
+    need = EvidenceRequest(kind="LogTail", pod="worker", pod_uid="w")
     found = asyncio.run(
-        Gatherer(server, Drivers()).gather("team", [need], Memory(uid="job"), NOON + timedelta(1))
+        EvidenceCollector(server, Drivers()).collect(
+            "team", [need], TransientState(uid="job"), NOON + timedelta(1)
+        )
     )
     assert found.log_tails == {"w": ""}
 
@@ -115,8 +121,10 @@ def test_a_log_is_asked_of_the_container_that_is_named_where_a_pod_has_several()
     server._pod_status(server.all(PODS)[0], containerStatuses=[{"name": "driver"}, {"name": "istio-proxy"}])
 
     def tail(container: str | None) -> str:
-        need = Need(kind="LogTail", pod="pod", pod_uid="uid", container=container)
-        gathered = Gatherer(server, Drivers()).gather("team", (need,), Memory(uid=UID), NOON)
+        need = EvidenceRequest(kind="LogTail", pod="pod", pod_uid="uid", container=container)
+        gathered = EvidenceCollector(server, Drivers()).collect(
+            "team", (need,), TransientState(uid=UID), NOON
+        )
         return asyncio.run(gathered).log_tails["uid"]
 
     assert (tail("driver"), tail(None)) == ("the end", "")

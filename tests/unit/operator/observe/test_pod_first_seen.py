@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed_operator.observe.job_memory import LONG_AGO, Sightings
+from seedbed_operator.observe.transient_state import BEFORE_START, PodFirstSeen
 from seedbed_operator.planning.attempt_outcome import ended_at
 from support.operator.builders import NOON, UNPLACED, a_driver, a_worker, after, ended
 
@@ -27,15 +27,15 @@ def test_no_stamp_of_another_clock_is_left(
         deletion_due=NOON + api_server + timedelta(seconds=30),
         deletion_grace=30,
     )
-    sightings = Sightings()
-    sightings.seen((), after(100))
-    (pod,) = sightings.seen((foreign,), after(101))
+    first_seen = PodFirstSeen()
+    first_seen.seen((), after(100))
+    (pod,) = first_seen.seen((foreign,), after(101))
     assert (pod.created, pod.scheduled, pod.deletion_due) == (after(101), after(101), after(131))
     assert ended_at(pod) == after(101)
 
 
 def test_what_was_seen_first_counts_and_each_thing_by_itself() -> None:
-    sightings = Sightings()
+    first_seen = PodFirstSeen()
     moments: list[tuple[datetime | None, ...]] = []
     stages = (
         a_worker(**UNPLACED),
@@ -45,7 +45,7 @@ def test_what_was_seen_first_counts_and_each_thing_by_itself() -> None:
         ended(a_worker(deleting=True, deletion_grace=5), 143),
     )
     for second, stage in enumerate(stages):
-        (pod,) = sightings.seen((stage,), after(10 * second))
+        (pod,) = first_seen.seen((stage,), after(10 * second))
         moments.append((pod.created, pod.scheduled, pod.deletion_due, pod.over_since))
     assert moments == [
         (NOON, None, None, None),
@@ -57,17 +57,17 @@ def test_what_was_seen_first_counts_and_each_thing_by_itself() -> None:
 
 
 def test_what_had_ended_before_the_operator_looked_did_so_long_ago() -> None:
-    sightings = Sightings()
+    first_seen = PodFirstSeen()
     before = ended(a_worker(0), 1)
-    (pod,) = sightings.seen((before,), NOON)
-    assert ended_at(pod) == LONG_AGO
-    since = [ended_at(pod) for pod in sightings.seen((before, ended(a_worker(1), 1)), after(5))]
-    assert since == [LONG_AGO, after(5)]
+    (pod,) = first_seen.seen((before,), NOON)
+    assert ended_at(pod) == BEFORE_START
+    since = [ended_at(pod) for pod in first_seen.seen((before, ended(a_worker(1), 1)), after(5))]
+    assert since == [BEFORE_START, after(5)]
 
 
 def test_pods_that_are_gone_are_forgotten() -> None:
-    sightings = Sightings()
-    sightings.seen((a_driver(),), NOON)
-    sightings.seen((), after(5))
-    (pod,) = sightings.seen((a_driver(),), after(10))
+    first_seen = PodFirstSeen()
+    first_seen.seen((a_driver(),), NOON)
+    first_seen.seen((), after(5))
+    (pod,) = first_seen.seen((a_driver(),), after(10))
     assert pod.created == after(10)

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from seedbed_operator.informer_cache.object_projections import job_record, job_view
-from seedbed_operator.kube_client.client_interface import Cluster, Raw
-from seedbed_operator.observe.driver_client import Drivers
-from seedbed_operator.observe.evidence_collector import Gatherer, remembered
-from seedbed_operator.observe.job_memory import NOTICES_FRESH, Memory
-from seedbed_operator.plan import Need
+from seedbed_operator.informer_cache.object_views import job_record, job_view
+from seedbed_operator.kube_client.client_interface import KubeClient, RawObject
+from seedbed_operator.observe.driver_client import DriverClient
+from seedbed_operator.observe.evidence_collector import EvidenceCollector, known_evidence
+from seedbed_operator.observe.transient_state import POD_EVENTS_VALID, TransientState
+from seedbed_operator.plan import EvidenceRequest
 from support.operator.builders import UID, a_recipe
 
 NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
-NEED = Need(kind="Notices", pod="digits-1-driver", pod_uid="driver")
+NEED = EvidenceRequest(kind="PodEvents", pod="digits-1-driver", pod_uid="driver")
 
 
 @dataclass
@@ -27,33 +27,33 @@ class Events:
 
     asked: list[str] = field(default_factory=list)
 
-    async def pod_events(self, namespace: str, uid: str) -> Sequence[Raw]:
+    async def pod_events(self, namespace: str, uid: str) -> Sequence[RawObject]:
         self.asked.append(uid)
         times = {"eventTime": "2030-01-02T11:59:00.000001Z"}
         return [{"metadata": {}, "reason": "FailedMount", "message": f"number {len(self.asked)}", **times}]
 
 
-def gathered(events: Events, memory: Memory, now: datetime) -> tuple[str, ...]:
-    gatherer = Gatherer(cast("Cluster", events), cast("Drivers", None))
-    evidence = asyncio.run(gatherer.gather("a", [NEED], memory, now))
-    return tuple(notice.message for notice in evidence.notices["driver"])
+def gathered(events: Events, state: TransientState, now: datetime) -> tuple[str, ...]:
+    evidence_collector = EvidenceCollector(cast("KubeClient", events), cast("DriverClient", None))
+    evidence = asyncio.run(evidence_collector.collect("a", [NEED], state, now))
+    return tuple(notice.message for notice in evidence.pod_events["driver"])
 
 
 def test_events_of_a_pod_are_at_hand_until_they_are_old() -> None:
-    events, memory = Events(), Memory(uid=UID)
-    assert gathered(events, memory, NOON) == ("number 1",)
-    soon, later = NOON + NOTICES_FRESH - timedelta(seconds=1), NOON + NOTICES_FRESH
-    assert [notice.message for notice in remembered(memory, soon).notices["driver"]] == ["number 1"]
-    assert remembered(memory, later).notices == {}
-    assert gathered(events, memory, later) == ("number 2",)
+    events, state = Events(), TransientState(uid=UID)
+    assert gathered(events, state, NOON) == ("number 1",)
+    soon, later = NOON + POD_EVENTS_VALID - timedelta(seconds=1), NOON + POD_EVENTS_VALID
+    assert [notice.message for notice in known_evidence(state, soon).pod_events["driver"]] == ["number 1"]
+    assert known_evidence(state, later).pod_events == {}
+    assert gathered(events, state, later) == ("number 2",)
     assert events.asked == ["driver", "driver"]
 
 
 def test_events_of_pods_that_are_gone_are_forgotten() -> None:
-    events, memory = Events(), Memory(uid=UID)
-    gathered(events, memory, NOON)
-    memory.forget_pods({"another"})
-    assert memory.noticed == {}
+    events, state = Events(), TransientState(uid=UID)
+    gathered(events, state, NOON)
+    state.forget_pods({"another"})
+    assert state.recent_pod_events == {}
 
 
 def a_job(**metadata: Any) -> dict[str, Any]:

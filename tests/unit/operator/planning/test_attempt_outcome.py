@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from seedbed_operator.backends.backend_selection import BACKENDS
-from seedbed_operator.job_observation import Observation, PodView
+from seedbed_operator.job_observation import JobObservation, PodView
 from seedbed_operator.planning.attempt_outcome import Cause, end_of, end_of_worker
 from seedbed_operator.planning.job_context import scene_of
 from support.operator.builders import (
@@ -310,5 +310,5 @@ def test_out_of_memory_says_what_to_raise() -> None:
 def a_scene(*pods: PodView | None) -> Any:
     job = a_training_job().with_status(attempts=1).build()
     present = tuple(pod for pod in pods if pod is not None)
-    observation = Observation(now=NOON, job=job, profile=a_profile(), pods=present)
+    observation = JobObservation(now=NOON, job=job, profile=a_profile(), pods=present)
     return scene_of(observation, BACKENDS)

@@ -109,7 +109,7 @@ def test_a_restarted_operator_does_not_begin_the_time_of_a_refused_job_anew() ->
     world.refuses[DRIVER] = QUOTA
     for _ in range(10):
         world.settle().wait(30)
-        world.refusals, world.status_written = (), None
+        world.rejected_writes, world.status_written = (), None
     assert world.says("Failed") == "True DeadlineExceeded"
 
 
@@ -185,7 +185,7 @@ SURVIVES: dict[str, Callable[[World], Any]] = {
 def test_progress_is_remembered_by_the_status_alone(happens: Callable[[World], Any]) -> None:
     world = a_world().settle().start().settle()
     world.say(DRIVER, live(6, checkpoint=a_checkpoint(5))).wait(12)
-    world.heard.clear()
+    world.driver_responses.clear()
     world.changed.clear()
     happens(world)
     world.settle().end(DRIVER, 1).settle()

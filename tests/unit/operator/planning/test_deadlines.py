@@ -39,7 +39,7 @@ def test_a_job_that_is_active_for_too_long_fails_driver_first() -> None:
     assert world.says("Failed") == "True DeadlineExceeded"
     assert "spec.activeDeadlineSeconds 100" in world.message("Failed")
     assert world.names() == []
-    assert world.wake_at is None
+    assert world.requeue_at is None
 
 
 def test_a_job_whose_time_is_over_tells_how_far_it_came() -> None:
@@ -93,7 +93,7 @@ def test_an_operator_that_is_restarted_again_and_again_gives_no_attempt_more_tim
     world = a_world(a_training_job(preRunningDeadlineSeconds=120)).settle().start().settle()
     for _ in range(12):
         world.say(DRIVER, live(None, "Starting")).wait(10)
-        world.heard.clear()
+        world.driver_responses.clear()
         world.changed.clear()
         for name, pod in world.pods.items():
             world.pods[name] = replace(pod, created=world.now, scheduled=world.now)
@@ -176,7 +176,7 @@ def test_a_restarted_operator_gives_a_driver_its_time_anew() -> None:
     world = training(a_world(a_training_job(progressDeadlineSeconds=60)))
     world.wait(40)
     world.changed.clear()
-    world.heard.clear()
+    world.driver_responses.clear()
     world.wait(50)
     assert world.says() == "True Training"
 
@@ -193,7 +193,7 @@ def test_a_finished_object_is_deleted_when_its_time_is_over() -> None:
 def test_without_a_time_to_live_the_object_stays() -> None:
     world = training(a_world())
     complete(world)
-    assert world.wake_at is None
+    assert world.requeue_at is None
     world.wait(10**7)
     assert not world.deleted_job
 
@@ -240,7 +240,7 @@ def test_a_job_of_another_controller_is_left_alone() -> None:
 
 
 def test_an_invalid_spec_of_another_controller_is_left_alone() -> None:
-    seen = a_training_job().seen(spec=None, invalid="x", managed_by="kueue.x-k8s.io/multikueue")
+    seen = a_training_job().seen(spec=None, spec_error="x", managed_by="kueue.x-k8s.io/multikueue")
     assert not a_world(seen).act()
 
 
@@ -248,12 +248,12 @@ def test_a_job_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
     world = training(a_world())
     world.job = replace(world.job, deleting=True)
     assert not world.act()
-    assert world.history[-1].wake_at is None
+    assert world.history[-1].requeue_at is None
 
 
 def test_a_spec_that_the_models_refuse_fails_the_job() -> None:
     line = "spec.training.epochs: must be at least 1 (got 0); choose a larger value"
-    world = a_world(a_training_job().seen(spec=None, invalid=line)).settle()
+    world = a_world(a_training_job().seen(spec=None, spec_error=line)).settle()
     assert world.says("Failed") == "True InvalidSpec"
     assert world.message("Failed") == line
     assert world.says("Stalled") == "True InvalidSpec"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seedbed_operator.informer_cache.object_projections import job_record, job_view, pod_view, profile_view
+from seedbed_operator.informer_cache.object_views import job_record, job_view, pod_view, profile_view
 from support.manifests.hostile_specs import BASE, NAMESPACE, Attempt, attempts, without_what_jobs_may_say
 from support.operator.builders import UID
 from support.operator.simulated_cluster import World

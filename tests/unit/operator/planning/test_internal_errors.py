@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from seedbed_operator.planning import announcements, status_in_trouble
+from seedbed_operator.planning import events_between, status_in_trouble
 from support.operator.builders import a_checkpoint, a_training_job, an_outcome, live
 from support.operator.simulated_cluster import World, a_world
 
@@ -82,10 +82,10 @@ def test_it_is_announced_once() -> None:
     before = world.job.status
     first = status_in_trouble(world.job, world.now, "again at noon")
     assert first is not None
-    assert [event.reason for event in announcements(before, first)] == ["InternalError"]
+    assert [event.reason for event in events_between(before, first)] == ["InternalError"]
     again = status_in_trouble(replace(world.job, status=first), world.now, "again at one")
     assert again is not None
-    assert announcements(first, again) == ()
+    assert events_between(first, again) == ()
 
 
 def failed_at(world: World) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seedbed_api.trainingjob_status import WorkerCounts
-from seedbed_operator.job_observation import Notice
+from seedbed_operator.job_observation import PodEvent
 from support.operator.builders import a_profile, a_training_job, ended, live
 from support.operator.simulated_cluster import World, a_world
 
@@ -64,13 +64,13 @@ def no_container(world: World) -> None:
 def no_secret(world: World) -> None:
     lost(world).schedule(worker(0))
     message = 'MountVolume.SetUp failed for volume "x" : secret "s3-read" not found'
-    world.notices[worker(0)] = (Notice(reason="FailedMount", message=message, time=world.now),)
+    world.pod_events[worker(0)] = (PodEvent(reason="FailedMount", message=message, time=world.now),)
 
 
 def no_volume(world: World) -> None:
     lost(world).schedule(worker(0))
     message = "Multi-Attach error for volume pvc-1"
-    world.notices[worker(0)] = (Notice(reason="FailedAttachVolume", message=message, time=world.now),)
+    world.pod_events[worker(0)] = (PodEvent(reason="FailedAttachVolume", message=message, time=world.now),)
 
 
 def slow_start(world: World) -> None:
@@ -88,7 +88,7 @@ def no_profile(world: World) -> None:
 
 
 def invalid_profile(world: World) -> None:
-    world.profile = replace(a_profile(), spec=None, invalid="spec.image: must be an image by digest")
+    world.profile = replace(a_profile(), spec=None, spec_error="spec.image: must be an image by digest")
     lost(world)
 
 
@@ -166,7 +166,7 @@ def test_a_lone_driver_whose_worker_finds_no_node_waits_and_is_not_counted() -> 
 def test_new_nodes_are_waited_for_after_the_first_step_too(reason: str) -> None:
     world = training(progressDeadlineSeconds=60)
     no_node(world)
-    world.notices[worker(0)] = (Notice(reason=reason, message="a node comes", time=world.now),)
+    world.pod_events[worker(0)] = (PodEvent(reason=reason, message="a node comes", time=world.now),)
     world.settle().wait(600)
     assert not world.pods[DRIVER].deleting
     world.start().settle()
@@ -196,7 +196,7 @@ def test_a_restarted_operator_goes_on_waiting_where_the_last_one_stopped() -> No
     no_node(world)
     world.settle().wait(40)
     assert world.says() == "False Unschedulable"
-    world.heard.clear()
+    world.driver_responses.clear()
     world.changed.clear()
     world.status_written = None
     world.settle()
@@ -225,7 +225,7 @@ def test_a_worker_that_is_replaced_soon_is_no_event() -> None:
         [reason for reason in world.reasons if reason == "Training"]
     )
     assert set(world.reasons) <= {"Pending", "WorkersPending", "RayStarting", "Training"}
-    assert not [event for made in world.history for event in made.announcements if event.type == "Warning"]
+    assert not [event for made in world.history for event in made.events if event.type == "Warning"]
 
 
 def test_a_driver_that_finishes_needs_no_workers() -> None:
@@ -243,7 +243,7 @@ def test_an_attempt_whose_workers_are_there_again_says_so_although_its_driver_is
     no_node(world)
     world.settle().wait(40)
     assert world.says() == "False Unschedulable"
-    world.notices[worker(0)] = (Notice(reason="Nominated", message="a node comes", time=world.now),)
+    world.pod_events[worker(0)] = (PodEvent(reason="Nominated", message="a node comes", time=world.now),)
     world.answers.clear()
     world.wait(15)
     world.start().settle()

@@ -58,7 +58,7 @@ MUTATIONS: dict[str, tuple[str, object, Steps]] = {
         [("start_all", 0), ("end_driver", 2), ("finish_deletions", 0), ("finish_deletions", 0)],
     ),
     "nothing wakes the job": (
-        "plan.Draft.wakes",
+        "plan.PlanBuilder.wakes",
         lambda draft, *moments: draft,
         [("start_all", 0), ("advance", 8)],
     ),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from seedbed_api.trainingjob_status import WorkerCounts
-from seedbed_operator.job_observation import Waiting
+from seedbed_operator.job_observation import ContainerWaiting
 from support.operator.builders import UID, a_training_job, live
 from support.operator.simulated_cluster import World, a_world
 
@@ -18,7 +18,7 @@ DRIVER, WORKER = "seedlings-1-driver", "seedlings-1-worker-0"
 def without_secret(world: World, pod: str, secret: str = TOKEN) -> World:
     world.secrets.discard(secret)
     world.schedule(pod)
-    waiting = Waiting(reason="CreateContainerConfigError", message=f'secret "{secret}" not found')
+    waiting = ContainerWaiting(reason="CreateContainerConfigError", message=f'secret "{secret}" not found')
     world.pods[pod] = replace(world.pods[pod], waiting=waiting)
     return world.settle()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from seedbed_operator.informer_cache.object_projections import pod_view
-from seedbed_operator.job_observation import PodView, Terminated
+from seedbed_operator.informer_cache.object_views import pod_view
+from seedbed_operator.job_observation import ContainerTerminated, PodView
 from seedbed_operator.planning import plan
 from support.operator.builders import a_training_job, an_outcome, live
 from support.operator.simulated_cluster import World, a_world
@@ -39,7 +39,7 @@ def become(world: World, pod: str, name: str) -> None:
         "message",
         "waiting",
         "terminated",
-        "companions",
+        "injected_containers",
     )
     world.pods[pod] = replace(ours, scheduled=world.now, **{fact: getattr(seen, fact) for fact in facts})
 
@@ -190,14 +190,16 @@ def test_a_driver_that_fails_after_its_proxy_names_the_proxy() -> None:
 def test_in_a_pod_of_several_containers_a_log_is_asked_for_by_name(name: str, container: str) -> None:
     world = a_world(a_training_job()).settle().start()
     become(world, DRIVER, name)
-    needs = plan(world.observe()).needs
-    assert [(need.kind, need.pod, need.container) for need in needs] == [("LogTail", DRIVER, container)]
+    evidence_requests = plan(world.observe()).evidence_requests
+    assert [(need.kind, need.pod, need.container) for need in evidence_requests] == [
+        ("LogTail", DRIVER, container)
+    ]
 
 
 def test_a_sidecar_that_is_ended_after_the_driver_is_no_failure() -> None:
     world = a_world(a_training_job()).settle().start()
     become(world, DRIVER, "sidecar-after-the-driver")
-    assert told("sidecar-after-the-driver").companions[0].terminated is not None
+    assert told("sidecar-after-the-driver").injected_containers[0].terminated is not None
     done = world.pods[DRIVER].terminated
     assert done is not None
     world.pods[DRIVER] = replace(world.pods[DRIVER], terminated=replace(done, message=an_outcome()))
@@ -230,7 +232,7 @@ def test_a_container_that_runs_on_is_named_while_the_next_attempt_waits_for_the_
     assert "container istio-proxy of pod seedlings-1-driver, which runs on after ours" in world.message()
 
 
-def _ended(world: World) -> Terminated:
+def _ended(world: World) -> ContainerTerminated:
     terminated = world.pods[DRIVER].terminated
     assert terminated is not None
     return terminated

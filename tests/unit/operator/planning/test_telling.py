@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seedbed_api.trainingjob_status import DatasetStatus, Metric, WorkerCounts
-from seedbed_operator.plan import Announcement
+from seedbed_operator.plan import JobEvent
 from support.operator.builders import (
     DATASET,
     ENVIRONMENT,
@@ -31,7 +31,7 @@ def training(world: World, step: int = 7) -> World:
 
 
 def told(world: World) -> list[str]:
-    return [f"{event.type} {event.reason}" for made in world.history for event in made.announcements]
+    return [f"{event.type} {event.reason}" for made in world.history for event in made.events]
 
 
 def test_what_the_driver_says_stands_in_the_status() -> None:
@@ -179,14 +179,14 @@ def test_failure_suspension_and_preemption_are_announced() -> None:
 def test_an_announcement_has_words() -> None:
     world = training(a_world())
     world.end(DRIVER, 1).settle()
-    events: list[Announcement] = [event for made in world.history for event in made.announcements]
+    events: list[JobEvent] = [event for made in world.history for event in made.events]
     assert all(event.message and event.action for event in events)
 
 
 def test_a_job_is_looked_at_every_ten_seconds_while_it_runs() -> None:
     world = training(a_world())
-    assert world.wake_at is not None
-    assert timedelta(0) < world.wake_at - world.now <= timedelta(seconds=10)
+    assert world.requeue_at is not None
+    assert timedelta(0) < world.requeue_at - world.now <= timedelta(seconds=10)
 
 
 @pytest.mark.parametrize("step", [0, 1])

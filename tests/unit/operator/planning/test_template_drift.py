@@ -210,6 +210,6 @@ def test_what_shows_in_no_pod_does_not_hold_up_replacements(change: dict[str, An
 
 def test_a_driver_without_a_note_is_taken_as_it_is() -> None:
     world = two().edit(output=ELSEWHERE)
-    world.pods[DRIVER] = replace(world.pods[DRIVER], shape=None)
+    world.pods[DRIVER] = replace(world.pods[DRIVER], template=None)
     world.vanish("seedlings-1-worker-0").settle()
     assert world.says() == "True Training"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seedbed_operator.job_observation import Refusal
+from seedbed_operator.job_observation import RejectedWrite
 from support.operator.builders import (
     ENVIRONMENT,
     IMAGE,
@@ -150,11 +150,13 @@ def test_pods_that_only_bear_our_labels_hold_nobody_up() -> None:
 def test_a_refused_deletion_is_tried_again_ever_more_slowly() -> None:
     world = a_world().settle().start().settle()
     world.edit(suspend=True)
-    world.refusals = (
-        Refusal(kind="Pod", name=DRIVER, code=403, reason="Forbidden", message="no", time=world.now, count=3),
+    world.rejected_writes = (
+        RejectedWrite(
+            kind="Pod", name=DRIVER, code=403, reason="Forbidden", message="no", time=world.now, count=3
+        ),
     )
     world.settle()
     assert not world.pods[DRIVER].deleting
-    assert world.wake_at == world.now + timedelta(seconds=20)
+    assert world.requeue_at == world.now + timedelta(seconds=20)
     world.wait(20)
     assert world.pods[DRIVER].deleting

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from seedbed_api.trainingjob_status import WorkerCounts
-from seedbed_operator.job_observation import Notice
+from seedbed_operator.job_observation import PodEvent
 from support.operator.builders import a_profile, a_training_job, a_worker, ended, live
 from support.operator.simulated_cluster import World, a_world
 
@@ -107,7 +107,7 @@ def given_back_after_ten_minutes(reason: str, message: str, asked: int) -> bool:
     world.start(DRIVER, worker(0))
     for index in (1, 2, 3):
         world.unschedulable(worker(index), FULL)
-    world.notices[worker(asked)] = (Notice(reason=reason, message=message, time=world.now),)
+    world.pod_events[worker(asked)] = (PodEvent(reason=reason, message=message, time=world.now),)
     world.wait(600)
     given_back = world.pods[DRIVER].deleting
     if not given_back:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from seedbed_api.trainingjob_status import WorkerCounts
-from seedbed_operator.job_observation import Notice
+from seedbed_operator.job_observation import PodEvent
 from support.operator.builders import (
     IMAGE,
     a_pod,
@@ -51,7 +51,7 @@ def forbidden(message: str, name: str = DRIVER) -> Callable[[World], Any]:
 def waiting(reason: str, message: str = "", *events: tuple[str, str]) -> Callable[[World], Any]:
     def tell(world: World) -> None:
         world.settle().start(WORKER).cannot_start(DRIVER, reason, message)
-        world.notices[DRIVER] = tuple(_notice(world, *event) for event in events)
+        world.pod_events[DRIVER] = tuple(_notice(world, *event) for event in events)
         world.settle()
 
     return tell
@@ -60,7 +60,7 @@ def waiting(reason: str, message: str = "", *events: tuple[str, str]) -> Callabl
 def slowly(*events: tuple[str, str]) -> Callable[[World], Any]:
     def tell(world: World) -> None:
         world.settle().schedule()
-        world.notices[DRIVER] = tuple(_notice(world, *event) for event in events)
+        world.pod_events[DRIVER] = tuple(_notice(world, *event) for event in events)
         world.settle().wait(6)
 
     return tell
@@ -131,7 +131,7 @@ def without_profile(world: World) -> None:
 
 
 def with_refused_profile(world: World) -> None:
-    world.profile = replace(a_profile(), spec=None, invalid="spec.image: must be an image by digest")
+    world.profile = replace(a_profile(), spec=None, spec_error="spec.image: must be an image by digest")
     world.settle()
 
 
@@ -285,5 +285,5 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
 }
 
 
-def _notice(world: World, reason: str, message: str) -> Notice:
-    return Notice(reason=reason, message=message, time=world.now)
+def _notice(world: World, reason: str, message: str) -> PodEvent:
+    return PodEvent(reason=reason, message=message, time=world.now)

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from seedbed_operator.kube_client.client_interface import Unanswered
+from seedbed_operator.kube_client.client_interface import NoApiResponse
 from seedbed_operator.kube_client.resource_kinds import Key
 from seedbed_operator.reconciler import workqueue as looping
-from seedbed_operator.reconciler.reconcile import After
-from seedbed_operator.reconciler.workqueue import Line, Loop, backoff, pause
+from seedbed_operator.reconciler.reconcile import ReconcileResult
+from seedbed_operator.reconciler.workqueue import FairQueue, Workqueue, backoff, requeue_delay
 
 A, B = ("team", "a"), ("team", "b")
 
@@ -30,9 +30,9 @@ def within(story: Callable[[], Awaitable[None]]) -> None:
 
 
 def working(
-    run: Callable[[Key], Awaitable[After]], workers: int = 2
-) -> tuple[Loop, list[asyncio.Task[None]]]:
-    loop = Loop(run, now)
+    run: Callable[[Key], Awaitable[ReconcileResult]], workers: int = 2
+) -> tuple[Workqueue, list[asyncio.Task[None]]]:
+    loop = Workqueue(run, now)
     tasks = [asyncio.create_task(loop.work()) for _ in range(workers)]
     loop.open()
     return loop, tasks
@@ -44,7 +44,7 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
-async def ended(loop: Loop, tasks: list[asyncio.Task[None]]) -> None:
+async def ended(loop: Workqueue, tasks: list[asyncio.Task[None]]) -> None:
     loop.stop()
     await asyncio.gather(*tasks)
 
@@ -53,13 +53,13 @@ def test_nothing_is_passed_over_before_the_stores_are_filled() -> None:
     async def story() -> None:
         seen: list[Key] = []
 
-        async def run(key: Key) -> After:
+        async def run(key: Key) -> ReconcileResult:
             seen.append(key)
-            return After()
+            return ReconcileResult()
 
-        loop = Loop(run, now)
+        loop = Workqueue(run, now)
         task = asyncio.create_task(loop.work())
-        loop.wake([A])
+        loop.enqueue([A])
         await asyncio.sleep(0.05)
         assert seen == []
         loop.open()
@@ -73,22 +73,22 @@ def test_wakes_join_and_one_that_comes_during_a_pass_is_followed_by_another() ->
     async def story() -> None:
         begun, going_on, passes, side_by_side = asyncio.Event(), asyncio.Event(), [], set()
 
-        async def run(key: Key) -> After:
+        async def run(key: Key) -> ReconcileResult:
             assert key not in side_by_side, "two passes over one job at once"
             side_by_side.add(key)
             passes.append(key)
             begun.set()
             await going_on.wait()
             side_by_side.remove(key)
-            return After()
+            return ReconcileResult()
 
         loop, tasks = working(run, workers=3)
         for _ in range(5):
-            loop.wake([A])
+            loop.enqueue([A])
         await begun.wait()
         for _ in range(5):
-            loop.wake([A])
-        loop.wake([B])
+            loop.enqueue([A])
+        loop.enqueue([B])
         await until(lambda: len(passes) == 2)
         await asyncio.sleep(0.02)
         assert passes == [A, B]
@@ -105,19 +105,19 @@ def test_who_is_given_the_line_sees_it_pressed_while_newcomers_wait_and_no_more_
     None
 ):
     async def story() -> None:
-        line, pressed = Line(), list[bool]()
+        line, has_new_jobs = FairQueue(), list[bool]()
 
-        async def run(key: Key) -> After:
-            pressed.append(line.pressed)
-            return After(again=len(pressed) < 3)
+        async def run(key: Key) -> ReconcileResult:
+            has_new_jobs.append(line.has_new_jobs)
+            return ReconcileResult(again=len(has_new_jobs) < 3)
 
-        loop = Loop(run, now, line=line)
+        loop = Workqueue(run, now, line=line)
         loop.open()
-        loop.wake([A, B])
-        assert line.pressed
+        loop.enqueue([A, B])
+        assert line.has_new_jobs
         task = asyncio.create_task(loop.work())
-        await until(lambda: len(pressed) >= 4)
-        assert pressed == [True, False, False, False]
+        await until(lambda: len(has_new_jobs) >= 4)
+        assert has_new_jobs == [True, False, False, False]
         await ended(loop, [task])
 
     within(story)
@@ -129,15 +129,15 @@ def test_a_failed_job_is_left_alone_until_its_back_off_is_over(monkeypatch: pyte
     async def story() -> None:
         times: list[float] = []
 
-        async def run(key: Key) -> After:
+        async def run(key: Key) -> ReconcileResult:
             times.append(asyncio.get_running_loop().time())
             if len(times) < 3:
-                raise Unanswered("the API server is away")
-            return After()
+                raise NoApiResponse("the API server is away")
+            return ReconcileResult()
 
         loop, tasks = working(run)
         while len(times) < 3:
-            loop.wake([A])
+            loop.enqueue([A])
             await asyncio.sleep(0.01)
         assert times[1] - times[0] >= 0.2
         assert times[2] - times[1] >= 0.4
@@ -155,14 +155,14 @@ def test_a_pass_that_raises_is_logged_and_done_again(
     async def story() -> None:
         passes: list[Key] = []
 
-        async def run(key: Key) -> After:
+        async def run(key: Key) -> ReconcileResult:
             passes.append(key)
             if len(passes) == 1:
                 raise ValueError("a bug")
-            return After()
+            return ReconcileResult()
 
         loop, tasks = working(run)
-        loop.wake([A])
+        loop.enqueue([A])
         await until(lambda: passes == [A, A])
         await ended(loop, tasks)
 
@@ -181,19 +181,19 @@ def test_a_failure_is_told_with_its_back_off_and_a_teller_that_fails_stops_nothi
     async def story() -> None:
         told: list[tuple[Key, str, timedelta]] = []
 
-        async def run(key: Key) -> After:
+        async def run(key: Key) -> ReconcileResult:
             if len(told) < 2:
                 raise ValueError("a bug")
-            return After()
+            return ReconcileResult()
 
         async def tell(key: Key, error: Exception, again_at: datetime) -> None:
             told.append((key, str(error), again_at - noon))
             raise KeyError("another bug")
 
-        loop = Loop(run, lambda: noon, tell)
+        loop = Workqueue(run, lambda: noon, tell)
         task = asyncio.create_task(loop.work())
         loop.open()
-        loop.wake([A])
+        loop.enqueue([A])
         await until(lambda: loop.counts.passes == 3)
         await ended(loop, [task])
         assert told == [(A, "a bug", timedelta(seconds=0.01)), (A, "a bug", timedelta(seconds=0.02))]
@@ -206,14 +206,18 @@ def test_time_wakes_a_job_and_an_earlier_event_does_not_lose_it() -> None:
     async def story() -> None:
         passes: list[float] = []
 
-        async def run(key: Key) -> After:
+        async def run(key: Key) -> ReconcileResult:
             passes.append(asyncio.get_running_loop().time())
-            return After(wake_at=now() + timedelta(seconds=0.15)) if len(passes) < 3 else After()
+            return (
+                ReconcileResult(requeue_at=now() + timedelta(seconds=0.15))
+                if len(passes) < 3
+                else ReconcileResult()
+            )
 
         loop, tasks = working(run)
-        loop.wake([A])
+        loop.enqueue([A])
         await until(lambda: len(passes) == 1)
-        loop.wake([A])
+        loop.enqueue([A])
         await until(lambda: len(passes) == 3)
         assert passes[2] - passes[1] >= 0.14
         await ended(loop, tasks)
@@ -225,12 +229,12 @@ def test_a_job_that_is_planned_again_and_again_is_slowed_down() -> None:
     async def story() -> None:
         passes: list[Key] = []
 
-        async def run(key: Key) -> After:
+        async def run(key: Key) -> ReconcileResult:
             passes.append(key)
-            return After(wake_at=now() - timedelta(seconds=1))
+            return ReconcileResult(requeue_at=now() - timedelta(seconds=1))
 
         loop, tasks = working(run)
-        loop.wake([A])
+        loop.enqueue([A])
         await asyncio.sleep(0.4)
         assert 1 <= len(passes) <= 7
         await ended(loop, tasks)
@@ -240,11 +244,11 @@ def test_a_job_that_is_planned_again_and_again_is_slowed_down() -> None:
 
 def test_a_job_that_is_gone_leaves_nothing_behind() -> None:
     async def story() -> None:
-        async def run(key: Key) -> After:
-            return After(gone=True)
+        async def run(key: Key) -> ReconcileResult:
+            return ReconcileResult(not_found=True)
 
         loop, tasks = working(run)
-        loop.wake([A, B])
+        loop.enqueue([A, B])
         await until(lambda: loop.counts.passes == 2 and not loop._slots)
         await ended(loop, tasks)
 
@@ -255,14 +259,14 @@ def test_the_end_waits_for_passes_that_are_under_way_and_begins_no_more() -> Non
     async def story() -> None:
         begun, finished = asyncio.Event(), list[Key]()
 
-        async def run(key: Key) -> After:
+        async def run(key: Key) -> ReconcileResult:
             begun.set()
             await asyncio.sleep(0.1)
             finished.append(key)
-            return After()
+            return ReconcileResult()
 
         loop, tasks = working(run, workers=1)
-        loop.wake([A, B])
+        loop.enqueue([A, B])
         await begun.wait()
         await ended(loop, tasks)
         assert finished == [A]
@@ -273,4 +277,4 @@ def test_the_end_waits_for_passes_that_are_under_way_and_begins_no_more() -> Non
 def test_back_off_and_pause_grow_to_a_limit() -> None:
     assert all(0.5 <= backoff(1) <= 1.0 for _ in range(50))
     assert all(30 <= backoff(1000) <= 60 for _ in range(50))
-    assert [pause(repeats) for repeats in (1, 3, 4, 5, 1000)] == [0.0, 0.0, 0.1, 0.2, 5.0]
+    assert [requeue_delay(repeats) for repeats in (1, 3, 4, 5, 1000)] == [0.0, 0.0, 0.1, 0.2, 5.0]

@@ -28,18 +28,18 @@ from seedbed_operator.backends.kueue_pod_group import gang_noted
 from seedbed_operator.backends.recorded_settings import with_settings
 from seedbed_operator.backends.spec_hash import shape_noted
 from seedbed_operator.informer_cache.pod_containers import (
-    companions,
-    own_status,
-    terminated,
-    time,
-    waiting_for,
+    container_status,
+    injected_containers,
+    parse_time,
+    terminated_state,
+    waiting_cause,
 )
-from seedbed_operator.job_observation import JobView, PodView, ProfileView, Shape
-from seedbed_operator.kube_client.client_interface import Raw
-from seedbed_operator.kube_client.resource_kinds import KIND_OF, PODS, PROFILES, JobKey
+from seedbed_operator.job_observation import JobView, PodView, ProfileView, RecordedTemplate
+from seedbed_operator.kube_client.client_interface import RawObject
+from seedbed_operator.kube_client.resource_kinds import KIND_OF_JOB, PODS, PROFILES, JobKey
 
 Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
-_NEVER_KEPT = ("kubectl.kubernetes.io/last-applied-configuration",)
+_DROPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,7 @@ class JobRecord:
     kind: JobKind = "TrainingJob"
 
 
-def job_record(raw: Raw, kind: JobKind = "TrainingJob") -> JobRecord:
+def job_record(raw: RawObject, kind: JobKind = "TrainingJob") -> JobRecord:
     """Return what is kept of a job."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     kept = {
@@ -65,7 +65,7 @@ def job_record(raw: Raw, kind: JobKind = "TrainingJob") -> JobRecord:
         "deleting": "deletionTimestamp" in metadata,
         "finalizers": metadata.get("finalizers") or [],
         "labels": metadata.get("labels") or {},
-        "annotations": _without(metadata.get("annotations") or {}, _NEVER_KEPT),
+        "annotations": _without(metadata.get("annotations") or {}, _DROPPED_ANNOTATIONS),
         "spec": raw.get("spec"),
         "status": status,
     }
@@ -84,12 +84,12 @@ def _without(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in names}
 
 
-def profile_view(raw: Raw) -> ProfileView:
+def profile_view(raw: RawObject) -> ProfileView:
     """Return what is kept of a TrainingProfile."""
     metadata = raw["metadata"]
     spec, invalid = _profile_spec(metadata["name"], raw.get("spec"))
     return ProfileView(
-        name=metadata["name"], generation=metadata.get("generation", 0), spec=spec, invalid=invalid
+        name=metadata["name"], generation=metadata.get("generation", 0), spec=spec, spec_error=invalid
     )
 
 
@@ -103,14 +103,14 @@ def _profile_spec(name: str, spec: Any) -> tuple[TrainingProfileSpec | None, str
         return None, "; ".join(mistakes(error, TrainingProfile))
 
 
-def job_of(raw: Raw) -> JobKey:
+def job_of_pod(raw: RawObject) -> JobKey:
     """Return the job that the labels of a pod name."""
     metadata = raw["metadata"]
     kind: JobKind = "SweepJob" if metadata["labels"].get(KIND_LABEL) == "SweepJob" else "TrainingJob"
     return JobKey(metadata["namespace"], metadata["labels"][JOB_LABEL], kind)
 
 
-def pod_view(raw: Raw) -> PodView | None:
+def pod_view(raw: RawObject) -> PodView | None:
     """Return what is kept of a pod; None where its labels are not those of a job's pod."""
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     labels = metadata.get("labels") or {}
@@ -119,8 +119,8 @@ def pod_view(raw: Raw) -> PodView | None:
         return None
     conditions = {str(entry.get("type")): entry for entry in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
-    state = own_status(status, str(role)).get("state") or {}
-    others = companions(spec, status, str(role))
+    state = container_status(status, str(role)).get("state") or {}
+    others = injected_containers(spec, status, str(role))
     return PodView(
         namespace=intern(metadata["namespace"]),
         name=metadata["name"],
@@ -130,26 +130,28 @@ def pod_view(raw: Raw) -> PodView | None:
         role=cast("Role", intern(str(role))),
         attempt=attempt,
         index=_index(metadata["name"]) if role == "worker" else 0,
-        owner_uid=controller(raw),
-        created=time(metadata.get("creationTimestamp")) or _EPOCH,
+        owner_uid=controller_uid(raw),
+        created=parse_time(metadata.get("creationTimestamp")) or _EPOCH,
         deleting="deletionTimestamp" in metadata,
-        deletion_due=time(metadata.get("deletionTimestamp")),
+        deletion_due=parse_time(metadata.get("deletionTimestamp")),
         phase=cast("Phase", intern(_phase(status, state))),
         node=intern(spec["nodeName"]) if spec.get("nodeName") else None,
         ip=status.get("podIP"),
         ready=conditions.get("Ready", {}).get("status") == "True",
-        scheduled=time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
+        scheduled=parse_time(scheduled.get("lastTransitionTime"))
+        if scheduled.get("status") == "True"
+        else None,
         unschedulable=_unschedulable(scheduled),
         gated=scheduled.get("reason") == "SchedulingGated",
         started=_started(state),
         disruption=_disruption(conditions),
         reason=str(status.get("reason") or ""),
         message=str(status.get("message") or ""),
-        waiting=waiting_for(state, others),
-        terminated=terminated(state),
-        companions=others,
-        shape=_shape(metadata, spec) if role == "driver" else None,
-        gang=gang_noted(metadata),
+        waiting=waiting_cause(state, others),
+        terminated=terminated_state(state),
+        injected_containers=others,
+        template=_shape(metadata, spec) if role == "driver" else None,
+        gang_size=gang_noted(metadata),
         deletion_grace=_grace(metadata, spec),
     )
 
@@ -157,11 +159,11 @@ def pod_view(raw: Raw) -> PodView | None:
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
-def _shape(metadata: Raw, spec: Raw) -> Shape | None:
+def _shape(metadata: RawObject, spec: RawObject) -> RecordedTemplate | None:
     return with_settings(shape_noted(metadata.get("annotations") or {}), spec)
 
 
-def _grace(metadata: Raw, spec: Raw) -> int:
+def _grace(metadata: RawObject, spec: RawObject) -> int:
     """Return the seconds that a pod has to end: those of its deletion, which may be other than its own."""
     own = spec.get("terminationGracePeriodSeconds")
     return int(metadata.get("deletionGracePeriodSeconds", 30 if own is None else own))
@@ -176,7 +178,7 @@ def _index(name: str) -> int:
     return int(end) if end.isascii() and end.isdigit() and len(end) <= 9 else 0
 
 
-def controller(raw: Raw) -> str | None:
+def controller_uid(raw: RawObject) -> str | None:
     """Return the uid of an object's controller, or of the pod that owns it without being one (ADR 19)."""
     owners = raw["metadata"].get("ownerReferences") or ()
     pods = (owner for owner in owners if owner.get("kind") == PODS.name and owner.get("apiVersion") == "v1")
@@ -184,18 +186,18 @@ def controller(raw: Raw) -> str | None:
     return next((str(owner["uid"]) for owner in (*controllers, *pods)), None)
 
 
-def _phase(status: Raw, state: Raw) -> str:
+def _phase(status: RawObject, state: RawObject) -> str:
     """Return the phase; a pod is Pending while a container beside ours, which may run, cannot start."""
     phase = str(status.get("phase") or "Pending")
     return "Running" if phase == "Pending" and state.get("running") else phase
 
 
-def _started(state: Raw) -> datetime | None:
+def _started(state: RawObject) -> datetime | None:
     running, terminated = state.get("running") or {}, state.get("terminated") or {}
-    return time(running.get("startedAt") or terminated.get("startedAt"))
+    return parse_time(running.get("startedAt") or terminated.get("startedAt"))
 
 
-def _unschedulable(condition: Raw) -> str | None:
+def _unschedulable(condition: RawObject) -> str | None:
     if condition.get("status") == "False" and condition.get("reason") == "Unschedulable":
         return str(condition.get("message") or "")
     return None
@@ -205,7 +207,7 @@ _DISRUPTIONS = ("DisruptionTarget", "TerminationTarget")
 """Conditions: Kubernetes' own, and that of Kueue where it takes back what it had admitted."""
 
 
-def _disruption(conditions: Mapping[str, Raw]) -> str | None:
+def _disruption(conditions: Mapping[str, RawObject]) -> str | None:
     found = (conditions.get(kind, {}) for kind in _DISRUPTIONS)
     return next(
         (str(each.get("reason") or "Unknown") for each in found if each.get("status") == "True"), None
@@ -236,7 +238,7 @@ def job_view(record: JobRecord) -> JobView:
         labels=kept["labels"],
         annotations=kept["annotations"],
         spec=spec,
-        invalid=invalid,
+        spec_error=invalid,
         status=readable_status(kept["status"], record.kind),
         managed_by=_managed_by(kept["spec"]),
     )
@@ -245,7 +247,7 @@ def job_view(record: JobRecord) -> JobView:
 @lru_cache(maxsize=MOST_SPECS)
 def _spec(kind: JobKind, name: str, text: str) -> tuple[JobSpec | None, str | None]:
     document = {
-        "apiVersion": KIND_OF[kind].api_version,
+        "apiVersion": KIND_OF_JOB[kind].api_version,
         "kind": kind,
         "metadata": {"name": name},
         "spec": json.loads(text),
