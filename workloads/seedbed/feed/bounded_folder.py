@@ -131,6 +131,8 @@ class BoundedFolder:
 
         The byte need not exist. The kernel releases the locks of a process that dies.
         """
+        if _try_lock(handle, offset):
+            return True
         deadline, delays = time.monotonic() + seconds, _POLLING.delays()
         while not _try_lock(handle, offset):
             if time.monotonic() >= deadline or self._stopped.wait(next(delays)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import MutableMapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,8 @@ from seedbed.feed.store_retry import StoreRetry
 Rows = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageLocation:
-    """Where the encoded image of a row lies, and its label."""
+class ImageLocation(NamedTuple):
+    """Where the encoded image of a row lies, and its label; a tuple, for one is made per image."""
 
     row: int
     """Row within the dataset."""
