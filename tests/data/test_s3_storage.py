@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.storage import ShortRead, Storage, open_storage, paths_of, remote_storage
+from seedbed.storage import ShortRead, Storage, iter_paths, open_storage, remote_storage
 from seedbed_api.errors import InfrastructureError, UserError
 from support.storage.creation_race import check_only_the_first_creator_wins
 from testbed.faults import Fault, FaultProxy
@@ -85,7 +85,7 @@ def test_what_the_store_refuses_is_the_users_to_mend(
     store = open_storage(bucket or s3.bucket(), secret=secret)
     arguments = ("a", b"1") if operation in {"put", "create"} else ("a",)
     with pytest.raises(UserError) as caught:
-        list(paths_of(store)) if operation == "pages" else getattr(store, operation)(*arguments)
+        list(iter_paths(store)) if operation == "pages" else getattr(store, operation)(*arguments)
     assert caught.value.reason == reason
     assert names in caught.value.message
     assert "\n" not in caught.value.message
@@ -160,9 +160,9 @@ def test_listing_is_sorted_and_of_folders(listed: Storage) -> None:
 def test_objects_come_page_by_page(listed: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bucket may hold more names than memory: no call asks for all of them."""
     monkeypatch.setattr(remote_storage, "KEYS_PER_PAGE", 2)
-    assert sorted(paths_of(listed)) == listed.list()
-    assert sorted(paths_of(listed.child("b"))) == ["1", "2", "c/3"]
-    assert list(paths_of(listed.child("nothing"))) == []
+    assert sorted(iter_paths(listed)) == listed.list()
+    assert sorted(iter_paths(listed.child("b"))) == ["1", "2", "c/3"]
+    assert list(iter_paths(listed.child("nothing"))) == []
 
 
 def test_a_page_that_is_lost_is_asked_for_again(
@@ -173,5 +173,5 @@ def test_a_page_that_is_lost_is_asked_for_again(
     for name in names:
         faulty.put(name, b"")
     s3_faults.script(Fault(kind="reset"), Fault(kind="status", value=503), match="GET")
-    assert sorted(paths_of(faulty)) == names
+    assert sorted(iter_paths(faulty)) == names
     assert sum("list-type=2" in line for line in s3_faults.requests) >= 6

@@ -9,12 +9,12 @@ import numpy as np
 import simplejpeg
 
 from seedbed.dataset.dataset_digest import DatasetDigest
-from seedbed.dataset.file_format import Manifest, Recipe, Shard, dump_manifest
+from seedbed.dataset.file_format import BuildRecipe, Manifest, Shard, dump_manifest
 from seedbed.dataset.shard_io import Row, ShardEncoder
 from seedbed.feed import StreamSpec
 from seedbed.storage import Storage, open_storage
 
-RECIPE = Recipe(split={"train": "1"}, image_size=None, encoding="source", group_by=None, pillow="0")
+RECIPE = BuildRecipe(split={"train": "1"}, image_size=None, encoding="source", group_by=None, pillow="0")
 
 
 def photo(seed: int, *, width: int = 40, height: int = 32) -> bytes:

@@ -14,8 +14,8 @@ import pytest
 from seedbed.dataset.file_format import SPLITS
 from seedbed.dataset.image_sources import list_source
 from seedbed.dataset.reader import open_dataset
-from seedbed.dataset.source_listing import Listing
-from seedbed.dataset.split_names import splits_meant
+from seedbed.dataset.source_listing import SourceListing
+from seedbed.dataset.split_names import splits_by_name
 from seedbed.storage import LocalStorage, Storage, open_storage
 from seedbed_api.errors import UserError
 from support.datasets.image_files import build, png, write_files
@@ -66,11 +66,11 @@ def put(store: Storage, files: Files) -> Storage:
     return store
 
 
-def listed(store: Storage, *, top_folders: str = "auto") -> Listing:
+def listed(store: Storage, *, top_folders: str = "auto") -> SourceListing:
     return list_source(store, csv=None, group_by=None, top_folders=top_folders)
 
 
-def rows(listing: Listing) -> pa.Table:
+def rows(listing: SourceListing) -> pa.Table:
     return listing.files.read().sort_by("path")
 
 
@@ -176,7 +176,7 @@ def test_folders_that_look_like_splits_are_never_classes_in_silence(
 def test_the_user_may_say_that_they_are_splits(name: str, store: Storage) -> None:
     folders = SPLIT_LIKE[name]
     put(store, images(*(f"{folder}/{label}" for folder in folders for label in ("cat", "dog"))))
-    meant = splits_meant(folders)
+    meant = splits_by_name(folders)
     assert set(meant) == set(folders)
     if "train" not in meant.values():
         assert "no folder means train" in refused(store, top_folders="splits").message

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.dataset import disk_spill
-from seedbed.dataset.disk_spill import Spill
-from seedbed.dataset.shard_planning import cut
+from seedbed.dataset.disk_spill import DiskSpill
+from seedbed.dataset.shard_planning import cut_into_shards
 
 SCHEMA = pa.schema([("order", pa.int64()), ("id", pa.binary()), ("path", pa.large_binary())])
 KEYS = [("order", "ascending"), ("id", "ascending"), ("path", "ascending")]
@@ -23,8 +23,8 @@ def rows_of(orders: list[int]) -> pa.Table:
     return pa.table([orders, [order.to_bytes(8, "big") for order in orders], paths], SCHEMA)
 
 
-def spilled(table: pa.Table, *, chunk: int = 7) -> Spill:
-    made = Spill(table.schema)
+def spilled(table: pa.Table, *, chunk: int = 7) -> DiskSpill:
+    made = DiskSpill(table.schema)
     for start in range(0, table.num_rows, chunk):
         made.add(table.slice(start, chunk))
     return made
@@ -36,7 +36,7 @@ def test_a_spill_gives_back_what_was_added_as_often_as_asked() -> None:
     assert made.num_rows == 50
     for _ in range(2):
         assert pa.concat_tables(made.tables()).equals(table)
-    assert Spill(SCHEMA).read().equals(SCHEMA.empty_table())
+    assert DiskSpill(SCHEMA).read().equals(SCHEMA.empty_table())
 
 
 ORDERS = {
@@ -83,6 +83,6 @@ def test_shards_are_cut_alike_however_the_rows_come(weights: list[int], shard_by
         {"weight": pa.array(weights, pa.int64()), "row": pa.array(range(len(weights)), pa.int64())}
     )
     tables = [table.slice(start, chunk) for start in range(0, len(weights), chunk)]
-    shards = list(cut(tables, shard_bytes=shard_bytes))
+    shards = list(cut_into_shards(tables, shard_bytes=shard_bytes))
     assert [shard.num_rows for shard in shards] == cut_at_once(weights, shard_bytes)
     assert [row for shard in shards for row in shard["row"].to_pylist()] == list(range(len(weights)))

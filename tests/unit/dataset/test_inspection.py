@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seedbed.images.image_inspection import BadImage, Rules, inspect, normalise
+from seedbed.images.image_inspection import BadImage, StoredFormat, inspect, normalise
 from support.datasets.image_files import encoded, jpeg, pixels, png, png_16_bit_rgb
 
 RGB = Image.fromarray(pixels(1))
@@ -88,7 +88,7 @@ def test_refused(case: str) -> None:
     path, data, reason = REFUSED[case]
     for judge in (inspect, normalise):
         with pytest.raises(BadImage) as caught:
-            judge(data, path, Rules())
+            judge(data, path, StoredFormat())
         assert caught.value.reason == reason, caught.value
         assert "\n" not in caught.value.detail
 
@@ -96,15 +96,15 @@ def test_refused(case: str) -> None:
 @pytest.mark.parametrize("case", KEPT)
 def test_kept_byte_for_byte(case: str) -> None:
     path, data, notes = KEPT[case]
-    judged = normalise(data, path, Rules())
+    judged = normalise(data, path, StoredFormat())
     assert (judged.image, judged.notes) == (data, notes)
-    assert inspect(data, path, Rules()).weight == len(data)
+    assert inspect(data, path, StoredFormat()).weight == len(data)
 
 
 @pytest.mark.parametrize("case", ENCODED_ANEW)
 def test_encoded_anew_without_loss(case: str) -> None:
     path, data, expected, notes = ENCODED_ANEW[case]
-    judged = normalise(data, path, Rules())
+    judged = normalise(data, path, StoredFormat())
     assert judged.notes == notes
     assert judged.image is not None
     stored = Image.open(io.BytesIO(judged.image))
@@ -114,7 +114,7 @@ def test_encoded_anew_without_loss(case: str) -> None:
 
 
 def test_a_jpeg_turned_by_exif_is_stored_upright_and_without_orientation() -> None:
-    judged = normalise(rotated("JPEG"), "a.jpg", Rules())
+    judged = normalise(rotated("JPEG"), "a.jpg", StoredFormat())
     assert judged.image is not None
     stored = Image.open(io.BytesIO(judged.image))
     assert (stored.format, stored.size) == ("PNG", (6, 8))
@@ -128,7 +128,7 @@ def test_a_jpeg_turned_by_exif_is_stored_upright_and_without_orientation() -> No
 def test_the_shorter_side_is_resized(size: tuple[int, int], expected: tuple[int, int]) -> None:
     data = png(1, width=size[0], height=size[1])
     for encoding, container in (("source", "PNG"), ("jpeg", "JPEG")):
-        judged = normalise(data, "a.png", Rules(image_size=4, encoding=encoding))
+        judged = normalise(data, "a.png", StoredFormat(image_size=4, encoding=encoding))
         assert judged.image is not None
         stored = Image.open(io.BytesIO(judged.image))
         assert (stored.size, stored.format) == (expected, container)
@@ -136,7 +136,7 @@ def test_the_shorter_side_is_resized(size: tuple[int, int], expected: tuple[int,
 
 def test_a_thread_of_pixels_does_not_grow_without_bound() -> None:
     with pytest.raises(BadImage) as caught:
-        inspect(png(1, width=1, height=5_000), "a.png", Rules(image_size=512))
+        inspect(png(1, width=1, height=5_000), "a.png", StoredFormat(image_size=512))
     assert caught.value.reason == "aspect-ratio"
 
 
@@ -149,10 +149,10 @@ def test_a_file_cut_anywhere_is_refused_or_whole(data: bytes, cut: int) -> None:
     """No cut may change the pixels silently."""
     short = data[: max(0, len(data) - cut)]
     try:
-        judged = normalise(short, "a.png", Rules())
+        judged = normalise(short, "a.png", StoredFormat())
     except BadImage:
         return
-    whole = normalise(data, "a.png", Rules())
+    whole = normalise(data, "a.png", StoredFormat())
     assert judged.image is not None
     assert whole.image is not None
     seen = [np.asarray(Image.open(io.BytesIO(image))) for image in (judged.image, whole.image)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from seedbed.images.image_decoder import UndecodableImageError, decode, decode_reduced, picture_size
-from seedbed.images.image_inspection import BadImage, Rules, inspect, normalise
+from seedbed.images.image_inspection import BadImage, StoredFormat, inspect, normalise
 from support.datasets.encoded_images import (
     before_end,
     chunk,
@@ -90,7 +90,7 @@ DAMAGED = {
 def test_damage_is_refused(case: str) -> None:
     data = DAMAGED[case]
     for judge in (inspect, normalise):
-        for rules in (Rules(), Rules(image_size=32)):
+        for rules in (StoredFormat(), StoredFormat(image_size=32)):
             with pytest.raises(BadImage) as caught:
                 judge(data, "a.jpg", rules)
             assert caught.value.reason in ("damaged", "truncated"), caught.value
@@ -101,7 +101,7 @@ def test_a_progressive_picture_that_lost_its_last_scans_is_refused(count: int) -
     cut = PROGRESSIVE[: place(PROGRESSIVE, 0xDA, number=count)] + END
     assert decode(cut).shape == (64, 96, 3), "libjpeg says nothing"
     with pytest.raises(BadImage) as caught:
-        inspect(cut, "a.jpg", Rules())
+        inspect(cut, "a.jpg", StoredFormat())
     assert caught.value.reason == "truncated"
 
 
@@ -141,7 +141,7 @@ WHOLE = {
 
 @pytest.mark.parametrize("case", WHOLE)
 def test_whole_pictures_of_common_encoders_are_stored_as_they_are(case: str) -> None:
-    judged = normalise(WHOLE[case], "a.jpg", Rules())
+    judged = normalise(WHOLE[case], "a.jpg", StoredFormat())
     assert judged.image == WHOLE[case]
     assert not judged.notes
     seen = np.asarray(Image.open(io.BytesIO(WHOLE[case])).convert("RGB"))
@@ -157,7 +157,7 @@ TIFFS = {
 
 @pytest.mark.parametrize("case", TIFFS)
 def test_whole_tiffs_of_any_coding_keep_their_pixels(case: str) -> None:
-    judged = normalise(TIFFS[case], "a.tif", Rules())
+    judged = normalise(TIFFS[case], "a.tif", StoredFormat())
     assert judged.notes == ("from-tiff",)
     assert judged.image is not None
     seen = np.asarray(Image.open(io.BytesIO(TIFFS[case])).convert("RGB"))
@@ -179,16 +179,16 @@ STRAY = {
 )
 def test_a_few_stray_bytes_before_the_end_are_a_note(case: str, options: dict[str, object]) -> None:
     data = jpeg(**options)
-    judged = normalise(before_end(data, STRAY[case]), "a.jpg", Rules())
+    judged = normalise(before_end(data, STRAY[case]), "a.jpg", StoredFormat())
     assert judged.image is not None
     assert np.array_equal(decode(judged.image), decode(data))
     assert set(judged.notes) <= {"stray-bytes-dropped"}
-    assert inspect(before_end(data, STRAY[case]), "a.jpg", Rules()) == judged
+    assert inspect(before_end(data, STRAY[case]), "a.jpg", StoredFormat()) == judged
 
 
 def test_stray_bytes_between_segments_are_a_note() -> None:
     at = place(PLAIN, 0xC0)
-    judged = normalise(PLAIN[:at] + b"\0\0\0" + PLAIN[at:], "a.jpg", Rules())
+    judged = normalise(PLAIN[:at] + b"\0\0\0" + PLAIN[at:], "a.jpg", StoredFormat())
     assert (judged.image, judged.notes) == (PLAIN, ("stray-bytes-dropped",))
 
 
@@ -202,7 +202,7 @@ def test_stray_bytes_between_segments_are_a_note() -> None:
 )
 def test_what_training_could_not_read_is_refused_by_name(name: str, data: bytes, reason: str) -> None:
     with pytest.raises(BadImage) as caught:
-        inspect(data, "a.jpg", Rules())
+        inspect(data, "a.jpg", StoredFormat())
     assert caught.value.reason == reason, name
 
 
@@ -241,7 +241,7 @@ def test_no_damage_makes_pixels_that_libjpeg_would_warn_about(base: bytes, seed:
     """What libjpeg decodes without a warning is the file's own; without its stray bytes the rest is too."""
     data = damaged(base, random.Random(seed))
     try:
-        judged = normalise(data, "a.jpg", Rules())
+        judged = normalise(data, "a.jpg", StoredFormat())
     except BadImage:
         return
     assert judged.image is not None
@@ -254,4 +254,4 @@ def test_no_damage_makes_pixels_that_libjpeg_would_warn_about(base: bytes, seed:
 
 def test_a_segment_that_reaches_behind_the_file_is_truncated() -> None:
     with pytest.raises(BadImage, match="truncated"):
-        inspect(PLAIN[:2] + segment(0xE5, b"x")[:2] + b"\xff\xf0" + PLAIN[2:], "a.jpg", Rules())
+        inspect(PLAIN[:2] + segment(0xE5, b"x")[:2] + b"\xff\xf0" + PLAIN[2:], "a.jpg", StoredFormat())

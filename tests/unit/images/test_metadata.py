@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from seedbed.images.image_decoder import decode
-from seedbed.images.image_inspection import BadImage, Rules, inspect, normalise
+from seedbed.images.image_inspection import BadImage, StoredFormat, inspect, normalise
 from support.datasets.encoded_images import (
     behind_soi,
     chunk,
@@ -131,48 +131,48 @@ ENCODED_ANEW = {
 @pytest.mark.parametrize("case", PNGS)
 def test_a_png_keeps_its_pixels(case: str, behind_pixels: bool) -> None:
     data = with_chunk(PNG, PNGS[case], behind_pixels=behind_pixels)
-    judged = normalise(data, "a.png", Rules())
+    judged = normalise(data, "a.png", StoredFormat())
     assert (judged.image, judged.notes) in [
         (data, ()),
         (PNG, ("metadata-dropped",)),
         (with_chunk(PNG, PNGS[case]), ("metadata-dropped",)),
     ]
     assert np.array_equal(decode(judged.image), decode(PNG))
-    assert inspect(data, "a.png", Rules()) == judged
+    assert inspect(data, "a.png", StoredFormat()) == judged
     assert (
-        normalise(data, "a.png", Rules(image_size=32)).image
-        == normalise(PNG, "a.png", Rules(image_size=32)).image
+        normalise(data, "a.png", StoredFormat(image_size=32)).image
+        == normalise(PNG, "a.png", StoredFormat(image_size=32)).image
     )
 
 
 @pytest.mark.parametrize("case", JPEGS)
 def test_a_jpeg_keeps_its_pixels(case: str) -> None:
     data = JPEGS[case]
-    judged = normalise(data, "a.jpg", Rules())
+    judged = normalise(data, "a.jpg", StoredFormat())
     assert judged.image is not None
     assert np.array_equal(decode(judged.image), decode(PLAIN))
     assert judged.image == data or judged.notes == ("metadata-dropped",)
-    assert inspect(data, "a.jpg", Rules()) == judged
+    assert inspect(data, "a.jpg", StoredFormat()) == judged
 
 
 @pytest.mark.parametrize("case", ENCODED_ANEW)
 def test_other_formats_keep_their_pixels(case: str) -> None:
-    judged = normalise(ENCODED_ANEW[case], "a", Rules())
+    judged = normalise(ENCODED_ANEW[case], "a", StoredFormat())
     assert judged.image is not None
     assert np.array_equal(decode(judged.image), decode(PNG))
 
 
 def test_what_is_left_out_is_not_what_turns_a_picture_upright() -> None:
     turned = encoded("PNG", exif=TURNED)
-    judged = normalise(with_chunk(turned, chunk(b"iCCP", b"name\0\0" + BOMB)), "a.png", Rules())
+    judged = normalise(with_chunk(turned, chunk(b"iCCP", b"name\0\0" + BOMB)), "a.png", StoredFormat())
     assert judged.notes == ("rotated-by-exif", "metadata-dropped")
-    assert judged.image == normalise(turned, "a.png", Rules()).image
+    assert judged.image == normalise(turned, "a.png", StoredFormat()).image
 
 
 def test_a_turned_picture_may_have_odd_fields_beside_its_orientation() -> None:
     """Putting its EXIF together anew would fail on some, and nobody needs it."""
     data = with_exif_thumbnail(PLAIN, orientation=6, thumbnail=GARBAGE)
-    assert normalise(data, "a.jpg", Rules()).notes == ("rotated-by-exif",)
+    assert normalise(data, "a.jpg", StoredFormat()).notes == ("rotated-by-exif",)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_turned_picture_may_have_odd_fields_beside_its_orientation() -> None:
 )
 def test_a_bad_transparency_is_no_metadata(extra: bytes) -> None:
     with pytest.raises(BadImage) as caught:
-        inspect(with_chunk(PNG, extra), "a.png", Rules())
+        inspect(with_chunk(PNG, extra), "a.png", StoredFormat())
     assert caught.value.reason in ("damaged", "truncated")
 
 
@@ -197,7 +197,7 @@ def test_noise_in_metadata_changes_no_pixel(seed: int, kind: str) -> None:
         at = data.find(needle)
         for _ in range(chance.randrange(4) if at >= 0 else 0):
             noisy[at + chance.randrange(length)] = chance.randrange(256)
-    judged, whole = normalise(bytes(noisy), "a", Rules()), normalise(data, "a", Rules())
+    judged, whole = normalise(bytes(noisy), "a", StoredFormat()), normalise(data, "a", StoredFormat())
     if "rotated-by-exif" not in judged.notes:
         assert judged.image is not None
         assert whole.image is not None

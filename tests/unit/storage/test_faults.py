@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from seedbed.storage import UnreadableObject, open_storage
-from seedbed.storage.remote_errors import told
-from seedbed.storage.storage_errors import of_local
+from seedbed.storage.remote_errors import translate_error
+from seedbed.storage.storage_errors import local_error
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 
 READING = {
@@ -46,9 +46,9 @@ def one_line(error: Exception, kind: type[SeedbedError], where: str) -> None:
 
 @pytest.mark.parametrize(("name", "kind"), NUMBERS)
 def test_reading_tells_who_can_mend_it_alike_in_every_store(name: str, kind: type[SeedbedError]) -> None:
-    local = of_local(failure(name), shown="file:///data/x.png", writing=False)
+    local = local_error(failure(name), shown="file:///data/x.png", writing=False)
     one_line(local, kind, "file:///data/x.png")
-    remote = told(failure(name), shown="sftp://host/x.png", keys="the keys", writing=False)
+    remote = translate_error(failure(name), shown="sftp://host/x.png", keys="the keys", writing=False)
     one_line(remote, kind, "sftp://host/x.png")
     assert (local.exit_code, local.reason) == (remote.exit_code, remote.reason)  # type: ignore[attr-defined]
 
@@ -58,8 +58,8 @@ def test_reading_tells_who_can_mend_it_alike_in_every_store(name: str, kind: typ
 )
 def test_writing_where_nothing_can_be_written_is_the_users_to_mend(name: str) -> None:
     for error in (
-        of_local(failure(name), shown="file:///out", writing=True),
-        told(failure(name), shown="sftp://host/out", keys="the keys", writing=True),
+        local_error(failure(name), shown="file:///out", writing=True),
+        translate_error(failure(name), shown="sftp://host/out", keys="the keys", writing=True),
     ):
         one_line(error, UserError, "/out")
         assert error.reason == "OutputUnwritable"  # type: ignore[attr-defined]
@@ -67,7 +67,7 @@ def test_writing_where_nothing_can_be_written_is_the_users_to_mend(name: str) ->
 
 @pytest.mark.parametrize("writing", [False, True])
 def test_a_limit_of_the_machine_is_named_with_what_raises_it(writing: bool) -> None:
-    error = of_local(failure("EMFILE"), shown="file:///data/x.png", writing=writing)
+    error = local_error(failure("EMFILE"), shown="file:///data/x.png", writing=writing)
     one_line(error, InfrastructureError, "ulimit -n")
     assert "did not answer" not in error.message
 
@@ -76,10 +76,14 @@ def test_a_limit_of_the_machine_below_a_clients_error_is_told_as_such() -> None:
     import aiohttp
 
     error = aiohttp.ClientOSError(errno.EMFILE, "Too many open files")
-    one_line(told(error, shown="s3://b/x", keys="", writing=False), InfrastructureError, "ulimit -n")
+    one_line(
+        translate_error(error, shown="s3://b/x", keys="", writing=False), InfrastructureError, "ulimit -n"
+    )
     wrapped = ConnectionError("cannot connect")
     wrapped.__cause__ = failure("EMFILE")
-    one_line(told(wrapped, shown="s3://b/x", keys="", writing=False), InfrastructureError, "s3://b/x")
+    one_line(
+        translate_error(wrapped, shown="s3://b/x", keys="", writing=False), InfrastructureError, "s3://b/x"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,9 @@ def test_a_limit_of_the_machine_below_a_clients_error_is_told_as_such() -> None:
 )
 def test_numbers_of_other_tables_are_not_taken_for_the_systems(error: OSError) -> None:
     one_line(
-        told(error, shown="https://h/x", keys="the keys", writing=False), InfrastructureError, "https://h/x"
+        translate_error(error, shown="https://h/x", keys="the keys", writing=False),
+        InfrastructureError,
+        "https://h/x",
     )
 
 
@@ -112,7 +118,7 @@ def test_a_certificate_that_no_retry_makes_trusted_is_the_users_to_mend(
     by_aiohttp = ConnectionError("cannot connect")
     by_aiohttp.certificate_error = untrusted  # type: ignore[attr-defined]
     for error in (untrusted, wrapped, by_aiohttp):
-        answer = told(error, shown="https://h/x", keys="the keys", writing=False)
+        answer = translate_error(error, shown="https://h/x", keys="the keys", writing=False)
         one_line(answer, kind, "https://h/x")
         assert ("ca.crt" in str(answer)) == (kind is UserError)
 
@@ -144,11 +150,11 @@ class AnswerError(Exception):
 def test_an_answer_says_whether_one_object_is_meant_or_the_store(
     answer: AnswerError, kind: type[SeedbedError]
 ) -> None:
-    one_line(told(answer, shown="s3://b/x", keys="the keys", writing=False), kind, "s3://b/x")
+    one_line(translate_error(answer, shown="s3://b/x", keys="the keys", writing=False), kind, "s3://b/x")
 
 
 def test_an_unreadable_object_survives_a_way_between_processes() -> None:
-    error = of_local(failure("ELOOP"), shown="file:///data/x.png", writing=False)
+    error = local_error(failure("ELOOP"), shown="file:///data/x.png", writing=False)
     copy = pickle.loads(pickle.dumps(error))
     assert isinstance(copy, UnreadableObject)
     assert (copy.reason, copy.message, copy.problem) == (error.reason, error.message, error.problem)  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.storage import absolute, open_storage
+from seedbed.storage import absolute_url, open_storage
 from seedbed_api.errors import UserError
 
 
@@ -43,17 +43,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_local_place_becomes_absolute_and_normal(
     here: Path, monkeypatch: pytest.MonkeyPatch, written: str, meant: str
 ) -> None:
-    place = absolute(written.format(here=here))
+    place = absolute_url(written.format(here=here))
     assert place == str(here / meant)
     assert open_storage(written.format(here=here)).url == f"file://{here / meant}"
     monkeypatch.chdir("/")
     monkeypatch.delenv("HOME")
-    assert absolute(place) == place
+    assert absolute_url(place) == place
 
 
 @pytest.mark.parametrize("url", ["s3://b/a/../x", "https://h/x?a=../b", "memory://x", "pvc://claim/x"])
 def test_what_no_folder_of_this_machine_decides_stays(here: Path, url: str) -> None:
-    assert absolute(url) == url
+    assert absolute_url(url) == url
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,6 @@ def test_a_removed_working_folder_is_told_of_only_where_it_is_needed(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert absolute(str(here / "x/../data")) == str(here / "data")
+    assert absolute_url(str(here / "x/../data")) == str(here / "data")
     with pytest.raises(UserError, match=r"the working folder was removed .*; change to a folder that exists"):
-        absolute("data")
+        absolute_url("data")

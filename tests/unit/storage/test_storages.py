@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from seedbed.storage import LocalStorage, ShortRead, Storage, describe, open_storage
+from seedbed.storage import LocalStorage, ShortRead, Storage, open_storage, printable_url
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.exponential_backoff import ExponentialBackoff
 from support.storage.creation_race import check_only_the_first_creator_wins
@@ -108,7 +108,7 @@ def test_pickled_store_opens_the_same_objects(store: Storage) -> None:
     ],
 )
 def test_no_credential_is_shown(url: str, shown: str) -> None:
-    assert describe(url) == shown
+    assert printable_url(url) == shown
     if "://" in url:
         store = open_storage(url)
         assert store.url == shown

@@ -21,13 +21,13 @@ from rich.text import Text
 
 from seedbed.cli.standard_streams import on_one_line
 from seedbed.dataset import Dataset, Manifest, open_dataset
-from seedbed.dataset.build_report import BadSourcesError, Report
+from seedbed.dataset.build_report import BadSourcesError, BuildReport
 from seedbed.dataset.builder import MIB, BuildOptions, BuildResult, build_dataset
 from seedbed.dataset.export import export_dataset
 from seedbed.dataset.file_format import SPLITS
 from seedbed.dataset.folder_layout import LAYOUTS
 from seedbed.dataset.integrity_check import check_dataset
-from seedbed.storage import describe, open_storage
+from seedbed.storage import open_storage, printable_url
 from seedbed_api.errors import UserError
 
 _LINES_SHOWN = 50
@@ -165,7 +165,7 @@ def export(url: str, dest: str, layout: str, secret: Path | None, dest_secret: P
         files = export_dataset(
             dataset, open_storage(dest, secret=dest_secret), layout=layout, progress=progress
         )
-    place = on_one_line(describe(dest))
+    place = on_one_line(printable_url(dest))
     click.echo(f"exported {dataset.manifest.total} rows into {files} files below {place}")
 
 
@@ -208,7 +208,7 @@ def _lines() -> Callable[[str, int, int], None]:
     return line
 
 
-def _print_refused(report: Report, output: str) -> None:
+def _print_refused(report: BuildReport, output: str) -> None:
     if output == "json":
         click.echo(json.dumps({"outcome": "refused", "report": report.document()}, indent=1))
         return
@@ -225,7 +225,7 @@ def _print_result(result: BuildResult, dest: str) -> None:
     manifest, report = result.manifest, result.report
     size = sum(shard.bytes for shard in manifest.shards)
     rows = f"{manifest.total} images, {len(manifest.classes)} classes, {decimal(size)}"
-    click.echo(f"{result.outcome}: {on_one_line(describe(dest))}: {rows}")
+    click.echo(f"{result.outcome}: {on_one_line(printable_url(dest))}: {rows}")
     for split in SPLITS:
         click.echo(f"  {split}: {manifest.rows(split)}")
     for name, findings in (

@@ -62,14 +62,14 @@ def _answered(arguments: dict[str, Any], answer: TextIO) -> Verdict:
 
 def _verify(arguments: dict[str, Any], *, quiet: bool) -> Verdict:
     from seedbed.replay.receipt_location import find_claim
-    from seedbed.storage import absolute, absolute_path
+    from seedbed.storage import absolute_path, absolute_url
 
     claim = find_claim(arguments["receipt"], run=arguments["run"], secret=arguments["output_secret"])
     secret, code = (
         None if arguments[name] is None else absolute_path(arguments[name])
         for name in ("dataset_secret", "code")
     )
-    dataset = None if arguments["dataset"] is None else absolute(arguments["dataset"])
+    dataset = None if arguments["dataset"] is None else absolute_url(arguments["dataset"])
     _pin(claim)
     from seedbed.replay.verification import Watcher, Window, verify
     from seedbed.replay.worker_config_from_receipt import Sources

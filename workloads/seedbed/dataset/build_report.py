@@ -27,7 +27,7 @@ class Findings:
         """Count a file and list it while there is room."""
         self.counts[kind] += 1
         if len(self.files) < _LISTED:
-            self.files.append({"path": shown(path), "kind": kind, **more})
+            self.files.append({"path": printable_path(path), "kind": kind, **more})
 
     def document(self) -> dict[str, Any]:
         """Return the JSON form, in order of the paths."""
@@ -36,7 +36,7 @@ class Findings:
 
 
 @dataclass(kw_only=True, slots=True)
-class Report:
+class BuildReport:
     """The findings of a build."""
 
     images: int = 0
@@ -72,7 +72,7 @@ class Report:
 class BadSourcesError(UserError):
     """Sources were refused and `--on-error fail` asked to stop; carries the report."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: BuildReport) -> None:
         self.report = report
         first = sorted(report.refused.files, key=lambda file: file["path"])[:3]
         names = ", ".join(f"{file['path']} ({file['kind']})" for file in first)
@@ -85,7 +85,7 @@ class BadSourcesError(UserError):
         return (BadSourcesError, (self.report,))
 
 
-def shown(path: bytes) -> str:
+def printable_path(path: bytes) -> str:
     """Return a path as text that any terminal and any JSON reader takes."""
     text = decode_path(path).encode("utf-8", "backslashreplace").decode()
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -9,30 +9,30 @@ import numpy as np
 import PIL
 import pyarrow as pa
 
-from seedbed.dataset.build_report import BadSourcesError, Report
+from seedbed.dataset.build_report import BadSourcesError, BuildReport
 from seedbed.dataset.dataset_digest import DatasetDigest
-from seedbed.dataset.deduplication import Intake, known_rows
-from seedbed.dataset.disk_spill import Spill
+from seedbed.dataset.deduplication import Deduplicator, existing_rows
+from seedbed.dataset.disk_spill import DiskSpill
 from seedbed.dataset.file_format import (
     MANIFEST,
     REPORT,
     SCHEMA_VERSION,
     SPLITS,
+    BuildRecipe,
     Manifest,
-    Recipe,
     dump_manifest,
 )
 from seedbed.dataset.image_sources import list_source
-from seedbed.dataset.ingest_engine import Engine, LocalEngine
-from seedbed.dataset.ingest_passes import METADATA_SCHEMA, Job, WrittenShard
+from seedbed.dataset.ingest_engine import IngestEngine, LocalIngestEngine
+from seedbed.dataset.ingest_passes import METADATA_SCHEMA, IngestJob, WrittenShard
 from seedbed.dataset.reader import Dataset, open_dataset, version_path
 from seedbed.dataset.shard_planning import plan_shards
-from seedbed.dataset.source_listing import Listing
+from seedbed.dataset.source_listing import SourceListing
 from seedbed.dataset.split_assignment import parse_split
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
 
-Progress = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Called with the stage, what is done of it and its total."""
 MIB = 1 << 20
 RAY_FROM_FILES = 2_000
@@ -66,11 +66,11 @@ class BuildResult:
     outcome: str
     """`built`, `extended` or `already there`."""
     manifest: Manifest
-    report: Report
+    report: BuildReport
 
 
 def build_dataset(
-    source: Storage, dest: Storage, *, options: BuildOptions, progress: Progress = lambda *_: None
+    source: Storage, dest: Storage, *, options: BuildOptions, progress: OnProgress = lambda *_: None
 ) -> BuildResult:
     """Build or extend a dataset; `UserError` where sources, options or an existing dataset forbid it."""
     _require_apart(source, dest)
@@ -78,7 +78,7 @@ def build_dataset(
     existing = _existing(dest)
     _require_extendable(existing, recipe, options)
     listing = list_source(source, csv=options.csv, group_by=options.group_by, top_folders=options.top_folders)
-    job = Job(
+    job = IngestJob(
         source=source,
         dest=dest,
         classes=_classes(listing, existing if options.append else None),
@@ -102,30 +102,30 @@ def _require_apart(source: Storage, dest: Storage) -> None:
         raise UserError("InvalidSpec", line)
 
 
-def choose_engine(options: BuildOptions, *, files: int, urls: Iterable[str]) -> Engine:
+def choose_engine(options: BuildOptions, *, files: int, urls: Iterable[str]) -> IngestEngine:
     """Return who runs the build; `memory://` is seen by this process alone."""
     shared = not any(url.startswith("memory:") for url in urls)
     auto = options.parallelism > 1 and files >= RAY_FROM_FILES and shared
     if options.engine == "ray" or (options.engine == "auto" and auto):
-        from seedbed.dataset.ray_ingest import RayEngine
+        from seedbed.dataset.ray_ingest import RayIngestEngine
 
-        return RayEngine(parallelism=options.parallelism)
-    return LocalEngine()
+        return RayIngestEngine(parallelism=options.parallelism)
+    return LocalIngestEngine()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Build:
-    job: Job
+    job: IngestJob
     options: BuildOptions
     existing: Dataset | None
-    progress: Progress
+    progress: OnProgress
 
     @property
     def base(self) -> Dataset | None:
         """Return the dataset that is extended."""
         return self.existing if self.options.append else None
 
-    def run(self, listing: Listing, engine: Engine) -> BuildResult:
+    def run(self, listing: SourceListing, engine: IngestEngine) -> BuildResult:
         with engine.session():
             intake = self._take_in(listing, engine)
             self._require_usable(intake)
@@ -137,10 +137,10 @@ class _Build:
         outcome = "built" if self.base is None else "extended"
         return BuildResult(outcome=outcome, manifest=manifest, report=intake.report)
 
-    def _take_in(self, listing: Listing, engine: Engine) -> Intake:
-        intake = Intake(classes=self.job.classes, report=Report(ignored=listing.ignored))
-        metadata = Spill(METADATA_SCHEMA)
-        for block in known_rows(self.base):
+    def _take_in(self, listing: SourceListing, engine: IngestEngine) -> Deduplicator:
+        intake = Deduplicator(classes=self.job.classes, report=BuildReport(ignored=listing.ignored))
+        metadata = DiskSpill(METADATA_SCHEMA)
+        for block in existing_rows(self.base):
             metadata.add(block)
         inspected = engine.inspect(listing.files.tables(), job=self.job)
         for block in self._counted(inspected, listing.files.num_rows):
@@ -157,7 +157,7 @@ class _Build:
             yield block
         assert done == total, f"{done} of {total} files were inspected"
 
-    def _require_usable(self, intake: Intake) -> None:
+    def _require_usable(self, intake: Deduplicator) -> None:
         report, source = intake.report, self.job.source.url
         if report.refused.counts and self.options.on_error == "fail":
             raise BadSourcesError(report)
@@ -168,7 +168,7 @@ class _Build:
                 fix = "mend its images, or remove its folder or its rows"
                 raise UserError("EmptyClass", refusal("SOURCE", name, "no image of this class is left", fix))
 
-    def _already_there(self, intake: Intake) -> Manifest | None:
+    def _already_there(self, intake: Deduplicator) -> Manifest | None:
         if self.existing is None:
             return None
         manifest = self.existing.manifest
@@ -183,7 +183,7 @@ class _Build:
             )
         return None
 
-    def _write(self, intake: Intake, engine: Engine) -> Manifest:
+    def _write(self, intake: Deduplicator, engine: IngestEngine) -> Manifest:
         old = () if self.base is None else self.base.manifest.shards
         first_row = sum(shard.rows for shard in old)
         tasks = plan_shards(
@@ -191,7 +191,7 @@ class _Build:
         )
         return self._manifest(intake, engine.write(tasks, job=self.job))
 
-    def _manifest(self, intake: Intake, written: Iterable[WrittenShard]) -> Manifest:
+    def _manifest(self, intake: Deduplicator, written: Iterable[WrittenShard]) -> Manifest:
         digest, counts = DatasetDigest(self.job.classes), _start_counts(self.job.classes, self.base)
         shards = [] if self.base is None else list(self.base.manifest.shards)
         for number, shard in enumerate(shards):
@@ -216,7 +216,7 @@ class _Build:
             digest=digest.finish(),
         )
 
-    def _publish(self, manifest: Manifest, report: Report) -> None:
+    def _publish(self, manifest: Manifest, report: BuildReport) -> None:
         dest, data = self.job.dest, dump_manifest(manifest)
         dest.put(version_path(manifest.digest), data)
         dest.put(REPORT, report.dump())
@@ -240,13 +240,13 @@ def _hex(contents: int) -> str:
     return f"{contents % 2**256:064x}"
 
 
-def _recipe(options: BuildOptions) -> Recipe:
+def _recipe(options: BuildOptions) -> BuildRecipe:
     if options.encoding == "jpeg" and options.image_size is None:
         fix = "add --image-size N, or leave --format away"
         raise UserError(
             "InvalidOption", refusal("--format", "jpeg", "only resized images are encoded as JPEG", fix)
         )
-    return Recipe(
+    return BuildRecipe(
         split=parse_split(options.split),
         image_size=options.image_size,
         encoding=options.encoding,
@@ -255,7 +255,7 @@ def _recipe(options: BuildOptions) -> Recipe:
     )
 
 
-def _same_recipe(old: Recipe, new: Recipe) -> bool:
+def _same_recipe(old: BuildRecipe, new: BuildRecipe) -> bool:
     """Say whether two recipes ask for the same; the library's version is a record, not a wish."""
     return replace(old, pillow="") == replace(new, pillow="")
 
@@ -264,7 +264,7 @@ def _existing(dest: Storage) -> Dataset | None:
     return open_dataset(dest) if dest.exists(MANIFEST) else None
 
 
-def _require_extendable(existing: Dataset | None, recipe: Recipe, options: BuildOptions) -> None:
+def _require_extendable(existing: Dataset | None, recipe: BuildRecipe, options: BuildOptions) -> None:
     if not options.append:
         return
     if existing is None:
@@ -280,13 +280,13 @@ def _require_extendable(existing: Dataset | None, recipe: Recipe, options: Build
         raise UserError("DatasetExists", refusal("--append", True, problem, fix))
 
 
-def _classes(listing: Listing, base: Dataset | None) -> tuple[str, ...]:
+def _classes(listing: SourceListing, base: Dataset | None) -> tuple[str, ...]:
     """Return the class names in label order; those of an extended dataset keep their labels."""
     old = () if base is None else base.classes
     return (*old, *(name for name in listing.classes() if name not in old))
 
 
-def _require_trainable(intake: Intake, classes: tuple[str, ...], source: str) -> None:
+def _require_trainable(intake: Deduplicator, classes: tuple[str, ...], source: str) -> None:
     images = intake.report.images
     if images < 2:
         left = "one image is" if images else "no image is"

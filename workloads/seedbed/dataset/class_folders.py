@@ -12,12 +12,12 @@ from itertools import islice
 
 import pyarrow as pa
 
-from seedbed.dataset.disk_spill import ROWS_PER_BLOCK, Spill
+from seedbed.dataset.disk_spill import ROWS_PER_BLOCK, DiskSpill
 from seedbed.dataset.folder_layout import TopFolder, split_folders
-from seedbed.dataset.source_listing import HASHED, LISTING_SCHEMA, Listing, encode_path, normal
+from seedbed.dataset.source_listing import DRAWN_SPLIT, LISTING_SCHEMA, SourceListing, encode_path, nfc
 from seedbed.images.image_inspection import has_image_suffix
-from seedbed.storage import LocalStorage, Storage, paths_of
-from seedbed.storage.storage_errors import Fault, fault_of, of_local
+from seedbed.storage import LocalStorage, Storage, iter_paths
+from seedbed.storage.storage_errors import Fault, fault_of, local_error
 from seedbed.storage.tree_walk import Entry, walk
 from seedbed_api.errors import UserError, refusal
 
@@ -34,17 +34,17 @@ _RETRIED = (Fault.EXHAUSTED, Fault.PASSING)
 _FileRow = tuple[bytes, str | None, int, str | None, str | None]
 
 
-def list_folders(storage: Storage, *, group_by: str | None, top_folders: str) -> Listing:
+def list_folders(storage: Storage, *, group_by: str | None, top_folders: str) -> SourceListing:
     """List a source of folders; `UserError` where it is not clear what its folders are, or one is empty."""
     pattern = None if group_by is None else _pattern(group_by)
     survey = _surveyed(storage)
     splits = split_folders(survey.tops, wanted=top_folders, source=storage.url)
     _require_no_empty_class(survey.tops, splits)
     rows = (row for entry in _entries(storage) if (row := _file_row(entry, splits, pattern)) is not None)
-    files = Spill(LISTING_SCHEMA)
+    files = DiskSpill(LISTING_SCHEMA)
     for table in _tables(rows):
         files.add(table)
-    listing = Listing(files=files, ignored=max(0, survey.total - files.num_rows))
+    listing = SourceListing(files=files, ignored=max(0, survey.total - files.num_rows))
     if files.num_rows and not listing.classes():
         fix = "put the images of each class into a folder of their own, or add --csv FILE"
         raise UserError("NoClasses", refusal("SOURCE", storage.url, "its images lie in no class folder", fix))
@@ -59,12 +59,12 @@ def is_ignored(name: str) -> bool:
 def _entries(storage: Storage) -> Iterator[Entry]:
     """Yield what lies in a source; of local folders one by one, for it may be too much for a list."""
     if not isinstance(storage, LocalStorage):
-        yield from (Entry(path, is_folder=False) for path in paths_of(storage))
+        yield from (Entry(path, is_folder=False) for path in iter_paths(storage))
         return
     for entry in walk(storage.root, enters=lambda name: not is_ignored(name)):
         if entry.error is not None and (not entry.path or fault_of(entry.error) in _RETRIED):
             shown = f"{storage.url}/{entry.path}".rstrip("/")
-            raise of_local(entry.error, shown=shown, writing=False) from entry.error
+            raise local_error(entry.error, shown=shown, writing=False) from entry.error
         yield entry
 
 
@@ -122,7 +122,7 @@ def _file_row(
     parts = entry.path.split("/")
     if any(map(is_ignored, parts)) or (entry.is_folder and entry.error is None):
         return None
-    split = splits[parts.pop(0)] if splits and parts[0] in splits else HASHED
+    split = splits[parts.pop(0)] if splits and parts[0] in splits else DRAWN_SPLIT
     if entry.is_folder and entry.error is not None:
         seen = f"unreadable: the folder cannot be listed: {(entry.error.strerror or '').lower()}"
         return encode_path(entry.path), _class_name(parts[0]) if parts else None, split, None, seen
@@ -144,19 +144,19 @@ def _class_name(folder: str) -> str:
         raise UserError(
             "InvalidSource", refusal("SOURCE", folder, "a class name is not valid UTF-8", "rename the folder")
         ) from None
-    return normal(folder)
+    return nfc(folder)
 
 
 def _pattern(text: str) -> re.Pattern[str]:
     try:
-        return re.compile(normal(text))
+        return re.compile(nfc(text))
     except re.error as error:
         fix = "write a regular expression that is searched in the path of each image"
         raise UserError("InvalidGroup", refusal("--group-by", text, str(error), fix)) from None
 
 
 def _group_of(path: str, pattern: re.Pattern[str]) -> str | None:
-    match = pattern.search(normal(path))
+    match = pattern.search(nfc(path))
     if match is None:
         return None
     parts = match.groups() or (match[0],)

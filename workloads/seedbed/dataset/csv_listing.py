@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from seedbed.dataset.disk_spill import Spill
-from seedbed.dataset.source_listing import HASHED, LISTING_SCHEMA, SPLIT_CODES, Listing, normal
+from seedbed.dataset.disk_spill import DiskSpill
+from seedbed.dataset.source_listing import DRAWN_SPLIT, LISTING_SCHEMA, SPLIT_CODES, SourceListing, nfc
 from seedbed.storage import Storage, UnreadableObject, open_storage
 from seedbed_api.errors import UserError, refusal
 
@@ -25,10 +25,10 @@ _OTHER_FORMATS = {
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def list_csv(storage: Storage, *, csv: str, group_by: str | None) -> Listing:
+def list_csv(storage: Storage, *, csv: str, group_by: str | None) -> SourceListing:
     """List the images that a CSV file names; `UserError` names the flag or the column."""
-    group = None if group_by is None else normal(group_by.strip())
-    files = Spill(LISTING_SCHEMA)
+    group = None if group_by is None else nfc(group_by.strip())
+    files = DiskSpill(LISTING_SCHEMA)
     for table in _read(_bytes(storage, csv), csv):
         _require_columns(table.column_names, csv=csv, group=group)
         by = "group" if group is None and "group" in table.column_names else group
@@ -37,7 +37,7 @@ def list_csv(storage: Storage, *, csv: str, group_by: str | None) -> Listing:
         files.add(pa.table(_listed(rows, by, first=files.num_rows + 1), LISTING_SCHEMA))
     if files.num_rows == 0:
         raise _invalid(csv, "it has a header and no rows", "write a line for each image")
-    return Listing(files=files, ignored=0)
+    return SourceListing(files=files, ignored=0)
 
 
 def _invalid(csv: str, problem: str, fix: str) -> UserError:
@@ -54,7 +54,7 @@ def _read(data: bytes, csv: str) -> Iterator[pa.Table]:
         types = dict.fromkeys(header, pa.string())
         options = pa.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
         reader = pa.csv.open_csv(pa.BufferReader(data), convert_options=options)
-        names = [normal(name.strip()) for name in header]
+        names = [nfc(name.strip()) for name in header]
         yield reader.schema.empty_table().rename_columns(names)
         for batch in reader:
             yield pa.Table.from_batches([batch]).rename_columns(names)
@@ -136,7 +136,7 @@ def _listed(table: pa.Table, group: str | None, *, first: int) -> list[pa.Chunke
     return [
         path.cast(pa.large_string()).cast(pa.large_binary()),
         label,
-        pc.fill_null(codes, HASHED),
+        pc.fill_null(codes, DRAWN_SPLIT),
         groups,
         reason,
     ]

@@ -11,28 +11,28 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seedbed.dataset.build_report import Report, shown
-from seedbed.dataset.disk_spill import Spill
+from seedbed.dataset.build_report import BuildReport, printable_path
+from seedbed.dataset.disk_spill import DiskSpill
 from seedbed.dataset.file_format import SPLITS
 from seedbed.dataset.ingest_passes import METADATA_SCHEMA
 from seedbed.dataset.reader import Dataset
-from seedbed.dataset.source_listing import decode_path, normal
+from seedbed.dataset.source_listing import decode_path, nfc
 
 _MODULUS = 2**256
 
 
-class Intake:
+class Deduplicator:
     """Takes metadata in order of id, and keeps what becomes a row, by split, on local disk."""
 
-    def __init__(self, *, classes: tuple[str, ...], report: Report) -> None:
+    def __init__(self, *, classes: tuple[str, ...], report: BuildReport) -> None:
         self.report = report
         self.contents = 0
         self.label_counts = np.zeros(len(classes), np.int64)
         self._classes = classes
-        self._spills = [Spill(METADATA_SCHEMA) for _ in SPLITS]
+        self._spills = [DiskSpill(METADATA_SCHEMA) for _ in SPLITS]
 
     def take(self, block: pa.Table) -> None:
-        """Take the next block; all rows of one id are in the same block, those of `known_rows` too."""
+        """Take the next block; all rows of one id are in the same block, those of `existing_rows` too."""
         known = block.filter(pc.is_null(block["path"]))
         block = block.filter(pc.is_valid(block["path"]))
         refused = block.filter(pc.is_valid(block["reason"]))
@@ -43,7 +43,7 @@ class Intake:
         self.report.add_notes(accepted)
         self._keep(accepted)
 
-    def rows(self, split: str) -> Spill:
+    def rows(self, split: str) -> DiskSpill:
         """Return the rows of a split in order of id, on disk."""
         return self._spills[SPLITS.index(split)]
 
@@ -96,13 +96,15 @@ class Intake:
         best = min(range(len(copies)), key=lambda number: _rank(copies[number]))
         for number, copy in enumerate(copies):
             if number != best:
-                self.report.duplicates.add("same-bytes", copy["path"], sameAs=shown(copies[best]["path"]))
+                self.report.duplicates.add(
+                    "same-bytes", copy["path"], sameAs=printable_path(copies[best]["path"])
+                )
         return best
 
 
 def _rank(copy: dict[str, Any]) -> tuple[int, str, bytes]:
     """Return what decides among copies, whatever the Unicode form of their paths."""
-    return -copy["split"], normal(decode_path(copy["path"])), copy["path"]
+    return -copy["split"], nfc(decode_path(copy["path"])), copy["path"]
 
 
 def _ids(table: pa.Table) -> npt.NDArray[np.uint8]:
@@ -127,7 +129,7 @@ def _content(row_id: bytes, key: bytes, label: int, split: int) -> int:
     return int.from_bytes(digest, "big")
 
 
-def known_rows(dataset: Dataset | None) -> Iterator[pa.Table]:
+def existing_rows(dataset: Dataset | None) -> Iterator[pa.Table]:
     """Yield the rows of a dataset that is extended: rows of `METADATA_SCHEMA` without a path."""
     for number in range(0 if dataset is None else len(dataset.manifest.shards)):
         assert dataset is not None

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
-from seedbed.dataset.temporary_folder import using_scratch
+from seedbed.dataset.temporary_folder import temporary_folder_errors
 
 ROWS_PER_BLOCK = 16_384
 """Rows that are held at a time, about; a metadata row takes some 200 bytes."""
@@ -17,7 +17,7 @@ ORDER_BITS = 63
 _MOST_PARTS = 128
 
 
-class Spill:
+class DiskSpill:
     """A table in an unnamed file of the temporary folder: added to table by table, then read in that order.
 
     There is one reader at a time. The file goes with the object, or with the process.
@@ -26,7 +26,7 @@ class Spill:
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
         self.num_rows = 0
-        with using_scratch():
+        with temporary_folder_errors():
             self._file = tempfile.TemporaryFile(prefix="seedbed-build-")  # noqa: SIM115 - it lives as long as the spill
             self._writer = pa.ipc.new_stream(pa.PythonFile(self._file, mode="w"), schema)
         self._open = True
@@ -36,13 +36,13 @@ class Spill:
         assert self._open, "it has been read"
         if table.num_rows:
             self.num_rows += table.num_rows
-            with using_scratch():
+            with temporary_folder_errors():
                 self._writer.write_table(table, max_chunksize=ROWS_PER_BLOCK)
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield what was added, in order, at most `ROWS_PER_BLOCK` rows at a time; nothing is added after."""
         self._end()
-        with using_scratch():
+        with temporary_folder_errors():
             self._file.seek(0)
             for batch in pa.ipc.open_stream(pa.PythonFile(self._file, mode="r")):
                 yield pa.Table.from_batches([batch])
@@ -67,12 +67,12 @@ class Spill:
     def _end(self) -> None:
         if self._open:
             self._open = False
-            with using_scratch():
+            with temporary_folder_errors():
                 self._writer.close()
                 self._file.flush()
 
 
-def _sorted_blocks(spill: Spill, *, bits: int) -> Iterator[pa.Table]:
+def _sorted_blocks(spill: DiskSpill, *, bits: int) -> Iterator[pa.Table]:
     """Sort rows that agree in all but the last `bits` of their order."""
     if spill.num_rows <= ROWS_PER_BLOCK or bits == 0:
         block = spill.read()
@@ -80,7 +80,7 @@ def _sorted_blocks(spill: Spill, *, bits: int) -> Iterator[pa.Table]:
         yield block.sort_by([("order", "ascending"), ("id", "ascending"), ("path", "ascending")])
         return
     cut = min(bits, (min(_MOST_PARTS, 2 * spill.num_rows // ROWS_PER_BLOCK) - 1).bit_length())
-    parts = [Spill(spill.schema) for _ in range(1 << cut)]
+    parts = [DiskSpill(spill.schema) for _ in range(1 << cut)]
     for table in spill.tables():
         _scatter(table, parts, shift=bits - cut)
     spill.close()
@@ -88,7 +88,7 @@ def _sorted_blocks(spill: Spill, *, bits: int) -> Iterator[pa.Table]:
         yield from _sorted_blocks(part, bits=bits - cut)
 
 
-def _scatter(table: pa.Table, parts: list[Spill], *, shift: int) -> None:
+def _scatter(table: pa.Table, parts: list[DiskSpill], *, shift: int) -> None:
     numbers = (table["order"].to_numpy() >> shift) & (len(parts) - 1)
     table = table.take(pa.array(np.argsort(numbers, kind="stable")))
     edges = np.searchsorted(np.sort(numbers), np.arange(len(parts) + 1))

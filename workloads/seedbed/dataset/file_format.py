@@ -37,7 +37,7 @@ INDEX_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
+class RecordBatch:
     """One record batch: a byte range of the shard file, verified as a whole."""
 
     offset: int
@@ -57,13 +57,13 @@ class Shard:
     rows: int
     bytes: int
     sha256: str
-    batches: tuple[Batch, ...]
+    batches: tuple[RecordBatch, ...]
     index_path: str
     index_sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
+class BuildRecipe:
     """How sources became rows; an extension must use the same."""
 
     split: dict[str, str]
@@ -91,7 +91,7 @@ class Manifest:
     """Class names; the label of a row is a position here."""
     counts: dict[str, tuple[int, ...]]
     """Rows per split and class."""
-    recipe: Recipe
+    recipe: BuildRecipe
     contents: str
     """Order-free sum of hashes of (id, key, label, split): tells equal sources before a shard is written."""
     shards: tuple[Shard, ...]
@@ -126,19 +126,19 @@ def load_manifest(data: bytes, *, where: str) -> Manifest:
     try:
         document = json.loads(data)
         seal = document.pop("sha256")
-        assert_version(document.get("schema_version"), where=where)
+        require_version(document.get("schema_version"), where=where)
         manifest = _ADAPTER.validate_python(document)
     except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
-        raise invalid(
+        raise invalid_dataset(
             where, "manifest.json is not a dataset manifest", detail=type(error).__name__
         ) from error
     if seal != _seal(document):
-        raise invalid(where, "manifest.json was changed after it was written (its sha256 differs)")
+        raise invalid_dataset(where, "manifest.json was changed after it was written (its sha256 differs)")
     _require_consistent(manifest, where=where)
     return manifest
 
 
-def assert_version(version: object, *, where: str) -> None:
+def require_version(version: object, *, where: str) -> None:
     """Refuse a manifest of another schema version."""
     if version != SCHEMA_VERSION:
         fix = f"this Seedbed reads version {SCHEMA_VERSION}; rebuild it with `seedbed dataset build`"
@@ -148,7 +148,7 @@ def assert_version(version: object, *, where: str) -> None:
         )
 
 
-def invalid(where: str, problem: str, *, detail: str = "") -> UserError:
+def invalid_dataset(where: str, problem: str, *, detail: str = "") -> UserError:
     """Return the error of a dataset that cannot be read."""
     text = f"{problem} ({detail})" if detail else problem
     fix = "check the URL with `seedbed dataset check`, or rebuild it with `seedbed dataset build`"
@@ -160,8 +160,8 @@ def _require_consistent(manifest: Manifest, *, where: str) -> None:
     for shard in manifest.shards:
         whole = shard.first_row == first and shard.rows == sum(batch.rows for batch in shard.batches)
         if not whole or shard.split not in SPLITS:
-            raise invalid(where, f"shard {shard.path} does not fit its neighbours")
+            raise invalid_dataset(where, f"shard {shard.path} does not fit its neighbours")
         first += shard.rows
     for split, counts in manifest.counts.items():
         if sum(counts) != manifest.rows(split) or len(counts) != len(manifest.classes):
-            raise invalid(where, f"the counts of split {split} do not add up")
+            raise invalid_dataset(where, f"the counts of split {split} do not add up")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from seedbed.dataset.source_listing import SPLIT_CODES
-from seedbed.dataset.split_names import splits_meant
+from seedbed.dataset.split_names import splits_by_name
 from seedbed_api.errors import UserError, refusal
 
 LAYOUTS = ("auto", "classes", "splits")
@@ -66,7 +66,7 @@ def split_folders(tops: dict[str, TopFolder], *, wanted: str, source: str) -> di
 
 def _named_splits(filled: dict[str, TopFolder]) -> dict[str, int]:
     """Return the splits that the folders' names mean."""
-    meant = splits_meant(filled)
+    meant = splits_by_name(filled)
     unknown = [name for name in filled if name not in meant]
     if unknown or "train" not in meant.values():
         problem = f"the name of folder {unknown[0]!r} means no split" if unknown else "no folder means train"
@@ -78,7 +78,7 @@ def _named_splits(filled: dict[str, TopFolder]) -> dict[str, int]:
 def _require_classes_below(splits: dict[str, TopFolder], source: str) -> None:
     """Refuse splits that hold nothing but splits again, as folders packed with their own name do."""
     below = sorted(frozenset[str]().union(*(top.subfolders for top in splits.values())))
-    if below and splits_meant(below).keys() == set(below):
+    if below and splits_by_name(below).keys() == set(below):
         problem = f"its splits hold folders that look like splits again, {_listed(below)}"
         fix = (
             "move what they hold up, to train/CLASS, validation/CLASS and test/CLASS, or name labels by --csv"
@@ -88,7 +88,7 @@ def _require_classes_below(splits: dict[str, TopFolder], source: str) -> None:
 
 def _require_clear_names(filled: dict[str, TopFolder], source: str, *, deep: bool) -> None:
     """Refuse folders with names of splits where no other is there, or where classes lie in one of them."""
-    meant = splits_meant(filled)
+    meant = splits_by_name(filled)
     others = [name for name in filled if name not in meant]
     with_classes = len(set(meant.values())) >= 2 and any(len(filled[name].subfolders) >= 2 for name in meant)
     if not meant or (others and not with_classes):

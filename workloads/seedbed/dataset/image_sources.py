@@ -6,15 +6,15 @@ import stat
 
 from seedbed.dataset.class_folders import list_folders
 from seedbed.dataset.csv_listing import list_csv
-from seedbed.dataset.source_listing import Listing
+from seedbed.dataset.source_listing import SourceListing
 from seedbed.storage import LocalStorage, Storage
-from seedbed.storage.storage_errors import of_local
+from seedbed.storage.storage_errors import local_error
 from seedbed_api.errors import UserError, refusal
 
 
 def list_source(
     storage: Storage, *, csv: str | None, group_by: str | None, top_folders: str = "auto"
-) -> Listing:
+) -> SourceListing:
     """List a source; `UserError` where it is missing, empty or not a dataset."""
     _require_folder(storage)
     if csv is not None and top_folders != "auto":
@@ -40,7 +40,7 @@ def _require_folder(storage: Storage) -> None:
         line = refusal("SOURCE", storage.url, "there is no such folder", "correct the path")
         raise UserError("NoImages", line) from None
     except OSError as error:
-        raise of_local(error, shown=storage.url, writing=False) from error
+        raise local_error(error, shown=storage.url, writing=False) from error
     if not stat.S_ISDIR(mode):
         fix = "give a folder; an archive must be unpacked first, a CSV file goes to --csv"
         raise UserError("NoImages", refusal("SOURCE", storage.url, "is a file, no folder", fix))

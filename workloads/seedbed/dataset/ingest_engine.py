@@ -8,37 +8,37 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from seedbed.dataset.ingest_passes import Job, ShardTask, WrittenShard, inspect_files, write_shard
+from seedbed.dataset.ingest_passes import IngestJob, ShardTask, WrittenShard, inspect_files, write_shard
 
 _FILES_PER_CALL = 128
 
 
-class Engine(Protocol):
+class IngestEngine(Protocol):
     """Runs pass 1 over a listing and pass 2 over planned shards."""
 
     def session(self) -> AbstractContextManager[None]:
         """Start what both passes need, for as long as the context lasts."""
 
-    def inspect(self, files: Iterable[pa.Table], *, job: Job) -> Iterator[pa.Table]:
+    def inspect(self, files: Iterable[pa.Table], *, job: IngestJob) -> Iterator[pa.Table]:
         """Yield metadata of all files, in any order."""
 
-    def write(self, tasks: Iterable[ShardTask], *, job: Job) -> Iterator[WrittenShard]:
+    def write(self, tasks: Iterable[ShardTask], *, job: IngestJob) -> Iterator[WrittenShard]:
         """Write the shards and yield them in the order of the tasks."""
 
 
-class LocalEngine:
-    """Runs in this process, `Job.threads` files at a time."""
+class LocalIngestEngine:
+    """Runs in this process, `IngestJob.threads` files at a time."""
 
     def session(self) -> AbstractContextManager[None]:
         """Start nothing."""
         return nullcontext()
 
-    def inspect(self, files: Iterable[pa.Table], *, job: Job) -> Iterator[pa.Table]:
+    def inspect(self, files: Iterable[pa.Table], *, job: IngestJob) -> Iterator[pa.Table]:
         """Yield metadata chunk by chunk."""
         for table in files:
             for start in range(0, table.num_rows, _FILES_PER_CALL):
                 yield inspect_files(table.slice(start, _FILES_PER_CALL), job=job)
 
-    def write(self, tasks: Iterable[ShardTask], *, job: Job) -> Iterator[WrittenShard]:
+    def write(self, tasks: Iterable[ShardTask], *, job: IngestJob) -> Iterator[WrittenShard]:
         """Write one shard after the other."""
         return (write_shard(task, job=job) for task in tasks)

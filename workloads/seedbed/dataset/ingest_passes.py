@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from seedbed.dataset.file_format import SPLITS, Recipe, Shard
+from seedbed.dataset.file_format import SPLITS, BuildRecipe, Shard
 from seedbed.dataset.shard_io import EncodedShard, Row, ShardEncoder
-from seedbed.dataset.source_files import read_listed
-from seedbed.dataset.source_listing import HASHED, decode_path, encode_path
+from seedbed.dataset.source_files import read_source_file
+from seedbed.dataset.source_listing import DRAWN_SPLIT, decode_path, encode_path
 from seedbed.dataset.split_assignment import group_key, split_of
-from seedbed.images.image_inspection import BadImage, Rules, inspect, normalise
+from seedbed.images.image_inspection import BadImage, StoredFormat, inspect, normalise
 from seedbed.storage import DamagedObject, Storage, UnreadableObject
 from seedbed_api.errors import UserError, refusal
 
@@ -45,20 +45,20 @@ TASK_COLUMNS = ["path", "id", "label", "key", "weight"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class IngestJob:
     """What every task of a build needs; picklable."""
 
     source: Storage
     dest: Storage
     classes: tuple[str, ...]
-    recipe: Recipe
+    recipe: BuildRecipe
     batch_bytes: int
     threads: int
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> StoredFormat:
         """Return how images are stored."""
-        return Rules(image_size=self.recipe.image_size, encoding=self.recipe.encoding)
+        return StoredFormat(image_size=self.recipe.image_size, encoding=self.recipe.encoding)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +80,7 @@ class WrittenShard:
     label_counts: npt.NDArray[np.int64]
 
 
-def inspect_files(files: pa.Table, *, job: Job) -> pa.Table:
+def inspect_files(files: pa.Table, *, job: IngestJob) -> pa.Table:
     """Run pass 1 over rows of a listing; returns rows of `METADATA_SCHEMA`."""
     fractions = {name: Fraction(value) for name, value in job.recipe.split.items()}
     labels = {name: number for number, name in enumerate(job.classes)}
@@ -93,7 +93,7 @@ def inspect_files(files: pa.Table, *, job: Job) -> pa.Table:
 
 
 def _metadata_row(
-    file: dict[str, object], *, job: Job, labels: dict[str, int], fractions: dict[str, Fraction]
+    file: dict[str, object], *, job: IngestJob, labels: dict[str, int], fractions: dict[str, Fraction]
 ) -> dict[str, object]:
     path, group, code = file["path"], file["group"], file["split"]
     assert isinstance(path, bytes)
@@ -103,13 +103,13 @@ def _metadata_row(
         kind, _, seen = str(file["reason"]).partition(": ")
         return _refused(row, path, kind, seen or _LISTING_DETAILS[kind])
     try:
-        found, data = read_listed(job.source, decode_path(path))
+        found, data = read_source_file(job.source, decode_path(path))
         judged = inspect(data, found, job.rules)
     except BadImage as bad:
         return _refused(row, path, bad.reason, bad.detail)
     row_id = hashlib.sha256(data).digest()
     key = row_id if group is None else group_key(str(group))
-    split = SPLITS.index(split_of(key, fractions)) if code == HASHED else code
+    split = SPLITS.index(split_of(key, fractions)) if code == DRAWN_SPLIT else code
     placed = {
         "path": encode_path(found),
         "order": _order(row_id),
@@ -140,7 +140,7 @@ def _order(row_id: bytes) -> int:
     return int.from_bytes(row_id[:8], "big") >> 1
 
 
-def write_shard(task: ShardTask, *, job: Job) -> WrittenShard:
+def write_shard(task: ShardTask, *, job: IngestJob) -> WrittenShard:
     """Run pass 2 for one shard; `UserError("SourceChanged")` where a file is not what pass 1 saw."""
     encoder = ShardEncoder(batch_bytes=job.batch_bytes)
     for row in _rows(task, job):
@@ -153,7 +153,7 @@ def write_shard(task: ShardTask, *, job: Job) -> WrittenShard:
     return WrittenShard(shard=shard, row_digests=encoded.row_digests, label_counts=counts)
 
 
-def _rows(task: ShardTask, job: Job) -> Iterator[Row]:
+def _rows(task: ShardTask, job: IngestJob) -> Iterator[Row]:
     def load(row: dict[str, object]) -> Row:
         path, row_id, label, key = row["path"], row["id"], row["label"], row["key"]
         assert isinstance(path, bytes)
@@ -167,7 +167,7 @@ def _rows(task: ShardTask, job: Job) -> Iterator[Row]:
             yield from pool.map(load, batch.to_pylist())
 
 
-def _stored_image(path: str, row_id: bytes, job: Job) -> bytes:
+def _stored_image(path: str, row_id: bytes, job: IngestJob) -> bytes:
     try:
         data = job.source.read(path)
     except (FileNotFoundError, UnreadableObject, DamagedObject):

@@ -17,7 +17,7 @@ from seedbed.dataset.shard_io import ShardIndex
 from seedbed.storage import DamagedObject, UnreadableObject
 from seedbed_api.errors import UserError
 
-Progress = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 _NAMED_ROWS = 5
 
 

@@ -14,7 +14,7 @@ from itertools import islice
 
 import pyarrow as pa
 
-from seedbed.dataset.ingest_passes import Job, ShardTask, WrittenShard, inspect_files, write_shard
+from seedbed.dataset.ingest_passes import IngestJob, ShardTask, WrittenShard, inspect_files, write_shard
 from seedbed.startup.ray_environment import clean_environment, job_config, ray_runs_here, temporary_folder
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
@@ -33,7 +33,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RayEngine:
+class RayIngestEngine:
     """Runs on a Ray of its own on this machine, or on the one that this process has started already."""
 
     parallelism: int
@@ -42,7 +42,7 @@ class RayEngine:
         """Start a quiet local Ray and stop it again."""
         return _ray(self.parallelism)
 
-    def inspect(self, files: Iterable[pa.Table], *, job: Job) -> Iterator[pa.Table]:
+    def inspect(self, files: Iterable[pa.Table], *, job: IngestJob) -> Iterator[pa.Table]:
         """Yield metadata as Ray Data finishes it; of a long listing it gets one part after the other."""
         with _unwrapped():
             import ray.data
@@ -57,7 +57,7 @@ class RayEngine:
                 )
                 yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
 
-    def write(self, tasks: Iterable[ShardTask], *, job: Job) -> Iterator[WrittenShard]:
+    def write(self, tasks: Iterable[ShardTask], *, job: IngestJob) -> Iterator[WrittenShard]:
         """Write shards in parallel; twice as many are under way as run at once."""
         with _unwrapped():
             import ray
@@ -72,7 +72,7 @@ class RayEngine:
                 yield ray.get(under_way.popleft())
 
 
-def _write_shard(task: ShardTask, job: Job) -> WrittenShard:
+def _write_shard(task: ShardTask, job: IngestJob) -> WrittenShard:
     return write_shard(task, job=job)
 
 

@@ -13,10 +13,18 @@ import numpy.typing as npt
 import pyarrow as pa
 from cachetools import LRUCache
 
-from seedbed.dataset.file_format import MANIFEST, SPLITS, VERSIONS, Manifest, Shard, invalid, load_manifest
-from seedbed.dataset.row_view import View, ViewShard, chosen, whole
+from seedbed.dataset.file_format import (
+    MANIFEST,
+    SPLITS,
+    VERSIONS,
+    Manifest,
+    Shard,
+    invalid_dataset,
+    load_manifest,
+)
+from seedbed.dataset.row_view import RowView, ViewShard, all_rows, selected_rows
 from seedbed.dataset.shard_io import ShardIndex, decode_index
-from seedbed.dataset.split_assignment import fold_of, in_subset, select
+from seedbed.dataset.split_assignment import fold_of, in_subset, select_positions
 from seedbed.storage import DamagedObject, LocalStorage, Storage
 from seedbed_api.errors import UserError, refusal
 
@@ -68,11 +76,11 @@ class Dataset:
         try:
             data = self.storage.read_range(entry.path, place.offset, place.length)
         except OSError as error:
-            raise invalid(
+            raise invalid_dataset(
                 self.storage.url, f"batch {batch} of shard {entry.path} cannot be read", detail=str(error)
             ) from error
         if hashlib.sha256(data).hexdigest() != place.sha256:
-            raise invalid(
+            raise invalid_dataset(
                 self.storage.url, f"batch {batch} of shard {entry.path} differs from the manifest (sha256)"
             )
         return data
@@ -84,13 +92,13 @@ class Dataset:
         subset: str | Fraction | None = None,
         fold: tuple[int, int] | None = None,
         part: str | None = None,
-    ) -> View:
+    ) -> RowView:
         """Return the rows of a split, or of one side of a fold, cut to a subset.
 
         A fold `(index, count)` cuts train and validation together: `part` (else `split`) "train" is every row
         of another fold, "validation" is the fold itself; test is never cut by a fold.
         """
-        return View(shards=tuple(self._view_shards(part or split, subset, fold)))
+        return RowView(shards=tuple(self._view_shards(part or split, subset, fold)))
 
     def rows_per_class(
         self,
@@ -126,33 +134,35 @@ class Dataset:
         if wanted == "test":
             fold = None
         if fold is None and (fraction is None or fraction == 1):
-            return whole(number, shard)
+            return all_rows(number, shard)
 
         def keeps(key: bytes) -> bool:
             if fold is not None and (fold_of(key, fold[1]) == fold[0]) != (wanted == "validation"):
                 return False
             return fraction is None or in_subset(key, fraction)
 
-        return chosen(number, shard, select(self.index(number).key, keeps))
+        return selected_rows(number, shard, select_positions(self.index(number).key, keeps))
 
     def _read_index(self, shard: Shard) -> ShardIndex:
         try:
             data = self.storage.read(shard.index_path)
         except FileNotFoundError as error:
-            raise invalid(self.storage.url, f"index {shard.index_path} is missing") from error
+            raise invalid_dataset(self.storage.url, f"index {shard.index_path} is missing") from error
         except DamagedObject as error:
             problem = f"index {shard.index_path} cannot be read"
-            raise invalid(self.storage.url, problem, detail=str(error.strerror)) from error
+            raise invalid_dataset(self.storage.url, problem, detail=str(error.strerror)) from error
         if hashlib.sha256(data).hexdigest() != shard.index_sha256:
-            raise invalid(self.storage.url, f"index {shard.index_path} differs from the manifest (sha256)")
+            raise invalid_dataset(
+                self.storage.url, f"index {shard.index_path} differs from the manifest (sha256)"
+            )
         try:
             index = decode_index(data)
         except (pa.ArrowInvalid, ValueError) as error:
-            raise invalid(
+            raise invalid_dataset(
                 self.storage.url, f"index {shard.index_path} is unreadable", detail=str(error)
             ) from error
         if len(index) != shard.rows:
-            raise invalid(
+            raise invalid_dataset(
                 self.storage.url, f"index {shard.index_path} has {len(index)} rows instead of {shard.rows}"
             )
         return index
@@ -212,7 +222,7 @@ def _read_manifest(storage: Storage, path: str) -> Manifest:
         problem, fix = _no_dataset(storage, path)
         raise UserError("InvalidDataset", refusal("dataset.uri", storage.url, problem, fix)) from error
     except DamagedObject as error:
-        raise invalid(storage.url, f"{path} cannot be read", detail=str(error.strerror)) from error
+        raise invalid_dataset(storage.url, f"{path} cannot be read", detail=str(error.strerror)) from error
     return load_manifest(data, where=storage.url)
 
 

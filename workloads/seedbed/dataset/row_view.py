@@ -24,7 +24,7 @@ class ViewShard:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class View:
+class RowView:
     """Shards in row order; those without a selected row are left out."""
 
     shards: tuple[ViewShard, ...]
@@ -46,11 +46,11 @@ def _numbers(shard: ViewShard) -> npt.NDArray[np.int64]:
     return shard.first_row + positions
 
 
-def whole(number: int, shard: Shard) -> ViewShard:
+def all_rows(number: int, shard: Shard) -> ViewShard:
     """Return the view of all rows of a shard."""
     return ViewShard(shard=number, first_row=shard.first_row, rows=shard.rows, selected=None)
 
 
-def chosen(number: int, shard: Shard, selected: npt.NDArray[np.int32]) -> ViewShard:
+def selected_rows(number: int, shard: Shard, selected: npt.NDArray[np.int32]) -> ViewShard:
     """Return the view of the selected rows of a shard."""
     return ViewShard(shard=number, first_row=shard.first_row, rows=len(selected), selected=selected)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from seedbed.dataset.dataset_digest import row_digest
-from seedbed.dataset.file_format import INDEX_SCHEMA, SHARD_SCHEMA, Batch
+from seedbed.dataset.file_format import INDEX_SCHEMA, SHARD_SCHEMA, RecordBatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +54,7 @@ class EncodedShard:
 
     data: bytes
     index: bytes
-    batches: tuple[Batch, ...]
+    batches: tuple[RecordBatch, ...]
     row_digests: bytes
     labels: npt.NDArray[np.int32]
 
@@ -104,9 +104,9 @@ class ShardEncoder:
         self._index.append(_index_rows(rows, number=len(self._index), offsets=_image_offsets(batch)))
 
 
-def _batch(data: bytes, offset: int, length: int, rows: int) -> Batch:
+def _batch(data: bytes, offset: int, length: int, rows: int) -> RecordBatch:
     digest = hashlib.sha256(memoryview(data)[offset : offset + length]).hexdigest()
-    return Batch(offset=offset, length=length, rows=rows, sha256=digest)
+    return RecordBatch(offset=offset, length=length, rows=rows, sha256=digest)
 
 
 def _image_offsets(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:

@@ -7,24 +7,24 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from seedbed.dataset.deduplication import Intake
+from seedbed.dataset.deduplication import Deduplicator
 from seedbed.dataset.file_format import SPLITS
 from seedbed.dataset.ingest_passes import TASK_COLUMNS, ShardTask
 
 
 def plan_shards(
-    intake: Intake, *, shard_bytes: int, first_number: int, first_row: int
+    intake: Deduplicator, *, shard_bytes: int, first_number: int, first_row: int
 ) -> Iterator[ShardTask]:
     """Yield the shards to write, split after split, in row order."""
     number, row = first_number, first_row
     for split in SPLITS:
         tables = (table.select(TASK_COLUMNS) for table in intake.rows(split).tables())
-        for rows in cut(tables, shard_bytes=shard_bytes):
+        for rows in cut_into_shards(tables, shard_bytes=shard_bytes):
             yield ShardTask(split=split, number=number, first_row=row, rows=rows)
             number, row = number + 1, row + rows.num_rows
 
 
-def cut(tables: Iterable[pa.Table], *, shard_bytes: int) -> Iterator[pa.Table]:
+def cut_into_shards(tables: Iterable[pa.Table], *, shard_bytes: int) -> Iterator[pa.Table]:
     """Yield the rows anew in tables that weigh at most `shard_bytes`, or hold a single heavier row."""
     shard: list[pa.Table] = []
     weight = 0

@@ -12,7 +12,7 @@ from seedbed.storage import DamagedObject, LocalStorage, Storage, UnreadableObje
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
-def read_listed(source: Storage, path: str) -> tuple[str, bytes]:
+def read_source_file(source: Storage, path: str) -> tuple[str, bytes]:
     """Return a listed file's bytes and the path at which it lies.
 
     Where there is no such name, blanks around it, `./`, `//` and its Unicode form do not count.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seedbed.dataset.disk_spill import Spill
+from seedbed.dataset.disk_spill import DiskSpill
 
-HASHED = -1
+DRAWN_SPLIT = -1
 """Split code of rows whose split is drawn from their key."""
 SPLIT_CODES = {"train": 0, "validation": 1, "val": 1, "test": 2}
 LISTING_SCHEMA = pa.schema(
@@ -26,10 +26,10 @@ LISTING_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listing:
+class SourceListing:
     """The files of a source, in any order: what becomes of them is sorted by content."""
 
-    files: Spill
+    files: DiskSpill
     """Columns of `LISTING_SCHEMA`, on disk: there may be more than memory holds."""
     ignored: int
     """Entries that are no part of the dataset: hidden ones, and other than images outside class folders."""
@@ -52,6 +52,6 @@ def decode_path(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-def normal(text: str) -> str:
+def nfc(text: str) -> str:
     """Return text in Unicode NFC, the form in which names of classes, groups and splits are compared."""
     return unicodedata.normalize("NFC", text)

@@ -47,7 +47,7 @@ _PLAIN_FILLERS = frozenset(map(_plain, _FILLERS.split()))
 _GLUED = re.compile(f"({'|'.join(sorted(_PLAIN_FILLERS))})$")
 
 
-def splits_meant(folders: Iterable[str]) -> dict[str, str]:
+def splits_by_name(folders: Iterable[str]) -> dict[str, str]:
     """Return the split that each folder's name means; a folder that may well be a class is left out.
 
     Each word of a name is a split's or a filler, as in `Training Set`, `images_val` and `train2017`, or the

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from seedbed.driver.error_policy import errors_name_field
-from seedbed.storage import absolute, absolute_path
+from seedbed.storage import absolute_path, absolute_url
 from seedbed_api.execution_settings import Output
 from seedbed_api.pod_contract import env_vars
 from seedbed_api.recipe import Dataset, Model, Recipe
@@ -78,4 +78,4 @@ def _output(output: Output) -> Output:
 
 def _place(uri: str, field: str) -> str:
     with errors_name_field(field):
-        return absolute(uri)
+        return absolute_url(uri)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from seedbed.feed.bounded_folder import BoundedFolder, FolderUsage, open_for_writing, touch
 from seedbed.feed.io_counters import IO_COUNTERS
-from seedbed.images.scratch_buffers import Scratch
+from seedbed.images.scratch_buffers import ThreadBuffer
 
 Pixels = npt.NDArray[np.uint8]
 Decode = Callable[[], Pixels]
@@ -64,7 +64,7 @@ class Slot:
         return digest.digest()[:_DIGEST_BYTES]
 
 
-_scratch = Scratch()
+_scratch = ThreadBuffer()
 
 
 class DecodedCache:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.augmentation import Transform, for_evaluation, sizing_head
-from seedbed.dataset import Dataset, View, open_dataset
+from seedbed.dataset import Dataset, RowView, open_dataset
 from seedbed.feed.batch_cache import BatchCache
 from seedbed.feed.batch_reader import BatchReader, CachedBatchReader, LocalBatchReader
 from seedbed.feed.bounded_folder import folder_usage
@@ -44,7 +44,7 @@ class SampleStream:
     indices: ShardIndexCache
     renderer: ImageRenderer
 
-    def view(self, split: str) -> View:
+    def view(self, split: str) -> RowView:
         """Return a split's rows under subset and fold; `UserError` where there are none to train on."""
         return _view(self.dataset, self.spec, split, retry=self.retry)
 
@@ -120,7 +120,7 @@ def open_stream(spec: StreamSpec) -> SampleStream:
     return SampleStream(spec=spec, dataset=dataset, retry=retry, indices=indices, renderer=renderer)
 
 
-def _view(dataset: Dataset, spec: StreamSpec, split: str, *, retry: StoreRetry) -> View:
+def _view(dataset: Dataset, spec: StreamSpec, split: str, *, retry: StoreRetry) -> RowView:
     view = retry.call(lambda: dataset.view(split=split, subset=spec.subset, fold=spec.fold))
     if split == spec.split and view.count == 0:
         problem = f"no rows in split {split} after subset and fold"
@@ -132,7 +132,7 @@ def _view(dataset: Dataset, spec: StreamSpec, split: str, *, retry: StoreRetry) 
 class _NeededBatches:
     """Which record batches have a row of the training view: its window will ask for them soon."""
 
-    def __init__(self, training: View, indices: ShardIndexCache) -> None:
+    def __init__(self, training: RowView, indices: ShardIndexCache) -> None:
         self._selected: Mapping[int, Selected] = {shard.shard: shard.selected for shard in training.shards}
         self._indices = indices
 
@@ -141,7 +141,9 @@ class _NeededBatches:
         return selected is None or bool(np.any(self._indices.batches(shard)[selected] == batch))
 
 
-def _open_decoded_cache(spec: StreamSpec, training: View, *, stopped: threading.Event) -> DecodedCache | None:
+def _open_decoded_cache(
+    spec: StreamSpec, training: RowView, *, stopped: threading.Event
+) -> DecodedCache | None:
     """Return the cache of decoded images, None where no training image would be read from it again."""
     epochs = spec.total_steps * spec.leaves * spec.leaf_rows / max(training.count, 1)
     sizing = sizing_head(spec.transforms)

@@ -18,7 +18,7 @@ import PIL
 import simplejpeg
 from PIL import Image, features
 
-from seedbed.images.scratch_buffers import Scratch
+from seedbed.images.scratch_buffers import ThreadBuffer
 
 Pixels = npt.NDArray[np.uint8]
 Octets = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
@@ -33,7 +33,7 @@ class UndecodableImageError(ValueError):
     """The bytes are no picture that can be decoded in full."""
 
 
-_scratch = Scratch()
+_scratch = ThreadBuffer()
 
 
 def decode(data: Octets) -> Pixels:

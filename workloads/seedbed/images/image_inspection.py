@@ -81,7 +81,7 @@ class BadImage(Exception):  # noqa: N818 - it is a verdict about a file, not a f
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rules:
+class StoredFormat:
     """How accepted images are stored."""
 
     image_size: int | None = None
@@ -116,7 +116,7 @@ class _Accepted:
     picture: Image.Image
     notes: tuple[str, ...]
 
-    def changes(self, rules: Rules) -> bool:
+    def changes(self, rules: StoredFormat) -> bool:
         asked = rules.image_size is not None or rules.encoding != "source"
         return asked or any(note not in _KEEPS_BYTES for note in self.notes)
 
@@ -124,7 +124,7 @@ class _Accepted:
         return Inspection(image=self.data, weight=len(self.data), notes=self.notes)
 
 
-def inspect(data: bytes, path: str, rules: Rules) -> Inspection:
+def inspect(data: bytes, path: str, rules: StoredFormat) -> Inspection:
     """Decode a source completely and judge it, without encoding; raises `BadImage`."""
     accepted = _accepted(data, path)
     if not accepted.changes(rules):
@@ -134,7 +134,7 @@ def inspect(data: bytes, path: str, rules: Rules) -> Inspection:
     return Inspection(image=None, weight=width * height * len(picture.getbands()) // 2, notes=accepted.notes)
 
 
-def normalise(data: bytes, path: str, rules: Rules) -> Inspection:
+def normalise(data: bytes, path: str, rules: StoredFormat) -> Inspection:
     """Return the bytes to store for a source; raises `BadImage` exactly where `inspect` does."""
     accepted = _accepted(data, path)
     if not accepted.changes(rules):
@@ -316,7 +316,7 @@ def _without_alpha(picture: Image.Image) -> Image.Image:
     return full.convert("L" if picture.mode in ("1", "L", "LA", "La") else "RGB")
 
 
-def _target_size(size: tuple[int, int], rules: Rules) -> tuple[int, int]:
+def _target_size(size: tuple[int, int], rules: StoredFormat) -> tuple[int, int]:
     if rules.image_size is None:
         return size
     short, long = sorted(size)

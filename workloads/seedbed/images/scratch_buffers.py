@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Scratch(threading.local):
+class ThreadBuffer(threading.local):
     """One growing buffer per thread: the page faults of fresh memory cost as much as decoding or reading."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from cachetools import LRUCache
 from seedbed.order.shuffle_keys import Purpose, permutation
 
 if TYPE_CHECKING:
-    from seedbed.dataset import View, ViewShard
+    from seedbed.dataset import RowView, ViewShard
 
 WINDOW: Final = 8
 """Shards per shuffle window; part of the run identity."""
@@ -31,7 +31,7 @@ Rows = npt.NDArray[np.int64]
 class EpochShuffle:
     """The order of rows as a function of (seed, epoch, view), computed in slices of an epoch."""
 
-    def __init__(self, *, seed: int, view: View, window: int = WINDOW) -> None:
+    def __init__(self, *, seed: int, view: RowView, window: int = WINDOW) -> None:
         """Take a seed in [0, 2**64), a view of at least one row and a window of at least one shard."""
         assert 0 <= seed < 2**64, seed
         assert window >= 1, window
@@ -107,5 +107,5 @@ def _rows(shard: ViewShard) -> Rows:
     return shard.first_row + positions
 
 
-def _restore(seed: int, view: View, window: int) -> EpochShuffle:
+def _restore(seed: int, view: RowView, window: int) -> EpochShuffle:
     return EpochShuffle(seed=seed, view=view, window=window)

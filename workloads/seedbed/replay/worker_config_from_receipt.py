@@ -13,7 +13,7 @@ from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import Receipt
 from seedbed.replay.run_differences import environment_differences
-from seedbed.storage import absolute
+from seedbed.storage import absolute_url
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.manifest_loader import training_job
@@ -66,7 +66,7 @@ def dataset_url(receipt: Receipt, sources: Sources) -> str:
         problem = "the receipt does not say where its dataset lies"
         raise UserError("InvalidSpec", refusal("--dataset", sources.dataset, problem, "give --dataset URL"))
     with errors_name_field("--dataset" if sources.dataset else "datasetURI of the receipt"):
-        return absolute(url)
+        return absolute_url(url)
 
 
 def _manifest(receipt: Receipt, sources: Sources) -> dict[str, Any]:

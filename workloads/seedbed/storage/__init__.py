@@ -11,7 +11,14 @@ from typing import Protocol, runtime_checkable
 
 from seedbed.storage.local_storage import LocalStorage
 from seedbed.storage.storage_errors import DamagedObject, ShortRead, UnreadableObject
-from seedbed.storage.storage_urls import Location, absolute, absolute_path, check_supported, describe, locate
+from seedbed.storage.storage_urls import (
+    Location,
+    absolute_path,
+    absolute_url,
+    check_supported,
+    parse_location,
+    printable_url,
+)
 
 __all__ = [
     "DamagedObject",
@@ -19,12 +26,12 @@ __all__ = [
     "ShortRead",
     "Storage",
     "UnreadableObject",
-    "absolute",
     "absolute_path",
-    "describe",
+    "absolute_url",
     "is_writable",
+    "iter_paths",
     "open_storage",
-    "paths_of",
+    "printable_url",
 ]
 
 
@@ -79,7 +86,7 @@ def open_storage(url: str, *, secret: Path | None = None, retry_seconds: float =
     Nothing is touched before the first use. A remote store that does not answer is asked again for some
     seconds, and at least for `retry_seconds`. `UserError` for a URL that names no storage.
     """
-    location = locate(url)
+    location = parse_location(url)
     if location.scheme == "file":
         shown = location.shown if location.shown.startswith("pvc://") else None
         return LocalStorage(root=Path(location.url.removeprefix("file://")), shown=shown)
@@ -93,7 +100,7 @@ def is_writable(storage: Storage) -> bool:
     return not isinstance(storage, RemoteStorage) or storage.connection.writable
 
 
-def paths_of(storage: Storage) -> Iterator[str]:
+def iter_paths(storage: Storage) -> Iterator[str]:
     """Yield all objects in any order; of a bucket page by page, for they may be too many for a list."""
     from seedbed.storage.remote_storage import RemoteStorage
 

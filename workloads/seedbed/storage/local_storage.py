@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
 
-from seedbed.storage.storage_errors import of_local, short_read_checked, unreadable
-from seedbed.storage.storage_urls import relative
+from seedbed.storage.storage_errors import local_error, short_read_checked, unreadable
+from seedbed.storage.storage_urls import require_relative
 from seedbed.storage.tree_walk import walk
 
-ASIDE = ".seedbed-aside-"
+TEMPORARY_PREFIX = ".seedbed-aside-"
 """Prefix of temporary names; such files are no objects."""
 
 _NO_UNNAMED_FILES = frozenset({errno.EISDIR, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT})
@@ -79,14 +79,14 @@ class LocalStorage:
 
         A folder that is not there holds nothing; one that cannot be read is an error, never an empty one.
         """
-        prefix = relative(prefix.strip("/")) if prefix.strip("/") else ""
+        prefix = require_relative(prefix.strip("/")) if prefix.strip("/") else ""
         return sorted(self._listed(prefix))
 
     def _listed(self, prefix: str) -> Iterator[str]:
         for entry in walk(self.root, prefix):
             if entry.is_folder and entry.error is not None:
                 shown = f"file://{self.root / entry.path}"
-                raise of_local(entry.error, shown=shown, writing=False) from entry.error
+                raise local_error(entry.error, shown=shown, writing=False) from entry.error
             if not entry.is_folder and not _is_aside(entry.path):
                 yield entry.path
 
@@ -119,7 +119,7 @@ class LocalStorage:
         try:
             self._file(path).unlink(missing_ok=True)
         except OSError as error:
-            raise of_local(error, shown=f"{self.url}/{path}", writing=True) from error
+            raise local_error(error, shown=f"{self.url}/{path}", writing=True) from error
 
     def child(self, path: str) -> LocalStorage:
         """Return the storage of a folder below."""
@@ -127,7 +127,7 @@ class LocalStorage:
         return LocalStorage(root=self._file(path.strip("/")), shown=shown)
 
     def _file(self, path: str) -> Path:
-        return self.root / relative(path)
+        return self.root / require_relative(path)
 
     @contextlib.contextmanager
     def _reading(self, path: str) -> Iterator[Path]:
@@ -140,7 +140,7 @@ class LocalStorage:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise FileNotFoundError(2, "no such object", shown) from None
         except OSError as error:
-            raise of_local(error, shown=shown, writing=False) from error
+            raise local_error(error, shown=shown, writing=False) from error
 
 
 def _require_regular(mode: int, shown: str) -> None:
@@ -156,7 +156,7 @@ def _writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise of_local(error, shown=f"file://{target}", writing=True) from error
+        raise local_error(error, shown=f"file://{target}", writing=True) from error
 
 
 @contextlib.contextmanager
@@ -192,7 +192,7 @@ def _create_named(target: Path, data: bytes) -> bool:
 @contextlib.contextmanager
 def _aside(target: Path, data: bytes) -> Iterator[Path]:
     """Write data to a temporary name beside the target, and remove that name in the end."""
-    aside = target.with_name(f"{ASIDE}{secrets.token_hex(8)}")
+    aside = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
     try:
         with aside.open("xb") as file:
             _write_synced(file, data)
@@ -224,4 +224,4 @@ def _pread_all(handle: int, start: int, length: int) -> bytes:
 
 
 def _is_aside(path: str) -> bool:
-    return path.rpartition("/")[2].startswith(ASIDE)
+    return path.rpartition("/")[2].startswith(TEMPORARY_PREFIX)

@@ -16,7 +16,7 @@ from seedbed.storage.storage_errors import (
     denied,
     fault_of,
     object_denied,
-    of_system,
+    system_error,
     unavailable,
     unreadable,
     unwritable,
@@ -41,7 +41,7 @@ _OUT_OF_DATE = frozenset({9, 10})
 _OF_ONE_OBJECT = frozenset({410, 414, 451, "KeyTooLongError"})
 
 
-def told(error: Exception, *, shown: str, keys: str, writing: bool) -> Exception:
+def translate_error(error: Exception, *, shown: str, keys: str, writing: bool) -> Exception:
     """Return the exception that says what happened; an unknown one (a defect) comes back as it is."""
     if isinstance(error, SeedbedError):
         return error
@@ -57,7 +57,7 @@ def told(error: Exception, *, shown: str, keys: str, writing: bool) -> Exception
         return denied(shown, "access denied", keys)
     numbered = _numbered(origin)
     if numbered is not None and fault_of(numbered) is not Fault.PASSING:
-        return of_system(numbered, shown=shown, writing=writing, keys=keys)
+        return system_error(numbered, shown=shown, writing=writing, keys=keys)
     return _of_transport(origin, shown)
 
 

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from seedbed.storage.fsspec_connections import Connection
-from seedbed.storage.remote_errors import told
+from seedbed.storage.remote_errors import translate_error
 from seedbed.storage.storage_errors import DamagedObject, ShortRead, short_read_checked, unwritable
-from seedbed.storage.storage_urls import describe, joined, relative
+from seedbed.storage.storage_urls import join_url, printable_url, require_relative
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.exponential_backoff import ExponentialBackoff
 
@@ -42,7 +42,7 @@ class RemoteStorage:
     @property
     def url(self) -> str:
         """Return the URL without credentials."""
-        return describe(self.address)
+        return printable_url(self.address)
 
     def __repr__(self) -> str:
         return f"RemoteStorage({self.url!r})"
@@ -141,7 +141,7 @@ class RemoteStorage:
 
     def child(self, path: str) -> RemoteStorage:
         """Return the storage of a folder below, over the same connection."""
-        address = joined(self.address, self._escaped(relative(path.strip("/"))))
+        address = join_url(self.address, self._escaped(require_relative(path.strip("/"))))
         return replace(self, address=address)
 
     def _put(self, path: str, data: bytes, *, mode: str) -> None:
@@ -156,13 +156,15 @@ class RemoteStorage:
             raise unwritable(self._shown(path), f"{self.connection.scheme} can be read, not written")
 
     def _call(self, path: str, operation: Callable[[Any, str], _T], *, writing: bool = False) -> _T:
-        key = self.address if path == "." else joined(self.address, self._escaped(relative(path)))
+        key = self.address if path == "." else join_url(self.address, self._escaped(require_relative(path)))
         attempt, began = 1, time.monotonic()
         while True:
             try:
                 return operation(self.connection.fs, key)
             except Exception as error:
-                failure = told(error, shown=self._shown(path), keys=self.connection.keys, writing=writing)
+                failure = translate_error(
+                    error, shown=self._shown(path), keys=self.connection.keys, writing=writing
+                )
                 if not self._may_pass(failure, attempt=attempt, waited=time.monotonic() - began):
                     raise failure from error
             time.sleep(BACKOFF.delay(attempt) * _JITTER.uniform(0.5, 1.0))
@@ -176,7 +178,7 @@ class RemoteStorage:
         return isinstance(failure, InfrastructureError) and patient
 
     def _shown(self, path: str) -> str:
-        return describe(joined(self.address, path))
+        return printable_url(join_url(self.address, path))
 
     def _escaped(self, path: str) -> str:
         return quote(path) if self.connection.scheme in {"http", "https"} else path

@@ -134,7 +134,7 @@ def unreadable(shown: str, problem: str, fix: str) -> UnreadableObject:
     return UnreadableObject("StorageRefused", refusal("uri", shown, problem, fix), f"{problem}; {fix}")
 
 
-def of_system(error: OSError, *, shown: str, writing: bool, keys: str) -> SeedbedError:
+def system_error(error: OSError, *, shown: str, writing: bool, keys: str) -> SeedbedError:
     """Tell a failure that carries an error number of the system; `keys` names what decides about access."""
     fault, problem = fault_of(error), _problem(error)
     if fault is Fault.EXHAUSTED or (fault is Fault.FULL and not writing):
@@ -148,9 +148,9 @@ def of_system(error: OSError, *, shown: str, writing: bool, keys: str) -> Seedbe
     return unreadable(shown, problem, _FIXES.get(error.errno or 0, "mend or remove it"))
 
 
-def of_local(error: OSError, *, shown: str, writing: bool) -> SeedbedError:
+def local_error(error: OSError, *, shown: str, writing: bool) -> SeedbedError:
     """Tell a failure of the local file system."""
-    return of_system(error, shown=shown, writing=writing, keys="the owner and the mode of the file")
+    return system_error(error, shown=shown, writing=writing, keys="the owner and the mode of the file")
 
 
 def _problem(error: OSError) -> str:

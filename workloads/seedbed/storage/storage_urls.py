@@ -32,7 +32,7 @@ class Location:
     """The same without user, password and query values."""
 
 
-def locate(url: str) -> Location:
+def parse_location(url: str) -> Location:
     """Split a URL or local path; relative paths are taken from the working folder of this process."""
     match = _SCHEME.match(url)
     if match is None:
@@ -46,10 +46,10 @@ def locate(url: str) -> Location:
     if scheme in _WITH_HOST and not _parts(url).netloc:
         message = refusal("uri", url, "names no bucket or host", f"write for example {scheme}://name/folder")
         raise UserError("InvalidStorageURL", message)
-    return Location(scheme=scheme, url=_trimmed(url), shown=describe(url))
+    return Location(scheme=scheme, url=_trimmed(url), shown=printable_url(url))
 
 
-def absolute(url: str) -> str:
+def absolute_url(url: str) -> str:
     """Return what names the same place wherever this process goes: a local path absolute and normal.
 
     A URL of another scheme, which no folder of this process decides, stays as it is.
@@ -57,7 +57,7 @@ def absolute(url: str) -> str:
     match = _SCHEME.match(url)
     if match is not None and match[1].lower() != "file":
         return url
-    return locate(url).url.removeprefix("file://")
+    return parse_location(url).url.removeprefix("file://")
 
 
 def absolute_path(path: Path) -> Path:
@@ -79,7 +79,7 @@ def absolute_path(path: Path) -> Path:
     return Path(found)
 
 
-def describe(url: str) -> str:
+def printable_url(url: str) -> str:
     """Return the URL as it may be printed: no user, no password, no values of its query."""
     if _SCHEME.match(url) is None:
         return url
@@ -116,7 +116,7 @@ def check_supported(scheme: str, shown: str) -> None:
         raise UserError("InvalidStorageURL", refusal("uri", shown, "unknown scheme", fix))
 
 
-def relative(path: str) -> str:
+def require_relative(path: str) -> str:
     """Return `path` if it names an object below a storage; a manifest must not lead out of its folder."""
     if not path or "\0" in path or path.startswith("/") or ".." in path.split("/"):
         problem = "is not a relative path below the storage"
@@ -124,7 +124,7 @@ def relative(path: str) -> str:
     return path
 
 
-def joined(url: str, path: str) -> str:
+def join_url(url: str, path: str) -> str:
     """Return the URL of `path` below `url`; a query of the URL stays at the end."""
     base, mark, query = url.partition("?") if url.startswith(("http://", "https://")) else (url, "", "")
     return f"{base.rstrip('/')}/{path}{mark}{query}"

@@ -6,7 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from seedbed.storage import absolute, describe, open_storage
+from seedbed.storage import absolute_url, open_storage, printable_url
 from seedbed.usercode.source_digest import Sources, read_folder, read_installed
 from seedbed.usercode.user_error_messages import refused
 from seedbed.usercode.wheel_files import pack_wheel, read_wheel
@@ -29,11 +29,11 @@ class CodeArchive:
 
 def fetch_code(uri: str, *, digest: str | None = None, secret: Path | None = None) -> CodeArchive:
     """Read and pack a folder, or a `.whl` at any storage URL. Raises UserError, also for another digest."""
-    uri = absolute(uri)
+    uri = absolute_url(uri)
     folder = Path(uri)
     sources = read_folder(folder) if folder.is_dir() else _from_wheel(uri, secret=secret)
     if digest is not None and sources.digest != digest:
-        problem = f"the source files at {describe(uri)} have digest {sources.digest}"
+        problem = f"the source files at {printable_url(uri)} have digest {sources.digest}"
         raise refused("code.digest", digest, problem, "pin that digest, or restore the files")
     return CodeArchive(wheel=pack_wheel(sources), digest=sources.digest)
 
@@ -60,9 +60,9 @@ def _from_wheel(uri: str, *, secret: Path | None) -> Sources:
     suffix = PurePosixPath(name.partition("?")[0]).suffix
     if suffix != ".whl":
         fix = _FIXES.get(suffix, "name a folder or a .whl")
-        raise refused("code.uri", describe(uri), "is neither a folder nor a wheel", fix)
+        raise refused("code.uri", printable_url(uri), "is neither a folder nor a wheel", fix)
     try:
         content = open_storage(parent or ".", secret=secret).read(name)
     except FileNotFoundError as error:
-        raise refused("code.uri", describe(uri), "there is no such wheel", "check the path") from error
-    return read_wheel(content, name=describe(uri))
+        raise refused("code.uri", printable_url(uri), "there is no such wheel", "check the path") from error
+    return read_wheel(content, name=printable_url(uri))
