@@ -1,7 +1,7 @@
 """Build an image without a container engine: `python images/build.py operator` prints its archive's path.
 
 Two Debian roots by mmdebstrap, the same install.sh as in the Dockerfile in a chroot; ENV, USER and ENTRYPOINT
-are read from the Dockerfile. Results are kept outside the repository, by content.
+are read from the Dockerfile. Archives are stored outside the repository, by content.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ UNREAD = ("doc", "man", "info", "locale", "lintian", "bug", "zoneinfo")
 
 
 class CannotBuild(Exception):  # noqa: N818 - a state of the machine, not a fault
-    """The means to build are not on this machine; the text is the reason to print."""
+    """This machine lacks a tool that the build needs; the text says which."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,9 +41,9 @@ class Image:
     name: str
     dockerfile: Path
     packages: tuple[str, ...]
-    """Folders of our own code in it."""
+    """Folders of the repository's code in the image."""
     size: str
-    """About how much building it takes."""
+    """What a build downloads and how long it takes, as text."""
 
     @property
     def lock(self) -> Path:
@@ -73,7 +73,7 @@ IMAGES = {
 
 
 def main(arguments: list[str]) -> int:
-    """Build the image that is named and print the path of its archive; with --root, of a plain root."""
+    """Build an image and print the path of its archive, or with --root the path of its root folder."""
     image = IMAGES[arguments[0]]
     try:
         made = plain_root(image) if "--root" in arguments else built(image)
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
 
 
 def archive_of(image: Image) -> Path:
-    """Return where the image's archive lies, built or not."""
+    """Return the path of the image's archive, built or not."""
     return cache() / "archives" / content(sources(image)) / f"seedbed-{image.name}.tar"
 
 
@@ -107,7 +107,7 @@ def built(image: Image) -> Path:
 
 
 def complete(archive: Path) -> bool:
-    """Say whether an archive was built to the end: its digest is written last."""
+    """Tell whether an archive is complete: its digest is written last."""
     return archive.with_suffix(".digest").exists()
 
 
@@ -124,7 +124,7 @@ def _build(image: Image, archive: Path) -> None:
 
 
 def tree_of(image: Image) -> Path:
-    """Return where the image's plain root lies, built or not."""
+    """Return the path of the image's root folder, built or not."""
     return cache() / "trees" / f"{image.name}-{content(sources(image))}"
 
 
@@ -162,7 +162,7 @@ def installed(image: Image) -> Path:
 
 
 def wheels(image: Image) -> Path:
-    """Return the folder of the wheels of an image, as the locks have them, hashes checked."""
+    """Return the folder with the locked wheels of an image; their hashes are checked."""
     locks = [image.lock, REPOSITORY / "requirements/bootstrap.lock"]
     folder = cache() / "wheels" / content(locks)
     if not folder.exists():
@@ -198,7 +198,7 @@ def root(stage: str) -> Path:
 
 
 def sources_of_packages() -> list[str]:
-    """Return this machine's lists of sources of the suite; mmdebstrap knows its own where there is none."""
+    """Return this machine's apt sources of the suite; without any, mmdebstrap uses its default."""
     apt = Path("/etc/apt")
     lists = (apt / "sources.list", *sorted(apt.glob("sources.list.d/*.sources")))
     named = re.compile(rf"^(deb|Suites:).*\b{SUITE}\b", re.MULTILINE)
@@ -238,7 +238,7 @@ def config(dockerfile: Path) -> dict[str, Any]:
 
 
 def sources(image: Image) -> list[Path]:
-    """Return every file that the image is made from, as .dockerignore admits them."""
+    """Return every file that the image is built from, without those that .dockerignore excludes."""
     code = [path for name in image.packages for path in (REPOSITORY / name).rglob("*") if path.is_file()]
     single = [REPOSITORY / name for name in ("LICENSE", "README.md", "pyproject.toml", "images/install.sh")]
     locks = [image.lock, REPOSITORY / "requirements/bootstrap.lock"]
@@ -257,7 +257,7 @@ def content(paths: list[Path]) -> str:
 
 
 def cache() -> Path:
-    """Return the folder outside the repository where everything is kept."""
+    """Return the cache folder, which is outside the repository."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seedbed/images"
 
 
@@ -268,7 +268,7 @@ def version() -> str:
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> str:
-    """Run a command; when it fails, the last line of what it said is the reason."""
+    """Run a command; if it fails, the last line of its output is the reason."""
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]

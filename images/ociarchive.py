@@ -16,13 +16,13 @@ from typing import IO, Any
 
 Json = dict[str, Any]
 EPOCH = 1577836800
-"""2020-01-01, the time of every file: archives older than that upset some tools."""
+"""2020-01-01, the time of every file: some tools fail on older times."""
 _MEDIA = "application/vnd.oci.image"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Folder:
-    """A folder that becomes a layer, at a place in the image; names below `without` are left out."""
+    """A folder that becomes a layer at a path in the image, without the names in `without`."""
 
     path: Path
     place: str = ""
@@ -105,7 +105,7 @@ def json_blob(aside: Path, media_type: str, content: Json) -> Blob:
 
 
 class _Hashing:
-    """A stream to write to, which hashes what passes."""
+    """An output stream that hashes what is written."""
 
     def __init__(self, target: IO[bytes] | gzip.GzipFile) -> None:
         self._target, self._hash = target, hashlib.sha256()
@@ -144,7 +144,7 @@ def _add_folder(tar: tarfile.TarFile, folder: Folder) -> None:
 
 
 def _walk(folder: Folder) -> Iterator[tuple[Path, str]]:
-    """Yield what is below a folder, sorted, with its name in the image; devices are the runtime's."""
+    """Yield the entries below a folder, sorted, with their names in the image, without devices."""
     for root, folders, files in os.walk(folder.path):
         folders.sort()
         inside = os.path.relpath(root, folder.path)

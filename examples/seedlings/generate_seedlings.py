@@ -1,7 +1,7 @@
-"""Draw a stand-in for the V2 Plant Seedlings set: 12 species with its class counts and range of image sizes.
+"""Draw a synthetic substitute for the V2 Plant Seedlings set: 12 species, its class counts and image sizes.
 
 Each species has its own leaf count, length, width, curl, hue and lobes; each plant varies around them on a
-background of soil. A picture is a function of (seed, species, number, scale) and of nothing else.
+background of soil. An image is a function of (seed, species, number, scale).
 """
 
 from __future__ import annotations
