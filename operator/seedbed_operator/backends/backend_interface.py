@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from seedbed_api.run_identity import NOTHING_EXPECTED, ExpectedIdentity
 from seedbed_operator.job_observation import JobView, ProfileView
@@ -42,3 +43,7 @@ class Backend(Protocol):
 
     def children(self, job: JobView, profile: ProfileView, attempt: Attempt) -> tuple[Create, ...]:
         """Return every child that the attempt should have, in the order of creation."""
+
+
+Backends: TypeAlias = Mapping[str, Backend]
+"""Backends by name."""

@@ -13,7 +13,7 @@ from seedbed_api.pod_contract.driver_endpoint import (
     RAY_PORT_NAME,
 )
 from seedbed_api.pod_contract.labels import Role
-from seedbed_operator.backends.backend_interface import Attempt
+from seedbed_operator.backends.backend_interface import Attempt, Backends
 from seedbed_operator.backends.child_metadata import (
     attempt_labels,
     awaited_by_job,
@@ -70,6 +70,9 @@ class PodsBackend:
             _service(job, attempt),
             *(worker_pod(job, offer, attempt, index) for index in attempt.workers),
         )
+
+
+BACKENDS: Backends = {"Pods": PodsBackend()}
 
 
 def token_secret(job: JobView) -> Create:

@@ -9,8 +9,7 @@ from seedbed_api.conditions import Condition
 from seedbed_api.job_kinds import JobSpec
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_operator.backends.backend_interface import Backend
-from seedbed_operator.backends.backend_selection import Backends
+from seedbed_operator.backends.backend_interface import Backend, Backends
 from seedbed_operator.backends.effective_profile import offer_of
 from seedbed_operator.job_observation import Evidence, JobObservation, JobView, PodView, ProfileView
 from seedbed_operator.planning.pod_state import (

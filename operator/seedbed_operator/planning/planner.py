@@ -8,7 +8,8 @@ from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.execution_settings import OPERATOR
 from seedbed_api.timestamps import parsed
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_operator.backends.backend_selection import BACKENDS, Backends
+from seedbed_operator.backends.backend_interface import Backends
+from seedbed_operator.backends.pods_backend import BACKENDS
 from seedbed_operator.job_observation import JobObservation, JobView, PodView, RejectedWrite
 from seedbed_operator.plan import Plan, PlanBuilder
 from seedbed_operator.planning.deadlines import active_deadline, active_for_too_long

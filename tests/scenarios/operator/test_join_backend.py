@@ -6,8 +6,7 @@ import pytest
 
 from scenarios.operator.join_backend import JoinBackend
 from seedbed_operator.backends.backend_interface import Backend
-from seedbed_operator.backends.backend_selection import BACKENDS
-from seedbed_operator.backends.pods_backend import PodsBackend
+from seedbed_operator.backends.pods_backend import BACKENDS, PodsBackend
 from support.operator.builders import a_profile, a_training_job, live
 from support.operator.random_walk import EVENTS, Walk
 from support.operator.simulated_cluster import World, a_world, complete

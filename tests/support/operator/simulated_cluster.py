@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from seedbed_api.pod_contract.driver_messages import LiveProgress
-from seedbed_operator.backends.backend_selection import BACKENDS, Backends
+from seedbed_operator.backends.backend_interface import Backends
 from seedbed_operator.backends.kueue_pod_group import gang_noted
+from seedbed_operator.backends.pods_backend import BACKENDS
 from seedbed_operator.backends.recorded_settings import with_settings
 from seedbed_operator.backends.spec_hash import shape_noted
 from seedbed_operator.job_observation import (

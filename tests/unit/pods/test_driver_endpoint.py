@@ -10,8 +10,7 @@ import time
 
 import pytest
 
-from seedbed.pods.driver_endpoint import Attendance, endpoint
-from seedbed.pods.driver_socket import listen_early
+from seedbed.pods.driver_endpoint import Attendance, endpoint, listen_early
 from seedbed.pods.pod_settings import WorkerSettings
 from seedbed.pods.worker_pod import Head
 from unit.pods.worker_environment import WORKER

@@ -12,7 +12,7 @@ import pytest
 from seedbed.logs.json_log import LONGEST_LINE, JsonLineEncoder
 from seedbed.logs.log_upload import PIECE_BYTES, reading, stored, upload_new_pieces
 from seedbed.logs.ray_worker_output import WorkerOutputFollower
-from seedbed.pods.oom_detection import oom_kills
+from seedbed.pods.termination_message import oom_kills
 from seedbed.storage import LocalStorage
 from seedbed_api.json_log_lines import readable
 from seedbed_api.pod_contract.paths import log_piece_name

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.pods.pod_settings import DriverSettings, WorkerSettings, pod_settings
-from seedbed.pods.ray_settings import prepare
+from seedbed.pods.ray_node import prepare
 from seedbed_api.errors import UserError
 from seedbed_api.run_identity import ExpectedIdentity
 from unit.pods.worker_environment import DRIVER, JOB, WORKER

@@ -10,15 +10,14 @@ import click
 @click.command("driver")
 def command() -> None:
     """Run the driver of one attempt in a pod. Everything is told by SEEDBED_* variables."""
-    from seedbed.pods.driver_socket import listen_early
-    from seedbed.pods.init_process import end, supervise
-    from seedbed.pods.pod_log_setup import log_as_records, recorder_of
+    from seedbed.pods.driver_endpoint import listen_early
+    from seedbed.pods.init_process import end, log_as_records, recorder_of, supervise
     from seedbed.pods.termination_message import driver_ended
 
     spool = supervise(driver_ended, recorder_of(os.environ))
     listen_early(os.environ)
     log_as_records()
-    from seedbed.pods.ray_settings import before_ray
+    from seedbed.pods.ray_node import before_ray
 
     before_ray()
     from seedbed.pods.driver_pod import drive, training

@@ -10,13 +10,12 @@ import click
 @click.command("worker")
 def command() -> None:
     """Run a worker of one attempt in a pod. Everything is told by SEEDBED_* variables."""
-    from seedbed.pods.init_process import end, supervise
-    from seedbed.pods.pod_log_setup import log_as_records, recorder_of
+    from seedbed.pods.init_process import end, log_as_records, recorder_of, supervise
     from seedbed.pods.termination_message import worker_ended
 
     spool = supervise(worker_ended, recorder_of(os.environ))
     log_as_records()
-    from seedbed.pods.ray_settings import before_ray
+    from seedbed.pods.ray_node import before_ray
 
     before_ray()
     from seedbed.pods.worker_pod import serve

@@ -1,21 +1,51 @@
-"""The driver's endpoint: progress for the operator, metrics for Prometheus, a word for workers."""
+"""The HTTP endpoint of the driver: progress for the operator, metrics for Prometheus, polls of workers.
+
+Its port is open from the first moment on, so that who asks early waits for the answer: a refused probe is
+a Warning in the events of the pod.
+"""
 
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hmac import compare_digest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from seedbed.pods.driver_socket import opened
 from seedbed_api.metric_names import CONTENT_TYPE
-from seedbed_api.pod_contract.driver_endpoint import HEALTH_PATH, METRICS_PATH, NEEDED_PATH, PROGRESS_PATH
+from seedbed_api.pod_contract import env_vars
+from seedbed_api.pod_contract.driver_endpoint import (
+    HEALTH_PATH,
+    METRICS_PATH,
+    NEEDED_PATH,
+    PROGRESS_PATH,
+    PROGRESS_PORT,
+)
+
+_BACKLOG = 128
+_open: dict[int, socket.socket] = {}
+
+
+def listen_early(environ: Mapping[str, str]) -> None:
+    """Open the port that the environment names; what is wrong with it is told by who serves it."""
+    text = environ.get(env_vars.PROGRESS_PORT, str(PROGRESS_PORT))
+    with suppress(OSError, OverflowError, ValueError):
+        port = int(text)
+        if port:
+            _open[port] = socket.create_server(("", port), backlog=_BACKLOG)
+
+
+def opened(port: int) -> socket.socket:
+    """Return a socket that listens at a port, 0 for a free one; it is the caller's to close."""
+    early = _open.pop(port, None)
+    return early or socket.create_server(("", port), backlog=_BACKLOG)
+
 
 Tell = Callable[[], bytes]
 

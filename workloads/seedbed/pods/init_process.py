@@ -1,25 +1,28 @@
-"""What a container's first process must do: reap, pass signals on once, keep the log, leave nobody behind.
+"""The first process of a container: it reaps, passes signals on, writes the log, and kills what is left.
 
-The program itself runs in a child, so that its end, however sudden, is seen and told. As a plain process it
-adopts orphans like PID 1, and takes them along when it ends.
+The program itself runs in a child, so that its end, however sudden, is seen and reported. As a plain process
+it adopts orphans like PID 1 and kills them when it ends.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
+import logging
 import os
 import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from seedbed.logs.json_log import JsonLineEncoder
+from seedbed.logs.json_log import JsonLineEncoder, JsonLogFormatter
 from seedbed.logs.log_truncation import LogTruncator
 from seedbed_api.conditions import ExitCode
+from seedbed_api.pod_contract import env_vars
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLEANING_SECONDS = 5.0
@@ -154,3 +157,27 @@ def _write(handle: int, data: bytes) -> None:
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def recorder_of(environ: Mapping[str, str]) -> JsonLineEncoder:
+    """Return the recorder of this pod; an environment that is not ours leaves its fields out."""
+    try:
+        metadata = json.loads(environ.get(env_vars.JOB, ""))["metadata"]
+    except (ValueError, KeyError, TypeError):
+        metadata = {}
+    attempt = environ.get(env_vars.ATTEMPT, "")
+    context = {
+        "namespace": metadata.get("namespace"),
+        "job": metadata.get("name"),
+        "attempt": int(attempt) if attempt.isdecimal() else None,
+        "pod": environ.get(env_vars.POD_NAME),
+    }
+    return JsonLineEncoder(context={name: value for name, value in context.items() if value is not None})
+
+
+def log_as_records() -> None:
+    """Send this process's logs to stderr as records; libraries speak from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLogFormatter())
+    logging.getLogger().handlers[:] = [handler]
+    logging.getLogger("seedbed").setLevel(logging.INFO)

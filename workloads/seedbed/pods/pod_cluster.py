@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from seedbed.pods.pod_settings import DriverSettings
-from seedbed.pods.ray_start import started
+from seedbed.pods.ray_node import started
 from seedbed.ray_cluster import ray_connection
 from seedbed.ray_cluster.cluster_interface import P, T, WorkerPlacement, WorkerRange
 from seedbed.training.worker_config import WorkerConfig

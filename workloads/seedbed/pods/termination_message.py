@@ -1,4 +1,4 @@
-"""The last word of a pod, also of one whose program was killed: termination message, rest of its log."""
+"""The termination message and the rest of the log of a pod, also where a signal ended its program."""
 
 from __future__ import annotations
 
@@ -8,10 +8,25 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from seedbed.pods.oom_detection import oom_kills
 from seedbed_api.errors import SeedbedError, UserError
 from seedbed_api.pod_contract import env_vars, paths
 from seedbed_api.pod_contract.driver_messages import Outcome
+
+_COUNTERS = ("memory.events", "memory/memory.oom_control")
+"""Of cgroups v2 and v1, as a container sees its own."""
+
+
+def oom_kills(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many processes were killed for memory, 0 where nobody counts."""
+    for name in _COUNTERS:
+        try:
+            lines = (root / name).read_text().splitlines()
+        except OSError:
+            continue
+        counts = [line.split() for line in lines]
+        return sum(int(fields[1]) for fields in counts if fields[:1] == ["oom_kill"])
+    return 0
+
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from seedbed.logs.ray_worker_output import follow_worker_output, print_record
 from seedbed.pods.driver_endpoint import ASK_SECONDS
 from seedbed.pods.pod_log import upload_pod_log
 from seedbed.pods.pod_settings import WorkerSettings
-from seedbed.pods.ray_start import started
+from seedbed.pods.ray_node import started
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import object_store_bytes
 from seedbed.ray_cluster.ray_nodes import RayNode

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seedbed_operator.backends.backend_selection import BACKENDS
+from seedbed_operator.backends.pods_backend import BACKENDS
 from seedbed_operator.job_observation import JobObservation, PodView
 from seedbed_operator.planning.attempt_outcome import Cause, end_of, end_of_worker
 from seedbed_operator.planning.job_context import scene_of

@@ -8,13 +8,13 @@ import threading
 
 import pytest
 
-from seedbed.pods.ray_start import started
+from seedbed.pods.ray_node import started
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed_api.errors import InfrastructureError
 
 HALF = """
 import os, subprocess, sys, threading
-from seedbed.pods.ray_start import started
+from seedbed.pods.ray_node import started
 pids = []
 def start():
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the try before left something behind"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed.logs.json_log import LONGEST_LINE, JsonLineEncoder
-from seedbed.pods.pod_log_setup import log_as_records, recorder_of
+from seedbed.pods.init_process import log_as_records, recorder_of
 from seedbed_api.json_log_lines import readable
 
 ENVIRON = {
