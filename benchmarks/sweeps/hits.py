@@ -25,19 +25,19 @@ def main() -> None:
     from seedbed.driver.resolve_run import RunOptions
     from seedbed.driver.startup_timings import StartupTimings
     from seedbed.search.search_state import Search
-    from seedbed.sweeps.resolve_sweep import prepare_sweep
-    from seedbed.sweeps.sequential_runner import run_in_turn
+    from seedbed.sweeps.resolve_sweep import resolve_sweep
+    from seedbed.sweeps.sequential_runner import run_sequentially
     from seedbed.sweeps.sweep_display import SweepDisplay
-    from seedbed.sweeps.trial_scheduler import Standing
+    from seedbed.sweeps.trial_scheduler import SweepState
     from seedbed_api.manifest_loader import read_document, sweep_job
 
     with only_figures_on_stdout():
         document, place = read_document(Path(sys.argv[1]), wanted="SweepJob")
-        sweep = prepare_sweep(sweep_job(document, place), RunOptions(), StartupTimings())
-        standing = Standing(sweep=sweep, search=Search(sweep.spec))
+        sweep = resolve_sweep(sweep_job(document, place), RunOptions(), StartupTimings())
+        standing = SweepState(sweep=sweep, search=Search(sweep.spec))
         with SweepDisplay("hits", stream=io.StringIO()) as display, measured() as stretch:
-            run_in_turn(standing, stopping=threading.Event(), display=display)
-    assert standing.reused == len(standing.decided)
+            run_sequentially(standing, stopping=threading.Event(), display=display)
+    assert standing.reused_count == len(standing.decided)
     tell(stretch, trials=len(standing.decided))
 
 

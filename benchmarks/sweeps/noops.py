@@ -29,7 +29,7 @@ def loss_of(rate: float) -> float:
 def sweep_of_nothing(output: Path, trials: int, **changes: Any) -> Any:
     """Return a sweep whose dataset is never opened."""
     from seedbed.driver.resolve_run import RunOptions
-    from seedbed.sweeps.resolve_sweep import Sweep
+    from seedbed.sweeps.resolve_sweep import ResolvedSweep
     from seedbed_api.manifest_loader import sweep_job
 
     recipe = {
@@ -54,7 +54,7 @@ def sweep_of_nothing(output: Path, trials: int, **changes: Any) -> Any:
     }
     job = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "SweepJob", "metadata": {"name": "nothing"}}
     digest = "sha256:" + "2" * 64
-    return Sweep(
+    return ResolvedSweep(
         job=sweep_job(job | {"spec": spec | changes}),
         options=RunOptions(probed=({}, "sha256:" + "1" * 64)),
         dataset_digest=digest,
@@ -67,17 +67,17 @@ def train_nothing(sweep: Any, stretch: Any, *, stopping: threading.Event, tell: 
     del stopping, tell
     from seedbed.search.learning_curve import Finished, LearningCurve
     from seedbed.search.objective_values import SCALE
-    from seedbed.sweeps.resolve_sweep import run_of
+    from seedbed.sweeps.resolve_sweep import trial_job
     from seedbed.sweeps.sweep_record import add_started_run
-    from seedbed.sweeps.trial_runner import Reached
+    from seedbed.sweeps.trial_runner import SegmentResult
     from seedbed_api.trial_recipe import trial_recipe
 
-    run = run_of(sweep.job, trial_recipe(sweep.spec, stretch.values), fold=stretch.fold)
+    run = trial_job(sweep.job, trial_recipe(sweep.spec, stretch.values), fold=stretch.fold)
     run_id = sweep.run_id(run)
     add_started_run(sweep.output(), run_id)
     value = round(SCALE * loss_of(float(stretch.values["lr"])))
-    return Reached(
-        course=LearningCurve(values=((1, value),), end=Finished(value=value)), run_id=run_id, computed=1
+    return SegmentResult(
+        curve=LearningCurve(values=((1, value),), end=Finished(value=value)), run_id=run_id, steps=1
     )
 
 
@@ -87,18 +87,18 @@ def seedbed(trials: int, folder: Path) -> Stretch:
     from seedbed.search.search_state import Search
     from seedbed.sweeps.sweep_display import SweepDisplay
     from seedbed.sweeps.sweep_record import write_sweep_record
-    from seedbed.sweeps.trial_scheduler import Standing
+    from seedbed.sweeps.trial_scheduler import SweepState
     from seedbed.sweeps.tune_runner import run_on_tune
 
     sweep = sweep_of_nothing(folder / "runs", trials)
-    standing = Standing(sweep=sweep, search=Search(sweep.spec))
+    standing = SweepState(sweep=sweep, search=Search(sweep.spec))
     with (
         local_ray(workers=SLOTS, gpus=0),
         SweepDisplay("nothing", stream=io.StringIO()) as display,
         measured() as stretch,
     ):
         stopping = threading.Event()
-        run_on_tune(standing, slots=SLOTS, stopping=stopping, display=display, training=train_nothing)
+        run_on_tune(standing, slots=SLOTS, stopping=stopping, display=display, runner=train_nothing)
         assert standing.search.ended is not None
         finished = write_sweep_record(
             sweep, ended=standing.search.ended, trials=standing.decided, trial_runs=standing.trial_runs()
@@ -233,22 +233,22 @@ def simulated(trials: int, folder: Path) -> Stretch:
 
     from seedbed.search.search_state import Search
     from seedbed.sweeps.sweep_record import write_sweep_record
-    from seedbed.sweeps.sweepjob_status_builder import Told, status_of
-    from seedbed.sweeps.trial_scheduler import Standing
+    from seedbed.sweeps.sweepjob_status_builder import SweepStatusInputs, build_sweep_status
+    from seedbed.sweeps.trial_scheduler import SweepState
 
     sweep = sweep_of_nothing(folder / "runs", trials)
-    standing = Standing(sweep=sweep, search=Search(sweep.spec))
+    standing = SweepState(sweep=sweep, search=Search(sweep.spec))
     with measured() as stretch:
-        while (each := next(standing.open_stretches(), None)) is not None:
+        while (each := next(standing.pending_segments(), None)) is not None:
             stopping = threading.Event()
-            standing.note(each, train_nothing(sweep, each, stopping=stopping, tell=lambda _: None))
+            standing.record_result(each, train_nothing(sweep, each, stopping=stopping, tell=lambda _: None))
         assert standing.search.ended is not None
         finished = write_sweep_record(
             sweep, ended=standing.search.ended, trials=standing.decided, trial_runs=standing.trial_runs()
         )
         now = datetime.now(UTC)
-        status = status_of(
-            Told(
+        status = build_sweep_status(
+            SweepStatusInputs(
                 started=now,
                 now=now,
                 job=sweep.job,

@@ -98,7 +98,7 @@ def sweep_served(session: SweepSession, port: int) -> Iterator[None]:
     """Serve the metrics of a sweep."""
 
     def metrics() -> bytes:
-        standing, namespace = session.standing, session.job.metadata.namespace or ""
+        standing, namespace = session.state, session.job.metadata.namespace or ""
         if standing is None:
             return b""
         return page(lambda: sweep_families(standing, namespace=namespace, running=1))

@@ -13,7 +13,7 @@ from seedbed.driver.resolve_run import RunOptions
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.sweep_driver import SweepEnded, SweepSession, run_sweep
+from seedbed.sweeps.sweep_driver import SweepDriverExit, SweepSession, run_sweep
 from seedbed_api.sweepjob import SweepJob
 from support.runs.job_builder import steps_executed
 
@@ -30,7 +30,7 @@ def run(
     *,
     code: Path | None = None,
     cache: Path | None = None,
-) -> SweepEnded:
+) -> SweepDriverExit:
     """Run a sweep as `seedbed run` would."""
     with SweepDisplay("test", stream=io.StringIO()) as display:
         session = SweepSession(

@@ -24,11 +24,11 @@ from seedbed.ray_cluster.local_ray import local_ray
 from seedbed.runs.attempt_claims import highest_attempt, read_attempt
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.search.search_state import Search
-from seedbed.sweeps.resolve_sweep import prepare_sweep
+from seedbed.sweeps.resolve_sweep import resolve_sweep
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.sweep_driver import SweepEnded
+from seedbed.sweeps.sweep_driver import SweepDriverExit
 from seedbed.sweeps.sweep_record import write_sweep_record
-from seedbed.sweeps.trial_scheduler import Standing
+from seedbed.sweeps.trial_scheduler import SweepState
 from seedbed.sweeps.tune_runner import run_on_tune
 from seedbed_api.manifest_loader import sweep_job
 from seedbed_api.sweepjob import SweepJob
@@ -62,8 +62,8 @@ def a_job(data: Path, output: Path, **changes: Any) -> SweepJob:
 
 def run_on_one_slot(job: SweepJob) -> None:
     """Run a sweep on Tune also where one run at a time needs none."""
-    sweep = prepare_sweep(job, RunOptions(), StartupTimings())
-    standing = Standing(sweep=sweep, search=Search(sweep.spec))
+    sweep = resolve_sweep(job, RunOptions(), StartupTimings())
+    standing = SweepState(sweep=sweep, search=Search(sweep.spec))
     display = SweepDisplay("test", stream=io.StringIO())
     run_on_tune(standing, slots=1, stopping=threading.Event(), display=display)
     assert standing.search.ended is not None
@@ -163,7 +163,7 @@ def test_a_killed_process_costs_a_retry_and_changes_nothing(
     data: Path, tmp_path: Path, in_turn: tuple[bytes, int]
 ) -> None:
     long = {"training": {"epochs": 60}, "maxTrialCount": 3, "parallelTrialCount": 2}
-    ended: list[SweepEnded] = []
+    ended: list[SweepDriverExit] = []
     thread = threading.Thread(target=lambda: ended.append(run(a_job(data, tmp_path / "hit", **long))))
     thread.start()
     victim = a_while(lambda: training_now(tmp_path / "hit"), "no run has a checkpoint")[0]
@@ -219,7 +219,7 @@ def test_a_run_that_hangs_is_ended_and_tried_again(data: Path, tmp_path: Path) -
 def test_told_to_stop_it_keeps_the_state_of_all_runs_and_goes_on(data: Path, tmp_path: Path) -> None:
     long = {"training": {"epochs": 200}, "maxTrialCount": 2, "parallelTrialCount": 2, "earlyStopping": None}
     stopping = threading.Event()
-    ended: list[SweepEnded] = []
+    ended: list[SweepDriverExit] = []
     thread = threading.Thread(target=lambda: ended.append(run(a_job(data, tmp_path, **long), stopping)))
     thread.start()
     a_while(lambda: len(begun(tmp_path)) == 2, "two runs have checkpoints")

@@ -20,7 +20,7 @@ from seedbed.runs.run_lease import STALE_SECONDS
 from seedbed.search.objective_values import SCALE
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
 from seedbed.storage import Storage, open_storage
-from seedbed.sweeps.store_snapshot import Looker
+from seedbed.sweeps.store_snapshot import StoreSnapshot
 from seedbed.sweeps.sweep_record import add_started_run, sweep_record
 from seedbed.training.training_result import TrainingResult
 from support.storage.counting_storage import CountingStorage
@@ -41,11 +41,11 @@ class Store:
     output: Storage
     now: float = 1000.0
     counted: CountingStorage = field(init=False)
-    looker: Looker = field(init=False)
+    looker: StoreSnapshot = field(init=False)
 
     def __post_init__(self) -> None:
         self.counted = CountingStorage(inside=self.output)
-        self.looker = Looker(output=self.counted, every=5.0, clock=lambda: self.now)
+        self.looker = StoreSnapshot(output=self.counted, poll_seconds=5.0, clock=lambda: self.now)
 
     def rows(self) -> dict[str, Row]:
         """Return what a look shows, by the first two digits."""

@@ -21,7 +21,7 @@ from seedbed.logs.log_upload import PIECE_BYTES
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import quote, workers_logger
 from seedbed.storage import LocalStorage
-from seedbed.sweeps.sweep_log import claimed_place
+from seedbed.sweeps.sweep_log import claim_log_location
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.pod_contract.paths import log_piece_name
@@ -269,9 +269,9 @@ def test_a_store_that_answers_again_has_all_of_it(shelf: Shelf) -> None:
 
 
 def test_two_sweeps_at_once_never_share_a_log(shelf: Shelf) -> None:
-    first = claimed_place(shelf, uid=UID, job="rates")
+    first = claim_log_location(shelf, uid=UID, job="rates")
     shelf.hides = True
-    second = claimed_place(shelf, uid=UID, job="rates")
+    second = claim_log_location(shelf, uid=UID, job="rates")
     shelf.hides = False
-    third = claimed_place(shelf, uid=UID, job="other name")
+    third = claim_log_location(shelf, uid=UID, job="other name")
     assert [first.attempt, second.attempt, third.attempt] == [1, 2, 3]

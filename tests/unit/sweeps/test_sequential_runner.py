@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.sweeps.sequential_runner import Watch
+from seedbed.sweeps.sequential_runner import HangWatchdog
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.manifest_loader import sweep_job
 from support.runs.sweep_commands import a_sweep
@@ -42,10 +42,10 @@ def test_silence_is_measured_from_the_last_step(
     steps_at: tuple[int, ...], asked_at: float, problem: str | None
 ) -> None:
     clock = Clock()
-    watch = Watch(SPEC, tell=print, now=clock)
+    watch = HangWatchdog(SPEC, tell=print, now=clock)
     for step, moment in enumerate(steps_at):
         clock.now = moment
-        watch.note(at(step))
+        watch.update(at(step))
     clock.now = asked_at
     told = watch.problem()
     assert (told is None) == (problem is None)
@@ -54,10 +54,10 @@ def test_silence_is_measured_from_the_last_step(
 
 def test_the_same_progress_told_again_is_no_step() -> None:
     clock = Clock()
-    watch = Watch(SPEC, tell=print, now=clock)
+    watch = HangWatchdog(SPEC, tell=print, now=clock)
     for moment in range(30):
         clock.now = moment
-        watch.note(at(7))
+        watch.update(at(7))
     assert watch.problem() is not None
 
 
@@ -68,7 +68,7 @@ def test_what_hangs_is_told_of_and_ended() -> None:
         ended.append(code)
         over.set()
 
-    with Watch(SPEC, tell=told.append, end=end, now=clock):
+    with HangWatchdog(SPEC, tell=told.append, end=end, now=clock):
         clock.now = 61.0
         assert over.wait(120)
     assert ended == [75]

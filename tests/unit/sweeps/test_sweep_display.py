@@ -8,8 +8,8 @@ import pytest
 
 from seedbed.search.objective_values import SCALE
 from seedbed.search.trial_decisions import DecidedTrial, TrialState
-from seedbed.sweeps.sweep_display import SweepDisplay, View, line
-from seedbed.sweeps.trial_runner import Stretch
+from seedbed.sweeps.sweep_display import SweepDisplay, SweepTable, trial_line
+from seedbed.sweeps.trial_runner import TrialSegment
 from seedbed.training.run_progress import RunProgress
 
 
@@ -29,7 +29,7 @@ PRUNED = DecidedTrial(
     rungs=((1, 0), (3, SCALE // 2)),
 )
 FAILED = DecidedTrial(index=5, assignments=(), state=TrialState.FAILED, reason="NonFiniteLoss")
-UNDER_WAY = Stretch(trial=6, place=1, fold=1, values={"lr": "0.2"}, until=3)
+UNDER_WAY = TrialSegment(trial=6, run_index=1, fold=1, values={"lr": "0.2"}, until_epoch=3)
 PROGRESS = RunProgress(step=10, total_steps=40, epoch=1, phase="Training", accuracy=0.5)
 
 
@@ -47,12 +47,14 @@ PROGRESS = RunProgress(step=10, total_steps=40, epoch=1, phase="Training", accur
     ],
 )
 def test_a_decided_trial_in_one_line(trial: DecidedTrial, shown: str) -> None:
-    assert line(trial) == shown
+    assert trial_line(trial) == shown
 
 
 def test_the_table_shows_the_best_and_what_is_under_way() -> None:
-    view = View(title="digits", total=20, trials=[succeeded(), PRUNED, FAILED], best=[succeeded()])
-    view.running = {(7, 0): (Stretch(trial=7, place=0, fold=None, values={}, until=None), None)}
+    view = SweepTable(title="digits", total=20, trials=[succeeded(), PRUNED, FAILED], best=[succeeded()])
+    view.running = {
+        (7, 0): (TrialSegment(trial=7, run_index=0, fold=None, values={}, until_epoch=None), None)
+    }
     view.running[6, 1] = (UNDER_WAY, PROGRESS)
     assert list(view.rows()) == [
         ("3", "succeeded", "0.875", "lr=0.1  net=simple-cnn"),

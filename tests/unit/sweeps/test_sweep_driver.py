@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seedbed.sweeps.sweep_driver import why_in_turn
+from seedbed.sweeps.sweep_driver import sequential_notices
 from seedbed_api.manifest_loader import sweep_job
 from support.runs.sweep_commands import a_sweep
 
@@ -32,6 +32,6 @@ def test_trials_that_run_in_turn_although_more_were_asked_for_say_why(
     changes: dict[str, Any], told: str | None
 ) -> None:
     job = sweep_job(a_sweep(Path("data"), Path("runs"), **changes))
-    lines = list(why_in_turn(job.spec))
+    lines = list(sequential_notices(job.spec))
     assert len(lines) == (told is not None)
     assert all(told in line for line in lines if told)

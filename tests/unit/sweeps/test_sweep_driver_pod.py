@@ -10,13 +10,13 @@ from prometheus_client import CollectorRegistry
 
 from seedbed.feed.io_counters import IoTotals
 from seedbed.search.learning_curve import Failed, Finished, LearningCurve
-from seedbed.sweeps.sweep_metrics import Tally, work_families
-from seedbed.sweeps.trial_runner import Reached
+from seedbed.sweeps.sweep_metrics import ProgressTotals, work_families
+from seedbed.sweeps.trial_runner import SegmentResult
 from seedbed.training.resource_usage import Usage
 from seedbed.training.run_progress import PartSeconds, RunProgress, SavedCheckpoint
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import Measuring
-from unit.sweeps.scheduled_sweeps import conducting
+from unit.sweeps.scheduled_sweeps import scheduler
 
 FIRST, OTHER = (0, 0), (1, 0)
 
@@ -27,12 +27,12 @@ def at(step: int, *, since: int = 0, kept: float | None = None) -> RunProgress:
     return RunProgress(step=step, total_steps=100, epoch=1, resumed_from=since, kept=checkpoint)
 
 
-def reached(computed: int, end: Any = None) -> Reached:
-    return Reached(course=LearningCurve(end=end or Finished(value=1)), computed=computed)
+def result(computed: int, end: Any = None) -> SegmentResult:
+    return SegmentResult(curve=LearningCurve(end=end or Finished(value=1)), steps=computed)
 
 
 def test_steps_of_all_runs_are_one_number_that_only_grows() -> None:
-    tally = Tally()
+    totals = ProgressTotals()
     seen = []
     for place, progress in (
         (FIRST, at(5)),
@@ -42,46 +42,46 @@ def test_steps_of_all_runs_are_one_number_that_only_grows() -> None:
         (OTHER, at(41, since=40)),
         (OTHER, at(44, since=40)),
     ):
-        if place not in tally.running:
-            tally.begin(place)
-        tally.see(place, progress)
-        seen.append(tally.steps)
+        if place not in totals.running:
+            totals.begin(place)
+        totals.update(place, progress)
+        seen.append(totals.steps)
     assert seen == [5, 8, 12, 12, 12, 15], "what a lost worker does again are steps too"
 
 
 def test_a_stretch_that_nobody_saw_on_its_way_counts_when_it_is_there() -> None:
-    tally = Tally()
-    tally.begin(FIRST)
-    tally.see(FIRST, at(2))
-    tally.reach(FIRST, reached(7), now=100.0)
-    tally.end(FIRST)
-    assert (tally.steps, tally.kept, tally.running) == (7, 100.0, {})
-    tally.begin(FIRST)
-    tally.see(FIRST, at(9, since=7))
-    assert tally.steps == 9, "the next stretch begins where this one ended"
+    totals = ProgressTotals()
+    totals.begin(FIRST)
+    totals.update(FIRST, at(2))
+    totals.add_result(FIRST, result(7), now=100.0)
+    totals.end(FIRST)
+    assert (totals.steps, totals.checkpoint_time, totals.running) == (7, 100.0, {})
+    totals.begin(FIRST)
+    totals.update(FIRST, at(9, since=7))
+    assert totals.steps == 9, "the next stretch begins where this one ended"
 
 
-KEPT: dict[str, tuple[Reached, float | None]] = {
-    "a trial came to its end": (reached(3), 100.0),
-    "it was found, not trained": (reached(0), None),
-    "it fails, and will fail again": (reached(3, Failed(reason="NonFiniteLoss")), None),
+KEPT: dict[str, tuple[SegmentResult, float | None]] = {
+    "a trial came to its end": (result(3), 100.0),
+    "it was found, not trained": (result(0), None),
+    "it fails, and will fail again": (result(3, Failed(reason="NonFiniteLoss")), None),
 }
 
 
 @pytest.mark.parametrize(("came", "kept"), KEPT.values(), ids=KEPT.keys())
-def test_what_outlasts_an_attempt(came: Reached, kept: float | None) -> None:
-    tally = Tally()
-    tally.begin(FIRST)
-    tally.reach(FIRST, came, now=100.0)
-    assert tally.kept == kept
+def test_what_outlasts_an_attempt(came: SegmentResult, kept: float | None) -> None:
+    totals = ProgressTotals()
+    totals.begin(FIRST)
+    totals.add_result(FIRST, came, now=100.0)
+    assert totals.checkpoint_time == kept
 
 
 def test_a_checkpoint_outlasts_an_attempt() -> None:
-    tally = Tally()
-    tally.begin(FIRST)
-    tally.see(FIRST, at(2, kept=50.0))
-    tally.see(FIRST, at(3, kept=40.0))
-    assert tally.kept == 50.0
+    totals = ProgressTotals()
+    totals.begin(FIRST)
+    totals.update(FIRST, at(2, kept=50.0))
+    totals.update(FIRST, at(3, kept=40.0))
+    assert totals.checkpoint_time == 50.0
 
 
 def worth(data: float, compute: float) -> RunProgress:
@@ -90,7 +90,7 @@ def worth(data: float, compute: float) -> RunProgress:
 
 
 def test_the_seconds_of_all_runs_only_grow_whatever_becomes_of_a_run() -> None:
-    tally, seen = Tally(), []
+    totals, seen = ProgressTotals(), []
     for place, progress in (
         (FIRST, worth(1, 4)),
         (OTHER, worth(2, 2)),
@@ -100,24 +100,24 @@ def test_the_seconds_of_all_runs_only_grow_whatever_becomes_of_a_run() -> None:
         (OTHER, worth(0, 1)),  # its next stretch
     ):
         if progress is None:
-            tally.end(place)
-        elif place in tally.running:
-            tally.see(place, progress)
+            totals.end(place)
+        elif place in totals.running:
+            totals.update(place, progress)
         else:
-            tally.begin(place)
-            tally.see(place, progress)
-        seen.append((tally.seconds().data, tally.seconds().compute))
+            totals.begin(place)
+            totals.update(place, progress)
+        seen.append((totals.seconds().data, totals.seconds().compute))
     assert seen == [(1, 4), (3, 6), (4, 7), (5, 12), (5, 12), (5, 13)]
 
 
 def test_a_sweep_tells_what_its_runs_do_and_use_in_the_words_of_a_training() -> None:
-    tally, job = Tally(), conducting().standing.sweep.job
+    totals, job = ProgressTotals(), scheduler().state.sweep.job
     usage = Usage(rank=0, traffic=IoTotals(), resident_bytes=500, gpu=0.5)
     for place, its in ((OTHER, replace(usage, resident_bytes=700, gpu=None)), (FIRST, usage)):
-        tally.begin(place)
-        tally.see(place, replace(worth(1, 4), usages=(its,)))
+        totals.begin(place)
+        totals.update(place, replace(worth(1, 4), usages=(its,)))
     registry = CollectorRegistry()
-    registry.register(Measuring(lambda: work_families(tally, job)))
+    registry.register(Measuring(lambda: work_families(totals, job)))
     series = {"namespace": "", "name": job.metadata.name, "kind": "SweepJob"}
     expected = {
         (names.STEPS.name, ()): 2,

@@ -10,7 +10,7 @@ import pytest
 
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
 from seedbed.sweeps.sweep_record import FinishedSweep
-from seedbed.sweeps.sweepjob_status_builder import Told, status_of
+from seedbed.sweeps.sweepjob_status_builder import SweepStatusInputs, build_sweep_status
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.manifest_loader import sweep_job
 from seedbed_api.sweepjob_status import SweepJobStatus
@@ -60,11 +60,11 @@ def the_longest_status(*, failure: bool = False) -> SweepJobStatus:
         ended=SweepEnd(reason=EndReason.ALL_TRIED, index=TRIALS - 1),
         trials=trials,
         trial_runs=trial_runs,
-        uri=f"{uri}/sweeps/{'f' * 64}/ledger.json",
+        record_uri=f"{uri}/sweeps/{'f' * 64}/ledger.json",
         digest=DIGEST,
     )
-    return status_of(
-        Told(
+    return build_sweep_status(
+        SweepStatusInputs(
             started=NOW,
             now=NOW,
             job=sweep_job(document),
@@ -96,5 +96,7 @@ def test_short_values_leave_room_for_all_twenty() -> None:
         for index in range(TRIALS)
     ]
     job = sweep_job(a_sweep(Path("data"), Path("runs"), maxTrialCount=TRIALS))
-    status = status_of(Told(started=NOW, now=NOW, job=job, output="s3://runs", trials=trials))
+    status = build_sweep_status(
+        SweepStatusInputs(started=NOW, now=NOW, job=job, output="s3://runs", trials=trials)
+    )
     assert [trial.index for trial in status.top_trials] == list(range(20))

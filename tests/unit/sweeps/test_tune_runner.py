@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ray.exceptions import OutOfMemoryError
 
-from seedbed.sweeps.tune_runner import share_of, why_lost
+from seedbed.sweeps.tune_runner import lost_actor_error, resources_per_trial
 
 DIED = """The actor died unexpectedly before finishing this task.
 The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker
@@ -32,14 +32,14 @@ by the OOM killer due to high memory usage"""
     ],
 )
 def test_why_an_actor_was_lost(error: Exception | None, reason: str, message: str) -> None:
-    lost = why_lost(error)
+    lost = lost_actor_error(error)
     assert (lost.reason, lost.message) == (reason, message)
 
 
 @pytest.mark.parametrize("slots", range(1, 9))
 @pytest.mark.parametrize("cpus", [1, 2, 4, 7, 64])
 def test_as_many_runs_fit_as_there_are_slots(slots: int, cpus: int) -> None:
-    share = share_of({"CPU": float(cpus)}, slots=slots)["CPU"]
+    share = resources_per_trial({"CPU": float(cpus)}, slots=slots)["CPU"]
     assert slots * share <= cpus < (slots + 1) * share
 
 
@@ -47,4 +47,4 @@ def test_as_many_runs_fit_as_there_are_slots(slots: int, cpus: int) -> None:
 def test_a_run_takes_at_most_one_gpu_and_shares_where_there_are_fewer(
     gpus: int, slots: int, share: float
 ) -> None:
-    assert share_of({"CPU": 8.0, "GPU": float(gpus)}, slots=slots)["GPU"] == share
+    assert resources_per_trial({"CPU": 8.0, "GPU": float(gpus)}, slots=slots)["GPU"] == share

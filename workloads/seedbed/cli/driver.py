@@ -21,6 +21,6 @@ def command() -> None:
 
     before_ray()
     from seedbed.pods.driver_pod import drive, training
-    from seedbed.sweeps.sweep_driver_pod import searching
+    from seedbed.sweeps.sweep_driver_pod import sweep_program
 
-    end(drive(os.environ, spool, {"TrainingJob": training, "SweepJob": searching}))
+    end(drive(os.environ, spool, {"TrainingJob": training, "SweepJob": sweep_program}))

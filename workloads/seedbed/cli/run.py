@@ -19,7 +19,7 @@ from seedbed_api.errors import SeedbedError, UserError, refusal
 if TYPE_CHECKING:
     from seedbed.driver.resolve_run import RunOptions
     from seedbed.driver.run_driver import DriverExit
-    from seedbed.sweeps.sweep_driver import SweepEnded
+    from seedbed.sweeps.sweep_driver import SweepDriverExit
     from seedbed_api.sweepjob import SweepJob
     from seedbed_api.sweepjob_status import SweepJobStatus
     from seedbed_api.trainingjob import TrainingJob
@@ -57,7 +57,7 @@ def command(**arguments: Any) -> None:
     sys.exit(ended.exit_code)
 
 
-def _run_as_told(arguments: dict[str, Any], answer: TextIO) -> DriverExit | SweepEnded:
+def _run_as_told(arguments: dict[str, Any], answer: TextIO) -> DriverExit | SweepDriverExit:
     """Run the job or sweep of a manifest; where it is refused, the status of that kind tells it."""
     kind = "TrainingJob"
     try:
@@ -77,7 +77,7 @@ def _refused(kind: str, error: SeedbedError) -> TrainingJobStatus | SweepJobStat
     from seedbed.driver import trainingjob_status_builder as of_jobs
     from seedbed.sweeps import sweepjob_status_builder as of_sweeps
 
-    return of_sweeps.refused_status(error) if kind == "SweepJob" else of_jobs.refused_status(error)
+    return of_sweeps.rejected_status(error) if kind == "SweepJob" else of_jobs.refused_status(error)
 
 
 def _print_status(status: TrainingJobStatus | SweepJobStatus, answer: TextIO) -> None:
@@ -87,7 +87,7 @@ def _print_status(status: TrainingJobStatus | SweepJobStatus, answer: TextIO) ->
     answer.flush()
 
 
-def _stopped(ended: DriverExit | SweepEnded) -> str:
+def _stopped(ended: DriverExit | SweepDriverExit) -> str:
     from seedbed_api.trainingjob_status import TrainingJobStatus
 
     if not isinstance(ended.status, TrainingJobStatus):
@@ -161,7 +161,7 @@ def _prepare_process() -> None:
     prepare(os.environ)
 
 
-def _run_sweep(sweep: SweepJob, options: RunOptions) -> SweepEnded:
+def _run_sweep(sweep: SweepJob, options: RunOptions) -> SweepDriverExit:
     _prepare_process()
     from seedbed.ray_cluster.stop_signals import stop_by_signal
     from seedbed.sweeps.sweep_display import SweepDisplay
@@ -176,12 +176,12 @@ def _run_sweep(sweep: SweepJob, options: RunOptions) -> SweepEnded:
     return ended
 
 
-def _sweep_table(ended: SweepEnded) -> dict[str, str]:
+def _sweep_table(ended: SweepDriverExit) -> dict[str, str]:
     best, ledger = ended.status.best_trial, ended.status.ledger
     assert best is not None
     assert best.model is not None
     assert ledger is not None
-    report = {"report": ended.session.report} if ended.session.report else {}
+    report = {"report": ended.session.report_url} if ended.session.report_url else {}
     return report | {
         "best trial": str(best.index),
         "weights digest": best.model.weights_digest,

@@ -14,7 +14,7 @@ from seedbed.cli.standard_streams import on_one_line
 
 if TYPE_CHECKING:
     from seedbed.storage import Storage
-    from seedbed.sweeps.run_retention import Kept
+    from seedbed.sweeps.run_retention import StoredRun
 
 _DIGITS = 12
 _output = click.option(
@@ -49,9 +49,9 @@ def list_(store: str, secret: Path | None, output: str) -> None:
 @store_secret
 def show(store: str, run: str, secret: Path | None) -> None:
     """Show a RUN of STORE, by the first digits of its identity, as JSON."""
-    from seedbed.sweeps.run_retention import named
+    from seedbed.sweeps.run_retention import find_run
 
-    kept = named(_runs(store, secret), run)
+    kept = find_run(_runs(store, secret), run)
     click.echo(json.dumps(_document(kept) | {"recipe": dict(kept.recipe)}, indent=2))
 
 
@@ -66,13 +66,13 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
     A run that is trained now, or that a sweep has begun or names in its ledger, stays.
     """
     from seedbed.runs.run_deletion import InUse
-    from seedbed.sweeps.run_retention import remove, to_remove
+    from seedbed.sweeps.run_retention import delete_run, select_removable
 
-    chosen = to_remove(_runs(store, secret), names)
+    chosen = select_removable(_runs(store, secret), names)
     for run in chosen:
         try:
             if yes:
-                remove(run)
+                delete_run(run)
             click.echo(f"{'removed' if yes else 'would remove'}  {_line(_document(run))}")
         except InUse:
             click.echo(f"stays: it is trained now  {_line(_document(run))}", err=True)
@@ -80,21 +80,21 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
         click.echo("nothing was removed; the same command with --yes does it", err=True)
 
 
-def _runs(store: str, secret: Path | None) -> list[Kept]:
+def _runs(store: str, secret: Path | None) -> list[StoredRun]:
     from seedbed.driver.error_policy import errors_name_field
     from seedbed.storage import open_storage
-    from seedbed.sweeps.run_retention import runs_of
+    from seedbed.sweeps.run_retention import list_runs
 
     with errors_name_field("STORE"):
         output: Storage = open_storage(store, secret=secret)
-        return list(runs_of(output))
+        return list(list_runs(output))
 
 
-def _document(run: Kept) -> dict[str, Any]:
+def _document(run: StoredRun) -> dict[str, Any]:
     result = run.result
     return {
         "runID": run.folder.run_id,
-        "state": run.state,
+        "state": run.status,
         "step": run.step,
         "bytes": run.bytes,
         "model": run.model,

@@ -66,10 +66,10 @@ def _store(store: str, secret: Path | None, every: float) -> tuple[str, Look]:
     from seedbed.cli.top_store import rows_of
     from seedbed.driver.error_policy import errors_name_field
     from seedbed.storage import open_storage
-    from seedbed.sweeps.store_snapshot import Looker
+    from seedbed.sweeps.store_snapshot import StoreSnapshot
 
     with errors_name_field("STORE"):
-        looker = Looker(output=open_storage(store, secret=secret), every=every)
+        looker = StoreSnapshot(output=open_storage(store, secret=secret), poll_seconds=every)
 
     def look() -> list[Row]:
         with errors_name_field("STORE"):

@@ -13,14 +13,14 @@ from seedbed.driver.progress_display import duration
 from seedbed.runs.attempt_event_log import FAILED, PAUSED, STOPPED
 from seedbed.search.objective_values import Goal, format_objective
 from seedbed.search.trial_ranking import rank_trials
-from seedbed.sweeps.store_snapshot import Glimpse, Looker, SweepGlimpse
+from seedbed.sweeps.store_snapshot import RunSnapshot, StoreSnapshot, SweepSnapshot
 
 _DIGITS = 12
 
 Event = Mapping[str, Any]
 
 
-def rows_of(looker: Looker) -> list[Row]:
+def rows_of(looker: StoreSnapshot) -> list[Row]:
     """Look at a store and return its rows: sweeps, and runs."""
     runs, sweeps = looker.runs(), looker.sweeps()
     of_sweep = {run: sweep.folder.name for sweep in sweeps for run in sweep.folder.started_runs}
@@ -34,7 +34,7 @@ def rows_of(looker: Looker) -> list[Row]:
     ]
 
 
-def row_of_run(run: Glimpse, *, sweep: str | None) -> Row:
+def row_of_run(run: RunSnapshot, *, sweep: str | None) -> Row:
     """Return the row of a run; `sweep` is the one that has begun it, by hex digits."""
     status, reason = _standing(run)
     told = [event for event in run.events if event["kind"] == "Progress"]
@@ -48,14 +48,14 @@ def row_of_run(run: Glimpse, *, sweep: str | None) -> Row:
         progress=_progress(run, total),
         rate=f"{rate:.3g} steps/s" if rate else "",
         left=duration((total - run.step) / rate) if rate and total else "",
-        workers=str(told[-1]["workers"]) if told and run.under_way else "",
+        workers=str(told[-1]["workers"]) if told and run.may_change else "",
         result="" if run.result is None else run.result.metrics.get("validation/accuracy", ""),
         message=": ".join(part for part in (subject, reason) if part),
         over=status in {"complete", "failed"},
     )
 
 
-def row_of_sweep(sweep: SweepGlimpse, runs: Sequence[Glimpse]) -> Row:
+def row_of_sweep(sweep: SweepSnapshot, runs: Sequence[RunSnapshot]) -> Row:
     """Return the row of a sweep, of which these runs have begun; how many there will be, its ledger knows."""
     row = Row(kind="sweep", name=sweep.folder.name[:_DIGITS], status="damaged", message=sweep.damage)
     if sweep.damage:
@@ -75,30 +75,30 @@ def row_of_sweep(sweep: SweepGlimpse, runs: Sequence[Glimpse]) -> Row:
     )
 
 
-def _row_under_way(row: Row, runs: Sequence[Glimpse]) -> Row:
+def _row_under_way(row: Row, runs: Sequence[RunSnapshot]) -> Row:
     """Return the row of a sweep without a ledger: it goes on where one of its runs does."""
     counts = Counter(_standing(run)[0] for run in runs)
     told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    if any(run.under_way for run in runs):
+    if any(run.may_change for run in runs):
         return replace(row, status="training", progress=f"{len(runs)} runs", message=told)
     reason = "no run of it is trained now; the same command goes on"
     message = f"{told}; {reason}" if told else reason
     return replace(row, status="idle", progress=f"{len(runs)} runs", message=message)
 
 
-def _standing(run: Glimpse) -> tuple[str, str]:
+def _standing(run: RunSnapshot) -> tuple[str, str]:
     """Return the state of a run in a word, and what there is to say about it."""
-    if run.state == "complete":
+    if run.status == "complete":
         return "complete", ""
-    if run.state == "damaged":
+    if run.status == "damaged":
         return "damaged", run.damage
     if run.attempt is None:
         return "stopped", "nobody has claimed it"
     who = f"attempt {run.attempt.number} on {run.attempt.process.host}"
-    if run.state == "training":
+    if run.status == "training":
         return "training", who
-    if run.sighting is not None:
-        silence = duration(run.sighting.looked - run.sighting.since)
+    if run.heartbeat is not None:
+        silence = duration(run.heartbeat.looked - run.heartbeat.since)
         return "silent", f"no sign of life of {who} for {silence}; the same command takes over"
     return _rest(run.events, run.attempt.number, who)
 
@@ -118,7 +118,7 @@ def _rest(events: Sequence[Event], attempt: int, who: str) -> tuple[str, str]:
     return "stopped", f"{who}{told} is gone; the same command goes on"
 
 
-def _progress(run: Glimpse, total: int | None) -> str:
+def _progress(run: RunSnapshot, total: int | None) -> str:
     if run.result is not None:
         total = run.result.outcome.total_steps
     return f"{run.step}/{total}" if total else str(run.step)

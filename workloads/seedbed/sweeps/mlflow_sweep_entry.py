@@ -15,34 +15,41 @@ from seedbed.search.trial_ranking import rank_trials
 from seedbed_api.sweepjob import SweepJob
 
 if TYPE_CHECKING:
-    from seedbed.sweeps.resolve_sweep import Sweep
+    from seedbed.sweeps.resolve_sweep import ResolvedSweep
     from seedbed.sweeps.sweep_record import FinishedSweep
 
-_ASKED = ("objective", "algorithm", "cross_validation", "early_stopping", "parameters", "max_trial_count")
+_SPEC_FIELDS = (
+    "objective",
+    "algorithm",
+    "cross_validation",
+    "early_stopping",
+    "parameters",
+    "max_trial_count",
+)
 """Fields of the spec that are parameters of the sweep; those of the recipe are the trials'."""
 
 
-def member_of(sweep: Sweep, *, trial: int, fold: int | None) -> SweepMembership:
+def sweep_membership(sweep: ResolvedSweep, *, trial: int, fold: int | None) -> SweepMembership:
     """Return which part of a sweep the run of a trial is."""
     return SweepMembership(
         experiment=experiment_of(sweep.job), sweep_id=sweep.identity, trial=trial, fold=fold
     )
 
 
-def recording_of(sweep: Sweep, notice: Callable[[str], None]) -> Recording | None:
+def sweep_recording(sweep: ResolvedSweep, notice: Callable[[str], None]) -> Recording | None:
     """Return the account of a sweep; None where no server is told of it."""
     return opened(lambda: _entry(sweep), sweep.options.output_secret, notice)
 
 
-def _entry(sweep: Sweep) -> Entry:
+def _entry(sweep: ResolvedSweep) -> Entry:
     key = sweep_key(sweep.identity)
     about = {
         "seedbed.dataset_digest": sweep.dataset_digest,
         "seedbed.environment_class": sweep.environment_class,
-        "seedbed.sweep_folder": sweep.output().url,
+        "seedbed.sweep_folder": sweep.folder().url,
         "mlflow.source.name": "seedbed",
     }
-    asked = sweep.spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(_ASKED))
+    asked = sweep.spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(_SPEC_FIELDS))
     return Entry(
         key=key,
         experiment=experiment_of(sweep.job),
@@ -52,7 +59,7 @@ def _entry(sweep: Sweep) -> Entry:
     )
 
 
-def end_of(job: SweepJob, finished: FinishedSweep | None) -> dict[str, Any] | None:
+def final_fields(job: SweepJob, finished: FinishedSweep | None) -> dict[str, Any] | None:
     """Return the fields that the end of a sweep adds to its entry; trials that it gave up do not go on."""
     if finished is None:
         return None

@@ -32,7 +32,7 @@ _OF_THE_TEMPLATE = ("spec.dataset.", "spec.model", "spec.training.", "spec.evalu
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
+class ResolvedSweep:
     """A sweep that is fully determined; picklable, so that trials elsewhere know what this process does."""
 
     job: SweepJob
@@ -61,7 +61,7 @@ class Sweep:
         return self.options.probed[1]
 
     @property
-    def document(self) -> dict[str, Any]:
+    def identity_document(self) -> dict[str, Any]:
         """Return what identifies the sweep."""
         return sweep_document(
             self.spec,
@@ -74,13 +74,13 @@ class Sweep:
     @cached_property
     def identity(self) -> str:
         """Return the name of the sweep."""
-        return sweep_id(self.document)
+        return sweep_id(self.identity_document)
 
     def run_ids(self, values: Mapping[str, str]) -> tuple[str, ...]:
         """Return the run identity of each fold of a trial; none where the values make no recipe."""
         try:
             recipe = trial_recipe(self.spec, values)
-            runs = [run_of(self.job, recipe, fold=fold) for fold in self.fold_numbers]
+            runs = [trial_job(self.job, recipe, fold=fold) for fold in self.fold_numbers]
         except (ValidationError, UserError):
             return ()
         return tuple(map(self.run_id, runs))
@@ -92,34 +92,36 @@ class Sweep:
             resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=self.environment_class
         )
 
-    def store(self) -> Storage:
+    def output_store(self) -> Storage:
         """Return the output store: runs and sweeps lie in it."""
         uri, secret = self.spec.output.uri, self.options.output_secret
         return open_storage(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS)
 
-    def output(self) -> Storage:
+    def folder(self) -> Storage:
         """Return the storage of the sweep's own objects."""
-        return self.store().child(f"sweeps/{self.identity.removeprefix('sha256:')}")
+        return self.output_store().child(f"sweeps/{self.identity.removeprefix('sha256:')}")
 
 
-def prepare_sweep(
+def resolve_sweep(
     job: SweepJob, options: RunOptions, timeline: StartupTimings, *, cluster: TaskRunner | None = None
-) -> Sweep:
+) -> ResolvedSweep:
     """Name the sweep; writes nothing. Raises UserError for what no trial could be trained with.
 
     The environment is that of `cluster`, which may have to be waited for; of this process without one.
     """
     require_possible_search(job.spec)
     expected = replace(options.expected, run_id=None)  # what is expected is the sweep's name, not a run's
-    with naming_the_template(job):
+    with template_field_names(job):
         template = resolve_run(
-            run_of(job, job.spec.trial_template.spec, fold=None if job.spec.cross_validation is None else 0),
+            trial_job(
+                job, job.spec.trial_template.spec, fold=None if job.spec.cross_validation is None else 0
+            ),
             replace(options, expected=expected),
             timeline,
             cluster=cluster,
         )
     _require_validation_rows(job, template)
-    sweep = Sweep(
+    sweep = ResolvedSweep(
         job=job,
         options=replace(
             options,
@@ -131,11 +133,11 @@ def prepare_sweep(
         code_digest=template.resolved["model"].get("code", {}).get("digest"),
         samples=template.samples,
     )
-    _refuse_another_sweep(sweep, options.expected)
+    _require_same_sweep(sweep, options.expected)
     return sweep
 
 
-def _refuse_another_sweep(sweep: Sweep, expected: ExpectedIdentity) -> None:
+def _require_same_sweep(sweep: ResolvedSweep, expected: ExpectedIdentity) -> None:
     """Raise UserError where a retry would search something else than the attempts before it."""
     if expected.run_id not in (None, sweep.identity):
         problem = f"code or version of seedbed differ: the job began as sweep {expected.run_id}"
@@ -143,7 +145,7 @@ def _refuse_another_sweep(sweep: Sweep, expected: ExpectedIdentity) -> None:
         raise UserError("EnvironmentChanged", refusal("status.sweepID", sweep.identity, problem, fix))
 
 
-def run_of(job: SweepJob, recipe: Recipe, *, fold: int | None) -> TrainingJob:
+def trial_job(job: SweepJob, recipe: Recipe, *, fold: int | None) -> TrainingJob:
     """Return the TrainingJob of a trial, or of one of its folds: the recipe, executed as the sweep says."""
     spec, workers = job.spec, job.spec.workers_per_trial
     cluster = {"workers": {"min": workers, "max": workers}, "feed": spec.cluster.feed}
@@ -163,7 +165,7 @@ def run_of(job: SweepJob, recipe: Recipe, *, fold: int | None) -> TrainingJob:
 
 
 @contextmanager
-def naming_the_template(job: SweepJob) -> Iterator[None]:
+def template_field_names(job: SweepJob) -> Iterator[None]:
     """Let failures of a run, whose fields are those of a TrainingJob, name the field of the sweep."""
     try:
         yield
@@ -197,7 +199,7 @@ def _require_validation_rows(job: SweepJob, template: ResolvedRun) -> None:
 
 def _require_rows_of_fold(job: SweepJob, template: ResolvedRun, fraction: str | None, fold: Fold) -> None:
     dataset, uri = template.dataset, job.spec.trial_template.spec.dataset.uri
-    with naming_the_template(job):
+    with template_field_names(job):
         counts = dataset.rows_per_class(subset=fraction, fold=fold)
         require_every_class(dataset, counts, subset=fraction, fold=fold, uri=uri)
     if not dataset.view(split="validation", subset=fraction, fold=fold).count:

@@ -16,15 +16,15 @@ from seedbed.storage import Storage
 from seedbed.sweeps.sweep_record import runs_needed_by_sweeps
 from seedbed_api.errors import UserError, refusal
 
-State = Literal["complete", "training", "open"]
+RunStatus = Literal["complete", "training", "open"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
+class StoredRun:
     """One run of a store."""
 
     folder: RunFolder
-    state: State
+    status: RunStatus
     step: int
     """Steps of the newest checkpoint, or of the whole run."""
     bytes: int
@@ -37,23 +37,23 @@ class Kept:
     @property
     def model(self) -> str:
         """Return what is trained."""
-        return model_of(self.recipe)
+        return model_name(self.recipe)
 
     @property
-    def needed(self) -> str | None:
+    def needed_by(self) -> str | None:
         """Return why it must stay; None where it may go."""
-        if self.state == "training":
+        if self.status == "training":
             return "it is trained now"
         return None if self.sweep is None else f"sweep {self.sweep[:12]} needs it"
 
 
-def model_of(recipe: Mapping[str, Any]) -> str:
+def model_name(recipe: Mapping[str, Any]) -> str:
     """Return what a resolved recipe trains; empty where it does not say."""
     model = recipe.get("model", {})
     return str(model.get("name") or model.get("entrypoint") or "")
 
 
-def runs_of(output: Storage) -> Iterator[Kept]:
+def list_runs(output: Storage) -> Iterator[StoredRun]:
     """Yield the runs of a store by identity; those of which only the claims are left are none."""
     needed = runs_needed_by_sweeps(output)
     for name in sorted(run_names(output)):
@@ -62,15 +62,15 @@ def runs_of(output: Storage) -> Iterator[Kept]:
             yield kept
 
 
-def _kept(folder: RunFolder, sweep: str | None) -> Kept | None:
+def _kept(folder: RunFolder, sweep: str | None) -> StoredRun | None:
     sizes = objects_of(folder)
     if not sizes:
         return None
     result = read_result(folder)
-    state: State = "complete" if result else "training" if holder(folder) else "open"
-    return Kept(
+    state: RunStatus = "complete" if result else "training" if holder(folder) else "open"
+    return StoredRun(
         folder=folder,
-        state=state,
+        status=state,
         step=result.outcome.step if result else max(checkpoint_steps(folder), default=0),
         bytes=sum(sizes.values()),
         result=result,
@@ -79,7 +79,7 @@ def _kept(folder: RunFolder, sweep: str | None) -> Kept | None:
     )
 
 
-def named(runs: Sequence[Kept], name: str) -> Kept:
+def find_run(runs: Sequence[StoredRun], name: str) -> StoredRun:
     """Return the one run whose identity begins so; raises UserError for none and for several."""
     hexadecimal = name.removeprefix("sha256:")
     found = [run for run in runs if run.folder.name.startswith(hexadecimal)]
@@ -89,21 +89,21 @@ def named(runs: Sequence[Kept], name: str) -> Kept:
     raise UserError("InvalidOption", refusal("RUN", name, problem, "copy it from `seedbed runs list`"))
 
 
-def to_remove(runs: Sequence[Kept], names: Sequence[str]) -> list[Kept]:
+def select_removable(runs: Sequence[StoredRun], names: Sequence[str]) -> list[StoredRun]:
     """Return the runs that were named, or else those that are not complete and that nothing needs.
 
     Raises UserError where something needs a run that was named.
     """
     if not names:
-        return [run for run in runs if run.state == "open" and run.needed is None]
-    chosen = [named(runs, name) for name in names]
+        return [run for run in runs if run.status == "open" and run.needed_by is None]
+    chosen = [find_run(runs, name) for name in names]
     for run in chosen:
-        if run.needed is not None:
+        if run.needed_by is not None:
             fix = "leave it, or stop what needs it first (of a sweep: remove its folder below sweeps/)"
-            raise UserError("InvalidOption", refusal("RUN", run.folder.name[:12], run.needed, fix))
+            raise UserError("InvalidOption", refusal("RUN", run.folder.name[:12], run.needed_by, fix))
     return chosen
 
 
-def remove(run: Kept) -> None:
+def delete_run(run: StoredRun) -> None:
     """Remove a run; raises `seedbed.runs.run_deletion.InUse` where somebody has begun to train it."""
     remove_run(run.folder, version=version("seedbed"))

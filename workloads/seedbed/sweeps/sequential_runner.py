@@ -13,63 +13,63 @@ from typing import Self
 from seedbed.periodic_thread import PeriodicThread
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.trial_runner import Stretch, Tell, advance
-from seedbed.sweeps.trial_scheduler import BACKOFF, Standing
+from seedbed.sweeps.trial_runner import ProgressCallback, TrialSegment, run_segment
+from seedbed.sweeps.trial_scheduler import BACKOFF, SweepState
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.sweepjob import SweepJobSpec
 
 
-def run_in_turn(
-    standing: Standing, *, stopping: threading.Event, display: SweepDisplay, cluster: Cluster | None = None
+def run_sequentially(
+    state: SweepState, *, stopping: threading.Event, display: SweepDisplay, cluster: Cluster | None = None
 ) -> None:
     """Train whatever comes next until the search has ended, on `cluster` or on this machine.
 
     Raises StopRequested, and UserError of a run.
     """
-    while (stretch := next(standing.open_stretches(), None)) is not None:
+    while (segment := next(state.pending_segments(), None)) is not None:
         if stopping.is_set():
             raise StopRequested
-        display.begin(stretch)
-        _try(standing, stretch, stopping=stopping, display=display, cluster=cluster)
-        display.end(stretch)
-        display.show(standing)
+        display.begin(segment)
+        _try_segment(state, segment, stopping=stopping, display=display, cluster=cluster)
+        display.end(segment)
+        display.show(state)
 
 
-def _try(
-    standing: Standing,
-    stretch: Stretch,
+def _try_segment(
+    state: SweepState,
+    segment: TrialSegment,
     *,
     stopping: threading.Event,
     display: SweepDisplay,
     cluster: Cluster | None,
 ) -> None:
     try:
-        with _watched(standing, stretch, display=display, cluster=cluster) as tell:
-            reached = advance(standing.sweep, stretch, stopping=stopping, tell=tell, cluster=cluster)
+        with _with_watchdog(state, segment, display=display, cluster=cluster) as tell:
+            result = run_segment(state.sweep, segment, stopping=stopping, tell=tell, cluster=cluster)
     except InfrastructureError as error:
-        display.notice(f"trial {stretch.trial}: {error.reason}: {error.message}")
-        if standing.note_trouble(stretch, error):
-            stopping.wait(BACKOFF.delay(standing.tries[stretch.trial, stretch.place]))
+        display.notice(f"trial {segment.trial}: {error.reason}: {error.message}")
+        if state.record_failed_try(segment, error):
+            stopping.wait(BACKOFF.delay(state.failed_tries[segment.trial, segment.run_index]))
     else:
-        standing.note(stretch, reached)
-        display.explain(stretch, reached)
+        state.record_result(segment, result)
+        display.explain(segment, result)
 
 
 @contextmanager
-def _watched(
-    standing: Standing, stretch: Stretch, *, display: SweepDisplay, cluster: Cluster | None
-) -> Iterator[Tell]:
+def _with_watchdog(
+    state: SweepState, segment: TrialSegment, *, display: SweepDisplay, cluster: Cluster | None
+) -> Iterator[ProgressCallback]:
     """Show how far a run is, and end what hangs here; what hangs on a cluster its operator ends."""
     if cluster is not None:
-        yield lambda progress: display.update(stretch, progress)
+        yield lambda progress: display.update(segment, progress)
         return
-    with Watch(standing.sweep.spec, tell=display.notice) as watch:
+    with HangWatchdog(state.sweep.spec, tell=display.notice) as watch:
 
         def tell(progress: RunProgress) -> None:
-            watch.note(progress)
-            display.update(stretch, progress)
+            watch.update(progress)
+            display.update(segment, progress)
 
         yield tell
 
@@ -77,7 +77,7 @@ def _watched(
 _TICK_SECONDS = 0.5
 
 
-class Watch:
+class HangWatchdog:
     """Ends this process where a run makes no step for longer than the spec allows. A context manager."""
 
     def __init__(
@@ -102,7 +102,7 @@ class Watch:
     ) -> None:
         self._thread.stop()
 
-    def note(self, progress: RunProgress) -> None:
+    def update(self, progress: RunProgress) -> None:
         """Take in how far the run is."""
         if progress != self._last:
             self._last, self._moved = progress, self._now()

@@ -21,7 +21,7 @@ from seedbed.runs.process_identity import known_dead
 from seedbed.runs.run_folder import RECIPE, RunFolder, open_run, run_names
 from seedbed.runs.run_lease import STALE_SECONDS, Sighting, longest_gap, read_beat, released, seen, standing
 from seedbed.storage import Storage
-from seedbed.sweeps.run_retention import model_of
+from seedbed.sweeps.run_retention import model_name
 from seedbed.sweeps.sweep_record import SweepFolder, SweepRecord, list_sweep_folders, read_sweep_record
 from seedbed_api.errors import InfrastructureError
 
@@ -30,16 +30,16 @@ _AT_ONCE = 16
 _EVENT_FILES = 3
 """The end of an attempt, and two checkpoints before: how it ended, and how fast it was."""
 
-State = Literal["complete", "training", "silent", "resting", "damaged"]
+RunStatus = Literal["complete", "training", "silent", "resting", "damaged"]
 """`silent`: the heartbeat of who trains it stands still. `resting`: nobody trains it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Glimpse:
+class RunSnapshot:
     """How a run stood when it was last read."""
 
     folder: RunFolder
-    state: State
+    status: RunStatus
     result: Result | None = None
     model: str = ""
     """What is trained; empty where the run never came so far."""
@@ -49,18 +49,18 @@ class Glimpse:
     """The newest; of a complete run it matters no more."""
     events: tuple[Mapping[str, Any], ...] = ()
     """The newest; of a complete run none."""
-    sighting: Sighting | None = None
+    heartbeat: Sighting | None = None
     """Of the heartbeat of who trains it."""
     damage: str = ""
 
     @property
-    def under_way(self) -> bool:
+    def may_change(self) -> bool:
         """Say whether it may change without a new claim."""
-        return self.state in {"training", "silent"}
+        return self.status in {"training", "silent"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SweepGlimpse:
+class SweepSnapshot:
     """How a sweep stood."""
 
     folder: SweepFolder
@@ -70,18 +70,18 @@ class SweepGlimpse:
 
 
 @dataclass(kw_only=True, slots=True)
-class Looker:
+class StoreSnapshot:
     """Looks at a store again and again."""
 
     output: Storage
-    every: float = 0.0
+    poll_seconds: float = 0.0
     """Seconds between two looks."""
     clock: Callable[[], float] = time.monotonic
-    _runs: dict[str, tuple[int, Glimpse | None]] = field(default_factory=dict)
+    _runs: dict[str, tuple[int, RunSnapshot | None]] = field(default_factory=dict)
     """By name: the newest lease, and what was found then; None: nothing but claims."""
-    _ended: dict[str, SweepGlimpse] = field(default_factory=dict)
+    _ended: dict[str, SweepSnapshot] = field(default_factory=dict)
 
-    def runs(self) -> list[Glimpse]:
+    def runs(self) -> list[RunSnapshot]:
         """Return the runs of the store by identity; those of which only the claims are left are none."""
         leases = _newest_leases(self.output)
         names = leases.keys() | (self._runs.keys() or run_names(self.output))
@@ -91,35 +91,35 @@ class Looker:
                 self._runs[name] = leases.get(name, 0), found
         return [found for _, (_, found) in sorted(self._runs.items()) if found is not None]
 
-    def sweeps(self) -> list[SweepGlimpse]:
+    def sweeps(self) -> list[SweepSnapshot]:
         """Return the sweeps of the store by identity; the ledger of one that has ended is read once."""
         return [self._sweep(folder) for folder in list_sweep_folders(self.output)]
 
-    def _sweep(self, folder: SweepFolder) -> SweepGlimpse:
+    def _sweep(self, folder: SweepFolder) -> SweepSnapshot:
         if not folder.finished:
-            return SweepGlimpse(folder=folder)
+            return SweepSnapshot(folder=folder)
         if folder.name not in self._ended:
             try:
-                found = SweepGlimpse(folder=folder, record=read_sweep_record(self.output, folder.name))
+                found = SweepSnapshot(folder=folder, record=read_sweep_record(self.output, folder.name))
             except InfrastructureError as error:
-                found = SweepGlimpse(folder=folder, damage=_damage(error))
+                found = SweepSnapshot(folder=folder, damage=_damage(error))
             self._ended[folder.name] = found
         return self._ended[folder.name]
 
     def _may_have_changed(self, name: str, lease: int) -> bool:
         before, found = self._runs.get(name, (None, None))
-        return before != lease or (found is not None and found.under_way)
+        return before != lease or (found is not None and found.may_change)
 
-    def _glimpse(self, name: str) -> Glimpse | None:
+    def _glimpse(self, name: str) -> RunSnapshot | None:
         folder, (_, before) = open_run(self.output, f"sha256:{name}"), self._runs.get(name, (0, None))
         try:
             return self._read(folder, before)
         except FileNotFoundError:
             return None  # it is removed meanwhile, as its newest attempt
         except InfrastructureError as error:
-            return Glimpse(folder=folder, state="damaged", damage=_damage(error))
+            return RunSnapshot(folder=folder, status="damaged", damage=_damage(error))
 
-    def _read(self, folder: RunFolder, before: Glimpse | None) -> Glimpse | None:
+    def _read(self, folder: RunFolder, before: RunSnapshot | None) -> RunSnapshot | None:
         result = read_result(folder)
         if result is not None:
             return _complete(folder, result)
@@ -133,33 +133,33 @@ class Looker:
         if sighting is None and not model:
             return None
         events = tuple(newest_events(folder, files=_EVENT_FILES))
-        return Glimpse(
+        return RunSnapshot(
             folder=folder,
-            state=_state(sighting),
+            status=_state(sighting),
             model=model,
             step=_step(folder, events),
             attempt=attempt,
             events=events,
-            sighting=sighting,
+            heartbeat=sighting,
         )
 
     def _sighting(
-        self, folder: RunFolder, attempt: Attempt, before: Glimpse | None, *, now: float
+        self, folder: RunFolder, attempt: Attempt, before: RunSnapshot | None, *, now: float
     ) -> Sighting | None:
         beat = read_beat(folder, attempt.number)
         if released(beat) or known_dead(attempt.process):
             return None
-        gap = longest_gap(poll=self.every, stale_after=STALE_SECONDS)
-        last = None if before is None else before.sighting
+        gap = longest_gap(poll=self.poll_seconds, stale_after=STALE_SECONDS)
+        last = None if before is None else before.heartbeat
         return seen(last, attempt=attempt.number, beat=beat, now=now, gap=gap)
 
 
-def _complete(folder: RunFolder, result: Result) -> Glimpse:
+def _complete(folder: RunFolder, result: Result) -> RunSnapshot:
     model, step = _model(folder), result.outcome.step
-    return Glimpse(folder=folder, state="complete", result=result, model=model, step=step)
+    return RunSnapshot(folder=folder, status="complete", result=result, model=model, step=step)
 
 
-def _state(sighting: Sighting | None) -> State:
+def _state(sighting: Sighting | None) -> RunStatus:
     if sighting is None:
         return "resting"
     told = standing(sighting, holder_dead=False, now=sighting.looked, stale_after=STALE_SECONDS)
@@ -173,7 +173,7 @@ def _step(folder: RunFolder, events: tuple[Mapping[str, Any], ...]) -> int:
 
 def _model(folder: RunFolder) -> str:
     try:
-        return model_of(json.loads(folder.objects.read(RECIPE)))
+        return model_name(json.loads(folder.objects.read(RECIPE)))
     except FileNotFoundError:
         return ""
 

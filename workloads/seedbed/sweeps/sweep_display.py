@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING, Self, TextIO
 from seedbed.search.objective_values import format_objective
 from seedbed.search.trial_decisions import DecidedTrial, TrialState
 from seedbed.search.trial_ranking import count_trials, rank_trials
-from seedbed.sweeps.trial_runner import Reached, Stretch
+from seedbed.sweeps.trial_runner import SegmentResult, TrialSegment
 from seedbed.training.run_progress import RunProgress
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from seedbed.sweeps.trial_scheduler import Standing
+    from seedbed.sweeps.trial_scheduler import SweepState
 
 _BEST_ROWS = 5
 _RUNNING_ROWS = 16
 
 
 @dataclass(kw_only=True, slots=True)
-class View:
+class SweepTable:
     """What the table shows: runs that are trained now, and the best of the trials that are done."""
 
     title: str
-    running: dict[tuple[int, int], tuple[Stretch, RunProgress | None]] = field(default_factory=dict)
+    running: dict[tuple[int, int], tuple[TrialSegment, RunProgress | None]] = field(default_factory=dict)
     trials: list[DecidedTrial] = field(default_factory=list)
     best: list[DecidedTrial] = field(default_factory=list)
     total: int = 0
@@ -41,10 +41,15 @@ class View:
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield trial, state, objective and values, the best first, then what is under way."""
         for trial in self.best[:_BEST_ROWS]:
-            yield str(trial.index), str(trial.state).lower(), figure(trial), _values(dict(trial.assignments))
-        for (index, _), (stretch, progress) in sorted(self.running.items())[:_RUNNING_ROWS]:
-            fold = "" if stretch.fold is None else f" fold {stretch.fold}"
-            yield f"{index}{fold}", _state(progress), _accuracy(progress), _values(stretch.values)
+            yield (
+                str(trial.index),
+                str(trial.state).lower(),
+                objective_text(trial),
+                _values(dict(trial.assignments)),
+            )
+        for (index, _), (segment, progress) in sorted(self.running.items())[:_RUNNING_ROWS]:
+            fold = "" if segment.fold is None else f" fold {segment.fold}"
+            yield f"{index}{fold}", _state(progress), _accuracy(progress), _values(segment.values)
 
     def summary(self) -> str:
         """Return the line below the table."""
@@ -59,14 +64,14 @@ class SweepDisplay:
     def __init__(self, title: str, *, stream: TextIO | None = None, interactive: bool | None = None) -> None:
         self._stream = stream if stream is not None else sys.stderr
         self._interactive = self._stream.isatty() if interactive is None else interactive
-        self._view = View(title=title)
-        self._told: set[int] = set()
+        self._table = SweepTable(title=title)
+        self._shown: set[int] = set()
         self._live: Live | None = None
         self._log: TextIO | None = None
 
     def __enter__(self) -> Self:
         if self._interactive:
-            self._live = _live(self._stream, self._view)
+            self._live = _live(self._stream, self._table)
             self._live.start()
         return self
 
@@ -76,37 +81,37 @@ class SweepDisplay:
         self._close()
         self._stream.flush()
 
-    def begin(self, stretch: Stretch) -> None:
+    def begin(self, segment: TrialSegment) -> None:
         """Show that a run is trained now."""
-        self._view.running[stretch.trial, stretch.place] = (stretch, None)
+        self._table.running[segment.trial, segment.run_index] = (segment, None)
 
-    def update(self, stretch: Stretch, progress: RunProgress) -> None:
+    def update(self, segment: TrialSegment, progress: RunProgress) -> None:
         """Show how far a run is."""
-        self._view.running[stretch.trial, stretch.place] = (stretch, progress)
+        self._table.running[segment.trial, segment.run_index] = (segment, progress)
 
-    def end(self, stretch: Stretch) -> None:
+    def end(self, segment: TrialSegment) -> None:
         """Show a run no longer: it has come to its rung or its end, or is to be tried again."""
-        self._view.running.pop((stretch.trial, stretch.place), None)
+        self._table.running.pop((segment.trial, segment.run_index), None)
 
-    def explain(self, stretch: Stretch, reached: Reached) -> None:
+    def explain(self, segment: TrialSegment, result: SegmentResult) -> None:
         """Show why a run failed."""
-        if reached.problem:
-            self.notice(f"trial {stretch.trial}: {reached.problem}")
+        if result.problem:
+            self.notice(f"trial {segment.trial}: {result.problem}")
 
-    def show(self, standing: Standing) -> None:
+    def show(self, state: SweepState) -> None:
         """Show what has been decided since the last time."""
-        self._view.trials = standing.decided
-        self._view.total = standing.search.sampler.total
+        self._table.trials = state.decided
+        self._table.total = state.search.sampler.total
         if self._live is not None:
-            self._view.best = rank_trials(self._view.trials, standing.search.goal)
-        for trial in self._view.trials:
-            if trial.index not in self._told:
-                self._told.add(trial.index)
-                reused = "  computed before" if standing.is_reused(trial) else ""
-                self._tell(f"{line(trial)}{reused}")
+            self._table.best = rank_trials(self._table.trials, state.search.goal)
+        for trial in self._table.trials:
+            if trial.index not in self._shown:
+                self._shown.add(trial.index)
+                reused = "  computed before" if state.is_reused(trial) else ""
+                self._show_trial(f"{trial_line(trial)}{reused}")
 
     @contextmanager
-    def logged_to(self, log: TextIO) -> Iterator[None]:
+    def copy_to(self, log: TextIO) -> Iterator[None]:
         """Tell a log meanwhile what is told line by line, whatever is drawn."""
         self._log = log
         try:
@@ -116,9 +121,9 @@ class SweepDisplay:
 
     def notice(self, text: str) -> None:
         """Show one line that stays."""
-        self._note(text)
+        self._write_log(text)
         if self._live is None:
-            print(f"{self._view.title}  {text}", file=self._stream, flush=True)
+            print(f"{self._table.title}  {text}", file=self._stream, flush=True)
         else:
             self._live.console.print(f"• {text}", style="yellow", markup=False, highlight=False)
 
@@ -126,7 +131,7 @@ class SweepDisplay:
         """Show the final ranking, best first."""
         self._close()
         for rank, trial in enumerate(trials, start=1):
-            print(f"{rank:>3}  {line(trial)}", file=self._stream)
+            print(f"{rank:>3}  {trial_line(trial)}", file=self._stream)
 
     def finish(self, rows: Mapping[str, str]) -> None:
         """Show the final table, label -> value."""
@@ -135,14 +140,14 @@ class SweepDisplay:
         for label, value in rows.items():
             print(f"{label:<{width}}  {value}", file=self._stream)
 
-    def _tell(self, text: str) -> None:
+    def _show_trial(self, text: str) -> None:
         """Tell of a decided trial where no table does."""
         if self._live is None:
             self.notice(text)
         else:
-            self._note(text)
+            self._write_log(text)
 
-    def _note(self, text: str) -> None:
+    def _write_log(self, text: str) -> None:
         if self._log is not None:
             self._log.write(f"{text}\n")
 
@@ -152,18 +157,18 @@ class SweepDisplay:
             self._live = None
 
 
-def line(trial: DecidedTrial) -> str:
+def trial_line(trial: DecidedTrial) -> str:
     """Return a decided trial in one line."""
     words = [
         f"trial {trial.index}",
         str(trial.state).lower(),
-        figure(trial),
+        objective_text(trial),
         _values(dict(trial.assignments)),
     ]
     return "  ".join(word for word in words if word)
 
 
-def figure(trial: DecidedTrial) -> str:
+def objective_text(trial: DecidedTrial) -> str:
     """Return what a trial is judged by: its objective, where it ended, or why it failed."""
     if trial.objective is None:
         return str(trial.reason)
@@ -187,7 +192,7 @@ def _accuracy(progress: RunProgress | None) -> str:
     return "" if progress is None or progress.accuracy is None else f"accuracy {progress.accuracy:.4f}"
 
 
-def _live(stream: TextIO, view: View) -> Live:
+def _live(stream: TextIO, view: SweepTable) -> Live:
     from rich.console import Console
     from rich.live import Live
 
@@ -195,7 +200,7 @@ def _live(stream: TextIO, view: View) -> Live:
     return Live(get_renderable=lambda: _table(view), console=console, refresh_per_second=4, transient=True)
 
 
-def _table(view: View) -> Table:
+def _table(view: SweepTable) -> Table:
     from rich.table import Table
     from rich.text import Text
 

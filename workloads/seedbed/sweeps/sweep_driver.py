@@ -25,21 +25,21 @@ from seedbed.search.search_state import Search
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns
 from seedbed.search.trial_ranking import best_trials, rank_trials
 from seedbed.storage import open_storage
-from seedbed.sweeps.mlflow_sweep_entry import end_of, recording_of
-from seedbed.sweeps.resolve_sweep import Sweep, prepare_sweep
-from seedbed.sweeps.sequential_runner import run_in_turn
+from seedbed.sweeps.mlflow_sweep_entry import final_fields, sweep_recording
+from seedbed.sweeps.resolve_sweep import ResolvedSweep, resolve_sweep
+from seedbed.sweeps.sequential_runner import run_sequentially
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.sweep_log import logged
+from seedbed.sweeps.sweep_log import record_sweep_log
 from seedbed.sweeps.sweep_record import FinishedSweep, read_finished_sweep, write_sweep_record
-from seedbed.sweeps.sweepjob_status_builder import Told, status_of
-from seedbed.sweeps.trial_scheduler import Standing
+from seedbed.sweeps.sweepjob_status_builder import SweepStatusInputs, build_sweep_status
+from seedbed.sweeps.trial_scheduler import SweepState
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from seedbed_api.sweepjob import SweepJob, SweepJobSpec
 from seedbed_api.sweepjob_status import SweepJobStatus
 
 
-class Machines(Cluster, Protocol):
+class ElasticCluster(Cluster, Protocol):
     """A Ray whose machines come and go."""
 
     def start(self) -> None:
@@ -61,19 +61,19 @@ class SweepSession:
     """Set by SIGTERM and SIGINT: trials under way keep their state after the step, and all end."""
     timeline: StartupTimings = field(default_factory=StartupTimings)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    machines: Machines | None = None
+    cluster: ElasticCluster | None = None
     """Where trials run; None: on this machine."""
-    sweep: Sweep | None = None
+    sweep: ResolvedSweep | None = None
     """None until the sweep has a name."""
-    standing: Standing | None = None
+    state: SweepState | None = None
     """None until the sweep has a name, and where it had ended before."""
     finished: FinishedSweep | None = None
-    report: str | None = None
+    report_url: str | None = None
     """URL of the report of a sweep that has ended, whoever wrote it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SweepEnded:
+class SweepDriverExit:
     """How a call of the driver ended."""
 
     exit_code: int
@@ -82,17 +82,17 @@ class SweepEnded:
     session: SweepSession
 
 
-def run_sweep(session: SweepSession) -> SweepEnded:
+def run_sweep(session: SweepSession) -> SweepDriverExit:
     """Search to the end, or find that it was done; an expected failure is told in the status."""
     try:
         with _shared_cache(session):
             _run(session)
     except StopRequested:
-        return _ended(session, ExitCode.STOPPED)
+        return _exit(session, ExitCode.STOPPED)
     except SeedbedError as error:
         failure = classify_error(error)
-        return _ended(session, failure.exit_code, error=failure)
-    return _ended(session, ExitCode.DONE)
+        return _exit(session, failure.exit_code, error=failure)
+    return _exit(session, ExitCode.DONE)
 
 
 @contextmanager
@@ -109,70 +109,70 @@ def _shared_cache(session: SweepSession) -> Iterator[None]:
 
 
 def _run(session: SweepSession) -> None:
-    sweep = session.sweep = prepare_sweep(
-        session.job, session.options, session.timeline, cluster=_where_to_look(session)
+    sweep = session.sweep = resolve_sweep(
+        session.job, session.options, session.timeline, cluster=_probe_runner(session)
     )
     session.finished = read_finished_sweep(sweep)
-    recording = recording_of(sweep, session.display.notice)
-    with recorded(recording, lambda: end_of(session.job, session.finished)):
-        _answer(session, sweep)
+    recording = sweep_recording(sweep, session.display.notice)
+    with recorded(recording, lambda: final_fields(session.job, session.finished)):
+        _search_once(session, sweep)
 
 
-def _answer(session: SweepSession, sweep: Sweep) -> None:
+def _search_once(session: SweepSession, sweep: ResolvedSweep) -> None:
     if session.finished is None:
-        with logged(sweep, session.display):
+        with record_sweep_log(sweep, session.display):
             _search(session, sweep)
     else:
         session.display.notice("this sweep was complete already; nothing was trained")
     assert session.finished is not None
-    _report(session, sweep, session.finished)
+    _ensure_report(session, sweep, session.finished)
     session.display.ranking(rank_trials(session.finished.trials, objective_goal(session.job.spec.objective)))
-    _refuse_no_answer(session.job, session.finished)
+    _require_winner(session.job, session.finished)
 
 
-def _where_to_look(session: SweepSession) -> TaskRunner | None:
+def _probe_runner(session: SweepSession) -> TaskRunner | None:
     """Return where the environment is found out: in this process (None) only where this process trains.
 
     Otherwise it needs no torch, which would be most of its memory.
     """
-    if session.machines is not None:
-        return session.machines
+    if session.cluster is not None:
+        return session.cluster
     return None if session.job.spec.trials_at_a_time == 1 else ChildProcess()
 
 
-def _report(session: SweepSession, sweep: Sweep, finished: FinishedSweep) -> None:
+def _ensure_report(session: SweepSession, sweep: ResolvedSweep, finished: FinishedSweep) -> None:
     """See that there is a report; the sweep is complete without it, so trouble is told and not raised."""
-    from seedbed.sweeps.sweep_report_writer import report_of, write_report
+    from seedbed.sweeps.sweep_report_writer import report_url, write_sweep_report
 
     try:
-        if session.standing is not None or report_of(sweep) is None:
-            write_report(sweep, finished, session.standing, created=session.started)
-        session.report = report_of(sweep)
+        if session.state is not None or report_url(sweep) is None:
+            write_sweep_report(sweep, finished, session.state, created=session.started)
+        session.report_url = report_url(sweep)
     except SeedbedError as error:
         session.display.notice(f"no report: {error}")
 
 
-def _search(session: SweepSession, sweep: Sweep) -> None:
-    standing = session.standing = Standing(sweep=sweep, search=Search(sweep.spec))
+def _search(session: SweepSession, sweep: ResolvedSweep) -> None:
+    state = session.state = SweepState(sweep=sweep, search=Search(sweep.spec))
     slots = sweep.spec.trials_at_a_time
-    for line in why_in_turn(sweep.spec):
+    for line in sequential_notices(sweep.spec):
         session.display.notice(line)
-    if session.machines is not None and sweep.spec.has_lone_trials:
-        _search_on_machines(session, standing, session.machines, slots=slots)
+    if session.cluster is not None and sweep.spec.has_lone_trials:
+        _search_on_machines(session, state, session.cluster, slots=slots)
     elif slots == 1:
-        run_in_turn(standing, stopping=session.stopping, display=session.display, cluster=session.machines)
+        run_sequentially(state, stopping=session.stopping, display=session.display, cluster=session.cluster)
     else:
-        _search_on_ray(session, standing, slots=slots)
-    ended = standing.search.ended
+        _search_on_ray(session, state, slots=slots)
+    ended = state.search.ended
     assert ended is not None, "nothing was left to train and the search has not ended"
     if ended.reason is EndReason.UNDECIDED:
-        raise _undecided(ended)
+        raise _undecided_error(ended)
     session.finished = write_sweep_record(
-        sweep, ended=ended, trials=standing.decided, trial_runs=standing.trial_runs()
+        sweep, ended=ended, trials=state.decided, trial_runs=state.trial_runs()
     )
 
 
-def why_in_turn(spec: SweepJobSpec) -> Iterator[str]:
+def sequential_notices(spec: SweepJobSpec) -> Iterator[str]:
     """Yield why trials run one after the other where more were asked for at a time."""
     asked = spec.parallel_trial_count
     if spec.trials_at_a_time == asked:
@@ -185,27 +185,29 @@ def why_in_turn(spec: SweepJobSpec) -> Iterator[str]:
     )
 
 
-def _search_on_machines(session: SweepSession, standing: Standing, machines: Machines, *, slots: int) -> None:
+def _search_on_machines(
+    session: SweepSession, state: SweepState, machines: ElasticCluster, *, slots: int
+) -> None:
     from seedbed.sweeps.tune_runner import run_on_tune
 
     machines.start()
     run_on_tune(
-        standing, slots=slots, stopping=session.stopping, display=session.display, share=machines.share
+        state, slots=slots, stopping=session.stopping, display=session.display, resources=machines.share
     )
 
 
-def _search_on_ray(session: SweepSession, standing: Standing, *, slots: int) -> None:
+def _search_on_ray(session: SweepSession, state: SweepState, *, slots: int) -> None:
     from seedbed.sweeps.tune_runner import run_on_tune
 
     with local_ray(workers=slots, gpus=_gpus(session)):
-        run_on_tune(standing, slots=slots, stopping=session.stopping, display=session.display)
+        run_on_tune(state, slots=slots, stopping=session.stopping, display=session.display)
 
 
 def _gpus(session: SweepSession) -> int:
     return ChildProcess().run_task(gpus_here) if session.options.device == "cuda" else 0
 
 
-def _undecided(ended: SweepEnd) -> InfrastructureError:
+def _undecided_error(ended: SweepEnd) -> InfrastructureError:
     return InfrastructureError(
         "TrialUndecided",
         f"trial {ended.index} could not be decided: {ended.detail}, more often than spec.backoffLimit "
@@ -213,7 +215,7 @@ def _undecided(ended: SweepEnd) -> InfrastructureError:
     )
 
 
-def _refuse_no_answer(job: SweepJob, finished: FinishedSweep) -> None:
+def _require_winner(job: SweepJob, finished: FinishedSweep) -> None:
     """Raise UserError where a sweep ended without a winner; it would do so again."""
     limit, failed = job.spec.max_failed_trial_count, [each for each in finished.trials if each.reason]
     if finished.ended.complete and rank_trials(finished.trials, objective_goal(job.spec.objective)):
@@ -226,23 +228,25 @@ def _refuse_no_answer(job: SweepJob, finished: FinishedSweep) -> None:
     )
 
 
-def _ended(session: SweepSession, exit_code: int, *, error: SeedbedError | None = None) -> SweepEnded:
-    status = status_of(told_of(session, failure=error))
-    return SweepEnded(exit_code=int(exit_code), status=status, error=error, session=session)
+def _exit(session: SweepSession, exit_code: int, *, error: SeedbedError | None = None) -> SweepDriverExit:
+    status = build_sweep_status(status_inputs(session, failure=error))
+    return SweepDriverExit(exit_code=int(exit_code), status=status, error=error, session=session)
 
 
-def told_of(session: SweepSession, *, running: int = 0, failure: SeedbedError | None = None) -> Told:
+def status_inputs(
+    session: SweepSession, *, running: int = 0, failure: SeedbedError | None = None
+) -> SweepStatusInputs:
     """Return what a status is made of, as the sweep stands at this moment."""
-    finished, standing = session.finished, session.standing
-    trials = finished.trials if finished else tuple(standing.decided) if standing else ()
-    return Told(
+    finished, state = session.finished, session.state
+    trials = finished.trials if finished else tuple(state.decided) if state else ()
+    return SweepStatusInputs(
         started=session.started,
         now=datetime.now(UTC),
         job=session.job,
         output=open_storage(session.job.spec.output.uri).url if trials else "",
         trials=trials,
         trial_runs=_trial_runs(session, trials),
-        reused=standing.reused if standing else len(trials),
+        reused=state.reused_count if state else len(trials),
         running=running,
         planned=_planned(session),
         sweep=session.sweep,
@@ -254,21 +258,21 @@ def told_of(session: SweepSession, *, running: int = 0, failure: SeedbedError | 
 
 def computed_here(session: SweepSession) -> bool:
     """Say whether this call trained anything."""
-    return session.standing is not None and any(session.standing.computed.values())
+    return session.state is not None and any(session.state.steps_by_trial.values())
 
 
 def _trial_runs(session: SweepSession, trials: Sequence[DecidedTrial]) -> Mapping[int, TrialRuns]:
     """Return by what the runs of the best trials are known: a status shows no others."""
     if session.finished is not None:
         return session.finished.trial_runs
-    standing = session.standing
-    if standing is None:
+    state = session.state
+    if state is None:
         return {}
     best = best_trials(trials, objective_goal(session.job.spec.objective))
-    return {trial.index: standing.runs_of_trial(trial) for trial in best}
+    return {trial.index: state.runs_of_trial(trial) for trial in best}
 
 
 def _planned(session: SweepSession) -> int:
-    if session.standing is not None:
-        return session.standing.search.sampler.total
+    if session.state is not None:
+        return session.state.search.sampler.total
     return create_sampler(session.job.spec).total if session.finished else 0

@@ -15,10 +15,10 @@ from seedbed.driver.trainingjob_status_builder import timings_of
 from seedbed.pods.pod_cluster import PodCluster
 from seedbed.pods.pod_settings import DriverSettings
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.sweep_driver import SweepEnded, SweepSession, computed_here, run_sweep, told_of
-from seedbed.sweeps.sweep_metrics import Place, Tally, sweep_families, work_families
-from seedbed.sweeps.sweepjob_status_builder import dataset_status, status_of
-from seedbed.sweeps.trial_runner import Reached, Stretch
+from seedbed.sweeps.sweep_driver import SweepDriverExit, SweepSession, computed_here, run_sweep, status_inputs
+from seedbed.sweeps.sweep_metrics import ProgressTotals, RunKey, sweep_families, work_families
+from seedbed.sweeps.sweepjob_status_builder import build_sweep_status, dataset_status
+from seedbed.sweeps.trial_runner import SegmentResult, TrialSegment
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode, one_line
 from seedbed_api.errors import SeedbedError
@@ -28,55 +28,55 @@ from seedbed_api.sweepjob_status import SweepJobStatus, SweepProgress, TrialCoun
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import WorkerCounts
 
-MOST_BYTES: Final = 24 << 10
+MAX_BYTES: Final = 24 << 10
 """Of what is told of trials: it becomes a part of the object in the API server."""
 
 
-class TallyingDisplay(SweepDisplay):
+class TotalsDisplay(SweepDisplay):
     """Tells of trials line by line, and counts what they do."""
 
     def __init__(self, title: str) -> None:
         super().__init__(title, interactive=False)
-        self.tally = Tally()
+        self.totals = ProgressTotals()
 
-    def begin(self, stretch: Stretch) -> None:
+    def begin(self, segment: TrialSegment) -> None:
         """Count a stretch from now on."""
-        super().begin(stretch)
-        self.tally.begin(_place(stretch))
+        super().begin(segment)
+        self.totals.begin(_run_key(segment))
 
-    def update(self, stretch: Stretch, progress: RunProgress) -> None:
+    def update(self, segment: TrialSegment, progress: RunProgress) -> None:
         """Count the steps of a run."""
-        super().update(stretch, progress)
-        self.tally.see(_place(stretch), progress)
+        super().update(segment, progress)
+        self.totals.update(_run_key(segment), progress)
 
-    def explain(self, stretch: Stretch, reached: Reached) -> None:
+    def explain(self, segment: TrialSegment, result: SegmentResult) -> None:
         """Count what a stretch came to."""
-        super().explain(stretch, reached)
-        self.tally.reach(_place(stretch), reached, datetime.now(UTC).timestamp())
+        super().explain(segment, result)
+        self.totals.add_result(_run_key(segment), result, datetime.now(UTC).timestamp())
 
-    def end(self, stretch: Stretch) -> None:
+    def end(self, segment: TrialSegment) -> None:
         """Count a stretch no longer."""
-        super().end(stretch)
-        self.tally.end(_place(stretch))
+        super().end(segment)
+        self.totals.end(_run_key(segment))
 
 
-def _place(stretch: Stretch) -> Place:
-    return stretch.trial, stretch.place
+def _run_key(segment: TrialSegment) -> RunKey:
+    return segment.trial, segment.run_index
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Searching:
+class SweepProgram:
     """A SweepJob: many runs."""
 
     settings: DriverSettings
     session: SweepSession
     cluster: PodCluster
-    tally: Tally
+    totals: ProgressTotals
 
     def live(self, now: datetime) -> LiveProgress:
         """Return how the trials stand."""
         session, settings, sweep = self.session, self.settings, self.session.sweep
-        told = self._progress(status_of(told_of(session, running=self._running())))
+        told = self._progress(build_sweep_status(status_inputs(session, running=self._running())))
         return LiveProgress(
             time=written(now),
             job_uid=settings.uid,
@@ -93,16 +93,14 @@ class Searching:
     def metrics(self, now: datetime) -> Iterable[Metric]:
         """Yield what the sweep tells Prometheus."""
         del now
-        standing, job = self.session.standing, self.session.job
-        if standing is not None:
-            yield from sweep_families(
-                standing, namespace=job.metadata.namespace or "", running=self._running()
-            )
-        yield from work_families(self.tally, job)
+        state, job = self.session.state, self.session.job
+        if state is not None:
+            yield from sweep_families(state, namespace=job.metadata.namespace or "", running=self._running())
+        yield from work_families(self.totals, job)
 
     def _running(self) -> int:
         """Return how many stretches train: more may have been handed out than there is room for."""
-        return min(len(self.tally.running), self.cluster.available_ranks())
+        return min(len(self.totals.running), self.cluster.available_ranks())
 
     def step(self) -> None:
         """Trials have steps of their own."""
@@ -112,14 +110,14 @@ class Searching:
         ended = run_sweep(self.session)
         return self._outcome(ended), ended.exit_code, ended.error
 
-    def _outcome(self, ended: SweepEnded) -> Outcome:
-        sweep, standing = ended.session.sweep, ended.session.standing
+    def _outcome(self, ended: SweepDriverExit) -> Outcome:
+        sweep, state = ended.session.sweep, ended.session.state
         return Outcome(
             result=_RESULTS.get(ended.exit_code, "Failed"),
             reason=_reason(ended),
             message=one_line(ended.error.message) if ended.error else "",
             attempt=self.settings.attempt,
-            steps_executed=sum(standing.computed.values()) if standing else 0,
+            steps_executed=sum(state.steps_by_trial.values()) if state else 0,
             run_id=sweep.identity if sweep else None,
             environment_class=sweep.environment_class if sweep else None,
             dataset=dataset_status(sweep) if sweep else None,
@@ -128,16 +126,16 @@ class Searching:
         )
 
     def _progress(self, status: SweepJobStatus) -> SweepProgress:
-        kept = self.tally.kept
+        kept = self.totals.checkpoint_time
         told = SweepProgress(
             trials=status.trials or TrialCounts(),
             best_trial=status.best_trial,
             top_trials=status.top_trials,
             ledger=status.ledger,
-            steps=self.tally.steps,
+            steps=self.totals.steps,
             kept_time=None if kept is None else written(datetime.fromtimestamp(kept, UTC)),
         )
-        return cut_to(told, MOST_BYTES)
+        return cut_to(told, MAX_BYTES)
 
     def _activity(self, told: SweepProgress) -> Literal["Starting", "Training", "Finishing"]:
         if self.session.finished is not None:
@@ -156,7 +154,7 @@ _RESULTS: dict[int, Literal["Succeeded", "Failed", "Stopped"]] = {
 }
 
 
-def _reason(ended: SweepEnded) -> str:
+def _reason(ended: SweepDriverExit) -> str:
     if ended.error is not None:
         return ended.error.reason
     if ended.exit_code == ExitCode.STOPPED:
@@ -165,12 +163,12 @@ def _reason(ended: SweepEnded) -> str:
 
 
 @contextmanager
-def searching(
+def sweep_program(
     settings: DriverSettings, cluster: PodCluster, stopping: threading.Event
-) -> Iterator[Searching]:
+) -> Iterator[SweepProgram]:
     """Yield the program of a SweepJob."""
     job, options = settings.job, settings.options()
     assert isinstance(job, SweepJob)
-    with TallyingDisplay(job.metadata.name) as display:
-        session = SweepSession(job=job, options=options, display=display, stopping=stopping, machines=cluster)
-        yield Searching(settings=settings, session=session, cluster=cluster, tally=display.tally)
+    with TotalsDisplay(job.metadata.name) as display:
+        session = SweepSession(job=job, options=options, display=display, stopping=stopping, cluster=cluster)
+        yield SweepProgram(settings=settings, session=session, cluster=cluster, totals=display.totals)

@@ -7,34 +7,34 @@ from contextlib import contextmanager
 
 from seedbed.driver.local_run_log import LogLocation, record_log
 from seedbed.storage import Storage, open_storage
-from seedbed.sweeps.resolve_sweep import Sweep
+from seedbed.sweeps.resolve_sweep import ResolvedSweep
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed_api.errors import SeedbedError
 from seedbed_api.pod_contract.paths import job_logs_path, log_piece_name
 
 
 @contextmanager
-def logged(sweep: Sweep, display: SweepDisplay) -> Iterator[None]:
+def record_sweep_log(sweep: ResolvedSweep, display: SweepDisplay) -> Iterator[None]:
     """Keep the log of a sweep meanwhile, where it is wanted and the store takes it."""
-    place = _place(sweep, display) if sweep.options.keep_log else None
+    place = _log_location(sweep, display) if sweep.options.keep_log else None
     if place is None:
         yield
         return
-    with record_log(place, display.notice) as log, display.logged_to(log):
+    with record_log(place, display.notice) as log, display.copy_to(log):
         yield
 
 
-def _place(sweep: Sweep, display: SweepDisplay) -> LogLocation | None:
+def _log_location(sweep: ResolvedSweep, display: SweepDisplay) -> LogLocation | None:
     output = open_storage(sweep.spec.output.uri, secret=sweep.options.output_secret)
     uid, job = sweep.identity.removeprefix("sha256:"), sweep.job.metadata.name
     try:
-        return claimed_place(output, uid=uid, job=job)
+        return claim_log_location(output, uid=uid, job=job)
     except (SeedbedError, OSError) as error:
         display.notice(f"no log of this sweep is kept: {error}")
         return None
 
 
-def claimed_place(output: Storage, *, uid: str, job: str) -> LogLocation:
+def claim_log_location(output: Storage, *, uid: str, job: str) -> LogLocation:
     """Return the next place for a log: that of who creates its first piece, so that two never share one."""
     taken = (path.partition("/")[0] for path in output.child(job_logs_path(uid)).list())
     number = max((int(name) for name in taken if name.isdecimal()), default=0)

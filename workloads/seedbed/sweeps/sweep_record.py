@@ -19,7 +19,7 @@ from seedbed.search.objective_values import format_objective, parse_objective
 from seedbed.search.sweep_record_check import disagreements
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
 from seedbed.storage import Storage
-from seedbed.sweeps.resolve_sweep import Sweep
+from seedbed.sweeps.resolve_sweep import ResolvedSweep
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
 
@@ -62,7 +62,7 @@ class FinishedSweep:
     ended: SweepEnd
     trials: tuple[DecidedTrial, ...]
     trial_runs: Mapping[int, TrialRuns]
-    uri: str
+    record_uri: str
     digest: str
 
 
@@ -98,11 +98,15 @@ def sweep_record(
 
 
 def write_sweep_record(
-    sweep: Sweep, *, ended: SweepEnd, trials: Iterable[DecidedTrial], trial_runs: Mapping[int, TrialRuns]
+    sweep: ResolvedSweep,
+    *,
+    ended: SweepEnd,
+    trials: Iterable[DecidedTrial],
+    trial_runs: Mapping[int, TrialRuns],
 ) -> FinishedSweep:
     """Store the record; RunFolderConflict where a valid one of other bytes is there."""
-    record = sweep_record(trials, sweep=sweep.document, ended=ended, trial_runs=trial_runs)
-    data, output = record.to_bytes(), sweep.output()
+    record = sweep_record(trials, sweep=sweep.identity_document, ended=ended, trial_runs=trial_runs)
+    data, output = record.to_bytes(), sweep.folder()
     if not output.create(RECORD, data) and (stored := output.read(RECORD)) != data:
         if _valid_record(stored, sweep) is not None:
             raise InfrastructureError("RunFolderConflict", conflict(_uri(output), stored, data))
@@ -110,9 +114,9 @@ def write_sweep_record(
     return _finished(record, output, digest=digest_of(data))
 
 
-def read_finished_sweep(sweep: Sweep) -> FinishedSweep | None:
+def read_finished_sweep(sweep: ResolvedSweep) -> FinishedSweep | None:
     """Return the sweep as its record has it; None where it has not ended, or its record is damaged."""
-    output = sweep.output()
+    output = sweep.folder()
     try:
         data = output.read(RECORD)
     except FileNotFoundError:
@@ -126,23 +130,23 @@ def _finished(record: SweepRecord, output: Storage, *, digest: str) -> FinishedS
         ended=record.ended,
         trials=record.trials,
         trial_runs=dict(enumerate(record.trial_runs)),
-        uri=_uri(output),
+        record_uri=_uri(output),
         digest=digest,
     )
 
 
-def _valid_record(data: bytes, sweep: Sweep) -> SweepRecord | None:
+def _valid_record(data: bytes, sweep: ResolvedSweep) -> SweepRecord | None:
     """Return the record of stored bytes; None where it is damaged (the runs then give it anew)."""
     try:
         record = parse_sweep_record(data)
     except ValueError as error:
-        logger.warning("%s is not used: %s", _uri(sweep.output()), error)
+        logger.warning("%s is not used: %s", _uri(sweep.folder()), error)
         return None
     lines = ["it is the record of another sweep"]
-    if record.sweep == sweep.document:
+    if record.sweep == sweep.identity_document:
         lines = disagreements(sweep.spec, record.trials, record.ended)
     for line in lines:
-        logger.warning("%s is not used: %s", _uri(sweep.output()), line)
+        logger.warning("%s is not used: %s", _uri(sweep.folder()), line)
     return None if lines else record
 
 

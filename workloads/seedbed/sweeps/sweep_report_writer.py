@@ -9,18 +9,16 @@ from seedbed.report.sweep_report_data import Curve, SweepInputs
 from seedbed.runs.run_folder import REPORT
 from seedbed.search.objective_values import mean_objective
 from seedbed.search.parameter_importance import parameter_importance
-from seedbed.sweeps.resolve_sweep import Sweep
+from seedbed.sweeps.resolve_sweep import ResolvedSweep
 from seedbed.sweeps.sweep_record import FinishedSweep
-from seedbed.sweeps.trial_scheduler import Standing
+from seedbed.sweeps.trial_scheduler import SweepState
 
 
-def write_report(
-    sweep: Sweep, finished: FinishedSweep, standing: Standing | None, *, created: datetime
+def write_sweep_report(
+    sweep: ResolvedSweep, finished: FinishedSweep, state: SweepState | None, *, created: datetime
 ) -> None:
     """Write the report. Without a standing the sweep was found done; the ledger's rungs are its curves."""
-    curves = (
-        {} if standing is None else {trial.index: _curve(standing, trial.index) for trial in finished.trials}
-    )
+    curves = {} if state is None else {trial.index: _curve(state, trial.index) for trial in finished.trials}
     page = build_sweep_report(
         SweepInputs(
             job=sweep.job.metadata.name,
@@ -34,26 +32,26 @@ def write_report(
             sweep=sweep.identity,
             environment_class=sweep.environment_class,
             dataset_digest=sweep.dataset_digest,
-            ledger_uri=finished.uri,
+            ledger_uri=finished.record_uri,
             ledger_digest=finished.digest,
-            reused=len(finished.trials) if standing is None else standing.reused,
+            reused=len(finished.trials) if state is None else state.reused_count,
         )
     )
-    sweep.output().put(REPORT, page.encode())
+    sweep.folder().put(REPORT, page.encode())
 
 
-def report_of(sweep: Sweep) -> str | None:
+def report_url(sweep: ResolvedSweep) -> str | None:
     """Return the URL of the report of a sweep; None where it has none."""
-    output = sweep.output()
+    output = sweep.folder()
     return f"{output.url}/{REPORT}" if output.exists(REPORT) else None
 
 
-def _curve(standing: Standing, trial: int) -> Curve:
+def _curve(state: SweepState, trial: int) -> Curve:
     """Return the mean over the folds of a trial, after the epochs that all of them have come to."""
-    places = range(len(standing.sweep.fold_numbers))
-    known = [standing.known[trial, place].course for place in places if (trial, place) in standing.known]
+    places = range(len(state.sweep.fold_numbers))
+    known = [state.results[trial, place].curve for place in places if (trial, place) in state.results]
     if len(known) < len(places):
         return ()
-    values = [dict(course.values) for course in known]
+    values = [dict(curve.values) for curve in known]
     shared = sorted(set.intersection(*map(set, values)))
     return [(epoch, mean_objective([fold[epoch] for fold in values])) for epoch in shared]

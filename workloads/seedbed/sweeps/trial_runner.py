@@ -26,8 +26,8 @@ from seedbed.runs.failed_runs import Failure, failed_before, keep_failure
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.search.learning_curve import Failed, Finished, LearningCurve, RunEnd
 from seedbed.search.objective_values import objective_of
-from seedbed.sweeps.mlflow_sweep_entry import member_of
-from seedbed.sweeps.resolve_sweep import Sweep, naming_the_template, run_of
+from seedbed.sweeps.mlflow_sweep_entry import sweep_membership
+from seedbed.sweeps.resolve_sweep import ResolvedSweep, template_field_names, trial_job
 from seedbed.sweeps.sweep_record import add_started_run
 from seedbed.training.recipe_mapping import steps_of_epochs
 from seedbed.training.run_progress import RunProgress
@@ -40,35 +40,35 @@ from seedbed_api.trial_recipe import trial_recipe
 if TYPE_CHECKING:
     from seedbed.training.worker_config import WorkerConfig
 
-OWN_FAULT = frozenset({"ModelError", "NonFiniteLoss", "InvalidSpec", "EmptyClass"})
+TRIAL_FAILURES = frozenset({"ModelError", "NonFiniteLoss", "InvalidSpec", "EmptyClass"})
 """Reasons that come from the values of a trial and return whenever it is tried; all others end the sweep."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stretch:
+class TrialSegment:
     """What is asked of a run."""
 
     trial: int
-    place: int
+    run_index: int
     """Place among the trial's runs, from 0."""
     fold: int | None
     """None without cross-validation."""
     values: Mapping[str, str]
     """Values of the parameters by name."""
-    until: int | None
+    until_epoch: int | None
     """Epoch after which it pauses; None: to its end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reached:
+class SegmentResult:
     """What is known of a run after a stretch."""
 
-    course: LearningCurve
+    curve: LearningCurve
     run_id: str | None = None
     """None where the values make no recipe."""
     model: ModelStatus | None = None
     """The model that came out; None until the run has ended."""
-    computed: int = 0
+    steps: int = 0
     """Steps that this stretch computed."""
     seconds: float = 0.0
     """How long that took, without the start."""
@@ -76,17 +76,24 @@ class Reached:
     """Why it failed, in one line for people; no part of the ledger."""
 
 
-Tell = Callable[[RunProgress], None]
+ProgressCallback = Callable[[RunProgress], None]
 
 
-class Training(Protocol):
+class SegmentRunner(Protocol):
     """What takes a run as far as a stretch asks: `advance`, or for measurements what stands in for it."""
 
-    def __call__(self, sweep: Sweep, stretch: Stretch, *, stopping: threading.Event, tell: Tell) -> Reached:
+    def __call__(
+        self,
+        sweep: ResolvedSweep,
+        segment: TrialSegment,
+        *,
+        stopping: threading.Event,
+        tell: ProgressCallback,
+    ) -> SegmentResult:
         """Train."""
 
 
-class ThisProcess:
+class InProcessCluster:
     """A trial in the process that asks for it: no Ray Train around a single rank."""
 
     def run_task(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -104,10 +111,10 @@ class ThisProcess:
         return 1
 
 
-class _Quiet(ProgressDisplay):
+class _ProgressForwarder(ProgressDisplay):
     """Shows nothing of a single run; the sweep shows them all."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: ProgressCallback) -> None:
         super().__init__(title="", interactive=False)
         self._tell = tell
 
@@ -119,104 +126,108 @@ class _Quiet(ProgressDisplay):
         """Drop it: what matters to the sweep comes as an end or an error."""
 
 
-def advance(
-    sweep: Sweep,
-    stretch: Stretch,
+def run_segment(
+    sweep: ResolvedSweep,
+    segment: TrialSegment,
     *,
     stopping: threading.Event,
-    tell: Tell = lambda _progress: None,
+    tell: ProgressCallback = lambda _progress: None,
     cluster: Cluster | None = None,
-) -> Reached:
+) -> SegmentResult:
     """Train a run as far as asked, or read that it was; on `cluster`, or on this machine without one.
 
     Raises StopRequested; UserError for what ends the sweep; InfrastructureError for what a retry may mend.
     """
     try:
-        recipe = trial_recipe(sweep.spec, stretch.values)
-        job = run_of(sweep.job, recipe, fold=stretch.fold)
+        recipe = trial_recipe(sweep.spec, segment.values)
+        job = trial_job(sweep.job, recipe, fold=segment.fold)
     except (ValidationError, UserError) as error:
         problem = f"InvalidSpec: {' '.join(str(error).split())}"
-        return Reached(course=LearningCurve(end=Failed(reason="InvalidSpec")), problem=problem)
-    known = _failed_before(sweep, job)
+        return SegmentResult(curve=LearningCurve(end=Failed(reason="InvalidSpec")), problem=problem)
+    known = _known_failure(sweep, job)
     if known is not None:
         return known
     session = Session(
         job=job,
         options=sweep.options,
-        display=_Quiet(tell),
+        display=_ProgressForwarder(tell),
         stopping=stopping,
         cluster=cluster or _cluster(sweep),
         timeline=StartupTimings(began=time.time()),
-        pause_after_epochs=stretch.until,
+        pause_after_epochs=segment.until_epoch,
         wants_report=False,
-        member=member_of(sweep, trial=stretch.trial, fold=stretch.fold),
+        member=sweep_membership(sweep, trial=segment.trial, fold=segment.fold),
     )
-    add_started_run(sweep.output(), sweep.run_id(job))
-    with naming_the_template(sweep.job):
-        return _reached(sweep, session, run_job(session), stretch)
+    add_started_run(sweep.folder(), sweep.run_id(job))
+    with template_field_names(sweep.job):
+        return _segment_result(sweep, session, run_job(session), segment)
 
 
-def _cluster(sweep: Sweep) -> Cluster:
+def _cluster(sweep: ResolvedSweep) -> Cluster:
     alone = sweep.spec.workers_per_trial == 1 and sweep.spec.cluster.feed != "RayData"
-    return ThisProcess() if alone else LocalCluster()
+    return InProcessCluster() if alone else LocalCluster()
 
 
-def _reached(sweep: Sweep, session: Session, ended: DriverExit, stretch: Stretch) -> Reached:
+def _segment_result(
+    sweep: ResolvedSweep, session: Session, ended: DriverExit, segment: TrialSegment
+) -> SegmentResult:
     run, end = session.run, None
     if ended.error is not None:
-        if ended.error.reason not in OWN_FAULT or not isinstance(ended.error, UserError):
+        if ended.error.reason not in TRIAL_FAILURES or not isinstance(ended.error, UserError):
             raise ended.error
         end = Failed(reason=ended.error.reason)
-        _keep_failure(run, ended.error)
-    course = LearningCurve(end=end) if run is None else course_of(sweep, run, session.result, end=end)
-    if ended.exit_code == ExitCode.STOPPED and not course.has_reached(stretch.until):
+        _save_failure(run, ended.error)
+    curve = LearningCurve(end=end) if run is None else run_curve(sweep, run, session.result, end=end)
+    if ended.exit_code == ExitCode.STOPPED and not curve.has_reached(segment.until_epoch):
         raise StopRequested
-    return Reached(
-        course=course,
+    return SegmentResult(
+        curve=curve,
         run_id=None if run is None else run.run_id,
         model=ended.status.model,
-        computed=sum(session.executed.values()),
+        steps=sum(session.executed.values()),
         seconds=sum(sum(astuple(spent)) for spent in session.spent.values()),
         problem="" if ended.error is None else f"{ended.error.reason}: {ended.error.message}",
     )
 
 
-def _keep_failure(run: ResolvedRun | None, error: UserError) -> None:
+def _save_failure(run: ResolvedRun | None, error: UserError) -> None:
     if run is not None:
         problem = f"{error.reason}: {error.message}"
         keep_failure(run.folder, Failure(reason=error.reason, problem=problem, samples=run.samples))
 
 
-def _failed_before(sweep: Sweep, job: TrainingJob) -> Reached | None:
+def _known_failure(sweep: ResolvedSweep, job: TrainingJob) -> SegmentResult | None:
     """Return what is known of a run that fails by its own values; None where nobody has seen it fail."""
     run_id = sweep.run_id(job)
-    folder = open_run(sweep.store(), run_id)
+    folder = open_run(sweep.output_store(), run_id)
     failure = failed_before(folder)
     if failure is None:
         return None
     epochs, end = epochs_by_step(job.spec, failure.samples), Failed(reason=failure.reason)
-    course = _course(_values(sweep, folder), epochs, end)
-    return Reached(course=course, run_id=run_id, problem=failure.problem)
+    curve = _curve(_objectives_by_step(sweep, folder), epochs, end)
+    return SegmentResult(curve=curve, run_id=run_id, problem=failure.problem)
 
 
-def course_of(
-    sweep: Sweep, run: ResolvedRun, result: Result | None, *, end: RunEnd | None = None
+def run_curve(
+    sweep: ResolvedSweep, run: ResolvedRun, result: Result | None, *, end: RunEnd | None = None
 ) -> LearningCurve:
     """Return what the run folder tells, up to its end if it has one."""
     last = None if result is None else result.outcome.step
-    values = _values(sweep, run.folder, up_to=last)
+    values = _objectives_by_step(sweep, run.folder, up_to=last)
     if result is not None:
         end = Finished(value=values[result.outcome.selected_step])
-    return _course(values, epochs_by_step(run.job.spec, run.samples), end)
+    return _curve(values, epochs_by_step(run.job.spec, run.samples), end)
 
 
-def _values(sweep: Sweep, folder: RunFolder, *, up_to: int | None = None) -> dict[int, int]:
+def _objectives_by_step(
+    sweep: ResolvedSweep, folder: RunFolder, *, up_to: int | None = None
+) -> dict[int, int]:
     """Return the objective after each step that was evaluated."""
     records = read_evaluations(folder, split="validation", up_to=up_to)
     return {record.step: objective_of(record.document, sweep.spec.objective.metric) for record in records}
 
 
-def _course(values: Mapping[int, int], epochs: Mapping[int, int], end: RunEnd | None) -> LearningCurve:
+def _curve(values: Mapping[int, int], epochs: Mapping[int, int], end: RunEnd | None) -> LearningCurve:
     known = sorted((epochs[step], value) for step, value in values.items() if step in epochs)
     return LearningCurve(values=tuple(known), end=end)
 

@@ -30,15 +30,15 @@ from ray.tune.stopper import Stopper
 
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.startup.import_path import look_where
-from seedbed.sweeps.resolve_sweep import Sweep
+from seedbed.sweeps.resolve_sweep import ResolvedSweep
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.trial_runner import Stretch, Training, advance
-from seedbed.sweeps.trial_scheduler import Answer, Conducting, Standing
+from seedbed.sweeps.trial_runner import SegmentRunner, TrialSegment, run_segment
+from seedbed.sweeps.trial_scheduler import SegmentReport, SweepState, TrialScheduler
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
-SETTINGS = {
+TUNE_ENVIRONMENT = {
     "TUNE_RESULT_BUFFER_LENGTH": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -46,68 +46,75 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-_EVERY = 10**9
+_MAX_SAMPLES = 10**9
 """As many samples as the searcher has."""
 _TICK_SECONDS = 0.5
 """Between two words of an actor that trains."""
-_STRETCH, _ANSWER, _PROGRESS, _HUNG = "stretch", "answer", "progress", "hung"
+_SEGMENT, _REPORT, _PROGRESS, _HUNG = "stretch", "answer", "progress", "hung"
 _T = TypeVar("_T")
 
 
 def run_on_tune(
-    standing: Standing,
+    state: SweepState,
     *,
     slots: int,
     stopping: threading.Event,
     display: SweepDisplay,
-    training: Training = advance,
-    share: Mapping[str, float] | None = None,
+    runner: SegmentRunner = run_segment,
+    resources: Mapping[str, float] | None = None,
 ) -> None:
     """Train up to `slots` runs at a time until the search has ended; Ray must run.
 
     With a `share`, what each run takes of machines that come and go, as many train as these hold.
     Raises StopRequested, and the failure of a run that ends the sweep.
     """
-    os.environ.update(SETTINGS)
-    conducting = Conducting(standing=standing, stopping=stopping, display=display)
-    if share is None:
+    os.environ.update(TUNE_ENVIRONMENT)
+    scheduler = TrialScheduler(state=state, stopping=stopping, display=display)
+    if resources is None:
         # all machines are there. With a searcher of one's own Tune would start one actor after the other; an
         # actor that becomes free has its next stretch at once
-        conducting.most = slots + 1
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(conducting.most)
-    guard = Guard(conducting)
-    with _scratch() as folder:
-        share = share or share_of(_there(), slots=slots)
-        _tune(standing.sweep, guard, share=share, folder=folder, training=training)
-    guard.raise_what_broke()
-    if standing.search.ended is None:
+        scheduler.max_running = slots + 1
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(scheduler.max_running)
+    callbacks = CallbackErrors(scheduler)
+    with _scratch_folder() as folder:
+        resources = resources or resources_per_trial(_cluster_resources(), slots=slots)
+        _run_tune(state.sweep, callbacks, resources=resources, folder=folder, runner=runner)
+    callbacks.raise_error()
+    if state.search.ended is None:
         assert stopping.is_set(), "Ray Tune ended before the search did"
         raise StopRequested
 
 
-def _there() -> dict[str, float]:
+def _cluster_resources() -> dict[str, float]:
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return there
 
 
-def _tune(sweep: Sweep, guard: Guard, *, share: Mapping[str, float], folder: str, training: Training) -> None:
+def _run_tune(
+    sweep: ResolvedSweep,
+    callbacks: CallbackErrors,
+    *,
+    resources: Mapping[str, float],
+    folder: str,
+    runner: SegmentRunner,
+) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what matters is told by the display
-    given = {"sweep": pickle.dumps(sweep), "training": training, "modules": list(sys.path)}
-    with_sweep = tune.with_parameters(RunTrial, **given)
-    trainable = tune.with_resources(with_sweep, dict(share))
+    given = {"sweep": pickle.dumps(sweep), "training": runner, "modules": list(sys.path)}
+    with_sweep = tune.with_parameters(SegmentTrainable, **given)
+    trainable = tune.with_resources(with_sweep, dict(resources))
     tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=Asking(guard),
-            scheduler=LowestFirst(guard),
-            num_samples=_EVERY,
+            search_alg=SegmentSearcher(callbacks),
+            scheduler=LowestFirstScheduler(callbacks),
+            num_samples=_MAX_SAMPLES,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=folder,
-            stop=Until(guard),
+            stop=SegmentStopper(callbacks),
             # the run folder holds the checkpoints
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
@@ -115,7 +122,7 @@ def _tune(sweep: Sweep, guard: Guard, *, share: Mapping[str, float], folder: str
     ).fit()
 
 
-def share_of(there: Mapping[str, float], *, slots: int) -> dict[str, float]:
+def resources_per_trial(there: Mapping[str, float], *, slots: int) -> dict[str, float]:
     """Return what each run takes of a Ray, so that as many as there are slots fit, and not one more.
 
     A run never takes more than one GPU; where there are fewer than slots, several share one.
@@ -127,7 +134,7 @@ def share_of(there: Mapping[str, float], *, slots: int) -> dict[str, float]:
 
 
 @contextmanager
-def _scratch() -> Iterator[str]:
+def _scratch_folder() -> Iterator[str]:
     """Ray Tune wants a folder of its own; nothing that matters is kept there."""
     folder = tempfile.mkdtemp(prefix="seedbed-tune-")
     try:
@@ -136,58 +143,60 @@ def _scratch() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class Guard:
+class CallbackErrors:
     """Keeps what breaks inside of Tune's callbacks, which would take it for the trial's own trouble."""
 
-    def __init__(self, conducting: Conducting) -> None:
-        self.conducting = conducting
-        self._defect: Exception | None = None
+    def __init__(self, scheduler: TrialScheduler) -> None:
+        self.scheduler = scheduler
+        self._error: Exception | None = None
 
     def __getstate__(self) -> dict[str, object]:
         """Keep nothing: Tune writes its searcher down, and nobody reads it back."""
         return {}
 
     @property
-    def over(self) -> bool:
+    def done(self) -> bool:
         """Say whether Tune is to end."""
-        return self._defect is not None or self.conducting.over
+        return self._error is not None or self.scheduler.done
 
-    def ask(self, question: Callable[..., _T], *arguments: Any, otherwise: _T) -> _T:
+    def call(self, question: Callable[..., _T], *arguments: Any, otherwise: _T) -> _T:
         """Call the conducting; a defect ends everything, and is raised when Tune has ended."""
         try:
             return question(*arguments)
         except Exception as error:
-            self._defect = self._defect or error
+            self._error = self._error or error
             return otherwise
 
-    def raise_what_broke(self) -> None:
+    def raise_error(self) -> None:
         """Raise what ended the sweep before its time."""
-        broken = self._defect or self.conducting.broken
+        broken = self._error or self.scheduler.error
         if broken is not None:
             raise broken
 
 
-class Asking(Searcher):
+class SegmentSearcher(Searcher):
     """Hands out what comes next, and takes in what came of it."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, callbacks: CallbackErrors) -> None:
         super().__init__()
-        self._guard = guard
+        self._callbacks = callbacks
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next stretch; None where Tune is to ask again."""
-        if self._guard.over:
+        if self._callbacks.done:
             return Searcher.FINISHED
-        stretch = self._guard.ask(self._guard.conducting.next, trial_id, otherwise=None)
-        return None if stretch is None else {_STRETCH: pickle.dumps(stretch)}
+        segment = self._callbacks.call(self._callbacks.scheduler.next_segment, trial_id, otherwise=None)
+        return None if segment is None else {_SEGMENT: pickle.dumps(segment)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Show how far a run is, and note that it does not move."""
         if _HUNG in result:
-            self._guard.ask(self._guard.conducting.note_hang, trial_id, otherwise=None)
+            self._callbacks.call(self._callbacks.scheduler.report_hang, trial_id, otherwise=None)
         progress = result.get(_PROGRESS)
         if progress is not None:
-            self._guard.ask(self._guard.conducting.tell, trial_id, pickle.loads(progress), otherwise=None)
+            self._callbacks.call(
+                self._callbacks.scheduler.report_progress, trial_id, pickle.loads(progress), otherwise=None
+            )
 
     def on_trial_complete(
         self,
@@ -197,9 +206,9 @@ class Asking(Searcher):
     ) -> None:
         """Take in the answer; a lost actor was told of by the scheduler."""
         del error
-        answer = (result or {}).get(_ANSWER)
-        told: Answer = None if answer is None else pickle.loads(answer)
-        self._guard.ask(self._guard.conducting.answered, trial_id, told, otherwise=None)
+        answer = (result or {}).get(_REPORT)
+        told: SegmentReport = None if answer is None else pickle.loads(answer)
+        self._callbacks.call(self._callbacks.scheduler.report_result, trial_id, told, otherwise=None)
 
     def save(self, checkpoint_path: str) -> None:
         """Keep nothing: the output store does."""
@@ -208,12 +217,12 @@ class Asking(Searcher):
         """Keep nothing: the output store does."""
 
 
-class LowestFirst(FIFOScheduler):
+class LowestFirstScheduler(FIFOScheduler):
     """Starts what was asked for, in that order; the search has put the lowest trial first."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, callbacks: CallbackErrors) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._guard = guard
+        self._callbacks = callbacks
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return a trial that waits for an actor; looking at live ones alone, of thousands that were."""
@@ -223,28 +232,28 @@ class LowestFirst(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Take in that an actor is lost, and why."""
         del tune_controller
-        error = why_lost(trial.get_pickled_error())
-        self._guard.ask(self._guard.conducting.answered, trial.trial_id, error, otherwise=None)
+        error = lost_actor_error(trial.get_pickled_error())
+        self._callbacks.call(self._callbacks.scheduler.report_result, trial.trial_id, error, otherwise=None)
 
 
-class Until(Stopper):
+class SegmentStopper(Stopper):
     """Ends runs that decide nothing any more, and all of them when the sweep is over."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
+    def __init__(self, callbacks: CallbackErrors) -> None:
+        self._callbacks = callbacks
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Say whether a run that is under way is to end."""
-        if _ANSWER in result:
+        if _REPORT in result:
             return True
-        return self._guard.ask(self._guard.conducting.in_vain, trial_id, otherwise=True)
+        return self._callbacks.call(self._callbacks.scheduler.is_obsolete, trial_id, otherwise=True)
 
     def stop_all(self) -> bool:
         """Say whether Tune is to end."""
-        return self._guard.over
+        return self._callbacks.done
 
 
-class RunTrial(Trainable):
+class SegmentTrainable(Trainable):
     """The actor: trains one stretch after the other, in a thread, so that it can be told to stop."""
 
     _thread: threading.Thread
@@ -256,13 +265,13 @@ class RunTrial(Trainable):
         self,
         config: dict[str, Any],
         sweep: bytes = b"",
-        training: Training = advance,
+        training: SegmentRunner = run_segment,
         modules: Sequence[str] = (),
     ) -> None:
         """Begin the first stretch; `modules` is where the driver looks for them."""
         look_where(modules)
-        self._sweep: Sweep = pickle.loads(sweep)
-        self._training = training
+        self._sweep: ResolvedSweep = pickle.loads(sweep)
+        self._runner = training
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -277,7 +286,7 @@ class RunTrial(Trainable):
             os._exit(ExitCode.INFRASTRUCTURE)
         self._thread.join(_TICK_SECONDS)
         if not self._thread.is_alive():
-            return {_ANSWER: pickle.dumps(self._answer), "done": True}
+            return {_REPORT: pickle.dumps(self._answer), "done": True}
         self._hung = self._is_hung()
         told: dict[str, Any] = {_HUNG: True} if self._hung else {}
         return told if self._progress is None else told | {_PROGRESS: pickle.dumps(self._progress)}
@@ -304,15 +313,15 @@ class RunTrial(Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         self._stopping = threading.Event()
         self._progress: RunProgress | None = None
-        self._answer: Answer = None
+        self._answer: SegmentReport = None
         self._moved, self._hung = time.monotonic(), False
-        stretch = pickle.loads(config[_STRETCH])
-        self._thread = threading.Thread(target=self._train, args=(stretch,), name="trial", daemon=True)
+        segment = pickle.loads(config[_SEGMENT])
+        self._thread = threading.Thread(target=self._train, args=(segment,), name="trial", daemon=True)
         self._thread.start()
 
-    def _train(self, stretch: Stretch) -> None:
+    def _train(self, segment: TrialSegment) -> None:
         try:
-            self._answer = self._training(self._sweep, stretch, stopping=self._stopping, tell=self._note)
+            self._answer = self._runner(self._sweep, segment, stopping=self._stopping, tell=self._note)
         except StopRequested:
             self._answer = None
         except SeedbedError as error:
@@ -325,7 +334,7 @@ class RunTrial(Trainable):
             self._progress, self._moved = progress, time.monotonic()
 
 
-def why_lost(error: Exception | None) -> InfrastructureError:
+def lost_actor_error(error: Exception | None) -> InfrastructureError:
     """Return what Ray says of a lost actor, without its guesses about the cause."""
     line = " ".join(str(error).split()) if error else "no word of it"
     detail = line.partition("Worker exit detail: ")[2].partition(". ")[0] or line[:200]
