@@ -32,7 +32,7 @@ class Clock(NoDriver):
         self.started += 1
         return False
 
-    def tell(self, progress: RunProgress) -> None:
+    def send_progress(self, progress: RunProgress) -> None:
         """Note where the training began."""
         self.resumed_from = progress.resumed_from
 

@@ -19,7 +19,7 @@ class Counting(NoDriver):
         self.steps += 1
         return False
 
-    def tell(self, progress: RunProgress) -> None:
+    def send_progress(self, progress: RunProgress) -> None:
         self.resumed_from = progress.resumed_from
 
 

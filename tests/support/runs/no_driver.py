@@ -9,19 +9,19 @@ from seedbed_api.errors import SeedbedError
 class NoDriver:
     """Drops what a worker reports; never asks it to stop."""
 
-    def tell(self, progress: RunProgress) -> None:
+    def send_progress(self, progress: RunProgress) -> None:
         """Drop it."""
 
     def stop_requested(self) -> bool:
         """Never."""
         return False
 
-    def fail(self, error: SeedbedError) -> None:
+    def report_fatal(self, error: SeedbedError) -> None:
         """Leave it to the caller, who sees the exception."""
 
-    def excuse(self, error: SeedbedError) -> None:
+    def report_retryable(self, error: SeedbedError) -> None:
         """Leave it to the caller, who sees the exception."""
 
-    def failure(self) -> SeedbedError | None:
+    def fatal_error(self) -> SeedbedError | None:
         """Return none."""
         return None

@@ -87,13 +87,13 @@ def test_what_the_ranks_use_and_what_all_groups_have_read() -> None:
 
 def test_a_board_counts_what_earlier_groups_have_read() -> None:
     board = ProgressBoard()
-    board.post(TRAINING)
+    board.set_progress(TRAINING)
     for hits in (3, 5):
-        board.stopping(Usage(rank=0, traffic=IoTotals(hits=hits, fetched={"s3": 10}), resident_bytes=1))
-    board.stopping(Usage(rank=1, traffic=IoTotals(misses=1), resident_bytes=1))
-    board.begin()
-    board.stopping(Usage(rank=0, traffic=IoTotals(hits=2, fetched={"file": 7}), resident_bytes=1))
-    progress, _ = board.look()
+        board.should_stop(Usage(rank=0, traffic=IoTotals(hits=hits, fetched={"s3": 10}), resident_bytes=1))
+    board.should_stop(Usage(rank=1, traffic=IoTotals(misses=1), resident_bytes=1))
+    board.start_group()
+    board.should_stop(Usage(rank=0, traffic=IoTotals(hits=2, fetched={"file": 7}), resident_bytes=1))
+    progress, _ = board.read()
     assert progress is not None
     assert progress.traffic == IoTotals(hits=5 + 2, misses=1, fetched={"s3": 10, "file": 7})
     assert [usage.rank for usage in progress.usages] == [0]

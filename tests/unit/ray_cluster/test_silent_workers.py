@@ -18,16 +18,16 @@ PROGRESS = RunProgress(step=1, total_steps=2, epoch=1)
 
 def test_a_stop_is_delivered_although_progress_cannot_be_recorded(caplog: pytest.LogCaptureFixture) -> None:
     board, stopping = ProgressBoard(), threading.Event()
-    board.post(PROGRESS)
+    board.set_progress(PROGRESS)
 
     def watch(_: RunProgress) -> None:
         raise InfrastructureError("StorageUnavailable", "the store is away")
 
-    with _polling(board.look, board.stop, on_progress=watch, stopping=stopping):
+    with _polling(board.read, board.request_stop, on_progress=watch, stopping=stopping):
         time.sleep(0.6)
         stopping.set()
         deadline = time.monotonic() + 60
-        while not board.stopping():
+        while not board.should_stop():
             assert time.monotonic() < deadline, "the stop was not delivered"
             time.sleep(0.01)
     assert "the store is away" in caplog.text
@@ -37,50 +37,50 @@ def test_a_training_in_this_process_hears_a_stop_at_once() -> None:
     board = ProgressBoard()
     link = InProcessLink(board)
     assert not link.stop_requested()
-    board.stop()
+    board.request_stop()
     assert link.stop_requested()
 
 
-def test_the_first_lasting_failure_counts_and_the_newest_excuse() -> None:
+def test_the_first_fatal_error_counts_and_the_newest_retryable_one() -> None:
     board = ProgressBoard()
     errors = [InfrastructureError(name, name) for name in ("First", "Second")]
     for error in errors:
-        board.fail(error)
-        board.excuse(error)
-    assert board.look()[1] is errors[0]
-    assert board.excused() is errors[1]
+        board.report_fatal(error)
+        board.report_retryable(error)
+    assert board.read()[1] is errors[0]
+    assert board.retryable_error() is errors[1]
 
 
-def test_a_group_keeps_its_state_and_rests_until_another_begins() -> None:
+def test_a_group_pauses_until_another_starts() -> None:
     board = ProgressBoard()
-    assert not board.stopping()
-    board.hold()
-    assert board.stopping(), "the group keeps its state as for a stop"
-    assert board.holding()
-    assert not board.resting()
-    board.rest()
-    assert board.resting()
-    board.begin()
-    assert not board.stopping()
-    assert not board.holding()
-    assert not board.resting()
+    assert not board.should_stop()
+    board.request_pause()
+    assert board.should_stop(), "the group keeps its state as for a stop"
+    assert board.pause_requested()
+    assert not board.is_paused()
+    board.mark_paused()
+    assert board.is_paused()
+    board.start_group()
+    assert not board.should_stop()
+    assert not board.pause_requested()
+    assert not board.is_paused()
 
 
-def test_who_rests_is_released_by_a_stop() -> None:
+def test_a_stop_releases_a_paused_worker() -> None:
     board = ProgressBoard()
-    board.hold()
-    board.stop()
-    assert board.stopping()
-    assert not board.holding()
+    board.request_pause()
+    board.request_stop()
+    assert board.should_stop()
+    assert not board.pause_requested()
 
 
 def test_a_run_stands_where_the_lost_group_was_until_another_has_done_a_step() -> None:
     board = ProgressBoard()
-    board.post(replace(PROGRESS, phase="Training"))
-    board.wait()
-    assert board.waiting()
-    assert board.look()[0] == replace(PROGRESS, phase="Starting")
-    board.begin()
-    assert not board.waiting()
-    board.post(replace(PROGRESS, step=2, phase="Training"))
-    assert board.look()[0] == replace(PROGRESS, step=2, phase="Training")
+    board.set_progress(replace(PROGRESS, phase="Training"))
+    board.mark_waiting_for_nodes()
+    assert board.waits_for_nodes()
+    assert board.read()[0] == replace(PROGRESS, phase="Starting")
+    board.start_group()
+    assert not board.waits_for_nodes()
+    board.set_progress(replace(PROGRESS, step=2, phase="Training"))
+    assert board.read()[0] == replace(PROGRESS, step=2, phase="Training")

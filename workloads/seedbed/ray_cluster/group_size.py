@@ -1,4 +1,4 @@
-"""How many ranks a group should have, and when a running group gives way to one of another size. Pure."""
+"""The target size of a worker group, and when a running group should be resized. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from seedbed.ray_cluster.cluster_interface import WorkerRange
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """What a machine of the cluster offers."""
+    """The resources of a node of the cluster."""
 
     name: str
     cpus: float
     gpus: float = 0.0
     leaving: bool = False
-    """It still works, and has said that it will go."""
+    """It still works, and has announced that it will end."""
 
 
 def rank_capacity(nodes: Iterable[Node], *, gpus_per_rank: float = 0.0) -> int:
-    """Return how many ranks the machines hold that are going to stay: one CPU slot each, and their GPUs."""
+    """Return how many ranks the nodes that stay have room for: one CPU slot and the GPUs of a rank each."""
     return sum(_ranks(node, gpus_per_rank) for node in nodes if not node.leaving)
 
 
@@ -30,9 +30,9 @@ def _ranks(node: Node, gpus_per_rank: float) -> int:
 
 
 def target_size(ranks: int, workers: WorkerRange, *, leaves: int) -> int | None:
-    """Return how many of the ranks that are there should train, None where they are too few.
+    """Return how many of the available ranks should train; None where there are too few.
 
-    A rank that does not lower the leaves of the busiest one, ceil(L / W), only adds messages.
+    A rank that does not lower the leaves of the busiest rank, ceil(L / W), only adds messages.
     """
     size = min(ranks, workers.most)
     if size < workers.least:
@@ -43,10 +43,10 @@ def target_size(ranks: int, workers: WorkerRange, *, leaves: int) -> int | None:
 
 
 def should_resize(current: int, wanted: int | None, *, leaving: bool) -> bool:
-    """Say whether a healthy group should keep its state and be replaced.
+    """Say whether a healthy group should save a checkpoint and be replaced by one of another size.
 
-    It grows into machines that came, and leaves those that said they would go; ranks that are simply gone
-    end the group by themselves.
+    It grows when nodes join, and shrinks when a node announces its end. A rank that is lost ends the group
+    without this.
     """
     if leaving:
         return wanted != current

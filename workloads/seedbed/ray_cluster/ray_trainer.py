@@ -75,7 +75,7 @@ def train_workers(
         )
         return
     board = ProgressBoard()
-    with _polling(board.look, board.stop, on_progress=on_progress, stopping=stopping):
+    with _polling(board.read, board.request_stop, on_progress=on_progress, stopping=stopping):
         if placement.without_ray_train:
             run_worker(program, InProcessLink(board))
         else:
@@ -164,7 +164,7 @@ def _train_loop_per_worker(config: dict[str, Any]) -> None:
     look_where(config["modules"])
     link = RayActorLink(config["board"], rank=get_context().get_world_rank())
     if not run_worker(config["program"], link):
-        link.rest()
+        link.wait_for_replacement()
 
 
 class TrainingAbandoned(Exception):  # noqa: N818 - an early exit, not a failure

@@ -1,4 +1,4 @@
-"""The line between a worker and its driver: one port. Losing a message on it is harmless."""
+"""The connection from a worker to its driver: progress out, stop requests in. Lost messages do no harm."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from seedbed_api.errors import SeedbedError
 
 
 class DriverLink(Protocol):
-    """What a training needs of the process that watches it."""
+    """What a worker needs of its driver."""
 
-    def tell(self, progress: RunProgress) -> None:
-        """Hand over the newest progress without waiting."""
+    def send_progress(self, progress: RunProgress) -> None:
+        """Send the newest progress without waiting."""
 
     def stop_requested(self) -> bool:
-        """Say whether the driver was told to stop; asked once per step, so it must be cheap."""
+        """Say whether the driver requests a stop; called once per step, so it must be cheap."""
 
-    def fail(self, error: SeedbedError) -> None:
-        """Tell of a failure that no restart of the worker can mend, and wait until it is known."""
+    def report_fatal(self, error: SeedbedError) -> None:
+        """Report an error that no restart of the worker can mend; return when the driver has it."""
 
-    def excuse(self, error: SeedbedError) -> None:
-        """Tell of a failure that a restart may mend, so that its reason is known should restarts run out."""
+    def report_retryable(self, error: SeedbedError) -> None:
+        """Report an error that a restart may mend: the reason of the failure should restarts run out."""
 
-    def failure(self) -> SeedbedError | None:
-        """Return the failure that some worker told of, if any."""
+    def fatal_error(self) -> SeedbedError | None:
+        """Return the first fatal error that a worker reported, if any."""

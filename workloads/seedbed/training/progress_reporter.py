@@ -28,7 +28,7 @@ class ProgressReporter:
     def report(self, phase: Phase) -> None:
         """Send the present progress; cheap enough for every step."""
         if self._context.writes:
-            self._link.tell(self._progress(phase))
+            self._link.send_progress(self._progress(phase))
 
     def _progress(self, phase: Phase) -> RunProgress:
         config, state, stopwatch = self._context.config, self._state, self._context.stopwatch

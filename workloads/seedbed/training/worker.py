@@ -41,7 +41,7 @@ def run_worker(config: WorkerConfig, link: DriverLink) -> bool:
     Returns whether the run is finished, with its result in the run folder. A failure that no restart can
     mend is reported over the link; every failure is raised, so that the group is restarted or given up.
     """
-    if link.failure() is not None:
+    if link.fatal_error() is not None:
         return True
     try:
         fix_determinism(threads=pinned_threads())
@@ -50,7 +50,7 @@ def run_worker(config: WorkerConfig, link: DriverLink) -> bool:
         with attribute_errors(config):
             return Worker(config, exchange=_exchange(config.device), link=link).train()
     except (UserError, InfrastructureError) as error:
-        report = link.excuse if _restart_may_help(error) else link.fail
+        report = link.report_retryable if _restart_may_help(error) else link.report_fatal
         report(error)
         raise
 
