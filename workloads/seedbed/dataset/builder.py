@@ -127,29 +127,29 @@ class _Build:
 
     def run(self, listing: SourceListing, engine: IngestEngine) -> BuildResult:
         with engine.session():
-            intake = self._take_in(listing, engine)
-            self._require_usable(intake)
-            done = self._already_there(intake)
+            deduplicator = self._inspect_sources(listing, engine)
+            self._require_usable(deduplicator)
+            done = self._unchanged_manifest(deduplicator)
             if done is not None:
-                return BuildResult(outcome="already there", manifest=done, report=intake.report)
-            manifest = self._write(intake, engine)
-        self._publish(manifest, intake.report)
+                return BuildResult(outcome="already there", manifest=done, report=deduplicator.report)
+            manifest = self._write(deduplicator, engine)
+        self._publish(manifest, deduplicator.report)
         outcome = "built" if self.base is None else "extended"
-        return BuildResult(outcome=outcome, manifest=manifest, report=intake.report)
+        return BuildResult(outcome=outcome, manifest=manifest, report=deduplicator.report)
 
-    def _take_in(self, listing: SourceListing, engine: IngestEngine) -> Deduplicator:
-        intake = Deduplicator(classes=self.job.classes, report=BuildReport(ignored=listing.ignored))
+    def _inspect_sources(self, listing: SourceListing, engine: IngestEngine) -> Deduplicator:
+        deduplicator = Deduplicator(classes=self.job.classes, report=BuildReport(ignored=listing.ignored))
         metadata = DiskSpill(METADATA_SCHEMA)
         for block in existing_rows(self.base):
             metadata.add(block)
         inspected = engine.inspect(listing.files.tables(), job=self.job)
-        for block in self._counted(inspected, listing.files.num_rows):
+        for block in self._with_progress(inspected, listing.files.num_rows):
             metadata.add(block)
         for block in metadata.sorted_blocks():
-            intake.take(block)
-        return intake
+            deduplicator.add(block)
+        return deduplicator
 
-    def _counted(self, blocks: Iterable[pa.Table], total: int) -> Iterator[pa.Table]:
+    def _with_progress(self, blocks: Iterable[pa.Table], total: int) -> Iterator[pa.Table]:
         done = 0
         for block in blocks:
             done += block.num_rows
@@ -157,23 +157,23 @@ class _Build:
             yield block
         assert done == total, f"{done} of {total} files were inspected"
 
-    def _require_usable(self, intake: Deduplicator) -> None:
-        report, source = intake.report, self.job.source.url
+    def _require_usable(self, deduplicator: Deduplicator) -> None:
+        report, source = deduplicator.report, self.job.source.url
         if report.refused.counts and self.options.on_error == "fail":
             raise BadSourcesError(report)
         if self.base is None:
-            _require_trainable(intake, self.job.classes, source)
-        for name, count in zip(self.job.classes, intake.label_counts, strict=True):
+            _require_trainable(deduplicator, self.job.classes, source)
+        for name, count in zip(self.job.classes, deduplicator.label_counts, strict=True):
             if count == 0 and (self.base is None or name not in self.base.classes):
                 fix = "mend its images, or remove its folder or its rows"
                 raise UserError("EmptyClass", refusal("SOURCE", name, "no image of this class is left", fix))
 
-    def _already_there(self, intake: Deduplicator) -> Manifest | None:
+    def _unchanged_manifest(self, deduplicator: Deduplicator) -> Manifest | None:
         if self.existing is None:
             return None
         manifest = self.existing.manifest
-        nothing_new = self.base is not None and intake.report.images == 0
-        same = manifest.contents == _hex(intake.contents) and manifest.classes == self.job.classes
+        nothing_new = self.base is not None and deduplicator.report.images == 0
+        same = manifest.contents == _hex(deduplicator.contents) and manifest.classes == self.job.classes
         if nothing_new or (self.base is None and same and _same_recipe(manifest.recipe, self.job.recipe)):
             return manifest
         if self.base is None:
@@ -183,15 +183,15 @@ class _Build:
             )
         return None
 
-    def _write(self, intake: Deduplicator, engine: IngestEngine) -> Manifest:
+    def _write(self, deduplicator: Deduplicator, engine: IngestEngine) -> Manifest:
         old = () if self.base is None else self.base.manifest.shards
         first_row = sum(shard.rows for shard in old)
         tasks = plan_shards(
-            intake, shard_bytes=self.options.shard_bytes, first_number=len(old), first_row=first_row
+            deduplicator, shard_bytes=self.options.shard_bytes, first_number=len(old), first_row=first_row
         )
-        return self._manifest(intake, engine.write(tasks, job=self.job))
+        return self._manifest(deduplicator, engine.write(tasks, job=self.job))
 
-    def _manifest(self, intake: Deduplicator, written: Iterable[WrittenShard]) -> Manifest:
+    def _manifest(self, deduplicator: Deduplicator, written: Iterable[WrittenShard]) -> Manifest:
         digest, counts = DatasetDigest(self.job.classes), _start_counts(self.job.classes, self.base)
         shards = [] if self.base is None else list(self.base.manifest.shards)
         for number, shard in enumerate(shards):
@@ -203,7 +203,7 @@ class _Build:
             counts[item.shard.split] += item.label_counts
             shards.append(item.shard)
             done += item.shard.rows
-            self.progress("writing", done, intake.report.images)
+            self.progress("writing", done, deduplicator.report.images)
         return Manifest(
             schema_version=SCHEMA_VERSION,
             version=1 if self.base is None else self.base.manifest.version + 1,
@@ -211,7 +211,7 @@ class _Build:
             classes=self.job.classes,
             counts={split: tuple(int(count) for count in counts[split]) for split in SPLITS},
             recipe=self.job.recipe,
-            contents=_hex(intake.contents + (int(self.base.manifest.contents, 16) if self.base else 0)),
+            contents=_hex(deduplicator.contents + (int(self.base.manifest.contents, 16) if self.base else 0)),
             shards=tuple(shards),
             digest=digest.finish(),
         )
@@ -256,7 +256,7 @@ def _recipe(options: BuildOptions) -> BuildRecipe:
 
 
 def _same_recipe(old: BuildRecipe, new: BuildRecipe) -> bool:
-    """Say whether two recipes ask for the same; the library's version is a record, not a wish."""
+    """Return whether two recipes ask for the same; the library's version is a record, not a wish."""
     return replace(old, pillow="") == replace(new, pillow="")
 
 
@@ -286,8 +286,8 @@ def _classes(listing: SourceListing, base: Dataset | None) -> tuple[str, ...]:
     return (*old, *(name for name in listing.classes() if name not in old))
 
 
-def _require_trainable(intake: Deduplicator, classes: tuple[str, ...], source: str) -> None:
-    images = intake.report.images
+def _require_trainable(deduplicator: Deduplicator, classes: tuple[str, ...], source: str) -> None:
+    images = deduplicator.report.images
     if images < 2:
         left = "one image is" if images else "no image is"
         raise UserError(
@@ -300,8 +300,8 @@ def _require_trainable(intake: Deduplicator, classes: tuple[str, ...], source: s
             "TooFewClasses",
             refusal("SOURCE", source, problem, "give the folder whose folders are the classes, two or more"),
         )
-    if intake.rows("train").num_rows == 0:
-        if intake.report.duplicates.counts["same-bytes"]:
+    if deduplicator.rows("train").num_rows == 0:
+        if deduplicator.report.duplicates.counts["same-bytes"]:
             problem = "each image of train is there again in validation or test, where it is kept"
             fix = "remove one of the copies"
             raise UserError("EmptySplit", refusal("SOURCE", source, problem, fix))

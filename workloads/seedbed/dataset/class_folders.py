@@ -37,7 +37,7 @@ _FileRow = tuple[bytes, str | None, int, str | None, str | None]
 def list_folders(storage: Storage, *, group_by: str | None, top_folders: str) -> SourceListing:
     """List a source of folders; `UserError` where it is not clear what its folders are, or one is empty."""
     pattern = None if group_by is None else _pattern(group_by)
-    survey = _surveyed(storage)
+    survey = _survey(storage)
     splits = split_folders(survey.tops, wanted=top_folders, source=storage.url)
     _require_no_empty_class(survey.tops, splits)
     rows = (row for entry in _entries(storage) if (row := _file_row(entry, splits, pattern)) is not None)
@@ -52,7 +52,7 @@ def list_folders(storage: Storage, *, group_by: str | None, top_folders: str) ->
 
 
 def is_ignored(name: str) -> bool:
-    """Say whether a file or folder of this name is passed over, with all that lies in it."""
+    """Return whether a file or folder of this name is passed over, with all that lies in it."""
     return name.startswith(".") or name.lower() in _IGNORED
 
 
@@ -69,7 +69,7 @@ def _entries(storage: Storage) -> Iterator[Entry]:
 
 
 @dataclass(kw_only=True, slots=True)
-class _Survey:
+class _FolderSurvey:
     tops: dict[str, TopFolder] = field(default_factory=dict)
     total: int = 0
     """Files, and folders that are passed over."""
@@ -86,8 +86,8 @@ class _Survey:
             self.tops.setdefault(folders[0], TopFolder()).add(folders[1:2], holds=holds)
 
 
-def _surveyed(storage: Storage) -> _Survey:
-    survey = _Survey()
+def _survey(storage: Storage) -> _FolderSurvey:
+    survey = _FolderSurvey()
     for entry in _entries(storage):
         survey.add(entry)
     return survey

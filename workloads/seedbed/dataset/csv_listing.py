@@ -29,12 +29,12 @@ def list_csv(storage: Storage, *, csv: str, group_by: str | None) -> SourceListi
     """List the images that a CSV file names; `UserError` names the flag or the column."""
     group = None if group_by is None else nfc(group_by.strip())
     files = DiskSpill(LISTING_SCHEMA)
-    for table in _read(_bytes(storage, csv), csv):
+    for table in _parse(_read_file(storage, csv), csv):
         _require_columns(table.column_names, csv=csv, group=group)
         by = "group" if group is None and "group" in table.column_names else group
         used = dict.fromkeys(("image", "label", "split", by))
         rows = _without_blank_rows(table.select([name for name in used if name in table.column_names]))
-        files.add(pa.table(_listed(rows, by, first=files.num_rows + 1), LISTING_SCHEMA))
+        files.add(pa.table(_listing_columns(rows, by, first=files.num_rows + 1), LISTING_SCHEMA))
     if files.num_rows == 0:
         raise _invalid(csv, "it has a header and no rows", "write a line for each image")
     return SourceListing(files=files, ignored=0)
@@ -44,7 +44,7 @@ def _invalid(csv: str, problem: str, fix: str) -> UserError:
     return UserError("InvalidSource", refusal("--csv", csv, problem, fix))
 
 
-def _read(data: bytes, csv: str) -> Iterator[pa.Table]:
+def _parse(data: bytes, csv: str) -> Iterator[pa.Table]:
     """Yield the rows block by block; one without rows where there are none."""
     other = next((name for magic, name in _OTHER_FORMATS.items() if data.startswith(magic)), None)
     if other is not None:
@@ -63,7 +63,7 @@ def _read(data: bytes, csv: str) -> Iterator[pa.Table]:
         raise _invalid(csv, problem, "write UTF-8 with a header line and a value for each column") from None
 
 
-def _bytes(storage: Storage, csv: str) -> bytes:
+def _read_file(storage: Storage, csv: str) -> bytes:
     """Return what the file holds: of one below SOURCE, or else of any path or URL."""
     parts = csv.split("/")
     try:
@@ -116,11 +116,11 @@ def _all(masks: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
     return first
 
 
-def _listed(table: pa.Table, group: str | None, *, first: int) -> list[pa.ChunkedArray | pa.Array]:
+def _listing_columns(table: pa.Table, group: str | None, *, first: int) -> list[pa.ChunkedArray | pa.Array]:
     nothing = pa.nulls(table.num_rows, pa.string())
-    path, label = _paths(table["image"], first), _text(table["label"])
-    split = _text(table["split"]) if "split" in table.column_names else nothing
-    groups = nothing if group is None else _text(table[group])
+    path, label = _paths(table["image"], first), _normalized(table["label"])
+    split = _normalized(table["split"]) if "split" in table.column_names else nothing
+    groups = nothing if group is None else _normalized(table[group])
     code = pc.index_in(pc.utf8_lower(split), pa.array(list(SPLIT_CODES)))
     codes = pc.take(pa.array(list(SPLIT_CODES.values()), pa.int8()), code)
     trimmed = pc.utf8_trim_whitespace(table["image"])
@@ -149,7 +149,7 @@ def _paths(column: pa.ChunkedArray, first: int) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), rows, column)
 
 
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _normalized(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column in NFC with blanks stripped, and nothing but blanks as null."""
     stripped = pc.utf8_trim_whitespace(pc.utf8_normalize(column, "NFC"))
     return pc.if_else(pc.equal(stripped, ""), pa.scalar(None, pa.string()), stripped)

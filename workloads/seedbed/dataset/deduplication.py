@@ -31,30 +31,30 @@ class Deduplicator:
         self._classes = classes
         self._spills = [DiskSpill(METADATA_SCHEMA) for _ in SPLITS]
 
-    def take(self, block: pa.Table) -> None:
+    def add(self, block: pa.Table) -> None:
         """Take the next block; all rows of one id are in the same block, those of `existing_rows` too."""
         known = block.filter(pc.is_null(block["path"]))
         block = block.filter(pc.is_valid(block["path"]))
         refused = block.filter(pc.is_valid(block["reason"]))
         for row in refused.select(["path", "reason", "detail"]).to_pylist():
             self.report.refused.add(row["reason"], row["path"], detail=row["detail"])
-        accepted = self._without_known(block.filter(pc.is_null(block["reason"])), known)
+        accepted = self._without_existing(block.filter(pc.is_null(block["reason"])), known)
         accepted = self._without_copies(accepted)
         self.report.add_notes(accepted)
-        self._keep(accepted)
+        self._add_accepted(accepted)
 
     def rows(self, split: str) -> DiskSpill:
         """Return the rows of a split in order of id, on disk."""
         return self._spills[SPLITS.index(split)]
 
-    def _keep(self, accepted: pa.Table) -> None:
+    def _add_accepted(self, accepted: pa.Table) -> None:
         self.report.images += accepted.num_rows
         self.label_counts += np.bincount(accepted["label"].to_numpy(), minlength=len(self._classes))
         self.contents = (self.contents + contents_sum(accepted)) % _MODULUS
         for code, spill in enumerate(self._spills):
             spill.add(accepted.filter(pc.equal(accepted["split"], code)))
 
-    def _without_known(self, accepted: pa.Table, known: pa.Table) -> pa.Table:
+    def _without_existing(self, accepted: pa.Table, known: pa.Table) -> pa.Table:
         """Leave out rows that the extended dataset has already; another label there is a conflict."""
         if known.num_rows == 0 or accepted.num_rows == 0:
             return accepted
@@ -80,12 +80,12 @@ class Deduplicator:
         keep = np.ones(len(ids), bool)
         for start, stop in _runs(repeats):
             keep[start:stop] = False
-            kept = self._judge_copies(accepted.slice(start, stop - start).to_pylist())
+            kept = self._choose_copy(accepted.slice(start, stop - start).to_pylist())
             if kept is not None:
                 keep[start + kept] = True
         return accepted.filter(pa.array(keep))
 
-    def _judge_copies(self, copies: list[dict[str, Any]]) -> int | None:
+    def _choose_copy(self, copies: list[dict[str, Any]]) -> int | None:
         """Return which of some files with equal bytes stays; none where their labels differ."""
         labels = sorted({self._classes[copy["label"]] for copy in copies})
         if len(labels) > 1:

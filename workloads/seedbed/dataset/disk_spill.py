@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
-from seedbed.dataset.temporary_folder import temporary_folder_errors
+from seedbed.storage.storage_errors import Fault, fault_of, local_error
+from seedbed_api.errors import SeedbedError, UserError, refusal
 
 ROWS_PER_BLOCK = 16_384
 """Rows that are held at a time, about; a metadata row takes some 200 bytes."""
 ORDER_BITS = 63
 _MOST_PARTS = 128
+_USER_FAULTS = (Fault.DENIED, Fault.UNUSABLE, Fault.FULL)
 
 
 class DiskSpill:
@@ -94,3 +98,21 @@ def _scatter(table: pa.Table, parts: list[DiskSpill], *, shift: int) -> None:
     edges = np.searchsorted(np.sort(numbers), np.arange(len(parts) + 1))
     for part, start, stop in zip(parts, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         part.add(table.slice(start, stop - start))
+
+
+@contextmanager
+def temporary_folder_errors() -> Iterator[None]:
+    """Tell of failures of the temporary folder; those for lack of space or of rights are a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        raise _translate_error(error) from error
+
+
+def _translate_error(error: OSError) -> SeedbedError:
+    folder = os.environ.get("TMPDIR") or tempfile.tempdir or "/tmp"
+    if fault_of(error) not in _USER_FAULTS:
+        return local_error(error, shown=f"file://{folder}", writing=True)
+    problem = f"the temporary folder: {os.strerror(error.errno or 0).lower()}"
+    fix = "free space there, or let TMPDIR name another folder"
+    return UserError("OutputUnwritable", refusal("TMPDIR", folder, problem, fix))

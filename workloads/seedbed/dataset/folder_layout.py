@@ -27,7 +27,7 @@ class TopFolder:
 
     @property
     def filled(self) -> bool:
-        """Say whether there is a file in it, at any depth."""
+        """Return whether there is a file in it, at any depth."""
         return self.direct or any(self.below.values())
 
     @property
@@ -79,7 +79,7 @@ def _require_classes_below(splits: dict[str, TopFolder], source: str) -> None:
     """Refuse splits that hold nothing but splits again, as folders packed with their own name do."""
     below = sorted(frozenset[str]().union(*(top.subfolders for top in splits.values())))
     if below and splits_by_name(below).keys() == set(below):
-        problem = f"its splits hold folders that look like splits again, {_listed(below)}"
+        problem = f"its splits hold folders that look like splits again, {_join_names(below)}"
         fix = (
             "move what they hold up, to train/CLASS, validation/CLASS and test/CLASS, or name labels by --csv"
         )
@@ -93,13 +93,13 @@ def _require_clear_names(filled: dict[str, TopFolder], source: str, *, deep: boo
     with_classes = len(set(meant.values())) >= 2 and any(len(filled[name].subfolders) >= 2 for name in meant)
     if not meant or (others and not with_classes):
         return
-    beside = f", beside {_listed(others)}" if others else ""
+    beside = f", beside {_join_names(others)}" if others else ""
     if deep:
-        problem = f"its folders {_listed(meant)} look like splits{beside}"
+        problem = f"its folders {_join_names(meant)} look like splits{beside}"
         fix = "rename them train, validation (or val) and test" + (", move the others away" if others else "")
         fix += ", or add --top-folders splits" if not others else ""
     else:
-        problem = f"its folders {_listed(meant)} look like splits and hold no class folders"
+        problem = f"its folders {_join_names(meant)} look like splits and hold no class folders"
         fix = "make a folder for each class in them, or name label and split of each image by --csv"
     raise _unclear(source, problem, f"{fix}, or add --top-folders classes if each of them is a class")
 
@@ -111,7 +111,8 @@ def _require_no_repetition(filled: dict[str, TopFolder], source: str) -> None:
     for (one, ones), (other, others) in combinations(candidates, 2):
         common = ones & others
         if len(common) >= 2 and 2 * len(common) >= min(len(ones), len(others)):
-            problem = f"its folders {_listed((one, other))} hold the same folders, {_listed(sorted(common))}"
+            both, same = _join_names((one, other)), _join_names(sorted(common))
+            problem = f"its folders {both} hold the same folders, {same}"
             fix = "make these one folder per class (splits are train/CLASS, validation/CLASS, test/CLASS)"
             raise _unclear(source, problem, f"{fix}, or add --top-folders classes if {one!r} is a class")
 
@@ -120,7 +121,7 @@ def _unclear(source: str, problem: str, fix: str) -> UserError:
     return UserError("UnclearSplits", refusal("SOURCE", source, problem, fix))
 
 
-def _listed(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     found = [repr(name) for name in names]
     rest = [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
     return ", ".join((*found[:_NAMED], *rest))

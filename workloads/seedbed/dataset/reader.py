@@ -109,7 +109,7 @@ class Dataset:
     ) -> npt.NDArray[np.int64]:
         """Return how many rows of each class the view of these arguments has, shape (classes,)."""
         counts = np.zeros(len(self.classes), np.int64)
-        if fold is None and (subset is None or _fraction(subset) == 1):
+        if fold is None and (subset is None or _parse_fraction(subset) == 1):
             return counts + np.array(self.manifest.counts.get(split, 0), np.int64)
         for shard in self._view_shards(split, subset, fold):
             labels = self.index(shard.shard).label
@@ -120,10 +120,10 @@ class Dataset:
     def _view_shards(
         self, wanted: str, subset: str | Fraction | None, fold: tuple[int, int] | None
     ) -> Iterator[ViewShard]:
-        fraction = None if subset is None else _fraction(subset)
-        _require_fold(fold)
+        fraction = None if subset is None else _parse_fraction(subset)
+        _require_valid_fold(fold)
         for number, shard in enumerate(self.manifest.shards):
-            if shard.split in _pool(wanted, folded=fold is not None):
+            if shard.split in _splits_of_view(wanted, folded=fold is not None):
                 view = self._view_shard(number, shard, wanted, fraction, fold)
                 if view.rows:
                     yield view
@@ -168,12 +168,12 @@ class Dataset:
         return index
 
 
-def _pool(wanted: str, *, folded: bool) -> tuple[str, ...]:
+def _splits_of_view(wanted: str, *, folded: bool) -> tuple[str, ...]:
     assert wanted in SPLITS, wanted
     return ("train", "validation") if folded and wanted != "test" else (wanted,)
 
 
-def _fraction(subset: str | Fraction) -> Fraction:
+def _parse_fraction(subset: str | Fraction) -> Fraction:
     try:
         fraction = Fraction(subset)
     except (ValueError, ZeroDivisionError):
@@ -186,7 +186,7 @@ def _fraction(subset: str | Fraction) -> Fraction:
     return fraction
 
 
-def _require_fold(fold: tuple[int, int] | None) -> None:
+def _require_valid_fold(fold: tuple[int, int] | None) -> None:
     if fold is not None and not (fold[1] >= 2 and 0 <= fold[0] < fold[1]):
         fix = "write an index from 0 to count - 1 and a count of at least 2"
         raise UserError("InvalidSpec", refusal("dataset.fold", fold, "no such fold", fix))

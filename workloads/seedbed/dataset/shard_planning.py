@@ -13,12 +13,12 @@ from seedbed.dataset.ingest_passes import TASK_COLUMNS, ShardTask
 
 
 def plan_shards(
-    intake: Deduplicator, *, shard_bytes: int, first_number: int, first_row: int
+    deduplicator: Deduplicator, *, shard_bytes: int, first_number: int, first_row: int
 ) -> Iterator[ShardTask]:
     """Yield the shards to write, split after split, in row order."""
     number, row = first_number, first_row
     for split in SPLITS:
-        tables = (table.select(TASK_COLUMNS) for table in intake.rows(split).tables())
+        tables = (table.select(TASK_COLUMNS) for table in deduplicator.rows(split).tables())
         for rows in cut_into_shards(tables, shard_bytes=shard_bytes):
             yield ShardTask(split=split, number=number, first_row=row, rows=rows)
             number, row = number + 1, row + rows.num_rows

@@ -28,7 +28,7 @@ def read_source_file(source: Storage, path: str) -> tuple[str, bytes]:
         raise BadImage("unreadable", error.problem) from error
     except DamagedObject as error:
         raise BadImage("damaged", error.strerror or "the store finds it damaged") from error
-    near = _near(source, path)
+    near = _similar_name(source, path)
     raise BadImage("missing-file", "the listed file is not there" + (f"; {near!r} is" if near else ""))
 
 
@@ -45,14 +45,14 @@ def _is_below(path: str) -> bool:
     return not path.startswith("/") and ".." not in path.split("/")
 
 
-def _near(source: Storage, path: str) -> str | None:
+def _similar_name(source: Storage, path: str) -> str | None:
     """Return a name that was perhaps meant; it is not taken, for it is another one."""
     if not isinstance(source, LocalStorage):
         return None
     slashed = posixpath.normpath(path.strip().replace("\\", "/"))
     below = slashed.partition("/")[2]
     others = (other for name in (slashed, below) if name for other in (name, *_other_suffixes(name)))
-    return next((name for name in others if _is_below(name) and _is_there(source, name)), None)
+    return next((name for name in others if _is_below(name) and _exists(source, name)), None)
 
 
 def _other_suffixes(path: str) -> list[str]:
@@ -62,7 +62,7 @@ def _other_suffixes(path: str) -> list[str]:
     return [path + suffix for suffix in _SUFFIXES] + [str(name.with_suffix(suffix)) for suffix in _SUFFIXES]
 
 
-def _is_there(source: Storage, path: str) -> bool:
+def _exists(source: Storage, path: str) -> bool:
     try:
         return source.exists(path)
     except UnreadableObject:

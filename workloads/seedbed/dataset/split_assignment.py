@@ -37,7 +37,7 @@ def split_of(key: bytes, fractions: Mapping[str, Fraction]) -> str:
 
 
 def in_subset(key: bytes, fraction: Fraction) -> bool:
-    """Say whether a key belongs to the subset; smaller subsets lie inside larger ones."""
+    """Return whether a key belongs to the subset; smaller subsets lie inside larger ones."""
     return _position(b"subset", key) < fraction * 2**64
 
 

@@ -35,15 +35,15 @@ _WORD = re.compile(r"[^\W\d_]+")
 _JOINED = {"hold out": "holdout", "held out": "heldout"}
 
 
-def _plain(text: str) -> str:
+def _strip_accents(text: str) -> str:
     """Return text without case, width and accents."""
     apart = unicodedata.normalize("NFKD", text.casefold())
     bare = "".join(char for char in apart if unicodedata.category(char) != "Mn")
     return unicodedata.normalize("NFC", bare).replace("ı", "i")
 
 
-_SPLIT_OF = {_plain(name): split for split, names in _NAMES.items() for name in names.split()}
-_PLAIN_FILLERS = frozenset(map(_plain, _FILLERS.split()))
+_SPLIT_OF = {_strip_accents(name): split for split, names in _NAMES.items() for name in names.split()}
+_PLAIN_FILLERS = frozenset(map(_strip_accents, _FILLERS.split()))
 _GLUED = re.compile(f"({'|'.join(sorted(_PLAIN_FILLERS))})$")
 
 
@@ -53,18 +53,18 @@ def splits_by_name(folders: Iterable[str]) -> dict[str, str]:
     Each word of a name is a split's or a filler, as in `Training Set`, `images_val` and `train2017`, or the
     others are those of another split's name, as in `seg_train` and `seg_test`. `train station` is a class.
     """
-    parted = {folder: _parted(folder) for folder in folders}
+    parsed = {folder: _parse_folder_name(folder) for folder in folders}
     splits_of: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
-    for split, rest in filter(None, parted.values()):
+    for split, rest in filter(None, parsed.values()):
         splits_of[rest].add(split)
     clear = {rest for rest, splits in splits_of.items() if not rest or len(splits) > 1}
-    return {folder: parts[0] for folder, parts in parted.items() if parts and parts[1] in clear}
+    return {folder: parts[0] for folder, parts in parsed.items() if parts and parts[1] in clear}
 
 
-def _parted(folder: str) -> tuple[str, tuple[str, ...]] | None:
+def _parse_folder_name(folder: str) -> tuple[str, tuple[str, ...]] | None:
     """Return the split that a name mentions and its other words; None where it mentions none, or several."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder)
-    text = " ".join(_WORD.findall(_plain(spaced)))
+    text = " ".join(_WORD.findall(_strip_accents(spaced)))
     for apart, joined in _JOINED.items():
         text = text.replace(apart, joined)
     words = [word for word in text.split() if not _is_filler(word)]

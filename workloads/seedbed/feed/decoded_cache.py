@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from seedbed.feed.bounded_folder import BoundedFolder, FolderUsage, open_for_writing, touch
 from seedbed.feed.io_counters import IO_COUNTERS
-from seedbed.images.scratch_buffers import ThreadBuffer
+from seedbed.images.image_decoder import ThreadBuffer
 
 Pixels = npt.NDArray[np.uint8]
 Decode = Callable[[], Pixels]
@@ -64,7 +64,7 @@ class Slot:
         return digest.digest()[:_DIGEST_BYTES]
 
 
-_scratch = ThreadBuffer()
+_buffer = ThreadBuffer()
 
 
 class DecodedCache:
@@ -170,7 +170,7 @@ def _bytes_on_disk(size: int) -> int:
 
 def _read(handle: int, slot: Slot) -> Pixels | None:
     """Return a sound image, or None."""
-    buffer = _scratch.at_least(slot.stride)[: slot.stride]
+    buffer = _buffer.at_least(slot.stride)[: slot.stride]
     try:
         count = os.preadv(handle, [buffer.data], slot.offset)
     except OSError:  # a disk that cannot be read: the dataset still has it

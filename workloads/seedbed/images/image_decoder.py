@@ -8,6 +8,7 @@ warns. EXIF orientation is not applied: a dataset stores pictures upright.
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -17,8 +18,6 @@ import numpy.typing as npt
 import PIL
 import simplejpeg
 from PIL import Image, features
-
-from seedbed.images.scratch_buffers import ThreadBuffer
 
 Pixels = npt.NDArray[np.uint8]
 Octets = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
@@ -33,7 +32,20 @@ class UndecodableImageError(ValueError):
     """The bytes are no picture that can be decoded in full."""
 
 
-_scratch = ThreadBuffer()
+class ThreadBuffer(threading.local):
+    """One growing buffer per thread: the page faults of fresh memory cost as much as decoding or reading."""
+
+    def __init__(self) -> None:
+        self._buffer = np.empty(0, np.uint8)
+
+    def at_least(self, size: int) -> npt.NDArray[np.uint8]:
+        """Return the calling thread's buffer, of `size` bytes or more; its next call returns it again."""
+        if len(self._buffer) < size:
+            self._buffer = np.empty(size, np.uint8)
+        return self._buffer
+
+
+_buffer = ThreadBuffer()
 
 
 def decode(data: Octets) -> Pixels:
@@ -56,10 +68,10 @@ def picture_size(data: Octets) -> tuple[int, int]:
     """Return (width, height) from the header alone."""
     octets = np.frombuffer(data, np.uint8)
     if octets[:3].tobytes() == JPEG_START:
-        with _telling():
+        with _decoder_errors():
             height, width, _, _ = simplejpeg.decode_jpeg_header(octets)
             return width, height
-    with _telling(), Image.open(io.BytesIO(octets.data)) as image:
+    with _decoder_errors(), Image.open(io.BytesIO(octets.data)) as image:
         return image.size
 
 
@@ -72,10 +84,10 @@ def decoder_versions() -> dict[str, str]:
 
 
 def _decode_jpeg(octets: Pixels, denominator: int) -> Pixels:
-    with _telling():
+    with _decoder_errors():
         height, width, _, _ = simplejpeg.decode_jpeg_header(octets)
         least_height, least_width = -(-height // denominator), -(-width // denominator)
-        buffer = _scratch.at_least(height * width * 3)
+        buffer = _buffer.at_least(height * width * 3)
         pixels: Pixels = simplejpeg.decode_jpeg(
             octets, "RGB", min_height=least_height, min_width=least_width, buffer=buffer
         )
@@ -83,12 +95,12 @@ def _decode_jpeg(octets: Pixels, denominator: int) -> Pixels:
 
 
 def _decode_other(octets: Pixels) -> Pixels:
-    with _telling(), Image.open(io.BytesIO(octets.data)) as image:
+    with _decoder_errors(), Image.open(io.BytesIO(octets.data)) as image:
         return np.asarray(image.convert("RGB"))
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
+def _decoder_errors() -> Iterator[None]:
     """Raise UndecodableImageError for whatever a decoder raises: Pillow's plug-ins have many types."""
     try:
         yield

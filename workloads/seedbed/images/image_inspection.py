@@ -103,7 +103,7 @@ class Inspection:
 
 
 def has_image_suffix(path: str) -> bool:
-    """Say whether a file name looks like an image of an accepted format."""
+    """Return whether a file name looks like an image of an accepted format."""
     return PurePosixPath(path).suffix.lower() in _SUFFIXES
 
 
@@ -126,7 +126,7 @@ class _Accepted:
 
 def inspect(data: bytes, path: str, rules: StoredFormat) -> Inspection:
     """Decode a source completely and judge it, without encoding; raises `BadImage`."""
-    accepted = _accepted(data, path)
+    accepted = _accept(data, path)
     if not accepted.changes(rules):
         return accepted.kept()
     picture = accepted.picture
@@ -136,7 +136,7 @@ def inspect(data: bytes, path: str, rules: StoredFormat) -> Inspection:
 
 def normalise(data: bytes, path: str, rules: StoredFormat) -> Inspection:
     """Return the bytes to store for a source; raises `BadImage` exactly where `inspect` does."""
-    accepted = _accepted(data, path)
+    accepted = _accept(data, path)
     if not accepted.changes(rules):
         return accepted.kept()
     picture = accepted.picture
@@ -151,7 +151,7 @@ _KEEPS_BYTES = ("wrong-suffix", "no-suffix", "multi-picture", "metadata-dropped"
 
 
 @contextmanager
-def _judging(reason: str) -> Iterator[None]:
+def _refuse_on_error(reason: str) -> Iterator[None]:
     """Turn what Pillow raises on damaged files into a verdict; its parsers raise many types."""
     try:
         yield
@@ -164,26 +164,26 @@ def _judging(reason: str) -> Iterator[None]:
         raise BadImage("truncated" if cut_off else reason, str(error)[:200].replace("\n", " ")) from error
 
 
-def _accepted(data: bytes, path: str) -> _Accepted:
+def _accept(data: bytes, path: str) -> _Accepted:
     """Judge a source; where it is refused as damaged, also what it is without all that is no picture."""
     if not data:
         raise BadImage("empty-file", "the file has 0 bytes")
     try:
-        return _judged(data, path)
+        return _check(data, path)
     except BadImage as bad:
         repaired = repair(data) if bad.reason in ("damaged", "truncated") else None
         if repaired is None or repaired.data == data:
             raise
         try:
-            accepted = _judged(repaired.data, path)
+            accepted = _check(repaired.data, path)
         except BadImage:
             raise bad from None
         return replace(accepted, notes=(*accepted.notes, repaired.note))
 
 
-def _judged(data: bytes, path: str) -> _Accepted:
-    picture = _opened(data)
-    with _judging("damaged"):
+def _check(data: bytes, path: str) -> _Accepted:
+    picture = _open(data)
+    with _refuse_on_error("damaged"):
         _refuse_by_header(picture, data)
         notes = [*_name_notes(picture, path), *_format_notes(picture)]
         _require_sound(picture, data)
@@ -191,7 +191,7 @@ def _judged(data: bytes, path: str) -> _Accepted:
         if turn is not None:
             picture = picture.transpose(turn)
             notes.append("rotated-by-exif")
-        return _Accepted(data=data, picture=_plain(picture, notes), notes=tuple(notes))
+        return _Accepted(data=data, picture=_to_gray_or_rgb(picture, notes), notes=tuple(notes))
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -203,9 +203,9 @@ def _orientation(picture: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _opened(data: bytes) -> Image.Image:
+def _open(data: bytes) -> Image.Image:
     assert not ImageFile.LOAD_TRUNCATED_IMAGES, "truncated images would pass"
-    with _judging("damaged"):
+    with _refuse_on_error("damaged"):
         try:
             return Image.open(io.BytesIO(data))
         except UnidentifiedImageError:
@@ -298,7 +298,7 @@ def _require_palette(picture: Image.Image) -> None:
         raise BadImage("damaged", f"it uses colour {extrema[1]} of a palette of {colours}")
 
 
-def _plain(picture: Image.Image, notes: list[str]) -> Image.Image:
+def _to_gray_or_rgb(picture: Image.Image, notes: list[str]) -> Image.Image:
     """Return mode L or RGB without loss, or refuse what would lose transparency."""
     if picture.mode in _ALPHA or "transparency" in picture.info:
         picture = _without_alpha(picture)

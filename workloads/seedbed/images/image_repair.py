@@ -54,32 +54,32 @@ def _without_stray_end(data: bytes) -> bytes:
     Fill bytes are all alike. Others follow coded pixels that ended as the standard wants it, with bits of
     one up to the byte: bytes that are left because some before them were lost mostly do not.
     """
-    found = _STRAY_AT_THE_END.search(_complaint(data))
+    found = _STRAY_AT_THE_END.search(_decoder_message(data))
     if found is None or int(found[1]) > jpeg_markers.MAX_STRAY_BYTES:
         return data
     marker = len(data) - 2
     ends = range(marker - int(found[1]) - _IN_THE_DECODER, marker - int(found[1]) + 1)
-    end = next(end for end in ends if not _complaint(data[:end] + data[marker:]))
+    end = next(end for end in ends if not _decoder_message(data[:end] + data[marker:]))
     whole = data[:end] + data[marker:]
     alike = len(set(data[end:marker])) == 1
     return whole if alike or _ends_with_ones(whole) else data
 
 
 def _ends_with_ones(data: bytes) -> bool:
-    """Say whether the bits of the last coded byte that no pixel needs are ones."""
+    """Return whether the bits of the last coded byte that no pixel needs are ones."""
     place = len(data) - 3
     pixels = decode(data)
     for bit in range(7):
         other = bytes([data[place] ^ (1 << bit)])
         changed = data[:place] + other + data[place + 1 :]
-        if other == b"\xff" or _complaint(changed) or (decode(changed) != pixels).any():
+        if other == b"\xff" or _decoder_message(changed) or (decode(changed) != pixels).any():
             return True
         if not data[place] >> bit & 1:
             return False
     return True
 
 
-def _complaint(data: bytes) -> str:
+def _decoder_message(data: bytes) -> str:
     """Return what the decoder says against a file, nothing where it is content."""
     try:
         decode(data)

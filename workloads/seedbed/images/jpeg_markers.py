@@ -66,7 +66,7 @@ def require_all_scans(data: bytes, parts: Sequence[Segment]) -> None:
             wanted = range(64) if progressive else range(1)
             missing = {number: set(wanted) for number in data[part.start + 10 : part.end : 3]}
         elif part.marker == _SOS:
-            _strike_out(missing, data[part.start + 4 : part.end], progressive=progressive)
+            _remove_decoded(missing, data[part.start + 4 : part.end], progressive=progressive)
     if any(missing.values()):
         raise BrokenJpegError("truncated: the last scans of the picture are missing")
 
@@ -79,10 +79,10 @@ def without_extras(data: bytes, parts: Sequence[Segment]) -> bytes | None:
     """
     if any(part.stray > MAX_STRAY_BYTES for part in parts):
         return None
-    return b"\xff\xd8" + b"".join(_bare(data, part) for part in parts)
+    return b"\xff\xd8" + b"".join(_without_metadata(data, part) for part in parts)
 
 
-def _bare(data: bytes, part: Segment) -> bytes:
+def _without_metadata(data: bytes, part: Segment) -> bytes:
     """Return a segment without what is metadata; where it is too short for libjpeg, so is an Adobe one."""
     segment = data[part.start : part.end]
     name, long_enough = (part.marker, segment[4:9]), len(segment) >= 16
@@ -93,7 +93,7 @@ def _bare(data: bytes, part: Segment) -> bytes:
     return b"" if metadata and not kept else segment
 
 
-def _strike_out(missing: dict[int, set[int]], scan: bytes, *, progressive: bool) -> None:
+def _remove_decoded(missing: dict[int, set[int]], scan: bytes, *, progressive: bool) -> None:
     """Take the coefficients that a scan, from its count of components on, brings to their last bit."""
     count = scan[0] if scan else 0
     first, last, bits = scan[1 + 2 * count : 4 + 2 * count].ljust(3, b"\xff")[:3]

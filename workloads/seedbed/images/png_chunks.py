@@ -25,7 +25,7 @@ class Chunk(NamedTuple):
     end: int
 
     def is_whole(self, data: bytes) -> bool:
-        """Say whether its checksum fits."""
+        """Return whether its checksum fits."""
         stated = int.from_bytes(data[self.end - 4 : self.end], "big")
         return zlib.crc32(data[self.start + 4 : self.end - 4]) == stated
 

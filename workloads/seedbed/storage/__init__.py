@@ -1,6 +1,6 @@
-"""Objects under one URL: the only door to file systems, object stores and HTTP servers.
+"""Storage: objects below a URL, in file systems, object stores and behind HTTP servers.
 
-Everything is bytes under a relative path. Expected failures leave as `UserError` or `InfrastructureError`.
+Objects are bytes under a relative path. Expected failures are `UserError` or `InfrastructureError`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Storage(Protocol):
 
     @property
     def url(self) -> str:
-        """The URL as it may be printed: without user, password or query values."""
+        """The URL without user, password and query values."""
 
     def read(self, path: str) -> bytes:
         """Return the whole object.
@@ -56,7 +56,7 @@ class Storage(Protocol):
         """Return exactly `length` bytes from `start`; `ShortRead` (an `OSError`) where there are fewer."""
 
     def exists(self, path: str) -> bool:
-        """Say whether an object is there."""
+        """Return whether an object is there."""
 
     def size(self, path: str) -> int:
         """Return the object's size in bytes; `FileNotFoundError` where there is none."""
@@ -65,16 +65,17 @@ class Storage(Protocol):
         """Return the relative paths of all objects below `prefix`, sorted."""
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write an object that is not there yet, all or nothing; False where one is, whatever it holds.
+        """Create an object atomically; False where one exists, whatever its bytes.
 
-        Remotely, a lost answer can make our own object look like another's: who must know compares the bytes.
+        If an answer of a remote store is lost, a retry finds our own object and returns False: compare the
+        bytes where it matters.
         """
 
     def put(self, path: str, data: bytes) -> None:
-        """Write or replace an object, all or nothing."""
+        """Write or replace an object atomically."""
 
     def delete(self, path: str) -> None:
-        """Remove an object; one that is gone already is fine."""
+        """Remove an object if it exists."""
 
     def child(self, path: str) -> Storage:
         """Return the storage of a folder below this one."""
@@ -83,8 +84,8 @@ class Storage(Protocol):
 def open_storage(url: str, *, secret: Path | None = None, retry_seconds: float = 0.0) -> Storage:
     """Open the storage of a URL or local path, with credentials from the folder `secret` or the environment.
 
-    Nothing is touched before the first use. A remote store that does not answer is asked again for some
-    seconds, and at least for `retry_seconds`. `UserError` for a URL that names no storage.
+    Nothing is read or connected before the first use. Calls to a remote store that does not answer are
+    retried for some seconds, and at least for `retry_seconds`. `UserError` for a URL that names no storage.
     """
     location = parse_location(url)
     if location.scheme == "file":
@@ -94,14 +95,14 @@ def open_storage(url: str, *, secret: Path | None = None, retry_seconds: float =
 
 
 def is_writable(storage: Storage) -> bool:
-    """Say whether objects can be created there at all: an HTTP server is read only."""
+    """Return whether objects can be created; HTTP servers are read-only."""
     from seedbed.storage.remote_storage import RemoteStorage
 
     return not isinstance(storage, RemoteStorage) or storage.connection.writable
 
 
 def iter_paths(storage: Storage) -> Iterator[str]:
-    """Yield all objects in any order; of a bucket page by page, for they may be too many for a list."""
+    """Yield all objects in any order; those of a bucket page by page, as a list may not fit into memory."""
     from seedbed.storage.remote_storage import RemoteStorage
 
     yield from storage.paths() if isinstance(storage, RemoteStorage) else storage.list()

@@ -1,4 +1,4 @@
-"""Connections to remote stores through fsspec: made at first use, once per process, never pickled."""
+"""Connections to remote stores through fsspec: opened at first use, once per process, never pickled."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Connection:
 
     @property
     def writable(self) -> bool:
-        """Say whether objects can be created here."""
+        """Return whether objects can be created here."""
         return self.scheme in WRITABLE_SCHEMES
 
     @property
@@ -61,7 +61,7 @@ class Connection:
 
     @property
     def keys(self) -> str:
-        """Name the keys that decide about access, for the message of a refusal."""
+        """Return the names of the credentials, for messages about denied access."""
         names = S3_KEYS[:4] if self.scheme == "s3" else HTTP_KEYS
         where = f"the files of {self.secret}" if self.secret else "the environment"
         return f"{', '.join(names)} in {where}"
@@ -83,12 +83,12 @@ def _connect(scheme: str, secret: Secret) -> AbstractFileSystem:
         raise UserError("InvalidStorageURL", refusal("uri", f"{scheme}://", "unknown scheme", fix)) from error
     try:
         fs = cls(skip_instance_cache=True, use_listings_cache=False, **options)
-    except (TypeError, ValueError) as error:  # a scheme of fsspec's that needs more than a URL
+    except (TypeError, ValueError) as error:  # a scheme of fsspec that needs more than a URL
         known = ", ".join(f"{name}://" for name in KNOWN_SCHEMES)
         fix = f"use one of {known} or a path"
         line = refusal("uri", f"{scheme}://", f"this scheme cannot be opened ({error})", fix)
         raise UserError("InvalidStorageURL", line) from error
-    fs.retries = 1  # the one layer of retries is ours
+    fs.retries = 1  # RemoteStorage retries; two layers would multiply
     return fs
 
 

@@ -1,7 +1,7 @@
-"""Local files, written so that a kill at any moment leaves either the old object, the new one, or none.
+"""Objects in a local folder: written atomically, so that a kill leaves the old object, the new one, or none.
 
-Data is written aside in the same folder, is synced, and gets its name by link (exclusive) or rename. For a
-new object, aside means without a name where the file system can do that: a kill leaves nothing behind.
+Data goes to a temporary file of the same folder, is synced, and gets its name by a hard link (exclusive) or
+by rename. A new object has no temporary name where the file system supports that, so a kill leaves nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
 
-from seedbed.storage.storage_errors import local_error, short_read_checked, unreadable
+from seedbed.storage.storage_errors import local_error, require_full_range, unreadable
 from seedbed.storage.storage_urls import require_relative
 from seedbed.storage.tree_walk import walk
 
 TEMPORARY_PREFIX = ".seedbed-aside-"
-"""Prefix of temporary names; such files are no objects."""
+"""Prefix of temporary names, as in all versions; such files are not listed as objects."""
 
 _NO_UNNAMED_FILES = frozenset({errno.EISDIR, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT})
 _SPECIAL = (
@@ -39,11 +39,11 @@ class LocalStorage:
     root: Path
     """Absolute; it need not exist before the first write."""
     shown: str | None = None
-    """The URL by which people know the folder, where that is not its path: a volume claim's."""
+    """The URL to print where it is not the path: that of a volume claim."""
 
     @property
     def url(self) -> str:
-        """Return the folder as a `file://` URL, or as people know it."""
+        """Return the folder as a `file://` URL, or as its volume claim."""
         return self.shown or f"file://{self.root}"
 
     def read(self, path: str) -> bytes:
@@ -59,10 +59,10 @@ class LocalStorage:
                 data = _pread_all(handle, start, length)
             finally:
                 os.close(handle)
-        return short_read_checked(data, shown=f"{self.url}/{path}", start=start, length=length)
+        return require_full_range(data, shown=f"{self.url}/{path}", start=start, length=length)
 
     def exists(self, path: str) -> bool:
-        """Say whether a file is there."""
+        """Return whether a file is there."""
         try:
             with self._reading(path):
                 return True
@@ -77,7 +77,7 @@ class LocalStorage:
     def list(self, prefix: str = "") -> list[str]:
         """Return the files below the folder `prefix`, sorted; links to folders are followed (`tree_walk`).
 
-        A folder that is not there holds nothing; one that cannot be read is an error, never an empty one.
+        A missing folder has no files; a folder that cannot be read is an error.
         """
         prefix = require_relative(prefix.strip("/")) if prefix.strip("/") else ""
         return sorted(self._listed(prefix))
@@ -87,7 +87,7 @@ class LocalStorage:
             if entry.is_folder and entry.error is not None:
                 shown = f"file://{self.root / entry.path}"
                 raise local_error(entry.error, shown=shown, writing=False) from entry.error
-            if not entry.is_folder and not _is_aside(entry.path):
+            if not entry.is_folder and not _is_temporary(entry.path):
                 yield entry.path
 
     def create(self, path: str, data: bytes) -> bool:
@@ -97,7 +97,7 @@ class LocalStorage:
             if target.exists():
                 return False
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _opened_folder(target.parent) as folder:
+            with _open_folder(target.parent) as folder:
                 created = _create_unnamed(folder, target, data)
                 if created is None:
                     created = _create_named(target, data)
@@ -109,9 +109,9 @@ class LocalStorage:
         target = self._file(path)
         with _writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _opened_folder(target.parent) as folder:
-                with _aside(target, data) as aside:
-                    aside.replace(target)
+            with _open_folder(target.parent) as folder:
+                with _temporary_file(target, data) as temporary:
+                    temporary.replace(target)
                 os.fsync(folder)
 
     def delete(self, path: str) -> None:
@@ -160,7 +160,7 @@ def _writing(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened_folder(folder: Path) -> Iterator[int]:
+def _open_folder(folder: Path) -> Iterator[int]:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield handle
@@ -169,7 +169,7 @@ def _opened_folder(folder: Path) -> Iterator[int]:
 
 
 def _create_unnamed(folder: int, target: Path, data: bytes) -> bool | None:
-    """Write a file that has no name until it is whole; None where the system or file system cannot."""
+    """Write a file that has no name until it is complete; None where that is not supported."""
     if not hasattr(os, "O_TMPFILE"):
         return None
     try:
@@ -181,24 +181,24 @@ def _create_unnamed(folder: int, target: Path, data: bytes) -> bool | None:
     with os.fdopen(handle, "wb") as file:
         _write_synced(file, data)
         # An absolute source needs no handle of a folder, but with one os.link follows it to the open file.
-        return _linked(lambda: os.link(f"/proc/self/fd/{handle}", target, src_dir_fd=folder))
+        return _link(lambda: os.link(f"/proc/self/fd/{handle}", target, src_dir_fd=folder))
 
 
 def _create_named(target: Path, data: bytes) -> bool:
-    with _aside(target, data) as aside:
-        return _linked(lambda: os.link(aside, target))
+    with _temporary_file(target, data) as temporary:
+        return _link(lambda: os.link(temporary, target))
 
 
 @contextlib.contextmanager
-def _aside(target: Path, data: bytes) -> Iterator[Path]:
-    """Write data to a temporary name beside the target, and remove that name in the end."""
-    aside = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+def _temporary_file(target: Path, data: bytes) -> Iterator[Path]:
+    """Write data to a temporary name beside the target; remove that name when the block ends."""
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
     try:
-        with aside.open("xb") as file:
+        with temporary.open("xb") as file:
             _write_synced(file, data)
-        yield aside
+        yield temporary
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _write_synced(file: BufferedWriter, data: bytes) -> None:
@@ -207,7 +207,7 @@ def _write_synced(file: BufferedWriter, data: bytes) -> None:
     os.fsync(file.fileno())
 
 
-def _linked(link: Callable[[], None]) -> bool:
+def _link(link: Callable[[], None]) -> bool:
     try:
         link()
     except FileExistsError:
@@ -223,5 +223,5 @@ def _pread_all(handle: int, start: int, length: int) -> bytes:
     return data + _pread_all(handle, start + len(data), length - len(data))
 
 
-def _is_aside(path: str) -> bool:
+def _is_temporary(path: str) -> bool:
     return path.rpartition("/")[2].startswith(TEMPORARY_PREFIX)

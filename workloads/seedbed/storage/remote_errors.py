@@ -1,4 +1,4 @@
-"""What a remote store's failure means: absent, taken, denied, refused, or worth another try."""
+"""Errors of remote stores, translated: object missing, object exists, access denied, refused, or retry."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ _NOT_OURS = frozenset(
 _FULL = frozenset({"InsufficientStorage", "QuotaExceeded", "StorageFull", "XMinioStorageFull"})
 _PASSING = frozenset({408, 409, 425, 429})
 _OUT_OF_DATE = frozenset({9, 10})
-"""OpenSSL's numbers of certificates that are not valid yet, or no more: the store's owner renews them."""
+"""OpenSSL's codes of certificates that are not valid yet or have expired: a retry may find a new one."""
 _OF_ONE_OBJECT = frozenset({410, 414, 451, "KeyTooLongError"})
 
 
 def translate_error(error: Exception, *, shown: str, keys: str, writing: bool) -> Exception:
-    """Return the exception that says what happened; an unknown one (a defect) comes back as it is."""
+    """Return the error to raise instead of one of fsspec; an unknown one (a defect) is returned as it is."""
     if isinstance(error, SeedbedError):
         return error
-    origin = _origin(error)
+    origin = _root_error(error)
     status, code = _status(origin), _code(origin)
     if status is not None:
-        return _of_status(status, code, shown=shown, keys=keys, writing=writing)
+        return _status_error(status, code, shown=shown, keys=keys, writing=writing)
     if isinstance(error, FileExistsError) or isinstance(origin, FileExistsError):
         return FileExistsError(17, "object exists", shown)
     if isinstance(origin, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
         return FileNotFoundError(2, "no such object", shown)
     if type(origin).__name__ in _NO_CREDENTIALS:
         return denied(shown, "access denied", keys)
-    numbered = _numbered(origin)
+    numbered = _system_cause(origin)
     if numbered is not None and fault_of(numbered) is not Fault.PASSING:
         return system_error(numbered, shown=shown, writing=writing, keys=keys)
-    return _of_transport(origin, shown)
+    return _transport_error(origin, shown)
 
 
-def _numbered(error: Exception) -> OSError | None:
-    """Return the failure of the system: the error itself, or below a client's, what this machine lacked.
+def _system_cause(error: Exception) -> OSError | None:
+    """Return the OSError with a meaningful errno: the error itself, or a cause of it on this machine.
 
-    What a client raises for a line that broke may carry numbers of other meanings.
+    Clients raise OSErrors for broken connections whose errno has other meanings.
     """
-    if isinstance(error, OSError) and not _of_a_client(error):
+    if isinstance(error, OSError) and not _raised_by_client(error):
         named = isinstance(error, PermissionError) and error.errno is None
         return PermissionError(errno.EACCES, str(error) or "access denied") if named else error
     causes: Iterator[BaseException] = _causes(error)
@@ -80,21 +80,21 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _origin(error: Exception) -> Exception:
-    """Return what fsspec dressed up, as a missing file too, if it came from the line or the server."""
+def _root_error(error: Exception) -> Exception:
+    """Return the error of connection or server that fsspec wrapped, perhaps as a missing file."""
     cause = error.__cause__
     return (
         cause
-        if isinstance(cause, Exception) and (isinstance(cause, OSError) or _of_a_client(cause))
+        if isinstance(cause, Exception) and (isinstance(cause, OSError) or _raised_by_client(cause))
         else error
     )
 
 
-def _of_a_client(error: Exception) -> bool:
+def _raised_by_client(error: Exception) -> bool:
     return type(error).__module__.split(".")[0] in _CLIENTS
 
 
-def _of_status(status: int, code: str, *, shown: str, keys: str, writing: bool) -> Exception:
+def _status_error(status: int, code: str, *, shown: str, keys: str, writing: bool) -> Exception:
     if code == "NoSuchBucket":
         fix = "create the bucket or correct its name"
         return UserError("StorageNotFound", refusal("uri", shown, "there is no such bucket", fix))
@@ -111,37 +111,37 @@ def _of_status(status: int, code: str, *, shown: str, keys: str, writing: bool) 
         return unwritable(shown, f"the store is full ({code or status})")
     if status >= 500 or status in _PASSING:
         return unavailable(shown, f"status {status} {code}")
-    return _refused(status, code, shown)
+    return _refused_error(status, code, shown)
 
 
-def _refused(status: int, code: str, shown: str) -> UserError:
+def _refused_error(status: int, code: str, shown: str) -> UserError:
     problem = f"refused: {status} {code}".strip()
     if status in _OF_ONE_OBJECT or code in _OF_ONE_OBJECT:
         return unreadable(shown, problem, "check its name")
     return UserError("StorageRefused", refusal("uri", shown, problem, "check the URL"))
 
 
-def _of_transport(origin: Exception, shown: str) -> Exception:
+def _transport_error(origin: Exception, shown: str) -> Exception:
     if type(origin).__name__ == "FlexibleChecksumError":
         return DamagedObject(shown)
     below = (getattr(cause, "certificate_error", cause) for cause in _causes(origin))  # aiohttp wraps it
     untrusted = next((cause for cause in below if isinstance(cause, SSLCertVerificationError)), None)
     if untrusted is not None and getattr(untrusted, "verify_code", 0) not in _OUT_OF_DATE:
-        return _untrusted(shown, untrusted)
+        return _certificate_error(shown, untrusted)
     if type(origin).__name__ == "ParamValidationError":
-        return _malformed(shown, str(origin).partition("failed:")[2].partition(": Bucket")[0])
-    if _of_a_client(origin) or isinstance(origin, (OSError, asyncio.TimeoutError, TimeoutError)):
+        return _url_error(shown, str(origin).partition("failed:")[2].partition(": Bucket")[0])
+    if _raised_by_client(origin) or isinstance(origin, (OSError, asyncio.TimeoutError, TimeoutError)):
         return unavailable(shown, f"{type(origin).__name__}: {origin}")
-    return _malformed(shown, str(origin)) if isinstance(origin, ValueError) else origin
+    return _url_error(shown, str(origin)) if isinstance(origin, ValueError) else origin
 
 
-def _untrusted(shown: str, error: SSLCertVerificationError) -> UserError:
+def _certificate_error(shown: str, error: SSLCertVerificationError) -> UserError:
     problem = f"its certificate is not trusted: {getattr(error, 'verify_message', '') or error}"
     fix = f"put the certificate of its authority into the secret as {CERTIFICATE}, or correct the address"
     return UserError("StorageRefused", refusal("uri", shown, " ".join(problem.split()), fix))
 
 
-def _malformed(shown: str, problem: str) -> UserError:
+def _url_error(shown: str, problem: str) -> UserError:
     fix = "correct the URL or the endpoint"
     return UserError("InvalidStorageURL", refusal("uri", shown, " ".join(problem.split()), fix))
 

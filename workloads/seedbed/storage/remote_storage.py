@@ -1,4 +1,4 @@
-"""Objects in S3, behind HTTP, in memory, or wherever fsspec reads; one layer of retries, one of errors."""
+"""Objects in S3, over HTTP, in memory, or any other store of fsspec, with retries and translated errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from seedbed.storage.fsspec_connections import Connection
 from seedbed.storage.remote_errors import translate_error
-from seedbed.storage.storage_errors import DamagedObject, ShortRead, short_read_checked, unwritable
+from seedbed.storage.storage_errors import DamagedObject, ShortRead, require_full_range, unwritable
 from seedbed.storage.storage_urls import join_url, printable_url, require_relative
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.exponential_backoff import ExponentialBackoff
@@ -25,7 +25,7 @@ _ASK_FIRST_BYTES = 1 << 20
 
 _MEMORY_LOCK = threading.Lock()
 _JITTER = random.Random()
-"""Of its own: the default generator belongs to the model while it trains."""
+"""A generator of its own: the default one belongs to the model while it trains."""
 _T = TypeVar("_T")
 
 
@@ -37,7 +37,7 @@ class RemoteStorage:
     address: str
     """The full URL, credentials included."""
     retry_seconds: float = 0.0
-    """How long a store that does not answer is asked again, at least `ATTEMPTS` times."""
+    """How long to retry while a store does not answer, with at least `ATTEMPTS` attempts."""
 
     @property
     def url(self) -> str:
@@ -64,10 +64,10 @@ class RemoteStorage:
             fix = "serve it by a server with ranges, or copy it to a folder or bucket"
             message = refusal("uri", self._shown(path), "the server ignores Range requests", fix)
             raise UserError("RangesUnsupported", message)
-        return short_read_checked(data, shown=self._shown(path), start=start, length=length)
+        return require_full_range(data, shown=self._shown(path), start=start, length=length)
 
     def exists(self, path: str) -> bool:
-        """Say whether an object is there."""
+        """Return whether an object is there."""
         try:
             return self._call(path, lambda fs, key: bool(fs.info(key)["type"] == "file"))
         except FileNotFoundError:
@@ -80,7 +80,7 @@ class RemoteStorage:
             raise FileNotFoundError(2, "no such object", self._shown(path))
         if info["size"] is None:
             fix = "serve it by a server that sends Content-Length"
-            message = refusal("uri", self._shown(path), "the server does not tell its size", fix)
+            message = refusal("uri", self._shown(path), "the server does not report its size", fix)
             raise UserError("RangesUnsupported", message)
         return int(info["size"])
 
@@ -98,7 +98,7 @@ class RemoteStorage:
         )
 
     def paths(self) -> Iterator[str]:
-        """Yield all objects in any order; of a bucket page by page, for they may be too many for a list."""
+        """Yield all objects in any order; those of a bucket page by page: a list may not fit into memory."""
         if self.connection.scheme != "s3":
             yield from self.list()
             return
@@ -119,10 +119,10 @@ class RemoteStorage:
     def create(self, path: str, data: bytes) -> bool:
         """Write an object that is not there yet, by conditional put; False where one is.
 
-        An answer lost on the way may make an object of our own look like another's: compare what it holds.
+        If an answer is lost, a retry finds our own object and returns False: compare the bytes.
         """
         if len(data) > _ASK_FIRST_BYTES and self.exists(path):
-            return False  # a server that refuses early cuts the line, which looks like a fault
+            return False  # a server that refuses early closes the connection, which looks like a failure
         try:
             self._put(path, data, mode="create")
         except FileExistsError:
@@ -171,7 +171,7 @@ class RemoteStorage:
             attempt += 1
 
     def _may_pass(self, failure: Exception, *, attempt: int, waited: float) -> bool:
-        """Say whether to ask again: a store may come back, damage is read again a few times only."""
+        """Return whether to retry: a store may come back; damaged objects are read again a few times only."""
         if isinstance(failure, DamagedObject):
             return attempt < ATTEMPTS
         patient = attempt < ATTEMPTS or waited < self.retry_seconds

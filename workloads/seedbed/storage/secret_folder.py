@@ -1,4 +1,4 @@
-"""A secret as a mounted folder of files with known names; any other file in it is ignored."""
+"""Credentials: a mounted Secret, as a folder of files with known names; other files are ignored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MLFLOW_KEYS = (
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_EXPERIMENT_NAME",
 )
-"""Of the Secret of an output: where its runs are told of beside their folders."""
+"""In the Secret of an output: the MLflow server to which its runs are reported."""
 CERTIFICATE = "ca.crt"
 
 
@@ -37,35 +37,35 @@ class Secret:
 
 
 def read_secret(folder: Path | None) -> Secret:
-    """Read the known keys of a secret folder; an absent `folder` argument is an empty secret."""
+    """Read the known keys of a secret folder; without a folder the secret is empty."""
     if folder is None:
         return Secret(values={}, certificate=None)
     if not _is_folder(folder):
         fix = f"mount a folder with files named {', '.join((*S3_KEYS, *HTTP_KEYS, CERTIFICATE))}"
         raise UserError("SecretNotFound", refusal("secretRef", str(folder), "is no folder", fix))
     known = (*S3_KEYS, *HTTP_KEYS, *MLFLOW_KEYS)
-    values = {name: _read(folder / name) for name in known if _is_there(folder / name)}
+    values = {name: _read(folder / name) for name in known if _is_file(folder / name)}
     certificate = folder / CERTIFICATE
-    return Secret(values=values, certificate=certificate if _is_there(certificate) else None)
+    return Secret(values=values, certificate=certificate if _is_file(certificate) else None)
 
 
 def _is_folder(folder: Path) -> bool:
-    with _named(folder):
+    with _read_errors(folder):
         return folder.is_dir()
 
 
-def _is_there(file: Path) -> bool:
-    with _named(file):
+def _is_file(file: Path) -> bool:
+    with _read_errors(file):
         return file.is_file()
 
 
 def _read(file: Path) -> str:
-    with _named(file):
+    with _read_errors(file):
         return file.read_text(encoding="utf-8").strip()
 
 
 @contextlib.contextmanager
-def _named(file: Path) -> Iterator[None]:
+def _read_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeDecodeError) as error:

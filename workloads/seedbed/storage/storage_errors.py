@@ -1,6 +1,6 @@
-"""How failures of stores are told: what is the user's to mend, what the machine lacks, and what may pass.
+"""Errors of stores: which the user must fix, which this machine causes, and which a retry may solve.
 
-One table of error numbers serves every store: local ones, and remote ones that fail by the system's numbers.
+One table of errno values serves all stores: local ones, and remote ones that fail with an errno.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, ref
 
 
 class Fault(Enum):
-    """Who can mend a failure of the system."""
+    """What kind of failure an errno stands for, and who can fix it."""
 
     DENIED = auto()
-    """Access is not allowed: the user's."""
+    """Access is not allowed. The user can fix it."""
     UNUSABLE = auto()
-    """The name, or what stands there, is none that can be read or written: the user's."""
+    """The name, or the kind of file, cannot be read or written. The user can fix it."""
     FULL = auto()
-    """The place takes no data: a writer's to mend; a reader, through a cache of the system, may try again."""
+    """The disk or quota is full. A writer must make room; a reader may try again."""
     EXHAUSTED = auto()
-    """The machine, or a limit of the process, has no more files or memory: a retry may find some."""
+    """The process or machine has no file handles or memory left. A retry may succeed."""
     PASSING = auto()
-    """A disk, a server or a line failed; also any number that is not listed."""
+    """A disk, a server or a connection failed; also any errno that is not listed."""
 
 
 _FAULTS = {
@@ -61,7 +61,7 @@ _LIMITS = {
 }
 
 
-class ShortRead(OSError):  # noqa: N818 - named for what happened, like the other OSErrors
+class ShortRead(OSError):  # noqa: N818 - named like the OSErrors of Python
     """An object ended before the range that was asked for."""
 
     def __init__(self, shown: str, start: int, length: int, got: int) -> None:
@@ -76,7 +76,7 @@ class DamagedObject(OSError, ValueError):  # noqa: N818 - as above; a ValueError
 
 
 class UnreadableObject(UserError):  # noqa: N818 - as above
-    """One object that no retry reads, while others of its store may be fine; `problem` says why."""
+    """An object that no retry can read; other objects of the store may be readable. `problem` says why."""
 
     def __init__(self, reason: str, message: str, problem: str) -> None:
         super().__init__(reason, message)
@@ -87,11 +87,11 @@ class UnreadableObject(UserError):  # noqa: N818 - as above
 
 
 def fault_of(error: OSError) -> Fault:
-    """Classify a failure of the system by its error number."""
+    """Classify a failure by its errno."""
     return _FAULT_OF.get(error.errno or 0, Fault.PASSING)
 
 
-def short_read_checked(data: bytes, *, shown: str, start: int, length: int) -> bytes:
+def require_full_range(data: bytes, *, shown: str, start: int, length: int) -> bytes:
     """Return `data` if it is as long as the range asked for."""
     if len(data) < length:
         raise ShortRead(shown, start, length, len(data))
@@ -99,43 +99,43 @@ def short_read_checked(data: bytes, *, shown: str, start: int, length: int) -> b
 
 
 def unwritable(shown: str, problem: str) -> UserError:
-    """Return the error of a place that takes no data until somebody mends it."""
+    """Return the error of a place that cannot be written until the user fixes it."""
     fix = "free space or name a folder that can be written"
     return UserError("OutputUnwritable", refusal("output.uri", shown, problem, fix))
 
 
 def unavailable(shown: str, error: object) -> InfrastructureError:
-    """Return the error of a store that did not answer, or answered with a fault of its own."""
+    """Return the error of a store that did not answer, or answered with an error of its own."""
     text = " ".join(str(error).split()) or type(error).__name__
     line = f"{shown}: the store did not answer: {text[:300]}; try again, or check the address"
     return InfrastructureError("StorageUnavailable", line)
 
 
 def exhausted(shown: str, error: OSError) -> InfrastructureError:
-    """Return the error of a machine that has no more of what it takes to read or write."""
+    """Return the error of a machine that lacks memory, file handles or space."""
     fix = _LIMITS.get(error.errno or 0, "end other programs")
     line = f"{shown}: this machine fails: {_problem(error)}; {fix}, and try again"
     return InfrastructureError("StorageUnavailable", line)
 
 
 def denied(shown: str, problem: str, keys: str) -> UserError:
-    """Return the error of a store that says no, or does not know us; `keys` names what to check."""
+    """Return the error of a store that denies access; `keys` names the credentials to check."""
     return UserError("StorageDenied", refusal("uri", shown, problem, f"check {keys}"))
 
 
 def object_denied(shown: str, problem: str, keys: str) -> UnreadableObject:
-    """Return the error of one object that a store does not let us read; `keys` names what to check."""
+    """Return the error of one object whose access is denied; `keys` names the credentials to check."""
     message = refusal("uri", shown, problem, f"check {keys}")
     return UnreadableObject("StorageDenied", message, f"{problem}; check {keys}")
 
 
 def unreadable(shown: str, problem: str, fix: str) -> UnreadableObject:
-    """Return the error of one object whose name or kind no store can read."""
+    """Return the error of one object that cannot be read because of its name or kind."""
     return UnreadableObject("StorageRefused", refusal("uri", shown, problem, fix), f"{problem}; {fix}")
 
 
 def system_error(error: OSError, *, shown: str, writing: bool, keys: str) -> SeedbedError:
-    """Tell a failure that carries an error number of the system; `keys` names what decides about access."""
+    """Translate a failure with an errno; `keys` names what decides about access."""
     fault, problem = fault_of(error), _problem(error)
     if fault is Fault.EXHAUSTED or (fault is Fault.FULL and not writing):
         return exhausted(shown, error)
@@ -149,7 +149,7 @@ def system_error(error: OSError, *, shown: str, writing: bool, keys: str) -> See
 
 
 def local_error(error: OSError, *, shown: str, writing: bool) -> SeedbedError:
-    """Tell a failure of the local file system."""
+    """Translate a failure of the local file system."""
     return system_error(error, shown=shown, writing=writing, keys="the owner and the mode of the file")
 
 

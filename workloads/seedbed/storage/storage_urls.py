@@ -1,4 +1,4 @@
-"""What a URL of a storage names, and how it may be shown: a shown URL never carries a credential."""
+"""Storage URLs: parsing, joining, and printing them without credentials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedbed_api.errors import UserError, refusal
 from seedbed_api.pod_contract import env_vars
 
 KNOWN_SCHEMES = ("file", "http", "https", "memory", "s3")
-"""Schemes that are tested; others of fsspec can be read where their package is installed."""
+"""Schemes that are tested; others of fsspec work where their package is installed."""
 
 _CLAIM = re.compile(r"pvc://([a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)((?:/.*)?)")
 _WITH_HOST = frozenset({"http", "https", "s3", "s3a"})
@@ -50,9 +50,9 @@ def parse_location(url: str) -> Location:
 
 
 def absolute_url(url: str) -> str:
-    """Return what names the same place wherever this process goes: a local path absolute and normal.
+    """Return a URL that does not depend on the working folder: local paths become absolute and normal.
 
-    A URL of another scheme, which no folder of this process decides, stays as it is.
+    URLs of other schemes are returned as they are.
     """
     match = _SCHEME.match(url)
     if match is not None and match[1].lower() != "file":
@@ -63,7 +63,7 @@ def absolute_url(url: str) -> str:
 def absolute_path(path: Path) -> Path:
     """Return a local path without `~`, `.` and `..`, from the working folder of now.
 
-    Names of links stay; what `..` stands for behind a link is asked of the file system, as the kernel does.
+    Symbolic links stay in the path, but `..` after a link is resolved as the kernel does.
     """
     try:
         whole = path.expanduser()
@@ -80,7 +80,7 @@ def absolute_path(path: Path) -> Path:
 
 
 def printable_url(url: str) -> str:
-    """Return the URL as it may be printed: no user, no password, no values of its query."""
+    """Return the URL without user, password and query values."""
     if _SCHEME.match(url) is None:
         return url
     parts = _parts(url)
@@ -90,7 +90,7 @@ def printable_url(url: str) -> str:
 
 
 def _parts(url: str) -> SplitResult:
-    """Split a URL; UserError where its host is none: `[::1`, or a port beyond 65535."""
+    """Split a URL; UserError where its host or port is invalid, as `[::1` or a port beyond 65535."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -103,7 +103,7 @@ def _parts(url: str) -> SplitResult:
 
 
 def check_supported(scheme: str, shown: str) -> None:
-    """Refuse a scheme that nothing here can open; imports fsspec for one that is not our own."""
+    """Refuse an unknown scheme; imports fsspec where it is none of the tested ones."""
     if scheme in KNOWN_SCHEMES:
         return
     import fsspec
@@ -117,7 +117,7 @@ def check_supported(scheme: str, shown: str) -> None:
 
 
 def require_relative(path: str) -> str:
-    """Return `path` if it names an object below a storage; a manifest must not lead out of its folder."""
+    """Return `path` if it lies below a storage: a manifest must not name files outside of its folder."""
     if not path or "\0" in path or path.startswith("/") or ".." in path.split("/"):
         problem = "is not a relative path below the storage"
         raise UserError("InvalidPath", refusal("path", path, problem, "use a path without a leading / or .."))
@@ -149,7 +149,7 @@ def _working_folder(path: Path) -> Path:
 
 
 def _refuse_unencodable(path: Path) -> None:
-    """Refuse a name that this process cannot hand to the system, or nobody else could read in a status."""
+    """Refuse a name that this process cannot encode, or that a status could not show."""
     try:
         os.fsencode(path)
         str(path).encode()
@@ -161,7 +161,7 @@ def _refuse_unencodable(path: Path) -> None:
 
 
 def _refuse_one_slash(url: str) -> None:
-    """Refuse what was meant as a URL; as a path it would name a new folder called `s3:`."""
+    """Refuse a URL with one slash, as `s3:/bucket`: as a path it would be a new folder `s3:`."""
     match = _ONE_SLASH.match(url)
     if match is not None:
         scheme, rest = match[1].lower(), url[match.end() :]
@@ -171,7 +171,7 @@ def _refuse_one_slash(url: str) -> None:
 
 
 def _mounted(url: str, claims: Path) -> Location:
-    """Return the folder of a volume claim, below which the path must stay."""
+    """Return the mounted folder of a `pvc://` URL; its path must stay below the claim."""
     match = _CLAIM.fullmatch(url)
     parts = match[2].split("/") if match else [".."]
     if match is None or ".." in parts or "\0" in url:

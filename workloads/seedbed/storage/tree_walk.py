@@ -1,8 +1,7 @@
-"""What lies below a local folder, by one rule for whoever lists it; no file is opened.
+"""Walk a local folder tree, following links; no file is opened.
 
-Links to folders are followed, at each place where they stand. A link that leads back to a folder of its own
-path is a cycle and is left out. What is found depends neither on the order in which a disk lists entries, nor
-on where the walk begins.
+Links to folders are followed wherever they are. A link back to a folder of its own path is a cycle and is
+left out. The result depends neither on the order in which a disk lists entries, nor on where the walk begins.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from typing import NamedTuple
 from seedbed_api.errors import UserError, refusal
 
 MOST_NESTED_LINKS = 5
-"""Linked folders within each other on one path; where folders link to each other, paths multiply."""
+"""Most linked folders on one path; where folders link to each other, paths multiply."""
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 _Identity = tuple[int, int]
 
 
 class Entry(NamedTuple):
-    """A folder or anything else; with the error, where a folder cannot be listed or a link not followed."""
+    """A folder or file; with the error, where a folder cannot be listed or a link not followed."""
 
     path: str
     """Relative to the root of the walk."""
@@ -42,9 +41,9 @@ class _Folder(NamedTuple):
 def walk(
     root: Path, prefix: str = "", *, enters: Callable[[str], bool] = lambda _name: True
 ) -> Iterator[Entry]:
-    """Yield what lies below `root/prefix`; `enters` says of a folder's name whether to look inside.
+    """Yield the entries below `root/prefix`; `enters` decides by name which folders are walked.
 
-    A folder that goes away meanwhile holds nothing. `UserError` where the paths of linked folders multiply.
+    A folder that is removed meanwhile has no entries. `UserError` where the paths of linked folders multiply.
     """
     prefix = prefix.strip("/")
     try:
@@ -82,7 +81,7 @@ def _identity(status: os.stat_result) -> _Identity:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Say whether an entry is a folder or a link to one; what cannot be told is judged when it is read."""
+    """Return whether an entry is a folder or a link to one; what cannot be read is no folder here."""
     try:
         return entry.is_dir()
     except OSError:
@@ -90,7 +89,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _error_of_link(entry: os.DirEntry[str]) -> OSError | None:
-    """Return why a link leads to nothing that can be told to be a file or a folder."""
+    """Return why a link cannot be followed."""
     try:
         if entry.is_symlink():
             entry.stat()
@@ -100,7 +99,7 @@ def _error_of_link(entry: os.DirEntry[str]) -> OSError | None:
 
 
 def _entered(folder: _Folder, entry: os.DirEntry[str], path: str) -> Iterator[_Folder]:
-    """Yield a folder to look into, unless it is a link back to one that it lies in, or is gone."""
+    """Yield a folder to walk, unless it is gone or links back to a folder that contains it."""
     is_link = entry.is_symlink()
     try:
         identity = _identity(entry.stat())
