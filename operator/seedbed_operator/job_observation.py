@@ -86,7 +86,7 @@ class InjectedContainer:
     waiting: ContainerWaiting | None = None
     terminated: ContainerTerminated | None = None
     """How it ended, or ended last where it is started again."""
-    runs: bool = False
+    running: bool = False
     started: bool = False
     """Of a sidecar: it runs and has passed its startup probe."""
     restarts: int = 0

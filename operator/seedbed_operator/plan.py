@@ -98,24 +98,24 @@ class PlanBuilder:
     evidence_requests: tuple[EvidenceRequest, ...] = ()
     requeue_at: datetime | None = None
 
-    def does(self, *actions: Action) -> PlanBuilder:
+    def add_actions(self, *actions: Action) -> PlanBuilder:
         """Add actions."""
         return replace(self, actions=(*self.actions, *actions))
 
-    def asks(self, *evidence_requests: EvidenceRequest) -> PlanBuilder:
+    def add_requests(self, *evidence_requests: EvidenceRequest) -> PlanBuilder:
         """Add needs."""
         return replace(self, evidence_requests=(*self.evidence_requests, *evidence_requests))
 
-    def wakes(self, *moments: datetime | None) -> PlanBuilder:
+    def requeue(self, *moments: datetime | None) -> PlanBuilder:
         """Look again at the earliest of the moments, if none is earlier."""
         due = [moment for moment in (self.requeue_at, *moments) if moment is not None]
         return replace(self, requeue_at=min(due, default=None))
 
-    def tells(self, **fields: Any) -> PlanBuilder:
+    def set_status(self, **fields: Any) -> PlanBuilder:
         """Set fields of the status."""
         return replace(self, status=self.status.model_copy(update=fields))
 
-    def finds(
+    def set_condition(
         self, kind: str, status: Literal["True", "False", "Unknown"], reason: str, message: str = ""
     ) -> PlanBuilder:
         """Set a condition."""
@@ -127,36 +127,38 @@ class PlanBuilder:
             last_transition_time=written(self.now),
             observed_generation=self.generation,
         )
-        return self.tells(conditions=with_condition(self.status.conditions, condition))
+        return self.set_status(conditions=with_condition(self.status.conditions, condition))
 
-    def has(self, kind: str, *, status: str = "True") -> bool:
+    def has_condition(self, kind: str, *, status: str = "True") -> bool:
         """Tell whether the status has a condition in a state."""
         return any(found.type == kind and found.status == status for found in self.status.conditions)
 
-    def waits(self, reason: str, message: str) -> PlanBuilder:
+    def set_waiting(self, reason: str, message: str) -> PlanBuilder:
         """Say why the job does not run although the operator is at work on it."""
-        return self._moving(reason, message).finds(ConditionType.RUNNING, "False", reason, message)
+        return self._set_reconciling(reason, message).set_condition(
+            ConditionType.RUNNING, "False", reason, message
+        )
 
-    def stalls(self, reason: str, message: str) -> PlanBuilder:
+    def set_stalled(self, reason: str, message: str) -> PlanBuilder:
         """Say why the job does not run and what a person must change first."""
-        draft = self.finds(ConditionType.RUNNING, "False", reason, message)
-        return draft.finds(ConditionType.RECONCILING, "False", reason, message).finds(
+        builder = self.set_condition(ConditionType.RUNNING, "False", reason, message)
+        return builder.set_condition(ConditionType.RECONCILING, "False", reason, message).set_condition(
             ConditionType.STALLED, "True", reason, message
         )
 
-    def runs(self, reason: str, message: str) -> PlanBuilder:
+    def set_running(self, reason: str, message: str) -> PlanBuilder:
         """Say that the job trains."""
-        draft = self.settles(RunningReason.TRAINING)
-        return draft.finds(ConditionType.RUNNING, "True", reason, message)
+        builder = self.set_settled(RunningReason.TRAINING)
+        return builder.set_condition(ConditionType.RUNNING, "True", reason, message)
 
-    def settles(self, reason: str) -> PlanBuilder:
+    def set_settled(self, reason: str) -> PlanBuilder:
         """Say that the object is what it should be for now."""
-        return self._unstalled(reason).finds(ConditionType.RECONCILING, "False", reason)
+        return self._clear_stalled(reason).set_condition(ConditionType.RECONCILING, "False", reason)
 
-    def _moving(self, reason: str, message: str) -> PlanBuilder:
-        return self._unstalled(reason).finds(ConditionType.RECONCILING, "True", reason, message)
+    def _set_reconciling(self, reason: str, message: str) -> PlanBuilder:
+        return self._clear_stalled(reason).set_condition(ConditionType.RECONCILING, "True", reason, message)
 
-    def _unstalled(self, reason: str) -> PlanBuilder:
-        if not self.has(ConditionType.STALLED):
+    def _clear_stalled(self, reason: str) -> PlanBuilder:
+        if not self.has_condition(ConditionType.STALLED):
             return self
-        return self.finds(ConditionType.STALLED, "False", reason)
+        return self.set_condition(ConditionType.STALLED, "False", reason)

@@ -87,7 +87,7 @@ def _injected_container(kind: InjectedContainerKind, status: RawObject) -> Injec
         kind=kind,
         waiting=waiting_state(state, name, image),
         terminated=terminated_state(state) or terminated_state(last),
-        runs="running" in state,
+        running="running" in state,
         started=bool(status.get("started")),
         restarts=int(status.get("restartCount") or 0),
     )

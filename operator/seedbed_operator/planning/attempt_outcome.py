@@ -10,15 +10,14 @@ from enum import Enum
 from seedbed_api.conditions import AttemptReason, ExitCode
 from seedbed_api.pod_contract.driver_messages import Outcome, parse_outcome
 from seedbed_operator.job_observation import ContainerTerminated, PodView
-from seedbed_operator.planning.job_context import Scene
+from seedbed_operator.planning.job_context import JobContext
 from seedbed_operator.planning.pod_state import has_ended, is_on_a_lost_node
 from seedbed_operator.planning.sidecar_containers import (
-    NOT_OURS,
-    ending,
-    failed_before_it,
-    failed_in_its_place,
-    never_began,
-    title,
+    FIX_BY_INJECTOR,
+    describe_ended_container,
+    failed_before_end,
+    failed_before_start,
+    never_started,
 )
 
 _PREEMPTED = "Preempted"
@@ -28,7 +27,7 @@ _EVICTED = AttemptReason.EVICTED
 """By the kubelet, for the pod's own use of disk; an eviction for its node's sake is a disruption."""
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
 _UNKNOWN = "ContainerStatusUnknown"
-_TOLD_TO_END = frozenset({ExitCode.DONE, ExitCode.INFRASTRUCTURE, ExitCode.STOPPED})
+_EXPECTED_WORKER_EXITS = frozenset({ExitCode.DONE, ExitCode.INFRASTRUCTURE, ExitCode.STOPPED})
 """Of a worker: its driver has ended, does not answer, or its node is drained."""
 _NOT_REJECTIONS = frozenset({"", "DeadlineExceeded"})
 _REJECTIONS = ("Pod was rejected", "The node had condition", "The node was low on resource")
@@ -37,14 +36,14 @@ _WORKERS_AT_FAULT = frozenset(
     {AttemptReason.WORKERS_LOST, AttemptReason.RAY_STARTING, AttemptReason.RAY_UNHEALTHY}
 )
 """What a driver says when workers are gone and it does not know why."""
-_LATELY = timedelta(seconds=600)
+_RECENT = timedelta(seconds=600)
 """What happened to a worker earlier than this before the driver's end is not what ended it."""
 _MORE_MEMORY = (
     "raise memory of the profile's {role} (or spec.cluster.overrides.memory, where the profile allows it)"
 )
 
 
-class Cause(Enum):
+class OutcomeCause(Enum):
     """Who or what ended an attempt: it decides what is counted."""
 
     DONE = "the run is complete"
@@ -57,70 +56,72 @@ class Cause(Enum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class End:
+class AttemptOutcome:
     """The end of an attempt."""
 
-    cause: Cause
+    cause: OutcomeCause
     reason: str
     message: str
     pod: PodView | None = None
     """The pod that failed first."""
     outcome: Outcome | None = None
-    blameless: bool = False
+    unavoidable: bool = False
     """Whether no attempt could have helped it: it is not counted as one that made no progress."""
 
 
-def end_of(scene: Scene, driver: PodView | None) -> End:
+def outcome_of_attempt(context: JobContext, driver: PodView | None) -> AttemptOutcome:
     """Return how the newest attempt ended, whose driver has ended, is lost, or is not there any more."""
     if driver is None:
-        return _vanished(scene)
+        return _driver_deleted(context)
     if not has_ended(driver):
-        return _lost(driver)
-    outcome = outcome_of(driver)
-    return _beside_a_failed_one(driver, _by_workers(scene, _by_driver(driver, outcome)))
+        return _node_lost(driver)
+    outcome = parse_driver_outcome(driver)
+    return _mention_failed_container(driver, _blame_worker(context, _outcome_by_driver(driver, outcome)))
 
 
-def _beside_a_failed_one(driver: PodView, end: End) -> End:
+def _mention_failed_container(driver: PodView, end: AttemptOutcome) -> AttemptOutcome:
     """Name a container of the driver's pod that had failed before the driver did: a proxy, for example."""
-    companion = failed_before_it(driver)
-    if companion is None or driver.terminated is None or end.cause in (Cause.DONE, Cause.USER):
+    container = failed_before_end(driver)
+    if container is None or driver.terminated is None or end.cause in (OutcomeCause.DONE, OutcomeCause.USER):
         return end
-    return replace(end, message=f"{end.message}; {title(driver, companion)} {ending(companion)} before")
+    return replace(end, message=f"{end.message}; {describe_ended_container(driver, container)} before")
 
 
-def outcome_of(driver: PodView) -> Outcome | None:
+def parse_driver_outcome(driver: PodView) -> Outcome | None:
     """Return the driver's last word, if it has said one."""
     return parse_outcome(driver.terminated.message) if driver.terminated else None
 
 
-def _vanished(scene: Scene) -> End:
-    message = f"the driver pod of attempt {scene.attempt} was deleted by somebody else"
-    return End(cause=Cause.INFRASTRUCTURE, reason="DriverLost", message=message)
+def _driver_deleted(context: JobContext) -> AttemptOutcome:
+    message = f"the driver pod of attempt {context.attempt} was deleted by somebody else"
+    return AttemptOutcome(cause=OutcomeCause.INFRASTRUCTURE, reason="DriverLost", message=message)
 
 
-def _lost(driver: PodView) -> End:
+def _node_lost(driver: PodView) -> AttemptOutcome:
     where = f"node {driver.node}" if driver.node else "its node"
-    cause = Cause.PREEMPTION if is_on_a_lost_node(driver) else Cause.INFRASTRUCTURE
+    cause = OutcomeCause.PREEMPTION if is_on_a_lost_node(driver) else OutcomeCause.INFRASTRUCTURE
     message = f"{where} of the {driver.role} does not answer"
-    return End(cause=cause, reason="NodeLost", message=message, pod=driver)
+    return AttemptOutcome(cause=cause, reason="NodeLost", message=message, pod=driver)
 
 
-def _by_driver(driver: PodView, outcome: Outcome | None) -> End:
+def _outcome_by_driver(driver: PodView, outcome: Outcome | None) -> AttemptOutcome:
     code = driver.terminated.exit_code if driver.terminated else None
     if code == ExitCode.DONE and outcome is not None and outcome.result == "Succeeded":
-        return _told(Cause.DONE, driver, outcome)
+        return _reported_outcome(OutcomeCause.DONE, driver, outcome)
     if code == ExitCode.USER and outcome is not None:
-        return _told(Cause.USER, driver, outcome)
+        return _reported_outcome(OutcomeCause.USER, driver, outcome)
     if was_out_of_memory(driver) or (outcome and outcome.reason == AttemptReason.OUT_OF_MEMORY):
-        return out_of_memory(driver, outcome)
+        return out_of_memory_outcome(driver, outcome)
     if driver.disruption or driver.reason in _DISRUPTED_BY_REASON:
         return _disrupted(driver, outcome)
     if code == ExitCode.STOPPED:
         message = "the driver was stopped by somebody else, after a checkpoint"
-        return End(cause=Cause.INFRASTRUCTURE, reason="Stopped", message=message, pod=driver, outcome=outcome)
+        return AttemptOutcome(
+            cause=OutcomeCause.INFRASTRUCTURE, reason="Stopped", message=message, pod=driver, outcome=outcome
+        )
     if code == ExitCode.INFRASTRUCTURE and outcome is not None:
-        return _told(Cause.INFRASTRUCTURE, driver, outcome)
-    return _without_a_word(driver, outcome)
+        return _reported_outcome(OutcomeCause.INFRASTRUCTURE, driver, outcome)
+    return _outcome_without_report(driver, outcome)
 
 
 def was_out_of_memory(pod: PodView) -> bool:
@@ -128,84 +129,95 @@ def was_out_of_memory(pod: PodView) -> bool:
     return pod.terminated is not None and pod.terminated.reason == "OOMKilled"
 
 
-def _told(cause: Cause, driver: PodView, outcome: Outcome) -> End:
-    return End(cause=cause, reason=outcome.reason, message=outcome.message, pod=driver, outcome=outcome)
-
-
-def out_of_memory(pod: PodView, outcome: Outcome | None) -> End:
-    """Return the end of an attempt by a pod that ran out of memory."""
-    told = f"{outcome.message}; " if outcome and outcome.message else ""
-    message = f"{told}pod {pod.name} ran out of memory; {_MORE_MEMORY.format(role=pod.role)}"
-    return End(
-        cause=Cause.FAILURE, reason=AttemptReason.OUT_OF_MEMORY, message=message, pod=pod, outcome=outcome
+def _reported_outcome(cause: OutcomeCause, driver: PodView, outcome: Outcome) -> AttemptOutcome:
+    return AttemptOutcome(
+        cause=cause, reason=outcome.reason, message=outcome.message, pod=driver, outcome=outcome
     )
 
 
-def _disrupted(pod: PodView, outcome: Outcome | None) -> End:
+def out_of_memory_outcome(pod: PodView, outcome: Outcome | None) -> AttemptOutcome:
+    """Return the end of an attempt by a pod that ran out of memory."""
+    told = f"{outcome.message}; " if outcome and outcome.message else ""
+    message = f"{told}pod {pod.name} ran out of memory; {_MORE_MEMORY.format(role=pod.role)}"
+    return AttemptOutcome(
+        cause=OutcomeCause.FAILURE,
+        reason=AttemptReason.OUT_OF_MEMORY,
+        message=message,
+        pod=pod,
+        outcome=outcome,
+    )
+
+
+def _disrupted(pod: PodView, outcome: Outcome | None) -> AttemptOutcome:
     why = pod.disruption or pod.reason
     message = f"pod {pod.name} was taken away ({why}{': ' + pod.message if pod.message else ''})"
-    return End(cause=Cause.PREEMPTION, reason=_PREEMPTED, message=message, pod=pod, outcome=outcome)
+    return AttemptOutcome(
+        cause=OutcomeCause.PREEMPTION, reason=_PREEMPTED, message=message, pod=pod, outcome=outcome
+    )
 
 
 def is_rejected(pod: PodView) -> bool:
     """Tell whether a kubelet did not let a pod in: no container of it has begun, for its node's sake."""
-    if pod.phase != "Failed" or not never_began(pod) or failed_in_its_place(pod) or pod.disruption:
+    if pod.phase != "Failed" or not never_started(pod) or failed_before_start(pod) or pod.disruption:
         return False
     if pod.reason == _EVICTED:
         return pod.message.startswith(_REJECTIONS)
     return pod.reason not in _NOT_REJECTIONS and pod.reason not in _DISRUPTED_BY_REASON
 
 
-def _rejected(pod: PodView) -> End:
+def _rejected(pod: PodView) -> AttemptOutcome:
     message = f"node {pod.node or 'unknown'} rejected pod {pod.name}: {pod.reason}"
     message += f": {pod.message}" if pod.message else ""
     reason = camel_reason(pod.reason, "PodFailed")
-    return End(cause=Cause.INFRASTRUCTURE, reason=reason, message=message, pod=pod, blameless=True)
+    return AttemptOutcome(
+        cause=OutcomeCause.INFRASTRUCTURE, reason=reason, message=message, pod=pod, unavoidable=True
+    )
 
 
-def _before_it_began(pod: PodView) -> End | None:
+def _outcome_before_start(pod: PodView) -> AttemptOutcome | None:
     """Return the end of a pod whose container has not ended, or was ended by an eviction of the pod."""
     if is_rejected(pod):
         return _rejected(pod)
-    if (companion := failed_in_its_place(pod)) and pod.reason != _EVICTED:
-        message = f"{title(pod, companion)} {ending(companion)} before the {pod.role} began; {NOT_OURS}"
+    if (container := failed_before_start(pod)) and pod.reason != _EVICTED:
+        ended = describe_ended_container(pod, container)
+        message = f"{ended} before the {pod.role} began; {FIX_BY_INJECTOR}"
         why = AttemptReason.INIT_CONTAINER_FAILED
-        return End(cause=Cause.INFRASTRUCTURE, reason=why, message=message, pod=pod)
+        return AttemptOutcome(cause=OutcomeCause.INFRASTRUCTURE, reason=why, message=message, pod=pod)
     if pod.terminated is not None and pod.reason != _EVICTED:
         return None
     reason = camel_reason(pod.reason, "PodFailed")
-    cause = Cause.FAILURE if reason == _EVICTED else Cause.INFRASTRUCTURE
+    cause = OutcomeCause.FAILURE if reason == _EVICTED else OutcomeCause.INFRASTRUCTURE
     message = pod.message or f"pod {pod.name} failed without running"
-    return End(cause=cause, reason=reason, message=message, pod=pod)
+    return AttemptOutcome(cause=cause, reason=reason, message=message, pod=pod)
 
 
-def _not_started(pod: PodView, ended: ContainerTerminated) -> End:
+def _start_failed(pod: PodView, ended: ContainerTerminated) -> AttemptOutcome:
     message = f"the container cannot be started: {ended.message or ended.reason}; check the image"
-    return End(cause=Cause.FAILURE, reason="ContainerStartFailed", message=message, pod=pod)
+    return AttemptOutcome(cause=OutcomeCause.FAILURE, reason="ContainerStartFailed", message=message, pod=pod)
 
 
-def end_of_worker(pod: PodView) -> End:
+def outcome_of_worker(pod: PodView) -> AttemptOutcome:
     """Return what the end of a worker says, by the rules that hold for the driver's."""
     if was_out_of_memory(pod):
-        return out_of_memory(pod, None)
+        return out_of_memory_outcome(pod, None)
     if pod.disruption or pod.reason in _DISRUPTED_BY_REASON:
         return _disrupted(pod, None)
     if is_on_a_lost_node(pod):
-        return _lost(pod)
-    if end := _before_it_began(pod):
+        return _node_lost(pod)
+    if end := _outcome_before_start(pod):
         return end
     ended = pod.terminated
     assert ended is not None, "what else has no container that ended is dealt with"
     if ended.reason in _START_ERRORS:
-        return _not_started(pod, ended)
-    by_itself = ended.reason != _UNKNOWN and ended.exit_code not in _TOLD_TO_END
+        return _start_failed(pod, ended)
+    by_itself = ended.reason != _UNKNOWN and ended.exit_code not in _EXPECTED_WORKER_EXITS
     message = f"worker pod {pod.name} ended with exit code {ended.exit_code}{_signal(ended.exit_code)}"
-    cause = Cause.FAILURE if by_itself else Cause.INFRASTRUCTURE
-    return End(cause=cause, reason=AttemptReason.WORKERS_LOST, message=message, pod=pod)
+    cause = OutcomeCause.FAILURE if by_itself else OutcomeCause.INFRASTRUCTURE
+    return AttemptOutcome(cause=cause, reason=AttemptReason.WORKERS_LOST, message=message, pod=pod)
 
 
-def _without_a_word(driver: PodView, outcome: Outcome | None) -> End:
-    if end := _before_it_began(driver):
+def _outcome_without_report(driver: PodView, outcome: Outcome | None) -> AttemptOutcome:
+    if end := _outcome_before_start(driver):
         return end
     ended = driver.terminated
     assert ended is not None, "what else has no container that ended is dealt with"
@@ -214,12 +226,14 @@ def _without_a_word(driver: PodView, outcome: Outcome | None) -> End:
         ExitCode.INFRASTRUCTURE,
     ):
         message = f"the driver ended with exit code {ended.exit_code} and left no outcome"
-        return End(cause=Cause.INFRASTRUCTURE, reason="OutcomeMissing", message=message, pod=driver)
+        return AttemptOutcome(
+            cause=OutcomeCause.INFRASTRUCTURE, reason="OutcomeMissing", message=message, pod=driver
+        )
     if ended.reason in _START_ERRORS:
-        return _not_started(driver, ended)
+        return _start_failed(driver, ended)
     told = f": {outcome.message}" if outcome and outcome.message else ""
-    return End(
-        cause=Cause.FAILURE,
+    return AttemptOutcome(
+        cause=OutcomeCause.FAILURE,
         reason=outcome.reason if outcome else "DriverCrashed",
         message=f"the driver ended with exit code {ended.exit_code}{_signal(ended.exit_code)}{told}",
         pod=driver,
@@ -232,16 +246,20 @@ def _signal(code: int) -> str:
     return f" ({names[code]})" if code in names else ""
 
 
-def _by_workers(scene: Scene, end: End) -> End:
+def _blame_worker(context: JobContext, end: AttemptOutcome) -> AttemptOutcome:
     """Name the worker where the driver only says that it lost its workers."""
-    if end.cause is not Cause.INFRASTRUCTURE or end.reason not in _WORKERS_AT_FAULT:
+    if end.cause is not OutcomeCause.INFRASTRUCTURE or end.reason not in _WORKERS_AT_FAULT:
         return end
-    starved = [worker for worker in scene.crew if was_out_of_memory(worker) and _is_recent(worker, end.pod)]
+    starved = [
+        worker
+        for worker in context.attempt_workers
+        if was_out_of_memory(worker) and _is_recent(worker, end.pod)
+    ]
     if starved:
-        return out_of_memory(max(starved, key=ended_at), end.outcome)
-    lost = [end_of_worker(worker) for worker in scene.crew if _is_gone(worker, end.pod)]
-    taken = [each for each in lost if each.cause is Cause.PREEMPTION]
-    rejected = [each for each in lost if each.blameless]
+        return out_of_memory_outcome(max(starved, key=ended_at), end.outcome)
+    lost = [outcome_of_worker(worker) for worker in context.attempt_workers if _is_gone(worker, end.pod)]
+    taken = [each for each in lost if each.cause is OutcomeCause.PREEMPTION]
+    rejected = [each for each in lost if each.unavoidable]
     culprit = next(iter((*taken, *rejected)), None)
     return replace(culprit, outcome=end.outcome) if culprit else end
 
@@ -256,11 +274,11 @@ def _is_gone(worker: PodView, driver: PodView | None) -> bool:
 def _is_long_lost(worker: PodView, driver: PodView | None) -> bool:
     """Tell whether a worker should have been gone long before the driver ended: its node is lost."""
     due = worker.deletion_due
-    return due is not None and driver is not None and due + _LATELY < ended_at(driver)
+    return due is not None and driver is not None and due + _RECENT < ended_at(driver)
 
 
 def _is_recent(worker: PodView, driver: PodView | None) -> bool:
-    return driver is None or ended_at(worker) + _LATELY >= ended_at(driver)
+    return driver is None or ended_at(worker) + _RECENT >= ended_at(driver)
 
 
 def ended_at(pod: PodView) -> datetime:

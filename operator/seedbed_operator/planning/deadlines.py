@@ -8,103 +8,105 @@ from seedbed_api.conditions import AttemptReason
 from seedbed_api.timestamps import parsed, written
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.plan import PlanBuilder
-from seedbed_operator.planning.attempt_outcome import Cause, End
-from seedbed_operator.planning.diagnosis.startup_delay import slow, team, why_not_running
-from seedbed_operator.planning.job_context import Scene
+from seedbed_operator.planning.attempt_outcome import AttemptOutcome, OutcomeCause
+from seedbed_operator.planning.diagnosis.startup_delay import attempt_pods, diagnose_startup, slow_pods
+from seedbed_operator.planning.job_context import JobContext
 from seedbed_operator.planning.job_phase import complete_since, has_trained, lacks_workers
-from seedbed_operator.planning.sidecar_containers import unfinished
+from seedbed_operator.planning.sidecar_containers import blocking_container
 
 
-def active_deadline(scene: Scene, status: LifecycleStatus | None = None) -> datetime | None:
+def active_deadline(context: JobContext, status: LifecycleStatus | None = None) -> datetime | None:
     """Return when the job has been active for too long; None while the clock does not run."""
-    began = parsed((status or scene.status).resume_time)
-    limit = scene.spec.active_deadline_seconds
+    began = parsed((status or context.status).resume_time)
+    limit = context.spec.active_deadline_seconds
     return began + timedelta(seconds=limit) if began is not None and limit is not None else None
 
 
-def active_for_too_long(scene: Scene, status: LifecycleStatus | None = None) -> str | None:
+def active_deadline_message(context: JobContext, status: LifecycleStatus | None = None) -> str | None:
     """Return the message of a job whose time is over, by the status that was written or by a newer one."""
-    deadline = active_deadline(scene, status)
-    if deadline is None or scene.now < deadline:
+    deadline = active_deadline(context, status)
+    if deadline is None or context.now < deadline:
         return None
-    told = f"active for longer than spec.activeDeadlineSeconds {scene.spec.active_deadline_seconds}; raise it"
-    kept = (status or scene.status).kept
+    told = (
+        f"active for longer than spec.activeDeadlineSeconds {context.spec.active_deadline_seconds}; raise it"
+    )
+    kept = (status or context.status).kept
     return f"{told}; {kept}" if kept else told
 
 
-def with_clock(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
+def track_active_time(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     """Let the job's clock stand while a queue holds all pods of the attempt, and begin when it admits one."""
-    pods = (*((scene.driver,) if scene.driver else ()), *scene.crew)
+    pods = (*((context.driver,) if context.driver else ()), *context.attempt_workers)
     if not (pods and all(pod.gated and pod.scheduled is None for pod in pods)):
-        return clock_started(draft)
-    status = draft.status
+        return start_active_time(builder)
+    status = builder.status
     never = status.start_time is None or status.start_time == status.attempt_start_time
-    return draft.tells(resume_time=None, start_time=None if never else status.start_time)
+    return builder.set_status(resume_time=None, start_time=None if never else status.start_time)
 
 
-def clock_started(draft: PlanBuilder) -> PlanBuilder:
+def start_active_time(builder: PlanBuilder) -> PlanBuilder:
     """Start the job's clock unless it runs: a pod was admitted, or refused by the API server."""
-    now, status = written(draft.now), draft.status
-    return draft.tells(start_time=status.start_time or now, resume_time=status.resume_time or now)
+    now, status = written(builder.now), builder.status
+    return builder.set_status(start_time=status.start_time or now, resume_time=status.resume_time or now)
 
 
-def first_step_deadline(scene: Scene) -> datetime | None:
+def first_step_deadline(context: JobContext) -> datetime | None:
     """Return when the attempt should have made a step; it counts from when all its pods have a node.
 
     That moment is kept in the status: another operator sees pods that have had a node for long.
     """
-    began = parsed(scene.status.attempt_start_time)
-    if has_trained(scene) or began is None or not all_placed(scene):
+    began = parsed(context.status.attempt_start_time)
+    if has_trained(context) or began is None or not all_scheduled(context):
         return None
-    noted = parsed(scene.status.workers.placed_since) if scene.status.workers else None
-    placed = [pod.scheduled for pod in team(scene) if pod.scheduled is not None]
+    noted = parsed(context.status.workers.placed_since) if context.status.workers else None
+    placed = [pod.scheduled for pod in attempt_pods(context) if pod.scheduled is not None]
     latest = noted or max(began, *placed)
-    return latest + timedelta(seconds=scene.spec.pre_running_deadline_seconds)
+    return latest + timedelta(seconds=context.spec.pre_running_deadline_seconds)
 
 
-def all_placed(scene: Scene) -> bool:
+def all_scheduled(context: JobContext) -> bool:
     """Tell whether all pods of the attempt have a node."""
-    return all(pod.scheduled is not None for pod in team(scene))
+    return all(pod.scheduled is not None for pod in attempt_pods(context))
 
 
-def never_stepped(scene: Scene) -> End | None:
+def pre_running_deadline_outcome(context: JobContext) -> AttemptOutcome | None:
     """Return the end of an attempt that made no step in time."""
-    deadline = first_step_deadline(scene)
-    if deadline is None or scene.now < deadline:
+    deadline = first_step_deadline(context)
+    if deadline is None or context.now < deadline:
         return None
-    why = why_not_running(scene)
+    why = diagnose_startup(context)
     message = (
-        f"no step within spec.preRunningDeadlineSeconds {scene.spec.pre_running_deadline_seconds} "
+        f"no step within spec.preRunningDeadlineSeconds {context.spec.pre_running_deadline_seconds} "
         "(raise it where that is too short): "
         f"{why.reason}: {why.message}"
     )
     reason = AttemptReason.PRE_RUNNING_DEADLINE_EXCEEDED
-    held_up = next((pod for pod in slow(scene) if unfinished(pod)), scene.driver)
-    return End(cause=Cause.FAILURE, reason=reason, message=message, pod=held_up)
+    held_up = next((pod for pod in slow_pods(context) if blocking_container(pod)), context.driver)
+    return AttemptOutcome(cause=OutcomeCause.FAILURE, reason=reason, message=message, pod=held_up)
 
 
-def next_step_deadline(scene: Scene) -> datetime | None:
+def next_step_deadline(context: JobContext) -> datetime | None:
     """Return when a training attempt should have shown another step, or another activity.
 
     While it lacks workers it cannot, and is not held to be hung.
     """
-    if scene.driver is None or not has_trained(scene) or lacks_workers(scene):
+    if context.driver is None or not has_trained(context) or lacks_workers(context):
         return None
-    changed = scene.evidence.progress_changed.get(scene.driver.uid)
+    changed = context.evidence.progress_changed.get(context.driver.uid)
     if changed is None:
         return None
-    since = max(changed, complete_since(scene) or changed)
-    return since + timedelta(seconds=scene.spec.progress_deadline_seconds)
+    since = max(changed, complete_since(context) or changed)
+    return since + timedelta(seconds=context.spec.progress_deadline_seconds)
 
 
-def hung(scene: Scene) -> End | None:
+def progress_deadline_outcome(context: JobContext) -> AttemptOutcome | None:
     """Return the end of an attempt that makes no more steps, or whose driver does not answer."""
-    deadline = next_step_deadline(scene)
-    if deadline is None or scene.now < deadline:
+    deadline = next_step_deadline(context)
+    if deadline is None or context.now < deadline:
         return None
-    told = "no step" if scene.live is not None else "no answer of the driver"
-    message = f"{told} for spec.progressDeadlineSeconds {scene.spec.progress_deadline_seconds}: it hangs"
-    if scene.live is not None and scene.live.activity == "Starting":
-        message += f" ({why_not_running(scene).message})"
+    told = "no step" if context.live is not None else "no answer of the driver"
+    message = f"{told} for spec.progressDeadlineSeconds {context.spec.progress_deadline_seconds}: it hangs"
+    if context.live is not None and context.live.activity == "Starting":
+        message += f" ({diagnose_startup(context).message})"
     reason = AttemptReason.PROGRESS_DEADLINE_EXCEEDED
-    return End(cause=Cause.FAILURE, reason=reason, message=message, pod=scene.driver)
+    return AttemptOutcome(cause=OutcomeCause.FAILURE, reason=reason, message=message, pod=context.driver)

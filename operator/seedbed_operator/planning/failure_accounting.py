@@ -13,23 +13,23 @@ from seedbed_api.pod_contract.paths import pod_log_path
 from seedbed_api.timestamps import rounded_up, written
 from seedbed_api.trainingjob_status import LONGEST_LOG_TAIL, Failure, LifecycleStatus, WorkerCounts
 from seedbed_operator.plan import PlanBuilder
-from seedbed_operator.planning.attempt_outcome import Cause, End, camel_reason
-from seedbed_operator.planning.driver_progress import told_by_outcome, without_estimate
-from seedbed_operator.planning.job_context import Scene
+from seedbed_operator.planning.attempt_outcome import AttemptOutcome, OutcomeCause, camel_reason
+from seedbed_operator.planning.driver_progress import clear_estimate, record_outcome
+from seedbed_operator.planning.job_context import JobContext
 from seedbed_operator.planning.restart_backoff import backoff, backoff_after_preemption
-from seedbed_operator.planning.sidecar_containers import exit_code_of
-from seedbed_operator.planning.terminal_state import decided
+from seedbed_operator.planning.sidecar_containers import pod_exit_code
+from seedbed_operator.planning.terminal_state import set_pending_terminal
 
-MOST_WITHOUT_CHECKPOINT = 20
+MAX_WITHOUT_CHECKPOINT = 20
 """Attempts in a row without a new checkpoint after which a job fails, whatever backoffLimit says."""
 _COUNT_AS_FAILURE_FROM = 3
-_LONGEST_URI = 1024
+_MAX_URI = 1024
 _COUNTERS = {
-    Cause.FAILURE: "failures",
-    Cause.INFRASTRUCTURE: "infrastructure_failures",
-    Cause.PREEMPTION: "preemptions",
+    OutcomeCause.FAILURE: "failures",
+    OutcomeCause.INFRASTRUCTURE: "infrastructure_failures",
+    OutcomeCause.PREEMPTION: "preemptions",
 }
-_TELLING = frozenset(
+_BACKOFF_REASONS = frozenset(
     {
         RunningReason.PREEMPTED,
         RunningReason.NODE_LOST,
@@ -40,63 +40,65 @@ _TELLING = frozenset(
     }
 )
 """Ends of attempts that `kubectl get` tells in one word while the job backs off; the message tells others."""
-_UNCOUNTED = frozenset({Cause.DONE, Cause.USER, Cause.STOPPED, Cause.GIVEN_BACK})
+_UNCOUNTED = frozenset({OutcomeCause.DONE, OutcomeCause.USER, OutcomeCause.STOPPED, OutcomeCause.GIVEN_BACK})
 
 
-def accounted(scene: Scene, draft: PlanBuilder, end: End) -> PlanBuilder:
-    """Return the draft in which the newest attempt has ended; nothing but the status changes."""
-    draft = without_estimate(told_by_outcome(draft, end.outcome, since=_process_start(scene)))
-    draft = draft.tells(
-        accounted_attempts=scene.attempt,
-        attempts=scene.attempt,
-        workers=_none_at_work(draft.status.workers),
-        log_uri=_log_uri(scene, end) or draft.status.log_uri,
-    ).wakes(scene.now)
-    if end.cause is Cause.DONE:
-        return decided(draft, ConditionType.COMPLETE, end.reason, "the run is complete")
-    draft = _with_last_failure(scene, draft, end)
-    if end.cause is Cause.USER:
-        return decided(draft, ConditionType.FAILED, camel_reason(end.reason, "DriverCrashed"), end.message)
-    draft = _counted(draft, end)
-    if _is_too_often(scene, draft.status):
-        message = _too_often(scene, draft.status, end)
+def account_attempt(context: JobContext, builder: PlanBuilder, end: AttemptOutcome) -> PlanBuilder:
+    """Return the builder in which the newest attempt has ended; nothing but the status changes."""
+    builder = clear_estimate(record_outcome(builder, end.outcome, since=_process_start(context)))
+    builder = builder.set_status(
+        accounted_attempts=context.attempt,
+        attempts=context.attempt,
+        workers=_no_ready_workers(builder.status.workers),
+        log_uri=_log_uri(context, end) or builder.status.log_uri,
+    ).requeue(context.now)
+    if end.cause is OutcomeCause.DONE:
+        return set_pending_terminal(builder, ConditionType.COMPLETE, end.reason, "the run is complete")
+    builder = _with_last_failure(context, builder, end)
+    if end.cause is OutcomeCause.USER:
+        return set_pending_terminal(
+            builder, ConditionType.FAILED, camel_reason(end.reason, "DriverCrashed"), end.message
+        )
+    builder = _count_outcome(builder, end)
+    if _exceeds_limits(context, builder.status):
+        message = _limit_message(context, builder.status, end)
         starved = end.reason == FailedReason.OUT_OF_MEMORY
         reason = FailedReason.OUT_OF_MEMORY if starved else FailedReason.BACKOFF_LIMIT_EXCEEDED
-        return decided(draft, ConditionType.FAILED, reason, message)
-    return _backing_off(scene, draft, end)
+        return set_pending_terminal(builder, ConditionType.FAILED, reason, message)
+    return _back_off(context, builder, end)
 
 
-def _process_start(scene: Scene) -> datetime | None:
+def _process_start(context: JobContext) -> datetime | None:
     """Return when the driver's process began, by the clock of its machine."""
-    return scene.driver.started if scene.driver else None
+    return context.driver.started if context.driver else None
 
 
-def _none_at_work(workers: WorkerCounts | None) -> WorkerCounts | None:
+def _no_ready_workers(workers: WorkerCounts | None) -> WorkerCounts | None:
     return WorkerCounts(ready=0, desired=workers.desired) if workers else None
 
 
-def _with_last_failure(scene: Scene, draft: PlanBuilder, end: End) -> PlanBuilder:
-    if end.cause in (Cause.STOPPED, Cause.GIVEN_BACK):
-        return draft
+def _with_last_failure(context: JobContext, builder: PlanBuilder, end: AttemptOutcome) -> PlanBuilder:
+    if end.cause in (OutcomeCause.STOPPED, OutcomeCause.GIVEN_BACK):
+        return builder
     pod = end.pod
     failure = Failure(
-        attempt=scene.attempt,
+        attempt=context.attempt,
         reason=camel_reason(end.reason, "DriverCrashed"),
         message=one_line(end.message),
-        time=written(scene.now),
+        time=written(context.now),
         pod=pod.name if pod else None,
         node=pod.node if pod else None,
-        exit_code=exit_code_of(pod) if pod else None,
-        log_tail=_log_tail(scene, end),
-        log_uri=_log_uri(scene, end),
+        exit_code=pod_exit_code(pod) if pod else None,
+        log_tail=_log_tail(context, end),
+        log_uri=_log_uri(context, end),
     )
-    return draft.tells(last_failure=failure)
+    return builder.set_status(last_failure=failure)
 
 
-def _log_tail(scene: Scene, end: End) -> str | None:
+def _log_tail(context: JobContext, end: AttemptOutcome) -> str | None:
     if end.pod is None:
         return None
-    text = scene.evidence.log_tails.get(end.pod.uid) or ""
+    text = context.evidence.log_tails.get(end.pod.uid) or ""
     if not text and end.pod.terminated and end.outcome is None:
         text = end.pod.terminated.message
     text = "\n".join(readable(line) for line in text.splitlines())
@@ -104,71 +106,73 @@ def _log_tail(scene: Scene, end: End) -> str | None:
     return tail or None
 
 
-def _log_uri(scene: Scene, end: End) -> str | None:
+def _log_uri(context: JobContext, end: AttemptOutcome) -> str | None:
     if end.pod is None or end.pod.started is None:
         return None
-    base = scene.spec.output.uri.rstrip("/")
-    uri = f"{base}/{pod_log_path(scene.job.uid, scene.attempt, end.pod.name)}/"
-    return uri if len(uri) <= _LONGEST_URI else None
+    base = context.spec.output.uri.rstrip("/")
+    uri = f"{base}/{pod_log_path(context.job.uid, context.attempt, end.pod.name)}/"
+    return uri if len(uri) <= _MAX_URI else None
 
 
-def _counted(draft: PlanBuilder, end: End) -> PlanBuilder:
+def _count_outcome(builder: PlanBuilder, end: AttemptOutcome) -> PlanBuilder:
     """Count an end; what no attempt could have helped is not counted as one without progress."""
     if end.cause in _UNCOUNTED:
-        return draft
-    status, spared = draft.status, _is_spared(end)
+        return builder
+    status, spared = builder.status, _is_uncounted_failure(end)
     before = status.attempts_without_checkpoint or 0
     fruitless = 0 if status.attempt_progressed else before + (not spared)
     again = fruitless >= _COUNT_AS_FAILURE_FROM and not spared
     counted = {_COUNTERS[end.cause]} | ({"failures"} if again else set())
     counts = {name: (getattr(status, name) or 0) + 1 for name in counted}
-    return draft.tells(attempts_without_checkpoint=fruitless, **counts)
+    return builder.set_status(attempts_without_checkpoint=fruitless, **counts)
 
 
-def _is_spared(end: End) -> bool:
-    return end.cause is Cause.PREEMPTION or end.blameless
+def _is_uncounted_failure(end: AttemptOutcome) -> bool:
+    return end.cause is OutcomeCause.PREEMPTION or end.unavoidable
 
 
-def _is_too_often(scene: Scene, status: LifecycleStatus) -> bool:
-    fruitless = (status.attempts_without_checkpoint or 0) >= MOST_WITHOUT_CHECKPOINT
-    return fruitless or (status.failures or 0) > scene.spec.backoff_limit
+def _exceeds_limits(context: JobContext, status: LifecycleStatus) -> bool:
+    fruitless = (status.attempts_without_checkpoint or 0) >= MAX_WITHOUT_CHECKPOINT
+    return fruitless or (status.failures or 0) > context.spec.backoff_limit
 
 
-def _too_often(scene: Scene, status: LifecycleStatus, end: End) -> str:
+def _limit_message(context: JobContext, status: LifecycleStatus, end: AttemptOutcome) -> str:
     count = status.failures or 0
-    if count > scene.spec.backoff_limit:
-        told = f"{count} failed attempts are more than spec.backoffLimit {scene.spec.backoff_limit}"
+    if count > context.spec.backoff_limit:
+        told = f"{count} failed attempts are more than spec.backoffLimit {context.spec.backoff_limit}"
     else:
-        told = f"{MOST_WITHOUT_CHECKPOINT} attempts in a row made no checkpoint"
-    return f"{told}; the last, attempt {scene.attempt}: {end.reason}: {end.message}"
+        told = f"{MAX_WITHOUT_CHECKPOINT} attempts in a row made no checkpoint"
+    return f"{told}; the last, attempt {context.attempt}: {end.reason}: {end.message}"
 
 
-def _backing_off(scene: Scene, draft: PlanBuilder, end: End) -> PlanBuilder:
-    if end.cause is Cause.STOPPED:
-        return draft.tells(retry_time=None).waits(RunningReason.STOPPING, end.message)
-    retry = rounded_up(scene.now + _pause(scene, draft.status, end))
-    draft = draft.tells(retry_time=written(retry)).wakes(retry)
+def _back_off(context: JobContext, builder: PlanBuilder, end: AttemptOutcome) -> PlanBuilder:
+    if end.cause is OutcomeCause.STOPPED:
+        return builder.set_status(retry_time=None).set_waiting(RunningReason.STOPPING, end.message)
+    retry = rounded_up(context.now + _pause(context, builder.status, end))
+    builder = builder.set_status(retry_time=written(retry)).requeue(retry)
     next_one = f"the next attempt begins at {written(retry)}"
-    if end.cause is Cause.GIVEN_BACK:
-        return draft.waits(end.reason, f"{end.message}; what it held is given back, {next_one}")
-    reason = reason_of_back_off(end.reason)
-    return draft.waits(reason, f"attempt {scene.attempt} ended: {end.reason}: {end.message}; {next_one}")
+    if end.cause is OutcomeCause.GIVEN_BACK:
+        return builder.set_waiting(end.reason, f"{end.message}; what it held is given back, {next_one}")
+    reason = backoff_reason(end.reason)
+    return builder.set_waiting(
+        reason, f"attempt {context.attempt} ended: {end.reason}: {end.message}; {next_one}"
+    )
 
 
-def reason_of_back_off(reason: str) -> RunningReason:
+def backoff_reason(reason: str) -> RunningReason:
     """Return the reason of Running after an attempt that ended for a reason."""
-    return RunningReason(reason) if reason in _TELLING else RunningReason.BACKING_OFF
+    return RunningReason(reason) if reason in _BACKOFF_REASONS else RunningReason.BACKING_OFF
 
 
-def _pause(scene: Scene, status: LifecycleStatus, end: End) -> timedelta:
+def _pause(context: JobContext, status: LifecycleStatus, end: AttemptOutcome) -> timedelta:
     """Return the pause, which grows while attempts make no progress, whoever is to blame."""
-    uid, attempt = scene.job.uid, scene.attempt
-    if end.cause is Cause.PREEMPTION:
+    uid, attempt = context.job.uid, context.attempt
+    if end.cause is OutcomeCause.PREEMPTION:
         in_a_row = 0 if status.attempt_progressed else (status.preemptions or 0)
         return backoff_after_preemption(uid, attempt, in_a_row=in_a_row)
-    if end.cause is Cause.GIVEN_BACK:
+    if end.cause is OutcomeCause.GIVEN_BACK:
         return backoff(uid, attempt, in_a_row=attempt)
-    if end.blameless:
+    if end.unavoidable:
         in_a_row = 0 if status.attempt_progressed else (status.infrastructure_failures or 0)
         return backoff(uid, attempt, in_a_row=in_a_row)
     return backoff(uid, attempt, in_a_row=status.attempts_without_checkpoint or 0)

@@ -14,16 +14,16 @@ from seedbed_operator.backends.effective_profile import offer_of
 from seedbed_operator.job_observation import Evidence, JobObservation, JobView, PodView, ProfileView
 from seedbed_operator.planning.pod_state import (
     is_lost,
-    is_of_an_older_object,
+    is_of_older_job,
     is_orphan,
+    is_orphaned_driver_of_older_job,
     is_our_driver,
     is_worker_of,
-    was_left_behind,
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scene:
+class JobContext:
     """What planning looks at."""
 
     observation: JobObservation
@@ -34,7 +34,7 @@ class Scene:
     """Workers whose driver is there."""
     orphans: tuple[PodView, ...]
     """Workers of drivers that are gone."""
-    strangers: tuple[PodView, ...]
+    foreign_pods: tuple[PodView, ...]
     """Pods that bear the job's name and are not its own."""
     attempt: int
     """Number of the newest attempt, 0 before the first."""
@@ -72,14 +72,14 @@ class Scene:
         return self.observation.evidence
 
     @property
-    def accounted(self) -> int:
+    def accounted_attempts(self) -> int:
         """Return the highest attempt whose end is in the status."""
         return self.status.accounted_attempts or 0
 
     @property
     def has_open_attempt(self) -> bool:
         """Tell whether an attempt is under way, or has ended without being accounted."""
-        return self.attempt > self.accounted
+        return self.attempt > self.accounted_attempts
 
     @property
     def driver(self) -> PodView | None:
@@ -87,7 +87,7 @@ class Scene:
         return next((pod for pod in self.drivers if pod.attempt == self.attempt), None)
 
     @property
-    def crew(self) -> tuple[PodView, ...]:
+    def attempt_workers(self) -> tuple[PodView, ...]:
         """Return the workers of the newest attempt."""
         return tuple(pod for pod in self.workers if pod.attempt == self.attempt)
 
@@ -126,43 +126,45 @@ class Scene:
         """Tell whether a condition holds."""
         return self.status.holds(kind)
 
-    def crew_of(self, driver: PodView) -> tuple[PodView, ...]:
+    def workers_of(self, driver: PodView) -> tuple[PodView, ...]:
         """Return the workers of a driver."""
         return tuple(pod for pod in self.workers if pod.owner_uid == driver.uid)
 
-    def remaining(self) -> tuple[PodView, ...]:
+    def remaining_pods(self) -> tuple[PodView, ...]:
         """Return our pods that are there and not lost: what an end has to wait for."""
         pods = (*self.drivers, *self.workers, *self.orphans)
         return tuple(pod for pod in pods if not is_lost(pod, self.now))
 
 
-def scene_of(observation: JobObservation, backends: Backends) -> Scene:
+def build_context(observation: JobObservation, backends: Backends) -> JobContext:
     """Sort the pods of an observation."""
     job = observation.job
     drivers = tuple(pod for pod in observation.pods if is_our_driver(pod, job))
     workers = tuple(pod for pod in observation.pods if any(is_worker_of(pod, d, job) for d in drivers))
     others = tuple(pod for pod in observation.pods if pod not in drivers and pod not in workers)
     orphans = tuple(pod for pod in others if is_orphan(pod, job))
-    return Scene(
+    return JobContext(
         observation=observation,
         backends=backends,
         drivers=tuple(sorted(drivers, key=lambda pod: pod.attempt)),
         workers=workers,
         orphans=orphans,
-        strangers=tuple(pod for pod in others if pod not in orphans),
+        foreign_pods=tuple(pod for pod in others if pod not in orphans),
         attempt=max([job.status.attempts or 0, *(pod.attempt for pod in drivers)]),
     )
 
 
-def older_objects_pods(scene: Scene) -> tuple[PodView, ...]:
+def pods_of_older_jobs(context: JobContext) -> tuple[PodView, ...]:
     """Return the pods that a deleted job of the same name has left, as far as they are not lost."""
-    kept = {pod.uid for pod in pods_left_behind(scene)}
-    pods = (pod for pod in scene.strangers if is_of_an_older_object(pod, scene.job))
-    return tuple(pod for pod in pods if pod.uid not in kept and not is_lost(pod, scene.now))
+    kept = {pod.uid for pod in orphaned_pods_of_older_jobs(context)}
+    pods = (pod for pod in context.foreign_pods if is_of_older_job(pod, context.job))
+    return tuple(pod for pod in pods if pod.uid not in kept and not is_lost(pod, context.now))
 
 
-def pods_left_behind(scene: Scene) -> tuple[PodView, ...]:
+def orphaned_pods_of_older_jobs(context: JobContext) -> tuple[PodView, ...]:
     """Return the drivers that a job of the same name has left to whoever deleted it, and their workers."""
-    drivers = {pod.uid: pod for pod in scene.strangers if was_left_behind(pod, scene.job)}
-    workers = tuple(pod for pod in scene.strangers if pod.owner_uid in drivers)
+    drivers = {
+        pod.uid: pod for pod in context.foreign_pods if is_orphaned_driver_of_older_job(pod, context.job)
+    }
+    workers = tuple(pod for pod in context.foreign_pods if pod.owner_uid in drivers)
     return (*drivers.values(), *workers)

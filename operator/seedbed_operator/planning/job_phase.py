@@ -7,15 +7,15 @@ from datetime import datetime
 from seedbed_api.conditions import ConditionType
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_api.timestamps import parsed
-from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.pod_state import runs
-from seedbed_operator.planning.worker_count import pods_for, ranks_at_first
+from seedbed_operator.planning.job_context import JobContext
+from seedbed_operator.planning.pod_state import is_running
+from seedbed_operator.planning.worker_count import min_ranks, pods_for
 
 
-def has_trained(scene: Scene) -> bool:
+def has_trained(context: JobContext) -> bool:
     """Tell whether the newest attempt has made a step, also while it waits for workers that it has lost."""
-    stepped = scene.live is not None and has_stepped(scene.live)
-    return scene.is_true(ConditionType.RUNNING) or _noted_lack(scene) is not None or stepped
+    stepped = context.live is not None and has_stepped(context.live)
+    return context.is_true(ConditionType.RUNNING) or _recorded_lack(context) is not None or stepped
 
 
 def has_stepped(live: LiveProgress) -> bool:
@@ -23,43 +23,43 @@ def has_stepped(live: LiveProgress) -> bool:
     return live.activity != "Starting" and live.steps is not None
 
 
-def is_finishing(scene: Scene) -> bool:
+def is_finishing(context: JobContext) -> bool:
     """Tell whether the driver needs its workers no longer."""
-    return scene.live is not None and scene.live.activity == "Finishing"
+    return context.live is not None and context.live.activity == "Finishing"
 
 
-def says_it_trains(scene: Scene) -> bool:
+def driver_reports_training(context: JobContext) -> bool:
     """Tell whether the driver itself says that it has its minimum of workers and makes steps."""
-    live = scene.live
-    enough = live is not None and live.workers is not None and live.workers.ready >= ranks_at_first(scene)
+    live = context.live
+    enough = live is not None and live.workers is not None and live.workers.ready >= min_ranks(context)
     return live is not None and has_stepped(live) and enough
 
 
-def lacks_workers(scene: Scene) -> bool:
+def lacks_workers(context: JobContext) -> bool:
     """Tell whether fewer worker pods run than the minimum, in an attempt that has trained and needs them."""
-    if scene.backend is None or not has_trained(scene) or is_finishing(scene):
+    if context.backend is None or not has_trained(context) or is_finishing(context):
         return False
-    running = sum(runs(pod, scene.now) for pod in scene.crew)
-    return running < pods_for(scene, ranks_at_first(scene))
+    running = sum(is_running(pod, context.now) for pod in context.attempt_workers)
+    return running < pods_for(context, min_ranks(context))
 
 
-def lacks_workers_since(scene: Scene) -> datetime | None:
+def lacks_workers_since(context: JobContext) -> datetime | None:
     """Return since when; a step that the driver makes shows that it had them until then, whatever is seen."""
-    if not lacks_workers(scene):
+    if not lacks_workers(context):
         return None
-    noted = _noted_lack(scene) or scene.now
-    changed = scene.evidence.progress_changed.get(scene.driver.uid) if scene.driver else None
-    return max(noted, changed) if changed is not None and says_it_trains(scene) else noted
+    noted = _recorded_lack(context) or context.now
+    changed = context.evidence.progress_changed.get(context.driver.uid) if context.driver else None
+    return max(noted, changed) if changed is not None and driver_reports_training(context) else noted
 
 
-def complete_since(scene: Scene) -> datetime | None:
+def complete_since(context: JobContext) -> datetime | None:
     """Return since when the attempt has its minimum again; None where it has lacked none, or lacks some."""
-    if _noted_lack(scene) is not None:
-        return None if lacks_workers(scene) else scene.now
-    workers = scene.status.workers
+    if _recorded_lack(context) is not None:
+        return None if lacks_workers(context) else context.now
+    workers = context.status.workers
     return parsed(workers.complete_since) if workers else None
 
 
-def _noted_lack(scene: Scene) -> datetime | None:
-    workers = scene.status.workers
+def _recorded_lack(context: JobContext) -> datetime | None:
+    workers = context.status.workers
     return parsed(workers.lacking_since) if workers else None

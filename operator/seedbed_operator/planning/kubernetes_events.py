@@ -31,11 +31,11 @@ _ENDS = (
 
 def events_between(before: LifecycleStatus, after: LifecycleStatus) -> tuple[JobEvent, ...]:
     """Return what is worth an Event between two statuses."""
-    ends = tuple(_ends(before, after))
-    return ends or tuple(_turns(before, after))
+    ends = tuple(_end_events(before, after))
+    return ends or tuple(_running_events(before, after))
 
 
-def _ends(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[JobEvent]:
+def _end_events(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[JobEvent]:
     for kind, severity, action in _ENDS:
         new = after.condition(kind)
         if new is not None and new.status == "True" and not before.holds(kind):
@@ -47,11 +47,16 @@ def _ends(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[JobEvent]
             )
 
 
-def _turns(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[JobEvent]:
+def _running_events(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[JobEvent]:
     old, new = before.condition(ConditionType.RUNNING), after.condition(ConditionType.RUNNING)
-    if new is None or _word(old) == _word(new) or new.reason in _QUIET or _is_decided(after):
+    if (
+        new is None
+        or _running_state(old) == _running_state(new)
+        or new.reason in _QUIET
+        or _has_terminal_condition(after)
+    ):
         return
-    if _word(new) == _ACTIVE:
+    if _running_state(new) == _ACTIVE:
         attempt = f"attempt {after.attempts} trains"
         yield JobEvent(type="Normal", reason=_ACTIVE, message=attempt, action="Run")
     else:
@@ -64,12 +69,12 @@ def _turns(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[JobEvent
         )
 
 
-def _word(running: Condition | None) -> str | None:
+def _running_state(running: Condition | None) -> str | None:
     if running is None:
         return None
     trains = running.status == "True" and running.reason != RunningReason.INTERNAL_ERROR
     return _ACTIVE if trains else running.reason
 
 
-def _is_decided(status: LifecycleStatus) -> bool:
+def _has_terminal_condition(status: LifecycleStatus) -> bool:
     return any(found.type in (ConditionType.COMPLETE, ConditionType.FAILED) for found in status.conditions)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from seedbed_operator.backends.child_metadata import driver_name, worker_name
 from seedbed_operator.job_observation import JobView, PodView
 
-OVERDUE = timedelta(seconds=30)
+LOST_AFTER = timedelta(seconds=30)
 """So long after it should be gone, a pod is held to be lost with its node: only a kubelet can end it."""
 
 
@@ -30,13 +30,13 @@ def is_orphan(pod: PodView, job: JobView) -> bool:
     return pod.role == "worker" and pod.job_uid == job.uid and pod.owner_uid is not None and named
 
 
-def is_of_an_older_object(pod: PodView, job: JobView) -> bool:
+def is_of_older_job(pod: PodView, job: JobView) -> bool:
     """Tell whether a pod belongs to a deleted job of the same name: the garbage collector ends it."""
     named = pod.name in (driver_name(job, pod.attempt), worker_name(job, pod.attempt, pod.index))
     return pod.job_uid != job.uid and pod.owner_uid is not None and named
 
 
-def was_left_behind(pod: PodView, job: JobView) -> bool:
+def is_orphaned_driver_of_older_job(pod: PodView, job: JobView) -> bool:
     """Tell whether a pod is the driver of a deleted job of the same name that nothing removes any more."""
     named = pod.name == driver_name(job, pod.attempt)
     return bool(pod.job_uid) and pod.job_uid != job.uid and pod.owner_uid is None and named
@@ -44,7 +44,7 @@ def was_left_behind(pod: PodView, job: JobView) -> bool:
 
 def is_overdue(pod: PodView, now: datetime) -> bool:
     """Tell whether a pod should have been gone for a while."""
-    return pod.deletion_due is not None and now >= pod.deletion_due + OVERDUE
+    return pod.deletion_due is not None and now >= pod.deletion_due + LOST_AFTER
 
 
 def has_ended(pod: PodView) -> bool:
@@ -66,16 +66,16 @@ def is_lost(pod: PodView, now: datetime) -> bool:
     return pod.phase == "Unknown" or is_on_a_lost_node(pod) or silent
 
 
-def is_over(pod: PodView, now: datetime) -> bool:
+def has_ended_or_is_lost(pod: PodView, now: datetime) -> bool:
     """Tell whether a pod works no longer, as far as anybody can know."""
     return has_ended(pod) or is_lost(pod, now)
 
 
-def works(pod: PodView, now: datetime) -> bool:
+def is_active(pod: PodView, now: datetime) -> bool:
     """Tell whether a pod works or will work."""
-    return not pod.deleting and not is_over(pod, now)
+    return not pod.deleting and not has_ended_or_is_lost(pod, now)
 
 
-def runs(pod: PodView, now: datetime) -> bool:
+def is_running(pod: PodView, now: datetime) -> bool:
     """Tell whether the container of a pod runs."""
-    return pod.phase == "Running" and works(pod, now)
+    return pod.phase == "Running" and is_active(pod, now)

@@ -10,233 +10,250 @@ from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.job_observation import PodView
 from seedbed_operator.plan import Create, EvidenceRequest, PlanBuilder
-from seedbed_operator.planning.attempt_outcome import Cause, End, end_of
+from seedbed_operator.planning.attempt_outcome import AttemptOutcome, OutcomeCause, outcome_of_attempt
 from seedbed_operator.planning.deadlines import (
     active_deadline,
-    active_for_too_long,
-    all_placed,
+    active_deadline_message,
+    all_scheduled,
     first_step_deadline,
-    hung,
-    never_stepped,
     next_step_deadline,
-    with_clock,
+    pre_running_deadline_outcome,
+    progress_deadline_outcome,
+    track_active_time,
 )
-from seedbed_operator.planning.diagnosis import Explanation
-from seedbed_operator.planning.diagnosis.profile_problems import not_allowed, without_a_profile
+from seedbed_operator.planning.diagnosis import Diagnosis
+from seedbed_operator.planning.diagnosis.profile_problems import check_profile_policy, diagnose_profile
 from seedbed_operator.planning.diagnosis.startup_delay import (
-    SOON,
-    events_needed,
-    slow,
-    team,
-    why_not_running,
-    why_pods_wait,
+    EXPECTED_START,
+    attempt_pods,
+    diagnose_pods,
+    diagnose_startup,
+    pod_event_requests,
+    slow_pods,
 )
-from seedbed_operator.planning.driver_progress import told_by_driver
-from seedbed_operator.planning.failure_accounting import accounted
-from seedbed_operator.planning.gang_scheduling import events_needed_for_patience, given_back, gives_back_at
-from seedbed_operator.planning.job_context import Scene
+from seedbed_operator.planning.driver_progress import record_progress
+from seedbed_operator.planning.failure_accounting import account_attempt
+from seedbed_operator.planning.gang_scheduling import (
+    autoscaler_event_requests,
+    gang_deadline,
+    gang_deadline_outcome,
+)
+from seedbed_operator.planning.job_context import JobContext
 from seedbed_operator.planning.job_phase import (
+    driver_reports_training,
     has_trained,
     is_finishing,
     lacks_workers,
     lacks_workers_since,
-    says_it_trains,
 )
-from seedbed_operator.planning.pod_cleanup import cleared
-from seedbed_operator.planning.pod_state import is_lost, is_over, runs
-from seedbed_operator.planning.ray_token_secret import token_lost
-from seedbed_operator.planning.rejected_writes import tries_again_at
-from seedbed_operator.planning.sidecar_containers import container_to_read, has_said_something
-from seedbed_operator.planning.start_attempt import attempt_of, image_of, recorded
-from seedbed_operator.planning.suspension import is_stopping, stopped
-from seedbed_operator.planning.template_drift import counts_later, is_outdated, outgrown
-from seedbed_operator.planning.terminal_state import failed_at_once
-from seedbed_operator.planning.worker_count import free_seats, missing_workers, ranks_at_first, ranks_at_most
+from seedbed_operator.planning.pod_cleanup import delete_pods
+from seedbed_operator.planning.pod_state import has_ended_or_is_lost, is_lost, is_running
+from seedbed_operator.planning.ray_token_secret import lost_token_outcome
+from seedbed_operator.planning.rejected_writes import write_retry_time
+from seedbed_operator.planning.sidecar_containers import has_output, log_container
+from seedbed_operator.planning.start_attempt import attempt_image, build_attempt, record_start
+from seedbed_operator.planning.suspension import is_stopping, stop_attempt
+from seedbed_operator.planning.template_drift import (
+    describe_pending_changes,
+    is_template_outdated,
+    template_drift_outcome,
+)
+from seedbed_operator.planning.terminal_state import fail_job
+from seedbed_operator.planning.worker_count import free_group_slots, max_ranks, min_ranks, missing_workers
 from seedbed_operator.planning.worker_replacement import (
-    crash_loop,
-    forget_the_oldest,
-    may_replace_at,
-    no_more_are_replaced,
-    replaced,
-    replaced_too_often,
+    count_replaced_workers,
+    crash_loop_outcome,
+    delete_oldest_ended_workers,
+    replacement_allowed_at,
+    replacement_limit_outcome,
+    replacements_used_up,
 )
 
-LOOK_EVERY = timedelta(seconds=10)
-SILENCE = timedelta(seconds=60)
-REPLACED_WITHIN = timedelta(seconds=30)
+POLL_INTERVAL = timedelta(seconds=10)
+SILENCE_REPORTED_AFTER = timedelta(seconds=60)
+REPLACEMENT_GRACE = timedelta(seconds=30)
 """A lost worker that is replaced sooner is no interruption worth a word; later the job does not run."""
-_NOT_WORTH_A_LOG = frozenset({Cause.DONE, Cause.STOPPED, Cause.GIVEN_BACK})
-_REASONS_TO_END: tuple[Callable[[Scene], End | None], ...] = (
-    token_lost,
-    given_back,
-    never_stepped,
-    hung,
-    crash_loop,
-    replaced_too_often,
-    outgrown,
+_CAUSES_WITHOUT_LOG = frozenset({OutcomeCause.DONE, OutcomeCause.STOPPED, OutcomeCause.GIVEN_BACK})
+_ATTEMPT_LIMITS: tuple[Callable[[JobContext], AttemptOutcome | None], ...] = (
+    lost_token_outcome,
+    gang_deadline_outcome,
+    pre_running_deadline_outcome,
+    progress_deadline_outcome,
+    crash_loop_outcome,
+    replacement_limit_outcome,
+    template_drift_outcome,
 )
 
 
-def attended(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
+def plan_running_attempt(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     """Return the plan for an open attempt."""
-    driver = scene.driver
+    driver = context.driver
     if driver is not None:
-        draft = with_clock(scene, recorded(scene, draft, driver))
-    if driver is None or is_over(driver, scene.now):
-        return _ended(scene, draft, end_of(scene, driver))
-    if is_stopping(scene):
-        return stopped(scene, draft)
+        builder = track_active_time(context, record_start(context, builder, driver))
+    if driver is None or has_ended_or_is_lost(driver, context.now):
+        return _end_attempt(context, builder, outcome_of_attempt(context, driver))
+    if is_stopping(context):
+        return stop_attempt(context, builder)
     if driver.deleting:
         message = f"driver pod {driver.name} is being deleted by somebody else; it checkpoints first"
-        return draft.waits(RunningReason.STOPPING, message).wakes(scene.now + LOOK_EVERY)
-    if evidence_requests := _needs(scene, driver):
-        return draft.asks(*evidence_requests).wakes(scene.now + LOOK_EVERY)
-    draft = _heard(scene, draft)
-    if late := active_for_too_long(scene, draft.status):
-        return failed_at_once(scene, draft, FailedReason.DEADLINE_EXCEEDED, late)
-    for must_end in _REASONS_TO_END:
-        if end := must_end(scene):
-            return _ended(scene, draft, end)
-    return _going_on(scene, draft, driver)
+        return builder.set_waiting(RunningReason.STOPPING, message).requeue(context.now + POLL_INTERVAL)
+    if evidence_requests := _evidence_requests(context, driver):
+        return builder.add_requests(*evidence_requests).requeue(context.now + POLL_INTERVAL)
+    builder = _record_live_progress(context, builder)
+    if late := active_deadline_message(context, builder.status):
+        return fail_job(context, builder, FailedReason.DEADLINE_EXCEEDED, late)
+    for must_end in _ATTEMPT_LIMITS:
+        if end := must_end(context):
+            return _end_attempt(context, builder, end)
+    return _continue_attempt(context, builder, driver)
 
 
-def _ended(scene: Scene, draft: PlanBuilder, end: End) -> PlanBuilder:
-    if is_stopping(scene) and end.cause not in (Cause.DONE, Cause.USER):
-        end = End(
-            cause=Cause.STOPPED, reason="Suspended", message="its pods are removed", outcome=end.outcome
+def _end_attempt(context: JobContext, builder: PlanBuilder, end: AttemptOutcome) -> PlanBuilder:
+    if is_stopping(context) and end.cause not in (OutcomeCause.DONE, OutcomeCause.USER):
+        end = AttemptOutcome(
+            cause=OutcomeCause.STOPPED,
+            reason="Suspended",
+            message="its pods are removed",
+            outcome=end.outcome,
         )
-    evidence_requests = _log_of(scene, end)
+    evidence_requests = _log_requests(context, end)
     return (
-        draft.asks(*evidence_requests).wakes(scene.now) if evidence_requests else accounted(scene, draft, end)
+        builder.add_requests(*evidence_requests).requeue(context.now)
+        if evidence_requests
+        else account_attempt(context, builder, end)
     )
 
 
-def _log_of(scene: Scene, end: End) -> tuple[EvidenceRequest, ...]:
+def _log_requests(context: JobContext, end: AttemptOutcome) -> tuple[EvidenceRequest, ...]:
     pod = end.pod
-    if pod is None or is_lost(pod, scene.now) or end.cause in _NOT_WORTH_A_LOG:
+    if pod is None or is_lost(pod, context.now) or end.cause in _CAUSES_WITHOUT_LOG:
         return ()
-    if pod.uid in scene.evidence.log_tails or not has_said_something(pod):
+    if pod.uid in context.evidence.log_tails or not has_output(pod):
         return ()
-    return (EvidenceRequest(kind="LogTail", pod=pod.name, pod_uid=pod.uid, container=container_to_read(pod)),)
+    return (EvidenceRequest(kind="LogTail", pod=pod.name, pod_uid=pod.uid, container=log_container(pod)),)
 
 
-def _needs(scene: Scene, driver: PodView) -> tuple[EvidenceRequest, ...]:
+def _evidence_requests(context: JobContext, driver: PodView) -> tuple[EvidenceRequest, ...]:
     """Return what has to be asked before anything can be decided, all at once."""
     evidence_requests = {
-        need.pod_uid: need for need in (*events_needed(scene), *events_needed_for_patience(scene))
+        need.pod_uid: need for need in (*pod_event_requests(context), *autoscaler_event_requests(context))
     }
     asked = tuple(evidence_requests.values())
-    if driver.phase != "Running" or driver.ip is None or not _is_to_be_asked(scene, driver):
+    if driver.phase != "Running" or driver.ip is None or not _needs_progress(context, driver):
         return asked
     return (EvidenceRequest(kind="Progress", pod=driver.name, pod_uid=driver.uid, address=driver.ip), *asked)
 
 
-def _is_to_be_asked(scene: Scene, driver: PodView) -> bool:
+def _needs_progress(context: JobContext, driver: PodView) -> bool:
     """Tell whether a driver must be asked: once it is ready, and before its silence ends an attempt."""
-    if driver.uid not in scene.evidence.progress:
+    if driver.uid not in context.evidence.progress:
         return True
-    asked = scene.evidence.progress_asked.get(driver.uid)
+    asked = context.evidence.progress_asked.get(driver.uid)
     if asked is not None and driver.ready_since is not None and asked < driver.ready_since:
         return True
-    deadlines = (first_step_deadline(scene), next_step_deadline(scene))
-    over = [deadline for deadline in deadlines if deadline is not None and scene.now >= deadline]
+    deadlines = (first_step_deadline(context), next_step_deadline(context))
+    over = [deadline for deadline in deadlines if deadline is not None and context.now >= deadline]
     return any(asked is None or asked < deadline for deadline in over)
 
 
-def _heard(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
-    if scene.live is None:
-        return draft
-    since = scene.driver.started if scene.driver else None
-    return told_by_driver(draft, scene.live, goes_on=scene.is_true(ConditionType.RUNNING), since=since)
+def _record_live_progress(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
+    if context.live is None:
+        return builder
+    since = context.driver.started if context.driver else None
+    return record_progress(builder, context.live, goes_on=context.is_true(ConditionType.RUNNING), since=since)
 
 
-def _going_on(scene: Scene, draft: PlanBuilder, driver: PodView) -> PlanBuilder:
-    if scene.drivers[0] is not driver:
-        draft = cleared(scene, draft, up_to=scene.attempt - 1)
-    draft = forget_the_oldest(scene, draft)
-    draft = _with_workers(scene, draft, driver)
-    draft = _with_counts(scene, draft)
-    draft = draft.wakes(*_alarms(scene, driver, active_deadline(scene, draft.status)))
-    if lacks_workers(scene):
-        return _lacking(scene, draft)
-    if has_trained(scene):
-        return _training(scene, draft)
-    return _waiting(scene, draft, why_not_running(scene))
+def _continue_attempt(context: JobContext, builder: PlanBuilder, driver: PodView) -> PlanBuilder:
+    if context.drivers[0] is not driver:
+        builder = delete_pods(context, builder, up_to=context.attempt - 1)
+    builder = delete_oldest_ended_workers(context, builder)
+    builder = _create_missing_workers(context, builder, driver)
+    builder = _set_worker_counts(context, builder)
+    builder = builder.requeue(*_requeue_times(context, driver, active_deadline(context, builder.status)))
+    if lacks_workers(context):
+        return _set_lacking_workers(context, builder)
+    if has_trained(context):
+        return _set_training(context, builder)
+    return _set_waiting(context, builder, diagnose_startup(context))
 
 
-def _waiting(scene: Scene, draft: PlanBuilder, why: Explanation) -> PlanBuilder:
-    return draft.waits(why.reason, _joined(why.message, counts_later(scene)))
+def _set_waiting(context: JobContext, builder: PlanBuilder, why: Diagnosis) -> PlanBuilder:
+    return builder.set_waiting(why.reason, _joined(why.message, describe_pending_changes(context)))
 
 
-def _lacking(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
+def _set_lacking_workers(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     """Say why an attempt that has trained lacks workers; where that lasts, it does not run."""
-    why, since = why_not_running(scene), lacks_workers_since(scene)
+    why, since = diagnose_startup(context), lacks_workers_since(context)
     assert since is not None
-    due = since + REPLACED_WITHIN
-    if scene.now >= due and not says_it_trains(scene):
-        return _waiting(scene, draft, why)
-    told = _joined(f"workers are being replaced: {why.message}", counts_later(scene))
-    return draft.runs(RunningReason.TRAINING, told).wakes(due if scene.now < due else None)
+    due = since + REPLACEMENT_GRACE
+    if context.now >= due and not driver_reports_training(context):
+        return _set_waiting(context, builder, why)
+    told = _joined(f"workers are being replaced: {why.message}", describe_pending_changes(context))
+    return builder.set_running(RunningReason.TRAINING, told).requeue(due if context.now < due else None)
 
 
 def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _alarms(scene: Scene, driver: PodView, due: datetime | None) -> list[datetime]:
+def _requeue_times(context: JobContext, driver: PodView, due: datetime | None) -> list[datetime]:
     """Return the moments to come at which time alone changes the plan."""
-    pending = [pod.scheduled + SOON for pod in team(scene) if pod.phase == "Pending" and pod.scheduled]
-    looks = driver.phase == "Running" or slow(scene)
+    pending = [
+        pod.scheduled + EXPECTED_START
+        for pod in attempt_pods(context)
+        if pod.phase == "Pending" and pod.scheduled
+    ]
+    looks = driver.phase == "Running" or slow_pods(context)
     moments = (
-        scene.now + LOOK_EVERY if looks else None,
+        context.now + POLL_INTERVAL if looks else None,
         *pending,
-        gives_back_at(scene),
-        first_step_deadline(scene),
-        next_step_deadline(scene),
+        gang_deadline(context),
+        first_step_deadline(context),
+        next_step_deadline(context),
         due,
-        tries_again_at(scene),
-        may_replace_at(scene),
+        write_retry_time(context),
+        replacement_allowed_at(context),
     )
-    return [moment for moment in moments if moment is not None and moment > scene.now]
+    return [moment for moment in moments if moment is not None and moment > context.now]
 
 
-def _training(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
+def _set_training(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     """Say that it trains; also while a driver does not answer, until it is held to be hung."""
-    live = scene.live
+    live = context.live
     if live is None:
-        return _silent(scene, draft)
+        return _set_silent_driver(context, builder)
     if live.activity == "Starting":
-        return _grouped_anew(draft, counts_later(scene))
-    waiting = why_pods_wait(scene) or _why_none_are_made(scene)
-    told = f"goes on with fewer workers: {waiting.message}" if waiting else _without_growth(scene)
+        return _set_regrouping(builder, describe_pending_changes(context))
+    waiting = diagnose_pods(context) or _diagnose_missing_workers(context)
+    told = f"goes on with fewer workers: {waiting.message}" if waiting else _describe_blocked_growth(context)
     reason = _ACTIVITIES.get(live.activity, RunningReason.TRAINING)
-    return draft.runs(reason, _joined(told, counts_later(scene)))
+    return builder.set_running(reason, _joined(told, describe_pending_changes(context)))
 
 
-def _grouped_anew(draft: PlanBuilder, *more: str) -> PlanBuilder:
-    return draft.runs(RunningReason.TRAINING, _joined("its workers are being grouped anew", *more))
+def _set_regrouping(builder: PlanBuilder, *more: str) -> PlanBuilder:
+    return builder.set_running(RunningReason.TRAINING, _joined("its workers are being grouped anew", *more))
 
 
-def _why_none_are_made(scene: Scene) -> Explanation | None:
+def _diagnose_missing_workers(context: JobContext) -> Diagnosis | None:
     """Return why an attempt that could have more workers gets none."""
-    return without_a_profile(scene) if missing_workers(scene, ranks=ranks_at_most(scene)) else None
+    return diagnose_profile(context) if missing_workers(context, ranks=max_ranks(context)) else None
 
 
-def _without_growth(scene: Scene) -> str:
+def _describe_blocked_growth(context: JobContext) -> str:
     """Say so where workers are missing that only the next attempt can have."""
-    if not (is_outdated(scene) and missing_workers(scene, ranks=ranks_at_most(scene))):
+    if not (is_template_outdated(context) and missing_workers(context, ranks=max_ranks(context))):
         return ""
     return "goes on with the workers it has: its profile has changed, which counts from the next attempt on"
 
 
-def _silent(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
+def _set_silent_driver(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     """Say so when a driver has not answered for a while; a scrape may be missed."""
-    held_hung_at = next_step_deadline(scene)
-    changed = scene.evidence.progress_changed.get(scene.driver.uid) if scene.driver else None
-    if held_hung_at is None or changed is None or scene.now < changed + SILENCE:
-        return draft if scene.is_true(ConditionType.RUNNING) else _grouped_anew(draft)
+    held_hung_at = next_step_deadline(context)
+    changed = context.evidence.progress_changed.get(context.driver.uid) if context.driver else None
+    if held_hung_at is None or changed is None or context.now < changed + SILENCE_REPORTED_AFTER:
+        return builder if context.is_true(ConditionType.RUNNING) else _set_regrouping(builder)
     message = f"the driver does not answer; unless it does, the attempt ends at {written(held_hung_at)}"
-    return draft.runs(RunningReason.TRAINING, message)
+    return builder.set_running(RunningReason.TRAINING, message)
 
 
 _ACTIVITIES = {
@@ -245,75 +262,75 @@ _ACTIVITIES = {
 }
 
 
-def _with_workers(scene: Scene, draft: PlanBuilder, driver: PodView) -> PlanBuilder:
+def _create_missing_workers(context: JobContext, builder: PlanBuilder, driver: PodView) -> PlanBuilder:
     """Create the workers that are missing; with the first of them whatever a crash may have left out."""
-    profile, backend = scene.profile, scene.backend
-    if profile is None or backend is None or is_finishing(scene) or _must_pause(scene):
-        return draft
-    if is_outdated(scene):
-        return draft
-    missing = missing_workers(scene, ranks=_ranks_wanted(scene))
-    if (scene.crew and not missing) or _not_allowed(scene):
-        return draft
-    attempt = attempt_of(
-        draft,
-        scene.attempt,
-        image=image_of(scene, profile),
+    profile, backend = context.profile, context.backend
+    if profile is None or backend is None or is_finishing(context) or _must_pause(context):
+        return builder
+    if is_template_outdated(context):
+        return builder
+    missing = missing_workers(context, ranks=_ranks_wanted(context))
+    if (context.attempt_workers and not missing) or _not_allowed(context):
+        return builder
+    attempt = build_attempt(
+        builder,
+        context.attempt,
+        image=attempt_image(context, profile),
         workers=missing,
         driver=driver,
         gang_size=driver.gang_size or 0,
-        alone=missing[free_seats(scene) :],
+        alone=missing[free_group_slots(context) :],
     )
-    children = backend.children(scene.job, profile, attempt)
-    return draft.does(*(child for child in children if _is_wanted(scene, child, driver)))
+    children = backend.children(context.job, profile, attempt)
+    return builder.add_actions(*(child for child in children if _is_wanted(context, child, driver)))
 
 
-def _ranks_wanted(scene: Scene) -> int:
-    grows = has_trained(scene) and not no_more_are_replaced(scene)
-    return ranks_at_most(scene) if grows else ranks_at_first(scene)
+def _ranks_wanted(context: JobContext) -> int:
+    grows = has_trained(context) and not replacements_used_up(context)
+    return max_ranks(context) if grows else min_ranks(context)
 
 
-def _not_allowed(scene: Scene) -> Explanation | None:
+def _not_allowed(context: JobContext) -> Diagnosis | None:
     """Return what the job may not have: spec and profile may have changed since the attempt began."""
-    if scene.profile is None or scene.profile.spec is None:
+    if context.profile is None or context.profile.spec is None:
         return None
-    return not_allowed(scene.spec, scene.profile.spec)
+    return check_profile_policy(context.spec, context.profile.spec)
 
 
-def _must_pause(scene: Scene) -> bool:
+def _must_pause(context: JobContext) -> bool:
     """Tell whether it is too early to create workers: some were refused, or have crashed just now."""
-    replaced_at = may_replace_at(scene)
-    return tries_again_at(scene) is not None or (replaced_at is not None and scene.now < replaced_at)
+    replaced_at = replacement_allowed_at(context)
+    return write_retry_time(context) is not None or (replaced_at is not None and context.now < replaced_at)
 
 
-def _is_wanted(scene: Scene, child: Create, driver: PodView) -> bool:
+def _is_wanted(context: JobContext, child: Create, driver: PodView) -> bool:
     if child.kind == "Pod":
         return child.name != driver.name
-    return not scene.crew
+    return not context.attempt_workers
 
 
-def _with_counts(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
-    desired = _ranks_wanted(scene)
-    running = sum(runs(pod, scene.now) for pod in scene.crew) * scene.workers_per_pod
-    known = (scene.live and scene.live.workers) or scene.status.workers
+def _set_worker_counts(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
+    desired = _ranks_wanted(context)
+    running = sum(is_running(pod, context.now) for pod in context.attempt_workers) * context.workers_per_pod
+    known = (context.live and context.live.workers) or context.status.workers
     told = known.ready if known else 0
     counts = WorkerCounts(
         ready=min(told, running),
         desired=desired,
-        replaced=replaced(scene, draft, desired),
-        **_lack_noted(scene),
+        replaced=count_replaced_workers(context, builder, desired),
+        **_worker_times(context),
     )
-    return draft.tells(workers=counts)
+    return builder.set_status(workers=counts)
 
 
-def _lack_noted(scene: Scene) -> dict[str, str | None]:
+def _worker_times(context: JobContext) -> dict[str, str | None]:
     """Return since when pods are placed, lacking, or complete again: this must outlast the operator."""
-    before = scene.status.workers or WorkerCounts(ready=0, desired=0)
-    if not has_trained(scene):
-        since = before.placed_since or written(scene.now)
-        return {"placed_since": since if all_placed(scene) else None}
-    if lacks_workers(scene):
-        return {"lacking_since": before.lacking_since or written(scene.now)}
+    before = context.status.workers or WorkerCounts(ready=0, desired=0)
+    if not has_trained(context):
+        since = before.placed_since or written(context.now)
+        return {"placed_since": since if all_scheduled(context) else None}
+    if lacks_workers(context):
+        return {"lacking_since": before.lacking_since or written(context.now)}
     if before.lacking_since is not None:
-        return {"complete_since": written(scene.now)}
+        return {"complete_since": written(context.now)}
     return {"complete_since": before.complete_since}

@@ -9,65 +9,67 @@ from seedbed_operator.backends.backend_interface import Attempt, Backend
 from seedbed_operator.backends.effective_profile import offer_of
 from seedbed_operator.job_observation import PodView, ProfileView
 from seedbed_operator.plan import PlanBuilder
-from seedbed_operator.planning.deadlines import clock_started
-from seedbed_operator.planning.diagnosis.startup_delay import SOON
+from seedbed_operator.planning.deadlines import start_active_time
+from seedbed_operator.planning.diagnosis.startup_delay import EXPECTED_START
 from seedbed_operator.planning.driver_progress import expected_identity
-from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.worker_count import first_workers, ranks_at_first
+from seedbed_operator.planning.job_context import JobContext
+from seedbed_operator.planning.worker_count import initial_workers, min_ranks
 
 
-def begun(scene: Scene, draft: PlanBuilder, profile: ProfileView, backend: Backend) -> PlanBuilder:
+def start_attempt(
+    context: JobContext, builder: PlanBuilder, profile: ProfileView, backend: Backend
+) -> PlanBuilder:
     """Create the children of the next attempt and say that it has begun."""
-    number = scene.attempt + 1
-    now = written(scene.now)
-    draft = _pinned(scene, draft, profile, backend)
-    status = draft.status
+    number = context.attempt + 1
+    now = written(context.now)
+    builder = _pin_environment(context, builder, profile, backend)
+    status = builder.status
     assert status.environment is not None
     assert status.environment.image is not None
     image = status.environment.image
-    first = first_workers(scene)
-    attempt = attempt_of(draft, number, image=image, workers=first, gang_size=1 + len(first))
-    draft = (
-        clock_started(draft)
-        .does(*backend.children(scene.job, profile, attempt))
-        .tells(
+    first = initial_workers(context)
+    attempt = build_attempt(builder, number, image=image, workers=first, gang_size=1 + len(first))
+    builder = (
+        start_active_time(builder)
+        .add_actions(*backend.children(context.job, profile, attempt))
+        .set_status(
             attempts=number,
-            accounted_attempts=scene.accounted,
+            accounted_attempts=context.accounted_attempts,
             attempt_start_time=now,
-            attempt_progressed=_not_yet(status),
+            attempt_progressed=_no_progress_yet(status),
             retry_time=None,
-            workers=WorkerCounts(ready=0, desired=ranks_at_first(scene)),
+            workers=WorkerCounts(ready=0, desired=min_ranks(context)),
         )
     )
-    draft = draft.wakes(scene.now + SOON)
-    return draft.waits(RunningReason.PENDING, f"attempt {number}: its pods are being created")
+    builder = builder.requeue(context.now + EXPECTED_START)
+    return builder.set_waiting(RunningReason.PENDING, f"attempt {number}: its pods are being created")
 
 
-def recorded(scene: Scene, draft: PlanBuilder, driver: PodView) -> PlanBuilder:
+def record_start(context: JobContext, builder: PlanBuilder, driver: PodView) -> PlanBuilder:
     """Say of an attempt what a crash, or an edit of the job, kept out of the status when it began."""
-    if scene.attempt <= (scene.status.attempts or 0):
-        return draft
-    if scene.profile is not None and scene.backend is not None:
-        draft = _pinned(scene, draft, scene.profile, scene.backend)
+    if context.attempt <= (context.status.attempts or 0):
+        return builder
+    if context.profile is not None and context.backend is not None:
+        builder = _pin_environment(context, builder, context.profile, context.backend)
     began = written(driver.created)
-    return draft.tells(
-        attempts=scene.attempt,
-        accounted_attempts=scene.accounted,
+    return builder.set_status(
+        attempts=context.attempt,
+        accounted_attempts=context.accounted_attempts,
         attempt_start_time=began,
-        attempt_progressed=_not_yet(draft.status),
-        start_time=draft.status.start_time or began,
-        resume_time=draft.status.resume_time or began,
+        attempt_progressed=_no_progress_yet(builder.status),
+        start_time=builder.status.start_time or began,
+        resume_time=builder.status.resume_time or began,
         retry_time=None,
-    ).wakes(scene.now)
+    ).requeue(context.now)
 
 
-def _not_yet(status: LifecycleStatus) -> bool | None:
+def _no_progress_yet(status: LifecycleStatus) -> bool | None:
     """Return that the attempt has kept nothing yet; None where no other has, either."""
     return None if status.attempt_progressed is None else False
 
 
-def attempt_of(
-    draft: PlanBuilder,
+def build_attempt(
+    builder: PlanBuilder,
     number: int,
     *,
     image: str,
@@ -84,23 +86,25 @@ def attempt_of(
         image=image,
         gang_size=gang_size,
         alone=alone,
-        expected=expected_identity(draft.status),
+        expected=expected_identity(builder.status),
     )
 
 
-def image_of(scene: Scene, profile: ProfileView) -> str:
+def attempt_image(context: JobContext, profile: ProfileView) -> str:
     """Return the image of the attempt under way."""
-    environment = scene.status.environment
+    environment = context.status.environment
     pinned = environment.image if environment else None
-    return pinned or offer_of(scene.job, profile).image
+    return pinned or offer_of(context.job, profile).image
 
 
-def _pinned(scene: Scene, draft: PlanBuilder, profile: ProfileView, backend: Backend) -> PlanBuilder:
+def _pin_environment(
+    context: JobContext, builder: PlanBuilder, profile: ProfileView, backend: Backend
+) -> PlanBuilder:
     """Pin image and profile, for good once a driver has told its run: an image may be a wrong one."""
-    environment = draft.status.environment or Environment()
-    computed = environment.class_ is not None or draft.status.identity is not None
+    environment = builder.status.environment or Environment()
+    computed = environment.class_ is not None or builder.status.identity is not None
     if environment.image is None or not computed:
-        image = offer_of(scene.job, profile).image
+        image = offer_of(context.job, profile).image
         environment = environment.model_copy(
             update={
                 "image": image,
@@ -108,4 +112,4 @@ def _pinned(scene: Scene, draft: PlanBuilder, profile: ProfileView, backend: Bac
                 "profile_generation": profile.generation,
             }
         )
-    return draft.tells(environment=environment, backend=backend.name)
+    return builder.set_status(environment=environment, backend=backend.name)

@@ -7,33 +7,35 @@ from datetime import timedelta
 from seedbed_api.conditions import Condition, ConditionType
 from seedbed_api.trainingjob_status import LifecycleStatus, WorkerCounts
 from seedbed_operator.plan import PlanBuilder
-from seedbed_operator.planning.job_context import Scene
+from seedbed_operator.planning.job_context import JobContext
 
-EVERY = timedelta(seconds=10)
+MIN_WRITE_INTERVAL = timedelta(seconds=10)
 _OF_A_RUN = ("progress", "metrics", "checkpoint")
 _OF_A_SWEEP = ("trials", "best_trial", "top_trials", "last_progress_time")
-_MERE_PROGRESS = ("timings", *_OF_A_RUN, *_OF_A_SWEEP)
+_PROGRESS_FIELDS = ("timings", *_OF_A_RUN, *_OF_A_SWEEP)
 """Of whichever job; each has some of them."""
 
 
-def paced(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
-    """Return the draft with its status as it was, where only progress has changed and it is too early."""
-    written = scene.observation.status_written
-    if written is None or scene.now >= written + EVERY or draft.status == scene.status:
-        return draft
-    if _without_progress(draft.status) != _without_progress(scene.status):
-        return draft
-    names = (*_mere_progress(draft.status), "workers", "conditions")
-    return draft.tells(**{name: getattr(scene.status, name) for name in names}).wakes(written + EVERY)
+def throttle_status(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
+    """Return the builder with its status as it was, where only progress has changed and it is too early."""
+    written = context.observation.status_written
+    if written is None or context.now >= written + MIN_WRITE_INTERVAL or builder.status == context.status:
+        return builder
+    if _without_progress(builder.status) != _without_progress(context.status):
+        return builder
+    names = (*_progress_fields(builder.status), "workers", "conditions")
+    return builder.set_status(**{name: getattr(context.status, name) for name in names}).requeue(
+        written + MIN_WRITE_INTERVAL
+    )
 
 
-def _mere_progress(status: LifecycleStatus) -> tuple[str, ...]:
-    return tuple(name for name in _MERE_PROGRESS if name in type(status).model_fields)
+def _progress_fields(status: LifecycleStatus) -> tuple[str, ...]:
+    return tuple(name for name in _PROGRESS_FIELDS if name in type(status).model_fields)
 
 
 def _without_progress(status: LifecycleStatus) -> LifecycleStatus:
     conditions = tuple(map(_without_activity, status.conditions))
-    none = {name: type(status).model_fields[name].default for name in _mere_progress(status)}
+    none = {name: type(status).model_fields[name].default for name in _progress_fields(status)}
     return status.model_copy(
         update={**none, "workers": _without_counts(status.workers), "conditions": conditions}
     )

@@ -8,72 +8,76 @@ from seedbed_api.conditions import Condition, ConditionType
 from seedbed_api.timestamps import lasted, parsed, written
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.plan import DeleteJob, PlanBuilder
-from seedbed_operator.planning.job_context import Scene
-from seedbed_operator.planning.pod_cleanup import cleared
-from seedbed_operator.planning.sidecar_containers import what_runs_on
+from seedbed_operator.planning.job_context import JobContext
+from seedbed_operator.planning.pod_cleanup import delete_pods
+from seedbed_operator.planning.sidecar_containers import describe_still_running
 
 _FINAL = (ConditionType.COMPLETE, ConditionType.FAILED)
 
 
-def is_final(status: LifecycleStatus) -> bool:
+def is_finished(status: LifecycleStatus) -> bool:
     """Tell whether the job is complete or has failed."""
     return any(found.type in _FINAL and found.status == "True" for found in status.conditions)
 
 
-def verdict_of(status: LifecycleStatus) -> Condition | None:
+def terminal_condition(status: LifecycleStatus) -> Condition | None:
     """Return the end that was decided while pods were still there."""
     return next((found for found in status.conditions if found.type in _FINAL), None)
 
 
-def decided(draft: PlanBuilder, kind: ConditionType, reason: str, message: str) -> PlanBuilder:
+def set_pending_terminal(builder: PlanBuilder, kind: ConditionType, reason: str, message: str) -> PlanBuilder:
     """Decide the end: Complete or Failed is there, but False, until the last pod is gone."""
-    draft = draft.finds(kind, "False", reason, message).tells(retry_time=None).wakes(draft.now)
-    return over(draft, kind, reason, message)
+    builder = (
+        builder.set_condition(kind, "False", reason, message).set_status(retry_time=None).requeue(builder.now)
+    )
+    return set_not_running(builder, kind, reason, message)
 
 
-def over(draft: PlanBuilder, kind: str, reason: str, message: str) -> PlanBuilder:
+def set_not_running(builder: PlanBuilder, kind: str, reason: str, message: str) -> PlanBuilder:
     """Say that nothing runs any more; a failure shows at once, or `helm --wait` would take it for success."""
     if kind == ConditionType.FAILED:
-        return draft.stalls(reason, message)
-    return draft.finds(ConditionType.RUNNING, "False", reason, message).settles(reason)
+        return builder.set_stalled(reason, message)
+    return builder.set_condition(ConditionType.RUNNING, "False", reason, message).set_settled(reason)
 
 
-def wound_up(scene: Scene, draft: PlanBuilder, verdict: Condition) -> PlanBuilder:
+def finish_job(context: JobContext, builder: PlanBuilder, verdict: Condition) -> PlanBuilder:
     """Remove the pods of a job whose end is decided, driver first; make it final when none is left."""
-    left = scene.remaining()
+    left = context.remaining_pods()
     if not left:
-        return final(draft, verdict)
-    draft = cleared(scene, draft)
-    held = what_runs_on(left)
+        return set_terminal(builder, verdict)
+    builder = delete_pods(context, builder)
+    held = describe_still_running(left)
     return (
-        draft.finds(ConditionType.RUNNING, "False", verdict.reason, verdict.message + held) if held else draft
+        builder.set_condition(ConditionType.RUNNING, "False", verdict.reason, verdict.message + held)
+        if held
+        else builder
     )
 
 
-def final(draft: PlanBuilder, verdict: Condition) -> PlanBuilder:
+def set_terminal(builder: PlanBuilder, verdict: Condition) -> PlanBuilder:
     """Make the decided end final."""
     reason, message = verdict.reason, verdict.message
-    start = parsed(draft.status.start_time)
-    draft = draft.finds(verdict.type, "True", reason, message).tells(
-        completion_time=written(draft.now), duration=lasted(start, draft.now) if start else None
+    start = parsed(builder.status.start_time)
+    builder = builder.set_condition(verdict.type, "True", reason, message).set_status(
+        completion_time=written(builder.now), duration=lasted(start, builder.now) if start else None
     )
-    return over(draft.wakes(draft.now), verdict.type, reason, message)
+    return set_not_running(builder.requeue(builder.now), verdict.type, reason, message)
 
 
-def failed_at_once(scene: Scene, draft: PlanBuilder, reason: str, message: str) -> PlanBuilder:
+def fail_job(context: JobContext, builder: PlanBuilder, reason: str, message: str) -> PlanBuilder:
     """Fail the job; where it has no pods, for good."""
-    draft = decided(draft, ConditionType.FAILED, reason, message)
-    verdict = verdict_of(draft.status)
+    builder = set_pending_terminal(builder, ConditionType.FAILED, reason, message)
+    verdict = terminal_condition(builder.status)
     assert verdict is not None
-    return draft if scene.remaining() else final(draft, verdict)
+    return builder if context.remaining_pods() else set_terminal(builder, verdict)
 
 
-def after_the_end(scene: Scene, draft: PlanBuilder) -> PlanBuilder:
+def clean_up_finished_job(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     """Remove late pods of a job that is over, and the object itself when its time is over."""
-    draft = cleared(scene, draft)
-    limit = scene.job.spec.ttl_seconds_after_finished if scene.job.spec else None
-    ended = parsed(scene.status.completion_time)
-    if limit is None or ended is None or scene.job.deleting:
-        return draft
+    builder = delete_pods(context, builder)
+    limit = context.job.spec.ttl_seconds_after_finished if context.job.spec else None
+    ended = parsed(context.status.completion_time)
+    if limit is None or ended is None or context.job.deleting:
+        return builder
     due = ended + timedelta(seconds=limit)
-    return draft.does(DeleteJob(uid=scene.job.uid)) if scene.now >= due else draft.wakes(due)
+    return builder.add_actions(DeleteJob(uid=context.job.uid)) if context.now >= due else builder.requeue(due)

@@ -21,7 +21,7 @@ from seedbed_operator.observe.evidence_collector import EvidenceCollector, known
 from seedbed_operator.observe.transient_state import TransientState, TransientStates
 from seedbed_operator.plan import Create, JobEvent, Plan
 from seedbed_operator.plan_executor import ExecutionResult, PlanExecutor, StaleCache
-from seedbed_operator.planning.internal_errors import NOT_CARRIED_OUT
+from seedbed_operator.planning.internal_errors import FAILED_WRITE_PREFIX
 from seedbed_operator.status_writer import StatusConflict, StatusWriter
 
 MAX_REJECTED_WRITES: Final = 8
@@ -39,15 +39,17 @@ class Planner(Protocol):
     def plan(self, observation: JobObservation) -> Plan:
         """Return what shall be done."""
 
-    def plan_status_after(
+    def status_after_rejection(
         self, observation: JobObservation, plan: Plan, refusals: tuple[RejectedWrite, ...]
     ) -> LifecycleStatus | None:
         """Return the status that is true when a write of the plan was refused."""
 
-    def status_in_trouble(self, job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
+    def status_after_internal_error(
+        self, job: JobView, now: datetime, message: str
+    ) -> LifecycleStatus | None:
         """Return the status of a job at which the operator fails; None where there is nothing to say."""
 
-    def status_unwritten(self, job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
+    def status_after_failed_write(self, job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
         """Return the status of a job for which a write comes to nothing again and again; None as above."""
 
     def events_between(self, before: LifecycleStatus, after: LifecycleStatus) -> tuple[JobEvent, ...]:
@@ -127,13 +129,13 @@ class Reconciler:
         if not isinstance(error, ApiError):
             often = state.failures >= REPORT_FROM
             return (
-                self.planner.status_in_trouble(job, now, internal_error_message(error, again_at))
+                self.planner.status_after_internal_error(job, now, internal_error_message(error, again_at))
                 if often
                 else None
             )
         if error.write is None or state.failed_writes < REPORT_FROM:
             return None
-        return self.planner.status_unwritten(job, now, failed_write_message(error))
+        return self.planner.status_after_failed_write(job, now, failed_write_message(error))
 
     async def _bring_on(self, key: JobKey, state: TransientState) -> ReconcileResult:
         observed = await self._observe_and_plan(key, state)
@@ -211,7 +213,7 @@ class Reconciler:
                 applied.rejected_write.name,
                 applied.rejected_write.message,
             )
-            return self.planner.plan_status_after(observation, plan, state.rejected_writes)
+            return self.planner.status_after_rejection(observation, plan, state.rejected_writes)
         if plan.actions:
             state.rejected_writes = ()
         return plan.status
@@ -237,7 +239,7 @@ def internal_error_message(error: Exception, again_at: datetime) -> str:
 def failed_write_message(error: ApiError) -> str:
     """Return what to tell of a write that comes to nothing again and again, in words that stay the same."""
     hint = "an admission webhook that hangs is the usual cause: `kubectl get validatingwebhookconfigurations,"
-    told = f"{NOT_CARRIED_OUT} {error.write}, tried again and again: {_answer(error)}"
+    told = f"{FAILED_WRITE_PREFIX} {error.write}, tried again and again: {_answer(error)}"
     return f"{told}; {hint}mutatingwebhookconfigurations`; the next try is at most a minute away"
 
 

@@ -166,7 +166,7 @@ class Walk:
         pod = pods[number % len(pods)]
         failed = ContainerTerminated(exit_code=3, reason="Error", message="", started=None, finished=None)
         if pod.phase == "Pending" and number % 3:
-            culprit = InjectedContainer(name="init", kind="init", runs=number % 3 == 1)
+            culprit = InjectedContainer(name="init", kind="init", running=number % 3 == 1)
             self.world.pods[pod.name] = replace(
                 pod, node="node-a", scheduled=self.world.now, injected_containers=(culprit,)
             )
@@ -178,7 +178,7 @@ class Walk:
             )
         if pod.phase == "Running":
             beside = InjectedContainer(
-                name="proxy", kind="beside", runs=True, terminated=failed if number % 2 else None
+                name="proxy", kind="beside", running=True, terminated=failed if number % 2 else None
             )
             self.world.pods[pod.name] = replace(pod, injected_containers=(beside,))
 

@@ -26,7 +26,7 @@ from seedbed_operator.job_observation import (
     RejectedWrite,
 )
 from seedbed_operator.plan import Action, Create, Delete, DeleteJob, Plan
-from seedbed_operator.planning import plan, plan_status_after
+from seedbed_operator.planning import plan, status_after_rejection
 from support.operator.builders import (
     NOON,
     UNPLACED,
@@ -114,7 +114,7 @@ class World:
         self.history.append(made)
         self.requeue_at = made.requeue_at
         refused = self._applied(made)
-        status = plan_status_after(observation, made, refused, self.backends) if refused else made.status
+        status = status_after_rejection(observation, made, refused, self.backends) if refused else made.status
         if made.actions and not refused:
             self.rejected_writes = ()
         self.rejected_writes = refused or self.rejected_writes

@@ -9,7 +9,7 @@ NEXT_ATTEMPT = "a changed profile counts once the job has been suspended and res
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Explanation:
+class Diagnosis:
     """A reason of the Running condition and its message."""
 
     reason: str

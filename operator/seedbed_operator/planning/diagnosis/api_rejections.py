@@ -6,7 +6,7 @@ import re
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.job_observation import RejectedWrite
-from seedbed_operator.planning.diagnosis import Explanation
+from seedbed_operator.planning.diagnosis import Diagnosis
 
 _FAMILIES = (
     (
@@ -72,25 +72,25 @@ _FORBIDDEN = re.compile(r'^[a-z]+ "[^"]*" is forbidden: ')
 """What the API server says first, and the message says in its own words."""
 
 
-def refused(refusal: RejectedWrite) -> Explanation:
+def diagnose_rejected_write(refusal: RejectedWrite) -> Diagnosis:
     """Explain a refused write."""
     if refusal.code == 409:
-        return name_taken(refusal.kind, refusal.name)
+        return diagnose_name_conflict(refusal.kind, refusal.name)
     for pattern, reason, fix in _FAMILIES:
         if re.search(pattern, refusal.message, re.IGNORECASE):
-            return Explanation(reason=reason, message=f"{_told(refusal)}; {fix}")
-    return Explanation(reason=RunningReason.ADMISSION_DENIED, message=_told(refusal))
+            return Diagnosis(reason=reason, message=f"{_rejection_message(refusal)}; {fix}")
+    return Diagnosis(reason=RunningReason.ADMISSION_DENIED, message=_rejection_message(refusal))
 
 
-def name_taken(kind: str, name: str) -> Explanation:
+def diagnose_name_conflict(kind: str, name: str) -> Diagnosis:
     """Explain a name that somebody else's object bears."""
     message = (
         f"there is a {kind} {name} that does not belong to this job; it is left alone: "
         "delete or rename it, or create the job under another name"
     )
-    return Explanation(reason=RunningReason.NAME_CONFLICT, message=message)
+    return Diagnosis(reason=RunningReason.NAME_CONFLICT, message=message)
 
 
-def _told(refusal: RejectedWrite) -> str:
+def _rejection_message(refusal: RejectedWrite) -> str:
     told = _FORBIDDEN.sub("", refusal.message.strip()).rstrip(".")
     return f"the API server refuses {refusal.kind} {refusal.name}: {told}"

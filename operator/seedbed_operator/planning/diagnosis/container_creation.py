@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.job_observation import ContainerWaiting, Evidence, PodView
-from seedbed_operator.planning.diagnosis import NEXT_ATTEMPT, Explanation
-from seedbed_operator.planning.diagnosis.volume_mounts import missing_secret, missing_token
-from seedbed_operator.planning.sidecar_containers import NOT_OURS
+from seedbed_operator.planning.diagnosis import NEXT_ATTEMPT, Diagnosis
+from seedbed_operator.planning.diagnosis.volume_mounts import diagnose_missing_secret, diagnose_missing_token
+from seedbed_operator.planning.sidecar_containers import FIX_BY_INJECTOR
 
 _PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 _INVALID = frozenset({"InvalidImageName", "ErrInvalidImageName", "ImageInspectError"})
@@ -37,38 +37,38 @@ _SECRET = re.compile(r'secret "([^"]+)" not found', re.IGNORECASE)
 _PULL_SECRET = re.compile(r"pull secrets \(([^)]*)\)")
 
 
-def without_an_image(pods: Iterable[PodView], evidence: Evidence, image: str) -> Explanation | None:
+def diagnose_image(pods: Iterable[PodView], evidence: Evidence, image: str) -> Diagnosis | None:
     """Explain the first container whose image cannot be had."""
     for pod, waiting in _waiting(pods):
         if waiting.reason in _PULLING:
-            return _lost_pull_secret(pod, evidence) or _not_pulled(pod, waiting, evidence, image)
+            return _diagnose_pull_secret(pod, evidence) or _diagnose_image_pull(pod, waiting, evidence, image)
         if waiting.reason in _INVALID:
-            message = f"pod {pod.name}: {_named(waiting, image)} cannot be used ({waiting.message})"
-            fix = NOT_OURS if waiting.container else f"correct it; {NEXT_ATTEMPT}"
-            return Explanation(reason=RunningReason.IMAGE_INVALID, message=f"{message}; {fix}")
+            message = f"pod {pod.name}: {_name_image(waiting, image)} cannot be used ({waiting.message})"
+            fix = FIX_BY_INJECTOR if waiting.container else f"correct it; {NEXT_ATTEMPT}"
+            return Diagnosis(reason=RunningReason.IMAGE_INVALID, message=f"{message}; {fix}")
     return None
 
 
-def without_a_container(pods: Iterable[PodView], token: str = "") -> Explanation | None:
+def diagnose_container(pods: Iterable[PodView], token: str = "") -> Diagnosis | None:
     """Explain the first container that the kubelet cannot make; `token` is the Secret that is ours."""
     for pod, waiting in _waiting(pods):
         if waiting.reason in _CONFIG:
-            if missing := secret_of_a_container(waiting):
-                return missing_token(token) if missing == token else missing_secret(missing)
+            if missing := missing_secret_name(waiting):
+                return diagnose_missing_token(token) if missing == token else diagnose_missing_secret(missing)
             named = f"container {waiting.container}" if waiting.container else "the container"
             message = f"pod {pod.name}: {named} cannot be made: {waiting.message or waiting.reason}"
-            message += f"; {NOT_OURS}" if waiting.container else ""
-            return Explanation(reason=RunningReason.CONTAINER_CONFIG_ERROR, message=message)
+            message += f"; {FIX_BY_INJECTOR}" if waiting.container else ""
+            return Diagnosis(reason=RunningReason.CONTAINER_CONFIG_ERROR, message=message)
     return None
 
 
-def secret_of_a_container(waiting: ContainerWaiting) -> str | None:
+def missing_secret_name(waiting: ContainerWaiting) -> str | None:
     """Return the name of the Secret for want of which a container cannot be made."""
     missing = _SECRET.search(waiting.message) if waiting.reason in _CONFIG else None
     return missing[1] if missing else None
 
 
-def is_about_images(waiting: ContainerWaiting | None) -> bool:
+def is_pulling_image(waiting: ContainerWaiting | None) -> bool:
     """Tell whether events of a pod help to explain why its image is not there."""
     return waiting is not None and waiting.reason in _PULLING
 
@@ -77,7 +77,9 @@ def _waiting(pods: Iterable[PodView]) -> list[tuple[PodView, ContainerWaiting]]:
     return [(pod, pod.waiting) for pod in pods if pod.waiting is not None and not pod.deleting]
 
 
-def _not_pulled(pod: PodView, waiting: ContainerWaiting, evidence: Evidence, image: str) -> Explanation:
+def _diagnose_image_pull(
+    pod: PodView, waiting: ContainerWaiting, evidence: Evidence, image: str
+) -> Diagnosis:
     """Name the cause; the kubelet tells it while it tries, and often not while it backs off."""
     failures = [
         notice.message for notice in evidence.pod_events.get(pod.uid, ()) if notice.reason == "Failed"
@@ -86,21 +88,21 @@ def _not_pulled(pod: PodView, waiting: ContainerWaiting, evidence: Evidence, ima
     told = told.replace(waiting.image, "") if waiting.image else told  # its name is no cause
     cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, told, re.IGNORECASE)), None)
     why = cause or "the kubelet does not say why"
-    message = f"pod {pod.name}: {_named(waiting, image)} cannot be pulled: {why}"
-    fix = NOT_OURS if waiting.container else NEXT_ATTEMPT
-    return Explanation(reason=RunningReason.IMAGE_PULL_FAILED, message=f"{message}; {fix}")
+    message = f"pod {pod.name}: {_name_image(waiting, image)} cannot be pulled: {why}"
+    fix = FIX_BY_INJECTOR if waiting.container else NEXT_ATTEMPT
+    return Diagnosis(reason=RunningReason.IMAGE_PULL_FAILED, message=f"{message}; {fix}")
 
 
-def _named(waiting: ContainerWaiting, image: str) -> str:
+def _name_image(waiting: ContainerWaiting, image: str) -> str:
     """Return whose image it is: the attempt's, or that of a container that somebody else put there."""
     return (
         f"image {waiting.image} of container {waiting.container}" if waiting.container else f"image {image}"
     )
 
 
-def _lost_pull_secret(pod: PodView, evidence: Evidence) -> Explanation | None:
+def _diagnose_pull_secret(pod: PodView, evidence: Evidence) -> Diagnosis | None:
     for notice in evidence.pod_events.get(pod.uid, ()):
         if notice.reason == "FailedToRetrieveImagePullSecret":
             named = _PULL_SECRET.search(notice.message)
-            return missing_secret(named[1] if named else "in imagePullSecrets")
+            return diagnose_missing_secret(named[1] if named else "in imagePullSecrets")
     return None

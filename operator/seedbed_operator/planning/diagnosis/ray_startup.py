@@ -8,46 +8,46 @@ from seedbed_api.conditions import RunningReason
 from seedbed_api.pod_contract.driver_endpoint import PROGRESS_PORT
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.job_observation import PodView
-from seedbed_operator.planning.attempt_outcome import end_of_worker, is_rejected
-from seedbed_operator.planning.diagnosis import Explanation
-from seedbed_operator.planning.diagnosis.sidecar_problems import beside_a_failed_one
+from seedbed_operator.planning.attempt_outcome import is_rejected, outcome_of_worker
+from seedbed_operator.planning.diagnosis import Diagnosis
+from seedbed_operator.planning.diagnosis.sidecar_problems import describe_failed_container
 from seedbed_operator.planning.sidecar_containers import (
-    NOT_OURS,
-    ending,
-    exit_code_of,
-    failed_in_its_place,
-    title,
+    FIX_BY_INJECTOR,
+    describe_ended_container,
+    failed_before_start,
+    pod_exit_code,
 )
 
 
-def without_its_workers(live: LiveProgress | None, least: int) -> Explanation | None:
+def diagnose_joining_workers(live: LiveProgress | None, least: int) -> Diagnosis | None:
     """Explain a driver that waits for workers."""
     if live is None or live.workers is None or live.workers.ready >= least:
         return None
     message = f"Ray runs; {live.workers.ready} of at least {least} workers have joined it"
-    return Explanation(reason=RunningReason.WAITING_FOR_WORKERS, message=message)
+    return Diagnosis(reason=RunningReason.WAITING_FOR_WORKERS, message=message)
 
 
-def with_failing_workers(pods: Iterable[PodView]) -> Explanation | None:
+def diagnose_failing_workers(pods: Iterable[PodView]) -> Diagnosis | None:
     """Explain workers that ended although the driver still waits for them."""
     workers = [pod for pod in pods if pod.role == "worker" and pod.ended]
-    ended = [pod for pod in workers if exit_code_of(pod) is not None or is_rejected(pod)]
-    if not ended:
+    failed = [pod for pod in workers if pod_exit_code(pod) is not None or is_rejected(pod)]
+    if not failed:
         return None
-    pod = ended[-1]
+    pod = failed[-1]
     if is_rejected(pod):
-        message = f"{end_of_worker(pod).message}; it is replaced"
-    elif culprit := failed_in_its_place(pod):
-        message = f"{title(pod, culprit)} {ending(culprit)}, and the pod is replaced; {NOT_OURS}"
+        message = f"{outcome_of_worker(pod).message}; it is replaced"
+    elif culprit := failed_before_start(pod):
+        ended = describe_ended_container(pod, culprit)
+        message = f"{ended}, and the pod is replaced; {FIX_BY_INJECTOR}"
     else:
         why = (pod.terminated.reason if pod.terminated else "") or "Error"
-        message = f"worker pod {pod.name} ended ({why}, exit code {exit_code_of(pod)}) and is replaced"
-    return Explanation(reason=RunningReason.WAITING_FOR_WORKERS, message=message)
+        message = f"worker pod {pod.name} ended ({why}, exit code {pod_exit_code(pod)}) and is replaced"
+    return Diagnosis(reason=RunningReason.WAITING_FOR_WORKERS, message=message)
 
 
-def coming_up(
+def diagnose_ray_startup(
     live: LiveProgress | None, driver: PodView | None = None, *, silent: bool = False
-) -> Explanation:
+) -> Diagnosis:
     """Say that Ray starts; or that the driver, which its kubelet finds ready, goes on being silent to us."""
     if silent and driver is not None:
         message = (
@@ -58,5 +58,5 @@ def coming_up(
         message = "the driver's container runs; Ray is coming up"
     else:
         message = "Ray runs; the workers load data and model for their first step"
-    message += beside_a_failed_one(driver) if live is None else ""
-    return Explanation(reason=RunningReason.RAY_STARTING, message=message)
+    message += describe_failed_container(driver) if live is None else ""
+    return Diagnosis(reason=RunningReason.RAY_STARTING, message=message)

@@ -6,41 +6,43 @@ from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.job_observation import InjectedContainer, PodView
-from seedbed_operator.planning.diagnosis import Explanation
+from seedbed_operator.planning.diagnosis import Diagnosis
 from seedbed_operator.planning.sidecar_containers import (
-    NOT_OURS,
-    ending,
-    failed_before_it,
-    title,
-    unfinished,
+    FIX_BY_INJECTOR,
+    blocking_container,
+    container_title,
+    describe_ended_container,
+    describe_termination,
+    failed_before_end,
 )
 
 
-def held_up_by_another(pods: Iterable[PodView]) -> Explanation | None:
+def diagnose_blocking_container(pods: Iterable[PodView]) -> Diagnosis | None:
     """Explain the first pod whose container waits for one that runs, or fails, before it."""
     for pod in pods:
-        companion = unfinished(pod)
-        if companion is not None:
-            message = f"{title(pod, companion)} {_what_it_does(pod, companion)}; {_look(pod, companion)}"
-            return Explanation(reason=RunningReason.CONTAINER_CREATING, message=message)
+        container = blocking_container(pod)
+        if container is not None:
+            what = f"{container_title(pod, container)} {_describe_blocking(pod, container)}"
+            message = f"{what}; {_kubectl_hint(pod, container)}"
+            return Diagnosis(reason=RunningReason.CONTAINER_CREATING, message=message)
     return None
 
 
-def beside_a_failed_one(pod: PodView | None) -> str:
+def describe_failed_container(pod: PodView | None) -> str:
     """Return what to add where a container beside ours has failed."""
-    companion = failed_before_it(pod) if pod is not None else None
-    if pod is None or companion is None:
+    container = failed_before_end(pod) if pod is not None else None
+    if pod is None or container is None:
         return ""
-    return f"; {title(pod, companion)} {ending(companion)}: {_look(pod, companion)}"
+    return f"; {describe_ended_container(pod, container)}: {_kubectl_hint(pod, container)}"
 
 
-def _what_it_does(pod: PodView, companion: InjectedContainer) -> str:
-    if companion.terminated is not None and not companion.runs:
-        return f"{ending(companion)} and is started again; the {pod.role} waits for it"
-    if companion.kind == "sidecar":
+def _describe_blocking(pod: PodView, container: InjectedContainer) -> str:
+    if container.terminated is not None and not container.running:
+        return f"{describe_termination(container)} and is started again; the {pod.role} waits for it"
+    if container.kind == "sidecar":
         return f"runs and has not passed its startup probe; the {pod.role} waits for that"
     return f"runs; the {pod.role} begins when it has ended"
 
 
-def _look(pod: PodView, companion: InjectedContainer) -> str:
-    return f"see `kubectl logs {pod.name} -c {companion.name}`; {NOT_OURS}"
+def _kubectl_hint(pod: PodView, container: InjectedContainer) -> str:
+    return f"see `kubectl logs {pod.name} -c {container.name}`; {FIX_BY_INJECTOR}"

@@ -11,8 +11,8 @@ import pytest
 
 from seedbed_operator.backends.pods_backend import BACKENDS
 from seedbed_operator.job_observation import JobObservation, PodView
-from seedbed_operator.planning.attempt_outcome import Cause, end_of, end_of_worker
-from seedbed_operator.planning.job_context import scene_of
+from seedbed_operator.planning.attempt_outcome import OutcomeCause, outcome_of_attempt, outcome_of_worker
+from seedbed_operator.planning.job_context import build_context
 from support.operator.builders import (
     NOON,
     UNPLACED,
@@ -37,120 +37,122 @@ def failed(reason: str, **fields: Any) -> PodView:
     return a_driver(**{**UNPLACED, "phase": "Failed", "reason": reason, **fields})
 
 
-CASES: dict[str, tuple[PodView | None, Cause, str]] = {
-    "trained": (crashed(0, an_outcome()), Cause.DONE, "Trained"),
+CASES: dict[str, tuple[PodView | None, OutcomeCause, str]] = {
+    "trained": (crashed(0, an_outcome()), OutcomeCause.DONE, "Trained"),
     "was computed before": (
         crashed(0, an_outcome(reason="AlreadyComputed")),
-        Cause.DONE,
+        OutcomeCause.DONE,
         "AlreadyComputed",
     ),
     "trained although it was being taken away": (
         crashed(0, an_outcome(), disruption="EvictionByEvictionAPI"),
-        Cause.DONE,
+        OutcomeCause.DONE,
         "Trained",
     ),
-    "exit 0 without a word is no model": (crashed(0), Cause.INFRASTRUCTURE, "OutcomeMissing"),
+    "exit 0 without a word is no model": (crashed(0), OutcomeCause.INFRASTRUCTURE, "OutcomeMissing"),
     "exit 0 with the word of a failure is no model": (
         crashed(0, an_outcome("Failed", "ModelError")),
-        Cause.INFRASTRUCTURE,
+        OutcomeCause.INFRASTRUCTURE,
         "OutcomeMissing",
     ),
     "the user's mistake": (
         crashed(2, an_outcome("Failed", "NonFiniteLoss")),
-        Cause.USER,
+        OutcomeCause.USER,
         "NonFiniteLoss",
     ),
     "exit 2 without a word is a crash, as of a shell": (
         crashed(2, "usage: …"),
-        Cause.FAILURE,
+        OutcomeCause.FAILURE,
         "DriverCrashed",
     ),
     "infrastructure": (
         crashed(75, an_outcome("Failed", "StorageUnavailable")),
-        Cause.INFRASTRUCTURE,
+        OutcomeCause.INFRASTRUCTURE,
         "StorageUnavailable",
     ),
-    "exit 75 without a word": (crashed(75), Cause.INFRASTRUCTURE, "OutcomeMissing"),
+    "exit 75 without a word": (crashed(75), OutcomeCause.INFRASTRUCTURE, "OutcomeMissing"),
     "Ray's monitor found memory gone": (
         crashed(75, an_outcome("Failed", "OutOfMemory")),
-        Cause.FAILURE,
+        OutcomeCause.FAILURE,
         "OutOfMemory",
     ),
-    "the kubelet found memory gone": (crashed(137, reason="OOMKilled"), Cause.FAILURE, "OutOfMemory"),
+    "the kubelet found memory gone": (crashed(137, reason="OOMKilled"), OutcomeCause.FAILURE, "OutOfMemory"),
     "stopped by somebody else": (
         crashed(143, an_outcome("Stopped", "Stopped")),
-        Cause.INFRASTRUCTURE,
+        OutcomeCause.INFRASTRUCTURE,
         "Stopped",
     ),
     "drained": (
         crashed(143, an_outcome("Stopped", "Stopped"), disruption="EvictionByEvictionAPI"),
-        Cause.PREEMPTION,
+        OutcomeCause.PREEMPTION,
         "Preempted",
     ),
     "preempted before it could checkpoint": (
         crashed(137, disruption="PreemptionByScheduler"),
-        Cause.PREEMPTION,
+        OutcomeCause.PREEMPTION,
         "Preempted",
     ),
     "evicted for its node's sake": (
         failed("Evicted", disruption="TerminationByKubelet"),
-        Cause.PREEMPTION,
+        OutcomeCause.PREEMPTION,
         "Preempted",
     ),
-    "evicted for its own use of disk": (failed("Evicted"), Cause.FAILURE, "Evicted"),
+    "evicted for its own use of disk": (failed("Evicted"), OutcomeCause.FAILURE, "Evicted"),
     "evicted for its own use of disk while it ran": (
         replace(crashed(137), reason="Evicted", message="exceeds its local storage"),
-        Cause.FAILURE,
+        OutcomeCause.FAILURE,
         "Evicted",
     ),
-    "node shut down": (failed("NodeShutdown"), Cause.PREEMPTION, "Preempted"),
+    "node shut down": (failed("NodeShutdown"), OutcomeCause.PREEMPTION, "Preempted"),
     "not admitted by the kubelet": (
         failed("UnexpectedAdmissionError"),
-        Cause.INFRASTRUCTURE,
+        OutcomeCause.INFRASTRUCTURE,
         "UnexpectedAdmissionError",
     ),
-    "no GPU left when it came": (failed("OutOfnvidia.com/gpu"), Cause.INFRASTRUCTURE, "PodFailed"),
+    "no GPU left when it came": (failed("OutOfnvidia.com/gpu"), OutcomeCause.INFRASTRUCTURE, "PodFailed"),
     "a rebooted node knows nothing": (
         crashed(137, reason="ContainerStatusUnknown"),
-        Cause.INFRASTRUCTURE,
+        OutcomeCause.INFRASTRUCTURE,
         "OutcomeMissing",
     ),
     "no such command": (
         crashed(128, "exec: seedbed: not found", reason="StartError"),
-        Cause.FAILURE,
+        OutcomeCause.FAILURE,
         "ContainerStartFailed",
     ),
-    "killed": (crashed(137), Cause.FAILURE, "DriverCrashed"),
-    "crashed with a traceback": (crashed(1, "Traceback …"), Cause.FAILURE, "DriverCrashed"),
+    "killed": (crashed(137), OutcomeCause.FAILURE, "DriverCrashed"),
+    "crashed with a traceback": (crashed(1, "Traceback …"), OutcomeCause.FAILURE, "DriverCrashed"),
     "node lost": (
         a_driver(ready=False, deleting=True, disruption="DeletionByTaintManager", deletion_due=after(120)),
-        Cause.PREEMPTION,
+        OutcomeCause.PREEMPTION,
         "NodeLost",
     ),
     "long overdue": (
         a_driver(deleting=True, deletion_due=after(-60)),
-        Cause.INFRASTRUCTURE,
+        OutcomeCause.INFRASTRUCTURE,
         "NodeLost",
     ),
     "trained beside a container of somebody else": (
         replace(crashed(0, an_outcome()), phase="Running"),
-        Cause.DONE,
+        OutcomeCause.DONE,
         "Trained",
     ),
-    "deleted by somebody": (None, Cause.INFRASTRUCTURE, "DriverLost"),
+    "deleted by somebody": (None, OutcomeCause.INFRASTRUCTURE, "DriverLost"),
 }
 
 
 @pytest.mark.parametrize(("driver", "cause", "reason"), CASES.values(), ids=CASES.keys())
-def test_an_end_has_a_cause_and_a_reason(driver: PodView | None, cause: Cause, reason: str) -> None:
-    end = end_of(a_scene(driver), driver)
+def test_an_end_has_a_cause_and_a_reason(driver: PodView | None, cause: OutcomeCause, reason: str) -> None:
+    end = outcome_of_attempt(a_scene(driver), driver)
     assert (end.cause, end.reason) == (cause, reason)
     assert end.message or end.outcome
 
 
 def test_every_cause_of_a_driver_is_in_the_table() -> None:
     named = {cause for _, cause, _ in CASES.values()}
-    assert set(Cause) - named == {Cause.STOPPED, Cause.GIVEN_BACK}, "those are the operator's own doing"
+    assert set(OutcomeCause) - named == {OutcomeCause.STOPPED, OutcomeCause.GIVEN_BACK}, (
+        "those are the operator's own doing"
+    )
 
 
 REJECTIONS = {
@@ -173,8 +175,8 @@ def test_a_pod_that_a_kubelet_rejects_is_infrastructure_and_named(
     reason: str, message: str, make: Callable[..., PodView]
 ) -> None:
     pod = make(**{**UNPLACED, "phase": "Failed", "node": "gpu-7", "reason": reason, "message": message})
-    end = end_of(a_scene(pod), pod) if pod.role == "driver" else end_of_worker(pod)
-    assert (end.cause, end.blameless) == (Cause.INFRASTRUCTURE, True)
+    end = outcome_of_attempt(a_scene(pod), pod) if pod.role == "driver" else outcome_of_worker(pod)
+    assert (end.cause, end.unavoidable) == (OutcomeCause.INFRASTRUCTURE, True)
     assert end.message == f"node gpu-7 rejected pod {pod.name}: {reason}: {message}"
     assert re.fullmatch("[A-Z][A-Za-z0-9]*", end.reason)
 
@@ -198,45 +200,49 @@ NO_REJECTIONS = {
 
 @pytest.mark.parametrize("pod", NO_REJECTIONS.values(), ids=NO_REJECTIONS.keys())
 def test_other_ends_are_no_rejections(pod: PodView) -> None:
-    assert not end_of(a_scene(pod), pod).blameless
+    assert not outcome_of_attempt(a_scene(pod), pod).unavoidable
 
 
-WORKERS: dict[str, tuple[PodView, Cause, str]] = {
-    "starved": (ended(a_worker(), 137, reason="OOMKilled"), Cause.FAILURE, "OutOfMemory"),
-    "crashed": (ended(a_worker(), 1), Cause.FAILURE, "WorkersLost"),
-    "killed": (ended(a_worker(), 137), Cause.FAILURE, "WorkersLost"),
+WORKERS: dict[str, tuple[PodView, OutcomeCause, str]] = {
+    "starved": (ended(a_worker(), 137, reason="OOMKilled"), OutcomeCause.FAILURE, "OutOfMemory"),
+    "crashed": (ended(a_worker(), 1), OutcomeCause.FAILURE, "WorkersLost"),
+    "killed": (ended(a_worker(), 137), OutcomeCause.FAILURE, "WorkersLost"),
     "no such command": (
         ended(a_worker(), 128, "no", reason="StartError"),
-        Cause.FAILURE,
+        OutcomeCause.FAILURE,
         "ContainerStartFailed",
     ),
-    "its driver has ended": (ended(a_worker(), 0), Cause.INFRASTRUCTURE, "WorkersLost"),
-    "its driver is silent": (ended(a_worker(), 75), Cause.INFRASTRUCTURE, "WorkersLost"),
-    "drained": (ended(a_worker(), 143), Cause.INFRASTRUCTURE, "WorkersLost"),
+    "its driver has ended": (ended(a_worker(), 0), OutcomeCause.INFRASTRUCTURE, "WorkersLost"),
+    "its driver is silent": (ended(a_worker(), 75), OutcomeCause.INFRASTRUCTURE, "WorkersLost"),
+    "drained": (ended(a_worker(), 143), OutcomeCause.INFRASTRUCTURE, "WorkersLost"),
     "a rebooted node knows nothing": (
         ended(a_worker(), 137, reason="ContainerStatusUnknown"),
-        Cause.INFRASTRUCTURE,
+        OutcomeCause.INFRASTRUCTURE,
         "WorkersLost",
     ),
     "preempted": (
         replace(ended(a_worker(), 137), disruption="PreemptionByScheduler"),
-        Cause.PREEMPTION,
+        OutcomeCause.PREEMPTION,
         "Preempted",
     ),
-    "the node is shut down": (a_worker(phase="Failed", reason="NodeShutdown"), Cause.PREEMPTION, "Preempted"),
+    "the node is shut down": (
+        a_worker(phase="Failed", reason="NodeShutdown"),
+        OutcomeCause.PREEMPTION,
+        "Preempted",
+    ),
     "terminated with its node": (
         replace(ended(a_worker(), 137), reason="Terminated"),
-        Cause.PREEMPTION,
+        OutcomeCause.PREEMPTION,
         "Preempted",
     ),
     "evicted for its own use of disk": (
         replace(ended(a_worker(), 137), reason="Evicted", message="exceeds"),
-        Cause.FAILURE,
+        OutcomeCause.FAILURE,
         "Evicted",
     ),
     "its node is lost": (
         a_worker(ready=False, deleting=True, disruption="DeletionByTaintManager"),
-        Cause.PREEMPTION,
+        OutcomeCause.PREEMPTION,
         "Preempted",
     ),
 }
@@ -244,9 +250,9 @@ WORKERS: dict[str, tuple[PodView, Cause, str]] = {
 
 @pytest.mark.parametrize(("worker", "cause", "reason"), WORKERS.values(), ids=WORKERS.keys())
 def test_the_end_of_a_worker_is_classified_as_that_of_a_driver_is(
-    worker: PodView, cause: Cause, reason: str
+    worker: PodView, cause: OutcomeCause, reason: str
 ) -> None:
-    end = end_of_worker(worker)
+    end = outcome_of_worker(worker)
     assert (end.cause, end.reason) == (cause, reason)
     assert worker.name in end.message or end.reason == "ContainerStartFailed" or worker.message
 
@@ -254,21 +260,21 @@ def test_the_end_of_a_worker_is_classified_as_that_of_a_driver_is(
 @pytest.mark.parametrize(
     ("worker", "cause"),
     [
-        (replace(ended(a_worker(), 137, at=NOON), reason="NodeShutdown"), Cause.PREEMPTION),
+        (replace(ended(a_worker(), 137, at=NOON), reason="NodeShutdown"), OutcomeCause.PREEMPTION),
         (
             a_worker(**{**UNPLACED, "phase": "Failed", "reason": "OutOfcpu", "over_since": NOON}),
-            Cause.INFRASTRUCTURE,
+            OutcomeCause.INFRASTRUCTURE,
         ),
         (
             replace(ended(a_worker(), 137), disruption="PreemptionByScheduler", over_since=after(-7200)),
-            Cause.INFRASTRUCTURE,
+            OutcomeCause.INFRASTRUCTURE,
         ),
     ],
     ids=["shut down with its node", "rejected", "preempted hours ago"],
 )
-def test_a_worker_is_blamed_for_what_happened_lately(worker: PodView, cause: Cause) -> None:
+def test_a_worker_is_blamed_for_what_happened_lately(worker: PodView, cause: OutcomeCause) -> None:
     driver = crashed(75, LOST_WORKERS)
-    end = end_of(a_scene(driver, worker), driver)
+    end = outcome_of_attempt(a_scene(driver, worker), driver)
     assert end.cause is cause
     assert end.outcome is not None
 
@@ -278,25 +284,25 @@ def test_a_worker_is_blamed_for_what_happened_lately(worker: PodView, cause: Cau
     [
         (
             ended(a_worker(), 137, reason="OOMKilled"),
-            Cause.FAILURE,
+            OutcomeCause.FAILURE,
             "OutOfMemory",
             "seedlings-1-worker-0",
         ),
         (
             a_worker(disruption="PreemptionByScheduler"),
-            Cause.PREEMPTION,
+            OutcomeCause.PREEMPTION,
             "Preempted",
             "seedlings-1-worker-0",
         ),
-        (a_worker(), Cause.INFRASTRUCTURE, "WorkersLost", "seedlings-1-driver"),
+        (a_worker(), OutcomeCause.INFRASTRUCTURE, "WorkersLost", "seedlings-1-driver"),
     ],
     ids=["starved worker", "worker taken away", "no worker to blame"],
 )
 def test_a_driver_that_lost_its_workers_is_not_to_blame(
-    worker: PodView, cause: Cause, reason: str, pod: str
+    worker: PodView, cause: OutcomeCause, reason: str, pod: str
 ) -> None:
     driver = crashed(75, LOST_WORKERS)
-    end = end_of(a_scene(driver, worker), driver)
+    end = outcome_of_attempt(a_scene(driver, worker), driver)
     assert (end.cause, end.reason) == (cause, reason)
     assert end.pod is not None
     assert end.pod.name == pod
@@ -304,11 +310,11 @@ def test_a_driver_that_lost_its_workers_is_not_to_blame(
 
 def test_out_of_memory_says_what_to_raise() -> None:
     driver = crashed(137, reason="OOMKilled")
-    assert "raise memory of the profile's driver" in end_of(a_scene(driver), driver).message
+    assert "raise memory of the profile's driver" in outcome_of_attempt(a_scene(driver), driver).message
 
 
 def a_scene(*pods: PodView | None) -> Any:
     job = a_training_job().with_status(attempts=1).build()
     present = tuple(pod for pod in pods if pod is not None)
     observation = JobObservation(now=NOON, job=job, profile=a_profile(), pods=present)
-    return scene_of(observation, BACKENDS)
+    return build_context(observation, BACKENDS)

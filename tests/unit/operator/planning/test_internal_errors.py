@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from seedbed_operator.planning import events_between, status_in_trouble
+from seedbed_operator.planning import events_between, status_after_internal_error
 from support.operator.builders import a_checkpoint, a_training_job, an_outcome, live
 from support.operator.simulated_cluster import World, a_world
 
@@ -72,23 +72,23 @@ def test_a_driver_that_trained_is_not_held_to_have_made_no_step() -> None:
 def test_a_job_that_is_over_or_another_controllers_is_told_nothing() -> None:
     over = failing().finish_deletions().settle().finish_deletions().settle()
     assert over.says("Failed") == "True ModelError"
-    assert status_in_trouble(over.job, over.now, "…") is None
+    assert status_after_internal_error(over.job, over.now, "…") is None
     others = a_training_job(managedBy="kueue.x-k8s.io/multikueue").build()
-    assert status_in_trouble(others, over.now, "…") is None
+    assert status_after_internal_error(others, over.now, "…") is None
 
 
 def test_it_is_announced_once() -> None:
     world = training()
     before = world.job.status
-    first = status_in_trouble(world.job, world.now, "again at noon")
+    first = status_after_internal_error(world.job, world.now, "again at noon")
     assert first is not None
     assert [event.reason for event in events_between(before, first)] == ["InternalError"]
-    again = status_in_trouble(replace(world.job, status=first), world.now, "again at one")
+    again = status_after_internal_error(replace(world.job, status=first), world.now, "again at one")
     assert again is not None
     assert events_between(first, again) == ()
 
 
 def failed_at(world: World) -> None:
-    status = status_in_trouble(world.job, world.now, "the operator failed")
+    status = status_after_internal_error(world.job, world.now, "the operator failed")
     assert status is not None
     world.job = replace(world.job, status=status)

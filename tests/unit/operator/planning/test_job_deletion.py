@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from seedbed_api.trainingjob_status import WorkerCounts
-from seedbed_operator.planning import status_in_trouble
+from seedbed_operator.planning import status_after_internal_error
 from support.operator.builders import NOON, a_driver, a_training_job, a_worker, an_outcome, live
 from support.operator.simulated_cluster import World, a_world, complete
 
@@ -92,7 +92,7 @@ def test_pods_that_are_to_be_kept_are_left_alone() -> None:
 
 def test_the_operators_own_failure_is_not_told_of_a_job_that_goes() -> None:
     job = a_training_job().seen(deleting=True, finalizers=(ANOTHERS,)).build()
-    assert status_in_trouble(job, NOON, "x") is None
+    assert status_after_internal_error(job, NOON, "x") is None
 
 
 def left_behind(world: World, attempt: int = 1, workers: int = 2) -> World:

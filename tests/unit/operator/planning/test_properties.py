@@ -53,22 +53,22 @@ MUTATIONS: dict[str, tuple[str, object, Steps]] = {
         [("start_all", 0), ("intrude", 1), ("suspend", 1)],
     ),
     "an end is not final": (
-        "planning.planner.is_final",
+        "planning.planner.is_finished",
         lambda status: False,
         [("start_all", 0), ("end_driver", 2), ("finish_deletions", 0), ("finish_deletions", 0)],
     ),
     "nothing wakes the job": (
-        "plan.PlanBuilder.wakes",
+        "plan.PlanBuilder.requeue",
         lambda draft, *moments: draft,
         [("start_all", 0), ("advance", 8)],
     ),
     "a worker that leaves has left its group": (
-        "planning.worker_count._has_left",
+        "planning.worker_count._has_left_group",
         lambda pod: pod.deleting,
         [("start_all", 0), ("delete", 1)],
     ),
     "an end does not wait for the last pod": (
-        "planning.job_context.Scene.remaining",
+        "planning.job_context.JobContext.remaining_pods",
         lambda scene: (),
         [("start_all", 0), ("end_driver", 0)],
     ),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from seedbed_api.conditions import FailedReason, RunningReason
-from seedbed_operator.planning import status_in_trouble
+from seedbed_operator.planning import status_after_internal_error
 from support.operator.builders import a_profile, a_training_job, an_outcome, live
 from support.operator.simulated_cluster import World, a_world
 from unit.operator.planning.waiting_cases import SITUATIONS, one_worker_of_two
@@ -54,7 +54,7 @@ def never_stepped() -> World:
 
 def unsound() -> World:
     world = a_world()
-    status = status_in_trouble(world.job, world.now, "the operator failed")
+    status = status_after_internal_error(world.job, world.now, "the operator failed")
     assert status is not None
     world.job = replace(world.job, status=status)
     world.reasons.append(world.says().partition(" ")[2])
