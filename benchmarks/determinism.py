@@ -39,14 +39,14 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from seedbed.arithmetic.arithmetic_config import SGD, Arithmetic
-from seedbed.arithmetic.leaf_gradient import normalised_channels_last
+from seedbed.arithmetic.leaf_gradient import normalize_channels_last
 from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.optimizer_step import run_step
-from seedbed.arithmetic.reduction_tree import ranges
-from seedbed.arithmetic.subtree_exchange import Exchange, PointToPoint, SingleProcess
-from seedbed.arithmetic.torch_determinism import fix_determinism
-from seedbed.models.model_registry import build
+from seedbed.arithmetic.reduction_tree import leaf_ranges
+from seedbed.arithmetic.subtree_exchange import Exchange, PointToPointExchange, SingleProcessExchange
+from seedbed.arithmetic.torch_determinism import enforce_determinism
+from seedbed.models.model_registry import build_model
 
 CLASSES = 12
 GOAL = 0.97
@@ -108,8 +108,10 @@ Steps = Callable[[int], None]
 
 def our_steps(workload: Workload, exchange: Exchange) -> Steps:
     """Return a function that runs so many of our steps, witness included."""
-    replica = Replica(workload.arithmetic, build(workload.model, {}, CLASSES))
-    batches = [rows_of(workload, leaf) for leaf in ranges(workload.leaves, exchange.world)[exchange.rank]]
+    replica = Replica(workload.arithmetic, build_model(workload.model, {}, CLASSES))
+    batches = [
+        rows_of(workload, leaf) for leaf in leaf_ranges(workload.leaves, exchange.world)[exchange.rank]
+    ]
 
     def run(count: int) -> None:
         torch.set_deterministic_debug_mode("error")
@@ -121,14 +123,16 @@ def our_steps(workload: Workload, exchange: Exchange) -> Steps:
 
 def peer_steps(workload: Workload, exchange: Exchange, *, tuned: bool) -> Steps:
     """Return a function that runs so many steps as Ray Train has them, loss read once per step."""
-    network = build(workload.model, {}, CLASSES)
+    network = build_model(workload.model, {}, CLASSES)
     model: torch.nn.Module = prepare_model(
         network, parallel_strategy_kwargs={"gradient_as_bucket_view": tuned}
     )
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True if tuned else None
     )
-    batches = [rows_of(workload, leaf) for leaf in ranges(workload.leaves, exchange.world)[exchange.rank]]
+    batches = [
+        rows_of(workload, leaf) for leaf in leaf_ranges(workload.leaves, exchange.world)[exchange.rank]
+    ]
 
     def run(count: int) -> None:
         torch.set_deterministic_debug_mode("default")
@@ -148,7 +152,7 @@ def peer_step(
         last = index == len(batches) - 1
         waits = isinstance(model, DistributedDataParallel) and not last
         with model.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
-            images = normalised_channels_last(batch.pixels_mhwc, normalisation, torch.device("cpu"))
+            images = normalize_channels_last(batch.pixels_mhwc, normalisation, torch.device("cpu"))
             labels = torch.from_numpy(batch.labels_m)
             loss = F.cross_entropy(model(images), labels) / len(batches)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -171,9 +175,9 @@ def train(config: dict[str, Any]) -> None:
     """Measure every workload in this worker and leave the samples in a file."""
     pin_environment(os.environ)
     assert_pinned()
-    fix_determinism(threads=1)
+    enforce_determinism(threads=1)
     context = ray.train.get_context()
-    exchange: Exchange = PointToPoint() if context.get_world_size() > 1 else SingleProcess()
+    exchange: Exchange = PointToPointExchange() if context.get_world_size() > 1 else SingleProcessExchange()
     measurements = [measured(workload, exchange, config["repetitions"]) for workload in WORKLOADS]
     plain = [[asdict(sample) for sample in samples] for samples in measurements]
     Path(config["folder"], str(context.get_world_rank())).write_text(json.dumps(plain))

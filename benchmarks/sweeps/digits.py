@@ -43,7 +43,7 @@ def losses_of(pictures: str, point: dict[str, float], epochs: int) -> Iterator[f
     import torch
     from torch.nn import functional as F
 
-    from seedbed.models.model_registry import build
+    from seedbed.models.model_registry import build_model
 
     torch.set_num_threads(1)
     torch.manual_seed(42)
@@ -51,7 +51,7 @@ def losses_of(pictures: str, point: dict[str, float], epochs: int) -> Iterator[f
         tensors = {name: torch.from_numpy(rows[name]) for name in rows.files}
     train = tensors["train"].permute(0, 3, 1, 2).float() / 127.5 - 1
     validation = tensors["validation"].permute(0, 3, 1, 2).float() / 127.5 - 1
-    model = build("simple-cnn", {"width": str(WIDTH)}, classes=10, seed=42)
+    model = build_model("simple-cnn", {"width": str(WIDTH)}, classes=10, seed=42)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=point["lr"], momentum=MOMENTUM, weight_decay=point["decay"]
     )

@@ -12,7 +12,7 @@ import pytest
 
 from seedbed.arithmetic.arithmetic_config import SGD, AdamW
 from seedbed.arithmetic.tensor_digests import weights_digest
-from seedbed.arithmetic.torch_determinism import fix_determinism
+from seedbed.arithmetic.torch_determinism import enforce_determinism
 from support.gloo.cases import RESNET, Case
 from support.gloo.checks import crafted_numbers, tree_of
 from support.gloo.oracle import oracle_weights
@@ -30,7 +30,7 @@ def groups() -> Iterator[dict[int, WorkerGroup]]:
 
 @cache
 def expected(case: Case) -> str:
-    fix_determinism(threads=1)
+    enforce_determinism(threads=1)
     return weights_digest(oracle_weights(case))
 
 

@@ -14,9 +14,9 @@ import os, sys
 from seedbed.environment.environment_pins import pin_environment
 pin_environment(os.environ)
 import torch
-from seedbed.arithmetic.torch_determinism import fix_determinism
+from seedbed.arithmetic.torch_determinism import enforce_determinism
 from seedbed.models.model_registry import build
-fix_determinism(threads=1)
+enforce_determinism(threads=1)
 name, width, layout = sys.argv[1:]
 network = build(name, {"width": width} | ({"stem": "small"} if name != "simple-cnn" else {}), 10, seed=1)
 if layout == "forced":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from determinism.interrupted_runs import Counting, outcome_of
-from seedbed.arithmetic.subtree_exchange import SingleProcess
+from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
@@ -45,7 +45,7 @@ def stretch(run: ResolvedRun, *, pause_after: int | None) -> tuple[bool, Countin
     counting = Counting()
     program = worker_config_of(run, attempt=1, workers=WorkerRange(least=1, most=1))
     paused = replace(program, pause_after=pause_after)
-    return Worker(paused, exchange=SingleProcess(), link=counting).train(), counting
+    return Worker(paused, exchange=SingleProcessExchange(), link=counting).train(), counting
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from determinism.interrupted_runs import Counting, outcome_of
-from seedbed.arithmetic.subtree_exchange import SingleProcess
+from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
@@ -65,7 +65,7 @@ class Run:
         program = worker_config_of(resolved, attempt=1, workers=WorkerRange(least=1, most=1))
         if self.environment_class is not None:
             program = replace(program, environment_class=self.environment_class)
-        assert Worker(program, exchange=SingleProcess(), link=counting).train()
+        assert Worker(program, exchange=SingleProcessExchange(), link=counting).train()
         return resolved, counting
 
 

@@ -11,7 +11,7 @@ import torch
 from seedbed.arithmetic.evaluation import evaluate
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.optimizer_step import run_step
-from seedbed.arithmetic.reduction_tree import ranges
+from seedbed.arithmetic.reduction_tree import leaf_ranges
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.tensor_digests import weights_digest
 from support.gloo.cases import CLASSES, Case, rows_of
@@ -49,7 +49,7 @@ def train_network(exchange: Exchange, run: UserRun) -> UserOutcome:
     replica = replica_of(run.network)
     if run.state is not None:
         replica.load({name: torch.from_numpy(value) for name, value in run.state.items()})
-    own = ranges(CASE.leaves, exchange.world)[exchange.rank]
+    own = leaf_ranges(CASE.leaves, exchange.world)[exchange.rank]
     counts = []
     for step in range(run.first, run.stop):
         batches = [rows_of(CASE, step, leaf) for leaf in own]

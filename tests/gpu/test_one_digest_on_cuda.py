@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seedbed.arithmetic.tensor_digests import weights_digest
-from seedbed.arithmetic.torch_determinism import fix_determinism
+from seedbed.arithmetic.torch_determinism import enforce_determinism
 from support.gloo.cases import Case, matrix
 from support.gloo.checks import check_run
 from support.gloo.oracle import oracle_weights
@@ -31,7 +31,7 @@ def group(request: pytest.FixtureRequest) -> Iterator[WorkerGroup]:
 
 @cache
 def oracle_digest(case: Case) -> str:
-    fix_determinism(threads=1)
+    enforce_determinism(threads=1)
     return weights_digest(oracle_weights(case))
 
 

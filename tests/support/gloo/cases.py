@@ -10,7 +10,7 @@ import numpy.typing as npt
 from seedbed.arithmetic.arithmetic_config import SGD, AdamW, Arithmetic, Optimizer, Precision
 from seedbed.arithmetic.learning_rate import Cosine, LearningRate
 from seedbed.arithmetic.model_replica import Replica
-from seedbed.models.model_registry import build
+from seedbed.models.model_registry import build_model
 
 CLASSES = 5
 PIXELS = 8
@@ -47,7 +47,9 @@ class Case:
 
     def replica(self) -> Replica:
         """A fresh replica, the same on every worker."""
-        return Replica(self.arithmetic, build(self.model, dict(self.args), CLASSES, seed=3), self.device)
+        return Replica(
+            self.arithmetic, build_model(self.model, dict(self.args), CLASSES, seed=3), self.device
+        )
 
     def __str__(self) -> str:
         kind = type(self.optimizer).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seedbed.arithmetic.reduction_tree import ranges
+from seedbed.arithmetic.reduction_tree import leaf_ranges
 from support.gloo.cases import Case
 from support.gloo.tasks import (
     Numbers,
@@ -15,7 +15,7 @@ from support.gloo.tasks import (
 def check_run(outcomes: list[Outcome], case: Case) -> None:
     """Equal on every worker, and every worker did its own leaves."""
     world = len(outcomes)
-    assert [o.leaves_run for o in outcomes] == [len(r) * case.steps for r in ranges(case.leaves, world)]
+    assert [o.leaves_run for o in outcomes] == [len(r) * case.steps for r in leaf_ranges(case.leaves, world)]
     assert len({(o.digest, o.losses, o.witnesses) for o in outcomes}) == 1
 
 

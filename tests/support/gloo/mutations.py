@@ -15,13 +15,13 @@ from seedbed.arithmetic import optimizer_step as step
 from seedbed.arithmetic.batchnorm_statistics import RunningStatistics
 from seedbed.arithmetic.flat_vector import layout_of
 from seedbed.arithmetic.leaf_gradient import Contribution
-from seedbed.arithmetic.reduction_tree import ranges
-from seedbed.arithmetic.subtree_exchange import Exchange, Parts, PointToPoint
+from seedbed.arithmetic.reduction_tree import leaf_ranges
+from seedbed.arithmetic.subtree_exchange import Exchange, Parts, PointToPointExchange
 
 Mutation = Callable[[Exchange], contextlib.AbstractContextManager[Exchange | None]]
 
 
-class SumCollective(PointToPoint):
+class SumCollective(PointToPointExchange):
     """Adds what the workers hold by a sum collective, whose order depends on W."""
 
     def reduce(self, parts: Parts, *, leaves: int) -> Contribution:
@@ -35,7 +35,7 @@ class SumCollective(PointToPoint):
         return layout.views(vector)
 
 
-class ZeroForMissing(PointToPoint):
+class ZeroForMissing(PointToPointExchange):
     """Starts the sum from 0.0, as if a missing leaf had contributed it."""
 
     def reduce(self, parts: Parts, *, leaves: int) -> Contribution:
@@ -63,10 +63,10 @@ class LocalCarryStack(reduction_tree.CarryStack[Contribution]):
         return dict(zip(right, (part for _, part in self._stack), strict=True))
 
 
-def _exchange_by(kind: type[PointToPoint]) -> Mutation:
+def _exchange_by(kind: type[PointToPointExchange]) -> Mutation:
     @contextlib.contextmanager
     def plant(exchange: Exchange) -> Iterator[Exchange | None]:
-        yield kind() if isinstance(exchange, PointToPoint) else None
+        yield kind() if isinstance(exchange, PointToPointExchange) else None
 
     return plant
 
@@ -80,7 +80,7 @@ def _no_restore(exchange: Exchange) -> Iterator[Exchange | None]:
 @contextlib.contextmanager
 def _seed_by_rank(exchange: Exchange) -> Iterator[Exchange | None]:
     def by_rank(seed: int, step: int, leaf: int, *, device: torch.device) -> None:
-        position = leaf - ranges(4, exchange.world)[exchange.rank].start
+        position = leaf - leaf_ranges(4, exchange.world)[exchange.rank].start
         generator_seeding.seed_leaf(seed, step, exchange.rank * 1000 + position, device=device)
 
     with mock.patch.object(leaf_module, "seed_leaf", by_rank):

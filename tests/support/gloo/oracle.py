@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from seedbed.arithmetic.arithmetic_config import SGD
 from seedbed.arithmetic.generator_seeding import mix64
 from seedbed.arithmetic.learning_rate import learning_rate
-from seedbed.models.model_registry import build
+from seedbed.models.model_registry import build_model
 from support.gloo.cases import CLASSES, Case, Rows, rows_of
 
 Tensors = dict[str, torch.Tensor]
@@ -21,7 +21,7 @@ Tensors = dict[str, torch.Tensor]
 
 def oracle_weights(case: Case) -> Tensors:
     """Train a case and return its parameters and buffers."""
-    model = build(case.model, dict(case.args), CLASSES, seed=3).to(case.device).train()
+    model = build_model(case.model, dict(case.args), CLASSES, seed=3).to(case.device).train()
     optimizer = _optimizer(case, model)
     for step in range(case.steps):
         leaves = [leaf_tensors(case, model, step, rows_of(case, step, leaf)) for leaf in range(case.leaves)]

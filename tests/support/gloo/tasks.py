@@ -16,7 +16,7 @@ import torch
 from seedbed.arithmetic.evaluation import evaluate
 from seedbed.arithmetic.leaf_gradient import Contribution, add_contributions, leaf_contribution
 from seedbed.arithmetic.optimizer_step import run_step
-from seedbed.arithmetic.reduction_tree import CarryStack, ranges
+from seedbed.arithmetic.reduction_tree import CarryStack, leaf_ranges
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.tensor_digests import weights_digest
 from support.gloo.cases import Case, Rows, rows_of
@@ -63,7 +63,7 @@ def _train(exchange: Exchange, run: Run) -> Outcome:
     replica = case.replica()
     if run.state is not None:
         replica.load({name: torch.from_numpy(value) for name, value in run.state.items()})
-    own = ranges(case.leaves, exchange.world)[exchange.rank]
+    own = leaf_ranges(case.leaves, exchange.world)[exchange.rank]
     leaves_run, losses, witnesses = 0, [], []
     for step in range(run.first, case.steps if run.stop is None else run.stop):
         if run.die_at == (exchange.rank, step):
@@ -104,7 +104,7 @@ def add_up(exchange: Exchange, numbers: Numbers) -> npt.NDArray[np.float32]:
 def _add_up(exchange: Exchange, numbers: Numbers) -> npt.NDArray[np.float32]:
     leaves = len(numbers.leaves_ln)
     stack = CarryStack(leaves, add_contributions)
-    for leaf in ranges(leaves, exchange.world)[exchange.rank]:
+    for leaf in leaf_ranges(leaves, exchange.world)[exchange.rank]:
         stack.push(leaf, [torch.from_numpy(numbers.leaves_ln[leaf].copy())])
     (total,) = exchange.reduce(stack.parts(), leaves=leaves)
     summed: npt.NDArray[np.float32] = total.cpu().numpy().copy()
@@ -125,7 +125,7 @@ def fixed_point(exchange: Exchange, case: Case) -> FixedPoint:
     stack = CarryStack(case.leaves, add_contributions)
     size = _vector(leaf_contribution(replica, 0, rows_of(case, 0, 0))).size
     integers, magnitudes = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
-    for leaf in ranges(case.leaves, exchange.world)[exchange.rank]:
+    for leaf in leaf_ranges(case.leaves, exchange.world)[exchange.rank]:
         contribution = leaf_contribution(replica, 0, rows_of(case, 0, leaf))
         vector = _vector(contribution)
         integers = integers + np.rint(vector * 2.0**40).astype(np.int64)

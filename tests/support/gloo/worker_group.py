@@ -20,8 +20,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from seedbed.arithmetic.subtree_exchange import Exchange, PointToPoint, SingleProcess
-from seedbed.arithmetic.torch_determinism import fix_determinism
+from seedbed.arithmetic.subtree_exchange import Exchange, PointToPointExchange, SingleProcessExchange
+from seedbed.arithmetic.torch_determinism import enforce_determinism
 
 Task = Callable[[Exchange, Any], Any]
 ANSWER_SECONDS = 400.0
@@ -101,8 +101,8 @@ def _work(
     rank: int, world: int, rendezvous: str, pipe: Connection, timeout_seconds: float, backend: str
 ) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    fix_determinism(threads=1, fill_uninitialised=True)
-    exchange: Exchange = SingleProcess()
+    enforce_determinism(threads=1, fill_uninitialised=True)
+    exchange: Exchange = SingleProcessExchange()
     if backend == "nccl":
         torch.cuda.set_device(rank)
     if world > 1 or backend == "nccl":
@@ -113,7 +113,7 @@ def _work(
             world_size=world,
             timeout=timedelta(seconds=timeout_seconds),
         )
-        exchange = PointToPoint("cuda" if backend == "nccl" else "cpu")
+        exchange = PointToPointExchange("cuda" if backend == "nccl" else "cpu")
     while (message := pipe.recv()) is not None:
         task, argument = message
         pipe.send(_answered(task, exchange, argument))

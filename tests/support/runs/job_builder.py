@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seedbed.arithmetic.reduction_tree import ranges
+from seedbed.arithmetic.reduction_tree import leaf_ranges
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import RunOptions, worker_config_of
 from seedbed.driver.run_driver import DriverExit, Session, run_job
@@ -177,7 +177,7 @@ def prove(ended: DriverExit, *, resumed: bool = False) -> None:
 
 def expected_leaves(leaves: int, world: int, steps: int) -> list[int]:
     """Return how many leaves each worker computes in so many steps."""
-    return [len(own) * steps for own in ranges(leaves, world)]
+    return [len(own) * steps for own in leaf_ranges(leaves, world)]
 
 
 def groups(folder: RunFolder) -> list[list[dict[str, Any]]]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from seedbed.arithmetic.subtree_exchange import Exchange, SingleProcess
+from seedbed.arithmetic.subtree_exchange import Exchange, SingleProcessExchange
 from seedbed.driver.finalize_run import ExecutionDetails, finalize_run
 from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
 from seedbed.driver.startup_timings import StartupTimings
@@ -64,7 +64,7 @@ def a_dataset(folder: Path) -> Path:
 
 def in_process(program: WorkerConfig) -> None:
     """Train alone in this process."""
-    Worker(program, exchange=SingleProcess(), link=NoDriver()).train()
+    Worker(program, exchange=SingleProcessExchange(), link=NoDriver()).train()
 
 
 def as_worker(exchange: Exchange, program: WorkerConfig) -> None:

@@ -15,7 +15,7 @@ from seedbed.arithmetic.arithmetic_config import (
 )
 from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.arithmetic.model_replica import Replica
-from seedbed.models.model_registry import build
+from seedbed.models.model_registry import build_model
 
 CLASSES = 3
 
@@ -39,5 +39,5 @@ def an_arithmetic(**changes: Any) -> Arithmetic:
 
 
 def a_replica(model: nn.Module | None = None, **changes: Any) -> Replica:
-    model = model or build("simple-cnn", {"width": "4", "dropout": "0.5"}, CLASSES, seed=1)
+    model = model or build_model("simple-cnn", {"width": "4", "dropout": "0.5"}, CLASSES, seed=1)
     return Replica(an_arithmetic(**changes), model)

@@ -13,7 +13,7 @@ from torch import nn
 
 from seedbed.arithmetic.evaluation import evaluate
 from seedbed.arithmetic.optimizer_step import run_step
-from seedbed.arithmetic.subtree_exchange import SingleProcess
+from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 from unit.arithmetic.replicas import CLASSES, a_replica, rows
 
 
@@ -56,7 +56,7 @@ def kept() -> bool:
 def test_every_leaf_and_the_update_keep_them() -> None:
     model = Loads()
     replica = a_replica(model, leaves=4)
-    run_step(replica, 0, [rows(leaf) for leaf in range(4)], SingleProcess(), total_steps=1)
+    run_step(replica, 0, [rows(leaf) for leaf in range(4)], SingleProcessExchange(), total_steps=1)
     seen = model.seen[-4:]
     assert min(seen) > 0.0, seen
     assert kept()
@@ -64,5 +64,5 @@ def test_every_leaf_and_the_update_keep_them() -> None:
 
 def test_every_batch_of_an_evaluation_keeps_them() -> None:
     model = Loads()
-    evaluate(a_replica(model), [Batch(index=index) for index in range(3)], SingleProcess())
+    evaluate(a_replica(model), [Batch(index=index) for index in range(3)], SingleProcessExchange())
     assert min(model.seen[-3:]) > 0.0, model.seen

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.arithmetic.evaluation import quantised
+from seedbed.arithmetic.evaluation import quantize_losses
 from seedbed.arithmetic.evaluation_counts import LOSS_LIMIT, LOSS_SCALE, Counts, metrics
 from seedbed.arithmetic.flat_vector import layout_of
 from seedbed.arithmetic.generator_seeding import mix64, seed_leaf
@@ -170,7 +170,7 @@ class TestQuantisedLosses:
         ],
     )
     def test_are_rounded_and_bounded(self, loss: float, expected: int) -> None:
-        assert quantised(torch.tensor([loss], dtype=torch.float64)).tolist() == [expected]
+        assert quantize_losses(torch.tensor([loss], dtype=torch.float64)).tolist() == [expected]
 
 
 class TestCounts:

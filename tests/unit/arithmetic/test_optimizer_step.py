@@ -22,11 +22,11 @@ from seedbed.arithmetic.arithmetic_config import (
 )
 from seedbed.arithmetic.evaluation import evaluate, logits
 from seedbed.arithmetic.evaluation_counts import LOSS_SCALE
-from seedbed.arithmetic.leaf_gradient import ModelOutputError, leaf_contribution, normalised
+from seedbed.arithmetic.leaf_gradient import ModelOutputError, leaf_contribution, normalize_pixels
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.optimizer_step import StepResult, run_step
-from seedbed.arithmetic.subtree_exchange import SingleProcess
-from seedbed.models.model_registry import build
+from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
+from seedbed.models.model_registry import build_model
 from unit.arithmetic.replicas import CLASSES, a_replica, an_arithmetic, rows
 
 CPU = torch.device("cpu")
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 def step(replica: Replica, index: int = 0, **options: Any) -> StepResult:
     batches = [rows(leaf) for leaf in range(replica.arithmetic.leaves)]
-    return run_step(replica, index, batches, SingleProcess(), total_steps=10, **options)
+    return run_step(replica, index, batches, SingleProcessExchange(), total_steps=10, **options)
 
 
 def bits(tensors: list[torch.Tensor]) -> list[bytes]:
@@ -70,7 +70,7 @@ class TestLeaf:
         assert all(parameter.grad is None for parameter in replica.model.parameters())
 
     def test_gradients_lie_in_memory_as_their_parameters(self) -> None:
-        model = build("simple-cnn", {"width": "4"}, CLASSES).to(memory_format=torch.channels_last)
+        model = build_model("simple-cnn", {"width": "4"}, CLASSES).to(memory_format=torch.channels_last)
         replica = a_replica(model)
         gradients = leaf_contribution(replica, 0, rows(0))[:-2]
         assert [g.stride() for g in gradients] == [p.stride() for p in replica.model.parameters()]
@@ -81,7 +81,7 @@ class TestLeaf:
         replica = a_replica(Linear(), loss=loss, leaf_rows=4)
         own = rows(0, count=4)
         contribution = leaf_contribution(replica, 0, own)
-        out = replica.model(normalised(own.pixels_mhwc, Normalisation(), CPU))
+        out = replica.model(normalize_pixels(own.pixels_mhwc, Normalisation(), CPU))
         losses = F.cross_entropy(
             out, torch.from_numpy(own.labels_m), torch.tensor(weights), reduction="none", label_smoothing=0.1
         )
@@ -90,20 +90,20 @@ class TestLeaf:
     def test_pixels_are_normalised_per_channel(self) -> None:
         normalisation = Normalisation(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
         pixels = rows(0).pixels_mhwc
-        images = normalised(pixels, normalisation, CPU)
+        images = normalize_pixels(pixels, normalisation, CPU)
         expected = (pixels / 255.0 - np.array(normalisation.mean)) / np.array(normalisation.std)
         np.testing.assert_allclose(images.numpy(), expected.transpose(0, 3, 1, 2), rtol=1e-5, atol=1e-5)
 
     @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
     def test_pictures_come_in_the_layout_of_the_weights(self, layout: torch.memory_format) -> None:
         seen: list[bool] = []
-        model = build("simple-cnn", {"width": "8"}, CLASSES).to(memory_format=layout)
+        model = build_model("simple-cnn", {"width": "8"}, CLASSES).to(memory_format=layout)
         model.register_forward_pre_hook(lambda _, x: seen.append(x[0].is_contiguous(memory_format=layout)))
         leaf_contribution(a_replica(model), 0, rows(0))
         assert seen == [True]
 
     def test_a_narrow_network_is_never_run_channels_last(self) -> None:
-        model = build("simple-cnn", {"width": "4"}, CLASSES).to(memory_format=torch.channels_last)
+        model = build_model("simple-cnn", {"width": "4"}, CLASSES).to(memory_format=torch.channels_last)
         assert not a_replica(model).channels_last
 
     def test_mixup_changes_the_leaf_and_its_random_numbers_come_from_the_leaf(self) -> None:
@@ -189,12 +189,12 @@ class TestStep:
         feed = iter([rows(0), rows(1), rows(0), rows(1)])
         replica = a_replica()
         for index in range(2):
-            run_step(replica, index, feed, SingleProcess(), total_steps=2)
+            run_step(replica, index, feed, SingleProcessExchange(), total_steps=2)
         assert next(feed, None) is None
 
     def test_leaves_out_of_order_are_a_broken_invariant(self) -> None:
         with pytest.raises(AssertionError, match="leaf 1 came where 0 was due"):
-            run_step(a_replica(), 0, [rows(1), rows(0)], SingleProcess(), total_steps=1)
+            run_step(a_replica(), 0, [rows(1), rows(0)], SingleProcessExchange(), total_steps=1)
 
     def test_witness_has_one_sum_per_tensor_and_shows_a_change(self) -> None:
         replica = a_replica()
@@ -214,7 +214,7 @@ class TestOptimizers:
             for parameter in peer.parameters():
                 parameter.grad = torch.randn(parameter.shape, generator=gradients)
             drawn = [p.grad for p in peer.parameters() if p.grad is not None]
-            replica.updates.apply([g.clone() for g in drawn], rate=0.1, step=index)
+            replica.optimizer.step([g.clone() for g in drawn], rate=0.1, step=index)
             torch_optimizer.step()
         assert bits(list(replica.model.parameters())) == bits(list(peer.parameters()))
 
@@ -233,16 +233,16 @@ class TestOptimizers:
         one, other = (a_replica(optimizer=optimizer) for _ in range(2))
         other.load(one.named_state())
         gradients = [torch.randn_like(p) for p in one.model.parameters()]
-        one.updates.apply([g / divisor for g in gradients], rate=0.1, step=1)
-        other.updates.apply([g.clone() for g in gradients], rate=0.1, step=1, divisor=divisor)
+        one.optimizer.step([g / divisor for g in gradients], rate=0.1, step=1)
+        other.optimizer.step([g.clone() for g in gradients], rate=0.1, step=1, divisor=divisor)
         assert bits(list(one.named_state().values())) == bits(list(other.named_state().values()))
 
     def test_bias_correction_counts_from_the_global_step(self) -> None:
         one, other = (a_replica(Linear(), optimizer=AdamW()) for _ in range(2))
         other.load(one.named_state())
         gradients = [torch.ones_like(p) for p in one.model.parameters()]
-        one.updates.apply(gradients, rate=0.1, step=0)
-        other.updates.apply(gradients, rate=0.1, step=9)
+        one.optimizer.step(gradients, rate=0.1, step=0)
+        other.optimizer.step(gradients, rate=0.1, step=9)
         assert bits(list(one.model.parameters())) != bits(list(other.model.parameters()))
 
 
@@ -301,7 +301,7 @@ class TestEvaluation:
         replica = a_replica(Linear())
         own = rows(0, count=4)
         batch = Batch(index=0, count=3, labels_b=own.labels_m, pixels_bhwc=own.pixels_mhwc)
-        counts = evaluate(replica, [batch], SingleProcess())
+        counts = evaluate(replica, [batch], SingleProcessExchange())
         out = logits(replica, own.pixels_mhwc)[:3]
         losses = F.cross_entropy(out, torch.from_numpy(own.labels_m[:3]), reduction="none").double()
         assert counts.samples == 3
@@ -315,7 +315,7 @@ class TestEvaluation:
         evaluate(
             replica,
             [Batch(index=0, count=4, labels_b=own.labels_m, pixels_bhwc=own.pixels_mhwc)],
-            SingleProcess(),
+            SingleProcessExchange(),
         )
         assert bits(list(replica.named_weights().values())) == before
         assert replica.model.training
@@ -326,4 +326,4 @@ class TestEvaluation:
             replica.named_weights()["head.bias"].fill_(float("nan"))
         own = rows(0, count=4)
         batch = Batch(index=0, count=4, labels_b=own.labels_m, pixels_bhwc=own.pixels_mhwc)
-        assert evaluate(replica, [batch], SingleProcess()).non_finite == 4
+        assert evaluate(replica, [batch], SingleProcessExchange()).non_finite == 4

@@ -11,7 +11,7 @@ from seedbed.arithmetic.reduction_tree import (
     children,
     fold,
     largest_power_below,
-    ranges,
+    leaf_ranges,
     subtrees,
 )
 
@@ -51,20 +51,20 @@ def test_the_tree_over_a_few_leaves_reads(leaves: int, text: str) -> None:
     ],
 )
 def test_workers_own_contiguous_ranges(leaves: int, world: int, expected: list[range]) -> None:
-    assert ranges(leaves, world) == expected
+    assert leaf_ranges(leaves, world) == expected
 
 
 @pytest.mark.parametrize("world", [0, 9])
 def test_more_workers_than_leaves_are_refused(world: int) -> None:
     with pytest.raises(ValueError, match="1 <= W <= L"):
-        ranges(8, world)
+        leaf_ranges(8, world)
 
 
 @given(leaves=st.integers(1, 70), data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_ranges_cover_all_leaves_once_and_differ_by_one_at_most(leaves: int, data: st.DataObject) -> None:
     world = data.draw(st.integers(1, leaves))
-    owned = ranges(leaves, world)
+    owned = leaf_ranges(leaves, world)
     assert [leaf for own in owned for leaf in own] == list(range(leaves))
     assert max(map(len, owned)) - min(map(len, owned)) <= 1
 
@@ -88,7 +88,7 @@ def test_maximal_subtrees_of_eight_leaves(own: tuple[int, int], expected: list[t
 def test_any_split_into_workers_evaluates_the_same_expression(leaves: int, data: st.DataObject) -> None:
     world = data.draw(st.integers(1, leaves))
     parts: dict[tuple[int, int], str] = {}
-    for own in ranges(leaves, world):
+    for own in leaf_ranges(leaves, world):
         stack = CarryStack(leaves, pair)
         for leaf in own:
             stack.push(leaf, f"<{leaf}>")

@@ -21,7 +21,7 @@ from seedbed.arithmetic.leaf_gradient import ModelOutputError, leaf_contribution
 from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.optimizer_step import run_step
-from seedbed.arithmetic.subtree_exchange import SingleProcess
+from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 
 CLASSES = 3
 
@@ -66,11 +66,11 @@ def a_replica(model: nn.Module, *, leaves: int = 3) -> Replica:
 
 def step(replica: Replica, index: int = 0) -> None:
     batches = [rows(leaf) for leaf in range(replica.arithmetic.leaves)]
-    run_step(replica, index, batches, SingleProcess(), total_steps=10)
+    run_step(replica, index, batches, SingleProcessExchange(), total_steps=10)
 
 
 def evaluated(replica: Replica, *batches: int, split: str = "test") -> Counts:
-    return evaluate(replica, [rows(index) for index in batches], SingleProcess(), split=split)
+    return evaluate(replica, [rows(index) for index in batches], SingleProcessExchange(), split=split)
 
 
 class Net(nn.Module):
@@ -229,13 +229,13 @@ def test_a_leaf_that_is_computed_twice_gives_the_same_bits(act: Callable[[Any], 
     replica, plain = a_replica(model), a_replica(Net())
     batches = [rows(leaf) for leaf in range(3)]
     if name is None:
-        run_step(replica, 0, batches, SingleProcess(), total_steps=10, twice=True)
+        run_step(replica, 0, batches, SingleProcessExchange(), total_steps=10, twice=True)
         step(plain)
         ours, theirs = replica.named_weights(), plain.named_weights()
         assert all(torch.equal(ours[each], theirs[each]) for each in ours)
         return
     with pytest.raises(ModelOutputError, match=f"not deterministic: {name}"):
-        run_step(replica, 0, batches, SingleProcess(), total_steps=10, twice=True)
+        run_step(replica, 0, batches, SingleProcessExchange(), total_steps=10, twice=True)
 
 
 class Recording(Net):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from seedbed.arithmetic.reduction_tree import children, ranges, subtrees
-from seedbed.arithmetic.subtree_exchange import SingleProcess, is_balanced
-from seedbed.arithmetic.torch_determinism import fix_determinism
+from seedbed.arithmetic.reduction_tree import children, leaf_ranges, subtrees
+from seedbed.arithmetic.subtree_exchange import SingleProcessExchange, is_balanced
+from seedbed.arithmetic.torch_determinism import enforce_determinism
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,14 @@ from seedbed.arithmetic.torch_determinism import fix_determinism
 def test_halving_and_doubling_needs_one_equal_subtree_per_worker(
     leaves: int, world: int, balanced: bool
 ) -> None:
-    owned = [subtrees(own.start, own.stop, leaves) for own in ranges(leaves, world)]
+    owned = [subtrees(own.start, own.stop, leaves) for own in leaf_ranges(leaves, world)]
     assert is_balanced(owned) == balanced
 
 
 @pytest.mark.parametrize("leaves", range(1, 65))
 def test_balanced_neighbours_are_siblings_at_every_distance(leaves: int) -> None:
     for world in range(1, leaves + 1):
-        nodes = [subtrees(own.start, own.stop, leaves) for own in ranges(leaves, world)]
+        nodes = [subtrees(own.start, own.stop, leaves) for own in leaf_ranges(leaves, world)]
         if not is_balanced(nodes):
             continue
         level = [node for (node,) in nodes]
@@ -51,7 +51,7 @@ def test_balanced_neighbours_are_siblings_at_every_distance(leaves: int) -> None
 
 
 def test_one_process_talks_to_itself() -> None:
-    alone = SingleProcess()
+    alone = SingleProcessExchange()
     alone.barrier()
     assert alone.gather_bytes(b"x") == [b"x"]
     assert alone.broadcast_bytes(b"x") == b"x"
@@ -72,10 +72,10 @@ def process_flags() -> Iterator[None]:
 @pytest.mark.usefixtures("process_flags")
 def test_the_process_is_set_up_to_refuse_operations_without_a_fixed_order() -> None:
     torch.set_deterministic_debug_mode("default")
-    fix_determinism(threads=1, fill_uninitialised=True)
+    enforce_determinism(threads=1, fill_uninitialised=True)
     assert torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == 1
     assert torch.empty(3).isnan().all()
     assert not torch.backends.cudnn.benchmark
-    fix_determinism(threads=1)
+    enforce_determinism(threads=1)
     assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from seedbed.arithmetic.evaluation import evaluating
+from seedbed.arithmetic.evaluation import evaluation_mode
 
 
 def a_model_with_a_frozen_layer() -> nn.Module:
@@ -22,7 +22,7 @@ def modes(model: nn.Module) -> list[bool]:
 def test_a_frozen_layer_stays_frozen() -> None:
     model = a_model_with_a_frozen_layer()
     before = modes(model)
-    with evaluating(model):
+    with evaluation_mode(model):
         assert not any(modes(model))
     assert modes(model) == before
     assert not all(before)
@@ -31,7 +31,7 @@ def test_a_frozen_layer_stays_frozen() -> None:
 def test_modes_come_back_when_evaluation_fails() -> None:
     model = a_model_with_a_frozen_layer()
     before = modes(model)
-    with pytest.raises(ZeroDivisionError), evaluating(model):
+    with pytest.raises(ZeroDivisionError), evaluation_mode(model):
         raise ZeroDivisionError
     assert modes(model) == before
 

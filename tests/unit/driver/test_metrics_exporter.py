@@ -16,7 +16,7 @@ from seedbed.feed.io_counters import IoTotals
 from seedbed.pods.driver_endpoint import Attendance, endpoint
 from seedbed.pods.status_messages import live_progress
 from seedbed.ray_cluster.progress_board import ProgressBoard
-from seedbed.training.resource_usage import Gauge, Usage
+from seedbed.training.resource_usage import ResourceMonitor, ResourceUsage
 from seedbed.training.run_progress import PartSeconds
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import Measuring, page
@@ -69,10 +69,10 @@ def test_a_run_in_its_second_worker_group() -> None:
 def test_what_the_ranks_use_and_what_all_groups_have_read() -> None:
     read = IoTotals(hits=30, misses=2, rejected=1, fetched={"s3": 4096})
     usages = (
-        Usage(rank=0, traffic=IoTotals(), resident_bytes=500),
-        Usage(rank=1, traffic=IoTotals(), resident_bytes=600, gpu=0.75),
+        ResourceUsage(rank=0, io_totals=IoTotals(), resident_bytes=500),
+        ResourceUsage(rank=1, io_totals=IoTotals(), resident_bytes=600, gpu=0.75),
     )
-    registry = measured(a_session(progress=replace(TRAINING, usages=usages, traffic=read)))
+    registry = measured(a_session(progress=replace(TRAINING, usages=usages, io_totals=read)))
     expected = {
         (names.CACHE_REQUESTS.name, "result", "hit"): 30,
         (names.CACHE_REQUESTS.name, "result", "rejected"): 1,
@@ -89,21 +89,25 @@ def test_a_board_counts_what_earlier_groups_have_read() -> None:
     board = ProgressBoard()
     board.set_progress(TRAINING)
     for hits in (3, 5):
-        board.should_stop(Usage(rank=0, traffic=IoTotals(hits=hits, fetched={"s3": 10}), resident_bytes=1))
-    board.should_stop(Usage(rank=1, traffic=IoTotals(misses=1), resident_bytes=1))
+        board.should_stop(
+            ResourceUsage(rank=0, io_totals=IoTotals(hits=hits, fetched={"s3": 10}), resident_bytes=1)
+        )
+    board.should_stop(ResourceUsage(rank=1, io_totals=IoTotals(misses=1), resident_bytes=1))
     board.start_group()
-    board.should_stop(Usage(rank=0, traffic=IoTotals(hits=2, fetched={"file": 7}), resident_bytes=1))
+    board.should_stop(
+        ResourceUsage(rank=0, io_totals=IoTotals(hits=2, fetched={"file": 7}), resident_bytes=1)
+    )
     progress, _ = board.read()
     assert progress is not None
-    assert progress.traffic == IoTotals(hits=5 + 2, misses=1, fetched={"s3": 10, "file": 7})
+    assert progress.io_totals == IoTotals(hits=5 + 2, misses=1, fetched={"s3": 10, "file": 7})
     assert [usage.rank for usage in progress.usages] == [0]
 
 
 def test_a_rank_looks_at_itself_every_few_seconds_and_not_at_each_step() -> None:
-    gauge = Gauge(rank=3, every=3600)
-    first = gauge.due()
+    gauge = ResourceMonitor(rank=3, every=3600)
+    first = gauge.sample_if_due()
     assert first is not None
-    assert (first.rank, gauge.due()) == (3, None)
+    assert (first.rank, gauge.sample_if_due()) == (3, None)
 
 
 def test_a_loss_that_is_no_number_is_told_as_such() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seedbed.models.model_registry import MODELS, build
+from seedbed.models.model_registry import MODELS, build_model
 
 SMALL = {"simple-cnn": {"width": "4"}} | {f"resnet{n}": {"width": "4", "stem": "small"} for n in (18, 34, 50)}
 
 
 def values(name: str, seed: int) -> list[bytes]:
-    model = build(name, SMALL[name], 5, seed=seed)
+    model = build_model(name, SMALL[name], 5, seed=seed)
     return [tensor.numpy().tobytes() for tensor in model.state_dict().values()]
 
 
@@ -27,13 +27,13 @@ def test_first_weights_are_a_function_of_the_seed(name: str) -> None:
 
 def test_a_build_leaves_the_default_generator_alone() -> None:
     before = torch.get_rng_state()
-    build("simple-cnn", {}, 5, seed=1)
+    build_model("simple-cnn", {}, 5, seed=1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_gives_one_logit_per_class(name: str) -> None:
-    assert build(name, SMALL[name], 5)(torch.randn(2, 3, 16, 16)).shape == (2, 5)
+    assert build_model(name, SMALL[name], 5)(torch.randn(2, 3, 16, 16)).shape == (2, 5)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_residual_networks_have_the_published_number_of_parameters(name: str, mi
 
 @pytest.mark.parametrize(("stem", "height"), [("imagenet", 2), ("small", 8)])
 def test_the_stem_decides_how_much_is_left_of_a_picture(stem: str, height: int) -> None:
-    model = build("resnet18", {"stem": stem, "width": 4}, 5)
+    model = build_model("resnet18", {"stem": stem, "width": 4}, 5)
     seen: list[int] = []
     model.get_submodule("blocks").register_forward_hook(lambda _, __, out: seen.append(out.shape[-1]))
     model(torch.randn(2, 3, 64, 64))
@@ -68,4 +68,4 @@ def test_the_stem_decides_how_much_is_left_of_a_picture(stem: str, height: int) 
 )
 def test_refuses(name: str, args: dict[str, str], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        build(name, args, 5)
+        build_model(name, args, 5)

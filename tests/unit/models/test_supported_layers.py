@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from seedbed.models.model_registry import MODELS, build
+from seedbed.models.model_registry import MODELS, build_model
 from seedbed.models.supported_layers import UnsupportedModelError, check_supported
 
 EXAMPLE = torch.randn(2, 3, 16, 16)
@@ -40,7 +40,7 @@ class Moved(nn.Module):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_built_in_networks_are_supported_and_left_as_they_were(name: str) -> None:
-    model = build(name, {"width": "4"}, 5)
+    model = build_model(name, {"width": "4"}, 5)
     before = [tensor.clone() for tensor in model.state_dict().values()]
     random_state = torch.get_rng_state()
     check_supported(model, EXAMPLE)

@@ -24,7 +24,12 @@ from seedbed_api.errors import InfrastructureError
 
 BEGAN = 1_000_000.0
 FIRST = RunProgress(
-    step=1, total_steps=100, epoch=1, workers=2, phase="Training", moments=StartupTimes(began=BEGAN + 10)
+    step=1,
+    total_steps=100,
+    epoch=1,
+    workers=2,
+    phase="Training",
+    startup_times=StartupTimes(began=BEGAN + 10),
 )
 
 

@@ -12,7 +12,7 @@ from seedbed.feed.io_counters import IoTotals
 from seedbed.search.learning_curve import Failed, Finished, LearningCurve
 from seedbed.sweeps.sweep_metrics import ProgressTotals, work_families
 from seedbed.sweeps.trial_runner import SegmentResult
-from seedbed.training.resource_usage import Usage
+from seedbed.training.resource_usage import ResourceUsage
 from seedbed.training.run_progress import PartSeconds, RunProgress, SavedCheckpoint
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import Measuring
@@ -24,7 +24,7 @@ FIRST, OTHER = (0, 0), (1, 0)
 def at(step: int, *, since: int = 0, kept: float | None = None) -> RunProgress:
     """Return how far a run is that began at a step."""
     checkpoint = None if kept is None else SavedCheckpoint(step=step, digest="sha256:" + "0" * 64, time=kept)
-    return RunProgress(step=step, total_steps=100, epoch=1, resumed_from=since, kept=checkpoint)
+    return RunProgress(step=step, total_steps=100, epoch=1, resumed_from=since, checkpoint=checkpoint)
 
 
 def result(computed: int, end: Any = None) -> SegmentResult:
@@ -112,7 +112,7 @@ def test_the_seconds_of_all_runs_only_grow_whatever_becomes_of_a_run() -> None:
 
 def test_a_sweep_tells_what_its_runs_do_and_use_in_the_words_of_a_training() -> None:
     totals, job = ProgressTotals(), scheduler().state.sweep.job
-    usage = Usage(rank=0, traffic=IoTotals(), resident_bytes=500, gpu=0.5)
+    usage = ResourceUsage(rank=0, io_totals=IoTotals(), resident_bytes=500, gpu=0.5)
     for place, its in ((OTHER, replace(usage, resident_bytes=700, gpu=None)), (FIRST, usage)):
         totals.begin(place)
         totals.update(place, replace(worth(1, 4), usages=(its,)))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.training.step_schedule import EverySteps, StepSchedule
-from seedbed.training.step_timing import Pace, Stopwatch, Typical
+from seedbed.training.step_timing import DurationEstimate, StepRate, Stopwatch
 
 
 @dataclass(kw_only=True)
@@ -29,7 +29,7 @@ class Rehearsal:
         watch = Stopwatch(clock=lambda: self.now)
         for completed in range(begun + 1, self.milestones.total_steps + 1):
             self.now += next(self.steps)
-            watch.note_step()
+            watch.record_step()
             pauses = (
                 ("evaluation", self.milestones.is_evaluation(completed), self.evaluations),
                 ("checkpoint", self.milestones.is_checkpoint(completed), self.checkpoints),
@@ -44,7 +44,7 @@ class Rehearsal:
                     self.tell(watch, completed, done)
 
     def tell(self, watch: Stopwatch, completed: int, done: dict[str, bool]) -> None:
-        ahead = self.milestones.ahead(completed, evaluated=done["evaluation"], kept=done["checkpoint"])
+        ahead = self.milestones.remaining(completed, evaluated=done["evaluation"], saved=done["checkpoint"])
         self.told.append((self.now, watch.seconds_left(ahead), watch.pace.steps_per_second))
 
     @property
@@ -170,23 +170,23 @@ def _tells(milestones: StepSchedule, begun: int, until: int) -> Iterator[int]:
 
 
 def test_nothing_is_said_before_a_second_step() -> None:
-    pace = Pace()
+    pace = StepRate()
     assert pace.steps_per_second is None
-    pace.note_step(1.0)
+    pace.record_step(1.0)
     assert (pace.steps_per_second, pace.step.count) == (None, 0)
 
 
 def test_a_slow_start_is_forgotten_after_the_window() -> None:
-    pace, paces = Pace(window_seconds=3.0), []
+    pace, paces = StepRate(window_seconds=3.0), []
     for now in (0.0, 60.0, *(60.0 + step / 10 for step in range(1, 41))):
-        pace.note_step(now)
+        pace.record_step(now)
         paces.append(pace.steps_per_second)
     assert paces[1] == 1 / 60
     assert paces[-1] == pytest.approx(10.0)
 
 
 def test_the_typical_duration_is_between_all_and_nearer_to_the_newest() -> None:
-    typical = Typical()
+    typical = DurationEstimate()
     for seconds in (9.0, 1.0, 1.0):
-        typical.note(seconds)
+        typical.add(seconds)
     assert typical.seconds == pytest.approx((1 * 9 + 2 * 1 + 3 * 1) / 6)

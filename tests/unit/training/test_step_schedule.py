@@ -70,11 +70,11 @@ def test_a_best_model_is_kept_wherever_it_may_be_chosen() -> None:
     every=st.integers(1, 70),
     keep=st.integers(1, 70),
     evaluated=st.booleans(),
-    kept=st.booleans(),
+    saved=st.booleans(),
     rows=st.integers(1, 50),
 )
 def test_what_is_ahead_is_what_comes(
-    total: int, done: int, every: int, keep: int, evaluated: bool, kept: bool, rows: int
+    total: int, done: int, every: int, keep: int, evaluated: bool, saved: bool, rows: int
 ) -> None:
     done = min(done, total)
     for evaluation in (None, EverySteps(steps=every), EveryEpochs(epochs=1, samples=50, global_rows=rows)):
@@ -84,16 +84,16 @@ def test_what_is_ahead_is_what_comes(
             checkpoint_every_steps=keep,
             checkpoint_at_evaluations=False,
         )
-        ahead = marks.ahead(done, evaluated=evaluated, kept=kept)
+        ahead = marks.remaining(done, evaluated=evaluated, saved=saved)
         coming = range(done + 1, total + 1)
         here = [done] if done else []
         assert ahead.steps == len(coming)
         assert ahead.evaluations == sum(map(marks.is_evaluation, [*coming, *([] if evaluated else here)]))
-        assert ahead.checkpoints == sum(map(marks.is_checkpoint, [*coming, *([] if kept else here)]))
+        assert ahead.checkpoints == sum(map(marks.is_checkpoint, [*coming, *([] if saved else here)]))
 
 
 def test_a_checkpoint_at_an_evaluation_is_ahead_too() -> None:
     marks = milestones(EverySteps(steps=6), best=True)
-    assert marks.ahead(0, evaluated=True, kept=True).checkpoints == 4
-    assert marks.ahead(12, evaluated=True, kept=False).checkpoints == 3
-    assert marks.ahead(20, evaluated=True, kept=True).checkpoints == 0
+    assert marks.remaining(0, evaluated=True, saved=True).checkpoints == 4
+    assert marks.remaining(12, evaluated=True, saved=False).checkpoints == 3
+    assert marks.remaining(20, evaluated=True, saved=True).checkpoints == 0

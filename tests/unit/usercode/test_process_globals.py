@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 import torch
 
-from seedbed.arithmetic.torch_determinism import changed_switches, fix_determinism
+from seedbed.arithmetic.torch_determinism import changed_switches, enforce_determinism
 from seedbed.environment.environment_pins import pinned_threads
-from seedbed.usercode.process_globals import keeping_process_state
+from seedbed.usercode.process_globals import preserve_process_state
 
 
 def mask() -> int:
@@ -74,10 +74,10 @@ def test_what_user_code_changes_is_put_back(change: str) -> None:
     make, read = CHANGES[change]
     before = read()
     for _ in range(2):
-        with keeping_process_state():
+        with preserve_process_state():
             make()
         assert read() == before
-        with contextlib.suppress(ValueError), keeping_process_state():
+        with contextlib.suppress(ValueError), preserve_process_state():
             make()
             raise ValueError
         assert read() == before
@@ -88,7 +88,7 @@ def test_what_the_code_owns_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("MY_SETTING", "old")
     monkeypatch.delenv("MY_SETTING")
-    with keeping_process_state(), warnings.catch_warnings():
+    with preserve_process_state(), warnings.catch_warnings():
         os.environ["MY_SETTING"] = "1"
         os.chdir(tmp_path)
         sys.path.insert(0, str(tmp_path))
@@ -133,7 +133,7 @@ SWITCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 
 @pytest.fixture
 def _determined() -> Iterator[None]:
-    fix_determinism(threads=pinned_threads())
+    enforce_determinism(threads=pinned_threads())
     yield
     for _, undo in SWITCHES.values():
         undo()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seedbed.arithmetic.arithmetic_config import Arithmetic, Normalisation
-from seedbed.arithmetic.leaf_gradient import normalised
+from seedbed.arithmetic.leaf_gradient import normalize_pixels
 from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.usercode import UserModel, fetch_code, load_entrypoint
 from seedbed.usercode.determinism_probe import probe_step
@@ -29,7 +29,7 @@ def loaded(folder: Path, case: str, entrypoint: str = "Op") -> UserModel:
 def check(user: UserModel) -> None:
     """Check a network as before a training."""
     leaves = [a_leaf(leaf) for leaf in range(2)]
-    images = normalised(leaves[0].pixels_mhwc, Normalisation(), torch.device("cpu"))
+    images = normalize_pixels(leaves[0].pixels_mhwc, Normalisation(), torch.device("cpu"))
     check_network(user, user.build(classes=5, seed=3), images_mchw=images, classes=5)
     probe_step(user, ARITHMETIC, leaves)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.usercode.user_error_messages import blaming, is_out_of_memory
+from seedbed.usercode.user_error_messages import attribute_user_errors, is_out_of_memory
 from seedbed_api.errors import UserError
 
 
@@ -29,7 +29,7 @@ def refusal_of(error: BaseException, tmp_path: Path, *, files=frozenset({"mine.p
     exec(compile(file.read_text(), str(file), "exec"), names)
     with (
         pytest.raises(UserError) as caught,
-        blaming("mine:Net", "build", root=tmp_path, files=files),
+        attribute_user_errors("mine:Net", "build", root=tmp_path, files=files),
     ):
         names["go"](error)
     assert caught.value.__cause__ is error
@@ -73,7 +73,7 @@ def test_an_exception_is_one_line_with_its_place(tmp_path, error, says):
     ids=["Ctrl-C", "MemoryError", "the allocator of torch", "ours"],
 )
 def test_what_is_not_the_codes_fault_passes(error):
-    with pytest.raises(type(error)) as caught, blaming("mine:Net", "build", root=None):
+    with pytest.raises(type(error)) as caught, attribute_user_errors("mine:Net", "build", root=None):
         raise error
     assert caught.value is error
 
@@ -102,7 +102,7 @@ def test_a_function_with_other_parameters_is_told_how_it_is_called(action, fix):
 
     with (
         pytest.raises(UserError, match="it is called as") as caught,
-        blaming("mine:Net", action, root=Path("/nowhere")),
+        attribute_user_errors("mine:Net", action, root=Path("/nowhere")),
     ):
         nothing(1)
     assert fix in caught.value.message

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.usercode.code_source import fetch_code, installed_sources
-from seedbed.usercode.source_digest import Sources, read_folder
+from seedbed.usercode.source_digest import SourceFiles, read_folder
 from seedbed.usercode.wheel_files import pack_wheel, read_wheel
 from seedbed_api.errors import UserError
 
@@ -35,8 +35,8 @@ def a_wheel(files, *, metadata="Name: x\n", wheel="Root-Is-Purelib: true\nTag: p
 @given(files=FILES)
 @settings(max_examples=40, deadline=None)
 def test_packing_and_reading_give_the_files_back_and_the_same_bytes_each_time(files):
-    sources = Sources(files=files)
-    backwards = Sources(files=dict(reversed(files.items())))
+    sources = SourceFiles(files=files)
+    backwards = SourceFiles(files=dict(reversed(files.items())))
     assert pack_wheel(sources) == pack_wheel(backwards)
     assert read_wheel(pack_wheel(sources), name="w").files == files
     assert read_wheel(pack_wheel(sources), name="w").digest == backwards.digest
@@ -46,17 +46,22 @@ def test_packing_and_reading_give_the_files_back_and_the_same_bytes_each_time(fi
 @settings(max_examples=40, deadline=None)
 def test_one_byte_more_or_another_path_is_another_digest(files, data):
     path = data.draw(st.sampled_from(sorted(files)))
-    longer = Sources(files=files | {path: files[path] + b" "})
-    moved = Sources(files={name if name != path else "moved_" + name: text for name, text in files.items()})
-    assert len({Sources(files=files).digest, longer.digest, moved.digest}) == 3
+    longer = SourceFiles(files=files | {path: files[path] + b" "})
+    moved = SourceFiles(
+        files={name if name != path else "moved_" + name: text for name, text in files.items()}
+    )
+    assert len({SourceFiles(files=files).digest, longer.digest, moved.digest}) == 3
 
 
 def test_content_cannot_pose_as_a_path():
-    assert Sources(files={"a.py": b"", "b.py": b"x"}).digest != Sources(files={"a.py": b"b.py\0x"}).digest
+    assert (
+        SourceFiles(files={"a.py": b"", "b.py": b"x"}).digest
+        != SourceFiles(files={"a.py": b"b.py\0x"}).digest
+    )
 
 
 def test_a_wheel_made_by_others_has_the_digest_of_its_sources():
-    ours = Sources(files={"net/__init__.py": b"x = 1"})
+    ours = SourceFiles(files={"net/__init__.py": b"x = 1"})
     assert read_wheel(a_wheel({"net/__init__.py": "x = 1"}), name="w").digest == ours.digest
 
 
@@ -79,7 +84,7 @@ def test_a_wheel_made_by_others_has_the_digest_of_its_sources():
             id="dependencies",
         ),
         pytest.param(
-            pack_wheel(Sources(files={"net.py": b"x" * (17 << 20)})),
+            pack_wheel(SourceFiles(files={"net.py": b"x" * (17 << 20)})),
             "more than 16 MiB",
             id="a bomb or a data set",
         ),

@@ -48,7 +48,7 @@ class AdamW:
     weight_decay: float = 0.01
 
 
-Optimizer: TypeAlias = SGD | AdamW
+OptimizerConfig: TypeAlias = SGD | AdamW
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,7 @@ class Arithmetic:
     precision: Precision = "Float32"
     """BFloat16 is autocast inside the leaf; gradients, tree and master weights are float32 in any case."""
     loss: CrossEntropy = field(default_factory=CrossEntropy)
-    optimizer: Optimizer = field(default_factory=SGD)
+    optimizer: OptimizerConfig = field(default_factory=SGD)
     normalisation: Normalisation = field(default_factory=Normalisation)
     mixup_alpha: float = 0.0
     """Beta(alpha, alpha) of mixup inside a leaf; 0 turns it off."""

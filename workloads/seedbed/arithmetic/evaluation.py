@@ -16,13 +16,13 @@ from torch.nn import functional as F
 
 from seedbed.arithmetic.batch_protocols import EvaluationRows
 from seedbed.arithmetic.evaluation_counts import LOSS_LIMIT, LOSS_SCALE, Counts
-from seedbed.arithmetic.generator_seeding import generators_put_back, seed_evaluation, seed_mode_change
+from seedbed.arithmetic.generator_seeding import preserve_generators, seed_evaluation, seed_mode_change
 from seedbed.arithmetic.leaf_gradient import forward, images_of
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.read_only_tensors import ReadOnlyTensors
 from seedbed.arithmetic.subtree_exchange import Exchange
-from seedbed.arithmetic.torch_determinism import keep_denormals
-from seedbed.arithmetic.train_eval_mode import evaluating
+from seedbed.arithmetic.torch_determinism import enable_denormals
+from seedbed.arithmetic.train_eval_mode import evaluation_mode
 
 Rows = TypeVar("Rows", bound=EvaluationRows)
 
@@ -41,12 +41,12 @@ def evaluate(
     """
     classes = replica.arithmetic.classes
     sums = np.zeros(2 + classes * classes, dtype=np.int64)
-    for batch, logits_bk in evaluated_logits(replica, batches, split=split):
+    for batch, logits_bk in evaluation_logits(replica, batches, split=split):
         sums += _batch_counts(batch, logits_bk.cpu(), classes).as_vector()
     return Counts.from_vector(exchange.sum_counts(sums), classes)
 
 
-def evaluated_logits(
+def evaluation_logits(
     replica: Replica, batches: Iterable[Rows], *, split: str
 ) -> Generator[tuple[Rows, torch.Tensor], None, None]:
     """Yield each batch with its float32 logits (b, k), the model in evaluation mode for that time.
@@ -56,15 +56,15 @@ def evaluated_logits(
     seed, device = replica.arithmetic.seed, replica.device
     with contextlib.ExitStack() as stack:
         stack.callback(replica.statistics.remember)
-        stack.enter_context(generators_put_back(device))
+        stack.enter_context(preserve_generators(device))
         seed_mode_change(seed, device=device)
-        stack.enter_context(evaluating(replica.model))
+        stack.enter_context(evaluation_mode(replica.model))
         stack.callback(seed_mode_change, seed, device=device)
         replica.statistics.remember()
         read_only = ReadOnlyTensors(replica.model, writable=replica.statistics.tensors)
         for batch in batches:
             replica.statistics.restore()
-            keep_denormals()
+            enable_denormals()
             seed_evaluation(seed, split, batch.index, device=device)
             logits_bk = logits(replica, batch.pixels_bhwc)
             read_only.check("a forward pass in evaluation mode")
@@ -83,13 +83,13 @@ def _batch_counts(batch: EvaluationRows, logits_bk: torch.Tensor, classes: int) 
     losses = F.cross_entropy(logits_bk, labels, reduction="none").double()
     pairs = batch.labels_b[: batch.count] * classes + logits_bk.numpy().argmax(axis=1)
     return Counts(
-        loss=int(quantised(losses).sum()),
+        loss=int(quantize_losses(losses).sum()),
         non_finite=int((~losses.isfinite()).sum()),
         confusion_kk=np.bincount(pairs, minlength=classes * classes).reshape(classes, classes),
     )
 
 
-def quantised(losses: torch.Tensor) -> torch.Tensor:
+def quantize_losses(losses: torch.Tensor) -> torch.Tensor:
     """Return losses in nats as int64 multiples of 1 / LOSS_SCALE, within 0 … LOSS_LIMIT."""
     bounded = losses.nan_to_num(nan=LOSS_LIMIT, posinf=LOSS_LIMIT, neginf=LOSS_LIMIT)
     return (bounded.clamp(0.0, LOSS_LIMIT) * LOSS_SCALE).round().to(torch.int64)

@@ -46,7 +46,7 @@ def seed_mode_change(seed: int, *, device: torch.device) -> None:
 
 
 @contextlib.contextmanager
-def generators_put_back(device: torch.device) -> Iterator[None]:
+def preserve_generators(device: torch.device) -> Iterator[None]:
     """Leave the default generators as they were."""
     python, legacy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[_index(device)] if device.type == "cuda" else []):

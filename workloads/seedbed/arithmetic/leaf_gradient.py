@@ -156,18 +156,18 @@ def _class_weights(weights: tuple[float, ...] | None, device: torch.device) -> t
 
 def images_of(replica: Replica, pixels_mhwc: npt.NDArray[np.uint8]) -> torch.Tensor:
     """Return the normalised pictures (m, c, h, w) in the layout of the replica's weights."""
-    layout = normalised_channels_last if replica.channels_last else normalised
+    layout = normalize_channels_last if replica.channels_last else normalize_pixels
     return layout(pixels_mhwc, replica.arithmetic.normalisation, replica.device)
 
 
-def normalised(
+def normalize_pixels(
     pixels_mhwc: npt.NDArray[np.uint8], normalisation: Normalisation, device: torch.device
 ) -> torch.Tensor:
     """Return float32 pictures (m, c, h, w), contiguous: pixel · 1/(255 std) - mean/std."""
-    return normalised_channels_last(pixels_mhwc, normalisation, device).contiguous()
+    return normalize_channels_last(pixels_mhwc, normalisation, device).contiguous()
 
 
-def normalised_channels_last(
+def normalize_channels_last(
     pixels_mhwc: npt.NDArray[np.uint8], normalisation: Normalisation, device: torch.device
 ) -> torch.Tensor:
     """Return the same pictures in channels-last layout."""

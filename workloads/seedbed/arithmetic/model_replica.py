@@ -10,12 +10,12 @@ from torch import nn
 
 from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.batchnorm_statistics import RunningStatistics
-from seedbed.arithmetic.generator_seeding import generators_put_back, seed_mode_change
+from seedbed.arithmetic.generator_seeding import preserve_generators, seed_mode_change
 from seedbed.arithmetic.model_errors import ModelOutputError
-from seedbed.arithmetic.optimizers import updates_for
+from seedbed.arithmetic.optimizers import build_optimizer
 from seedbed.arithmetic.read_only_tensors import ReadOnlyTensors
 from seedbed.arithmetic.tensor_witness import Witness
-from seedbed.arithmetic.train_eval_mode import begin_training
+from seedbed.arithmetic.train_eval_mode import enter_training_mode
 from seedbed.models.memory_layout import has_narrow_convolution, is_channels_last
 from seedbed.models.state_dict import kept_tensors
 
@@ -45,9 +45,9 @@ class Replica:
         self.arithmetic = arithmetic
         self.device = torch.device(device)
         self.model = model.to(self.device)
-        with generators_put_back(self.device):
+        with preserve_generators(self.device):
             seed_mode_change(arithmetic.seed, device=self.device)
-            begin_training(model)
+            enter_training_mode(model)
         self.objective = objective
         if has_narrow_convolution(model):
             model.to(memory_format=torch.contiguous_format)
@@ -60,7 +60,7 @@ class Replica:
             raise ModelOutputError(
                 "the model has no parameter to train; leave requires_grad on for what is to be trained"
             )
-        self.updates = updates_for(arithmetic.optimizer, self.trained)
+        self.optimizer = build_optimizer(arithmetic.optimizer, self.trained)
         self.witness = Witness(list(self._weights.values()))
 
     def named_weights(self) -> dict[str, torch.Tensor]:
@@ -71,7 +71,7 @@ class Replica:
     def named_state(self) -> dict[str, torch.Tensor]:
         """Return all that a checkpoint holds: `model.<name>` and `optimizer.<name>`, live tensors."""
         weights = {f"model.{name}": tensor for name, tensor in self._weights.items()}
-        return weights | {f"optimizer.{name}": t for name, t in self.updates.named_state().items()}
+        return weights | {f"optimizer.{name}": t for name, t in self.optimizer.named_state().items()}
 
     @torch.no_grad()
     def load(self, named: Mapping[str, torch.Tensor]) -> None:

@@ -20,9 +20,9 @@ from seedbed.arithmetic.leaf_gradient import (
 from seedbed.arithmetic.learning_rate import learning_rate
 from seedbed.arithmetic.model_errors import ModelOutputError
 from seedbed.arithmetic.model_replica import Replica
-from seedbed.arithmetic.reduction_tree import CarryStack, ranges
+from seedbed.arithmetic.reduction_tree import CarryStack, leaf_ranges
 from seedbed.arithmetic.subtree_exchange import Exchange
-from seedbed.arithmetic.torch_determinism import keep_denormals
+from seedbed.arithmetic.torch_determinism import enable_denormals
 from seedbed.models.state_dict import same_bits
 
 
@@ -65,17 +65,17 @@ def run_step(
     arithmetic = replica.arithmetic
     rate = learning_rate(arithmetic.learning_rate, step, total_steps)
     stack = CarryStack(arithmetic.leaves, add_contributions)
-    own = ranges(arithmetic.leaves, exchange.world)[exchange.rank]
+    own = leaf_ranges(arithmetic.leaves, exchange.world)[exchange.rank]
     arriving = iter(micro_batches)
     for leaf in own:
         rows = next(arriving)
         assert rows.leaf == leaf, f"leaf {rows.leaf} came where {leaf} was due"
-        keep_denormals()  # the model may have loaded a library since
+        enable_denormals()  # the model may have loaded a library since
         contribution = leaf_contribution(replica, step, rows)
         if twice and leaf == own[-1]:
             _require_equal(replica, contribution, leaf_contribution(replica, step, rows))
         stack.push(leaf, contribution)
-    keep_denormals()
+    enable_denormals()
     stop_all = exchange.any_of(stop)
     total = exchange.reduce(stack.parts(), leaves=arithmetic.leaves)
     scalars = _update(replica, total, rate=rate, step=step)
@@ -101,12 +101,12 @@ def _update(replica: Replica, total: Contribution, *, rate: float, step: int) ->
     limit = replica.arithmetic.gradient_clip_norm
     if limit is None:
         norm = _norm(gradients) / leaves
-        replica.updates.apply(gradients, rate=rate, step=step, divisor=leaves)
+        replica.optimizer.step(gradients, rate=rate, step=step, divisor=leaves)
     else:
         torch._foreach_div_(gradients, float(leaves))
         norm = _norm(gradients)
         torch._foreach_mul_(gradients, torch.clamp(limit / (norm + 1e-6), max=1.0))
-        replica.updates.apply(gradients, rate=rate, step=step)
+        replica.optimizer.step(gradients, rate=rate, step=step)
     replica.statistics.replace(statistics.div_(leaves))
     return torch.stack([loss / leaves, norm])
 

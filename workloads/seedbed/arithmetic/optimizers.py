@@ -13,18 +13,18 @@ import torch
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from seedbed.arithmetic.arithmetic_config import SGD, AdamW, Optimizer
+from seedbed.arithmetic.arithmetic_config import SGD, AdamW, OptimizerConfig
 
 Named = Mapping[str, torch.Tensor]
 
 
-class Updates(Protocol):
+class Optimizer(Protocol):
     """What a step needs of an optimizer."""
 
     def named_state(self) -> dict[str, torch.Tensor]:
         """Return the live state tensors, the same names from step 0 on."""
 
-    def apply(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int, divisor: int = 1) -> None:
+    def step(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int, divisor: int = 1) -> None:
         """Update the parameters in place; `step` is the 0-based global step.
 
         Gradients are divided by `divisor` on the way, in place: the bits of a division of one's own, without
@@ -32,7 +32,7 @@ class Updates(Protocol):
         """
 
 
-class SgdUpdates:
+class SgdOptimizer:
     """Momentum buffers that start at zero, so that state has the same tensors before the first step."""
 
     def __init__(self, config: SGD, parameters: Named) -> None:
@@ -46,7 +46,7 @@ class SgdUpdates:
         return {f"momentum.{name}": buffer for name, buffer in self._momentum.items()}
 
     @torch.no_grad()
-    def apply(
+    def step(
         self,
         gradients: Sequence[torch.Tensor],
         *,
@@ -73,7 +73,7 @@ class SgdUpdates:
         )
 
 
-class AdamWUpdates:
+class AdamWOptimizer:
     """First and second moments; the bias correction counts from the global step, no state of its own."""
 
     def __init__(self, config: AdamW, parameters: Named) -> None:
@@ -91,7 +91,7 @@ class AdamWUpdates:
         return first | {f"second.{name}": moment for name, moment in self._second.items()}
 
     @torch.no_grad()
-    def apply(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int, divisor: int = 1) -> None:
+    def step(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int, divisor: int = 1) -> None:
         """Update parameters and moments in place."""
         config = self._config
         self._step.fill_(step)
@@ -119,8 +119,8 @@ def _scalar(divisor: int, device: torch.device) -> torch.Tensor | None:
     return None if divisor == 1 else torch.full((), float(divisor), device=device)
 
 
-def updates_for(config: Optimizer, parameters: Named) -> Updates:
+def build_optimizer(config: OptimizerConfig, parameters: Named) -> Optimizer:
     """Return the updates of `config` over named parameters, in their order."""
     if isinstance(config, SGD):
-        return SgdUpdates(config, parameters)
-    return AdamWUpdates(config, parameters)
+        return SgdOptimizer(config, parameters)
+    return AdamWOptimizer(config, parameters)

@@ -27,7 +27,7 @@ def children(node: Node) -> tuple[Node, Node]:
     return (start, middle), (middle, stop)
 
 
-def ranges(leaves: int, world: int) -> list[range]:
+def leaf_ranges(leaves: int, world: int) -> list[range]:
     """Return the contiguous leaf range of each worker; sizes differ by at most one, larger ones first."""
     if not 1 <= world <= leaves:
         raise ValueError(f"{world} workers cannot share {leaves} leaves: 1 <= W <= L")

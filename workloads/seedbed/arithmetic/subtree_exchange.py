@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from seedbed.arithmetic.flat_vector import Layout, layout_of
 from seedbed.arithmetic.leaf_gradient import Contribution, add_contributions
-from seedbed.arithmetic.reduction_tree import Node, fold, ranges, subtrees
+from seedbed.arithmetic.reduction_tree import Node, fold, leaf_ranges, subtrees
 
 Parts: TypeAlias = Mapping[Node, Contribution]
 R = TypeVar("R")
@@ -54,7 +54,7 @@ class Exchange(Protocol):
         """Wait until every worker is here."""
 
 
-class SingleProcess:
+class SingleProcessExchange:
     """One worker that owns all leaves."""
 
     rank = 0
@@ -84,7 +84,7 @@ class SingleProcess:
         """Return at once."""
 
 
-class PointToPoint:
+class PointToPointExchange:
     """The workers of the initialised default process group of torch.distributed, gloo or NCCL.
 
     Its time-out is the group's. With gloo the vectors lie on the CPU whatever the device of the model.
@@ -100,7 +100,7 @@ class PointToPoint:
 
     def reduce(self, parts: Parts, *, leaves: int) -> Contribution:
         """Return the sum over all leaves in tree order, the same bits on every worker."""
-        owned = [subtrees(own.start, own.stop, leaves) for own in ranges(leaves, self.world)]
+        owned = [subtrees(own.start, own.stop, leaves) for own in leaf_ranges(leaves, self.world)]
         assert list(parts) == owned[self.rank], f"worker {self.rank} holds {list(parts)}"
         first = next(iter(parts.values()))
         layout = self._laid_out(first)

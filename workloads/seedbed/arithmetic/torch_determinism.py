@@ -12,7 +12,7 @@ _ERROR = 2
 _WITH_MKLDNN = torch.backends.mkldnn.enabled
 
 
-def fix_determinism(*, threads: int = 1, fill_uninitialised: bool = False) -> None:
+def enforce_determinism(*, threads: int = 1, fill_uninitialised: bool = False) -> None:
     """Turn off everything that may change bits from run to run; an operation without a fixed order raises.
 
     `threads` is the number of intra-op threads: CPU bits depend on it. `fill_uninitialised` makes reads of
@@ -24,7 +24,7 @@ def fix_determinism(*, threads: int = 1, fill_uninitialised: bool = False) -> No
     torch.set_deterministic_debug_mode("error")
     torch.utils.deterministic.fill_uninitialized_memory = fill_uninitialised  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
-    keep_denormals()
+    enable_denormals()
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
@@ -34,7 +34,7 @@ def fix_determinism(*, threads: int = 1, fill_uninitialised: bool = False) -> No
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
 
-def keep_denormals() -> None:
+def enable_denormals() -> None:
     """Have this thread, and those it starts, compute with numbers below 1e-38 rather than take them for zero.
 
     Any library can switch that off for the thread that loads it, and those built with -ffast-math do.
@@ -44,7 +44,7 @@ def keep_denormals() -> None:
 
 
 def changed_switches(*, threads: int) -> list[str]:
-    """Return the switches that are no longer as torch's start and `fix_determinism` left them."""
+    """Return the switches that are no longer as torch's start and `enforce_determinism` left them."""
     as_fixed = {
         "torch.use_deterministic_algorithms": torch.get_deterministic_debug_mode() == _ERROR,
         "torch.set_num_threads": torch.get_num_threads() == threads,

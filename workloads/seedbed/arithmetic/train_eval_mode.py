@@ -16,14 +16,14 @@ from seedbed.arithmetic.model_errors import ModelOutputError
 from seedbed.arithmetic.registered_tensors import Registered, registered_tensors
 
 
-def begin_training(model: nn.Module) -> None:
+def enter_training_mode(model: nn.Module) -> None:
     """Call train() as a training loop does; layers that were frozen before it are frozen after it."""
     if model.training:
         _train(model, frozen=[module for module in model.modules() if not module.training])
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode for a while; parameters, buffers and modes are as before afterwards.
 
     A layer that user code froze must stay frozen, or a run that is resumed would part from one that is not.

@@ -73,7 +73,7 @@ def _memory(progress: RunProgress | None, labels: dict[str, str]) -> Iterator[Sa
 
 def _of_machines(progress: RunProgress, labels: dict[str, str]) -> Iterator[Metric]:
     """Yield what all ranks have read of the dataset, and how busy their GPUs are."""
-    read = progress.traffic
+    read = progress.io_totals
     results = {"hit": read.hits, "miss": read.misses, "rejected": read.rejected}
     yield measured(names.CACHE_REQUESTS, ((labels | {"result": key}, n) for key, n in results.items()))
     yield measured(names.FETCHED_BYTES, ((labels | {"store": key}, n) for key, n in read.fetched.items()))

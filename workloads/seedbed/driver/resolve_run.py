@@ -116,10 +116,10 @@ def _known(options: RunOptions, cluster: TaskRunner | None) -> ProbedEnvironment
 
 
 def _set_up(device: str) -> None:
-    from seedbed.arithmetic.torch_determinism import fix_determinism
+    from seedbed.arithmetic.torch_determinism import enforce_determinism
     from seedbed.environment.environment_pins import pinned_threads
 
-    fix_determinism(threads=pinned_threads())
+    enforce_determinism(threads=pinned_threads())
     _require_device(device)
 
 
@@ -234,11 +234,11 @@ def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, st
 
 
 def _environment(device: str) -> ProbedEnvironment:
-    from seedbed.arithmetic.torch_determinism import fix_determinism
+    from seedbed.arithmetic.torch_determinism import enforce_determinism
     from seedbed.environment.environment_class import environment_class, environment_document
     from seedbed.environment.environment_pins import pinned_threads
 
-    fix_determinism(threads=pinned_threads())
+    enforce_determinism(threads=pinned_threads())
     _require_device(device)
     document = environment_document(device, arithmetic_version=ARITHMETIC_VERSION)
     return document, environment_class(document)

@@ -319,10 +319,10 @@ def _watch(session: Session, progress: RunProgress) -> None:
     if _is_another_group(before, progress):
         session.groups.append(progress.workers)
         _tell_of_group(session, progress)
-    mark_moments(session.timeline, progress.moments)
+    mark_moments(session.timeline, progress.startup_times)
     session.spent[len(session.groups)] = progress.seconds
     session.executed[len(session.groups)] = progress.step - progress.resumed_from
-    _follow_curves(session, progress.kept)
+    _follow_curves(session, progress.checkpoint)
     if progress != before:
         session.progress = progress
         session.display.update(progress)
@@ -338,7 +338,9 @@ def _follow_curves(session: Session, kept: SavedCheckpoint | None) -> None:
 
 
 def _is_another_group(before: RunProgress | None, progress: RunProgress) -> bool:
-    began = (each.moments and each.moments.began for each in (before, progress) if each is not None)
+    began = (
+        each.startup_times and each.startup_times.began for each in (before, progress) if each is not None
+    )
     return before is None or len(set(began)) == 2
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seedbed.arithmetic.subtree_exchange import SingleProcess
+from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 from seedbed.dataset.file_format import SPLITS
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.run_result import Result
@@ -47,7 +47,7 @@ def _samples(run: ResolvedRun, program: WorkerConfig) -> list[SamplePrediction]:
     replica = build_replica(program.model, program.arithmetic, device=program.device)
     load_weights(replica, read_model(run.folder))
     split = "test" if run.dataset.view(split="test").count else "validation"
-    alone = SingleProcess()
+    alone = SingleProcessExchange()
     with open_evaluation(
         program.stream, split, rank=alone.rank, world=alone.world, batch_rows=program.evaluation_rows
     ) as batches:

@@ -9,7 +9,7 @@ COLOURS = 3
 _NARROW = 8
 
 
-def in_best_layout(model: nn.Module) -> nn.Module:
+def to_best_layout(model: nn.Module) -> nn.Module:
     """Lay a network out channels-last, which is faster, unless a convolution of it is too narrow for that."""
     layout = torch.contiguous_format if has_narrow_convolution(model) else torch.channels_last
     return model.to(memory_format=layout)

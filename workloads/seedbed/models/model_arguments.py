@@ -18,7 +18,9 @@ class Argument:
     below: float | None = None
 
 
-def parsed(model: str, known: Mapping[str, Argument], given: Mapping[str, Value]) -> dict[str, Value]:
+def parse_arguments(
+    model: str, known: Mapping[str, Argument], given: Mapping[str, Value]
+) -> dict[str, Value]:
     """Return every known argument with its given or default value. Raises ValueError naming the bad one."""
     for name in given:
         if name not in known:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from seedbed.models.memory_layout import in_best_layout
-from seedbed.models.model_arguments import Argument, parsed
+from seedbed.models.memory_layout import to_best_layout
+from seedbed.models.model_arguments import Argument, parse_arguments
 from seedbed.models.resnet import BasicBlock, Bottleneck, ResNet
 from seedbed.models.simple_cnn import SimpleCNN
-from seedbed.models.weight_initialization import initialise
+from seedbed.models.weight_initialization import initialize_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class ModelEntry:
     """A network of the registry."""
 
     construct: Callable[..., nn.Module]
@@ -30,15 +30,15 @@ _RESNET_ARGUMENTS = {
 }
 
 
-def _resnet(block: type[BasicBlock | Bottleneck], *layers: int) -> Entry:
+def _resnet(block: type[BasicBlock | Bottleneck], *layers: int) -> ModelEntry:
     def construct(*, classes: int, stem: str, width: int) -> nn.Module:
         return ResNet(block, layers, classes=classes, stem=stem, width=width)
 
-    return Entry(construct=construct, arguments=_RESNET_ARGUMENTS)
+    return ModelEntry(construct=construct, arguments=_RESNET_ARGUMENTS)
 
 
-MODELS: Mapping[str, Entry] = {
-    "simple-cnn": Entry(
+MODELS: Mapping[str, ModelEntry] = {
+    "simple-cnn": ModelEntry(
         construct=SimpleCNN,
         arguments={
             "width": Argument(default=32, minimum=1),
@@ -51,7 +51,9 @@ MODELS: Mapping[str, Entry] = {
 }
 
 
-def build(name: str, args: Mapping[str, str | int | float], classes: int, *, seed: int = 0) -> nn.Module:
+def build_model(
+    name: str, args: Mapping[str, str | int | float], classes: int, *, seed: int = 0
+) -> nn.Module:
     """Return a freshly initialised network on the CPU, in channels-last layout.
 
     Raises ValueError for an unknown name or argument, listing the known ones, and a value out of range.
@@ -59,10 +61,10 @@ def build(name: str, args: Mapping[str, str | int | float], classes: int, *, see
     entry = MODELS.get(name)
     if entry is None:
         raise ValueError(f"unknown model {name!r}: known are {', '.join(MODELS)}")
-    values = parsed(name, entry.arguments, args)
+    values = parse_arguments(name, entry.arguments, args)
     # layers draw first weights when they are made; the meta device would spare that, and import sympy
     with torch.random.fork_rng(devices=[]):
         model = entry.construct(classes=classes, **values)
-    initialise(model, seed=seed)
+    initialize_weights(model, seed=seed)
     # never slower on the CPUs tried, and a quarter faster where max pooling counts
-    return in_best_layout(model)
+    return to_best_layout(model)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def initialise(model: nn.Module, *, seed: int) -> None:
+def initialize_weights(model: nn.Module, *, seed: int) -> None:
     """Set the first values of a network of convolutions, linear layers and BatchNorm.
 
     Convolutions: He et al. 2015, normal, fan out. Linear: uniform within 1/sqrt(fan in).

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from seedbed.feed.io_counters import IoTotals
-from seedbed.training.resource_usage import Gauge, Usage
+from seedbed.training.resource_usage import ResourceMonitor, ResourceUsage
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import SeedbedError
 
@@ -32,7 +32,7 @@ class ProgressBoard:
         self._pause = False
         self._paused_workers = 0
         self._waiting = False
-        self._usages: dict[int, Usage] = {}
+        self._usages: dict[int, ResourceUsage] = {}
         self._earlier_io = IoTotals()
         """Of the worker groups before."""
 
@@ -56,7 +56,7 @@ class ProgressBoard:
         with self._lock:
             return self._retryable
 
-    def should_stop(self, usage: Usage | None = None) -> bool:
+    def should_stop(self, usage: ResourceUsage | None = None) -> bool:
         """Say whether the group is to save a checkpoint after the present step and end.
 
         A rank passes its resource usage now and then.
@@ -121,10 +121,10 @@ class ProgressBoard:
 
     def _with_usage(self, progress: RunProgress) -> RunProgress:
         usages = tuple(self._usages[rank] for rank in sorted(self._usages))
-        return replace(progress, usages=usages, traffic=self._io_totals())
+        return replace(progress, usages=usages, io_totals=self._io_totals())
 
     def _io_totals(self) -> IoTotals:
-        return sum((usage.traffic for usage in self._usages.values()), self._earlier_io)
+        return sum((usage.io_totals for usage in self._usages.values()), self._earlier_io)
 
 
 class InProcessLink:
@@ -132,7 +132,7 @@ class InProcessLink:
 
     def __init__(self, board: ProgressBoard) -> None:
         self._board = board
-        self._gauge = Gauge()
+        self._gauge = ResourceMonitor()
 
     def send_progress(self, progress: RunProgress) -> None:
         """Store the newest progress."""
@@ -140,7 +140,7 @@ class InProcessLink:
 
     def stop_requested(self) -> bool:
         """Say whether the driver requests a stop."""
-        return self._board.should_stop(self._gauge.due())
+        return self._board.should_stop(self._gauge.sample_if_due())
 
     def report_fatal(self, error: SeedbedError) -> None:
         """Report an error that no restart can mend."""
@@ -160,7 +160,7 @@ class RayActorLink:
 
     def __init__(self, board: Any, *, rank: int = 0) -> None:
         self._board = board
-        self._gauge = Gauge(rank)
+        self._gauge = ResourceMonitor(rank)
         self._progress_call = _ActorCall()
         self._stop_call = _ActorCall()
         self._stop = False
@@ -181,7 +181,7 @@ class RayActorLink:
         """Say whether the driver requested a stop, as of a moment ago: a call is always under way."""
         self._stop = self._stop or bool(self._stop_call.answer())
         if self._stop_call.is_due(every=_CALL_INTERVAL_SECONDS):
-            self._stop_call.send(self._board.should_stop, self._gauge.due())
+            self._stop_call.send(self._board.should_stop, self._gauge.sample_if_due())
         return self._stop
 
     def wait_for_replacement(self) -> None:

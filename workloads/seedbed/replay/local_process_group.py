@@ -108,7 +108,7 @@ def _work(rank: int, world: int, rendezvous: str, pipe: Connection, task: Task) 
 def _answer(rank: int, world: int, rendezvous: str, pipe: Connection, task: Task) -> object:
     import torch.distributed as dist
 
-    from seedbed.arithmetic.subtree_exchange import PointToPoint
+    from seedbed.arithmetic.subtree_exchange import PointToPointExchange
 
     try:
         dist.init_process_group(
@@ -118,7 +118,7 @@ def _answer(rank: int, world: int, rendezvous: str, pipe: Connection, task: Task
             world_size=world,
             timeout=timedelta(seconds=_PEER_SECONDS),
         )
-        return recompute(task, PointToPoint(task.program.device), pipe.send)
+        return recompute(task, PointToPointExchange(task.program.device), pipe.send)
     except SeedbedError as error:
         return error
     except Exception as error:

@@ -32,7 +32,7 @@ from seedbed.runs.ledger import segment_of
 from seedbed.runs.model_files import CONFIG, WEIGHTS
 from seedbed.runs.tensor_blobs import describe_tensors, serialised
 from seedbed.training.evaluation_scores import counts_of
-from seedbed.training.model_export import config_of
+from seedbed.training.model_export import model_config_document
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.trainingjob_status import measured
@@ -140,7 +140,7 @@ class Judge:
         if digest != self.decided.weights_digest:
             text = f"the model's weights are {digest}, the receipt says {self.decided.weights_digest}"
             return _difference("weights", selected, "weights", text)
-        files = {WEIGHTS: serialised(weights), CONFIG: canonical_json(config_of(self.program))}
+        files = {WEIGHTS: serialised(weights), CONFIG: canonical_json(model_config_document(self.program))}
         for path, theirs in sorted(self.decided.subjects.items()):
             if path in files and sha256(files[path]).hexdigest() != theirs:
                 return _difference(

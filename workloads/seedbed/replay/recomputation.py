@@ -13,7 +13,7 @@ from typing import Any
 
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.tensor_digests import weights_digest
-from seedbed.arithmetic.torch_determinism import fix_determinism
+from seedbed.arithmetic.torch_determinism import enforce_determinism
 from seedbed.environment.arithmetic_probe import check_probe
 from seedbed.environment.environment_pins import assert_pinned, pinned_threads
 from seedbed.receipts import Decided
@@ -22,7 +22,7 @@ from seedbed.replay.run_differences import Difference
 from seedbed.runs import Evaluation, RunFolder, load_checkpoint
 from seedbed.runs.tensor_blobs import Array, as_array, to_torch
 from seedbed.training.early_stopping import best_score, should_stop
-from seedbed.training.evaluation_scores import document_of, scores_of
+from seedbed.training.evaluation_scores import evaluation_document, scores_of
 from seedbed.training.evaluator import evaluate_split
 from seedbed.training.rank_agreement import WorkerDigests, require_agreement
 from seedbed.training.replica_builder import load_weights
@@ -68,7 +68,7 @@ class Recomputed:
 
 def recompute(task: Task, exchange: Exchange, tell: Tell) -> Recomputed:
     """Walk the window as one of the workers; the answer of rank 0 counts."""
-    fix_determinism(threads=pinned_threads())
+    enforce_determinism(threads=pinned_threads())
     assert_pinned()
     check_probe(task.program.probe, device=task.program.device)
     replay = _Replay(task, exchange)
@@ -154,7 +154,7 @@ class _Replay:
         counts = evaluate_split(self.context, split=split)
         if counts.samples == 0:
             return None
-        document = document_of(counts, weights_digest=weights_digest(self.replica.named_weights()))
+        document = evaluation_document(counts, weights_digest=weights_digest(self.replica.named_weights()))
         step = self.state.completed
         record = Evaluation(split=split, step=step, document=document, digest="")
         self.evaluations.append(record)

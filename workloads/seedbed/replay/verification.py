@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedbed.arithmetic.subtree_exchange import SingleProcess
+from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.replay.local_process_group import recompute_in_group
 from seedbed.replay.receipt_location import Claim
@@ -120,7 +120,7 @@ def verify(claim: Claim, window: Window, sources: Sources, watcher: Watcher) -> 
 
 def _recomputed(task: Task, workers: int, tell: Tell) -> list[Recomputed]:
     if workers == 1:
-        return [recompute(task, SingleProcess(), tell)]
+        return [recompute(task, SingleProcessExchange(), tell)]
     return recompute_in_group(task, workers=workers, tell=tell)
 
 

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import torch
 
-from seedbed.arithmetic.evaluation import evaluated_logits
+from seedbed.arithmetic.evaluation import evaluation_logits
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.feed import EvaluationBatch
 from seedbed.report.run_report_data import SamplePrediction
@@ -24,7 +24,7 @@ def sample_predictions(
 
     At most half are mistakes where there are enough hits; both in the order of rows. [] without rows.
     """
-    with closing(evaluated_logits(replica, batches, split="samples")) as evaluated:
+    with closing(evaluation_logits(replica, batches, split="samples")) as evaluated:
         found = next(evaluated, None)
     if found is None:
         return []

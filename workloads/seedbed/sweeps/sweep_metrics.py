@@ -55,8 +55,8 @@ class ProgressTotals:
             self._add_seconds(place)  # another worker group, which counts from 0
         with self._lock:
             self.latest[place] = progress
-        if progress.kept is not None:
-            self.checkpoint_time = max(self.checkpoint_time or 0.0, progress.kept.time)
+        if progress.checkpoint is not None:
+            self.checkpoint_time = max(self.checkpoint_time or 0.0, progress.checkpoint.time)
 
     def add_result(self, place: RunKey, result: SegmentResult, now: float) -> None:
         """Take in what a stretch came to: one that is short was not seen on its way."""

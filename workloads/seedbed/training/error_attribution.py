@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from seedbed.arithmetic.model_errors import ModelOutputError
 from seedbed.training.worker_config import WorkerConfig
-from seedbed.usercode.entrypoint_loader import blaming_loaded
+from seedbed.usercode.entrypoint_loader import attribute_loaded_errors
 from seedbed.usercode.user_error_messages import is_out_of_memory
 from seedbed_api.errors import InfrastructureError, UserError
 
@@ -16,7 +16,7 @@ from seedbed_api.errors import InfrastructureError, UserError
 def attribute_errors(config: WorkerConfig) -> Iterator[None]:
     """Raise UserError ModelError for what the model did, InfrastructureError OutOfMemory; a defect passes."""
     try:
-        with blaming_loaded(config.model.entrypoint):
+        with attribute_loaded_errors(config.model.entrypoint):
             yield
     except ModelOutputError as error:
         fix = "" if "; " in str(error) else "; change the network"

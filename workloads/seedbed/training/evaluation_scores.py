@@ -13,7 +13,7 @@ from seedbed.runs.evaluation_records import Evaluation
 from seedbed.training.early_stopping import Score
 
 
-def document_of(counts: Counts, *, weights_digest: str) -> dict[str, Any]:
+def evaluation_document(counts: Counts, *, weights_digest: str) -> dict[str, Any]:
     """Return the record of an evaluation: integers and the digest of the weights that were evaluated."""
     return {
         "samples": counts.samples,

@@ -11,7 +11,7 @@ from seedbed.feed import open_evaluation
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations, save_evaluation
 from seedbed.runs.run_folder import RunFolder
 from seedbed.training.early_stopping import Score, best_score
-from seedbed.training.evaluation_scores import document_of, metrics_of, scores_of
+from seedbed.training.evaluation_scores import evaluation_document, metrics_of, scores_of
 from seedbed.training.rank_agreement import RankAgreement
 from seedbed.training.run_state import RunContext, RunState
 
@@ -39,7 +39,7 @@ class Evaluator:
             if counts.samples == 0:
                 return
             digest = weights_digest(self._context.replica.named_weights())
-            self.records.append(self._store(split, document_of(counts, weights_digest=digest)))
+            self.records.append(self._store(split, evaluation_document(counts, weights_digest=digest)))
 
     def _store(self, split: str, document: dict[str, Any]) -> Evaluation:
         step = self._state.completed

@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from seedbed.arithmetic.arithmetic_config import Arithmetic
-from seedbed.arithmetic.evaluation import evaluated_logits
+from seedbed.arithmetic.evaluation import evaluation_logits
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.feed import EvaluationBatch, MicroBatch
 from seedbed.models.state_dict import kept_tensors, left_out_buffers, same_bits, shared_tensor
 from seedbed.runs.tensor_blobs import serialised
 from seedbed.training.worker_config import WorkerConfig
 from seedbed.usercode import UserModel, load_entrypoint
-from seedbed.usercode.user_error_messages import refused
+from seedbed.usercode.user_error_messages import model_error
 
 _OWN = "let load_state_dict() and state_dict() be torch's own"
 
@@ -36,7 +36,7 @@ def check_builds(user: UserModel, network: nn.Module, arithmetic: Arithmetic) ->
     name = shared_tensor(network, built)
     if name is not None:
         problem = f"{name} is one tensor in every network that build returns: trained once, trained for all"
-        raise refused("entrypoint", user.entrypoint, problem, "make it anew within build")
+        raise model_error("entrypoint", user.entrypoint, problem, "make it anew within build")
     return built
 
 
@@ -61,14 +61,14 @@ def check_export(
     for name, buffer in left_out_buffers(fresh).items():
         if name not in left_out or not same_bits(buffer, left_out[name]):
             problem = f"{name} is drawn at random and not in state_dict(), so that it would be lost"
-            raise refused("entrypoint", user.entrypoint, problem, "register it with persistent=True")
+            raise model_error("entrypoint", user.entrypoint, problem, "register it with persistent=True")
     loaded = Replica(arithmetic, fresh, device, objective=user.objective)
     if not same_bits(*(_answers(user, replica, rows) for replica in (kept, loaded))):
         problem = (
             "the exported model gives other outputs when it is loaded: it draws what is not in state_dict()"
         )
         fix = "register what is drawn as a buffer, and keep layers in nn.ModuleList or nn.ModuleDict"
-        raise refused("entrypoint", user.entrypoint, problem, fix)
+        raise model_error("entrypoint", user.entrypoint, problem, fix)
 
 
 @contextlib.contextmanager
@@ -88,7 +88,9 @@ def _require_initialised(user: UserModel, network: nn.Module, filled: nn.Module)
     for name, tensor in own.items():
         if name in other and not same_bits(tensor, other[name]):
             problem = f"{name} holds uninitialised memory, which differs from process to process"
-            raise refused("entrypoint", user.entrypoint, problem, "give it a value: torch.empty gives none")
+            raise model_error(
+                "entrypoint", user.entrypoint, problem, "give it a value: torch.empty gives none"
+            )
 
 
 def _require_no_parameters_outside(user: UserModel) -> None:
@@ -104,7 +106,7 @@ def _require_no_parameters_outside(user: UserModel) -> None:
             if parameter.is_leaf and parameter.grad is not None:
                 problem = f"{path} of the entrypoint gets a gradient and is no parameter of the network"
                 fix = "make it a layer of what build returns, or freeze it"
-                raise refused("entrypoint", user.entrypoint, problem, fix)
+                raise model_error("entrypoint", user.entrypoint, problem, fix)
 
 
 def require_loadable(config: WorkerConfig, weights: Mapping[str, torch.Tensor]) -> None:
@@ -126,7 +128,7 @@ def load_export(user: UserModel, arithmetic: Arithmetic, model_file: bytes) -> n
     fresh = user.build(classes=arithmetic.classes, seed=arithmetic.seed + 1)
     problem = _load_problem(fresh, given)
     if problem is not None:
-        raise refused("entrypoint", user.entrypoint, *_explained(user, arithmetic, given, problem))
+        raise model_error("entrypoint", user.entrypoint, *_explained(user, arithmetic, given, problem))
     return fresh
 
 
@@ -176,7 +178,7 @@ def _answers(user: UserModel, replica: Replica, rows: MicroBatch) -> torch.Tenso
         pixels_bhwc=rows.pixels_mhwc,
     )
     with (
-        user.blaming("forward"),
-        contextlib.closing(evaluated_logits(replica, [batch], split="test")) as evaluated,
+        user.attribute_errors("forward"),
+        contextlib.closing(evaluation_logits(replica, [batch], split="test")) as evaluated,
     ):
         return next(logits_bk for _, logits_bk in evaluated)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from seedbed.arithmetic.leaf_gradient import forward, normalised
+from seedbed.arithmetic.leaf_gradient import forward, normalize_pixels
 from seedbed.augmentation.transform_pipeline import output_size
 from seedbed.feed import MicroBatch
 from seedbed.training.error_attribution import attribute_errors
@@ -25,9 +25,9 @@ def check_model(config: WorkerConfig) -> None:
 
 
 def _check_user_model(config: WorkerConfig) -> None:
-    from seedbed.usercode.process_globals import keeping_process_state
+    from seedbed.usercode.process_globals import preserve_process_state
 
-    with keeping_process_state():
+    with preserve_process_state():
         _probe_user_code(config)
 
 
@@ -44,7 +44,7 @@ def _probe_user_code(config: WorkerConfig) -> None:
     leaves = [_made_up(config, leaf) for leaf in range(min(2, config.arithmetic.leaves))]
     network = user.build(classes=config.arithmetic.classes, seed=config.arithmetic.seed)
     require_determinism(source)
-    images = normalised(leaves[0].pixels_mhwc, config.arithmetic.normalisation, torch.device("cpu"))
+    images = normalize_pixels(leaves[0].pixels_mhwc, config.arithmetic.normalisation, torch.device("cpu"))
     check_network(user, network, images_mchw=images, classes=config.arithmetic.classes)
     built = check_builds(user, network, config.arithmetic)
     probe_step(user, config.arithmetic, leaves, device=config.device)
@@ -61,7 +61,7 @@ def _check_size(config: WorkerConfig) -> None:
     replica.model.train(config.arithmetic.leaf_rows == 1)
     try:
         with torch.no_grad():
-            forward(replica, normalised(picture, config.arithmetic.normalisation, torch.device("cpu")))
+            forward(replica, normalize_pixels(picture, config.arithmetic.normalisation, torch.device("cpu")))
     except (RuntimeError, ValueError) as error:
         size, line = picture.shape[1], str(error).splitlines()[0]
         problem = f"{config.model.name} cannot take pictures of {size} x {size} pixels: {line[:200]}"

@@ -53,7 +53,7 @@ class ModelExporter:
     def _write(self, selected: int) -> None:
         config, weights = self._context.config, self._context.replica.named_weights()
         require_loadable(config, weights)
-        files = save_model(self._folder, weights, config_of(config))
+        files = save_model(self._folder, weights, model_config_document(config))
         save_training_result(
             self._folder,
             TrainingResult(
@@ -68,7 +68,7 @@ class ModelExporter:
         )
 
 
-def config_of(config: WorkerConfig) -> dict[str, object]:
+def model_config_document(config: WorkerConfig) -> dict[str, object]:
     """Return the document that is stored beside the model file: architecture, classes, input size."""
     size = output_size(config.stream.transforms)
     assert size is not None, "every recipe has one transform that sets the size"

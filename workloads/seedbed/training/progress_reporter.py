@@ -50,14 +50,16 @@ class ProgressReporter:
             attempt=config.attempt,
             resumed_from=self._checkpointer.loaded_step,
             leaves_by_worker=self._checkpointer.leaves_by_worker,
-            kept=self._checkpointer.saved,
+            checkpoint=self._checkpointer.saved,
             seconds=stopwatch.seconds(),
-            moments=stopwatch.moments,
+            startup_times=stopwatch.startup_times,
         )
 
     def _remaining(self) -> RemainingWork:
         evaluated, saved = self._evaluator.is_evaluated(), self._checkpointer.is_saved
-        return self._context.config.schedule.ahead(self._state.completed, evaluated=evaluated, kept=saved)
+        return self._context.config.schedule.remaining(
+            self._state.completed, evaluated=evaluated, saved=saved
+        )
 
     def _epoch(self) -> int:
         """Return the epoch in progress, from 1; rows that fill the last step begin no further epoch."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.model_replica import Replica
-from seedbed.arithmetic.torch_determinism import changed_switches, keep_denormals
+from seedbed.arithmetic.torch_determinism import changed_switches, enable_denormals
 from seedbed.environment.environment_pins import pinned_threads
 from seedbed.environment.process_start import warn_of_hash_order
 from seedbed.runs.tensor_blobs import Array, to_torch
@@ -18,21 +18,21 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
     """Return a fresh replica; `UserError("ModelError")` where the model cannot be built."""
     if source.entrypoint is not None:
         from seedbed.usercode.entrypoint_loader import load_entrypoint
-        from seedbed.usercode.process_globals import keeping_process_state
+        from seedbed.usercode.process_globals import preserve_process_state
 
         warn_of_hash_order(source.entrypoint)
-        with keeping_process_state():
+        with preserve_process_state():
             user = load_entrypoint(source.entrypoint, source.args, source.code)
             _refuse_other_code(source, user.source_digest)
-            keep_denormals()  # in every process, whether this is its first import of the code or not
+            enable_denormals()  # in every process, whether this is its first import of the code or not
             network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
         require_determinism(source)
         return _replica(arithmetic, network, device, objective=user.objective)
-    from seedbed.models.model_registry import build
+    from seedbed.models.model_registry import build_model
 
     assert source.name is not None
     try:
-        network = build(source.name, dict(source.args), arithmetic.classes, seed=arithmetic.seed)
+        network = build_model(source.name, dict(source.args), arithmetic.classes, seed=arithmetic.seed)
     except ValueError as error:
         raise UserError("ModelError", f"spec.model.args: {error}") from error
     return _replica(arithmetic, network, device, objective=None)

@@ -15,33 +15,33 @@ EVERY_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Usage:
+class ResourceUsage:
     """One rank."""
 
     rank: int
-    traffic: IoTotals
+    io_totals: IoTotals
     """Since its process began."""
     resident_bytes: int
     gpu: float | None = None
     """How busy its GPU is, 0 to 1; None where there is none, or nobody measures it."""
 
 
-class Gauge:
+class ResourceMonitor:
     """Looks at the own process every few seconds, when it is asked."""
 
     def __init__(self, rank: int = 0, *, every: float = EVERY_SECONDS) -> None:
         self._rank, self._every = rank, every
         self._last = float("-inf")
 
-    def due(self) -> Usage | None:
+    def sample_if_due(self) -> ResourceUsage | None:
         """Return what this rank uses if it was not looked at for a while; costs a clock otherwise."""
         now = time.monotonic()
         if now - self._last < self._every:
             return None
         self._last = now
-        return Usage(
+        return ResourceUsage(
             rank=self._rank,
-            traffic=IO_COUNTERS.total(),
+            io_totals=IO_COUNTERS.total(),
             resident_bytes=resident_bytes(),
             gpu=gpu_utilization(),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from seedbed.feed.io_counters import IoTotals
-from seedbed.training.resource_usage import Usage
+from seedbed.training.resource_usage import ResourceUsage
 
 Phase = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing", "Done", "Stopped"]
 
@@ -71,13 +71,13 @@ class RunProgress:
     """Completed steps when this worker group began."""
     leaves_by_worker: tuple[int, ...] = ()
     """Leaves that each worker has computed since this group began, as of the newest checkpoint."""
-    kept: SavedCheckpoint | None = None
+    checkpoint: SavedCheckpoint | None = None
     """None until this worker group has written one."""
     seconds: PartSeconds = field(default_factory=PartSeconds)
-    moments: StartupTimes | None = None
-    usages: tuple[Usage, ...] = ()
+    startup_times: StartupTimes | None = None
+    usages: tuple[ResourceUsage, ...] = ()
     """What the ranks of this group use, as of a moment ago."""
-    traffic: IoTotals = field(default_factory=IoTotals)
+    io_totals: IoTotals = field(default_factory=IoTotals)
     """What all groups together have read of the dataset."""
 
     @property

@@ -74,12 +74,12 @@ class StepSchedule:
         """Return the evaluation milestones in (0, completed], ascending."""
         return [step for step in range(1, completed + 1) if self.is_evaluation(step)]
 
-    def ahead(self, completed: int, *, evaluated: bool, kept: bool) -> RemainingWork:
+    def remaining(self, completed: int, *, evaluated: bool, saved: bool) -> RemainingWork:
         """Return what comes after `completed` steps, and what of the present milestone is not done yet."""
         return RemainingWork(
             steps=self.total_steps - completed,
             evaluations=self._evaluations_after(completed - (not evaluated)),
-            checkpoints=self._checkpoints_after(completed - (not kept)),
+            checkpoints=self._checkpoints_after(completed - (not saved)),
         )
 
     def _evaluations_after(self, completed: int) -> int:

@@ -17,7 +17,7 @@ from seedbed.training.run_progress import PartSeconds, StartupTimes
 from seedbed.training.step_schedule import RemainingWork
 
 
-class Typical:
+class DurationEstimate:
     """Seconds that something takes: a mean in which the n-th time weighs n.
 
     What was slow at first, as with a cold cache, fades; one that was slow among many hardly counts.
@@ -28,24 +28,24 @@ class Typical:
         self.seconds = 0.0
         """0 until it was seen."""
 
-    def note(self, seconds: float) -> None:
+    def add(self, seconds: float) -> None:
         """Take in how long it took this time."""
         self.count += 1
         self.seconds += (seconds - self.seconds) * 2 / (self.count + 1)
 
 
-class Pace:
+class StepRate:
     """How fast steps follow each other, by a clock that stands still in evaluations and checkpoints."""
 
     def __init__(self, window_seconds: float = 3.0) -> None:
         self._window = window_seconds
         self._ends: deque[float] = deque()
-        self.step = Typical()
+        self.step = DurationEstimate()
 
-    def note_step(self, now: float) -> None:
+    def record_step(self, now: float) -> None:
         """Note that a step was done; how long the first one took, nobody has seen from its beginning."""
         if self._ends:
-            self.step.note(now - self._ends[-1])
+            self.step.add(now - self._ends[-1])
         self._ends.append(now)
         while len(self._ends) > 2 and self._ends[1] <= now - self._window:
             self._ends.popleft()
@@ -63,10 +63,10 @@ class Stopwatch:
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._began = clock()
-        self.moments = StartupTimes(began=time.time())
+        self.startup_times = StartupTimes(began=time.time())
         self._parts = {"data": 0.0, "reduce": 0.0, "checkpoint": 0.0, "evaluation": 0.0}
-        self.pace = Pace()
-        self._pauses = {"evaluation": Typical(), "checkpoint": Typical()}
+        self.pace = StepRate()
+        self._pauses = {"evaluation": DurationEstimate(), "checkpoint": DurationEstimate()}
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -78,18 +78,18 @@ class Stopwatch:
             seconds = self._clock() - began
             self._parts[name] += seconds
             if name in self._pauses:
-                self._pauses[name].note(seconds)
+                self._pauses[name].add(seconds)
 
-    def note_batch(self) -> None:
+    def record_batch(self) -> None:
         """Note that a micro-batch was there."""
-        if self.moments.first_batch is None:
-            self.moments = replace(self.moments, first_batch=time.time())
+        if self.startup_times.first_batch is None:
+            self.startup_times = replace(self.startup_times, first_batch=time.time())
 
-    def note_step(self) -> None:
+    def record_step(self) -> None:
         """Note that a step was done."""
-        if self.moments.first_step is None:
-            self.moments = replace(self.moments, first_step=time.time())
-        self.pace.note_step(self.elapsed - sum(self._parts[pause] for pause in self._pauses))
+        if self.startup_times.first_step is None:
+            self.startup_times = replace(self.startup_times, first_step=time.time())
+        self.pace.record_step(self.elapsed - sum(self._parts[pause] for pause in self._pauses))
 
     def seconds_left(self, ahead: RemainingWork) -> float | None:
         """Return how long what is ahead takes if it goes on like this; None before a second step."""

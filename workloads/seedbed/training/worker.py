@@ -11,9 +11,9 @@ from contextlib import closing
 from typing import TypeAlias
 
 from seedbed.arithmetic.optimizer_step import StepResult, run_step
-from seedbed.arithmetic.reduction_tree import ranges
-from seedbed.arithmetic.subtree_exchange import Exchange, PointToPoint, SingleProcess
-from seedbed.arithmetic.torch_determinism import fix_determinism
+from seedbed.arithmetic.reduction_tree import leaf_ranges
+from seedbed.arithmetic.subtree_exchange import Exchange, PointToPointExchange, SingleProcessExchange
+from seedbed.arithmetic.torch_determinism import enforce_determinism
 from seedbed.environment.arithmetic_probe import check_probe
 from seedbed.environment.environment_pins import assert_pinned, pinned_threads
 from seedbed.feed import MicroBatch, open_feed
@@ -44,7 +44,7 @@ def run_worker(config: WorkerConfig, link: DriverLink) -> bool:
     if link.fatal_error() is not None:
         return True
     try:
-        fix_determinism(threads=pinned_threads())
+        enforce_determinism(threads=pinned_threads())
         assert_pinned()
         check_probe(config.probe, device=config.device)
         with attribute_errors(config):
@@ -59,8 +59,8 @@ def _exchange(device: str) -> Exchange:
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        return PointToPoint(device)
-    return SingleProcess()
+        return PointToPointExchange(device)
+    return SingleProcessExchange()
 
 
 def _restart_may_help(error: SeedbedError) -> bool:
@@ -132,7 +132,7 @@ def run_steps(
     Close the iterator to end early. Raises UserError NonFiniteLoss.
     """
     config, exchange = context.config, context.exchange
-    own_leaves = ranges(config.arithmetic.leaves, exchange.world)[exchange.rank]
+    own_leaves = leaf_ranges(config.arithmetic.leaves, exchange.world)[exchange.rank]
     with open_feed(
         config.feed,
         config.stream,
@@ -152,7 +152,7 @@ def run_steps(
             )
             _require_finite(result, step=state.completed)
             state.add_step(result)
-            context.stopwatch.note_step()
+            context.stopwatch.record_step()
             yield result
 
 
@@ -163,7 +163,7 @@ def _recorded(
     for _ in range(count):
         with context.stopwatch.part("data"):
             batch = next(batches)
-        context.stopwatch.note_batch()
+        context.stopwatch.record_batch()
         assert batch.step == state.completed, f"step {batch.step} came where {state.completed} was due"
         digest = leaf_digest(batch.rows_m, batch.labels_m, batch.pixels_mhwc)
         state.ledger.add_leaf(batch.step, batch.leaf, rows_m=batch.rows_m, digest=digest)

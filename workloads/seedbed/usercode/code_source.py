@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from seedbed.storage import absolute_url, open_storage, printable_url
-from seedbed.usercode.source_digest import Sources, read_folder, read_installed
-from seedbed.usercode.user_error_messages import refused
+from seedbed.usercode.source_digest import SourceFiles, read_folder, read_installed
+from seedbed.usercode.user_error_messages import model_error
 from seedbed.usercode.wheel_files import pack_wheel, read_wheel
 
 _UNPACK = "unpack it and name the folder, or build a .whl with `pip wheel --no-deps .`"
@@ -34,11 +34,11 @@ def fetch_code(uri: str, *, digest: str | None = None, secret: Path | None = Non
     sources = read_folder(folder) if folder.is_dir() else _from_wheel(uri, secret=secret)
     if digest is not None and sources.digest != digest:
         problem = f"the source files at {printable_url(uri)} have digest {sources.digest}"
-        raise refused("code.digest", digest, problem, "pin that digest, or restore the files")
+        raise model_error("code.digest", digest, problem, "pin that digest, or restore the files")
     return CodeArchive(wheel=pack_wheel(sources), digest=sources.digest)
 
 
-def installed_sources(module: str) -> tuple[Sources, Path]:
+def installed_sources(module: str) -> tuple[SourceFiles, Path]:
     """Return the files of the top-level package of an importable module, and the folder that holds it."""
     top = module.partition(".")[0]
     try:
@@ -47,22 +47,24 @@ def installed_sources(module: str) -> tuple[Sources, Path]:
         spec = None
     if spec is None:
         fix = "install it into the image, or name its code (model.code, --code DIR)"
-        raise refused("entrypoint", module, f"there is no module {top}", fix)
+        raise model_error("entrypoint", module, f"there is no module {top}", fix)
     locations = list(spec.submodule_search_locations or [])
     package = Path(locations[0] if locations else spec.origin or "")
     if not package.exists():
-        raise refused("entrypoint", module, f"{top} has no source files", "name a Python package")
+        raise model_error("entrypoint", module, f"{top} has no source files", "name a Python package")
     return read_installed(package), package.parent
 
 
-def _from_wheel(uri: str, *, secret: Path | None) -> Sources:
+def _from_wheel(uri: str, *, secret: Path | None) -> SourceFiles:
     parent, _, name = uri.rpartition("/")
     suffix = PurePosixPath(name.partition("?")[0]).suffix
     if suffix != ".whl":
         fix = _FIXES.get(suffix, "name a folder or a .whl")
-        raise refused("code.uri", printable_url(uri), "is neither a folder nor a wheel", fix)
+        raise model_error("code.uri", printable_url(uri), "is neither a folder nor a wheel", fix)
     try:
         content = open_storage(parent or ".", secret=secret).read(name)
     except FileNotFoundError as error:
-        raise refused("code.uri", printable_url(uri), "there is no such wheel", "check the path") from error
+        raise model_error(
+            "code.uri", printable_url(uri), "there is no such wheel", "check the path"
+        ) from error
     return read_wheel(content, name=printable_url(uri))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from seedbed.usercode.user_error_messages import refused
+from seedbed.usercode.user_error_messages import model_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,4 +64,4 @@ def _made_up(classes: int) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def _refused(user: UserModel, problem: str, fix: str) -> Exception:
-    return refused("entrypoint", user.entrypoint, problem, fix)
+    return model_error("entrypoint", user.entrypoint, problem, fix)

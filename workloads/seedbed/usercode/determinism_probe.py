@@ -18,7 +18,7 @@ import torch
 
 from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.batch_protocols import LeafRows
-from seedbed.arithmetic.evaluation import evaluated_logits
+from seedbed.arithmetic.evaluation import evaluation_logits
 from seedbed.arithmetic.leaf_gradient import Contribution, contribution_names, leaf_contribution
 from seedbed.arithmetic.model_errors import ModelOutputError
 from seedbed.arithmetic.model_replica import Replica
@@ -26,7 +26,7 @@ from seedbed.arithmetic.registered_tensors import registered_tensors
 from seedbed.models.state_dict import same_bits
 from seedbed.usercode.entrypoint_loader import UserModel
 from seedbed.usercode.object_state import ObjectState, first_difference, object_state
-from seedbed.usercode.user_error_messages import one_line, refused
+from seedbed.usercode.user_error_messages import model_error, one_line
 
 _LATE = 1_000_000
 """A step, and a count of batches, that no training begins with."""
@@ -102,7 +102,7 @@ class _Network:
     def __init__(self, user: UserModel, arithmetic: Arithmetic, device: str) -> None:
         self._user = user
         network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
-        with user.blaming("train()"), _refusing(user):
+        with user.attribute_errors("train()"), _refusing(user):
             self._replica = Replica(arithmetic, network, device, objective=user.objective)
         statistics = {id(tensor) for tensor in self._replica.statistics.tensors}
         entries = [entry for entry in registered_tensors(network) if id(entry.tensor) not in statistics]
@@ -122,13 +122,13 @@ class _Network:
         replica = self._replica
         self._become(late=leaf.late)
         before = {name: tensor.detach().clone() for name, (tensor, _) in self._fixed.items()}
-        with self._user.blaming("forward and backward"), _refusing(self._user):
+        with self._user.attribute_errors("forward and backward"), _refusing(self._user):
             contribution = leaf_contribution(replica, _LATE if leaf.late else 0, leaf.rows)
         _require_dense(self._user, replica, contribution)
         for name, (tensor, _) in self._fixed.items():
             if not same_bits(tensor, before[name]):
                 problem = f"{name}: a forward or backward pass changes it"
-                raise refused("entrypoint", self._user.entrypoint, problem, "leave it to the optimizer")
+                raise model_error("entrypoint", self._user.entrypoint, problem, "leave it to the optimizer")
         self._become(late=False)
         named = {f"{name} (leaf {leaf.rows.leaf})": t for name, t in _named(replica, contribution)}
         return _Seen(tensors=named, state=self.state())
@@ -148,9 +148,9 @@ class _Network:
         """Evaluate batches in their order, as between two steps."""
         seen = []
         with (
-            self._user.blaming("an evaluation"),
+            self._user.attribute_errors("an evaluation"),
             _refusing(self._user),
-            closing(evaluated_logits(self._replica, batches, split="probe")) as evaluated,
+            closing(evaluation_logits(self._replica, batches, split="probe")) as evaluated,
         ):
             for batch, logits_bk in evaluated:
                 tensors = {f"logits (evaluation batch {batch.index})": logits_bk}
@@ -173,14 +173,14 @@ def _refusing(user: UserModel) -> Iterator[None]:
         yield
     except ModelOutputError as error:
         problem, _, fix = one_line(error).partition("; ")
-        raise refused("entrypoint", user.entrypoint, problem, fix or "change the network") from error
+        raise model_error("entrypoint", user.entrypoint, problem, fix or "change the network") from error
 
 
 def _require_dense(user: UserModel, replica: Replica, contribution: Contribution) -> None:
     for name, tensor in _named(replica, contribution):
         if tensor.layout != torch.strided:
             problem, fix = f"{name} is sparse, leaves add up dense ones", "build the layer with sparse=False"
-            raise refused("entrypoint", user.entrypoint, problem, fix)
+            raise model_error("entrypoint", user.entrypoint, problem, fix)
 
 
 def _named(replica: Replica, contribution: Contribution) -> Iterator[tuple[str, torch.Tensor]]:
@@ -197,7 +197,7 @@ def _refuse_unequal(user: UserModel, once: Tensors, again: Tensors, *, when: str
     name = _unequal(once, again)
     if name is not None:
         problem = f"not deterministic: {name} differs {when}"
-        raise refused("entrypoint", user.entrypoint, problem, _FIX)
+        raise model_error("entrypoint", user.entrypoint, problem, _FIX)
 
 
 def _refuse_by_cause(
@@ -225,7 +225,7 @@ def _refuse_memory(user: UserModel, once: ObjectState, again: ObjectState) -> No
     found = first_difference(once, again)
     if found is not None:
         problem = f"not deterministic: {found} depends on the leaves and evaluations before"
-        raise refused("entrypoint", user.entrypoint, problem, _FIX)
+        raise model_error("entrypoint", user.entrypoint, problem, _FIX)
 
 
 def _comparable(

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from seedbed.startup.module_clashes import hidden_modules
 from seedbed.usercode.code_source import CodeArchive, installed_sources
-from seedbed.usercode.source_digest import Sources
-from seedbed.usercode.user_error_messages import Hint, blaming, is_of_network, refused
+from seedbed.usercode.source_digest import SourceFiles
+from seedbed.usercode.user_error_messages import Hint, attribute_user_errors, is_of_network, model_error
 from seedbed.usercode.wheel_files import read_wheel
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ class UserModel:
         """
         from torch import nn
 
-        with self.blaming("build"), _seeded(seed):
+        with self.attribute_errors("build"), _seeded(seed):
             network = self.subject.build({"classes": str(classes)} | dict(self.args))
         if not isinstance(network, nn.Module):
-            raise refused("entrypoint", self.entrypoint, *_no_network(network))
+            raise model_error("entrypoint", self.entrypoint, *_no_network(network))
         return network
 
     @property
@@ -82,7 +82,7 @@ class UserModel:
             return None
 
         def objective(model: nn.Module, images_mchw: Tensor, labels_m: Tensor) -> Tensor:
-            with self.blaming("loss"):
+            with self.attribute_errors("loss"):
                 value: Tensor = loss(model, Batch(images_mchw=images_mchw, labels_m=labels_m))
             return value
 
@@ -93,7 +93,7 @@ class UserModel:
         metrics = getattr(self.subject, "metrics", None)
         if metrics is None:
             return {}
-        with self.blaming("metrics"):
+        with self.attribute_errors("metrics"):
             return {str(name): float(value) for name, value in dict(metrics(confusion_kk)).items()}
 
     def modules(self) -> dict[str, ModuleType]:
@@ -112,9 +112,9 @@ class UserModel:
         """Say whether an exception came through the user's own files."""
         return any(self._holds(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 
-    def blaming(self, action: str, *, hint: Hint | None = None) -> Any:
+    def attribute_errors(self, action: str, *, hint: Hint | None = None) -> Any:
         """Return a context manager that turns what user code raises into a ModelError with file and line."""
-        return blaming(self.entrypoint, action, root=self.root, files=self.files, hint=hint)
+        return attribute_user_errors(self.entrypoint, action, root=self.root, files=self.files, hint=hint)
 
 
 def load_entrypoint(entrypoint: str, args: Mapping[str, str], code: CodeArchive | None = None) -> UserModel:
@@ -125,13 +125,13 @@ def load_entrypoint(entrypoint: str, args: Mapping[str, str], code: CodeArchive 
     module_name, _, attribute = entrypoint.partition(":")
     sources, root = installed_sources(module_name) if code is None else _unpack(code)
     files = frozenset(sources.files)
-    with blaming(entrypoint, "import", root=root, files=files):
+    with attribute_user_errors(entrypoint, "import", root=root, files=files):
         module = _imported(module_name, entrypoint, known=sources.top_level)
     subject = getattr(module, attribute, None)
     if subject is None:
-        raise refused("entrypoint", entrypoint, f"{module_name} has no {attribute}", _what_it_has(module))
+        raise model_error("entrypoint", entrypoint, f"{module_name} has no {attribute}", _what_it_has(module))
     if isinstance(subject, type) and not _is_network(subject):
-        with blaming(entrypoint, f"{attribute}()", root=root, files=files):
+        with attribute_user_errors(entrypoint, f"{attribute}()", root=root, files=files):
             subject = subject()
     _check_members(entrypoint, subject)
     _loaded[entrypoint] = UserModel(
@@ -146,7 +146,7 @@ def load_entrypoint(entrypoint: str, args: Mapping[str, str], code: CodeArchive 
 
 
 @contextmanager
-def blaming_loaded(entrypoint: str | None) -> Iterator[None]:
+def attribute_loaded_errors(entrypoint: str | None) -> Iterator[None]:
     """Turn what comes out of user code that this process has loaded into a ModelError; the rest passes."""
     try:
         yield
@@ -154,7 +154,7 @@ def blaming_loaded(entrypoint: str | None) -> Iterator[None]:
         user = _loaded.get(entrypoint) if entrypoint else None
         if user is None or not (user.raised(error) or is_of_network(error)):
             raise
-        with user.blaming("training"):
+        with user.attribute_errors("training"):
             raise
 
 
@@ -178,12 +178,14 @@ def _what_it_has(module: ModuleType) -> str:
 def _check_members(entrypoint: str, subject: object) -> None:
     """Refuse an object that cannot build, or whose loss or metrics are no functions."""
     if not callable(getattr(subject, "build", None)):
-        raise refused("entrypoint", entrypoint, *_no_builder(entrypoint, subject))
+        raise model_error("entrypoint", entrypoint, *_no_builder(entrypoint, subject))
     for member, signature in (("loss", "loss(model, batch)"), ("metrics", "metrics(confusion)")):
         value = getattr(subject, member, None)
         if value is not None and not callable(value):
             problem = f"its {member} is of type {type(value).__name__}, no function"
-            raise refused("entrypoint", entrypoint, problem, f"make it a method {signature}, or remove it")
+            raise model_error(
+                "entrypoint", entrypoint, problem, f"make it a method {signature}, or remove it"
+            )
 
 
 def _no_builder(entrypoint: str, subject: object) -> tuple[str, str]:
@@ -218,11 +220,11 @@ def _imported(module_name: str, entrypoint: str, *, known: Collection[str]) -> A
                 fix = f"write {entrypoint.replace('.py:', ':')}, without .py"
             elif module_name.partition(".")[0] not in known:
                 fix += f": the code has {', '.join(sorted(known))[:120]}"
-            raise refused("entrypoint", entrypoint, problem, fix) from error
+            raise model_error("entrypoint", entrypoint, problem, fix) from error
         raise
 
 
-def _unpack(code: CodeArchive) -> tuple[Sources, Path]:
+def _unpack(code: CodeArchive) -> tuple[SourceFiles, Path]:
     sources = read_wheel(code.wheel, name="code")
     assert sources.digest == code.digest, "the archive was changed on its way"
     if code.digest not in _unpacked:
@@ -237,7 +239,7 @@ def _unpack(code: CodeArchive) -> tuple[Sources, Path]:
     return sources, root
 
 
-def _written(sources: Sources) -> Path:
+def _written(sources: SourceFiles) -> Path:
     root = Path(tempfile.mkdtemp(prefix="seedbed-code-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     for path, content in sources.files.items():
@@ -247,14 +249,14 @@ def _written(sources: Sources) -> Path:
     return root
 
 
-def _refuse_shadowing(sources: Sources) -> None:
+def _refuse_shadowing(sources: SourceFiles) -> None:
     clashes = hidden_modules(sorted(sources.top_level), searched=sys.path)
     if clashes:
         problem = f"{clashes[0]} would hide the module of that name"
-        raise refused("code", clashes[0], problem, "rename it, or put it into a package")
+        raise model_error("code", clashes[0], problem, "rename it, or put it into a package")
 
 
-def _forget_other_versions(sources: Sources, root: Path) -> None:
+def _forget_other_versions(sources: SourceFiles, root: Path) -> None:
     """Drop modules of the same name that came from elsewhere, so that `import` sees these files."""
     for name, module in list(sys.modules.items()):
         origin = getattr(module, "__file__", None)

@@ -9,7 +9,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from seedbed.usercode.entrypoint_loader import UserModel
-from seedbed.usercode.user_error_messages import one_line, refused
+from seedbed.usercode.user_error_messages import model_error, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,17 +25,17 @@ def check_network(user: UserModel, network: nn.Module, *, images_mchw: Tensor, c
     """
     from seedbed.models.supported_layers import UnsupportedModelError, check_supported
 
-    with user.blaming("forward", hint=lambda _: _fitting(network, images_mchw)):
+    with user.attribute_errors("forward", hint=lambda _: _fitting(network, images_mchw)):
         try:
             check_supported(network, images_mchw)
         except UnsupportedModelError as error:
             problem, _, fix = one_line(error).partition("; ")
-            raise refused("entrypoint", user.entrypoint, problem, fix or "change the network") from error
+            raise model_error("entrypoint", user.entrypoint, problem, fix or "change the network") from error
         names = _names(network)
         output = _evaluated(network, images_mchw)
     for name in sorted(names ^ _names(network)):
         problem = f"{name}: is {'removed' if name in names else 'made'} in an evaluation"
-        raise refused("entrypoint", user.entrypoint, problem, "let build make all layers, and keep them")
+        raise model_error("entrypoint", user.entrypoint, problem, "let build make all layers, and keep them")
     _check_output(user, output, rows=images_mchw.shape[0], classes=classes)
 
 
@@ -63,11 +63,11 @@ def _check_output(user: UserModel, output: object, *, rows: int, classes: int) -
     if not fits:
         problem = f"forward returned {_described(output)} for {rows} images of {classes} classes"
         fix = f"return a floating tensor of shape {expected}, the logits alone"
-        raise refused("entrypoint", user.entrypoint, problem, fix)
+        raise model_error("entrypoint", user.entrypoint, problem, fix)
     assert isinstance(output, torch.Tensor)
     if output.isnan().any():
         fix = "mend the network or its first weights: nothing has been trained yet"
-        raise refused("entrypoint", user.entrypoint, "forward returned NaN before the first step", fix)
+        raise model_error("entrypoint", user.entrypoint, "forward returned NaN before the first step", fix)
 
 
 def _described(output: object) -> str:

@@ -35,7 +35,7 @@ class _Part:
 
 
 @contextmanager
-def keeping_process_state() -> Iterator[None]:
+def preserve_process_state() -> Iterator[None]:
     """Put back what user code changed meanwhile, however it ends."""
     before = [(part, part.read()) for part in _parts()]
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from seedbed.storage import LocalStorage, UnreadableObject
-from seedbed.usercode.user_error_messages import refused
+from seedbed.usercode.user_error_messages import model_error
 
 MAX_BYTES = 16 * 1024 * 1024
 _NATIVE = frozenset({".so", ".pyd", ".dylib", ".dll", ".pth"})
@@ -17,7 +17,7 @@ _LEFT_OUT_SUFFIXES = frozenset({".pyc", ".pyo"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sources:
+class SourceFiles:
     """The files of user code: relative POSIX path -> content."""
 
     files: Mapping[str, bytes]
@@ -37,40 +37,44 @@ class Sources:
         return frozenset(path.parts[0].removesuffix(".py") for path in paths)
 
 
-def read_folder(folder: Path) -> Sources:
+def read_folder(folder: Path) -> SourceFiles:
     """Read the Python files below `folder`, and the data files of its packages.
 
     Hidden files, caches and what lies outside of packages without being Python are left out.
     Raises UserError for links, native code and more than 16 MiB.
     """
     if not folder.is_dir():
-        raise refused("code", str(folder), "no such folder", "name a folder that holds Python files")
+        raise model_error("code", str(folder), "no such folder", "name a folder that holds Python files")
     files: dict[str, bytes] = {}
     for path in _source_files(folder, top=folder):
         _refuse_foreign(path)
         files[path.relative_to(folder).as_posix()] = _read(path)
         if sum(map(len, files.values())) > MAX_BYTES:
-            raise refused("code", str(folder), "holds more than 16 MiB", "name a folder of code alone")
+            raise model_error("code", str(folder), "holds more than 16 MiB", "name a folder of code alone")
     if not any(path.endswith(".py") for path in files):
-        raise refused("code", str(folder), "holds no Python file", "name the folder above the package")
-    return Sources(files=files)
+        raise model_error("code", str(folder), "holds no Python file", "name the folder above the package")
+    return SourceFiles(files=files)
 
 
-def read_installed(package: Path) -> Sources:
+def read_installed(package: Path) -> SourceFiles:
     """Read an installed package (its folder) or module (its file) whole: the image vouches for it."""
     paths = _source_files(package, top=package.parent) if package.is_dir() else [package]
-    return Sources(files={path.relative_to(package.parent).as_posix(): path.read_bytes() for path in paths})
+    return SourceFiles(
+        files={path.relative_to(package.parent).as_posix(): path.read_bytes() for path in paths}
+    )
 
 
-def check_files(where: str, files: Mapping[str, bytes]) -> Sources:
+def check_files(where: str, files: Mapping[str, bytes]) -> SourceFiles:
     """Return the files as sources. Raises UserError for native code and paths that lead out."""
     for path in files:
         parts = PurePosixPath(path)
         if parts.is_absolute() or ".." in parts.parts or "\\" in path:
-            raise refused("code", where, f"has a path that leads out of it: {path}", "build the wheel anew")
+            raise model_error(
+                "code", where, f"has a path that leads out of it: {path}", "build the wheel anew"
+            )
         if parts.suffix in _NATIVE:
-            raise refused("code", where, f"holds native code: {path}", "put compiled code into the image")
-    return Sources(files=dict(files))
+            raise model_error("code", where, f"holds native code: {path}", "put compiled code into the image")
+    return SourceFiles(files=dict(files))
 
 
 def _source_files(folder: Path, *, top: Path) -> Iterator[Path]:
@@ -94,18 +98,18 @@ def _read(path: Path) -> bytes:
     try:
         return LocalStorage(root=path.parent).read(path.name)
     except UnreadableObject as error:
-        raise refused("code", str(path), "cannot be read", error.problem) from error
+        raise model_error("code", str(path), "cannot be read", error.problem) from error
 
 
 def _refuse_unlisted(error: OSError) -> None:
     """Refuse a folder that cannot be listed: os.walk by itself would leave it out."""
     fix = "check the owner and the mode of the folder"
     problem = f"cannot be listed: {(error.strerror or str(error)).lower()}"
-    raise refused("code", str(error.filename), problem, fix) from error
+    raise model_error("code", str(error.filename), problem, fix) from error
 
 
 def _refuse_foreign(path: Path) -> None:
     if path.is_symlink():
-        raise refused("code", str(path), "is a link", "put the file itself into the folder")
+        raise model_error("code", str(path), "is a link", "put the file itself into the folder")
     if path.suffix in _NATIVE:
-        raise refused("code", str(path), "is native code", "put compiled code into the image")
+        raise model_error("code", str(path), "is native code", "put compiled code into the image")

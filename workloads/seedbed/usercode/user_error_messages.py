@@ -31,13 +31,13 @@ _FIXES = {
 """What torch says -> what the user should change."""
 
 
-def refused(member: str, value: object, problem: str, fix: str) -> UserError:
+def model_error(member: str, value: object, problem: str, fix: str) -> UserError:
     """Return a ModelError about `spec.model.<member>`."""
     return UserError("ModelError", refusal(f"spec.model.{member}", value, problem, fix))
 
 
 @contextmanager
-def blaming(
+def attribute_user_errors(
     entrypoint: str,
     action: str,
     *,
@@ -60,9 +60,9 @@ def blaming(
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if is_own(frame.filename, root, files)]
         place = _own_place(error, own, root)
-        problem = f"{action} raised {place}{described(error)}{_library_place(frames, own)}"
+        problem = f"{action} raised {place}{describe_error(error)}{_library_place(frames, own)}"
         fix = hint(error) if hint is not None and isinstance(error, Exception) else None
-        raise refused("entrypoint", entrypoint, problem, fix or _fix(error, action, own)) from error
+        raise model_error("entrypoint", entrypoint, problem, fix or _fix(error, action, own)) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -92,7 +92,7 @@ def one_line(error: BaseException) -> str:
     return (_text(error).strip().splitlines() or ["no message"])[0].strip()[:300]
 
 
-def described(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return type and first line of an exception; one without a text is told by the line that raised it."""
     if _text(error).strip():
         return f"{type(error).__name__}: {one_line(error)}"

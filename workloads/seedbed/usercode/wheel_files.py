@@ -12,15 +12,15 @@ import io
 import zipfile
 from email.parser import Parser
 
-from seedbed.usercode.source_digest import MAX_BYTES, Sources, check_files
-from seedbed.usercode.user_error_messages import refused
+from seedbed.usercode.source_digest import MAX_BYTES, SourceFiles, check_files
+from seedbed.usercode.user_error_messages import model_error
 
 _DIST_INFO = "seedbed_usercode-0.dist-info"
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: seedbed\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def pack_wheel(sources: Sources) -> bytes:
+def pack_wheel(sources: SourceFiles) -> bytes:
     """Return a wheel of the sources: the same bytes for the same files on every machine."""
     files = dict(sources.files) | {
         f"{_DIST_INFO}/METADATA": b"Metadata-Version: 2.1\nName: seedbed-usercode\nVersion: 0\n",
@@ -38,12 +38,14 @@ def pack_wheel(sources: Sources) -> bytes:
     return packed.getvalue()
 
 
-def read_wheel(content: bytes, *, name: str) -> Sources:
+def read_wheel(content: bytes, *, name: str) -> SourceFiles:
     """Return the source files of a wheel, without its dist-info. Raises UserError for what cannot be run."""
     try:
         files = _unzipped(content, name=name)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise refused("code.uri", name, "is no wheel", "build one with `pip wheel --no-deps .`") from error
+        raise model_error(
+            "code.uri", name, "is no wheel", "build one with `pip wheel --no-deps .`"
+        ) from error
     info = _dist_info(files, name=name)
     _check_tag(files.get(f"{info}/WHEEL", b"").decode("utf-8", "replace"), name=name)
     _check_dependencies(files.get(f"{info}/METADATA", b"").decode("utf-8", "replace"), name=name)
@@ -55,14 +57,16 @@ def _unzipped(content: bytes, *, name: str) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         if sum(entry.file_size for entry in entries) > MAX_BYTES:
-            raise refused("code.uri", name, "unpacks to more than 16 MiB", "keep data out of the wheel")
+            raise model_error("code.uri", name, "unpacks to more than 16 MiB", "keep data out of the wheel")
         return {entry.filename: archive.read(entry) for entry in entries}
 
 
 def _dist_info(files: dict[str, bytes], *, name: str) -> str:
     found = {path.partition("/")[0] for path in files if path.partition("/")[0].endswith(".dist-info")}
     if len(found) != 1:
-        raise refused("code.uri", name, "is no wheel: it needs one .dist-info", "build it with `pip wheel`")
+        raise model_error(
+            "code.uri", name, "is no wheel: it needs one .dist-info", "build it with `pip wheel`"
+        )
     return found.pop()
 
 
@@ -72,7 +76,7 @@ def _check_tag(text: str, *, name: str) -> None:
     pure = (fields.get("Root-Is-Purelib") or "").strip().lower() == "true"
     if not pure or not any(tag.strip().endswith("-none-any") for tag in tags):
         problem = f"is a platform wheel ({', '.join(tags) or 'no tag'})"
-        raise refused("code.uri", name, problem, "ship pure Python (py3-none-any), or an image")
+        raise model_error("code.uri", name, problem, "ship pure Python (py3-none-any), or an image")
 
 
 def _check_dependencies(text: str, *, name: str) -> None:
@@ -80,7 +84,7 @@ def _check_dependencies(text: str, *, name: str) -> None:
     required = [line for line in needed if "extra ==" not in line.replace("extra==", "extra ==")]
     if required:
         problem = f"has dependencies ({', '.join(required)[:100]}), none are installed at run time"
-        raise refused("code.uri", name, problem, "put them into the image and drop them from the wheel")
+        raise model_error("code.uri", name, problem, "put them into the image and drop them from the wheel")
 
 
 def _record_hash(content: bytes) -> str:
