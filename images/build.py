@@ -43,7 +43,7 @@ class Image:
     packages: tuple[str, ...]
     """Folders of the repository's code in the image."""
     size: str
-    """What a build downloads and how long it takes, as text."""
+    """About how much disk a build takes."""
 
     @property
     def lock(self) -> Path:
