@@ -57,34 +57,34 @@ class RandomResizedCrop(Block):
     size: Pixels
     """Side of the square in pixels."""
     scale_min: Share = "0.08"
-    """Smallest part of the image's area that is kept."""
+    """Smallest fraction of the image's area."""
     scale_max: Share = "1"
-    """Largest part of the image's area that is kept."""
+    """Largest fraction of the image's area."""
     ratio_min: Ratio = "0.75"
-    """Smallest width of the rectangle relative to its height."""
+    """Smallest aspect ratio (width / height)."""
     ratio_max: Ratio = "1.3333333333"
-    """Largest width of the rectangle relative to its height."""
+    """Largest aspect ratio (width / height)."""
 
 
 class HorizontalFlip(Block):
     """Left and right are exchanged at random."""
 
     probability: Probability = "0.5"
-    """How often."""
+    """Probability of the flip."""
 
 
 class VerticalFlip(Block):
     """Top and bottom are exchanged at random."""
 
     probability: Probability = "0.5"
-    """How often."""
+    """Probability of the flip."""
 
 
 class Rotation(Block):
     """The image is turned about its middle by a random angle; corners without image become black."""
 
     degrees: Degrees
-    """Largest angle, to either side."""
+    """Largest angle in degrees, in both directions."""
 
 
 class ColorJitter(Block):
@@ -102,7 +102,7 @@ class Mixup(Block):
     """Pairs of rows inside a micro-batch are blended, images and labels alike."""
 
     alpha: Positive = "0.2"
-    """Parameter of the beta distribution from which the weights of a blend are drawn."""
+    """Parameter of the beta distribution of the blending weights."""
 
 
 class Transform(Choice):
@@ -121,7 +121,7 @@ class Transform(Choice):
     type: Literal[
         "Resize", "RandomResizedCrop", "HorizontalFlip", "VerticalFlip", "Rotation", "ColorJitter", "Mixup"
     ]
-    """Which transform; its parameters stand in the member of that name."""
+    """Type of the transform; its parameters are in the field of that name."""
     resize: Resize | None = None
     """Parameters of Resize."""
     random_resized_crop: RandomResizedCrop | None = None

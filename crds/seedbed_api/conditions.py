@@ -234,17 +234,17 @@ class Condition(StatusBlock):
     """One aspect of an object's state."""
 
     type: CamelReason
-    """Which aspect."""
+    """Type of the condition."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
+    """Whether the condition is true."""
     reason: CamelReason
-    """Why, in one CamelCase word."""
+    """Reason in one CamelCase word."""
     message: Annotated[str, text(LONGEST_MESSAGE)] = ""
-    """Why, in one sentence."""
+    """Reason in one sentence."""
     last_transition_time: Time
     """When the status last changed between True, False and Unknown."""
     observed_generation: Generation | None = None
-    """Generation of the spec that this was seen for."""
+    """Generation of the spec that the condition describes."""
 
 
 Conditions = Annotated[tuple[Condition, ...], Bounded(most=16, key="type")]

@@ -39,23 +39,23 @@ WorkerCount = Annotated[Integer, Field(ge=1, le=4096)]
 
 
 class Output(Block):
-    """Where runs are kept: checkpoints, models, receipts."""
+    """Output store for runs: checkpoints, models, receipts."""
 
     rules: ClassVar[tuple[Rule, ...]] = URI_RULES
 
     uri: Uri
-    """Folder of runs: any fsspec URL, pvc://claim/path, or for a run on this machine a path."""
+    """Folder of runs: any fsspec URL, pvc://claim/path, or for seedbed run a local path."""
     secret_ref: SecretRef | None = None
-    """Secret with the credentials to write it: known keys, mounted as files for this role only."""
+    """Secret with the credentials for writing: known keys, mounted as files."""
 
 
 class Checkpoint(Block):
     """How often the state is kept."""
 
     every_steps: Steps = 200
-    """Steps between two checkpoints; a kill costs at most as many."""
+    """Steps between two checkpoints; a crash costs at most as many."""
     keep: Annotated[Integer, Field(ge=1, le=1000)] = 3
-    """How many of the newest checkpoints stay; the best one by modelSelection always stays."""
+    """Number of newest checkpoints to keep; the best one by modelSelection is always kept."""
 
 
 class Workers(Block):
@@ -72,9 +72,9 @@ class Workers(Block):
     )
 
     min: WorkerCount = 1
-    """Fewest ranks with which training goes on."""
+    """Fewest ranks with which the job trains."""
     max: WorkerCount = 1
-    """Most ranks; at most the number of logical shards."""
+    """Most ranks; at most the number of leaves."""
 
 
 class Overrides(Block):
@@ -107,43 +107,42 @@ class Cluster(Block):
     """On which machines, and with how many workers."""
 
     profile: ResourceName = "default"
-    """TrainingProfile that describes image, node pool and resources; a run on this machine needs none."""
+    """TrainingProfile with image, node pool and resources; seedbed run needs none."""
     workers: Workers = Workers()
-    """How many training ranks may work at the same time; an edit counts from the next attempt on."""
+    """Number of training ranks; an edit takes effect with the next attempt."""
     feed: Literal["Auto", "RayData", "Local"] = "Auto"
-    """Who decodes images: tasks of Ray Data, or threads inside the worker; the same bits either way."""
+    """Where images are decoded: in tasks of Ray Data, or in threads of the worker. The bits are the same."""
     overrides: Overrides | None = None
-    """What the job sets in place of the profile, as far as the profile allows it."""
+    """Settings that replace those of the profile, if the profile allows it."""
 
 
 class Lifecycle(Block):
     """Limits and retries, as in a Job of Kubernetes."""
 
     suspend: Flag = False
-    """Stop after a checkpoint at the end of the current step, and give all machines back."""
+    """Stop after the current step with a checkpoint, and delete all pods."""
     backoff_limit: Annotated[Integer, Field(ge=0, le=1000)] = 3
-    """Failed attempts that are retried, with growing pauses; one more, and the job fails. Preemptions do not
-    count, failures of the infrastructure only where several in a row make no checkpoint."""
+    """Number of failed attempts that are retried, with growing pauses. Preemptions do not count;
+    infrastructure failures count only if several in a row make no checkpoint."""
     active_deadline_seconds: Seconds | None = None
-    """Longest time that the job may be active, waiting for room or quota included. The timer restarts when
-    the job is resumed; while a queue holds all of its pods, it stands."""
+    """Longest time that the job may be active, including time without room or quota. The timer restarts
+    when the job is resumed, and stops while a queue holds all of its pods."""
     pre_running_deadline_seconds: Seconds = 900
     """Longest time from the start of an attempt to its first step."""
     progress_deadline_seconds: Seconds = 600
-    """Longest time without a step; then the attempt is hung and is retried."""
+    """Longest time without a step; after it the attempt counts as hung and is retried."""
     ttl_seconds_after_finished: Annotated[Integer, Field(ge=0, le=31_536_000)] | None = None
-    """Time after its end at which the object is deleted; what it wrote stays."""
+    """Time from the end of the job to the deletion of the object; the output stays."""
     managed_by: Manager = OPERATOR
-    """Which controller takes care of the object; the operator leaves those of others alone. Immutable."""
+    """Controller of the object; the operator ignores objects of other controllers. Immutable."""
 
 
 class Execution(Lifecycle):
     """Everything of a TrainingJob that is no recipe."""
 
     output: Output
-    """Where runs are kept: checkpoints, models, receipts. It may change while the job is suspended."""
+    """Output store for runs: checkpoints, models, receipts. It may change while the job is suspended."""
     checkpoint: Checkpoint = Checkpoint()
-    """How often the state is kept; it never changes a bit."""
+    """Interval and number of checkpoints; it never changes a bit."""
     cluster: Cluster = Cluster()
-    """On which machines, and with how many workers; it never changes a bit of the model within one
-    environment class."""
+    """Machines and number of workers; it never changes a bit of the model within one environment class."""

@@ -48,7 +48,7 @@ def _property(field: FieldInfo, raw: Json, definitions: Json, *, listed: bool) -
         schema = _object(block, _definition(schema, definitions), definitions, listed=listed)
     default, meaning = _default(field), _line(field.description)
     if listed and default not in (None, "", []):
-        meaning = f"{meaning} When left out: {default}."
+        meaning = f"{meaning} Default: {default}."
     filled = {} if listed or default is None else {"default": default}
     return {**schema, "description": meaning, **filled}
 

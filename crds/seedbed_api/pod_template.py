@@ -136,8 +136,8 @@ class EnvVar(Block):
     )
 
     name: VariableName
-    """Name; never one that the operator sets, or that decides about code, credentials or bits (PATH, LD_*,
-    PYTHON*, RAY_*, SEEDBED_*, AWS_*, CUDA_* and the like)."""
+    """Name. Names that the operator sets, or that affect code, credentials or bits, are rejected (PATH,
+    LD_*, PYTHON*, RAY_*, SEEDBED_*, AWS_*, CUDA_* and similar)."""
     value: Annotated[
         str,
         Matches(
@@ -147,7 +147,7 @@ class EnvVar(Block):
             "remove line breaks and the like",
         ),
     ]
-    """Value, as it stands."""
+    """Value; nothing in it is expanded."""
 
 
 Variables = Annotated[tuple[EnvVar, ...], Bounded(most=32, key="name", ordered=False)]

@@ -37,7 +37,7 @@ class Subset(Block):
     """A part of the rows, chosen by their content."""
 
     fraction: Annotated[Share, SWEEPABLE]
-    """Which part of the rows of each split is used."""
+    """Fraction of the rows of each split."""
 
 
 class Fold(Block):
@@ -54,26 +54,27 @@ class Fold(Block):
     )
 
     index: Annotated[Integer, Field(ge=0, le=99)]
-    """Which fold is held out for validation, from 0."""
+    """Fold that is held out for validation, from 0."""
     count: Annotated[Integer, Field(ge=2, le=100)]
     """Number of folds."""
 
 
 class Dataset(Block):
-    """What the model learns from."""
+    """Dataset to train on."""
 
     rules: ClassVar[tuple[Rule, ...]] = URI_RULES
 
     uri: Uri
-    """Folder of the built dataset: any fsspec URL, pvc://claim/path, or for a run on this machine a
-    path. It may change while the job is suspended."""
+    """Folder of the built dataset: any fsspec URL, pvc://claim/path, or for seedbed run a local path. It
+    may change while the job is suspended."""
     secret_ref: SecretRef | None = None
-    """Secret with the credentials to read it: known keys, mounted as files for this role only. It may change
-    while the job is suspended."""
+    """Secret with the credentials for reading: known keys, mounted as files. It may change while the job
+    is suspended."""
     digest: Digest | None = None
-    """Content that the dataset must have; when left out, what the first attempt finds is pinned."""
+    """Digest that the dataset must have. Default: the digest that the first attempt finds, which is then
+    pinned."""
     subset: Subset | None = None
-    """Use only a part of the rows."""
+    """Train on a part of the rows."""
     fold: Fold | None = None
     """Train on one fold of a cross-validation."""
 
@@ -93,9 +94,9 @@ class Code(Block):
     rules: ClassVar[tuple[Rule, ...]] = URI_RULES
 
     uri: Uri
-    """Where the wheel lies; for a run on this machine also a folder that is packed into one."""
+    """URL of the wheel; for seedbed run also a folder, which is packed into a wheel."""
     digest: Digest | None = None
-    """Digest of the source files that it must have."""
+    """Digest that the source files must have."""
 
 
 class Model(Block):
@@ -119,13 +120,13 @@ class Model(Block):
     )
 
     name: Annotated[ModelName, SWEEPABLE] | None = None
-    """A model of the registry; exactly one of name and entrypoint."""
+    """Built-in model; set exactly one of name and entrypoint."""
     entrypoint: Entrypoint | None = None
-    """module:Object of the user's code with build(args); exactly one of name and entrypoint."""
+    """User's model as module:Object with build(args); set exactly one of name and entrypoint."""
     args: Annotated[tuple[ModelArgument, ...], Bounded(most=64, key="name", ordered=False)] = ()
     """Arguments of the model."""
     code: Code | None = None
-    """Where the entrypoint's code comes from; when left out, from the image."""
+    """Source of the entrypoint's code. Default: the image."""
 
 
 class Evaluation(Block):
@@ -143,9 +144,9 @@ class Evaluation(Block):
     )
 
     every_epochs: Epochs | None = None
-    """Distance in epochs."""
+    """Interval in epochs."""
     every_steps: Steps | None = None
-    """Distance in optimizer steps."""
+    """Interval in optimizer steps."""
 
 
 def _evaluates(recipe: Recipe) -> bool:
@@ -176,15 +177,12 @@ class Recipe(Block):
     )
 
     dataset: Dataset
-    """What the model learns from. Part of the recipe: immutable, except for uri and secretRef, which may
-    change while the job is suspended."""
+    """Dataset to train on. Part of the recipe: immutable, except for uri and secretRef, which may change
+    while the job is suspended."""
     model: Model
-    """What is trained: a model of the registry by name, or an object of the user's code by entrypoint. Part
-    of the recipe: immutable."""
+    """Model to train: a built-in one by name, or a user's by entrypoint. Part of the recipe: immutable."""
     training: Training
-    """How it is trained: length, batch, optimizer, schedule, augmentation. Part of the recipe: immutable, and
-    with the rest of it all that decides the bits of the model. Fractions are strings, for example "0.1" or
-    "5e-4"."""
+    """Length, batch, optimizer, schedule and augmentation of the training. Part of the recipe, which
+    decides every bit of the model: immutable. Fractions are strings, for example "0.1" or "5e-4"."""
     evaluation: Evaluation = Evaluation(everyEpochs=1)
-    """When it is evaluated on the validation rows; by default after each epoch. Part of the recipe:
-    immutable."""
+    """When to evaluate on the validation rows. Default: after each epoch. Part of the recipe: immutable."""

@@ -27,7 +27,7 @@ TrialCount = Annotated[Integer, Field(ge=1, le=100_000)]
 
 
 class Objective(Block):
-    """What makes a trial better than another."""
+    """Objective that ranks the trials."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -40,29 +40,30 @@ class Objective(Block):
     )
 
     metric: MetricName
-    """Which metric of the validation rows counts."""
+    """Metric on the validation rows."""
     direction: Direction
-    """Which way is better."""
+    """Direction of improvement."""
     target: Number | None = None
-    """Value with which the sweep is content: the lowest trial that reaches it ends the sweep."""
+    """Target value: the trial of lowest index that reaches it ends the sweep."""
 
 
 class TPE(Block):
     """Parameters of TPE."""
 
     generation_size: Annotated[Integer, Field(ge=1, le=256)] = 8
-    """Trials that are proposed at a time; the proposals learn from all earlier generations."""
+    """Number of trials that are proposed at a time, from the results of all earlier generations."""
 
 
 class Algorithm(Choice):
-    """Which trials are tried."""
+    """Search algorithm that proposes trials."""
 
     members: ClassVar = {"TPE": "tpe"}
 
     type: Literal["Random", "Grid", "Sobol", "TPE"]
-    """How proposals are made."""
+    """Type of the algorithm."""
     seed: Seed = 0
-    """A proposal is a function of this seed and the trial's index; it is not the seed of the training."""
+    """Seed of the proposals, which are functions of this seed and the trial's index; not the seed of the
+    training."""
     tpe: TPE | None = None
     """Parameters of TPE."""
 
@@ -78,7 +79,7 @@ class PrefixASHA(Block):
     """Parameters of PrefixASHA: at a rung a trial is judged against the trials of lower index only."""
 
     reduction_factor: Annotated[Integer, Field(ge=2, le=16)] = 3
-    """One of so many trials goes on beyond a rung."""
+    """One of this many trials continues after a rung."""
     min_epochs: Annotated[Integer, Field(ge=1, le=1_000_000)] = 1
     """Epochs to the first rung."""
 
@@ -87,9 +88,9 @@ class Median(Block):
     """Parameters of Median: a trial ends when it is worse than the median of the trials of lower index."""
 
     min_epochs: Annotated[Integer, Field(ge=1, le=1_000_000)] = 1
-    """Epochs that every trial is given."""
+    """Epochs that every trial trains."""
     min_trials: Annotated[Integer, Field(ge=1, le=10_000)] = 5
-    """Trials that every median is taken over at least."""
+    """Least number of trials for a median."""
 
 
 class TrialStopping(Choice):
@@ -98,7 +99,7 @@ class TrialStopping(Choice):
     members: ClassVar = {"PrefixASHA": "prefix_asha", "Median": "median"}
 
     type: Literal["PrefixASHA", "Median"]
-    """Which rule."""
+    """Type of the rule."""
     prefix_asha: PrefixASHA | None = None
     """Parameters of PrefixASHA."""
     median: Median | None = None
@@ -106,7 +107,7 @@ class TrialStopping(Choice):
 
 
 class Uniform(Block):
-    """Fractions, evenly."""
+    """Fractions, uniformly distributed."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -125,7 +126,7 @@ class Uniform(Block):
 
 
 class LogUniform(Uniform):
-    """Fractions, evenly on a logarithmic scale."""
+    """Fractions, uniformly distributed on a logarithmic scale."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -139,7 +140,7 @@ class LogUniform(Uniform):
 
 
 class IntegerRange(Block):
-    """Whole numbers, evenly."""
+    """Integers, uniformly distributed."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -156,7 +157,7 @@ class IntegerRange(Block):
     max: Seed
     """Largest value."""
     step: Annotated[Integer, Field(ge=1, le=2**31 - 1)] = 1
-    """Distance of neighbouring values, counted from the smallest."""
+    """Step between values, from the smallest one."""
 
 
 class Categorical(Block):
@@ -181,11 +182,11 @@ class SearchSpace(Block):
     )
 
     uniform: Uniform | None = None
-    """Fractions, evenly."""
+    """Fractions, uniformly distributed."""
     log_uniform: LogUniform | None = None
-    """Fractions, evenly on a logarithmic scale."""
+    """Fractions, uniformly distributed on a logarithmic scale."""
     int_: Annotated[IntegerRange | None, Field(alias="int")] = None
-    """Whole numbers, evenly."""
+    """Integers, uniformly distributed."""
     categorical: Categorical | None = None
     """One of some values."""
 
@@ -194,13 +195,13 @@ class When(Block):
     """A parameter exists only where another one has certain values."""
 
     parameter: Identifier
-    """The other parameter; it stands earlier in the list."""
+    """The other parameter, which must be earlier in the list."""
     in_: Annotated[Values, Field(alias="in")]
     """Its values."""
 
 
 class Parameter(Block):
-    """What differs between trials."""
+    """Parameters that vary between trials."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -215,13 +216,13 @@ class Parameter(Block):
     name: Identifier
     """Name of the parameter."""
     field_path: FieldPath | None = None
-    """Field of the trial that it sets; exactly one of fieldPath and modelArg."""
+    """Field of the trial that the parameter sets; set exactly one of fieldPath and modelArg."""
     model_arg: Identifier | None = None
-    """Argument of the model that it sets; exactly one of fieldPath and modelArg."""
+    """Argument of the model that the parameter sets; set exactly one of fieldPath and modelArg."""
     search_space: SearchSpace
-    """From which values it is drawn."""
+    """Values of the parameter."""
     when: When | None = None
-    """Set it only where another parameter has certain values."""
+    """Condition: use the parameter only if another one has certain values."""
 
 
 def _conditions_point_back(parameters: Sequence[Any]) -> bool:
@@ -257,10 +258,10 @@ Parameters = Annotated[
 
 
 class TrialTemplate(Block):
-    """What all trials have in common."""
+    """Template of all trials."""
 
     spec: Recipe
-    """The recipe blocks of a TrainingJob and nothing else."""
+    """The recipe blocks of a TrainingJob: dataset, model, training, evaluation."""
 
 
 class SweepJobSpec(Execution):
@@ -314,27 +315,28 @@ class SweepJobSpec(Execution):
     )
 
     objective: Objective
-    """What makes a trial better than another."""
+    """Objective that ranks the trials."""
     algorithm: Algorithm
-    """Which trials are tried."""
+    """Search algorithm that proposes trials."""
     cross_validation: CrossValidation | None = None
     """Train each trial once per fold."""
     early_stopping: TrialStopping | None = None
-    """When a trial is ended early; never when left out."""
+    """Early stopping of trials. Default: none."""
     parameters: Parameters = ()
-    """What differs between trials."""
+    """Parameters that vary between trials."""
     trial_template: TrialTemplate
-    """What all trials have in common."""
+    """Template of all trials."""
     max_trial_count: TrialCount
     """Trials of the sweep."""
     parallel_trial_count: TrialCount = 1
-    """Trials at the same time; it changes nothing but the time. On a cluster one training rank is wanted for
-    each, whatever cluster.workers.max says; with fewer, down to cluster.workers.min, fewer run at a time."""
+    """Number of parallel trials; it never changes the result. On a cluster the sweep wants one training
+    rank per parallel trial, whatever cluster.workers.max says; with fewer ranks, down to
+    cluster.workers.min, fewer trials run at a time."""
     workers_per_trial: Annotated[Integer, Field(ge=1, le=4096)] = 1
-    """Training ranks of each trial; one process holds all logical shards by default. Trials of several ranks,
-    or fed by Ray Data, are trained one after the other."""
+    """Training ranks of each trial. Trials with several ranks, or with the feed RayData, are trained one
+    after the other."""
     max_failed_trial_count: Annotated[Integer, Field(ge=0, le=100_000)] = 5
-    """Trials that may fail before the sweep does."""
+    """Number of trials that may fail before the sweep fails."""
     recipe_path: ClassVar[str] = "spec.trialTemplate.spec"
     """Where the recipe stands in the manifest."""
 

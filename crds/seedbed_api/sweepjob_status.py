@@ -13,22 +13,22 @@ MOST_TOP_TRIALS = 20
 
 
 class TrialCounts(StatusBlock):
-    """How many trials are in which state."""
+    """Number of trials by state."""
 
     total: Count = 0
     """Trials that were proposed."""
     running: Count = 0
-    """Trials that are trained now."""
+    """Trials in training."""
     succeeded: Count = 0
     """Trials that were trained to the end."""
     pruned: Count = 0
     """Trials that were ended early."""
     failed: Count = 0
-    """Trials that failed by their own fault."""
+    """Trials that failed because of their values."""
     reused: Count = 0
-    """Trials that were looked up and not trained."""
+    """Trials whose finished run was reused."""
     finished: Annotated[str, text(16)] | None = None
-    """Trials about which nothing is open any more, of those that the sweep will have at most: 7/12."""
+    """Finished trials of the maximum number of trials: 7/12."""
 
 
 class Assignment(StatusBlock):
@@ -55,7 +55,7 @@ class Trial(StatusBlock):
     parameters: Assignments = ()
     """Values of its parameters."""
     model: ModelStatus | None = None
-    """The model that came out."""
+    """The trained model."""
 
 
 TopTrials = Annotated[tuple[Trial, ...], Bounded(most=MOST_TOP_TRIALS)]
@@ -65,13 +65,13 @@ class SweepProgress(StatusBlock):
     """How far a sweep has come: what its driver tells, and its status keeps."""
 
     trials: TrialCounts
-    """How many trials are in which state."""
+    """Number of trials by state."""
     best_trial: Trial | None = None
     """The best trial so far; the lower index wins a tie."""
     top_trials: TopTrials = ()
     """The best trials, by rank, then index."""
     ledger: ObjectStatus | None = None
-    """All trials; the same bytes for every parallelism."""
+    """Record of all trials; the same bytes for any parallelism."""
     steps: Whole = 0
     """Optimizer steps that the trials of this attempt have shown so far."""
     kept_time: Time | None = None
@@ -82,17 +82,17 @@ class SweepJobStatus(LifecycleStatus):
     """What became of the sweep; a cache of what the output store holds."""
 
     sweep_id: Digest | None = None
-    """Identity of the sweep: everything that decides about its trials, and nothing that does not."""
+    """Identity of the sweep: digest of everything that affects its trials."""
     trials: TrialCounts | None = None
-    """How many trials are in which state."""
+    """Number of trials by state."""
     best_trial: Trial | None = None
     """The best trial so far; the lower index wins a tie."""
     top_trials: TopTrials = ()
     """The best trials, by rank, then index."""
     ledger: ObjectStatus | None = None
-    """All trials; the same bytes for every parallelism."""
+    """Record of all trials; the same bytes for any parallelism."""
     last_progress_time: Time | None = None
-    """When a trial last kept its state, or was decided, by the clock of the driver's machine."""
+    """When a trial last wrote a checkpoint or was decided, by the clock of the driver's machine."""
 
     @property
     def identity(self) -> str | None:

@@ -47,7 +47,7 @@ class Batch(Block):
     global_size: Annotated[Integer, Field(ge=1, le=1_048_576)] = 128
     """Rows per optimizer step."""
     micro_size: Annotated[Integer, Field(ge=1, le=65_536)] = 16
-    """Rows per logical shard. globalSize / microSize shards fix the arithmetic; they are no worker count."""
+    """Rows per leaf. globalSize / microSize leaves are added in one order, for any number of workers."""
 
     @property
     def leaves(self) -> int:
@@ -61,25 +61,25 @@ class ClassWeight(Block):
     name: Annotated[str, text(253)]
     """Name of the class in the dataset."""
     weight: Positive
-    """Factor on the loss of its rows; classes that are not listed have 1."""
+    """Factor of the loss of its rows; 1 for classes that are not listed."""
 
 
 class CrossEntropy(Block):
     """Parameters of CrossEntropy."""
 
     label_smoothing: Annotated[Decay, SWEEPABLE] = "0"
-    """Part of each label that is spread evenly over all classes."""
+    """Fraction of each label that is spread evenly over all classes."""
     class_weights: Annotated[tuple[ClassWeight, ...], Bounded(most=1000, key="name", ordered=False)] = ()
     """Weights of classes in the loss."""
 
 
 class Loss(Choice):
-    """What is minimised."""
+    """Loss to minimize."""
 
     members: ClassVar = {"CrossEntropy": "cross_entropy"}
 
     type: Literal["CrossEntropy"] = "CrossEntropy"
-    """Which loss."""
+    """Type of the loss."""
     cross_entropy: CrossEntropy | None = None
     """Parameters of CrossEntropy."""
 
@@ -100,7 +100,7 @@ class SGD(Block):
     momentum: Annotated[Decay, SWEEPABLE] = "0"
     """Factor of the running sum of gradients."""
     nesterov: Flag = False
-    """Look one step of momentum ahead."""
+    """Use Nesterov momentum."""
 
 
 class AdamW(Block):
@@ -115,14 +115,14 @@ class AdamW(Block):
 
 
 class Optimizer(Choice):
-    """How parameters follow their gradients."""
+    """Optimizer of the parameters."""
 
     members: ClassVar = {"SGD": "sgd", "AdamW": "adam_w"}
 
     type: Annotated[Literal["SGD", "AdamW"], SWEEPABLE]
-    """Which optimizer; its own parameters stand in the member of that name."""
+    """Type of the optimizer; its own parameters are in the field of that name."""
     learning_rate: Annotated[Rate, SWEEPABLE]
-    """Learning rate that the schedule starts from, after the warm-up."""
+    """Initial learning rate of the schedule, after the warm-up."""
     weight_decay: Annotated[NotNegative, SWEEPABLE] = "0"
     """SGD adds it to the gradient (L2), AdamW applies it to the parameters (decoupled)."""
     sgd: SGD | None = None
@@ -152,22 +152,22 @@ class Step(Block):
     )
 
     every_epochs: Epochs | None = None
-    """Distance in epochs."""
+    """Interval in epochs."""
     every_steps: Steps | None = None
-    """Distance in optimizer steps."""
+    """Interval in optimizer steps."""
     factor: Annotated[Share, SWEEPABLE]
-    """What the learning rate is multiplied by."""
+    """Factor of the learning rate after each interval."""
 
 
 class LearningRateSchedule(Choice):
-    """How the learning rate moves over the steps."""
+    """Learning rate over the steps."""
 
     members: ClassVar = {"Cosine": "cosine", "Step": "step"}
 
     type: Annotated[Literal["Constant", "Cosine", "Step"], SWEEPABLE] = "Constant"
-    """Which schedule; its own parameters stand in the member of that name."""
+    """Type of the schedule; its own parameters are in the field of that name."""
     warmup_steps: Annotated[Count, SWEEPABLE] = 0
-    """Steps over which the learning rate rises linearly to where the schedule starts."""
+    """Steps in which the learning rate rises linearly to its initial value."""
     cosine: Cosine | None = None
     """Parameters of Cosine."""
     step: Step | None = None
@@ -178,9 +178,9 @@ class Normalization(Block):
     """What is subtracted from and divided out of each colour channel, on a scale from 0 to 1."""
 
     mean: Channels = ("0.485", "0.456", "0.406")
-    """Subtracted, for red, green and blue; by default that of ImageNet."""
+    """Subtracted from red, green and blue. Default: the mean of ImageNet."""
     std: Spreads = ("0.229", "0.224", "0.225")
-    """Divided by, for red, green and blue; by default that of ImageNet."""
+    """Divisor of red, green and blue. Default: the standard deviation of ImageNet."""
 
 
 class GradientClipping(Block):
@@ -204,9 +204,9 @@ class EarlyStopping(Block):
     )
 
     metric: MetricName
-    """Which metric is watched."""
+    """Metric to watch."""
     direction: Direction
-    """Which way is better."""
+    """Direction of improvement."""
     patience_evaluations: Annotated[Integer, Field(ge=1, le=10_000)]
     """Evaluations in a row without improvement after which the training ends."""
     min_delta: NotNegative = "0"
@@ -239,31 +239,31 @@ class Training(Block):
     )
 
     epochs: Annotated[Epochs, SWEEPABLE] | None = None
-    """Passes over the training rows; exactly one of epochs and steps."""
+    """Passes over the training rows; set exactly one of epochs and steps."""
     steps: Annotated[Steps, SWEEPABLE] | None = None
-    """Optimizer steps; exactly one of epochs and steps."""
+    """Optimizer steps; set exactly one of epochs and steps."""
     seed: Annotated[Seed, SWEEPABLE] = 0
-    """Where all randomness of the training comes from: order, augmentation, dropout, first weights."""
+    """Seed of all random numbers of the training: order, augmentation, dropout, initial weights."""
     batch: Batch = Batch()
-    """The global batch and its cut into logical shards."""
+    """Global batch, and its division into leaves (micro-batches)."""
     precision: Literal["Float32", "BFloat16"] = "Float32"
     """Number format of the forward and backward pass; gradients and weights are always float32."""
     loss: Loss = Loss(crossEntropy=CrossEntropy())
-    """What is minimised."""
+    """Loss to minimize."""
     optimizer: Optimizer
-    """How parameters follow their gradients."""
+    """Optimizer of the parameters."""
     learning_rate_schedule: LearningRateSchedule = LearningRateSchedule()
-    """How the learning rate moves over the steps."""
+    """Learning rate over the steps."""
     gradient_clipping: GradientClipping | None = None
-    """A bound of the gradient; none when left out."""
+    """Clipping of the gradient. Default: none."""
     augmentation: Augmentation = (Transform(type="Resize", resize=Resize(size=224)),)
-    """Transforms of a training image, in order; evaluation uses Resize to the same size alone."""
+    """Transforms of a training image, in order; evaluation only resizes to the same size."""
     normalization: Normalization = Normalization()
-    """What is subtracted from and divided out of each colour channel."""
+    """Mean and standard deviation of each colour channel."""
     shuffle_window: Annotated[Integer, Field(ge=1, le=1024)] = 4
-    """Shards of the dataset that are shuffled together."""
+    """Consecutive shards whose rows are shuffled together."""
     early_stopping: EarlyStopping | None = None
-    """End the training when a metric has not improved for a while; needs a regular evaluation."""
+    """End the training when a metric stops improving; needs regular evaluations."""
     model_selection: Literal["Last", "Best"] = "Last"
-    """Which weights become the model: the last, or those of the evaluation that was best by the metric of
-    earlyStopping (without it by validation/accuracy); Best needs a regular evaluation."""
+    """Weights that become the model: the last ones, or those of the best evaluation by the metric of
+    earlyStopping (default: validation/accuracy). Best needs regular evaluations."""

@@ -35,23 +35,23 @@ LONGEST_LOG_TAIL = 2048
 
 
 class Environment(StatusBlock):
-    """Where the bits of the model hold."""
+    """Environment in which the bits of the model are reproducible."""
 
     class_: Annotated[Digest | None, Field(alias="class")] = None
-    """Digest of the environment class; on a cluster known when the first attempt has told it."""
+    """Digest of the environment class; on a cluster the first attempt reports it."""
     image: Image | None = None
-    """Image that was pinned at the first attempt, by digest; every later attempt runs it."""
+    """Image by digest, pinned at the first attempt and used by every later one."""
     image_digest: Digest | None = None
     """Digest of that image."""
     profile_generation: Generation | None = None
-    """Generation of the profile that was pinned at the first attempt."""
+    """Generation of the profile, pinned at the first attempt."""
 
 
 class Timing(StatusBlock):
     """How long one part of the way took."""
 
     name: CamelReason
-    """Which part, for example RayStarted or FirstStep."""
+    """Name of the part, for example RayStarted or FirstStep."""
     milliseconds: Whole
     """Duration."""
 
@@ -60,20 +60,20 @@ class WorkerCounts(StatusBlock):
     """Workers of the present attempt."""
 
     ready: Count
-    """How many work."""
+    """Workers that are ready."""
     desired: Count
-    """How many are wanted."""
+    """Workers that are wanted."""
     replaced: Count | None = None
-    """Worker pods that were replaced in this attempt, which ends as preempted when they are too many."""
+    """Worker pods that were replaced in this attempt; too many of them end it as preempted."""
     placed_since: Time | None = None
-    """Since when all pods of an attempt without a step have a node; preRunningDeadlineSeconds counts from
-    then."""
+    """Since when all pods of an attempt have a node, before its first step; preRunningDeadlineSeconds
+    counts from then."""
     lacking_since: Time | None = None
-    """Since when an attempt that has trained has fewer worker pods at work than its minimum."""
+    """Since when an attempt that has trained has fewer running worker pods than its minimum."""
     complete_since: Time | None = None
     """Since when it has its minimum again; progressDeadlineSeconds counts from then at the earliest."""
     shown: Annotated[str, text(24)] | None = None
-    """Both as kubectl shows them: 2/4."""
+    """Ready and wanted workers as kubectl shows them: 2/4."""
 
     @model_validator(mode="before")
     @classmethod
@@ -82,20 +82,20 @@ class WorkerCounts(StatusBlock):
 
 
 class Progress(StatusBlock):
-    """How far the training has come."""
+    """Progress of the training."""
 
     epoch: Whole
     """Epoch of the last finished step, from 0."""
     step: Whole
-    """Optimizer steps that are done."""
+    """Completed optimizer steps."""
     total_steps: Whole
     """Optimizer steps of the whole training."""
     percent: Annotated[Integer, Field(ge=0, le=100)]
-    """Steps that are done, in percent."""
+    """Completed steps in percent."""
     shown: Annotated[str, text(8)] | None = None
-    """Steps that are done, as kubectl shows them: 45%."""
+    """Completed steps as kubectl shows them: 45%."""
     estimated_completion_time: Time | None = None
-    """When the training will be over at the present pace."""
+    """Estimated end of the training at the current speed."""
 
     @model_validator(mode="before")
     @classmethod
@@ -113,7 +113,7 @@ class Metric(StatusBlock):
 
 
 class DatasetStatus(StatusBlock):
-    """The dataset as the first attempt found it."""
+    """Dataset that the first attempt found."""
 
     digest: Digest
     """Digest of its rows."""
@@ -125,7 +125,7 @@ class CheckpointStatus(StatusBlock):
     """The newest checkpoint."""
 
     step: Whole
-    """Optimizer steps that it holds."""
+    """Completed steps in the checkpoint."""
     digest: Digest
     """Digest of its record."""
     time: Time
@@ -133,7 +133,7 @@ class CheckpointStatus(StatusBlock):
 
 
 class ModelStatus(StatusBlock):
-    """The model that came out."""
+    """The trained model."""
 
     uri: StoredUri
     """Folder with model.safetensors and config.json."""
@@ -145,7 +145,7 @@ class ObjectStatus(StatusBlock):
     """An object of the output store."""
 
     uri: StoredUri
-    """Where it lies."""
+    """URL of the object."""
     digest: Digest
     """Digest of its bytes, or of its deterministic part."""
 
@@ -154,7 +154,7 @@ class Failure(StatusBlock):
     """The last failed attempt, with what a person needs when its pods are gone."""
 
     attempt: Count
-    """Which attempt: the number in the names of its pods; of a run on this machine, counted from 0."""
+    """Number of the attempt, as in the names of its pods; for seedbed run, counted from 0."""
     reason: CamelReason
     """Why it failed."""
     message: Annotated[str, text(LONGEST_MESSAGE)] | None = None
@@ -181,54 +181,54 @@ class LifecycleStatus(StatusBlock):
     """What a job has been through, whatever it trains; a cache of what the output store holds."""
 
     observed_generation: ObservedGeneration | None = None
-    """Generation of the spec that this status is about; -1 until the operator has looked."""
+    """Generation of the spec that this status describes; -1 until the first reconcile."""
     environment: Environment | None = None
-    """Where the bits of the model hold."""
+    """Environment in which the bits of the model are reproducible."""
     backend: Literal["Local", "Pods", "KubeRay"] | None = None
-    """What runs Ray for this job; chosen once."""
+    """Backend that runs Ray for this job; chosen once."""
     start_time: Time | None = None
-    """When the first pod of the job was admitted, or refused; a queue that holds all pods back delays it."""
+    """When the first pod of the job was admitted or rejected; not set while a queue holds all pods."""
     completion_time: Time | None = None
-    """When the job was complete or had failed."""
+    """When the job completed or failed."""
     duration: Annotated[str, text(16)] | None = None
-    """Time from its start to its end, once it is over: 1h02m."""
+    """Time from start to end of a job that is over: 1h02m."""
     resume_time: Time | None = None
-    """When the job was last resumed, or admitted by a queue, at first its start; activeDeadlineSeconds counts
-    from it. Unset while a queue holds all pods back."""
+    """When the job was last started, resumed, or admitted by a queue; activeDeadlineSeconds counts from
+    it. Unset while a queue holds all pods."""
     attempts: Count | None = None
-    """Attempts so far; the newest one bears this number."""
+    """Number of attempts so far, which is the number of the newest one."""
     attempt_start_time: Time | None = None
-    """When the newest attempt began; preRunningDeadlineSeconds counts from it."""
+    """When the newest attempt started; preRunningDeadlineSeconds counts from it."""
     accounted_attempts: Count | None = None
-    """Highest attempt whose end has been counted below; an attempt above it is open."""
+    """Highest attempt whose end is counted in the fields below; a later attempt is still open."""
     failures: Count | None = None
     """Failed attempts that count towards backoffLimit."""
     infrastructure_failures: Count | None = None
-    """Attempts that failed by fault of the infrastructure; they do not count towards backoffLimit, unless
+    """Attempts that failed because of the infrastructure; they do not count towards backoffLimit, unless
     several in a row make no checkpoint."""
     preemptions: Count | None = None
     """Attempts that were preempted; they do not count towards backoffLimit."""
     attempt_progressed: Flag | None = None
-    """Whether the newest attempt has kept something that outlasts it: a checkpoint with more steps, or the
-    state or result of a trial. Unset where no attempt has since the job was last resumed."""
+    """Whether the newest attempt made lasting progress: a checkpoint with more steps, or the state or
+    result of a trial. Unset if no attempt has since the job was last resumed."""
     attempts_without_checkpoint: Count | None = None
     """Attempts in a row that failed without a new checkpoint; the third and later ones count as failures.
-    Those that were preempted, or whose pods a node rejected, are passed over."""
+    Attempts that were preempted, or whose pods a node rejected, are skipped."""
     retry_time: Time | None = None
-    """When the back-off ends and the next attempt may begin."""
+    """When the back-off ends and the next attempt may start."""
     timings: Timings = ()
-    """How long the parts of the way took."""
+    """Durations of the parts of the start-up."""
     workers: WorkerCounts | None = None
     """Workers of the present attempt."""
     dataset: DatasetStatus | None = None
-    """The dataset as the first attempt found it."""
+    """Dataset that the first attempt found."""
     log_uri: StoredUri | None = None
-    """Where the output store has the log of the newest attempt that ended, whatever came of it."""
+    """URL of the log of the newest attempt that ended, successful or not."""
     last_failure: Failure | None = None
     """The last failed attempt."""
     conditions: Conditions = ()
-    """Complete, Failed, Suspended, Running, Reconciling, Stalled. Reason and message of Running tell what the
-    job does or waits for."""
+    """Complete, Failed, Suspended, Running, Reconciling, Stalled. Reason and message of Running say what
+    the job does or waits for."""
 
     def condition(self, kind: str) -> Condition | None:
         """Return a condition, whatever it says; None where it was never written."""
@@ -263,17 +263,18 @@ class TrainingJobStatus(LifecycleStatus):
     """What became of the job; a cache of what the output store holds."""
 
     run_id: Digest | None = None
-    """Identity of the run: the whole recipe with dataset and code by digest, arithmetic and environment."""
+    """Identity of the run: digest of the recipe with the digests of dataset and code, the version of the
+    arithmetic and the environment class."""
     progress: Progress | None = None
-    """How far the training has come."""
+    """Progress of the training."""
     metrics: Metrics = ()
     """Newest values of the metrics."""
     checkpoint: CheckpointStatus | None = None
     """The newest checkpoint."""
     model: ModelStatus | None = None
-    """The model that came out."""
+    """The trained model."""
     receipt: ObjectStatus | None = None
-    """What went in and what came out, for others to check."""
+    """Receipt with inputs, outputs and their digests."""
 
     @property
     def identity(self) -> str | None:

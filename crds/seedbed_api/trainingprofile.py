@@ -78,15 +78,15 @@ class Toleration(Block):
     """A taint that pods of this profile bear, as in a Pod."""
 
     key: Annotated[str, text(317)] | None = None
-    """Key of the taint; every key when left out."""
+    """Key of the taint. Default: every key."""
     operator: Literal["Exists", "Equal"] = "Equal"
-    """Whether the value counts."""
+    """How key and value are compared."""
     value: Annotated[str, text(63)] | None = None
     """Value of the taint."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """Effect of the taint; every effect when left out."""
+    """Effect of the taint. Default: every effect."""
     toleration_seconds: Seconds | None = None
-    """How long a NoExecute taint is borne."""
+    """How long a NoExecute taint is tolerated."""
 
 
 Tolerations = Annotated[tuple[Toleration, ...], Bounded(most=32)]
@@ -107,11 +107,11 @@ class Driver(Block):
     """The pod that is the job; it never trains."""
 
     resources: Resources = Resources()
-    """What it asks for."""
+    """Requested resources."""
     node_selector: NodeSelector = Field(default_factory=dict)
-    """Nodes that it may run on; those of the workers need not be among them."""
+    """Nodes that the driver may run on; they may differ from those of the workers."""
     tolerations: Tolerations = ()
-    """Taints that it bears."""
+    """Tolerations of the driver pod."""
 
 
 class Gpu(Block):
@@ -120,14 +120,14 @@ class Gpu(Block):
     resource: Annotated[str, text(253)] = "nvidia.com/gpu"
     """Name of the extended resource."""
     count: Annotated[Integer, Field(ge=0, le=16)] = 0
-    """How many each training rank has; 0 trains on CPU."""
+    """Number per training rank; 0 trains on the CPU."""
 
 
 class TopologySpread(Block):
     """How the worker pods of a job are spread over nodes, racks or zones."""
 
     mode: Literal["Preferred", "Required", "None"] = "Preferred"
-    """Preferred spreads as far as it can, Required rather leaves a pod pending, None does not spread."""
+    """Preferred spreads if possible, Required leaves a pod pending otherwise, None does not spread."""
     topology_key: Annotated[
         str,
         Matches(
@@ -137,24 +137,24 @@ class TopologySpread(Block):
             "write for example kubernetes.io/hostname",
         ),
     ] = "kubernetes.io/hostname"
-    """Label of nodes whose values are the places."""
+    """Node label over whose values the pods are spread."""
 
 
 class Worker(Block):
-    """The pods that train."""
+    """The worker pods."""
 
     resources: Resources = Resources()
-    """What one training rank asks for; a pod asks for workersPerPod times as much."""
+    """Resources of one training rank; a pod requests workersPerPod times as much."""
     gpu: Gpu = Gpu()
     """The accelerator of a training rank."""
     node_selector: NodeSelector = Field(default_factory=dict)
     """Nodes of the pool."""
     tolerations: Tolerations = ()
-    """Taints of the pool."""
+    """Tolerations of the worker pods."""
     workers_per_pod: Annotated[Integer, Field(ge=1, le=64)] = 1
     """Training ranks that share a pod."""
     topology_spread: TopologySpread = TopologySpread()
-    """How the worker pods of a job are spread."""
+    """Topology spread of the worker pods of a job."""
 
 
 class HostPath(Block):
@@ -169,7 +169,7 @@ class HostPath(Block):
             "write for example /var/cache/images",
         ),
     ]
-    """Absolute path; made when it is not there."""
+    """Absolute path; created if it does not exist."""
 
 
 class CacheClaim(Block):
@@ -188,7 +188,7 @@ class Cache(Choice):
     """EmptyDir lives as long as its pod, HostPath is shared by all jobs of a node, PersistentVolumeClaim by
     all pods of a namespace."""
     size_limit: Bytes = "10Gi"
-    """Most that the cache may hold."""
+    """Largest size of the cache."""
     host_path: HostPath | None = None
     """The folder of the node."""
     persistent_volume_claim: CacheClaim | None = None
@@ -211,7 +211,7 @@ class Storage(Block):
         ]
         | None
     ) = None
-    """Endpoint of S3; that of AWS when left out."""
+    """Endpoint of S3. Default: AWS."""
     region: (
         Annotated[
             str,
@@ -228,15 +228,15 @@ class Allowed(Block):
     """What jobs may name and override. A list that is left out allows nothing, except for URLs."""
 
     allowed_uri_prefixes: UriPrefixes = ()
-    """Beginnings of the URLs that datasets, code and outputs may have, in whole segments: s3://data allows
-    s3://data/a and not s3://database. Every one of S3 and HTTP when left out; never a path of the pod.
-    Volumes have a list of their own."""
+    """Allowed URL prefixes of datasets, code and outputs, in whole segments: s3://data allows s3://data/a
+    and not s3://database. Default: every S3 and HTTP URL. Paths inside the pod are never allowed; claims
+    have their own list."""
     allowed_secrets: Names = ()
     """Secrets that a job may name."""
     allowed_persistent_volume_claims: Names = ()
-    """Claims that a job may mount through pvc://claim/path; that of the output is mounted for writing."""
+    """Claims that a job may mount as pvc://claim/path; the claim of the output is writable."""
     allowed_overrides: Annotated[tuple[Overridable, ...], Bounded(most=10, unique=True, ordered=False)] = ()
-    """Fields of spec.cluster.overrides that a job may set; for some of them the lists below say to what."""
+    """Fields of spec.cluster.overrides that a job may set; the lists below limit the values of some."""
     allowed_images: Annotated[tuple[Repository, ...], Bounded(most=64, unique=True, ordered=False)] = ()
     """Repositories of the images that a job may choose; one that ends in / allows all below it."""
     allowed_service_accounts: Names = ()
@@ -261,15 +261,15 @@ class TrainingProfileSpec(Allowed):
     image_pull_secrets: PullSecrets = ()
     """Secrets with which the image is pulled, in the namespace of the job."""
     driver: Driver = Driver()
-    """The pod that is the job."""
+    """The driver pod."""
     worker: Worker = Worker()
-    """The pods that train."""
+    """The worker pods."""
     cache: Cache = Cache()
-    """Where pods keep what they have fetched."""
+    """Cache for fetched and decoded data."""
     storage: Storage = Storage()
     """The object store."""
     backend: Literal["Pods", "KubeRay"] = "Pods"
-    """What runs Ray for jobs of this profile."""
+    """Backend that runs Ray for jobs of this profile."""
     service_account_name: ResourceName = "default"
     """Service account of the pods; its token is not mounted."""
     priority_class_name: ResourceName | None = None
@@ -288,7 +288,7 @@ class TrainingProfileStatus(StatusBlock):
     """Whether the profile can be used."""
 
     observed_generation: Generation | None = None
-    """Generation of the spec that this status is about."""
+    """Generation of the spec that this status describes."""
     conditions: Conditions = ()
     """Ready."""
 

@@ -39,9 +39,9 @@ class Outcome(StatusBlock):
     reason: CamelReason
     """Trained, AlreadyComputed, or why it failed."""
     message: Annotated[str, text(LONGEST_MESSAGE)] = ""
-    """Why, in one sentence."""
+    """Reason in one sentence."""
     attempt: Count
-    """Which attempt: the number in the names of its pods; of a run on this machine, counted from 0."""
+    """Number of the attempt, as in the names of its pods; for seedbed run, counted from 0."""
     steps_executed: Count = 0
     """Optimizer steps that this attempt computed itself."""
     run_id: Digest | None = None
@@ -49,19 +49,19 @@ class Outcome(StatusBlock):
     environment_class: Digest | None = None
     """Digest of the environment class."""
     progress: StepProgress | None = None
-    """How far the training has come."""
+    """Progress of the training."""
     dataset: DatasetStatus | None = None
     """The dataset as it was found."""
     checkpoint: CheckpointStatus | None = None
     """The newest checkpoint."""
     model: ModelStatus | None = None
-    """The model that came out."""
+    """The trained model."""
     receipt: ObjectStatus | None = None
     """The receipt."""
     metrics: Metrics = ()
     """Newest values of the metrics."""
     timings: Timings = ()
-    """How long the parts of the way took."""
+    """Durations of the parts of the start-up."""
     sweep: SweepProgress | None = None
     """What became of a sweep's trials; None for a single run."""
 
@@ -134,7 +134,7 @@ class LiveProgress(StatusBlock):
     job_uid: Annotated[str, text(64)]
     """Uid of the job's object: the address may be another pod's by now."""
     attempt: Count
-    """Which attempt: the number in the names of its pods; of a run on this machine, counted from 0."""
+    """Number of the attempt, as in the names of its pods; for seedbed run, counted from 0."""
     activity: Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing"]
     """What the driver is doing; Starting until the first step of a group of workers is done."""
     run_id: Digest | None = None
@@ -144,7 +144,7 @@ class LiveProgress(StatusBlock):
     workers: WorkerCounts | None = None
     """Workers of the present attempt."""
     progress: StepProgress | None = None
-    """How far the training has come."""
+    """Progress of the training."""
     dataset: DatasetStatus | None = None
     """The dataset as it was found."""
     checkpoint: CheckpointStatus | None = None
@@ -152,7 +152,7 @@ class LiveProgress(StatusBlock):
     metrics: Metrics = ()
     """Newest values of the metrics."""
     timings: Timings = ()
-    """How long the parts of the way took."""
+    """Durations of the parts of the start-up."""
     sweep: SweepProgress | None = None
     """How the trials of a sweep stand; None for a single run."""
 

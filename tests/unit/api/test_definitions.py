@@ -232,7 +232,7 @@ def test_defaults_of_entries_are_the_reader_s() -> None:
         "ratioMax": "1.3333333333",
     }
     schema = dict(nodes(SCHEMAS["TrainingJob"]))[".spec.training.augmentation[].randomResizedCrop.scaleMin"]
-    assert schema["description"].endswith("When left out: 0.08.")
+    assert schema["description"].endswith("Default: 0.08.")
 
 
 @pytest.mark.parametrize("name", ["trainingjobs.yaml", "sweepjobs.yaml"])
