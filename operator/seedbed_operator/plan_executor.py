@@ -62,7 +62,7 @@ class PlanExecutor:
         self._cluster = cluster
         self._cache = cache
 
-    async def apply(self, job: JobKey, actions: Sequence[Action], now: datetime) -> ExecutionResult:
+    async def execute(self, job: JobKey, actions: Sequence[Action], now: datetime) -> ExecutionResult:
         """Carry out the actions of one job's plan; raise Stale where the cache was behind."""
         for done, action in enumerate(actions):
             try:

@@ -112,7 +112,7 @@ class StatusWriter:
                 raise
             self._cache.drop(kind, key, job.uid)
 
-    async def announce(self, job: JobView, events: Iterable[JobEvent], now: datetime) -> None:
+    async def send_events(self, job: JobView, events: Iterable[JobEvent], now: datetime) -> None:
         """Send events that have not been sent lately; one that cannot be sent is logged, and lost."""
         for announcement in events:
             if self._is_new(job, announcement, now):

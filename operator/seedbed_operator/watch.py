@@ -41,7 +41,7 @@ class WatchEventHandler:
         self.last: float | None = None
         """When the last event came, on the clock of the event loop."""
 
-    def take(self, kind: ResourceKind, event: Mapping[str, Any]) -> None:
+    def handle(self, kind: ResourceKind, event: Mapping[str, Any]) -> None:
         """Take over one event; one without a type is of a list, a later one where a watch has lost track."""
         self.last = asyncio.get_running_loop().time()
         raw, metadata = event["object"], event["object"]["metadata"]
@@ -111,7 +111,7 @@ class KopfWatch:
         )
 
     def _take(self, kind: ResourceKind, event: Mapping[str, Any]) -> None:
-        self._main.call_soon_threadsafe(self._feed.take, kind, event)
+        self._main.call_soon_threadsafe(self._feed.handle, kind, event)
 
     async def _connection(self) -> kopf.ConnectionInfo:
         asked = asyncio.run_coroutine_threadsafe(kopf_connection(self._configuration), self._main)

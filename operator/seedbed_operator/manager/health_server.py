@@ -19,7 +19,7 @@ from seedbed_operator.relist import Relister
 from seedbed_operator.watch import WatchEventHandler
 
 MAX_RECONCILE_SILENCE: Final = 120.0
-"""Jobs wait, and no pass has ended for so long: the loop is stuck."""
+"""Jobs wait, and no pass has ended for so long: the workqueue is stuck."""
 MAX_MISSED_RELISTS: Final = 3
 """The last relist may be so many intervals old, and a minute more."""
 
@@ -33,17 +33,17 @@ def max_relist_age(sweep_seconds: float) -> float:
 class Health:
     """How the operator is."""
 
-    loop: Workqueue
+    workqueue: Workqueue
     relister: Relister
     cache: InformerCache
     sweep_seconds: int
     requests: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     """Requests to the API server so far, by method, resource and code of the answer."""
     clock_skew: ClockSkew = field(default_factory=ClockSkew)
-    feed: WatchEventHandler | None = None
+    watch_events: WatchEventHandler | None = None
     """What takes the events of the watches; None before there are any."""
     leading_since: float | None = None
-    """On the clock of the event loop; None while another operator leads."""
+    """On the clock of the event workqueue; None while another operator leads."""
 
     def relist_age(self) -> float | None:
         """Return the age of the last relist, or the time as leader without one; None while not the leader."""
@@ -61,11 +61,11 @@ class Health:
             return f"the last relist is {relist_age:.0f} s old"
         now = asyncio.get_running_loop().time()
         if (
-            self.loop.waiting
-            and self.loop.counts.passes
-            and now - self.loop.counts.last_end > MAX_RECONCILE_SILENCE
+            self.workqueue.waiting
+            and self.workqueue.counts.passes
+            and now - self.workqueue.counts.last_end > MAX_RECONCILE_SILENCE
         ):
-            return f"{self.loop.waiting} jobs wait and no pass ends"
+            return f"{self.workqueue.waiting} jobs wait and no pass ends"
         return None
 
     def unready_reason(self) -> str | None:
@@ -76,11 +76,11 @@ class Health:
 
     def snapshot(self) -> OperatorSnapshot:
         """Return what the operator tells of itself to Prometheus."""
-        last = self.feed.last if self.feed else None
+        last = self.watch_events.last if self.watch_events else None
         return OperatorSnapshot(
             leading=self.leading_since is not None,
-            queue_length=self.loop.waiting,
-            queue_age=self.loop.oldest_wait(),
+            queue_length=self.workqueue.waiting,
+            queue_age=self.workqueue.oldest_wait(),
             relists=self.relister.relists,
             corrections=self.relister.corrections,
             relist_age=self.relist_age(),

@@ -33,7 +33,7 @@ class Operator:
     settings: Settings
     configuration: Configuration
     cache: InformerCache
-    loop: Workqueue
+    workqueue: Workqueue
     relister: Relister
     health: Health
     page: MetricsPage
@@ -63,7 +63,9 @@ async def lead(operator: Operator) -> None:
 
 
 async def _run_as_leader(operator: Operator, election: asyncio.Task[None]) -> None:
-    workers = {asyncio.create_task(operator.loop.work()) for _ in range(operator.settings.concurrency)}
+    workers = {
+        asyncio.create_task(operator.workqueue.run_worker()) for _ in range(operator.settings.concurrency)
+    }
     sweeping = asyncio.create_task(_run_relists(operator), name="relists")
     closing = asyncio.Event()
     watching = asyncio.create_task(_run_watches(operator, closing), name="watch")
@@ -71,7 +73,7 @@ async def _run_as_leader(operator: Operator, election: asyncio.Task[None]) -> No
         await asyncio.wait({watching, sweeping, election}, return_when=asyncio.FIRST_COMPLETED)
         raise InfrastructureError("Ended", _describe_end(election, watching, sweeping))
     finally:
-        operator.loop.stop()
+        operator.workqueue.stop()
         sweeping.cancel()
         await _await_end(workers, operator.settings.grace_seconds)
         closing.set()
@@ -108,19 +110,19 @@ async def _run_relists(operator: Operator) -> None:
             log.warning("first relist failed: %s", error)
             await asyncio.sleep(RETRY_SECONDS)
     log.info("first relist: %s", ", ".join(f"{n} {kind}" for kind, n in operator.cache.counts().items()))
-    operator.loop.open()
+    operator.workqueue.start()
     await operator.relister.run(operator.settings.sweep_seconds)
 
 
 async def _run_watches(operator: Operator, closing: asyncio.Event) -> None:
     """Let kopf watch what may be read; anew where that has changed, or history went back."""
-    feed = operator.health.feed = WatchEventHandler(
-        operator.cache, operator.loop.enqueue, operator.relister.request
+    watch_events = operator.health.watch_events = WatchEventHandler(
+        operator.cache, operator.workqueue.enqueue, operator.relister.request
     )
     while not closing.is_set():
         operator.relister.restart_watch.clear()
         namespaces = None if operator.settings.all_namespaces else operator.relister.readable
-        await _run_watch(operator, KopfWatch(feed, operator.configuration, namespaces), closing)
+        await _run_watch(operator, KopfWatch(watch_events, operator.configuration, namespaces), closing)
 
 
 async def _run_watch(operator: Operator, watch: KopfWatch, closing: asyncio.Event) -> None:

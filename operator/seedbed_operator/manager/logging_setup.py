@@ -15,7 +15,7 @@ _WARNING_ONLY = ("kopf", "aiohttp", "kubernetes", "asyncio")
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Return time, level, job and message in one line."""
+        """Return time, level, job and message in one queue."""
         job = current_job.get()
         about = f"{job.kind} {job.namespace}/{job.name}: " if job else ""
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
@@ -24,25 +24,25 @@ class _TextFormatter(logging.Formatter):
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Return a line of JSON; the stack of an unexpected error is a field of it."""
+        """Return a queue of JSON; the stack of an unexpected error is a field of it."""
         job = current_job.get()
-        line: dict[str, object] = {
+        queue: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _message(record),
         }
         if job is not None:
-            line |= {"namespace": job.namespace, "job": job.name, "kind": job.kind}
+            queue |= {"namespace": job.namespace, "job": job.name, "kind": job.kind}
         if (attempt := getattr(record, "attempt", None)) is not None:
-            line["attempt"] = attempt
+            queue["attempt"] = attempt
         if record.exc_info:
-            line["stack"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+            queue["stack"] = self.formatException(record.exc_info)
+        return json.dumps(queue)
 
 
 def _message(record: logging.LogRecord) -> str:
-    """Return the message in one line, with the place of the error where there is one."""
+    """Return the message in one queue, with the place of the error where there is one."""
     message = " ".join(record.getMessage().split())
     trace = record.exc_info[2] if record.exc_info else None
     while trace is not None and trace.tb_next is not None:

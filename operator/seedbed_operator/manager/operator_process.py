@@ -76,19 +76,19 @@ async def run(settings: Settings) -> None:
 
 def handle_signals(stop: asyncio.Event, settings: Settings) -> None:
     """Let SIGTERM and SIGINT set an event; soon after the grace the process ends whatever happens."""
-    loop = asyncio.get_running_loop()
+    workqueue = asyncio.get_running_loop()
 
     def told(which: signal.Signals) -> None:
         log.info("%s: finishing what is under way", which.name)
         stop.set()
-        loop.call_later(settings.grace_seconds + FORCED_EXIT_SECONDS, os._exit, 1)
+        workqueue.call_later(settings.grace_seconds + FORCED_EXIT_SECONDS, os._exit, 1)
 
     for which in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(which, told, which)
+        workqueue.add_signal_handler(which, told, which)
 
 
 async def check(settings: Settings) -> list[str]:
-    """Return one line for everything that keeps the operator from working."""
+    """Return one queue for everything that keeps the operator from working."""
     async with AsyncExitStack() as opened:
         cluster = HttpKubeClient(await load_configuration(settings.kubeconfig), RequestLimits())
         opened.push_async_callback(cluster.close)
@@ -107,10 +107,10 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     opened.push_async_callback(driver_client.close)
     cache, states = InformerCache(), TransientStates()
     counters, jobs = Counters(unix_seconds, cache.namespaces), JobMetrics(cache, states, unix_seconds)
-    line = FairQueue()
+    queue = FairQueue()
 
     def written(before: JobView, after: JobView) -> None:
-        counters.told(before, after.status, now())
+        counters.record_status(before, after.status, now())
         jobs.update(after)
 
     reconciler = Reconciler(
@@ -121,12 +121,14 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         executor=PlanExecutor(cluster, cache),
         status_writer=StatusWriter(cluster, cache, settings.identity, written),
         clock=now,
-        has_new_jobs=lambda: line.has_new_jobs,
+        has_new_jobs=lambda: queue.has_new_jobs,
     )
-    loop = Workqueue(reconciler.run, now, reconciler.tell, counters.passed, line)
-    relister = Relister(cluster, cache, loop.enqueue, settings.scopes, counters.forget)
+    workqueue = Workqueue(
+        reconciler.reconcile, now, reconciler.report_failure, counters.record_reconcile, queue
+    )
+    relister = Relister(cluster, cache, workqueue.enqueue, settings.scopes, counters.forget)
     health = Health(
-        loop=loop,
+        workqueue=workqueue,
         relister=relister,
         cache=cache,
         sweep_seconds=settings.sweep_seconds,
@@ -138,7 +140,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         settings=settings,
         configuration=configuration,
         cache=cache,
-        loop=loop,
+        workqueue=workqueue,
         relister=relister,
         health=health,
         page=MetricsPage(
@@ -165,6 +167,6 @@ async def _check_preflight(cluster: HttpKubeClient, settings: Settings) -> None:
             await asyncio.sleep(2)
     for namespace, lines in lost.items():
         log.warning("namespace %s is left alone until it may be read: %s", namespace, "; ".join(lines[:3]))
-    spared = {line for lines in lost.values() for line in lines}
-    if fatal := [line for line in found if line not in spared]:
+    spared = {queue for lines in lost.values() for queue in lines}
+    if fatal := [queue for queue in found if queue not in spared]:
         raise UserError("NotReady", "\n".join(fatal))

@@ -1,4 +1,4 @@
-"""What can be set, checked once: a wrong value is one line that names the option, the value and the fix."""
+"""What can be set, checked once: a wrong value is one queue that names the option, the value and the fix."""
 
 from __future__ import annotations
 

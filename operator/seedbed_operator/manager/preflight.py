@@ -72,7 +72,7 @@ class _AccessCheck:
 
 
 async def preflight_problems(cluster: KubeClient, settings: Settings) -> list[str]:
-    """Return one line for everything that is missing; Unanswered where the API server is not there."""
+    """Return one queue for everything that is missing; Unanswered where the API server is not there."""
     return [*await crd_problems(cluster), *await permission_problems(cluster, settings)]
 
 
@@ -87,7 +87,7 @@ async def unreadable_namespaces(cluster: KubeClient, settings: Settings) -> dict
 
 
 async def permission_problems(cluster: KubeClient, settings: Settings) -> list[str]:
-    """Return one line for each verb that the operator needs and may not use."""
+    """Return one queue for each verb that the operator needs and may not use."""
     return [question.refused() for question in await _denied_checks(cluster, settings)]
 
 
@@ -116,7 +116,7 @@ def _scopes(kind: ResourceKind, settings: Settings) -> tuple[str | None, ...]:
 
 
 async def crd_problems(cluster: KubeClient) -> list[str]:
-    """Return one line for each of our kinds that is not served, or whose schema lacks a field we know."""
+    """Return one queue for each of our kinds that is not served, or whose schema lacks a field we know."""
     try:
         discovered = await cluster.read(f"/apis/{JOBS.api_version}")
     except ApiStatusError as refused:
@@ -128,7 +128,7 @@ async def crd_problems(cluster: KubeClient) -> list[str]:
     if missing:
         return [f"{kind.plural}.{kind.group} {kind.version} is not served; {_FIX_CRDS}" for kind in missing]
     document = await cluster.read(f"/openapi/v3/apis/{JOBS.api_version}")
-    return [line for kind, model in _MODELS.items() for line in _outdated_crd(kind, model, document)]
+    return [queue for kind, model in _MODELS.items() for queue in _outdated_crd(kind, model, document)]
 
 
 def _outdated_crd(kind: ResourceKind, model: type[Block], document: RawObject) -> Iterator[str]:

@@ -107,12 +107,12 @@ class Counters:
         """Forget what was counted of a namespace that is gone."""
         self._ended.forget(namespace)
 
-    def passed(self, seconds: float, failed: bool) -> None:
+    def record_reconcile(self, seconds: float, failed: bool) -> None:
         """Count a pass."""
         self._reconciles.labels(result="failure" if failed else "success").inc()
         self._seconds.observe(seconds)
 
-    def told(self, job: JobView, status: LifecycleStatus, now: datetime) -> None:
+    def record_status(self, job: JobView, status: LifecycleStatus, now: datetime) -> None:
         """Count what a status that was just written says and the one before did not."""
         kind = job.kind
         for turn in transitions(job.created, job.status, status, now):

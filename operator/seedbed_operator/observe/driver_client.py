@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class DriverClient(Protocol):
     """Who can be asked for progress."""
 
-    async def ask(self, address: str, job_uid: str) -> LiveProgress | None:
+    async def get_progress(self, address: str, job_uid: str) -> LiveProgress | None:
         """Return the progress of a job's driver at an IP address; None without a valid answer of it."""
 
 
@@ -53,7 +53,7 @@ class HttpDriverClient:
         """Close the connections."""
         await self._session.close()
 
-    async def ask(self, address: str, job_uid: str) -> LiveProgress | None:
+    async def get_progress(self, address: str, job_uid: str) -> LiveProgress | None:
         """Return the progress of a job's driver at an IP address; None without a valid answer of it."""
         async with self._at_once:
             try:

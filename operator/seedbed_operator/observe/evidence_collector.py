@@ -51,7 +51,7 @@ class EvidenceCollector:
         return replace(known_evidence(state, now), log_tails=tails)
 
     async def _ask(self, need: EvidenceRequest, state: TransientState, now: datetime) -> None:
-        answer = await self._drivers.ask(need.address, state.uid) if need.address else None
+        answer = await self._drivers.get_progress(need.address, state.uid) if need.address else None
         state.record_response(need.pod_uid, answer, now)
 
     async def _log_tail(self, namespace: str, need: EvidenceRequest) -> str:

@@ -28,7 +28,7 @@ MAX_REJECTED_WRITES: Final = 8
 STATUS_DELAY: Final = timedelta(seconds=2)
 """So long what a pass has created may wait to be told, while other jobs wait for their first pods."""
 REPORT_FROM: Final = 3
-"""Failures in a row after which the status tells of them: one may be chance."""
+"""Failures in a row result which the status tells of them: one may be chance."""
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Planner(Protocol):
     def status_after_failed_write(self, job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
         """Return the status of a job for which a write comes to nothing again and again; None as above."""
 
-    def events_between(self, before: LifecycleStatus, after: LifecycleStatus) -> tuple[JobEvent, ...]:
+    def events_between(self, before: LifecycleStatus, result: LifecycleStatus) -> tuple[JobEvent, ...]:
         """Return what is worth an Event between two statuses."""
 
 
@@ -62,7 +62,7 @@ class ReconcileResult:
 
     not_found: bool = False
     """The job is no more."""
-    again: bool = False
+    requeue: bool = False
     """What the plan was made from has changed: plan again soon."""
     requeue_at: datetime | None = None
     """When time alone makes another pass worth while."""
@@ -82,7 +82,7 @@ class Reconciler:
     has_new_jobs: Callable[[], bool] = lambda: False
     """Whether other jobs wait for their first pods: what can be told later is told later."""
 
-    async def run(self, key: JobKey) -> ReconcileResult:
+    async def reconcile(self, key: JobKey) -> ReconcileResult:
         """Bring one job one step on; raise ClusterError where the API server fails."""
         record = self.cache.job(key)
         if record is None:
@@ -91,7 +91,7 @@ class Reconciler:
         state = self.states.of(key, record.uid)
         state.wrote_status = False
         try:
-            after = await self._bring_on(key, state)
+            result = await self._observe_plan_execute(key, state)
         except ApiError as error:
             state.failed_writes += error.write is not None
             raise
@@ -99,9 +99,9 @@ class Reconciler:
             state.failures += 1
             raise
         state.failures = state.failed_writes = 0
-        return after
+        return result
 
-    async def tell(self, key: JobKey, error: Exception, again_at: datetime) -> None:
+    async def report_failure(self, key: JobKey, error: Exception, again_at: datetime) -> None:
         """Say in the status that passes over a job fail again and again; one write per pass.
 
         An Event says so too, also where the status is what cannot be written.
@@ -110,7 +110,7 @@ class Reconciler:
         if record is None or state is None or state.uid != record.uid or state.wrote_status:
             return
         job, now = job_view(record), self.clock()
-        status = self._status_of_a_failure(job, state, error, now, again_at)
+        status = self._status_after_failure(job, state, error, now, again_at)
         if status is None:
             return
         told = self.planner.events_between(job.status, status)
@@ -121,9 +121,9 @@ class Reconciler:
             return
         except ApiError as another:
             log.warning("the status does not tell of it: %s", another)
-        await self.status_writer.announce(job, told, now)
+        await self.status_writer.send_events(job, told, now)
 
-    def _status_of_a_failure(
+    def _status_after_failure(
         self, job: JobView, state: TransientState, error: Exception, now: datetime, again_at: datetime
     ) -> LifecycleStatus | None:
         if not isinstance(error, ApiError):
@@ -137,11 +137,11 @@ class Reconciler:
             return None
         return self.planner.status_after_failed_write(job, now, failed_write_message(error))
 
-    async def _bring_on(self, key: JobKey, state: TransientState) -> ReconcileResult:
+    async def _observe_plan_execute(self, key: JobKey, state: TransientState) -> ReconcileResult:
         observed = await self._observe_and_plan(key, state)
         if observed is None:
-            return ReconcileResult(again=True)
-        return await self._carry_out(key, state, *observed)
+            return ReconcileResult(requeue=True)
+        return await self._execute(key, state, *observed)
 
     async def _observe_and_plan(
         self, key: JobKey, state: TransientState
@@ -159,40 +159,40 @@ class Reconciler:
             return None
         return again, self.planner.plan(again)
 
-    async def _carry_out(
+    async def _execute(
         self, key: JobKey, state: TransientState, observation: JobObservation, plan: Plan
     ) -> ReconcileResult:
         stored = self._stored_status(key)
         state.forget_pods({pod.uid for pod in observation.pods})
         try:
-            applied = await self.executor.apply(key, plan.actions, observation.now)
-            status = self._status(state, observation, plan, applied)
-            if self._can_wait(plan, applied) and self.has_new_jobs():
+            execution = await self.executor.execute(key, plan.actions, observation.now)
+            status = self._status(state, observation, plan, execution)
+            if self._status_can_wait(plan, execution) and self.has_new_jobs():
                 return ReconcileResult(requeue_at=observation.now + STATUS_DELAY)
             if status is not None and await self.status_writer.write(observation.job, stored, status):
                 state.status_written, state.wrote_status = observation.now, True
         except (StaleCache, StatusConflict) as behind:
             log.debug("planning again: %s", behind)
-            return ReconcileResult(again=True)
-        told = self._announcements(observation, plan, applied, status)
-        await self.status_writer.announce(observation.job, told, observation.now)
-        return ReconcileResult(again=applied.rejected_write is not None, requeue_at=plan.requeue_at)
+            return ReconcileResult(requeue=True)
+        told = self._events(observation, plan, execution, status)
+        await self.status_writer.send_events(observation.job, told, observation.now)
+        return ReconcileResult(requeue=execution.rejected_write is not None, requeue_at=plan.requeue_at)
 
     @staticmethod
-    def _can_wait(plan: Plan, applied: ExecutionResult) -> bool:
+    def _status_can_wait(plan: Plan, execution: ExecutionResult) -> bool:
         """Tell whether the cluster holds all that the status would say: it was only added to, as planned."""
         created = all(isinstance(action, Create) for action in plan.actions)
-        return bool(plan.actions) and created and applied.rejected_write is None
+        return bool(plan.actions) and created and execution.rejected_write is None
 
-    def _announcements(
+    def _events(
         self,
         observation: JobObservation,
         plan: Plan,
-        applied: ExecutionResult,
+        execution: ExecutionResult,
         status: LifecycleStatus | None,
     ) -> tuple[JobEvent, ...]:
         """Return the Events of the plan; where it was cut short, those of the status that is true instead."""
-        if applied.rejected_write is None or status is None:
+        if execution.rejected_write is None or status is None:
             return plan.events
         return self.planner.events_between(observation.job.status, status)
 
@@ -203,15 +203,15 @@ class Reconciler:
         return status if isinstance(status, Mapping) else {}
 
     def _status(
-        self, state: TransientState, observation: JobObservation, plan: Plan, applied: ExecutionResult
+        self, state: TransientState, observation: JobObservation, plan: Plan, execution: ExecutionResult
     ) -> LifecycleStatus | None:
-        if applied.rejected_write is not None:
-            state.rejected_writes = with_rejected_write(state.rejected_writes, applied.rejected_write)
+        if execution.rejected_write is not None:
+            state.rejected_writes = with_rejected_write(state.rejected_writes, execution.rejected_write)
             log.warning(
                 "refused: %s %s: %s",
-                applied.rejected_write.kind,
-                applied.rejected_write.name,
-                applied.rejected_write.message,
+                execution.rejected_write.kind,
+                execution.rejected_write.name,
+                execution.rejected_write.message,
             )
             return self.planner.status_after_rejection(observation, plan, state.rejected_writes)
         if plan.actions:

@@ -50,7 +50,7 @@ class FairQueue:
         """Whether jobs wait that have never had a pass."""
         return self._new_jobs > 0
 
-    def join(self, job: JobKey, *, is_new: bool) -> None:
+    def put(self, job: JobKey, *, is_new: bool) -> None:
         """Let a job wait."""
         self._new_jobs += is_new
         now = self._clock()
@@ -60,7 +60,7 @@ class FairQueue:
         """Let one worker end, before anybody else has a turn."""
         self._put(float("-inf"), None, is_new=False)
 
-    async def next(self) -> JobKey | None:
+    async def get(self) -> JobKey | None:
         """Return the job whose turn it is; None for a worker that is to end."""
         place = await self._places.get()
         self._new_jobs -= place.is_new
@@ -133,16 +133,16 @@ class Workqueue:
         self,
         run: Callable[[JobKey], Awaitable[ReconcileResult]],
         clock: Callable[[], datetime],
-        tell: ReportFailure | None = None,
-        passed: RecordReconcile = lambda seconds, failed: None,  # noqa: ARG005
-        line: FairQueue | None = None,
+        report_failure: ReportFailure | None = None,
+        record_reconcile: RecordReconcile = lambda seconds, failed: None,  # noqa: ARG005
+        queue: FairQueue | None = None,
     ) -> None:
         self._run = run
         self._clock = clock
-        self._tell = tell
-        self._passed = passed
+        self._report_failure = report_failure
+        self._record_reconcile = record_reconcile
         self._slots: dict[JobKey, _JobSlot] = {}
-        self._line = FairQueue() if line is None else line
+        self._queue = FairQueue() if queue is None else queue
         self._open = asyncio.Event()
         self._stopping = False
         self._workers = 0
@@ -151,14 +151,14 @@ class Workqueue:
     @property
     def waiting(self) -> int:
         """Return how many jobs are ready for a pass."""
-        return len(self._line)
+        return len(self._queue)
 
     def oldest_wait(self) -> float:
         """Return how long the job that has waited longest is ready for a pass, in seconds."""
         now = asyncio.get_running_loop().time()
         return max((now - slot.queued_at for slot in self._slots.values() if slot.queued), default=0.0)
 
-    def open(self) -> None:
+    def start(self) -> None:
         """Let the passes begin: the cache is filled."""
         self.counts.last_end = asyncio.get_running_loop().time()
         self._open.set()
@@ -168,7 +168,7 @@ class Workqueue:
         self._stopping = True
         self._open.set()
         for _ in range(self._workers):
-            self._line.release_worker()
+            self._queue.release_worker()
 
     def enqueue(self, keys: Iterable[JobKey]) -> None:
         """Ask for a pass over each of these jobs; one that is under way is followed by another."""
@@ -180,14 +180,14 @@ class Workqueue:
             else:
                 self._schedule(key, slot, now)
 
-    async def work(self) -> None:
+    async def run_worker(self) -> None:
         """Pass over one ready job after the other until told to stop; several may work side by side."""
         self._workers += 1
         await self._open.wait()
         while not self._stopping:
-            key = await self._line.next()
+            key = await self._queue.get()
             if key is not None and not self._stopping:
-                await self._pass(key)
+                await self._reconcile(key)
 
     def _schedule(self, key: JobKey, slot: _JobSlot, at: float) -> None:
         """Queue a job, or set its timer where its back-off is not over or it is due later."""
@@ -198,7 +198,7 @@ class Workqueue:
         slot.stop_timer()
         if at <= loop.time():
             slot.queued, slot.queued_at = True, loop.time()
-            self._line.join(key, is_new=slot.is_new)
+            self._queue.put(key, is_new=slot.is_new)
         else:
             slot.timer = loop.call_at(at, self._due, key, slot)
 
@@ -209,7 +209,7 @@ class Workqueue:
         else:
             self._schedule(key, slot, 0.0)
 
-    async def _pass(self, key: JobKey) -> None:
+    async def _reconcile(self, key: JobKey) -> None:
         slot = self._slots[key]
         slot.queued, slot.running, slot.dirty, slot.is_new = False, True, False, False
         slot.stop_timer()
@@ -217,24 +217,24 @@ class Workqueue:
         try:
             after = await self._run(key)
         except Exception as error:
-            self._took(began, failed=True)
-            delay = self._failed(slot, error)
-            await self._told(key, error, delay)
-            after = ReconcileResult(again=True)
+            self._record_duration(began, failed=True)
+            delay = self._record_failure(slot, error)
+            await self._report(key, error, delay)
+            after = ReconcileResult(requeue=True)
         else:
-            self._took(began, failed=False)
+            self._record_duration(began, failed=False)
             slot.failures = 0
-            self._follow(slot, after)
+            self._throttle_repeats(slot, after)
         finally:
             slot.running = False
             current_job.reset(token)
         self._count()
-        self._next(key, slot, after)
+        self._reschedule(key, slot, after)
 
-    def _took(self, began: float, *, failed: bool) -> None:
-        self._passed(asyncio.get_running_loop().time() - began, failed)
+    def _record_duration(self, began: float, *, failed: bool) -> None:
+        self._record_reconcile(asyncio.get_running_loop().time() - began, failed)
 
-    def _failed(self, slot: _JobSlot, error: Exception) -> float:
+    def _record_failure(self, slot: _JobSlot, error: Exception) -> float:
         slot.failures += 1
         self.counts.failures += 1
         delay = backoff(slot.failures)
@@ -247,28 +247,30 @@ class Workqueue:
             )
         return delay
 
-    async def _told(self, key: JobKey, error: Exception, delay: float) -> None:
-        """Let the job's status tell of the failure; that this fails as well is only logged."""
-        if self._tell is None:
+    async def _report(self, key: JobKey, error: Exception, delay: float) -> None:
+        """Report the failure in the job's status; log it where that fails as well."""
+        if self._report_failure is None:
             return
         try:
-            await self._tell(key, error, self._clock() + timedelta(seconds=delay))
+            await self._report_failure(key, error, self._clock() + timedelta(seconds=delay))
         except Exception as another:
-            log.warning("the status does not tell of it: %s: %s", type(another).__name__, another)
+            log.warning(
+                "the failure could not be written to the status: %s: %s", type(another).__name__, another
+            )
 
-    def _follow(self, slot: _JobSlot, after: ReconcileResult) -> None:
+    def _throttle_repeats(self, slot: _JobSlot, after: ReconcileResult) -> None:
         """Slow a job down that is planned again and again."""
         past = after.requeue_at is not None and after.requeue_at <= self._clock()
-        slot.repeats = slot.repeats + 1 if after.again or past else 0
+        slot.repeats = slot.repeats + 1 if after.requeue or past else 0
         slot.not_before = asyncio.get_running_loop().time() + requeue_delay(slot.repeats)
 
     def _count(self) -> None:
         self.counts.passes += 1
         self.counts.last_end = asyncio.get_running_loop().time()
 
-    def _next(self, key: JobKey, slot: _JobSlot, after: ReconcileResult) -> None:
+    def _reschedule(self, key: JobKey, slot: _JobSlot, after: ReconcileResult) -> None:
         now = asyncio.get_running_loop().time()
-        if slot.dirty or after.again:
+        if slot.dirty or after.requeue:
             self._schedule(key, slot, now)
         elif after.not_found:
             self._forget(key, slot)

@@ -142,7 +142,7 @@ def test_the_series_of_a_lost_namespace_go_and_those_of_the_others_stay() -> Non
     clock = NOON.timestamp
     jobs, counters = JobMetrics(ground.cache, TransientStates(), clock), Counters(clock)
     for team in TEAMS:
-        counters.told(a_training_job().seen(namespace=team).build(), ENDED, NOON)
+        counters.record_status(a_training_job().seen(namespace=team).build(), ENDED, NOON)
     ground.server.closed.add("beta")
     ground.relist()
     counters.forget(*ground.lost)
@@ -161,7 +161,7 @@ def test_what_was_counted_in_a_namespace_goes_an_hour_after_its_last_job() -> No
     ground, now = Ground(), NOON.timestamp()
     ground.relist()
     counters = Counters(lambda: now, ground.cache.namespaces)
-    counters.told(a_training_job().seen(namespace="beta").build(), ENDED, NOON)
+    counters.record_status(a_training_job().seen(namespace="beta").build(), ENDED, NOON)
 
     def told() -> set[str]:
         return {sample.labels["namespace"] for each in counters.collect()() for sample in each.samples}

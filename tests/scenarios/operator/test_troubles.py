@@ -94,7 +94,7 @@ def test_an_api_server_that_is_away_is_no_failure_of_the_operator() -> None:
     stage.passes(5)
     assert all(isinstance(error, NoApiResponse) for error in stage.operator.failures)
     stage.server.fault = lambda _: None
-    asyncio.run(stage.operator.reconciler.tell(KEY, NoApiResponse("away"), NOON))
+    asyncio.run(stage.operator.reconciler.report_failure(KEY, NoApiResponse("away"), NOON))
     assert stage.running() == "-"
 
 
@@ -125,7 +125,7 @@ def test_a_job_that_took_the_name_during_the_pass_is_told_nothing() -> None:
     stage.passes()
     stage.apply()
     asyncio.run(stage.operator.relist())
-    asyncio.run(stage.operator.reconciler.tell(KEY, Defect(), NOON))
+    asyncio.run(stage.operator.reconciler.report_failure(KEY, Defect(), NOON))
     assert stage.running() == "-"
 
 

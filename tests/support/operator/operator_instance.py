@@ -31,7 +31,7 @@ class Drivers:
     answers: dict[str, LiveProgress] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    async def ask(self, address: str, job_uid: str) -> LiveProgress | None:
+    async def get_progress(self, address: str, job_uid: str) -> LiveProgress | None:
         self.asked.append(address)
         answer = self.answers.get(address)
         return answer if answer is not None and answer.job_uid == job_uid else None
@@ -104,7 +104,7 @@ class Incarnation:
 
     def receive_event(self, event: Any) -> None:
         """Take one event of the watch."""
-        self.feed.take(event.kind, event.raw())
+        self.feed.handle(event.kind, event.raw())
 
     def wake_due(self) -> None:
         """Wake the jobs whose time has come."""
@@ -116,7 +116,7 @@ class Incarnation:
         self.due.pop(key, None)
         writes = len(self.server.calls)
         try:
-            after = await self.reconciler.run(key)
+            after = await self.reconciler.reconcile(key)
         except (ApiError, Defect) as error:
             self.failures.append(error)
             await self._told(key, error)
@@ -125,7 +125,7 @@ class Incarnation:
         finally:
             statuses = [call for call in self.server.calls[writes:] if call.verb == "patch"]
             assert len(statuses) <= 1, f"{len(statuses)} status writes in one pass"
-        if after.again:
+        if after.requeue:
             self.woken.add(key)
         if after.requeue_at is not None:
             self.due[key] = after.requeue_at
@@ -134,7 +134,7 @@ class Incarnation:
     async def _told(self, key: Key, error: Exception) -> None:
         """Let the status tell of a failure, as the loop does."""
         try:
-            await self.reconciler.tell(key, error, self.server.now + timedelta(seconds=30))
+            await self.reconciler.report_failure(key, error, self.server.now + timedelta(seconds=30))
         except ApiError as another:
             self.failures.append(another)
 

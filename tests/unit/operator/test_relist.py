@@ -123,14 +123,14 @@ def test_a_second_list_of_the_watch_asks_for_a_sweep(monkeypatch: pytest.MonkeyP
     async def story() -> None:
         feed = WatchEventHandler(ground.cache, ground.enqueue, lambda: gaps.append("gap"))
         listed: dict[str, Any] = {"type": None, "object": ground.server.all(JOBS)[0]}
-        feed.take(JOBS, listed)
+        feed.handle(JOBS, listed)
         assert (gaps, ground.woken) == ([], {JOB})
         feed._began -= FIRST_LIST_SECONDS
-        feed.take(JOBS, {**listed, "type": "MODIFIED"})
+        feed.handle(JOBS, {**listed, "type": "MODIFIED"})
         assert gaps == []
-        feed.take(JOBS, listed)
+        feed.handle(JOBS, listed)
         assert gaps == ["gap"]
-        feed.take(JOBS, {**listed, "type": "DELETED"})
+        feed.handle(JOBS, {**listed, "type": "DELETED"})
         assert ground.cache.job(JOB) is None
 
     asyncio.run(story())

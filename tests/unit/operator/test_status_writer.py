@@ -84,9 +84,9 @@ class Desk:
     def write(self, status: TrainingJobStatus) -> bool:
         return asyncio.run(self.status_writer.write(self.job, {}, status))
 
-    def announce(self, message: str, seconds: float = 0) -> int:
+    def send_events(self, message: str, seconds: float = 0) -> int:
         said = JobEvent(type="Warning", reason="QuotaExceeded", message=message, action="Create")
-        asyncio.run(self.status_writer.announce(self.job, [said], NOON + timedelta(seconds=seconds)))
+        asyncio.run(self.status_writer.send_events(self.job, [said], NOON + timedelta(seconds=seconds)))
         return len(self.server.all(EVENTS))
 
 
@@ -144,15 +144,15 @@ def test_a_kind_that_is_not_served_yet_is_no_job_that_is_gone(monkeypatch: pytes
 
 def test_the_same_words_are_announced_once_in_ten_minutes() -> None:
     desk = Desk()
-    counts = [desk.announce("pods are full", seconds) for seconds in (0, 10, 300, 700)]
+    counts = [desk.send_events("pods are full", seconds) for seconds in (0, 10, 300, 700)]
     assert counts == [1, 1, 1, 2]
-    assert desk.announce("services are full", 701) == 3
+    assert desk.send_events("services are full", 701) == 3
 
 
 def test_an_event_that_cannot_be_sent_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     desk = Desk()
     desk.server.forbidden.add(("create", "events"))
-    assert desk.announce("pods are full") == 0
+    assert desk.send_events("pods are full") == 0
     assert "event QuotaExceeded was not sent" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""kopf watches on an event loop of its own: what it does there when it ends touches nothing of ours."""
+"""kopf watches on an event workqueue of its own: what it does there when it ends touches nothing of ours."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Ground:
             "cache": self.cache,
             "relister": relister,
         }
-        loop, health = SimpleNamespace(enqueue=lambda keys: None), SimpleNamespace(feed=None)
-        return cast("Operator", SimpleNamespace(**parts, loop=loop, health=health))
+        workqueue, health = SimpleNamespace(enqueue=lambda keys: None), SimpleNamespace(watch_events=None)
+        return cast("Operator", SimpleNamespace(**parts, workqueue=workqueue, health=health))
 
 
 async def until_stopped(*, stop_flag: asyncio.Event, **_: Any) -> None:
@@ -66,9 +66,9 @@ def test_what_kopf_cancels_when_it_ends_is_its_own(monkeypatch: pytest.MonkeyPat
 
     async def story() -> None:
         beside = asyncio.create_task(asyncio.sleep(3600))
-        feed = WatchEventHandler(ground.cache, lambda keys: None, lambda: None)
+        watch_events = WatchEventHandler(ground.cache, lambda keys: None, lambda: None)
         with pytest.raises(ValueError, match="403"):
-            await KopfWatch(feed, Configuration(), ("team",)).run()
+            await KopfWatch(watch_events, Configuration(), ("team",)).run()
         assert not beside.done()
         beside.cancel()
 
@@ -85,8 +85,8 @@ def test_events_arrive_on_our_loop_and_a_watch_that_is_stopped_ends(monkeypatch:
 
     async def story() -> None:
         came = asyncio.Event()
-        feed = WatchEventHandler(ground.cache, lambda keys: came.set(), lambda: None)
-        watch = KopfWatch(feed, Configuration(), None)
+        watch_events = WatchEventHandler(ground.cache, lambda keys: came.set(), lambda: None)
+        watch = KopfWatch(watch_events, Configuration(), None)
         running = asyncio.create_task(watch.run())
         await asyncio.wait_for(came.wait(), 60)
         assert ground.cache.counts()["trainingjobs"] == 1

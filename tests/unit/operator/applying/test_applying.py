@@ -35,7 +35,7 @@ def a_worker() -> Create:
 
 
 def apply(server: ApiServer, *actions: Action, cache: InformerCache | None = None) -> ExecutionResult:
-    return asyncio.run(PlanExecutor(server, cache or InformerCache()).apply(JOB, actions, NOON))
+    return asyncio.run(PlanExecutor(server, cache or InformerCache()).execute(JOB, actions, NOON))
 
 
 def test_a_pod_is_owned_by_one_that_was_created_just_before() -> None:

@@ -24,9 +24,9 @@ async def idle(_: Key) -> ReconcileResult:
 
 
 def health() -> Health:
-    loop, cache = Workqueue(idle, lambda: NOON), InformerCache()
-    relister = Relister(ApiServer(), cache, loop.enqueue, (None,))
-    return Health(loop=loop, relister=relister, cache=cache, sweep_seconds=10)
+    workqueue, cache = Workqueue(idle, lambda: NOON), InformerCache()
+    relister = Relister(ApiServer(), cache, workqueue.enqueue, (None,))
+    return Health(workqueue=workqueue, relister=relister, cache=cache, sweep_seconds=10)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_when_the_operator_should_be_started_again(
         signs, now = health(), asyncio.get_running_loop().time()
         signs.leading_since = None if leading_since is None else now + leading_since
         signs.relister.last = None if swept is None else now + swept
-        signs.loop.enqueue([("team", str(number)) for number in range(waiting)])
-        signs.loop.counts.passes, signs.loop.counts.last_end = 1, now + last_end
+        signs.workqueue.enqueue([("team", str(number)) for number in range(waiting)])
+        signs.workqueue.counts.passes, signs.workqueue.counts.last_end = 1, now + last_end
         assert (signs.unready_reason(), signs.unhealthy_reason()) == (unready_reason, unhealthy_reason)
         pulse, begun = signs.snapshot(), leading_since if swept is None else swept
         assert pulse.queue_length == waiting

@@ -38,9 +38,9 @@ PULSE = OperatorSnapshot(
 
 def a_page() -> CollectorRegistry:
     counters = Counters(NOON.timestamp)
-    counters.passed(0.02, failed=False)
+    counters.record_reconcile(0.02, failed=False)
     job = a_training_job().with_status(progress=progress(1), conditions=(RUNS,)).build()
-    counters.told(replace(job, status=TrainingJobStatus()), job.status, NOON)
+    counters.record_status(replace(job, status=TrainingJobStatus()), job.status, NOON)
     counters.registry.register(Measuring(operator_collector(lambda: PULSE)()))
     return counters.registry
 

@@ -63,7 +63,7 @@ def asked(answer: Answer) -> tuple[LiveProgress | None, float]:
         await site.start()
         driver_client = HttpDriverClient(port=runner.addresses[0][1], seconds=0.5)
         began = time.monotonic()
-        heard = await driver_client.ask("127.0.0.1", UID)
+        heard = await driver_client.get_progress("127.0.0.1", UID)
         took = time.monotonic() - began
         await driver_client.close()
         await runner.cleanup()
@@ -127,7 +127,7 @@ def test_a_connection_that_is_not_answered_is_given_up_before_an_answer_would_be
             driver_client = HttpDriverClient(port=full.getsockname()[1], seconds=3600, connect_seconds=0.2)
             try:
                 async with asyncio.timeout(300):
-                    return await driver_client.ask("127.0.0.1", UID)
+                    return await driver_client.get_progress("127.0.0.1", UID)
             finally:
                 await driver_client.close()
 
@@ -138,7 +138,7 @@ def test_nobody_there_is_no_answer() -> None:
     async def ask() -> LiveProgress | None:
         driver_client = HttpDriverClient(port=1, seconds=0.5)
         try:
-            return await driver_client.ask("127.0.0.1", UID)
+            return await driver_client.get_progress("127.0.0.1", UID)
         finally:
             await driver_client.close()
 

@@ -32,10 +32,10 @@ def within(story: Callable[[], Awaitable[None]]) -> None:
 def working(
     run: Callable[[Key], Awaitable[ReconcileResult]], workers: int = 2
 ) -> tuple[Workqueue, list[asyncio.Task[None]]]:
-    loop = Workqueue(run, now)
-    tasks = [asyncio.create_task(loop.work()) for _ in range(workers)]
-    loop.open()
-    return loop, tasks
+    workqueue = Workqueue(run, now)
+    tasks = [asyncio.create_task(workqueue.run_worker()) for _ in range(workers)]
+    workqueue.start()
+    return workqueue, tasks
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -44,8 +44,8 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
-async def ended(loop: Workqueue, tasks: list[asyncio.Task[None]]) -> None:
-    loop.stop()
+async def ended(workqueue: Workqueue, tasks: list[asyncio.Task[None]]) -> None:
+    workqueue.stop()
     await asyncio.gather(*tasks)
 
 
@@ -57,14 +57,14 @@ def test_nothing_is_passed_over_before_the_stores_are_filled() -> None:
             seen.append(key)
             return ReconcileResult()
 
-        loop = Workqueue(run, now)
-        task = asyncio.create_task(loop.work())
-        loop.enqueue([A])
+        workqueue = Workqueue(run, now)
+        task = asyncio.create_task(workqueue.run_worker())
+        workqueue.enqueue([A])
         await asyncio.sleep(0.05)
         assert seen == []
-        loop.open()
+        workqueue.start()
         await until(lambda: seen == [A])
-        await ended(loop, [task])
+        await ended(workqueue, [task])
 
     within(story)
 
@@ -82,13 +82,13 @@ def test_wakes_join_and_one_that_comes_during_a_pass_is_followed_by_another() ->
             side_by_side.remove(key)
             return ReconcileResult()
 
-        loop, tasks = working(run, workers=3)
+        workqueue, tasks = working(run, workers=3)
         for _ in range(5):
-            loop.enqueue([A])
+            workqueue.enqueue([A])
         await begun.wait()
         for _ in range(5):
-            loop.enqueue([A])
-        loop.enqueue([B])
+            workqueue.enqueue([A])
+        workqueue.enqueue([B])
         await until(lambda: len(passes) == 2)
         await asyncio.sleep(0.02)
         assert passes == [A, B]
@@ -96,7 +96,7 @@ def test_wakes_join_and_one_that_comes_during_a_pass_is_followed_by_another() ->
         await until(lambda: len(passes) == 3)
         await asyncio.sleep(0.02)
         assert passes == [A, B, A]
-        await ended(loop, tasks)
+        await ended(workqueue, tasks)
 
     within(story)
 
@@ -105,20 +105,20 @@ def test_who_is_given_the_line_sees_it_pressed_while_newcomers_wait_and_no_more_
     None
 ):
     async def story() -> None:
-        line, has_new_jobs = FairQueue(), list[bool]()
+        queue, has_new_jobs = FairQueue(), list[bool]()
 
         async def run(key: Key) -> ReconcileResult:
-            has_new_jobs.append(line.has_new_jobs)
-            return ReconcileResult(again=len(has_new_jobs) < 3)
+            has_new_jobs.append(queue.has_new_jobs)
+            return ReconcileResult(requeue=len(has_new_jobs) < 3)
 
-        loop = Workqueue(run, now, line=line)
-        loop.open()
-        loop.enqueue([A, B])
-        assert line.has_new_jobs
-        task = asyncio.create_task(loop.work())
+        workqueue = Workqueue(run, now, queue=queue)
+        workqueue.start()
+        workqueue.enqueue([A, B])
+        assert queue.has_new_jobs
+        task = asyncio.create_task(workqueue.run_worker())
         await until(lambda: len(has_new_jobs) >= 4)
         assert has_new_jobs == [True, False, False, False]
-        await ended(loop, [task])
+        await ended(workqueue, [task])
 
     within(story)
 
@@ -135,14 +135,14 @@ def test_a_failed_job_is_left_alone_until_its_back_off_is_over(monkeypatch: pyte
                 raise NoApiResponse("the API server is away")
             return ReconcileResult()
 
-        loop, tasks = working(run)
+        workqueue, tasks = working(run)
         while len(times) < 3:
-            loop.enqueue([A])
+            workqueue.enqueue([A])
             await asyncio.sleep(0.01)
         assert times[1] - times[0] >= 0.2
         assert times[2] - times[1] >= 0.4
-        assert loop.counts.failures == 2
-        await ended(loop, tasks)
+        assert workqueue.counts.failures == 2
+        await ended(workqueue, tasks)
 
     within(story)
 
@@ -161,10 +161,10 @@ def test_a_pass_that_raises_is_logged_and_done_again(
                 raise ValueError("a bug")
             return ReconcileResult()
 
-        loop, tasks = working(run)
-        loop.enqueue([A])
+        workqueue, tasks = working(run)
+        workqueue.enqueue([A])
         await until(lambda: passes == [A, A])
-        await ended(loop, tasks)
+        await ended(workqueue, tasks)
 
     within(story)
     assert [record.getMessage() for record in caplog.records if "a bug" in record.getMessage()] == [
@@ -190,16 +190,16 @@ def test_a_failure_is_told_with_its_back_off_and_a_teller_that_fails_stops_nothi
             told.append((key, str(error), again_at - noon))
             raise KeyError("another bug")
 
-        loop = Workqueue(run, lambda: noon, tell)
-        task = asyncio.create_task(loop.work())
-        loop.open()
-        loop.enqueue([A])
-        await until(lambda: loop.counts.passes == 3)
-        await ended(loop, [task])
+        workqueue = Workqueue(run, lambda: noon, tell)
+        task = asyncio.create_task(workqueue.run_worker())
+        workqueue.start()
+        workqueue.enqueue([A])
+        await until(lambda: workqueue.counts.passes == 3)
+        await ended(workqueue, [task])
         assert told == [(A, "a bug", timedelta(seconds=0.01)), (A, "a bug", timedelta(seconds=0.02))]
 
     within(story)
-    assert "the status does not tell of it: KeyError: 'another bug'" in caplog.text
+    assert "the failure could not be written to the status: KeyError: 'another bug'" in caplog.text
 
 
 def test_time_wakes_a_job_and_an_earlier_event_does_not_lose_it() -> None:
@@ -214,13 +214,13 @@ def test_time_wakes_a_job_and_an_earlier_event_does_not_lose_it() -> None:
                 else ReconcileResult()
             )
 
-        loop, tasks = working(run)
-        loop.enqueue([A])
+        workqueue, tasks = working(run)
+        workqueue.enqueue([A])
         await until(lambda: len(passes) == 1)
-        loop.enqueue([A])
+        workqueue.enqueue([A])
         await until(lambda: len(passes) == 3)
         assert passes[2] - passes[1] >= 0.14
-        await ended(loop, tasks)
+        await ended(workqueue, tasks)
 
     within(story)
 
@@ -233,11 +233,11 @@ def test_a_job_that_is_planned_again_and_again_is_slowed_down() -> None:
             passes.append(key)
             return ReconcileResult(requeue_at=now() - timedelta(seconds=1))
 
-        loop, tasks = working(run)
-        loop.enqueue([A])
+        workqueue, tasks = working(run)
+        workqueue.enqueue([A])
         await asyncio.sleep(0.4)
         assert 1 <= len(passes) <= 7
-        await ended(loop, tasks)
+        await ended(workqueue, tasks)
 
     within(story)
 
@@ -247,10 +247,10 @@ def test_a_job_that_is_gone_leaves_nothing_behind() -> None:
         async def run(key: Key) -> ReconcileResult:
             return ReconcileResult(not_found=True)
 
-        loop, tasks = working(run)
-        loop.enqueue([A, B])
-        await until(lambda: loop.counts.passes == 2 and not loop._slots)
-        await ended(loop, tasks)
+        workqueue, tasks = working(run)
+        workqueue.enqueue([A, B])
+        await until(lambda: workqueue.counts.passes == 2 and not workqueue._slots)
+        await ended(workqueue, tasks)
 
     within(story)
 
@@ -265,10 +265,10 @@ def test_the_end_waits_for_passes_that_are_under_way_and_begins_no_more() -> Non
             finished.append(key)
             return ReconcileResult()
 
-        loop, tasks = working(run, workers=1)
-        loop.enqueue([A, B])
+        workqueue, tasks = working(run, workers=1)
+        workqueue.enqueue([A, B])
         await begun.wait()
-        await ended(loop, tasks)
+        await ended(workqueue, tasks)
         assert finished == [A]
 
     within(story)
