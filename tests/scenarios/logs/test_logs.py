@@ -218,5 +218,5 @@ def test_a_sweep_whose_log_is_refused_comes_to_its_end(desk: Desk) -> None:
     (refusing / "logs").write_text("no folder")
     done = desk.sweep("refusing", maxTrialCount=1)
     assert done.exit_code == 0
-    assert done.stderr.count("no log of this sweep is kept: ") == 1
+    assert done.stderr.count("the log of this sweep is not stored: ") == 1
     assert len(desk.ledger("refusing")["trials"]) == 1

@@ -58,7 +58,7 @@ def kill_a_job(desk: Desk) -> None:
     process.send_signal(signal.SIGSTOP)  # it is not to come to its end while it is looked at
     assert [run["state"] for run in listed(desk)].count("training") == 1
     refused = desk.type("runs", "prune", desk.folder / "runs", the_open_one(desk, "training"), "--yes")
-    assert "it is trained now" in refused.stderr
+    assert "it is being trained" in refused.stderr
     process.kill()
     process.wait()
 
@@ -131,9 +131,7 @@ def test_a_complete_run_goes_when_it_is_named(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        pytest.param(
-            ("show", "{store}", "f00"), "RUN: no run of this store has this name (got 'f00')", id="no run"
-        ),
+        pytest.param(("show", "{store}", "f00"), "RUN: is no run of this store (got 'f00')", id="no run"),
         pytest.param(("list", "sx://nowhere"), "STORE: ", id="no store"),
     ],
 )

@@ -28,7 +28,7 @@ by the OOM killer due to high memory usage"""
             "its process was lost: Task was killed",
             id="memory",
         ),
-        pytest.param(None, "WorkersLost", "its process was lost: no word of it", id="nothing is said"),
+        pytest.param(None, "WorkersLost", "its process was lost: no detail given", id="nothing is said"),
     ],
 )
 def test_why_an_actor_was_lost(error: Exception | None, reason: str, message: str) -> None:

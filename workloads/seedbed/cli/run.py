@@ -91,7 +91,7 @@ def _stopped(ended: DriverExit | SweepDriverExit) -> str:
     from seedbed_api.trainingjob_status import TrainingJobStatus
 
     if not isinstance(ended.status, TrainingJobStatus):
-        return "stopped; every trial under way has kept its state; the same command continues"
+        return "stopped; every running trial has saved its state; the same command continues"
     progress = ended.status.progress
     where = f" after step {progress.step} of {progress.total_steps}" if progress else " before the first step"
     return f"stopped{where}; the same command continues"

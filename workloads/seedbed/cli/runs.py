@@ -75,7 +75,7 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
                 delete_run(run)
             click.echo(f"{'removed' if yes else 'would remove'}  {_line(_document(run))}")
         except InUse:
-            click.echo(f"stays: it is trained now  {_line(_document(run))}", err=True)
+            click.echo(f"stays: it is being trained  {_line(_document(run))}", err=True)
     if chosen and not yes:
         click.echo("nothing was removed; the same command with --yes does it", err=True)
 

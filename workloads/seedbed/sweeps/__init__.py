@@ -1,4 +1,4 @@
-"""Running a SweepJob: trials are runs, advanced to the rungs that the search names, here or on Ray Tune.
+"""Runs SweepJobs: a trial is one run, or one per fold, trained in segments from rung to rung.
 
-Nothing here decides about a trial: `seedbed.search` does, from facts that run folders hold.
+Nothing here decides about a trial: `seedbed.search` does, from the evaluations in the run folders.
 """

@@ -1,4 +1,4 @@
-"""The account of a sweep where an MLflow server is told of runs: the parent of its trials' runs."""
+"""MLflow entry of a sweep: the parent run of its trials' runs."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _SPEC_FIELDS = (
     "parameters",
     "max_trial_count",
 )
-"""Fields of the spec that are parameters of the sweep; those of the recipe are the trials'."""
+"""Fields of the spec that become parameters of the entry; those of the recipe belong to the trials."""
 
 
 def sweep_membership(sweep: ResolvedSweep, *, trial: int, fold: int | None) -> SweepMembership:
-    """Return which part of a sweep the run of a trial is."""
+    """Return the place of a trial's run in its sweep."""
     return SweepMembership(
         experiment=experiment_of(sweep.job), sweep_id=sweep.identity, trial=trial, fold=fold
     )
 
 
 def sweep_recording(sweep: ResolvedSweep, notice: Callable[[str], None]) -> Recording | None:
-    """Return the account of a sweep; None where no server is told of it."""
+    """Return the recorder of a sweep; None without an MLflow server."""
     return opened(lambda: _entry(sweep), sweep.options.output_secret, notice)
 
 
@@ -60,7 +60,7 @@ def _entry(sweep: ResolvedSweep) -> Entry:
 
 
 def final_fields(job: SweepJob, finished: FinishedSweep | None) -> dict[str, Any] | None:
-    """Return the fields that the end of a sweep adds to its entry; trials that it gave up do not go on."""
+    """Return the fields that the end of a sweep adds to its entry, and the pruned runs to close."""
     if finished is None:
         return None
     pruned = [trial.index for trial in finished.trials if trial.state is TrialState.PRUNED]

@@ -1,4 +1,4 @@
-"""What is known of a sweep before any trial: dataset, code, environment, and so the sweep identity."""
+"""Resolves a SweepJob before any trial: dataset, code, environment, and so the sweep identity."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _OF_THE_TEMPLATE = ("spec.dataset.", "spec.model", "spec.training.", "spec.evalu
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedSweep:
-    """A sweep that is fully determined; picklable, so that trials elsewhere know what this process does."""
+    """A fully determined sweep; picklable, so that trials in other processes need not resolve it again."""
 
     job: SweepJob
     options: RunOptions
-    """With dataset and code pinned and the environment known: trials find out nothing anew."""
+    """With dataset, code and environment pinned."""
     dataset_digest: str
     code_digest: str | None
     samples: int = 0
@@ -45,24 +45,24 @@ class ResolvedSweep:
 
     @property
     def spec(self) -> SweepJobSpec:
-        """Return what is asked for."""
+        """Return the spec of the job."""
         return self.job.spec
 
     @property
     def fold_numbers(self) -> tuple[int | None, ...]:
-        """Return the folds that a trial is trained on; none of them is a fold without cross-validation."""
+        """Return the folds of a trial: (None,) without cross-validation."""
         block = self.spec.cross_validation
         return (None,) if block is None else tuple(range(block.folds))
 
     @property
     def environment_class(self) -> str:
-        """Return where the bits of the trials hold."""
+        """Return the environment class of the trials."""
         assert self.options.probed is not None
         return self.options.probed[1]
 
     @property
     def identity_document(self) -> dict[str, Any]:
-        """Return what identifies the sweep."""
+        """Return the document of which the identity is the digest."""
         return sweep_document(
             self.spec,
             dataset_digest=self.dataset_digest,
@@ -73,11 +73,11 @@ class ResolvedSweep:
 
     @cached_property
     def identity(self) -> str:
-        """Return the name of the sweep."""
+        """Return the sweep identity, sha256:<hex>."""
         return sweep_id(self.identity_document)
 
     def run_ids(self, values: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the run identity of each fold of a trial; none where the values make no recipe."""
+        """Return the run identity of each fold of a trial; none if the values make no valid recipe."""
         try:
             recipe = trial_recipe(self.spec, values)
             runs = [trial_job(self.job, recipe, fold=fold) for fold in self.fold_numbers]
@@ -93,24 +93,24 @@ class ResolvedSweep:
         )
 
     def output_store(self) -> Storage:
-        """Return the output store: runs and sweeps lie in it."""
+        """Return the output store of runs and sweeps."""
         uri, secret = self.spec.output.uri, self.options.output_secret
         return open_storage(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS)
 
     def folder(self) -> Storage:
-        """Return the storage of the sweep's own objects."""
+        """Return the folder `sweeps/<sweep>` of the output store."""
         return self.output_store().child(f"sweeps/{self.identity.removeprefix('sha256:')}")
 
 
 def resolve_sweep(
     job: SweepJob, options: RunOptions, timeline: StartupTimings, *, cluster: TaskRunner | None = None
 ) -> ResolvedSweep:
-    """Name the sweep; writes nothing. Raises UserError for what no trial could be trained with.
+    """Resolve the sweep; writes nothing. Raises UserError for errors that every trial would have.
 
-    The environment is that of `cluster`, which may have to be waited for; of this process without one.
+    The environment is probed on `cluster`, which may still be starting; without one in this process.
     """
     require_possible_search(job.spec)
-    expected = replace(options.expected, run_id=None)  # what is expected is the sweep's name, not a run's
+    expected = replace(options.expected, run_id=None)  # the expected identity is that of the sweep
     with template_field_names(job):
         template = resolve_run(
             trial_job(
@@ -138,7 +138,7 @@ def resolve_sweep(
 
 
 def _require_same_sweep(sweep: ResolvedSweep, expected: ExpectedIdentity) -> None:
-    """Raise UserError where a retry would search something else than the attempts before it."""
+    """Raise UserError if a retry would run another sweep than the attempts before it."""
     if expected.run_id not in (None, sweep.identity):
         problem = f"code or version of seedbed differ: the job began as sweep {expected.run_id}"
         fix = "restore image, profile and kind of node, or create a new job"
@@ -146,7 +146,7 @@ def _require_same_sweep(sweep: ResolvedSweep, expected: ExpectedIdentity) -> Non
 
 
 def trial_job(job: SweepJob, recipe: Recipe, *, fold: int | None) -> TrainingJob:
-    """Return the TrainingJob of a trial, or of one of its folds: the recipe, executed as the sweep says."""
+    """Return the TrainingJob of a trial or of its fold: its recipe with the sweep's execution fields."""
     spec, workers = job.spec, job.spec.workers_per_trial
     cluster = {"workers": {"min": workers, "max": workers}, "feed": spec.cluster.feed}
     execution = {"output": spec.output.plain(), "checkpoint": spec.checkpoint.plain(), "cluster": cluster}
@@ -166,7 +166,7 @@ def trial_job(job: SweepJob, recipe: Recipe, *, fold: int | None) -> TrainingJob
 
 @contextmanager
 def template_field_names(job: SweepJob) -> Iterator[None]:
-    """Let failures of a run, whose fields are those of a TrainingJob, name the field of the sweep."""
+    """Replace fields of the TrainingJob by those of the SweepJob in messages of errors."""
     try:
         yield
     except SeedbedError as error:
@@ -180,7 +180,7 @@ def template_field_names(job: SweepJob) -> Iterator[None]:
 
 
 def _require_validation_rows(job: SweepJob, template: ResolvedRun) -> None:
-    """Refuse data on which no trial could be judged, or some fold could not be trained."""
+    """Raise UserError if a fold has no validation rows, or lacks rows of a class."""
     subset = job.spec.trial_template.spec.dataset.subset
     fraction = None if subset is None else subset.fraction
     cross = job.spec.cross_validation

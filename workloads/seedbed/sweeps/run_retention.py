@@ -1,4 +1,4 @@
-"""The runs of an output store: what each is, what needs it, and which may go."""
+"""Retention of runs in an output store: which runs there are, what needs them, which may be removed."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ RunStatus = Literal["complete", "training", "open"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredRun:
-    """One run of a store."""
+    """A run of an output store."""
 
     folder: RunFolder
     status: RunStatus
     step: int
-    """Steps of the newest checkpoint, or of the whole run."""
+    """Steps of the newest checkpoint, or of the complete run."""
     bytes: int
     result: Result | None
     recipe: Mapping[str, Any]
-    """Resolved; empty where the run never came so far."""
+    """Resolved; empty if the run failed before it was stored."""
     sweep: str | None
     """Hex digits of a sweep that needs it."""
 
     @property
     def model(self) -> str:
-        """Return what is trained."""
+        """Return the name of the model."""
         return model_name(self.recipe)
 
     @property
     def needed_by(self) -> str | None:
-        """Return why it must stay; None where it may go."""
+        """Return why the run may not be removed; None if it may."""
         if self.status == "training":
-            return "it is trained now"
+            return "it is being trained"
         return None if self.sweep is None else f"sweep {self.sweep[:12]} needs it"
 
 
 def model_name(recipe: Mapping[str, Any]) -> str:
-    """Return what a resolved recipe trains; empty where it does not say."""
+    """Return the model or entrypoint of a resolved recipe."""
     model = recipe.get("model", {})
     return str(model.get("name") or model.get("entrypoint") or "")
 
 
 def list_runs(output: Storage) -> Iterator[StoredRun]:
-    """Yield the runs of a store by identity; those of which only the claims are left are none."""
+    """Yield the runs of a store by identity; removed runs, of which only claims are left, do not count."""
     needed = runs_needed_by_sweeps(output)
     for name in sorted(run_names(output)):
         kept = _kept(open_run(output, f"sha256:{name}"), needed.get(name))
@@ -80,30 +80,30 @@ def _kept(folder: RunFolder, sweep: str | None) -> StoredRun | None:
 
 
 def find_run(runs: Sequence[StoredRun], name: str) -> StoredRun:
-    """Return the one run whose identity begins so; raises UserError for none and for several."""
+    """Return the run whose identity starts with `name`; raises UserError for none or several."""
     hexadecimal = name.removeprefix("sha256:")
     found = [run for run in runs if run.folder.name.startswith(hexadecimal)]
     if len(found) == 1 and hexadecimal:
         return found[0]
-    problem = "no run of this store has this name" if not found else f"{len(found)} runs begin so"
+    problem = "is no run of this store" if not found else f"is ambiguous: {len(found)} runs start with it"
     raise UserError("InvalidOption", refusal("RUN", name, problem, "copy it from `seedbed runs list`"))
 
 
 def select_removable(runs: Sequence[StoredRun], names: Sequence[str]) -> list[StoredRun]:
-    """Return the runs that were named, or else those that are not complete and that nothing needs.
+    """Return the named runs, or without names the incomplete runs that nothing needs.
 
-    Raises UserError where something needs a run that was named.
+    Raises UserError if a named run is needed.
     """
     if not names:
         return [run for run in runs if run.status == "open" and run.needed_by is None]
     chosen = [find_run(runs, name) for name in names]
     for run in chosen:
         if run.needed_by is not None:
-            fix = "leave it, or stop what needs it first (of a sweep: remove its folder below sweeps/)"
+            fix = "stop its training first, or remove the sweep's folder below sweeps/"
             raise UserError("InvalidOption", refusal("RUN", run.folder.name[:12], run.needed_by, fix))
     return chosen
 
 
 def delete_run(run: StoredRun) -> None:
-    """Remove a run; raises `seedbed.runs.run_deletion.InUse` where somebody has begun to train it."""
+    """Remove a run; raises `seedbed.runs.run_deletion.RunInUse` if its training has started meanwhile."""
     remove_run(run.folder, version=version("seedbed"))

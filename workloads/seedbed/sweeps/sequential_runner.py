@@ -1,4 +1,7 @@
-"""Trials one after the other in this process: what any other way to run them must agree with, bit for bit."""
+"""Runs trial segments one after the other in this process, and ends the process if one hangs.
+
+Ray Tune must give the same sweep record, byte for byte.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,15 @@ from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.sweepjob import SweepJobSpec
 
+_TICK_SECONDS = 0.5
+
 
 def run_sequentially(
     state: SweepState, *, stopping: threading.Event, display: SweepDisplay, cluster: Cluster | None = None
 ) -> None:
-    """Train whatever comes next until the search has ended, on `cluster` or on this machine.
+    """Train segments until the search has ended, on `cluster` or on this machine.
 
-    Raises StopRequested, and UserError of a run.
+    Raises StopRequested, and the UserError of a run.
     """
     while (segment := next(state.pending_segments(), None)) is not None:
         if stopping.is_set():
@@ -46,39 +51,40 @@ def _try_segment(
     cluster: Cluster | None,
 ) -> None:
     try:
-        with _with_watchdog(state, segment, display=display, cluster=cluster) as tell:
+        with _progress_callback(state, segment, display=display, cluster=cluster) as tell:
             result = run_segment(state.sweep, segment, stopping=stopping, tell=tell, cluster=cluster)
     except InfrastructureError as error:
         display.notice(f"trial {segment.trial}: {error.reason}: {error.message}")
         if state.record_failed_try(segment, error):
-            stopping.wait(BACKOFF.delay(state.failed_tries[segment.trial, segment.run_index]))
+            stopping.wait(BACKOFF.delay(state.failed_tries[segment.key]))
     else:
         state.record_result(segment, result)
         display.explain(segment, result)
 
 
 @contextmanager
-def _with_watchdog(
+def _progress_callback(
     state: SweepState, segment: TrialSegment, *, display: SweepDisplay, cluster: Cluster | None
 ) -> Iterator[ProgressCallback]:
-    """Show how far a run is, and end what hangs here; what hangs on a cluster its operator ends."""
+    """Yield a callback that shows progress and, on this machine, watches for a hang."""
     if cluster is not None:
         yield lambda progress: display.update(segment, progress)
         return
-    with HangWatchdog(state.sweep.spec, tell=display.notice) as watch:
+    with HangWatchdog(state.sweep.spec, tell=display.notice) as watchdog:
 
         def tell(progress: RunProgress) -> None:
-            watch.update(progress)
+            watchdog.update(progress)
             display.update(segment, progress)
 
         yield tell
 
 
-_TICK_SECONDS = 0.5
-
-
 class HangWatchdog:
-    """Ends this process where a run makes no step for longer than the spec allows. A context manager."""
+    """Ends this process if a run makes no step for longer than the spec allows. A context manager.
+
+    A thread cannot be ended, so the process is, and with it the lease of the run: the same command retries
+    it.
+    """
 
     def __init__(
         self,
@@ -103,12 +109,12 @@ class HangWatchdog:
         self._thread.stop()
 
     def update(self, progress: RunProgress) -> None:
-        """Take in how far the run is."""
+        """Note the progress of the run."""
         if progress != self._last:
             self._last, self._moved = progress, self._now()
 
     def problem(self) -> str | None:
-        """Return what is wrong, in one line; None while the run moves."""
+        """Return the message of a hang; None while the run makes steps."""
         began = self._last is not None
         name = "progressDeadlineSeconds" if began else "preRunningDeadlineSeconds"
         patience = self._spec.progress_deadline_seconds if began else self._spec.pre_running_deadline_seconds

@@ -1,7 +1,7 @@
-"""How the runs and sweeps of a store stand, look after look: each look reads what is under way or new.
+"""Snapshots of the runs and sweeps of an output store, refreshed by polling.
 
-A run at rest (complete, given back, of a process that is gone) is not read again before somebody claims it.
-A claim shows in the list of leases, of which a store gives a thousand at a time.
+A run that is not trained (complete, released, or of a dead process) is not read again before a new claim. New
+claims appear in the list of leases, of which a store returns a thousand per request.
 """
 
 from __future__ import annotations
@@ -28,71 +28,71 @@ from seedbed_api.errors import InfrastructureError
 _AT_ONCE = 16
 """Runs that are read at the same time."""
 _EVENT_FILES = 3
-"""The end of an attempt, and two checkpoints before: how it ended, and how fast it was."""
+"""The end of an attempt and two checkpoints before it: how it ended, and its pace."""
 
 RunStatus = Literal["complete", "training", "silent", "resting", "damaged"]
-"""`silent`: the heartbeat of who trains it stands still. `resting`: nobody trains it."""
+"""`silent`: the heartbeat of the attempt has stopped. `resting`: no attempt trains the run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSnapshot:
-    """How a run stood when it was last read."""
+    """A run as it was last read."""
 
     folder: RunFolder
     status: RunStatus
     result: Result | None = None
     model: str = ""
-    """What is trained; empty where the run never came so far."""
+    """Name of the model; empty if the run failed before its recipe was stored."""
     step: int = 0
-    """Of its newest event or checkpoint, or of its end."""
+    """Of the newest event or checkpoint, or of the complete run."""
     attempt: Attempt | None = None
-    """The newest; of a complete run it matters no more."""
+    """The newest claim; None for a complete run."""
     events: tuple[Mapping[str, Any], ...] = ()
-    """The newest; of a complete run none."""
+    """The newest events; none for a complete run."""
     heartbeat: Sighting | None = None
-    """Of the heartbeat of who trains it."""
+    """Heartbeat of the attempt that trains the run."""
     damage: str = ""
 
     @property
     def may_change(self) -> bool:
-        """Say whether it may change without a new claim."""
+        """Say whether the run may change without a new claim."""
         return self.status in {"training", "silent"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepSnapshot:
-    """How a sweep stood."""
+    """A sweep as it was last read."""
 
     folder: SweepFolder
     record: SweepRecord | None = None
-    """Of a sweep that has ended."""
+    """None until the sweep has ended."""
     damage: str = ""
 
 
 @dataclass(kw_only=True, slots=True)
 class StoreSnapshot:
-    """Looks at a store again and again."""
+    """Reads a store repeatedly, each time only what may have changed."""
 
     output: Storage
     poll_seconds: float = 0.0
-    """Seconds between two looks."""
+    """Seconds between two calls."""
     clock: Callable[[], float] = time.monotonic
     _runs: dict[str, tuple[int, RunSnapshot | None]] = field(default_factory=dict)
-    """By name: the newest lease, and what was found then; None: nothing but claims."""
+    """By name: the newest lease, and the snapshot at that time; None: only claims are left."""
     _ended: dict[str, SweepSnapshot] = field(default_factory=dict)
 
     def runs(self) -> list[RunSnapshot]:
-        """Return the runs of the store by identity; those of which only the claims are left are none."""
+        """Return the runs of the store by identity, without removed ones, of which only claims are left."""
         leases = _newest_leases(self.output)
         names = leases.keys() | (self._runs.keys() or run_names(self.output))
         changed = [name for name in sorted(names) if self._may_have_changed(name, leases.get(name, 0))]
         with ThreadPoolExecutor(_AT_ONCE) as several:
-            for name, found in zip(changed, several.map(self._glimpse, changed), strict=True):
+            for name, found in zip(changed, several.map(self._snapshot, changed), strict=True):
                 self._runs[name] = leases.get(name, 0), found
         return [found for _, (_, found) in sorted(self._runs.items()) if found is not None]
 
     def sweeps(self) -> list[SweepSnapshot]:
-        """Return the sweeps of the store by identity; the ledger of one that has ended is read once."""
+        """Return the sweeps of the store by identity; each sweep record is read once."""
         return [self._sweep(folder) for folder in list_sweep_folders(self.output)]
 
     def _sweep(self, folder: SweepFolder) -> SweepSnapshot:
@@ -110,12 +110,12 @@ class StoreSnapshot:
         before, found = self._runs.get(name, (None, None))
         return before != lease or (found is not None and found.may_change)
 
-    def _glimpse(self, name: str) -> RunSnapshot | None:
+    def _snapshot(self, name: str) -> RunSnapshot | None:
         folder, (_, before) = open_run(self.output, f"sha256:{name}"), self._runs.get(name, (0, None))
         try:
             return self._read(folder, before)
         except FileNotFoundError:
-            return None  # it is removed meanwhile, as its newest attempt
+            return None  # it was removed meanwhile, as its newest attempt
         except InfrastructureError as error:
             return RunSnapshot(folder=folder, status="damaged", damage=_damage(error))
 
@@ -127,7 +127,7 @@ class StoreSnapshot:
         attempt = read_attempt(folder, number) if number else None
         sighting = None if attempt is None else self._sighting(folder, attempt, before, now=now)
         if sighting is None and (result := read_result(folder)) is not None:
-            return _complete(folder, result)  # it came before the lease was given back
+            return _complete(folder, result)  # it was stored before the lease was released
         model = before.model if before is not None and sighting is not None else ""
         model = model or _model(folder)
         if sighting is None and not model:
@@ -179,7 +179,7 @@ def _model(folder: RunFolder) -> str:
 
 
 def _damage(error: InfrastructureError) -> str:
-    """Return what is damaged, which others of the store are not; any other failure is raised again."""
+    """Return the message of a damaged run folder, which affects no other run; raise any other error again."""
     if error.reason != "RunFolderDamaged":
         raise error
     return error.message

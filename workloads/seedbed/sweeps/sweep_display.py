@@ -1,6 +1,6 @@
-"""What a person sees of a sweep: a live table on a terminal, plain lines elsewhere, always on stderr.
+"""Display of a sweep: a live table on a terminal, plain lines elsewhere, always on stderr.
 
-stdout stays free for `-o json`. Values in, characters out; rich is imported at the first use.
+stdout stays free for `-o json`. rich is imported at the first use.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RUNNING_ROWS = 16
 
 @dataclass(kw_only=True, slots=True)
 class SweepTable:
-    """What the table shows: runs that are trained now, and the best of the trials that are done."""
+    """Content of the live table: running segments and the best finished trials."""
 
     title: str
     running: dict[tuple[int, int], tuple[TrialSegment, RunProgress | None]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class SweepTable:
     total: int = 0
 
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield trial, state, objective and values, the best first, then what is under way."""
+        """Yield trial, state, objective and values, the best first, then running segments."""
         for trial in self.best[:_BEST_ROWS]:
             yield (
                 str(trial.index),
@@ -59,7 +59,7 @@ class SweepTable:
 
 
 class SweepDisplay:
-    """Draw the trials of one sweep. A context manager: it gives the terminal back on every way out."""
+    """Shows the trials of one sweep. A context manager that restores the terminal."""
 
     def __init__(self, title: str, *, stream: TextIO | None = None, interactive: bool | None = None) -> None:
         self._stream = stream if stream is not None else sys.stderr
@@ -82,15 +82,15 @@ class SweepDisplay:
         self._stream.flush()
 
     def begin(self, segment: TrialSegment) -> None:
-        """Show that a run is trained now."""
+        """Show that a segment has started."""
         self._table.running[segment.trial, segment.run_index] = (segment, None)
 
     def update(self, segment: TrialSegment, progress: RunProgress) -> None:
-        """Show how far a run is."""
+        """Show the progress of a segment."""
         self._table.running[segment.trial, segment.run_index] = (segment, progress)
 
     def end(self, segment: TrialSegment) -> None:
-        """Show a run no longer: it has come to its rung or its end, or is to be tried again."""
+        """Remove a segment that has ended or failed."""
         self._table.running.pop((segment.trial, segment.run_index), None)
 
     def explain(self, segment: TrialSegment, result: SegmentResult) -> None:
@@ -99,7 +99,7 @@ class SweepDisplay:
             self.notice(f"trial {segment.trial}: {result.problem}")
 
     def show(self, state: SweepState) -> None:
-        """Show what has been decided since the last time."""
+        """Show the trials decided since the last call."""
         self._table.trials = state.decided
         self._table.total = state.search.sampler.total
         if self._live is not None:
@@ -112,7 +112,7 @@ class SweepDisplay:
 
     @contextmanager
     def copy_to(self, log: TextIO) -> Iterator[None]:
-        """Tell a log meanwhile what is told line by line, whatever is drawn."""
+        """Copy all lines to a log meanwhile, also those that the table shows."""
         self._log = log
         try:
             yield
@@ -120,7 +120,7 @@ class SweepDisplay:
             self._log = None
 
     def notice(self, text: str) -> None:
-        """Show one line that stays."""
+        """Print one line."""
         self._write_log(text)
         if self._live is None:
             print(f"{self._table.title}  {text}", file=self._stream, flush=True)
@@ -128,20 +128,20 @@ class SweepDisplay:
             self._live.console.print(f"• {text}", style="yellow", markup=False, highlight=False)
 
     def ranking(self, trials: Sequence[DecidedTrial]) -> None:
-        """Show the final ranking, best first."""
+        """Print the final ranking, best first."""
         self._close()
         for rank, trial in enumerate(trials, start=1):
             print(f"{rank:>3}  {trial_line(trial)}", file=self._stream)
 
     def finish(self, rows: Mapping[str, str]) -> None:
-        """Show the final table, label -> value."""
+        """Print the final table, label -> value."""
         self._close()
         width = max(map(len, rows), default=0)
         for label, value in rows.items():
             print(f"{label:<{width}}  {value}", file=self._stream)
 
     def _show_trial(self, text: str) -> None:
-        """Tell of a decided trial where no table does."""
+        """Print a decided trial unless the table shows it."""
         if self._live is None:
             self.notice(text)
         else:
@@ -169,7 +169,7 @@ def trial_line(trial: DecidedTrial) -> str:
 
 
 def objective_text(trial: DecidedTrial) -> str:
-    """Return what a trial is judged by: its objective, where it ended, or why it failed."""
+    """Return the objective of a trial, with the epoch of a pruned one; of a failed one the reason."""
     if trial.objective is None:
         return str(trial.reason)
     shown = format_objective(trial.objective)

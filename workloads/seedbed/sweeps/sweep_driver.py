@@ -1,4 +1,4 @@
-"""The driver of a sweep: prepare, search, write the ledger. The output store decides what happened."""
+"""Driver of a sweep: resolve, search, write the record and the report. All state is in the output store."""
 
 from __future__ import annotations
 
@@ -40,36 +40,36 @@ from seedbed_api.sweepjob_status import SweepJobStatus
 
 
 class ElasticCluster(Cluster, Protocol):
-    """A Ray whose machines come and go."""
+    """A Ray cluster whose machines come and go."""
 
     def start(self) -> None:
-        """Start it where it does not run; whoever made it ends it."""
+        """Start it unless it runs; its creator stops it."""
 
     @property
     def share(self) -> Mapping[str, float]:
-        """Return what a run of one process takes of it."""
+        """Return the resources of a run of one process."""
 
 
 @dataclass(kw_only=True, slots=True)
 class SweepSession:
-    """One call of the driver: what it was given, and what it has learned so far."""
+    """One call of the driver: its arguments, and its state so far."""
 
     job: SweepJob
     options: RunOptions
     display: SweepDisplay
     stopping: threading.Event
-    """Set by SIGTERM and SIGINT: trials under way keep their state after the step, and all end."""
+    """Set by SIGTERM and SIGINT: running trials save a checkpoint after the step and stop."""
     timeline: StartupTimings = field(default_factory=StartupTimings)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     cluster: ElasticCluster | None = None
-    """Where trials run; None: on this machine."""
+    """Where trials run; None: this machine."""
     sweep: ResolvedSweep | None = None
-    """None until the sweep has a name."""
+    """None until the sweep is resolved."""
     state: SweepState | None = None
-    """None until the sweep has a name, and where it had ended before."""
+    """None until the sweep is resolved, and if it was finished before."""
     finished: FinishedSweep | None = None
     report_url: str | None = None
-    """URL of the report of a sweep that has ended, whoever wrote it."""
+    """URL of the report of a finished sweep, whoever wrote it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +83,7 @@ class SweepDriverExit:
 
 
 def run_sweep(session: SweepSession) -> SweepDriverExit:
-    """Search to the end, or find that it was done; an expected failure is told in the status."""
+    """Search to the end unless it was done before; expected errors end up in the status."""
     try:
         with _shared_cache(session):
             _run(session)
@@ -97,7 +97,7 @@ def run_sweep(session: SweepSession) -> SweepDriverExit:
 
 @contextmanager
 def _shared_cache(session: SweepSession) -> Iterator[None]:
-    """Let trials fetch and decode once for all of them: without a cache folder, while this call lasts."""
+    """Share one decoded cache between trials: in a temporary folder if none is configured."""
     session.options = replace(session.options, shared=True)
     if session.options.cache_folder is not None:
         yield
@@ -131,9 +131,9 @@ def _search_once(session: SweepSession, sweep: ResolvedSweep) -> None:
 
 
 def _probe_runner(session: SweepSession) -> TaskRunner | None:
-    """Return where the environment is found out: in this process (None) only where this process trains.
+    """Return where the environment is probed: in this process (None) only if it trains.
 
-    Otherwise it needs no torch, which would be most of its memory.
+    Otherwise it does not import torch, which would be most of its memory.
     """
     if session.cluster is not None:
         return session.cluster
@@ -141,7 +141,8 @@ def _probe_runner(session: SweepSession) -> TaskRunner | None:
 
 
 def _ensure_report(session: SweepSession, sweep: ResolvedSweep, finished: FinishedSweep) -> None:
-    """See that there is a report; the sweep is complete without it, so trouble is told and not raised."""
+    """Write the report unless it is there; the sweep is complete without it, so errors are only shown."""
+    # Optuna and Jinja are needed for reports alone
     from seedbed.sweeps.sweep_report_writer import report_url, write_sweep_report
 
     try:
@@ -158,7 +159,7 @@ def _search(session: SweepSession, sweep: ResolvedSweep) -> None:
     for line in sequential_notices(sweep.spec):
         session.display.notice(line)
     if session.cluster is not None and sweep.spec.has_lone_trials:
-        _search_on_machines(session, state, session.cluster, slots=slots)
+        _search_on_cluster(session, state, session.cluster, slots=slots)
     elif slots == 1:
         run_sequentially(state, stopping=session.stopping, display=session.display, cluster=session.cluster)
     else:
@@ -173,7 +174,7 @@ def _search(session: SweepSession, sweep: ResolvedSweep) -> None:
 
 
 def sequential_notices(spec: SweepJobSpec) -> Iterator[str]:
-    """Yield why trials run one after the other where more were asked for at a time."""
+    """Yield a notice if trials run one after the other although spec.parallelTrialCount asks for more."""
     asked = spec.parallel_trial_count
     if spec.trials_at_a_time == asked:
         return
@@ -181,18 +182,18 @@ def sequential_notices(spec: SweepJobSpec) -> Iterator[str]:
     cause = f"spec.workersPerTrial is {spec.workers_per_trial}" if several else "spec.cluster.feed is RayData"
     yield (
         f"trials run one after the other, spec.parallelTrialCount {asked} is not used: {cause}, "
-        "and such a trial has its workers to itself"
+        "and such a trial needs all workers"
     )
 
 
-def _search_on_machines(
-    session: SweepSession, state: SweepState, machines: ElasticCluster, *, slots: int
+def _search_on_cluster(
+    session: SweepSession, state: SweepState, cluster: ElasticCluster, *, slots: int
 ) -> None:
     from seedbed.sweeps.tune_runner import run_on_tune
 
-    machines.start()
+    cluster.start()
     run_on_tune(
-        state, slots=slots, stopping=session.stopping, display=session.display, resources=machines.share
+        state, slots=slots, stopping=session.stopping, display=session.display, resources=cluster.share
     )
 
 
@@ -211,12 +212,12 @@ def _undecided_error(ended: SweepEnd) -> InfrastructureError:
     return InfrastructureError(
         "TrialUndecided",
         f"trial {ended.index} could not be decided: {ended.detail}, more often than spec.backoffLimit "
-        "allows; the same command tries it again, once memory, disk or machines are there",
+        "allows; add memory, disk or machines, then run the same command again",
     )
 
 
 def _require_winner(job: SweepJob, finished: FinishedSweep) -> None:
-    """Raise UserError where a sweep ended without a winner; it would do so again."""
+    """Raise UserError if no trial succeeded or too many failed; a retry would give the same."""
     limit, failed = job.spec.max_failed_trial_count, [each for each in finished.trials if each.reason]
     if finished.ended.complete and rank_trials(finished.trials, objective_goal(job.spec.objective)):
         return
@@ -236,7 +237,7 @@ def _exit(session: SweepSession, exit_code: int, *, error: SeedbedError | None =
 def status_inputs(
     session: SweepSession, *, running: int = 0, failure: SeedbedError | None = None
 ) -> SweepStatusInputs:
-    """Return what a status is made of, as the sweep stands at this moment."""
+    """Return the inputs of the present status."""
     finished, state = session.finished, session.state
     trials = finished.trials if finished else tuple(state.decided) if state else ()
     return SweepStatusInputs(
@@ -257,12 +258,12 @@ def status_inputs(
 
 
 def computed_here(session: SweepSession) -> bool:
-    """Say whether this call trained anything."""
+    """Say whether this call computed any step."""
     return session.state is not None and any(session.state.steps_by_trial.values())
 
 
 def _trial_runs(session: SweepSession, trials: Sequence[DecidedTrial]) -> Mapping[int, TrialRuns]:
-    """Return by what the runs of the best trials are known: a status shows no others."""
+    """Return the runs of the best trials; a status shows no others."""
     if session.finished is not None:
         return session.finished.trial_runs
     state = session.state

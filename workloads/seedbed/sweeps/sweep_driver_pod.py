@@ -1,4 +1,4 @@
-"""A sweep in a driver pod: its trials run on worker pods; what is told of them meanwhile and at the end."""
+"""The driver pod of a SweepJob: runs the sweep on worker pods, reports progress, metrics and outcome."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import WorkerCounts
 
 MAX_BYTES: Final = 24 << 10
-"""Of what is told of trials: it becomes a part of the object in the API server."""
+"""Of the progress message: it becomes part of the object in the API server."""
 
 
 class TotalsDisplay(SweepDisplay):
-    """Tells of trials line by line, and counts what they do."""
+    """Prints trials line by line, and adds up their progress."""
 
     def __init__(self, title: str) -> None:
         super().__init__(title, interactive=False)
         self.totals = ProgressTotals()
 
     def begin(self, segment: TrialSegment) -> None:
-        """Count a stretch from now on."""
+        """Add a segment that starts."""
         super().begin(segment)
         self.totals.begin(_run_key(segment))
 
     def update(self, segment: TrialSegment, progress: RunProgress) -> None:
-        """Count the steps of a run."""
+        """Add the steps of a segment."""
         super().update(segment, progress)
         self.totals.update(_run_key(segment), progress)
 
     def explain(self, segment: TrialSegment, result: SegmentResult) -> None:
-        """Count what a stretch came to."""
+        """Add the result of a segment."""
         super().explain(segment, result)
         self.totals.add_result(_run_key(segment), result, datetime.now(UTC).timestamp())
 
     def end(self, segment: TrialSegment) -> None:
-        """Count a stretch no longer."""
+        """Remove a segment that has ended."""
         super().end(segment)
         self.totals.end(_run_key(segment))
 
@@ -66,7 +66,7 @@ def _run_key(segment: TrialSegment) -> RunKey:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepProgram:
-    """A SweepJob: many runs."""
+    """The program of a SweepJob's driver pod."""
 
     settings: DriverSettings
     session: SweepSession
@@ -74,7 +74,7 @@ class SweepProgram:
     totals: ProgressTotals
 
     def live(self, now: datetime) -> LiveProgress:
-        """Return how the trials stand."""
+        """Return the progress of the sweep."""
         session, settings, sweep = self.session, self.settings, self.session.sweep
         told = self._progress(build_sweep_status(status_inputs(session, running=self._running())))
         return LiveProgress(
@@ -91,7 +91,7 @@ class SweepProgram:
         )
 
     def metrics(self, now: datetime) -> Iterable[Metric]:
-        """Yield what the sweep tells Prometheus."""
+        """Yield the metrics of the sweep."""
         del now
         state, job = self.session.state, self.session.job
         if state is not None:
@@ -99,14 +99,14 @@ class SweepProgram:
         yield from work_families(self.totals, job)
 
     def _running(self) -> int:
-        """Return how many stretches train: more may have been handed out than there is room for."""
+        """Return how many segments train: one more than there are ranks may be handed out."""
         return min(len(self.totals.running), self.cluster.available_ranks())
 
     def step(self) -> None:
-        """Trials have steps of their own."""
+        """Do nothing: the steps of trials are their own."""
 
     def run(self) -> tuple[Outcome, int, SeedbedError | None]:
-        """Search."""
+        """Run the sweep."""
         ended = run_sweep(self.session)
         return self._outcome(ended), ended.exit_code, ended.error
 

@@ -1,4 +1,4 @@
-"""The log of a sweep on one machine: what was decided when, what failed and why. Trials have their own."""
+"""Log of a sweep on one machine: decided trials and errors. The runs of trials have logs of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seedbed_api.pod_contract.paths import job_logs_path, log_piece_name
 
 @contextmanager
 def record_sweep_log(sweep: ResolvedSweep, display: SweepDisplay) -> Iterator[None]:
-    """Keep the log of a sweep meanwhile, where it is wanted and the store takes it."""
+    """Store the log of a sweep meanwhile, if it is wanted and the store accepts it."""
     place = _log_location(sweep, display) if sweep.options.keep_log else None
     if place is None:
         yield
@@ -30,12 +30,12 @@ def _log_location(sweep: ResolvedSweep, display: SweepDisplay) -> LogLocation | 
     try:
         return claim_log_location(output, uid=uid, job=job)
     except (SeedbedError, OSError) as error:
-        display.notice(f"no log of this sweep is kept: {error}")
+        display.notice(f"the log of this sweep is not stored: {error}")
         return None
 
 
 def claim_log_location(output: Storage, *, uid: str, job: str) -> LogLocation:
-    """Return the next place for a log: that of who creates its first piece, so that two never share one."""
+    """Claim the next free location of a log by creating its first piece: two processes never share one."""
     taken = (path.partition("/")[0] for path in output.child(job_logs_path(uid)).list())
     number = max((int(name) for name in taken if name.isdecimal()), default=0)
     while True:

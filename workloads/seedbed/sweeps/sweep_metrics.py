@@ -1,4 +1,4 @@
-"""What the driver of a sweep tells Prometheus: how trials stand, what they use, what the memo has saved."""
+"""Prometheus metrics of a sweep: trials by state, steps and resources of all runs, time saved by reuse."""
 
 from __future__ import annotations
 
@@ -27,55 +27,55 @@ RunKey = tuple[int, int]
 
 @dataclass(kw_only=True, slots=True)
 class ProgressTotals:
-    """What was seen of all runs of this attempt together."""
+    """Totals over all runs of a sweep in this attempt."""
 
     steps: int = 0
-    """Only ever more, also where a run that was lost does some of them again."""
+    """Never decreases; steps that a lost run repeats count twice."""
     checkpoint_time: float | None = None
-    """When a run last kept its state or came to where it was to, in seconds since 1970."""
+    """When a run last saved a checkpoint or ended a segment, in seconds since 1970."""
     running: dict[RunKey, int] = field(default_factory=dict)
-    """Steps that were counted of the stretches under way."""
+    """Counted steps of the running segments."""
     latest: dict[RunKey, RunProgress] = field(default_factory=dict)
-    """How far each of them was seen last."""
+    """Newest progress of each of them."""
     finished_seconds: PartSeconds = field(default_factory=PartSeconds)
-    """Seconds of the worker groups that are over."""
+    """Seconds of worker groups that have ended."""
     _lock: Lock = field(default_factory=Lock)
-    """No second is between the groups that are over and those under way when somebody asks."""
+    """Moves seconds of a group from `latest` to `finished_seconds` in one step for readers."""
 
     def begin(self, place: RunKey) -> None:
-        """Count a stretch from now on."""
+        """Add a segment that starts."""
         self.running[place] = 0
         self._add_seconds(place)
 
     def update(self, place: RunKey, progress: RunProgress) -> None:
-        """Take in how far a run is."""
+        """Add the progress of a segment."""
         before = self.latest.get(place)
         self._add_steps(place, progress.step - (before.step if before else progress.resumed_from))
         if before is not None and sum(astuple(progress.seconds)) < sum(astuple(before.seconds)):
-            self._add_seconds(place)  # another worker group, which counts from 0
+            self._add_seconds(place)  # a new worker group counts from 0
         with self._lock:
             self.latest[place] = progress
         if progress.checkpoint is not None:
             self.checkpoint_time = max(self.checkpoint_time or 0.0, progress.checkpoint.time)
 
     def add_result(self, place: RunKey, result: SegmentResult, now: float) -> None:
-        """Take in what a stretch came to: one that is short was not seen on its way."""
+        """Add the result of a segment: a short one may have reported no progress."""
         self._add_steps(place, result.steps - self.running.get(place, 0))
         if result.steps and not isinstance(result.curve.end, Failed):
             self.checkpoint_time = max(self.checkpoint_time or 0.0, now)
 
     def end(self, place: RunKey) -> None:
-        """Count a stretch no longer."""
+        """Remove a segment that has ended."""
         self.running.pop(place, None)
         self._add_seconds(place)
 
     def seconds(self) -> PartSeconds:
-        """Return the seconds of rank 0 of all runs together, as far as they were seen."""
+        """Return the seconds of rank 0 over all runs, as far as they were reported."""
         with self._lock:
             return _total(self.finished_seconds, *(progress.seconds for progress in self.latest.values()))
 
     def running_progress(self) -> list[RunProgress]:
-        """Return how far the runs are that train now, by trial."""
+        """Return the progress of the running segments, by trial."""
         with self._lock:
             return [self.latest[place] for place in sorted(self.latest)]
 
@@ -97,7 +97,7 @@ def _total(*spent: PartSeconds) -> PartSeconds:
 
 
 def sweep_families(state: SweepState, *, namespace: str, running: int) -> Iterator[Metric]:
-    """Yield what is known of a sweep at this moment; `running` says how many trials are trained now."""
+    """Yield the metrics of the search; `running` is the number of running trials."""
     labels = {"namespace": namespace, "name": state.sweep.job.metadata.name, "kind": "SweepJob"}
     yield measured(names.TRIALS, _states(state, running, labels))
     yield single(names.TRIALS_PLANNED, state.search.sampler.total, labels)
@@ -109,9 +109,9 @@ def sweep_families(state: SweepState, *, namespace: str, running: int) -> Iterat
 
 
 def work_families(totals: ProgressTotals, job: SweepJob) -> Iterator[Metric]:
-    """Yield what all runs together do and use, in the families of a training.
+    """Yield totals of all runs, in the metric families of a training.
 
-    The ranks of the runs under way are counted through, so that there are not as many series as trials.
+    Ranks are numbered over all running segments, so that the number of series does not grow with trials.
     """
     labels = {"namespace": job.metadata.namespace or "", "name": job.metadata.name, "kind": "SweepJob"}
     yield single(names.STEPS, totals.steps, labels)
@@ -136,7 +136,7 @@ def _states(state: SweepState, running: int, labels: dict[str, str]) -> Iterator
 
 
 def _rungs(state: SweepState, labels: dict[str, str]) -> Iterator[Sample]:
-    """Yield how many trials have come to each rung with all their folds."""
+    """Yield how many trials have reached each rung with all folds."""
     courses = [result.curve for result in list(state.results.values())]
     for epoch in state.search.pruner.rungs:
         runs = sum(curve.objective_at(epoch) is not None for curve in courses)
@@ -144,7 +144,7 @@ def _rungs(state: SweepState, labels: dict[str, str]) -> Iterator[Sample]:
 
 
 def saved_seconds(state: SweepState) -> float | None:
-    """Return what the reused trials would have taken at the pace of the others, where that is known."""
+    """Return the time of the reused trials at the pace of the others; None if it is unknown."""
     epochs: Counter[bool] = Counter()
     reused = {trial.index for trial in state.decided if state.is_reused(trial)}
     for (trial, _), result in list(state.results.items()):
@@ -159,7 +159,7 @@ def saved_seconds(state: SweepState) -> float | None:
 
 
 def _epochs(state: SweepState, values: tuple[tuple[int, int], ...], end: object) -> int:
-    """Return how many epochs a run is worth: all, or up to where it was evaluated last."""
+    """Return how many epochs of a run are trained: all, or up to the newest evaluation."""
     planned = state.sweep.spec.trial_template.spec.training.epochs
     if isinstance(end, Finished) and planned:
         return planned

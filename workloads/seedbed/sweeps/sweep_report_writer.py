@@ -1,4 +1,4 @@
-"""Writing `report.html` beside the ledger of a sweep that has ended; the sweep is complete without it."""
+"""Writes `report.html` beside the record of a finished sweep; the sweep is complete without it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seedbed.sweeps.trial_scheduler import SweepState
 def write_sweep_report(
     sweep: ResolvedSweep, finished: FinishedSweep, state: SweepState | None, *, created: datetime
 ) -> None:
-    """Write the report. Without a standing the sweep was found done; the ledger's rungs are its curves."""
+    """Write the report; without a state (a sweep finished before) the curves are the rungs of the record."""
     curves = {} if state is None else {trial.index: _curve(state, trial.index) for trial in finished.trials}
     page = build_sweep_report(
         SweepInputs(
@@ -41,13 +41,13 @@ def write_sweep_report(
 
 
 def report_url(sweep: ResolvedSweep) -> str | None:
-    """Return the URL of the report of a sweep; None where it has none."""
+    """Return the URL of the report of a sweep; None if there is none."""
     output = sweep.folder()
     return f"{output.url}/{REPORT}" if output.exists(REPORT) else None
 
 
 def _curve(state: SweepState, trial: int) -> Curve:
-    """Return the mean over the folds of a trial, after the epochs that all of them have come to."""
+    """Return the mean over the folds of a trial, at the epochs that all of them have reached."""
     places = range(len(state.sweep.fold_numbers))
     known = [state.results[trial, place].curve for place in places if (trial, place) in state.results]
     if len(known) < len(places):

@@ -1,4 +1,4 @@
-"""From what is known of a sweep to the status of its SweepJob, the same that Kubernetes shows."""
+"""Builds the status of a SweepJob, the same that Kubernetes shows."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from seedbed_api.timestamps import lasted, written
 from seedbed_api.trainingjob_status import DatasetStatus, Environment, ModelStatus, ObjectStatus
 
 MAX_ROW_BYTES = 32 * 1024
-"""Of the best trials in a status; a sweep adds at most 64 KiB to its object in the API server."""
+"""Of the best trials in a status: a sweep adds at most 64 KiB to its object in the API server."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepStatusInputs:
-    """What a status is made of."""
+    """Inputs of a status."""
 
     started: datetime
     now: datetime
     job: SweepJob | None = None
-    """None where the manifest was refused."""
+    """None if the manifest was rejected."""
     output: str = ""
     """URL of the output store, safe to print."""
     trials: Sequence[DecidedTrial] = ()
@@ -42,12 +42,12 @@ class SweepStatusInputs:
     reused: int = 0
     running: int = 0
     planned: int = 0
-    """Trials that the sweep has at most; 0 while that is not known."""
+    """Number of trials if nothing ends the sweep earlier; 0 while it is unknown."""
     sweep: ResolvedSweep | None = None
-    """None until it has a name."""
+    """None until it is resolved."""
     finished: FinishedSweep | None = None
     computed_here: bool = False
-    """False where the ledger was there before."""
+    """False if the sweep was finished before."""
     failure: SeedbedError | None = None
 
 
@@ -74,13 +74,13 @@ def build_sweep_status(inputs: SweepStatusInputs) -> SweepJobStatus:
 
 
 def rejected_status(error: SeedbedError) -> SweepJobStatus:
-    """Return the status of a sweep whose manifest was refused."""
+    """Return the status of a sweep whose manifest was rejected."""
     now = datetime.now(UTC)
     return build_sweep_status(SweepStatusInputs(started=now, now=now, failure=error))
 
 
 def dataset_status(sweep: ResolvedSweep) -> DatasetStatus:
-    """Return the dataset as the sweep found it."""
+    """Return digest and samples of the dataset."""
     return DatasetStatus(digest=sweep.dataset_digest, samples=sweep.samples)
 
 
@@ -99,7 +99,7 @@ def _rows(inputs: SweepStatusInputs) -> list[Trial]:
 
 
 def _limit_bytes(rows: Iterable[Trial]) -> list[Trial]:
-    """Return as many of the best as there is room for, the best of all in any case."""
+    """Return as many rows as fit, at least the best one."""
     kept: list[Trial] = []
     room = MAX_ROW_BYTES
     for row in rows:
@@ -125,5 +125,5 @@ def _conditions(inputs: SweepStatusInputs) -> tuple[Condition, ...]:
     if inputs.finished is not None:
         return complete_conditions(inputs.now, computed_here=inputs.computed_here)
     return suspended_conditions(
-        inputs.now, "stopped; every trial under way has kept its state; the same command continues"
+        inputs.now, "stopped; every running trial has saved its state; the same command continues"
     )

@@ -1,6 +1,6 @@
-"""One run of a trial, trained up to a rung or to its end, through the same driver as any TrainingJob.
+"""Runs one segment of a trial, up to a rung or to its end, with the same driver as any TrainingJob.
 
-What is known of a run is read from its folder, whoever wrote it: that is the memo by run identity.
+The result is read from the run folder, whoever wrote it: so finished work of other sweeps and jobs is reused.
 """
 
 from __future__ import annotations
@@ -41,46 +41,55 @@ if TYPE_CHECKING:
     from seedbed.training.worker_config import WorkerConfig
 
 TRIAL_FAILURES = frozenset({"ModelError", "NonFiniteLoss", "InvalidSpec", "EmptyClass"})
-"""Reasons that come from the values of a trial and return whenever it is tried; all others end the sweep."""
+"""Reasons of errors that the values of a trial cause at every try; all other user errors end the sweep."""
+
+
+RunKey = tuple[int, int]
+"""Trial, and index of the run among its folds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialSegment:
-    """What is asked of a run."""
+    """Part of a run: from its newest checkpoint up to a rung or to its end."""
 
     trial: int
     run_index: int
-    """Place among the trial's runs, from 0."""
+    """Index among the trial's runs, from 0: that of the fold."""
     fold: int | None
     """None without cross-validation."""
     values: Mapping[str, str]
     """Values of the parameters by name."""
     until_epoch: int | None
-    """Epoch after which it pauses; None: to its end."""
+    """Epoch after which the run pauses; None: to its end."""
+
+    @property
+    def key(self) -> RunKey:
+        """Return trial and run index, which identify the run within the sweep."""
+        return self.trial, self.run_index
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentResult:
-    """What is known of a run after a stretch."""
+    """State of a run after a segment."""
 
     curve: LearningCurve
     run_id: str | None = None
-    """None where the values make no recipe."""
+    """None where the values make no valid recipe."""
     model: ModelStatus | None = None
-    """The model that came out; None until the run has ended."""
+    """The trained model; None until the run has ended."""
     steps: int = 0
-    """Steps that this stretch computed."""
+    """Steps that this segment computed."""
     seconds: float = 0.0
-    """How long that took, without the start."""
+    """Seconds of these steps, without start-up."""
     problem: str = ""
-    """Why it failed, in one line for people; no part of the ledger."""
+    """Why it failed, in one line for people; not part of the sweep record."""
 
 
 ProgressCallback = Callable[[RunProgress], None]
 
 
 class SegmentRunner(Protocol):
-    """What takes a run as far as a stretch asks: `advance`, or for measurements what stands in for it."""
+    """Runs a segment: `run_segment`, or a substitute in benchmarks."""
 
     def __call__(
         self,
@@ -94,36 +103,36 @@ class SegmentRunner(Protocol):
 
 
 class InProcessCluster:
-    """A trial in the process that asks for it: no Ray Train around a single rank."""
+    """Runs a trial in the calling process: a single rank needs no Ray Train."""
 
     def run_task(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call it here."""
+        """Call it in this process."""
         return work(*args, **kwargs)
 
     @contextmanager
     def provision_workers(self, program: WorkerConfig, workers: WorkerRange) -> Iterator[WorkerPlacement]:
-        """Train here."""
+        """Yield this process as the only worker."""
         del program, workers
         yield WorkerPlacement(in_process=True, without_ray_train=True)
 
     def available_ranks(self) -> int:
-        """Return the one that is this process."""
+        """Return 1."""
         return 1
 
 
 class _ProgressForwarder(ProgressDisplay):
-    """Shows nothing of a single run; the sweep shows them all."""
+    """Passes the progress of a run to the sweep's display and shows nothing itself."""
 
     def __init__(self, tell: ProgressCallback) -> None:
         super().__init__(title="", interactive=False)
         self._tell = tell
 
     def update(self, progress: RunProgress) -> None:
-        """Hand the progress on."""
+        """Pass the progress on."""
         self._tell(progress)
 
     def notice(self, text: str) -> None:
-        """Drop it: what matters to the sweep comes as an end or an error."""
+        """Do nothing: the sweep sees results and errors."""
 
 
 def run_segment(
@@ -134,7 +143,7 @@ def run_segment(
     tell: ProgressCallback = lambda _progress: None,
     cluster: Cluster | None = None,
 ) -> SegmentResult:
-    """Train a run as far as asked, or read that it was; on `cluster`, or on this machine without one.
+    """Train a run up to the end of a segment unless it was; on `cluster`, or on this machine without one.
 
     Raises StopRequested; UserError for what ends the sweep; InfrastructureError for what a retry may mend.
     """
@@ -197,7 +206,7 @@ def _save_failure(run: ResolvedRun | None, error: UserError) -> None:
 
 
 def _known_failure(sweep: ResolvedSweep, job: TrainingJob) -> SegmentResult | None:
-    """Return what is known of a run that fails by its own values; None where nobody has seen it fail."""
+    """Return the stored result of a run that fails by its own values; None where there is none."""
     run_id = sweep.run_id(job)
     folder = open_run(sweep.output_store(), run_id)
     failure = failed_before(folder)
@@ -211,7 +220,7 @@ def _known_failure(sweep: ResolvedSweep, job: TrainingJob) -> SegmentResult | No
 def run_curve(
     sweep: ResolvedSweep, run: ResolvedRun, result: Result | None, *, end: RunEnd | None = None
 ) -> LearningCurve:
-    """Return what the run folder tells, up to its end if it has one."""
+    """Return the learning curve of a run folder, up to the end of the run if it has ended."""
     last = None if result is None else result.outcome.step
     values = _objectives_by_step(sweep, run.folder, up_to=last)
     if result is not None:
@@ -233,7 +242,7 @@ def _curve(values: Mapping[int, int], epochs: Mapping[int, int], end: RunEnd | N
 
 
 def epochs_by_step(spec: TrainingJobSpec, samples: int) -> dict[int, int]:
-    """Return the epoch that each milestone of an epoch completes; none where the recipe counts in steps."""
+    """Return step -> epoch for the last step of each epoch; empty where the recipe counts in steps."""
     training = spec.training
     if training.epochs is None:
         return {}

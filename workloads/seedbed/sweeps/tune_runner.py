@@ -1,8 +1,8 @@
-"""Trials side by side on Ray Tune: its searcher asks what comes next, its actors train, the search decides.
+"""Runs trial segments side by side on Ray Tune: searcher, scheduler, stopper and trainable.
 
-A trial of Tune is one stretch of a run: from its newest checkpoint to its next rung, or to its end. So
-nothing waits inside of Tune, nothing is kept there, and an actor that is lost costs the steps since its
-last checkpoint.
+A trial of Tune is one segment of a run: from its newest checkpoint to its next rung or its end. So Tune
+neither waits nor stores anything, and a lost actor costs the steps since its last checkpoint. Tune's names
+of trials are random; nothing is derived from them. Imported only where a sweep runs on Ray.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ TUNE_ENVIRONMENT = {
     "TUNE_RESULT_BUFFER_LENGTH": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Tune's own record of the experiment: ours is the output store
+    # the state of the experiment: ours is in the output store
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 _MAX_SAMPLES = 10**9
-"""As many samples as the searcher has."""
+"""No limit: the searcher says when it has finished."""
 _TICK_SECONDS = 0.5
-"""Between two words of an actor that trains."""
-_SEGMENT, _REPORT, _PROGRESS, _HUNG = "stretch", "answer", "progress", "hung"
+"""Time between two results of a trainable."""
+_SEGMENT, _REPORT, _PROGRESS, _HUNG = "segment", "report", "progress", "hung"
 _T = TypeVar("_T")
 
 
@@ -65,14 +65,14 @@ def run_on_tune(
 ) -> None:
     """Train up to `slots` runs at a time until the search has ended; Ray must run.
 
-    With a `share`, what each run takes of machines that come and go, as many train as these hold.
-    Raises StopRequested, and the failure of a run that ends the sweep.
+    `resources` of one run are given where machines come and go: then as many runs train as fit.
+    Raises StopRequested, and the error of a run that ends the sweep.
     """
     os.environ.update(TUNE_ENVIRONMENT)
     scheduler = TrialScheduler(state=state, stopping=stopping, display=display)
     if resources is None:
-        # all machines are there. With a searcher of one's own Tune would start one actor after the other; an
-        # actor that becomes free has its next stretch at once
+        # All machines are there. With a custom searcher Tune would start one actor after the other; one more
+        # pending trial gives a free actor its next segment at once.
         scheduler.max_running = slots + 1
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(scheduler.max_running)
     callbacks = CallbackErrors(scheduler)
@@ -98,8 +98,8 @@ def _run_tune(
     folder: str,
     runner: SegmentRunner,
 ) -> None:
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what matters is told by the display
-    given = {"sweep": pickle.dumps(sweep), "training": runner, "modules": list(sys.path)}
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the display shows what matters
+    given = {"sweep": pickle.dumps(sweep), "runner": runner, "modules": list(sys.path)}
     with_sweep = tune.with_parameters(SegmentTrainable, **given)
     trainable = tune.with_resources(with_sweep, dict(resources))
     tune.Tuner(
@@ -123,9 +123,9 @@ def _run_tune(
 
 
 def resources_per_trial(there: Mapping[str, float], *, slots: int) -> dict[str, float]:
-    """Return what each run takes of a Ray, so that as many as there are slots fit, and not one more.
+    """Return the resources of one run, so that exactly `slots` runs fit into the cluster.
 
-    A run never takes more than one GPU; where there are fewer than slots, several share one.
+    A run takes at most one GPU; with fewer GPUs than slots several runs share one.
     """
     shares = {"CPU": int(1000 * there.get("CPU", 1.0) / slots) / 1000}
     if there.get("GPU"):
@@ -135,7 +135,7 @@ def resources_per_trial(there: Mapping[str, float], *, slots: int) -> dict[str, 
 
 @contextmanager
 def _scratch_folder() -> Iterator[str]:
-    """Ray Tune wants a folder of its own; nothing that matters is kept there."""
+    """Yield a temporary folder: Ray Tune needs one, and nothing of it is used."""
     folder = tempfile.mkdtemp(prefix="seedbed-tune-")
     try:
         yield folder
@@ -144,14 +144,14 @@ def _scratch_folder() -> Iterator[str]:
 
 
 class CallbackErrors:
-    """Keeps what breaks inside of Tune's callbacks, which would take it for the trial's own trouble."""
+    """Holds the first exception of a callback: Tune would count it as a failure of the trial."""
 
     def __init__(self, scheduler: TrialScheduler) -> None:
         self.scheduler = scheduler
         self._error: Exception | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        """Keep nothing: Tune writes its searcher down, and nobody reads it back."""
+        """Return nothing: Tune stores its searcher, and nobody reads it."""
         return {}
 
     @property
@@ -159,37 +159,37 @@ class CallbackErrors:
         """Say whether Tune is to end."""
         return self._error is not None or self.scheduler.done
 
-    def call(self, question: Callable[..., _T], *arguments: Any, otherwise: _T) -> _T:
-        """Call the conducting; a defect ends everything, and is raised when Tune has ended."""
+    def call(self, method: Callable[..., _T], *arguments: Any, otherwise: _T) -> _T:
+        """Call a method of the scheduler; an exception ends Tune and is raised by `raise_error`."""
         try:
-            return question(*arguments)
+            return method(*arguments)
         except Exception as error:
             self._error = self._error or error
             return otherwise
 
     def raise_error(self) -> None:
-        """Raise what ended the sweep before its time."""
-        broken = self._error or self.scheduler.error
-        if broken is not None:
-            raise broken
+        """Raise the error that ended the sweep early."""
+        error = self._error or self.scheduler.error
+        if error is not None:
+            raise error
 
 
 class SegmentSearcher(Searcher):
-    """Hands out what comes next, and takes in what came of it."""
+    """Gives Tune the next segment and passes results to the scheduler."""
 
     def __init__(self, callbacks: CallbackErrors) -> None:
         super().__init__()
         self._callbacks = callbacks
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next stretch; None where Tune is to ask again."""
+        """Return the next segment; None where Tune is to ask again."""
         if self._callbacks.done:
             return Searcher.FINISHED
         segment = self._callbacks.call(self._callbacks.scheduler.next_segment, trial_id, otherwise=None)
         return None if segment is None else {_SEGMENT: pickle.dumps(segment)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Show how far a run is, and note that it does not move."""
+        """Pass on progress and hangs."""
         if _HUNG in result:
             self._callbacks.call(self._callbacks.scheduler.report_hang, trial_id, otherwise=None)
         progress = result.get(_PROGRESS)
@@ -204,92 +204,92 @@ class SegmentSearcher(Searcher):
         result: dict[str, Any] | None = None,
         error: bool = False,
     ) -> None:
-        """Take in the answer; a lost actor was told of by the scheduler."""
+        """Pass on the report; `LowestFirstScheduler` has reported a lost actor before."""
         del error
-        answer = (result or {}).get(_REPORT)
-        told: SegmentReport = None if answer is None else pickle.loads(answer)
-        self._callbacks.call(self._callbacks.scheduler.report_result, trial_id, told, otherwise=None)
+        data = (result or {}).get(_REPORT)
+        report: SegmentReport = None if data is None else pickle.loads(data)
+        self._callbacks.call(self._callbacks.scheduler.report_result, trial_id, report, otherwise=None)
 
     def save(self, checkpoint_path: str) -> None:
-        """Keep nothing: the output store does."""
+        """Do nothing: the output store has all state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Keep nothing: the output store does."""
+        """Do nothing: the output store has all state."""
 
 
 class LowestFirstScheduler(FIFOScheduler):
-    """Starts what was asked for, in that order; the search has put the lowest trial first."""
+    """Starts segments in the order of the searcher: the lowest trial first."""
 
     def __init__(self, callbacks: CallbackErrors) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._callbacks = callbacks
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Return a trial that waits for an actor; looking at live ones alone, of thousands that were."""
+        """Return a trial that waits for an actor, of the live ones: there may be thousands of others."""
         waiting = (trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING)
         return next(waiting, None)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Take in that an actor is lost, and why."""
+        """Report a lost actor, and why it was lost."""
         del tune_controller
         error = lost_actor_error(trial.get_pickled_error())
         self._callbacks.call(self._callbacks.scheduler.report_result, trial.trial_id, error, otherwise=None)
 
 
 class SegmentStopper(Stopper):
-    """Ends runs that decide nothing any more, and all of them when the sweep is over."""
+    """Stops obsolete segments, and all segments at the end of the sweep."""
 
     def __init__(self, callbacks: CallbackErrors) -> None:
         self._callbacks = callbacks
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Say whether a run that is under way is to end."""
+        """Say whether a segment is to stop."""
         if _REPORT in result:
             return True
         return self._callbacks.call(self._callbacks.scheduler.is_obsolete, trial_id, otherwise=True)
 
     def stop_all(self) -> bool:
-        """Say whether Tune is to end."""
+        """Say whether Tune is to stop."""
         return self._callbacks.done
 
 
 class SegmentTrainable(Trainable):
-    """The actor: trains one stretch after the other, in a thread, so that it can be told to stop."""
+    """The actor: trains one segment after the other, in a thread, so that it can be stopped."""
 
     _thread: threading.Thread
     _moved: float
-    """When the run last went on, by the monotonic clock."""
+    """Time of the newest progress, by the monotonic clock."""
     _hung: bool
 
     def setup(
         self,
         config: dict[str, Any],
         sweep: bytes = b"",
-        training: SegmentRunner = run_segment,
+        runner: SegmentRunner = run_segment,
         modules: Sequence[str] = (),
     ) -> None:
-        """Begin the first stretch; `modules` is where the driver looks for them."""
+        """Start the first segment; `modules` is the import path of the driver."""
         look_where(modules)
         self._sweep: ResolvedSweep = pickle.loads(sweep)
-        self._runner = training
-        self._begin(config)
+        self._runner = runner
+        self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another stretch, when the one before has ended."""
+        """Start another segment when the one before has ended."""
         self.cleanup()
-        self._begin(new_config)
+        self._start(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Return the answer when it is there, else how far the run is; a hang is told of, then ended."""
+        """Return the report of the segment, or its progress; end the process after a hang was reported."""
         if self._hung:
             os._exit(ExitCode.INFRASTRUCTURE)
         self._thread.join(_TICK_SECONDS)
         if not self._thread.is_alive():
-            return {_REPORT: pickle.dumps(self._answer), "done": True}
+            return {_REPORT: pickle.dumps(self._report), "done": True}
         self._hung = self._is_hung()
-        told: dict[str, Any] = {_HUNG: True} if self._hung else {}
-        return told if self._progress is None else told | {_PROGRESS: pickle.dumps(self._progress)}
+        result: dict[str, Any] = {_HUNG: True} if self._hung else {}
+        return result if self._progress is None else result | {_PROGRESS: pickle.dumps(self._progress)}
 
     def _is_hung(self) -> bool:
         spec = self._sweep.spec
@@ -298,22 +298,22 @@ class SegmentTrainable(Trainable):
         return time.monotonic() - self._moved > patience
 
     def cleanup(self) -> None:
-        """Keep the state after the step, and end."""
+        """Stop the segment after its step; its state is saved."""
         self._stopping.set()
         self._thread.join()
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any] | None:
-        """Keep nothing: the run folder does."""
+        """Do nothing: the run folder has the checkpoints."""
         del checkpoint_dir
         return {}
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Keep nothing: the run folder does."""
+        """Do nothing: the run folder has the checkpoints."""
 
-    def _begin(self, config: dict[str, Any]) -> None:
+    def _start(self, config: dict[str, Any]) -> None:
         self._stopping = threading.Event()
         self._progress: RunProgress | None = None
-        self._answer: SegmentReport = None
+        self._report: SegmentReport = None
         self._moved, self._hung = time.monotonic(), False
         segment = pickle.loads(config[_SEGMENT])
         self._thread = threading.Thread(target=self._train, args=(segment,), name="trial", daemon=True)
@@ -321,13 +321,13 @@ class SegmentTrainable(Trainable):
 
     def _train(self, segment: TrialSegment) -> None:
         try:
-            self._answer = self._runner(self._sweep, segment, stopping=self._stopping, tell=self._note)
+            self._report = self._runner(self._sweep, segment, stopping=self._stopping, tell=self._note)
         except StopRequested:
-            self._answer = None
+            self._report = None
         except SeedbedError as error:
-            self._answer = error
+            self._report = error
         except Exception as error:
-            self._answer = InfrastructureError("DriverCrashed", f"{type(error).__name__}: {error}")
+            self._report = InfrastructureError("DriverCrashed", f"{type(error).__name__}: {error}")
 
     def _note(self, progress: RunProgress) -> None:
         if progress != self._progress:
@@ -335,8 +335,8 @@ class SegmentTrainable(Trainable):
 
 
 def lost_actor_error(error: Exception | None) -> InfrastructureError:
-    """Return what Ray says of a lost actor, without its guesses about the cause."""
-    line = " ".join(str(error).split()) if error else "no word of it"
+    """Return the error of a lost actor: Ray's message without its guesses about the cause."""
+    line = " ".join(str(error).split()) if error else "no detail given"
     detail = line.partition("Worker exit detail: ")[2].partition(". ")[0] or line[:200]
     reason = "OutOfMemory" if isinstance(error, OutOfMemoryError) else "WorkersLost"
     return InfrastructureError(reason, f"its process was lost: {detail}")
