@@ -14,7 +14,7 @@ from typing import Any
 
 from seedbed_api.pod_contract import env_vars
 from seedbed_api.pod_contract.labels import ATTEMPT_LABEL
-from seedbed_operator.backends.child_metadata import owned_by_driver
+from seedbed_operator.backends.child_metadata import driver_owner_reference
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.informer_cache.object_views import controller_uid
 from seedbed_operator.job_observation import RejectedWrite
@@ -136,7 +136,7 @@ class PlanExecutor:
         pod = self._cache.pod((namespace, owner))
         if pod is None or pod.deleting:
             raise StaleCache(f"pod {owner}, which was to own {metadata['name']}, is gone")
-        reference = owned_by_driver(owner, pod.uid, controlled=action.controlled)
+        reference = driver_owner_reference(owner, pod.uid, controlled=action.controlled)
         return {**metadata, "ownerReferences": [reference]}
 
     async def _delete(self, kind: ResourceKind, key: Key, uid: str, grace_seconds: int | None = None) -> None:

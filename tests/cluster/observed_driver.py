@@ -25,7 +25,7 @@ from seedbed.driver.metrics_exporter import driver_metrics  # noqa: E402
 from seedbed.driver.progress_display import ProgressDisplay  # noqa: E402
 from seedbed.driver.resolve_run import RunOptions  # noqa: E402
 from seedbed.driver.run_driver import Session, run_job  # noqa: E402
-from seedbed.pods.driver_endpoint import Attendance, endpoint  # noqa: E402
+from seedbed.pods.driver_endpoint import WorkerRegistry, serve_endpoint  # noqa: E402
 from seedbed.pods.status_messages import live_progress  # noqa: E402
 from seedbed.sweeps.sweep_display import SweepDisplay  # noqa: E402
 from seedbed.sweeps.sweep_driver import SweepSession, run_sweep  # noqa: E402
@@ -83,11 +83,11 @@ def served(session: Session, port: int, uid: str) -> Iterator[None]:
     def live() -> Any:
         return live_progress(session, job_uid=uid, attempt=1, now=datetime.now(UTC))
 
-    with endpoint(
+    with serve_endpoint(
         port,
         progress=lambda: live().model_dump_json(by_alias=True, exclude_none=True).encode(),
         metrics=lambda: page(lambda: driver_metrics(session, live())),
-        attendance=Attendance(),
+        attendance=WorkerRegistry(),
         token="",
     ):
         yield
@@ -104,11 +104,11 @@ def sweep_served(session: SweepSession, port: int) -> Iterator[None]:
         return page(lambda: sweep_families(standing, namespace=namespace, running=1))
 
     nothing: Mapping[str, Any] = {}
-    with endpoint(
+    with serve_endpoint(
         port,
         progress=lambda: json.dumps(nothing).encode(),
         metrics=metrics,
-        attendance=Attendance(),
+        attendance=WorkerRegistry(),
         token="",
     ):
         yield

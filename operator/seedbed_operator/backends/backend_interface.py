@@ -12,7 +12,7 @@ from seedbed_operator.plan import Create
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class DesiredAttempt:
     """One attempt as it should be."""
 
     number: int
@@ -41,7 +41,7 @@ class Backend(Protocol):
     def ray_mode(self) -> Literal["head", "join"]:
         """Return what the driver is told: to be the head, or to join a cluster."""
 
-    def children(self, job: JobView, profile: ProfileView, attempt: Attempt) -> tuple[Create, ...]:
+    def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
         """Return every child that the attempt should have, in the order of creation."""
 
 

@@ -68,17 +68,17 @@ def pod_labels(job: JobView, attempt: int, role: Role) -> dict[str, str]:
     return {**attempt_labels(job, attempt), ROLE_LABEL: role}
 
 
-def owned_by_job(job: JobView) -> dict[str, Any]:
+def job_owner_reference(job: JobView) -> dict[str, Any]:
     """Return the owner reference of what lives as long as the job."""
     return _owner(API_VERSION, job.kind, job.name, job.uid)
 
 
-def awaited_by_job(job: JobView) -> dict[str, Any]:
+def blocking_job_owner_reference(job: JobView) -> dict[str, Any]:
     """Return the owner reference of what a deletion of the job in the foreground waits for."""
-    return {**owned_by_job(job), "blockOwnerDeletion": True}
+    return {**job_owner_reference(job), "blockOwnerDeletion": True}
 
 
-def owned_by_driver(name: str, uid: str, *, controlled: bool = True) -> dict[str, Any]:
+def driver_owner_reference(name: str, uid: str, *, controlled: bool = True) -> dict[str, Any]:
     """Return the owner reference of what the garbage collector ends after the driver pod."""
     return {**_owner("v1", "Pod", name, uid), "controller": controlled}
 

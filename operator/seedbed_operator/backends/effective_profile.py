@@ -14,7 +14,7 @@ from seedbed_operator.job_observation import JobView, ProfileView
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Offer:
+class EffectiveProfile:
     """Spec of the job, spec of its profile, and what follows from both."""
 
     spec: JobSpec
@@ -67,30 +67,30 @@ class Offer:
         """Return the variables of profile and job, the stronger last."""
         return self.profile.env, self.overrides.env
 
-    def passed_labels(self, job: JobView) -> dict[str, str]:
+    def extra_labels(self, job: JobView) -> dict[str, str]:
         """Return labels of pods: the profile's, those of the object that are allowed, and the job's own."""
         return {
             **self.profile.labels,
-            **passed(job.labels, self.profile.allowed_labels),
+            **allowed_entries(job.labels, self.profile.allowed_labels),
             **self.overrides.labels,
         }
 
-    def passed_annotations(self, job: JobView) -> dict[str, str]:
+    def extra_annotations(self, job: JobView) -> dict[str, str]:
         """Return annotations of pods: the profile's, allowed ones of the object, the job's own."""
         return {
             **self.profile.annotations,
-            **passed(job.annotations, self.profile.allowed_annotations),
+            **allowed_entries(job.annotations, self.profile.allowed_annotations),
             **self.overrides.annotations,
         }
 
 
-def passed(entries: Mapping[str, str], allowed: tuple[str, ...]) -> dict[str, str]:
+def allowed_entries(entries: Mapping[str, str], allowed: tuple[str, ...]) -> dict[str, str]:
     """Return the entries whose key is allowed, by itself or with its whole domain."""
     return {key: value for key, value in entries.items() if key_allowed(key, allowed)}
 
 
-def offer_of(job: JobView, profile: ProfileView) -> Offer:
+def effective_profile(job: JobView, profile: ProfileView) -> EffectiveProfile:
     """Return what the job runs on."""
     assert job.spec is not None, "a job whose spec is refused has no children"
     assert profile.spec is not None, "a profile that is refused offers nothing"
-    return Offer(spec=job.spec, profile=profile.spec)
+    return EffectiveProfile(spec=job.spec, profile=profile.spec)

@@ -41,7 +41,7 @@ def group_annotations(count: int) -> dict[str, str]:
     return {COUNT: str(count), _RETRIABLE: "false"}
 
 
-def gang_noted(metadata: Mapping[str, Any]) -> int | None:
+def gang_size(metadata: Mapping[str, Any]) -> int | None:
     """Return of how many pods the group of a pod is; None where it stands alone."""
     if GROUP not in (metadata.get("labels") or {}):
         return None

@@ -10,9 +10,9 @@ from seedbed_api.object_metadata import ObjectMeta
 from seedbed_api.pod_contract import env_vars, paths
 from seedbed_api.pod_contract.pod_environment import DriverEnvironment, PodEnvironment, WorkerEnvironment
 from seedbed_api.pod_template import EnvVar
-from seedbed_operator.backends.backend_interface import Attempt
+from seedbed_operator.backends.backend_interface import DesiredAttempt
 from seedbed_operator.backends.child_metadata import API_VERSION, token_name
-from seedbed_operator.backends.effective_profile import Offer
+from seedbed_operator.backends.effective_profile import EffectiveProfile
 from seedbed_operator.backends.pod_volumes import cache_bytes
 from seedbed_operator.job_observation import JobView
 
@@ -20,38 +20,40 @@ Variable = dict[str, Any]
 
 
 def driver_environment(
-    job: JobView, offer: Offer, attempt: Attempt, *, ray_address: str | None = None
+    job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt, *, ray_address: str | None = None
 ) -> DriverEnvironment:
     """Return the environment of a driver that is the Ray head, or joins the Ray at an address."""
     return DriverEnvironment(
         role="driver",
         ray_mode="head" if ray_address is None else "join",
         ray_address=ray_address,
-        **_of_every_pod(job, offer, attempt),
+        **_of_every_pod(job, effective, attempt),
     )
 
 
-def worker_environment(job: JobView, offer: Offer, attempt: Attempt, ray_address: str) -> WorkerEnvironment:
+def worker_environment(
+    job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt, ray_address: str
+) -> WorkerEnvironment:
     """Return the environment of a worker that joins the Ray at an address."""
     return WorkerEnvironment(
         role="worker",
         ray_address=ray_address,
-        ranks=offer.workers_per_pod,
-        **_of_every_pod(job, offer, attempt),
+        ranks=effective.workers_per_pod,
+        **_of_every_pod(job, effective, attempt),
     )
 
 
-def _of_every_pod(job: JobView, offer: Offer, attempt: Attempt) -> dict[str, Any]:
+def _of_every_pod(job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt) -> dict[str, Any]:
     return {
         "job": _job(job),
         "attempt": attempt.number,
-        "gpus": offer.profile.worker.gpu.count,
-        "device": offer.device,
+        "gpus": effective.profile.worker.gpu.count,
+        "device": effective.device,
         "expected_dataset_digest": attempt.expected.dataset_digest,
         "expected_run_id": attempt.expected.run_id,
         "expected_environment_class": attempt.expected.environment_class,
         "cache_folder": paths.CACHE,
-        "cache_bytes": cache_bytes(offer.profile.cache),
+        "cache_bytes": cache_bytes(effective.profile.cache),
     }
 
 
@@ -63,11 +65,13 @@ def _job(job: JobView) -> Job:
     return MODELS[job.kind].model_construct(metadata=metadata, **fields)
 
 
-def container_variables(job: JobView, offer: Offer, environment: PodEnvironment) -> list[Variable]:
+def container_variables(
+    job: JobView, effective: EffectiveProfile, environment: PodEnvironment
+) -> list[Variable]:
     """Return all variables of a container; those of the contract come last and win."""
     return [
-        *_literals(_of_profile_and_job(offer)),
-        *_of_the_store(offer),
+        *_literals(_of_profile_and_job(effective)),
+        *_of_the_store(effective),
         *_of_the_pod(),
         *_literals(environment.to_env()),
         _token(job),
@@ -80,15 +84,15 @@ def _literals(values: Mapping[str, str]) -> Iterator[Variable]:
         yield {"name": name, "value": value.replace("$", "$$")}
 
 
-def _of_profile_and_job(offer: Offer) -> dict[str, str]:
+def _of_profile_and_job(effective: EffectiveProfile) -> dict[str, str]:
     """Return the variables of profile and job; the job's replace the profile's."""
-    sources: tuple[tuple[EnvVar, ...], ...] = offer.env
+    sources: tuple[tuple[EnvVar, ...], ...] = effective.env
     return {variable.name: variable.value for source in sources for variable in source}
 
 
-def _of_the_store(offer: Offer) -> Iterator[Variable]:
+def _of_the_store(effective: EffectiveProfile) -> Iterator[Variable]:
     """Yield the profile's object store, which a Secret of the job may replace."""
-    storage = offer.profile.storage
+    storage = effective.profile.storage
     values = {"AWS_ENDPOINT_URL": storage.endpoint_url, "AWS_DEFAULT_REGION": storage.region}
     for name, value in values.items():
         if value is not None:

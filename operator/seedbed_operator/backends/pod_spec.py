@@ -7,10 +7,10 @@ from typing import Any
 
 from seedbed_api.pod_contract import paths
 from seedbed_api.trainingprofile import Driver, Resources, Toleration, Worker
-from seedbed_operator.backends.effective_profile import Offer
+from seedbed_operator.backends.effective_profile import EffectiveProfile
 from seedbed_operator.backends.pod_env import Variable
 from seedbed_operator.backends.pod_volumes import mounts_of
-from seedbed_operator.backends.resource_quantities import times
+from seedbed_operator.backends.resource_quantities import multiply_quantity
 
 USER = 1000
 _LOST_NODE_SECONDS = 10
@@ -34,32 +34,38 @@ _POD_SECURITY = {
 
 
 def container(
-    role: str, offer: Offer, image: str, *, env: list[Variable], resources: Resources, ranks: int = 1
+    role: str,
+    effective: EffectiveProfile,
+    image: str,
+    *,
+    env: list[Variable],
+    resources: Resources,
+    ranks: int = 1,
 ) -> dict[str, Any]:
     """Return the one container of a pod that holds some ranks."""
     return {
         "name": role,
         "image": image,
-        "imagePullPolicy": offer.profile.image_pull_policy,
+        "imagePullPolicy": effective.profile.image_pull_policy,
         "command": ["seedbed", role],
         "env": env,
-        "resources": _resources(resources, ranks, _gpus(offer, ranks) if role == "worker" else {}),
+        "resources": _resources(resources, ranks, _gpus(effective, ranks) if role == "worker" else {}),
         "securityContext": _CONTAINER_SECURITY,
         "terminationMessagePath": paths.TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [mount.entry for mount in mounts_of(offer.spec, offer.profile.cache)],
+        "volumeMounts": [mount.entry for mount in mounts_of(effective.spec, effective.profile.cache)],
     }
 
 
 def pod_spec(
-    offer: Offer, box: dict[str, Any], place: Driver | Worker, *, grace_seconds: int
+    effective: EffectiveProfile, box: dict[str, Any], place: Driver | Worker, *, grace_seconds: int
 ) -> dict[str, Any]:
     """Return the spec of a pod around its container."""
     optional = {
-        "imagePullSecrets": [{"name": name} for name in offer.pull_secrets],
+        "imagePullSecrets": [{"name": name} for name in effective.pull_secrets],
         "nodeSelector": dict(place.node_selector),
-        "priorityClassName": offer.priority_class,
-        "runtimeClassName": offer.profile.runtime_class_name,
+        "priorityClassName": effective.priority_class,
+        "runtimeClassName": effective.profile.runtime_class_name,
     }
     return {
         "automountServiceAccountToken": False,
@@ -67,17 +73,17 @@ def pod_spec(
         "enableServiceLinks": False,
         "restartPolicy": "Never",
         "securityContext": _POD_SECURITY,
-        "serviceAccountName": offer.service_account,
+        "serviceAccountName": effective.service_account,
         "terminationGracePeriodSeconds": grace_seconds,
         "tolerations": _tolerations(place.tolerations),
-        "volumes": [mount.volume for mount in mounts_of(offer.spec, offer.profile.cache)],
+        "volumes": [mount.volume for mount in mounts_of(effective.spec, effective.profile.cache)],
         **{name: value for name, value in optional.items() if value},
     }
 
 
-def worker_placement(offer: Offer, labels: Mapping[str, str]) -> dict[str, Any]:
+def worker_placement(effective: EffectiveProfile, labels: Mapping[str, str]) -> dict[str, Any]:
     """Return how the workers of an attempt are spread."""
-    spread = offer.profile.worker.topology_spread
+    spread = effective.profile.worker.topology_spread
     if spread.mode == "None":
         return {}
     constraint = {
@@ -90,14 +96,17 @@ def worker_placement(offer: Offer, labels: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _resources(asked: Resources, ranks: int, gpus: dict[str, str]) -> dict[str, Any]:
-    memory = {"memory": times(asked.memory, ranks)}
+    memory = {"memory": multiply_quantity(asked.memory, ranks)}
     if asked.ephemeral_storage is not None:
-        memory["ephemeral-storage"] = times(asked.ephemeral_storage, ranks)
-    return {"requests": {"cpu": times(asked.cpu, ranks), **memory, **gpus}, "limits": {**memory, **gpus}}
+        memory["ephemeral-storage"] = multiply_quantity(asked.ephemeral_storage, ranks)
+    return {
+        "requests": {"cpu": multiply_quantity(asked.cpu, ranks), **memory, **gpus},
+        "limits": {**memory, **gpus},
+    }
 
 
-def _gpus(offer: Offer, ranks: int) -> dict[str, str]:
-    gpu = offer.profile.worker.gpu
+def _gpus(effective: EffectiveProfile, ranks: int) -> dict[str, str]:
+    gpu = effective.profile.worker.gpu
     return {gpu.resource: str(gpu.count * ranks)} if gpu.count else {}
 
 

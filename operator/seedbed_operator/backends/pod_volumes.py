@@ -10,7 +10,7 @@ from seedbed_api.job_kinds import JobSpec
 from seedbed_api.pod_contract import paths
 from seedbed_api.trainingprofile import Cache
 from seedbed_api.uri_validation import claim_of
-from seedbed_operator.backends.resource_quantities import in_bytes
+from seedbed_operator.backends.resource_quantities import quantity_bytes
 
 _EMPTY_DIR_FILL = 0.9
 """An emptyDir that outgrows its limit costs the pod its life, so the cache stays clear of it."""
@@ -38,7 +38,7 @@ def mounts_of(spec: JobSpec, cache: Cache) -> tuple[Mount, ...]:
 
 def cache_bytes(cache: Cache) -> int:
     """Return how much the pod may keep in the cache."""
-    limit = in_bytes(cache.size_limit)
+    limit = quantity_bytes(cache.size_limit)
     return int(limit * _EMPTY_DIR_FILL) if cache.type == "EmptyDir" else limit
 
 

@@ -13,25 +13,25 @@ from seedbed_api.pod_contract.driver_endpoint import (
     RAY_PORT_NAME,
 )
 from seedbed_api.pod_contract.labels import Role
-from seedbed_operator.backends.backend_interface import Attempt, Backends
+from seedbed_operator.backends.backend_interface import Backends, DesiredAttempt
 from seedbed_operator.backends.child_metadata import (
     attempt_labels,
-    awaited_by_job,
+    blocking_job_owner_reference,
     driver_name,
+    driver_owner_reference,
     job_labels,
+    job_owner_reference,
     metadata,
-    owned_by_driver,
-    owned_by_job,
     pod_labels,
     service_name,
     token_name,
     worker_name,
 )
-from seedbed_operator.backends.effective_profile import Offer, offer_of
+from seedbed_operator.backends.effective_profile import EffectiveProfile, effective_profile
 from seedbed_operator.backends.kueue_pod_group import group_annotations, group_labels, is_queued
 from seedbed_operator.backends.pod_env import container_variables, driver_environment, worker_environment
 from seedbed_operator.backends.pod_spec import container, pod_spec, worker_placement
-from seedbed_operator.backends.spec_hash import noted
+from seedbed_operator.backends.spec_hash import driver_annotations
 from seedbed_operator.job_observation import JobView, ProfileView
 from seedbed_operator.plan import Create
 
@@ -61,14 +61,14 @@ class PodsBackend:
     name: Literal["Pods", "KubeRay"] = "Pods"
     ray_mode: Literal["head", "join"] = "head"
 
-    def children(self, job: JobView, profile: ProfileView, attempt: Attempt) -> tuple[Create, ...]:
+    def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
         """Return Secret, driver, Service and workers, in the order of creation."""
-        offer = offer_of(job, profile)
+        effective = effective_profile(job, profile)
         return (
             token_secret(job),
-            Create(kind="Pod", body=driver_pod(job, offer, attempt)),
+            Create(kind="Pod", body=driver_pod(job, effective, attempt)),
             _service(job, attempt),
-            *(worker_pod(job, offer, attempt, index) for index in attempt.workers),
+            *(worker_pod(job, effective, attempt, index) for index in attempt.workers),
         )
 
 
@@ -77,58 +77,60 @@ BACKENDS: Backends = {"Pods": PodsBackend()}
 
 def token_secret(job: JobView) -> Create:
     """Return the Secret of the job's Ray token; who creates it fills in the random token."""
-    meta = metadata(job, token_name(job), job_labels(job), owner=owned_by_job(job))
+    meta = metadata(job, token_name(job), job_labels(job), owner=job_owner_reference(job))
     return Create(
         kind="Secret",
         body={"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "immutable": True},
     )
 
 
-def ray_address(job: JobView, attempt: Attempt) -> str:
+def ray_address(job: JobView, attempt: DesiredAttempt) -> str:
     """Return where workers find the Ray head."""
     return f"{service_name(job, attempt.number)}:{RAY_PORT}"
 
 
 def driver_pod(
-    job: JobView, offer: Offer, attempt: Attempt, *, ray_address: str | None = None
+    job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt, *, ray_address: str | None = None
 ) -> dict[str, Any]:
     """Return the driver pod; it is the Ray head, or joins the Ray at an address."""
-    environment = driver_environment(job, offer, attempt, ray_address=ray_address)
+    environment = driver_environment(job, effective, attempt, ray_address=ray_address)
     box = container(
         "driver",
-        offer,
+        effective,
         attempt.image,
-        env=container_variables(job, offer, environment),
-        resources=offer.profile.driver.resources,
+        env=container_variables(job, effective, environment),
+        resources=effective.profile.driver.resources,
     )
     box |= {"ports": list(_DRIVER_PORTS), "readinessProbe": _HEALTHZ}
-    spec = pod_spec(offer, box, offer.profile.driver, grace_seconds=DRIVER_GRACE_SECONDS)
+    spec = pod_spec(effective, box, effective.profile.driver, grace_seconds=DRIVER_GRACE_SECONDS)
     name = driver_name(job, attempt.number)
-    return _pod(job, offer, attempt, "driver", name=name, owner=awaited_by_job(job), spec=spec)
+    return _pod(
+        job, effective, attempt, "driver", name=name, owner=blocking_job_owner_reference(job), spec=spec
+    )
 
 
-def worker_pod(job: JobView, offer: Offer, attempt: Attempt, index: int) -> Create:
+def worker_pod(job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt, index: int) -> Create:
     """Return a worker pod, which holds the ranks that the profile puts into one."""
-    environment = worker_environment(job, offer, attempt, ray_address(job, attempt))
+    environment = worker_environment(job, effective, attempt, ray_address(job, attempt))
     box = container(
         "worker",
-        offer,
+        effective,
         attempt.image,
-        env=container_variables(job, offer, environment),
-        resources=offer.worker_resources,
-        ranks=offer.workers_per_pod,
+        env=container_variables(job, effective, environment),
+        resources=effective.worker_resources,
+        ranks=effective.workers_per_pod,
     )
-    spec = pod_spec(offer, box, offer.profile.worker, grace_seconds=WORKER_GRACE_SECONDS)
-    spec |= worker_placement(offer, pod_labels(job, attempt.number, "worker"))
+    spec = pod_spec(effective, box, effective.profile.worker, grace_seconds=WORKER_GRACE_SECONDS)
+    spec |= worker_placement(effective, pod_labels(job, attempt.number, "worker"))
     name = worker_name(job, attempt.number, index)
-    controlled = not is_queued(offer.passed_labels(job))
+    controlled = not is_queued(effective.extra_labels(job))
     owner = _driver_owner(job, attempt, controlled=controlled)
     alone = index in attempt.alone
-    body = _pod(job, offer, attempt, "worker", name=name, owner=owner, spec=spec, alone=alone)
-    return Create(kind="Pod", body=body, owner=_driver_to_come(job, attempt), controlled=controlled)
+    body = _pod(job, effective, attempt, "worker", name=name, owner=owner, spec=spec, alone=alone)
+    return Create(kind="Pod", body=body, owner=_pending_driver_name(job, attempt), controlled=controlled)
 
 
-def _service(job: JobView, attempt: Attempt) -> Create:
+def _service(job: JobView, attempt: DesiredAttempt) -> Create:
     number = attempt.number
     meta = metadata(
         job, service_name(job, number), attempt_labels(job, number), owner=_driver_owner(job, attempt)
@@ -140,23 +142,23 @@ def _service(job: JobView, attempt: Attempt) -> Create:
         "ports": [{"name": RAY_PORT_NAME, "port": RAY_PORT, "targetPort": RAY_PORT_NAME, "protocol": "TCP"}],
     }
     body = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
-    return Create(kind="Service", body=body, owner=_driver_to_come(job, attempt))
+    return Create(kind="Service", body=body, owner=_pending_driver_name(job, attempt))
 
 
-def _driver_owner(job: JobView, attempt: Attempt, *, controlled: bool = True) -> dict[str, Any] | None:
+def _driver_owner(job: JobView, attempt: DesiredAttempt, *, controlled: bool = True) -> dict[str, Any] | None:
     if attempt.driver_uid is None:
         return None
-    return owned_by_driver(driver_name(job, attempt.number), attempt.driver_uid, controlled=controlled)
+    return driver_owner_reference(driver_name(job, attempt.number), attempt.driver_uid, controlled=controlled)
 
 
-def _driver_to_come(job: JobView, attempt: Attempt) -> str | None:
+def _pending_driver_name(job: JobView, attempt: DesiredAttempt) -> str | None:
     return driver_name(job, attempt.number) if attempt.driver_uid is None else None
 
 
 def _pod(
     job: JobView,
-    offer: Offer,
-    attempt: Attempt,
+    effective: EffectiveProfile,
+    attempt: DesiredAttempt,
     role: Role,
     *,
     name: str,
@@ -164,12 +166,12 @@ def _pod(
     spec: dict[str, Any],
     alone: bool = False,
 ) -> dict[str, Any]:
-    passed = offer.passed_labels(job)
+    passed = effective.extra_labels(job)
     grouped = is_queued(passed) and attempt.gang_size > 0 and not alone
     group = group_labels(job, attempt.number) if grouped else {}
     labels = {**passed, **group, **pod_labels(job, attempt.number, role)}
-    template = noted(offer) if role == "driver" else {}
+    template = driver_annotations(effective) if role == "driver" else {}
     count = group_annotations(attempt.gang_size) if grouped else {}
-    annotations = {**offer.passed_annotations(job), **_SAFE_TO_EVICT, **template, **count}
+    annotations = {**effective.extra_annotations(job), **_SAFE_TO_EVICT, **template, **count}
     meta = metadata(job, name, labels, owner=owner, annotations=annotations)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}

@@ -18,7 +18,7 @@ from seedbed_api.pod_contract import env_vars
 from seedbed_operator.backends.spec_hash import execution_digest
 from seedbed_operator.job_observation import RecordedTemplate
 
-MOST_KEPT: Final = 256
+CACHE_SIZE: Final = 256
 _PATHS: Final = (
     "cluster.workers.min",
     "cluster.workers.max",
@@ -37,9 +37,11 @@ def settings_of(spec: JobSpec) -> tuple[tuple[str, Any], ...]:
     return tuple((path, value) for path in _PATHS if (value := _at(plain, path)) is not None)
 
 
-def with_settings(template: RecordedTemplate | None, pod_spec: Mapping[str, Any]) -> RecordedTemplate | None:
+def with_recorded_settings(
+    template: RecordedTemplate | None, pod_spec: Mapping[str, Any]
+) -> RecordedTemplate | None:
     """Return what a driver's pod notes, and the job that it was told; as it is where that cannot be read."""
-    told = _job_told(pod_spec)
+    told = _recorded_job(pod_spec)
     spec = _spec(told) if template is not None and told is not None else None
     if template is None or spec is None:
         return template
@@ -47,7 +49,7 @@ def with_settings(template: RecordedTemplate | None, pod_spec: Mapping[str, Any]
     return replace(template, execution=execution_digest(spec), ranks=ranks, settings=settings_of(spec))
 
 
-def _job_told(pod_spec: Mapping[str, Any]) -> str | None:
+def _recorded_job(pod_spec: Mapping[str, Any]) -> str | None:
     """Return the document of the job, without the escapes that keep the kubelet from expanding it."""
     boxes = (box for box in pod_spec.get("containers") or () if box.get("name") == "driver")
     entries = (entry for box in boxes for entry in box.get("env") or ())
@@ -55,7 +57,7 @@ def _job_told(pod_spec: Mapping[str, Any]) -> str | None:
     return value.replace("$$", "$") if isinstance(value, str) else None
 
 
-@lru_cache(maxsize=MOST_KEPT)
+@lru_cache(maxsize=CACHE_SIZE)
 def _spec(document: str) -> JobSpec | None:
     try:
         job = json.loads(document)

@@ -25,13 +25,13 @@ _FACTORS: dict[str, Decimal | int] = {
 }
 
 
-def times(quantity: str, count: int) -> str:
+def multiply_quantity(quantity: str, count: int) -> str:
     """Return a quantity as many times, in the same unit: 1.5Gi twice is 3Gi, 1e3 twice is 2000."""
     number, unit = _split(quantity)
     return f"{_plain(number * count)}{unit}"
 
 
-def in_bytes(quantity: str) -> int:
+def quantity_bytes(quantity: str) -> int:
     """Return how many bytes a quantity is, rounded down."""
     number, unit = _split(quantity)
     return int(number * _FACTORS[unit])

@@ -17,14 +17,14 @@ from seedbed_api.pod_contract.labels import (
     WORKERS_PER_POD_ANNOTATION,
 )
 from seedbed_api.trainingprofile import TrainingProfileSpec
-from seedbed_operator.backends.effective_profile import Offer
+from seedbed_operator.backends.effective_profile import EffectiveProfile
 from seedbed_operator.job_observation import RecordedTemplate
 
 _ANNOTATIONS = (EXECUTION_DIGEST_ANNOTATION, PROFILE_DIGEST_ANNOTATION, WORKERS_PER_POD_ANNOTATION)
 _OF_THE_RECIPE: dict[str, Any] = {"dataset": {"uri", "secret_ref"}, "model": {"code": {"uri"}}}
 _OF_THE_EXECUTION: dict[str, Any] = {"output": True, "cluster": {"profile", "overrides"}}
 """What may change only while a job is suspended: where it differs, a suspension was not seen."""
-_SHAPELESS = {"image", "backend"} | {
+_NOT_IN_PODS = {"image", "backend"} | {
     name for name in TrainingProfileSpec.model_fields if name.startswith("allowed_")
 }
 """What is pinned otherwise, and what is not seen in pods."""
@@ -44,19 +44,19 @@ def execution_digest(spec: JobSpec) -> str:
 
 def profile_digest(profile: TrainingProfileSpec) -> str:
     """Return what tells the pods of one profile from those of another."""
-    return _digest(profile.model_dump(mode="json", exclude=_SHAPELESS, exclude_defaults=True))
+    return _digest(profile.model_dump(mode="json", exclude=_NOT_IN_PODS, exclude_defaults=True))
 
 
-def noted(offer: Offer) -> dict[str, str]:
+def driver_annotations(effective: EffectiveProfile) -> dict[str, str]:
     """Return the annotations of a driver."""
     return {
-        EXECUTION_DIGEST_ANNOTATION: execution_digest(offer.spec),
-        PROFILE_DIGEST_ANNOTATION: profile_digest(offer.profile),
-        WORKERS_PER_POD_ANNOTATION: str(offer.workers_per_pod),
+        EXECUTION_DIGEST_ANNOTATION: execution_digest(effective.spec),
+        PROFILE_DIGEST_ANNOTATION: profile_digest(effective.profile),
+        WORKERS_PER_POD_ANNOTATION: str(effective.workers_per_pod),
     }
 
 
-def shape_noted(annotations: Mapping[str, Any]) -> RecordedTemplate | None:
+def recorded_template(annotations: Mapping[str, Any]) -> RecordedTemplate | None:
     """Return what was noted; None where another hand has been at it, or an older version made the pod."""
     execution, profile, ranks = (str(annotations.get(name) or "") for name in _ANNOTATIONS)
     if not (execution and profile and ranks.isascii() and ranks.isdigit() and 1 <= len(ranks) <= 4):

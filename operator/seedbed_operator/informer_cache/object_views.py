@@ -24,9 +24,9 @@ from seedbed_api.pod_contract.labels import (
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
 from seedbed_api.validation_errors import mistakes
-from seedbed_operator.backends.kueue_pod_group import gang_noted
-from seedbed_operator.backends.recorded_settings import with_settings
-from seedbed_operator.backends.spec_hash import shape_noted
+from seedbed_operator.backends.kueue_pod_group import gang_size
+from seedbed_operator.backends.recorded_settings import with_recorded_settings
+from seedbed_operator.backends.spec_hash import recorded_template
 from seedbed_operator.informer_cache.pod_containers import (
     container_status,
     injected_containers,
@@ -151,7 +151,7 @@ def pod_view(raw: RawObject) -> PodView | None:
         terminated=terminated_state(state),
         injected_containers=others,
         template=_shape(metadata, spec) if role == "driver" else None,
-        gang_size=gang_noted(metadata),
+        gang_size=gang_size(metadata),
         deletion_grace=_grace(metadata, spec),
     )
 
@@ -160,7 +160,7 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 def _shape(metadata: RawObject, spec: RawObject) -> RecordedTemplate | None:
-    return with_settings(shape_noted(metadata.get("annotations") or {}), spec)
+    return with_recorded_settings(recorded_template(metadata.get("annotations") or {}), spec)
 
 
 def _grace(metadata: RawObject, spec: RawObject) -> int:

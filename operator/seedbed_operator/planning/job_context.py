@@ -10,7 +10,7 @@ from seedbed_api.job_kinds import JobSpec
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.backends.backend_interface import Backend, Backends
-from seedbed_operator.backends.effective_profile import offer_of
+from seedbed_operator.backends.effective_profile import effective_profile
 from seedbed_operator.job_observation import Evidence, JobObservation, JobView, PodView, ProfileView
 from seedbed_operator.planning.pod_state import (
     is_lost,
@@ -116,7 +116,7 @@ class JobContext:
         """Return how many ranks share a pod of this attempt, or of the next; 1 while it is unknown."""
         if self.has_open_attempt and self.driver is not None and self.driver.template is not None:
             return self.driver.template.workers_per_pod
-        return offer_of(self.job, self.profile).workers_per_pod if self.profile else 1
+        return effective_profile(self.job, self.profile).workers_per_pod if self.profile else 1
 
     def condition(self, kind: str) -> Condition | None:
         """Return a condition of the status."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from seedbed_api.conditions import RunningReason
 from seedbed_api.timestamps import written
 from seedbed_api.trainingjob_status import Environment, LifecycleStatus, WorkerCounts
-from seedbed_operator.backends.backend_interface import Attempt, Backend
-from seedbed_operator.backends.effective_profile import offer_of
+from seedbed_operator.backends.backend_interface import Backend, DesiredAttempt
+from seedbed_operator.backends.effective_profile import effective_profile
 from seedbed_operator.job_observation import PodView, ProfileView
 from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.deadlines import start_active_time
@@ -77,9 +77,9 @@ def build_attempt(
     driver: PodView | None = None,
     gang_size: int = 0,
     alone: tuple[int, ...] = (),
-) -> Attempt:
+) -> DesiredAttempt:
     """Return an attempt as its children need it."""
-    return Attempt(
+    return DesiredAttempt(
         number=number,
         driver_uid=driver.uid if driver else None,
         workers=workers,
@@ -94,7 +94,7 @@ def attempt_image(context: JobContext, profile: ProfileView) -> str:
     """Return the image of the attempt under way."""
     environment = context.status.environment
     pinned = environment.image if environment else None
-    return pinned or offer_of(context.job, profile).image
+    return pinned or effective_profile(context.job, profile).image
 
 
 def _pin_environment(
@@ -104,7 +104,7 @@ def _pin_environment(
     environment = builder.status.environment or Environment()
     computed = environment.class_ is not None or builder.status.identity is not None
     if environment.image is None or not computed:
-        image = offer_of(context.job, profile).image
+        image = effective_profile(context.job, profile).image
         environment = environment.model_copy(
             update={
                 "image": image,

@@ -8,9 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from seedbed_operator.backends.backend_interface import Attempt
-from seedbed_operator.backends.child_metadata import attempt_labels, metadata, owned_by_driver, pod_labels
-from seedbed_operator.backends.effective_profile import offer_of
+from seedbed_operator.backends.backend_interface import DesiredAttempt
+from seedbed_operator.backends.child_metadata import (
+    attempt_labels,
+    driver_owner_reference,
+    metadata,
+    pod_labels,
+)
+from seedbed_operator.backends.effective_profile import effective_profile
 from seedbed_operator.backends.pods_backend import driver_pod, token_secret, worker_pod
 from seedbed_operator.job_observation import JobView, ProfileView
 from seedbed_operator.plan import Create
@@ -25,9 +30,9 @@ class JoinBackend:
     name: Literal["Pods", "KubeRay"] = "KubeRay"
     ray_mode: Literal["head", "join"] = "join"
 
-    def children(self, job: JobView, profile: ProfileView, attempt: Attempt) -> tuple[Create, ...]:
+    def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
         """Return Secret, driver, the Service of the cluster, and its pods."""
-        offer = offer_of(job, profile)
+        offer = effective_profile(job, profile)
         driver = driver_pod(job, offer, attempt, ray_address=address(job, attempt))
         members = (worker_pod(job, offer, attempt, index) for index in attempt.workers)
         return (
@@ -38,12 +43,12 @@ class JoinBackend:
         )
 
 
-def address(job: JobView, attempt: Attempt) -> str:
+def address(job: JobView, attempt: DesiredAttempt) -> str:
     """Return where the cluster is found."""
     return f"{job.name}-{attempt.number}-ray:{RAY_PORT}"
 
 
-def _of_the_cluster(job: JobView, attempt: Attempt, member: Create) -> Create:
+def _of_the_cluster(job: JobView, attempt: DesiredAttempt, member: Create) -> Create:
     env = member.body["spec"]["containers"][0]["env"]
     told = [entry if entry["name"] != "SEEDBED_RAY_ADDRESS" else _address(job, attempt) for entry in env]
     body: dict[str, Any] = {**member.body, "spec": dict(member.body["spec"])}
@@ -51,13 +56,13 @@ def _of_the_cluster(job: JobView, attempt: Attempt, member: Create) -> Create:
     return replace(member, body=body)
 
 
-def _address(job: JobView, attempt: Attempt) -> dict[str, str]:
+def _address(job: JobView, attempt: DesiredAttempt) -> dict[str, str]:
     return {"name": "SEEDBED_RAY_ADDRESS", "value": address(job, attempt)}
 
 
-def _service(job: JobView, attempt: Attempt, driver: str) -> Create:
+def _service(job: JobView, attempt: DesiredAttempt, driver: str) -> Create:
     number = attempt.number
-    owner = owned_by_driver(driver, attempt.driver_uid) if attempt.driver_uid else None
+    owner = driver_owner_reference(driver, attempt.driver_uid) if attempt.driver_uid else None
     meta = metadata(job, f"{job.name}-{number}-ray", attempt_labels(job, number), owner=owner)
     selector = pod_labels(job, number, "worker")
     spec = {"clusterIP": "None", "selector": selector, "ports": [{"name": "ray", "port": RAY_PORT}]}

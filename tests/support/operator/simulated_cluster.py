@@ -11,10 +11,10 @@ from typing import Any
 
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.backends.backend_interface import Backends
-from seedbed_operator.backends.kueue_pod_group import gang_noted
+from seedbed_operator.backends.kueue_pod_group import gang_size
 from seedbed_operator.backends.pods_backend import BACKENDS
-from seedbed_operator.backends.recorded_settings import with_settings
-from seedbed_operator.backends.spec_hash import shape_noted
+from seedbed_operator.backends.recorded_settings import with_recorded_settings
+from seedbed_operator.backends.spec_hash import recorded_template
 from seedbed_operator.job_observation import (
     ContainerWaiting,
     Evidence,
@@ -216,8 +216,10 @@ class World:
             job_uid=labels["seedbed.dev/job-uid"],
             attempt=int(labels["seedbed.dev/attempt"]),
             index=int(name.rpartition("-")[2]) if "-worker-" in name else 0,
-            template=with_settings(shape_noted(action.body["metadata"]["annotations"]), action.body["spec"]),
-            gang_size=gang_noted(action.body["metadata"]),
+            template=with_recorded_settings(
+                recorded_template(action.body["metadata"]["annotations"]), action.body["spec"]
+            ),
+            gang_size=gang_size(action.body["metadata"]),
             **{**UNPLACED, "created": self.now},
         )
 

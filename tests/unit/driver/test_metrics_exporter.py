@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from seedbed.driver.metrics_exporter import driver_metrics
 from seedbed.driver.run_driver import Session
 from seedbed.feed.io_counters import IoTotals
-from seedbed.pods.driver_endpoint import Attendance, endpoint
+from seedbed.pods.driver_endpoint import WorkerRegistry, serve_endpoint
 from seedbed.pods.status_messages import live_progress
 from seedbed.ray_cluster.progress_board import ProgressBoard
 from seedbed.training.resource_usage import ResourceMonitor, ResourceUsage
@@ -120,11 +120,11 @@ def test_a_loss_that_is_no_number_is_told_as_such() -> None:
 def test_it_is_served_beside_progress(path: str) -> None:
     session = a_session(progress=TRAINING)
     live = live_progress(session, job_uid=UID, attempt=1, now=NOW)
-    with endpoint(
+    with serve_endpoint(
         0,
         progress=lambda: b"{}",
         metrics=lambda: page(lambda: driver_metrics(session, live)),
-        attendance=Attendance(),
+        attendance=WorkerRegistry(),
         token="",
     ) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

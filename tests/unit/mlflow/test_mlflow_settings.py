@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed.mlflow.mlflow_settings import DEFAULTS, Tracking, tracking_of
+from seedbed.mlflow.mlflow_settings import DEFAULTS, MlflowSettings, mlflow_settings
 
 URI, TOKEN, USER = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME"
 PASSWORD, EXPERIMENT = "MLFLOW_TRACKING_PASSWORD", "MLFLOW_EXPERIMENT_NAME"
@@ -36,12 +36,12 @@ Values = dict[str, str]
 def test_server_and_credentials_come_from_one_place(
     environ: Values, secret: Values, expected: Values | None
 ) -> None:
-    found = tracking_of({"PATH": "/bin"} | environ, {"AWS_ACCESS_KEY_ID": "k"} | secret)
+    found = mlflow_settings({"PATH": "/bin"} | environ, {"AWS_ACCESS_KEY_ID": "k"} | secret)
     assert (found and dict(found.environ)) == (expected and DEFAULTS | {"PATH": "/bin"} | expected)
 
 
 def test_what_the_user_set_about_time_outs_stays() -> None:
-    found = tracking_of({URI: "http://a", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}, {})
+    found = mlflow_settings({URI: "http://a", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}, {})
     assert found is not None
     assert found.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "60"
     assert found.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
@@ -49,8 +49,8 @@ def test_what_the_user_set_about_time_outs_stays() -> None:
 
 def test_no_credential_is_shown() -> None:
     uri = "https://user:s3cret@host:5000/base?token=abc"
-    found = tracking_of({}, {URI: uri, TOKEN: "t0ken", PASSWORD: "passw0rd"})
-    assert isinstance(found, Tracking)
+    found = mlflow_settings({}, {URI: uri, TOKEN: "t0ken", PASSWORD: "passw0rd"})
+    assert isinstance(found, MlflowSettings)
     assert found.shown == "https://host:5000/base"
     said = found.plain(f"401 for {uri}:\n t0ken and passw0rd, also user:s3cret, are wrong")
     assert said == "401 for https://host:5000/base: *** and ***, also ***, are wrong"

@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from seedbed.mlflow import server_sync
-from seedbed.mlflow.mlflow_entries import Curve, Entry, entry_from_line
-from seedbed.mlflow.server_sync import Bookkeeper
+from seedbed.mlflow.mlflow_entries import CurveSource, RunEntry, entry_from_line
+from seedbed.mlflow.server_sync import ServerSync
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 from unit.driver.curves import STEPS, a_call, evaluate, metrics, train
@@ -55,15 +55,15 @@ def folder(tmp_path: Path) -> RunFolder:
     return open_run(open_storage(str(tmp_path)), RUN)
 
 
-def an_entry(folder: RunFolder) -> Entry:
+def an_entry(folder: RunFolder) -> RunEntry:
     output = str(Path(folder.url.removeprefix("file://")).parents[1])
-    return Entry(
+    return RunEntry(
         key={"seedbed.run_id": RUN},
         experiment=EXPERIMENT,
         name="seedlings",
         tags={"seedbed.run_id": RUN, "seedbed.dataset_digest": "sha256:00"},
         params={f"training.field{number}": str(number) for number in range(120)},
-        curve=Curve(output=output, secret=None, run_id=RUN),
+        curve=CurveSource(output=output, secret=None, run_id=RUN),
     )
 
 
@@ -104,7 +104,7 @@ def test_an_entry_travels_as_one_line(folder: RunFolder) -> None:
 
 def test_the_store_holds_the_figures_of_the_file(folder: RunFolder, store: str) -> None:
     trained_whole(folder)
-    Bookkeeper(MlflowClient(tracking_uri=store)).bring(an_entry(folder))
+    ServerSync(MlflowClient(tracking_uri=store)).sync(an_entry(folder))
     assert logged(store) == plain_truth(folder)
     run = the_run(store)
     assert run.data.params == an_entry(folder).params
@@ -117,19 +117,19 @@ def test_the_store_holds_the_figures_of_the_file(folder: RunFolder, store: str) 
 def test_a_run_that_goes_on_goes_on_in_its_entry(
     folder: RunFolder, store: str, cuts: tuple[int, ...], same: bool
 ) -> None:
-    bookkeeper, done = Bookkeeper(MlflowClient(tracking_uri=store)), 0
+    bookkeeper, done = ServerSync(MlflowClient(tracking_uri=store)), 0
     for cut in cuts:
         train(folder, done, cut)
         done = cut
         a_call(folder).join(cut, over=False)
-        bookkeeper = bookkeeper if same else Bookkeeper(MlflowClient(tracking_uri=store))
-        bookkeeper.bring(an_entry(folder))
+        bookkeeper = bookkeeper if same else ServerSync(MlflowClient(tracking_uri=store))
+        bookkeeper.sync(an_entry(folder))
     if done < STEPS:
         train(folder, done, STEPS)
     evaluate(folder, "test", STEPS)
     a_call(folder).join(STEPS, over=True)
     for _ in range(2):
-        bookkeeper.bring(replace(an_entry(folder), state="FINISHED", results={"model/loss": 0.5}, step=STEPS))
+        bookkeeper.sync(replace(an_entry(folder), state="FINISHED", results={"model/loss": 0.5}, step=STEPS))
     assert logged(store) == plain_truth(folder) + Counter([("model/loss", STEPS, 0.5)])
     assert the_run(store).info.status == "FINISHED"
 
@@ -141,7 +141,7 @@ def log_with_kills(folder: RunFolder, store: str, *, every: int) -> int:
         client = Dying(tracking_uri=store)
         client.left = every
         try:
-            Bookkeeper(client).bring(an_entry(folder))
+            ServerSync(client).sync(an_entry(folder))
         except Killed:
             deaths += 1
         else:
@@ -163,17 +163,17 @@ def test_who_does_not_ask_the_server_logs_twice(
     folder: RunFolder, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check of the check: this store keeps what it is told twice."""
-    page = Bookkeeper._page
+    page = ServerSync._page
 
-    def forgetful(self: Bookkeeper, experiment: str, entry: Entry) -> server_sync.Page:
+    def forgetful(self: ServerSync, experiment: str, entry: RunEntry) -> server_sync.ServerRun:
         found = page(self, experiment, entry)
         found.last.clear()
         return found
 
     trained_whole(folder)
-    monkeypatch.setattr(Bookkeeper, "_page", forgetful)
+    monkeypatch.setattr(ServerSync, "_page", forgetful)
     for _ in range(2):
-        Bookkeeper(MlflowClient(tracking_uri=store)).bring(an_entry(folder))
+        ServerSync(MlflowClient(tracking_uri=store)).sync(an_entry(folder))
     assert set(logged(store)) == set(plain_truth(folder))
     assert set(logged(store).values()) == {2}
 
@@ -182,10 +182,10 @@ def test_states_follow_the_run_and_a_deleted_entry_is_made_anew(folder: RunFolde
     trained_whole(folder)
     client, entry = MlflowClient(tracking_uri=store), an_entry(folder)
     for state in ("FAILED", "RUNNING", "FINISHED"):
-        Bookkeeper(client).bring(replace(entry, state=state))  # type: ignore[arg-type]
+        ServerSync(client).sync(replace(entry, state=state))  # type: ignore[arg-type]
         assert the_run(store).info.status == state
     client.delete_run(the_run(store).info.run_id)
-    Bookkeeper(client).bring(entry)
+    ServerSync(client).sync(entry)
     assert logged(store) == plain_truth(folder)
 
 
@@ -193,19 +193,19 @@ def test_a_trial_has_its_sweep_for_a_parent_and_a_pruned_one_ends_with_it(
     folder: RunFolder, store: str
 ) -> None:
     client = MlflowClient(tracking_uri=store)
-    bookkeeper, key = Bookkeeper(client), {"seedbed.sweep_id": "sha256:cd", "seedbed.kind": "SweepJob"}
+    bookkeeper, key = ServerSync(client), {"seedbed.sweep_id": "sha256:cd", "seedbed.kind": "SweepJob"}
     trial = replace(
         an_entry(folder), parent=key, tags={"seedbed.sweep_id": "sha256:cd", **an_entry(folder).key}
     )
-    bookkeeper.bring(trial)
+    bookkeeper.sync(trial)
     assert "mlflow.parentRunId" not in the_run(store).data.tags, "the sweep is not known yet"
-    sweep = Entry(key=key, experiment=EXPERIMENT, name="sweep", tags=key, params={})
-    bookkeeper.bring(sweep)
-    bookkeeper.bring(trial)
+    sweep = RunEntry(key=key, experiment=EXPERIMENT, name="sweep", tags=key, params={})
+    bookkeeper.sync(sweep)
+    bookkeeper.sync(trial)
     found = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
     runs = {run.info.run_name: run for run in found}
     assert runs["seedlings"].data.tags["mlflow.parentRunId"] == runs["sweep"].info.run_id
     assert runs["seedlings"].info.status == "RUNNING"
-    bookkeeper.bring(replace(sweep, state="FINISHED", abandoned=(RUN, "sha256:ef")))
+    bookkeeper.sync(replace(sweep, state="FINISHED", abandoned=(RUN, "sha256:ef")))
     ended = client.get_run(runs["seedlings"].info.run_id)
     assert ended.info.status == "KILLED"

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from seedbed.pods.driver_endpoint import Attendance, endpoint, listen_early
+from seedbed.pods.driver_endpoint import WorkerRegistry, listen_early, serve_endpoint
 from seedbed.pods.pod_settings import WorkerSettings
-from seedbed.pods.worker_pod import Head
+from seedbed.pods.worker_pod import DriverClient
 from unit.pods.worker_environment import WORKER
 
 TOKEN = "of this job"
@@ -26,7 +26,7 @@ def get(port: int, path: str, token: str = TOKEN) -> tuple[int, bytes]:
 
 
 def test_it_tells_progress_and_health() -> None:
-    with endpoint(0, progress=lambda: b'{"step": 3}', attendance=Attendance(), token=TOKEN) as port:
+    with serve_endpoint(0, progress=lambda: b'{"step": 3}', workers=WorkerRegistry(), token=TOKEN) as port:
         assert get(port, "/progress") == (200, b'{"step": 3}')
         assert get(port, "/healthz") == (200, b"ok\n")
         assert get(port, "/elsewhere")[0] == 404
@@ -39,7 +39,7 @@ def test_who_asks_before_there_is_an_answer_waits_for_it() -> None:
     listen_early({"SEEDBED_PROGRESS_PORT": str(port)})
     with socket.create_connection(("127.0.0.1", port)) as early:
         early.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
-        with endpoint(port, progress=lambda: b"{}", attendance=Attendance(), token=TOKEN) as served:
+        with serve_endpoint(port, progress=lambda: b"{}", workers=WorkerRegistry(), token=TOKEN) as served:
             assert served == port
             early.settimeout(120)
             assert early.recv(64).startswith(b"HTTP/1.0 200")
@@ -48,7 +48,7 @@ def test_who_asks_before_there_is_an_answer_waits_for_it() -> None:
 @pytest.mark.parametrize("port", ["", "x", "-1", "99999", "0", "65536000000000000"])
 def test_a_port_that_is_none_is_told_by_who_serves_it(port: str) -> None:
     listen_early({"SEEDBED_PROGRESS_PORT": port})
-    with endpoint(0, progress=lambda: b"{}", attendance=Attendance(), token=TOKEN) as served:
+    with serve_endpoint(0, progress=lambda: b"{}", workers=WorkerRegistry(), token=TOKEN) as served:
         assert get(served, "/healthz")[0] == 200
 
 
@@ -56,7 +56,7 @@ def test_progress_that_cannot_be_told_is_a_failed_request_and_no_more() -> None:
     def broken() -> bytes:
         raise RuntimeError("half way between two states")
 
-    with endpoint(0, progress=broken, attendance=Attendance(), token=TOKEN) as port:
+    with serve_endpoint(0, progress=broken, workers=WorkerRegistry(), token=TOKEN) as port:
         assert get(port, "/progress") == (500, b"RuntimeError: half way between two states\n")
         assert get(port, "/healthz")[0] == 200
 
@@ -69,7 +69,7 @@ def test_an_asker_who_does_not_wait_leaves_no_trace_in_the_log(capfd: pytest.Cap
         assert gone.wait(120)
         return b"x" * 10_000_000
 
-    with endpoint(0, progress=late, attendance=Attendance(), token=TOKEN) as port:
+    with serve_endpoint(0, progress=late, workers=WorkerRegistry(), token=TOKEN) as port:
         with socket.create_connection(("127.0.0.1", port)) as asker:
             reset = struct.pack("ii", 1, 0)
             asker.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
@@ -84,11 +84,11 @@ def test_an_asker_who_does_not_wait_leaves_no_trace_in_the_log(capfd: pytest.Cap
 
 
 def test_workers_are_needed_until_the_end_and_the_end_waits_for_them() -> None:
-    attendance = Attendance()
-    with endpoint(0, progress=lambda: b"", attendance=attendance, token=TOKEN) as port:
+    workers = WorkerRegistry()
+    with serve_endpoint(0, progress=lambda: b"", workers=workers, token=TOKEN) as port:
         assert get(port, "/needed?pod=a") == (200, b'{"needed": true}')
         assert get(port, "/needed?pod=b") == (200, b'{"needed": true}')
-        ending = threading.Thread(target=lambda: attendance.end(patience=300))
+        ending = threading.Thread(target=lambda: workers.end(patience=300))
         ending.start()
         while get(port, "/needed?pod=a") != (200, b'{"needed": false}'):
             time.sleep(0.01)
@@ -100,34 +100,34 @@ def test_workers_are_needed_until_the_end_and_the_end_waits_for_them() -> None:
 
 
 def test_workers_hear_how_far_the_training_is_for_what_they_log() -> None:
-    attendance = Attendance()
-    with endpoint(0, progress=lambda: b"", attendance=attendance, token=TOKEN) as port:
+    workers = WorkerRegistry()
+    with serve_endpoint(0, progress=lambda: b"", workers=workers, token=TOKEN) as port:
         there = {"SEEDBED_RAY_ADDRESS": "127.0.0.1:6379", "SEEDBED_PROGRESS_PORT": str(port)}
-        head = Head(WorkerSettings.from_env({**WORKER, **there, "RAY_AUTH_TOKEN": TOKEN}))
-        assert (head.needs_us(), head.known) == (True, {})
-        attendance.step = lambda: 7
-        assert (head.needs_us(), head.known) == (True, {"step": 7})
+        head = DriverClient(WorkerSettings.from_env({**WORKER, **there, "RAY_AUTH_TOKEN": TOKEN}))
+        assert (head.is_needed(), head.log_context) == (True, {})
+        workers.step = lambda: 7
+        assert (head.is_needed(), head.log_context) == (True, {"step": 7})
 
 
 def test_strangers_are_not_told_and_not_waited_for() -> None:
-    attendance = Attendance()
-    with endpoint(0, progress=lambda: b"", attendance=attendance, token=TOKEN) as port:
+    workers = WorkerRegistry()
+    with serve_endpoint(0, progress=lambda: b"", workers=workers, token=TOKEN) as port:
         assert get(port, "/needed?pod=a", token="of another")[0] == 401
     began = time.monotonic()
-    attendance.end(patience=300)
+    workers.end(patience=300)
     assert time.monotonic() - began < 150, "the patience was used"
 
 
 def test_a_worker_that_is_gone_is_not_waited_for_for_long() -> None:
-    attendance = Attendance()
-    attendance.ask("gone")
+    workers = WorkerRegistry()
+    workers.ask("gone")
     began = time.monotonic()
-    attendance.end(patience=0.2)
+    workers.end(patience=0.2)
     assert time.monotonic() - began > 0.1
 
 
 def test_a_port_that_is_taken_is_told() -> None:
-    with endpoint(0, progress=lambda: b"", attendance=Attendance(), token=TOKEN) as port:
-        again = endpoint(port, progress=lambda: b"", attendance=Attendance(), token=TOKEN)
+    with serve_endpoint(0, progress=lambda: b"", workers=WorkerRegistry(), token=TOKEN) as port:
+        again = serve_endpoint(port, progress=lambda: b"", workers=WorkerRegistry(), token=TOKEN)
         with pytest.raises(OSError, match="in use"):
             again.__enter__()

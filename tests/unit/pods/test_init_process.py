@@ -18,7 +18,7 @@ PROGRAM = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from seedbed.logs.json_log import JsonLineEncoder
-from seedbed.pods.init_process import end, supervise
+from seedbed.pods.init_process import exit_now, supervise
 def ended(number, spool):
     data = spool.read_bytes()
     print(f"ended by {{number}} after {{len(data)}} bytes", flush=True)
@@ -44,7 +44,7 @@ def messages(log: str) -> list[str]:
 
 def test_exit_code_and_output_pass_through(tmp_path: Path) -> None:
     process = started(
-        "print('hello'); print('oops', file=sys.stderr); sys.stdout.flush(); end(143)", tmp_path
+        "print('hello'); print('oops', file=sys.stderr); sys.stdout.flush(); exit_now(143)", tmp_path
     )
     out, _ = process.communicate(timeout=120)
     assert (process.returncode, sorted(messages(out))) == (143, ["hello", "oops"])
@@ -56,7 +56,7 @@ def test_exit_code_and_output_pass_through(tmp_path: Path) -> None:
     [
         pytest.param("raise RuntimeError('odd')", 0, id="by an error that nobody expected"),
         pytest.param("os.write(1, b'RuntimeError: odd\\n'); os.kill(os.getpid(), 9)", 9, id="by a signal"),
-        pytest.param("os.write(1, b'RuntimeError: odd\\n'); end(0)", 0, id="well"),
+        pytest.param("os.write(1, b'RuntimeError: odd\\n'); exit_now(0)", 0, id="well"),
     ],
 )
 def test_a_program_that_says_too_much_leaves_its_beginning_and_its_end(
@@ -102,7 +102,7 @@ deadline = time.monotonic() + 90
 while not heard and time.monotonic() < deadline:
     time.sleep(0.01)
 time.sleep(0.3)
-end(100 + len(heard))
+exit_now(100 + len(heard))
 """
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(body=body)],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.pods.pod_settings import DriverSettings, WorkerSettings, pod_settings
-from seedbed.pods.ray_node import prepare
+from seedbed.pods.ray_node import set_ray_variables
 from seedbed_api.errors import UserError
 from seedbed_api.run_identity import ExpectedIdentity
 from unit.pods.worker_environment import DRIVER, JOB, WORKER
@@ -92,7 +92,7 @@ def test_a_job_that_the_models_refuse_is_told_by_its_field() -> None:
 
 def test_ray_of_pods_is_closed_and_looks_beyond_its_machine() -> None:
     environ = {"RAY_AUTH_MODE": "disabled", "GLOO_SOCKET_IFNAME": "eth0"}
-    prepare(environ)
+    set_ray_variables(environ)
     assert environ["RAY_AUTH_MODE"] == "token"
     assert environ["GLOO_SOCKET_IFNAME"] == "eth0"
     assert environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "1"

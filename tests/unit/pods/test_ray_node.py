@@ -8,13 +8,13 @@ import threading
 
 import pytest
 
-from seedbed.pods.ray_node import started
+from seedbed.pods.ray_node import start_with_retries
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed_api.errors import InfrastructureError
 
 HALF = """
 import os, subprocess, sys, threading
-from seedbed.pods.ray_node import started
+from seedbed.pods.ray_node import start_with_retries
 pids = []
 def start():
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the try before left something behind"
@@ -22,7 +22,7 @@ def start():
     if len(pids) < 3:
         raise Exception("timed out during startup")
     return pids
-started(start, tries=3, pause=0.0, stopping=threading.Event())
+start_with_retries(start, tries=3, pause=0.0, stopping=threading.Event())
 os.kill(pids[-1], 9)
 """
 
@@ -41,7 +41,7 @@ def test_after_the_last_try_it_is_trouble_of_the_machine() -> None:
     with pytest.raises(
         InfrastructureError, match="Ray did not start: no port is free; the attempt"
     ) as caught:
-        started(start, tries=2, pause=0.0, stopping=threading.Event(), clear=lambda: None)
+        start_with_retries(start, tries=2, pause=0.0, stopping=threading.Event(), clear=lambda: None)
     assert caught.value.reason == "RayStartFailed"
 
 
@@ -53,7 +53,9 @@ def test_a_try_that_knows_that_another_is_of_no_use_is_the_last() -> None:
         raise InfrastructureError("RayStartFailed", "the driver is lost")
 
     with pytest.raises(InfrastructureError, match="the driver is lost"):
-        started(start, tries=5, pause=600.0, stopping=threading.Event(), clear=lambda: cleared.append(1))
+        start_with_retries(
+            start, tries=5, pause=600.0, stopping=threading.Event(), clear=lambda: cleared.append(1)
+        )
     assert (tries, cleared) == ([1], [1])
 
 
@@ -65,4 +67,4 @@ def test_a_stop_between_two_tries_is_obeyed() -> None:
         raise OSError
 
     with pytest.raises(StopRequested):
-        started(start, tries=5, pause=600.0, stopping=stopping, clear=lambda: None)
+        start_with_retries(start, tries=5, pause=600.0, stopping=stopping, clear=lambda: None)

@@ -13,7 +13,7 @@ import pytest
 from seedbed.driver.run_driver import DriverExit, Session
 from seedbed.driver.trainingjob_status_builder import StatusInputs, build_status
 from seedbed.pods.status_messages import live_progress, outcome_of
-from seedbed.pods.termination_message import driver_ended, killed, leave
+from seedbed.pods.termination_message import on_driver_exit, outcome_of_signal, write_termination_message
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from seedbed_api.pod_contract.driver_messages import Outcome, parse_outcome
 from unit.pods.driver_session import KEPT, NOW, TRAINING, UID, a_session
@@ -113,12 +113,12 @@ def test_a_driver_that_was_killed_leaves_a_message_unless_it_left_one(
     message.touch()
     monkeypatch.setenv("SEEDBED_TERMINATION_LOG", str(message))
     monkeypatch.setenv("SEEDBED_ATTEMPT", "4")
-    driver_ended(signal.SIGSEGV, tmp_path / "spool")
+    on_driver_exit(signal.SIGSEGV, tmp_path / "spool")
     outcome = parse_outcome(message.read_bytes())
-    assert outcome == killed(signal.SIGSEGV, attempt="4")
+    assert outcome == outcome_of_signal(signal.SIGSEGV, attempt="4")
     assert (outcome.reason, outcome.message) == ("DriverCrashed", "the driver was ended by SIGSEGV")
     own = Outcome(result="Succeeded", reason="Trained", attempt=4)
-    leave(os.environ, own)
-    driver_ended(signal.SIGSEGV, tmp_path / "spool")
+    write_termination_message(os.environ, own)
+    on_driver_exit(signal.SIGSEGV, tmp_path / "spool")
     assert parse_outcome(message.read_bytes()) == own
     assert "the end of the log is not stored" in caplog.text

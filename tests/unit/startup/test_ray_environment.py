@@ -57,7 +57,7 @@ def test_a_dataset_is_built_by_a_ray_with_its_own_settings():
 def test_a_pod_keeps_what_the_operator_and_the_profile_set():
     own = {"RAY_AUTH_TOKEN": "secret", "GLOO_SOCKET_IFNAME": "eth0", "RAY_object_spilling_threshold": "0.9"}
     environ = OF_OTHERS | KEPT | own
-    ray_node.prepare(environ)
+    ray_node.set_ray_variables(environ)
     assert (KEPT | own).items() <= environ.items()
     assert not {*OF_OTHERS} & {*environ}
 

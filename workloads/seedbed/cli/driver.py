@@ -11,16 +11,18 @@ import click
 def command() -> None:
     """Run the driver of one attempt in a pod. Everything is told by SEEDBED_* variables."""
     from seedbed.pods.driver_endpoint import listen_early
-    from seedbed.pods.init_process import end, log_as_records, recorder_of, supervise
-    from seedbed.pods.termination_message import driver_ended
+    from seedbed.pods.init_process import exit_now, log_as_json_lines, log_encoder, supervise
+    from seedbed.pods.termination_message import on_driver_exit
 
-    spool = supervise(driver_ended, recorder_of(os.environ))
+    spool = supervise(on_driver_exit, log_encoder(os.environ))
     listen_early(os.environ)
-    log_as_records()
-    from seedbed.pods.ray_node import before_ray
+    log_as_json_lines()
+    from seedbed.pods.ray_node import prepare_process
 
-    before_ray()
-    from seedbed.pods.driver_pod import drive, training
+    prepare_process()
+    from seedbed.pods.driver_pod import run_driver_pod, training_job_program
     from seedbed.sweeps.sweep_driver_pod import sweep_program
 
-    end(drive(os.environ, spool, {"TrainingJob": training, "SweepJob": sweep_program}))
+    exit_now(
+        run_driver_pod(os.environ, spool, {"TrainingJob": training_job_program, "SweepJob": sweep_program})
+    )

@@ -10,14 +10,14 @@ import click
 @click.command("worker")
 def command() -> None:
     """Run a worker of one attempt in a pod. Everything is told by SEEDBED_* variables."""
-    from seedbed.pods.init_process import end, log_as_records, recorder_of, supervise
-    from seedbed.pods.termination_message import worker_ended
+    from seedbed.pods.init_process import exit_now, log_as_json_lines, log_encoder, supervise
+    from seedbed.pods.termination_message import on_worker_exit
 
-    spool = supervise(worker_ended, recorder_of(os.environ))
-    log_as_records()
-    from seedbed.pods.ray_node import before_ray
+    spool = supervise(on_worker_exit, log_encoder(os.environ))
+    log_as_json_lines()
+    from seedbed.pods.ray_node import prepare_process
 
-    before_ray()
-    from seedbed.pods.worker_pod import serve
+    prepare_process()
+    from seedbed.pods.worker_pod import run_worker_pod
 
-    end(serve(os.environ, spool))
+    exit_now(run_worker_pod(os.environ, spool))

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from seedbed.mlflow.entry_naming import experiment_of, flat, sweep_key
-from seedbed.mlflow.mlflow_entries import RUN_ID, SWEEP_ID, Curve, Entry
-from seedbed.mlflow.run_recorder import Recording, opened
+from seedbed.mlflow.entry_naming import experiment_of, flattened, sweep_key
+from seedbed.mlflow.mlflow_entries import RUN_ID, SWEEP_ID, CurveSource, RunEntry
+from seedbed.mlflow.run_recorder import RunRecorder, open_recorder
 
 if TYPE_CHECKING:
     from seedbed.driver.resolve_run import ResolvedRun
@@ -27,12 +27,12 @@ class SweepMembership:
 
 def recording_of(
     run: ResolvedRun, member: SweepMembership | None, notice: Callable[[str], None]
-) -> Recording | None:
+) -> RunRecorder | None:
     """Return the account of a run; None where no server is told of it."""
-    return opened(lambda: entry_of(run, member), run.options.output_secret, notice)
+    return open_recorder(lambda: entry_of(run, member), run.options.output_secret, notice)
 
 
-def entry_of(run: ResolvedRun, member: SweepMembership | None) -> Entry:
+def entry_of(run: ResolvedRun, member: SweepMembership | None) -> RunEntry:
     """Return the entry of a run that begins or goes on."""
     spec, secret = run.job.spec, run.options.output_secret
     key = {RUN_ID: run.run_id}
@@ -42,13 +42,13 @@ def entry_of(run: ResolvedRun, member: SweepMembership | None) -> Entry:
         "seedbed.run_folder": run.folder.url,
         "mlflow.source.name": "seedbed",
     }
-    return Entry(
+    return RunEntry(
         key=key,
         experiment=member.experiment if member else experiment_of(run.job),
         name=_trial_name(member) if member else run.job.metadata.name,
         tags=key | about | (_trial_tags(member) if member else {}),
-        params=flat(run.resolved),
-        curve=Curve(
+        params=flattened(run.resolved),
+        curve=CurveSource(
             output=spec.output.uri, secret=None if secret is None else str(secret), run_id=run.run_id
         ),
         parent=sweep_key(member.sweep_id) if member else None,

@@ -23,7 +23,7 @@ from seedbed.driver.run_result import Result, read_result
 from seedbed.driver.startup_timings import StartupTimings, mark_moments
 from seedbed.driver.trainingjob_status_builder import StatusInputs, build_status
 from seedbed.driver.user_metrics import user_metrics_of
-from seedbed.mlflow.run_recorder import Recording, make_up, recorded
+from seedbed.mlflow.run_recorder import RunRecorder, record_finished_run, record_run
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed.runs.attempt_claims import Attempt, highest_attempt
@@ -74,7 +74,7 @@ class Session:
     """None until the run is claimed."""
     events: AttemptEvents | None = None
     """None until the run is claimed."""
-    recording: Recording | None = None
+    recording: RunRecorder | None = None
     """None where no server is told of runs."""
     spent: dict[int, PartSeconds] = field(default_factory=dict)
     """Seconds of each worker group, by its place in `groups`."""
@@ -120,7 +120,7 @@ def _run(session: Session) -> None:
     session.result = _intact(session, RESULT, lambda: read_result(run.folder))
     if session.result is not None:
         session.attempt = highest_attempt(run.folder)
-        make_up(recording_of(run, session.member, session.display.notice), end_of(session.result))
+        record_finished_run(recording_of(run, session.member, session.display.notice), end_of(session.result))
         return
     if _has_been_there(session, run):
         return
@@ -136,7 +136,7 @@ def _run(session: Session) -> None:
             session.curves = _curves(session, run)
             session.events = _chronicle(session, run)
             session.recording = recording_of(run, session.member, session.display.notice)
-            with recorded(session.recording, lambda: end_of(session.result)):
+            with record_run(session.recording, lambda: end_of(session.result)):
                 with session.events.noting_the_end(lambda: _end(session)):
                     _complete(session, run, lease)
                 if session.computed_here and session.wants_report:
@@ -334,7 +334,7 @@ def _follow_curves(session: Session, kept: SavedCheckpoint | None) -> None:
     if kept is not None and kept != session.kept:
         session.kept = kept
         if session.curves is not None and session.curves.follow(kept.step) and session.recording is not None:
-            session.recording.advance()
+            session.recording.update()
 
 
 def _is_another_group(before: RunProgress | None, progress: RunProgress) -> bool:

@@ -18,7 +18,7 @@ from seedbed.mlflow.mlflow_entries import entry_from_line
 from seedbed.mlflow.mlflow_settings import URI
 
 if TYPE_CHECKING:
-    from seedbed.mlflow.server_sync import Bookkeeper
+    from seedbed.mlflow.server_sync import ServerSync
 
 _NICE = 5
 
@@ -37,18 +37,18 @@ def main() -> None:
 
 
 @cache
-def _bookkeeper() -> Bookkeeper:
+def _bookkeeper() -> ServerSync:
     from mlflow import MlflowClient
 
-    from seedbed.mlflow.server_sync import Bookkeeper
+    from seedbed.mlflow.server_sync import ServerSync
 
-    return Bookkeeper(MlflowClient(tracking_uri=os.environ[URI]))
+    return ServerSync(MlflowClient(tracking_uri=os.environ[URI]))
 
 
 def _trouble(line: str) -> str | None:
     """Return why an entry could not be brought; whatever it was, it is told and not raised."""
     try:
-        _bookkeeper().bring(entry_from_line(line))
+        _bookkeeper().sync(entry_from_line(line))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None

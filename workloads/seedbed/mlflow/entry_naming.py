@@ -24,7 +24,7 @@ def sweep_key(sweep_id: str) -> dict[str, str]:
     return {SWEEP_ID: sweep_id, KIND: "SweepJob"}
 
 
-def flat(document: Mapping[str, Any]) -> dict[str, str]:
+def flattened(document: Mapping[str, Any]) -> dict[str, str]:
     """Return the fields of a recipe by their paths, arguments by their names; a list of values is one."""
     return {path: text[:_LONGEST_VALUE] for path, text in _fields(document, "")}
 

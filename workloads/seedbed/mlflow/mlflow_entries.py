@@ -6,12 +6,12 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-State = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 RUN_ID, SWEEP_ID, KIND = "seedbed.run_id", "seedbed.sweep_id", "seedbed.kind"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Curve:
+class CurveSource:
     """Where the curves of a run lie."""
 
     output: str
@@ -21,7 +21,7 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class RunEntry:
     """All that is known of a run or sweep: it can be told at any time, and again."""
 
     key: dict[str, str]
@@ -30,8 +30,8 @@ class Entry:
     name: str
     tags: dict[str, str]
     params: dict[str, str]
-    state: State = "RUNNING"
-    curve: Curve | None = None
+    state: RunStatus = "RUNNING"
+    curve: CurveSource | None = None
     parent: dict[str, str] | None = None
     """Tags by which the run that it belongs to is found."""
     results: dict[str, float] = field(default_factory=dict)
@@ -46,8 +46,8 @@ class Entry:
         return json.dumps(asdict(self))
 
 
-def entry_from_line(line: str) -> Entry:
+def entry_from_line(line: str) -> RunEntry:
     """Return the entry that a line holds."""
     document = json.loads(line)
-    curve = document["curve"] and Curve(**document["curve"])
-    return Entry(**document | {"curve": curve, "abandoned": tuple(document["abandoned"])})
+    curve = document["curve"] and CurveSource(**document["curve"])
+    return RunEntry(**document | {"curve": curve, "abandoned": tuple(document["abandoned"])})

@@ -18,11 +18,11 @@ DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 """Of the process that talks to the server, where the user has set nothing else."""
-_LONGEST_TROUBLE = 200
+_LONGEST_ERROR = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Tracking:
+class MlflowSettings:
     """A server, and the environment of the process that talks to it."""
 
     uri: str
@@ -42,10 +42,10 @@ class Tracking:
         credentials = urlsplit(self.uri).netloc.rpartition("@")[0]
         for secret in (self.uri, credentials, credentials.partition(":")[2], *hidden):
             text = text.replace(secret, self.shown if secret == self.uri else "***") if secret else text
-        return one_line(text)[:_LONGEST_TROUBLE]
+        return one_line(text)[:_LONGEST_ERROR]
 
 
-def tracking_of(environ: Mapping[str, str], secret: Mapping[str, str]) -> Tracking | None:
+def mlflow_settings(environ: Mapping[str, str], secret: Mapping[str, str]) -> MlflowSettings | None:
     """Return where runs are told of; None where neither an environment nor a Secret names a server.
 
     A Secret that names the server brings its credentials too: those of the environment are for another one.
@@ -56,4 +56,4 @@ def tracking_of(environ: Mapping[str, str], secret: Mapping[str, str]) -> Tracki
     if URI not in told:
         return None
     rest = {name: value for name, value in environ.items() if name not in MLFLOW_KEYS}
-    return Tracking(uri=told[URI], experiment=told.get(EXPERIMENT), environ=DEFAULTS | rest | told)
+    return MlflowSettings(uri=told[URI], experiment=told.get(EXPERIMENT), environ=DEFAULTS | rest | told)

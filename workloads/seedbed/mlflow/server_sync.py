@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from seedbed.mlflow.mlflow_entries import RUN_ID, Curve, Entry
+from seedbed.mlflow.mlflow_entries import RUN_ID, CurveSource, RunEntry
 from seedbed.runs.curve_pieces import pieces_of
 from seedbed.runs.run_folder import open_run
 from seedbed.storage import open_storage
@@ -25,7 +25,7 @@ Figures = Mapping[str, Any]
 
 
 @dataclass(kw_only=True, slots=True)
-class Page:
+class ServerRun:
     """What the server holds of a run, as it answered, and as was logged since."""
 
     run_id: str
@@ -39,14 +39,14 @@ class Page:
     """Pieces of the curves that are there altogether."""
 
 
-class Bookkeeper:
+class ServerSync:
     """Tells a server of entries, as often as one likes: what is there already is not sent again."""
 
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
-        self._pages: dict[str, Page] = {}
+        self._pages: dict[str, ServerRun] = {}
 
-    def bring(self, entry: Entry) -> None:
+    def sync(self, entry: RunEntry) -> None:
         """Log what is missing, and say how the run stands. After a failure the server is asked anew."""
         place = json.dumps([entry.experiment, entry.key])
         experiment = self._experiment(entry.experiment)
@@ -72,11 +72,11 @@ class Bookkeeper:
                 raise
             return self._experiment(name)  # somebody else was first
 
-    def _page(self, experiment: str, entry: Entry) -> Page:
+    def _page(self, experiment: str, entry: RunEntry) -> ServerRun:
         run = self._found(experiment, entry.key) or self._client.create_run(
             experiment, run_name=entry.name, tags=entry.tags
         )
-        return Page(
+        return ServerRun(
             run_id=run.info.run_id,
             status=run.info.status,
             params=dict(run.data.params),
@@ -92,7 +92,7 @@ class Bookkeeper:
         )
         return found[0] if found else None
 
-    def _describe(self, experiment: str, entry: Entry, page: Page) -> None:
+    def _describe(self, experiment: str, entry: RunEntry, page: ServerRun) -> None:
         tags = dict(entry.tags)
         if entry.parent is not None and _PARENT not in page.tags:
             parent = self._found(experiment, entry.parent)
@@ -106,7 +106,7 @@ class Bookkeeper:
         page.params |= entry.params
         page.tags |= tags
 
-    def _measure(self, page: Page, figures: Sequence[Figures]) -> None:
+    def _measure(self, page: ServerRun, figures: Sequence[Figures]) -> None:
         """Log points in the order of their steps; up to the last step of a metric the server has them."""
         now = int(1000 * time.time())
         metrics = [
@@ -119,7 +119,7 @@ class Bookkeeper:
             self._client.log_batch(page.run_id, metrics=some)
             page.last |= {metric.key: metric.step for metric in some}
 
-    def _say(self, entry: Entry, page: Page) -> None:
+    def _say(self, entry: RunEntry, page: ServerRun) -> None:
         if entry.state != page.status:
             if entry.state == "RUNNING":
                 self._client.update_run(page.run_id, status="RUNNING")
@@ -127,14 +127,14 @@ class Bookkeeper:
                 self._client.set_terminated(page.run_id, status=entry.state)
             page.status = entry.state
 
-    def _abandon(self, experiment: str, entry: Entry) -> None:
+    def _abandon(self, experiment: str, entry: RunEntry) -> None:
         for run_id in entry.abandoned:
             run = self._found(experiment, {RUN_ID: run_id})
             if run is not None and run.info.status == "RUNNING":
                 self._client.set_terminated(run.info.run_id, status="KILLED")
 
 
-def _new_pieces(curve: Curve, read: set[str]) -> Iterator[tuple[str, list[Figures]]]:
+def _new_pieces(curve: CurveSource, read: set[str]) -> Iterator[tuple[str, list[Figures]]]:
     """Yield the pieces of a curve that were not read, as stored: the lines of metrics.jsonl."""
     secret = None if curve.secret is None else Path(curve.secret)
     folder = open_run(open_storage(curve.output, secret=secret), curve.run_id)

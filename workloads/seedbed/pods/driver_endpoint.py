@@ -29,7 +29,7 @@ from seedbed_api.pod_contract.driver_endpoint import (
 )
 
 _BACKLOG = 128
-_open: dict[int, socket.socket] = {}
+_early_sockets: dict[int, socket.socket] = {}
 
 
 def listen_early(environ: Mapping[str, str]) -> None:
@@ -38,29 +38,29 @@ def listen_early(environ: Mapping[str, str]) -> None:
     with suppress(OSError, OverflowError, ValueError):
         port = int(text)
         if port:
-            _open[port] = socket.create_server(("", port), backlog=_BACKLOG)
+            _early_sockets[port] = socket.create_server(("", port), backlog=_BACKLOG)
 
 
-def opened(port: int) -> socket.socket:
+def listening_socket(port: int) -> socket.socket:
     """Return a socket that listens at a port, 0 for a free one; it is the caller's to close."""
-    early = _open.pop(port, None)
+    early = _early_sockets.pop(port, None)
     return early or socket.create_server(("", port), backlog=_BACKLOG)
 
 
-Tell = Callable[[], bytes]
+Render = Callable[[], bytes]
 
-ASK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """How often a worker asks."""
 
 
 class Page(NamedTuple):
     """What is told under a path, and of what kind it is."""
 
-    tell: Tell
+    tell: Render
     kind: str
 
 
-class Attendance:
+class WorkerRegistry:
     """Which workers ask whether they are needed, and which have heard that they no longer are."""
 
     def __init__(self) -> None:
@@ -84,15 +84,15 @@ class Attendance:
         deadline = time.monotonic() + patience
         with self._lock:
             self._ended = True
-            recently = time.monotonic() - 5 * ASK_SECONDS
+            recently = time.monotonic() - 5 * POLL_SECONDS
             self._asked = {pod: at for pod, at in self._asked.items() if at > recently}
         while self._asked and time.monotonic() < deadline:
             time.sleep(0.05)
 
 
 @contextmanager
-def endpoint(
-    port: int, *, progress: Tell, attendance: Attendance, token: str, metrics: Tell | None = None
+def serve_endpoint(
+    port: int, *, progress: Render, workers: WorkerRegistry, token: str, metrics: Render | None = None
 ) -> Iterator[int]:
     """Serve `/progress`, `/metrics`, `/healthz` and, to who has the token, `/needed` from a thread.
 
@@ -101,7 +101,7 @@ def endpoint(
     pages = {PROGRESS_PATH: Page(progress, "application/json")}
     if metrics is not None:
         pages[METRICS_PATH] = Page(metrics, CONTENT_TYPE)
-    server = _Server(port, pages, attendance, token)
+    server = _Server(port, pages, workers, token)
     thread = threading.Thread(target=server.serve_forever, name="seedbed-endpoint", daemon=True)
     thread.start()
     try:
@@ -114,12 +114,12 @@ def endpoint(
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, port: int, pages: Mapping[str, Page], attendance: Attendance, token: str) -> None:
+    def __init__(self, port: int, pages: Mapping[str, Page], workers: WorkerRegistry, token: str) -> None:
         super().__init__(("", port), _Handler, bind_and_activate=False)
         self.socket.close()
-        self.socket = opened(port)
+        self.socket = listening_socket(port)
         self.server_address = self.socket.getsockname()
-        self.pages, self.attendance, self.token = pages, attendance, token
+        self.pages, self.workers, self.token = pages, workers, token
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of askers who did not wait: a busy driver takes its time."""
@@ -156,9 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not compare_digest(given.encode(), f"Bearer {self.server.token}".encode()):
             self._answer(401, b"the token is another one\n", "text/plain")
             return
-        attendance = self.server.attendance
-        step = attendance.step()
-        told = {"needed": not attendance.ask(pod)} | ({} if step is None else {"step": step})
+        workers = self.server.workers
+        step = workers.step()
+        told = {"needed": not workers.ask(pod)} | ({} if step is None else {"step": step})
         self._answer(200, json.dumps(told).encode(), "application/json")
 
     def _answer(self, status: int, body: bytes, kind: str) -> None:

@@ -18,12 +18,12 @@ from seedbed.driver.error_policy import classify_error
 from seedbed.driver.metrics_exporter import driver_metrics
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.run_driver import Session, run_job
-from seedbed.pods.driver_endpoint import Attendance, endpoint
+from seedbed.pods.driver_endpoint import WorkerRegistry, serve_endpoint
 from seedbed.pods.pod_cluster import PodCluster
 from seedbed.pods.pod_log import upload_pod_log
 from seedbed.pods.pod_settings import DriverSettings
 from seedbed.pods.status_messages import live_progress, outcome_of
-from seedbed.pods.termination_message import leave
+from seedbed.pods.termination_message import write_termination_message
 from seedbed.ray_cluster.stop_signals import stop_by_signal
 from seedbed.runs.process_identity import TURN_VARIABLE
 from seedbed_api.conditions import one_line
@@ -37,7 +37,7 @@ _SHUTDOWN_SECONDS = 15.0
 CRASHED = 1
 
 
-class Program(Protocol):
+class DriverProgram(Protocol):
     """What a driver does in one attempt."""
 
     def live(self, now: datetime) -> LiveProgress:
@@ -53,35 +53,37 @@ class Program(Protocol):
         """Do it to its end; return how it ended, its exit code, and an expected failure."""
 
 
-Programs = Mapping[
-    str, Callable[[DriverSettings, PodCluster, threading.Event], AbstractContextManager[Program]]
+DriverPrograms = Mapping[
+    str, Callable[[DriverSettings, PodCluster, threading.Event], AbstractContextManager[DriverProgram]]
 ]
 """By the kind of the job; the event is the wish to stop."""
 
 
-def drive(environ: Mapping[str, str], spool: Path, programs: Programs) -> int:
+def run_driver_pod(environ: Mapping[str, str], spool: Path, programs: DriverPrograms) -> int:
     """Run the driver of one attempt; return its exit code."""
     try:
         settings = DriverSettings.from_env(environ)
     except SeedbedError as error:
-        leave(environ, failed(error, attempt=0))
+        write_termination_message(environ, failed_outcome(error, attempt=0))
         raise
     os.environ[TURN_VARIABLE] = settings.turn
     stopping = stop_by_signal()
     with upload_pod_log(spool, settings):
-        outcome, code = _guarded(settings, stopping, programs)
-        leave(environ, outcome)
+        outcome, code = _run_attempt_reporting_errors(settings, stopping, programs)
+        write_termination_message(environ, outcome)
         return code
 
 
-def _guarded(settings: DriverSettings, stopping: threading.Event, programs: Programs) -> tuple[Outcome, int]:
+def _run_attempt_reporting_errors(
+    settings: DriverSettings, stopping: threading.Event, programs: DriverPrograms
+) -> tuple[Outcome, int]:
     """Return outcome and exit code, also of what nobody expected."""
     try:
-        return _attempt(settings, stopping, programs)
+        return _run_attempt(settings, stopping, programs)
     except SeedbedError as error:
         failure = classify_error(error)
-        _say(f"error: {failure.reason}: {failure.message}")
-        return failed(failure, attempt=settings.attempt), failure.exit_code
+        _log(f"error: {failure.reason}: {failure.message}")
+        return failed_outcome(failure, attempt=settings.attempt), failure.exit_code
     except Exception as error:
         traceback.print_exc()
         message = one_line(f"{type(error).__name__}: {error}")
@@ -91,11 +93,13 @@ def _guarded(settings: DriverSettings, stopping: threading.Event, programs: Prog
         )
 
 
-def _attempt(settings: DriverSettings, stopping: threading.Event, programs: Programs) -> tuple[Outcome, int]:
-    _say(f"attempt {settings.attempt} of {settings.job.kind} {settings.job.metadata.name} begins")
-    cluster, attendance = PodCluster(settings, stopping=stopping), Attendance()
+def _run_attempt(
+    settings: DriverSettings, stopping: threading.Event, programs: DriverPrograms
+) -> tuple[Outcome, int]:
+    _log(f"attempt {settings.attempt} of {settings.job.kind} {settings.job.metadata.name} begins")
+    cluster, workers = PodCluster(settings, stopping=stopping), WorkerRegistry()
     with programs[settings.job.kind](settings, cluster, stopping) as program:
-        attendance.step = program.step
+        workers.step = program.step
 
         def progress() -> bytes:
             return program.live(datetime.now(UTC)).model_dump_json(by_alias=True, exclude_none=True).encode()
@@ -103,24 +107,24 @@ def _attempt(settings: DriverSettings, stopping: threading.Event, programs: Prog
         def metrics() -> bytes:
             return page(lambda: program.metrics(datetime.now(UTC)))
 
-        with endpoint(
+        with serve_endpoint(
             settings.progress_port,
             progress=progress,
             metrics=metrics,
-            attendance=attendance,
+            workers=workers,
             token=settings.token,
         ):
             try:
                 outcome, code, error = program.run()
             finally:
-                attendance.end(patience=_FAREWELL_SECONDS)
-                _closed_in_time(cluster)
+                workers.end(patience=_FAREWELL_SECONDS)
+                _close_in_time(cluster)
     if error is not None:
-        _say(f"error: {error.reason}: {error.message}")
+        _log(f"error: {error.reason}: {error.message}")
     return outcome, code
 
 
-class Training:
+class TrainingJobProgram:
     """A TrainingJob: one run."""
 
     def __init__(self, settings: DriverSettings, session: Session) -> None:
@@ -147,26 +151,28 @@ class Training:
 
 
 @contextmanager
-def training(settings: DriverSettings, cluster: PodCluster, stopping: threading.Event) -> Iterator[Training]:
+def training_job_program(
+    settings: DriverSettings, cluster: PodCluster, stopping: threading.Event
+) -> Iterator[TrainingJobProgram]:
     """Yield the program of a TrainingJob."""
     job, options = settings.job, settings.options()
     assert isinstance(job, TrainingJob)
     with ProgressDisplay(job.metadata.name, interactive=False, records=True) as display:
         session = Session(job=job, options=options, display=display, stopping=stopping, cluster=cluster)
-        yield Training(settings, session)
+        yield TrainingJobProgram(settings, session)
 
 
-def _closed_in_time(cluster: PodCluster) -> None:
+def _close_in_time(cluster: PodCluster) -> None:
     """End Ray; should it hang, the pod ends all the same: a thread that hangs keeps nobody."""
     thread = threading.Thread(target=cluster.close, name="seedbed-close", daemon=True)
     thread.start()
     thread.join(timeout=_SHUTDOWN_SECONDS)
 
 
-def failed(error: SeedbedError, *, attempt: int) -> Outcome:
+def failed_outcome(error: SeedbedError, *, attempt: int) -> Outcome:
     """Return the outcome of an attempt that ended before there was a run."""
     return Outcome(result="Failed", reason=error.reason, message=one_line(error.message), attempt=attempt)
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - the log of the pod

@@ -28,14 +28,14 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLEANING_SECONDS = 5.0
 _PIPE_BYTES = 1 << 16
 
-Ended = Callable[[int, Path], None]
+OnExit = Callable[[int, Path], None]
 """Called with the signal that ended the program, 0 where none did, and the spool of its log.
 
 A program that did what it should, and whose log is not too long, has stored all of it: then it is not called.
 """
 
 
-def supervise(ended: Ended, recorder: JsonLineEncoder) -> Path:
+def supervise(ended: OnExit, encoder: JsonLineEncoder) -> Path:
     """Fork; return the spool of the log in the child, which is to run the program.
 
     Never returns in the parent, which ends with the child's exit code, 128 + n for signal n.
@@ -48,22 +48,22 @@ def supervise(ended: Ended, recorder: JsonLineEncoder) -> Path:
     if child == 0:
         os.close(reading)
         os.close(handle)
-        _become_the_program(writing, parent)
+        _set_up_child(writing, parent)
         return Path(name)
     os.close(writing)
-    code = _watch(child, reading, handle, spool=Path(name), ended=ended, recorder=recorder)
+    code = _run_parent(child, reading, handle, spool=Path(name), ended=ended, encoder=encoder)
     Path(name).unlink(missing_ok=True)
     os._exit(code)
 
 
-def end(code: int) -> NoReturn:
+def exit_now(code: int) -> NoReturn:
     """End the program at once: what hangs in a thread or a library must not keep the pod."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-def _become_the_program(writing: int, parent: int) -> None:
+def _set_up_child(writing: int, parent: int) -> None:
     """Die with the parent, hear signals from nobody else, and speak into the pipe."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -74,24 +74,24 @@ def _become_the_program(writing: int, parent: int) -> None:
     os.close(writing)
 
 
-def _watch(
-    child: int, reading: int, handle: int, *, spool: Path, ended: Ended, recorder: JsonLineEncoder
+def _run_parent(
+    child: int, reading: int, handle: int, *, spool: Path, ended: OnExit, encoder: JsonLineEncoder
 ) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda n, _: _send(child, n))
-    trim = LogTruncator(note=recorder.note, elsewhere="; kubectl logs has all of it")
-    copying = (reading, handle, recorder, trim)
-    copier = threading.Thread(target=_copy, args=copying, name="seedbed-log", daemon=True)
+        signal.signal(number, lambda n, _: _signal_process(child, n))
+    trim = LogTruncator(note=encoder.note, elsewhere="; kubectl logs has all of it")
+    copying = (reading, handle, encoder, trim)
+    copier = threading.Thread(target=_copy_output, args=copying, name="seedbed-log", daemon=True)
     copier.start()
-    code = os.waitstatus_to_exitcode(_awaited(child))
-    end_children()
+    code = os.waitstatus_to_exitcode(_wait_for_child(child))
+    kill_children()
     copier.join(timeout=_CLEANING_SECONDS)
     if code not in (ExitCode.DONE, ExitCode.STOPPED) or trim.shortened:
         ended(max(0, -code), spool)
     return code if code >= 0 else 128 - code
 
 
-def _awaited(child: int) -> int:
+def _wait_for_child(child: int) -> int:
     """Reap whoever ends until the child does; return its status."""
     while True:
         pid, status = os.wait()
@@ -99,12 +99,12 @@ def _awaited(child: int) -> int:
             return status
 
 
-def end_children() -> None:
+def kill_children() -> None:
     """Kill and reap all children of this process, and what they leave to it."""
     deadline = time.monotonic() + _CLEANING_SECONDS
     while time.monotonic() < deadline:
         for pid in _children():
-            _send(pid, signal.SIGKILL)
+            _signal_process(pid, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -126,26 +126,26 @@ def _children() -> list[int]:
     return found
 
 
-def _send(pid: int, number: int) -> None:
+def _signal_process(pid: int, number: int) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:
         return
 
 
-def _copy(reading: int, handle: int, recorder: JsonLineEncoder, trim: LogTruncator) -> None:
+def _copy_output(reading: int, handle: int, encoder: JsonLineEncoder, trim: LogTruncator) -> None:
     """Pass on what the program says, and spool it line by line, of a long log the beginning."""
     while True:
         said = os.read(reading, _PIPE_BYTES)
-        data = recorder.take(said) if said else recorder.last()
-        _write(1, data)
-        _write(handle, trim.take(data))
+        data = encoder.take(said) if said else encoder.last()
+        _write_all(1, data)
+        _write_all(handle, trim.take(data))
         if not said:
-            _write(handle, trim.rest())
+            _write_all(handle, trim.rest())
             return
 
 
-def _write(handle: int, data: bytes) -> None:
+def _write_all(handle: int, data: bytes) -> None:
     """Write all of it; who reads stdout may be gone, and a disk full, and the program goes on."""
     try:
         while data:
@@ -159,7 +159,7 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def recorder_of(environ: Mapping[str, str]) -> JsonLineEncoder:
+def log_encoder(environ: Mapping[str, str]) -> JsonLineEncoder:
     """Return the recorder of this pod; an environment that is not ours leaves its fields out."""
     try:
         metadata = json.loads(environ.get(env_vars.JOB, ""))["metadata"]
@@ -175,7 +175,7 @@ def recorder_of(environ: Mapping[str, str]) -> JsonLineEncoder:
     return JsonLineEncoder(context={name: value for name, value in context.items() if value is not None})
 
 
-def log_as_records() -> None:
+def log_as_json_lines() -> None:
     """Send this process's logs to stderr as records; libraries speak from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLogFormatter())

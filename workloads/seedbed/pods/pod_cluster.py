@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from seedbed.pods.pod_settings import DriverSettings
-from seedbed.pods.ray_node import started
+from seedbed.pods.ray_node import start_with_retries
 from seedbed.ray_cluster import ray_connection
 from seedbed.ray_cluster.cluster_interface import P, T, WorkerPlacement, WorkerRange
 from seedbed.training.worker_config import WorkerConfig
@@ -51,7 +51,7 @@ class PodCluster:
     def start(self) -> None:
         """Start the head, or join it; `InfrastructureError` where that fails."""
         if not self._started:
-            started(self._connect, tries=START_TRIES, pause=1.0, stopping=self._stopping)
+            start_with_retries(self._connect, tries=START_TRIES, pause=1.0, stopping=self._stopping)
             self._started = True
 
     def _connect(self) -> None:

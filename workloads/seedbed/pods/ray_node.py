@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable, MutableMapping
 from typing import TypeVar
 
-from seedbed.pods.init_process import end_children
+from seedbed.pods.init_process import kill_children
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import SETTINGS
 from seedbed.startup.ray_environment import clean_environment
 from seedbed_api.errors import InfrastructureError, SeedbedError
 from seedbed_api.pod_contract import env_vars, paths
 
-_OTHERWISE = {
+_POD_SETTINGS = {
     env_vars.RAY_AUTH_MODE: env_vars.CONSTANTS[env_vars.RAY_AUTH_MODE],
     # nodes see each other by their own addresses
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
@@ -25,23 +25,23 @@ _OTHERWISE = {
     "RAY_health_check_failure_threshold": "3",
     "RAY_enable_metrics_collection": "0",
 }
-_OF_ONE_MACHINE = {env_vars.GLOO_INTERFACE}
-_OF_THE_POD = r"RAY_(AUTH_TOKEN|AUTH_MODE|BACKEND_LOG_LEVEL|[a-z].*)|GLOO_.*"
+_ONE_MACHINE_SETTINGS = {env_vars.GLOO_INTERFACE}
+_KEPT_VARIABLES = r"RAY_(AUTH_TOKEN|AUTH_MODE|BACKEND_LOG_LEVEL|[a-z].*)|GLOO_.*"
 """What the operator or a profile sets: the job's token, the interface, how Ray's daemons behave."""
 
 
-def prepare(environ: MutableMapping[str, str]) -> None:
+def set_ray_variables(environ: MutableMapping[str, str]) -> None:
     """Set what Ray reads at import and at start; which interface gloo takes is told by the pod."""
-    settings = {name: value for name, value in SETTINGS.items() if name not in _OF_ONE_MACHINE}
-    clean_environment(environ, settings | _OTHERWISE, kept=_OF_THE_POD)
+    settings = {name: value for name, value in SETTINGS.items() if name not in _ONE_MACHINE_SETTINGS}
+    clean_environment(environ, settings | _POD_SETTINGS, kept=_KEPT_VARIABLES)
 
 
-def before_ray() -> None:
+def prepare_process() -> None:
     """Pin and prepare this process, whose children Ray's processes will be."""
     from seedbed.environment.environment_pins import pin_environment
 
     pin_environment(os.environ)
-    prepare(os.environ)
+    set_ray_variables(os.environ)
     os.environ.setdefault(env_vars.CLAIMS_FOLDER, paths.CLAIMS)
 
 
@@ -50,13 +50,13 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-def started(
+def start_with_retries(
     start: Callable[[], _T],
     *,
     tries: int,
     pause: float,
     stopping: threading.Event,
-    clear: Callable[[], None] = end_children,
+    clear: Callable[[], None] = kill_children,
 ) -> _T:
     """Return what `start` returns; half a node that a failed try leaves behind is cleared before the next.
 

@@ -31,24 +31,26 @@ def oom_kills(root: Path = Path("/sys/fs/cgroup")) -> int:
 logger = logging.getLogger(__name__)
 
 
-def leave(environ: Mapping[str, str], outcome: Outcome) -> None:
+def write_termination_message(environ: Mapping[str, str], outcome: Outcome) -> None:
     """Write the message; without one, the exit code and the output store say the same."""
-    path = _message(environ)
+    path = _termination_log(environ)
     try:
         path.write_bytes(outcome.encode())
     except OSError as error:
         logger.warning("%s: the outcome was not written: %s", path, error.strerror)
 
 
-def driver_ended(number: int, spool: Path) -> None:
+def on_driver_exit(number: int, spool: Path) -> None:
     """Say what a driver no longer could, where a signal ended it, and store the rest of its log."""
-    path = _message(os.environ)
+    path = _termination_log(os.environ)
     if number and (not path.exists() or not path.stat().st_size):
-        leave(os.environ, killed(number, attempt=os.environ.get(env_vars.ATTEMPT, "")))
-    worker_ended(number, spool)
+        write_termination_message(
+            os.environ, outcome_of_signal(number, attempt=os.environ.get(env_vars.ATTEMPT, ""))
+        )
+    on_worker_exit(number, spool)
 
 
-def worker_ended(number: int, spool: Path) -> None:
+def on_worker_exit(number: int, spool: Path) -> None:
     """Store the rest of the log; the pod is ending, so there is one try."""
     from seedbed.logs.log_upload import reading, stored, upload_new_pieces
     from seedbed.pods.pod_log import log_folder
@@ -62,7 +64,7 @@ def worker_ended(number: int, spool: Path) -> None:
             logger.warning("the end of the log is not stored: %s", error)
 
 
-def killed(number: int, *, attempt: str) -> Outcome:
+def outcome_of_signal(number: int, *, attempt: str) -> Outcome:
     """Return the outcome of an attempt whose driver was ended by a signal."""
     name = signal.Signals(number).name
     which = int(attempt) if attempt.isdecimal() else 0
@@ -77,5 +79,5 @@ def killed(number: int, *, attempt: str) -> Outcome:
     )
 
 
-def _message(environ: Mapping[str, str]) -> Path:
+def _termination_log(environ: Mapping[str, str]) -> Path:
     return Path(environ.get(env_vars.TERMINATION_LOG, "") or paths.TERMINATION_LOG)

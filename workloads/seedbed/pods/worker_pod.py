@@ -16,10 +16,10 @@ from typing import Any
 from urllib.parse import quote
 
 from seedbed.logs.ray_worker_output import follow_worker_output, print_record
-from seedbed.pods.driver_endpoint import ASK_SECONDS
+from seedbed.pods.driver_endpoint import POLL_SECONDS
 from seedbed.pods.pod_log import upload_pod_log
 from seedbed.pods.pod_settings import WorkerSettings
-from seedbed.pods.ray_node import started
+from seedbed.pods.ray_node import start_with_retries
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import object_store_bytes
 from seedbed.ray_cluster.ray_nodes import RayNode
@@ -38,32 +38,34 @@ _JOIN_TRIES = 10
 _DRAIN_SECONDS = 20.0
 
 
-def serve(environ: Mapping[str, str], spool: Path) -> int:
+def run_worker_pod(environ: Mapping[str, str], spool: Path) -> int:
     """Run the node of one worker pod; return its exit code."""
     stopping = stop_by_signal()
     settings = WorkerSettings.from_env(environ)
     os.environ[TURN_VARIABLE] = settings.turn  # of trials, which train in processes of this node
     with upload_pod_log(spool, settings):
-        return _serve(settings, stopping)
+        return _run(settings, stopping)
 
 
-def _serve(settings: WorkerSettings, stopping: threading.Event) -> int:
-    head = Head(settings)
-    if not head.awaited(stopping):
+def _run(settings: WorkerSettings, stopping: threading.Event) -> int:
+    head = DriverClient(settings)
+    if not head.wait_until_listening(stopping):
         return ExitCode.STOPPED
-    if head.needs_us() is False:
+    if head.is_needed() is False:
         return ExitCode.DONE
-    node = _joined(settings, head, stopping)
+    node = _join_ray(settings, head, stopping)
     if node is None:
         return ExitCode.STOPPED
     try:
-        with follow_worker_output(node.log_folder, lambda record: print_record(head.known | dict(record))):
-            return _watched(node, head, stopping)
+        with follow_worker_output(
+            node.log_folder, lambda record: print_record(head.log_context | dict(record))
+        ):
+            return _run_until_released(node, head, stopping)
     finally:
         node.kill()
 
 
-def _joined(settings: WorkerSettings, head: Head, stopping: threading.Event) -> RayNode | None:
+def _join_ray(settings: WorkerSettings, head: DriverClient, stopping: threading.Event) -> RayNode | None:
     """Start the node, again while the head is not up; None when a stop is requested."""
 
     def start() -> RayNode:
@@ -71,10 +73,10 @@ def _joined(settings: WorkerSettings, head: Head, stopping: threading.Event) -> 
         return _start_node(settings)
 
     try:
-        node = started(start, tries=_JOIN_TRIES, pause=_JOIN_SECONDS, stopping=stopping)
+        node = start_with_retries(start, tries=_JOIN_TRIES, pause=_JOIN_SECONDS, stopping=stopping)
     except StopRequested:
         return None
-    _say(f"joined {settings.ray_address} with room for {settings.ranks} ranks")
+    _log(f"joined {settings.ray_address} with room for {settings.ranks} ranks")
     return node
 
 
@@ -91,18 +93,18 @@ def _start_node(settings: WorkerSettings) -> RayNode:
     )
 
 
-def _watched(node: RayNode, head: Head, stopping: threading.Event) -> int:
+def _run_until_released(node: RayNode, head: DriverClient, stopping: threading.Event) -> int:
     """Return how this node's time ended."""
-    while not stopping.wait(ASK_SECONDS):
-        answer = head.needs_us()
+    while not stopping.wait(POLL_SECONDS):
+        answer = head.is_needed()
         if answer is False:
-            _say("the driver has ended; this worker is done")
+            _log("the driver has ended; this worker is done")
             return ExitCode.DONE
         if node.has_dead_processes():
-            _say("a process of Ray on this node ended")
-            return ExitCode.DONE if head.needs_us() is False else ExitCode.INFRASTRUCTURE
-        if answer is None and head.silent_for() > LOST_SECONDS:
-            _say(_LOST)
+            _log("a process of Ray on this node ended")
+            return ExitCode.DONE if head.is_needed() is False else ExitCode.INFRASTRUCTURE
+        if answer is None and head.seconds_since_contact() > LOST_SECONDS:
+            _log(_LOST)
             return ExitCode.INFRASTRUCTURE
     _drain(node)
     return ExitCode.STOPPED
@@ -111,11 +113,11 @@ def _watched(node: RayNode, head: Head, stopping: threading.Event) -> int:
 def _drain(node: RayNode) -> None:
     """Announce that this node ends; the group saves a checkpoint and leaves it, then Ray ends the node."""
     node.drain(seconds=_DRAIN_SECONDS, message="the pod was told to end")
-    _say("told to end; the group is asked to keep its state and to leave")
+    _log("told to end; the group is asked to keep its state and to leave")
     node.wait_for_end(seconds=_DRAIN_SECONDS)
 
 
-class Head:
+class DriverClient:
     """The driver as a worker sees it: asked every second whether it still needs us."""
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -124,10 +126,10 @@ class Head:
         self._port, self._pod = settings.progress_port, settings.pod_name
         self._proof = {"Authorization": f"Bearer {settings.token}"}
         self._heard = time.monotonic()
-        self.known: dict[str, Any] = {}
+        self.log_context: dict[str, Any] = {}
         """What is added to a record of a rank: the step that the training is in."""
 
-    def awaited(self, stopping: threading.Event) -> bool:
+    def wait_until_listening(self, stopping: threading.Event) -> bool:
         """Wait until the head listens: its name may not be known yet, nor its port open."""
         told = False
         while not stopping.is_set():
@@ -137,12 +139,12 @@ class Head:
                     return True
             except OSError as error:
                 if not told:
-                    _say(f"waiting for the head at {self._host}:{self._ray_port}: {error}")
+                    _log(f"waiting for the head at {self._host}:{self._ray_port}: {error}")
                 told = True
                 stopping.wait(_JOIN_SECONDS)
         return False
 
-    def needs_us(self) -> bool | None:
+    def is_needed(self) -> bool | None:
         """Return the driver's answer, None where there is none."""
         connection = http.client.HTTPConnection(self._host, self._port, timeout=3)
         try:
@@ -152,34 +154,34 @@ class Head:
             response = connection.getresponse()
             body = response.read()
             if response.status == HTTPStatus.UNAUTHORIZED:
-                raise _stranger()
+                raise _wrong_token()
             answer = json.loads(body)
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:
             connection.close()
         if "step" in answer:
-            self.known = {"step": answer["step"]}
+            self.log_context = {"step": answer["step"]}
         return bool(answer["needed"])
 
     def check(self, stopping: threading.Event) -> None:
         """Raise InfrastructureError if the driver does not answer for a while; StopRequested on a stop."""
         until = time.monotonic() + LOST_SECONDS
-        while self.needs_us() is None:
-            if stopping.wait(ASK_SECONDS):
+        while self.is_needed() is None:
+            if stopping.wait(POLL_SECONDS):
                 raise StopRequested
             if time.monotonic() > until:
                 raise InfrastructureError("RayStartFailed", _LOST)
 
-    def silent_for(self) -> float:
+    def seconds_since_contact(self) -> float:
         """Return the seconds since the driver answered."""
         return time.monotonic() - self._heard
 
 
-def _stranger() -> InfrastructureError:
+def _wrong_token() -> InfrastructureError:
     line = "the driver has another token; let both take it from the Secret of the job"
     return InfrastructureError("RayStartFailed", f"{env_vars.RAY_AUTH_TOKEN}: {line}")
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - the log of the pod

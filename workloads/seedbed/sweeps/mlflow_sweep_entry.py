@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from seedbed.driver.mlflow_run_entry import SweepMembership
-from seedbed.mlflow.entry_naming import experiment_of, flat, sweep_key
-from seedbed.mlflow.mlflow_entries import Entry
-from seedbed.mlflow.run_recorder import Recording, opened
+from seedbed.mlflow.entry_naming import experiment_of, flattened, sweep_key
+from seedbed.mlflow.mlflow_entries import RunEntry
+from seedbed.mlflow.run_recorder import RunRecorder, open_recorder
 from seedbed.search.objective_values import SCALE, objective_goal
 from seedbed.search.trial_decisions import TrialState
 from seedbed.search.trial_ranking import rank_trials
@@ -36,12 +36,12 @@ def sweep_membership(sweep: ResolvedSweep, *, trial: int, fold: int | None) -> S
     )
 
 
-def sweep_recording(sweep: ResolvedSweep, notice: Callable[[str], None]) -> Recording | None:
+def sweep_recording(sweep: ResolvedSweep, notice: Callable[[str], None]) -> RunRecorder | None:
     """Return the recorder of a sweep; None without an MLflow server."""
-    return opened(lambda: _entry(sweep), sweep.options.output_secret, notice)
+    return open_recorder(lambda: _entry(sweep), sweep.options.output_secret, notice)
 
 
-def _entry(sweep: ResolvedSweep) -> Entry:
+def _entry(sweep: ResolvedSweep) -> RunEntry:
     key = sweep_key(sweep.identity)
     about = {
         "seedbed.dataset_digest": sweep.dataset_digest,
@@ -50,12 +50,12 @@ def _entry(sweep: ResolvedSweep) -> Entry:
         "mlflow.source.name": "seedbed",
     }
     asked = sweep.spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(_SPEC_FIELDS))
-    return Entry(
+    return RunEntry(
         key=key,
         experiment=experiment_of(sweep.job),
         name=sweep.job.metadata.name,
         tags=key | about,
-        params=flat(asked),
+        params=flattened(asked),
     )
 
 

@@ -16,7 +16,7 @@ from seedbed.driver.error_policy import classify_error
 from seedbed.driver.helper_process import ChildProcess
 from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.startup_timings import StartupTimings
-from seedbed.mlflow.run_recorder import recorded
+from seedbed.mlflow.run_recorder import record_run
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested, TaskRunner
 from seedbed.ray_cluster.local_ray import gpus_here, local_ray
 from seedbed.search.objective_values import objective_goal
@@ -114,7 +114,7 @@ def _run(session: SweepSession) -> None:
     )
     session.finished = read_finished_sweep(sweep)
     recording = sweep_recording(sweep, session.display.notice)
-    with recorded(recording, lambda: final_fields(session.job, session.finished)):
+    with record_run(recording, lambda: final_fields(session.job, session.finished)):
         _search_once(session, sweep)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed_api.run_identity import ExpectedIdentity
-from seedbed_operator.backends.backend_interface import Attempt
+from seedbed_operator.backends.backend_interface import DesiredAttempt
 from seedbed_operator.backends.pods_backend import PodsBackend
 from seedbed_operator.job_observation import ProfileView
 from support.operator.builders import (
@@ -57,7 +57,7 @@ def children(
     expected: ExpectedIdentity | None = None,
 ) -> dict[str, Any]:
     """Return the bodies of an attempt's children by name, as they are sent."""
-    attempt = Attempt(
+    attempt = DesiredAttempt(
         number=number,
         driver_uid=driver_uid,
         workers=workers,
@@ -124,7 +124,7 @@ def grouped(pod: dict[str, Any]) -> tuple[str | None, str | None]:
 def test_a_worker_belongs_to_the_group_that_a_queue_admits_together(
     job: JobBuilder, gang: int, alone: tuple[int, ...], group: tuple[str | None, str | None]
 ) -> None:
-    attempt = Attempt(number=7, driver_uid="d", workers=(0,), image=IMAGE, gang_size=gang, alone=alone)
+    attempt = DesiredAttempt(number=7, driver_uid="d", workers=(0,), image=IMAGE, gang_size=gang, alone=alone)
     made = PodsBackend().children(job.build(), a_profile(), attempt)
     pods = {create.name: dict(create.body) for create in made if create.kind == "Pod"}
     assert grouped(pods["seedlings-7-worker-0"]) == group
@@ -137,7 +137,7 @@ def test_a_worker_belongs_to_the_group_that_a_queue_admits_together(
 
 def test_the_name_of_a_group_fits_a_label_whatever_the_job_is_called() -> None:
     job = QUEUED.seen(name="j" * 40).build()
-    attempt = Attempt(number=999_999_999, driver_uid=None, workers=(), image=IMAGE, gang_size=2)
+    attempt = DesiredAttempt(number=999_999_999, driver_uid=None, workers=(), image=IMAGE, gang_size=2)
     driver = PodsBackend().children(job, a_profile(), attempt)[1].body
     name, _ = grouped(dict(driver))
     assert name is not None

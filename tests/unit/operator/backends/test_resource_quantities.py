@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed_operator.backends.resource_quantities import in_bytes, times
+from seedbed_operator.backends.resource_quantities import multiply_quantity, quantity_bytes
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from seedbed_operator.backends.resource_quantities import in_bytes, times
     ],
 )
 def test_a_quantity_as_many_times(quantity: str, count: int, product: str) -> None:
-    assert times(quantity, count) == product
+    assert multiply_quantity(quantity, count) == product
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_a_quantity_as_many_times(quantity: str, count: int, product: str) -> No
     ],
 )
 def test_a_quantity_in_bytes(quantity: str, count: int) -> None:
-    assert in_bytes(quantity) == count
+    assert quantity_bytes(quantity) == count

@@ -13,24 +13,24 @@ from hypothesis import strategies as st
 from seedbed_api.immutability import recipe_transitions, refused_changes
 from seedbed_api.trainingjob import TrainingJobSpec
 from seedbed_operator.backends import spec_hash
-from seedbed_operator.backends.backend_interface import Attempt
-from seedbed_operator.backends.effective_profile import offer_of
+from seedbed_operator.backends.backend_interface import DesiredAttempt
+from seedbed_operator.backends.effective_profile import effective_profile
 from seedbed_operator.backends.pod_env import driver_environment
-from seedbed_operator.backends.recorded_settings import settings_of, with_settings
+from seedbed_operator.backends.recorded_settings import settings_of, with_recorded_settings
 from seedbed_operator.backends.spec_hash import (
+    driver_annotations,
     execution_digest,
-    noted,
-    shape_noted,
+    recorded_template,
 )
 from support.operator.builders import a_profile, a_recipe, a_sweep_job, a_training_job
 
 
 def test_what_is_noted_is_read_again() -> None:
-    offer = offer_of(a_training_job().build(), a_profile(worker={"workersPerPod": 4}))
-    template = shape_noted({**noted(offer), "other": "x"})
+    offer = effective_profile(a_training_job().build(), a_profile(worker={"workersPerPod": 4}))
+    template = recorded_template({**driver_annotations(offer), "other": "x"})
     assert template is not None
     assert (template.execution, template.profile, template.workers_per_pod) == tuple(
-        int(value) if value == "4" else value for value in noted(offer).values()
+        int(value) if value == "4" else value for value in driver_annotations(offer).values()
     )
 
 
@@ -46,9 +46,9 @@ def told(spec: dict[str, Any] | None = None, **given: Any) -> dict[str, Any]:
     """Return the spec of a driver's pod that was told a job."""
     job, attempt = (
         a_training_job().with_workers(2, 7).build(),
-        Attempt(number=1, driver_uid=None, workers=(), image=""),
+        DesiredAttempt(number=1, driver_uid=None, workers=(), image=""),
     )
-    environment = driver_environment(job, offer_of(job, a_profile()), attempt).to_env()
+    environment = driver_environment(job, effective_profile(job, a_profile()), attempt).to_env()
     document = json.dumps({**json.loads(environment["SEEDBED_JOB"]), **given})
     env = [{"name": "OTHER"}, {"name": "SEEDBED_JOB", "value": document.replace("$", "$$")}]
     return {"containers": [{"name": "mesh"}, {"name": "driver", "env": env}]} if spec is None else spec
@@ -67,20 +67,20 @@ UNREADABLE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("pod_spec", UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_a_job_that_cannot_be_read_from_a_driver_leaves_what_is_noted(pod_spec: dict[str, Any]) -> None:
-    template = shape_noted(GOOD)
-    assert with_settings(template, pod_spec) == template
+    template = recorded_template(GOOD)
+    assert with_recorded_settings(template, pod_spec) == template
 
 
 def test_what_a_driver_was_told_is_read_from_its_pod_whatever_an_older_operator_noted() -> None:
     spec = a_training_job().with_workers(2, 7).build().spec
     assert spec is not None
-    template = with_settings(shape_noted(GOOD), told())
+    template = with_recorded_settings(recorded_template(GOOD), told())
     assert template is not None
     assert template.ranks == (2, 4), "5, 6 and 7 are no faster than 4"
     assert template.settings == settings_of(spec)
     assert dict(template.settings)["checkpoint.everySteps"] == 200
     assert template.execution == execution_digest(spec)
-    assert with_settings(None, told()) is None
+    assert with_recorded_settings(None, told()) is None
 
 
 Edit = Callable[[dict[str, Any]], Any]
@@ -177,8 +177,8 @@ def test_an_allowed_edit_of_a_sweep_leaves_the_digest(name: str) -> None:
     ids=["none", "empty", "no number", "a huge number", "one of three"],
 )
 def test_a_note_that_is_not_ours_is_none(annotations: dict[str, Any]) -> None:
-    assert shape_noted(GOOD) is not None
-    assert shape_noted(annotations) is None
+    assert recorded_template(GOOD) is not None
+    assert recorded_template(annotations) is None
 
 
 def test_all_that_may_change_while_suspended_is_in_the_digest() -> None:

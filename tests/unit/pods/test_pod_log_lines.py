@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed.logs.json_log import LONGEST_LINE, JsonLineEncoder
-from seedbed.pods.init_process import log_as_records, recorder_of
+from seedbed.pods.init_process import log_as_json_lines, log_encoder
 from seedbed_api.json_log_lines import readable
 
 ENVIRON = {
@@ -66,8 +66,8 @@ def test_a_record_may_name_its_own_job() -> None:
 
 
 def test_the_environment_says_whose_log_it_is() -> None:
-    assert recorder_of(ENVIRON).context == OURS
-    assert recorder_of({"SEEDBED_JOB": "no JSON", "SEEDBED_ATTEMPT": "x"}).context == {}
+    assert log_encoder(ENVIRON).context == OURS
+    assert log_encoder({"SEEDBED_JOB": "no JSON", "SEEDBED_ATTEMPT": "x"}).context == {}
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))
@@ -84,7 +84,7 @@ def test_logs_of_python_are_records(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     before, level = list(root.handlers), logging.getLogger("seedbed").level
     try:
-        log_as_records()
+        log_as_json_lines()
         root.handlers[0].stream = sys.stderr  # type: ignore[attr-defined]
         try:
             raise ValueError("bad")
