@@ -22,7 +22,7 @@ from seedbed.augmentation import (
 )
 from seedbed.augmentation.crop_resize import Box, denominator_for
 from seedbed.augmentation.integer_trigonometry import sine_cosine
-from seedbed.augmentation.random_draws import WORDS, below, between, words
+from seedbed.augmentation.random_draws import WORDS, random_words, uniform_below, uniform_between
 from support.datasets.small_datasets import photo
 
 EVERYTHING = (
@@ -60,7 +60,7 @@ def test_golden_pixels_are_contract(transform):
 
 
 def test_golden_words_are_contract():
-    assert words(3, seed=42, epoch=1, row=2**40) == WORDS_GOLDEN
+    assert random_words(3, seed=42, epoch=1, row=2**40) == WORDS_GOLDEN
 
 
 WORDS_GOLDEN = [9925217358263105087, 12135246597270552461, 16871947780317374614]
@@ -71,7 +71,7 @@ WORDS_GOLDEN = [9925217358263105087, 12135246597270552461, 16871947780317374614]
 def test_words_are_those_of_a_fresh_generator(seed, epoch, row):
     key, counter = np.array([seed, 3], np.uint64), np.array([0, row, epoch, 0], np.uint64)
     want = np.random.Philox(key=key, counter=counter).random_raw(11).tolist()
-    assert words(11, seed=seed, epoch=epoch, row=row) == want
+    assert random_words(11, seed=seed, epoch=epoch, row=row) == want
 
 
 @settings(max_examples=40, deadline=None)
@@ -149,7 +149,7 @@ def test_colours_stay_grey_and_keep_their_brightness_under_hue_and_saturation():
 @settings(max_examples=40, deadline=None)
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000), row=st.integers(0, 1000))
 def test_a_crop_lies_inside_and_within_its_area(width, height, row):
-    drawn = words(WORDS, seed=1, epoch=0, row=row)
+    drawn = random_words(WORDS, seed=1, epoch=0, row=row)
     box = RandomResizedCrop(size=32).box(width, height, drawn)
     assert 0 <= box.left <= box.left + box.width <= width
     assert 0 <= box.top <= box.top + box.height <= height
@@ -158,7 +158,7 @@ def test_a_crop_lies_inside_and_within_its_area(width, height, row):
 
 def test_crops_are_as_often_wide_as_tall():
     boxes = [
-        RandomResizedCrop(size=32, scale=(0.1, 0.3)).box(600, 600, words(8, seed=1, epoch=0, row=r))
+        RandomResizedCrop(size=32, scale=(0.1, 0.3)).box(600, 600, random_words(8, seed=1, epoch=0, row=r))
         for r in range(2000)
     ]
     wide = sum(box.width > box.height for box in boxes)
@@ -220,5 +220,5 @@ def test_evaluation_takes_the_centre_and_nothing_else():
 
 
 def test_bounds_of_draws():
-    assert (below(0, 5), below(2**64 - 1, 5)) == (0, 4)
-    assert (between(0, -3, 3), between(2**64 - 1, -3, 3)) == (-3, 3)
+    assert (uniform_below(0, 5), uniform_below(2**64 - 1, 5)) == (0, 4)
+    assert (uniform_between(0, -3, 3), uniform_between(2**64 - 1, -3, 3)) == (-3, 3)

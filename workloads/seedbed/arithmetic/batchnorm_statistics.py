@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from seedbed.arithmetic.model_errors import ModelOutputError
+from seedbed.models.model_errors import ModelOutputError
 
 # kernels may choose their path by alignment: keep what the allocators give (512 bytes on CUDA)
 _ALIGNMENT = 128

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from seedbed.arithmetic.arithmetic_config import Arithmetic, Normalisation
 from seedbed.arithmetic.batch_protocols import LeafRows
 from seedbed.arithmetic.generator_seeding import seed_leaf
-from seedbed.arithmetic.model_errors import ModelOutputError
 from seedbed.arithmetic.model_replica import Replica
+from seedbed.models.model_errors import ModelOutputError
 
 Contribution: TypeAlias = list[torch.Tensor]
 """What leaves add up: gradients in parameter order, running statistics, loss; all float32."""

@@ -18,11 +18,11 @@ from seedbed.arithmetic.leaf_gradient import (
     leaf_contribution,
 )
 from seedbed.arithmetic.learning_rate import learning_rate
-from seedbed.arithmetic.model_errors import ModelOutputError
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.reduction_tree import CarryStack, leaf_ranges
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.torch_determinism import enable_denormals
+from seedbed.models.model_errors import ModelOutputError
 from seedbed.models.state_dict import same_bits
 
 

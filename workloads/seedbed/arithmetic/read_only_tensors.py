@@ -1,20 +1,46 @@
-"""Tensors of a model that a leaf reads and must not write: what it left in them, the next leaf would find.
+"""Read-only tensors of a model: parameters and buffers that a leaf must not write.
 
-That a tensor was written is told by torch's version counter and by the identity of what is registered, which
-cost nanoseconds; values are compared only where one of them says so.
+torch's version counter and the identity of the registered tensor show a write within nanoseconds. Values are
+compared only where one of them has changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from operator import is_
 
 import torch
 from torch import nn
 
-from seedbed.arithmetic.model_errors import ModelOutputError
-from seedbed.arithmetic.registered_tensors import Registered, registered_tensors
+from seedbed.models.model_errors import ModelOutputError
 from seedbed.models.state_dict import same_bits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registered:
+    """A tensor and the dictionary of the module that holds it."""
+
+    name: str
+    registry: dict[str, torch.Tensor | None]
+    key: str
+    tensor: torch.Tensor
+    is_parameter: bool
+
+
+def registered_tensors(model: nn.Module) -> Iterator[Registered]:
+    """Yield all parameters and buffers; a tensor with several names comes several times."""
+    for path, module in model.named_modules():
+        for registry in (module._parameters, module._buffers):
+            for key, tensor in registry.items():
+                if tensor is not None and not tensor.is_inference():
+                    yield Registered(
+                        name=f"{path}.{key}" if path else key,
+                        registry=registry,
+                        key=key,
+                        tensor=tensor,
+                        is_parameter=registry is module._parameters,
+                    )
 
 
 class ReadOnlyTensors:

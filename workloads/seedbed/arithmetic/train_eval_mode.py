@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import nn
 
-from seedbed.arithmetic.model_errors import ModelOutputError
-from seedbed.arithmetic.registered_tensors import Registered, registered_tensors
+from seedbed.arithmetic.read_only_tensors import Registered, registered_tensors
+from seedbed.models.model_errors import ModelOutputError
 
 
 def enter_training_mode(model: nn.Module) -> None:

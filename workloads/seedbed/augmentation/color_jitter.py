@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.augmentation.integer_trigonometry import sine_cosine
-from seedbed.augmentation.random_draws import ONE, Words, between, fixed
+from seedbed.augmentation.random_draws import ONE, Words, to_fixed_point, uniform_between
 
 Pixels = npt.NDArray[np.uint8]
 Matrix = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
@@ -32,21 +32,21 @@ class ColorJitter:
     saturation: float = 0.0
     hue: float = 0.0
 
-    def change(self, pixels: Pixels, words: Words) -> Pixels:
+    def apply(self, pixels: Pixels, words: Words) -> Pixels:
         """Return the picture in other colours."""
         brightness = _factor(words[0], self.brightness)
         contrast = _factor(words[1], self.contrast)
         saturation = _factor(words[2], self.saturation)
-        turn = fixed(self.hue * 360)
-        matrix = _product(_saturating(saturation), _turning(between(words[3], -turn, turn)))
+        turn = to_fixed_point(self.hue * 360)
+        matrix = _product(_saturating(saturation), _turning(uniform_between(words[3], -turn, turn)))
         gain = brightness * contrast >> 16
         offset = _mean_grey(pixels) * (brightness * (ONE - contrast) >> 16)
         return _mixed(pixels, _scaled(matrix, gain), offset)
 
 
 def _factor(word: int, strength: float) -> int:
-    bound = fixed(strength)
-    return between(word, max(ONE - bound, 0), ONE + bound)
+    bound = to_fixed_point(strength)
+    return uniform_between(word, max(ONE - bound, 0), ONE + bound)
 
 
 def _saturating(factor: int) -> Matrix:

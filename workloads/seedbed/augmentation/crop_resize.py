@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from seedbed.augmentation.random_draws import ONE, Words, below, between, fixed
+from seedbed.augmentation.random_draws import ONE, Words, to_fixed_point, uniform_below, uniform_between
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -57,16 +57,16 @@ class RandomResizedCrop:
 
         A box that does not fit is cut to the picture.
         """
-        share = between(words[0], fixed(self.scale[0]), fixed(self.scale[1]))
-        low, high = fixed(self.ratio[0]), fixed(self.ratio[1])
-        ratio = between(words[1], low, high)
+        share = uniform_between(words[0], to_fixed_point(self.scale[0]), to_fixed_point(self.scale[1]))
+        low, high = to_fixed_point(self.ratio[0]), to_fixed_point(self.ratio[1])
+        ratio = uniform_between(words[1], low, high)
         if words[2] >> 63:
             ratio = low * high // ratio
         area = width * height * share
         box_width = min(max(isqrt(area * ratio // (ONE * ONE)), 1), width)
         box_height = min(max(isqrt(area // ratio), 1), height)
-        left = below(words[3], width - box_width + 1)
-        top = below(words[4], height - box_height + 1)
+        left = uniform_below(words[3], width - box_width + 1)
+        top = uniform_below(words[4], height - box_height + 1)
         return Box(left=left, top=top, width=box_width, height=box_height)
 
 

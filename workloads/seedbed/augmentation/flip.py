@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.augmentation.random_draws import Words, happens
+from seedbed.augmentation.random_draws import Words, bernoulli
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -18,9 +18,9 @@ class HorizontalFlip:
 
     probability: float = 0.5
 
-    def change(self, pixels: Pixels, words: Words) -> Pixels:
+    def apply(self, pixels: Pixels, words: Words) -> Pixels:
         """Return the picture or its mirror, a view of the same memory."""
-        return pixels[:, ::-1] if happens(words[0], self.probability) else pixels
+        return pixels[:, ::-1] if bernoulli(words[0], self.probability) else pixels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +29,6 @@ class VerticalFlip:
 
     probability: float = 0.5
 
-    def change(self, pixels: Pixels, words: Words) -> Pixels:
+    def apply(self, pixels: Pixels, words: Words) -> Pixels:
         """Return the picture or its mirror, a view of the same memory."""
-        return pixels[::-1] if happens(words[0], self.probability) else pixels
+        return pixels[::-1] if bernoulli(words[0], self.probability) else pixels

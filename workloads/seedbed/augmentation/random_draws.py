@@ -31,7 +31,7 @@ class _Source(threading.local):
 _source = _Source()
 
 
-def words(count: int, *, seed: int, epoch: int, row: int) -> list[int]:
+def random_words(count: int, *, seed: int, epoch: int, row: int) -> list[int]:
     """Return 64-bit words: Philox key (seed, 3), counter (running, row, epoch, 0)."""
     state = _source.state
     state["state"]["key"][0] = seed
@@ -43,21 +43,21 @@ def words(count: int, *, seed: int, epoch: int, row: int) -> list[int]:
     return drawn
 
 
-def below(word: int, bound: int) -> int:
+def uniform_below(word: int, bound: int) -> int:
     """Return a uniform integer in [0, bound)."""
     return (word * bound) >> 64
 
 
-def between(word: int, low: int, high: int) -> int:
+def uniform_between(word: int, low: int, high: int) -> int:
     """Return a uniform integer in [low, high]."""
-    return low + below(word, high - low + 1)
+    return low + uniform_below(word, high - low + 1)
 
 
-def happens(word: int, probability: float) -> bool:
+def bernoulli(word: int, probability: float) -> bool:
     """Return True with a probability rounded to 1/65536."""
-    return (word >> 48) < fixed(probability)
+    return (word >> 48) < to_fixed_point(probability)
 
 
-def fixed(value: float) -> int:
+def to_fixed_point(value: float) -> int:
     """Return the nearest Q16 number."""
     return round(value * ONE)

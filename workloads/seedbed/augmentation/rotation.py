@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.augmentation.integer_trigonometry import sine_cosine
-from seedbed.augmentation.random_draws import Words, between, fixed
+from seedbed.augmentation.random_draws import Words, to_fixed_point, uniform_between
 
 Pixels = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
@@ -20,10 +20,10 @@ class Rotation:
 
     degrees: float
 
-    def change(self, pixels: Pixels, words: Words) -> Pixels:
+    def apply(self, pixels: Pixels, words: Words) -> Pixels:
         """Return the rotated picture, bilinear with weights in 1/256."""
-        bound = fixed(self.degrees)
-        sine, cosine = sine_cosine(between(words[0], -bound, bound))
+        bound = to_fixed_point(self.degrees)
+        sine, cosine = sine_cosine(uniform_between(words[0], -bound, bound))
         height, width, _ = pixels.shape
         down = 2 * np.arange(height, dtype=np.int64)[:, None] - (height - 1)
         right = 2 * np.arange(width, dtype=np.int64)[None, :] - (width - 1)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from seedbed.augmentation.color_jitter import ColorJitter
 from seedbed.augmentation.crop_resize import RandomResizedCrop, Resize, denominator_for, resize
 from seedbed.augmentation.flip import HorizontalFlip, VerticalFlip
-from seedbed.augmentation.random_draws import WORDS, Words, words
+from seedbed.augmentation.random_draws import WORDS, Words, random_words
 from seedbed.augmentation.rotation import Rotation
 from seedbed.images.image_decoder import DENOMINATORS, Octets, decode_reduced, picture_size
 
@@ -21,7 +21,8 @@ Transform = Resize | RandomResizedCrop | HorizontalFlip | VerticalFlip | Rotatio
 
 def apply(transforms: Sequence[Transform], pixels: Pixels, *, seed: int, epoch: int, row: int) -> Pixels:
     """Apply transforms to RGB pixels of shape (H, W, 3); the result may be a view of the argument."""
-    return _apply_from(0, transforms, pixels, words(WORDS * len(transforms), seed=seed, epoch=epoch, row=row))
+    drawn = random_words(WORDS * len(transforms), seed=seed, epoch=epoch, row=row)
+    return _apply_from(0, transforms, pixels, drawn)
 
 
 def render(transforms: Sequence[Transform], data: Octets, *, seed: int, epoch: int, row: int) -> Pixels:
@@ -31,7 +32,7 @@ def render(transforms: Sequence[Transform], data: Octets, *, seed: int, epoch: i
     decoded at the largest reduction that leaves the box as large as its result. The result may lie in the
     calling thread's decoding buffer: copy it before the next call. Raises UndecodableImageError.
     """
-    drawn = words(WORDS * len(transforms), seed=seed, epoch=epoch, row=row)
+    drawn = random_words(WORDS * len(transforms), seed=seed, epoch=epoch, row=row)
     first = sizing_head(transforms)
     return _apply_from(0 if first is None else 1, transforms, _head(first, data, drawn), drawn)
 
@@ -47,7 +48,7 @@ def render_head(first: Sizing | None, data: Octets, *, seed: int, epoch: int, ro
 
     The result may lie in the calling thread's decoding buffer. Raises UndecodableImageError.
     """
-    return _head(first, data, words(WORDS, seed=seed, epoch=epoch, row=row))
+    return _head(first, data, random_words(WORDS, seed=seed, epoch=epoch, row=row))
 
 
 def render_rest(
@@ -57,7 +58,7 @@ def render_rest(
     first = 0 if sizing_head(transforms) is None else 1
     if first == len(transforms):
         return pixels
-    drawn = words(WORDS * len(transforms), seed=seed, epoch=epoch, row=row)
+    drawn = random_words(WORDS * len(transforms), seed=seed, epoch=epoch, row=row)
     return _apply_from(first, transforms, pixels, drawn)
 
 
@@ -84,7 +85,7 @@ def _apply_one(transform: Transform, pixels: Pixels, own: Words) -> Pixels:
     if isinstance(transform, Sizing):
         height, width, _ = pixels.shape
         return resize(pixels, transform.box(width, height, own), transform.size)
-    return transform.change(pixels, own)
+    return transform.apply(pixels, own)
 
 
 def _head(first: Sizing | None, data: Octets, drawn: Words) -> Pixels:

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from cachetools import LRUCache
 
-from seedbed.order.shuffle_keys import Purpose, permutation
-
 if TYPE_CHECKING:
     from seedbed.dataset import RowView, ViewShard
+from enum import IntEnum
 
 WINDOW: Final = 8
 """Shards per shuffle window; part of the run identity."""
@@ -109,3 +108,22 @@ def _rows(shard: ViewShard) -> Rows:
 
 def _restore(seed: int, view: RowView, window: int) -> EpochShuffle:
     return EpochShuffle(seed=seed, view=view, window=window)
+
+
+class Purpose(IntEnum):
+    """What a stream of keys is for; part of the Philox key, so that no two purposes share a number."""
+
+    SHARDS = 1
+    WINDOW = 2
+
+
+def permutation(
+    count: int, *, seed: int, purpose: Purpose, epoch: int, block: int = 0
+) -> npt.NDArray[np.int64]:
+    """Return a permutation of range(count), shape (count,): the stable argsort of 64-bit Philox keys.
+
+    The Philox key is (seed, purpose), its counter (running, block, epoch, 0).
+    """
+    key = np.array([seed, purpose], np.uint64)  # a plain list with a seed above 2**63 would become floats
+    generator = np.random.Philox(key=key, counter=np.array([0, block, epoch, 0], np.uint64))
+    return np.argsort(generator.random_raw(count), kind="stable")

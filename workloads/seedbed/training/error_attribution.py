@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from seedbed.arithmetic.model_errors import ModelOutputError
+from seedbed.models.model_errors import ModelOutputError
 from seedbed.training.worker_config import WorkerConfig
 from seedbed.usercode.entrypoint_loader import attribute_loaded_errors
 from seedbed.usercode.user_error_messages import is_out_of_memory

@@ -21,12 +21,11 @@ from seedbed.runs.ledger import leaf_digest
 from seedbed.runs.run_folder import open_run
 from seedbed.storage import open_storage
 from seedbed.training.checkpointer import Checkpointer
-from seedbed.training.driver_link import DriverLink
+from seedbed.training.driver_link import DriverLink, ProgressReporter
 from seedbed.training.early_stopping import should_stop
 from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.evaluator import Evaluator
 from seedbed.training.model_export import ModelExporter
-from seedbed.training.progress_reporter import ProgressReporter
 from seedbed.training.rank_agreement import RankAgreement
 from seedbed.training.run_state import RunContext, RunState
 from seedbed.training.worker_config import STORAGE_RETRY_SECONDS, WorkerConfig

@@ -20,9 +20,9 @@ from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.batch_protocols import LeafRows
 from seedbed.arithmetic.evaluation import evaluation_logits
 from seedbed.arithmetic.leaf_gradient import Contribution, contribution_names, leaf_contribution
-from seedbed.arithmetic.model_errors import ModelOutputError
 from seedbed.arithmetic.model_replica import Replica
-from seedbed.arithmetic.registered_tensors import registered_tensors
+from seedbed.arithmetic.read_only_tensors import registered_tensors
+from seedbed.models.model_errors import ModelOutputError
 from seedbed.models.state_dict import same_bits
 from seedbed.usercode.entrypoint_loader import UserModel
 from seedbed.usercode.object_state import ObjectState, first_difference, object_state
