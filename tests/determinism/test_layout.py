@@ -15,10 +15,10 @@ from seedbed.environment.environment_pins import pin_environment
 pin_environment(os.environ)
 import torch
 from seedbed.arithmetic.torch_determinism import enforce_determinism
-from seedbed.models.model_registry import build
+from seedbed.models.model_registry import build_model
 enforce_determinism(threads=1)
 name, width, layout = sys.argv[1:]
-network = build(name, {"width": width} | ({"stem": "small"} if name != "simple-cnn" else {}), 10, seed=1)
+network = build_model(name, {"width": width} | ({"stem": "small"} if name != "simple-cnn" else {}), 10, seed=1)
 if layout == "forced":
     network = network.to(memory_format=torch.channels_last)
 for _ in range(30):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.arithmetic.arithmetic_config import SGD, AdamW, Arithmetic, Optimizer, Precision
+from seedbed.arithmetic.arithmetic_config import SGD, AdamW, Arithmetic, OptimizerConfig, Precision
 from seedbed.arithmetic.learning_rate import Cosine, LearningRate
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.models.model_registry import build_model
@@ -24,7 +24,9 @@ class Case:
     args: tuple[tuple[str, str], ...] = (("width", "4"), ("dropout", "0.3"))
     leaves: int = 4
     leaf_rows: int = 3
-    optimizer: Optimizer = field(default_factory=lambda: SGD(momentum=0.9, nesterov=True, weight_decay=1e-3))
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: SGD(momentum=0.9, nesterov=True, weight_decay=1e-3)
+    )
     precision: Precision = "Float32"
     mixup_alpha: float = 0.0
     clip: float | None = None
@@ -78,7 +80,7 @@ def rows_of(case: Case, step: int, leaf: int) -> Rows:
 
 RESNET = (("stem", "small"), ("width", "8"))
 SIMPLE_CNN = (("width", "4"), ("dropout", "0.3"))
-RECIPES: tuple[tuple[Optimizer, Precision], ...] = (
+RECIPES: tuple[tuple[OptimizerConfig, Precision], ...] = (
     (SGD(momentum=0.9, nesterov=True, weight_decay=1e-3), "Float32"),
     (AdamW(), "Float32"),
     (SGD(momentum=0.9), "BFloat16"),

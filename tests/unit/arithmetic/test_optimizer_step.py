@@ -18,7 +18,7 @@ from seedbed.arithmetic.arithmetic_config import (
     AdamW,
     CrossEntropy,
     Normalisation,
-    Optimizer,
+    OptimizerConfig,
 )
 from seedbed.arithmetic.evaluation import evaluate, logits
 from seedbed.arithmetic.evaluation_counts import LOSS_SCALE
@@ -205,7 +205,7 @@ class TestStep:
 
 class TestOptimizers:
     @pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9, weight_decay=0.01), AdamW()], ids=repr)
-    def test_match_torch_bit_for_bit(self, optimizer: Optimizer) -> None:
+    def test_match_torch_bit_for_bit(self, optimizer: OptimizerConfig) -> None:
         replica = a_replica(Linear(), optimizer=optimizer)
         peer = copy.deepcopy(replica.model)
         torch_optimizer = self.torch_optimizer(optimizer, peer)
@@ -219,7 +219,7 @@ class TestOptimizers:
         assert bits(list(replica.model.parameters())) == bits(list(peer.parameters()))
 
     @staticmethod
-    def torch_optimizer(config: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
+    def torch_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
         decay = config.weight_decay
         if isinstance(config, SGD):
             return torch.optim.SGD(
@@ -229,7 +229,7 @@ class TestOptimizers:
 
     @pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9, weight_decay=0.01), AdamW()], ids=repr)
     @pytest.mark.parametrize("divisor", [2, 3, 7])
-    def test_divide_gradients_as_a_division_does(self, optimizer: Optimizer, divisor: int) -> None:
+    def test_divide_gradients_as_a_division_does(self, optimizer: OptimizerConfig, divisor: int) -> None:
         one, other = (a_replica(optimizer=optimizer) for _ in range(2))
         other.load(one.named_state())
         gradients = [torch.randn_like(p) for p in one.model.parameters()]
@@ -249,7 +249,7 @@ class TestOptimizers:
 class TestReplica:
     @pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), AdamW()], ids=repr)
     def test_state_has_the_same_names_from_the_start_and_loads_into_another(
-        self, optimizer: Optimizer
+        self, optimizer: OptimizerConfig
     ) -> None:
         one, other = a_replica(optimizer=optimizer), a_replica(optimizer=optimizer)
         names = list(one.named_state())

@@ -196,8 +196,8 @@ from seedbed.environment.environment_pins import mkl_branch_in_effect
 from seedbed_api.errors import UserError
 pin_environment(os.environ)
 import torch
-from seedbed.arithmetic.torch_determinism import fix_determinism
-fix_determinism(threads=pinned_threads()); assert_pinned()
+from seedbed.arithmetic.torch_determinism import enforce_determinism
+enforce_determinism(threads=pinned_threads()); assert_pinned()
 os.environ["KMP_SOMETHING"] = os.environ["MKL_SOMETHING"] = "1"  # as libraries do when they are imported
 pin_environment(os.environ)
 assert not {"KMP_SOMETHING", "MKL_SOMETHING"} & set(os.environ)
@@ -271,11 +271,11 @@ try:
     import torch
     if "early" in sys.argv:
         torch.set_num_threads(2); torch.ones(10**6).sum()  # the pool of threads is there before it is looked at
-    from seedbed.arithmetic.torch_determinism import fix_determinism, keep_denormals
-    fix_determinism(threads=pinned_threads())
+    from seedbed.arithmetic.torch_determinism import enforce_determinism, enable_denormals
+    enforce_determinism(threads=pinned_threads())
     assert_pinned()
     print(environment_class(environment_document()), denormals_of_team())
-    torch.set_flush_denormal(True); keep_denormals()
+    torch.set_flush_denormal(True); enable_denormals()
     assert torch.tensor(1e-40) * 1 > 0
 except UserError as error:
     print(error.message)

@@ -29,7 +29,7 @@ TRAINING = RunProgress(
     images_per_second=123.0,
     seconds_left=90.0,
     phase="Training",
-    kept=KEPT,
+    checkpoint=KEPT,
 )
 
 

@@ -31,7 +31,7 @@ _UNHASHED_PINS = frozenset({CPU_CLASS_VARIABLE, THREADS_VARIABLE, HASH_SEED_VARI
 def environment_document(device: str = "cpu", *, arithmetic_version: int | None = None) -> dict[str, Any]:
     """Describe this process as it would compute on `device` ("cpu", "cuda", "cuda:1"), probe included.
 
-    Call it after `pin_environment` and the arithmetic's `fix_determinism`, whose flags are part of it.
+    Call it after `pin_environment` and the arithmetic's `enforce_determinism`, whose flags are part of it.
     Raises UserError where the pins are not in effect.
     """
     assert_pinned()

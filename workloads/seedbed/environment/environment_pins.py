@@ -224,7 +224,7 @@ def raise_malloc_thresholds() -> None:
 
 
 def pinned_threads() -> int:
-    """Return the pinned number of threads of this process, for `fix_determinism` of the arithmetic."""
+    """Return the pinned number of threads of this process, for `enforce_determinism` of the arithmetic."""
     return _threads_named(os.environ)
 
 
