@@ -1,4 +1,4 @@
-"""What the bits depend on, as frozen values. No torch here: identities are computed without it."""
+"""Configuration of the arithmetic: every value that the bits of a step depend on. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class CrossEntropy:
     """Cross-entropy, summed over the rows of a leaf and divided by m: linear, so leaves add up."""
 
     label_smoothing: float = 0.0
-    """Mass that is spread evenly over all classes, 0 <= x < 1."""
+    """Share of the target that is spread evenly over all classes, 0 <= x < 1."""
     class_weights: tuple[float, ...] | None = None
-    """One factor per class, in class order; None stands for ones."""
+    """One factor per class, in class order; None for ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +68,7 @@ class Arithmetic:
     """Everything that decides the bits of a step besides model, pixels and environment class."""
 
     leaves: int
-    """L, the logical shards of a global batch; no worker count."""
+    """L, the leaves of a global batch, for any number of workers."""
     leaf_rows: int
     """m, the rows of each leaf."""
     classes: int

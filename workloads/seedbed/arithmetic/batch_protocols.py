@@ -1,4 +1,4 @@
-"""What the arithmetic needs to see of a micro-batch; the feed's classes fit these protocols."""
+"""Protocols of micro-batches and evaluation batches; the feed implements them."""
 
 from __future__ import annotations
 

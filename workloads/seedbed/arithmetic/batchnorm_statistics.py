@@ -1,7 +1,7 @@
-"""BatchNorm's running statistics of a model, in one vector: restored and kept by one copy per leaf.
+"""Running statistics of all BatchNorm layers in one vector, restored and saved by one copy per leaf.
 
-After them the vector has a tail: which statistics and counts a leaf has changed, 1.0 or 0.0 each. The tree
-adds it up like the rest, so every worker knows what no leaf has touched, such as a layer in evaluation mode.
+The vector ends with flags: which statistics and counts a leaf has changed, 1.0 or 0.0 each. The tree adds
+them up too, so every worker knows what no leaf has changed, such as a layer in evaluation mode.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seedbed.models.model_errors import ModelOutputError
 
-# kernels may choose their path by alignment: keep what the allocators give (512 bytes on CUDA)
+# kernels may choose their path by alignment: use that of the allocators (512 bytes on CUDA)
 _ALIGNMENT = 128
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """The buffers of a BatchNorm layer that a leaf may change."""
@@ -53,27 +53,27 @@ class RunningStatistics:
         return [place.tensor for place in self._places]
 
     def remember(self) -> None:
-        """Take the present values as those before the next step."""
+        """Save the present values as those before the next step."""
         self._adopt()
         self._values_before = self.values.clone()
         self._counts_before = self._counts.clone()
 
     def count_from(self, batches: int | None) -> None:
-        """Pretend that every layer has seen so many batches before the next step; None takes it back."""
+        """Set the batch count of every layer before the next step; None restores the real one (probes)."""
         if batches is None:
             self._counts_before.copy_(self._counts_first)
         else:
             self._counts_before.fill_(batches)
 
     def restore(self) -> None:
-        """Go back to the values before the step; a buffer that was replaced is put back in its place."""
+        """Restore the values before the step, and buffers that a layer has replaced."""
         for place in self._places:
             place.buffers[place.key] = place.tensor
         self.values.copy_(self._values_before)
         self._counts.copy_(self._counts_before)
 
     def contribution(self) -> torch.Tensor:
-        """Return what a leaf made of the statistics, and in the tail which of them it has changed."""
+        """Return the statistics after a leaf, with the flags of what it has changed at the end."""
         self._adopt()
         taken = self.values.clone()
         if self._has_counted_everywhere():
@@ -86,10 +86,9 @@ class RunningStatistics:
         return taken
 
     def replace(self, values: torch.Tensor) -> None:
-        """End the step: take the mean over leaves, and count one batch more than before it.
+        """End the step: set the mean over leaves, and count one batch more than before it.
 
-        A layer whose statistics no leaf has changed keeps them bit for bit: the mean of L equal values may
-        be off by an ulp.
+        Statistics that no leaf has changed stay as they are: the mean of L equal values may be off by an ulp.
         """
         if self._on_cpu and bool((values[self._end :] > 0).all()):
             self.values.copy_(values)
@@ -105,12 +104,12 @@ class RunningStatistics:
         return self.remember()
 
     def _has_counted_everywhere(self) -> bool:
-        """Say whether every layer has counted a batch, as all do in training, and so has changed the rest."""
+        """Say whether every layer has counted a batch, as in training, and so has changed its statistics."""
         return self._on_cpu and self._all_move and torch.equal(self._counts, self._counts_before + 1)
 
     def _move(self, path: str, layer: nn.Module, key: str, view: torch.Tensor) -> None:
-        # `.data` has a version of its own: a layer that writes its statistics must not void what autograd
-        # keeps of the statistics of another one
+        # `.data` has its own version: when a layer writes its statistics, autograd must not reject
+        # the saved statistics of another layer
         tensor = view.data
         tensor.copy_(getattr(layer, key))
         setattr(layer, key, tensor)
@@ -119,7 +118,7 @@ class RunningStatistics:
 
     @torch.no_grad()
     def _adopt(self) -> None:
-        """Take over buffers that a layer has replaced instead of writing into them."""
+        """Copy buffers that a layer has replaced, instead of writing into them, back into the vector."""
         for place in self._places:
             value = place.buffers.get(place.key)
             if value is place.tensor:
@@ -132,7 +131,7 @@ class RunningStatistics:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
-    """A buffer that lies in one of the vectors, and where its layer keeps it."""
+    """A buffer in one of the vectors, and the dictionary in which its layer holds it."""
 
     name: str
     buffers: dict[str, torch.Tensor | None]
@@ -141,6 +140,6 @@ class _Place:
 
 
 def tracking_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the BatchNorm layers that keep running statistics, each with its name."""
+    """Return the BatchNorm layers that track running statistics, each with its name."""
     layers = ((name, m) for name, m in model.named_modules() if isinstance(m, _BatchNorm))
     return [(name, layer) for name, layer in layers if layer.running_mean is not None]

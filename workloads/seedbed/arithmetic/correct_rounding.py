@@ -1,7 +1,8 @@
-"""Cosine and power, correctly rounded: the float next to the exact value, on every machine.
+"""Correctly rounded cosine and power: the float nearest to the exact value, on every machine.
 
-The C library's differ by an ulp between versions, processors and settings, and identities hang on learning
-rates. Integers with as many bits as a result needs (Ziv's strategy): `int / int` rounds correctly in Python.
+Results of the C library differ by an ulp between versions, processors and settings, and learning rates are
+part of identities. Computes in integers with as many bits as the result needs (Ziv's strategy); `int / int`
+rounds correctly in Python.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def cosine(angle: float) -> float:
     while True:
         value, error = _cosine(angle, bits), 1 << 12
         low, high = (value - error) / (1 << bits), (value + error) / (1 << bits)
-        if low == high:  # no multiple of a power of two but 0 has such a cosine, so that bits suffice at last
+        if low == high:  # only 0 has an exact cosine, so more bits decide at last
             return low
         bits *= 2
 
@@ -56,7 +57,7 @@ def power(base: float, exponent: int) -> float:
 
 
 def _power(base: float, exponent: int, bits: int) -> tuple[int, int, bool]:
-    """Return a mantissa of so many bits, rounded down, its power of two, and whether nothing was lost."""
+    """Return a mantissa of so many bits, rounded down, its power of two, and whether it is exact."""
     numerator, denominator = base.as_integer_ratio()
     odd = numerator >> _zeros(numerator)
     own_scale = _zeros(numerator) - _zeros(denominator)
@@ -72,7 +73,7 @@ def _power(base: float, exponent: int, bits: int) -> tuple[int, int, bool]:
 
 
 def _zeros(number: int) -> int:
-    """Return how many zeros the binary digits end with."""
+    """Return the number of trailing zero bits."""
     return (number & -number).bit_length() - 1
 
 

@@ -1,4 +1,4 @@
-"""Evaluation in integers: losses are quantised per sample, then summed, so any W gives equal counts.
+"""Evaluation of a split: losses are quantised per sample and summed as integers, so any W gives equal counts.
 
 Shapes: b rows of a batch, k classes.
 """
@@ -37,7 +37,7 @@ def evaluate(
     """Count over this worker's fixed batches (b, b + W, …), then over all workers.
 
     Random layers draw by (seed, split, batch). Raises ModelOutputError if the model's output has the
-    wrong shape, or if it keeps state of its own.
+    wrong shape, or if the model changes state of its own.
     """
     classes = replica.arithmetic.classes
     sums = np.zeros(2 + classes * classes, dtype=np.int64)
@@ -49,9 +49,9 @@ def evaluate(
 def evaluation_logits(
     replica: Replica, batches: Iterable[Rows], *, split: str
 ) -> Generator[tuple[Rows, torch.Tensor], None, None]:
-    """Yield each batch with its float32 logits (b, k), the model in evaluation mode for that time.
+    """Yield each batch with its float32 logits (b, k); the model is in evaluation mode meanwhile.
 
-    Each batch starts from what eval() made of the model, whichever batches were before it on this worker.
+    Each batch starts from the model as eval() left it, whatever batches this worker computed before.
     """
     seed, device = replica.arithmetic.seed, replica.device
     with contextlib.ExitStack() as stack:

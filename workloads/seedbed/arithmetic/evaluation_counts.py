@@ -1,4 +1,4 @@
-"""What an evaluation counts, and the figures for people that follow; needs no torch.
+"""Counts of an evaluation, and the metrics derived from them; imports no torch.
 
 Shapes: k classes.
 """
@@ -18,7 +18,7 @@ LOSS_LIMIT = 1 << 16
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Counts:
-    """What an evaluation counted; integers only, equal for every W."""
+    """Counts of an evaluation: integers, equal for every W."""
 
     loss: int
     """Sum of the per-sample cross-entropies in 1 / LOSS_SCALE nats, without smoothing and class weights."""
@@ -34,7 +34,7 @@ class Counts:
 
     @property
     def correct(self) -> int:
-        """How many of them were predicted right."""
+        """How many of them were predicted correctly."""
         return int(np.trace(self.confusion_kk))
 
     def __eq__(self, other: object) -> bool:
@@ -49,7 +49,7 @@ class Counts:
 
     @classmethod
     def from_vector(cls, vector: npt.NDArray[np.int64], classes: int) -> Counts:
-        """Undo `as_vector`."""
+        """Return the counts of a vector; the inverse of `as_vector`."""
         confusion = vector[2:].reshape(classes, classes)
         return cls(loss=int(vector[0]), non_finite=int(vector[1]), confusion_kk=confusion)
 

@@ -1,4 +1,4 @@
-"""Contributions laid out in one flat float32 vector; n elements in W equal slices."""
+"""Layout of tensors in one flat float32 vector of n elements, in W equal slices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-# every tensor starts where an allocator would put it: kernels may choose their path by alignment
+# aligned as by an allocator: kernels may choose their path by alignment
 _ALIGNMENT = 128
 
 

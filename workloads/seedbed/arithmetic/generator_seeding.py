@@ -1,6 +1,6 @@
-"""Random numbers of a leaf and of an evaluation batch: the default generators of torch, numpy and Python.
+"""Seeding of the default generators of torch, numpy and Python: for a leaf, an evaluation, a mode change.
 
-They are seeded by what is computed and by nothing else, so that draws do not depend on what ran before.
+The seed depends on what is computed only, so draws do not depend on what ran before.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def seed_leaf(seed: int, step: int, leaf: int, *, device: torch.device) -> None:
 def seed_evaluation(seed: int, split: str, batch: int, *, device: torch.device) -> None:
     """Seed the default generators for a batch of an evaluation.
 
-    Every evaluation of a split draws the same numbers, so that its milestones are compared by like with like.
+    Every evaluation of a split draws the same numbers, so that its results are comparable.
     """
     _seed(mix64(seed, batch, _EVALUATION, *split.encode()), device)
 
@@ -47,7 +47,7 @@ def seed_mode_change(seed: int, *, device: torch.device) -> None:
 
 @contextlib.contextmanager
 def preserve_generators(device: torch.device) -> Iterator[None]:
-    """Leave the default generators as they were."""
+    """Restore the states of the default generators afterwards."""
     python, legacy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[_index(device)] if device.type == "cuda" else []):
         try:

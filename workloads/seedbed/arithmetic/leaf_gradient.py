@@ -1,6 +1,6 @@
-"""One leaf: m rows forward and backward, starting from nothing but the pre-step state and (seed, step, leaf).
+"""The gradient of a leaf: forward and backward over m rows, from the pre-step state and (seed, step, leaf).
 
-Shapes: m rows, h w c of a picture, k classes.
+Shapes: m rows, h w c of an image, k classes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from seedbed.arithmetic.model_replica import Replica
 from seedbed.models.model_errors import ModelOutputError
 
 Contribution: TypeAlias = list[torch.Tensor]
-"""What leaves add up: gradients in parameter order, running statistics, loss; all float32."""
+"""What a leaf adds to a step: gradients in parameter order, running statistics, loss; all float32."""
 
 
 def add_contributions(left: Contribution, right: Contribution) -> Contribution:
@@ -32,7 +32,7 @@ def add_contributions(left: Contribution, right: Contribution) -> Contribution:
 
 
 def contribution_names(replica: Replica) -> list[str]:
-    """Return what each tensor of a contribution is, in words."""
+    """Return a description of each tensor of a contribution, for messages."""
     return [*(f"gradient of {name}" for name in replica.trained), "BatchNorm statistics", "loss"]
 
 
@@ -40,8 +40,8 @@ def leaf_contribution(replica: Replica, step: int, rows: LeafRows) -> Contributi
     """Run one leaf on the pre-step state and return what it adds to the step.
 
     Raises ModelOutputError if the output has the wrong shape, if a parameter or buffer besides BatchNorm's
-    statistics was changed, or if a trained parameter took no part: a missing gradient is no zero, since
-    momentum and weight decay would move the parameter all the same.
+    statistics was changed, or if a trained parameter has no gradient. A missing gradient is not a zero
+    gradient: momentum and weight decay would still change the parameter.
     """
     replica.statistics.restore()
     replica.read_only.remember()
@@ -53,8 +53,8 @@ def leaf_contribution(replica: Replica, step: int, rows: LeafRows) -> Contributi
 
 
 def _taken_gradients(replica: Replica) -> list[torch.Tensor]:
-    # a sibling's gradients never wait in .grad to be added to: where autograd reaches a parameter twice, or
-    # a hook of the model reads .grad, the sum would then depend on which leaves a worker owns
+    # never accumulate leaves in .grad: where autograd reaches a parameter twice, or a hook of the model
+    # reads .grad, the sum would depend on which leaves a worker owns
     taken = []
     for name, parameter in replica.trained.items():
         if parameter.grad is None:
@@ -111,7 +111,7 @@ def _loss_fix(loss: object) -> str:
 
 
 def _mixup_draw(alpha: float, rows: int) -> tuple[float, torch.Tensor]:
-    """Draw a share from Beta(alpha, alpha) and partners, on the CPU whatever the device: the same numbers."""
+    """Draw a share from Beta(alpha, alpha), and partners; on the CPU, for equal numbers on every device."""
     gammas = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64))
     first, second = gammas.tolist()
     total = first + second
@@ -155,7 +155,7 @@ def _class_weights(weights: tuple[float, ...] | None, device: torch.device) -> t
 
 
 def images_of(replica: Replica, pixels_mhwc: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """Return the normalised pictures (m, c, h, w) in the layout of the replica's weights."""
+    """Return the normalized images (m, c, h, w) in the layout of the replica's weights."""
     layout = normalize_channels_last if replica.channels_last else normalize_pixels
     return layout(pixels_mhwc, replica.arithmetic.normalisation, replica.device)
 
@@ -163,18 +163,18 @@ def images_of(replica: Replica, pixels_mhwc: npt.NDArray[np.uint8]) -> torch.Ten
 def normalize_pixels(
     pixels_mhwc: npt.NDArray[np.uint8], normalisation: Normalisation, device: torch.device
 ) -> torch.Tensor:
-    """Return float32 pictures (m, c, h, w), contiguous: pixel · 1/(255 std) - mean/std."""
+    """Return float32 images (m, c, h, w), contiguous: pixel · 1/(255 std) - mean/std."""
     return normalize_channels_last(pixels_mhwc, normalisation, device).contiguous()
 
 
 def normalize_channels_last(
     pixels_mhwc: npt.NDArray[np.uint8], normalisation: Normalisation, device: torch.device
 ) -> torch.Tensor:
-    """Return the same pictures in channels-last layout."""
+    """Return the same images in channels-last layout."""
     pixels = torch.from_numpy(pixels_mhwc).to(device)
     rows, height, width, channels = pixels.shape
     scale, offset = _constants(normalisation, width, device)
-    # whole rows of a picture at once: a broadcast along three channels would not vectorise
+    # whole rows of an image at once: a broadcast along three channels would not vectorise
     lines = pixels.view(rows * height, width * channels).to(torch.float32).mul_(scale).add_(offset)
     return lines.view(rows, height, width, channels).permute(0, 3, 1, 2)
 
@@ -183,7 +183,7 @@ def normalize_channels_last(
 def _constants(
     normalisation: Normalisation, width: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return scale and offset of one line of a picture, shape (w · c,), rounded once from float64."""
+    """Return scale and offset of one row of an image, shape (w · c,), rounded once from float64."""
     pairs = list(zip(normalisation.mean, normalisation.std, strict=True))
     scale = torch.tensor([1.0 / (255.0 * std) for _, std in pairs], dtype=torch.float64)
     offset = torch.tensor([-mean / std for mean, std in pairs], dtype=torch.float64)

@@ -1,6 +1,6 @@
-"""Learning rates as a pure function of the step, in float64; no torch.
+"""Learning rate schedules: the rate as a pure function of the step, in float64; imports no torch.
 
-Every operation is rounded correctly, so that the bits, on which identities hang, are those of all machines.
+Every operation is correctly rounded, so all machines compute the same bits; rates are part of identities.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Constant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cosine:
-    """Half a cosine from the base rate down to `minimum`, reached at the last step."""
+    """Half a cosine from the base rate to `minimum`, which is reached at the last step."""
 
     minimum: float = 0.0
 
@@ -43,7 +43,7 @@ Decay: TypeAlias = Constant | Cosine | Step
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningRate:
-    """A base rate, a linear warm-up to it, and what follows."""
+    """A base rate, a linear warm-up to it, and the decay after it."""
 
     base: float
     warmup_steps: int = 0
@@ -71,12 +71,12 @@ _computed: dict[tuple[LearningRate, int], array[float]] = {}
 
 
 def learning_rates(schedule: LearningRate, steps: int, total_steps: int) -> Sequence[float]:
-    """Return the rates of the first `steps` steps; what was computed before is not computed again."""
+    """Return the rates of the first `steps` steps; those computed before come from a cache."""
     key = (schedule, total_steps)
     known = _computed.get(key, array("d"))
     if len(known) < steps:
         further = [learning_rate(schedule, step, total_steps) for step in range(len(known), steps)]
-        known = known + array("d", further)  # a new one: another thread may read the old one
-        _computed.clear()  # of one run; the processes of a sweep train one after the other
+        known = known + array("d", further)  # a new array: another thread may read the old one
+        _computed.clear()  # one run is enough: the runs of a sweep train one after the other in a process
         _computed[key] = known
     return known[:steps]

@@ -1,4 +1,4 @@
-"""A model with its optimizer state on one device: what a step reads and writes, by name."""
+"""A replica of the model with its optimizer state on one device, as named tensors."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Objective: TypeAlias = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.T
 class Replica:
     """The parameters, buffers and optimizer state that every worker holds in full.
 
-    `model` is moved to `device` and owned from now on. `objective` replaces the configured cross-entropy.
-    Pictures come in channels-last layout if the convolutions of the model are laid out so, else contiguous.
+    `model` is moved to `device` and owned by the replica. `objective` replaces the configured cross-entropy.
+    Images are channels-last if the convolutions of the model are, else contiguous.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Replica:
         return dict(self._weights)
 
     def named_state(self) -> dict[str, torch.Tensor]:
-        """Return all that a checkpoint holds: `model.<name>` and `optimizer.<name>`, live tensors."""
+        """Return the live tensors of a checkpoint: `model.<name>` and `optimizer.<name>`."""
         weights = {f"model.{name}": tensor for name, tensor in self._weights.items()}
         return weights | {f"optimizer.{name}": t for name, t in self.optimizer.named_state().items()}
 

@@ -1,4 +1,4 @@
-"""One optimizer step: own leaves, tree, exchange, scale, norm, clip, update; equal bits on every worker."""
+"""One optimizer step: own leaves, reduction tree, exchange, clipping, update; equal bits on every worker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from seedbed.models.state_dict import same_bits
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """What a step tells; equal on every worker."""
+    """The result of a step, equal on every worker."""
 
     loss: float
     """Mean over all leaves, a float32 value."""
@@ -42,7 +42,7 @@ class StepResult:
 
     @property
     def finite(self) -> bool:
-        """False if loss or gradient is NaN or infinite; the state after the step is then of no use."""
+        """Whether loss and gradient are finite; otherwise the state after the step is useless."""
         return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
 
 
@@ -58,8 +58,8 @@ def run_step(
 ) -> StepResult:
     """Run 0-based `step` on this worker's leaves, which must come in ascending order and be complete.
 
-    Exactly the own leaves are taken from `micro_batches`, so it may be the feed of the whole run.
-    With `twice`, the last own leaf is computed again, and must give the same bits.
+    Takes exactly the own leaves from `micro_batches`, which may be the feed of the whole run. With `twice`,
+    the last own leaf is computed again and must give the same bits.
     Raises ModelOutputError for a model that does not fit and ExchangeError when a peer is lost.
     """
     arithmetic = replica.arithmetic
@@ -70,7 +70,7 @@ def run_step(
     for leaf in own:
         rows = next(arriving)
         assert rows.leaf == leaf, f"leaf {rows.leaf} came where {leaf} was due"
-        enable_denormals()  # the model may have loaded a library since
+        enable_denormals()  # the model may have loaded a library that disables them
         contribution = leaf_contribution(replica, step, rows)
         if twice and leaf == own[-1]:
             _require_equal(replica, contribution, leaf_contribution(replica, step, rows))
@@ -96,7 +96,7 @@ def _update(replica: Replica, total: Contribution, *, rate: float, step: int) ->
     """Apply the sum over leaves, divided by L; return loss and gradient norm, shape (2,), on the device."""
     *gradients, statistics, loss = total
     leaves = replica.arithmetic.leaves
-    # the fused update walks memory, not indices
+    # the fused update goes by memory order, not by index
     assert all(map(_laid_out_alike, gradients, replica.trained.values())), "gradients in another layout"
     limit = replica.arithmetic.gradient_clip_norm
     if limit is None:

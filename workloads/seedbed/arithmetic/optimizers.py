@@ -1,6 +1,6 @@
-"""The optimizer's state as named float32 tensors and torch's own fused update, which reads each tensor once.
+"""Optimizers: state as named float32 tensors, and torch's own fused update, which reads each tensor once.
 
-The functions behind torch.optim are called directly: constructing torch.optim.SGD imports the compiler, which
+Calls the functions behind torch.optim directly: constructing torch.optim.SGD imports the compiler, which
 takes seconds.
 """
 
@@ -27,13 +27,13 @@ class Optimizer(Protocol):
     def step(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int, divisor: int = 1) -> None:
         """Update the parameters in place; `step` is the 0-based global step.
 
-        Gradients are divided by `divisor` on the way, in place: the bits of a division of one's own, without
-        its pass over memory.
+        Divides the gradients by `divisor` in place: the bits of a separate division, without its pass over
+        memory.
         """
 
 
 class SgdOptimizer:
-    """Momentum buffers that start at zero, so that state has the same tensors before the first step."""
+    """SGD; momentum buffers start at zero, so that the state has the same tensors before the first step."""
 
     def __init__(self, config: SGD, parameters: Named) -> None:
         self._config = config
@@ -74,7 +74,7 @@ class SgdOptimizer:
 
 
 class AdamWOptimizer:
-    """First and second moments; the bias correction counts from the global step, no state of its own."""
+    """AdamW; the bias correction uses the global step, so it needs no state of its own."""
 
     def __init__(self, config: AdamW, parameters: Named) -> None:
         self._config = config
@@ -115,7 +115,7 @@ class AdamWOptimizer:
 
 
 def _scalar(divisor: int, device: torch.device) -> torch.Tensor | None:
-    # filled on the device: a copy from the host would wait for it
+    # filled on the device: a copy from the host would wait for the device
     return None if divisor == 1 else torch.full((), float(divisor), device=device)
 
 

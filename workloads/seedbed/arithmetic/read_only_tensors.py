@@ -29,7 +29,7 @@ class Registered:
 
 
 def registered_tensors(model: nn.Module) -> Iterator[Registered]:
-    """Yield all parameters and buffers; a tensor with several names comes several times."""
+    """Yield all parameters and buffers; a tensor with several names is yielded for each."""
     for path, module in model.named_modules():
         for registry in (module._parameters, module._buffers):
             for key, tensor in registry.items():
@@ -44,19 +44,19 @@ def registered_tensors(model: nn.Module) -> Iterator[Registered]:
 
 
 class ReadOnlyTensors:
-    """Parameters and buffers of a model but for `writable`, its BatchNorm statistics."""
+    """Parameters and buffers of a model except `writable`, its BatchNorm statistics."""
 
     def __init__(self, model: nn.Module, *, writable: Collection[torch.Tensor] = ()) -> None:
         allowed = {id(tensor) for tensor in writable}
         self._entries = [entry for entry in registered_tensors(model) if id(entry.tensor) not in allowed]
         self._tensors = [entry.tensor for entry in self._entries]
         self._versions = [-1] * len(self._entries)
-        # of buffers alone: parameters may be large, and nothing that writes into them is harmless
+        # of buffers only: parameters may be large, and no write into them is harmless
         self._copies: dict[int, torch.Tensor] = {}
         self.remember()
 
     def remember(self) -> None:
-        """Take the present values as those that must stay."""
+        """Save the present values as those that must not change."""
         versions = self._present_versions()
         if versions == self._versions:
             return
@@ -83,7 +83,7 @@ class ReadOnlyTensors:
 
     @torch.no_grad()
     def _is_unchanged(self, index: int, entry: Registered) -> bool:
-        """Say whether the value is that of before; a buffer that was replaced by an equal one is put back."""
+        """Say whether the value is unchanged; restore a buffer that was replaced by an equal one."""
         present = entry.registry.get(entry.key)
         if present is entry.tensor and present._version == self._versions[index]:
             return True

@@ -1,4 +1,4 @@
-"""The order in which leaves are added: a binary tree over global leaf indices.
+"""The reduction tree: the order in which leaves are added, a binary tree over global leaf indices.
 
 A node is a half-open range of leaves; a node of n > 1 leaves splits at the largest power of two below n. The
 tree depends on L alone, so every worker count evaluates the same additions.
@@ -37,7 +37,7 @@ def leaf_ranges(leaves: int, world: int) -> list[range]:
 
 
 def subtrees(start: int, stop: int, leaves: int) -> list[Node]:
-    """Return the maximal nodes of the tree over `leaves` that lie inside [start, stop), in leaf order."""
+    """Return the maximal nodes of the tree over `leaves` inside [start, stop), in leaf order."""
     return _inside((0, leaves), start, stop)
 
 
@@ -52,7 +52,7 @@ def _inside(node: Node, start: int, stop: int) -> list[Node]:
 
 @lru_cache(maxsize=64)
 def parents(leaves: int) -> Mapping[tuple[Node, Node], Node]:
-    """Return which pairs of nodes are the two children of one, and of which."""
+    """Return the parent of each pair of siblings."""
     found: dict[tuple[Node, Node], Node] = {}
     pending = [(0, leaves)]
     while pending:
@@ -65,9 +65,9 @@ def parents(leaves: int) -> Mapping[tuple[Node, Node], Node]:
 
 
 def fold(node: Node, parts: Mapping[Node, T], combine: Callable[[T, T], T]) -> T | None:
-    """Add up `parts` in tree order below `node`; None if nothing lies there.
+    """Add up `parts` in tree order below `node`; None if there are none.
 
-    A missing side is skipped: adding 0.0 in its place would turn -0.0 into 0.0.
+    A missing side is skipped: adding 0.0 instead would turn -0.0 into 0.0.
     """
     if node in parts:
         return parts[node]
@@ -80,10 +80,10 @@ def fold(node: Node, parts: Mapping[Node, T], combine: Callable[[T, T], T]) -> T
 
 
 class CarryStack(Generic[T]):
-    """Takes the leaves of one worker in ascending order and keeps only the maximal subtrees.
+    """Takes the leaves of one worker in ascending order and holds only the maximal subtrees.
 
-    Neighbours are combined as soon as they are the two children of one node of the *global* tree; counting
-    leaves from the start of the worker's range would pair the wrong ones where W does not divide L.
+    Neighbours are combined as soon as they are siblings in the *global* tree. Counting leaves from the start
+    of the worker's range would pair the wrong ones where W does not divide L.
     """
 
     def __init__(self, leaves: int, combine: Callable[[T, T], T]) -> None:
@@ -92,7 +92,7 @@ class CarryStack(Generic[T]):
         self._stack: list[tuple[Node, T]] = []
 
     def push(self, leaf: int, contribution: T) -> None:
-        """Add the next leaf and combine what has become complete."""
+        """Add the next leaf and combine complete subtrees."""
         self._stack.append(((leaf, leaf + 1), contribution))
         while len(self._stack) > 1:
             (left, left_part), (right, right_part) = self._stack[-2:]

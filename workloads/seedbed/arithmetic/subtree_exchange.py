@@ -1,6 +1,6 @@
-"""How workers add their subtrees: point to point and in tree order, so that the bits do not depend on W.
+"""Exchange of subtrees between workers: added point to point in tree order, so that bits do not depend on W.
 
-No sum collective here: on floats its order depends on W, bucket and offset.
+Uses no all-reduce: its order of float additions depends on W, bucket and offset.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class ExchangeError(RuntimeError):
-    """A peer did not answer: it died, or the group's time-out passed."""
+    """A peer did not answer: it died, or the timeout of the group passed."""
 
 
 class Exchange(Protocol):
@@ -42,7 +42,7 @@ class Exchange(Protocol):
         """Return the elementwise sum over all workers."""
 
     def any_of(self, flag: bool) -> bool:
-        """Return whether any worker raised its flag: the lane by which all stop after the same step."""
+        """Return whether any worker raised its flag; it makes all workers stop after the same step."""
 
     def gather_bytes(self, payload: bytes) -> list[bytes]:
         """Return the payloads of all workers in rank order on rank 0, nothing elsewhere."""
@@ -87,7 +87,7 @@ class SingleProcessExchange:
 class PointToPointExchange:
     """The workers of the initialised default process group of torch.distributed, gloo or NCCL.
 
-    Its time-out is the group's. With gloo the vectors lie on the CPU whatever the device of the model.
+    Its timeout is that of the group. With gloo the vectors are on the CPU, whatever the device of the model.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -132,7 +132,7 @@ class PointToPointExchange:
         return self._by_subtrees(vectors, owned, leaves)
 
     def _by_halving_and_doubling(self, vector_n: torch.Tensor) -> torch.Tensor:
-        """Add ever larger neighbours, each time on half of what is left; then hand the sums around."""
+        """Add pairs of subtrees by recursive halving, then distribute the sums by recursive doubling."""
         size = vector_n.numel()
         received = self._vector("received", size // 2)
         start, stop, halves = 0, size, []
@@ -151,7 +151,7 @@ class PointToPointExchange:
         return vector_n
 
     def _by_subtrees(self, vectors: list[torch.Tensor], owned: list[list[Node]], leaves: int) -> torch.Tensor:
-        """Fold 1/W of the vector out of everyone's subtrees, then hand the folded slices around."""
+        """Fold 1/W of the vector from the subtrees of all workers, then distribute the folded slices."""
         size = vectors[0].numel()
         width = size // self.world
         slices = [slice(peer * width, (peer + 1) * width) for peer in range(self.world)]
@@ -225,10 +225,10 @@ class PointToPointExchange:
         return torch.from_numpy(np.frombuffer(payload, dtype=np.uint8).copy()).to(self._device)
 
     def _from_everyone(self, counts_n: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return everyone's counts, shape (W, n).
+        """Return the counts of all workers, shape (W, n).
 
-        By direct messages: who waits for a dead peer hears of it at once, whereas the survivors in the ring
-        of a collective wait for each other until the time-out.
+        Sends direct messages: a worker that waits for a dead peer fails at once, whereas the survivors of a
+        ring collective wait for each other until the timeout.
         """
         assert counts_n.dtype == np.int64
         rows = torch.from_numpy(np.tile(counts_n, (self.world, 1))).to(self._device)
@@ -246,9 +246,9 @@ class PointToPointExchange:
 
 
 def is_balanced(owned: Sequence[Sequence[Node]]) -> bool:
-    """Tell whether every worker holds one subtree of equal size; then rank ^ 1, ^ 2, ^ 4 … are siblings.
+    """Say whether every worker holds one subtree of equal size; then rank ^ 1, ^ 2, ^ 4 … are siblings.
 
-    So it is where W and L are powers of two; a W that only divides L (2 of 6) is not enough.
+    True where W and L are powers of two; a W that only divides L (2 of 6) is not enough.
     """
     sizes = {stop - start for nodes in owned for start, stop in nodes}
     world = len(owned)

@@ -1,4 +1,4 @@
-"""sha256 of tensors and of a model: over values, never over files (whose bytes vary with their name)."""
+"""Digests: sha256 of tensors and of a model, over values and not over files, whose bytes vary with names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorDigest:
-    """What a tensor is, without its values."""
+    """Type, shape and sha256 of a tensor."""
 
     dtype: str
     """As in torch, without the prefix: float32, int64, …"""

@@ -1,4 +1,4 @@
-"""A cheap fingerprint per tensor and step: it names where two runs part between two checkpoints."""
+"""The witness: a cheap checksum per tensor and step. It locates the first difference between two runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 class Witness:
-    """Sums up tensors that stay where they are: the weights of a replica."""
+    """Sums up tensors whose memory does not move: the weights of a replica."""
 
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
         self._tensors = list(tensors)

@@ -1,4 +1,4 @@
-"""The process-wide switches that the bits depend on; call once, before the first kernel."""
+"""Process-wide determinism settings of torch; set once, before the first kernel."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 import torch
 
 _ERROR = 2
-"""What torch calls the mode in which an operation without a fixed order raises."""
+"""torch's number of the mode in which an operation without a fixed order raises."""
 
 _WITH_MKLDNN = torch.backends.mkldnn.enabled
 
 
 def enforce_determinism(*, threads: int = 1, fill_uninitialised: bool = False) -> None:
-    """Turn off everything that may change bits from run to run; an operation without a fixed order raises.
+    """Disable everything that may change bits from run to run; an operation without a fixed order raises.
 
     `threads` is the number of intra-op threads: CPU bits depend on it. `fill_uninitialised` makes reads of
-    uninitialised memory show up (tests); it costs time on a GPU.
+    uninitialised memory visible (tests); it costs time on a GPU.
     """
     # cuBLAS reads it when CUDA starts; deterministic mode refuses to run without it
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -35,17 +35,17 @@ def enforce_determinism(*, threads: int = 1, fill_uninitialised: bool = False) -
 
 
 def enable_denormals() -> None:
-    """Have this thread, and those it starts, compute with numbers below 1e-38 rather than take them for zero.
+    """Make this thread, and those that it starts, compute with denormals instead of flushing them to zero.
 
-    Any library can switch that off for the thread that loads it, and those built with -ffast-math do.
-    It takes less than a microsecond.
+    A library can disable that for the thread that loads it; those built with -ffast-math do. Takes less than
+    a microsecond.
     """
     torch.set_flush_denormal(False)
 
 
 def changed_switches(*, threads: int) -> list[str]:
-    """Return the switches that are no longer as torch's start and `enforce_determinism` left them."""
-    as_fixed = {
+    """Return the settings that differ from torch's defaults and those of `enforce_determinism`."""
+    expected = {
         "torch.use_deterministic_algorithms": torch.get_deterministic_debug_mode() == _ERROR,
         "torch.set_num_threads": torch.get_num_threads() == threads,
         "torch.set_grad_enabled": torch.is_grad_enabled(),
@@ -58,4 +58,4 @@ def changed_switches(*, threads: int) -> list[str]:
         "torch.backends.cudnn.allow_tf32": not torch.backends.cudnn.allow_tf32,
         "torch.backends.cuda.matmul.allow_tf32": not torch.backends.cuda.matmul.allow_tf32,
     }
-    return [name for name, kept in as_fixed.items() if not kept]
+    return [name for name, unchanged in expected.items() if not unchanged]

@@ -1,6 +1,6 @@
-"""Augmentation in integers: uint8 in, uint8 out, keyed by (seed, epoch, row, position of the transform).
+"""Augmentation in integers: uint8 in, uint8 out, drawn by (seed, epoch, row, position of the transform).
 
-A picture's pixels do not depend on the batch, the worker or the machine's floating point.
+The pixels of an image do not depend on batch, worker or the floating point of the machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Colour jitter as one 3 x 3 matrix and an offset in Q16: hue, saturation, brightness, contrast, one clip."""
+"""Colour jitter: hue, saturation, brightness and contrast as one 3 x 3 matrix and an offset, in Q16."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class ColorJitter:
     hue: float = 0.0
 
     def apply(self, pixels: Pixels, words: Words) -> Pixels:
-        """Return the picture in other colours."""
+        """Return the image in other colours."""
         brightness = _factor(words[0], self.brightness)
         contrast = _factor(words[1], self.contrast)
         saturation = _factor(words[2], self.saturation)
         turn = to_fixed_point(self.hue * 360)
-        matrix = _product(_saturating(saturation), _turning(uniform_between(words[3], -turn, turn)))
+        matrix = _product(_saturation_matrix(saturation), _hue_matrix(uniform_between(words[3], -turn, turn)))
         gain = brightness * contrast >> 16
         offset = _mean_grey(pixels) * (brightness * (ONE - contrast) >> 16)
         return _mixed(pixels, _scaled(matrix, gain), offset)
@@ -49,7 +49,7 @@ def _factor(word: int, strength: float) -> int:
     return uniform_between(word, max(ONE - bound, 0), ONE + bound)
 
 
-def _saturating(factor: int) -> Matrix:
+def _saturation_matrix(factor: int) -> Matrix:
     """Return the blend of a colour with its grey value."""
     red, green, blue = ((ONE - factor) * weight >> 16 for weight in LUMA)
     return (
@@ -59,7 +59,7 @@ def _saturating(factor: int) -> Matrix:
     )
 
 
-def _turning(degrees_q16: int) -> Matrix:
+def _hue_matrix(degrees_q16: int) -> Matrix:
     """Return the rotation of RGB space about its grey axis (Rodrigues' formula)."""
     sine, cosine = sine_cosine(degrees_q16)
     rest = (ONE - cosine) // 3

@@ -1,4 +1,4 @@
-"""The two transforms that fix the size of a picture: a box of it, resized by Pillow's 8-bit kernels."""
+"""Resize and random resized crop: a box of the image, resized by Pillow's 8-bit kernels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Box:
     height: int
 
     def on(self, scaled: tuple[int, int], *, original: tuple[int, int]) -> Box:
-        """Map a box of an original (width, height) onto a scaled picture, at least one pixel large."""
+        """Map a box of an original (width, height) onto a scaled image, at least one pixel large."""
         left, width = _map(self.left, self.width, scaled[0], original[0])
         top, height = _map(self.top, self.height, scaled[1], original[1])
         return Box(left=left, top=top, width=width, height=height)
@@ -37,7 +37,7 @@ class Resize:
     size: int
 
     def box(self, width: int, height: int, words: Words) -> Box:  # noqa: ARG002
-        """Return the largest centred square of a (width, height) picture."""
+        """Return the largest centred square of a (width, height) image."""
         side = min(width, height)
         return Box(left=(width - side) // 2, top=(height - side) // 2, width=side, height=side)
 
@@ -55,7 +55,7 @@ class RandomResizedCrop:
     def box(self, width: int, height: int, words: Words) -> Box:
         """Draw a box: area and place uniform, ratio uniform or mirrored (wide is as likely as tall).
 
-        A box that does not fit is cut to the picture.
+        A box that does not fit is cut to the image.
         """
         share = uniform_between(words[0], to_fixed_point(self.scale[0]), to_fixed_point(self.scale[1]))
         low, high = to_fixed_point(self.ratio[0]), to_fixed_point(self.ratio[1])
@@ -77,7 +77,7 @@ def denominator_for(box: Box, size: int, choices: tuple[int, ...]) -> int:
 
 
 def resize(pixels: Pixels, box: Box, size: int) -> Pixels:
-    """Resize a box of a picture to (size, size, 3), bilinear and antialiased."""
+    """Resize a box of an image to (size, size, 3), bilinear and antialiased."""
     part = np.ascontiguousarray(pixels[box.top : box.top + box.height, box.left : box.left + box.width])
     if part.shape[:2] == (size, size):
         return part

@@ -1,4 +1,4 @@
-"""Mirrored pictures."""
+"""Horizontal and vertical flips."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class HorizontalFlip:
     probability: float = 0.5
 
     def apply(self, pixels: Pixels, words: Words) -> Pixels:
-        """Return the picture or its mirror, a view of the same memory."""
+        """Return the image or its mirror image, a view of the same memory."""
         return pixels[:, ::-1] if bernoulli(words[0], self.probability) else pixels
 
 
@@ -30,5 +30,5 @@ class VerticalFlip:
     probability: float = 0.5
 
     def apply(self, pixels: Pixels, words: Words) -> Pixels:
-        """Return the picture or its mirror, a view of the same memory."""
+        """Return the image or its mirror image, a view of the same memory."""
         return pixels[::-1] if bernoulli(words[0], self.probability) else pixels

@@ -1,4 +1,4 @@
-"""Sine and cosine in integers: the C library's differ between machines."""
+"""Sine and cosine in integers; results of the C library differ between machines."""
 
 from __future__ import annotations
 

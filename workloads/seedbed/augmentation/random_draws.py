@@ -1,4 +1,4 @@
-"""Random words by counter-based Philox, 2 microseconds a picture, and integer draws from them."""
+"""Random draws: 64-bit words by counter-based Philox (2 microseconds an image), and integers from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Words = Sequence[int]
 
 
 class _Source(threading.local):
-    """A generator whose state is set per picture: building one costs ten times as much."""
+    """A generator whose state is set per image; constructing one costs ten times as much."""
 
     def __init__(self) -> None:
         self.generator = np.random.Philox(key=np.array([0, _PURPOSE], np.uint64))

@@ -1,4 +1,4 @@
-"""Rotation about the centre by a fixed-point gather. Shapes: H W C of a picture."""
+"""Rotation about the centre by a fixed-point gather. Shapes: H W C of an image."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rotation:
-    """Rotate by an angle uniform in [-degrees, degrees]; what comes from outside the picture is black."""
+    """Rotate by an angle uniform in [-degrees, degrees]; pixels from outside the image are black."""
 
     degrees: float
 
     def apply(self, pixels: Pixels, words: Words) -> Pixels:
-        """Return the rotated picture, bilinear with weights in 1/256."""
+        """Return the rotated image, bilinear with weights in 1/256."""
         bound = to_fixed_point(self.degrees)
         sine, cosine = sine_cosine(uniform_between(words[0], -bound, bound))
         height, width, _ = pixels.shape
@@ -33,7 +33,7 @@ class Rotation:
 
 
 def _gather(pixels: Pixels, x_hw: Indices, y_hw: Indices) -> Pixels:
-    """Sample at Q8 coordinates; a black border one pixel wide stands for everything outside."""
+    """Sample at Q8 coordinates; a black border one pixel wide represents everything outside."""
     height, width, channels = pixels.shape
     padded = np.zeros((height + 3, width + 3, channels), np.int32)
     padded[1:-2, 1:-2] = pixels

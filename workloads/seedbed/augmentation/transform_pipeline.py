@@ -1,4 +1,4 @@
-"""Transforms in their written order over one picture, from pixels or straight from the bytes of its file."""
+"""The pipeline of transforms: applied in their written order to one image, from pixels or from its file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def for_evaluation(transforms: Sequence[Transform]) -> tuple[Transform, ...]:
 
 
 def output_size(transforms: Sequence[Transform]) -> int | None:
-    """Return the side of the square that every picture ends as, or None where pictures keep their size."""
+    """Return the side of the square that every image becomes, or None where images are not resized."""
     sizes = [transform.size for transform in transforms if isinstance(transform, Sizing)]
     return sizes[-1] if sizes else None
 
