@@ -150,14 +150,14 @@ def test_a_column_to_group_by_that_is_not_there_is_refused_by_its_flag(tmp_path:
 
 
 NEAR = {
-    "backslashes": ("pic\\0.png", "'pic/0.png' is"),
-    "another case of the suffix": ("pic/0.PNG", "'pic/0.png' is"),
-    "no suffix": ("pic/0", "'pic/0.png' is"),
-    "another suffix": ("pic/0.jpeg", "'pic/0.png' is"),
-    "the name of the source before it": ("source/pic/0.png", "'pic/0.png' is"),
-    "nothing like it": ("pic/99.png", "not there"),
-    "a folder": ("pic", "not there"),
-    "a name that ends in a slash": ("pic/", "not there"),
+    "backslashes": ("pic\\0.png", "'pic/0.png' does"),
+    "another case of the suffix": ("pic/0.PNG", "'pic/0.png' does"),
+    "no suffix": ("pic/0", "'pic/0.png' does"),
+    "another suffix": ("pic/0.jpeg", "'pic/0.png' does"),
+    "the name of the source before it": ("source/pic/0.png", "'pic/0.png' does"),
+    "nothing like it": ("pic/99.png", "does not exist"),
+    "a folder": ("pic", "does not exist"),
+    "a name that ends in a slash": ("pic/", "does not exist"),
 }
 
 

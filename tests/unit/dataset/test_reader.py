@@ -156,9 +156,9 @@ def test_a_missing_dataset_and_another_digest_have_their_own_reasons(tmp_path) -
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("ds.zip", ["is a file, no folder", "unpacked if it is an archive", "seedbed dataset build"]),
-        ("notes.txt", ["is a file, no folder", "seedbed dataset build"]),
-        ("ds/manifest.json", ["is a file, no folder", "give the folder that holds it: file://"]),
+        ("ds.zip", ["is a file, not a folder", "unpacked if it is an archive", "seedbed dataset build"]),
+        ("notes.txt", ["is a file, not a folder", "seedbed dataset build"]),
+        ("ds/manifest.json", ["is a file, not a folder", "give the folder that holds it: file://"]),
         ("source", ["there is no dataset here", "seedbed dataset build"]),
         ("nothing", ["there is no dataset here", "manifest.json is missing"]),
     ],

@@ -135,9 +135,11 @@ def test_what_is_no_file_is_refused_by_name_or_left_out_and_named(
 def test_a_source_that_is_no_folder_is_refused_with_what_it_is(top: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"PK")
     (tmp_path / "loop").symlink_to("loop")
-    says = {"file": "is a file, no folder", "nothing": "there is no such folder", "loop": "symbolic links"}[
-        top
-    ]
+    says = {
+        "file": "is a file, not a folder",
+        "nothing": "there is no such folder",
+        "loop": "symbolic links",
+    }[top]
     with pytest.raises(UserError, match=says) as caught:
         build(tmp_path / top, tmp_path / "ds")
     assert top in caught.value.message

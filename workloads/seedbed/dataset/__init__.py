@@ -1,6 +1,6 @@
-"""Datasets: one manifest, shards and indices under any URL; building, opening, checking and exporting them.
+"""Datasets: building, opening, checking and exporting them. A manifest, shards and indices under any URL.
 
-The logical rows have one digest, whatever the files that hold them.
+The digest is over the logical rows, not over the files that hold them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a build tells about its sources: what was refused and why, what was changed, what was there twice."""
+"""The report of a dataset build: refused files and why, changed files, duplicates."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _LISTED = 100_000
 
 @dataclass(kw_only=True, slots=True)
 class Findings:
-    """Files of one kind: how many, and the first of them by name."""
+    """Files by kind: their counts, and the names of the first ones."""
 
     counts: Counter[str] = field(default_factory=Counter)
     files: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, kind: str, path: bytes, **more: str) -> None:
-        """Count a file and list it while there is room."""
+        """Count a file, and list it up to the limit."""
         self.counts[kind] += 1
         if len(self.files) < _LISTED:
             self.files.append({"path": printable_path(path), "kind": kind, **more})
@@ -62,7 +62,7 @@ class BuildReport:
         return json.dumps(self.document(), indent=1, sort_keys=True).encode() + b"\n"
 
     def add_notes(self, accepted: pa.Table) -> None:
-        """List what was changed or odd about accepted files."""
+        """List what was changed in, or is unusual about, accepted files."""
         noted = accepted.filter(pa.compute.not_equal(accepted["notes"], ""))
         for path, notes in zip(noted["path"].to_pylist(), noted["notes"].to_pylist(), strict=True):
             for note in notes.split(","):
@@ -70,7 +70,7 @@ class BuildReport:
 
 
 class BadSourcesError(UserError):
-    """Sources were refused and `--on-error fail` asked to stop; carries the report."""
+    """Sources were refused under `--on-error fail`; carries the report."""
 
     def __init__(self, report: BuildReport) -> None:
         self.report = report
@@ -78,7 +78,7 @@ class BadSourcesError(UserError):
         names = ", ".join(f"{file['path']} ({file['kind']})" for file in first)
         total = report.refused.counts.total()
         rest = f" and {total - len(first)} more" if total > len(first) else ""
-        fix = "mend or remove them, or leave them out with --on-error skip"
+        fix = "repair or remove them, or skip them with --on-error skip"
         super().__init__("BadImages", f"SOURCE: {total} of its files are refused: {names}{rest}; {fix}")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -86,6 +86,6 @@ class BadSourcesError(UserError):
 
 
 def printable_path(path: bytes) -> str:
-    """Return a path as text that any terminal and any JSON reader takes."""
+    """Return a path as text that any terminal and JSON reader can show."""
     text = decode_path(path).encode("utf-8", "backslashreplace").decode()
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,4 +1,4 @@
-"""`seedbed dataset build`: list, inspect, plan, write; manifest.json last: nothing half-written counts."""
+"""Build or extend a dataset: list, inspect, deduplicate, plan shards, write them, and manifest.json last."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with the stage, what is done of it and its total."""
+"""Called with the stage, the number of finished items and their total."""
 MIB = 1 << 20
 RAY_FROM_FILES = 2_000
 """Sources with fewer files are built in this process: Ray takes seconds to start."""
@@ -41,7 +41,7 @@ RAY_FROM_FILES = 2_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildOptions:
-    """What the command line asks for."""
+    """The options of `seedbed dataset build`."""
 
     split: str = "train=0.8,validation=0.1,test=0.1"
     image_size: int | None = None
@@ -50,7 +50,7 @@ class BuildOptions:
     group_by: str | None = None
     csv: str | None = None
     top_folders: str = "auto"
-    """`classes`, `splits`, or `auto`: told by their names, and refused where these leave it open."""
+    """`classes`, `splits`, or `auto`: decided by their names, an error where these are ambiguous."""
     append: bool = False
     shard_bytes: int = 64 * MIB
     batch_bytes: int = 2 * MIB
@@ -61,7 +61,7 @@ class BuildOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildResult:
-    """What came of a build."""
+    """The result of a build."""
 
     outcome: str
     """`built`, `extended` or `already there`."""
@@ -72,7 +72,7 @@ class BuildResult:
 def build_dataset(
     source: Storage, dest: Storage, *, options: BuildOptions, progress: OnProgress = lambda *_: None
 ) -> BuildResult:
-    """Build or extend a dataset; `UserError` where sources, options or an existing dataset forbid it."""
+    """Build or extend a dataset; `UserError` for bad sources or options, or a different dataset at DEST."""
     _require_apart(source, dest)
     recipe = _recipe(options)
     existing = _existing(dest)
@@ -93,21 +93,21 @@ def build_dataset(
 
 
 def _require_apart(source: Storage, dest: Storage) -> None:
-    """Refuse to write among the images: they would be sources and shards at once."""
+    """Refuse a DEST inside of SOURCE, or around it: shards would be listed as sources."""
     above, below = sorted((f"{source.url.rstrip('/')}/", f"{dest.url.rstrip('/')}/"), key=len)
     if below.startswith(above):
         line = refusal(
-            "DEST", dest.url, f"lies in one folder with SOURCE {source.url}", "choose a folder beside it"
+            "DEST", dest.url, f"is inside of SOURCE {source.url}, or around it", "choose a folder beside it"
         )
         raise UserError("InvalidSpec", line)
 
 
 def choose_engine(options: BuildOptions, *, files: int, urls: Iterable[str]) -> IngestEngine:
-    """Return who runs the build; `memory://` is seen by this process alone."""
+    """Return the engine; other processes cannot read `memory://`, so Ray cannot either."""
     shared = not any(url.startswith("memory:") for url in urls)
     auto = options.parallelism > 1 and files >= RAY_FROM_FILES and shared
     if options.engine == "ray" or (options.engine == "auto" and auto):
-        from seedbed.dataset.ray_ingest import RayIngestEngine
+        from seedbed.dataset.ray_ingest import RayIngestEngine  # small datasets are built without Ray
 
         return RayIngestEngine(parallelism=options.parallelism)
     return LocalIngestEngine()
@@ -165,7 +165,7 @@ class _Build:
             _require_trainable(deduplicator, self.job.classes, source)
         for name, count in zip(self.job.classes, deduplicator.label_counts, strict=True):
             if count == 0 and (self.base is None or name not in self.base.classes):
-                fix = "mend its images, or remove its folder or its rows"
+                fix = "repair its images, or remove its folder or its rows"
                 raise UserError("EmptyClass", refusal("SOURCE", name, "no image of this class is left", fix))
 
     def _unchanged_manifest(self, deduplicator: Deduplicator) -> Manifest | None:
@@ -256,7 +256,7 @@ def _recipe(options: BuildOptions) -> BuildRecipe:
 
 
 def _same_recipe(old: BuildRecipe, new: BuildRecipe) -> bool:
-    """Return whether two recipes ask for the same; the library's version is a record, not a wish."""
+    """Return whether two recipes have equal options; the version of Pillow is none."""
     return replace(old, pillow="") == replace(new, pillow="")
 
 

@@ -1,6 +1,6 @@
-"""A source of folders: one per class, or one per split with the class folders below.
+"""List a source of class folders, or of split folders with the class folders below.
 
-What is passed over is decided in one place, for files and for the question whether a folder is empty.
+`is_ignored` decides which files are ignored, also where folders are checked for being empty.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _IGNORED = frozenset(
         *("$recycle.bin", "recycler", "system volume information", "lost+found"),
     }
 )
-"""What operating systems and storage servers leave in folders, in lower case."""
+"""Names that operating systems and storage servers create in folders, in lower case."""
 _RETRIED = (Fault.EXHAUSTED, Fault.PASSING)
 
 _FileRow = tuple[bytes, str | None, int, str | None, str | None]
 
 
 def list_folders(storage: Storage, *, group_by: str | None, top_folders: str) -> SourceListing:
-    """List a source of folders; `UserError` where it is not clear what its folders are, or one is empty."""
+    """List a source of folders; `UserError` where its folders are ambiguous, or one is empty."""
     pattern = None if group_by is None else _pattern(group_by)
     survey = _survey(storage)
     splits = split_folders(survey.tops, wanted=top_folders, source=storage.url)
@@ -52,12 +52,12 @@ def list_folders(storage: Storage, *, group_by: str | None, top_folders: str) ->
 
 
 def is_ignored(name: str) -> bool:
-    """Return whether a file or folder of this name is passed over, with all that lies in it."""
+    """Return whether a file or folder of this name is ignored, with all its contents."""
     return name.startswith(".") or name.lower() in _IGNORED
 
 
 def _entries(storage: Storage) -> Iterator[Entry]:
-    """Yield what lies in a source; of local folders one by one, for it may be too much for a list."""
+    """Yield the entries of a source; a list of them may not fit into memory."""
     if not isinstance(storage, LocalStorage):
         yield from (Entry(path, is_folder=False) for path in iter_paths(storage))
         return
@@ -72,7 +72,7 @@ def _entries(storage: Storage) -> Iterator[Entry]:
 class _FolderSurvey:
     tops: dict[str, TopFolder] = field(default_factory=dict)
     total: int = 0
-    """Files, and folders that are passed over."""
+    """Files, and ignored folders."""
 
     def add(self, entry: Entry) -> None:
         parts = entry.path.split("/")
@@ -94,7 +94,7 @@ def _survey(storage: Storage) -> _FolderSurvey:
 
 
 def _require_no_empty_class(tops: dict[str, TopFolder], splits: dict[str, int] | None) -> None:
-    """Refuse class folders without a file that counts; object stores know no folders without any file."""
+    """Refuse class folders without images; object stores have no empty folders."""
     if splits is None:
         empty = sorted(name for name, top in tops.items() if not top.filled)
     else:
@@ -102,7 +102,7 @@ def _require_no_empty_class(tops: dict[str, TopFolder], splits: dict[str, int] |
         empty = sorted(f"{split}/{name}" for split, name in below)
     if empty:
         name = empty[0].rpartition("/")[2]
-        problem = f"the class folder {name!r} is empty: hidden files and the like do not count"
+        problem = f"the class folder {name!r} is empty: hidden and system files are ignored"
         fix = "put images into it or remove the folder"
         raise UserError("EmptyClass", refusal("SOURCE", empty[0], problem, fix))
 
@@ -126,7 +126,7 @@ def _file_row(
     if entry.is_folder and entry.error is not None:
         seen = f"unreadable: the folder cannot be listed: {(entry.error.strerror or '').lower()}"
         return encode_path(entry.path), _class_name(parts[0]) if parts else None, split, None, seen
-    if len(parts) < 2 and entry.error is not None:  # perhaps a class, whose disk is not mounted
+    if len(parts) < 2 and entry.error is not None:  # it may be a class folder whose disk is not mounted
         seen = f"unreadable: the link leads to no file or folder: {(entry.error.strerror or '').lower()}"
         return encode_path(entry.path), None, split, None, seen
     if len(parts) < 2:
@@ -151,7 +151,7 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(nfc(text))
     except re.error as error:
-        fix = "write a regular expression that is searched in the path of each image"
+        fix = "give a regular expression to search in the path of each image"
         raise UserError("InvalidGroup", refusal("--group-by", text, str(error), fix)) from None
 
 

@@ -1,4 +1,4 @@
-"""A source of images that a CSV file names: its columns, and what is wrong with its lines, each by name."""
+"""List the images that a CSV file names, and refuse its bad lines by name."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _invalid(csv: str, problem: str, fix: str) -> UserError:
 
 
 def _parse(data: bytes, csv: str) -> Iterator[pa.Table]:
-    """Yield the rows block by block; one without rows where there are none."""
+    """Yield the rows in blocks; an empty block where there are none."""
     other = next((name for magic, name in _OTHER_FORMATS.items() if data.startswith(magic)), None)
     if other is not None:
         raise _invalid(csv, f"it is {other}", "save it as CSV in UTF-8")
@@ -64,7 +64,7 @@ def _parse(data: bytes, csv: str) -> Iterator[pa.Table]:
 
 
 def _read_file(storage: Storage, csv: str) -> bytes:
-    """Return what the file holds: of one below SOURCE, or else of any path or URL."""
+    """Return the bytes of a file below SOURCE, or else at any path or URL."""
     parts = csv.split("/")
     try:
         if parts[0] and ".." not in parts and "://" not in csv and storage.exists(csv):
@@ -90,7 +90,7 @@ def _require_columns(names: list[str], *, csv: str, group: str | None) -> None:
     for name in (*wanted, "split", "group"):
         if names.count(name) > 1:
             fix = "keep one of them, or rename the others"
-            raise _invalid(csv, f"column {name!r} is there {names.count(name)} times", fix)
+            raise _invalid(csv, f"column {name!r} occurs {names.count(name)} times", fix)
 
 
 def _fix_of_missing(name: str, names: list[str]) -> str:
@@ -104,7 +104,7 @@ def _fix_of_missing(name: str, names: list[str]) -> str:
 
 
 def _without_blank_rows(table: pa.Table) -> pa.Table:
-    """Leave out lines that hold nothing but separators, as spreadsheets write below the last row."""
+    """Drop lines of separators only, as spreadsheets write below the last row."""
     blank = _all(pc.equal(pc.utf8_trim_whitespace(column), "") for column in table.columns)
     return table.filter(pc.invert(blank))
 
@@ -143,13 +143,13 @@ def _listing_columns(table: pa.Table, group: str | None, *, first: int) -> list[
 
 
 def _paths(column: pa.ChunkedArray, first: int) -> pa.ChunkedArray:
-    """Return the paths; a row without one is named by its number."""
+    """Return the paths; a row without a path is named by its number."""
     numbers = pa.array(range(first, first + len(column)), pa.int64()).cast(pa.string())
     rows = pc.binary_join_element_wise("row ", numbers, "")
     return pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), rows, column)
 
 
 def _normalized(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column in NFC with blanks stripped, and nothing but blanks as null."""
+    """Return a column in NFC without surrounding blanks; blank values become null."""
     stripped = pc.utf8_trim_whitespace(pc.utf8_normalize(column, "NFC"))
     return pc.if_else(pc.equal(stripped, ""), pa.scalar(None, pa.string()), stripped)

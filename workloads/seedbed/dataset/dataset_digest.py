@@ -1,7 +1,8 @@
-"""The dataset digest: over the rows and where shards are cut, whatever the files that hold them.
+"""The dataset digest: over the rows and the boundaries of shards, not over the files that hold them.
 
-Two datasets of equal digest give every row the same number, label, key and bytes, and cut shards at the same
-rows: training permutes and windows shards, so cuts decide its order. Batches, names, times do not enter.
+Two datasets of equal digest have the same number, label, key and bytes for every row, and shards of the same
+rows: training shuffles shards, so their boundaries decide its order. Batches, file names and times are left
+out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def row_digest(*, row_id: bytes, key: bytes, label: int, image: bytes | memoryvi
 
 
 class DatasetDigest:
-    """Streams row digests in row order, shard after shard."""
+    """The digest of a dataset, updated with the row digests of shard after shard."""
 
     def __init__(self, classes: Iterable[str]) -> None:
         header: dict[str, Any] = {"classes": list(classes), "schema": SCHEMA_VERSION}

@@ -1,4 +1,4 @@
-"""From sorted metadata to rows: refused files, duplicates and conflicts leave here, each by name."""
+"""Deduplication: from sorted metadata to rows, without refused files, duplicates and label conflicts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MODULUS = 2**256
 
 
 class Deduplicator:
-    """Takes metadata in order of id, and keeps what becomes a row, by split, on local disk."""
+    """Collects the rows of a build, by split, on local disk; metadata is added in order of id."""
 
     def __init__(self, *, classes: tuple[str, ...], report: BuildReport) -> None:
         self.report = report
@@ -32,7 +32,7 @@ class Deduplicator:
         self._spills = [DiskSpill(METADATA_SCHEMA) for _ in SPLITS]
 
     def add(self, block: pa.Table) -> None:
-        """Take the next block; all rows of one id are in the same block, those of `existing_rows` too."""
+        """Add the next block; it holds all rows of its ids, those of `existing_rows` included."""
         known = block.filter(pc.is_null(block["path"]))
         block = block.filter(pc.is_valid(block["path"]))
         refused = block.filter(pc.is_valid(block["reason"]))
@@ -55,7 +55,7 @@ class Deduplicator:
             spill.add(accepted.filter(pc.equal(accepted["split"], code)))
 
     def _without_existing(self, accepted: pa.Table, known: pa.Table) -> pa.Table:
-        """Leave out rows that the extended dataset has already; another label there is a conflict."""
+        """Drop rows that the extended dataset has; another label there is a conflict."""
         if known.num_rows == 0 or accepted.num_rows == 0:
             return accepted
         known = known.combine_chunks()
@@ -72,7 +72,7 @@ class Deduplicator:
         return accepted.filter(pc.is_null(place))
 
     def _without_copies(self, accepted: pa.Table) -> pa.Table:
-        """Keep one row per id: of several splits the one farthest from training, then the first path."""
+        """Keep one row per id: of test, validation and train the first that has it, then the first path."""
         ids = _ids(accepted)
         repeats = (ids[1:] == ids[:-1]).all(axis=1)
         if not repeats.any():
@@ -86,11 +86,11 @@ class Deduplicator:
         return accepted.filter(pa.array(keep))
 
     def _choose_copy(self, copies: list[dict[str, Any]]) -> int | None:
-        """Return which of some files with equal bytes stays; none where their labels differ."""
+        """Return which of the files with equal bytes to keep; None where their labels differ."""
         labels = sorted({self._classes[copy["label"]] for copy in copies})
         if len(labels) > 1:
             for copy in copies:
-                detail = f"the same bytes lie in classes {', '.join(labels)}"
+                detail = f"the same bytes are in classes {', '.join(labels)}"
                 self.report.refused.add("label-conflict", copy["path"], detail=detail)
             return None
         best = min(range(len(copies)), key=lambda number: _rank(copies[number]))
@@ -103,7 +103,7 @@ class Deduplicator:
 
 
 def _rank(copy: dict[str, Any]) -> tuple[int, str, bytes]:
-    """Return what decides among copies, whatever the Unicode form of their paths."""
+    """Return the sort key of copies; it does not depend on the Unicode form of their paths."""
     return -copy["split"], nfc(decode_path(copy["path"])), copy["path"]
 
 
@@ -112,7 +112,7 @@ def _ids(table: pa.Table) -> npt.NDArray[np.uint8]:
 
 
 def _runs(repeats: npt.NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
-    """Yield [start, stop) of each stretch of equal neighbours; repeats[i] says that i and i + 1 are equal."""
+    """Yield [start, stop) of each run of equal neighbours; repeats[i]: i and i + 1 are equal."""
     edges = np.diff(np.concatenate([[False], repeats, [False]]).astype(np.int8))
     starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     return ((int(start), int(stop) + 1) for start, stop in zip(starts, stops, strict=True))
@@ -130,7 +130,7 @@ def _content(row_id: bytes, key: bytes, label: int, split: int) -> int:
 
 
 def existing_rows(dataset: Dataset | None) -> Iterator[pa.Table]:
-    """Yield the rows of a dataset that is extended: rows of `METADATA_SCHEMA` without a path."""
+    """Yield the rows of the dataset to extend, as rows of `METADATA_SCHEMA` without a path."""
     for number in range(0 if dataset is None else len(dataset.manifest.shards)):
         assert dataset is not None
         index = dataset.index(number)

@@ -1,4 +1,4 @@
-"""Rows on local disk: written once, read as often as wanted, sorted while a part of them is in memory."""
+"""Tables in temporary files: append, read, and external sort in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from seedbed.storage.storage_errors import Fault, fault_of, local_error
 from seedbed_api.errors import SeedbedError, UserError, refusal
 
 ROWS_PER_BLOCK = 16_384
-"""Rows that are held at a time, about; a metadata row takes some 200 bytes."""
+"""About how many rows are in memory at a time; a metadata row takes some 200 bytes."""
 ORDER_BITS = 63
 _MOST_PARTS = 128
 _USER_FAULTS = (Fault.DENIED, Fault.UNUSABLE, Fault.FULL)
 
 
 class DiskSpill:
-    """A table in an unnamed file of the temporary folder: added to table by table, then read in that order.
+    """A table in an unnamed temporary file: tables are appended, then read in that order.
 
-    There is one reader at a time. The file goes with the object, or with the process.
+    One reader at a time. The file is removed with the object, or with the process.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
         self.num_rows = 0
         with temporary_folder_errors():
-            self._file = tempfile.TemporaryFile(prefix="seedbed-build-")  # noqa: SIM115 - it lives as long as the spill
+            self._file = tempfile.TemporaryFile(prefix="seedbed-build-")  # noqa: SIM115 - it is open as long as the spill
             self._writer = pa.ipc.new_stream(pa.PythonFile(self._file, mode="w"), schema)
         self._open = True
 
     def add(self, table: pa.Table) -> None:
         """Append the rows of a table."""
-        assert self._open, "it has been read"
+        assert self._open, "rows are appended before they are read"
         if table.num_rows:
             self.num_rows += table.num_rows
             with temporary_folder_errors():
                 self._writer.write_table(table, max_chunksize=ROWS_PER_BLOCK)
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield what was added, in order, at most `ROWS_PER_BLOCK` rows at a time; nothing is added after."""
+        """Yield the rows in order, at most `ROWS_PER_BLOCK` at a time; none can be added after."""
         self._end()
         with temporary_folder_errors():
             self._file.seek(0)
@@ -56,15 +56,15 @@ class DiskSpill:
         return pa.concat_tables([self.schema.empty_table(), *self.tables()])
 
     def sorted_blocks(self) -> Iterator[pa.Table]:
-        """Yield all rows sorted by (order, id, path), and give the disk back.
+        """Yield all rows sorted by (order, id, path), and free the disk.
 
-        Rows of one `order` never part between two blocks, and no block is larger than `ROWS_PER_BLOCK`,
-        unless so many rows have one order.
+        Rows of one `order` are in one block. Blocks have at most `ROWS_PER_BLOCK` rows, unless more rows have
+        the same order.
         """
         yield from _sorted_blocks(self, bits=ORDER_BITS)
 
     def close(self) -> None:
-        """Give the disk back."""
+        """Free the disk."""
         self._end()
         self._file.close()
 
@@ -102,7 +102,7 @@ def _scatter(table: pa.Table, parts: list[DiskSpill], *, shift: int) -> None:
 
 @contextmanager
 def temporary_folder_errors() -> Iterator[None]:
-    """Tell of failures of the temporary folder; those for lack of space or of rights are a `UserError`."""
+    """Translate failures of the temporary folder; lack of space or of permission is a `UserError`."""
     try:
         yield
     except OSError as error:
@@ -114,5 +114,5 @@ def _translate_error(error: OSError) -> SeedbedError:
     if fault_of(error) not in _USER_FAULTS:
         return local_error(error, shown=f"file://{folder}", writing=True)
     problem = f"the temporary folder: {os.strerror(error.errno or 0).lower()}"
-    fix = "free space there, or let TMPDIR name another folder"
+    fix = "free space there, or set TMPDIR to another folder"
     return UserError("OutputUnwritable", refusal("TMPDIR", folder, problem, fix))

@@ -1,4 +1,4 @@
-"""`seedbed dataset export`: the same rows as Parquet or WebDataset, a file and a shard at a time."""
+"""Export a dataset as Parquet or WebDataset, one file per shard."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def export_dataset(
     layout: str,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> int:
-    """Write all rows as `parquet` or `webdataset`, verified on the way; returns the number of files."""
+    """Write all rows as `parquet` or `webdataset`, verifying them; returns the number of files."""
     if dest.list():
         raise UserError(
             "OutputExists", refusal("DEST", dest.url, "the folder is not empty", "choose another one")

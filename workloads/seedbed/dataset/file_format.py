@@ -1,6 +1,6 @@
-"""What a dataset is on disk: manifest.json, shards (Arrow IPC files) and one index per shard.
+"""The file format of datasets: manifest.json, shards (Arrow IPC files) and one index per shard.
 
-The names and schemas here are the format; a change of any of them is a new `SCHEMA_VERSION`.
+A change of any name or schema here is a new `SCHEMA_VERSION`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildRecipe:
-    """How sources became rows; an extension must use the same."""
+    """The options by which sources became rows; an extension must use the same."""
 
     split: dict[str, str]
     """Fraction per split as a decimal string; used where the source does not say the split itself."""
@@ -80,7 +80,7 @@ class BuildRecipe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """Everything that a reader needs to find and verify a row."""
+    """What a reader needs to find and verify any row."""
 
     schema_version: int
     version: int
@@ -93,10 +93,10 @@ class Manifest:
     """Rows per split and class."""
     recipe: BuildRecipe
     contents: str
-    """Order-free sum of hashes of (id, key, label, split): tells equal sources before a shard is written."""
+    """Sum of the hashes of (id, key, label, split): compares sources before a shard is written."""
     shards: tuple[Shard, ...]
     digest: str
-    """`sha256:…` over the rows and the cuts of shards; see `digests`."""
+    """`sha256:…` over the rows and the boundaries of shards; see `dataset_digest`."""
 
     @property
     def total(self) -> int:
@@ -160,7 +160,7 @@ def _require_consistent(manifest: Manifest, *, where: str) -> None:
     for shard in manifest.shards:
         whole = shard.first_row == first and shard.rows == sum(batch.rows for batch in shard.batches)
         if not whole or shard.split not in SPLITS:
-            raise invalid_dataset(where, f"shard {shard.path} does not fit its neighbours")
+            raise invalid_dataset(where, f"first row, rows or split of shard {shard.path} are inconsistent")
         first += shard.rows
     for split, counts in manifest.counts.items():
         if sum(counts) != manifest.rows(split) or len(counts) != len(manifest.classes):

@@ -1,4 +1,4 @@
-"""What the folders at the top of a source are: classes, or splits; the user says it where names do not."""
+"""Whether the top folders of a source are classes or splits, by their names or --top-folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedbed_api.errors import UserError, refusal
 
 LAYOUTS = ("auto", "classes", "splits")
 _COMPARED = 100
-"""So many top folders are compared with each other; where layouts repeat, the first ones show it."""
+"""Most top folders that are compared with each other; repeated layouts show in the first ones."""
 _NAMED = 4
 
 
@@ -27,16 +27,16 @@ class TopFolder:
 
     @property
     def filled(self) -> bool:
-        """Return whether there is a file in it, at any depth."""
+        """Return whether it has a file at any depth."""
         return self.direct or any(self.below.values())
 
     @property
     def subfolders(self) -> frozenset[str]:
-        """Return the names of the folders in it that hold a file."""
+        """Return the names of its folders that have a file."""
         return frozenset(name for name, holds in self.below.items() if holds)
 
     def add(self, below: list[str], *, holds: bool) -> None:
-        """Take in a file or folder that lies directly in it, or in the folder `below` of it."""
+        """Add a file or folder that is directly in it, or in its folder `below`."""
         if not below:
             self.direct |= holds
             return
@@ -44,10 +44,10 @@ class TopFolder:
 
 
 def split_folders(tops: dict[str, TopFolder], *, wanted: str, source: str) -> dict[str, int] | None:
-    """Return the split of each top folder, or None where they are the classes.
+    """Return the split of each top folder, or None where they are classes.
 
-    They are splits where all have such a name, train is among them, and class folders lie below, or where
-    `wanted` says so. `UserError("UnclearSplits")` where they look like splits and it is not certain.
+    They are splits if all have the name of a split, one is train, and class folders lie below, or if `wanted`
+    is `splits`. `UserError("UnclearSplits")` where their names are ambiguous.
     """
     filled = {name: top for name, top in sorted(tops.items()) if top.filled}
     if wanted == "classes" or not filled:
@@ -76,7 +76,7 @@ def _named_splits(filled: dict[str, TopFolder]) -> dict[str, int]:
 
 
 def _require_classes_below(splits: dict[str, TopFolder], source: str) -> None:
-    """Refuse splits that hold nothing but splits again, as folders packed with their own name do."""
+    """Refuse splits that contain splits only, as in archives that repeat a folder."""
     below = sorted(frozenset[str]().union(*(top.subfolders for top in splits.values())))
     if below and splits_by_name(below).keys() == set(below):
         problem = f"its splits hold folders that look like splits again, {_join_names(below)}"
@@ -87,7 +87,7 @@ def _require_classes_below(splits: dict[str, TopFolder], source: str) -> None:
 
 
 def _require_clear_names(filled: dict[str, TopFolder], source: str, *, deep: bool) -> None:
-    """Refuse folders with names of splits where no other is there, or where classes lie in one of them."""
+    """Refuse folders named like splits if there are no others, or if classes lie in one of them."""
     meant = splits_by_name(filled)
     others = [name for name in filled if name not in meant]
     with_classes = len(set(meant.values())) >= 2 and any(len(filled[name].subfolders) >= 2 for name in meant)
@@ -105,7 +105,7 @@ def _require_clear_names(filled: dict[str, TopFolder], source: str, *, deep: boo
 
 
 def _require_no_repetition(filled: dict[str, TopFolder], source: str) -> None:
-    """Refuse top folders that hold the same subfolders: the classes are these, or those."""
+    """Refuse top folders with equal subfolders: either level may be the classes."""
     holding = [(name, top.subfolders) for name, top in filled.items() if not top.direct]
     candidates = [(name, below) for name, below in holding if len(below) >= 2][:_COMPARED]
     for (one, ones), (other, others) in combinations(candidates, 2):

@@ -1,4 +1,4 @@
-"""What a source says about its images before any is read: folders of images, or a CSV file beside them."""
+"""List the images of a source, from its folders or from a CSV file, without reading them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def list_source(
     """List a source; `UserError` where it is missing, empty or not a dataset."""
     _require_folder(storage)
     if csv is not None and top_folders != "auto":
-        fix = "leave it away: a CSV file names label and split of each image"
+        fix = "remove it: a CSV file names label and split of each image"
         raise UserError("InvalidOption", refusal("--top-folders", top_folders, "does not go with --csv", fix))
     if csv is None:
         listing = list_folders(storage, group_by=group_by, top_folders=top_folders)
@@ -31,7 +31,7 @@ def list_source(
 
 
 def _require_folder(storage: Storage) -> None:
-    """Refuse a local source that is missing, or a file; object stores know no folders."""
+    """Refuse a local source that is missing or a file; object stores have no folders."""
     if not isinstance(storage, LocalStorage):
         return
     try:
@@ -43,4 +43,4 @@ def _require_folder(storage: Storage) -> None:
         raise local_error(error, shown=storage.url, writing=False) from error
     if not stat.S_ISDIR(mode):
         fix = "give a folder; an archive must be unpacked first, a CSV file goes to --csv"
-        raise UserError("NoImages", refusal("SOURCE", storage.url, "is a file, no folder", fix))
+        raise UserError("NoImages", refusal("SOURCE", storage.url, "is a file, not a folder", fix))

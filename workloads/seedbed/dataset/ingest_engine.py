@@ -1,4 +1,4 @@
-"""Who runs the two passes: threads of this process here, Ray in `raydata`; same functions, same results."""
+"""Engines that run the two ingest passes: threads of this process here, Ray in `ray_ingest`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class IngestEngine(Protocol):
     """Runs pass 1 over a listing and pass 2 over planned shards."""
 
     def session(self) -> AbstractContextManager[None]:
-        """Start what both passes need, for as long as the context lasts."""
+        """Return a context that starts and stops what both passes need."""
 
     def inspect(self, files: Iterable[pa.Table], *, job: IngestJob) -> Iterator[pa.Table]:
         """Yield metadata of all files, in any order."""
@@ -34,7 +34,7 @@ class LocalIngestEngine:
         return nullcontext()
 
     def inspect(self, files: Iterable[pa.Table], *, job: IngestJob) -> Iterator[pa.Table]:
-        """Yield metadata chunk by chunk."""
+        """Yield metadata in blocks."""
         for table in files:
             for start in range(0, table.num_rows, _FILES_PER_CALL):
                 yield inspect_files(table.slice(start, _FILES_PER_CALL), job=job)

@@ -1,6 +1,6 @@
-"""The two passes over the sources, as plain functions of Arrow tables: any engine may run them, anywhere.
+"""The two passes over the sources of a build, as functions of Arrow tables that any engine can run.
 
-Pass 1 reads, hashes and inspects every file and leaves one small metadata row. Pass 2 reads the files of one
+Pass 1 reads, hashes and inspects every file and returns a small metadata row. Pass 2 reads the files of one
 planned shard again, in order, and writes the shard and its index.
 """
 
@@ -41,12 +41,12 @@ METADATA_SCHEMA = pa.schema(
 )
 """`order` is the first 63 bits of the id, a number to sort by; `reason` is null for accepted files."""
 TASK_COLUMNS = ["path", "id", "label", "key", "weight"]
-"""What pass 2 needs of a row's metadata."""
+"""The columns of the metadata that pass 2 needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestJob:
-    """What every task of a build needs; picklable."""
+    """What all tasks of a build have in common; picklable."""
 
     source: Storage
     dest: Storage
@@ -63,7 +63,7 @@ class IngestJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTask:
-    """One planned shard: its place in the dataset and the metadata of its rows, in row order."""
+    """One planned shard: its position in the dataset and the metadata of its rows, in row order."""
 
     split: str
     number: int
@@ -73,7 +73,7 @@ class ShardTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrittenShard:
-    """A shard that is stored, and what the manifest needs of its rows."""
+    """A stored shard, and what the manifest needs to know of its rows."""
 
     shard: Shard
     row_digests: bytes
@@ -122,15 +122,15 @@ def _metadata_row(
 
 _LISTING_DETAILS = {
     "outside-class-folder": "an image beside the class folders has no class",
-    "outside-source": "the path must lie below SOURCE, and is written from there on",
+    "outside-source": "the path must be relative to SOURCE and lie below it",
     "no-label": "the label is empty",
-    "unknown-split": "the split is none of train, validation, test",
+    "unknown-split": "the split is not train, validation or test",
     "no-group": "--group-by finds no group for it",
 }
 
 
 def _refused(row: dict[str, object], path: bytes, reason: str, detail: str) -> dict[str, object]:
-    """Return a metadata row that carries a verdict and stands at the place of its path's hash."""
+    """Return the metadata row of a refused file, sorted by the hash of its path."""
     place = hashlib.sha256(path).digest()
     nothing = {"order": _order(place), "id": place, "key": place, "split": 0, "weight": 0, "notes": ""}
     return row | nothing | {"reason": reason, "detail": detail}
@@ -141,7 +141,7 @@ def _order(row_id: bytes) -> int:
 
 
 def write_shard(task: ShardTask, *, job: IngestJob) -> WrittenShard:
-    """Run pass 2 for one shard; `UserError("SourceChanged")` where a file is not what pass 1 saw."""
+    """Run pass 2 for one shard; `UserError("SourceChanged")` where a file changed since pass 1."""
     encoder = ShardEncoder(batch_bytes=job.batch_bytes)
     for row in _rows(task, job):
         encoder.add(row)
@@ -173,7 +173,7 @@ def _stored_image(path: str, row_id: bytes, job: IngestJob) -> bytes:
     except (FileNotFoundError, UnreadableObject, DamagedObject):
         data = b""
     if hashlib.sha256(data).digest() != row_id:
-        fix = "leave the source alone while it is read, and build again"
+        fix = "do not change the source during the build, and build again"
         raise UserError("SourceChanged", refusal("SOURCE", path, "the file changed during the build", fix))
     image = normalise(data, path, job.rules).image
     assert image is not None
@@ -199,6 +199,6 @@ def _shard(task: ShardTask, encoded: EncodedShard) -> Shard:
 
 
 def _store(dest: Storage, path: str, data: bytes) -> None:
-    """Write an object whose name holds its hash; one that is there already must hold the same bytes."""
+    """Write an object whose name contains its hash; replace a damaged one."""
     if not dest.create(path, data) and dest.read(path) != data:
         dest.put(path, data)

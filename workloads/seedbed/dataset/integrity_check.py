@@ -1,4 +1,4 @@
-"""`seedbed dataset check`: read everything again and name what differs, down to the row."""
+"""Check a dataset: read all of it and name each difference from its manifest, down to the row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMED_ROWS = 5
 def check_dataset(
     dataset: Dataset, *, progress: Callable[[str, int, int], None] = lambda *_: None
 ) -> list[str]:
-    """Return each difference between manifest and stored bytes as a sentence; empty when whole."""
+    """Return each difference between manifest and stored bytes as a sentence."""
     problems: list[str] = []
     digest = DatasetDigest(dataset.classes)
     counts = {split: np.zeros(len(dataset.classes), np.int64) for split in SPLITS}
@@ -94,7 +94,7 @@ def _named(rows: list[int]) -> str:
 
 
 def _differing_rows(shard: Shard, index: ShardIndex, data: bytes, *, only: int | None = None) -> list[int]:
-    """Return the numbers of rows whose id, key, label and image no longer have their digest."""
+    """Return the numbers of rows whose id, key, label and image differ from their digest."""
     positions = range(len(index)) if only is None else np.flatnonzero(index.batch == only).tolist()
     view = memoryview(data)
     differing = [at for at in positions if _digest_of(shard, index, view, at) != index.digest[at].tobytes()]
@@ -125,7 +125,7 @@ def _row_problems(shard: Shard, index: ShardIndex, data: bytes, *, classes: int)
 
 
 def _column_problems(shard: Shard, index: ShardIndex, table: pa.Table) -> Iterator[str]:
-    """Compare what Arrow readers see with what readers of the index see."""
+    """Compare the columns of the Arrow file with the index."""
     ids = [row_id.tobytes() for row_id in index.id]
     lengths = pa.compute.binary_length(table["image"]).to_pylist()
     for name, seen, indexed in (

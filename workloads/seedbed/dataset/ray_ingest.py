@@ -1,4 +1,7 @@
-"""The two passes on Ray: pass 1 as a Ray Data map over the listing, pass 2 as one task per planned shard."""
+"""The ingest engine on Ray: pass 1 as a Ray Data map over the listing, pass 2 as one task per shard.
+
+Ray is imported in functions: it reads its environment variables at import, and `session` sets them first.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from seedbed_api.errors import InfrastructureError, SeedbedError
 _FILES_PER_CALL = 128
 _FILES_PER_BLOCK = 1024
 _BLOCKS_PER_EXECUTION = 256
-"""What Ray Data is given at once lies in Ray's object store."""
+"""The input of one Ray Data execution lies in Ray's object store."""
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
@@ -34,16 +37,16 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RayIngestEngine:
-    """Runs on a Ray of its own on this machine, or on the one that this process has started already."""
+    """Runs on a local Ray of its own, or on the Ray that this process has started."""
 
     parallelism: int
 
     def session(self) -> AbstractContextManager[None]:
-        """Start a quiet local Ray and stop it again."""
+        """Return a context that starts and stops a quiet local Ray."""
         return _ray(self.parallelism)
 
     def inspect(self, files: Iterable[pa.Table], *, job: IngestJob) -> Iterator[pa.Table]:
-        """Yield metadata as Ray Data finishes it; of a long listing it gets one part after the other."""
+        """Yield metadata as Ray Data finishes it; a long listing is split into several executions."""
         with _unwrapped():
             import ray.data
 
@@ -58,7 +61,7 @@ class RayIngestEngine:
                 yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
 
     def write(self, tasks: Iterable[ShardTask], *, job: IngestJob) -> Iterator[WrittenShard]:
-        """Write shards in parallel; twice as many are under way as run at once."""
+        """Write shards in parallel; twice as many tasks are submitted as can run."""
         with _unwrapped():
             import ray
 
@@ -77,7 +80,7 @@ def _write_shard(task: ShardTask, job: IngestJob) -> WrittenShard:
 
 
 def _listing_blocks(files: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Cut the listing into blocks; each is one task of pass 1."""
+    """Split the listing into blocks; each is one task of pass 1."""
     for table in files:
         for start in range(0, table.num_rows, _FILES_PER_BLOCK):
             yield table.slice(start, _FILES_PER_BLOCK).combine_chunks()
@@ -85,7 +88,7 @@ def _listing_blocks(files: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 @contextmanager
 def _ray(parallelism: int) -> Iterator[None]:
-    """Start a quiet local Ray with its own token and stop it again; one that runs is used and left alone."""
+    """Start a quiet local Ray with its own token, and stop it; a Ray that runs is used and not stopped."""
     if ray_runs_here():
         yield
         return
@@ -110,7 +113,7 @@ def _ray(parallelism: int) -> Iterator[None]:
 
 
 def _prepare_ray_data() -> None:
-    """Silence Ray Data, and let an error of ours leave a task as it is: its wrapping loses the cause."""
+    """Silence Ray Data, and let it raise our errors unwrapped: its wrapping loses the cause."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
@@ -122,7 +125,7 @@ def _prepare_ray_data() -> None:
 
 @contextmanager
 def _unwrapped() -> Iterator[None]:
-    """Raise our own error that a task ended with, not Ray's wrapping of it."""
+    """Raise our own error instead of the RayTaskError around it."""
     import ray.exceptions
 
     try:

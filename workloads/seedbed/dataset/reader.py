@@ -1,4 +1,4 @@
-"""Reading a dataset: the manifest first, indices when asked for, image bytes never without verification."""
+"""Open a dataset: its manifest, verified indices and record batches, and views of its rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _INDICES_KEPT = 16
 
 
 class Dataset:
-    """An opened dataset. Picklable; safe to use from several threads; holds at most 16 indices in memory."""
+    """An opened dataset. Picklable; safe to use from several threads; caches at most 16 indices."""
 
     def __init__(self, storage: Storage, manifest: Manifest) -> None:
         self.storage = storage
@@ -54,7 +54,7 @@ class Dataset:
         return self.manifest.classes
 
     def shard_of(self, row: int) -> int:
-        """Return the position of the shard that holds a row."""
+        """Return the position of the shard that contains a row."""
         assert 0 <= row < self.manifest.total, f"row {row} of {self.manifest.total}"
         return bisect_right(self.manifest.shards, row, key=lambda shard: shard.first_row) - 1
 
@@ -193,10 +193,10 @@ def _require_valid_fold(fold: tuple[int, int] | None) -> None:
 
 
 def open_dataset(storage: Storage, *, digest: str | None = None) -> Dataset:
-    """Open a dataset; with `digest`, exactly that version of it.
+    """Open a dataset; with `digest`, that version of it.
 
     `UserError("InvalidDataset")` where there is none or it is damaged, `UserError("DatasetChanged")` where
-    it is another one.
+    there is no such version.
     """
     manifest = _read_manifest(storage, MANIFEST)
     if digest is None or manifest.digest == digest:
@@ -211,7 +211,7 @@ def open_dataset(storage: Storage, *, digest: str | None = None) -> Dataset:
 
 
 def version_path(digest: str) -> str:
-    """Return where the manifest of one version is kept."""
+    """Return the path of the manifest of one version."""
     return f"{VERSIONS}/{digest.removeprefix('sha256:')}.json"
 
 
@@ -227,10 +227,10 @@ def _read_manifest(storage: Storage, path: str) -> Manifest:
 
 
 def _no_dataset(storage: Storage, path: str) -> tuple[str, str]:
-    """Return problem and fix of a place without a manifest: anything else, a file, a file of a dataset."""
+    """Return problem and fix where there is no manifest: a folder, a file, or a file of a dataset."""
     folder, _, name = storage.url.rpartition("/")
     is_file = isinstance(storage, LocalStorage) and storage.root.is_file()
-    problem = "is a file, no folder" if is_file else f"there is no dataset here ({path} is missing)"
+    problem = "is a file, not a folder" if is_file else f"there is no dataset here ({path} is missing)"
     if name == MANIFEST:
         return problem, f"give the folder that holds it: {folder}"
     fix = "give the folder that `seedbed dataset build` wrote"

@@ -1,4 +1,4 @@
-"""A view: the rows that one training, validation or test pass is about, in row order."""
+"""A view of a dataset: the rows of one split, subset and fold, in row order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ViewShard:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class RowView:
-    """Shards in row order; those without a selected row are left out."""
+    """Shards in row order; shards without a selected row are left out."""
 
     shards: tuple[ViewShard, ...]
 

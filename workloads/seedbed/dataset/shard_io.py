@@ -1,4 +1,4 @@
-"""Writing and reading shards and indices as bytes; the only module that knows where Arrow puts an image."""
+"""Encode shards and encode and decode their indices; finds the bytes of images in Arrow batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seedbed.dataset.file_format import INDEX_SCHEMA, SHARD_SCHEMA, RecordBatch
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One sample on its way into a shard."""
+    """One sample to write into a shard."""
 
     image: bytes
     label: int
@@ -60,11 +60,11 @@ class EncodedShard:
 
 
 class ShardEncoder:
-    """Collects rows, cuts record batches of at most `batch_bytes` image bytes, encodes the file in memory."""
+    """Encodes a shard in memory, in record batches of at most `batch_bytes` bytes of images."""
 
     def __init__(self, *, batch_bytes: int) -> None:
         self._batch_bytes = batch_bytes
-        self._sink = io.BytesIO()  # its bytes need no copy at the end
+        self._sink = io.BytesIO()  # getvalue() returns its bytes without a copy
         options = pa.ipc.IpcWriteOptions(metadata_version=pa.ipc.MetadataVersion.V5)
         self._writer = pa.ipc.new_file(self._sink, SHARD_SCHEMA, options=options)
         self._pending: list[Row] = []

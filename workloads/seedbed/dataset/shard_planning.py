@@ -1,4 +1,4 @@
-"""Where shards are cut: a function of the sorted metadata and the wished size, and of nothing else."""
+"""Plan the shards of a build: a function of the sorted metadata and the size of shards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def plan_shards(
 
 
 def cut_into_shards(tables: Iterable[pa.Table], *, shard_bytes: int) -> Iterator[pa.Table]:
-    """Yield the rows anew in tables that weigh at most `shard_bytes`, or hold a single heavier row."""
+    """Yield the rows in tables of at most `shard_bytes` of weight, or of one heavier row."""
     shard: list[pa.Table] = []
     weight = 0
     for table in tables:
@@ -45,5 +45,5 @@ def cut_into_shards(tables: Iterable[pa.Table], *, shard_bytes: int) -> Iterator
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:
-    """Return a table of its own: a slice would keep, and send, the whole of what it is cut from."""
+    """Return a copy: a slice would hold, and pickle, the whole table."""
     return pa.concat_tables(tables).combine_chunks()

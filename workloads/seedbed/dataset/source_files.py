@@ -1,4 +1,4 @@
-"""Reading a file that a listing names: as it is written there, or as the same name in another spelling."""
+"""Read a source file by its listed path, or by another spelling of that path."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 def read_source_file(source: Storage, path: str) -> tuple[str, bytes]:
     """Return a listed file's bytes and the path at which it lies.
 
-    Where there is no such name, blanks around it, `./`, `//` and its Unicode form do not count.
-    `BadImage` where it is missing, or cannot be read whoever tries again.
+    If there is no such file, surrounding blanks, `./`, `//` and the Unicode form are ignored. `BadImage`
+    where it is missing, or where no retry can read it.
     """
     try:
         for spelling in dict.fromkeys((path, *_spellings(path))):
@@ -29,7 +29,7 @@ def read_source_file(source: Storage, path: str) -> tuple[str, bytes]:
     except DamagedObject as error:
         raise BadImage("damaged", error.strerror or "the store finds it damaged") from error
     near = _similar_name(source, path)
-    raise BadImage("missing-file", "the listed file is not there" + (f"; {near!r} is" if near else ""))
+    raise BadImage("missing-file", "the listed file does not exist" + (f"; {near!r} does" if near else ""))
 
 
 def _spellings(path: str) -> list[str]:
@@ -46,7 +46,7 @@ def _is_below(path: str) -> bool:
 
 
 def _similar_name(source: Storage, path: str) -> str | None:
-    """Return a name that was perhaps meant; it is not taken, for it is another one."""
+    """Return a similar name for the message; it is another file, so it is not read."""
     if not isinstance(source, LocalStorage):
         return None
     slashed = posixpath.normpath(path.strip().replace("\\", "/"))

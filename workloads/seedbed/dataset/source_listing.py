@@ -1,4 +1,4 @@
-"""The listing of a source, as Arrow: path, class, and perhaps split and group of every file; none is read."""
+"""The listing of a source, in Arrow: path, class, split and group of every file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from seedbed.dataset.disk_spill import DiskSpill
 
 DRAWN_SPLIT = -1
-"""Split code of rows whose split is drawn from their key."""
+"""Split code of rows whose split is drawn by the hash of their key."""
 SPLIT_CODES = {"train": 0, "validation": 1, "val": 1, "test": 2}
 LISTING_SCHEMA = pa.schema(
     [
@@ -22,17 +22,17 @@ LISTING_SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
-"""`reason` is set where a file is refused without being read: a kind, and perhaps `: ` and what was seen."""
+"""`reason` is set where a file is refused without being read: a kind, and optionally `: ` and details."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceListing:
-    """The files of a source, in any order: what becomes of them is sorted by content."""
+    """The files of a source, in any order."""
 
     files: DiskSpill
-    """Columns of `LISTING_SCHEMA`, on disk: there may be more than memory holds."""
+    """Columns of `LISTING_SCHEMA`, on disk, as they may not fit into memory."""
     ignored: int
-    """Entries that are no part of the dataset: hidden ones, and other than images outside class folders."""
+    """Entries that are ignored: hidden files, and files outside of class folders that are no images."""
 
     def classes(self) -> tuple[str, ...]:
         """Return the class names, sorted by code point."""
@@ -43,7 +43,7 @@ class SourceListing:
 
 
 def encode_path(path: str) -> bytes:
-    """Return a path as bytes; names that are no valid text survive."""
+    """Return a path as bytes; names that are not valid UTF-8 are preserved."""
     return path.encode("utf-8", "surrogateescape")
 
 

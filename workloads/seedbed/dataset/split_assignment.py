@@ -1,6 +1,6 @@
-"""Which split, fold and subset a row falls into: three separately tagged hashes of its key, and nothing else.
+"""Split, fold and subset of a row: each is drawn by a hash of the row's key.
 
-A key is the row's id, or its group's hash, so a group never parts and growth moves no old row.
+A key is the id of the row or the hash of its group, so a group stays together, and new rows move no old row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seedbed_api.errors import UserError, refusal
 
 
 def _position(tag: bytes, key: bytes) -> int:
-    """Return where a key lies in [0, 2**64) for one purpose."""
+    """Return the hash of a key in [0, 2**64) for one purpose."""
     return int.from_bytes(hashlib.sha256(b"seedbed " + tag + b"\0" + key).digest()[:8], "big")
 
 
@@ -37,7 +37,7 @@ def split_of(key: bytes, fractions: Mapping[str, Fraction]) -> str:
 
 
 def in_subset(key: bytes, fraction: Fraction) -> bool:
-    """Return whether a key belongs to the subset; smaller subsets lie inside larger ones."""
+    """Return whether a key is in the subset; larger subsets contain smaller ones."""
     return _position(b"subset", key) < fraction * 2**64
 
 
@@ -58,7 +58,7 @@ def parse_split(text: str) -> dict[str, str]:
     try:
         numbers = [Fraction(value) for value in fractions.values()]
     except (ValueError, ZeroDivisionError):
-        raise UserError("InvalidSplit", refusal("--split", text, "a fraction is no number", fix)) from None
+        raise UserError("InvalidSplit", refusal("--split", text, "a fraction is not a number", fix)) from None
     if sum(numbers) != 1 or min(numbers) < 0 or Fraction(fractions.get("train", "0")) <= 0:
         problem = "the fractions must add up to exactly 1 and train must be more than 0"
         raise UserError("InvalidSplit", refusal("--split", text, problem, fix))

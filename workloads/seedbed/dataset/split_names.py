@@ -1,4 +1,4 @@
-"""Which folder names mean a split: those of common tools, in any case, with fillers and in some languages."""
+"""Recognize split folders by name: in the spellings of common tools and in several languages."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _GLUED = re.compile(f"({'|'.join(sorted(_PLAIN_FILLERS))})$")
 
 
 def splits_by_name(folders: Iterable[str]) -> dict[str, str]:
-    """Return the split that each folder's name means; a folder that may well be a class is left out.
+    """Return the split of each folder by its name; folders that may be classes are left out.
 
-    Each word of a name is a split's or a filler, as in `Training Set`, `images_val` and `train2017`, or the
-    others are those of another split's name, as in `seg_train` and `seg_test`. `train station` is a class.
+    All words of a name mean a split or nothing, as in `Training Set`, `images_val` and `train2017`, or its
+    other words occur with another split too, as in `seg_train` and `seg_test`. `train station` is a class.
     """
     parsed = {folder: _parse_folder_name(folder) for folder in folders}
     splits_of: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -62,7 +62,7 @@ def splits_by_name(folders: Iterable[str]) -> dict[str, str]:
 
 
 def _parse_folder_name(folder: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the split that a name mentions and its other words; None where it mentions none, or several."""
+    """Return the split in a name and its other words; None where it has no split, or several."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder)
     text = " ".join(_WORD.findall(_strip_accents(spaced)))
     for apart, joined in _JOINED.items():

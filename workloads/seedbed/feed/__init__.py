@@ -1,4 +1,4 @@
-"""The feeds: micro-batches in plan order, by threads of the worker or by Ray Data, with the same bits."""
+"""The feed: micro-batches in plan order, made by threads of the worker or by Ray Data, with the same bits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Micro-batches as rows of Arrow blocks and back, without copying pixels; failures are rows too.
+"""Encode micro-batches as rows of Arrow blocks and decode them without copying; errors are rows too.
 
-Arrays that come out of a block are read-only views of the object store's memory.
+Decoded arrays are read-only views of memory of the object store.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FAILURES: Final = {"UserError": UserError, "InfrastructureError": Infrastructur
 
 
 def micro_batches_to_block(batches: Sequence[MicroBatch], traffic: IoTotals | None = None) -> pa.Table:
-    """Return a block of one row per micro-batch; the first one tells what was read to make it."""
+    """Return a block of one row per micro-batch; the first row has the I/O counters."""
     columns = [
         pa.array([batch.step for batch in batches], pa.int64()),
         pa.array([batch.leaf for batch in batches], pa.int64()),
@@ -52,18 +52,18 @@ def micro_batches_to_block(batches: Sequence[MicroBatch], traffic: IoTotals | No
 
 
 def failure_to_block(error: SeedbedError) -> pa.Table:
-    """Return a block of one row that says what went wrong."""
-    told = json.dumps({"type": type(error).__name__, "reason": error.reason, "message": error.message})
-    return pa.Table.from_pylist([{"failure": told}], schema=SCHEMA)
+    """Return a block of one row with an error."""
+    failure = json.dumps({"type": type(error).__name__, "reason": error.reason, "message": error.message})
+    return pa.Table.from_pylist([{"failure": failure}], schema=SCHEMA)
 
 
 def block_to_micro_batches(block: pa.Table) -> Iterator[MicroBatch]:
-    """Yield a block's micro-batches; raise the failure of a row that holds one."""
+    """Yield a block's micro-batches; raise the error of a row that has one."""
     for record in block.to_batches():
-        for told in record.column("traffic").drop_null().to_pylist():
-            IO_COUNTERS.absorb(decode_totals(told))
-        for told in record.column("failure").drop_null().to_pylist():
-            raise _failure(told)
+        for totals in record.column("traffic").drop_null().to_pylist():
+            IO_COUNTERS.absorb(decode_totals(totals))
+        for failure in record.column("failure").drop_null().to_pylist():
+            raise _decode_failure(failure)
         numbers = zip(*(record.column(name).to_pylist() for name in SCHEMA.names[:4]), strict=True)
         rows, labels, pixels = (_values(record.column(name)) for name in SCHEMA.names[4:7])
         for number, (step, leaf, height, width) in enumerate(numbers):
@@ -76,13 +76,13 @@ def block_to_micro_batches(block: pa.Table) -> Iterator[MicroBatch]:
             )
 
 
-def _failure(told: str) -> SeedbedError:
-    failure = json.loads(told)
+def _decode_failure(text: str) -> SeedbedError:
+    failure = json.loads(text)
     return _FAILURES[failure["type"]](failure["reason"], failure["message"])
 
 
 def _values(column: pa.Array) -> list[npt.NDArray[np.uint8]]:
-    """Return the values of a large_binary array as views; its scalars would be copies."""
+    """Return the values of a large_binary array as views; `to_pylist` would copy."""
     _, ends, data = column.buffers()
     first = column.offset
     bounds = np.frombuffer(ends, np.int64)[first : first + len(column) + 1].tolist()

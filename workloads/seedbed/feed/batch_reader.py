@@ -1,7 +1,7 @@
-"""Bytes of images out of record batches: read by range, verified as a whole, kept in the cache of the node.
+"""Read images out of record batches: fetched by range, verified as a whole, cached on the node.
 
-A local dataset is read in place. A batch that differs from the manifest is read once more past the cache;
-then it is the dataset that is at fault.
+A local dataset is read in place. A batch that differs from the manifest is fetched a second time; if
+it differs again, the dataset is damaged.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from seedbed.feed.store_retry import StoreRetry
 from seedbed_api.errors import UserError, refusal
 
 COALESCE_BYTES: Final = 8 << 20
-"""Most bytes of neighbouring record batches that one range read brings along."""
+"""Most bytes of neighbouring record batches that one range read fetches."""
 
 MEMORY_BYTES: Final = 128 << 20
-"""Record batches kept in memory where no folder can hold them."""
+"""Bytes of record batches in memory where there is no disk cache."""
 
 Needed = Callable[[int, int], bool]
 
 
 class BatchReader(Protocol):
-    """Where record batches come from."""
+    """Reads verified record batches of a dataset."""
 
     def read(self, shard: int, batch: int, start: int, length: int) -> bytes:
         """Return verified bytes of a record batch from `start`; `UserError` where it is damaged."""
 
 
 class LocalBatchReader:
-    """Batches of a dataset on a local file system, read in place; each is hashed once per opened stream."""
+    """Reads a dataset on a local file system in place; hashes each batch once per stream."""
 
     def __init__(self, dataset: Dataset, *, retry: StoreRetry) -> None:
         self._dataset = dataset
@@ -54,7 +54,7 @@ class LocalBatchReader:
 
 
 class CachedBatchReader:
-    """Batches of a remote dataset through a disk cache, or through bounded memory where there is none."""
+    """Reads a remote dataset through a disk cache, or through bounded memory where there is none."""
 
     def __init__(
         self, dataset: Dataset, *, retry: StoreRetry, cache: BatchCache | None, needed: Needed
@@ -66,9 +66,9 @@ class CachedBatchReader:
         self._memory = MemoryCache(bound=MEMORY_BYTES)
 
     def read(self, shard: int, batch: int, start: int, length: int) -> bytes:
-        """Return bytes of a batch, fetching it and the neighbours that are needed soon."""
+        """Return bytes of a batch; fetch it together with the next batches that are needed soon."""
         name = self._dataset.manifest.shards[shard].batches[batch].sha256
-        data = self._kept(name, start, length)
+        data = self._cached(name, start, length)
         if data is not None:
             IO_COUNTERS.hit()
             return data
@@ -76,49 +76,49 @@ class CachedBatchReader:
         if self._cache is None:
             return self._fetch(shard, batch)[start : start + length]
         with self._cache.fetch_lock(name):
-            data = self._kept(name, start, length)  # another process may have fetched it meanwhile
+            data = self._cached(name, start, length)  # another process may have fetched it meanwhile
             return data if data is not None else self._fetch(shard, batch)[start : start + length]
 
-    def _kept(self, name: str, start: int, length: int) -> bytes | None:
-        held = self._memory.get(name)
-        if held is not None:
-            return held[start : start + length]
+    def _cached(self, name: str, start: int, length: int) -> bytes | None:
+        cached = self._memory.get(name)
+        if cached is not None:
+            return cached[start : start + length]
         return None if self._cache is None else self._cache.read(name, start, length)
 
     def _fetch(self, shard: int, batch: int) -> bytes:
-        """Fetch a batch and its neighbours by one range, keep all, return the batch."""
+        """Fetch a batch and its neighbours by one range, cache all of them, return the batch."""
         entry = self._dataset.manifest.shards[shard]
-        last = self._last_of_run(shard, batch)
+        last = self._last_to_fetch(shard, batch)
         first = entry.batches[batch]
         end = entry.batches[last].offset + entry.batches[last].length
         data = _range(self._dataset, self._retry, shard, first.offset, end - first.offset)
         own = data[: first.length]
         if not _sound(own, first.sha256):
             own = _fetch_verified(self._dataset, self._retry, shard, batch, reads=1)
-        self._keep(first.sha256, own)
+        self._store(first.sha256, own)
         for place in entry.batches[batch + 1 : last + 1]:
             neighbour = data[place.offset - first.offset : place.offset - first.offset + place.length]
-            if _sound(neighbour, place.sha256):  # a damaged one is refused when it is asked for
-                self._keep(place.sha256, neighbour)
+            if _sound(neighbour, place.sha256):  # a damaged one is reported when it is read
+                self._store(place.sha256, neighbour)
         return own
 
-    def _last_of_run(self, shard: int, batch: int) -> int:
-        """Return the last of the batches from `batch` on that are needed, absent and fit one read."""
+    def _last_to_fetch(self, shard: int, batch: int) -> int:
+        """Return the last of the batches from `batch` on that are needed, not cached, and fit one read."""
         places = self._dataset.manifest.shards[shard].batches
         last = batch
         for number in range(batch + 1, len(places)):
             place = places[number]
             if place.offset + place.length - places[batch].offset > COALESCE_BYTES:
                 break
-            if not self._needed(shard, number) or self._holds(place.sha256):
+            if not self._needed(shard, number) or self._is_cached(place.sha256):
                 break
             last = number
         return last
 
-    def _holds(self, name: str) -> bool:
+    def _is_cached(self, name: str) -> bool:
         return self._memory.get(name) is not None or (self._cache is not None and self._cache.contains(name))
 
-    def _keep(self, name: str, data: bytes) -> None:
+    def _store(self, name: str, data: bytes) -> None:
         if self._cache is None or not self._cache.write(name, data):
             self._memory.put(name, data)
 
@@ -149,7 +149,7 @@ def _sound(data: bytes, sha256: str) -> bool:
 
 
 def _fetch_verified(dataset: Dataset, retry: StoreRetry, shard: int, batch: int, *, reads: int = 2) -> bytes:
-    """Return a whole batch; one that still differs after so many reads is the dataset's fault."""
+    """Return a whole batch; `UserError` where it still differs after so many reads."""
     place = dataset.manifest.shards[shard].batches[batch]
     for _ in range(reads):
         data = _range(dataset, retry, shard, place.offset, place.length)
@@ -171,7 +171,7 @@ def _range(dataset: Dataset, retry: StoreRetry, shard: int, start: int, length: 
 
 
 def damaged(dataset: Dataset, shard: int, problem: str) -> UserError:
-    """Return the error of a dataset whose shard is not what its manifest says."""
+    """Return the error of a shard that differs from the manifest."""
     where = f"{dataset.storage.url}/{dataset.manifest.shards[shard].path}"
     fix = "restore it, or build the dataset again; `seedbed dataset check` lists all damage"
     return UserError("InvalidDataset", refusal("spec.dataset.uri", where, problem, fix))

@@ -1,4 +1,4 @@
-"""Opening a feed or an evaluation: the same micro-batches, whichever machinery makes them."""
+"""Open a feed of micro-batches, local or by Ray Data, or the batches of an evaluation."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def open_feed(
     prefetch: int | None = None,
     threads: int = 2,
 ) -> Iterator[Iterator[MicroBatch]]:
-    """Serve the micro-batches of contiguous leaves and steps, ordered by (step, leaf).
+    """Yield the micro-batches of contiguous leaves and steps, ordered by (step, leaf).
 
-    `prefetch` bounds the micro-batches held ahead of the consumer (default: one step, at least two per
-    thread). Arrays may be read-only. A `UserError` or `InfrastructureError` is raised in place of the first
-    micro-batch that cannot be made.
+    `prefetch` bounds the micro-batches that are made ahead of the consumer (default: one step, at least two
+    per thread). Arrays may be read-only. A `UserError` or `InfrastructureError` is raised in place of the
+    first micro-batch that cannot be made.
     """
     assert leaves.step == steps.step == 1, (leaves, steps)
     assert 0 <= leaves.start <= leaves.stop <= stream.leaves, leaves
@@ -39,7 +39,7 @@ def open_feed(
         with _local(stream, leaves=leaves, steps=steps, ahead=ahead, threads=threads) as batches:
             yield batches
     else:
-        from seedbed.feed.ray_data_source import open_ray_feed
+        from seedbed.feed.ray_data_source import open_ray_feed  # imports ray.data, which takes a second
 
         with open_ray_feed(stream, leaves=leaves, steps=steps, ahead=ahead, threads=threads) as batches:
             yield batches
@@ -56,9 +56,9 @@ def open_evaluation(
     prefetch: int = 4,
     threads: int = 2,
 ) -> Iterator[Iterator[EvaluationBatch]]:
-    """Serve batches rank, rank + world, … of a split, in dataset order, never augmented, the last padded.
+    """Yield batches rank, rank + world, … of a split, in dataset order, not augmented, the last one padded.
 
-    The same batches exist for every world; an empty split gives none.
+    Batches do not depend on the world size; an empty split has none.
     """
     assert 0 <= rank < world, (rank, world)
     opened = open_stream(stream)

@@ -1,4 +1,4 @@
-"""What this process reads of datasets: counted where it is read, for Prometheus; nothing depends on it."""
+"""Counters of dataset I/O in this process, for metrics: cache hits and misses, bytes fetched, decodes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IoTotals:
-    """Reads of record batches and kept pictures, bytes fetched by kind of store, and pictures decoded."""
+    """Totals: hits and misses of record batches and decoded images, bytes by kind of store, decodes."""
 
     hits: int = 0
     misses: int = 0
     rejected: int = 0
-    """Entries of the cache whose bytes were damaged."""
+    """Cache entries that were damaged."""
     fetched: Mapping[str, int] = field(default_factory=dict)
     decodes: int = 0
 
     def __add__(self, other: IoTotals) -> IoTotals:
-        """Return both together."""
+        """Return the sums."""
         fetched = Counter(self.fetched)
         fetched.update(other.fetched)
         return IoTotals(
@@ -46,7 +46,7 @@ def decode_totals(text: str) -> IoTotals:
 
 
 class IoCounters:
-    """Counts traffic; safe to use from several threads."""
+    """Counters; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -54,50 +54,50 @@ class IoCounters:
         self._fetched: Counter[str] = Counter()
 
     def hit(self) -> None:
-        """Count a read that the cache has answered."""
+        """Count a read from the cache."""
         with self._lock:
             self._counts[0] += 1
 
     def miss(self) -> None:
-        """Count a read that it has not."""
+        """Count a read that the cache could not serve."""
         with self._lock:
             self._counts[1] += 1
 
     def reject(self) -> None:
-        """Count a damaged entry."""
+        """Count a damaged cache entry."""
         with self._lock:
             self._counts[2] += 1
 
     def decode(self) -> None:
-        """Count a picture that was decoded."""
+        """Count a decoded image."""
         with self._lock:
             self._counts[3] += 1
 
     def fetch(self, url: str, count: int) -> None:
-        """Count bytes that a store has given."""
+        """Count bytes fetched from a store."""
         with self._lock:
             self._fetched[store_scheme(url)] += count
 
     def absorb(self, other: IoTotals) -> None:
-        """Count what another process has counted for this one."""
+        """Add the totals of another process that reads for this one."""
         with self._lock:
             for place, count in enumerate((other.hits, other.misses, other.rejected, other.decodes)):
                 self._counts[place] += count
             self._fetched.update(other.fetched)
 
     def total(self) -> IoTotals:
-        """Return all that was counted since the last time it was drained."""
+        """Return the totals since the last `drain`."""
         with self._lock:
-            return self._now()
+            return self._totals()
 
     def drain(self) -> IoTotals:
-        """Return what was counted and begin anew: another process counts it from now on."""
+        """Return the totals and reset them; another process adds them to its own."""
         with self._lock:
-            counted = self._now()
+            counted = self._totals()
             self._counts, self._fetched = [0, 0, 0, 0], Counter()
             return counted
 
-    def _now(self) -> IoTotals:
+    def _totals(self) -> IoTotals:
         hits, misses, rejected, decodes = self._counts
         fetched = dict(self._fetched)
         return IoTotals(hits=hits, misses=misses, rejected=rejected, fetched=fetched, decodes=decodes)
@@ -109,4 +109,4 @@ def store_scheme(url: str) -> str:
 
 
 IO_COUNTERS: Final = IoCounters()
-"""Of this process."""
+"""The counters of this process."""

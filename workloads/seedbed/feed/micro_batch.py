@@ -1,4 +1,4 @@
-"""What a feed delivers. Shapes: m rows of a leaf, b rows of an evaluation batch, H W C of a picture."""
+"""Micro-batches and evaluation batches. Shapes: m rows of a leaf, b rows of a batch, H W C of an image."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EvaluationBatch:
     index: int
     """0-based batch index; worker `index % W` evaluates it."""
     count: int
-    """How many of the b rows are real; the rest repeats the last real row and is masked."""
+    """Number of real rows; the others repeat the last one and are masked."""
     rows_b: npt.NDArray[np.int64]
     """Row numbers in the dataset, shape (b,)."""
     labels_b: npt.NDArray[np.int64]

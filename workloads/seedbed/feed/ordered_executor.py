@@ -1,4 +1,4 @@
-"""Results of tasks in order, computed ahead by a few threads: decoders release the interpreter lock."""
+"""Run tasks ahead in a few threads and yield their results in order; decoders release the GIL."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _T = TypeVar("_T")
 
 
 class OrderedExecutor(Iterator[_T], Generic[_T]):
-    """Gives the results of tasks in their order, beginning to work at once.
+    """Yields the results of tasks in their order; the first tasks start at once.
 
-    At most `ahead` tasks are running or wait to be taken. A task's exception is raised where its result
-    would have come; nothing comes after it.
+    At most `ahead` tasks are running or finished and not consumed. A task's exception is raised in place of
+    its result and ends the iteration.
     """
 
     def __init__(self, tasks: Iterable[Callable[[], _T]], *, threads: int, ahead: int) -> None:
@@ -38,7 +38,7 @@ class OrderedExecutor(Iterator[_T], Generic[_T]):
         return result
 
     def close(self) -> None:
-        """Drop what has not begun and wait for what has."""
+        """Cancel tasks that have not started and wait for the others."""
         self._tasks = iter(())
         self._pending.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,7 +1,7 @@
-"""The plan as a Ray Data source: read tasks render micro-batches in plan order, ahead of the trainer.
+"""A Ray Data source of micro-batches: read tasks render them in plan order, ahead of the trainer.
 
-A row of a block is a micro-batch, so no boundary of blocks or tasks can change what is in one. Tasks ask for
-no CPU: with one each they would wait for ever for the CPUs that the trainers hold.
+A row of a block is a micro-batch, so the boundaries of blocks and tasks do not change micro-batches. Tasks
+request no CPU: otherwise they would wait forever for the CPUs of the trainers.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ from seedbed.startup.ray_environment import NODE_LABEL
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 MICRO_BATCHES_PER_TASK: Final = 128
-"""Fewer pay Ray's cost per task too often, more delay the first batch of the task after."""
+"""With fewer, Ray's overhead per task counts; with more, the next task's first batch comes late."""
 
 TASK_BYTES: Final = 48 << 20
-"""Most pixels of a task: what a task ahead of its turn holds in the object store."""
+"""Most bytes of pixels of a task: they lie in the object store until their turn."""
 
 BLOCK_BYTES: Final = 1 << 20
-"""Least pixels of a block: smaller ones pay Ray's cost per block too often."""
+"""Least bytes of a block: with smaller ones, Ray's overhead per block counts."""
 
 STORE_BYTES: Final = 256 << 20
-"""Most object store memory that one execution asks for."""
+"""Object store memory of one execution."""
 
 _LOG_LEVELS: Final = {"ray.data": logging.WARNING, "ray.data._internal.progress": logging.ERROR}
-"""Lines that Ray Data writes per execution, and its advice to turn progress bars on."""
+"""Loggers of Ray Data that write lines per execution, and advice about progress bars."""
 
 _MOST_TASKS: Final = 2000
 _UNKNOWN_SIZE: Final = 256
-"""Side of a picture that is assumed where no transform fixes it."""
+"""Assumed side of an image where no transform fixes its size."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Part:
-    """What one read task renders."""
+class _TaskSpec:
+    """The micro-batches of one read task."""
 
     execution: str
-    """Tells executions apart: a worker process opens a stream once per execution."""
+    """Identifies the execution: a worker process opens a stream once per execution."""
     spec: StreamSpec
     leaves: range
     steps: range
@@ -69,27 +69,27 @@ class PlanDatasource(Datasource):
 
     def __init__(self, spec: StreamSpec, *, leaves: range, steps: range) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._whole = _Part(execution=secrets.token_hex(8), spec=spec, leaves=leaves, steps=steps)
+        self._whole = _TaskSpec(execution=secrets.token_hex(8), spec=spec, leaves=leaves, steps=steps)
 
     @property
     def step_bytes(self) -> int:
-        """Return the bytes of the pixels of one step, about."""
+        """Return about how many bytes the pixels of one step have."""
         side = output_size(self._whole.spec.transforms) or _UNKNOWN_SIZE
         return len(self._whole.leaves) * self._whole.spec.leaf_rows * side * side * 3
 
     @property
     def tasks(self) -> int:
-        """Return how many read tasks the plan is cut into."""
+        """Return the number of read tasks."""
         return -(-len(self._whole.steps) // self._steps_per_task())
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Return the bytes of all pixels, about."""
+        """Return about how many bytes all pixels have."""
         return len(self._whole.steps) * self.step_bytes
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
     ) -> list[ReadTask]:
-        """Return tasks over consecutive steps, whatever parallelism is asked for."""
+        """Return tasks over consecutive steps; Ray's wish for parallelism is ignored."""
         del parallelism, per_task_row_limit, data_context
         steps, size = self._whole.steps, self._steps_per_task()
         return [self._task(steps[start : start + size]) for start in range(0, len(steps), size)]
@@ -109,7 +109,7 @@ class PlanDatasource(Datasource):
 def open_ray_feed(
     spec: StreamSpec, *, leaves: range, steps: range, ahead: int, threads: int
 ) -> Iterator[Iterator[MicroBatch]]:
-    """Serve micro-batches by one Ray Data execution over all steps; at most `threads` tasks run at once."""
+    """Yield micro-batches of one Ray Data execution over all steps; at most `threads` tasks run at once."""
     if not leaves or not steps:
         yield iter(())
         return
@@ -123,7 +123,7 @@ def open_ray_feed(
 
 
 def _own_cpus(share: float) -> int:
-    """Return the CPUs of a trainer with this share of the leaves: more tasks would only cost their start."""
+    """Return the CPUs of a trainer with this share of the leaves: more tasks would not be faster."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return max(1, int(resources.get("CPU", 1) * share))
 
@@ -136,7 +136,7 @@ def _micro_batches(source: PlanDatasource, *, ahead: int, tasks_at_once: int) ->
             source,
             override_num_blocks=source.tasks,
             num_cpus=0,
-            label_selector=_beside_the_trainer(),
+            label_selector=_on_own_node(),
             concurrency=min(tasks_at_once, source.tasks),
         )
     blocks = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=ahead))
@@ -155,7 +155,7 @@ def _unpacked(blocks: Any) -> Iterator[MicroBatch]:
 def _context(source: PlanDatasource) -> DataContext:
     """Return the settings of one execution: in order, a block per step, bounded, silent."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # raised by its own deprecated fields
+        warnings.simplefilter("ignore", DeprecationWarning)  # DataContext itself sets deprecated fields
         context = DataContext()
     context.execution_options.preserve_order = True
     context.execution_options.resource_limits = ExecutionResources.for_limits(
@@ -167,13 +167,13 @@ def _context(source: PlanDatasource) -> DataContext:
     return context
 
 
-def _beside_the_trainer() -> dict[str, str]:
-    """Decode on the trainer's node: blocks stay in its memory, and the driver's node has no room."""
+def _on_own_node() -> dict[str, str]:
+    """Select the trainer's node: blocks stay in its memory, and the driver's node may have little."""
     return {NODE_LABEL: ray.get_runtime_context().get_node_id()}
 
 
-def _render(part: _Part) -> Iterable[pa.Table]:
-    """Yield one block per step; a failure that can be told ends the part as a block of its own."""
+def _render(part: _TaskSpec) -> Iterable[pa.Table]:
+    """Yield one block per step; an expected error is the last block."""
     try:
         stream, plan = _opened(part.execution, part.spec)
         for step in part.steps:

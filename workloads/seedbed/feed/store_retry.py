@@ -1,4 +1,4 @@
-"""How long a feed puts up with a store that does not answer: about a minute."""
+"""Retry reads of the feed while a store does not answer, for about a minute, until the feed is closed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BACKOFF: Final = ExponentialBackoff(first=0.25, longest=8.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreRetry:
-    """Repeats what the infrastructure failed, with doubling pauses, until time is up or it is stopped."""
+    """Retries an operation on `InfrastructureError`, with back-off, for `seconds` or until it is stopped."""
 
     seconds: float = 60.0
     stopped: threading.Event = field(default_factory=threading.Event)

@@ -14,17 +14,17 @@ DEFAULT_CACHE_BYTES: Final = 20 << 30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StreamSpec:
-    """What a process needs to serve any (step, leaf) of a run. Picklable, hashable, a few hundred bytes."""
+    """Dataset, view, seed, plan, transforms and caches. Picklable, hashable, a few hundred bytes."""
 
     dataset_url: str
     digest: str | None
-    """Pinned dataset digest; another one is refused."""
+    """Pinned dataset digest; a dataset with another digest is refused."""
     seed: int
     leaves: int
     leaf_rows: int
     total_steps: int
     epochs: int | None = None
-    """Epochs of the run where it is given in epochs; only the fill rows need it."""
+    """Epochs of the run if its length is given in epochs; decides which rows are fill rows."""
     transforms: tuple[Transform, ...] = ()
     window: int = WINDOW
     split: str = "train"
@@ -32,11 +32,11 @@ class StreamSpec:
     fold: tuple[int, int] | None = None
     secret: Path | None = None
     cache_folder: Path | None = None
-    """Shared by the processes of a node; None keeps a bounded number of record batches in memory."""
+    """Shared by the processes of a node; None: a bounded number of record batches in memory."""
     cache_bytes: int = DEFAULT_CACHE_BYTES
-    """Of record batches and decoded pictures together."""
+    """Bound of record batches and decoded images together."""
     shared: bool = False
-    """Other runs on this node ask for the same pictures (a sweep): each is decoded once for all of them."""
+    """Other runs on this node read the same images (a sweep): each is decoded once for all of them."""
     read_in_place: bool = True
-    """Read local datasets where they lie; False sends them through the cache like remote ones."""
+    """Read local datasets in place; False reads them through the cache like remote ones."""
     retry_seconds: float = 60.0

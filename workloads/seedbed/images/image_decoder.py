@@ -1,8 +1,8 @@
-"""Bytes of an image file to uint8 RGB pixels (H W C), the same bits for the same decoder versions.
+"""Decode image files to uint8 RGB pixels (H W C): the same bits for the same decoder versions.
 
-libjpeg-turbo with its accurate integer transform for JPEG, Pillow for everything else; what one of them
-refuses is never given to the other. libjpeg's warnings are errors: it fills in what it misses, and only
-warns. EXIF orientation is not applied: a dataset stores pictures upright.
+libjpeg-turbo with its accurate integer transform decodes JPEG, Pillow everything else; there is no fallback
+from one to the other. Warnings of libjpeg are errors: it fills in missing pixels and only warns. EXIF
+orientation is not applied: a dataset stores images upright.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ JPEG_START: Final = b"\xff\xd8\xff"
 
 
 class UndecodableImageError(ValueError):
-    """The bytes are no picture that can be decoded in full."""
+    """The bytes are not an image that can be decoded completely."""
 
 
 class ThreadBuffer(threading.local):
-    """One growing buffer per thread: the page faults of fresh memory cost as much as decoding or reading."""
+    """One growing buffer per thread: page faults of new memory cost as much as decoding or reading."""
 
     def __init__(self) -> None:
         self._buffer = np.empty(0, np.uint8)
 
     def at_least(self, size: int) -> npt.NDArray[np.uint8]:
-        """Return the calling thread's buffer, of `size` bytes or more; its next call returns it again."""
+        """Return the calling thread's buffer, of at least `size` bytes; its next call returns it again."""
         if len(self._buffer) < size:
             self._buffer = np.empty(size, np.uint8)
         return self._buffer
@@ -49,12 +49,12 @@ _buffer = ThreadBuffer()
 
 
 def decode(data: Octets) -> Pixels:
-    """Decode a picture in full to RGB, shape (H, W, 3), in its own memory. Raises UndecodableImageError."""
+    """Decode an image to RGB, shape (H, W, 3), in its own memory. Raises UndecodableImageError."""
     return decode_reduced(data, 1).copy()
 
 
 def decode_reduced(data: Octets, denominator: int) -> Pixels:
-    """Decode to 1/denominator of each side, rounded up, where the format can (JPEG); else in full.
+    """Decode to 1/denominator of each side, rounded up, if the format supports it (JPEG); else at full size.
 
     The result lies in a buffer of the calling thread and is overwritten by its next call.
     """
@@ -76,7 +76,7 @@ def picture_size(data: Octets) -> tuple[int, int]:
 
 
 def decoder_versions() -> dict[str, str]:
-    """Return the versions that decide about decoded and resized bits, for the environment class."""
+    """Return the versions of which decoded and resized pixels depend, for the environment class."""
     versions = {"pillow": PIL.__version__, "simplejpeg": simplejpeg.__version__}
     for name in ("jpg", "zlib", "libtiff", "webp"):
         versions[f"pillow.{name}"] = features.version(name) or "none"
@@ -101,7 +101,7 @@ def _decode_other(octets: Pixels) -> Pixels:
 
 @contextmanager
 def _decoder_errors() -> Iterator[None]:
-    """Raise UndecodableImageError for whatever a decoder raises: Pillow's plug-ins have many types."""
+    """Raise UndecodableImageError for all errors of decoders: Pillow's plug-ins raise many types."""
     try:
         yield
     except Exception as error:
@@ -109,6 +109,6 @@ def _decoder_errors() -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    if isinstance(error, KeyError):  # simplejpeg's own, for what it has no name for
+    if isinstance(error, KeyError):  # simplejpeg raises it for a subsampling that it does not know
         return f"unknown subsampling {error}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,8 +1,7 @@
-"""What a source file may be, and what of it is stored: 8-bit JPEG or PNG, gray or RGB, upright, one frame.
+"""Inspect source images and normalise them to what is stored: 8-bit JPEG or PNG, gray or RGB, upright.
 
-`normalise` either returns bytes that every decoder reads the same way, with notes on what was changed, or
-refuses with a reason. Nothing is guessed: colours that need a profile, depth that would be lost and frames
-that would be dropped are refused.
+`normalise` returns bytes that all decoders read alike, with notes on what was changed, or refuses a file with
+a reason. Colours that need a profile, more than 8 bits and several frames are refused, as they would be lost.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from seedbed.images import jpeg_markers, png_chunks, tiff_strips
 from seedbed.images.image_decoder import UndecodableImageError, decode_reduced
 from seedbed.images.image_repair import repair
 
-# What Pillow warns about is judged here: the limit below is lower than its own, damage ends in a verdict.
+# Pillow's warnings are not needed: the limit below is lower than its own, and damage raises BadImage.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
@@ -67,12 +66,12 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns a picture upright, by its EXIF orientation."""
+"""How to turn an image upright, by its EXIF orientation."""
 _BITS_PER_SAMPLE = 258
 
 
-class BadImage(Exception):  # noqa: N818 - it is a verdict about a file, not a failure of ours
-    """A source that is refused: `reason` is a short name from a closed list, `detail` what was seen."""
+class BadImage(Exception):  # noqa: N818 - it is a finding about a file, not a failure of ours
+    """A refused source file: `reason` is a short name from a closed list, `detail` says what was found."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -95,11 +94,11 @@ class Inspection:
     """An accepted source."""
 
     image: bytes | None
-    """The bytes to store; None where only `inspect` ran and they would be encoded anew."""
+    """The bytes to store; None from `inspect` where the image must be encoded again."""
     weight: int
-    """Bytes that the stored image takes, estimated from its pixels where it is encoded anew."""
+    """Bytes of the stored image, estimated from its pixels where it must be encoded again."""
     notes: tuple[str, ...]
-    """What was changed or is odd, by short name."""
+    """What was changed or is unusual, by short name."""
 
 
 def has_image_suffix(path: str) -> bool:
@@ -109,7 +108,7 @@ def has_image_suffix(path: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Accepted:
-    """A source that is a picture: upright, 8-bit, L or RGB."""
+    """An accepted source image: upright, 8-bit, mode L or RGB."""
 
     data: bytes
     """The source's bytes, or those of its repaired form."""
@@ -125,7 +124,7 @@ class _Accepted:
 
 
 def inspect(data: bytes, path: str, rules: StoredFormat) -> Inspection:
-    """Decode a source completely and judge it, without encoding; raises `BadImage`."""
+    """Decode and check a source completely, without encoding it; raises `BadImage`."""
     accepted = _accept(data, path)
     if not accepted.changes(rules):
         return accepted.kept()
@@ -152,7 +151,7 @@ _KEEPS_BYTES = ("wrong-suffix", "no-suffix", "multi-picture", "metadata-dropped"
 
 @contextmanager
 def _refuse_on_error(reason: str) -> Iterator[None]:
-    """Turn what Pillow raises on damaged files into a verdict; its parsers raise many types."""
+    """Raise BadImage for all errors of Pillow on damaged files: its parsers raise many types."""
     try:
         yield
     except (BadImage, MemoryError):
@@ -165,7 +164,7 @@ def _refuse_on_error(reason: str) -> Iterator[None]:
 
 
 def _accept(data: bytes, path: str) -> _Accepted:
-    """Judge a source; where it is refused as damaged, also what it is without all that is no picture."""
+    """Check a source; a damaged one is checked again without its metadata and stray bytes."""
     if not data:
         raise BadImage("empty-file", "the file has 0 bytes")
     try:
@@ -195,10 +194,10 @@ def _check(data: bytes, path: str) -> _Accepted:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """Return the EXIF orientation; what cannot be read turns nothing, as in any viewer."""
+    """Return the EXIF orientation; unreadable EXIF is ignored, as in any viewer."""
     try:
         value = picture.getexif().get(_ORIENTATION)
-    except Exception:  # its parser raises many types, and the pixels are good
+    except Exception:  # its parser raises many types, and the pixels are sound
         return 1
     return value if isinstance(value, int) else 1
 
@@ -219,7 +218,7 @@ def _unidentified(data: bytes) -> BadImage:
                 bits = jpeg_markers.precision(data)
                 return BadImage("more-than-8-bit", f"{bits} bits per channel; convert it to 8")
             return BadImage("damaged", f"it begins like {container}, but cannot be read")
-    return BadImage("not-an-image", "its content is no JPEG, PNG, WebP, BMP or TIFF image")
+    return BadImage("not-an-image", "its content is not a JPEG, PNG, WebP, BMP or TIFF image")
 
 
 def _refuse_by_header(picture: Image.Image, data: bytes) -> None:
@@ -239,7 +238,7 @@ def _refuse_by_header(picture: Image.Image, data: bytes) -> None:
 
 
 def _bits(picture: Image.Image, data: bytes) -> int:
-    """Return the bits per channel of the file; Pillow itself narrows 16-bit RGB silently."""
+    """Return the bits per channel of the file; Pillow reduces 16-bit RGB without a warning."""
     if picture.mode in ("I", "F"):
         return 32
     if picture.mode.startswith("I;16"):
@@ -265,7 +264,7 @@ def _format_notes(picture: Image.Image) -> list[str]:
 
 
 def _require_sound(picture: Image.Image, data: bytes) -> None:
-    """Decode all of a picture, and refuse what decoders forgive: they fill in what is missing."""
+    """Decode an image completely, and refuse damage that decoders hide by filling in pixels."""
     if picture.format in ("JPEG", "MPO"):
         _require_sound_jpeg(data)
         return
@@ -279,18 +278,18 @@ def _require_sound(picture: Image.Image, data: bytes) -> None:
 
 
 def _require_sound_jpeg(data: bytes) -> None:
-    """Decode it as training does, for Pillow does not tell what libjpeg warns about."""
+    """Decode a JPEG as training does: Pillow does not report the warnings of libjpeg."""
     jpeg_markers.require_all_scans(data, jpeg_markers.segments(data))
     try:
-        decode_reduced(data, 8)  # parses all coded pixels, and computes few
+        decode_reduced(data, 8)  # parses all coded pixels, but computes few
     except UndecodableImageError as error:
         if "subsampling" in str(error) or "Unsupported" in str(error):
-            raise BadImage("unsupported-format", f"a JPEG of a rare kind ({error}); save it anew") from None
+            raise BadImage("unsupported-format", f"a JPEG of a rare kind ({error}); save it again") from None
         raise
 
 
 def _require_palette(picture: Image.Image) -> None:
-    """Refuse pixels of colours that the palette does not have: decoders take black."""
+    """Refuse pixels whose colour is not in the palette: decoders make them black."""
     assert picture.palette is not None
     colours = len(picture.palette.palette) // len(picture.palette.mode)
     extrema = picture.getextrema()
@@ -328,7 +327,7 @@ def _target_size(size: tuple[int, int], rules: StoredFormat) -> tuple[int, int]:
 
 def _encode(picture: Image.Image, encoding: str) -> bytes:
     bare = picture.copy()
-    bare.info = {}  # no profile, comment or orientation may travel with the pixels
+    bare.info = {}  # profile, comment and orientation must not be stored with the pixels
     sink = io.BytesIO()
     if encoding == "jpeg":
         bare.save(sink, "JPEG", quality=95, subsampling=0)

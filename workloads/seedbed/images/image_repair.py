@@ -1,6 +1,6 @@
-"""The same picture without what is no part of it: metadata that decoders stumble over, a few stray bytes.
+"""Repair images without changing a pixel: remove damaged metadata and a few stray bytes.
 
-No pixel is guessed here. What comes back has to be decoded strictly like any other file.
+The caller checks a repaired file as strictly as any other.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from seedbed.images.image_decoder import JPEG_START, UndecodableImageError, deco
 
 _STRAY_AT_THE_END: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _IN_THE_DECODER: Final = 8
-"""As many bytes libjpeg may have read ahead: it does not count them as stray."""
+"""Most bytes that libjpeg reads ahead and does not count as stray."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repaired:
-    """A file anew, and the short name of what was left out."""
+    """A repaired file, and the short name of what was removed."""
 
     data: bytes
     note: str
 
 
 def repair(data: bytes) -> Repaired | None:
-    """Return the file without what is no part of its picture; None where that does not help."""
+    """Return the file with its image only; None where it cannot be repaired."""
     try:
         if data.startswith(JPEG_START):
             return _repair_jpeg(data)
@@ -49,10 +49,10 @@ def _repair_jpeg(data: bytes) -> Repaired | None:
 
 
 def _without_stray_end(data: bytes) -> bytes:
-    """Leave out bytes between the coded pixels and the end marker, where they are no coded pixels.
+    """Remove bytes between the coded pixels and the end marker, if they are not coded pixels.
 
-    Fill bytes are all alike. Others follow coded pixels that ended as the standard wants it, with bits of
-    one up to the byte: bytes that are left because some before them were lost mostly do not.
+    They are not if they are fill bytes, all alike, or if the coded pixels before them end as the standard
+    demands, with one-bits up to the byte. If bytes were lost before them, that is mostly not so.
     """
     found = _STRAY_AT_THE_END.search(_decoder_message(data))
     if found is None or int(found[1]) > jpeg_markers.MAX_STRAY_BYTES:
@@ -66,7 +66,7 @@ def _without_stray_end(data: bytes) -> bytes:
 
 
 def _ends_with_ones(data: bytes) -> bool:
-    """Return whether the bits of the last coded byte that no pixel needs are ones."""
+    """Return whether the unused bits of the last coded byte are ones."""
     place = len(data) - 3
     pixels = decode(data)
     for bit in range(7):
@@ -80,7 +80,7 @@ def _ends_with_ones(data: bytes) -> bool:
 
 
 def _decoder_message(data: bytes) -> str:
-    """Return what the decoder says against a file, nothing where it is content."""
+    """Return the decoder's error message, empty where it decodes the file."""
     try:
         decode(data)
     except UndecodableImageError as error:

@@ -1,7 +1,7 @@
-"""The marker segments of a JPEG file: where its main picture lies, whether all of it is there, what else is.
+"""Parse the marker segments of a JPEG file: whether its scans are complete, and which parts are metadata.
 
-Nothing here decodes. Segments are skipped by their length, so a thumbnail inside of one is never taken for
-the picture; what lies behind the end marker (further pictures, a video, rubbish) does not count.
+Nothing is decoded. Segments are skipped by their length, so a thumbnail inside of a segment is not mistaken
+for the image. Bytes after the end marker (more images, a video, garbage) are ignored.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _MARKER: Final = re.compile(rb"\xff+[^\x00\xff]")
 _END_OF_SCAN: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _PLAIN_JFIF: Final = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 MAX_STRAY_BYTES: Final = 16
-"""As many bytes that belong to nothing may lie before a marker; more of them are a part that was lost."""
+"""Most bytes without meaning before a marker; more of them are a damaged segment."""
 
 
 class BrokenJpegError(ValueError):
-    """The segments do not add up to a whole picture: its message says what is missing."""
+    """The segments are not a complete image; the message says what is missing."""
 
 
 class Segment(NamedTuple):
-    """A marker and the bytes that belong to it: its parameters, and after SOS the coded pixels."""
+    """A marker with its parameters and, after SOS, the coded pixels."""
 
     marker: int
     start: int
     end: int
-    """Position behind its last byte."""
+    """Position after its last byte."""
     stray: int
-    """Bytes before it that belong to nothing."""
+    """Bytes without meaning before it."""
 
 
 def segments(data: bytes) -> tuple[Segment, ...]:
@@ -44,7 +44,7 @@ def segments(data: bytes) -> tuple[Segment, ...]:
 
 
 def precision(data: bytes) -> int:
-    """Return the bits of a sample as the frame says it; 8 where no frame is found."""
+    """Return the bits per sample of the frame; 8 where there is no frame."""
     try:
         frame = next(part for part in _walk(data) if part.marker in _FRAMES)
     except (BrokenJpegError, StopIteration):
@@ -53,10 +53,10 @@ def precision(data: bytes) -> int:
 
 
 def require_all_scans(data: bytes, parts: Sequence[Segment]) -> None:
-    """Raise `BrokenJpegError` where a component or a bit of its coefficients comes in no scan.
+    """Raise `BrokenJpegError` where a component, or a bit of its coefficients, is in no scan.
 
-    Decoders take what is missing for zero without a word: a progressive file that lost its last scans is a
-    blurred picture, one that lost a component has other colours.
+    Decoders replace what is missing by zeros without a warning: a progressive file without its last scans is
+    blurred, one without a component has wrong colours.
     """
     missing: dict[int, set[int]] = {}
     progressive = False
@@ -72,10 +72,10 @@ def require_all_scans(data: bytes, parts: Sequence[Segment]) -> None:
 
 
 def without_extras(data: bytes, parts: Sequence[Segment]) -> bytes | None:
-    """Return the picture without stray bytes, without what lies behind it, and without metadata but EXIF.
+    """Return the image without stray bytes, trailing bytes and metadata except EXIF.
 
-    EXIF says which side is up; that there is a JFIF segment, and Adobe's, decide about colours. None where
-    so many bytes belong to nothing that a segment may have been lost.
+    EXIF holds the orientation; the JFIF and Adobe segments decide about colours. None where there are so many
+    stray bytes that a segment may have been lost.
     """
     if any(part.stray > MAX_STRAY_BYTES for part in parts):
         return None
@@ -83,7 +83,7 @@ def without_extras(data: bytes, parts: Sequence[Segment]) -> bytes | None:
 
 
 def _without_metadata(data: bytes, part: Segment) -> bytes:
-    """Return a segment without what is metadata; where it is too short for libjpeg, so is an Adobe one."""
+    """Return a segment, or nothing for metadata, or for an Adobe segment that is too short for libjpeg."""
     segment = data[part.start : part.end]
     name, long_enough = (part.marker, segment[4:9]), len(segment) >= 16
     if name == (_APP0, b"JFIF\0") and long_enough:
@@ -94,7 +94,7 @@ def _without_metadata(data: bytes, part: Segment) -> bytes:
 
 
 def _remove_decoded(missing: dict[int, set[int]], scan: bytes, *, progressive: bool) -> None:
-    """Take the coefficients that a scan, from its count of components on, brings to their last bit."""
+    """Remove the coefficients that a scan completes; `scan` begins with its count of components."""
     count = scan[0] if scan else 0
     first, last, bits = scan[1 + 2 * count : 4 + 2 * count].ljust(3, b"\xff")[:3]
     brought = range(first, last + 1) if progressive else range(1)

@@ -1,4 +1,4 @@
-"""The chunks of a PNG file: whether those of its picture are whole, and the file without the others."""
+"""Parse the chunks of a PNG file: check those of the image, and remove the others."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PICTURE: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"IDAT", b"IEND"})
-"""Chunks that decide what is seen; all others are told about it: text, profiles, gamma, times."""
+"""Chunks of the image itself; all others are metadata: text, profiles, gamma, times."""
 _KEPT: Final = _PICTURE | {b"eXIf"}
-"""EXIF says which side is up."""
+"""EXIF holds the orientation."""
 
 
 class BrokenPngError(ValueError):
-    """A chunk of the picture is missing or damaged: its message names it."""
+    """A chunk of the image is missing or damaged; the message names it."""
 
 
 class Chunk(NamedTuple):
@@ -25,7 +25,7 @@ class Chunk(NamedTuple):
     end: int
 
     def is_whole(self, data: bytes) -> bool:
-        """Return whether its checksum fits."""
+        """Return whether its checksum is right."""
         stated = int.from_bytes(data[self.end - 4 : self.end], "big")
         return zlib.crc32(data[self.start + 4 : self.end - 4]) == stated
 
@@ -36,14 +36,14 @@ def chunks(data: bytes) -> tuple[Chunk, ...]:
 
 
 def require_whole(data: bytes, parts: Sequence[Chunk]) -> None:
-    """Raise `BrokenPngError` where a chunk of the picture does not fit its checksum; decoders skip some."""
+    """Raise `BrokenPngError` where the checksum of an image chunk is wrong; decoders ignore some."""
     for part in parts:
         if part.name in _PICTURE and not part.is_whole(data):
             raise BrokenPngError(f"the checksum of a chunk {part.name.decode()} does not fit")
 
 
 def without_extras(data: bytes, parts: Sequence[Chunk]) -> bytes:
-    """Return the picture without what lies behind it, and without metadata but a whole EXIF chunk."""
+    """Return the image without trailing bytes and metadata, except a sound EXIF chunk."""
     kept = (part for part in parts if part.name in _PICTURE or (part.name in _KEPT and part.is_whole(data)))
     return _SIGNATURE + b"".join(data[part.start : part.end] for part in kept)
 

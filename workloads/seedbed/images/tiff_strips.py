@@ -1,7 +1,6 @@
-"""The strips or tiles of a TIFF file: whether they are whole, where their coding can tell.
+"""Check the strips or tiles of a TIFF file for damage, where their compression can show it.
 
-libtiff stops at the last pixel, before the checksum of a deflated strip, and passes over what libjpeg only
-warns about.
+libtiff stops at the last pixel, before the checksum of a deflated strip, and ignores the warnings of libjpeg.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _PIECE: Final = 1 << 20
 
 
 def require_whole(picture: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
-    """Raise `ValueError` or `zlib.error` for a strip that its coding does not bear out."""
+    """Raise `ValueError` or `zlib.error` for a damaged strip."""
     tags = picture.tag_v2
     compression = tags.get(_COMPRESSION)
     for strip in _strips(tags, data):
@@ -47,7 +46,7 @@ def _numbers(tags: Any, tag: int) -> tuple[int, ...]:
 
 
 def _inflate(strip: bytes) -> None:
-    """Read a strip to its checksum, a piece at a time: it may inflate to anything."""
+    """Decompress a strip up to its checksum, in pieces: it may inflate to any size."""
     reader = zlib.decompressobj()
     rest = strip
     while not reader.eof:

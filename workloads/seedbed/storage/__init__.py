@@ -1,6 +1,7 @@
 """Storage: objects below a URL, in file systems, object stores and behind HTTP servers.
 
 Objects are bytes under a relative path. Expected failures are `UserError` or `InfrastructureError`.
+Remote stores are imported when needed: asyncio and TLS would add 0.04 s to the start of every command.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def _reconnect(scheme: str, secret: Path | None) -> Connection:
 
 
 def _connect(scheme: str, secret: Secret) -> AbstractFileSystem:
-    import fsspec
+    import fsspec  # takes 0.1 s, s3fs 0.4 s: for remote stores only
 
     options = _OPTIONS.get(scheme, _no_options)(secret)
     try:
@@ -119,7 +119,7 @@ def _s3_options(secret: Secret) -> dict[str, Any]:
 
 
 def _http_options(secret: Secret) -> dict[str, Any]:
-    import aiohttp
+    import aiohttp  # takes 0.2 s: for HTTP only
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
     options: dict[str, Any] = {

@@ -106,7 +106,7 @@ def check_supported(scheme: str, shown: str) -> None:
     """Refuse an unknown scheme; imports fsspec where it is none of the tested ones."""
     if scheme in KNOWN_SCHEMES:
         return
-    import fsspec
+    import fsspec  # takes 0.1 s, which local runs need not wait for
 
     if scheme not in fsspec.available_protocols():
         known = ", ".join(f"{name}://" for name in KNOWN_SCHEMES)
