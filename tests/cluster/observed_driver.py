@@ -87,7 +87,7 @@ def served(session: Session, port: int, uid: str) -> Iterator[None]:
         port,
         progress=lambda: live().model_dump_json(by_alias=True, exclude_none=True).encode(),
         metrics=lambda: page(lambda: driver_metrics(session, live())),
-        attendance=WorkerRegistry(),
+        workers=WorkerRegistry(),
         token="",
     ):
         yield
@@ -108,7 +108,7 @@ def sweep_served(session: SweepSession, port: int) -> Iterator[None]:
         port,
         progress=lambda: json.dumps(nothing).encode(),
         metrics=metrics,
-        attendance=WorkerRegistry(),
+        workers=WorkerRegistry(),
         token="",
     ):
         yield

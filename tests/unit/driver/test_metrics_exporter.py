@@ -124,7 +124,7 @@ def test_it_is_served_beside_progress(path: str) -> None:
         0,
         progress=lambda: b"{}",
         metrics=lambda: page(lambda: driver_metrics(session, live)),
-        attendance=WorkerRegistry(),
+        workers=WorkerRegistry(),
         token="",
     ) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
