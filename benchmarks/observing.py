@@ -36,7 +36,7 @@ from seedbed.pods.status_messages import live_progress
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.storage import open_storage
 from seedbed_api.manifest_loader import training_job
-from seedbed_api.prometheus_exposition import page
+from seedbed_api.prometheus_exposition import exposition_page
 
 ROOT = Path(__file__).parents[1]
 GOAL = 0.01
@@ -123,7 +123,7 @@ def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
 
     def metrics() -> None:
         live = live_progress(session, job_uid="u", attempt=1, now=datetime.now(UTC))
-        page(lambda: driver_metrics(session, live))
+        exposition_page(lambda: driver_metrics(session, live))
 
     recorder = JsonLineEncoder(
         context={"namespace": "team", "job": "seen", "attempt": 1, "pod": "seen-1-driver"}

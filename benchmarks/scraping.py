@@ -19,8 +19,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from process_tree import machine
-from seedbed_api.prometheus_exposition import page
-from seedbed_api.timestamps import written
+from seedbed_api.prometheus_exposition import exposition_page
+from seedbed_api.timestamps import format_time
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.informer_cache.object_views import job_record, job_view
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES
@@ -28,7 +28,7 @@ from seedbed_operator.metrics.job_metrics import JobMetrics
 from seedbed_operator.metrics.metrics_page import MetricsPage
 from seedbed_operator.observe.transient_state import TransientStates
 
-NOW = written(datetime.now(UTC))
+NOW = format_time(datetime.now(UTC))
 IMAGE = "registry.example/seedbed@sha256:" + "a" * 64
 TICK_SECONDS = 0.001
 Raw = dict[str, Any]
@@ -154,7 +154,7 @@ def in_the_event_loop(fleet: Fleet) -> Callable[[], Awaitable[bytes]]:
     """Return what is simplest."""
 
     async def scrape() -> bytes:
-        return page(fleet.jobs.collect())
+        return exposition_page(fleet.jobs.collect())
 
     return scrape
 

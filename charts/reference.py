@@ -18,7 +18,7 @@ import alerts
 import metrics_page
 from dashboards import pages
 from seedbed_api.crd_generator import definitions, rendered
-from seedbed_api.openapi_schema import structural
+from seedbed_api.openapi_schema import structural_schema
 from seedbed_api.trainingprofile import TrainingProfileSpec
 
 CHART = Path(__file__).parent / "seedbed"
@@ -80,7 +80,7 @@ def descriptions(values: str) -> dict[str, str]:
 def described(schema: Json, comments: dict[str, str], path: str = "") -> Json:
     """Return the schema with the comments as descriptions, and with a profile as its model has it."""
     if path == "profiles":
-        schema = {**schema, "additionalProperties": closed(structural(TrainingProfileSpec))}
+        schema = {**schema, "additionalProperties": closed(structural_schema(TrainingProfileSpec))}
     filled = {key: value for key, value in schema.items() if key not in ("description", "properties")}
     if path in comments:
         filled = {"description": comments[path], **filled}

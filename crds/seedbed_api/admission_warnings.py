@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from seedbed_api.base_model import Block
 from seedbed_api.errors import refusal
+from seedbed_api.execution_settings import shards_of_busiest_worker, useful_worker_count
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
-from seedbed_api.useful_worker_count import fewest_workers_as_fast_as, shards_of_the_busiest
 
 
-def advice(resource: Block) -> list[str]:
+def admission_warnings(resource: Block) -> list[str]:
     """Return the lines for a resource."""
     if isinstance(resource, TrainingJob):
         cluster, leaves = resource.spec.cluster, resource.spec.training.batch.leaves
@@ -24,10 +24,10 @@ def advice(resource: Block) -> list[str]:
 
 
 def _idle(field: str, workers: int, leaves: int) -> list[str]:
-    enough = fewest_workers_as_fast_as(leaves, workers)
+    enough = useful_worker_count(leaves, workers)
     if enough == workers:
         return []
-    most = shards_of_the_busiest(leaves, workers)
+    most = shards_of_busiest_worker(leaves, workers)
     problem = (
         f"{enough} workers are as fast, since the busiest has {most} of {leaves} logical shards either way"
     )

@@ -9,16 +9,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from seedbed_api.base_model import Block, Choice, Rule
-from seedbed_api.bounded_lists import Bounded, ListRule
-from seedbed_api.decimal_strings import Between, Positive, Probability, Share
+from seedbed_api.bounded_lists import BoundedList, ListRule
+from seedbed_api.decimal_strings import DecimalRange, Positive, Probability, Share
 from seedbed_api.scalar_types import Integer
 
 Pixels = Annotated[Integer, Field(ge=1, le=4096)]
-Degrees = Annotated[str, Between(low="0", high="180", low_open=True)]
-Ratio = Annotated[str, Between(low="0", high="100", low_open=True)]
+Degrees = Annotated[str, DecimalRange(low="0", high="180", low_open=True)]
+Ratio = Annotated[str, DecimalRange(low="0", high="100", low_open=True)]
 
 
-def _at_most(low: str, of_low: str, high: str, of_high: str) -> str:
+def _cel_at_most(low: str, of_low: str, high: str, of_high: str) -> str:
     """Return the CEL of low <= high, where each may be left out for its default."""
     lesser, greater = (
         f"double(has(self.{name}) ? self.{name} : '{default}')"
@@ -40,14 +40,14 @@ class RandomResizedCrop(Block):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             field="scaleMin",
-            cel=_at_most("scaleMin", "0.08", "scaleMax", "1"),
+            cel=_cel_at_most("scaleMin", "0.08", "scaleMax", "1"),
             holds=lambda crop: Decimal(crop.scale_min) <= Decimal(crop.scale_max),
             problem="must not be more than scaleMax",
             fix="exchange or correct the two",
         ),
         Rule(
             field="ratioMin",
-            cel=_at_most("ratioMin", "0.75", "ratioMax", "1.3333333333"),
+            cel=_cel_at_most("ratioMin", "0.75", "ratioMax", "1.3333333333"),
             holds=lambda crop: Decimal(crop.ratio_min) <= Decimal(crop.ratio_max),
             problem="must not be more than ratioMax",
             fix="exchange or correct the two",
@@ -150,7 +150,7 @@ def _count(transforms: Sequence[Any], *kinds: str) -> int:
 
 Augmentation = Annotated[
     tuple[Transform, ...],
-    Bounded(
+    BoundedList(
         least=1,
         most=16,
         rules=(

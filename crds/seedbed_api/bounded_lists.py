@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from seedbed_api.scalar_types import refused
+from seedbed_api.scalar_types import invalid_value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +24,7 @@ class ListRule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Bounded:
+class BoundedList:
     """A list of `least` to `most` entries; with `key` a list-map, with `unique` a set of strings.
 
     Where their order has no meaning (`ordered` False) the entries are sorted: it is no part of an identity.
@@ -40,11 +40,11 @@ class Bounded:
     def check(self, entries: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the entries, sorted by key where their order has no meaning; refuse a wrong list."""
         if not self.least <= len(entries) <= self.most:
-            raise refused(f"must have {self._size()} entries", "add or remove entries")
+            raise invalid_value(f"must have {self._size()} entries", "add or remove entries")
         self._refuse_equal_keys(entries)
         for rule in self.rules:
             if not rule.holds(entries):
-                raise refused(rule.problem, rule.fix)
+                raise invalid_value(rule.problem, rule.fix)
         if self.ordered:
             return entries
         return tuple(sorted(entries, key=self._name))
@@ -60,7 +60,7 @@ class Bounded:
             return
         twice = [name for name, count in Counter(map(self._name, entries)).items() if count > 1]
         if twice:
-            raise refused(f"has {self.key or 'entry'} {twice[0]} more than once", "keep one of them")
+            raise invalid_value(f"has {self.key or 'entry'} {twice[0]} more than once", "keep one of them")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))

@@ -11,11 +11,11 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from seedbed_api.bounded_lists import ListRule
-from seedbed_api.scalar_types import refused
+from seedbed_api.scalar_types import invalid_value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Keyed:
+class BoundedMap:
     """A map of at most `most` entries whose keys match a pattern.
 
     The API server cannot check the pattern, since keys have no bound for it; `rules` it checks too.
@@ -30,12 +30,12 @@ class Keyed:
     def check(self, entries: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the map, sorted by key; refuse a wrong one."""
         if len(entries) > self.most:
-            raise refused(f"must have at most {self.most} entries", "remove some")
+            raise invalid_value(f"must have at most {self.most} entries", "remove some")
         for rule in self.rules:
             if not rule.holds(list(entries)):
-                raise refused(rule.problem, rule.fix)
+                raise invalid_value(rule.problem, rule.fix)
         if not all(re.fullmatch(self.pattern, key) for key in entries):
-            raise refused(self.problem, self.fix)
+            raise invalid_value(self.problem, self.fix)
         return dict(sorted(entries.items()))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 from typing import Annotated, Literal
 
 from seedbed_api.base_model import StatusBlock
-from seedbed_api.bounded_lists import Bounded
+from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.scalar_types import CamelReason, Generation, Time, text
 
 LONGEST_MESSAGE = 1024
@@ -247,7 +247,7 @@ class Condition(StatusBlock):
     """Generation of the spec that the condition describes."""
 
 
-Conditions = Annotated[tuple[Condition, ...], Bounded(most=16, key="type")]
+Conditions = Annotated[tuple[Condition, ...], BoundedList(most=16, key="type")]
 
 
 def with_condition(conditions: Sequence[Condition], new: Condition) -> tuple[Condition, ...]:

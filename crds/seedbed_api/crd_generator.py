@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from seedbed_api.base_model import Block
-from seedbed_api.immutability import Frozen, recipe_transitions, sweep_transitions
+from seedbed_api.immutability import ImmutableField, immutable_recipe_fields, immutable_sweep_fields
 from seedbed_api.object_metadata import LONGEST_NAME, NAME_PATTERN
-from seedbed_api.openapi_schema import Json, structural
+from seedbed_api.openapi_schema import Json, structural_schema
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trainingprofile import TrainingProfile
@@ -43,7 +43,7 @@ def definitions() -> dict[str, Json]:
                 column("DIGEST", "string", ".status.model.weightsDigest", wide=True),
                 column("MESSAGE", "string", f"{_STATUS}.message", wide=True),
             ],
-            transitions=recipe_transitions(),
+            transitions=immutable_recipe_fields(),
             selectable=(*_SELECTABLE, ".status.runID"),
         ),
         "sweepjobs.yaml": definition(
@@ -62,7 +62,7 @@ def definitions() -> dict[str, Json]:
                 column("DIGEST", "string", ".status.ledger.digest", wide=True),
                 column("MESSAGE", "string", f"{_STATUS}.message", wide=True),
             ],
-            transitions=sweep_transitions(),
+            transitions=immutable_sweep_fields(),
             selectable=(*_SELECTABLE, ".status.sweepID"),
         ),
         "trainingprofiles.yaml": definition(
@@ -88,7 +88,7 @@ def definition(
     short_names: list[str],
     columns: list[Json],
     scope: str = "Namespaced",
-    transitions: tuple[Frozen, ...] = (),
+    transitions: tuple[ImmutableField, ...] = (),
     selectable: tuple[str, ...] = (),
 ) -> Json:
     """Return the CustomResourceDefinition of a resource."""
@@ -122,9 +122,9 @@ def categories(scope: str) -> list[str]:
     return ["all", "seedbed"] if scope == "Namespaced" else ["seedbed"]
 
 
-def resource_schema(model: type[Block], transitions: tuple[Frozen, ...]) -> Json:
+def resource_schema(model: type[Block], transitions: tuple[ImmutableField, ...]) -> Json:
     """Return the schema of a resource; apiVersion, kind and metadata are the API server's to check."""
-    schema = structural(model)
+    schema = structural_schema(model)
     for name in ("apiVersion", "kind"):
         schema["properties"][name] = {"type": "string"}
     schema["properties"]["metadata"] = {"type": "object"}
@@ -139,7 +139,7 @@ def resource_schema(model: type[Block], transitions: tuple[Frozen, ...]) -> Json
     return schema
 
 
-def transition(rule: Frozen) -> Json:
+def transition(rule: ImmutableField) -> Json:
     """Return a transition rule as an entry of x-kubernetes-validations."""
     return {"rule": rule.cel(), "message": rule.message(), "fieldPath": f".{rule.path}"}
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from seedbed_api.scalar_types import refused
+from seedbed_api.scalar_types import invalid_value
 
 PATTERN = r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,12})?([eE][+-]?[0-9]{1,2})?$"
 LONGEST = 26
@@ -42,7 +42,7 @@ def _scientific(digits: str, exponent: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Between:
+class DecimalRange:
     """A decimal string between two values, given canonical; each end may be left out of the range."""
 
     low: str
@@ -55,12 +55,12 @@ class Between:
         try:
             spelling = canonical(value)
         except ValueError:
-            raise refused(
+            raise invalid_value(
                 "must be a decimal number in quotes",
                 'write at most 9 digits, 12 decimals and an exponent, for example "0.1" or "5e-4"',
             ) from None
         if not self.contains(Decimal(spelling)):
-            raise refused(f"must be {self.words()}", "choose a value in that range")
+            raise invalid_value(f"must be {self.words()}", "choose a value in that range")
         return spelling
 
     def contains(self, value: Decimal) -> bool:
@@ -91,11 +91,11 @@ class Between:
         return {**handler(schema), **bounds}
 
 
-Share = Annotated[str, Between(low="0", high="1", low_open=True)]
+Share = Annotated[str, DecimalRange(low="0", high="1", low_open=True)]
 """A part of a whole, not nothing."""
-Probability = Annotated[str, Between(low="0", high="1")]
-Decay = Annotated[str, Between(low="0", high="1", high_open=True)]
+Probability = Annotated[str, DecimalRange(low="0", high="1")]
+Decay = Annotated[str, DecimalRange(low="0", high="1", high_open=True)]
 """A factor of a running mean: momentum, beta, label smoothing."""
-Positive = Annotated[str, Between(low="0", high="1000000", low_open=True)]
-NotNegative = Annotated[str, Between(low="0", high="1000000")]
-Number = Annotated[str, Between(low="0", high="1e99")]
+Positive = Annotated[str, DecimalRange(low="0", high="1000000", low_open=True)]
+NotNegative = Annotated[str, DecimalRange(low="0", high="1000000")]
+Number = Annotated[str, DecimalRange(low="0", high="1e99")]

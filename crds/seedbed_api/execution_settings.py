@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from seedbed_api.base_model import Block, Rule
-from seedbed_api.bounded_lists import Bounded
+from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.pod_template import PodAnnotations, PodLabels, Variables
 from seedbed_api.recipe import SecretRef
 from seedbed_api.scalar_types import (
@@ -34,7 +34,7 @@ Manager = Annotated[
     ),
 ]
 OPERATOR = "seedbed.dev/operator"
-PullSecrets = Annotated[tuple[ResourceName, ...], Bounded(most=8, unique=True, ordered=False)]
+PullSecrets = Annotated[tuple[ResourceName, ...], BoundedList(most=8, unique=True, ordered=False)]
 WorkerCount = Annotated[Integer, Field(ge=1, le=4096)]
 
 
@@ -146,3 +146,13 @@ class Execution(Lifecycle):
     """Interval and number of checkpoints; it never changes a bit."""
     cluster: Cluster = Cluster()
     """Machines and number of workers; it never changes a bit of the model within one environment class."""
+
+
+def shards_of_busiest_worker(leaves: int, workers: int) -> int:
+    """Return the logical shards of the worker that has most: it sets the pace of a step."""
+    return -(-leaves // workers)
+
+
+def useful_worker_count(leaves: int, workers: int) -> int:
+    """Return the smallest number of workers with which a step takes no longer."""
+    return shards_of_busiest_worker(leaves, shards_of_busiest_worker(leaves, workers))

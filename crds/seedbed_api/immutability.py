@@ -20,7 +20,7 @@ _MISSING = object()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Frozen:
+class ImmutableField:
     """A field below `spec` that may not change, or only while the object is and was suspended."""
 
     path: str
@@ -60,59 +60,59 @@ class Frozen:
         return bool(before != after)
 
 
-def recipe_transitions() -> tuple[Frozen, ...]:
+def immutable_recipe_fields() -> tuple[ImmutableField, ...]:
     """Return the rules of a TrainingJob's spec."""
     return (*_of_the_recipe(), *EXECUTION)
 
 
-def sweep_transitions() -> tuple[Frozen, ...]:
+def immutable_sweep_fields() -> tuple[ImmutableField, ...]:
     """Return the rules of a SweepJob's spec: those of its recipe, and what else decides about trials."""
     return (*SEARCH, *(_below_the_template(rule) for rule in _of_the_recipe()), *EXECUTION)
 
 
-def _of_the_recipe() -> tuple[Frozen, ...]:
+def _of_the_recipe() -> tuple[ImmutableField, ...]:
     return tuple(rule for name in Recipe.model_fields for rule in _of_field(Recipe, camel(name)))
 
 
-def _below_the_template(rule: Frozen) -> Frozen:
+def _below_the_template(rule: ImmutableField) -> ImmutableField:
     guards = tuple(f"{_TEMPLATE}.{guard}" for guard in rule.guards)
     return replace(rule, path=f"{_TEMPLATE}.{rule.path}", guards=guards)
 
 
 EXECUTION = (
-    Frozen(path="output", optional=False, while_suspended=True),
-    Frozen(path="cluster.profile", optional=False, while_suspended=True),
-    Frozen(path="cluster.overrides", optional=True, while_suspended=True),
-    Frozen(path="managedBy", optional=False),
+    ImmutableField(path="output", optional=False, while_suspended=True),
+    ImmutableField(path="cluster.profile", optional=False, while_suspended=True),
+    ImmutableField(path="cluster.overrides", optional=True, while_suspended=True),
+    ImmutableField(path="managedBy", optional=False),
 )
 _TEMPLATE = "trialTemplate.spec"
 SEARCH = (
-    *(Frozen(path=path, optional=False) for path in ("objective", "algorithm", "parameters")),
-    *(Frozen(path=path, optional=True) for path in ("crossValidation", "earlyStopping")),
-    *(Frozen(path=path, optional=False) for path in ("maxTrialCount", "maxFailedTrialCount")),
+    *(ImmutableField(path=path, optional=False) for path in ("objective", "algorithm", "parameters")),
+    *(ImmutableField(path=path, optional=True) for path in ("crossValidation", "earlyStopping")),
+    *(ImmutableField(path=path, optional=False) for path in ("maxTrialCount", "maxFailedTrialCount")),
 )
 
 
-def refused_changes(rules: tuple[Frozen, ...], old: Block, new: Block) -> list[str]:
+def rejected_changes(rules: tuple[ImmutableField, ...], old: Block, new: Block) -> list[str]:
     """Return one line for each change of a spec that is not allowed."""
     before, after = old.plain(), new.plain()
     return [f"spec.{rule.path}: {rule.message()}" for rule in rules if rule.refuses(before, after)]
 
 
-def _of_field(block: type[Block], path: str, guards: tuple[str, ...] = ()) -> Iterator[Frozen]:
+def _of_field(block: type[Block], path: str, guards: tuple[str, ...] = ()) -> Iterator[ImmutableField]:
     field = named_fields(block)[path.rsplit(".", 1)[-1]]
     optional = _may_be_absent(field)
     if path in EXCLUDED:
-        yield Frozen(path=path, optional=optional, guards=guards, while_suspended=True)
+        yield ImmutableField(path=path, optional=optional, guards=guards, while_suspended=True)
     elif any(excluded.startswith(f"{path}.") for excluded in EXCLUDED):
         yield from _below(field, path, (*guards, path) if optional else guards)
     else:
-        yield Frozen(path=path, optional=optional, guards=guards)
+        yield ImmutableField(path=path, optional=optional, guards=guards)
 
 
-def _below(field: FieldInfo, path: str, guards: tuple[str, ...]) -> Iterator[Frozen]:
+def _below(field: FieldInfo, path: str, guards: tuple[str, ...]) -> Iterator[ImmutableField]:
     if _may_be_absent(field):
-        yield Frozen(path=path, optional=True, guards=guards[:-1], presence_only=True)
+        yield ImmutableField(path=path, optional=True, guards=guards[:-1], presence_only=True)
     inner = block_in(field.annotation)
     assert inner is not None
     for name in named_fields(inner):

@@ -12,7 +12,7 @@ _ERROR = re.compile(r"error:|Traceback |(\w+\.)*\w*(Error|Exception)(:|$)")
 """How lines begin that tell of an error: ours, and those of an exception that nobody expected."""
 
 
-def parsed(line: str) -> dict[str, Any] | None:
+def parse_log_line(line: str) -> dict[str, Any] | None:
     """Return the fields of a structured line; None where it is plain text."""
     if not line.startswith("{"):
         return None
@@ -23,9 +23,9 @@ def parsed(line: str) -> dict[str, Any] | None:
     return fields if isinstance(fields, dict) and isinstance(fields.get(MESSAGE), str) else None
 
 
-def readable(line: str) -> str:
+def format_log_line(line: str) -> str:
     """Return a line as a person reads it: time, level where it is not info, a rank's process, message."""
-    fields = parsed(line)
+    fields = parse_log_line(line)
     if fields is None:
         return line
     time = str(fields.get("time", "")).partition("T")[2][:8]
@@ -40,9 +40,9 @@ def readable(line: str) -> str:
     return " ".join(word for word in words if word)
 
 
-def structured(line: str, context: Mapping[str, Any]) -> dict[str, Any]:
+def log_record(line: str, context: Mapping[str, Any]) -> dict[str, Any]:
     """Return a line as an object; what it says of itself goes before what is known of its place."""
-    fields = parsed(line)
+    fields = parse_log_line(line)
     if fields is None:
         level = "error" if _ERROR.match(line) else "info"
         fields = {"level": level, MESSAGE: line}

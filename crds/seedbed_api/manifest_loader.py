@@ -14,7 +14,7 @@ from seedbed_api.errors import UserError, refusal
 from seedbed_api.field_lookup import named_fields, nearest
 from seedbed_api.overrides import apply_overrides
 from seedbed_api.trainingjob import TrainingJob
-from seedbed_api.validation_errors import mistakes
+from seedbed_api.validation_errors import error_lines
 from seedbed_api.yaml_documents import REASON, Document, parse, read_text
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ def read_documents(source: Path | str) -> list[Document]:
     return parse(read_text(Path(source)), str(source))
 
 
-def is_ours(document: Document) -> bool:
+def is_seedbed_resource(document: Document) -> bool:
     """Tell whether a document is, or tries to be, a resource of seedbed.dev."""
     group = str(document.get("apiVersion", "")).partition("/")[0]
     return group == GROUP or document.get("kind") in KINDS or "apiVersion" not in document
 
 
-def validated(document: Document, where: str = "") -> Block:
+def validate_document(document: Document, where: str = "") -> Block:
     """Return the resource of a document; raises UserError InvalidSpec with one line per mistake."""
     prefix = f"{where} " if where else ""
     try:
@@ -61,7 +61,7 @@ def validated(document: Document, where: str = "") -> Block:
         raise UserError(error.reason, message) from None
 
 
-def unknown_in_status(resource: Block, status: object) -> Iterator[str]:
+def unknown_status_fields(resource: Block, status: object) -> Iterator[str]:
     """Yield a line for each field of a status that its kind does not have."""
     field = type(resource).model_fields.get("status")
     block = None if field is None else block_in(field.annotation)
@@ -89,7 +89,7 @@ def _resource(document: Document) -> Block:
     try:
         resource = model.model_validate(document)
     except ValidationError as error:
-        raise UserError(REASON, "\n".join(mistakes(error, model))) from None
+        raise UserError(REASON, "\n".join(error_lines(error, model))) from None
     if lines := _impossible_trials(resource):
         raise UserError(REASON, "\n".join(lines))
     return resource
@@ -126,7 +126,7 @@ def read_document(source: Path | str, *, wanted: str) -> tuple[Document, str]:
 
 def sweep_job(document: dict[str, Any], where: str = "") -> SweepJob:
     """Return the SweepJob of a document; raises UserError InvalidSpec with one line per mistake."""
-    sweep = validated(document, where)
+    sweep = validate_document(document, where)
     assert type(sweep).__name__ == "SweepJob", "the caller has looked at the kind"
     return cast("SweepJob", sweep)
 
@@ -139,7 +139,7 @@ def training_job(document: dict[str, Any], where: str = "") -> TrainingJob:
             "kind", document.get("kind"), "must be TrainingJob", "name a manifest of a TrainingJob"
         )
         raise UserError(REASON, prefix + line)
-    job = validated(document, where)
+    job = validate_document(document, where)
     assert isinstance(job, TrainingJob)
     return job
 

@@ -16,7 +16,7 @@ Json: TypeAlias = dict[str, Any]
 _DROPPED = ("title", "additionalProperties", "default", "properties", "required", "$defs")
 
 
-def structural(block: type[Block]) -> Json:
+def structural_schema(block: type[Block]) -> Json:
     """Return the structural schema of a block with the descriptions, defaults and rules of its fields."""
     raw = block.model_json_schema(by_alias=True, mode="validation")
     return _object(block, raw, raw.get("$defs", {}))

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from seedbed_api.base_model import Block, block_in
-from seedbed_api.bounded_lists import Bounded
+from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.field_lookup import every_path, named_fields, nearest
 from seedbed_api.trainingjob import TrainingJob
@@ -82,9 +82,9 @@ def _below(place: dict[str, Any], name: str) -> Any:
 
 def _entry(place: dict[str, Any], name: str, selector: str, field: FieldInfo, path: str) -> Any:
     entries = _list(place, name, path)
-    key = next((mark.key for mark in field.metadata if isinstance(mark, Bounded)), None)
+    key = next((mark.key for mark in field.metadata if isinstance(mark, BoundedList)), None)
     if key is not None and not selector.isdecimal():
-        return _keyed(entries, key, selector)
+        return _entry_by_key(entries, key, selector)
     return entries[_index(entries, name, selector, path)]
 
 
@@ -103,7 +103,7 @@ def _index(entries: list[Any], name: str, selector: str, path: str) -> int:
     raise UserError(REASON, refusal("--set", path, f"names no entry {selector} of {name}", fix))
 
 
-def _keyed(entries: list[Any], key: str, selector: str) -> Any:
+def _entry_by_key(entries: list[Any], key: str, selector: str) -> Any:
     for entry in entries:
         if isinstance(entry, dict) and entry.get(key) == selector:
             return entry

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from seedbed_api.base_model import Block, Rule
-from seedbed_api.bounded_lists import Bounded, ListRule
-from seedbed_api.bounded_maps import Keyed
+from seedbed_api.bounded_lists import BoundedList, ListRule
+from seedbed_api.bounded_maps import BoundedMap
 from seedbed_api.scalar_types import Matches, text
 
 RESERVED_KEYS = (
@@ -60,7 +60,7 @@ _LONG_KEY = ListRule(
     problem=f"must have keys of at most {_LONGEST_KEY} characters",
     fix="shorten them",
 )
-_KEYS = Keyed(
+_KEYS = BoundedMap(
     most=32,
     pattern=f"^({_DOMAIN}/)?{_NAME}$",
     problem="must have keys like those of labels: a name, or a domain, a slash and a name",
@@ -89,7 +89,7 @@ AllowedKey = Annotated[
     ),
 ]
 AllowedKeys = Annotated[
-    tuple[AllowedKey, ...], Bounded(most=64, unique=True, ordered=False, rules=(_RESERVED_KEY,))
+    tuple[AllowedKey, ...], BoundedList(most=64, unique=True, ordered=False, rules=(_RESERVED_KEY,))
 ]
 
 VariableName = Annotated[
@@ -106,7 +106,7 @@ _RESERVED_NAME = (
 )
 AllowedVariables = Annotated[
     tuple[VariableName, ...],
-    Bounded(
+    BoundedList(
         most=64,
         unique=True,
         ordered=False,
@@ -150,4 +150,4 @@ class EnvVar(Block):
     """Value; nothing in it is expanded."""
 
 
-Variables = Annotated[tuple[EnvVar, ...], Bounded(most=32, key="name", ordered=False)]
+Variables = Annotated[tuple[EnvVar, ...], BoundedList(most=32, key="name", ordered=False)]

@@ -27,7 +27,7 @@ MOST_SPEC_BYTES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NotAllowed:
+class PolicyViolation:
     """Something that a job asks for and may not have."""
 
     reason: RunningReason | FailedReason
@@ -35,7 +35,7 @@ class NotAllowed:
     """Field, value, what is wrong with it, and the fix."""
 
 
-def refusals(spec: JobSpec, profile: Allowed) -> tuple[NotAllowed, ...]:
+def policy_violations(spec: JobSpec, profile: Allowed) -> tuple[PolicyViolation, ...]:
     """Return everything that the job asks for and its profile does not allow, the first in the spec first."""
     return (*_too_large(spec), *_uris(spec, profile), *_secrets(spec, profile), *_overrides(spec, profile))
 
@@ -69,17 +69,17 @@ def _below(uri: str, prefix: str) -> bool:
     return uri.startswith(prefix) and (prefix.endswith("/") or uri[len(prefix) :][:1] in ("", "/", "?", "#"))
 
 
-def _too_large(spec: JobSpec) -> Iterator[NotAllowed]:
+def _too_large(spec: JobSpec) -> Iterator[PolicyViolation]:
     size = len(json.dumps(spec.plain()))
     if size > MOST_SPEC_BYTES:
         problem = f"is larger than {MOST_SPEC_BYTES} bytes of JSON"
         message = refusal(
             "spec", f"{size} bytes", problem, "shorten training.loss.crossEntropy.classWeights or model.args"
         )
-        yield NotAllowed(reason=FailedReason.INVALID_SPEC, message=message)
+        yield PolicyViolation(reason=FailedReason.INVALID_SPEC, message=message)
 
 
-def _uris(spec: JobSpec, profile: Allowed) -> Iterator[NotAllowed]:
+def _uris(spec: JobSpec, profile: Allowed) -> Iterator[PolicyViolation]:
     prefixes, claims = profile.allowed_uri_prefixes, profile.allowed_persistent_volume_claims
     for field, uri in _named_uris(spec):
         claim = claim_of(uri)
@@ -99,7 +99,7 @@ def _named_uris(spec: JobSpec) -> Iterator[tuple[str, str]]:
     yield "spec.output.uri", spec.output.uri
 
 
-def _secrets(spec: JobSpec, profile: Allowed) -> Iterator[NotAllowed]:
+def _secrets(spec: JobSpec, profile: Allowed) -> Iterator[PolicyViolation]:
     named = {
         f"{spec.recipe_path}.dataset": spec.recipe.dataset.secret_ref,
         "spec.output": spec.output.secret_ref,
@@ -110,7 +110,7 @@ def _secrets(spec: JobSpec, profile: Allowed) -> Iterator[NotAllowed]:
             yield _refused(RunningReason.SECRET_NOT_ALLOWED, field, reference.name, "allowedSecrets")
 
 
-def _overrides(spec: JobSpec, profile: Allowed) -> Iterator[NotAllowed]:
+def _overrides(spec: JobSpec, profile: Allowed) -> Iterator[PolicyViolation]:
     overrides = spec.cluster.overrides
     if overrides is None:
         return
@@ -141,7 +141,7 @@ _ALLOWS: Mapping[str, Callable[[str, Sequence[str]], bool]] = {
 }
 
 
-def _values(attribute: str, field: str, value: Any, profile: Allowed) -> Iterator[NotAllowed]:
+def _values(attribute: str, field: str, value: Any, profile: Allowed) -> Iterator[PolicyViolation]:
     entries = getattr(profile, _LISTS[attribute])
     allows = _ALLOWS.get(attribute, _is_listed)
     for name in _names(value):
@@ -165,15 +165,15 @@ def _shown(value: Any) -> Any:
     return value if isinstance(value, str | int) else ", ".join(_names(value))
 
 
-def _refused(reason: RunningReason, field: str, value: Any, profile_list: str) -> NotAllowed:
+def _refused(reason: RunningReason, field: str, value: Any, profile_list: str) -> PolicyViolation:
     fix = f"remove it or choose another, or ask the admin to add it to {profile_list}"
     line = refusal(field, value, "is not allowed by the profile", fix)
-    return NotAllowed(reason=reason, message=one_line(line))
+    return PolicyViolation(reason=reason, message=one_line(line))
 
 
-def _not_remote(field: str, uri: str) -> NotAllowed:
+def _not_remote(field: str, uri: str) -> PolicyViolation:
     known = ", ".join(f"{scheme}://" for scheme in REMOTE_SCHEMES)
     problem = "does not lie in a store that pods can reach"
     fix = f"write a URL of {known} or pvc://claim/folder, or ask the admin to list it in allowedURIPrefixes"
     line = refusal(field, uri, problem, fix)
-    return NotAllowed(reason=RunningReason.URI_NOT_ALLOWED, message=one_line(line))
+    return PolicyViolation(reason=RunningReason.URI_NOT_ALLOWED, message=one_line(line))

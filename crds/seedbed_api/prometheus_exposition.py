@@ -16,7 +16,7 @@ Sample = tuple[Mapping[str, str], float]
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-def measured(about: Family, samples: Iterable[Sample]) -> Metric:
+def metric_family(about: Family, samples: Iterable[Sample]) -> Metric:
     """Return what was measured just now; the labels must be those that the family has."""
     metric = Metric(about.base, about.meaning, about.kind)
     for labels, value in samples:
@@ -25,9 +25,9 @@ def measured(about: Family, samples: Iterable[Sample]) -> Metric:
     return metric
 
 
-def single(about: Family, value: float | None, labels: Mapping[str, str] | None = None) -> Metric:
+def single_sample(about: Family, value: float | None, labels: Mapping[str, str] | None = None) -> Metric:
     """Return a family of one sample, or of none where there is no value."""
-    return measured(about, () if value is None else ((labels or {}, value),))
+    return metric_family(about, () if value is None else ((labels or {}, value),))
 
 
 def counter(about: Family, registry: CollectorRegistry) -> Counter:
@@ -40,7 +40,7 @@ def histogram(about: Family, registry: CollectorRegistry, buckets: Iterable[floa
     return Histogram(about.name, about.meaning, about.labels, registry=registry, buckets=tuple(buckets))
 
 
-class Measuring(Collector):
+class CallbackCollector(Collector):
     """A collector out of a function that measures when it is asked."""
 
     def __init__(self, measure: Callable[[], Iterable[Metric]]) -> None:
@@ -55,13 +55,13 @@ class Measuring(Collector):
         return ()
 
 
-def text(registry: CollectorRegistry) -> bytes:
+def exposition_text(registry: CollectorRegistry) -> bytes:
     """Return the page that Prometheus reads."""
     return generate_latest(registry)
 
 
-def page(measure: Callable[[], Iterable[Metric]]) -> bytes:
+def exposition_page(measure: Callable[[], Iterable[Metric]]) -> bytes:
     """Return the page of what is measured just now."""
     registry = CollectorRegistry()
-    registry.register(Measuring(measure))
-    return text(registry)
+    registry.register(CallbackCollector(measure))
+    return exposition_text(registry)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from seedbed_api.base_model import Block, Rule
-from seedbed_api.bounded_lists import Bounded
+from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.decimal_strings import Share
 from seedbed_api.scalar_types import (
     Digest,
@@ -123,7 +123,7 @@ class Model(Block):
     """Built-in model; set exactly one of name and entrypoint."""
     entrypoint: Entrypoint | None = None
     """User's model as module:Object with build(args); set exactly one of name and entrypoint."""
-    args: Annotated[tuple[ModelArgument, ...], Bounded(most=64, key="name", ordered=False)] = ()
+    args: Annotated[tuple[ModelArgument, ...], BoundedList(most=64, key="name", ordered=False)] = ()
     """Arguments of the model."""
     code: Code | None = None
     """Source of the entrypoint's code. Default: the image."""

@@ -11,7 +11,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StrictBo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
-def refused(problem: str, fix: str) -> PydanticCustomError:
+def invalid_value(problem: str, fix: str) -> PydanticCustomError:
     """Return the error of a value that cannot stand, in the words of the one-line message."""
     return PydanticCustomError("refused", "{problem}", {"problem": problem, "fix": fix})
 
@@ -28,9 +28,9 @@ class Matches:
     def check(self, value: str) -> str:
         """Return the value; refuse it when it is too long or does not match."""
         if len(value) > self.longest:
-            raise refused(f"must have at most {self.longest} characters", "shorten it")
+            raise invalid_value(f"must have at most {self.longest} characters", "shorten it")
         if not re.fullmatch(self.pattern, value):
-            raise refused(self.problem, self.fix)
+            raise invalid_value(self.problem, self.fix)
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -53,7 +53,7 @@ class OneOf:
         if value not in self.values:
             close = get_close_matches(value, self.values, n=1)
             fix = f"did you mean {close[0]}?" if close else f"write one of {', '.join(self.values)}"
-            raise refused("is not a value that is allowed here", fix)
+            raise invalid_value("is not a value that is allowed here", fix)
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -87,10 +87,10 @@ class Quantity:
     def check(self, value: Any) -> str:
         """Return the value as a string; refuse what is no quantity, or none of anything."""
         if isinstance(value, bool) or not isinstance(value, int | str):
-            raise refused(self.problem, self.fix)
+            raise invalid_value(self.problem, self.fix)
         written = str(value)
         if len(written) > self.longest or not re.fullmatch(self.pattern, written):
-            raise refused(self.problem, self.fix)
+            raise invalid_value(self.problem, self.fix)
         return written
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

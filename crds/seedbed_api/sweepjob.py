@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from seedbed_api.base_model import Block, Choice, Rule
-from seedbed_api.bounded_lists import Bounded, ListRule
+from seedbed_api.bounded_lists import BoundedList, ListRule
 from seedbed_api.decimal_strings import Number
 from seedbed_api.execution_settings import Execution
 from seedbed_api.field_lookup import every_path, is_sweepable
@@ -22,7 +22,7 @@ from seedbed_api.training_settings import DIRECTIONS, Direction, MetricName
 FIELD_PATHS = tuple(sorted(path for path, field in every_path(Recipe, "spec.") if is_sweepable(field)))
 FieldPath = Annotated[str, OneOf(FIELD_PATHS)]
 ParameterValue = Annotated[str, text(256)]
-Values = Annotated[tuple[ParameterValue, ...], Bounded(least=1, most=64, unique=True)]
+Values = Annotated[tuple[ParameterValue, ...], BoundedList(least=1, most=64, unique=True)]
 TrialCount = Annotated[Integer, Field(ge=1, le=100_000)]
 
 
@@ -242,7 +242,7 @@ def _is_countable(parameter: Any) -> bool:
 # sees only that the other parameter exists; that it stands earlier is left to the models.
 Parameters = Annotated[
     tuple[Parameter, ...],
-    Bounded(
+    BoundedList(
         most=32,
         key="name",
         rules=(

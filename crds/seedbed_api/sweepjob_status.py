@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from seedbed_api.base_model import StatusBlock
-from seedbed_api.bounded_lists import Bounded
+from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.scalar_types import Count, Digest, Identifier, Measured, Time, Whole, text
 from seedbed_api.trainingjob_status import LifecycleStatus, ModelStatus, ObjectStatus
 
@@ -40,7 +40,7 @@ class Assignment(StatusBlock):
     """Its value."""
 
 
-Assignments = Annotated[tuple[Assignment, ...], Bounded(most=32, key="name")]
+Assignments = Annotated[tuple[Assignment, ...], BoundedList(most=32, key="name")]
 
 
 class Trial(StatusBlock):
@@ -58,7 +58,7 @@ class Trial(StatusBlock):
     """The trained model."""
 
 
-TopTrials = Annotated[tuple[Trial, ...], Bounded(most=MOST_TOP_TRIALS)]
+TopTrials = Annotated[tuple[Trial, ...], BoundedList(most=MOST_TOP_TRIALS)]
 
 
 class SweepProgress(StatusBlock):

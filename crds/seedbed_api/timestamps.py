@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 
-def written(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     """Return a moment as a status writes it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def parsed(time: str | None) -> datetime | None:
+def parse_time(time: str | None) -> datetime | None:
     """Return the moment of a status field; None where it is not set."""
     return datetime.fromisoformat(time) if time is not None else None
 

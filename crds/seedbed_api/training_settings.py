@@ -9,8 +9,8 @@ from pydantic import Field
 
 from seedbed_api.augmentation_transforms import Augmentation, Resize, Transform
 from seedbed_api.base_model import Block, Choice, Rule
-from seedbed_api.bounded_lists import Bounded
-from seedbed_api.decimal_strings import Between, Decay, NotNegative, Positive, Probability, Share
+from seedbed_api.bounded_lists import BoundedList
+from seedbed_api.decimal_strings import Decay, DecimalRange, NotNegative, Positive, Probability, Share
 from seedbed_api.scalar_types import Count, Epochs, Flag, Integer, Seed, Steps, Sweepable, text
 
 MOST_LEAVES = 4096
@@ -19,9 +19,9 @@ Direction = Literal["Maximize", "Minimize"]
 DIRECTIONS: dict[str, str] = {"validation/accuracy": "Maximize", "validation/loss": "Minimize"}
 SWEEPABLE = Sweepable()
 
-Rate = Annotated[str, Between(low="0", high="1000", low_open=True)]
-Channels = Annotated[tuple[Probability, ...], Bounded(least=3, most=3)]
-Spreads = Annotated[tuple[Share, ...], Bounded(least=3, most=3)]
+Rate = Annotated[str, DecimalRange(low="0", high="1000", low_open=True)]
+Channels = Annotated[tuple[Probability, ...], BoundedList(least=3, most=3)]
+Spreads = Annotated[tuple[Share, ...], BoundedList(least=3, most=3)]
 
 
 class Batch(Block):
@@ -69,7 +69,7 @@ class CrossEntropy(Block):
 
     label_smoothing: Annotated[Decay, SWEEPABLE] = "0"
     """Fraction of each label that is spread evenly over all classes."""
-    class_weights: Annotated[tuple[ClassWeight, ...], Bounded(most=1000, key="name", ordered=False)] = ()
+    class_weights: Annotated[tuple[ClassWeight, ...], BoundedList(most=1000, key="name", ordered=False)] = ()
     """Weights of classes in the loss."""
 
 
@@ -134,7 +134,7 @@ class Optimizer(Choice):
 class Cosine(Block):
     """Parameters of Cosine: half a cosine wave from the learning rate to the minimum at the last step."""
 
-    minimum: Annotated[str, Between(low="0", high="1000")] = "0"
+    minimum: Annotated[str, DecimalRange(low="0", high="1000")] = "0"
     """Learning rate at the last step."""
 
 

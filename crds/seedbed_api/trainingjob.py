@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from seedbed_api.base_model import Block, Rule
-from seedbed_api.execution_settings import Execution
+from seedbed_api.execution_settings import Execution, useful_worker_count
 from seedbed_api.object_metadata import ObjectMeta
 from seedbed_api.recipe import Recipe
 from seedbed_api.trainingjob_status import TrainingJobStatus
-from seedbed_api.useful_worker_count import fewest_workers_as_fast_as
 
 
 class TrainingJobSpec(Execution, Recipe):
@@ -40,7 +39,7 @@ class TrainingJobSpec(Execution, Recipe):
     @property
     def most_ranks(self) -> int:
         """Return the most ranks that make a step faster: more would only wait for the busiest."""
-        useful = fewest_workers_as_fast_as(self.training.batch.leaves, self.cluster.workers.max)
+        useful = useful_worker_count(self.training.batch.leaves, self.cluster.workers.max)
         return max(useful, self.fewest_ranks)
 
 

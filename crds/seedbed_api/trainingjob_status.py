@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from seedbed_api.base_model import StatusBlock
-from seedbed_api.bounded_lists import Bounded
+from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.conditions import LONGEST_MESSAGE, Condition, Conditions
 from seedbed_api.scalar_types import (
     CamelReason,
@@ -173,8 +173,8 @@ class Failure(StatusBlock):
     """Its whole log in the output store."""
 
 
-Metrics = Annotated[tuple[Metric, ...], Bounded(most=MOST_METRICS, key="name")]
-Timings = Annotated[tuple[Timing, ...], Bounded(most=32, key="name")]
+Metrics = Annotated[tuple[Metric, ...], BoundedList(most=MOST_METRICS, key="name")]
+Timings = Annotated[tuple[Timing, ...], BoundedList(most=32, key="name")]
 
 
 class LifecycleStatus(StatusBlock):
@@ -307,7 +307,7 @@ def shown(value: Any, form: str) -> Any:
         return value
 
 
-def measured(value: float) -> str:
+def format_measurement(value: float) -> str:
     """Return a finite measured value as the string of a status, with six significant digits."""
     assert value - value == 0, "a status holds finite values only"
     return f"{value:.6g}"

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from seedbed_api.base_model import Block, Choice, StatusBlock
-from seedbed_api.bounded_lists import Bounded, ListRule
+from seedbed_api.bounded_lists import BoundedList, ListRule
 from seedbed_api.conditions import Conditions
 from seedbed_api.execution_settings import PullSecrets
 from seedbed_api.object_metadata import ObjectMeta
@@ -47,7 +47,7 @@ UriPrefix = Annotated[
 ]
 UriPrefixes = Annotated[
     tuple[UriPrefix, ...],
-    Bounded(
+    BoundedList(
         most=64,
         unique=True,
         ordered=False,
@@ -71,7 +71,7 @@ Repository = Annotated[
     ),
 ]
 NodeSelector = Annotated[dict[str, Annotated[str, text(63)]], Field(max_length=32)]
-Names = Annotated[tuple[ResourceName, ...], Bounded(most=64, unique=True, ordered=False)]
+Names = Annotated[tuple[ResourceName, ...], BoundedList(most=64, unique=True, ordered=False)]
 
 
 class Toleration(Block):
@@ -89,7 +89,7 @@ class Toleration(Block):
     """How long a NoExecute taint is tolerated."""
 
 
-Tolerations = Annotated[tuple[Toleration, ...], Bounded(most=32)]
+Tolerations = Annotated[tuple[Toleration, ...], BoundedList(most=32)]
 
 
 class Resources(Block):
@@ -235,9 +235,11 @@ class Allowed(Block):
     """Secrets that a job may name."""
     allowed_persistent_volume_claims: Names = ()
     """Claims that a job may mount as pvc://claim/path; the claim of the output is writable."""
-    allowed_overrides: Annotated[tuple[Overridable, ...], Bounded(most=10, unique=True, ordered=False)] = ()
+    allowed_overrides: Annotated[
+        tuple[Overridable, ...], BoundedList(most=10, unique=True, ordered=False)
+    ] = ()
     """Fields of spec.cluster.overrides that a job may set; the lists below limit the values of some."""
-    allowed_images: Annotated[tuple[Repository, ...], Bounded(most=64, unique=True, ordered=False)] = ()
+    allowed_images: Annotated[tuple[Repository, ...], BoundedList(most=64, unique=True, ordered=False)] = ()
     """Repositories of the images that a job may choose; one that ends in / allows all below it."""
     allowed_service_accounts: Names = ()
     """Service accounts that a job may choose."""

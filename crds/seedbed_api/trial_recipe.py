@@ -12,7 +12,7 @@ from seedbed_api.base_model import Block, Choice, block_in, camel
 from seedbed_api.field_lookup import is_string, named_fields
 from seedbed_api.recipe import Recipe
 from seedbed_api.sweepjob import Parameter, SearchSpace, SweepJobSpec
-from seedbed_api.validation_errors import mistakes
+from seedbed_api.validation_errors import error_lines
 from seedbed_api.yaml_documents import parse_value
 
 
@@ -49,7 +49,7 @@ def _refused(spec: SweepJobSpec, number: int, parameter: Parameter) -> Iterator[
         try:
             trial_recipe(spec, {**dict(_needed(spec, parameter)), parameter.name: value})
         except ValidationError as error:
-            line = next(mistakes(error, Recipe))
+            line = next(error_lines(error, Recipe))
             yield f"spec.parameters[{number}].searchSpace: with {value} a trial has a mistake at spec.{line}"
 
 

@@ -28,30 +28,30 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
 }
 
 
-class _Nothing:
+class _Missing:
     def __repr__(self) -> str:
         return "nothing"
 
 
-def mistakes(error: ValidationError, model: type[Block]) -> Iterator[str]:
+def error_lines(error: ValidationError, model: type[Block]) -> Iterator[str]:
     """Yield one line for each mistake that pydantic found in a document of a model."""
     for found in error.errors(include_url=False):
         location, kind, value = found["loc"], found["type"], found["input"]
         context = found.get("ctx", {})
         if kind == "rules":
-            yield from (_broken(rule, location, context["block"]) for rule in context["broken"])
+            yield from (_rule_line(rule, location, context["block"]) for rule in context["broken"])
         elif kind == "missing":
-            yield refusal(written(location), _Nothing(), "is missing", "write it")
+            yield refusal(field_path(location), _Missing(), "is missing", "write it")
         elif kind == "extra_forbidden":
-            yield _unknown(location, value, model)
+            yield _unknown_field_line(location, value, model)
         elif kind == "literal_error":
-            yield _not_in_enum(location, value, context["expected"])
+            yield _not_a_choice_line(location, value, context["expected"])
         else:
             problem, fix = _PLAIN.get(kind, (found["msg"], "correct it"))
-            yield refusal(written(location), value, problem.format(**context), fix.format(**context))
+            yield refusal(field_path(location), value, problem.format(**context), fix.format(**context))
 
 
-def written(location: Sequence[int | str]) -> str:
+def field_path(location: Sequence[int | str]) -> str:
     """Return a location as it is written in a message: spec.training.augmentation[0].type."""
     path = "".join(f"[{name}]" if isinstance(name, int) else f".{_shown(name)}" for name in location)
     return path.removeprefix(".") or "manifest"
@@ -65,26 +65,26 @@ def value_at(document: Any, path: str) -> Any:
     """Return what stands at a dotted path below a value; what reads "nothing" where nothing does."""
     for name in filter(None, path.split(".")):
         if not isinstance(document, Mapping) or name not in document:
-            return _Nothing()
+            return _Missing()
         document = document[name]
     return document
 
 
-def _broken(rule: Rule, location: Sequence[int | str], block: Any) -> str:
+def _rule_line(rule: Rule, location: Sequence[int | str], block: Any) -> str:
     names = [*location, *filter(None, rule.field.split("."))]
-    return refusal(written(names), value_at(block, rule.field), rule.problem, rule.fix)
+    return refusal(field_path(names), value_at(block, rule.field), rule.problem, rule.fix)
 
 
-def _unknown(location: Sequence[int | str], value: Any, model: type[Block]) -> str:
+def _unknown_field_line(location: Sequence[int | str], value: Any, model: type[Block]) -> str:
     block = block_at(model, location[:-1])
     known = named_fields(block) if block else {}
-    return refusal(written(location), value, "is not a field", nearest(str(location[-1]), known))
+    return refusal(field_path(location), value, "is not a field", nearest(str(location[-1]), known))
 
 
-def _not_in_enum(location: Sequence[int | str], value: Any, expected: str) -> str:
+def _not_a_choice_line(location: Sequence[int | str], value: Any, expected: str) -> str:
     names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
     fix = nearest(value, names) if isinstance(value, str) else f"write {expected}"
-    return refusal(written(location), value, f"must be {expected}", fix)
+    return refusal(field_path(location), value, f"must be {expected}", fix)
 
 
 def quoted_if_string(annotation: Any, text: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from seedbed_api.conditions import Condition, ConditionType, RunningReason, one_line, with_condition
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob_status import LifecycleStatus
 
 
@@ -124,7 +124,7 @@ class PlanBuilder:
             status=status,
             reason=str(reason),
             message=one_line(message),
-            last_transition_time=written(self.now),
+            last_transition_time=format_time(self.now),
             observed_generation=self.generation,
         )
         return self.set_status(conditions=with_condition(self.status.conditions, condition))

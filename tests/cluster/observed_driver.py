@@ -32,7 +32,7 @@ from seedbed.sweeps.sweep_driver import SweepSession, run_sweep  # noqa: E402
 from seedbed.sweeps.sweep_metrics import sweep_families  # noqa: E402
 from seedbed.training.run_progress import RunProgress  # noqa: E402
 from seedbed_api.manifest_loader import sweep_job, training_job  # noqa: E402
-from seedbed_api.prometheus_exposition import page  # noqa: E402
+from seedbed_api.prometheus_exposition import exposition_page  # noqa: E402
 
 TRAINS_SECONDS = 20.0
 """So long, however fast the machine: rates need several looks of Prometheus at what grows."""
@@ -86,7 +86,7 @@ def served(session: Session, port: int, uid: str) -> Iterator[None]:
     with serve_endpoint(
         port,
         progress=lambda: live().model_dump_json(by_alias=True, exclude_none=True).encode(),
-        metrics=lambda: page(lambda: driver_metrics(session, live())),
+        metrics=lambda: exposition_page(lambda: driver_metrics(session, live())),
         workers=WorkerRegistry(),
         token="",
     ):
@@ -101,7 +101,7 @@ def sweep_served(session: SweepSession, port: int) -> Iterator[None]:
         standing, namespace = session.state, session.job.metadata.namespace or ""
         if standing is None:
             return b""
-        return page(lambda: sweep_families(standing, namespace=namespace, running=1))
+        return exposition_page(lambda: sweep_families(standing, namespace=namespace, running=1))
 
     nothing: Mapping[str, Any] = {}
     with serve_endpoint(

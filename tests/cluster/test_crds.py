@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from seedbed_api.crd_generator import definitions
-from seedbed_api.manifest_loader import validated
+from seedbed_api.manifest_loader import validate_document
 from support.manifests.base_manifests import BASES, DIGEST, Case
 from support.manifests.full_statuses import NOON, a_full_status, a_full_sweep_status
 from support.manifests.hostile_specs import HOSTILE, Attempt
@@ -123,8 +123,8 @@ def renamed(manifest: Json) -> Json:
 def test_the_server_fills_in_the_defaults_of_the_models(kube: Kube, kind: str) -> None:
     document = Case(kind=kind).manifest()
     filled = tried(kube, document)["spec"]
-    expected = validated(document).plain()["spec"]
-    assert validated({**document, "spec": filled}).plain()["spec"] == expected
+    expected = validate_document(document).plain()["spec"]
+    assert validate_document({**document, "spec": filled}).plain()["spec"] == expected
     assert set(leaves(filled)) <= set(leaves(expected))
     members = set(leaves(expected)) - set(leaves(filled))
     assert all(".sgd." in path for path in members), "only the member of a chosen type is left to the models"
@@ -134,7 +134,7 @@ def test_the_golden_spec_is_what_the_server_and_the_models_make_of_the_smallest_
     golden = json.loads(Path("tests/unit/api/golden/spec.json").read_text(encoding="utf-8"))
     document = Case().manifest()
     filled = tried(kube, document)["spec"]
-    assert validated({**document, "spec": filled}).plain()["spec"] == golden
+    assert validate_document({**document, "spec": filled}).plain()["spec"] == golden
 
 
 def leaves(value: Any, path: str = "") -> Iterator[str]:

@@ -20,10 +20,10 @@ from seedbed_api.trainingjob_status import (
     Metrics,
     ModelStatus,
     ObjectStatus,
+    Progress,
     Timings,
     WorkerCounts,
 )
-from seedbed_api.trainingjob_status import Progress as StepProgress
 
 MOST_BYTES = 4000
 """The kubelet cuts a termination message at 4,096 bytes."""
@@ -48,7 +48,7 @@ class Outcome(StatusBlock):
     """Identity of the run, or of the sweep."""
     environment_class: Digest | None = None
     """Digest of the environment class."""
-    progress: StepProgress | None = None
+    progress: Progress | None = None
     """Progress of the training."""
     dataset: DatasetStatus | None = None
     """The dataset as it was found."""
@@ -110,7 +110,7 @@ def _shorter_sweeps(sweep: SweepProgress | None) -> Iterator[SweepProgress]:
         yield sweep.model_copy(update={"top_trials": (), "best_trial": None})
 
 
-def cut_to(sweep: SweepProgress, most_bytes: int) -> SweepProgress:
+def shorten_sweep(sweep: SweepProgress, most_bytes: int) -> SweepProgress:
     """Return a sweep's part with as much of it as so many bytes of JSON hold: values may be long."""
     fits = (each for each in (sweep, *_shorter_sweeps(sweep)) if len(each.model_dump_json()) <= most_bytes)
     return next(fits, SweepProgress(trials=sweep.trials, ledger=sweep.ledger))
@@ -143,7 +143,7 @@ class LiveProgress(StatusBlock):
     """Digest of the environment class."""
     workers: WorkerCounts | None = None
     """Workers of the present attempt."""
-    progress: StepProgress | None = None
+    progress: Progress | None = None
     """Progress of the training."""
     dataset: DatasetStatus | None = None
     """The dataset as it was found."""

@@ -17,8 +17,8 @@ from seedbed_api.job_kinds import Job
 from seedbed_api.manifest_loader import any_job
 from seedbed_api.pod_contract import env_vars
 from seedbed_api.pod_contract.labels import Role
-from seedbed_api.scalar_types import Matches, refused
-from seedbed_api.validation_errors import mistakes
+from seedbed_api.scalar_types import Matches, invalid_value
+from seedbed_api.validation_errors import error_lines
 
 RayMode: TypeAlias = Literal["head", "join"]
 
@@ -27,7 +27,7 @@ def _whole_number(value: object) -> object:
     if not isinstance(value, str):
         return value
     if not (value.isascii() and value.isdigit()):
-        raise refused("must be a whole number", "write it in decimal digits")
+        raise invalid_value("must be a whole number", "write it in decimal digits")
     return int(value)
 
 
@@ -39,7 +39,7 @@ def _parsed_job(value: object) -> object:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise refused("is not a TrainingJob or SweepJob as JSON", "write one")
+        raise invalid_value("is not a TrainingJob or SweepJob as JSON", "write one")
     return any_job(document, env_vars.JOB)
 
 
@@ -70,7 +70,7 @@ class EnvironmentModel(StatusBlock):
         try:
             return cls.model_validate(given, by_alias=True, by_name=False)
         except ValidationError as error:
-            raise UserError("InvalidSpec", next(mistakes(error, cls))) from None
+            raise UserError("InvalidSpec", next(error_lines(error, cls))) from None
 
     def to_env(self) -> dict[str, str]:
         """Return the variables in the order of the fields; what is None has none."""

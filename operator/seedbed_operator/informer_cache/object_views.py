@@ -23,7 +23,7 @@ from seedbed_api.pod_contract.labels import (
 )
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
-from seedbed_api.validation_errors import mistakes
+from seedbed_api.validation_errors import error_lines
 from seedbed_operator.backends.kueue_pod_group import gang_size
 from seedbed_operator.backends.recorded_settings import with_recorded_settings
 from seedbed_operator.backends.spec_hash import recorded_template
@@ -100,7 +100,7 @@ def _profile_spec(name: str, spec: Any) -> tuple[TrainingProfileSpec | None, str
     try:
         return TrainingProfile.model_validate(document).spec, None
     except ValidationError as error:
-        return None, "; ".join(mistakes(error, TrainingProfile))
+        return None, "; ".join(error_lines(error, TrainingProfile))
 
 
 def job_of_pod(raw: RawObject) -> JobKey:
@@ -256,7 +256,7 @@ def _spec(kind: JobKind, name: str, text: str) -> tuple[JobSpec | None, str | No
     try:
         return model.model_validate(document).spec, None
     except ValidationError as error:
-        return None, "; ".join(mistakes(error, model))
+        return None, "; ".join(error_lines(error, model))
 
 
 def _managed_by(spec: Any) -> str | None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from seedbed_api import metric_names as names
 from seedbed_api.job_kinds import JOB_KINDS
 from seedbed_api.metric_names import Family
-from seedbed_api.prometheus_exposition import Sample, counter, histogram, measured
+from seedbed_api.prometheus_exposition import Sample, counter, histogram, metric_family
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.job_observation import JobView
 from seedbed_operator.metrics.metrics_page import Measure
@@ -64,7 +64,7 @@ class ZeroBasedCounter:
     def collect(self) -> Measure:
         """Look at what was counted."""
         samples = [self._sample(values) for values in self._counts]
-        return lambda: (measured(self._about, samples),)
+        return lambda: (metric_family(self._about, samples),)
 
     def _sample(self, values: tuple[str, ...]) -> Sample:
         is_new = self._clock() < self._began[values] + ZERO_SECONDS

@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 from seedbed_api import metric_names as names
 from seedbed_api.conditions import ConditionType
 from seedbed_api.metric_names import Family
-from seedbed_api.prometheus_exposition import Sample, measured
+from seedbed_api.prometheus_exposition import Sample, metric_family
 from seedbed_operator.informer_cache.cache import CacheSnapshot, InformerCache
 from seedbed_operator.job_observation import JobView, PodView
 from seedbed_operator.kube_client.resource_kinds import JobKey
@@ -67,12 +67,12 @@ class JobMetrics:
         yield from _gpus(jobs, seen)
         lately = self._clock() - RETENTION_SECONDS
         shown = [job for job in jobs.values() if not job.finished or (job.end or 0) > lately]
-        yield measured(names.JOB_INFO, map(_info, shown))
+        yield metric_family(names.JOB_INFO, map(_info, shown))
         for family, value in _JOB_SERIES:
-            yield measured(family, _values(shown, value))
-        yield measured(names.JOB_FAILURE, _failures(shown))
-        yield measured(names.JOB_ADVANCE, _advances(jobs, advances))
-        yield measured(names.JOB_CLOCK_SKEW, _skews(jobs, skews))
+            yield metric_family(family, _values(shown, value))
+        yield metric_family(names.JOB_FAILURE, _failures(shown))
+        yield metric_family(names.JOB_ADVANCE, _advances(jobs, advances))
+        yield metric_family(names.JOB_CLOCK_SKEW, _skews(jobs, skews))
 
 
 def _gpus(jobs: Mapping[JobKey, JobSample], seen: CacheSnapshot) -> Iterator[Metric]:
@@ -88,8 +88,8 @@ def _gpus(jobs: Mapping[JobKey, JobSample], seen: CacheSnapshot) -> Iterator[Met
         requested[group] += each * job.workers
         per_pod = job.workers_per_pod or profile.spec.worker.workers_per_pod
         held[group] += each * per_pod * placed[key]
-    yield measured(names.GPUS_REQUESTED, _grouped(requested))
-    yield measured(names.GPUS_HELD, _grouped(held))
+    yield metric_family(names.GPUS_REQUESTED, _grouped(requested))
+    yield metric_family(names.GPUS_HELD, _grouped(held))
 
 
 def _is_placed(pod: PodView) -> bool:
@@ -99,7 +99,7 @@ def _is_placed(pod: PodView) -> bool:
 def _states(jobs: Iterable[JobSample]) -> Metric:
     counts = Counter((job.namespace, job.kind, job.condition, job.reason) for job in jobs)
     labels = names.JOBS.labels
-    return measured(names.JOBS, ((dict(zip(labels, key, strict=True)), n) for key, n in counts.items()))
+    return metric_family(names.JOBS, ((dict(zip(labels, key, strict=True)), n) for key, n in counts.items()))
 
 
 def _grouped(counts: Counter[JobGroup]) -> Iterator[Sample]:

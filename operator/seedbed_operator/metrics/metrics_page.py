@@ -12,7 +12,7 @@ from typing import TypeAlias
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from seedbed_api.prometheus_exposition import page, text
+from seedbed_api.prometheus_exposition import exposition_page, exposition_text
 
 Measure: TypeAlias = Callable[[], Iterable[Metric]]
 """Measures what was looked at; called by another thread."""
@@ -34,4 +34,4 @@ class MetricsPage:
             return await asyncio.to_thread(self._written, measures)
 
     def _written(self, measures: Sequence[Measure]) -> bytes:
-        return text(self._registry) + b"".join(map(page, measures))
+        return exposition_text(self._registry) + b"".join(map(exposition_page, measures))

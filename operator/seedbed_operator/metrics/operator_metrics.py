@@ -10,7 +10,7 @@ from importlib.metadata import version
 from prometheus_client.core import Metric
 
 from seedbed_api import metric_names as names
-from seedbed_api.prometheus_exposition import measured, single
+from seedbed_api.prometheus_exposition import metric_family, single_sample
 from seedbed_operator.metrics.metrics_page import Collect, Measure
 
 
@@ -46,17 +46,17 @@ def operator_collector(feel: Callable[[], OperatorSnapshot]) -> Collect:
 
 def _measured(pulse: OperatorSnapshot) -> Iterator[Metric]:
     build = {"version": version("seedbed"), "python": platform.python_version()}
-    yield single(names.BUILD, 1.0, build)
-    yield single(names.LEADER, float(pulse.leading))
-    yield single(names.QUEUE_LENGTH, pulse.queue_length)
-    yield single(names.QUEUE_AGE, pulse.queue_age)
-    yield single(names.RELISTS, pulse.relists)
-    yield single(names.CORRECTIONS, pulse.corrections)
-    yield single(names.RELIST_AGE, pulse.relist_age)
-    yield single(names.WATCH_AGE, pulse.watch_age)
-    yield single(names.CLOCK_SKEW, pulse.clock_skew)
-    yield measured(names.OBJECTS, (({"resource": kind}, n) for kind, n in pulse.objects.items()))
-    yield measured(
+    yield single_sample(names.BUILD, 1.0, build)
+    yield single_sample(names.LEADER, float(pulse.leading))
+    yield single_sample(names.QUEUE_LENGTH, pulse.queue_length)
+    yield single_sample(names.QUEUE_AGE, pulse.queue_age)
+    yield single_sample(names.RELISTS, pulse.relists)
+    yield single_sample(names.CORRECTIONS, pulse.corrections)
+    yield single_sample(names.RELIST_AGE, pulse.relist_age)
+    yield single_sample(names.WATCH_AGE, pulse.watch_age)
+    yield single_sample(names.CLOCK_SKEW, pulse.clock_skew)
+    yield metric_family(names.OBJECTS, (({"resource": kind}, n) for kind, n in pulse.objects.items()))
+    yield metric_family(
         names.REQUESTS,
         (
             ({"verb": verb, "resource": resource, "code": code}, n)

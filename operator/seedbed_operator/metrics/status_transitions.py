@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from seedbed_api.conditions import AttemptReason, ConditionType, FailedReason, RunningReason
-from seedbed_api.timestamps import parsed
+from seedbed_api.timestamps import parse_time
 from seedbed_api.trainingjob_status import LifecycleStatus, TrainingJobStatus
 
 CauseLabel = Literal["Done", "User", "Failure", "Infrastructure", "Preemption", "Stopped", "GivenBack"]
@@ -86,7 +86,7 @@ def _ended_without_failure(after: LifecycleStatus) -> AttemptEnded:
 
 def _has_run(status: LifecycleStatus) -> bool:
     """Tell whether a job runs, or has ceased to since it began or was last resumed."""
-    running, began = status.condition(ConditionType.RUNNING), parsed(status.resume_time)
+    running, began = status.condition(ConditionType.RUNNING), parse_time(status.resume_time)
     if running is None or running.status == "True":
         return running is not None
     return began is not None and datetime.fromisoformat(running.last_transition_time) > began

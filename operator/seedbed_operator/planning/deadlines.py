@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from seedbed_api.conditions import AttemptReason
-from seedbed_api.timestamps import parsed, written
+from seedbed_api.timestamps import format_time, parse_time
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.attempt_outcome import AttemptOutcome, OutcomeCause
@@ -17,7 +17,7 @@ from seedbed_operator.planning.sidecar_containers import blocking_container
 
 def active_deadline(context: JobContext, status: LifecycleStatus | None = None) -> datetime | None:
     """Return when the job has been active for too long; None while the clock does not run."""
-    began = parsed((status or context.status).resume_time)
+    began = parse_time((status or context.status).resume_time)
     limit = context.spec.active_deadline_seconds
     return began + timedelta(seconds=limit) if began is not None and limit is not None else None
 
@@ -46,7 +46,7 @@ def track_active_time(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
 
 def start_active_time(builder: PlanBuilder) -> PlanBuilder:
     """Start the job's clock unless it runs: a pod was admitted, or refused by the API server."""
-    now, status = written(builder.now), builder.status
+    now, status = format_time(builder.now), builder.status
     return builder.set_status(start_time=status.start_time or now, resume_time=status.resume_time or now)
 
 
@@ -55,10 +55,10 @@ def first_step_deadline(context: JobContext) -> datetime | None:
 
     That moment is kept in the status: another operator sees pods that have had a node for long.
     """
-    began = parsed(context.status.attempt_start_time)
+    began = parse_time(context.status.attempt_start_time)
     if has_trained(context) or began is None or not all_scheduled(context):
         return None
-    noted = parsed(context.status.workers.placed_since) if context.status.workers else None
+    noted = parse_time(context.status.workers.placed_since) if context.status.workers else None
     placed = [pod.scheduled for pod in attempt_pods(context) if pod.scheduled is not None]
     latest = noted or max(began, *placed)
     return latest + timedelta(seconds=context.spec.pre_running_deadline_seconds)

@@ -8,15 +8,15 @@ from typing import Any
 from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
 from seedbed_api.run_identity import ExpectedIdentity
 from seedbed_api.sweepjob_status import SweepJobStatus, SweepProgress, Trial, TrialCounts
-from seedbed_api.timestamps import parsed
+from seedbed_api.timestamps import parse_time
 from seedbed_api.trainingjob_status import (
     DatasetStatus,
     Environment,
     LifecycleStatus,
+    Progress,
     TrainingJobStatus,
     WorkerCounts,
 )
-from seedbed_api.trainingjob_status import Progress as StepProgress
 from seedbed_operator.plan import PlanBuilder
 
 
@@ -96,7 +96,7 @@ def _stored_more(status: LifecycleStatus, told: Outcome | LiveProgress, since: d
     if isinstance(status, TrainingJobStatus):
         known = status.checkpoint.step if status.checkpoint else 0
         return told.checkpoint is not None and told.checkpoint.step > known
-    kept = parsed(told.sweep.kept_time) if told.sweep else None
+    kept = parse_time(told.sweep.kept_time) if told.sweep else None
     return kept is not None and (since is None or kept >= since.replace(microsecond=0))
 
 
@@ -173,7 +173,7 @@ def _pin_run(
     )
 
 
-def _newer_progress(before: StepProgress | None, now: StepProgress | None) -> StepProgress | None:
+def _newer_progress(before: Progress | None, now: Progress | None) -> Progress | None:
     if before is None or now is None:
         return now or before
     return now if now.step >= before.step else before

@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason, one_line
-from seedbed_api.json_log_lines import readable
+from seedbed_api.json_log_lines import format_log_line
 from seedbed_api.pod_contract.paths import pod_log_path
-from seedbed_api.timestamps import rounded_up, written
+from seedbed_api.timestamps import format_time, rounded_up
 from seedbed_api.trainingjob_status import LONGEST_LOG_TAIL, Failure, LifecycleStatus, WorkerCounts
 from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.attempt_outcome import AttemptOutcome, OutcomeCause, camel_reason
@@ -85,7 +85,7 @@ def _with_last_failure(context: JobContext, builder: PlanBuilder, end: AttemptOu
         attempt=context.attempt,
         reason=camel_reason(end.reason, "DriverCrashed"),
         message=one_line(end.message),
-        time=written(context.now),
+        time=format_time(context.now),
         pod=pod.name if pod else None,
         node=pod.node if pod else None,
         exit_code=pod_exit_code(pod) if pod else None,
@@ -101,7 +101,7 @@ def _log_tail(context: JobContext, end: AttemptOutcome) -> str | None:
     text = context.evidence.log_tails.get(end.pod.uid) or ""
     if not text and end.pod.terminated and end.outcome is None:
         text = end.pod.terminated.message
-    text = "\n".join(readable(line) for line in text.splitlines())
+    text = "\n".join(format_log_line(line) for line in text.splitlines())
     tail = text.encode(errors="replace")[-LONGEST_LOG_TAIL:].decode(errors="ignore").replace("\0", "")
     return tail or None
 
@@ -149,8 +149,8 @@ def _back_off(context: JobContext, builder: PlanBuilder, end: AttemptOutcome) ->
     if end.cause is OutcomeCause.STOPPED:
         return builder.set_status(retry_time=None).set_waiting(RunningReason.STOPPING, end.message)
     retry = rounded_up(context.now + _pause(context, builder.status, end))
-    builder = builder.set_status(retry_time=written(retry)).requeue(retry)
-    next_one = f"the next attempt begins at {written(retry)}"
+    builder = builder.set_status(retry_time=format_time(retry)).requeue(retry)
+    next_one = f"the next attempt begins at {format_time(retry)}"
     if end.cause is OutcomeCause.GIVEN_BACK:
         return builder.set_waiting(end.reason, f"{end.message}; what it held is given back, {next_one}")
     reason = backoff_reason(end.reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from seedbed_api.timestamps import parsed
+from seedbed_api.timestamps import parse_time
 from seedbed_operator.job_observation import PodEvent, PodView
 from seedbed_operator.plan import EvidenceRequest
 from seedbed_operator.planning.attempt_outcome import AttemptOutcome, OutcomeCause
@@ -37,7 +37,7 @@ _MAX_REQUESTS = 3
 
 def incomplete_since(context: JobContext) -> datetime | None:
     """Return since when a pod of the minimum has no node, or is refused; workers that crash are not meant."""
-    began = parsed(context.status.attempt_start_time)
+    began = parse_time(context.status.attempt_start_time)
     if began is None or has_trained(context):
         return None
     since = [pod.created for pod in unscheduled_pods(context)]

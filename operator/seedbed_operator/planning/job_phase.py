@@ -6,7 +6,7 @@ from datetime import datetime
 
 from seedbed_api.conditions import ConditionType
 from seedbed_api.pod_contract.driver_messages import LiveProgress
-from seedbed_api.timestamps import parsed
+from seedbed_api.timestamps import parse_time
 from seedbed_operator.planning.job_context import JobContext
 from seedbed_operator.planning.pod_state import is_running
 from seedbed_operator.planning.worker_count import min_ranks, pods_for
@@ -57,9 +57,9 @@ def complete_since(context: JobContext) -> datetime | None:
     if _recorded_lack(context) is not None:
         return None if lacks_workers(context) else context.now
     workers = context.status.workers
-    return parsed(workers.complete_since) if workers else None
+    return parse_time(workers.complete_since) if workers else None
 
 
 def _recorded_lack(context: JobContext) -> datetime | None:
     workers = context.status.workers
-    return parsed(workers.lacking_since) if workers else None
+    return parse_time(workers.lacking_since) if workers else None

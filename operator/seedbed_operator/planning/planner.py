@@ -6,7 +6,7 @@ from datetime import datetime
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.execution_settings import OPERATOR
-from seedbed_api.timestamps import parsed
+from seedbed_api.timestamps import parse_time
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.backends.backend_interface import Backends
 from seedbed_operator.backends.pods_backend import BACKENDS
@@ -131,7 +131,7 @@ def plan_next_attempt(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     if message := active_deadline_message(context, builder.status):
         return fail_job(context, builder, FailedReason.DEADLINE_EXCEEDED, message)
     builder = builder.requeue(active_deadline(context, builder.status))
-    retry = parsed(builder.status.retry_time)
+    retry = parse_time(builder.status.retry_time)
     backs_off = retry is not None and context.now < retry
     if left := context.remaining_pods():
         builder = delete_pods(context, builder).requeue(retry if backs_off else None)

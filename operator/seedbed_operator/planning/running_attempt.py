@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.job_observation import PodView
 from seedbed_operator.plan import Create, EvidenceRequest, PlanBuilder
@@ -252,7 +252,7 @@ def _set_silent_driver(context: JobContext, builder: PlanBuilder) -> PlanBuilder
     changed = context.evidence.progress_changed.get(context.driver.uid) if context.driver else None
     if held_hung_at is None or changed is None or context.now < changed + SILENCE_REPORTED_AFTER:
         return builder if context.is_true(ConditionType.RUNNING) else _set_regrouping(builder)
-    message = f"the driver does not answer; unless it does, the attempt ends at {written(held_hung_at)}"
+    message = f"the driver does not answer; unless it does, the attempt ends at {format_time(held_hung_at)}"
     return builder.set_running(RunningReason.TRAINING, message)
 
 
@@ -327,10 +327,10 @@ def _worker_times(context: JobContext) -> dict[str, str | None]:
     """Return since when pods are placed, lacking, or complete again: this must outlast the operator."""
     before = context.status.workers or WorkerCounts(ready=0, desired=0)
     if not has_trained(context):
-        since = before.placed_since or written(context.now)
+        since = before.placed_since or format_time(context.now)
         return {"placed_since": since if all_scheduled(context) else None}
     if lacks_workers(context):
-        return {"lacking_since": before.lacking_since or written(context.now)}
+        return {"lacking_since": before.lacking_since or format_time(context.now)}
     if before.lacking_since is not None:
-        return {"complete_since": written(context.now)}
+        return {"complete_since": format_time(context.now)}
     return {"complete_since": before.complete_since}

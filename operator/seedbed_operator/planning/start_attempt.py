@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import RunningReason
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob_status import Environment, LifecycleStatus, WorkerCounts
 from seedbed_operator.backends.backend_interface import Backend, DesiredAttempt
 from seedbed_operator.backends.effective_profile import effective_profile
@@ -21,7 +21,7 @@ def start_attempt(
 ) -> PlanBuilder:
     """Create the children of the next attempt and say that it has begun."""
     number = context.attempt + 1
-    now = written(context.now)
+    now = format_time(context.now)
     builder = _pin_environment(context, builder, profile, backend)
     status = builder.status
     assert status.environment is not None
@@ -51,7 +51,7 @@ def record_start(context: JobContext, builder: PlanBuilder, driver: PodView) -> 
         return builder
     if context.profile is not None and context.backend is not None:
         builder = _pin_environment(context, builder, context.profile, context.backend)
-    began = written(driver.created)
+    began = format_time(driver.created)
     return builder.set_status(
         attempts=context.attempt,
         accounted_attempts=context.accounted_attempts,

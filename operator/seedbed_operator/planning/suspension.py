@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedbed_api.conditions import ConditionType, RunningReason
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.job_context import JobContext
@@ -64,5 +64,5 @@ def clear_suspension(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     if found is None or found.reason == RESUMED:
         return builder
     builder = builder.set_condition(ConditionType.SUSPENDED, "False", RESUMED)
-    resumed_at = written(context.now) if context.status.start_time else None
+    resumed_at = format_time(context.now) if context.status.start_time else None
     return builder.set_status(resume_time=resumed_at, attempt_progressed=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from seedbed_api.conditions import Condition, ConditionType
-from seedbed_api.timestamps import lasted, parsed, written
+from seedbed_api.timestamps import format_time, lasted, parse_time
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.plan import DeleteJob, PlanBuilder
 from seedbed_operator.planning.job_context import JobContext
@@ -57,9 +57,9 @@ def finish_job(context: JobContext, builder: PlanBuilder, verdict: Condition) ->
 def set_terminal(builder: PlanBuilder, verdict: Condition) -> PlanBuilder:
     """Make the decided end final."""
     reason, message = verdict.reason, verdict.message
-    start = parsed(builder.status.start_time)
+    start = parse_time(builder.status.start_time)
     builder = builder.set_condition(verdict.type, "True", reason, message).set_status(
-        completion_time=written(builder.now), duration=lasted(start, builder.now) if start else None
+        completion_time=format_time(builder.now), duration=lasted(start, builder.now) if start else None
     )
     return set_not_running(builder.requeue(builder.now), verdict.type, reason, message)
 
@@ -76,7 +76,7 @@ def clean_up_finished_job(context: JobContext, builder: PlanBuilder) -> PlanBuil
     """Remove late pods of a job that is over, and the object itself when its time is over."""
     builder = delete_pods(context, builder)
     limit = context.job.spec.ttl_seconds_after_finished if context.job.spec else None
-    ended = parsed(context.status.completion_time)
+    ended = parse_time(context.status.completion_time)
     if limit is None or ended is None or context.job.deleting:
         return builder
     due = ended + timedelta(seconds=limit)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-from seedbed_api.timestamps import rounded_up, written
+from seedbed_api.timestamps import format_time, rounded_up
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.informer_cache.object_views import job_view
@@ -233,7 +233,7 @@ def internal_error_message(error: Exception, again_at: datetime) -> str:
     """Return what to tell of an error that a pass has raised."""
     told = f"the operator failed at this job: {type(error).__name__} in {error_location(error)}"
     told += "; please report it"
-    return f"{told}; it tries again at {written(rounded_up(again_at))}"
+    return f"{told}; it tries again at {format_time(rounded_up(again_at))}"
 
 
 def failed_write_message(error: ApiError) -> str:

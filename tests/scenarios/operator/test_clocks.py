@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey
 from support.operator.builders import IMAGE, a_checkpoint, a_recipe, live
 from support.operator.fake_api_server import ApiServer
@@ -110,7 +110,9 @@ class Stage:
         moment = self.server.now + self.nodes_ahead
         checkpoint = a_checkpoint(kept, moment) if kept else None
         activity = "Training" if step else "Starting"
-        word = live(step, activity, attempt=attempt, checkpoint=checkpoint, job_uid=uid, time=written(moment))
+        word = live(
+            step, activity, attempt=attempt, checkpoint=checkpoint, job_uid=uid, time=format_time(moment)
+        )
         self.drivers.answers[ADDRESS] = word
 
 

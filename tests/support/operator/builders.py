@@ -11,7 +11,7 @@ from seedbed_api.job_kinds import STATUSES, JobKind
 from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
 from seedbed_api.sweepjob import SweepJobSpec
 from seedbed_api.sweepjob_status import SweepProgress, Trial, TrialCounts
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob import TrainingJobSpec
 from seedbed_api.trainingjob_status import (
     CheckpointStatus,
@@ -203,12 +203,12 @@ def progress(step: int) -> Progress:
 
 
 def a_checkpoint(step: int, at: datetime = NOON) -> CheckpointStatus:
-    return CheckpointStatus(step=step, digest="sha256:" + "b" * 64, time=written(at))
+    return CheckpointStatus(step=step, digest="sha256:" + "b" * 64, time=format_time(at))
 
 
 def live(step: int | None, activity: str = "Training", **fields: Any) -> LiveProgress:
     given: dict[str, Any] = {
-        "time": written(NOON),
+        "time": format_time(NOON),
         "job_uid": UID,
         "attempt": 1,
         "activity": activity,

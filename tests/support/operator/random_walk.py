@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from seedbed_api.execution_settings import Output, Workers
 from seedbed_api.pod_contract.driver_messages import LiveProgress
-from seedbed_api.timestamps import parsed
+from seedbed_api.timestamps import parse_time
 from seedbed_api.trainingjob_status import CheckpointStatus, LifecycleStatus, WorkerCounts
 from seedbed_operator.backends.child_metadata import driver_name, service_name, worker_name
 from seedbed_operator.job_observation import ContainerTerminated, InjectedContainer, PodView
@@ -137,7 +137,7 @@ class Walk:
             for found in status.conditions
         )
         running = any(pod.phase == "Running" and not pod.deleting for pod in self.drivers())
-        retry = parsed(status.retry_time)
+        retry = parse_time(status.retry_time)
         backs_off = retry is not None and retry > self.world.now
         if not at_rest and (running or backs_off):
             assert self.world.requeue_at is not None, "a deadline is pending and nobody would notice"

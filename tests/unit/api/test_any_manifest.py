@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from seedbed_api.crd_generator import definitions
 from seedbed_api.errors import UserError
-from seedbed_api.manifest_loader import validated
+from seedbed_api.manifest_loader import validate_document
 from seedbed_api.yaml_documents import without_nulls
 from support.manifests.base_manifests import BASES
 from support.manifests.validation_cases import CASES
@@ -72,16 +72,16 @@ def test_a_spoilt_manifest_is_refused_in_lines_or_accepted_by_the_schema_too(
     document: dict[str, Any],
 ) -> None:
     try:
-        resource = validated(document, "job.yaml:1")
+        resource = validate_document(document, "job.yaml:1")
     except UserError as error:
         lines = error.message.split("\n")
         assert all(line.startswith("job.yaml:1 ") and "; " in line for line in lines), lines
         assert all(len(line) < 1000 for line in lines), lines
         return
     assert not list(SCHEMAS[document["kind"]].iter_errors(document))
-    assert validated(resource.plain()) == resource
+    assert validate_document(resource.plain()) == resource
 
 
 def test_the_bases_themselves_are_accepted() -> None:
     for kind, document in BASES.items():
-        assert validated(copy.deepcopy(document)).plain()["kind"] == kind
+        assert validate_document(copy.deepcopy(document)).plain()["kind"] == kind

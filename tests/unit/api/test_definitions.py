@@ -14,7 +14,7 @@ from seedbed_api.api_reference import reference
 from seedbed_api.crd_generator import definitions, rendered
 from seedbed_api.errors import UserError
 from seedbed_api.field_lookup import every_path
-from seedbed_api.manifest_loader import model_of, validated
+from seedbed_api.manifest_loader import model_of, validate_document
 from seedbed_api.sweepjob import FIELD_PATHS
 from seedbed_api.trainingjob import TrainingJobSpec
 from support.manifests.base_manifests import Case
@@ -198,8 +198,8 @@ def test_what_the_server_fills_in_is_what_the_models_fill_in(kind: str) -> None:
     assert unseen == (None if kind == "TrainingProfile" else {"observedGeneration": -1}), (
         "kstatus: in progress"
     )
-    assert validated(filled) == validated(document)
-    assert model_of(kind).model_validate(filled) == validated(document)
+    assert validate_document(filled) == validate_document(document)
+    assert model_of(kind).model_validate(filled) == validate_document(document)
 
 
 def fill(document: Any, schema: dict[str, Any]) -> Any:
@@ -222,7 +222,7 @@ def test_no_entry_of_a_list_gets_defaults_from_the_api_server(kind: str) -> None
 
 def test_defaults_of_entries_are_the_reader_s() -> None:
     change = {"spec.training.augmentation": [{"type": "RandomResizedCrop", "randomResizedCrop": {"size": 8}}]}
-    job = validated(Case(change=change).manifest())
+    job = validate_document(Case(change=change).manifest())
     crop = job.plain()["spec"]["training"]["augmentation"][0]["randomResizedCrop"]
     assert crop == {
         "size": 8,
@@ -290,7 +290,7 @@ def test_quantities_are_those_of_pods(field: str, value: object, read: str | Non
     assert (by_schema and either) is (read is not None)
     if read is None:
         with pytest.raises(UserError, match=f"spec.worker.resources.{field}: must be"):
-            validated(manifest)
+            validate_document(manifest)
         return
-    profile = validated(manifest).plain()
+    profile = validate_document(manifest).plain()
     assert profile["spec"]["worker"]["resources"][field] == read

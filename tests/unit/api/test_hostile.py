@@ -9,8 +9,8 @@ from jsonschema import Draft202012Validator
 
 from seedbed_api.crd_generator import definitions
 from seedbed_api.errors import UserError
-from seedbed_api.manifest_loader import training_job, validated
-from seedbed_api.profile_policy import image_allowed, key_allowed, refusals, uri_allowed
+from seedbed_api.manifest_loader import training_job, validate_document
+from seedbed_api.profile_policy import image_allowed, key_allowed, policy_violations, uri_allowed
 from seedbed_api.trainingprofile import TrainingProfile
 from support.manifests.hostile_specs import HOSTILE, Attempt, attempts
 
@@ -21,9 +21,9 @@ DECIDED_LATER = ("ProfileNotFound", "NameConflict")
 
 
 def told(attempt: Attempt) -> list[tuple[str, str]]:
-    profile = validated(attempt.profile_manifest())
+    profile = validate_document(attempt.profile_manifest())
     assert isinstance(profile, TrainingProfile)
-    found = refusals(training_job(attempt.manifest()).spec, profile.spec)
+    found = policy_violations(training_job(attempt.manifest()).spec, profile.spec)
     return [(refusal.reason.value, refusal.message) for refusal in found]
 
 

@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 
 from seedbed_api.field_lookup import every_path
-from seedbed_api.immutability import recipe_transitions, refused_changes, sweep_transitions
+from seedbed_api.immutability import immutable_recipe_fields, immutable_sweep_fields, rejected_changes
 from seedbed_api.manifest_loader import any_job
 from seedbed_api.recipe import Recipe
 from seedbed_api.run_identity import EXCLUDED
 from support.manifests.base_manifests import DIGEST
 from support.manifests.update_cases import CHANGES, Change
 
-RULES = recipe_transitions()
+RULES = immutable_recipe_fields()
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_is_judged(change: Change) -> None:
     old, new = (any_job(document).spec for document in (change.old(), change.new()))
-    lines = refused_changes(RULES if change.kind == "TrainingJob" else sweep_transitions(), old, new)
+    lines = rejected_changes(RULES if change.kind == "TrainingJob" else immutable_sweep_fields(), old, new)
     assert [line.split(":")[0] for line in lines] == ([] if change.field is None else [change.field])
 
 

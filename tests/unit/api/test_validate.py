@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from seedbed.cli.validate import command
-from seedbed_api.admission_warnings import advice
-from seedbed_api.manifest_loader import validated
+from seedbed_api.admission_warnings import admission_warnings
+from seedbed_api.execution_settings import shards_of_busiest_worker, useful_worker_count
+from seedbed_api.manifest_loader import validate_document
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.trial_recipe import impossible_trials, trial_recipe
-from seedbed_api.useful_worker_count import fewest_workers_as_fast_as, shards_of_the_busiest
 from support.manifests.base_manifests import Case
 
 EXAMPLES = sorted(Path("examples").glob("*.yaml"))
@@ -120,20 +120,20 @@ def test_workers_that_do_not_help_are_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize("leaves", range(1, 33))
 def test_the_advised_number_is_the_smallest_that_is_as_fast(leaves: int) -> None:
     for workers in range(1, leaves + 1):
-        pace = shards_of_the_busiest(leaves, workers)
-        by_search = next(w for w in range(1, workers + 1) if shards_of_the_busiest(leaves, w) == pace)
-        assert fewest_workers_as_fast_as(leaves, workers) == by_search
+        pace = shards_of_busiest_worker(leaves, workers)
+        by_search = next(w for w in range(1, workers + 1) if shards_of_busiest_worker(leaves, w) == pace)
+        assert useful_worker_count(leaves, workers) == by_search
 
 
 def test_a_job_with_every_worker_busy_needs_no_advice() -> None:
     for workers in (1, 2, 3, 4, 8):
-        job = validated(Case(change={"spec.cluster": {"workers": {"max": workers}}}).manifest())
+        job = validate_document(Case(change={"spec.cluster": {"workers": {"max": workers}}}).manifest())
         assert isinstance(job, TrainingJob)
-        assert advice(job) == []
+        assert admission_warnings(job) == []
 
 
 def a_sweep(**change: Any) -> SweepJob:
-    sweep = validated(Case(kind="SweepJob", change=change).manifest())
+    sweep = validate_document(Case(kind="SweepJob", change=change).manifest())
     assert isinstance(sweep, SweepJob)
     return sweep
 

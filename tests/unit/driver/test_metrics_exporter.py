@@ -19,7 +19,7 @@ from seedbed.ray_cluster.progress_board import ProgressBoard
 from seedbed.training.resource_usage import ResourceMonitor, ResourceUsage
 from seedbed.training.run_progress import PartSeconds
 from seedbed_api import metric_names as names
-from seedbed_api.prometheus_exposition import Measuring, page
+from seedbed_api.prometheus_exposition import CallbackCollector, exposition_page
 from unit.pods.driver_session import KEPT, NOW, TRAINING, UID, a_session
 
 SERIES = {"namespace": "", "name": "digits", "kind": "TrainingJob"}
@@ -28,7 +28,7 @@ SERIES = {"namespace": "", "name": "digits", "kind": "TrainingJob"}
 def measured(session: Session) -> CollectorRegistry:
     registry = CollectorRegistry()
     live = live_progress(session, job_uid=UID, attempt=2, now=NOW)
-    registry.register(Measuring(lambda: driver_metrics(session, live)))
+    registry.register(CallbackCollector(lambda: driver_metrics(session, live)))
     return registry
 
 
@@ -123,7 +123,7 @@ def test_it_is_served_beside_progress(path: str) -> None:
     with serve_endpoint(
         0,
         progress=lambda: b"{}",
-        metrics=lambda: page(lambda: driver_metrics(session, live)),
+        metrics=lambda: exposition_page(lambda: driver_metrics(session, live)),
         workers=WorkerRegistry(),
         token="",
     ) as port:

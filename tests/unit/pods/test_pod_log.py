@@ -14,7 +14,7 @@ from seedbed.logs.log_upload import PIECE_BYTES, reading, stored, upload_new_pie
 from seedbed.logs.ray_worker_output import WorkerOutputFollower
 from seedbed.pods.termination_message import oom_kills
 from seedbed.storage import LocalStorage
-from seedbed_api.json_log_lines import readable
+from seedbed_api.json_log_lines import format_log_line
 from seedbed_api.pod_contract.paths import log_piece_name
 
 
@@ -106,7 +106,7 @@ def test_what_a_pod_quotes_becomes_a_record_of_its_log_with_level_and_process(
         "level": "error",
         "message": "RuntimeError: odd",
     }
-    assert readable(record) == "12:00:00 ERROR (pid=78) RuntimeError: odd"
+    assert format_log_line(record) == "12:00:00 ERROR (pid=78) RuntimeError: odd"
 
 
 def test_a_line_without_end_is_quoted_in_parts_whose_records_are_whole(

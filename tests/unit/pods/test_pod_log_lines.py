@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from seedbed.logs.json_log import LONGEST_LINE, JsonLineEncoder
 from seedbed.pods.init_process import log_as_json_lines, log_encoder
-from seedbed_api.json_log_lines import readable
+from seedbed_api.json_log_lines import format_log_line
 
 ENVIRON = {
     "SEEDBED_JOB": '{"metadata": {"name": "digits", "namespace": "team", "uid": "u"}, "spec": {}}',
@@ -114,4 +114,4 @@ def test_logs_of_python_are_records(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_people_read_lines(line: str, shown: str) -> None:
-    assert readable(line) == shown
+    assert format_log_line(line) == shown

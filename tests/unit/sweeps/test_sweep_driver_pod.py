@@ -15,7 +15,7 @@ from seedbed.sweeps.trial_runner import SegmentResult
 from seedbed.training.resource_usage import ResourceUsage
 from seedbed.training.run_progress import PartSeconds, RunProgress, SavedCheckpoint
 from seedbed_api import metric_names as names
-from seedbed_api.prometheus_exposition import Measuring
+from seedbed_api.prometheus_exposition import CallbackCollector
 from unit.sweeps.scheduled_sweeps import scheduler
 
 FIRST, OTHER = (0, 0), (1, 0)
@@ -117,7 +117,7 @@ def test_a_sweep_tells_what_its_runs_do_and_use_in_the_words_of_a_training() -> 
         totals.begin(place)
         totals.update(place, replace(worth(1, 4), usages=(its,)))
     registry = CollectorRegistry()
-    registry.register(Measuring(lambda: work_families(totals, job)))
+    registry.register(CallbackCollector(lambda: work_families(totals, job)))
     series = {"namespace": "", "name": job.metadata.name, "kind": "SweepJob"}
     expected = {
         (names.STEPS.name, ()): 2,

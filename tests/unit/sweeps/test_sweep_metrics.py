@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from seedbed.sweeps.sweep_metrics import saved_seconds, sweep_families
 from seedbed.sweeps.trial_scheduler import SweepState
 from seedbed_api import metric_names as names
-from seedbed_api.prometheus_exposition import Measuring
+from seedbed_api.prometheus_exposition import CallbackCollector
 from support.runs.sweep_commands import ASHA
 from unit.sweeps.scheduled_sweeps import EPOCHS, result, scheduler
 
@@ -29,7 +29,7 @@ def stood(*, trained: int, reused: int = 0, **changes: object) -> SweepState:
 
 def value(sweep: SweepState, name: str, **labels: str) -> float | None:
     registry = CollectorRegistry()
-    registry.register(Measuring(lambda: sweep_families(sweep, namespace="team", running=2)))
+    registry.register(CallbackCollector(lambda: sweep_families(sweep, namespace="team", running=2)))
     return registry.get_sample_value(name, SERIES | labels)
 
 

@@ -108,10 +108,10 @@ def _follow(following: Following, *, output: str) -> None:
 
 
 def _print(lines: Iterable[tuple[PodLog, str]], *, output: str, width: int) -> None:
-    from seedbed_api.json_log_lines import readable
+    from seedbed_api.json_log_lines import format_log_line
 
     for log, line in lines:
-        click.echo(line if output == "json" else f"{log.pod:<{width}}  {printable(readable(line))}")
+        click.echo(line if output == "json" else f"{log.pod:<{width}}  {printable(format_log_line(line))}")
 
 
 def _width(logs: list[PodLog]) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from seedbed.cli.standard_streams import on_one_line, printable
-from seedbed_api.admission_warnings import advice
+from seedbed_api.admission_warnings import admission_warnings
 from seedbed_api.base_model import Block
 from seedbed_api.errors import UserError
-from seedbed_api.manifest_loader import is_ours, unknown_in_status, validated
+from seedbed_api.manifest_loader import is_seedbed_resource, unknown_status_fields, validate_document
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.yaml_documents import REASON, Document, Found, found_in, read_text
 
@@ -79,7 +79,7 @@ def _check(found: Found, name: str) -> Iterator[str]:
         kind = type(document).__name__
         yield f"{name}:{found.line}: is a {kind}, not a manifest; begin it with apiVersion and kind"
         return
-    if not is_ours(document):
+    if not is_seedbed_resource(document):
         click.echo(f"skipped: {_title(document)} (not of seedbed.dev)")
         return
     mistakes = _mistakes(document)
@@ -100,10 +100,10 @@ def _mistakes(document: Document) -> Block | list[str]:
     The API server drops the status of what is applied, but not before it has looked at the names in it.
     """
     try:
-        resource = validated({name: value for name, value in document.items() if name != "status"})
+        resource = validate_document({name: value for name, value in document.items() if name != "status"})
     except UserError as error:
         return error.message.splitlines()
-    if lines := list(unknown_in_status(resource, document.get("status"))):
+    if lines := list(unknown_status_fields(resource, document.get("status"))):
         return lines
     if isinstance(resource, SweepJob):
         from seedbed.search.sweep_validation import search_errors  # numpy, for sweeps alone
@@ -113,7 +113,7 @@ def _mistakes(document: Document) -> Block | list[str]:
 
 
 def _report(resource: Block, found: Found, name: str) -> None:
-    for line in advice(resource):
+    for line in admission_warnings(resource):
         click.echo(printable(f"warning: {_place(found, name, line)} {line}"), err=True)
     click.echo(f"ok: {_title(found.content)}")
 

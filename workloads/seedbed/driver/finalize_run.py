@@ -12,7 +12,7 @@ from seedbed.driver.run_result import Measure, Result, final_metrics, save_resul
 from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, statement
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.training.training_result import TrainingResult
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,8 +77,8 @@ def _evaluated_weights(evaluations: Sequence[Evaluation], outcome: TrainingResul
 
 def _execution(run: ResolvedRun, execution: ExecutionDetails) -> Execution:
     return Execution(
-        started_on=written(execution.started),
-        finished_on=written(execution.finished),
+        started_on=format_time(execution.started),
+        finished_on=format_time(execution.finished),
         version=execution.version,
         attempts=execution.attempt,
         workers=execution.workers,

@@ -13,7 +13,7 @@ from seedbed.training.resource_usage import resident_bytes
 from seedbed.training.run_progress import PartSeconds, RunProgress
 from seedbed_api import metric_names as names
 from seedbed_api.pod_contract.driver_messages import LiveProgress
-from seedbed_api.prometheus_exposition import Sample, measured, single
+from seedbed_api.prometheus_exposition import Sample, metric_family, single_sample
 
 _OF_THEIR_OWN: Final = frozenset({"throughput/images-per-second", "training/loss"})
 """Metrics of the status that are exported exactly, under names of their own."""
@@ -25,9 +25,9 @@ def driver_metrics(session: Session, live: LiveProgress) -> Iterator[Metric]:
     labels = {"namespace": about.namespace or "", "name": about.name, "kind": "TrainingJob"}
     yield from _of_the_run(live, labels)
     yield from _of_steps(session, labels)
-    yield measured(names.SECONDS, _seconds(tuple(dict(session.spent).values()), labels))
-    yield measured(names.METRIC, _metrics(live, labels))
-    yield measured(names.MEMORY, _memory(session.progress, labels))
+    yield metric_family(names.SECONDS, _seconds(tuple(dict(session.spent).values()), labels))
+    yield metric_family(names.METRIC, _metrics(live, labels))
+    yield metric_family(names.MEMORY, _memory(session.progress, labels))
     if session.progress is not None:
         yield from _of_machines(session.progress, labels)
 
@@ -39,23 +39,23 @@ def _of_the_run(live: LiveProgress, labels: dict[str, str]) -> Iterator[Metric]:
         "run_id": live.run_id or "",
         "environment_class": live.environment_class or "",
     }
-    yield single(names.RUN, 1.0, labels | told)
+    yield single_sample(names.RUN, 1.0, labels | told)
     timings = ((labels | {"part": part.name}, part.milliseconds / 1000) for part in live.timings)
-    yield measured(names.START_UP_SECONDS, timings)
+    yield metric_family(names.START_UP_SECONDS, timings)
 
 
 def _of_steps(session: Session, labels: dict[str, str]) -> Iterator[Metric]:
     progress, kept = session.progress, session.kept
     executed = sum(dict(session.executed).values())
-    yield single(names.STEPS, executed, labels)
-    yield single(names.IMAGES, executed * session.job.spec.training.batch.global_size, labels)
-    yield single(names.WORKERS, progress.workers if progress else None, labels)
-    yield single(names.STEP, progress.step if progress else None, labels)
-    yield single(names.PLANNED_STEPS, progress.total_steps if progress else None, labels)
-    yield single(names.LOSS, progress.loss if progress else None, labels)
-    yield single(names.CHECKPOINT_TIME, kept.time if kept else None, labels)
+    yield single_sample(names.STEPS, executed, labels)
+    yield single_sample(names.IMAGES, executed * session.job.spec.training.batch.global_size, labels)
+    yield single_sample(names.WORKERS, progress.workers if progress else None, labels)
+    yield single_sample(names.STEP, progress.step if progress else None, labels)
+    yield single_sample(names.PLANNED_STEPS, progress.total_steps if progress else None, labels)
+    yield single_sample(names.LOSS, progress.loss if progress else None, labels)
+    yield single_sample(names.CHECKPOINT_TIME, kept.time if kept else None, labels)
     checkpoint = labels | {"step": str(kept.step), "digest": kept.digest} if kept else None
-    yield single(names.CHECKPOINT, 1.0 if kept else None, checkpoint)
+    yield single_sample(names.CHECKPOINT, 1.0 if kept else None, checkpoint)
 
 
 def _seconds(groups: Iterable[PartSeconds], labels: dict[str, str]) -> Iterator[Sample]:
@@ -75,10 +75,14 @@ def _of_machines(progress: RunProgress, labels: dict[str, str]) -> Iterator[Metr
     """Yield what all ranks have read of the dataset, and how busy their GPUs are."""
     read = progress.io_totals
     results = {"hit": read.hits, "miss": read.misses, "rejected": read.rejected}
-    yield measured(names.CACHE_REQUESTS, ((labels | {"result": key}, n) for key, n in results.items()))
-    yield measured(names.FETCHED_BYTES, ((labels | {"store": key}, n) for key, n in read.fetched.items()))
+    yield metric_family(names.CACHE_REQUESTS, ((labels | {"result": key}, n) for key, n in results.items()))
+    yield metric_family(
+        names.FETCHED_BYTES, ((labels | {"store": key}, n) for key, n in read.fetched.items())
+    )
     busy = ((usage.rank, usage.gpu) for usage in progress.usages if usage.gpu is not None)
-    yield measured(names.GPU_UTILIZATION, ((labels | {"process": f"rank-{rank}"}, gpu) for rank, gpu in busy))
+    yield metric_family(
+        names.GPU_UTILIZATION, ((labels | {"process": f"rank-{rank}"}, gpu) for rank, gpu in busy)
+    )
 
 
 def _metrics(live: LiveProgress, labels: dict[str, str]) -> Iterator[Sample]:

@@ -15,7 +15,7 @@ from seedbed.runs.sealed_json import is_sealed, opened, sealed
 from seedbed.training.evaluation_scores import counts_of
 from seedbed.training.training_result import TrainingResult
 from seedbed_api.errors import InfrastructureError
-from seedbed_api.trainingjob_status import measured
+from seedbed_api.trainingjob_status import format_measurement
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +72,7 @@ def final_metrics(
         for split, record in newest.items()
         for name, value in _figures(record, measure)
     )
-    return {name: measured(value) for name, value in sorted(figures)}
+    return {name: format_measurement(value) for name, value in sorted(figures)}
 
 
 def _figures(record: Evaluation, measure: Measure | None) -> Iterator[tuple[str, float]]:

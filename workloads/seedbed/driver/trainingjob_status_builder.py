@@ -12,7 +12,7 @@ from seedbed.driver.run_result import Result
 from seedbed.training.run_progress import RunProgress, SavedCheckpoint
 from seedbed_api.conditions import Condition, one_line
 from seedbed_api.errors import SeedbedError
-from seedbed_api.timestamps import lasted, written
+from seedbed_api.timestamps import format_time, lasted
 from seedbed_api.trainingjob_status import (
     CheckpointStatus,
     DatasetStatus,
@@ -21,12 +21,12 @@ from seedbed_api.trainingjob_status import (
     Metric,
     ModelStatus,
     ObjectStatus,
+    Progress,
     Timing,
     TrainingJobStatus,
     WorkerCounts,
     percent,
 )
-from seedbed_api.trainingjob_status import Progress as StepProgress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +56,8 @@ def build_status(told: StatusInputs) -> TrainingJobStatus:
         run_id=told.run.run_id if told.run else None,
         environment=Environment(class_=told.run.environment_class) if told.run else None,
         backend="Local",
-        start_time=written(told.started),
-        completion_time=None if told.stopped else written(told.now),
+        start_time=format_time(told.started),
+        completion_time=None if told.stopped else format_time(told.now),
         duration=None if told.stopped else lasted(told.started, told.now),
         log_uri=_log_uri(told),
         attempts=told.attempts,
@@ -107,17 +107,17 @@ def _workers(told: StatusInputs) -> WorkerCounts | None:
     return WorkerCounts(ready=ready, desired=told.run.job.spec.cluster.workers.max)
 
 
-def _progress(told: StatusInputs) -> StepProgress | None:
+def _progress(told: StatusInputs) -> Progress | None:
     if told.result is not None and told.run is not None:
         outcome = told.result.outcome
         rows = told.run.job.spec.training.batch.global_size
         epoch = max(outcome.step * rows - 1, 0) // told.result.samples
-        return StepProgress(epoch=epoch, step=outcome.step, total_steps=outcome.total_steps, percent=100)
+        return Progress(epoch=epoch, step=outcome.step, total_steps=outcome.total_steps, percent=100)
     if told.progress is None:
         return None
     step, total = told.progress.step, told.progress.total_steps
     epoch = max(told.progress.epoch - 1, 0)
-    return StepProgress(epoch=epoch, step=step, total_steps=total, percent=percent(step, total))
+    return Progress(epoch=epoch, step=step, total_steps=total, percent=percent(step, total))
 
 
 def _dataset(run: ResolvedRun | None) -> DatasetStatus | None:
@@ -130,7 +130,7 @@ def checkpoint_status(kept: SavedCheckpoint | None) -> CheckpointStatus | None:
     """Return the newest checkpoint that was written here, if there is one."""
     if kept is None:
         return None
-    time = written(datetime.fromtimestamp(kept.time, UTC))
+    time = format_time(datetime.fromtimestamp(kept.time, UTC))
     return CheckpointStatus(step=kept.step, digest=kept.digest, time=time)
 
 
@@ -189,7 +189,7 @@ def _ended(now: datetime, kind: str, reason: str, message: str = "") -> tuple[Co
             status=status,
             reason=reason,
             message=one_line(message),
-            last_transition_time=written(now),
+            last_transition_time=format_time(now),
         )
         for each, status in ((kind, "True"), ("Running", "False"))
     )

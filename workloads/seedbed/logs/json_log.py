@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from seedbed_api.json_log_lines import structured
+from seedbed_api.json_log_lines import log_record
 
 QUOTED = "quoted"
 """Attribute of a log record: the fields of who is quoted, which count more than those of who quotes."""
@@ -53,7 +53,7 @@ class JsonLineEncoder:
         text = line.decode(errors="replace").rstrip("\r")
         if not text.strip():
             return b""
-        fields = structured(text, {"time": self.clock(), **self.context})
+        fields = log_record(text, {"time": self.clock(), **self.context})
         if "step" in fields:
             self.context["step"] = fields["step"]
         return json.dumps(fields).encode() + b"\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.periodic_thread import PeriodicThread
-from seedbed_api.json_log_lines import structured
+from seedbed_api.json_log_lines import log_record
 
 _LOOK_SECONDS = 0.5
 _MOST_BYTES = 1 << 16
@@ -56,7 +56,7 @@ class WorkerOutputFollower:
     def read_new_lines(self) -> bool:
         """Say the whole lines that are new; return whether there were any."""
         found = [
-            structured(line, {"pid": _pid(path)})
+            log_record(line, {"pid": _pid(path)})
             for path in sorted(self._folder.glob("worker-*"))
             if path.suffix in (".out", ".err")
             for line in self._new_lines(path)

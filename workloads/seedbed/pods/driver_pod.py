@@ -29,7 +29,7 @@ from seedbed.runs.process_identity import TURN_VARIABLE
 from seedbed_api.conditions import one_line
 from seedbed_api.errors import SeedbedError
 from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
-from seedbed_api.prometheus_exposition import page
+from seedbed_api.prometheus_exposition import exposition_page
 from seedbed_api.trainingjob import TrainingJob
 
 _FAREWELL_SECONDS = 4.0
@@ -105,7 +105,7 @@ def _run_attempt(
             return program.live(datetime.now(UTC)).model_dump_json(by_alias=True, exclude_none=True).encode()
 
         def metrics() -> bytes:
-            return page(lambda: program.metrics(datetime.now(UTC)))
+            return exposition_page(lambda: program.metrics(datetime.now(UTC)))
 
         with serve_endpoint(
             settings.progress_port,

@@ -11,9 +11,15 @@ from seedbed.driver.trainingjob_status_builder import checkpoint_status, timings
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode, one_line
 from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
-from seedbed_api.timestamps import written
-from seedbed_api.trainingjob_status import DatasetStatus, Metric, WorkerCounts, measured, percent
-from seedbed_api.trainingjob_status import Progress as StepProgress
+from seedbed_api.timestamps import format_time
+from seedbed_api.trainingjob_status import (
+    DatasetStatus,
+    Metric,
+    Progress,
+    WorkerCounts,
+    format_measurement,
+    percent,
+)
 
 Activity = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing"]
 
@@ -57,7 +63,7 @@ def live_progress(session: Session, *, job_uid: str, attempt: int, now: datetime
     """Return what the driver of a job is doing at this moment."""
     progress, run = session.progress, session.run
     return LiveProgress(
-        time=written(now),
+        time=format_time(now),
         job_uid=job_uid,
         attempt=attempt,
         activity=_activity(session),
@@ -84,14 +90,14 @@ def _workers(session: Session) -> WorkerCounts:
     return WorkerCounts(ready=min(most, session.cluster.available_ranks()), desired=most)
 
 
-def _steps(progress: RunProgress, *, now: datetime) -> StepProgress:
+def _steps(progress: RunProgress, *, now: datetime) -> Progress:
     left = progress.seconds_left
-    return StepProgress(
+    return Progress(
         epoch=max(progress.epoch - 1, 0),
         step=progress.step,
         total_steps=progress.total_steps,
         percent=percent(progress.step, progress.total_steps),
-        estimated_completion_time=None if left is None else written(now + timedelta(seconds=left)),
+        estimated_completion_time=None if left is None else format_time(now + timedelta(seconds=left)),
     )
 
 
@@ -103,7 +109,7 @@ def _metrics(progress: RunProgress) -> tuple[Metric, ...]:
         "validation/loss": progress.validation_loss,
     }
     return tuple(
-        Metric(name=name, value=measured(value))
+        Metric(name=name, value=format_measurement(value))
         for name, value in values.items()
         if value is not None and isfinite(value)
     )

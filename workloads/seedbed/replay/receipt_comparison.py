@@ -35,7 +35,7 @@ from seedbed.training.evaluation_scores import counts_of
 from seedbed.training.model_export import model_config_document
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json
-from seedbed_api.trainingjob_status import measured
+from seedbed_api.trainingjob_status import format_measurement
 
 WORDS = ("stored", "recomputed")
 
@@ -156,7 +156,7 @@ class Judge:
             figures = metrics(counts_of(record.document))
             for name, value in (("loss", figures.loss), ("accuracy", figures.accuracy)):
                 figure = f"{record.split}/{name}"
-                ours, theirs = measured(value), self.decided.metrics.get(figure)
+                ours, theirs = format_measurement(value), self.decided.metrics.get(figure)
                 if theirs != ours:
                     return _difference(
                         "metrics", record.step, figure, f"{figure} is {ours}, the receipt says {theirs}"

@@ -16,7 +16,7 @@ from seedbed.runs.attempt_claims import highest_attempt, read_attempt
 from seedbed.runs.run_folder import open_run, run_names
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.json_log_lines import parsed
+from seedbed_api.json_log_lines import parse_log_line
 from seedbed_api.pod_contract.paths import LOG_PIECE_PATH, job_logs_path
 
 _POD = re.compile(r"(?P<job>.+)-\d+-(sweep-)?(driver|worker-\d+)")
@@ -72,7 +72,7 @@ class PodLog:
 
     def _told(self, line: bytes) -> tuple[str, str]:
         text = line.decode(errors="replace")
-        self._time = str((parsed(text) or {}).get("time", self._time))
+        self._time = str((parse_log_line(text) or {}).get("time", self._time))
         return self._time, text
 
 
@@ -127,7 +127,7 @@ def _newest(output: Storage, logs: Sequence[PodLog]) -> tuple[list[PodLog], tupl
 def _began(output: Storage, log: PodLog) -> str:
     """Return the time of the first line that has one."""
     lines = output.read(log.pieces[0]).decode(errors="replace").splitlines()
-    times = (str(fields["time"]) for line in lines if (fields := parsed(line)) and "time" in fields)
+    times = (str(fields["time"]) for line in lines if (fields := parse_log_line(line)) and "time" in fields)
     return next(times, "")
 
 

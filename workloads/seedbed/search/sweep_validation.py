@@ -16,7 +16,7 @@ from seedbed_api.field_lookup import every_path, is_string, nearest
 from seedbed_api.recipe import Recipe
 from seedbed_api.sweepjob import Parameter, SweepJobSpec
 from seedbed_api.trial_recipe import corner_values, trial_recipe
-from seedbed_api.validation_errors import mistakes
+from seedbed_api.validation_errors import error_lines
 
 MOST_TRIALS: Final = 100_000
 """Largest maxTrialCount."""
@@ -151,7 +151,7 @@ def _mistake(spec: SweepJobSpec, kind: Parameter, value: str, parameter: Paramet
     try:
         trial_recipe(spec, values)
     except ValidationError as error:
-        return next(mistakes(error, Recipe))
+        return next(error_lines(error, Recipe))
     return None
 
 

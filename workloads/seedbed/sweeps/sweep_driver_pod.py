@@ -22,10 +22,10 @@ from seedbed.sweeps.trial_runner import SegmentResult, TrialSegment
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode, one_line
 from seedbed_api.errors import SeedbedError
-from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome, cut_to
+from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome, shorten_sweep
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.sweepjob_status import SweepJobStatus, SweepProgress, TrialCounts
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob_status import WorkerCounts
 
 MAX_BYTES: Final = 24 << 10
@@ -78,7 +78,7 @@ class SweepProgram:
         session, settings, sweep = self.session, self.settings, self.session.sweep
         told = self._progress(build_sweep_status(status_inputs(session, running=self._running())))
         return LiveProgress(
-            time=written(now),
+            time=format_time(now),
             job_uid=settings.uid,
             attempt=settings.attempt,
             activity=self._activity(told),
@@ -133,9 +133,9 @@ class SweepProgram:
             top_trials=status.top_trials,
             ledger=status.ledger,
             steps=self.totals.steps,
-            kept_time=None if kept is None else written(datetime.fromtimestamp(kept, UTC)),
+            kept_time=None if kept is None else format_time(datetime.fromtimestamp(kept, UTC)),
         )
-        return cut_to(told, MAX_BYTES)
+        return shorten_sweep(told, MAX_BYTES)
 
     def _activity(self, told: SweepProgress) -> Literal["Starting", "Training", "Finishing"]:
         if self.session.finished is not None:

@@ -18,7 +18,7 @@ from seedbed.sweeps.trial_scheduler import SweepState
 from seedbed.training.resource_usage import resident_bytes
 from seedbed.training.run_progress import PartSeconds, RunProgress
 from seedbed_api import metric_names as names
-from seedbed_api.prometheus_exposition import Sample, measured, single
+from seedbed_api.prometheus_exposition import Sample, metric_family, single_sample
 from seedbed_api.sweepjob import SweepJob
 
 RunKey = tuple[int, int]
@@ -99,13 +99,13 @@ def _total(*spent: PartSeconds) -> PartSeconds:
 def sweep_families(state: SweepState, *, namespace: str, running: int) -> Iterator[Metric]:
     """Yield the metrics of the search; `running` is the number of running trials."""
     labels = {"namespace": namespace, "name": state.sweep.job.metadata.name, "kind": "SweepJob"}
-    yield measured(names.TRIALS, _states(state, running, labels))
-    yield single(names.TRIALS_PLANNED, state.search.sampler.total, labels)
-    yield measured(names.RUNG_TRIALS, _rungs(state, labels))
-    yield single(names.TRIALS_REUSED, state.reused_count, labels)
-    yield single(names.SAVED_SECONDS, saved_seconds(state), labels)
+    yield metric_family(names.TRIALS, _states(state, running, labels))
+    yield single_sample(names.TRIALS_PLANNED, state.search.sampler.total, labels)
+    yield metric_family(names.RUNG_TRIALS, _rungs(state, labels))
+    yield single_sample(names.TRIALS_REUSED, state.reused_count, labels)
+    yield single_sample(names.SAVED_SECONDS, saved_seconds(state), labels)
     best = next(iter(rank_trials(state.decided, state.search.goal)), None)
-    yield single(names.BEST_OBJECTIVE, None if best is None else (best.objective or 0) / SCALE, labels)
+    yield single_sample(names.BEST_OBJECTIVE, None if best is None else (best.objective or 0) / SCALE, labels)
 
 
 def work_families(totals: ProgressTotals, job: SweepJob) -> Iterator[Metric]:
@@ -114,17 +114,17 @@ def work_families(totals: ProgressTotals, job: SweepJob) -> Iterator[Metric]:
     Ranks are numbered over all running segments, so that the number of series does not grow with trials.
     """
     labels = {"namespace": job.metadata.namespace or "", "name": job.metadata.name, "kind": "SweepJob"}
-    yield single(names.STEPS, totals.steps, labels)
+    yield single_sample(names.STEPS, totals.steps, labels)
     images = totals.steps * job.spec.trial_template.spec.training.batch.global_size
-    yield single(names.IMAGES, images, labels)
+    yield single_sample(names.IMAGES, images, labels)
     parts = asdict(totals.seconds()).items()
-    yield measured(names.SECONDS, ((labels | {"part": part}, seconds) for part, seconds in parts))
+    yield metric_family(names.SECONDS, ((labels | {"part": part}, seconds) for part, seconds in parts))
     usages = (usage for progress in totals.running_progress() for usage in progress.usages)
     ranks = [(labels | {"process": f"rank-{place}"}, usage) for place, usage in enumerate(usages)]
     driver = (labels | {"process": "driver"}, resident_bytes())
-    yield measured(names.MEMORY, [driver, *((rank, usage.resident_bytes) for rank, usage in ranks)])
+    yield metric_family(names.MEMORY, [driver, *((rank, usage.resident_bytes) for rank, usage in ranks)])
     busy = ((rank, usage.gpu) for rank, usage in ranks if usage.gpu is not None)
-    yield measured(names.GPU_UTILIZATION, busy)
+    yield metric_family(names.GPU_UTILIZATION, busy)
 
 
 def _states(state: SweepState, running: int, labels: dict[str, str]) -> Iterator[Sample]:

@@ -20,7 +20,7 @@ from seedbed_api.conditions import Condition
 from seedbed_api.errors import SeedbedError
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.sweepjob_status import SweepJobStatus, Trial
-from seedbed_api.timestamps import lasted, written
+from seedbed_api.timestamps import format_time, lasted
 from seedbed_api.trainingjob_status import DatasetStatus, Environment, ModelStatus, ObjectStatus
 
 MAX_ROW_BYTES = 32 * 1024
@@ -60,8 +60,8 @@ def build_sweep_status(inputs: SweepStatusInputs) -> SweepJobStatus:
         environment=Environment(class_=inputs.sweep.environment_class) if inputs.sweep else None,
         backend="Local",
         dataset=dataset_status(inputs.sweep) if inputs.sweep else None,
-        start_time=written(inputs.started),
-        completion_time=written(inputs.now) if over else None,
+        start_time=format_time(inputs.started),
+        completion_time=format_time(inputs.now) if over else None,
         duration=lasted(inputs.started, inputs.now) if over else None,
         trials=count_trials(
             inputs.trials, running=inputs.running, reused=inputs.reused, planned=inputs.planned

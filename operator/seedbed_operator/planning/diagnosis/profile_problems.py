@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seedbed_api.conditions import RunningReason
 from seedbed_api.job_kinds import JobSpec
-from seedbed_api.profile_policy import refusals
+from seedbed_api.profile_policy import policy_violations
 from seedbed_api.trainingprofile import TrainingProfileSpec
 from seedbed_operator.planning.diagnosis import Diagnosis
 from seedbed_operator.planning.job_context import JobContext
@@ -32,5 +32,5 @@ def diagnose_profile(context: JobContext) -> Diagnosis | None:
 
 def check_profile_policy(spec: JobSpec, profile: TrainingProfileSpec) -> Diagnosis | None:
     """Return the first thing that the profile does not allow; None where all is allowed."""
-    found = refusals(spec, profile)
+    found = policy_violations(spec, profile)
     return Diagnosis(reason=found[0].reason, message=found[0].message) if found else None

@@ -25,7 +25,13 @@ from seedbed_api.conditions import (
     with_condition,
 )
 from seedbed_api.errors import InfrastructureError, UserError
-from seedbed_api.pod_contract.driver_messages import MOST_BYTES, LiveProgress, Outcome, cut_to, parse_outcome
+from seedbed_api.pod_contract.driver_messages import (
+    MOST_BYTES,
+    LiveProgress,
+    Outcome,
+    parse_outcome,
+    shorten_sweep,
+)
 from seedbed_api.sweepjob_status import Assignment, SweepProgress, Trial, TrialCounts
 from seedbed_api.trainingjob_status import (
     CheckpointStatus,
@@ -36,7 +42,7 @@ from seedbed_api.trainingjob_status import (
     Progress,
     Timing,
     TrainingJobStatus,
-    measured,
+    format_measurement,
     percent,
 )
 from support.manifests.base_manifests import DIGEST
@@ -52,7 +58,7 @@ def test_an_outcome_comes_back_from_its_message() -> None:
     outcome = an_outcome(
         message="trained",
         model=ModelStatus(uri="s3://runs/x/model", weights_digest=DIGEST),
-        metrics=(Metric(name="test/accuracy", value=measured(0.98765432)),),
+        metrics=(Metric(name="test/accuracy", value=format_measurement(0.98765432)),),
         timings=(Timing(name="FirstStep", milliseconds=1500),),
     )
     message = outcome.encode()
@@ -159,13 +165,15 @@ def test_a_long_message_becomes_one_line_that_fits() -> None:
     [(0.5, "0.5"), (1 / 3, "0.333333"), (1e-9, "1e-09"), (123456789.0, "1.23457e+08"), (0.0, "0")],
 )
 def test_a_measured_value_has_six_digits_and_is_accepted(value: float, text: str) -> None:
-    assert Metric.model_validate({"name": "validation/loss", "value": measured(value)}).value == text
+    assert (
+        Metric.model_validate({"name": "validation/loss", "value": format_measurement(value)}).value == text
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_not_finite_never_reaches_a_status(value: float) -> None:
     with pytest.raises(AssertionError):
-        measured(value)
+        format_measurement(value)
 
 
 @pytest.mark.parametrize(("step", "shown"), [(0, 0), (1, 0), (999, 99), (1000, 100)])
@@ -247,7 +255,7 @@ def test_of_a_sweep_the_rows_are_the_least_needed(rows: int, parameters: int, le
     assert (read.sweep.trials, read.sweep.ledger) == (counts, ledger)
     assert len(read.sweep.top_trials) >= left
     assert [row.index for row in read.sweep.top_trials] == list(range(len(read.sweep.top_trials)))
-    assert len(cut_to(told, 24 << 10).model_dump_json(by_alias=True)) <= 24 << 10
+    assert len(shorten_sweep(told, 24 << 10).model_dump_json(by_alias=True)) <= 24 << 10
     if top and length < 256:
         assert read.sweep.best_trial is not None
         assert read.sweep.best_trial.model == top[0].model, "the winner is what a sweep is for"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed_api.immutability import recipe_transitions, refused_changes
+from seedbed_api.immutability import immutable_recipe_fields, rejected_changes
 from seedbed_api.trainingjob import TrainingJobSpec
 from seedbed_operator.backends import spec_hash
 from seedbed_operator.backends.backend_interface import DesiredAttempt
@@ -143,14 +143,14 @@ def test_every_allowed_edit_leaves_the_digest_and_every_forbidden_one_changes_it
 ) -> None:
     old, new = spec_of(before), spec_of(before + then)
     running = old.model_copy(update={"suspend": False})
-    forbidden = refused_changes(recipe_transitions(), running, new)
+    forbidden = rejected_changes(immutable_recipe_fields(), running, new)
     assert (execution_digest(old) != execution_digest(new)) is bool(forbidden), forbidden
 
 
 @pytest.mark.parametrize("edit", ALL, ids=[name for name, _ in ALL])
 def test_each_edit_by_itself(edit: tuple[str, Edit]) -> None:
     old, new = spec_of([]), spec_of([edit])
-    forbidden = refused_changes(recipe_transitions(), old, new)
+    forbidden = rejected_changes(immutable_recipe_fields(), old, new)
     assert (execution_digest(old) != execution_digest(new)) is bool(forbidden)
 
 
@@ -182,7 +182,7 @@ def test_a_note_that_is_not_ours_is_none(annotations: dict[str, Any]) -> None:
 
 
 def test_all_that_may_change_while_suspended_is_in_the_digest() -> None:
-    paths = {rule.path for rule in recipe_transitions() if rule.while_suspended}
+    paths = {rule.path for rule in immutable_recipe_fields() if rule.while_suspended}
     assert {path for path in paths if not _covered(path)} == set()
     assert {path for path in ("training.seed", "backoffLimit", "suspend") if _covered(path)} == set()
 

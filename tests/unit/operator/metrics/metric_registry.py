@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from seedbed_api.prometheus_exposition import Measuring
+from seedbed_api.prometheus_exposition import CallbackCollector
 from seedbed_operator.metrics.metrics_page import Collect
 
 
@@ -18,5 +18,5 @@ def read_by(collect: Collect) -> CollectorRegistry:
         return collect()()
 
     registry = CollectorRegistry()
-    registry.register(Measuring(measure))
+    registry.register(CallbackCollector(measure))
     return registry

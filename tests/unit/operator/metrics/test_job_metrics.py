@@ -9,9 +9,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from seedbed_api import metric_names as names
-from seedbed_api.prometheus_exposition import page, text
+from seedbed_api.prometheus_exposition import exposition_page, exposition_text
 from seedbed_api.sweepjob_status import SweepJobStatus, TrialCounts
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.informer_cache.object_views import job_record, job_view
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey
@@ -27,11 +27,11 @@ SERIES = {"namespace": "team", "kind": "TrainingJob"}
 def a_job(name: str, version: int = 1, workers: int = 2, **status: Any) -> dict[str, Any]:
     metadata = {"name": name, "namespace": "team", "uid": f"uid-{name}", "resourceVersion": str(version)}
     spec = {**a_recipe(), "cluster": {"profile": "gpu", "workers": {"min": 1, "max": workers}}}
-    return {"metadata": {**metadata, "creationTimestamp": written(NOON)}, "spec": spec, "status": status}
+    return {"metadata": {**metadata, "creationTimestamp": format_time(NOON)}, "spec": spec, "status": status}
 
 
 def told(kind: str, status: str, reason: str, at: float = 0) -> dict[str, Any]:
-    return {"type": kind, "status": status, "reason": reason, "lastTransitionTime": written(after(at))}
+    return {"type": kind, "status": status, "reason": reason, "lastTransitionTime": format_time(after(at))}
 
 
 def a_worker(job: str, index: int, **spec: Any) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def a_worker(job: str, index: int, **spec: Any) -> dict[str, Any]:
     labels |= {"seedbed.dev/role": "worker", "seedbed.dev/attempt": "1"}
     name = f"{job}-1-worker-{index}"
     metadata = {"name": name, "namespace": "team", "uid": name, "resourceVersion": "1", "labels": labels}
-    return {"metadata": {**metadata, "creationTimestamp": written(NOON)}, "spec": spec, "status": {}}
+    return {"metadata": {**metadata, "creationTimestamp": format_time(NOON)}, "spec": spec, "status": {}}
 
 
 def filled() -> InformerCache:
@@ -56,7 +56,7 @@ def filled() -> InformerCache:
     cache.put(JOBS, a_job("trains", **trains))
     cache.put(JOBS, a_job("waits", workers=3, conditions=[told("Running", "False", "Unschedulable")]))
     done = [told("Complete", "True", "Trained"), told("Running", "False", "Trained")]
-    cache.put(JOBS, a_job("done", conditions=done, completionTime=written(NOON)))
+    cache.put(JOBS, a_job("done", conditions=done, completionTime=format_time(NOON)))
     cache.put(PODS, a_worker("trains", 0, nodeName="node-a"))
     cache.put(PODS, a_worker("trains", 1))
     return cache
@@ -101,7 +101,7 @@ def test_what_a_kill_would_cost_counts_from_the_first_step(
     status: dict[str, Any], since: float | None
 ) -> None:
     cache = InformerCache()
-    cache.put(JOBS, a_job("seedlings", attemptStartTime=written(NOON), **status))
+    cache.put(JOBS, a_job("seedlings", attemptStartTime=format_time(NOON), **status))
     told = page_of(cache).get_sample_value(names.JOB_CHECKPOINT.name, SERIES | {"name": "seedlings"})
     assert told == (None if since is None else after(since).timestamp())
 
@@ -110,7 +110,7 @@ def test_what_a_kill_would_cost_counts_from_the_first_step(
 def test_when_it_will_be_over_is_told_while_it_trains(
     running: dict[str, Any], estimated: float | None
 ) -> None:
-    cache, left = InformerCache(), {"estimatedCompletionTime": written(after(90))}
+    cache, left = InformerCache(), {"estimatedCompletionTime": format_time(after(90))}
     cache.put(JOBS, a_job("seedlings", conditions=[running], progress=progress(25).plain() | left))
     told = page_of(cache).get_sample_value(names.JOB_ESTIMATED_END.name, SERIES | {"name": "seedlings"})
     assert told == estimated
@@ -133,18 +133,18 @@ def test_gpus_are_requested_by_unfinished_jobs_and_held_by_pods_with_a_node() ->
 
 def test_a_job_has_no_series_of_its_own_long_after_its_end_and_none_at_all_when_it_is_gone() -> None:
     cache = filled()
-    assert b'name="done"' in text(page_of(cache))
-    assert b'name="done"' not in text(page_of(cache, RETENTION_SECONDS + 1))
+    assert b'name="done"' in exposition_text(page_of(cache))
+    assert b'name="done"' not in exposition_text(page_of(cache, RETENTION_SECONDS + 1))
     registry = page_of(cache)
-    assert b'name="waits"' in text(registry)
+    assert b'name="waits"' in exposition_text(registry)
     cache.drop(JOBS, ("team", "waits"), "uid-waits")
-    assert b'name="waits"' not in text(registry)
+    assert b'name="waits"' not in exposition_text(registry)
 
 
 def test_a_change_is_seen_at_the_next_scrape() -> None:
     cache = filled()
     registry = page_of(cache)
-    text(registry)
+    exposition_text(registry)
     cache.put(JOBS, a_job("trains", 2, progress=progress(50).plain()))
     assert registry.get_sample_value(names.JOB_PROGRESS.name, SERIES | {"name": "trains"}) == 0.5
 
@@ -167,7 +167,7 @@ def test_when_a_driver_last_got_on_is_told_while_the_job_trains(condition: dict[
 )
 def test_why_an_attempt_failed_is_told_in_bounded_words(reason: str, told: str) -> None:
     cache = InformerCache()
-    failure = {"attempt": 1, "reason": reason, "time": written(after(60))}
+    failure = {"attempt": 1, "reason": reason, "time": format_time(after(60))}
     cache.put(JOBS, a_job("seedlings", conditions=[WAITS], lastFailure=failure))
     labels = SERIES | {"name": "seedlings", "reason": told}
     assert page_of(cache).get_sample_value(names.JOB_FAILURE.name, labels) == after(60).timestamp()
@@ -179,9 +179,9 @@ def test_what_was_looked_at_is_told_whatever_happens_meanwhile() -> None:
     measure = jobs.collect()
     cache.put(JOBS, a_job("trains", 2, progress=progress(50).plain()))
     cache.drop(JOBS, ("team", "waits"), "uid-waits")
-    assert b'name="waits"' in page(measure)
-    assert progress_told(page(measure)) == 0.25
-    assert progress_told(page(jobs.collect())) == 0.5
+    assert b'name="waits"' in exposition_page(measure)
+    assert progress_told(exposition_page(measure)) == 0.25
+    assert progress_told(exposition_page(jobs.collect())) == 0.5
 
 
 def test_a_job_that_the_operator_has_written_is_not_read_again() -> None:
@@ -191,9 +191,9 @@ def test_a_job_that_the_operator_has_written_is_not_read_again() -> None:
     cache.put(JOBS, record)
     job = job_view(job_record(record))
     jobs.update(replace(job, status=job.status.model_copy(update={"progress": progress(60)})))
-    assert progress_told(page(jobs.collect())) == 0.6, "as it was learnt"
+    assert progress_told(exposition_page(jobs.collect())) == 0.6, "as it was learnt"
     cache.put(JOBS, a_job("trains", 3, progress=progress(70).plain()))
-    assert progress_told(page(jobs.collect())) == 0.7, "somebody else has changed it since"
+    assert progress_told(exposition_page(jobs.collect())) == 0.7, "somebody else has changed it since"
 
 
 def progress_told(content: bytes) -> float:

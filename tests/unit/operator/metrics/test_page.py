@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from seedbed_api import metric_names as names
 from seedbed_api.conditions import Condition
-from seedbed_api.prometheus_exposition import Measuring, single, text
-from seedbed_api.timestamps import written
+from seedbed_api.prometheus_exposition import CallbackCollector, exposition_text, single_sample
+from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob_status import TrainingJobStatus
 from seedbed_operator.metrics.counters import ZERO_SECONDS, Counters, ZeroBasedCounter
 from seedbed_operator.metrics.metrics_page import Measure, MetricsPage
@@ -22,7 +22,7 @@ from seedbed_operator.metrics.operator_metrics import OperatorSnapshot, operator
 from support.operator.builders import NOON, a_training_job, progress
 from unit.operator.metrics.metric_registry import read_by
 
-RUNS = Condition(type="Running", status="True", reason="Training", last_transition_time=written(NOON))
+RUNS = Condition(type="Running", status="True", reason="Training", last_transition_time=format_time(NOON))
 PULSE = OperatorSnapshot(
     leading=True,
     queue_length=2,
@@ -41,12 +41,14 @@ def a_page() -> CollectorRegistry:
     counters.record_reconcile(0.02, failed=False)
     job = a_training_job().with_status(progress=progress(1), conditions=(RUNS,)).build()
     counters.record_status(replace(job, status=TrainingJobStatus()), job.status, NOON)
-    counters.registry.register(Measuring(operator_collector(lambda: PULSE)()))
+    counters.registry.register(CallbackCollector(operator_collector(lambda: PULSE)()))
     return counters.registry
 
 
 def test_names_types_and_values() -> None:
-    page = {family.name: family for family in text_string_to_metric_families(text(a_page()).decode())}
+    page = {
+        family.name: family for family in text_string_to_metric_families(exposition_text(a_page()).decode())
+    }
     expected = [family for family in names.FAMILIES if family.name.startswith("seedbed_operator_")]
     assert len(expected) > 8
     for family in expected:
@@ -93,17 +95,17 @@ def test_a_page_is_looked_at_at_once_and_written_while_the_event_loop_goes_on() 
 
         def measure() -> Iterable[Metric]:
             assert there.wait(60), "the event loop stands still while the page is written"
-            return (single(names.QUEUE_AGE, seen),)
+            return (single_sample(names.QUEUE_AGE, seen),)
 
         return measure
 
     async def story() -> bytes:
         nonlocal age
-        written = asyncio.create_task(MetricsPage(Counters(NOON.timestamp).registry, [collect]).text())
+        format_time = asyncio.create_task(MetricsPage(Counters(NOON.timestamp).registry, [collect]).text())
         await asyncio.sleep(0.05)
         age = 2.0
         there.set()
-        return await written
+        return await format_time
 
     told = asyncio.run(story()).decode()
     assert f"{names.QUEUE_AGE.name} 1.0" in told

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from seedbed_api.conditions import Condition
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob_status import Failure, TrainingJobStatus
 from seedbed_operator.metrics.status_transitions import AttemptEnded, StageReached, Transition, transitions
 from support.operator.builders import (
@@ -31,7 +31,7 @@ from support.operator.simulated_cluster import World
 
 def a_condition(kind: str, status: str = "True", reason: str = "Training", at: float = 0) -> Condition:
     return Condition.model_validate(
-        {"type": kind, "status": status, "reason": reason, "lastTransitionTime": written(after(at))}
+        {"type": kind, "status": status, "reason": reason, "lastTransitionTime": format_time(after(at))}
     )
 
 
@@ -215,7 +215,7 @@ def test_a_sweep_makes_its_first_step_when_it_keeps_something() -> None:
     world.settle().start().settle()
     (driver,) = (name for name, pod in world.pods.items() if pod.role == "driver")
     world.say(driver, a_sweeps_word(0)).settle().wait(20)
-    kept = trials(1, kept_time=written(after(20)))
+    kept = trials(1, kept_time=format_time(after(20)))
     world.say(driver, a_sweeps_word(1).model_copy(update={"sweep": kept})).settle()
     assert world.waits() == [
         StageReached(stage="Running", seconds=0),

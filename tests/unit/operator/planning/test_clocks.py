@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from seedbed_api.execution_settings import Output
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob_status import TrainingJobStatus
 from support.operator.builders import (
     NOON,
@@ -168,7 +168,7 @@ def test_what_a_sweep_keeps_is_compared_with_the_start_of_its_driver_on_the_same
     driver = next(name for name, pod in world.pods.items() if pod.role == "driver")
     begun = NOON + timedelta(minutes=minutes)
     world.pods[driver] = replace(world.pods[driver], started=begun)
-    kept = trials(1, kept_time=written(begun + timedelta(seconds=seconds)))
+    kept = trials(1, kept_time=format_time(begun + timedelta(seconds=seconds)))
     world.say(driver, a_sweeps_word(1).model_copy(update={"sweep": kept})).wait(12)
     world.end(driver, 137).settle()
     assert world.job.status.attempts_without_checkpoint == in_vain

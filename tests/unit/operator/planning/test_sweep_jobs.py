@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seedbed_api.sweepjob_status import SweepJobStatus
-from seedbed_api.timestamps import written
+from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob_status import WorkerCounts
 from seedbed_operator.backends.child_metadata import driver_name, service_name, worker_name
 from support.operator.builders import (
@@ -110,7 +110,7 @@ KEPT: dict[str, tuple[Any, int]] = {
 @pytest.mark.parametrize(("kept", "in_vain"), KEPT.values(), ids=KEPT.keys())
 def test_an_attempt_is_in_vain_unless_trials_have_kept_something(kept: Any, in_vain: int) -> None:
     world = searching(a_world(a_sweep_job()))
-    told = trials(3, kept_time=None if kept is None else written(kept))
+    told = trials(3, kept_time=None if kept is None else format_time(kept))
     world.end(DRIVER, 75, a_sweeps_end("Failed", "TrialUndecided", sweep=told)).settle()
     status = world.job.status
     assert (status.infrastructure_failures, status.attempts_without_checkpoint) == (1, in_vain)
