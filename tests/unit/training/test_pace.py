@@ -45,7 +45,7 @@ class Rehearsal:
 
     def tell(self, watch: Stopwatch, completed: int, done: dict[str, bool]) -> None:
         ahead = self.milestones.remaining(completed, evaluated=done["evaluation"], saved=done["checkpoint"])
-        self.told.append((self.now, watch.seconds_left(ahead), watch.pace.steps_per_second))
+        self.told.append((self.now, watch.seconds_left(ahead), watch.step_rate.steps_per_second))
 
     @property
     def known(self) -> list[tuple[float, float, float]]:

@@ -1,1 +1,1 @@
-"""The training program: feed, leaves, tree, step, evaluation, checkpoint; the same on every machine."""
+"""Training of a run on its workers: loop, evaluation, checkpoints, early stopping, export of the model."""

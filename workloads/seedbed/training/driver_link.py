@@ -25,10 +25,10 @@ class DriverLink(Protocol):
         """Say whether the driver requests a stop; called once per step, so it must be cheap."""
 
     def report_fatal(self, error: SeedbedError) -> None:
-        """Report an error that no restart of the worker can mend; return when the driver has it."""
+        """Report an error that no restart can fix; return when the driver has it."""
 
     def report_retryable(self, error: SeedbedError) -> None:
-        """Report an error that a restart may mend: the reason of the failure should restarts run out."""
+        """Report an error that a restart may fix; the reason of the failure once restarts run out."""
 
     def fatal_error(self) -> SeedbedError | None:
         """Return the first fatal error that a worker reported, if any."""
@@ -57,7 +57,7 @@ class ProgressReporter:
     def _progress(self, phase: Phase) -> RunProgress:
         config, state, stopwatch = self._context.config, self._state, self._context.stopwatch
         rows = config.arithmetic.leaves * config.arithmetic.leaf_rows
-        pace = stopwatch.pace.steps_per_second
+        rate = stopwatch.step_rate.steps_per_second
         metrics = self._evaluator.metrics()
         return RunProgress(
             step=state.completed,
@@ -67,7 +67,7 @@ class ProgressReporter:
             loss=state.last.loss if state.last else None,
             accuracy=metrics.accuracy if metrics else None,
             validation_loss=metrics.loss if metrics else None,
-            images_per_second=None if pace is None else pace * rows,
+            images_per_second=None if rate is None else rate * rows,
             seconds_left=stopwatch.seconds_left(self._remaining()),
             workers=self._context.exchange.world,
             phase=phase,

@@ -1,7 +1,6 @@
-"""Early stopping and model selection: pure functions of the evaluation records.
+"""Early stopping and selection of the best model: pure functions of the evaluation records.
 
-Scores are the integers of the records, made so that larger is better; a resume, another W or another order of
-arrival cannot change a decision.
+Scores are exact fractions of the integers in the records, so a resume or another W cannot change a decision.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """The watched metric of one evaluation."""
+    """The selection metric of one evaluation."""
 
     completed: int
     """Milestone: completed steps."""

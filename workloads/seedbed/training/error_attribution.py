@@ -1,4 +1,4 @@
-"""What an exception in the middle of a training says about its cause: the model, the memory, or a defect."""
+"""Attribution of errors during training: to the user's model, to exhausted memory, or to Seedbed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seedbed_api.errors import InfrastructureError, UserError
 
 @contextmanager
 def attribute_errors(config: WorkerConfig) -> Iterator[None]:
-    """Raise UserError ModelError for what the model did, InfrastructureError OutOfMemory; a defect passes."""
+    """Raise UserError ModelError for errors of the model, InfrastructureError OutOfMemory; pass others on."""
     try:
         with attribute_loaded_errors(config.model.entrypoint):
             yield

@@ -1,4 +1,4 @@
-"""Evaluations as they are stored and read: integers, figures for people, and exact values to decide by."""
+"""Conversions of evaluation records: counts to documents, and back to counts, metrics, exact scores."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def counts_of(document: dict[str, Any]) -> Counts:
 
 
 def metrics_of(document: dict[str, Any]) -> Metrics:
-    """Return the figures for people of a stored record."""
+    """Return the metrics of a stored record, for display."""
     return metrics(counts_of(document))
 
 
 def scores_of(evaluations: Iterable[Evaluation], metric: str) -> list[Score]:
-    """Return the exact values of a validation metric by milestone; those without rows are left out."""
+    """Return the exact values of a validation metric by milestone; records without rows are left out."""
     name = metric.removeprefix("validation/")
     records = [e for e in evaluations if e.split == "validation" and e.document["samples"]]
     return [

@@ -1,7 +1,7 @@
-"""Does plain torch load what is exported? A network of the user's is built anew and given the model file.
+"""Check of the export: a user's network, built anew, must load the model file with plain torch.
 
-What it holds and answers then must be what the trained network holds and answers, bit for bit. It is built
-with another seed, so that whatever is drawn and not kept shows up.
+It must then hold the tensors of the trained network and give its outputs, bit for bit. It is built with
+another seed, so that random values outside of state_dict() are found.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OWN = "let load_state_dict() and state_dict() be torch's own"
 
 
 def check_builds(user: UserModel, network: nn.Module, arithmetic: Arithmetic) -> nn.Module:
-    """Build another network like `network`; refuse what both of them share, and memory without a value.
+    """Build another network like `network`; reject tensors that both share, and uninitialised memory.
 
     Raises UserError ModelError. Return the other network.
     """
@@ -49,21 +49,21 @@ def check_export(
     *,
     device: str,
 ) -> None:
-    """Refuse a network whose export would not give the same network. Raises UserError ModelError.
+    """Reject a network whose export would not give the same network. Raises UserError ModelError.
 
     `network` and `built` are as `check_builds` takes and returns them.
     """
     _require_initialised(user, network, built)
     _require_no_parameters_outside(user)
     left_out = {name: buffer.clone() for name, buffer in left_out_buffers(built).items()}
-    kept = Replica(arithmetic, built, device, objective=user.objective)
-    fresh = load_export(user, arithmetic, serialised(kept.named_weights()))
+    built_replica = Replica(arithmetic, built, device, objective=user.objective)
+    fresh = load_export(user, arithmetic, serialised(built_replica.named_weights()))
     for name, buffer in left_out_buffers(fresh).items():
         if name not in left_out or not same_bits(buffer, left_out[name]):
             problem = f"{name} is drawn at random and not in state_dict(), so that it would be lost"
             raise model_error("entrypoint", user.entrypoint, problem, "register it with persistent=True")
     loaded = Replica(arithmetic, fresh, device, objective=user.objective)
-    if not same_bits(*(_answers(user, replica, rows) for replica in (kept, loaded))):
+    if not same_bits(*(_outputs(user, replica, rows) for replica in (built_replica, loaded))):
         problem = (
             "the exported model gives other outputs when it is loaded: it draws what is not in state_dict()"
         )
@@ -73,7 +73,7 @@ def check_export(
 
 @contextlib.contextmanager
 def _filled_memory() -> Iterator[None]:
-    """Let deterministic mode fill the memory that torch.empty gives: with NaN, or the largest integer."""
+    """Make deterministic mode fill the memory of torch.empty with NaN, or the largest integer."""
     switches: Any = torch.utils.deterministic
     before = switches.fill_uninitialized_memory
     switches.fill_uninitialized_memory = True
@@ -94,7 +94,7 @@ def _require_initialised(user: UserModel, network: nn.Module, filled: nn.Module)
 
 
 def _require_no_parameters_outside(user: UserModel) -> None:
-    """Refuse parameters of the entrypoint's own that a loss has sent gradients to: nothing trains them."""
+    """Reject parameters of the entrypoint itself that got gradients: no optimizer trains them."""
     for name, value in getattr(user.subject, "__dict__", {}).items():
         if isinstance(value, torch.Tensor):
             own = {name: value}
@@ -110,7 +110,7 @@ def _require_no_parameters_outside(user: UserModel) -> None:
 
 
 def require_loadable(config: WorkerConfig, weights: Mapping[str, torch.Tensor]) -> None:
-    """Refuse to export what plain torch would not load: user code may have changed since `check_export`."""
+    """Reject an export that plain torch cannot load: user code may have changed since `check_export`."""
     source = config.model
     if source.entrypoint is not None:
         user = load_entrypoint(source.entrypoint, source.args, source.code)
@@ -120,7 +120,7 @@ def require_loadable(config: WorkerConfig, weights: Mapping[str, torch.Tensor]) 
 def load_export(user: UserModel, arithmetic: Arithmetic, model_file: bytes) -> nn.Module:
     """Return a freshly built network with the tensors of a model file, loaded as plain torch loads them.
 
-    Raises UserError ModelError where it does not take them, or holds others afterwards.
+    Raises UserError ModelError where it rejects them, or holds other values afterwards.
     """
     from safetensors.torch import load
 
@@ -128,12 +128,12 @@ def load_export(user: UserModel, arithmetic: Arithmetic, model_file: bytes) -> n
     fresh = user.build(classes=arithmetic.classes, seed=arithmetic.seed + 1)
     problem = _load_problem(fresh, given)
     if problem is not None:
-        raise model_error("entrypoint", user.entrypoint, *_explained(user, arithmetic, given, problem))
+        raise model_error("entrypoint", user.entrypoint, *_load_error(user, arithmetic, given, problem))
     return fresh
 
 
 def _load_problem(network: nn.Module, given: Mapping[str, torch.Tensor]) -> str | None:
-    """Load the tensors; return what is wrong then, None where all is well."""
+    """Load the tensors; return the problem, None if they are loaded unchanged."""
     try:
         network.load_state_dict({name: tensor.clone() for name, tensor in given.items()}, strict=True)
     except Exception as error:
@@ -145,19 +145,21 @@ def _load_problem(network: nn.Module, given: Mapping[str, torch.Tensor]) -> str 
     return None
 
 
-def _explained(
+def _load_error(
     user: UserModel, arithmetic: Arithmetic, given: Mapping[str, torch.Tensor], problem: str
 ) -> tuple[str, str]:
-    """Return problem and fix; a network that only lacks the versions of a state_dict is told so."""
+    """Return problem and fix; name the missing versions of the state_dict where only they are missing."""
     again = user.build(classes=arithmetic.classes, seed=arithmetic.seed + 1)
     versioned = again.state_dict()
     versioned.clear()
     versioned.update(given)
-    told = f"load_state_dict() does not take the exported model: {problem}"
+    problem_text = f"load_state_dict() does not take the exported model: {problem}"
     if _loads_with_versions(again, versioned):
-        told = f"load_state_dict() wants versions (_metadata), which a model file does not hold: {problem}"
-        return told, "let _load_from_state_dict() take a missing version for the present one"
-    return told, _OWN
+        problem_text = (
+            f"load_state_dict() wants versions (_metadata), which a model file does not hold: {problem}"
+        )
+        return problem_text, "let _load_from_state_dict() take a missing version for the present one"
+    return problem_text, _OWN
 
 
 def _loads_with_versions(network: nn.Module, versioned: Mapping[str, torch.Tensor]) -> bool:
@@ -169,7 +171,7 @@ def _loads_with_versions(network: nn.Module, versioned: Mapping[str, torch.Tenso
     return all(name in own and same_bits(own[name], tensor) for name, tensor in versioned.items())
 
 
-def _answers(user: UserModel, replica: Replica, rows: MicroBatch) -> torch.Tensor:
+def _outputs(user: UserModel, replica: Replica, rows: MicroBatch) -> torch.Tensor:
     batch = EvaluationBatch(
         index=0,
         count=len(rows.labels_m),

@@ -1,4 +1,4 @@
-"""Before any worker starts: does the model build, fit the pictures, and repeat itself?"""
+"""Check of the model before any worker starts: it builds, takes the images, and is deterministic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seedbed_api.errors import UserError, refusal
 def check_model(config: WorkerConfig) -> None:
     """Raise `UserError("ModelError")` for a model that cannot be trained.
 
-    A model of the registry sees one picture of the right size; user code runs a probe step.
+    A built-in model gets one image of the right size; user code runs a probe step.
     """
     with attribute_errors(config):
         _check_size(config) if config.model.entrypoint is None else _check_user_model(config)
@@ -41,7 +41,7 @@ def _probe_user_code(config: WorkerConfig) -> None:
     assert source.entrypoint is not None
     user = load_entrypoint(source.entrypoint, source.args, source.code)
     require_determinism(source)
-    leaves = [_made_up(config, leaf) for leaf in range(min(2, config.arithmetic.leaves))]
+    leaves = [_probe_batch(config, leaf) for leaf in range(min(2, config.arithmetic.leaves))]
     network = user.build(classes=config.arithmetic.classes, seed=config.arithmetic.seed)
     require_determinism(source)
     images = normalize_pixels(leaves[0].pixels_mhwc, config.arithmetic.normalisation, torch.device("cpu"))
@@ -54,17 +54,17 @@ def _probe_user_code(config: WorkerConfig) -> None:
 
 
 def _check_size(config: WorkerConfig) -> None:
-    """Refuse pictures that the network halves until nothing is left of them."""
+    """Reject images that the network downsamples to nothing."""
     replica = build_replica(config.model, config.arithmetic, device="cpu")
-    picture = _made_up(config, 0).pixels_mhwc[:1]
-    # BatchNorm cannot train on a single value, which is what a leaf of one small picture may come down to
+    image = _probe_batch(config, 0).pixels_mhwc[:1]
+    # BatchNorm cannot train on a single value, which a leaf of one small image may become
     replica.model.train(config.arithmetic.leaf_rows == 1)
     try:
         with torch.no_grad():
-            forward(replica, normalize_pixels(picture, config.arithmetic.normalisation, torch.device("cpu")))
+            forward(replica, normalize_pixels(image, config.arithmetic.normalisation, torch.device("cpu")))
     except (RuntimeError, ValueError) as error:
-        size, line = picture.shape[1], str(error).splitlines()[0]
-        problem = f"{config.model.name} cannot take pictures of {size} x {size} pixels: {line[:200]}"
+        size, line = image.shape[1], str(error).splitlines()[0]
+        problem = f"{config.model.name} cannot take images of {size} x {size} pixels: {line[:200]}"
         fix = (
             "choose a larger size, or a larger microSize"
             if "than 1 value" in line
@@ -73,8 +73,8 @@ def _check_size(config: WorkerConfig) -> None:
         raise UserError("ModelError", refusal("spec.training.augmentation", size, problem, fix)) from error
 
 
-def _made_up(config: WorkerConfig, leaf: int) -> MicroBatch:
-    """Return pictures of the right shape: a probe needs no data, and fixed ones make its verdict repeat."""
+def _probe_batch(config: WorkerConfig, leaf: int) -> MicroBatch:
+    """Return fixed random images of the right shape: the probe needs no data, and repeats its result."""
     size = output_size(config.stream.transforms)
     assert size is not None, "every recipe has one transform that sets the size"
     rows = config.arithmetic.leaf_rows

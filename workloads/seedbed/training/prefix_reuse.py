@@ -1,7 +1,7 @@
-"""A run without a state of its own begins with one that another run has computed, the same to the bit.
+"""Reuse of a prefix: a run without a checkpoint starts from a state that another run has computed.
 
-The longest common prefix of the two trajectories counts. What comes along is what the run would have stored
-itself: ledger, evaluations where its recipe asks for them, checkpoint. One that lacks any of it is no help.
+Takes the longest common prefix of their trajectories. Copies what the run would have stored itself: ledger,
+evaluations that its recipe asks for, checkpoints. A run that lacks any of these cannot be used.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _STEPS_OF_A_SEGMENT = 1000
 _SKIPPED = {"RunFolderDamaged", "LedgerDamaged"}
 
 
-class _NoHelpError(Exception):
-    """The other run lacks something that this one would have stored; the message names it."""
+class _UnusableError(Exception):
+    """The other run lacks an object that this run would have stored; the message names it."""
 
 
 def adopt_prefix(config: WorkerConfig, folder: RunFolder) -> int | None:
-    """Copy the longest prefix of the run that another one has; return its steps, None without one."""
+    """Copy the longest prefix that another run has; return its steps, None if there is none."""
     beginning, total = config.trajectory_id(1), config.schedule.total_steps
     for found in states_of_others(folder, beginning=beginning, up_to=total):
         if found.trajectory_id != config.trajectory_id(found.step):
@@ -42,26 +42,26 @@ def adopt_prefix(config: WorkerConfig, folder: RunFolder) -> int | None:
         source = other_run(folder, found)
         try:
             _adopt(config, source, folder, found.step)
-        except (_NoHelpError, Damaged) as reason:
-            logger.info("%s up to step %d is no prefix: %s", source.url, found.step, reason)
+        except (_UnusableError, Damaged) as reason:
+            logger.info("%s up to step %d cannot be reused: %s", source.url, found.step, reason)
         except InfrastructureError as error:
             if error.reason not in _SKIPPED:
                 raise
-            logger.info("%s up to step %d is no prefix: %s", source.url, found.step, error.message)
+            logger.info("%s up to step %d cannot be reused: %s", source.url, found.step, error.message)
         else:
             return found.step
     return None
 
 
 def _adopt(config: WorkerConfig, source: RunFolder, folder: RunFolder, step: int) -> None:
-    """Copy all up to a step, the record last: a kill on the way leaves what the run would write itself."""
+    """Copy everything up to a step, checkpoint records last; after a kill the run itself fills gaps."""
     evaluations = _evaluations(config, source, step)
-    states = [load_checkpoint(source, kept) for kept in _needed(config, evaluations, step)]
+    states = [load_checkpoint(source, number) for number in _needed(config, evaluations, step)]
     for record, _ in states:
         if record.trajectory_id != config.trajectory_id(record.step):
-            raise _NoHelpError(f"its checkpoint of step {record.step} is of another trajectory")
+            raise _UnusableError(f"its checkpoint of step {record.step} is of another trajectory")
     if _copy_ledger(source, folder, step).hex() != states[-1][0].ledger_chain:
-        raise _NoHelpError("its ledger is not that of its checkpoint")
+        raise _UnusableError("its ledger is not that of its checkpoint")
     for evaluation in evaluations:
         save_evaluation(folder, split=evaluation.split, step=evaluation.step, document=evaluation.document)
     for record, tensors in states:
@@ -69,7 +69,7 @@ def _adopt(config: WorkerConfig, source: RunFolder, folder: RunFolder, step: int
 
 
 def _own(record: CheckpointRecord, folder: RunFolder, evaluations: Sequence[Evaluation]) -> CheckpointRecord:
-    """Return the record as this run writes it: its own identity, and its own evaluations up to there."""
+    """Return the record as this run writes it: its own identity and its own evaluations."""
     return CheckpointRecord(
         run_id=folder.run_id,
         trajectory_id=record.trajectory_id,
@@ -83,15 +83,15 @@ def _own(record: CheckpointRecord, folder: RunFolder, evaluations: Sequence[Eval
 
 
 def _evaluations(config: WorkerConfig, source: RunFolder, step: int) -> list[Evaluation]:
-    """Return the records that this run's recipe asks for; one that would have ended it before is no help."""
+    """Return the records that this recipe asks for. Raises _UnusableError if one is missing or ends it."""
     there = {each.step: each for each in read_evaluations(source, split="validation", up_to=step)}
     own: list[Evaluation] = []
     for milestone in config.schedule.evaluations_until(step):
         if milestone not in there:
-            raise _NoHelpError(f"it has no evaluation after step {milestone}")
+            raise _UnusableError(f"it has no evaluation after step {milestone}")
         own.append(there[milestone])
         if milestone < step and _stops(config, own):
-            raise _NoHelpError(f"this run ends after step {milestone}")
+            raise _UnusableError(f"this run ends after step {milestone}")
     return own
 
 
@@ -101,7 +101,7 @@ def _stops(config: WorkerConfig, evaluations: Sequence[Evaluation]) -> bool:
 
 
 def _needed(config: WorkerConfig, evaluations: Sequence[Evaluation], step: int) -> list[int]:
-    """Return the steps of the checkpoints that this run would keep: the best so far, and the newest."""
+    """Return the steps of the checkpoints that this run would have: the best so far, and the newest."""
     if not config.select_best or not evaluations:
         return [step]
     metric, maximize = config.selection_metric

@@ -28,7 +28,7 @@ Steps: TypeAlias = Mapping[int, tuple[float, npt.NDArray[np.int64]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerDigests:
-    """What one worker holds."""
+    """Digests of all tensors of one worker."""
 
     steps: Steps
     """Since the last checkpoint."""
@@ -54,7 +54,7 @@ class RankAgreement:
 
 
 def worker_digests(replica: Replica, steps: Steps) -> WorkerDigests:
-    """Return what a worker holds, its buffers with persistent=False included."""
+    """Return the digests of a worker's tensors, including buffers with persistent=False."""
     tensors = replica.named_state()
     tensors |= {f"model.{name}": tensor for name, tensor in left_out_buffers(replica.model).items()}
     return WorkerDigests(
@@ -83,7 +83,7 @@ def first_disagreement(workers: Sequence[WorkerDigests], *, witness: Sequence[st
 def require_agreement(
     config: WorkerConfig, exchange: Exchange, digests: WorkerDigests, *, witness: Sequence[str]
 ) -> None:
-    """Raise the same error on every worker if what they hold differs.
+    """Raise the same error on every worker if their digests differ.
 
     UserError ModelError for a network of the user's, else InfrastructureError WorkersLost.
     """

@@ -1,4 +1,4 @@
-"""From the recipe of a manifest to the values that feed and arithmetic are given. Pure."""
+"""Mapping of a recipe to the configuration of feed, arithmetic, schedule and early stopping. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seedbed_api.trainingjob import TrainingJobSpec
 
 
 def transforms_of(chain: Sequence[augmentation_transforms.Transform]) -> tuple[Transform, ...]:
-    """Return the pixel transforms of an augmentation chain; mixup is the leaf's own."""
+    """Return the pixel transforms of an augmentation chain; mixup is part of the leaf."""
     return tuple(_transform(entry.member()) for entry in chain if entry.type != "Mixup")
 
 
@@ -50,7 +50,7 @@ def _transform(block: object) -> Transform:
 
 
 def steps_of(block: training_settings.Training, *, samples: int) -> int:
-    """Return the steps of the whole run; a batch larger than the dataset is the user's error."""
+    """Return the steps of the whole run; UserError for a batch larger than the dataset."""
     batch = block.batch
     if batch.global_size > samples:
         problem = f"a global batch is larger than the {samples} training rows"
@@ -65,12 +65,12 @@ def steps_of(block: training_settings.Training, *, samples: int) -> int:
 
 
 def steps_of_epochs(batch: training_settings.Batch, epochs: int, *, samples: int) -> int:
-    """Return the steps with which so many epochs have been consumed."""
+    """Return the number of steps that consume so many epochs."""
     return total_steps(epochs=epochs, count=samples, leaves=batch.leaves, leaf_rows=batch.micro_size)
 
 
 def arithmetic_of(block: training_settings.Training, *, classes: Sequence[str], samples: int) -> Arithmetic:
-    """Return all that the bits of a step depend on besides model and pixels."""
+    """Return the configuration of the arithmetic."""
     clipping = block.gradient_clipping
     mixup = [entry.mixup for entry in block.augmentation if entry.mixup is not None]
     return Arithmetic(
@@ -148,7 +148,7 @@ def _normalisation(block: training_settings.Normalization) -> Normalisation:
 
 
 def step_schedule_of(spec: TrainingJobSpec, *, samples: int) -> StepSchedule:
-    """Return where the run evaluates and checkpoints."""
+    """Return when the run evaluates and writes checkpoints."""
     return StepSchedule(
         total_steps=steps_of(spec.training, samples=samples),
         evaluation=_evaluation(spec.evaluation, samples=samples, rows=spec.training.batch.global_size),
@@ -166,7 +166,7 @@ def _evaluation(block: recipe.Evaluation, *, samples: int, rows: int) -> EveryEp
 
 
 def early_stopping_of(block: training_settings.Training) -> EarlyStopping | None:
-    """Return the stop rule, exact; None where training runs to its end."""
+    """Return the stop rule, exact; None without early stopping."""
     rule = block.early_stopping
     if rule is None:
         return None

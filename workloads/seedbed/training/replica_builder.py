@@ -1,4 +1,4 @@
-"""From a model's source to a replica with its first weights, the same on every worker."""
+"""Builds the replica of a model, built-in or of user code, with the same first weights on every worker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
         with preserve_process_state():
             user = load_entrypoint(source.entrypoint, source.args, source.code)
             _refuse_other_code(source, user.source_digest)
-            enable_denormals()  # in every process, whether this is its first import of the code or not
+            enable_denormals()  # in every process: an import of the code may have disabled them
             network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
         require_determinism(source)
         return _replica(arithmetic, network, device, objective=user.objective)
@@ -39,16 +39,16 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
 
 
 def _refuse_other_code(source: ModelSource, found: str) -> None:
-    """A worker must import the code that the run is named by, wherever it is installed."""
+    """Reject code with another digest than the run's, wherever it is installed."""
     if found != source.code_digest:
         problem = f"a worker found code with digest {found}"
-        fix = "install one version on all machines and do not edit it while a run goes on"
+        fix = "install one version on all machines and do not edit it during a run"
         line = refusal("spec.model.code.digest", source.code_digest, problem, fix)
         raise UserError("ModelError", line)
 
 
 def require_determinism(source: ModelSource) -> None:
-    """Refuse user code that changed what bits depend on: threads, types, kernels and the like."""
+    """Reject user code that changed settings that bits depend on: threads, types, kernels."""
     if source.entrypoint is None or not (changed := changed_switches(threads=pinned_threads())):
         return
     problem = (
@@ -59,7 +59,7 @@ def require_determinism(source: ModelSource) -> None:
 
 
 def load_weights(replica: Replica, weights: Mapping[str, Array]) -> None:
-    """Copy parameters and buffers in; the optimizer state stays."""
+    """Copy parameters and buffers in; leave the optimizer state unchanged."""
     state = {name: tensor for name, tensor in replica.named_state().items() if name.startswith("optimizer.")}
     replica.load(state | {f"model.{name}": tensor for name, tensor in to_torch(weights).items()})
 

@@ -1,4 +1,4 @@
-"""What a rank uses of its machine, told to the driver now and then; nothing of the training depends on it."""
+"""Resource usage of a rank: memory, GPU, dataset reads; sampled for the driver's metrics."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ EVERY_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResourceUsage:
-    """One rank."""
+    """Usage of one rank."""
 
     rank: int
     io_totals: IoTotals
-    """Since its process began."""
+    """Since the process started."""
     resident_bytes: int
     gpu: float | None = None
-    """How busy its GPU is, 0 to 1; None where there is none, or nobody measures it."""
+    """GPU utilization, 0 to 1; None without a GPU, or where its driver does not report it."""
 
 
 class ResourceMonitor:
-    """Looks at the own process every few seconds, when it is asked."""
+    """Samples the usage of this process, at most every few seconds."""
 
     def __init__(self, rank: int = 0, *, every: float = EVERY_SECONDS) -> None:
         self._rank, self._every = rank, every
         self._last = float("-inf")
 
     def sample_if_due(self) -> ResourceUsage | None:
-        """Return what this rank uses if it was not looked at for a while; costs a clock otherwise."""
+        """Return a new sample if the last one is old enough; otherwise reads the clock only."""
         now = time.monotonic()
         if now - self._last < self._every:
             return None
@@ -54,7 +54,7 @@ def resident_bytes() -> int:
 
 
 def gpu_utilization() -> float | None:
-    """Return how busy the present GPU is, None where this process uses none or its driver does not tell."""
+    """Return the utilization of the present GPU; None if unused, or if its driver does not report it."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return None
@@ -62,5 +62,5 @@ def gpu_utilization() -> float | None:
 
     try:
         return float(torch.cuda.utilization()) / 100
-    except (RuntimeError, pynvml.NVMLError):  # its driver does not tell: a slice, for example
+    except (RuntimeError, pynvml.NVMLError):  # its driver does not report it, as for a MIG slice
         return None

@@ -1,4 +1,4 @@
-"""How far a run is, as a frozen value: the display draws it, the endpoint serves it, the status shows it."""
+"""Progress of a run: the message that a worker sends to its driver, for display, metrics and status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Phase = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishin
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartSeconds:
-    """Wall-clock seconds of rank 0 since this attempt began, by what the trainer was doing or waiting for."""
+    """Wall-clock seconds of rank 0 since this attempt began, by activity."""
 
     data: float = 0.0
     compute: float = 0.0
@@ -24,10 +24,10 @@ class PartSeconds:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartupTimes:
-    """When the first things of this attempt happened on rank 0, in seconds since 1970; None until then."""
+    """When this attempt started on rank 0, in seconds since 1970; None until then."""
 
     began: float
-    """The worker had its libraries and its place among the others."""
+    """When the worker had its libraries and its process group."""
     first_batch: float | None = None
     first_step: float | None = None
 
@@ -53,7 +53,7 @@ class RunProgress:
     epoch: int
     """The epoch in progress, counted from 1; 0 before the first step."""
     epochs: int | None = None
-    """How many there will be, None where the recipe counts steps."""
+    """Epochs of the whole run; None where the recipe counts steps."""
     loss: float | None = None
     """Training loss of the last step."""
     accuracy: float | None = None
@@ -61,9 +61,9 @@ class RunProgress:
     validation_loss: float | None = None
     """Of the last validation."""
     images_per_second: float | None = None
-    """Over all workers, over the last seconds that were no evaluation and no checkpoint."""
+    """Of all workers, over the last seconds without evaluations and checkpoints."""
     seconds_left: float | None = None
-    """Until the training is over, if steps, evaluations and checkpoints go on to take what they took."""
+    """Estimate until the end of the training, from the durations so far."""
     workers: int = 1
     phase: Phase = "Starting"
     attempt: int = 1
@@ -76,9 +76,9 @@ class RunProgress:
     seconds: PartSeconds = field(default_factory=PartSeconds)
     startup_times: StartupTimes | None = None
     usages: tuple[ResourceUsage, ...] = ()
-    """What the ranks of this group use, as of a moment ago."""
+    """Newest resource usage of the ranks of this group."""
     io_totals: IoTotals = field(default_factory=IoTotals)
-    """What all groups together have read of the dataset."""
+    """Dataset reads of all worker groups together."""
 
     @property
     def percent(self) -> int:

@@ -1,6 +1,6 @@
-"""At which steps something besides training happens. Pure: sizes in, steps out.
+"""The schedule of evaluations and checkpoints by step. Pure: sizes in, steps out.
 
-A milestone is named by the number of completed steps: milestone s lies between the 0-based steps s-1 and s.
+A milestone is a number of completed steps: milestone s is between the 0-based steps s-1 and s.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EveryEpochs:
-    """Evaluate where another share of epochs has been consumed; an epoch need not end where a batch does."""
+    """Evaluate each time so many epochs have been consumed; an epoch may end within a batch."""
 
     epochs: int
     samples: int
@@ -19,7 +19,7 @@ class EveryEpochs:
     """L·m, the rows of one step."""
 
     def count(self, completed: int) -> int:
-        """Return how many times the period was filled after `completed` steps."""
+        """Return how many periods have ended after `completed` steps."""
         return completed * self.global_rows // (self.epochs * self.samples)
 
 
@@ -30,13 +30,13 @@ class EverySteps:
     steps: int
 
     def count(self, completed: int) -> int:
-        """Return how many times the period was filled after `completed` steps."""
+        """Return how many periods have ended after `completed` steps."""
         return completed // self.steps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RemainingWork:
-    """What a run has yet to do."""
+    """The steps, evaluations and checkpoints that a run has left."""
 
     steps: int
     evaluations: int
@@ -45,16 +45,16 @@ class RemainingWork:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepSchedule:
-    """Where a run evaluates and where it writes checkpoints."""
+    """When a run evaluates and when it writes checkpoints."""
 
     total_steps: int
     """Steps of the whole run."""
     evaluation: EveryEpochs | EverySteps | None
-    """When the recipe evaluates besides the end."""
+    """When the recipe evaluates before the end."""
     checkpoint_every_steps: int
     """Steps between checkpoints; execution, never part of the identity."""
     checkpoint_at_evaluations: bool
-    """True where the best model must be kept, which needs a checkpoint wherever it may be chosen."""
+    """Whether every evaluation needs a checkpoint, because its weights may become the best model."""
 
     def is_evaluation(self, completed: int) -> bool:
         """Say whether the run evaluates after `completed` steps: at the end, and where a period is full."""
@@ -75,7 +75,7 @@ class StepSchedule:
         return [step for step in range(1, completed + 1) if self.is_evaluation(step)]
 
     def remaining(self, completed: int, *, evaluated: bool, saved: bool) -> RemainingWork:
-        """Return what comes after `completed` steps, and what of the present milestone is not done yet."""
+        """Return the work after `completed` steps, with what is not done yet of the present milestone."""
         return RemainingWork(
             steps=self.total_steps - completed,
             evaluations=self._evaluations_after(completed - (not evaluated)),
@@ -83,7 +83,7 @@ class StepSchedule:
         )
 
     def _evaluations_after(self, completed: int) -> int:
-        """Return how many milestones after `completed` steps evaluate; the end is always one."""
+        """Return the evaluations after `completed` steps; the end always has one."""
         begun, end = max(completed, 0), self.total_steps
         if begun >= end:
             return 0
@@ -93,7 +93,7 @@ class StepSchedule:
         return min(count(end - 1) - count(begun) + 1, end - begun)
 
     def _checkpoints_after(self, completed: int) -> int:
-        """Return how many milestones keep the state; those that also evaluate may be counted twice."""
+        """Return the checkpoints after `completed` steps; those at evaluations may be counted twice."""
         begun, end = max(completed, 0), self.total_steps
         if begun >= end:
             return 0

@@ -1,4 +1,4 @@
-"""Where the seconds go, and how many are to come: a stopwatch per part, and an exchange that is timed."""
+"""Timing of steps: seconds by part of the loop, step rate, time left, and a timed exchange."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from seedbed.training.step_schedule import RemainingWork
 
 
 class DurationEstimate:
-    """Seconds that something takes: a mean in which the n-th time weighs n.
+    """Estimated duration of a repeated activity: a mean in which the n-th duration has weight n.
 
-    What was slow at first, as with a cold cache, fades; one that was slow among many hardly counts.
+    A slow start, as with a cold cache, loses weight; a single slow one among many hardly counts.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.seconds = 0.0
-        """0 until it was seen."""
+        """0 before the first."""
 
     def add(self, seconds: float) -> None:
-        """Take in how long it took this time."""
+        """Add a measured duration."""
         self.count += 1
         self.seconds += (seconds - self.seconds) * 2 / (self.count + 1)
 
 
 class StepRate:
-    """How fast steps follow each other, by a clock that stands still in evaluations and checkpoints."""
+    """Steps per second, by a clock that stops during evaluations and checkpoints."""
 
     def __init__(self, window_seconds: float = 3.0) -> None:
         self._window = window_seconds
@@ -43,7 +43,7 @@ class StepRate:
         self.step = DurationEstimate()
 
     def record_step(self, now: float) -> None:
-        """Note that a step was done; how long the first one took, nobody has seen from its beginning."""
+        """Record the end of a step; the first one has no duration, since its start is unknown."""
         if self._ends:
             self.step.add(now - self._ends[-1])
         self._ends.append(now)
@@ -52,20 +52,20 @@ class StepRate:
 
     @property
     def steps_per_second(self) -> float | None:
-        """Return the pace of the last seconds; None before a second step."""
+        """Return the rate over the last seconds; None before a second step."""
         seconds = self._ends[-1] - self._ends[0] if self._ends else 0.0
         return (len(self._ends) - 1) / seconds if seconds > 0 else None
 
 
 class Stopwatch:
-    """Seconds by part since the first step; what belongs to no other part is compute."""
+    """Seconds by part of the loop since its start; the rest is compute."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._began = clock()
         self.startup_times = StartupTimes(began=time.time())
         self._parts = {"data": 0.0, "reduce": 0.0, "checkpoint": 0.0, "evaluation": 0.0}
-        self.pace = StepRate()
+        self.step_rate = StepRate()
         self._pauses = {"evaluation": DurationEstimate(), "checkpoint": DurationEstimate()}
 
     @contextmanager
@@ -81,27 +81,27 @@ class Stopwatch:
                 self._pauses[name].add(seconds)
 
     def record_batch(self) -> None:
-        """Note that a micro-batch was there."""
+        """Record the arrival of a micro-batch."""
         if self.startup_times.first_batch is None:
             self.startup_times = replace(self.startup_times, first_batch=time.time())
 
     def record_step(self) -> None:
-        """Note that a step was done."""
+        """Record the end of a step."""
         if self.startup_times.first_step is None:
             self.startup_times = replace(self.startup_times, first_step=time.time())
-        self.pace.record_step(self.elapsed - sum(self._parts[pause] for pause in self._pauses))
+        self.step_rate.record_step(self.elapsed - sum(self._parts[pause] for pause in self._pauses))
 
-    def seconds_left(self, ahead: RemainingWork) -> float | None:
-        """Return how long what is ahead takes if it goes on like this; None before a second step."""
-        if not self.pace.step.count:
+    def seconds_left(self, remaining: RemainingWork) -> float | None:
+        """Return the estimated duration of the remaining work; None before a second step."""
+        if not self.step_rate.step.count:
             return None
         evaluation, checkpoint = (self._pauses[name].seconds for name in ("evaluation", "checkpoint"))
-        pauses = ahead.evaluations * evaluation + ahead.checkpoints * checkpoint
-        return ahead.steps * self.pace.step.seconds + pauses
+        pauses = remaining.evaluations * evaluation + remaining.checkpoints * checkpoint
+        return remaining.steps * self.step_rate.step.seconds + pauses
 
     @property
     def elapsed(self) -> float:
-        """Return the seconds since the stopwatch was made."""
+        """Return the seconds since the stopwatch was started."""
         return self._clock() - self._began
 
     def seconds(self) -> PartSeconds:
@@ -124,7 +124,7 @@ class TimedExchange:
             return self._exchange.reduce(parts, leaves=leaves)
 
     def any_of(self, flag: bool) -> bool:
-        """Return whether any worker raised its flag; whoever is early waits here for the others."""
+        """Return whether any worker raised its flag; early workers wait here for the others."""
         with self._watch.part("reduce"):
             return self._exchange.any_of(flag)
 

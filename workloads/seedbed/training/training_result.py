@@ -1,4 +1,4 @@
-"""How a training ended, as rank 0 leaves it in the run folder: a function of the run identity alone."""
+"""The result of a training in the run folder (outcome.json): a function of the run identity alone."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ RESULT_FILE = "outcome.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingResult:
-    """The end of a training."""
+    """The end of a training: steps, selected weights, model files."""
 
     step: int
     """Completed steps."""
     total_steps: int
     """Planned steps; more than `step` where the training stopped early."""
     selected_step: int
-    """The milestone whose weights are the model."""
+    """The completed steps whose weights are the model."""
     weights_digest: str
     files: dict[str, str]
     """Model files: path in the run folder to hex sha256."""
@@ -29,22 +29,22 @@ class TrainingResult:
     trajectory_id: str
 
     def to_bytes(self) -> bytes:
-        """Return the outcome as stored."""
+        """Return the result as stored."""
         return sealed(asdict(self))
 
     @staticmethod
     def from_document(document: dict[str, Any]) -> TrainingResult:
-        """Return the outcome of a stored document."""
+        """Return the result of a stored document."""
         return TrainingResult(**document)
 
 
-def save_training_result(folder: RunFolder, outcome: TrainingResult) -> None:
-    """Store the outcome; another one under the same identity is a conflict."""
-    folder.publish(RESULT_FILE, outcome.to_bytes(), valid=is_sealed)
+def save_training_result(folder: RunFolder, result: TrainingResult) -> None:
+    """Store the result; another result under the same identity is a conflict."""
+    folder.publish(RESULT_FILE, result.to_bytes(), valid=is_sealed)
 
 
 def read_training_result(folder: RunFolder) -> TrainingResult | None:
-    """Return the stored outcome, None where the training has not ended."""
+    """Return the stored result, None where the training has not ended."""
     try:
         return TrainingResult.from_document(opened(folder.objects.read(RESULT_FILE)))
     except FileNotFoundError:

@@ -37,8 +37,8 @@ _FINAL_REASONS = {"Superseded", "RunFolderConflict", "RunFolderDamaged", "Enviro
 def run_worker(config: WorkerConfig, link: DriverLink) -> bool:
     """Train as one worker of the torch.distributed process group, or alone where there is none.
 
-    Returns whether the run is finished, with its result in the run folder. A failure that no restart can
-    mend is reported over the link; every failure is raised, so that the group is restarted or given up.
+    Returns whether the run is finished, with its result in the run folder. Every failure is reported over the
+    link and raised, so that Ray Train restarts the worker group or gives up.
     """
     if link.fatal_error() is not None:
         return True
@@ -126,7 +126,7 @@ Steps: TypeAlias = Generator[StepResult, None, None]
 def run_steps(
     context: RunContext, state: RunState, *, until: int, stop_requested: Callable[[], bool]
 ) -> Steps:
-    """Run the steps from `state.completed` to `until`; between two of them the caller may act on the state.
+    """Run the steps from `state.completed` to `until`; the caller may act on the state between two steps.
 
     Close the iterator to end early. Raises UserError NonFiniteLoss.
     """
@@ -170,7 +170,7 @@ def _recorded(
 
 
 def _checks_determinism(step: int) -> bool:
-    """Say whether a leaf of a 0-based step is computed twice: the first, second, fourth … and each 1024th."""
+    """Say whether the last leaf of a 0-based step is computed twice: the 1st, 2nd, 4th … and each 1024th."""
     return step & (step + 1) == 0 or (step + 1) % 1024 == 0
 
 
@@ -179,7 +179,7 @@ def _require_finite(result: StepResult, *, step: int) -> None:
         return
     fix = "lower spec.training.optimizer.learningRate, or add warmupSteps or gradientClipping"
     if step == 0:
-        fix = "no weight has changed yet: look for it in the network, its first weights, or its loss"
+        fix = "no weight has changed yet: check the network, its first weights and its loss"
     raise UserError(
         "NonFiniteLoss",
         f"loss {result.loss} with gradient norm {result.gradient_norm} at step {step}, learning rate "

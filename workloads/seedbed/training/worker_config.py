@@ -1,4 +1,4 @@
-"""Everything that a worker needs to train: one picklable value, made by the driver, given to every worker."""
+"""Configuration of a worker: one picklable value that the driver makes for all workers of a run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from seedbed.usercode.code_source import CodeArchive
 from seedbed_api.run_identity import trajectory_id
 
 STORAGE_RETRY_SECONDS = 60.0
-"""How long a run puts up with an output store that does not answer, as long as with that of the dataset."""
+"""How long reads and writes of the output store are retried; equal to that of the dataset."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSource:
-    """Where the network comes from: the registry, or an object of the user's code."""
+    """Source of the network: the model registry, or an object of user code."""
 
     name: str | None
     """Name in the registry; None for user code."""
@@ -29,14 +29,14 @@ class ModelSource:
     entrypoint: str | None = None
     """`module:Object` of the user's code."""
     code: CodeArchive | None = None
-    """The packed code, where it is not installed."""
+    """The packed code; None where it is installed."""
     code_digest: str | None = None
     """Digest of the source files that name the run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerConfig:
-    """One run, as a worker sees it: no worker count, no rank, no clock."""
+    """One attempt of a run, equal for all workers: no worker count, rank or clock."""
 
     run_id: str
     attempt: int
@@ -46,7 +46,7 @@ class WorkerConfig:
     """The resolved recipe, from which trajectory identities are made."""
     environment_class: str
     probe: Mapping[str, Any]
-    """The driver's probe; a worker whose own differs is refused."""
+    """The driver's arithmetic probe; a worker whose probe differs is rejected."""
     device: str
     """`cpu` or `cuda`."""
     model: ModelSource
@@ -61,11 +61,11 @@ class WorkerConfig:
     select_best: bool
     keep_checkpoints: int
     evaluation_rows: int = 64
-    """Rows of an evaluation batch; part of the arithmetic version, never of the execution."""
+    """Rows of an evaluation batch; part of the arithmetic version."""
     decode_threads: int = 2
     pause_after: int | None = None
-    """Completed steps after which this attempt keeps its state and ends, the run itself going on later;
-    execution, never part of an identity."""
+    """Completed steps after which this attempt saves its state and ends; a later one resumes the run.
+    Never part of an identity."""
 
     @property
     def selection_metric(self) -> tuple[str, bool]:
