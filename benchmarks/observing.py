@@ -1,6 +1,6 @@
 """CPU cost of progress, metrics, curves and log of a run, compared with the CPU of the training.
 
-Each task is repeated many times on the session of a real run, because its cost is far below the noise between
+Each task is repeated many times on the driver state of a real run: its cost is far below the noise between
 two runs. How often it happens per minute follows from the intervals in the code.
 """
 
@@ -26,10 +26,11 @@ pin_environment(os.environ)  # read when torch is imported
 # ruff: noqa: E402
 from seedbed.dataset.builder import BuildOptions, build_dataset
 from seedbed.driver.curve_store import LIVE_SECONDS, CurveStore
+from seedbed.driver.driver_state import DriverState, RunRequest
 from seedbed.driver.metrics_exporter import driver_metrics
 from seedbed.driver.progress_display import PLAIN_INTERVAL_SECONDS, ProgressDisplay
 from seedbed.driver.resolve_run import RunOptions, worker_config_of
-from seedbed.driver.run_driver import Session, run_job
+from seedbed.driver.run_driver import run_job
 from seedbed.logs.json_log import JsonLineEncoder
 from seedbed.logs.log_upload import UPLOAD_SECONDS, reading, upload_new_pieces
 from seedbed.pods.status_messages import live_progress
@@ -67,15 +68,15 @@ def main() -> None:
     arguments.add_argument("--write", type=Path, default=ROOT / "docs/results/observing.md")
     chosen = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="seedbed-bench-") as folder:
-        session, cpu, wall = trained(Path(folder))
-        costs = measured(session, Path(folder), wall)
+        state, cpu, wall = trained(Path(folder))
+        costs = measured(state, Path(folder), wall)
     text = page_of(costs, cpu=cpu, wall=wall)
     chosen.write.write_text(text, encoding="utf-8")
     print(text)
 
 
-def trained(folder: Path) -> tuple[Session, float, float]:
-    """Train the digits with one worker; return the session and its seconds of CPU and by the clock."""
+def trained(folder: Path) -> tuple[DriverState, float, float]:
+    """Train the digits with one worker; return the driver state, CPU seconds, wall seconds."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -106,24 +107,24 @@ def trained(folder: Path) -> tuple[Session, float, float]:
         }
     )
     with ProgressDisplay("seen", interactive=False) as display:
-        session = Session(job=job, options=RunOptions(), display=display, stopping=threading.Event())
+        request = RunRequest(job=job, options=RunOptions(), display=display, stopping=threading.Event())
         before, began = time.process_time(), time.monotonic()
-        ended = run_job(session)
+        ended = run_job(request)
         assert ended.exit_code == 0, ended.error
-        return session, time.process_time() - before, time.monotonic() - began
+        return ended.state, time.process_time() - before, time.monotonic() - began
 
 
-def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
+def measured(state: DriverState, folder: Path, wall: float) -> list[Cost]:
     """Return the cost of each monitoring task, with how often it happens per minute."""
-    assert session.run is not None
-    assert session.progress is not None
+    assert state.run is not None
+    assert state.progress is not None
 
     def progress() -> None:
-        live_progress(session, job_uid="u", attempt=1, now=datetime.now(UTC)).model_dump_json(by_alias=True)
+        live_progress(state, job_uid="u", attempt=1, now=datetime.now(UTC)).model_dump_json(by_alias=True)
 
     def metrics() -> None:
-        live = live_progress(session, job_uid="u", attempt=1, now=datetime.now(UTC))
-        exposition_page(lambda: driver_metrics(session, live))
+        live = live_progress(state, job_uid="u", attempt=1, now=datetime.now(UTC))
+        exposition_page(lambda: driver_metrics(state, live))
 
     recorder = JsonLineEncoder(
         context={"namespace": "team", "job": "seen", "attempt": 1, "pod": "seen-1-driver"}
@@ -131,7 +132,7 @@ def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
     line = json.dumps({"level": "info", "message": "training  step 100/1000 (10 %)  epoch 3/30", "step": 100})
     spool, logs = folder / "spool", open_storage(str(folder / "logs"))
     spool.write_bytes(line.encode() * 300)
-    steps = session.progress.step
+    steps = state.progress.step
     return [
         Cost(what="progress, for the operator", cpu_seconds=cpu_of(progress), per_minute=LOOKS),
         Cost(what="metrics, for Prometheus", cpu_seconds=cpu_of(metrics), per_minute=SCRAPES),
@@ -147,19 +148,19 @@ def measured(session: Session, folder: Path, wall: float) -> list[Cost]:
         ),
         Cost(
             what=f"curves of {steps * 60 / wall:,.0f} steps: read the ledger, write lines and events",
-            cpu_seconds=cpu_of(lambda: curves(session, steps), repetitions=5) * 60 / wall,
+            cpu_seconds=cpu_of(lambda: curves(state, steps), repetitions=5) * 60 / wall,
             per_minute=60 / LIVE_SECONDS,
         ),
     ]
 
 
-def curves(session: Session, steps: int) -> None:
+def curves(state: DriverState, steps: int) -> None:
     """Write the curves of the whole run anew."""
-    assert session.run is not None
-    folder = session.run.folder
+    assert state.run is not None
+    folder = state.run.folder
     for path in folder.objects.list("metrics"):
         folder.objects.delete(path)
-    program = worker_config_of(session.run, attempt=1, workers=WorkerRange(least=1, most=1))
+    program = worker_config_of(state.run, attempt=1, workers=WorkerRange(least=1, most=1))
     CurveStore(
         folder=folder, schedule=program.arithmetic.learning_rate, total_steps=program.schedule.total_steps
     ).join(steps, over=True)
@@ -193,7 +194,7 @@ def page_of(costs: list[Cost], *, cpu: float, wall: float) -> str:
             "This page shows how much CPU progress, metrics, curves and logs cost during a run.",
             "`make bench-observing` compares their CPU-seconds with those of a minute of training (digits,",
             f"32 pixels, simple-cnn, one worker, feed Local: {training:.0f} CPU-s per minute). Medians of",
-            "many repetitions on the session of that run.",
+            "many repetitions on the driver state of that run.",
             "",
             machine(),
             "",

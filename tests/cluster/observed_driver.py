@@ -21,10 +21,11 @@ from seedbed.ray_cluster.local_ray import prepare
 pin_environment(os.environ)
 prepare(os.environ)
 
+from seedbed.driver.driver_state import DriverState, RunRequest  # noqa: E402
 from seedbed.driver.metrics_exporter import driver_metrics  # noqa: E402
 from seedbed.driver.progress_display import ProgressDisplay  # noqa: E402
 from seedbed.driver.resolve_run import RunOptions  # noqa: E402
-from seedbed.driver.run_driver import Session, run_job  # noqa: E402
+from seedbed.driver.run_driver import run_job  # noqa: E402
 from seedbed.pods.driver_endpoint import WorkerRegistry, serve_endpoint  # noqa: E402
 from seedbed.pods.status_messages import live_progress  # noqa: E402
 from seedbed.sweeps.sweep_display import SweepDisplay  # noqa: E402
@@ -57,7 +58,7 @@ def main() -> None:
     told = json.loads(sys.stdin.readline())
     options = RunOptions(device="cpu", cache_folder=Path(told["cache"]))
     enough = threading.Event()
-    session = Session(
+    request = RunRequest(
         job=training_job(told["job"]),
         options=options,
         display=Watch(enough),
@@ -69,24 +70,25 @@ def main() -> None:
         display=SweepDisplay("observed", interactive=False),
         stopping=threading.Event(),
     )
-    with served(session, told["port"], told["uid"]), sweep_served(sweep, told["sweepPort"]):
-        assert run_job(session).error is None
+    state = DriverState(request=request)
+    with served(state, told["port"], told["uid"]), sweep_served(sweep, told["sweepPort"]):
+        assert run_job(request, state).error is None
         assert run_sweep(sweep).error is None
         print("done", flush=True)
         sys.stdin.read()
 
 
 @contextmanager
-def served(session: Session, port: int, uid: str) -> Iterator[None]:
+def served(state: DriverState, port: int, uid: str) -> Iterator[None]:
     """Serve what `seedbed driver` serves."""
 
     def live() -> Any:
-        return live_progress(session, job_uid=uid, attempt=1, now=datetime.now(UTC))
+        return live_progress(state, job_uid=uid, attempt=1, now=datetime.now(UTC))
 
     with serve_endpoint(
         port,
         progress=lambda: live().model_dump_json(by_alias=True, exclude_none=True).encode(),
-        metrics=lambda: exposition_page(lambda: driver_metrics(session, live())),
+        metrics=lambda: exposition_page(lambda: driver_metrics(state, live())),
         workers=WorkerRegistry(),
         token="",
     ):

@@ -189,7 +189,7 @@ def test_run_that_was_told_to_stop_goes_on_from_its_checkpoint(scene: Scene, num
     assert "completionTime" not in status
     assert err.splitlines()[-1] == f"stopped after step {step} of 600; the same command continues"
     answer = scene.run("-o", "json")
-    assert f"goes on from the checkpoint of step {step}" in answer.stderr
+    assert f"continues from the checkpoint of step {step}" in answer.stderr
     assert answer.status["attempts"] == 2
     straight = scene.run("-o", "json", "--output", scene.folder / "straight")
     assert digest(answer) == digest(straight)

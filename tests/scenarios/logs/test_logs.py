@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from seedbed.driver.driver_state import RunRequest
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import RunOptions
-from seedbed.driver.run_driver import Session, run_job
+from seedbed.driver.run_driver import run_job
 from seedbed.receipts import read_receipt
 from seedbed.storage import open_storage
 from seedbed_api.manifest_loader import training_job
@@ -145,13 +146,13 @@ def test_with_a_log_and_without_and_with_one_that_is_refused_the_run_is_the_same
 
     scene.job(output__uri=str(scene.folder / "without"))
     with ProgressDisplay("tiny", interactive=False) as display:
-        session = Session(
+        request = RunRequest(
             job=training_job(json.loads(job.read_text())),
             options=RunOptions(),
             display=display,
             stopping=threading.Event(),
         )
-        assert run_job(session).exit_code == 0
+        assert run_job(request).exit_code == 0
     assert not (scene.folder / "without" / "logs").exists()
 
     refusing = scene.folder / "refusing"

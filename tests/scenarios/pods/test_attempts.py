@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from seedbed.driver.driver_state import RunRequest
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import RunOptions
-from seedbed.driver.run_driver import DriverExit, Session, run_job
+from seedbed.driver.run_driver import DriverExit, run_job
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.pod_contract.driver_messages import parse_outcome
@@ -45,7 +46,7 @@ def attempt(manifest: dict[str, Any], expected: ExpectedIdentity, cluster: Local
     with ProgressDisplay("test", interactive=False) as display:
         options = RunOptions(expected=expected)
         return run_job(
-            Session(
+            RunRequest(
                 job=training_job(manifest),
                 options=options,
                 display=display,
@@ -70,9 +71,9 @@ def known(ended: DriverExit) -> ExpectedIdentity:
 def test_a_finished_run_is_found_without_a_worker(data: Path, tmp_path: Path) -> None:
     manifest = a_manifest(data, tmp_path)
     first = attempt(manifest, ExpectedIdentity(), LocalCluster())
-    assert sum(first.session.executed.values()) == STEPS
+    assert sum(first.state.steps_by_group.values()) == STEPS
     again = attempt(manifest, known(first), NoWorkers())
-    assert (again.exit_code, again.session.computed_here) == (0, False)
+    assert (again.exit_code, again.state.computed_here) == (0, False)
     assert (again.status.model, again.status.receipt) == (first.status.model, first.status.receipt)
     with pytest.raises(AssertionError, match="waited for"):
         attempt(manifest, ExpectedIdentity(), NoWorkers())

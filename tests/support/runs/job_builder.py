@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from seedbed.arithmetic.reduction_tree import leaf_ranges
+from seedbed.driver.driver_state import RunRequest
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import RunOptions, worker_config_of
-from seedbed.driver.run_driver import DriverExit, Session, run_job
+from seedbed.driver.run_driver import DriverExit, run_job
 from seedbed.order import BatchPlan, EpochShuffle
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import read_receipt
@@ -120,8 +121,8 @@ def a_job(recipe: Recipe, way: Way, *, data: Path, output: Path) -> TrainingJob:
 def run(job: TrainingJob) -> DriverExit:
     """Run a job in this process, as `seedbed run` would."""
     with ProgressDisplay("test", interactive=False) as display:
-        session = Session(job=job, options=RunOptions(), display=display, stopping=threading.Event())
-        return run_job(session)
+        request = RunRequest(job=job, options=RunOptions(), display=display, stopping=threading.Event())
+        return run_job(request)
 
 
 def digest_of(ended: DriverExit) -> str:
@@ -138,20 +139,20 @@ def deterministic_receipt(ended: DriverExit) -> str:
 
 def folder_of(ended: DriverExit) -> RunFolder:
     """Return the run folder."""
-    assert ended.session.run is not None
-    return ended.session.run.folder
+    assert ended.state.run is not None
+    return ended.state.run.folder
 
 
 def prove(ended: DriverExit, *, resumed: bool = False) -> None:
     """Assert what makes a digest worth comparing: all steps were computed here, by all workers, from all rows."""
     assert ended.error is None, ended.error
-    run, folder = ended.session.run, folder_of(ended)
+    run, folder = ended.state.run, folder_of(ended)
     assert run is not None
     workers = WorkerRange(least=1, most=1)
     program = worker_config_of(run, attempt=1, workers=workers)
     total, leaves = program.schedule.total_steps, program.arithmetic.leaves
     if not resumed:
-        assert ended.session.computed_here
+        assert ended.state.computed_here
         assert steps_executed(folder) == total
         (group,) = groups(folder)
         assert group[-1]["leavesByWorker"] == expected_leaves(leaves, group[-1]["workers"], total)

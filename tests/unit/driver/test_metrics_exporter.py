@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from seedbed.driver.driver_state import DriverState
 from seedbed.driver.metrics_exporter import driver_metrics
-from seedbed.driver.run_driver import Session
 from seedbed.feed.io_counters import IoTotals
 from seedbed.pods.driver_endpoint import WorkerRegistry, serve_endpoint
 from seedbed.pods.status_messages import live_progress
@@ -20,20 +20,20 @@ from seedbed.training.resource_usage import ResourceMonitor, ResourceUsage
 from seedbed.training.run_progress import PartSeconds
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import CallbackCollector, exposition_page
-from unit.pods.driver_session import KEPT, NOW, TRAINING, UID, a_session
+from unit.pods.driver_states import KEPT, NOW, TRAINING, UID, a_driver_state
 
 SERIES = {"namespace": "", "name": "digits", "kind": "TrainingJob"}
 
 
-def measured(session: Session) -> CollectorRegistry:
+def measured(state: DriverState) -> CollectorRegistry:
     registry = CollectorRegistry()
-    live = live_progress(session, job_uid=UID, attempt=2, now=NOW)
-    registry.register(CallbackCollector(lambda: driver_metrics(session, live)))
+    live = live_progress(state, job_uid=UID, attempt=2, now=NOW)
+    registry.register(CallbackCollector(lambda: driver_metrics(state, live)))
     return registry
 
 
 def test_a_driver_that_has_just_begun_tells_of_itself_alone() -> None:
-    registry = measured(a_session())
+    registry = measured(a_driver_state())
     run = {"attempt": "2", "activity": "Starting", "run_id": "", "environment_class": ""}
     assert registry.get_sample_value(names.RUN.name, SERIES | run) == 1
     assert registry.get_sample_value(names.LOSS.name, SERIES) is None
@@ -43,8 +43,10 @@ def test_a_driver_that_has_just_begun_tells_of_itself_alone() -> None:
 
 def test_a_run_in_its_second_worker_group() -> None:
     spent = {1: PartSeconds(data=1.0, compute=5.0), 2: PartSeconds(data=0.5, compute=2.0, reduce=0.25)}
-    session = a_session(progress=TRAINING, kept=KEPT, executed={1: 20, 2: 5}, spent=spent)
-    registry = measured(session)
+    state = a_driver_state(
+        progress=TRAINING, checkpoint=KEPT, steps_by_group={1: 20, 2: 5}, seconds_by_group=spent
+    )
+    registry = measured(state)
     expected: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
         (names.IMAGES.name, ()): 25 * 8,
         (names.STEP.name, ()): 25,
@@ -72,7 +74,7 @@ def test_what_the_ranks_use_and_what_all_groups_have_read() -> None:
         ResourceUsage(rank=0, io_totals=IoTotals(), resident_bytes=500),
         ResourceUsage(rank=1, io_totals=IoTotals(), resident_bytes=600, gpu=0.75),
     )
-    registry = measured(a_session(progress=replace(TRAINING, usages=usages, io_totals=read)))
+    registry = measured(a_driver_state(progress=replace(TRAINING, usages=usages, io_totals=read)))
     expected = {
         (names.CACHE_REQUESTS.name, "result", "hit"): 30,
         (names.CACHE_REQUESTS.name, "result", "rejected"): 1,
@@ -111,19 +113,19 @@ def test_a_rank_looks_at_itself_every_few_seconds_and_not_at_each_step() -> None
 
 
 def test_a_loss_that_is_no_number_is_told_as_such() -> None:
-    registry = measured(a_session(progress=replace(TRAINING, loss=math.nan)))
+    registry = measured(a_driver_state(progress=replace(TRAINING, loss=math.nan)))
     loss: Any = registry.get_sample_value(names.LOSS.name, SERIES)
     assert math.isnan(loss)
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/progress"])
 def test_it_is_served_beside_progress(path: str) -> None:
-    session = a_session(progress=TRAINING)
-    live = live_progress(session, job_uid=UID, attempt=1, now=NOW)
+    state = a_driver_state(progress=TRAINING)
+    live = live_progress(state, job_uid=UID, attempt=1, now=NOW)
     with serve_endpoint(
         0,
         progress=lambda: b"{}",
-        metrics=lambda: exposition_page(lambda: driver_metrics(session, live)),
+        metrics=lambda: exposition_page(lambda: driver_metrics(state, live)),
         workers=WorkerRegistry(),
         token="",
     ) as port:

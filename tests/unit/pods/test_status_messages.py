@@ -10,31 +10,24 @@ from typing import Any
 
 import pytest
 
-from seedbed.driver.run_driver import DriverExit, Session
-from seedbed.driver.trainingjob_status_builder import StatusInputs, build_status
+from seedbed.driver.driver_state import DriverState
+from seedbed.driver.run_driver import DriverExit
+from seedbed.driver.trainingjob_status_builder import build_status
 from seedbed.pods.status_messages import live_progress, outcome_of
 from seedbed.pods.termination_message import on_driver_exit, outcome_of_signal, write_termination_message
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from seedbed_api.pod_contract.driver_messages import Outcome, parse_outcome
-from unit.pods.driver_session import KEPT, NOW, TRAINING, UID, a_session
+from unit.pods.driver_states import KEPT, NOW, TRAINING, UID, a_driver_state
 
 
-def an_end(session: Session, exit_code: int, error: SeedbedError | None = None) -> DriverExit:
-    told = StatusInputs(
-        started=NOW,
-        now=NOW,
-        attempts=1,
-        timings={},
-        progress=session.progress,
-        kept=session.kept,
-        failure=error,
-        stopped=exit_code == 143,
-    )
-    return DriverExit(exit_code=exit_code, status=build_status(told), error=error, session=session)
+def an_end(state: DriverState, exit_code: int, error: SeedbedError | None = None) -> DriverExit:
+    state.started, state.attempt = NOW, 1
+    status = build_status(state, now=NOW, failure=error, stopped=exit_code == 143)
+    return DriverExit(exit_code=exit_code, status=status, error=error, state=state)
 
 
 def test_before_anything_is_known() -> None:
-    told = live_progress(a_session(), job_uid=UID, attempt=2, now=NOW)
+    told = live_progress(a_driver_state(), job_uid=UID, attempt=2, now=NOW)
     assert (told.activity, told.job_uid, told.attempt) == ("Starting", UID, 2)
     assert told.time == "2026-05-04T12:00:00Z"
     assert told.workers is not None
@@ -43,7 +36,7 @@ def test_before_anything_is_known() -> None:
 
 
 def test_while_it_trains() -> None:
-    told = live_progress(a_session(progress=TRAINING, kept=KEPT), job_uid=UID, attempt=1, now=NOW)
+    told = live_progress(a_driver_state(progress=TRAINING, checkpoint=KEPT), job_uid=UID, attempt=1, now=NOW)
     assert told.activity == "Training"
     assert told.progress is not None
     assert (told.progress.epoch, told.progress.step, told.progress.percent) == (1, 25, 25)
@@ -70,15 +63,15 @@ def test_while_it_trains() -> None:
     ],
 )
 def test_activities(phase: Any, activity: str) -> None:
-    session = a_session(progress=replace(TRAINING, phase=phase))
-    assert live_progress(session, job_uid=UID, attempt=1, now=NOW).activity == activity
+    state = a_driver_state(progress=replace(TRAINING, phase=phase))
+    assert live_progress(state, job_uid=UID, attempt=1, now=NOW).activity == activity
 
 
 def test_a_loss_that_is_no_number_is_left_out() -> None:
     unknown = replace(
         TRAINING, loss=float("nan"), accuracy=None, validation_loss=None, images_per_second=None
     )
-    assert live_progress(a_session(progress=unknown), job_uid=UID, attempt=1, now=NOW).metrics == ()
+    assert live_progress(a_driver_state(progress=unknown), job_uid=UID, attempt=1, now=NOW).metrics == ()
 
 
 @pytest.mark.parametrize(
@@ -91,8 +84,8 @@ def test_a_loss_that_is_no_number_is_left_out() -> None:
     ],
 )
 def test_outcomes(code: int, error: SeedbedError | None, result: str, reason: str) -> None:
-    session = a_session(progress=TRAINING, kept=KEPT, executed={1: 10, 2: 15})
-    outcome = outcome_of(an_end(session, code, error), attempt=3)
+    state = a_driver_state(progress=TRAINING, checkpoint=KEPT, steps_by_group={1: 10, 2: 15})
+    outcome = outcome_of(an_end(state, code, error), attempt=3)
     assert (outcome.result, outcome.reason, outcome.attempt) == (result, reason, 3)
     assert outcome.steps_executed == 25
     assert outcome.checkpoint is not None
@@ -102,8 +95,8 @@ def test_outcomes(code: int, error: SeedbedError | None, result: str, reason: st
 
 
 def test_a_trained_run_says_so() -> None:
-    session = a_session(progress=TRAINING, computed_here=True)
-    assert outcome_of(an_end(session, 0), attempt=1).reason == "Trained"
+    state = a_driver_state(progress=TRAINING, computed_here=True)
+    assert outcome_of(an_end(state, 0), attempt=1).reason == "Trained"
 
 
 def test_a_driver_that_was_killed_leaves_a_message_unless_it_left_one(

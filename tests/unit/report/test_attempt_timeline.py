@@ -54,7 +54,7 @@ class Attempt:
         self.timeline = StartupTimings(began=BEGAN)
         self.timeline.mark("ProgramLoaded", at=BEGAN + 3)
         self.timeline.mark("RunClaimed", at=BEGAN + 3 + self.waited)
-        self.chronicle = AttemptEvents(events=events, timeline=self.timeline, clock=lambda: self.now)
+        self.chronicle = AttemptEvents(events=events, timings=self.timeline, clock=lambda: self.now)
 
     def tell(self, progress: RunProgress, *, group: int = 1, at: float) -> None:
         began = BEGAN + 10 + self.waited
@@ -64,7 +64,7 @@ class Attempt:
 
     def end(self, error: Exception | None = None, *, outcome: str = "Trained", at: float) -> None:
         self.now = BEGAN + self.waited + at
-        with self.chronicle.noting_the_end(lambda: outcome):
+        with self.chronicle.recording_the_end(lambda: outcome):
             if error is not None:
                 raise error
 

@@ -193,15 +193,16 @@ def _sweep_table(ended: SweepDriverExit) -> dict[str, str]:
 
 def _run(job: TrainingJob, options: RunOptions) -> DriverExit:
     _prepare_process()
+    from seedbed.driver.driver_state import RunRequest
     from seedbed.driver.progress_display import ProgressDisplay
-    from seedbed.driver.run_driver import Session, run_job
+    from seedbed.driver.run_driver import run_job
     from seedbed.ray_cluster.stop_signals import stop_by_signal
 
     with ProgressDisplay(job.metadata.name) as display:
         stopping = stop_by_signal(end_at_second_interrupt=True)
-        session = Session(job=job, options=options, display=display, stopping=stopping)
-        ended = run_job(session)
-        if ended.session.result is not None:
+        request = RunRequest(job=job, options=options, display=display, stopping=stopping)
+        ended = run_job(request)
+        if ended.state.result is not None:
             display.finish(_table(ended))
     return ended
 

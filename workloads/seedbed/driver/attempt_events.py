@@ -36,7 +36,7 @@ class AttemptEvents:
     """The events of one attempt."""
 
     events: EventLog
-    timeline: StartupTimings
+    timings: StartupTimings
     clock: Callable[[], float] = time.time
     _group: int = 0
     """The present worker group, from 1; 0 before the first."""
@@ -53,7 +53,7 @@ class AttemptEvents:
             self.flush()
 
     @contextmanager
-    def noting_the_end(self, outcome: Callable[[], str]) -> Iterator[None]:
+    def recording_the_end(self, outcome: Callable[[], str]) -> Iterator[None]:
         """Note how what is done meanwhile ends: by an error, or as `outcome` says then."""
         try:
             yield
@@ -80,8 +80,8 @@ class AttemptEvents:
         self.flush()
 
     def _add(self, kind: str, **fields: Any) -> None:
-        parts = dict(self.timeline.parts)  # it may grow in another thread
-        elapsed = self.clock() - self.timeline.began - parts.get("RunClaimed", 0.0)
+        parts = dict(self.timings.parts)  # it may grow in another thread
+        elapsed = self.clock() - self.timings.began - parts.get("RunClaimed", 0.0)
         start_up = sum(parts.get(part, 0.0) for part in START_UP)
         self.events.add(kind, **fields, startUp=round(start_up, 3), elapsed=round(elapsed, 3))
 

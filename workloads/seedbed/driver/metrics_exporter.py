@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from seedbed.driver.run_driver import Session
+from seedbed.driver.driver_state import DriverState
 from seedbed.training.resource_usage import resident_bytes
 from seedbed.training.run_progress import PartSeconds, RunProgress
 from seedbed_api import metric_names as names
@@ -19,17 +19,17 @@ _OF_THEIR_OWN: Final = frozenset({"throughput/images-per-second", "training/loss
 """Metrics of the status that are exported exactly, under names of their own."""
 
 
-def driver_metrics(session: Session, live: LiveProgress) -> Iterator[Metric]:
+def driver_metrics(state: DriverState, live: LiveProgress) -> Iterator[Metric]:
     """Yield what is known of a run at this moment."""
-    about = session.job.metadata
+    about = state.request.job.metadata
     labels = {"namespace": about.namespace or "", "name": about.name, "kind": "TrainingJob"}
     yield from _of_the_run(live, labels)
-    yield from _of_steps(session, labels)
-    yield metric_family(names.SECONDS, _seconds(tuple(dict(session.spent).values()), labels))
+    yield from _of_steps(state, labels)
+    yield metric_family(names.SECONDS, _seconds(tuple(dict(state.seconds_by_group).values()), labels))
     yield metric_family(names.METRIC, _metrics(live, labels))
-    yield metric_family(names.MEMORY, _memory(session.progress, labels))
-    if session.progress is not None:
-        yield from _of_machines(session.progress, labels)
+    yield metric_family(names.MEMORY, _memory(state.progress, labels))
+    if state.progress is not None:
+        yield from _of_machines(state.progress, labels)
 
 
 def _of_the_run(live: LiveProgress, labels: dict[str, str]) -> Iterator[Metric]:
@@ -44,11 +44,11 @@ def _of_the_run(live: LiveProgress, labels: dict[str, str]) -> Iterator[Metric]:
     yield metric_family(names.START_UP_SECONDS, timings)
 
 
-def _of_steps(session: Session, labels: dict[str, str]) -> Iterator[Metric]:
-    progress, kept = session.progress, session.kept
-    executed = sum(dict(session.executed).values())
+def _of_steps(state: DriverState, labels: dict[str, str]) -> Iterator[Metric]:
+    progress, kept = state.progress, state.checkpoint
+    executed = state.steps_computed()
     yield single_sample(names.STEPS, executed, labels)
-    yield single_sample(names.IMAGES, executed * session.job.spec.training.batch.global_size, labels)
+    yield single_sample(names.IMAGES, executed * state.request.job.spec.training.batch.global_size, labels)
     yield single_sample(names.WORKERS, progress.workers if progress else None, labels)
     yield single_sample(names.STEP, progress.step if progress else None, labels)
     yield single_sample(names.PLANNED_STEPS, progress.total_steps if progress else None, labels)

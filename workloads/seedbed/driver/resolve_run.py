@@ -88,19 +88,19 @@ class _ResolvedRecipe:
 
 
 def resolve_run(
-    job: TrainingJob, options: RunOptions, timeline: StartupTimings, *, cluster: TaskRunner | None = None
+    job: TrainingJob, options: RunOptions, timings: StartupTimings, *, cluster: TaskRunner | None = None
 ) -> ResolvedRun:
     """Resolve the recipe and name the run. Raises UserError for what no retry can mend; writes nothing.
 
     The environment is that of `cluster`, which may have to be waited for; a run that is known to be complete
     in the expected environment is named without it.
     """
-    draft = _draft(job, options, timeline)
+    draft = _draft(job, options, timings)
     complete = _complete(draft)
     if complete is not None:
         return complete
     environment, environment_class = _known(options, cluster) or probe_environment(options.device, cluster)
-    timeline.mark("EnvironmentProbed")
+    timings.mark("EnvironmentProbed")
     return _named(draft, environment, environment_class)
 
 
@@ -128,13 +128,13 @@ def probe_environment(device: str, cluster: TaskRunner | None = None) -> ProbedE
     return _environment(device) if cluster is None else cluster.run_task(_environment, device)
 
 
-def _draft(job: TrainingJob, options: RunOptions, timeline: StartupTimings) -> _ResolvedRecipe:
+def _draft(job: TrainingJob, options: RunOptions, timings: StartupTimings) -> _ResolvedRecipe:
     pinned = job.spec.dataset.digest or options.expected.dataset_digest
     with errors_name_field("spec.dataset.uri"):
         storage = open_storage(job.spec.dataset.uri, secret=options.dataset_secret)
         dataset = open_dataset(storage, digest=pinned)
         samples = _samples(job, dataset)
-    timeline.mark("DatasetOpened")
+    timings.mark("DatasetOpened")
     code, code_digest = _code(job, options)
     resolved = resolve(job, dataset_digest=dataset.digest, code_digest=code_digest)
     return _ResolvedRecipe(

@@ -1,15 +1,15 @@
-"""From what is known of a run to the status of its TrainingJob, the same that Kubernetes shows."""
+"""Builds the status of a TrainingJob from the state of its driver, with the fields that Kubernetes shows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from seedbed.driver.driver_state import DriverState
 from seedbed.driver.local_run_log import log_location
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.run_result import Result
-from seedbed.training.run_progress import RunProgress, SavedCheckpoint
+from seedbed.training.run_progress import SavedCheckpoint
 from seedbed_api.conditions import Condition, one_line
 from seedbed_api.errors import SeedbedError
 from seedbed_api.timestamps import format_time, lasted
@@ -29,62 +29,51 @@ from seedbed_api.trainingjob_status import (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StatusInputs:
-    """What a status is made of."""
-
-    started: datetime
-    now: datetime
-    attempts: int
-    timings: Mapping[str, float]
-    """Seconds by part."""
-    run: ResolvedRun | None = None
-    """None where the run could not even be named."""
-    progress: RunProgress | None = None
-    kept: SavedCheckpoint | None = None
-    """The newest checkpoint that was written here."""
-    result: Result | None = None
-    computed_here: bool = True
-    """False where the result was there before."""
-    failure: SeedbedError | None = None
-    stopped: bool = False
-
-
-def build_status(told: StatusInputs) -> TrainingJobStatus:
-    """Return the status."""
+def build_status(
+    state: DriverState, *, now: datetime, failure: SeedbedError | None = None, stopped: bool = False
+) -> TrainingJobStatus:
+    """Return the status of a run whose driver has ended."""
     return TrainingJobStatus(
-        run_id=told.run.run_id if told.run else None,
-        environment=Environment(class_=told.run.environment_class) if told.run else None,
+        run_id=state.run.run_id if state.run else None,
+        environment=Environment(class_=state.run.environment_class) if state.run else None,
         backend="Local",
-        start_time=format_time(told.started),
-        completion_time=None if told.stopped else format_time(told.now),
-        duration=None if told.stopped else lasted(told.started, told.now),
-        log_uri=_log_uri(told),
-        attempts=told.attempts,
-        timings=timings_of(told.timings),
-        workers=_workers(told),
-        progress=_progress(told),
-        metrics=_metrics(told.result),
-        dataset=_dataset(told.run),
-        checkpoint=checkpoint_status(told.kept),
-        model=_model(told),
-        receipt=_receipt(told),
-        last_failure=_failure(told),
-        conditions=_conditions(told),
+        start_time=format_time(state.started),
+        completion_time=None if stopped else format_time(now),
+        duration=None if stopped else lasted(state.started, now),
+        log_uri=_log_uri(state),
+        attempts=state.attempt,
+        timings=timings_of(state.timings.parts),
+        workers=_workers(state),
+        progress=_progress(state),
+        metrics=_metrics(state.result),
+        dataset=_dataset(state.run),
+        checkpoint=checkpoint_status(state.checkpoint),
+        model=_model(state),
+        receipt=_receipt(state),
+        last_failure=_failure(failure, attempts=state.attempt) if failure else None,
+        conditions=_conditions(state, now=now, failure=failure),
     )
 
 
 def refused_status(error: SeedbedError) -> TrainingJobStatus:
     """Return the status of a job whose manifest was refused."""
     now = datetime.now(UTC)
-    return build_status(StatusInputs(started=now, now=now, attempts=0, timings={}, failure=error))
+    return TrainingJobStatus(
+        backend="Local",
+        start_time=format_time(now),
+        completion_time=format_time(now),
+        duration=lasted(now, now),
+        attempts=0,
+        last_failure=_failure(error, attempts=0),
+        conditions=failed_conditions(now, error),
+    )
 
 
-def _log_uri(told: StatusInputs) -> str | None:
+def _log_uri(state: DriverState) -> str | None:
     """Return where the log of the newest attempt lies, if one was kept."""
-    if told.run is None or not told.attempts:
+    if state.run is None or not state.attempt:
         return None
-    place = log_location(told.run, None, attempt=told.attempts)
+    place = log_location(state.run, None, attempt=state.attempt)
     return None if place is None else f"{place.folder.url}/"
 
 
@@ -100,23 +89,23 @@ def timings_of(parts: Mapping[str, float]) -> tuple[Timing, ...]:
     )
 
 
-def _workers(told: StatusInputs) -> WorkerCounts | None:
-    if told.run is None:
+def _workers(state: DriverState) -> WorkerCounts | None:
+    if state.run is None:
         return None
-    ready = told.progress.workers if told.progress else 0
-    return WorkerCounts(ready=ready, desired=told.run.job.spec.cluster.workers.max)
+    ready = state.progress.workers if state.progress else 0
+    return WorkerCounts(ready=ready, desired=state.run.job.spec.cluster.workers.max)
 
 
-def _progress(told: StatusInputs) -> Progress | None:
-    if told.result is not None and told.run is not None:
-        outcome = told.result.outcome
-        rows = told.run.job.spec.training.batch.global_size
-        epoch = max(outcome.step * rows - 1, 0) // told.result.samples
+def _progress(state: DriverState) -> Progress | None:
+    if state.result is not None and state.run is not None:
+        outcome = state.result.outcome
+        rows = state.run.job.spec.training.batch.global_size
+        epoch = max(outcome.step * rows - 1, 0) // state.result.samples
         return Progress(epoch=epoch, step=outcome.step, total_steps=outcome.total_steps, percent=100)
-    if told.progress is None:
+    if state.progress is None:
         return None
-    step, total = told.progress.step, told.progress.total_steps
-    epoch = max(told.progress.epoch - 1, 0)
+    step, total = state.progress.step, state.progress.total_steps
+    epoch = max(state.progress.epoch - 1, 0)
     return Progress(epoch=epoch, step=step, total_steps=total, percent=percent(step, total))
 
 
@@ -134,36 +123,35 @@ def checkpoint_status(kept: SavedCheckpoint | None) -> CheckpointStatus | None:
     return CheckpointStatus(step=kept.step, digest=kept.digest, time=time)
 
 
-def _model(told: StatusInputs) -> ModelStatus | None:
-    if told.result is None or told.run is None:
+def _model(state: DriverState) -> ModelStatus | None:
+    if state.result is None or state.run is None:
         return None
-    uri = f"{told.run.folder.url}/model"
-    return ModelStatus(uri=uri, weights_digest=told.result.outcome.weights_digest)
+    uri = f"{state.run.folder.url}/model"
+    return ModelStatus(uri=uri, weights_digest=state.result.outcome.weights_digest)
 
 
-def _receipt(told: StatusInputs) -> ObjectStatus | None:
-    if told.result is None or told.run is None:
+def _receipt(state: DriverState) -> ObjectStatus | None:
+    if state.result is None or state.run is None:
         return None
-    uri = f"{told.run.folder.url}/receipt.json"
-    return ObjectStatus(uri=uri, digest=told.result.receipt_digest)
+    uri = f"{state.run.folder.url}/receipt.json"
+    return ObjectStatus(uri=uri, digest=state.result.receipt_digest)
 
 
-def _failure(told: StatusInputs) -> Failure | None:
-    error = told.failure
-    if error is None:
-        return None
-    attempt = max(told.attempts - 1, 0)
+def _failure(error: SeedbedError, *, attempts: int) -> Failure:
     return Failure(
-        attempt=attempt, reason=error.reason, exit_code=error.exit_code, log_tail=error.message[-2000:]
+        attempt=max(attempts - 1, 0),
+        reason=error.reason,
+        exit_code=error.exit_code,
+        log_tail=error.message[-2000:],
     )
 
 
-def _conditions(told: StatusInputs) -> tuple[Condition, ...]:
-    if told.result is not None:
-        return complete_conditions(told.now, computed_here=told.computed_here)
-    if told.failure is not None:
-        return failed_conditions(told.now, told.failure)
-    return suspended_conditions(told.now, "stopped after a checkpoint; the same command continues")
+def _conditions(state: DriverState, *, now: datetime, failure: SeedbedError | None) -> tuple[Condition, ...]:
+    if state.result is not None:
+        return complete_conditions(now, computed_here=state.computed_here)
+    if failure is not None:
+        return failed_conditions(now, failure)
+    return suspended_conditions(now, "stopped after a checkpoint; the same command continues")
 
 
 def complete_conditions(now: datetime, *, computed_here: bool) -> tuple[Condition, ...]:

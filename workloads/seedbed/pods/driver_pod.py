@@ -14,10 +14,11 @@ from typing import Protocol
 
 from prometheus_client.core import Metric
 
+from seedbed.driver.driver_state import DriverState, RunRequest
 from seedbed.driver.error_policy import classify_error
 from seedbed.driver.metrics_exporter import driver_metrics
 from seedbed.driver.progress_display import ProgressDisplay
-from seedbed.driver.run_driver import Session, run_job
+from seedbed.driver.run_driver import run_job
 from seedbed.pods.driver_endpoint import WorkerRegistry, serve_endpoint
 from seedbed.pods.pod_cluster import PodCluster
 from seedbed.pods.pod_log import upload_pod_log
@@ -127,26 +128,26 @@ def _run_attempt(
 class TrainingJobProgram:
     """A TrainingJob: one run."""
 
-    def __init__(self, settings: DriverSettings, session: Session) -> None:
-        self._settings, self._session = settings, session
+    def __init__(self, settings: DriverSettings, state: DriverState) -> None:
+        self._settings, self._state = settings, state
 
     def live(self, now: datetime) -> LiveProgress:
         """Return how far the run is."""
         settings = self._settings
-        return live_progress(self._session, job_uid=settings.uid, attempt=settings.attempt, now=now)
+        return live_progress(self._state, job_uid=settings.uid, attempt=settings.attempt, now=now)
 
     def metrics(self, now: datetime) -> Iterable[Metric]:
         """Yield what the run tells Prometheus."""
-        return driver_metrics(self._session, self.live(now))
+        return driver_metrics(self._state, self.live(now))
 
     def step(self) -> int | None:
         """Return how far the run is."""
-        progress = self._session.progress
+        progress = self._state.progress
         return None if progress is None else progress.step
 
     def run(self) -> tuple[Outcome, int, SeedbedError | None]:
         """Train."""
-        ended = run_job(self._session)
+        ended = run_job(self._state.request, self._state)
         return outcome_of(ended, attempt=self._settings.attempt), ended.exit_code, ended.error
 
 
@@ -158,8 +159,8 @@ def training_job_program(
     job, options = settings.job, settings.options()
     assert isinstance(job, TrainingJob)
     with ProgressDisplay(job.metadata.name, interactive=False, records=True) as display:
-        session = Session(job=job, options=options, display=display, stopping=stopping, cluster=cluster)
-        yield TrainingJobProgram(settings, session)
+        request = RunRequest(job=job, options=options, display=display, stopping=stopping, cluster=cluster)
+        yield TrainingJobProgram(settings, DriverState(request=request))
 
 
 def _close_in_time(cluster: PodCluster) -> None:

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from math import isfinite
 from typing import Literal
 
-from seedbed.driver.run_driver import DriverExit, Session
+from seedbed.driver.driver_state import DriverState
+from seedbed.driver.run_driver import DriverExit
 from seedbed.driver.trainingjob_status_builder import checkpoint_status, timings_of
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode, one_line
@@ -26,13 +27,13 @@ Activity = Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finis
 
 def outcome_of(ended: DriverExit, *, attempt: int) -> Outcome:
     """Return how an attempt ended."""
-    status, session = ended.status, ended.session
+    status, state = ended.status, ended.state
     return Outcome(
         result=_RESULTS.get(ended.exit_code, "Failed"),
         reason=_reason(ended),
         message=one_line(ended.error.message) if ended.error else "",
         attempt=attempt,
-        steps_executed=sum(session.executed.values()),
+        steps_executed=state.steps_computed(),
         run_id=status.run_id,
         environment_class=status.environment.class_ if status.environment else None,
         progress=status.progress,
@@ -56,38 +57,38 @@ def _reason(ended: DriverExit) -> str:
         return ended.error.reason
     if ended.exit_code == ExitCode.STOPPED:
         return "Stopped"
-    return "Trained" if ended.session.computed_here else "AlreadyComputed"
+    return "Trained" if ended.state.computed_here else "AlreadyComputed"
 
 
-def live_progress(session: Session, *, job_uid: str, attempt: int, now: datetime) -> LiveProgress:
+def live_progress(state: DriverState, *, job_uid: str, attempt: int, now: datetime) -> LiveProgress:
     """Return what the driver of a job is doing at this moment."""
-    progress, run = session.progress, session.run
+    progress, run = state.progress, state.run
     return LiveProgress(
         time=format_time(now),
         job_uid=job_uid,
         attempt=attempt,
-        activity=_activity(session),
+        activity=_activity(state),
         run_id=run.run_id if run else None,
         environment_class=run.environment_class if run else None,
-        workers=_workers(session),
+        workers=_workers(state),
         progress=None if progress is None else _steps(progress, now=now),
         dataset=DatasetStatus(digest=run.dataset.digest, samples=run.samples) if run else None,
-        checkpoint=checkpoint_status(session.kept),
+        checkpoint=checkpoint_status(state.checkpoint),
         metrics=() if progress is None else _metrics(progress),
-        timings=timings_of(session.timeline.parts),
+        timings=timings_of(state.timings.parts),
     )
 
 
-def _activity(session: Session) -> Activity:
-    if session.result is not None:
+def _activity(state: DriverState) -> Activity:
+    if state.result is not None:
         return "Finishing"
-    phase = session.progress.phase if session.progress else "Starting"
+    phase = state.progress.phase if state.progress else "Starting"
     return "Finishing" if phase == "Done" or phase == "Stopped" else phase  # noqa: PLR1714 - mypy narrows
 
 
-def _workers(session: Session) -> WorkerCounts:
-    most = session.job.spec.cluster.workers.max
-    return WorkerCounts(ready=min(most, session.cluster.available_ranks()), desired=most)
+def _workers(state: DriverState) -> WorkerCounts:
+    most = state.request.job.spec.cluster.workers.max
+    return WorkerCounts(ready=min(most, state.request.cluster.available_ranks()), desired=most)
 
 
 def _steps(progress: RunProgress, *, now: datetime) -> Progress:

@@ -117,7 +117,7 @@ class _RayTraining:
                 return
             except TrainingFailedError as error:
                 reported = self._read_board()[1]
-                raise reported or _workers_lost(error, self._call(self._board.excused)) from error
+                raise reported or _workers_lost(error, self._call(self._board.retryable_error)) from error
             except RayError as error:
                 raise _ray_unhealthy(error) from error
             failure = self._read_board()[1]
@@ -125,14 +125,14 @@ class _RayTraining:
                 raise failure
 
     def _read_board(self) -> tuple[RunProgress | None, SeedbedError | None]:
-        found: tuple[RunProgress | None, SeedbedError | None] = self._call(self._board.look)
+        found: tuple[RunProgress | None, SeedbedError | None] = self._call(self._board.read)
         return found
 
     def _stop(self) -> None:
-        self._call(self._board.stop)
+        self._call(self._board.request_stop)
 
     def _waits_for_nodes(self) -> bool:
-        return bool(self._call(self._board.waiting))
+        return bool(self._call(self._board.waits_for_nodes))
 
     def _call(self, method: Any) -> Any:
         try:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydantic import ValidationError
 
+from seedbed.driver.driver_state import DriverState, RunRequest
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import ResolvedRun
-from seedbed.driver.run_driver import DriverExit, Session, run_job
+from seedbed.driver.run_driver import DriverExit, run_job
 from seedbed.driver.run_result import Result
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import Cluster, P, StopRequested, T, WorkerPlacement, WorkerRange
@@ -156,20 +157,20 @@ def run_segment(
     known = _known_failure(sweep, job)
     if known is not None:
         return known
-    session = Session(
+    request = RunRequest(
         job=job,
         options=sweep.options,
         display=_ProgressForwarder(tell),
         stopping=stopping,
         cluster=cluster or _cluster(sweep),
-        timeline=StartupTimings(began=time.time()),
         pause_after_epochs=segment.until_epoch,
         wants_report=False,
         member=sweep_membership(sweep, trial=segment.trial, fold=segment.fold),
     )
     add_started_run(sweep.folder(), sweep.run_id(job))
     with template_field_names(sweep.job):
-        return _segment_result(sweep, session, run_job(session), segment)
+        state = DriverState(request=request, timings=StartupTimings(began=time.time()))
+        return _segment_result(sweep, run_job(request, state), segment)
 
 
 def _cluster(sweep: ResolvedSweep) -> Cluster:
@@ -177,24 +178,23 @@ def _cluster(sweep: ResolvedSweep) -> Cluster:
     return InProcessCluster() if alone else LocalCluster()
 
 
-def _segment_result(
-    sweep: ResolvedSweep, session: Session, ended: DriverExit, segment: TrialSegment
-) -> SegmentResult:
-    run, end = session.run, None
+def _segment_result(sweep: ResolvedSweep, ended: DriverExit, segment: TrialSegment) -> SegmentResult:
+    state, end = ended.state, None
+    run = state.run
     if ended.error is not None:
         if ended.error.reason not in TRIAL_FAILURES or not isinstance(ended.error, UserError):
             raise ended.error
         end = Failed(reason=ended.error.reason)
         _save_failure(run, ended.error)
-    curve = LearningCurve(end=end) if run is None else run_curve(sweep, run, session.result, end=end)
+    curve = LearningCurve(end=end) if run is None else run_curve(sweep, run, state.result, end=end)
     if ended.exit_code == ExitCode.STOPPED and not curve.has_reached(segment.until_epoch):
         raise StopRequested
     return SegmentResult(
         curve=curve,
         run_id=None if run is None else run.run_id,
         model=ended.status.model,
-        steps=sum(session.executed.values()),
-        seconds=sum(sum(astuple(spent)) for spent in session.spent.values()),
+        steps=state.steps_computed(),
+        seconds=sum(sum(astuple(seconds)) for seconds in state.seconds_by_group.values()),
         problem="" if ended.error is None else f"{ended.error.reason}: {ended.error.message}",
     )
 

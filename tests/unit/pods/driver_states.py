@@ -1,4 +1,4 @@
-"""A driver's session with a training in it."""
+"""The state of a driver with a training in it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
+from seedbed.driver.driver_state import DriverState, RunRequest
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import RunOptions
-from seedbed.driver.run_driver import Session
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed.training.run_progress import RunProgress, SavedCheckpoint
 from seedbed_api.manifest_loader import training_job
@@ -40,7 +40,7 @@ class Three(LocalCluster):
         return 3
 
 
-def a_session(**known: Any) -> Session:
+def a_driver_state(**known: Any) -> DriverState:
     job = training_job(
         {
             "apiVersion": "seedbed.dev/v1alpha1",
@@ -61,11 +61,11 @@ def a_session(**known: Any) -> Session:
             },
         }
     )
-    return Session(
+    request = RunRequest(
         job=job,
         options=RunOptions(),
         display=ProgressDisplay("test", interactive=False),
         stopping=threading.Event(),
         cluster=Three(),
-        **known,
     )
+    return DriverState(request=request, **known)
