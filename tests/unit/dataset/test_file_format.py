@@ -138,4 +138,3 @@ def test_rows_stand_in_order_of_id_and_a_shard_holds_one_split(tmp_path) -> None
         assert len(ids) == dataset.manifest.rows(split) == dataset.view(split=split).count
     rows = np.concatenate([dataset.view(split=split).row_numbers() for split in SPLITS])
     assert rows.tolist() == list(range(40))
-    assert [dataset.shard_of(row) for row in (0, 39)] == [0, len(dataset.manifest.shards) - 1]

@@ -1,4 +1,4 @@
-"""One slot of decoded pictures, seen closely: claims, kills, eviction. What streams make of it is in test_decoded.py."""
+"""One slot of decoded pictures, seen closely: claims, kills, eviction. Whole streams are in test_decoded_cache.py."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_what_no_folder_of_this_machine_decides_stays(here: Path, url: str) -> N
         ("file:/a/b", "write /a/b, or"),
         ("file:../x", "write ../x, or"),
         ("file:", "write a path, or"),
-        ("~nobody-of-this-name/x", "set HOME, or write the whole path"),
+        ("~nobody-of-this-name/x", "set HOME, or give the full path"),
     ],
 )
 def test_what_was_meant_otherwise_is_refused(here: Path, written: str, fix: str) -> None:

@@ -302,7 +302,7 @@ def _require_trainable(deduplicator: Deduplicator, classes: tuple[str, ...], sou
         )
     if deduplicator.rows("train").num_rows == 0:
         if deduplicator.report.duplicates.counts["same-bytes"]:
-            problem = "each image of train is there again in validation or test, where it is kept"
+            problem = "each image of train also is in validation or test, and is not used twice"
             fix = "remove one of the copies"
             raise UserError("EmptySplit", refusal("SOURCE", source, problem, fix))
         raise UserError(

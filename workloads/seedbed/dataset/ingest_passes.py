@@ -56,7 +56,7 @@ class IngestJob:
     threads: int
 
     @property
-    def rules(self) -> StoredFormat:
+    def stored_format(self) -> StoredFormat:
         """Return how images are stored."""
         return StoredFormat(image_size=self.recipe.image_size, encoding=self.recipe.encoding)
 
@@ -104,7 +104,7 @@ def _metadata_row(
         return _refused(row, path, kind, seen or _LISTING_DETAILS[kind])
     try:
         found, data = read_source_file(job.source, decode_path(path))
-        judged = inspect(data, found, job.rules)
+        judged = inspect(data, found, job.stored_format)
     except BadImage as bad:
         return _refused(row, path, bad.reason, bad.detail)
     row_id = hashlib.sha256(data).digest()
@@ -175,7 +175,7 @@ def _stored_image(path: str, row_id: bytes, job: IngestJob) -> bytes:
     if hashlib.sha256(data).digest() != row_id:
         fix = "do not change the source during the build, and build again"
         raise UserError("SourceChanged", refusal("SOURCE", path, "the file changed during the build", fix))
-    image = normalise(data, path, job.rules).image
+    image = normalise(data, path, job.stored_format).image
     assert image is not None
     return image
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from bisect import bisect_right
 from collections.abc import Iterator, MutableMapping
 from fractions import Fraction
 
@@ -52,11 +51,6 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """Return the class names in label order."""
         return self.manifest.classes
-
-    def shard_of(self, row: int) -> int:
-        """Return the position of the shard that contains a row."""
-        assert 0 <= row < self.manifest.total, f"row {row} of {self.manifest.total}"
-        return bisect_right(self.manifest.shards, row, key=lambda shard: shard.first_row) - 1
 
     def index(self, shard: int) -> ShardIndex:
         """Return a shard's index, read once and verified; `UserError("InvalidDataset")` where it differs."""
@@ -136,12 +130,12 @@ class Dataset:
         if fold is None and (fraction is None or fraction == 1):
             return all_rows(number, shard)
 
-        def keeps(key: bytes) -> bool:
+        def accepts(key: bytes) -> bool:
             if fold is not None and (fold_of(key, fold[1]) == fold[0]) != (wanted == "validation"):
                 return False
             return fraction is None or in_subset(key, fraction)
 
-        return selected_rows(number, shard, select_positions(self.index(number).key, keeps))
+        return selected_rows(number, shard, select_positions(self.index(number).key, accepts))
 
     def _read_index(self, shard: Shard) -> ShardIndex:
         try:

@@ -65,7 +65,9 @@ def parse_split(text: str) -> dict[str, str]:
     return fractions
 
 
-def select_positions(keys_n: npt.NDArray[np.uint8], keeps: Callable[[bytes], bool]) -> npt.NDArray[np.int32]:
-    """Return the positions of the keys, shape (n, 32), that `keeps` accepts, ascending."""
+def select_positions(
+    keys_n: npt.NDArray[np.uint8], accepts: Callable[[bytes], bool]
+) -> npt.NDArray[np.int32]:
+    """Return the positions of the keys, shape (n, 32), that `accepts` accepts, ascending."""
     flat = keys_n.tobytes()
-    return np.fromiter((i for i in range(len(keys_n)) if keeps(flat[32 * i : 32 * i + 32])), dtype=np.int32)
+    return np.fromiter((i for i in range(len(keys_n)) if accepts(flat[32 * i : 32 * i + 32])), dtype=np.int32)

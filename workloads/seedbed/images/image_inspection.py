@@ -115,34 +115,34 @@ class _Accepted:
     picture: Image.Image
     notes: tuple[str, ...]
 
-    def changes(self, rules: StoredFormat) -> bool:
-        asked = rules.image_size is not None or rules.encoding != "source"
+    def changes(self, stored_format: StoredFormat) -> bool:
+        asked = stored_format.image_size is not None or stored_format.encoding != "source"
         return asked or any(note not in _KEEPS_BYTES for note in self.notes)
 
     def kept(self) -> Inspection:
         return Inspection(image=self.data, weight=len(self.data), notes=self.notes)
 
 
-def inspect(data: bytes, path: str, rules: StoredFormat) -> Inspection:
+def inspect(data: bytes, path: str, stored_format: StoredFormat) -> Inspection:
     """Decode and check a source completely, without encoding it; raises `BadImage`."""
     accepted = _accept(data, path)
-    if not accepted.changes(rules):
+    if not accepted.changes(stored_format):
         return accepted.kept()
     picture = accepted.picture
-    width, height = _target_size(picture.size, rules)
+    width, height = _target_size(picture.size, stored_format)
     return Inspection(image=None, weight=width * height * len(picture.getbands()) // 2, notes=accepted.notes)
 
 
-def normalise(data: bytes, path: str, rules: StoredFormat) -> Inspection:
+def normalise(data: bytes, path: str, stored_format: StoredFormat) -> Inspection:
     """Return the bytes to store for a source; raises `BadImage` exactly where `inspect` does."""
     accepted = _accept(data, path)
-    if not accepted.changes(rules):
+    if not accepted.changes(stored_format):
         return accepted.kept()
     picture = accepted.picture
-    size = _target_size(picture.size, rules)
+    size = _target_size(picture.size, stored_format)
     if size != picture.size:
         picture = picture.resize(size, Image.Resampling.BICUBIC)
-    image = _encode(picture, rules.encoding)
+    image = _encode(picture, stored_format.encoding)
     return Inspection(image=image, weight=len(image), notes=accepted.notes)
 
 
@@ -315,14 +315,14 @@ def _without_alpha(picture: Image.Image) -> Image.Image:
     return full.convert("L" if picture.mode in ("1", "L", "LA", "La") else "RGB")
 
 
-def _target_size(size: tuple[int, int], rules: StoredFormat) -> tuple[int, int]:
-    if rules.image_size is None:
+def _target_size(size: tuple[int, int], stored_format: StoredFormat) -> tuple[int, int]:
+    if stored_format.image_size is None:
         return size
     short, long = sorted(size)
-    other = (long * rules.image_size + short // 2) // short
-    if other * rules.image_size > MAX_PIXELS:
+    other = (long * stored_format.image_size + short // 2) // short
+    if other * stored_format.image_size > MAX_PIXELS:
         raise BadImage("aspect-ratio", f"{size[0]} x {size[1]} would become {other} pixels long")
-    return (rules.image_size, other) if size[0] <= size[1] else (other, rules.image_size)
+    return (stored_format.image_size, other) if size[0] <= size[1] else (other, stored_format.image_size)
 
 
 def _encode(picture: Image.Image, encoding: str) -> bytes:

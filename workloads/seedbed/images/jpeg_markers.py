@@ -68,7 +68,7 @@ def require_all_scans(data: bytes, parts: Sequence[Segment]) -> None:
         elif part.marker == _SOS:
             _remove_decoded(missing, data[part.start + 4 : part.end], progressive=progressive)
     if any(missing.values()):
-        raise BrokenJpegError("truncated: the last scans of the picture are missing")
+        raise BrokenJpegError("truncated: the last scans of the image are missing")
 
 
 def without_extras(data: bytes, parts: Sequence[Segment]) -> bytes | None:
@@ -120,7 +120,7 @@ def _walk(data: bytes) -> Iterator[Segment]:
 
 def _end(data: bytes, marker: int, start: int) -> int:
     if marker == _SOI:
-        raise BrokenJpegError("another picture begins before its end")
+        raise BrokenJpegError("another image begins before its end")
     if marker in _STANDALONE:
         return start + 2
     end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")

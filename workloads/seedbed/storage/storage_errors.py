@@ -72,7 +72,7 @@ class DamagedObject(OSError, ValueError):  # noqa: N818 - as above; a ValueError
     """The store's own checksum of an object does not match its bytes, at each try."""
 
     def __init__(self, shown: str) -> None:
-        super().__init__(errno.EIO, "the bytes do not match the checksum that the store keeps", shown)
+        super().__init__(errno.EIO, "the bytes do not match the checksum in the store", shown)
 
 
 class UnreadableObject(UserError):  # noqa: N818 - as above
@@ -145,7 +145,7 @@ def system_error(error: OSError, *, shown: str, writing: bool, keys: str) -> See
         return unwritable(shown, problem)
     if fault is Fault.DENIED:
         return object_denied(shown, problem, keys)
-    return unreadable(shown, problem, _FIXES.get(error.errno or 0, "mend or remove it"))
+    return unreadable(shown, problem, _FIXES.get(error.errno or 0, "repair or remove it"))
 
 
 def local_error(error: OSError, *, shown: str, writing: bool) -> SeedbedError:

@@ -68,7 +68,7 @@ def absolute_path(path: Path) -> Path:
     try:
         whole = path.expanduser()
     except RuntimeError as error:
-        problem, fix = "names no known home folder", "set HOME, or write the whole path"
+        problem, fix = "names no known home folder", "set HOME, or give the full path"
         raise UserError("InvalidStorageURL", refusal("uri", str(path), problem, fix)) from error
     if not whole.is_absolute():
         whole = _working_folder(path) / whole
