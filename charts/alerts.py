@@ -74,8 +74,8 @@ ALERTS = (
         ),
         wait="2m",
         severity="critical",
-        summary="The operator does not bring jobs on.",
-        description="No operator leads, or it sees nothing, or jobs wait for passes, or most passes fail.",
+        summary="The operator does not reconcile jobs.",
+        description="No operator leads or can list the cluster, jobs wait, or most reconciles fail.",
     ),
     Alert(
         name="SeedbedJobStalled",
@@ -87,8 +87,8 @@ ALERTS = (
         ),
         wait="3m",
         severity="warning",
-        summary="{{ $labels.kind }} {{ $labels.namespace }}/{{ $labels.name }} does not get on.",
-        description="It waits for a person to change something, makes no step, or has hung in the last hour.",
+        summary="{{ $labels.kind }} {{ $labels.namespace }}/{{ $labels.name }} makes no progress.",
+        description="The job waits for a person, makes no step, or an attempt hung in the last hour.",
     ),
     Alert(
         name="SeedbedDataStarvation",
@@ -99,8 +99,8 @@ ALERTS = (
         ),
         wait="15m",
         severity="warning",
-        summary="{{ $labels.namespace }}/{{ $labels.name }} waits for data in more than 30 % of its time.",
-        description="The feed cannot keep up: {{ $value | humanizePercentage }} of the time is waiting.",
+        summary="{{ $labels.namespace }}/{{ $labels.name }} waits for data for more than 30 % of its time.",
+        description="The feed is too slow: {{ $value | humanizePercentage }} of the time is waiting.",
     ),
     Alert(
         name="SeedbedDivergence",
@@ -111,8 +111,8 @@ ALERTS = (
         ),
         wait="0m",
         severity="warning",
-        summary="The loss of {{ $labels.namespace }}/{{ $labels.name }} was no number any more.",
-        description="The training has diverged; the job has failed for good and is not tried again.",
+        summary="The loss of {{ $labels.namespace }}/{{ $labels.name }} is NaN or infinite.",
+        description="The training has diverged; the job has failed and is not retried.",
     ),
     Alert(
         name="SeedbedCacheThrash",
@@ -123,8 +123,8 @@ ALERTS = (
         ),
         wait="15m",
         severity="warning",
-        summary="The dataset cache of {{ $labels.namespace }}/{{ $labels.name }} does not hold what is read.",
-        description="{{ $value | humanizePercentage }} of the reads go to the store; 25 % is too many.",
+        summary="The dataset cache of {{ $labels.namespace }}/{{ $labels.name }} misses too often.",
+        description="{{ $value | humanizePercentage }} of the reads miss the cache; the limit is 25 %.",
     ),
     Alert(
         name="SeedbedPreemptionStorm",
@@ -135,7 +135,7 @@ ALERTS = (
         ),
         wait="0m",
         severity="warning",
-        summary="Jobs of {{ $labels.namespace }} are preempted again and again.",
+        summary="Jobs of {{ $labels.namespace }} are preempted repeatedly.",
         description="{{ $value | humanize }} attempts were preempted within an hour.",
     ),
     Alert(
@@ -144,8 +144,8 @@ ALERTS = (
         expr=f"(time() - {names.JOB_CHECKPOINT.name} > {CHECKPOINT_SECONDS}) and {_RUNS}",
         wait="5m",
         severity="warning",
-        summary="{{ $labels.namespace }}/{{ $labels.name }} has kept nothing for more than an hour.",
-        description="A kill would cost {{ $value | humanizeDuration }} of training.",
+        summary="{{ $labels.namespace }}/{{ $labels.name }} has written no checkpoint for more than an hour.",
+        description="A failure would cost {{ $value | humanizeDuration }} of training.",
     ),
 )
 

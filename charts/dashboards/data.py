@@ -1,4 +1,4 @@
-"""The data plane: who waits for data, what the cache gives, what is fetched from where."""
+"""Dashboard of data loading: waiting for data, cache, fetched bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ALL = rate(names.CACHE_REQUESTS.name, OF)
 PAGE = Page(
     uid="seedbed-data",
     title="Seedbed / Data plane",
-    description="Waiting for data, caches of record batches, bytes fetched from stores.",
+    description="Waiting for data, cache of record batches, bytes fetched from stores.",
     variables=(NAMESPACE, JOB),
     rows=(
         Row(
@@ -20,7 +20,7 @@ PAGE = Page(
             panels=(
                 number(
                     "Cache hits",
-                    "Reads that the cache of the node answered, of all.",
+                    "Fraction of reads that the cache of the node answered.",
                     "percentunit",
                     f"{_HITS} / {_ALL}",
                     span=8,
@@ -34,7 +34,7 @@ PAGE = Page(
                 ),
                 number(
                     "Images per second",
-                    "Over the chosen jobs.",
+                    "Of the selected jobs.",
                     "short",
                     rate(names.IMAGES.name, OF),
                     span=8,
@@ -45,8 +45,8 @@ PAGE = Page(
             title="Waiting",
             panels=(
                 lines(
-                    "Share of time that waits for data",
-                    "Share of rank 0's time; above the line, 30 %, the feed cannot keep up.",
+                    "Share of time waiting for data",
+                    "Share of rank 0's time; above the line (30 %) the feed is too slow.",
                     "percentunit",
                     (share(names.SECONDS.name, OF, 'part="data"', by=BY), EACH),
                     span=12,
@@ -54,7 +54,7 @@ PAGE = Page(
                 ),
                 lines(
                     "Images per second",
-                    "What the feed gives and the ranks take.",
+                    "Images that the ranks consume per second.",
                     "short",
                     (rate(names.IMAGES.name, OF, by=BY), EACH),
                     span=12,
@@ -66,7 +66,7 @@ PAGE = Page(
             panels=(
                 stacked(
                     "Reads from the cache",
-                    "hit: it was there; miss: fetched from the store; rejected: its bytes were damaged.",
+                    "hit: read from the cache; miss: fetched from the store; rejected: damaged bytes.",
                     "ops",
                     (rate(names.CACHE_REQUESTS.name, OF, by="result"), "{{result}}"),
                     span=12,

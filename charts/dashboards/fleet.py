@@ -1,4 +1,4 @@
-"""What runs, what waits and why, and what the GPUs do: the page for whoever shares a cluster."""
+"""Dashboard of a cluster: running and waiting jobs, reasons, GPUs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LINK = (
 PAGE = Page(
     uid="seedbed-fleet",
     title="Seedbed / Fleet",
-    description="All jobs and sweeps: what runs, what waits for what, what the GPUs do.",
+    description="All jobs and sweeps: which run, which wait and why, use of GPUs.",
     variables=(NAMESPACE,),
     rows=(
         Row(
@@ -44,15 +44,15 @@ PAGE = Page(
                 number("Running", "Jobs that train.", COUNT, _jobs("Running")),
                 number(
                     "Waiting",
-                    "Jobs that are to run and do not; see why below.",
+                    "Jobs that should run and do not; reasons are below.",
                     COUNT,
                     _jobs("Waiting"),
                     limits=((1, WAITING),),
                 ),
-                number("Suspended", "Jobs that somebody has suspended.", COUNT, _jobs("Suspended")),
+                number("Suspended", "Suspended jobs.", COUNT, _jobs("Suspended")),
                 number(
                     "Failed",
-                    "Jobs that have failed for good and are still there.",
+                    "Failed jobs that still exist.",
                     COUNT,
                     _jobs("Failed"),
                     limits=((1, BAD),),
@@ -76,7 +76,7 @@ PAGE = Page(
             panels=(
                 stacked(
                     "Jobs by state",
-                    "Each job once: Complete, Failed, Suspended or Running, if one holds, else Waiting.",
+                    "Each job once: Complete, Failed, Suspended, Running, or Waiting if none is true.",
                     COUNT,
                     (f"sum by (condition) ({names.JOBS.name}{{{IN}}})", "{{condition}}"),
                     span=12,
@@ -84,14 +84,14 @@ PAGE = Page(
                 ),
                 stacked(
                     "Why jobs wait",
-                    "Reasons of the jobs that are to run and do not, as `kubectl get tjob` shows them.",
+                    "Reasons of waiting jobs, as `kubectl get tjob` shows them.",
                     COUNT,
                     (f'sum by (reason) ({names.JOBS.name}{{{IN}, condition="Waiting"}})', "{{reason}}"),
                     span=12,
                 ),
                 rows_of(
                     "Every job",
-                    "State, reason and progress of each job that is not over for more than an hour.",
+                    "State, reason and progress of each job, until an hour after its end.",
                     "percentunit",
                     _leading(_PROGRESS),
                     Look(
@@ -104,23 +104,23 @@ PAGE = Page(
             ),
         ),
         Row(
-            title="What it costs and gives",
+            title="Resources and throughput",
             panels=(
                 lines(
                     "GPUs by profile",
-                    "Held: worker pods with a node. Wanted: what unfinished jobs may use at most.",
+                    "Held: worker pods with a node. Wanted: the most that unfinished jobs may use.",
                     COUNT,
                     (f"sum by (profile) ({names.GPUS_HELD.name}{{{IN}}})", "{{profile}} held"),
                     (f"sum by (profile) ({names.GPUS_REQUESTED.name}{{{IN}}})", "{{profile}} wanted"),
                 ),
                 lines(
                     "Images per second",
-                    "Images that all drivers have trained on, per second.",
+                    "Images per second of all drivers.",
                     "short",
                     (rate(names.IMAGES.name, IN, by="namespace"), "{{namespace}}"),
                 ),
                 stacked(
-                    "Where the seconds go",
+                    "Time by part",
                     "Share of rank 0's time: waiting for data, computing, reducing, checkpoints, evaluation.",
                     "percentunit",
                     (
@@ -137,21 +137,21 @@ PAGE = Page(
             panels=(
                 lines(
                     "Time to Running",
-                    "From creation, or the last resumption, to Running: half of the jobs, and 95 in 100.",
+                    "From creation, or the last resumption, to Running: median and 95th percentile.",
                     "s",
                     (quantile(0.5, names.TIME_TO_RUNNING.name), "half"),
                     (quantile(0.95, names.TIME_TO_RUNNING.name), "95 %"),
                 ),
                 lines(
                     "Time to the first step",
-                    "From creation, or the last resumption, to it: half of the jobs, and 95 in 100.",
+                    "From creation, or the last resumption, to the first step: median and 95th percentile.",
                     "s",
                     (quantile(0.5, names.TIME_TO_FIRST_STEP.name), "half"),
                     (quantile(0.95, names.TIME_TO_FIRST_STEP.name), "95 %"),
                 ),
                 bars(
                     "Ends of attempts",
-                    "Attempts that ended in the time shown; all but Done and User are tried again.",
+                    "Attempts that ended in the selected time; all except Done and User are retried.",
                     COUNT,
                     (grown(names.ATTEMPTS_ENDED.name, IN, by="cause, reason"), "{{cause}}: {{reason}}"),
                 ),

@@ -1,4 +1,4 @@
-"""The operator: whether it sees the cluster, keeps up, and what it asks of the API server."""
+"""Dashboard of the operator: leader, work queue, reconciles, requests, informer cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WINDOW = "$__rate_interval"
 PAGE = Page(
     uid="seedbed-operator",
     title="Seedbed / Operator",
-    description="The operator: leader, queue, passes, requests to the API server, age of what it knows.",
+    description="The operator: leader, work queue, reconciles, requests to the API server, age of its cache.",
     variables=(),
     rows=(
         Row(
@@ -19,7 +19,7 @@ PAGE = Page(
             panels=(
                 number(
                     "Leaders",
-                    "Operators that hold the lease; anything but 1 is wrong.",
+                    "Operators that hold the Lease; any number but 1 is wrong.",
                     COUNT,
                     f"sum({names.LEADER.name})",
                     span=3,
@@ -27,22 +27,22 @@ PAGE = Page(
                 ),
                 number(
                     "Queue",
-                    "Jobs that are ready for a pass and wait.",
+                    "Jobs that are ready for a reconcile and wait.",
                     COUNT,
                     f"sum({names.QUEUE_LENGTH.name})",
                     span=3,
                 ),
                 number(
                     "Oldest",
-                    "How long the oldest in the queue has waited; five minutes are too long.",
+                    "How long the oldest job in the queue has waited; five minutes is too long.",
                     "s",
                     f"max({names.QUEUE_AGE.name})",
                     span=3,
                     limits=((QUEUE_SECONDS, BAD),),
                 ),
                 number(
-                    "Last list",
-                    "Age of the last list of everything: the liveness.",
+                    "Last relist",
+                    "Age of the last relist; the liveness probe uses it.",
                     "s",
                     f"min({names.RELIST_AGE.name})",
                     span=3,
@@ -50,7 +50,7 @@ PAGE = Page(
                 ),
                 number(
                     "Last event",
-                    "Time since the watches brought an event.",
+                    "Time since the last event of a watch.",
                     "s",
                     f"min({names.WATCH_AGE.name})",
                     span=3,
@@ -67,25 +67,25 @@ PAGE = Page(
             ),
         ),
         Row(
-            title="Passes",
+            title="Reconciles",
             panels=(
                 lines(
-                    "Passes per second",
-                    "Passes over jobs, by result; failures back off and are tried again.",
+                    "Reconciles per second",
+                    "Reconciles of jobs by result; failures are retried with back-off.",
                     "ops",
                     (rate(names.RECONCILES.name, "", by="result"), "{{result}}"),
                     look=Look(colours={"success": GOOD, "failure": BAD}),
                 ),
                 lines(
-                    "Duration of a pass",
-                    "Half of the passes, and 99 in 100.",
+                    "Duration of a reconcile",
+                    "Median and 99th percentile.",
                     "s",
                     (quantile(0.5, names.RECONCILE_SECONDS.name, window=_WINDOW), "half"),
                     (quantile(0.99, names.RECONCILE_SECONDS.name, window=_WINDOW), "99 %"),
                 ),
                 lines(
                     "Queue",
-                    "Jobs that wait for a pass, and how long the oldest has waited.",
+                    "Jobs that wait for a reconcile, and how long the oldest has waited.",
                     COUNT,
                     (f"sum({names.QUEUE_LENGTH.name})", "jobs"),
                     (f"max({names.QUEUE_AGE.name})", "oldest", "s"),
@@ -114,34 +114,34 @@ PAGE = Page(
             ),
         ),
         Row(
-            title="What it knows",
+            title="Informer cache",
             panels=(
                 lines(
                     "Objects",
-                    "Objects that it keeps, by kind.",
+                    "Objects in the cache, by kind.",
                     COUNT,
                     (f"max by (resource) ({names.OBJECTS.name})", "{{resource}}"),
                     span=6,
                 ),
                 lines(
-                    "Lists and corrections",
-                    "Lists of everything per minute, and deletions that only a list has told.",
+                    "Relists and corrections",
+                    "Relists per minute, and deletions that only a relist found.",
                     "opm",
-                    (f"60 * {rate(names.RELISTS.name, '')}", "lists"),
+                    (f"60 * {rate(names.RELISTS.name, '')}", "relists"),
                     (f"60 * {rate(names.CORRECTIONS.name, '')}", "corrections"),
                     span=6,
                 ),
                 lines(
-                    "Age of what it knows",
-                    "Last list and last event.",
+                    "Age of the cache",
+                    "Last relist and last event.",
                     "s",
-                    (f"min({names.RELIST_AGE.name})", "list"),
+                    (f"min({names.RELIST_AGE.name})", "relist"),
                     (f"min({names.WATCH_AGE.name})", "event"),
                     span=6,
                 ),
                 lines(
                     "Clocks",
-                    "How far the operator is from the API server, and the farthest driver from the operator.",
+                    "Skew between operator and API server, and largest skew of a driver.",
                     "s",
                     (f"max(abs({names.CLOCK_SKEW.name}))", "operator"),
                     (f"max(abs({names.JOB_CLOCK_SKEW.name}))", "driver"),

@@ -1,4 +1,4 @@
-"""One SweepJob: trials by state, rungs, the best so far, what the memo saved."""
+"""Dashboard of one SweepJob: trials by state, rungs, best trial, reused runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DECIDED = f'sum by ({BY}) ({names.TRIALS.name}{{{OF_SWEEP}, state=~"Succeeded|P
 PAGE = Page(
     uid="seedbed-sweepjob",
     title="Seedbed / SweepJob",
-    description="One SweepJob: how its trials stand, what early stopping and the memo save.",
+    description="One SweepJob: trials by state, savings by early stopping and reused runs.",
     variables=(NAMESPACE, ONE_SWEEP),
     rows=(
         Row(
@@ -23,43 +23,43 @@ PAGE = Page(
             panels=(
                 number(
                     "Decided",
-                    "Trials about which nothing is open, of those there may be.",
+                    "Finished fraction of all trials.",
                     "percentunit",
                     f"{_DECIDED} / {_max(names.TRIALS_PLANNED.name)}",
                     legend=EACH,
                 ),
                 number(
                     "Best objective",
-                    "Of the trials that succeeded.",
+                    "Best objective of succeeded trials.",
                     "short",
                     _max(names.BEST_OBJECTIVE.name),
                     legend=EACH,
                 ),
                 number(
                     "Failed",
-                    "Trials that failed by their own values.",
+                    "Trials that failed because of their values.",
                     COUNT,
                     f'sum by ({BY}) ({names.TRIALS.name}{{{OF_SWEEP}, state="Failed"}})',
                     limits=((1, BAD),),
                     legend=EACH,
                 ),
                 number(
-                    "Looked up",
-                    "Trials that the memo knew: none was paid twice.",
+                    "Reused",
+                    "Trials whose finished run was reused.",
                     COUNT,
                     _max(names.TRIALS_REUSED.name),
                     legend=EACH,
                 ),
                 number(
                     "Time saved",
-                    "What the looked-up trials would have taken, at the pace of the others.",
+                    "Estimated training time of the reused trials, at the speed of the others.",
                     "s",
                     _max(names.SAVED_SECONDS.name),
                     legend=EACH,
                 ),
                 number(
                     "Planned",
-                    "Trials that there may be at most.",
+                    "Maximum number of trials.",
                     COUNT,
                     _max(names.TRIALS_PLANNED.name),
                     legend=EACH,
@@ -71,7 +71,7 @@ PAGE = Page(
             panels=(
                 stacked(
                     "Trials by state",
-                    "Waiting trials hold no slot: they wait at a rung for trials of lower index.",
+                    "A waiting trial uses no slot: it waits at a rung for trials of lower index.",
                     COUNT,
                     (f"sum by (state) ({names.TRIALS.name}{{{OF_SWEEP}}})", "{{state}}"),
                     span=12,
@@ -86,15 +86,15 @@ PAGE = Page(
                 ),
                 lines(
                     "Best objective",
-                    "It only ever gets better; the direction is the objective's.",
+                    "Best value so far, in the direction of the objective.",
                     "short",
                     (_max(names.BEST_OBJECTIVE.name), EACH),
                     span=12,
                     look=Look(from_zero=False),
                 ),
                 lines(
-                    "Saved by the memo",
-                    "Seconds that looked-up trials would have taken.",
+                    "Time saved by reuse",
+                    "Estimated training seconds of the reused trials.",
                     "s",
                     (_max(names.SAVED_SECONDS.name), EACH),
                     span=12,

@@ -1,4 +1,4 @@
-"""One TrainingJob: how far it is, how well, how fast, and where its time goes."""
+"""Dashboard of one TrainingJob: progress, quality, speed, time by part."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IN_A_STEP = OF + ', part=~"data|compute|reduce"'
 PAGE = Page(
     uid="seedbed-trainingjob",
     title="Seedbed / TrainingJob",
-    description="One TrainingJob: progress, loss, speed, where the time goes, what it is stopped by.",
+    description="One TrainingJob: progress, loss, speed, time by part, reasons.",
     variables=(NAMESPACE, ONE_JOB),
     rows=(
         Row(
@@ -29,21 +29,21 @@ PAGE = Page(
             panels=(
                 number(
                     "Progress",
-                    "Steps that are done, of all.",
+                    "Completed fraction of all steps.",
                     "percentunit",
                     _max(names.JOB_PROGRESS.name),
                     legend=EACH,
                 ),
                 number(
                     "Time left",
-                    "At the pace of the last seconds.",
+                    "At the speed of the last seconds.",
                     "s",
                     f"clamp_min({_max(names.JOB_ESTIMATED_END.name)} - time(), 0)",
                     legend=EACH,
                 ),
                 number(
                     "Since the last checkpoint",
-                    "What a kill would cost now, of a job that runs; an hour is too much.",
+                    "Training time that a failure would cost now; an hour is too much.",
                     "s",
                     _age(names.JOB_CHECKPOINT.name),
                     limits=((CHECKPOINT_SECONDS, BAD),),
@@ -59,14 +59,14 @@ PAGE = Page(
                 ),
                 number(
                     "Workers replaced",
-                    "Worker pods that were replaced in the present attempt.",
+                    "Worker pods that were replaced in the current attempt.",
                     COUNT,
                     _max(names.JOB_WORKERS_REPLACED.name),
                     legend=EACH,
                 ),
                 rows_of(
                     "State",
-                    "What the job does or waits for; the message is in `kubectl describe tjob`.",
+                    "What the job does or waits for; `kubectl describe tjob` has the message.",
                     "short",
                     f"max by (namespace, name, profile, condition, reason) ({names.JOB_INFO.name}{{{OF}}})",
                     Look(columns=("namespace", "name", "condition", "reason", "profile"), colours=STATES),
@@ -74,7 +74,7 @@ PAGE = Page(
                 ),
                 rows_of(
                     "Run",
-                    "Identity of the run, environment class and what the driver does.",
+                    "Identity of the run, environment class and activity of the driver.",
                     "short",
                     "max by (namespace, name, attempt, activity, run_id, environment_class)"
                     f" ({names.RUN.name}{{{OF}}})",
@@ -87,7 +87,7 @@ PAGE = Page(
             ),
         ),
         Row(
-            title="How well",
+            title="Quality",
             panels=(
                 lines("Loss", "Training loss of the last step.", "short", (_max(names.LOSS.name), EACH)),
                 lines(
@@ -99,7 +99,7 @@ PAGE = Page(
                 ),
                 lines(
                     "Steps",
-                    "Done and planned: by the driver, and as the status tells where the driver is away.",
+                    "Completed and planned steps, from the driver and from the status.",
                     "short",
                     (_max(names.STEP.name), EACH),
                     (_max(names.PLANNED_STEPS.name), EACH + " planned"),
@@ -109,7 +109,7 @@ PAGE = Page(
             ),
         ),
         Row(
-            title="How fast",
+            title="Speed",
             panels=(
                 lines(
                     "Images per second",
@@ -119,7 +119,7 @@ PAGE = Page(
                     span=6,
                 ),
                 stacked(
-                    "Where a second goes",
+                    "Time by part",
                     "Share of rank 0's time: waiting for data, computing, reducing, checkpoints, evaluation.",
                     "percentunit",
                     (
@@ -143,7 +143,7 @@ PAGE = Page(
                 ),
                 lines(
                     "Workers",
-                    "Ranks that train; workers that are ready and wanted as the status tells.",
+                    "Ranks that train; ready and wanted workers in the status.",
                     COUNT,
                     (_max(names.WORKERS.name), EACH),
                     (_max(names.JOB_WORKERS_READY.name), EACH + " ready"),
@@ -152,7 +152,7 @@ PAGE = Page(
                 ),
                 bars(
                     "Start-up",
-                    "Seconds of each part of the way to the first step.",
+                    "Seconds of each part of the start-up, up to the first step.",
                     "s",
                     (f"max by (part) ({names.START_UP_SECONDS.name}{{{OF}}})", "{{part}}"),
                 ),
@@ -164,7 +164,7 @@ PAGE = Page(
                 ),
                 lines(
                     "GPU utilisation",
-                    "How busy the GPU of each rank is; empty on CPUs.",
+                    "Utilization of the GPU of each rank; empty on CPUs.",
                     "percentunit",
                     (f"max by (process) ({names.GPU_UTILIZATION.name}{{{OF}}})", "{{process}}"),
                     look=Look(most=1),
@@ -172,11 +172,11 @@ PAGE = Page(
             ),
         ),
         Row(
-            title="What it keeps",
+            title="Checkpoints",
             panels=(
                 lines(
                     "Age of the newest checkpoint",
-                    "While the job runs: as the driver tells, and as the status does.",
+                    "While the job runs: from the driver, and from the status.",
                     "s",
                     (_age(names.CHECKPOINT_TIME.name), EACH),
                     (_age(names.JOB_CHECKPOINT.name), EACH + " in the status"),
