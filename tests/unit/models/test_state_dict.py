@@ -8,7 +8,7 @@ import torch
 from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.arithmetic.model_replica import Replica
-from seedbed.models.state_dict import kept_tensors, left_out_buffers, same_bits
+from seedbed.models.state_dict import non_persistent_buffers, same_bits, stored_tensors
 from seedbed.models.supported_layers import UnsupportedModelError, check_supported
 from support.networks.tensor_layouts import KEPT, LOST, REFUSED
 
@@ -24,7 +24,7 @@ def test_all_tensors_of_a_state_dict_are_kept_under_all_their_names(name: str) -
     replica = Replica(ARITHMETIC, network)
     weights, state = replica.named_weights(), network.state_dict()
     assert len(weights) == count
-    assert weights.keys() == state.keys() == kept_tensors(network).keys()
+    assert weights.keys() == state.keys() == stored_tensors(network).keys()
     assert all(same_bits(weights[each], state[each]) for each in state)
 
 
@@ -60,8 +60,8 @@ def test_what_shows_when_it_is_loaded_alone_passes_here(name: str) -> None:
 
 def test_buffers_that_are_not_saved_are_none_of_the_weights() -> None:
     network = KEPT["a constant buffer that is not saved"][0](3)
-    assert list(left_out_buffers(network)) == ["middle.value"]
-    assert "middle.value" not in kept_tensors(network)
+    assert list(non_persistent_buffers(network)) == ["middle.value"]
+    assert "middle.value" not in stored_tensors(network)
 
 
 @pytest.mark.parametrize(

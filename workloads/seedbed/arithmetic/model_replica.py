@@ -17,7 +17,7 @@ from seedbed.arithmetic.tensor_witness import Witness
 from seedbed.arithmetic.train_eval_mode import enter_training_mode
 from seedbed.models.memory_layout import has_narrow_convolution, is_channels_last
 from seedbed.models.model_errors import ModelOutputError
-from seedbed.models.state_dict import kept_tensors
+from seedbed.models.state_dict import stored_tensors
 
 Objective: TypeAlias = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 """(model, images (m, 3, h, w), labels (m,)) -> mean loss over the m rows, a scalar."""
@@ -54,7 +54,7 @@ class Replica:
         self.channels_last = is_channels_last(model)
         self.statistics = RunningStatistics(model, self.device)
         self.read_only = ReadOnlyTensors(model, writable=self.statistics.tensors)
-        self._weights = {name: tensor.detach() for name, tensor in kept_tensors(model).items()}
+        self._weights = {name: tensor.detach() for name, tensor in stored_tensors(model).items()}
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.trained:
             raise ModelOutputError(

@@ -1,4 +1,4 @@
-"""The memory layout of pictures and convolutions: channels-last where that is sound, else contiguous."""
+"""Memory layout of images and convolutions: channels-last where that is correct, else contiguous."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _NARROW = 8
 
 
 def to_best_layout(model: nn.Module) -> nn.Module:
-    """Lay a network out channels-last, which is faster, unless a convolution of it is too narrow for that."""
+    """Convert a network to channels-last, which is faster, unless one of its convolutions is too narrow."""
     layout = torch.contiguous_format if has_narrow_convolution(model) else torch.channels_last
     return model.to(memory_format=layout)
 
 
 def has_narrow_convolution(model: nn.Module) -> bool:
-    """Tell whether some convolution has fewer than 8 channels per group, the 3 colours aside.
+    """Say whether a convolution has fewer than 8 channels per group, except the 3 colours of the input.
 
     oneDNN 3.13 with AVX2 writes past its buffers in the channels-last backward pass of these; the other
-    layout is sound (`tests/determinism/test_layout.py`).
+    layout is correct (`tests/determinism/test_layout.py`).
     """
     return any(_is_narrow(layer) for layer in model.modules() if isinstance(layer, nn.Conv2d))
 
 
 def is_channels_last(model: nn.Module) -> bool:
-    """Tell whether a network asks for channels-last pictures: by the layout of its own convolutions."""
+    """Say whether a network takes channels-last images, by the layout of its convolutions."""
     return any(map(_is_laid_out_last, model.parameters()))
 
 

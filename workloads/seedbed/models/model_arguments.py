@@ -1,4 +1,4 @@
-"""Arguments of networks: strings in a manifest, typed by their default."""
+"""Arguments of built-in networks: strings in a manifest, parsed by the type of their default."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Value = str | int | float
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Argument:
-    """What an argument may be; its type is that of the default."""
+    """Default, choices and range of an argument; its type is that of the default."""
 
     default: Value
     choices: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Networks by name. A build is a function of (name, args, classes, seed) and touches no global generator."""
+"""Registry of built-in networks by name; a network depends on (name, args, classes, seed) alone."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def build_model(
     if entry is None:
         raise ValueError(f"unknown model {name!r}: known are {', '.join(MODELS)}")
     values = parse_arguments(name, entry.arguments, args)
-    # layers draw first weights when they are made; the meta device would spare that, and import sympy
+    # constructors draw first weights; the meta device would avoid that, but imports sympy
     with torch.random.fork_rng(devices=[]):
         model = entry.construct(classes=classes, **values)
     initialize_weights(model, seed=seed)
-    # never slower on the CPUs tried, and a quarter faster where max pooling counts
+    # never slower on the CPUs measured, and a quarter faster with max pooling
     return to_best_layout(model)

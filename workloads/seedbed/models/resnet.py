@@ -69,7 +69,7 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Stem, four stages, mean over h and w, linear head.
 
-    `stem` is `imagenet` (7x7 stride 2, max pool) or `small` (3x3, for pictures below about 64 pixels).
+    `stem` is `imagenet` (7x7 stride 2, max pool) or `small` (3x3, for images below about 64 pixels).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A small network for small pictures. Shapes: b rows, c channels, h w of a picture, k classes."""
+"""A small network for small images. Shapes: b rows, c channels, h w of an image, k classes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SimpleCNN(nn.Module):
         self.head = nn.Linear(4 * width, classes)
 
     def forward(self, x_bchw: torch.Tensor) -> torch.Tensor:
-        """Return logits (b, k) for pictures of at least 4 x 4 pixels."""
+        """Return logits (b, k) for images of at least 4 x 4 pixels."""
         x = F.max_pool2d(F.relu(self.norm1(self.conv1(x_bchw))), 2)
         x = F.max_pool2d(F.relu(self.norm2(self.conv2(x))), 2)
         x = F.relu(self.norm3(self.conv3(x)))

@@ -1,7 +1,7 @@
-"""What is kept of a network: its parameters and persistent buffers, under every name in its `state_dict()`.
+"""The stored tensors of a network: parameters and persistent buffers, under every name in its `state_dict()`.
 
-The same tensors are hashed, stored in checkpoints and exported. A network whose `state_dict()` holds less or
-more, or other values, is refused by the name of the tensor.
+The same tensors are hashed, stored in checkpoints and exported. A network whose `state_dict()` has fewer or
+more tensors, or other values, is rejected by the name of the tensor.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _STATISTICS = {
     "running_var": torch.float32,
     "num_batches_tracked": torch.int64,
 }
-"""What training changes of a BatchNorm, besides its parameters."""
+"""Buffers of a BatchNorm that training changes."""
 _STORED = {
     torch.bool,
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
     *(torch.int8, torch.int16, torch.int32, torch.int64),
     *(torch.float16, torch.float32, torch.float64),
 }
-"""What checkpoints and receipts can hold: types that numpy has, real numbers."""
+"""Types that checkpoints and receipts can store: real numbers that numpy has."""
 _OWN = "let state_dict() be torch's own"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Entry:
-    """A parameter or buffer where a layer holds it."""
+    """A parameter or buffer of a layer."""
 
     name: str
     tensor: torch.Tensor
@@ -54,12 +54,12 @@ class _Entry:
         return self.is_statistic or self.tensor.requires_grad
 
 
-def kept_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+def stored_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return the live parameters, then the persistent buffers, shared ones under each of their names."""
     return {entry.name: entry.tensor for entry in _entries(model, shared=True) if entry.persistent}
 
 
-def left_out_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+def non_persistent_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return the buffers that were registered with persistent=False."""
     return {entry.name: entry.tensor for entry in _entries(model, shared=True) if not entry.persistent}
 
@@ -72,14 +72,14 @@ def shared_tensor(one: nn.Module, other: nn.Module) -> str | None:
 
 
 def check_state_dict(model: nn.Module) -> None:
-    """Refuse a network that cannot be kept whole, by the name of a tensor. Raises UnsupportedModelError."""
+    """Reject a network that cannot be stored whole, by the name of a tensor. Raises UnsupportedModelError."""
     entries = list(_entries(model, shared=False))
     for entry in entries:
         _check_tensor(entry)
     for name, layer in model.named_modules():
         _check_extra_state(name, layer)
     _check_memory(entries)
-    own = {name: tensor.detach().clone() for name, tensor in _kept(model).items()}
+    own = {name: tensor.detach().clone() for name, tensor in _stored(model).items()}
     _check_agreement(_state_dict(model), own)
 
 
@@ -129,14 +129,14 @@ def _check_tensor(entry: _Entry) -> None:
         layout = str(tensor.layout).removeprefix("torch.")
         raise UnsupportedModelError(f"{name}: has the layout {layout}; make it dense with .to_dense()")
     if entry.persistent:
-        _check_kept(entry)
+        _check_stored(entry)
     elif entry.is_statistic:
         raise UnsupportedModelError(
             f"{name}: training changes it and state_dict() leaves it out; register it with persistent=True"
         )
 
 
-def _check_kept(entry: _Entry) -> None:
+def _check_stored(entry: _Entry) -> None:
     name, tensor = entry.name, entry.tensor
     dtype = str(tensor.dtype).removeprefix("torch.")
     if isinstance(tensor, nn.Parameter) and tensor.dtype != torch.float32:
@@ -180,7 +180,7 @@ def _check_extra_state(name: str, layer: nn.Module) -> None:
 
 
 def _check_memory(entries: list[_Entry]) -> None:
-    """Refuse what training writes into under a second name, other than a parameter or layer used twice."""
+    """Reject tensors that share memory with one that training changes, except tied parameters and layers."""
     spans: dict[int, list[tuple[int, int, _Entry]]] = defaultdict(list)
     for entry in entries:
         if entry.tensor.numel():
@@ -208,9 +208,9 @@ def _span(tensor: torch.Tensor) -> tuple[int, int]:
     return start, start + (last + 1) * tensor.element_size()
 
 
-def _kept(model: nn.Module) -> dict[str, torch.Tensor]:
+def _stored(model: nn.Module) -> dict[str, torch.Tensor]:
     try:
-        return kept_tensors(model)
+        return stored_tensors(model)
     except RecursionError as error:
         raise UnsupportedModelError(
             "the model: a layer holds itself, or one above it; keep that reference in a list or a tuple"

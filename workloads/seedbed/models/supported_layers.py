@@ -1,4 +1,4 @@
-"""What a network may contain: nothing whose state outside of BatchNorm depends on the leaves it has seen."""
+"""Check of the layers of a network: no state outside of BatchNorm may depend on earlier leaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["UnsupportedModelError", "check_supported"]
 
 
 def check_supported(model: nn.Module, example_bchw: torch.Tensor) -> None:
-    """Refuse a network by the name of the part that does not fit. Raises UnsupportedModelError.
+    """Reject a network, naming the unsupported part. Raises UnsupportedModelError.
 
     Runs one forward pass in training mode on `example_bchw` (two rows or more); parameters, buffers and the
     default generators are as before afterwards.

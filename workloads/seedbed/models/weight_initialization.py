@@ -1,4 +1,4 @@
-"""First weights from a seed: an own generator, layers in the order in which the network lists them."""
+"""Initialization of weights from a seed: its own generator, layers in the order of the network."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ def _initialise_layer(layer: nn.Module, generator: torch.Generator) -> None:
         layer.reset_parameters()
     else:
         own = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
-        assert not own, f"{type(layer).__name__} would keep values of the global generator"
+        assert not own, f"{type(layer).__name__} would have values of the global generator"

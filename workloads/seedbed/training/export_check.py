@@ -17,7 +17,7 @@ from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.evaluation import evaluation_logits
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.feed import EvaluationBatch, MicroBatch
-from seedbed.models.state_dict import kept_tensors, left_out_buffers, same_bits, shared_tensor
+from seedbed.models.state_dict import non_persistent_buffers, same_bits, shared_tensor, stored_tensors
 from seedbed.runs.tensor_blobs import serialised
 from seedbed.training.worker_config import WorkerConfig
 from seedbed.usercode import UserModel, load_entrypoint
@@ -55,10 +55,10 @@ def check_export(
     """
     _require_initialised(user, network, built)
     _require_no_parameters_outside(user)
-    left_out = {name: buffer.clone() for name, buffer in left_out_buffers(built).items()}
+    left_out = {name: buffer.clone() for name, buffer in non_persistent_buffers(built).items()}
     built_replica = Replica(arithmetic, built, device, objective=user.objective)
     fresh = load_export(user, arithmetic, serialised(built_replica.named_weights()))
-    for name, buffer in left_out_buffers(fresh).items():
+    for name, buffer in non_persistent_buffers(fresh).items():
         if name not in left_out or not same_bits(buffer, left_out[name]):
             problem = f"{name} is drawn at random and not in state_dict(), so that it would be lost"
             raise model_error("entrypoint", user.entrypoint, problem, "register it with persistent=True")
@@ -84,7 +84,7 @@ def _filled_memory() -> Iterator[None]:
 
 
 def _require_initialised(user: UserModel, network: nn.Module, filled: nn.Module) -> None:
-    own, other = (kept_tensors(each) | left_out_buffers(each) for each in (network, filled))
+    own, other = (stored_tensors(each) | non_persistent_buffers(each) for each in (network, filled))
     for name, tensor in own.items():
         if name in other and not same_bits(tensor, other[name]):
             problem = f"{name} holds uninitialised memory, which differs from process to process"
@@ -138,7 +138,7 @@ def _load_problem(network: nn.Module, given: Mapping[str, torch.Tensor]) -> str 
         network.load_state_dict({name: tensor.clone() for name, tensor in given.items()}, strict=True)
     except Exception as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    own = kept_tensors(network)
+    own = stored_tensors(network)
     for name in sorted(given.keys() | own.keys()):
         if name not in own or name not in given or not same_bits(own[name], given[name]):
             return f"{name} has another value afterwards"
@@ -167,7 +167,7 @@ def _loads_with_versions(network: nn.Module, versioned: Mapping[str, torch.Tenso
         network.load_state_dict(versioned, strict=True)
     except Exception:
         return False
-    own = kept_tensors(network)
+    own = stored_tensors(network)
     return all(name in own and same_bits(own[name], tensor) for name, tensor in versioned.items())
 
 

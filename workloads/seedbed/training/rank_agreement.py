@@ -17,7 +17,7 @@ import numpy.typing as npt
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.tensor_digests import tensor_digest
-from seedbed.models.state_dict import left_out_buffers
+from seedbed.models.state_dict import non_persistent_buffers
 from seedbed.training.run_state import RunContext, RunState
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
@@ -56,7 +56,7 @@ class RankAgreement:
 def worker_digests(replica: Replica, steps: Steps) -> WorkerDigests:
     """Return the digests of a worker's tensors, including buffers with persistent=False."""
     tensors = replica.named_state()
-    tensors |= {f"model.{name}": tensor for name, tensor in left_out_buffers(replica.model).items()}
+    tensors |= {f"model.{name}": tensor for name, tensor in non_persistent_buffers(replica.model).items()}
     return WorkerDigests(
         steps=steps, tensors={name: tensor_digest(tensors[name]).sha256 for name in sorted(tensors)}
     )

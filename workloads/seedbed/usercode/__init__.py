@@ -1,4 +1,4 @@
-"""User code: the entrypoint of a model, its wheel, its source digest, and the probe of its determinism."""
+"""User code of a model: entrypoint, wheel, source digest, network check, determinism probe, messages."""
 
 from seedbed.usercode.code_source import CodeArchive, fetch_code
 from seedbed.usercode.entrypoint_loader import Batch, UserModel, load_entrypoint

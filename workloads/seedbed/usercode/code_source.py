@@ -1,4 +1,4 @@
-"""Where user code comes from: a folder on this machine, a wheel at a URL, or a package of the environment."""
+"""Sources of user code: a folder on this machine, a wheel at a URL, or an installed package."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _UNPACK = "unpack it and name the folder, or build a .whl with `pip wheel --no-d
 _FIXES = {".py": "name the folder that holds it"} | dict.fromkeys(
     (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".egg"), _UNPACK
 )
-"""What to name instead of a file of this suffix."""
+"""The fix by suffix of the file that was named."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeArchive:
-    """User code on its way to the workers; picklable."""
+    """Packed user code that is sent to the workers; picklable."""
 
     wheel: bytes
     digest: str
@@ -28,7 +28,7 @@ class CodeArchive:
 
 
 def fetch_code(uri: str, *, digest: str | None = None, secret: Path | None = None) -> CodeArchive:
-    """Read and pack a folder, or a `.whl` at any storage URL. Raises UserError, also for another digest."""
+    """Read and pack a folder, or a `.whl` at any storage URL. Raises UserError, also for a wrong digest."""
     uri = absolute_url(uri)
     folder = Path(uri)
     sources = read_folder(folder) if folder.is_dir() else _from_wheel(uri, secret=secret)

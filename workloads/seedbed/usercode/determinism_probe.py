@@ -1,9 +1,9 @@
-"""The probe step: is the user's network a function of weights, rows and (seed, step, leaf)?
+"""Determinism probe: checks that a user's network is a function of weights, rows and (seed, step, leaf).
 
-Two leaves are computed, computed again in another order with an evaluation in between, and once more by a
-new network in another order, as another split among workers or a resume would. The second leaf lies late in
-the training, so that what a count of batches sets off shows now. What differs is named, and so is what stays
-behind in tensors, attributes, counters, generators, closures and globals, whether it had an effect or not.
+Computes two leaves, again in another order with an evaluation in between, and once more with a new network in
+another order, as after a resume or with other workers. The second leaf is one of a late step, to find effects
+of batch counts. Names what differs, and state that leaves change in tensors, attributes, counters,
+generators, closures and globals, even without an effect.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from seedbed.usercode.object_state import ObjectState, first_difference, object_
 from seedbed.usercode.user_error_messages import model_error, one_line
 
 _LATE = 1_000_000
-"""A step, and a count of batches, that no training begins with."""
+"""A step, and a batch count, late in a training."""
 _MOVED = 1.0 + 2.0**-7
-"""How far weights are from the first ones then: a cache of what was computed from those shows."""
+"""Factor on the weights then, to find values cached from the first weights."""
 _ENTRYPOINT, _MODULE = "entrypoint ", "module "
 _FIX = "draw random numbers from default generators alone, and keep no state outside of BatchNorm"
 
@@ -40,7 +40,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Leaf:
-    """A leaf early or late in the training; as rows of an evaluation it is the batch `index`."""
+    """A leaf early or late in the training; in an evaluation it is the batch `index`."""
 
     rows: LeafRows
     index: int
@@ -60,8 +60,8 @@ class _Leaf:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Seen:
-    """What came out, and what all objects held after it."""
+class _Observed:
+    """The tensors of one computation, and the state of all objects after it."""
 
     tensors: Tensors
     state: ObjectState
@@ -70,15 +70,15 @@ class _Seen:
 def probe_step(
     user: UserModel, arithmetic: Arithmetic, leaves: Sequence[LeafRows], *, device: str = "cpu"
 ) -> None:
-    """Refuse a network that gives other bits when asked again, or in which leaves leave something behind.
+    """Reject a network that gives other bits when run again, or in which leaves leave state.
 
     `leaves` are micro-batches of step 0; the first two are used. Raises UserError ModelError
-    `not deterministic: WHAT`. Other failures of the network come out as ModelError too.
+    `not deterministic: WHAT`; ModelError for other failures of the network too.
     """
     early = _Leaf(rows=leaves[0], index=0, late=False)
     late = _Leaf(rows=leaves[min(1, len(leaves) - 1)], index=1, late=True)
     one, other = (_Network(user, arithmetic, device) for _ in range(2))
-    _refuse_unequal(user, one.weights(), other.weights(), when="when built twice")
+    _require_equal(user, one.weights(), other.weights(), when="when built twice")
     one.begin()
     other.begin()
     forth = [one.run(early), one.run(late)]
@@ -87,22 +87,22 @@ def probe_step(
     evaluated_back = one.evaluate([late, early])[::-1]
     reverse = [other.run(late), other.run(early)][::-1]
     if any(_unequal(a.tensors, b.tensors) for a, b in zip(forth * 2, back + reverse, strict=True)):
-        _refuse_by_cause(user, _Network(user, arithmetic, device), [early, late], forth, back, reverse)
+        _raise_by_cause(user, _Network(user, arithmetic, device), [early, late], forth, back, reverse)
     for once, again in zip(evaluated, evaluated_back, strict=True):
-        _refuse_unequal(user, once.tensors, again.tensors, when="when it is evaluated again")
+        _require_equal(user, once.tensors, again.tensors, when="when it is evaluated again")
     for once, again in zip(forth + evaluated, back + evaluated_back, strict=True):
-        _refuse_memory(user, once.state, again.state)
+        _require_equal_state(user, once.state, again.state)
     for once, again in zip(forth, reverse, strict=True):
-        _refuse_memory(user, *_comparable(one, once.state, other, again.state))
+        _require_equal_state(user, *_comparable(one, once.state, other, again.state))
 
 
 class _Network:
-    """A new network, and what is tried with it."""
+    """A new network that leaves and evaluations are run on."""
 
     def __init__(self, user: UserModel, arithmetic: Arithmetic, device: str) -> None:
         self._user = user
         network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
-        with user.attribute_errors("train()"), _refusing(user):
+        with user.attribute_errors("train()"), _as_model_error(user):
             self._replica = Replica(arithmetic, network, device, objective=user.objective)
         statistics = {id(tensor) for tensor in self._replica.statistics.tensors}
         entries = [entry for entry in registered_tensors(network) if id(entry.tensor) not in statistics]
@@ -110,32 +110,32 @@ class _Network:
         self.initial: ObjectState = {}
 
     def begin(self) -> None:
-        """Take the present state as that before the first leaf."""
+        """Save the present state as that before the first leaf."""
         self.initial = self.state()
 
     def weights(self) -> Tensors:
-        """Return what it was built with."""
+        """Return its first weights."""
         return {f"{name} (initial value)": t for name, t in self._replica.named_weights().items()}
 
-    def run(self, leaf: _Leaf) -> _Seen:
+    def run(self, leaf: _Leaf) -> _Observed:
         """Compute a leaf from the initial weights. Raises UserError where it changes a tensor."""
         replica = self._replica
-        self._become(late=leaf.late)
+        self._set_weights(late=leaf.late)
         before = {name: tensor.detach().clone() for name, (tensor, _) in self._fixed.items()}
-        with self._user.attribute_errors("forward and backward"), _refusing(self._user):
+        with self._user.attribute_errors("forward and backward"), _as_model_error(self._user):
             contribution = leaf_contribution(replica, _LATE if leaf.late else 0, leaf.rows)
         _require_dense(self._user, replica, contribution)
         for name, (tensor, _) in self._fixed.items():
             if not same_bits(tensor, before[name]):
                 problem = f"{name}: a forward or backward pass changes it"
                 raise model_error("entrypoint", self._user.entrypoint, problem, "leave it to the optimizer")
-        self._become(late=False)
+        self._set_weights(late=False)
         named = {f"{name} (leaf {leaf.rows.leaf})": t for name, t in _named(replica, contribution)}
-        return _Seen(tensors=named, state=self.state())
+        return _Observed(tensors=named, state=self.state())
 
     @torch.no_grad()
-    def _become(self, *, late: bool) -> None:
-        """Take the counts and weights of the beginning, or such as a training has later."""
+    def _set_weights(self, *, late: bool) -> None:
+        """Set counts and weights to those of the start, or to those of a late step."""
         statistics = self._replica.statistics
         statistics.count_from(_LATE if late else None)
         statistics.restore()
@@ -144,21 +144,21 @@ class _Network:
         if late:
             torch._foreach_mul_(list(self._replica.trained.values()), _MOVED)
 
-    def evaluate(self, batches: Sequence[_Leaf]) -> list[_Seen]:
+    def evaluate(self, batches: Sequence[_Leaf]) -> list[_Observed]:
         """Evaluate batches in their order, as between two steps."""
         seen = []
         with (
             self._user.attribute_errors("an evaluation"),
-            _refusing(self._user),
+            _as_model_error(self._user),
             closing(evaluation_logits(self._replica, batches, split="probe")) as evaluated,
         ):
             for batch, logits_bk in evaluated:
                 tensors = {f"logits (evaluation batch {batch.index})": logits_bk}
-                seen.append(_Seen(tensors=tensors, state=self.state()))
+                seen.append(_Observed(tensors=tensors, state=self.state()))
         return seen
 
     def state(self) -> ObjectState:
-        """Return what the network's objects hold, the entrypoint's and the globals of the user's modules."""
+        """Return the state of the network's objects, the entrypoint and the globals of the user's modules."""
         modules = self._user.modules()
         roots: dict[str, object] = {"": self._replica.model}
         roots[_ENTRYPOINT + self._user.entrypoint] = self._user.subject
@@ -167,8 +167,8 @@ class _Network:
 
 
 @contextmanager
-def _refusing(user: UserModel) -> Iterator[None]:
-    """Turn what the arithmetic says of a model into a ModelError."""
+def _as_model_error(user: UserModel) -> Iterator[None]:
+    """Convert a ModelOutputError of the arithmetic into a UserError ModelError."""
     try:
         yield
     except ModelOutputError as error:
@@ -193,35 +193,35 @@ def _unequal(once: Tensors, again: Tensors) -> str | None:
     return next((name for name in names if not same_bits(once[name], again[name])), None)
 
 
-def _refuse_unequal(user: UserModel, once: Tensors, again: Tensors, *, when: str) -> None:
+def _require_equal(user: UserModel, once: Tensors, again: Tensors, *, when: str) -> None:
     name = _unequal(once, again)
     if name is not None:
         problem = f"not deterministic: {name} differs {when}"
         raise model_error("entrypoint", user.entrypoint, problem, _FIX)
 
 
-def _refuse_by_cause(
+def _raise_by_cause(
     user: UserModel,
     third: _Network,
     leaves: Sequence[_Leaf],
-    forth: Sequence[_Seen],
-    back: Sequence[_Seen],
-    reverse: Sequence[_Seen],
+    forth: Sequence[_Observed],
+    back: Sequence[_Observed],
+    reverse: Sequence[_Observed],
 ) -> None:
-    """Refuse a network whose leaves differ; a third one tells chance, memory and evaluations apart."""
+    """Reject a network whose leaves differ; a third one shows the cause: chance, state or evaluations."""
     fresh = [third.run(leaf) for leaf in leaves]
     for once, again in zip(forth, fresh, strict=True):
-        _refuse_unequal(user, once.tensors, again.tensors, when="when run twice")
+        _require_equal(user, once.tensors, again.tensors, when="when run twice")
     remembers = _unequal(fresh[-1].tensors, third.run(leaves[-1]).tensors) is not None
     for once, again in zip(forth, reverse, strict=True):
-        _refuse_unequal(user, once.tensors, again.tensors, when="when leaves run in another order")
+        _require_equal(user, once.tensors, again.tensors, when="when leaves run in another order")
     when = "when leaves run in another order" if remembers else "after an evaluation"
     for once, again in zip(forth, back, strict=True):
-        _refuse_unequal(user, once.tensors, again.tensors, when=when)
+        _require_equal(user, once.tensors, again.tensors, when=when)
 
 
-def _refuse_memory(user: UserModel, once: ObjectState, again: ObjectState) -> None:
-    """Refuse a network that holds something else after the same leaf, as others were computed before it."""
+def _require_equal_state(user: UserModel, once: ObjectState, again: ObjectState) -> None:
+    """Reject a network whose state after a leaf depends on the leaves computed before."""
     found = first_difference(once, again)
     if found is not None:
         problem = f"not deterministic: {found} depends on the leaves and evaluations before"
@@ -231,12 +231,12 @@ def _refuse_memory(user: UserModel, once: ObjectState, again: ObjectState) -> No
 def _comparable(
     one: _Network, once: ObjectState, other: _Network, again: ObjectState
 ) -> tuple[ObjectState, ObjectState]:
-    """Return the states of two networks but for what was different from the beginning, such as names."""
+    """Return the states of two networks without what differed from the start, such as names."""
 
-    def began_alike(path: str) -> bool:
+    def was_equal_at_start(path: str) -> bool:
         return one.initial.get(path) == other.initial.get(path) and not path.startswith(
             (_ENTRYPOINT, _MODULE)
         )
 
-    states = ({p: value for p, value in state.items() if began_alike(p)} for state in (once, again))
+    states = ({p: value for p, value in state.items() if was_equal_at_start(p)} for state in (once, again))
     return next(states), next(states)

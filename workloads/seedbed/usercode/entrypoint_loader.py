@@ -1,7 +1,7 @@
-"""From `pkg.module:Object` to a network: import the user's code and build.
+"""Loading of an entrypoint `pkg.module:Object`: imports the user's code and builds networks.
 
-User code supplies `build(args)`, optionally `loss(model, batch)` and `metrics(confusion)`; order, reduction,
-optimizer step and checkpoints stay ours. Shapes: m rows, c h w of a picture, k classes.
+User code has `build(args)`, optionally `loss(model, batch)` and `metrics(confusion)`. Shapes: m rows, c h w
+of an image, k classes.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _loaded: dict[str, UserModel] = {}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """What a `loss(model, batch)` of the user gets: one leaf."""
+    """The argument of a user's `loss(model, batch)`: one leaf."""
 
     images_mchw: Tensor
-    """Normalised float32 pictures on the device of the model."""
+    """Normalized float32 images on the device of the model."""
     labels_m: Tensor
     """Class indices, int64."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UserModel:
-    """A loaded entrypoint: what it builds depends on (args, classes, seed) and its source files."""
+    """A loaded entrypoint; its networks depend on (args, classes, seed) and its source files."""
 
     entrypoint: str
     subject: Any
@@ -63,7 +63,7 @@ class UserModel:
     def build(self, *, classes: int, seed: int) -> nn.Module:
         """Return a new network. `args` has the number of classes as `classes` unless the manifest sets it.
 
-        The generators of torch, numpy and random are seeded for the call and put back after it.
+        The generators of torch, numpy and random are seeded for the call and restored after it.
         Raises UserError ModelError.
         """
         from torch import nn
@@ -89,7 +89,7 @@ class UserModel:
         return objective
 
     def metrics(self, confusion_kk: npt.NDArray[np.int64]) -> dict[str, float]:
-        """Return the user's own metrics of a confusion matrix (true class, predicted class); {} without."""
+        """Return the user's own metrics of a confusion matrix (true class, predicted class), or {}."""
         metrics = getattr(self.subject, "metrics", None)
         if metrics is None:
             return {}
@@ -113,7 +113,7 @@ class UserModel:
         return any(self._holds(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 
     def attribute_errors(self, action: str, *, hint: Hint | None = None) -> Any:
-        """Return a context manager that turns what user code raises into a ModelError with file and line."""
+        """Return a context manager that converts errors of user code into a ModelError with file and line."""
         return attribute_user_errors(self.entrypoint, action, root=self.root, files=self.files, hint=hint)
 
 
@@ -129,7 +129,9 @@ def load_entrypoint(entrypoint: str, args: Mapping[str, str], code: CodeArchive 
         module = _imported(module_name, entrypoint, known=sources.top_level)
     subject = getattr(module, attribute, None)
     if subject is None:
-        raise model_error("entrypoint", entrypoint, f"{module_name} has no {attribute}", _what_it_has(module))
+        raise model_error(
+            "entrypoint", entrypoint, f"{module_name} has no {attribute}", _attribute_hint(module)
+        )
     if isinstance(subject, type) and not _is_network(subject):
         with attribute_user_errors(entrypoint, f"{attribute}()", root=root, files=files):
             subject = subject()
@@ -147,7 +149,7 @@ def load_entrypoint(entrypoint: str, args: Mapping[str, str], code: CodeArchive 
 
 @contextmanager
 def attribute_loaded_errors(entrypoint: str | None) -> Iterator[None]:
-    """Turn what comes out of user code that this process has loaded into a ModelError; the rest passes."""
+    """Convert errors of user code that this process has loaded into a ModelError; pass others on."""
     try:
         yield
     except BaseException as error:
@@ -159,7 +161,7 @@ def attribute_loaded_errors(entrypoint: str | None) -> Iterator[None]:
 
 
 def _no_network(built: object) -> tuple[str, str]:
-    """Return problem and fix of a build that returned something else than a network."""
+    """Return problem and fix of a build that did not return a network."""
     if isinstance(built, type):
         return f"build returned the class {built.__name__}", f"return an instance: {built.__name__}(…)"
     if inspect.iscoroutine(built):
@@ -168,15 +170,15 @@ def _no_network(built: object) -> tuple[str, str]:
     return f"build returned {type(built).__name__}", "return a torch.nn.Module from build(args)"
 
 
-def _what_it_has(module: ModuleType) -> str:
+def _attribute_hint(module: ModuleType) -> str:
     names = [name for name in vars(module) if not name.startswith("_")]
     builders = [name for name in names if callable(getattr(vars(module)[name], "build", None))]
-    told = f"it has {', '.join(names)[:120]}"
-    return f"{told}; name what has a build(args): {', '.join(builders)[:120]}" if builders else told
+    listing = f"it has {', '.join(names)[:120]}"
+    return f"{listing}; name what has a build(args): {', '.join(builders)[:120]}" if builders else listing
 
 
 def _check_members(entrypoint: str, subject: object) -> None:
-    """Refuse an object that cannot build, or whose loss or metrics are no functions."""
+    """Reject an object without build(), or whose loss or metrics are not functions."""
     if not callable(getattr(subject, "build", None)):
         raise model_error("entrypoint", entrypoint, *_no_builder(entrypoint, subject))
     for member, signature in (("loss", "loss(model, batch)"), ("metrics", "metrics(confusion)")):
@@ -228,7 +230,7 @@ def _unpack(code: CodeArchive) -> tuple[SourceFiles, Path]:
     sources = read_wheel(code.wheel, name="code")
     assert sources.digest == code.digest, "the archive was changed on its way"
     if code.digest not in _unpacked:
-        _refuse_shadowing(sources)
+        _reject_shadowing(sources)
         _unpacked[code.digest] = _written(sources)
     root = _unpacked[code.digest]
     _forget_other_versions(sources, root)
@@ -249,7 +251,7 @@ def _written(sources: SourceFiles) -> Path:
     return root
 
 
-def _refuse_shadowing(sources: SourceFiles) -> None:
+def _reject_shadowing(sources: SourceFiles) -> None:
     clashes = hidden_modules(sorted(sources.top_level), searched=sys.path)
     if clashes:
         problem = f"{clashes[0]} would hide the module of that name"

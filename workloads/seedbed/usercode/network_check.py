@@ -1,6 +1,6 @@
-"""Does a network of the user's take the pictures of the recipe, and return logits? A pass in each mode.
+"""Check of a user's network: it must take the images of the recipe and return logits, in both modes.
 
-Where it fails, other pictures are tried, so that the refusal says which ones fit.
+Where it fails, other image sizes are tried, so that the message can name one that fits.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _CHANNELS = (3, 1, 4)
 
 
 def check_network(user: UserModel, network: nn.Module, *, images_mchw: Tensor, classes: int) -> None:
-    """Refuse what cannot be trained: pictures that do not fit, shape, dtype, unsupported layers.
+    """Reject a network that does not take the images, a wrong output shape or dtype, unsupported layers.
 
-    Raises UserError ModelError. The network is left as it was.
+    Raises UserError ModelError. Does not change the network.
     """
     from seedbed.models.supported_layers import UnsupportedModelError, check_supported
 
@@ -35,14 +35,16 @@ def check_network(user: UserModel, network: nn.Module, *, images_mchw: Tensor, c
         output = _evaluated(network, images_mchw)
     for name in sorted(names ^ _names(network)):
         problem = f"{name}: is {'removed' if name in names else 'made'} in an evaluation"
-        raise model_error("entrypoint", user.entrypoint, problem, "let build make all layers, and keep them")
+        raise model_error(
+            "entrypoint", user.entrypoint, problem, "create all layers in build, and do not remove them"
+        )
     _check_output(user, output, rows=images_mchw.shape[0], classes=classes)
 
 
 def _names(network: nn.Module) -> frozenset[str]:
-    from seedbed.models.state_dict import kept_tensors, left_out_buffers
+    from seedbed.models.state_dict import non_persistent_buffers, stored_tensors
 
-    return frozenset(kept_tensors(network)) | frozenset(left_out_buffers(network))
+    return frozenset(stored_tensors(network)) | frozenset(non_persistent_buffers(network))
 
 
 def _evaluated(network: nn.Module, images_mchw: Tensor) -> object:
@@ -66,7 +68,7 @@ def _check_output(user: UserModel, output: object, *, rows: int, classes: int) -
         raise model_error("entrypoint", user.entrypoint, problem, fix)
     assert isinstance(output, torch.Tensor)
     if output.isnan().any():
-        fix = "mend the network or its first weights: nothing has been trained yet"
+        fix = "fix the network or its first weights: nothing has been trained yet"
         raise model_error("entrypoint", user.entrypoint, "forward returned NaN before the first step", fix)
 
 
@@ -76,7 +78,7 @@ def _described(output: object) -> str:
 
 
 def _fitting(network: nn.Module, images_mchw: Tensor) -> str | None:
-    """Return which pictures the network does take, as a fix; None where none was found."""
+    """Return image sizes that the network takes, as a fix; None where none was found."""
     rows, channels, size = images_mchw.shape[:3]
     if rows == 1 and _takes(network, rows=2, channels=channels, size=size):
         return (
@@ -85,17 +87,17 @@ def _fitting(network: nn.Module, images_mchw: Tensor) -> str | None:
     larger_first = sorted(_SIZES, key=lambda other: (other < size, other))
     for other_channels, other in itertools.product(_CHANNELS, (size, *larger_first)):
         if _takes(network, rows=2, channels=other_channels, size=other):
-            return _picture_fix(size, channels, other=other, other_channels=other_channels)
+            return _image_fix(size, channels, other=other, other_channels=other_channels)
     return None
 
 
-def _picture_fix(size: int, channels: int, *, other: int, other_channels: int) -> str:
+def _image_fix(size: int, channels: int, *, other: int, other_channels: int) -> str:
     fixes = []
     if other_channels != channels:
         fixes.append(f"give its first layer {channels} channels (RGB) instead of {other_channels}")
     if other != size:
         fixes.append(f"set the size in spec.training.augmentation to one that it takes, {other} (now {size})")
-    return ", and ".join(fixes) or "mend the model's code"
+    return ", and ".join(fixes) or "fix the model's code"
 
 
 def _takes(network: nn.Module, *, rows: int, channels: int, size: int) -> bool:

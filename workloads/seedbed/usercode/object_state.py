@@ -1,7 +1,7 @@
-"""What Python objects of a model hold, as text by path: attributes, counters, generators, closures, globals.
+"""State of Python objects of a model, as text by path: attributes, counters, generators, closures, globals.
 
-Two such states are compared to find what leaves left behind. Tensors that the model registers are not part of
-it: the arithmetic has them. What belongs to other libraries is looked into as far as it is plain data.
+The determinism probe compares two states to find what leaves have changed. Excludes registered tensors, which
+the arithmetic checks. Objects of other libraries are read as far as they are plain data.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ import torch
 from torch import nn
 
 ObjectState: TypeAlias = Mapping[str, str]
-"""Path of an object, such as `middle.calls` -> what it holds, in words that are equal if it is."""
+"""Path of an object, such as `middle.calls` -> text of its state; equal texts for equal states."""
 Own: TypeAlias = frozenset[str]
 """Names of the user's modules."""
 
 _MOST_ENTRIES = 200_000
 _DEEPEST = 60
 _PLAIN = (bool, int, float, complex, str, bytes, bytearray, range, slice, PurePath, torch.dtype, torch.device)
-_LOOKED_INTO = frozenset({"collections", "functools", "itertools", "random", "types"})
-_OPAQUE = frozenset({"ray", "seedbed", "seedbed_api"}) | (sys.stdlib_module_names - _LOOKED_INTO)
+_READ_STDLIB = frozenset({"collections", "functools", "itertools", "random", "types"})
+_OPAQUE = frozenset({"ray", "seedbed", "seedbed_api"}) | (sys.stdlib_module_names - _READ_STDLIB)
 _REGISTRIES = frozenset({"_parameters", "_buffers", "_modules"})
 
 
 def object_state(roots: Mapping[str, object], *, own_modules: Collection[str]) -> ObjectState:
     """Return the state of all that is reachable from `roots`, named by their keys.
 
-    Functions and classes of `own_modules`, the user's, are looked into: closures, defaults, class attributes.
+    Includes closures, defaults and class attributes of functions and classes in `own_modules`, the user's.
     """
     walk = _Walk(frozenset(own_modules))
     for name, root in roots.items():
@@ -60,7 +60,7 @@ def first_difference(before: ObjectState, after: ObjectState) -> str | None:
 
 
 class _Walk:
-    """One walk over objects; each is looked into once, under the path by which it is met first."""
+    """A traversal of objects; each is read once, under the first path that reaches it."""
 
     def __init__(self, own_modules: frozenset[str]) -> None:
         self.entries: dict[str, str] = {}
@@ -68,20 +68,20 @@ class _Walk:
         self._met: dict[int, tuple[str, object]] = {}
 
     def visit(self, path: str, value: object, *, depth: int) -> None:
-        """Note a value and what it holds."""
+        """Record a value and its children."""
         if value is None or (isinstance(value, _PLAIN) and not isinstance(value, enum.Enum)):
             self.entries[path] = _short(repr(value))
         elif id(value) in self._met:
             self.entries[path] = f"the object at {self._met[id(value)][0] or 'the model'}"
         elif depth < _DEEPEST and len(self.entries) < _MOST_ENTRIES:
-            # kept, so that no later object gets its id
+            # a reference, so that no later object gets its id
             self._met[id(value)] = (path, value)
             self.entries[path], children = self._read(value)
             for name, child in children:
                 self.visit(_joined(path, name), child, depth=depth + 1)
 
     def _read(self, value: object) -> tuple[str, list[tuple[str, object]]]:
-        """Return what a value holds and its children; one that does not let itself be read is opaque."""
+        """Return text and children of a value; one that cannot be read is opaque."""
         try:
             return _contents(value), list(self._children(value))
         except Exception:
@@ -186,7 +186,7 @@ _READERS: tuple[tuple[Any, Callable[[Any, Own], Iterator[tuple[str, object]]]], 
 
 
 def _attributes(value: object) -> Iterator[tuple[str, object]]:
-    """Yield attributes of instances whose class belongs to nobody who keeps clocks and locks in them."""
+    """Yield attributes of instances, except of classes that hold clocks and locks in them."""
     if isinstance(value, nn.Module | torch.Tensor | type | types.ModuleType):
         return
     module = type(value).__module__
@@ -201,7 +201,7 @@ def _attributes(value: object) -> Iterator[tuple[str, object]]:
 
 
 def _contents(value: Any) -> str:
-    """Return what a value holds besides its children."""
+    """Return the text of a value without its children."""
     described = next((describe(value) for kind, describe in _CONTENTS if isinstance(value, kind)), "")
     return f"{type(value).__name__} {described}".rstrip()
 

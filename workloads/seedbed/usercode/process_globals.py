@@ -1,7 +1,7 @@
-"""What user code may change for the whole process at import, and the rest of the program relies on.
+"""Global state of the process that user code may change at import: saved before it runs and restored after.
 
-It is read before user code runs and put back after it; what bits depend on is refused elsewhere
-(`arithmetic.determinism`). The working folder stays where the code puts it: no place of a run is relative.
+Settings that bits depend on are checked elsewhere (`arithmetic.torch_determinism`). The working directory is
+not restored: no path of a run is relative.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Any
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 _READ_BY_US = ("RAY_", "SEEDBED_", "PYTHON", "LD_", "GLIBC_", "OMP_", "MKL_", "OPENBLAS_", "GLOO_", "TORCH_")
-"""Variables of these names must not appear either; others that the code adds are its own."""
+"""New variables with these prefixes are removed; others that the code adds stay."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Part:
-    """One piece of the state of a process."""
+    """One part of the state of a process."""
 
     read: Callable[[], Any]
     restore: Callable[[Any], object]
@@ -36,7 +36,7 @@ class _Part:
 
 @contextmanager
 def preserve_process_state() -> Iterator[None]:
-    """Put back what user code changed meanwhile, however it ends."""
+    """Restore what user code changed, also if it raises."""
     before = [(part, part.read()) for part in _parts()]
     try:
         yield
@@ -71,7 +71,7 @@ def _set_streams(streams: tuple[Any, Any, Any]) -> None:
 
 
 def _set_environment(before: dict[str, str]) -> None:
-    """Restore what was there; of what is new, remove what Ray, torch and we would read."""
+    """Restore all variables; remove new ones that Ray, torch or Seedbed would read."""
     for name in [name for name in os.environ if name not in before and name.startswith(_READ_BY_US)]:
         del os.environ[name]
     os.environ.update(before)
@@ -94,7 +94,7 @@ def _set_handlers(handlers: list[Any]) -> None:
 
 
 def _umask() -> int:
-    """Return the mask without changing it meanwhile, which other threads would feel."""
+    """Return the mask without setting it, which would affect other threads."""
     lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
     return next(int(line.split()[1], 8) for line in lines if line.startswith("Umask:"))
 
@@ -105,7 +105,7 @@ def _disabled_loggers() -> set[str]:
 
 
 def _enable_loggers(before: set[str]) -> None:
-    """Enable our loggers again: a `dictConfig` disables all that exist, unless it is told otherwise."""
+    """Enable our loggers again: by default `dictConfig` disables all existing loggers."""
     for name in _disabled_loggers() - before:
         if name.partition(".")[0] in ("seedbed", "seedbed_api"):
             logging.getLogger(name).disabled = False
@@ -131,7 +131,7 @@ def _raise_recursion_limit(before: int) -> None:
 
 
 def _drop_new_errors(before: list[Any]) -> None:
-    """Let warnings of other code be warnings; filters that ignore them stay."""
-    kept = [entry for entry in warnings.filters if entry in before or entry[0] != "error"]
-    warnings.filters[:] = kept  # type: ignore[index]
+    """Remove new filters that turn warnings into errors; those that ignore warnings stay."""
+    filters = [entry for entry in warnings.filters if entry in before or entry[0] != "error"]
+    warnings.filters[:] = filters  # type: ignore[index]
     warnings._filters_mutated()  # type: ignore[attr-defined]  # warnings.resetwarnings does the same

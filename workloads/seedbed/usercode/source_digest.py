@@ -1,4 +1,4 @@
-"""Source files of user code as values: read from a folder, digested by path and bytes."""
+"""Source files of user code and their digest: read from a folder or a package, digested by path and bytes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SourceFiles:
 def read_folder(folder: Path) -> SourceFiles:
     """Read the Python files below `folder`, and the data files of its packages.
 
-    Hidden files, caches and what lies outside of packages without being Python are left out.
+    Leaves out hidden files, caches, and files outside of packages that are not Python.
     Raises UserError for links, native code and more than 16 MiB.
     """
     if not folder.is_dir():
@@ -57,7 +57,7 @@ def read_folder(folder: Path) -> SourceFiles:
 
 
 def read_installed(package: Path) -> SourceFiles:
-    """Read an installed package (its folder) or module (its file) whole: the image vouches for it."""
+    """Read an installed package (a folder) or module (a file) without checks: it is part of the image."""
     paths = _source_files(package, top=package.parent) if package.is_dir() else [package]
     return SourceFiles(
         files={path.relative_to(package.parent).as_posix(): path.read_bytes() for path in paths}
@@ -102,7 +102,7 @@ def _read(path: Path) -> bytes:
 
 
 def _refuse_unlisted(error: OSError) -> None:
-    """Refuse a folder that cannot be listed: os.walk by itself would leave it out."""
+    """Reject a folder that cannot be listed; os.walk would skip it."""
     fix = "check the owner and the mode of the folder"
     problem = f"cannot be listed: {(error.strerror or str(error)).lower()}"
     raise model_error("code", str(error.filename), problem, fix) from error

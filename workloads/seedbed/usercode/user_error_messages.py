@@ -1,4 +1,4 @@
-"""How a mistake in user code is reported: one line with its place and a fix; the traceback stays as cause."""
+"""Messages for errors in user code: one line with file, line and a fix; the traceback remains as cause."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import seedbed
 from seedbed_api.errors import SeedbedError, UserError, refusal
 
 Hint: TypeAlias = Callable[[Exception], str | None]
-"""Finds out what would mend an exception; None where nothing was found."""
+"""Returns a fix for an exception; None where none was found."""
 _NOT_THE_CODE = frozenset({"OutOfMemoryError", "AcceleratorError"})
-"""Of torch, which is not imported here: the device failed, not the network."""
+"""Exceptions of torch, which is not imported here, for failures of the device."""
 _NO_MEMORY = ("can't allocate memory", "out of memory")
 _OURS = Path(seedbed.__file__).parent
 _CALLER = _OURS / "arithmetic" / "leaf_gradient.py"
@@ -28,7 +28,7 @@ _FIXES = {
     "not compiled with CUDA": "build on the CPU: Seedbed moves the network to the device",
     "process group has not been initialized": "return the network itself: Seedbed shares out the batches",
 }
-"""What torch says -> what the user should change."""
+"""Text of a torch error -> fix."""
 
 
 def model_error(member: str, value: object, problem: str, fix: str) -> UserError:
@@ -45,10 +45,10 @@ def attribute_user_errors(
     files: frozenset[str] = frozenset(),
     hint: Hint | None = None,
 ) -> Iterator[None]:
-    """Turn what user code raises into a ModelError that names the line of the user, and that of a library.
+    """Convert errors of user code into a ModelError that names the line of the user, and that of a library.
 
-    The user's lines are those of `files` below `root`; `hint` may find out a fix. Failures of the device, out
-    of memory and Ctrl-C pass. The original stays as `__cause__`, for the log.
+    The user's lines are those of `files` below `root`; `hint` may return a fix. Failures of the device, out
+    of memory and Ctrl-C pass. The original remains as `__cause__`, for the log.
     """
     try:
         yield
@@ -66,7 +66,7 @@ def attribute_user_errors(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an exception tells of memory that is exhausted, of the machine or the device."""
+    """Say whether an exception reports exhausted memory, of the machine or the device."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(words in _text(error) for words in _NO_MEMORY)
@@ -81,7 +81,7 @@ def is_own(filename: str, root: Path | None, files: frozenset[str]) -> bool:
 
 
 def is_of_network(error: BaseException) -> bool:
-    """Say whether an exception came out of a network that a leaf or an evaluation called."""
+    """Say whether an exception was raised in a network that a leaf or an evaluation called."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     ours = [index for index, filename in enumerate(files) if _is_ours(filename)]
     return bool(ours) and ours[-1] < len(files) - 1 and Path(files[ours[-1]]) == _CALLER
@@ -93,7 +93,7 @@ def one_line(error: BaseException) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return type and first line of an exception; one without a text is told by the line that raised it."""
+    """Return type and first line of an exception; without a text, the source line that raised it."""
     if _text(error).strip():
         return f"{type(error).__name__}: {one_line(error)}"
     last = traceback.extract_tb(error.__traceback__)[-1:]
@@ -129,7 +129,7 @@ def _fix(error: BaseException, action: str, own: list[traceback.FrameSummary]) -
             return fix
     if action in _SIGNATURES and not own and isinstance(error, TypeError):
         return f"it is called as {_SIGNATURES[action]}"
-    return "mend the model's code"
+    return "fix the model's code"
 
 
 def _is_ours(filename: str) -> bool:

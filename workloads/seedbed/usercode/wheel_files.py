@@ -1,7 +1,6 @@
-"""Wheels of pure Python: written deterministically, read with suspicion.
+"""Wheel files of pure Python (PEP 427): written deterministically, validated when read.
 
-The format is PEP 427; a wheel with a platform tag, native code or dependencies is refused, since nothing is
-resolved or compiled at run time.
+Rejects wheels with a platform tag, native code or dependencies: nothing is resolved or compiled at run time.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def pack_wheel(sources: SourceFiles) -> bytes:
 
 
 def read_wheel(content: bytes, *, name: str) -> SourceFiles:
-    """Return the source files of a wheel, without its dist-info. Raises UserError for what cannot be run."""
+    """Return the source files of a wheel, without its dist-info. Raises UserError if it cannot be run."""
     try:
         files = _unzipped(content, name=name)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
@@ -49,8 +48,8 @@ def read_wheel(content: bytes, *, name: str) -> SourceFiles:
     info = _dist_info(files, name=name)
     _check_tag(files.get(f"{info}/WHEEL", b"").decode("utf-8", "replace"), name=name)
     _check_dependencies(files.get(f"{info}/METADATA", b"").decode("utf-8", "replace"), name=name)
-    kept = {path: data for path, data in files.items() if not path.startswith(f"{info}/")}
-    return check_files(name, kept)
+    sources = {path: data for path, data in files.items() if not path.startswith(f"{info}/")}
+    return check_files(name, sources)
 
 
 def _unzipped(content: bytes, *, name: str) -> dict[str, bytes]:
