@@ -1,1 +1,1 @@
-"""Ray clusters behind one port: which children an attempt has."""
+"""Backends that run Ray for a job: the desired Kubernetes objects of an attempt."""

@@ -1,4 +1,4 @@
-"""The port to what runs Ray: a pure function, so that KubeRay fits beside plain pods."""
+"""The interface of a backend, which turns a desired attempt into Kubernetes objects."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from seedbed_operator.plan import Create
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DesiredAttempt:
-    """One attempt as it should be."""
+    """One attempt as it should be now."""
 
     number: int
     driver_uid: str | None
-    """The driver pod if it is there; its children are owned by it."""
+    """Uid of the driver pod, which owns the other pods; None before it exists."""
     workers: tuple[int, ...]
-    """Indices of the worker pods that should be there now."""
+    """Indices of the worker pods that should exist now."""
     image: str
-    """By digest; pinned at the first attempt."""
+    """Image by digest, pinned at the first attempt."""
     gang_size: int = 0
-    """How many pods a queue must admit together: the driver and the workers with which the attempt starts."""
+    """How many pods a queue admits together: the driver and the first workers."""
     alone: tuple[int, ...] = ()
-    """Indices of the workers that a queue admits each by itself."""
+    """Indices of the workers that a queue admits one by one."""
     expected: ExpectedIdentity = NOTHING_EXPECTED
     """What earlier attempts found and this one must find again."""
 
 
 class Backend(Protocol):
-    """What runs Ray for a job; chosen once per job and kept in its status."""
+    """Runs Ray for a job; chosen once per job and stored in its status."""
 
     @property
     def name(self) -> Literal["Pods", "KubeRay"]:
-        """Return the name that status.backend keeps."""
+        """Return the value of status.backend."""
 
     @property
     def ray_mode(self) -> Literal["head", "join"]:
-        """Return what the driver is told: to be the head, or to join a cluster."""
+        """Return whether the driver is the Ray head or joins a cluster."""
 
     def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
-        """Return every child that the attempt should have, in the order of creation."""
+        """Return all objects of the attempt in the order of creation."""
 
 
 Backends: TypeAlias = Mapping[str, Backend]

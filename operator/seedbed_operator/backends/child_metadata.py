@@ -1,4 +1,4 @@
-"""Names, labels and owners of a job's children: they follow from job and attempt, never from chance."""
+"""Names, labels and owner references of the objects of a job; names follow from job and attempt alone."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def service_name(job: JobView, attempt: int) -> str:
 
 
 def _stem(job: JobView, attempt: int) -> str:
-    """Return how names begin; no TrainingJob's are those of a SweepJob, since no number is called sweep."""
+    """Return the beginning of names; `sweep` keeps those of a SweepJob and a TrainingJob apart."""
     stem = f"{job.name}-{attempt}"
     return f"{stem}-sweep" if job.kind == "SweepJob" else stem
 
 
 def token_name(job: JobView) -> str:
-    """Return the name of the Secret with the job's Ray token; another object of this name has another."""
+    """Return the name of the Secret with the Ray token; a later job of the same name has another Secret."""
     return f"{job.name}-{job.uid[:8]}-ray"
 
 
 def job_labels(job: JobView) -> dict[str, str]:
-    """Return the labels of every child of a job."""
+    """Return the labels of all objects of a job."""
     return {
         MANAGED_BY_LABEL: SEEDBED,
         PART_OF_LABEL: SEEDBED,
@@ -59,27 +59,27 @@ def job_labels(job: JobView) -> dict[str, str]:
 
 
 def attempt_labels(job: JobView, attempt: int) -> dict[str, str]:
-    """Return the labels of every child of one attempt."""
+    """Return the labels of all objects of an attempt."""
     return {**job_labels(job), ATTEMPT_LABEL: str(attempt)}
 
 
 def pod_labels(job: JobView, attempt: int, role: Role) -> dict[str, str]:
-    """Return the labels by which a pod of an attempt is known."""
+    """Return the labels of a pod of an attempt."""
     return {**attempt_labels(job, attempt), ROLE_LABEL: role}
 
 
 def job_owner_reference(job: JobView) -> dict[str, Any]:
-    """Return the owner reference of what lives as long as the job."""
+    """Return the owner reference of an object that lives as long as the job."""
     return _owner(API_VERSION, job.kind, job.name, job.uid)
 
 
 def blocking_job_owner_reference(job: JobView) -> dict[str, Any]:
-    """Return the owner reference of what a deletion of the job in the foreground waits for."""
+    """Return the owner reference of an object that a foreground deletion of the job waits for."""
     return {**job_owner_reference(job), "blockOwnerDeletion": True}
 
 
 def driver_owner_reference(name: str, uid: str, *, controlled: bool = True) -> dict[str, Any]:
-    """Return the owner reference of what the garbage collector ends after the driver pod."""
+    """Return the owner reference of an object that is deleted after the driver pod."""
     return {**_owner("v1", "Pod", name, uid), "controller": controlled}
 
 
@@ -91,7 +91,7 @@ def metadata(
     owner: Mapping[str, Any] | None,
     annotations: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return the metadata of a child; without an owner here, the loop fills it in when it is created."""
+    """Return the metadata of an object; an owner that is not known yet is added at creation."""
     return {
         "name": name,
         "namespace": job.namespace,

@@ -1,4 +1,4 @@
-"""What a job runs on: the profile's offer with the overrides that were allowed laid over it."""
+"""The effective profile of a job: its TrainingProfile with the overrides of the job applied."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from seedbed_operator.job_observation import JobView, ProfileView
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EffectiveProfile:
-    """Spec of the job, spec of its profile, and what follows from both."""
+    """Spec of a job, spec of its profile, and the values that follow from both."""
 
     spec: JobSpec
     profile: TrainingProfileSpec
 
     @property
     def overrides(self) -> Overrides:
-        """Return what the job sets in place of the profile."""
+        """Return the overrides of the job."""
         return self.spec.cluster.overrides or Overrides()
 
     @property
@@ -37,14 +37,14 @@ class EffectiveProfile:
 
     @property
     def worker_resources(self) -> Resources:
-        """Return what one rank asks for."""
+        """Return the resources of one rank."""
         asked = {"cpu": self.overrides.cpu, "memory": self.overrides.memory}
         changed = {name: value for name, value in asked.items() if value is not None}
         return self.profile.worker.resources.model_copy(update=changed)
 
     @property
     def device(self) -> str:
-        """Return what the ranks compute on."""
+        """Return the device of the ranks."""
         return "cuda" if self.profile.worker.gpu.count else "cpu"
 
     @property
@@ -64,11 +64,11 @@ class EffectiveProfile:
 
     @property
     def env(self) -> tuple[tuple[EnvVar, ...], ...]:
-        """Return the variables of profile and job, the stronger last."""
+        """Return the variables of the profile, then those of the job, which win."""
         return self.profile.env, self.overrides.env
 
     def extra_labels(self, job: JobView) -> dict[str, str]:
-        """Return labels of pods: the profile's, those of the object that are allowed, and the job's own."""
+        """Return labels of pods from the profile, the job object (allowed ones) and the overrides."""
         return {
             **self.profile.labels,
             **allowed_entries(job.labels, self.profile.allowed_labels),
@@ -76,7 +76,7 @@ class EffectiveProfile:
         }
 
     def extra_annotations(self, job: JobView) -> dict[str, str]:
-        """Return annotations of pods: the profile's, allowed ones of the object, the job's own."""
+        """Return annotations of pods from the profile, the job object (allowed ones) and the overrides."""
         return {
             **self.profile.annotations,
             **allowed_entries(job.annotations, self.profile.allowed_annotations),
@@ -85,12 +85,12 @@ class EffectiveProfile:
 
 
 def allowed_entries(entries: Mapping[str, str], allowed: tuple[str, ...]) -> dict[str, str]:
-    """Return the entries whose key is allowed, by itself or with its whole domain."""
+    """Return the entries whose key, or whole domain, is allowed."""
     return {key: value for key, value in entries.items() if key_allowed(key, allowed)}
 
 
 def effective_profile(job: JobView, profile: ProfileView) -> EffectiveProfile:
-    """Return what the job runs on."""
-    assert job.spec is not None, "a job whose spec is refused has no children"
-    assert profile.spec is not None, "a profile that is refused offers nothing"
+    """Return the effective profile of a valid job with a valid profile."""
+    assert job.spec is not None, "a job with an invalid spec has no pods"
+    assert profile.spec is not None, "an invalid profile runs no job"
     return EffectiveProfile(spec=job.spec, profile=profile.spec)

@@ -1,9 +1,9 @@
-"""How a queue admits the pods of an attempt: its minimum as one group, every worker above that by itself.
+"""Pod groups of Kueue: a queue admits the minimum of an attempt as one group, further workers one by one.
 
 Labels and annotations are those of Kueue's integration of plain pods (0.17, `pkg/controller/jobs/pod`).
-A group is admitted when all of its pods are there and there is room for all; pods beyond its count are
-deleted; one that failed keeps its room until another pod of the group takes it. Kueue passes over a pod
-whose controller is a pod that it manages: the driver owns the workers of a queued job and is not their
+Kueue admits a group once all of its pods exist and there is room for all. It deletes pods beyond the count of
+the group; a failed pod holds its room until another pod of the group takes it. Kueue ignores a pod whose
+controller is a pod that it manages, so the driver of a queued job owns the workers without being their
 controller (ADR 19).
 """
 
@@ -18,16 +18,16 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 GROUP = "kueue.x-k8s.io/pod-group-name"
 COUNT = "kueue.x-k8s.io/pod-group-total-count"
 _RETRIABLE = "kueue.x-k8s.io/retriable-in-group"
-"""Where it is false, a group is over when all of its pods have ended, and its finalizers go."""
+"""If false, a group ends with its last pod, and Kueue removes its finalizers."""
 
 
 def is_queued(labels: Mapping[str, str]) -> bool:
-    """Tell whether pods with these labels go through a queue."""
+    """Return whether pods with these labels go through a queue."""
     return QUEUE in labels
 
 
 def group_name(job: JobView, attempt: int) -> str:
-    """Return the name of an attempt's group, and of its Workload: no other object's of the same name."""
+    """Return the name of an attempt's group and Workload; the uid keeps jobs of the same name apart."""
     return f"{job.name}-{attempt}-{job.uid[:8]}"
 
 
@@ -37,12 +37,12 @@ def group_labels(job: JobView, attempt: int) -> dict[str, str]:
 
 
 def group_annotations(count: int) -> dict[str, str]:
-    """Return the annotations of a pod of a group of so many."""
+    """Return the annotations of a pod of a group of `count` pods."""
     return {COUNT: str(count), _RETRIABLE: "false"}
 
 
 def gang_size(metadata: Mapping[str, Any]) -> int | None:
-    """Return of how many pods the group of a pod is; None where it stands alone."""
+    """Return the number of pods in the group of a pod; None for a pod without a group."""
     if GROUP not in (metadata.get("labels") or {}):
         return None
     count = str((metadata.get("annotations") or {}).get(COUNT) or "")

@@ -1,4 +1,4 @@
-"""Pod specs under Pod Security *restricted*: one container, no privilege, no token of the API server."""
+"""Pod specs for Pod Security level *restricted*: security context, resources, tolerations, placement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seedbed_operator.backends.resource_quantities import multiply_quantity
 
 USER = 1000
 _LOST_NODE_SECONDS = 10
-"""How long a pod is kept on a node that does not answer; the default is five minutes."""
+"""How long a pod stays on a node that does not answer; Kubernetes' default is five minutes."""
 _CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -42,7 +42,7 @@ def container(
     resources: Resources,
     ranks: int = 1,
 ) -> dict[str, Any]:
-    """Return the one container of a pod that holds some ranks."""
+    """Return the only container of a pod that holds `ranks` ranks."""
     return {
         "name": role,
         "image": image,
@@ -82,7 +82,7 @@ def pod_spec(
 
 
 def worker_placement(effective: EffectiveProfile, labels: Mapping[str, str]) -> dict[str, Any]:
-    """Return how the workers of an attempt are spread."""
+    """Return the topology spread of the workers of an attempt."""
     spread = effective.profile.worker.topology_spread
     if spread.mode == "None":
         return {}

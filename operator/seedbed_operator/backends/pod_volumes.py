@@ -13,12 +13,12 @@ from seedbed_api.uri_validation import claim_of
 from seedbed_operator.backends.resource_quantities import quantity_bytes
 
 _EMPTY_DIR_FILL = 0.9
-"""An emptyDir that outgrows its limit costs the pod its life, so the cache stays clear of it."""
+"""Share of an emptyDir that the cache may fill: the kubelet evicts a pod that exceeds the limit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mount:
-    """A volume and where it appears in the container."""
+    """A volume and its mount path in the container."""
 
     volume: dict[str, Any]
     path: str
@@ -26,18 +26,18 @@ class Mount:
 
     @property
     def entry(self) -> dict[str, Any]:
-        """Return the container's side of it."""
+        """Return the entry of the container's volumeMounts."""
         entry = {"name": self.volume["name"], "mountPath": self.path}
         return {**entry, "readOnly": True} if self.read_only else entry
 
 
 def mounts_of(spec: JobSpec, cache: Cache) -> tuple[Mount, ...]:
-    """Return everything that a pod of the job mounts."""
+    """Return all mounts of a pod of the job."""
     return (*_scratch(), _cache(cache), *_secrets(spec), *_claims(spec))
 
 
 def cache_bytes(cache: Cache) -> int:
-    """Return how much the pod may keep in the cache."""
+    """Return the capacity of the cache in bytes."""
     limit = quantity_bytes(cache.size_limit)
     return int(limit * _EMPTY_DIR_FILL) if cache.type == "EmptyDir" else limit
 
@@ -57,7 +57,7 @@ def _cache(cache: Cache) -> Mount:
 
 
 def _secrets(spec: JobSpec) -> Iterator[Mount]:
-    """Mount whole Secrets: with a list of keys a missing Secret could not be told from a missing key."""
+    """Mount whole Secrets: with a list of keys a missing key would look like a missing Secret."""
     roles = (
         (paths.DATASET_SECRET, spec.recipe.dataset.secret_ref),
         (paths.OUTPUT_SECRET, spec.output.secret_ref),
@@ -71,7 +71,7 @@ def _secrets(spec: JobSpec) -> Iterator[Mount]:
 
 
 def _claims(spec: JobSpec) -> Iterator[Mount]:
-    """Mount each claim once; only the one of the output may be written."""
+    """Mount each claim once, read-only except the claim of the output."""
     written = claim_of(spec.output.uri)
     for number, claim in enumerate(claims_of(spec)):
         volume = {"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim}}
@@ -79,7 +79,7 @@ def _claims(spec: JobSpec) -> Iterator[Mount]:
 
 
 def claims_of(spec: JobSpec) -> tuple[str, ...]:
-    """Return the claims that URLs of the job name, each once."""
+    """Return the distinct claims in the URLs of the job."""
     code = spec.recipe.model.code
     uris = (spec.recipe.dataset.uri, spec.output.uri, *((code.uri,) if code else ()))
     return tuple(dict.fromkeys(claim for claim in map(claim_of, uris) if claim is not None))

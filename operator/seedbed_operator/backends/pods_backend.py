@@ -1,4 +1,4 @@
-"""The built-in backend: the driver pod is the Ray head, plain worker pods join it by a Service."""
+"""The built-in backend: the driver pod is the Ray head, and worker pods join it through a Service."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ _HEALTHZ = {
     "timeoutSeconds": 60,
     "failureThreshold": 3,
 }
-"""The driver opens its port before anything else and answers once it has started: the first probe waits for
-that, since one that fails is a Warning in the events of a healthy pod."""
+"""The driver opens its port first and answers once it has started. The first probe waits for that
+by its timeout: a failed one would be a Warning in the events of a healthy pod."""
 _SAFE_TO_EVICT = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 DRIVER_GRACE_SECONDS = 120
-"""Longer than a step and the upload of a checkpoint."""
+"""Enough for a step and the upload of a checkpoint."""
 WORKER_GRACE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class PodsBackend:
-    """Ray on plain pods."""
+    """Runs Ray on plain pods."""
 
     name: Literal["Pods", "KubeRay"] = "Pods"
     ray_mode: Literal["head", "join"] = "head"
@@ -76,7 +76,7 @@ BACKENDS: Backends = {"Pods": PodsBackend()}
 
 
 def token_secret(job: JobView) -> Create:
-    """Return the Secret of the job's Ray token; who creates it fills in the random token."""
+    """Return the Secret of the job's Ray token; the random token is added at creation."""
     meta = metadata(job, token_name(job), job_labels(job), owner=job_owner_reference(job))
     return Create(
         kind="Secret",
@@ -85,7 +85,7 @@ def token_secret(job: JobView) -> Create:
 
 
 def ray_address(job: JobView, attempt: DesiredAttempt) -> str:
-    """Return where workers find the Ray head."""
+    """Return host and port of the Ray head for workers."""
     return f"{service_name(job, attempt.number)}:{RAY_PORT}"
 
 
@@ -110,7 +110,7 @@ def driver_pod(
 
 
 def worker_pod(job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt, index: int) -> Create:
-    """Return a worker pod, which holds the ranks that the profile puts into one."""
+    """Return a worker pod with as many ranks as the profile sets."""
     environment = worker_environment(job, effective, attempt, ray_address(job, attempt))
     box = container(
         "worker",

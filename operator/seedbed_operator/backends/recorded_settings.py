@@ -1,6 +1,6 @@
-"""What a driver was told at its start: the job as it was then, which stands in its pod.
+"""The settings of a running attempt: the job as recorded in the environment of its driver pod.
 
-An attempt keeps what it began with. What is edited meanwhile is for the next one, and the status says so.
+Edits of a job during an attempt apply to the next one, and the status says so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PATHS: Final = (
     "parallelTrialCount",
     "workersPerTrial",
 )
-"""What may change at any time and what a driver reads once."""
+"""Fields that may change at any time and that a driver reads once."""
 
 
 def settings_of(spec: JobSpec) -> tuple[tuple[str, Any], ...]:
@@ -40,9 +40,9 @@ def settings_of(spec: JobSpec) -> tuple[tuple[str, Any], ...]:
 def with_recorded_settings(
     template: RecordedTemplate | None, pod_spec: Mapping[str, Any]
 ) -> RecordedTemplate | None:
-    """Return what a driver's pod notes, and the job that it was told; as it is where that cannot be read."""
-    told = _recorded_job(pod_spec)
-    spec = _spec(told) if template is not None and told is not None else None
+    """Return a recorded template with the job in the driver's environment; unchanged if it is unreadable."""
+    document = _recorded_job(pod_spec)
+    spec = _spec(document) if template is not None and document is not None else None
     if template is None or spec is None:
         return template
     ranks = (spec.fewest_ranks, spec.most_ranks)
@@ -50,7 +50,7 @@ def with_recorded_settings(
 
 
 def _recorded_job(pod_spec: Mapping[str, Any]) -> str | None:
-    """Return the document of the job, without the escapes that keep the kubelet from expanding it."""
+    """Return the job document without the doubled dollars that prevent expansion."""
     boxes = (box for box in pod_spec.get("containers") or () if box.get("name") == "driver")
     entries = (entry for box in boxes for entry in box.get("env") or ())
     value = next((entry.get("value") for entry in entries if entry.get("name") == env_vars.JOB), None)

@@ -1,4 +1,4 @@
-"""Quantities of Kubernetes: as many times, and in bytes."""
+"""Quantities of Kubernetes resources: multiplication, and conversion to bytes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _FACTORS: dict[str, Decimal | int] = {
 
 
 def multiply_quantity(quantity: str, count: int) -> str:
-    """Return a quantity as many times, in the same unit: 1.5Gi twice is 3Gi, 1e3 twice is 2000."""
+    """Return a quantity times `count` in the same unit: 1.5Gi twice is 3Gi, 1e3 twice is 2000."""
     number, unit = _split(quantity)
     return f"{_plain(number * count)}{unit}"
 
 
 def quantity_bytes(quantity: str) -> int:
-    """Return how many bytes a quantity is, rounded down."""
+    """Return a quantity in bytes, rounded down."""
     number, unit = _split(quantity)
     return int(number * _FACTORS[unit])
 

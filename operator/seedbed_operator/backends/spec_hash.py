@@ -1,6 +1,6 @@
-"""What the pods of an attempt are made from, noted on its driver: what comes later must fit to it.
+"""Digests of job and profile, recorded as annotations of the driver pod, to find changes during an attempt.
 
-An operator that was away when a job was suspended, changed and resumed finds out by this.
+With them an operator that was down notices that a job was suspended, changed and resumed.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from seedbed_operator.job_observation import RecordedTemplate
 _ANNOTATIONS = (EXECUTION_DIGEST_ANNOTATION, PROFILE_DIGEST_ANNOTATION, WORKERS_PER_POD_ANNOTATION)
 _OF_THE_RECIPE: dict[str, Any] = {"dataset": {"uri", "secret_ref"}, "model": {"code": {"uri"}}}
 _OF_THE_EXECUTION: dict[str, Any] = {"output": True, "cluster": {"profile", "overrides"}}
-"""What may change only while a job is suspended: where it differs, a suspension was not seen."""
+"""Fields that may change only while a job is suspended; a difference shows a missed suspension."""
 _NOT_IN_PODS = {"image", "backend"} | {
     name for name in TrainingProfileSpec.model_fields if name.startswith("allowed_")
 }
-"""What is pinned otherwise, and what is not seen in pods."""
+"""Fields of a profile that are pinned elsewhere or do not appear in pods."""
 
 
 def execution_digest(spec: JobSpec) -> str:
-    """Return what tells one execution from another; a field that a newer version adds is no change.
+    """Return the digest of the execution; defaults and empty blocks do not count.
 
-    Values alone count: a block that is there only for fields that may change at any time says nothing.
+    So a field that a newer version adds is no change.
     """
     parts = ((spec.recipe, _OF_THE_RECIPE), (spec, _OF_THE_EXECUTION))
     recipe, execution = (
@@ -43,12 +43,12 @@ def execution_digest(spec: JobSpec) -> str:
 
 
 def profile_digest(profile: TrainingProfileSpec) -> str:
-    """Return what tells the pods of one profile from those of another."""
+    """Return the digest of the fields of a profile that appear in pods."""
     return _digest(profile.model_dump(mode="json", exclude=_NOT_IN_PODS, exclude_defaults=True))
 
 
 def driver_annotations(effective: EffectiveProfile) -> dict[str, str]:
-    """Return the annotations of a driver."""
+    """Return the annotations of a driver pod."""
     return {
         EXECUTION_DIGEST_ANNOTATION: execution_digest(effective.spec),
         PROFILE_DIGEST_ANNOTATION: profile_digest(effective.profile),
@@ -57,7 +57,7 @@ def driver_annotations(effective: EffectiveProfile) -> dict[str, str]:
 
 
 def recorded_template(annotations: Mapping[str, Any]) -> RecordedTemplate | None:
-    """Return what was noted; None where another hand has been at it, or an older version made the pod."""
+    """Return the recorded digests; None where they were altered or an older version made the pod."""
     execution, profile, ranks = (str(annotations.get(name) or "") for name in _ANNOTATIONS)
     if not (execution and profile and ranks.isascii() and ranks.isdigit() and 1 <= len(ranks) <= 4):
         return None

@@ -163,7 +163,7 @@ def test_who_does_not_ask_the_server_logs_twice(
     folder: RunFolder, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check of the check: this store keeps what it is told twice."""
-    page = ServerSync._page
+    page = ServerSync._server_run
 
     def forgetful(self: ServerSync, experiment: str, entry: RunEntry) -> server_sync.ServerRun:
         found = page(self, experiment, entry)
@@ -171,7 +171,7 @@ def test_who_does_not_ask_the_server_logs_twice(
         return found
 
     trained_whole(folder)
-    monkeypatch.setattr(ServerSync, "_page", forgetful)
+    monkeypatch.setattr(ServerSync, "_server_run", forgetful)
     for _ in range(2):
         ServerSync(MlflowClient(tracking_uri=store)).sync(an_entry(folder))
     assert set(logged(store)) == set(plain_truth(folder))

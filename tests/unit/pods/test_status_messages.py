@@ -114,4 +114,4 @@ def test_a_driver_that_was_killed_leaves_a_message_unless_it_left_one(
     write_termination_message(os.environ, own)
     on_driver_exit(signal.SIGSEGV, tmp_path / "spool")
     assert parse_outcome(message.read_bytes()) == own
-    assert "the end of the log is not stored" in caplog.text
+    assert "the end of the log is not uploaded" in caplog.text

@@ -1,5 +1,5 @@
-"""Telling an MLflow server of runs, where one is named: a mirror of run folders that no training waits for.
+"""Runs and sweeps recorded on an MLflow server, where one is configured; no training waits for it.
 
-MLflow is imported in a process of its own (`python -m seedbed.mlflow`), so that nothing of it, its
-threads or its settings is where a model trains, and so that it can be left behind when it hangs (ADR 15).
+MLflow is imported in a process of its own (`python -m seedbed.mlflow`): its threads and settings stay out of
+the training process, and a client that hangs can be abandoned (ADR 15).
 """

@@ -1,6 +1,6 @@
-"""The process that talks to the server: entries by lines of stdin, an answer to each by a line of stdout.
+"""The process with the MLflow client: reads an entry per line of stdin, writes an answer per line to stdout.
 
-It ends with the one who writes to it, in the midst of what it does: that is asked of the server next time.
+It exits when stdin ends, also during a request; the next process asks the server what is missing.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _NICE = 5
 
 def main() -> None:
     """Answer until stdin ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the driver, which has something to say then
+    for number in (signal.SIGINT, signal.SIGTERM):  # the driver handles them and may send a last entry
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICE)
     answers = _stdout()
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     while True:
-        trouble = _trouble(lines.get())
-        print(json.dumps({"trouble": trouble}), file=answers, flush=True)
+        error = _sync_error(lines.get())
+        print(json.dumps({"error": error}), file=answers, flush=True)
 
 
 @cache
-def _bookkeeper() -> ServerSync:
+def _server_sync() -> ServerSync:
     from mlflow import MlflowClient
 
     from seedbed.mlflow.server_sync import ServerSync
@@ -45,17 +45,17 @@ def _bookkeeper() -> ServerSync:
     return ServerSync(MlflowClient(tracking_uri=os.environ[URI]))
 
 
-def _trouble(line: str) -> str | None:
-    """Return why an entry could not be brought; whatever it was, it is told and not raised."""
+def _sync_error(line: str) -> str | None:
+    """Sync an entry; return the error as text, of whatever kind it is."""
     try:
-        _bookkeeper().sync(entry_from_line(line))
+        _server_sync().sync(entry_from_line(line))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
 
 
 def _stdout() -> TextIO:
-    """Return what leads to the driver; what libraries print is not for it."""
+    """Return a stream to the driver; output of libraries goes to /dev/null."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return answers

@@ -1,4 +1,4 @@
-"""Names, parameters and experiments: what an entry is made of, for runs and for sweeps."""
+"""Experiment, tags and parameters of an entry, for runs and sweeps."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from seedbed.mlflow.mlflow_entries import KIND, SWEEP_ID
 from seedbed_api.job_kinds import Job
 
 _LONGEST_VALUE = 500
-"""Of a parameter: what every version of the server takes."""
+"""Characters of a parameter that every version of the server accepts."""
 
 
 def experiment_of(job: Job) -> str:
-    """Return where the runs of a job are collected unless the user says so."""
+    """Return the experiment of a job unless the user names one."""
     about = job.metadata
     return f"{about.namespace}/{about.name}" if about.namespace else about.name
 
 
 def sweep_key(sweep_id: str) -> dict[str, str]:
-    """Return the tags by which the entry of a sweep is found."""
+    """Return the tags that identify the entry of a sweep."""
     return {SWEEP_ID: sweep_id, KIND: "SweepJob"}
 
 
 def flattened(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the fields of a recipe by their paths, arguments by their names; a list of values is one."""
+    """Return the fields of a recipe by path, arguments by name; a list of values is one field."""
     return {path: text[:_LONGEST_VALUE] for path, text in _fields(document, "")}
 
 

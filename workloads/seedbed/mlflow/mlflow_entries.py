@@ -1,4 +1,4 @@
-"""What a server is to hold of a run or a sweep: values that travel to the process that talks to it."""
+"""What MLflow stores of a run or sweep, as one line of JSON for the client process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RUN_ID, SWEEP_ID, KIND = "seedbed.run_id", "seedbed.sweep_id", "seedbed.kind"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurveSource:
-    """Where the curves of a run lie."""
+    """The run folder with the curves of a run."""
 
     output: str
     secret: str | None
@@ -22,10 +22,10 @@ class CurveSource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunEntry:
-    """All that is known of a run or sweep: it can be told at any time, and again."""
+    """Everything known of a run or sweep; it may be sent at any time, and again."""
 
     key: dict[str, str]
-    """Tags by which it is found again."""
+    """Tags that identify it on the server."""
     experiment: str
     name: str
     tags: dict[str, str]
@@ -33,13 +33,13 @@ class RunEntry:
     state: RunStatus = "RUNNING"
     curve: CurveSource | None = None
     parent: dict[str, str] | None = None
-    """Tags by which the run that it belongs to is found."""
+    """Tags that identify the run that it belongs to."""
     results: dict[str, float] = field(default_factory=dict)
-    """Metrics of the end, by name."""
+    """Final metrics by name."""
     step: int = 0
-    """Completed steps that they belong to."""
+    """Step of the final metrics."""
     abandoned: tuple[str, ...] = ()
-    """Identities of runs that will not go on."""
+    """Identities of runs that will not be continued."""
 
     def line(self) -> str:
         """Return the entry as a line of JSON."""
@@ -47,7 +47,7 @@ class RunEntry:
 
 
 def entry_from_line(line: str) -> RunEntry:
-    """Return the entry that a line holds."""
+    """Return the entry in a line of JSON."""
     document = json.loads(line)
     curve = document["curve"] and CurveSource(**document["curve"])
     return RunEntry(**document | {"curve": curve, "abandoned": tuple(document["abandoned"])})

@@ -1,4 +1,4 @@
-"""Which server is told of runs, and with which credentials: by environment, or by the output's Secret."""
+"""MLflow server and credentials, from the environment or from the output's Secret."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    # it would tell MLflow's makers of its use; a cluster without an exit would log that it cannot
+    # without egress MLflow would log that it cannot send its usage statistics
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-"""Of the process that talks to the server, where the user has set nothing else."""
+"""Environment of the client process where the user sets nothing else."""
 _LONGEST_ERROR = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class MlflowSettings:
-    """A server, and the environment of the process that talks to it."""
+    """An MLflow server, and the environment of the client process."""
 
     uri: str
     experiment: str | None
-    """Where runs are collected; None: the job says."""
+    """Experiment of the runs; None takes that of the job."""
     environ: Mapping[str, str]
 
     @property
     def shown(self) -> str:
-        """Return the server's URL without what may be a credential."""
+        """Return the URL of the server without credentials."""
         parts = urlsplit(self.uri)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
     def plain(self, text: str) -> str:
-        """Return a text of the server or of MLflow as a part of one line, without credentials."""
+        """Return a message of the server or of MLflow in one line, without credentials."""
         hidden = [self.environ.get(name, "") for name in MLFLOW_KEYS if name not in (URI, EXPERIMENT)]
         credentials = urlsplit(self.uri).netloc.rpartition("@")[0]
         for secret in (self.uri, credentials, credentials.partition(":")[2], *hidden):
@@ -46,14 +46,16 @@ class MlflowSettings:
 
 
 def mlflow_settings(environ: Mapping[str, str], secret: Mapping[str, str]) -> MlflowSettings | None:
-    """Return where runs are told of; None where neither an environment nor a Secret names a server.
+    """Return the settings; None where neither environment nor Secret names a server.
 
-    A Secret that names the server brings its credentials too: those of the environment are for another one.
+    A Secret that names the server must hold its credentials too: the environment has those of another one.
     """
     known = {name: value for name in MLFLOW_KEYS if (value := secret.get(name))}
     theirs = {name: value for name in MLFLOW_KEYS if (value := environ.get(name))}
-    told = known if URI in known else theirs | known
-    if URI not in told:
+    chosen = known if URI in known else theirs | known
+    if URI not in chosen:
         return None
     rest = {name: value for name, value in environ.items() if name not in MLFLOW_KEYS}
-    return MlflowSettings(uri=told[URI], experiment=told.get(EXPERIMENT), environ=DEFAULTS | rest | told)
+    return MlflowSettings(
+        uri=chosen[URI], experiment=chosen.get(EXPERIMENT), environ=DEFAULTS | rest | chosen
+    )

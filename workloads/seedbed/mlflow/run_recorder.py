@@ -1,4 +1,4 @@
-"""What a driver says of its run while it trains and when it ends; trouble is told once, in one line."""
+"""Records a run or sweep on the MLflow server; the first error is reported in one line."""
 
 from __future__ import annotations
 
@@ -18,63 +18,63 @@ from seedbed.storage.secret_folder import read_secret
 from seedbed_api.errors import InfrastructureError, refusal
 
 PATIENCE_SECONDS = 20.0
-"""How long the end of a run waits for the server to take the rest of its curves, once."""
+"""How long the end of a run waits until the server has the rest of its curves."""
 PATIENCE_AFTER_ERROR_SECONDS = 6.0
 Notice = Callable[[str], None]
 
 
 @dataclass(kw_only=True, slots=True)
 class RunRecorder:
-    """The account of one run or sweep."""
+    """Sends the entry of one run or sweep and reports the first error."""
 
     entry: RunEntry
     client: SubprocessClient
     notice: Notice
-    _told: bool = False
+    _reported: bool = False
 
     def update(self) -> None:
-        """Have what is new in the run folder brought to the server."""
+        """Send the entry; the client process logs what is new in the run folder."""
         self.client.send(self.entry)
-        self._tell_of_trouble()
+        self._report_client_error()
 
     def flush(self) -> None:
-        """Have what is new brought, and wait for it, for a time that is bounded."""
+        """Send the entry and wait until the server has it, for a limited time."""
         self.client.send(self.entry)
-        in_trouble = self._told or self.client.error
-        patience = PATIENCE_AFTER_ERROR_SECONDS if in_trouble else PATIENCE_SECONDS
+        has_failed = self._reported or self.client.error
+        patience = PATIENCE_AFTER_ERROR_SECONDS if has_failed else PATIENCE_SECONDS
         if not self.client.wait_until_sent(patience=patience):
-            self._tell(f"it has not answered for {patience:g} s")
-        self._tell_of_trouble()
+            self._report(f"it has not answered for {patience:g} s")
+        self._report_client_error()
 
     def end(self, state: RunStatus, **changes: Any) -> None:
-        """Say how it stands at the end of this call."""
+        """Record the status at the end of this process."""
         tags: Mapping[str, str] = changes.pop("tags", {})
         self.entry = replace(self.entry, state=state, tags={**self.entry.tags, **tags}, **changes)
         self.flush()
 
-    def _tell_of_trouble(self) -> None:
+    def _report_client_error(self) -> None:
         if self.client.error:
-            self._tell(self.client.error)
+            self._report(self.client.error)
 
-    def _tell(self, error: str) -> None:
-        if not self._told:
-            self._told = True
-            fix = "check the server and its credentials; the same command makes up for what is missing"
+    def _report(self, error: str) -> None:
+        if not self._reported:
+            self._reported = True
+            fix = "check the server and its credentials; the same command records what is missing"
             self.notice(refusal(URI, self.client.settings.shown, f"does not take this run ({error})", fix))
 
 
 def open_recorder(
     describe: Callable[[], RunEntry], secret: Path | None, notice: Notice
 ) -> RunRecorder | None:
-    """Return the account of a run or sweep; the user may name another experiment than its entry.
+    """Return the recorder of a run or sweep, in the experiment that the user names or that of its entry.
 
-    None where neither environment nor Secret name a server, or where what it takes is not installed.
+    None without an MLflow server, or where the MLflow client is not installed.
     """
     settings = mlflow_settings(os.environ, read_secret(secret).values)
     if settings is None:
         return None
     if find_spec("mlflow") is None:
-        fix = "pip install 'seedbed[mlflow]', or unset it; the run goes on and is not told of there"
+        fix = "pip install 'seedbed[mlflow]', or unset it; the run goes on and is not recorded there"
         notice(refusal(URI, settings.shown, "mlflow-skinny is not installed", fix))
         return None
     entry = describe()
@@ -84,7 +84,7 @@ def open_recorder(
 
 @contextmanager
 def record_run(recording: RunRecorder | None, end: Callable[[], Mapping[str, Any] | None]) -> Iterator[None]:
-    """Say that a run trains, and at the end what became of it; one without an end goes on another time."""
+    """Record that a run trains, and at the end its status; it stays RUNNING where `end` returns None."""
     if recording is None:
         yield
         return
@@ -96,7 +96,7 @@ def record_run(recording: RunRecorder | None, end: Callable[[], Mapping[str, Any
         recording.end("RUNNING")
         raise
     except InfrastructureError as error:
-        if error.reason != "Superseded":  # another attempt trains and tells of it
+        if error.reason != "Superseded":  # another attempt trains and records it
             recording.end("FAILED")
         raise
     except Exception:
@@ -110,6 +110,6 @@ def record_run(recording: RunRecorder | None, end: Callable[[], Mapping[str, Any
 
 
 def record_finished_run(recording: RunRecorder | None, fields: Mapping[str, Any] | None) -> None:
-    """Bring what a server does not know of a run that was complete before."""
+    """Record a run that was complete before, as far as the server lacks it."""
     if recording is not None and fields is not None:
         recording.end("FINISHED", **fields)

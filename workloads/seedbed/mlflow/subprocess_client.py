@@ -1,4 +1,4 @@
-"""Handing entries to the process that talks to the server: it never raises, nor waits longer than told."""
+"""Client of the process with MLflow: it sends entries, never raises, and waits for a limited time only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _COMMAND = (sys.executable, "-m", "seedbed.mlflow")
 
 
 class SubprocessClient:
-    """Brings entries one after the other; of two about the same run that wait, the later one."""
+    """Sends entries one after the other; of two waiting entries of a run only the later one."""
 
     def __init__(self, settings: MlflowSettings) -> None:
         self.settings = settings
         self.error: str | None = None
-        """Why the last entry was not taken; None where it was."""
+        """Why the last entry failed; None where it did not."""
         self._owner = os.getpid()
         self._waiting: dict[str, RunEntry] = {}
         self._busy = self._closing = False
@@ -30,22 +30,22 @@ class SubprocessClient:
         threading.Thread(target=self._work, name="seedbed-mlflow", daemon=True).start()
 
     def is_for(self, settings: MlflowSettings) -> bool:
-        """Say whether it is this process that talks to such a server."""
+        """Return whether this client, in this process, has these settings."""
         return self.settings == settings and self._owner == os.getpid()
 
     def send(self, entry: RunEntry) -> None:
-        """Have an entry brought, some time soon."""
+        """Send an entry soon."""
         with self._condition:
             self._waiting[json.dumps([entry.experiment, entry.key])] = entry
             self._condition.notify_all()
 
     def wait_until_sent(self, *, patience: float) -> bool:
-        """Wait until everything was brought, so many seconds at most; say whether it was."""
+        """Wait until everything is sent, at most for `patience` seconds; return whether it is."""
         with self._condition:
             return self._condition.wait_for(lambda: not self._waiting and not self._busy, timeout=patience)
 
     def close_when_sent(self) -> None:
-        """End, once everything was brought."""
+        """Close the client once everything is sent."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
@@ -67,7 +67,7 @@ class SubprocessClient:
             return self._waiting.pop(next(iter(self._waiting)))
 
     def _exchange(self, entry: RunEntry) -> str | None:
-        """Return why an entry was not taken."""
+        """Send one entry to the process; return its error."""
         try:
             process = self._process = self._process or self._start_process()
             assert process.stdin is not None
@@ -75,7 +75,7 @@ class SubprocessClient:
             process.stdin.write(f"{entry.line()}\n")
             process.stdin.flush()
             answer = process.stdout.readline()
-            error = json.loads(answer)["trouble"] if answer else f"its process ended ({process.wait()})"
+            error = json.loads(answer)["error"] if answer else f"its process ended ({process.wait()})"
         except (OSError, ValueError) as failure:
             answer, error = "", f"{type(failure).__name__}: {failure}"
         if not answer:
@@ -83,12 +83,12 @@ class SubprocessClient:
         return None if error is None else self.settings.plain(error)
 
     def _start_process(self) -> subprocess.Popen[str]:
-        """Start the process; it ends when nobody writes to it any more."""
+        """Start the process, which exits when its stdin ends."""
         return subprocess.Popen(
             _COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what matters is the answer; libraries tell it in many lines
+            stderr=subprocess.DEVNULL,  # the answer holds the error; libraries repeat it in many lines
             env=dict(self.settings.environ),
             text=True,
         )
@@ -99,7 +99,7 @@ class SubprocessClient:
             return
         process.kill()
         for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):  # what nobody reads any more
+            with contextlib.suppress(OSError):  # the process has ended
                 assert pipe is not None
                 pipe.close()
         process.wait()
@@ -107,11 +107,11 @@ class SubprocessClient:
 
 _lock = threading.Lock()
 _clients: list[SubprocessClient] = []
-"""The one of this process, once it has one."""
+"""The client of this process, once it has one."""
 
 
 def shared_client(settings: MlflowSettings) -> SubprocessClient:
-    """Return the courier of this process; one that was for another server is left to end what it does."""
+    """Return the client of this process; one of another server closes once it has sent everything."""
     with _lock:
         if not _clients or not _clients[-1].is_for(settings):
             for other in _clients:

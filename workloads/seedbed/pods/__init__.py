@@ -1,1 +1,1 @@
-"""The two programs of a training in pods: `seedbed driver` and `seedbed worker`."""
+"""The programs of the pods of an attempt: `seedbed driver` and `seedbed worker`."""

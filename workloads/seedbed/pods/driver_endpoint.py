@@ -1,7 +1,7 @@
 """The HTTP endpoint of the driver: progress for the operator, metrics for Prometheus, polls of workers.
 
-Its port is open from the first moment on, so that who asks early waits for the answer: a refused probe is
-a Warning in the events of the pod.
+The port is open from the start of the process, and early requests wait for their answer: a refused probe
+would be a Warning in the events of the pod.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _early_sockets: dict[int, socket.socket] = {}
 
 
 def listen_early(environ: Mapping[str, str]) -> None:
-    """Open the port that the environment names; what is wrong with it is told by who serves it."""
+    """Open the port that the environment names; a wrong one is reported when it is served."""
     text = environ.get(env_vars.PROGRESS_PORT, str(PROGRESS_PORT))
     with suppress(OSError, OverflowError, ValueError):
         port = int(text)
@@ -42,7 +42,7 @@ def listen_early(environ: Mapping[str, str]) -> None:
 
 
 def listening_socket(port: int) -> socket.socket:
-    """Return a socket that listens at a port, 0 for a free one; it is the caller's to close."""
+    """Return a socket that listens at a port, 0 for a free one; the caller closes it."""
     early = _early_sockets.pop(port, None)
     return early or socket.create_server(("", port), backlog=_BACKLOG)
 
@@ -50,28 +50,28 @@ def listening_socket(port: int) -> socket.socket:
 Render = Callable[[], bytes]
 
 POLL_SECONDS = 1.0
-"""How often a worker asks."""
+"""How often a worker asks whether it is needed."""
 
 
 class Page(NamedTuple):
-    """What is told under a path, and of what kind it is."""
+    """A page of the endpoint: its content and content type."""
 
-    tell: Render
-    kind: str
+    render: Render
+    content_type: str
 
 
 class WorkerRegistry:
-    """Which workers ask whether they are needed, and which have heard that they no longer are."""
+    """The workers that ask whether they are needed, and whether they still are."""
 
     def __init__(self) -> None:
         self.step: Callable[[], int | None] = lambda: None
-        """How far the training is, for what workers log; None where it is not one."""
+        """Returns the step of the training, for the logs of workers; None for a sweep."""
         self._lock = threading.Lock()
         self._ended = False
         self._asked: dict[str, float] = {}
 
     def ask(self, pod: str) -> bool:
-        """Note that a worker asks; return whether the attempt has ended."""
+        """Record that a worker asks; return whether the attempt has ended."""
         with self._lock:
             if self._ended:
                 self._asked.pop(pod, None)
@@ -80,7 +80,7 @@ class WorkerRegistry:
             return self._ended
 
     def end(self, *, patience: float) -> None:
-        """Say that the attempt has ended, and give the workers that are there the time to hear of it."""
+        """End the attempt; wait until the present workers know, at most for `patience` seconds."""
         deadline = time.monotonic() + patience
         with self._lock:
             self._ended = True
@@ -94,7 +94,7 @@ class WorkerRegistry:
 def serve_endpoint(
     port: int, *, progress: Render, workers: WorkerRegistry, token: str, metrics: Render | None = None
 ) -> Iterator[int]:
-    """Serve `/progress`, `/metrics`, `/healthz` and, to who has the token, `/needed` from a thread.
+    """Serve `/progress`, `/metrics`, `/healthz` and, with the token, `/needed` from a thread.
 
     Yields the port.
     """
@@ -122,7 +122,7 @@ class _Server(ThreadingHTTPServer):
         self.pages, self.workers, self.token = pages, workers, token
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of askers who did not wait: a busy driver takes its time."""
+        """Ignore clients that closed the connection: a busy driver answers late."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -133,40 +133,40 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         if parts.path == HEALTH_PATH:
-            self._answer(200, b"ok\n", "text/plain")
+            self._send(200, b"ok\n", "text/plain")
         elif parts.path in self.server.pages:
-            self._tell(self.server.pages[parts.path])
+            self._send_page(self.server.pages[parts.path])
         elif parts.path == NEEDED_PATH:
-            self._tell_worker(parse_qs(parts.query).get("pod", [""])[0])
+            self._send_needed(parse_qs(parts.query).get("pod", [""])[0])
         else:
-            self._answer(
+            self._send(
                 404, f"there is {PROGRESS_PATH}, {METRICS_PATH} and {HEALTH_PATH}\n".encode(), "text/plain"
             )
 
-    def _tell(self, page: Page) -> None:
+    def _send_page(self, page: Page) -> None:
         try:
-            body = page.tell()
+            body = page.render()
         except Exception as error:
-            self._answer(500, f"{type(error).__name__}: {error}\n".encode(), "text/plain")
+            self._send(500, f"{type(error).__name__}: {error}\n".encode(), "text/plain")
         else:
-            self._answer(200, body, page.kind)
+            self._send(200, body, page.content_type)
 
-    def _tell_worker(self, pod: str) -> None:
-        given = self.headers.get("Authorization", "")
-        if not compare_digest(given.encode(), f"Bearer {self.server.token}".encode()):
-            self._answer(401, b"the token is another one\n", "text/plain")
+    def _send_needed(self, pod: str) -> None:
+        authorization = self.headers.get("Authorization", "")
+        if not compare_digest(authorization.encode(), f"Bearer {self.server.token}".encode()):
+            self._send(401, b"the token is another one\n", "text/plain")
             return
         workers = self.server.workers
         step = workers.step()
-        told = {"needed": not workers.ask(pod)} | ({} if step is None else {"step": step})
-        self._answer(200, json.dumps(told).encode(), "application/json")
+        reply = {"needed": not workers.ask(pod)} | ({} if step is None else {"step": step})
+        self._send(200, json.dumps(reply).encode(), "application/json")
 
-    def _answer(self, status: int, body: bytes, kind: str) -> None:
+    def _send(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing: it is asked every second."""
+        """Log nothing: every worker asks once per second."""

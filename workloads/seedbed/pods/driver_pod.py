@@ -1,4 +1,4 @@
-"""The program of a driver pod: do as `seedbed run` does, on workers in other pods; leave a last word."""
+"""The program of a driver pod: run one attempt on worker pods and write the termination message."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ CRASHED = 1
 
 
 class DriverProgram(Protocol):
-    """What a driver does in one attempt."""
+    """What a driver runs in one attempt."""
 
     def live(self, now: datetime) -> LiveProgress:
-        """Return what it is doing at this moment; asked from another thread."""
+        """Return the live progress; called from another thread."""
 
     def metrics(self, now: datetime) -> Iterable[Metric]:
-        """Yield what Prometheus is told at this moment; asked from another thread."""
+        """Yield the metrics for Prometheus; called from another thread."""
 
     def step(self) -> int | None:
-        """Return how far the training is; None where it has not begun, or is many."""
+        """Return the step of the training; None before it starts, and for a sweep."""
 
     def run(self) -> tuple[Outcome, int, SeedbedError | None]:
-        """Do it to its end; return how it ended, its exit code, and an expected failure."""
+        """Run to the end; return outcome, exit code and an expected error."""
 
 
 DriverPrograms = Mapping[
     str, Callable[[DriverSettings, PodCluster, threading.Event], AbstractContextManager[DriverProgram]]
 ]
-"""By the kind of the job; the event is the wish to stop."""
+"""Program by kind of job; the event is set when the attempt must stop."""
 
 
 def run_driver_pod(environ: Mapping[str, str], spool: Path, programs: DriverPrograms) -> int:
@@ -78,7 +78,7 @@ def run_driver_pod(environ: Mapping[str, str], spool: Path, programs: DriverProg
 def _run_attempt_reporting_errors(
     settings: DriverSettings, stopping: threading.Event, programs: DriverPrograms
 ) -> tuple[Outcome, int]:
-    """Return outcome and exit code, also of what nobody expected."""
+    """Return outcome and exit code, also of an unexpected error."""
     try:
         return _run_attempt(settings, stopping, programs)
     except SeedbedError as error:
@@ -132,16 +132,16 @@ class TrainingJobProgram:
         self._settings, self._state = settings, state
 
     def live(self, now: datetime) -> LiveProgress:
-        """Return how far the run is."""
+        """Return the live progress of the run."""
         settings = self._settings
         return live_progress(self._state, job_uid=settings.uid, attempt=settings.attempt, now=now)
 
     def metrics(self, now: datetime) -> Iterable[Metric]:
-        """Yield what the run tells Prometheus."""
+        """Yield the metrics of the run."""
         return driver_metrics(self._state, self.live(now))
 
     def step(self) -> int | None:
-        """Return how far the run is."""
+        """Return the live progress of the run."""
         progress = self._state.progress
         return None if progress is None else progress.step
 
@@ -164,14 +164,14 @@ def training_job_program(
 
 
 def _close_in_time(cluster: PodCluster) -> None:
-    """End Ray; should it hang, the pod ends all the same: a thread that hangs keeps nobody."""
+    """Close Ray in a thread, so that a Ray that hangs does not keep the pod."""
     thread = threading.Thread(target=cluster.close, name="seedbed-close", daemon=True)
     thread.start()
     thread.join(timeout=_SHUTDOWN_SECONDS)
 
 
 def failed_outcome(error: SeedbedError, *, attempt: int) -> Outcome:
-    """Return the outcome of an attempt that ended before there was a run."""
+    """Return the outcome of an attempt that failed with an expected error."""
     return Outcome(result="Failed", reason=error.reason, message=one_line(error.message), attempt=attempt)
 
 

@@ -29,16 +29,16 @@ _CLEANING_SECONDS = 5.0
 _PIPE_BYTES = 1 << 16
 
 OnExit = Callable[[int, Path], None]
-"""Called with the signal that ended the program, 0 where none did, and the spool of its log.
+"""Called with the signal that ended the program (0 for none) and the spool of its log.
 
-A program that did what it should, and whose log is not too long, has stored all of it: then it is not called.
+It is not called after a program that succeeded and has uploaded its whole log.
 """
 
 
 def supervise(ended: OnExit, encoder: JsonLineEncoder) -> Path:
-    """Fork; return the spool of the log in the child, which is to run the program.
+    """Fork; return the spool of the log in the child, which then runs the program.
 
-    Never returns in the parent, which ends with the child's exit code, 128 + n for signal n.
+    Never returns in the parent: that exits with the child's exit code, 128 + n after signal n.
     """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     handle, name = tempfile.mkstemp(prefix="seedbed-log-")
@@ -57,14 +57,14 @@ def supervise(ended: OnExit, encoder: JsonLineEncoder) -> Path:
 
 
 def exit_now(code: int) -> NoReturn:
-    """End the program at once: what hangs in a thread or a library must not keep the pod."""
+    """Exit at once: a thread or library that hangs must not keep the pod."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 def _set_up_child(writing: int, parent: int) -> None:
-    """Die with the parent, hear signals from nobody else, and speak into the pipe."""
+    """Die with the parent, leave its process group and send output into the pipe."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
@@ -92,7 +92,7 @@ def _run_parent(
 
 
 def _wait_for_child(child: int) -> int:
-    """Reap whoever ends until the child does; return its status."""
+    """Reap processes until the child ends; return its status."""
     while True:
         pid, status = os.wait()
         if pid == child:
@@ -100,7 +100,7 @@ def _wait_for_child(child: int) -> int:
 
 
 def kill_children() -> None:
-    """Kill and reap all children of this process, and what they leave to it."""
+    """Kill and reap all children of this process and the orphans it adopted."""
     deadline = time.monotonic() + _CLEANING_SECONDS
     while time.monotonic() < deadline:
         for pid in _children():
@@ -134,19 +134,19 @@ def _signal_process(pid: int, number: int) -> None:
 
 
 def _copy_output(reading: int, handle: int, encoder: JsonLineEncoder, trim: LogTruncator) -> None:
-    """Pass on what the program says, and spool it line by line, of a long log the beginning."""
+    """Copy the output of the program to stdout and to the spool, which truncates a long log."""
     while True:
-        said = os.read(reading, _PIPE_BYTES)
-        data = encoder.take(said) if said else encoder.last()
+        output = os.read(reading, _PIPE_BYTES)
+        data = encoder.take(output) if output else encoder.last()
         _write_all(1, data)
         _write_all(handle, trim.take(data))
-        if not said:
+        if not output:
             _write_all(handle, trim.rest())
             return
 
 
 def _write_all(handle: int, data: bytes) -> None:
-    """Write all of it; who reads stdout may be gone, and a disk full, and the program goes on."""
+    """Write all data; the program goes on although nobody reads stdout or the disk is full."""
     try:
         while data:
             data = data[os.write(handle, data) :]
@@ -160,7 +160,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def log_encoder(environ: Mapping[str, str]) -> JsonLineEncoder:
-    """Return the recorder of this pod; an environment that is not ours leaves its fields out."""
+    """Return the encoder that adds job, attempt and pod to each line; unknown ones are left out."""
     try:
         metadata = json.loads(environ.get(env_vars.JOB, ""))["metadata"]
     except (ValueError, KeyError, TypeError):
@@ -176,7 +176,7 @@ def log_encoder(environ: Mapping[str, str]) -> JsonLineEncoder:
 
 
 def log_as_json_lines() -> None:
-    """Send this process's logs to stderr as records; libraries speak from WARNING on."""
+    """Send this process's logs to stderr as JSON lines, those of libraries from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLogFormatter())
     logging.getLogger().handlers[:] = [handler]

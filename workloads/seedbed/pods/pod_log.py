@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 def log_folder(settings: PodSettings) -> Storage:
-    """Return where the log of a pod is kept."""
+    """Return the folder of the log of a pod."""
     output = open_storage(settings.job.spec.output.uri, secret=settings.secret(paths.OUTPUT_SECRET))
     return folder_of(output, uid=settings.uid, attempt=settings.attempt, pod=settings.pod_name)
 
 
 @contextmanager
 def upload_pod_log(spool: Path, settings: PodSettings) -> Iterator[None]:
-    """Keep the log of this pod in the output store meanwhile, and all of it in the end."""
+    """Upload the log of this pod periodically, and the rest at the end."""
     uploader = LogUploader(read=reading(spool), folder=lambda: log_folder(settings))
     reported = False
 
@@ -32,7 +32,7 @@ def upload_pod_log(spool: Path, settings: PodSettings) -> Iterator[None]:
         uploader.upload()
         if uploader.error is not None and not reported:
             reported = True
-            logger.warning("the log of this pod is not stored at present: %s", uploader.error)
+            logger.warning("the log of this pod cannot be uploaded at present: %s", uploader.error)
 
     with upload_periodically(upload):
         yield

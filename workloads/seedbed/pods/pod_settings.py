@@ -25,7 +25,7 @@ from seedbed_api.run_identity import ExpectedIdentity
 
 
 class PodSettings(PodIdentity, PodEnvironment):
-    """What driver and worker pods have in common."""
+    """The settings that driver and worker pods have in common."""
 
     ray_port: Number = Field(default=RAY_PORT, ge=1, alias=env_vars.RAY_PORT)
     """Port at which the head listens."""
@@ -45,7 +45,7 @@ class PodSettings(PodIdentity, PodEnvironment):
 
     @property
     def turn(self) -> str:
-        """Return whose turn it is: a run that an earlier attempt had claimed is free."""
+        """Return the turn of this attempt, which may take over runs that an earlier turn claimed."""
         return f"{self.uid}/{self.attempt}"
 
     def secret(self, name: str) -> Path | None:
@@ -54,7 +54,7 @@ class PodSettings(PodIdentity, PodEnvironment):
         return folder if folder.is_dir() else None
 
     def options(self) -> RunOptions:
-        """Return the driver's options besides the manifest."""
+        """Return the options of the run besides the manifest."""
         return RunOptions(
             device=self.device,
             dataset_secret=self.secret(paths.DATASET_SECRET),

@@ -1,4 +1,4 @@
-"""A Ray node in a pod: variables that Ray reads at import, and the start with retries."""
+"""A Ray node in a pod: the variables that Ray reads at import, and its start with retries."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from seedbed_api.pod_contract import env_vars, paths
 
 _POD_SETTINGS = {
     env_vars.RAY_AUTH_MODE: env_vars.CONSTANTS[env_vars.RAY_AUTH_MODE],
-    # nodes see each other by their own addresses
+    # nodes reach each other by their own addresses
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
-    # a node that says nothing is gone after some 40 s, not after more than a minute; one that is busy is not
+    # a silent node is declared dead after about 40 s instead of more than a minute; a busy one is not
     "RAY_health_check_period_ms": "3000",
     "RAY_health_check_timeout_ms": "10000",
     "RAY_health_check_failure_threshold": "3",
@@ -27,17 +27,17 @@ _POD_SETTINGS = {
 }
 _ONE_MACHINE_SETTINGS = {env_vars.GLOO_INTERFACE}
 _KEPT_VARIABLES = r"RAY_(AUTH_TOKEN|AUTH_MODE|BACKEND_LOG_LEVEL|[a-z].*)|GLOO_.*"
-"""What the operator or a profile sets: the job's token, the interface, how Ray's daemons behave."""
+"""Variables that operator or profile set: the token, the network interface, settings of Ray's daemons."""
 
 
 def set_ray_variables(environ: MutableMapping[str, str]) -> None:
-    """Set what Ray reads at import and at start; which interface gloo takes is told by the pod."""
+    """Set the variables that Ray reads at import and at start; the pod sets the interface of gloo."""
     settings = {name: value for name, value in SETTINGS.items() if name not in _ONE_MACHINE_SETTINGS}
     clean_environment(environ, settings | _POD_SETTINGS, kept=_KEPT_VARIABLES)
 
 
 def prepare_process() -> None:
-    """Pin and prepare this process, whose children Ray's processes will be."""
+    """Pin the environment of this process and set Ray's variables, which Ray's processes inherit."""
     from seedbed.environment.environment_pins import pin_environment
 
     pin_environment(os.environ)
@@ -58,19 +58,19 @@ def start_with_retries(
     stopping: threading.Event,
     clear: Callable[[], None] = kill_children,
 ) -> _T:
-    """Return what `start` returns; half a node that a failed try leaves behind is cleared before the next.
+    """Return what `start` returns; processes that a failed try leaves behind are killed before the next.
 
-    Raises `StopRequested`, or `InfrastructureError` after the last try; a SeedbedError makes a try the last.
+    Raises `StopRequested`, or `InfrastructureError` after the last try; a SeedbedError ends the tries.
     """
     for left in reversed(range(tries)):
         if stopping.is_set():
             raise StopRequested
         try:
             return start()
-        except SeedbedError:  # it knows that another try is of no use
+        except SeedbedError:  # another try would not help
             clear()
             raise
-        except Exception as error:  # Ray raises bare ones
+        except Exception as error:  # Ray raises plain exceptions
             reason = " ".join(str(error).split())[:300]
             clear()
             if not left:

@@ -1,4 +1,4 @@
-"""From what the driver knows to what it tells: the outcome of the attempt, and its live progress."""
+"""The messages of a driver, built from its session: outcome of the attempt and live progress."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _reason(ended: DriverExit) -> str:
 
 
 def live_progress(state: DriverState, *, job_uid: str, attempt: int, now: datetime) -> LiveProgress:
-    """Return what the driver of a job is doing at this moment."""
+    """Return the live progress of a job."""
     progress, run = state.progress, state.run
     return LiveProgress(
         time=format_time(now),

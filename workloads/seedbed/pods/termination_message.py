@@ -1,4 +1,4 @@
-"""The termination message and the rest of the log of a pod, also where a signal ended its program."""
+"""The last steps of a pod, also of one ended by a signal: termination message and rest of the log."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from seedbed_api.pod_contract import env_vars, paths
 from seedbed_api.pod_contract.driver_messages import Outcome
 
 _COUNTERS = ("memory.events", "memory/memory.oom_control")
-"""Of cgroups v2 and v1, as a container sees its own."""
+"""Files of cgroups v2 and v1 with the count of OOM kills of this container."""
 
 
 def oom_kills(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return how many processes were killed for memory, 0 where nobody counts."""
+    """Return how many processes the kernel killed for memory; 0 without a cgroup."""
     for name in _COUNTERS:
         try:
             lines = (root / name).read_text().splitlines()
@@ -32,16 +32,16 @@ logger = logging.getLogger(__name__)
 
 
 def write_termination_message(environ: Mapping[str, str], outcome: Outcome) -> None:
-    """Write the message; without one, the exit code and the output store say the same."""
+    """Write the message; a failure is logged, since exit code and output store hold the same."""
     path = _termination_log(environ)
     try:
         path.write_bytes(outcome.encode())
     except OSError as error:
-        logger.warning("%s: the outcome was not written: %s", path, error.strerror)
+        logger.warning("%s: the termination message was not written: %s", path, error.strerror)
 
 
 def on_driver_exit(number: int, spool: Path) -> None:
-    """Say what a driver no longer could, where a signal ended it, and store the rest of its log."""
+    """Write the message of a driver that a signal ended, and upload the rest of its log."""
     path = _termination_log(os.environ)
     if number and (not path.exists() or not path.stat().st_size):
         write_termination_message(
@@ -51,7 +51,7 @@ def on_driver_exit(number: int, spool: Path) -> None:
 
 
 def on_worker_exit(number: int, spool: Path) -> None:
-    """Store the rest of the log; the pod is ending, so there is one try."""
+    """Upload the rest of the log in one try: the pod is ending."""
     from seedbed.logs.log_upload import reading, stored, upload_new_pieces
     from seedbed.pods.pod_log import log_folder
     from seedbed.pods.pod_settings import pod_settings
@@ -60,16 +60,16 @@ def on_worker_exit(number: int, spool: Path) -> None:
         folder = log_folder(pod_settings(os.environ))
         upload_new_pieces(reading(spool), folder, uploaded=stored(folder))
     except (SeedbedError, OSError) as error:
-        if number or not isinstance(error, UserError):  # of its settings the program has spoken
-            logger.warning("the end of the log is not stored: %s", error)
+        if number or not isinstance(error, UserError):  # the program has reported wrong settings itself
+            logger.warning("the end of the log is not uploaded: %s", error)
 
 
 def outcome_of_signal(number: int, *, attempt: str) -> Outcome:
-    """Return the outcome of an attempt whose driver was ended by a signal."""
+    """Return the outcome of an attempt whose driver a signal ended."""
     name = signal.Signals(number).name
     which = int(attempt) if attempt.isdecimal() else 0
     if number == signal.SIGTERM:
-        message = "told to stop before it had begun"
+        message = "the driver was stopped before the training started"
         return Outcome(result="Stopped", reason="Stopped", message=message, attempt=which)
     if number == signal.SIGKILL and oom_kills():
         message = "the kernel killed the driver for memory; give the driver more in its profile"

@@ -1,4 +1,4 @@
-"""The program of a worker pod: a node of the driver's Ray, for as long as the driver wants it."""
+"""The program of a worker pod: a node of the driver's Ray, as long as the driver needs it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from seedbed_api.pod_contract import env_vars
 from seedbed_api.pod_contract.driver_endpoint import NEEDED_PATH
 
 LOST_SECONDS = 10.0
-"""A head that was not heard of for so long is lost."""
-_LOST = f"the driver was not heard of for {LOST_SECONDS:.0f} s; it is lost"
+"""After so long without an answer the driver counts as lost."""
+_LOST = f"the driver has not answered for {LOST_SECONDS:.0f} s and counts as lost"
 _JOIN_SECONDS = 1.0
 _JOIN_TRIES = 10
 _DRAIN_SECONDS = 20.0
@@ -42,7 +42,7 @@ def run_worker_pod(environ: Mapping[str, str], spool: Path) -> int:
     """Run the node of one worker pod; return its exit code."""
     stopping = stop_by_signal()
     settings = WorkerSettings.from_env(environ)
-    os.environ[TURN_VARIABLE] = settings.turn  # of trials, which train in processes of this node
+    os.environ[TURN_VARIABLE] = settings.turn  # trials run in processes of this node
     with upload_pod_log(spool, settings):
         return _run(settings, stopping)
 
@@ -66,7 +66,7 @@ def _run(settings: WorkerSettings, stopping: threading.Event) -> int:
 
 
 def _join_ray(settings: WorkerSettings, head: DriverClient, stopping: threading.Event) -> RayNode | None:
-    """Start the node, again while the head is not up; None when a stop is requested."""
+    """Start the node, with retries while the head is not up; None when a stop is requested."""
 
     def start() -> RayNode:
         head.check(stopping)  # without it Ray tries to join for minutes
@@ -94,11 +94,11 @@ def _start_node(settings: WorkerSettings) -> RayNode:
 
 
 def _run_until_released(node: RayNode, head: DriverClient, stopping: threading.Event) -> int:
-    """Return how this node's time ended."""
+    """Wait until this node is released; return the exit code."""
     while not stopping.wait(POLL_SECONDS):
         answer = head.is_needed()
         if answer is False:
-            _log("the driver has ended; this worker is done")
+            _log("the driver has ended; this worker ends too")
             return ExitCode.DONE
         if node.has_dead_processes():
             _log("a process of Ray on this node ended")
@@ -112,44 +112,46 @@ def _run_until_released(node: RayNode, head: DriverClient, stopping: threading.E
 
 def _drain(node: RayNode) -> None:
     """Announce that this node ends; the group saves a checkpoint and leaves it, then Ray ends the node."""
-    node.drain(seconds=_DRAIN_SECONDS, message="the pod was told to end")
-    _log("told to end; the group is asked to keep its state and to leave")
+    node.drain(seconds=_DRAIN_SECONDS, message="the pod must end")
+    _log("stop requested; the worker group saves a checkpoint and leaves this node")
     node.wait_for_end(seconds=_DRAIN_SECONDS)
 
 
 class DriverClient:
-    """The driver as a worker sees it: asked every second whether it still needs us."""
+    """Asks the driver every second whether it still needs this worker."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         host, _, port = settings.ray_address.rpartition(":")
         self._host, self._ray_port = host.strip("[]"), int(port)
         self._port, self._pod = settings.progress_port, settings.pod_name
         self._proof = {"Authorization": f"Bearer {settings.token}"}
-        self._heard = time.monotonic()
+        self._last_contact = time.monotonic()
         self.log_context: dict[str, Any] = {}
-        """What is added to a record of a rank: the step that the training is in."""
+        """Fields added to each log line of a rank: the step of the training."""
 
     def wait_until_listening(self, stopping: threading.Event) -> bool:
-        """Wait until the head listens: its name may not be known yet, nor its port open."""
-        told = False
+        """Wait until the head listens, whose name may not resolve yet; False when a stop is requested."""
+        reported = False
         while not stopping.is_set():
             try:
                 with socket.create_connection((self._host, self._ray_port), timeout=5):
-                    self._heard = time.monotonic()
+                    self._last_contact = time.monotonic()
                     return True
             except OSError as error:
-                if not told:
+                if not reported:
                     _log(f"waiting for the head at {self._host}:{self._ray_port}: {error}")
-                told = True
+                reported = True
                 stopping.wait(_JOIN_SECONDS)
         return False
 
     def is_needed(self) -> bool | None:
-        """Return the driver's answer, None where there is none."""
+        """Return whether the driver needs this worker; None without an answer."""
         connection = http.client.HTTPConnection(self._host, self._port, timeout=3)
         try:
             connection.connect()
-            self._heard = time.monotonic()  # who takes the call lives, however long the answer takes
+            self._last_contact = (
+                time.monotonic()
+            )  # a driver that accepts the connection is alive, however late it answers
             connection.request("GET", f"{NEEDED_PATH}?pod={quote(self._pod)}", headers=self._proof)
             response = connection.getresponse()
             body = response.read()
@@ -174,8 +176,8 @@ class DriverClient:
                 raise InfrastructureError("RayStartFailed", _LOST)
 
     def seconds_since_contact(self) -> float:
-        """Return the seconds since the driver answered."""
-        return time.monotonic() - self._heard
+        """Return the seconds since the driver last accepted a connection."""
+        return time.monotonic() - self._last_contact
 
 
 def _wrong_token() -> InfrastructureError:
