@@ -20,19 +20,19 @@ _INTERRUPTED = 130
 _COMMANDS = {
     "run": ("seedbed.cli.run", "Train a TrainingJob, or the trials of a SweepJob, on this machine."),
     "runs": ("seedbed.cli.runs", "List, show and prune the runs of an output store."),
-    "top": ("seedbed.cli.top", "Show the jobs of a cluster, or the runs of an output store, as they go on."),
-    "logs": ("seedbed.cli.logs", "Print what a run has said, from its output store."),
+    "top": ("seedbed.cli.top", "Show the jobs of a cluster, or the runs of an output store, live."),
+    "logs": ("seedbed.cli.logs", "Print the log of a run from its output store."),
     "validate": ("seedbed.cli.validate", "Check manifests and name field, value and fix of every mistake."),
     "dataset": ("seedbed.cli.dataset", "Build, show, check and export datasets."),
     "verify": ("seedbed.cli.verify", "Recompute a window of a run from its receipt."),
-    "driver": ("seedbed.cli.driver", "Run the driver of one attempt in a pod."),
-    "worker": ("seedbed.cli.worker", "Run a worker of one attempt in a pod."),
-    "diff": ("seedbed.cli.diff", "Name the first step and tensor at which two runs part."),
+    "driver": ("seedbed.cli.pod_programs:driver_command", "Run the driver of one attempt in a pod."),
+    "worker": ("seedbed.cli.pod_programs:worker_command", "Run a worker of one attempt in a pod."),
+    "diff": ("seedbed.cli.diff", "Name the first step and tensor at which two runs differ."),
 }
 
 
 _COMPUTING = frozenset({"run", "verify", "driver", "worker"})
-"""Those that build a model or train, whose bits may depend on how their process started."""
+"""Subcommands that build a model or train: their bits may depend on how the process started."""
 
 
 class LazyGroup(click.Group):
@@ -43,17 +43,18 @@ class LazyGroup(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Return the `command` object of the subcommand's module."""
+        """Import a subcommand: the object after the colon, else `command` of its module."""
         if cmd_name not in _COMMANDS:
             return None
-        command = import_module(_COMMANDS[cmd_name][0]).command
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), name or "command")
         assert isinstance(command, click.Command)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the subcommands to who asks for another one."""
+        """Refuse an unknown subcommand with a list of the known ones."""
         if args[0] not in _COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"there is no command {args[0]!r}, only {', '.join(_COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
@@ -67,7 +68,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="seedbed")
 def cli() -> None:
-    """One manifest gives one model, bit for bit."""
+    """Train image models reproducibly: one manifest gives one model, bit for bit."""
 
 
 def main() -> None:
@@ -118,7 +119,7 @@ def _begin_process(command: str) -> None:
 
 
 def _one_line(error: click.ClickException) -> str:
-    """Return what is wrong with the words that were typed, and where to read about them."""
+    """Return what is wrong with the command line, and which help describes it."""
     problem = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{problem}; see `{context.command_path if context else 'seedbed'} --help`"

@@ -1,4 +1,4 @@
-"""`seedbed diff`: where two runs part, from recipe to weights."""
+"""`seedbed diff`: the first difference of two runs, from recipe to weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seedbed_api.errors import UserError
 @click.option("--output-secret", type=click.Path(path_type=Path, exists=True), help="Credential files.")
 @click.option("-o", "output_format", type=click.Choice(["json"]), help="Print the comparison as JSON.")
 def command(a: str, b: str, output_secret: Path | None, output_format: str | None) -> None:
-    """Name the first step and tensor at which two runs part.
+    """Name the first step and tensor at which two runs differ.
 
     A and B are run folders or receipts, paths or URLs; a run need not have ended. Steps are counted as
     checkpoints are: step 1 is the first. Exit code 0 where all is equal, 2 where something differs.

@@ -11,11 +11,10 @@ from typing import TypeVar
 from seedbed.driver.attempt_events import AttemptEvents
 from seedbed.driver.curve_store import CurveStore
 from seedbed.driver.driver_state import DriverState
-from seedbed.driver.finalize_run import ExecutionDetails, finalize_run
+from seedbed.driver.finalize_run import ExecutionDetails, finalize_run, user_metrics_of
 from seedbed.driver.mlflow_run_entry import end_of, recording_of
 from seedbed.driver.progress_display import ProgressSink
 from seedbed.driver.resolve_run import ResolvedRun, pause_step, worker_config_of
-from seedbed.driver.user_metrics import user_metrics_of
 from seedbed.mlflow.run_recorder import record_run
 from seedbed.ray_cluster.cluster_interface import WorkerPlacement
 from seedbed.runs.attempt_event_log import PAUSED, STOPPED, TRAINED, EventLog

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from seedbed.arithmetic.learning_rate import LearningRate
-from seedbed.report.metric_series import Point, points
-from seedbed.report.tensorboard_events import event_file
+from seedbed.report.metric_series import Point, event_file, points
 from seedbed.runs.curve_pieces import Piece, pieces_of
 from seedbed.runs.run_folder import RunFolder
 from seedbed_api.errors import SeedbedError

@@ -1,14 +1,24 @@
-"""From a training that ended to a complete run: receipt, result, in this order; each may be there already."""
+"""Finalize a run whose training has ended: metrics, receipt, result; what is stored already must agree."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from seedbed.driver.resolve_run import ResolvedRun, model_of
+from seedbed.driver.run_result import Measure
+from seedbed_api.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
-from seedbed.driver.resolve_run import ResolvedRun
-from seedbed.driver.run_result import Measure, Result, final_metrics, save_result
+from seedbed.driver.run_result import Result, final_metrics, save_result
 from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, statement
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.training.training_result import TrainingResult
@@ -84,3 +94,27 @@ def _execution(run: ResolvedRun, execution: ExecutionDetails) -> Execution:
         workers=execution.workers,
         dataset_uri=run.dataset.storage.url,
     )
+
+
+def user_metrics_of(run: ResolvedRun, *, notice: Callable[[str], None]) -> Measure | None:
+    """Return the metrics of the user's code, None without such code.
+
+    They were tried before the training. Metrics that fail all the same are left out with a notice, because
+    the trained model is worth more.
+    """
+    source = model_of(run)
+    if source.entrypoint is None:
+        return None
+    from seedbed.usercode.custom_metrics import measure
+    from seedbed.usercode.entrypoint_loader import load_entrypoint
+
+    user = load_entrypoint(source.entrypoint, source.args, source.code)
+
+    def measured(confusion_kk: npt.NDArray[np.int64]) -> Mapping[str, float]:
+        try:
+            return measure(user, confusion_kk)
+        except UserError as error:
+            notice(f"your metrics are left out: {error.message}")
+            return {}
+
+    return measured

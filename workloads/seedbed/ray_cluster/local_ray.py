@@ -1,4 +1,4 @@
-"""A Ray of this process's own, on loopback, with everything off that training does not need.
+"""This machine as a cluster: a local Ray on loopback with what training needs, and child processes.
 
 The environment must be set before Ray is imported; daemons and workers inherit it.
 """
@@ -8,10 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,3 +173,20 @@ def object_store_bytes() -> int:
     folder = shared if shared.is_dir() else Path(tempfile.gettempdir())
     stats = os.statvfs(folder)
     return max(80 * 2**20, min(2**30, stats.f_bavail * stats.f_frsize // 2))
+
+
+class ChildProcess:
+    """A process of this machine, for the time of one call."""
+
+    def run_task(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call it there; failures arrive as they are. Raises InfrastructureError if the process is lost."""
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_heed_no_ctrl_c) as pool:
+            try:
+                return pool.submit(work, *args, **kwargs).result()
+            except BrokenProcessPool as error:
+                problem = "a process that looks at this machine was ended from outside; was memory short?"
+                raise InfrastructureError("DriverCrashed", problem) from error
+
+
+def _heed_no_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

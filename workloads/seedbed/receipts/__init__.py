@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from seedbed.receipts.receipt_reader import Receipt, read_receipt, to_bytes, verified
 from seedbed.receipts.receipt_statement import Decided, Execution, Statement, statement
-from seedbed.receipts.receipt_store import receipt_digest, save_receipt
+from seedbed.receipts.receipt_store import (
+    Receipt,
+    read_receipt,
+    receipt_digest,
+    save_receipt,
+    to_bytes,
+    verified,
+)
 
 __all__ = [
     "Decided",

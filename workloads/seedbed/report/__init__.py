@@ -2,8 +2,7 @@
 
 from seedbed.report.run_report import build_report
 from seedbed.report.run_report_data import Attempt, EvaluationPoint, ReportInputs, SamplePrediction, TimeSpent
-from seedbed.report.sweep_report import build_sweep_report
-from seedbed.report.sweep_report_data import SweepInputs
+from seedbed.report.sweep_report import SweepInputs, build_sweep_report
 
 __all__ = [
     "Attempt",

@@ -1,11 +1,16 @@
-"""What a run measured, by steps, from its ledger and its evaluations: equal for every way of training it."""
+"""Metrics of a run by step, from its ledger and evaluations, and their TensorBoard event file.
+
+They are equal for every number of workers and restarts.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from seedbed.arithmetic.learning_rate import LearningRate, learning_rate
 from seedbed.report.run_report_data import EvaluationPoint
@@ -79,3 +84,16 @@ def evaluated(record: Evaluation) -> EvaluationPoint:
 def _scores(found: EvaluationPoint) -> Point:
     values = {f"{found.split}/loss": found.loss, f"{found.split}/accuracy": found.accuracy}
     return Point(step=found.step, values=values)
+
+
+def event_file(points: Iterable[Point]) -> bytes:
+    """Return an event file with a scalar for each value of each point."""
+    from tensorboardX import SummaryWriter  # imports torch: seconds that nobody else should wait for
+
+    with tempfile.TemporaryDirectory(prefix="seedbed-tensorboard-") as folder:
+        with SummaryWriter(folder, write_to_disk=True) as writer:
+            for point in points:
+                for name, value in point.values.items():
+                    writer.add_scalar(name, value, point.step)
+        (path,) = Path(folder).iterdir()
+        return path.read_bytes()

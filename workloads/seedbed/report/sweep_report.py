@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -13,11 +14,41 @@ from seedbed.report.line_chart import Line, line_chart, nice_range, thinned
 from seedbed.report.page_templates import page_template
 from seedbed.report.parallel_coordinates import Thread, parallel_coordinates
 from seedbed.report.search_space_axes import Scale, axis_of, shortened
-from seedbed.report.sweep_report_data import Curve, SweepInputs
 from seedbed.search.objective_values import SCALE, format_objective, objective_goal
 from seedbed.search.prune_reasons import PruneReasons, rung_summaries
-from seedbed.search.trial_decisions import DecidedTrial, EndReason, TrialState
+from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
 from seedbed.search.trial_ranking import count_trials, rank_trials
+from seedbed_api.sweepjob import SweepJobSpec
+
+Curve = Sequence[tuple[int, int]]
+"""(epoch, objective in steps of 10^-12)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepInputs:
+    """Everything in the report of a sweep that has ended."""
+
+    job: str
+    spec: SweepJobSpec
+    ended: SweepEnd
+    trials: Sequence[DecidedTrial]
+    """By index."""
+    trial_runs: Mapping[int, TrialRuns] = field(default_factory=dict)
+    curves: Mapping[int, Curve] = field(default_factory=dict)
+    """By trial, the mean over its folds; the rungs of a trial stand in for one that is missing."""
+    importance: Mapping[str, float] = field(default_factory=dict)
+    """Share of each parameter, largest first."""
+    created: str = ""
+    """When, as text; the report asks no clock."""
+    sweep: str = ""
+    """Identity of the sweep."""
+    environment_class: str = ""
+    dataset_digest: str = ""
+    ledger_uri: str = ""
+    ledger_digest: str = ""
+    reused: int = 0
+    """Trials that were looked up."""
+
 
 MOST_THREADS, MOST_CURVES, MOST_ROWS = 200, 60, 50
 _LONGEST_VALUE = 60

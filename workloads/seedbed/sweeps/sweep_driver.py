@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 from seedbed.driver.error_policy import classify_error
-from seedbed.driver.helper_process import ChildProcess
 from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.mlflow.run_recorder import record_run
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested, TaskRunner
-from seedbed.ray_cluster.local_ray import gpus_here, local_ray
+from seedbed.ray_cluster.local_ray import ChildProcess, gpus_here, local_ray
 from seedbed.search.objective_values import objective_goal
 from seedbed.search.samplers import create_sampler
 from seedbed.search.search_state import Search

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from seedbed.report.sweep_report import build_sweep_report
-from seedbed.report.sweep_report_data import Curve, SweepInputs
+from seedbed.report.sweep_report import Curve, SweepInputs, build_sweep_report
 from seedbed.runs.run_folder import REPORT
 from seedbed.search.objective_values import mean_objective
 from seedbed.search.parameter_importance import parameter_importance

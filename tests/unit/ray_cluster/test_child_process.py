@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from seedbed.driver.helper_process import ChildProcess
+from seedbed.ray_cluster.local_ray import ChildProcess
 from seedbed_api.errors import InfrastructureError, UserError
 
 
