@@ -91,6 +91,9 @@ MATRIX: dict[str, Json] = {
 }
 
 
+_RENDERED: dict[tuple[Path, tuple[str, ...], str], str] = {}
+
+
 class HelmFailed(Exception):  # noqa: N818 - named for what happened
     """Helm refused; the text is what it said."""
 
@@ -113,11 +116,13 @@ class Helm:
     def template(
         self, values: Json, folder: Path, *arguments: str, release: str = "seedbed", chart: Path = CHART
     ) -> str:
-        """Return the rendered manifests as text."""
-        file = values_file(values, folder)
-        named = ("template", release, str(chart), "--namespace", "operators", "--values", str(file))
+        """Return the rendered manifests as text; the chart of the checkout is rendered once per values and options."""
         known = () if "--kube-version" in arguments else ("--kube-version", NEWEST)
-        return self.run(*named, *known, *arguments)
+        named = ("template", release, str(chart), "--namespace", "operators", *known, *arguments)
+        key = (self.binary, named, json.dumps(values))
+        if chart != CHART or key not in _RENDERED:
+            _RENDERED[key] = self.run(*named, "--values", str(values_file(values, folder)))
+        return _RENDERED[key]
 
 
 def values_file(values: Json, folder: Path) -> Path:

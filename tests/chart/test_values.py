@@ -45,7 +45,7 @@ EVERYTHING = {
 }
 
 
-class Unique(yaml.SafeLoader):
+class Unique(yaml.CSafeLoader):
     """A reader that refuses what API servers refuse: a key twice in one map."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Json:
