@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,27 +24,43 @@ import json, sys
 from pathlib import Path
 from seedbed_api.errors import SeedbedError
 from support.datasets.image_files import build
-try:
-    result = build(Path(sys.argv[1]), Path(sys.argv[2]), on_error=sys.argv[3])
-except SeedbedError as error:
-    print(json.dumps([error.exit_code, error.reason, error.message]))
-else:
+
+def answer(source, dest, on_error):
+    try:
+        result = build(Path(source), Path(dest), on_error=on_error)
+    except SeedbedError as error:
+        return [error.exit_code, error.reason, error.message]
     report = result.report.document()["refused"]
-    print(json.dumps([0, result.manifest.total, {file["path"]: file["kind"] for file in report["files"]}]))
+    return [0, result.manifest.total, {file["path"]: file["kind"] for file in report["files"]}]
+
+for line in sys.stdin:
+    print(json.dumps(answer(**json.loads(line))), flush=True)
 """
 AS_OTHERS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+BuildAsOthers = Callable[..., list[object]]
 
 
-def built_as_others(source: Path, dest: Path, *, on_error: str) -> list[object]:
+@pytest.fixture(scope="module")
+def built_as_others() -> Iterator[BuildAsOthers]:
     """Build in a process to which modes of files apply, as they do to everyone but root."""
     drop = AS_OTHERS if os.geteuid() == 0 else []
     if drop and (not shutil.which("setpriv") or subprocess.run([*drop, "true"], check=False).returncode):
         pytest.skip("not run: no setpriv that takes root's right to read everything")
-    command = [*drop, sys.executable, "-c", BUILD, str(source), str(dest), on_error]
+    command = [*drop, sys.executable, "-c", BUILD]
     environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    answer: list[object] = json.loads(done.stdout)
-    return answer
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        requests, answers = process.stdin, process.stdout
+
+        def built(source: Path, dest: Path, *, on_error: str) -> list[object]:
+            request = {"source": str(source), "dest": str(dest), "on_error": on_error}
+            print(json.dumps(request), file=requests, flush=True)
+            answer: list[object] = json.loads(answers.readline())
+            return answer
+
+        yield built
+        requests.close()
 
 
 CLOSED = {
@@ -56,7 +72,9 @@ CLOSED = {
 
 
 @pytest.mark.parametrize("name", CLOSED)
-def test_what_modes_forbid_is_refused_by_name_or_left_out_and_named(name: str, tmp_path: Path) -> None:
+def test_what_modes_forbid_is_refused_by_name_or_left_out_and_named(
+    built_as_others: BuildAsOthers, name: str, tmp_path: Path
+) -> None:
     path, left, kind = CLOSED[name]
     source = write_files(
         two_classes(tmp_path / "source"),
@@ -80,7 +98,9 @@ def test_what_modes_forbid_is_refused_by_name_or_left_out_and_named(name: str, t
     assert skipped == [0, left + extra, {named: kind}]
 
 
-def test_a_class_folder_that_cannot_be_read_does_not_vanish_when_it_is_skipped(tmp_path: Path) -> None:
+def test_a_class_folder_that_cannot_be_read_does_not_vanish_when_it_is_skipped(
+    built_as_others: BuildAsOthers, tmp_path: Path
+) -> None:
     source = write_files(two_classes(tmp_path / "source"), {"emu/0.png": png(99)})
     (source / "emu").chmod(0)
     try:
@@ -91,7 +111,9 @@ def test_a_class_folder_that_cannot_be_read_does_not_vanish_when_it_is_skipped(t
     assert "'emu'" in str(answer[2])
 
 
-def test_a_source_that_cannot_be_read_at_all_is_refused_whatever_is_skipped(tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_read_at_all_is_refused_whatever_is_skipped(
+    built_as_others: BuildAsOthers, tmp_path: Path
+) -> None:
     source = two_classes(tmp_path / "source")
     source.chmod(0)
     try:
@@ -147,7 +169,9 @@ def test_a_source_that_is_no_folder_is_refused_with_what_it_is(top: str, tmp_pat
 
 @pytest.mark.parametrize("above", ["", "train/"])
 @pytest.mark.parametrize("target", ["gone", "loop", "closed/emu"])
-def test_a_class_that_is_a_link_to_nothing_is_named(target: str, above: str, tmp_path: Path) -> None:
+def test_a_class_that_is_a_link_to_nothing_is_named(
+    built_as_others: BuildAsOthers, target: str, above: str, tmp_path: Path
+) -> None:
     """A disk that is not mounted must not make a class vanish."""
     files = {
         f"{above}{name}/{n}.png": png(10 * at + n) for at, name in enumerate(("cat", "dog")) for n in range(4)
