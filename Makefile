@@ -13,6 +13,9 @@ CACHE := "$${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/uv}"
 UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $$(mkdir -p $(CACHE) 2> /dev/null && test -w $(CACHE) || echo --no-cache)
 TESTBED := PYTHONPATH=tests $(BIN)/python -m testbed
 export RAY_USAGE_STATS_ENABLED := 0
+# compile each module once, not in every process of the tests: an empty value switches the bytecode on
+export PYTHONDONTWRITEBYTECODE :=
+SLOW = $$(grep -rl --include='test_*.py' 'mark\.slow' tests/unit) # the other files need not be collected
 
 .PHONY: help
 help: ## Show this list
@@ -101,7 +104,7 @@ test-unit: .venv/.installed ## Pure functions and single processes, under 30 s
 
 .PHONY: test-scenarios
 test-scenarios: .venv/.installed ## Whole runs in one process: bad input, damage, verify and diff; slow unit tests
-	$(PYTEST) -q -n 2 tests/scenarios tests/unit -m "not ray and not s3 and not gpu and not exhaustive and (scenario or slow)"
+	$(PYTEST) -q -n 2 tests/scenarios $(SLOW) -m "not ray and not s3 and not gpu and not exhaustive and (scenario or slow)"
 
 .PHONY: test-data
 test-data: .venv/.installed ## Datasets and run folders on Ray Data, HTTP and a real S3 server
