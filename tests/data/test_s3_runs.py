@@ -10,22 +10,22 @@ import pytest
 
 from seedbed.runs import (
     CHAIN_START,
-    EventLog,
+    AttemptEventLog,
     LedgerBuffer,
     LedgerReader,
     RunFolder,
-    acquire,
+    acquire_lease,
     checkpoint_record,
     checkpoint_steps,
+    join_ledger_parts,
     latest_checkpoint,
     open_run,
-    prune,
+    prune_checkpoints,
     read_events,
     save_checkpoint,
     save_segment,
-    segment_of,
 )
-from seedbed.runs.attempt_claims import claim, highest_attempt, require_newest_attempt
+from seedbed.runs.attempt_claims import claim_attempt, highest_attempt, require_newest_attempt
 from seedbed.storage import open_storage
 from testbed.faults import Fault, FaultProxy
 from testbed.gateway import Gateway
@@ -67,7 +67,7 @@ def test_of_many_claims_one_wins(folder: RunFolder) -> None:
 
     def race() -> None:
         start.wait()
-        attempt = claim(folder, 1, workers=1, version="0")
+        attempt = claim_attempt(folder, 1, workers=1, version="0")
         if attempt is not None:
             won.append(attempt.token)
 
@@ -82,8 +82,8 @@ def test_of_many_claims_one_wins(folder: RunFolder) -> None:
 
 def test_claim_whose_answer_was_lost_is_ours(faulty: RunFolder, s3_faults: FaultProxy) -> None:
     s3_faults.script(Fault(kind="lost-answer"), match="PUT")
-    assert claim(faulty, 1, workers=1, version="0") is not None
-    assert claim(faulty, 1, workers=1, version="0") is None
+    assert claim_attempt(faulty, 1, workers=1, version="0") is not None
+    assert claim_attempt(faulty, 1, workers=1, version="0") is None
 
 
 @pytest.mark.parametrize("kind", ["lost-answer", "reset", "status", "cut-answer"])
@@ -97,7 +97,7 @@ def test_checkpoints_survive_a_fault_at_every_request(folder: RunFolder, faulty:
     s3_faults.decide = every_second
     checkpoint(faulty, 3)
     checkpoint(faulty, 5)
-    prune(faulty, keep=1)
+    prune_checkpoints(faulty, keep=1)
     s3_faults.decide = lambda _line: None
     assert times["count"] > 10
     assert checkpoint_steps(folder) == [5]
@@ -120,20 +120,20 @@ def test_object_damaged_in_the_store_is_passed_over(s3: Gateway, bucket: str, fo
 
 
 def test_lease_ledger_and_events_work_as_on_a_disk(folder: RunFolder) -> None:
-    with acquire(folder, workers=2, version="0", poll=0.05, beat_every=0.05) as lease:  # type: ignore[union-attr]
+    with acquire_lease(folder, workers=2, version="0", poll=0.05, beat_every=0.05) as lease:  # type: ignore[union-attr]
         require_newest_attempt(lease.folder, lease.attempt.number)
-        events = EventLog(folder=folder, attempt=lease.attempt.number)
+        events = AttemptEventLog(folder=folder, attempt=lease.attempt.number)
         for step in range(2):
             events.add("step", step=step)
             events.flush()
         buffer = LedgerBuffer()
         buffer.add_leaf(0, 0, rows_m=[1, 2], digest=bytes(32))
         buffer.add_step(0, loss=1.0, witness=[7])
-        segment = segment_of([buffer.drain()], first=0, leaves=1, chain_before=CHAIN_START)
+        segment = join_ledger_parts([buffer.drain()], first=0, leaves=1, chain_before=CHAIN_START)
         save_segment(folder, segment)
     assert LedgerReader(folder=folder).chain(stop=1) == segment.chain
     assert [event["step"] for event in read_events(folder)] == [0, 1]
-    second = acquire(folder, workers=1, version="0", poll=0.05)
+    second = acquire_lease(folder, workers=1, version="0", poll=0.05)
     assert second is not None
     assert second.attempt.number == 2
     second.release()

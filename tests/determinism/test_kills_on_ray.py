@@ -22,7 +22,7 @@ import pytest
 
 from determinism.sweep_runs import end
 from seedbed.runs.checkpoint_store import checkpoint_steps
-from seedbed.runs.log_store import chosen, in_order, logs_of
+from seedbed.runs.log_store import list_logs, read_in_order, select_logs
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job, digest_of, groups, manifest, prove, run
@@ -168,8 +168,8 @@ def check_chain(command: Command, *, attempts: int) -> None:
 
 def said_by(folder: RunFolder, *, attempt: int) -> list[dict[str, object]]:
     """Return the log of an attempt."""
-    logs = chosen(folder.output, logs_of(folder.output), folder.name, attempt=attempt).logs
-    return [json.loads(line) for _, line in in_order(folder.output, logs, last=True)]
+    logs = select_logs(folder.output, list_logs(folder.output), folder.name, attempt=attempt).logs
+    return [json.loads(line) for _, line in read_in_order(folder.output, logs, last=True)]
 
 
 def weights_of(status: dict[str, object]) -> object:

@@ -21,7 +21,7 @@ from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.feed.decoded_cache import DecodedCache
 from seedbed.ray_cluster.local_ray import local_ray
-from seedbed.runs.attempt_claims import highest_attempt, read_attempt
+from seedbed.runs.attempt_claims import highest_attempt, read_claim
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.search.search_state import Search
 from seedbed.sweeps.resolve_sweep import resolve_sweep
@@ -156,7 +156,7 @@ def begun(output: Path) -> set[Path]:
 def training_now(output: Path) -> list[int]:
     """Return the processes that train runs which have a checkpoint and are not at their end."""
     runs = [run for run in runs_of(output) if checkpoint_steps(run) and not run.finished()]
-    return [read_attempt(run, highest_attempt(run)).process.pid for run in runs]
+    return [read_claim(run, highest_attempt(run)).process.pid for run in runs]
 
 
 def test_a_killed_process_costs_a_retry_and_changes_nothing(

@@ -174,10 +174,10 @@ def test_a_window_of_which_nothing_is_known_is_not_said_to_be_reproduced(run: Pa
 
 
 def test_segments_of_interrupted_attempts_may_overlap(run: Path) -> None:
-    from seedbed.runs.ledger import segment_from_bytes
+    from seedbed.runs.ledger import parse_segment
 
     (path,) = run.glob("ledger/3-6-*")
-    whole = segment_from_bytes(path.read_bytes())
+    whole = parse_segment(path.read_bytes())
     parts = {name: getattr(whole, name)[1:] for name in ("rows", "digests", "loss", "witness")}
     part = replace(whole, first=4, chain_before=whole.chains()[0], **parts)
     (run / part.path).write_bytes(part.to_bytes())

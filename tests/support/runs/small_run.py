@@ -112,10 +112,10 @@ def objects_of(run: Path) -> dict[str, bytes]:
 
 def rewrite(run: Path, step: int, change: Callable[[LedgerSegment, int], LedgerSegment]) -> None:
     """Replace the segment that holds 0-based `step` by a changed one, checksum and name included."""
-    from seedbed.runs.ledger import segment_from_bytes
+    from seedbed.runs.ledger import parse_segment
 
     for path in (run / "ledger").iterdir():
-        segment = segment_from_bytes(path.read_bytes())
+        segment = parse_segment(path.read_bytes())
         if segment.first <= step < segment.stop:
             changed = change(segment, step - segment.first)
             path.unlink()

@@ -13,7 +13,7 @@ import pytest
 from seedbed.cli.top_rows import Row
 from seedbed.cli.top_store import rows_of
 from seedbed.driver.run_result import Result, save_result
-from seedbed.runs.attempt_claims import Attempt
+from seedbed.runs.attempt_claims import AttemptClaim
 from seedbed.runs.process_identity import this_process
 from seedbed.runs.run_folder import RECIPE, RESULT, RunFolder, open_run
 from seedbed.runs.run_lease import STALE_SECONDS
@@ -68,7 +68,7 @@ def a_run(store: Store, digits: str, *, attempt: int = 1, state: str = "held", e
     folder = open_run(store.output, "sha256:" + digits * 32)
     folder.publish(RECIPE, b'{"model": {"name": "simple-cnn"}}')
     process = replace(this_process(), host="gpu-3", boot="another")
-    claimed = Attempt(number=attempt, process=process, workers=2, version="0", token="t")
+    claimed = AttemptClaim(number=attempt, process=process, workers=2, version="0", token="t")
     folder.objects.create(f"attempts/{attempt}.json", claimed.to_bytes())
     beat(folder, attempt, count=1, state=state)
     for number, event in enumerate([*STEPS, *([end] if end else [])]):

@@ -7,7 +7,7 @@ import json
 from seedbed.arithmetic.learning_rate import Cosine, LearningRate
 from seedbed.driver.curve_store import CurveStore
 from seedbed.runs.evaluation_records import save_evaluation
-from seedbed.runs.ledger import LedgerBuffer, save_segment, segment_of
+from seedbed.runs.ledger import LedgerBuffer, join_ledger_parts, save_segment
 from seedbed.runs.run_folder import RunFolder
 
 SCHEDULE = LearningRate(base=0.1, warmup_steps=2, decay=Cosine())
@@ -25,7 +25,7 @@ def train(folder: RunFolder, first: int, stop: int) -> None:
         buffer.add_step(step, loss=1.0 / (step + 3), witness=[step])
         if (step + 1) % 5 == 0:
             evaluate(folder, "validation", step + 1)
-    save_segment(folder, segment_of([buffer.drain()], first=first, leaves=1, chain_before=bytes(32)))
+    save_segment(folder, join_ledger_parts([buffer.drain()], first=first, leaves=1, chain_before=bytes(32)))
 
 
 def evaluate(folder: RunFolder, split: str, step: int) -> None:

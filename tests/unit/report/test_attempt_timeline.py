@@ -15,8 +15,8 @@ from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.report.attempt_timeline import Story, attempts_of, story_of, told_by
 from seedbed.report.bottleneck import what_limited
 from seedbed.report.run_report_data import TimeSpent
-from seedbed.runs.attempt_claims import claim
-from seedbed.runs.attempt_event_log import EventLog, read_events
+from seedbed.runs.attempt_claims import claim_attempt
+from seedbed.runs.attempt_event_log import AttemptEventLog, read_events
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 from seedbed.training.run_progress import PartSeconds, RunProgress, StartupTimes
@@ -49,8 +49,8 @@ class Attempt:
     now: float = BEGAN
 
     def __post_init__(self) -> None:
-        claim(self.folder, self.number, workers=2, version="0")
-        events = EventLog(folder=self.folder, attempt=self.number)
+        claim_attempt(self.folder, self.number, workers=2, version="0")
+        events = AttemptEventLog(folder=self.folder, attempt=self.number)
         self.timeline = StartupTimings(began=BEGAN)
         self.timeline.mark("ProgramLoaded", at=BEGAN + 3)
         self.timeline.mark("RunClaimed", at=BEGAN + 3 + self.waited)
@@ -150,12 +150,12 @@ def test_one_that_is_still_under_way_has_not_ended(folder: RunFolder) -> None:
 
 
 def test_events_of_an_older_version_are_read(folder: RunFolder) -> None:
-    events = EventLog(folder=folder, attempt=1)
+    events = AttemptEventLog(folder=folder, attempt=1)
     for step in (40, 60):
         events.add("Progress", workers=3, resumedFrom=40, step=step, leavesByWorker=[])
     events.flush()
     for number in (1, 2):
-        claim(folder, number, workers=3, version="0")
+        claim_attempt(folder, number, workers=3, version="0")
     story = story_of(folder)
     assert (story.time_spent, story.steps_per_second) == (None, 0.0)
     assert [row.outcome for row in attempts_of(folder, story)] == ["", ""], "nobody spoke of ends then"

@@ -12,10 +12,10 @@ from seedbed.feed import EvaluationBatch
 from seedbed.report import build_report, report_loader
 from seedbed.report.report_loader import ReportContext, gather
 from seedbed.report.sample_predictions import sample_predictions
-from seedbed.runs.attempt_claims import claim
-from seedbed.runs.attempt_event_log import EventLog
+from seedbed.runs.attempt_claims import claim_attempt
+from seedbed.runs.attempt_event_log import AttemptEventLog
 from seedbed.runs.evaluation_records import save_evaluation
-from seedbed.runs.ledger import LedgerBuffer, save_segment, segment_of
+from seedbed.runs.ledger import LedgerBuffer, join_ledger_parts, save_segment
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 
@@ -35,7 +35,7 @@ def write_ledger(folder, *, steps, cut=4):
         for step in range(first, min(first + cut, steps)):
             buffer.add_leaf(step, 0, rows_m=[step], digest=bytes(32))
             buffer.add_step(step, loss=1.0 / (step + 1), witness=[step])
-        segment = segment_of([buffer.drain()], first=first, leaves=1, chain_before=chain)
+        segment = join_ledger_parts([buffer.drain()], first=first, leaves=1, chain_before=chain)
         save_segment(folder, segment)
         chain = segment.chain
 
@@ -93,8 +93,8 @@ def test_a_ledger_of_many_segments_is_sampled_and_keeps_its_end(folder, monkeypa
 
 def test_attempts_come_from_events_and_a_killed_one_from_its_claim(folder):
     for number, workers in ((1, 4), (2, 3)):
-        claim(folder, number, workers=workers, version="0")
-    log = EventLog(folder=folder, attempt=2)
+        claim_attempt(folder, number, workers=workers, version="0")
+    log = AttemptEventLog(folder=folder, attempt=2)
     for step in (40, 60):
         log.add("Progress", workers=3, resumedFrom=40, step=step, leavesByWorker=[])
     log.flush()

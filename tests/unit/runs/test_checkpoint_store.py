@@ -23,13 +23,13 @@ from seedbed.runs import (
     checkpoint_steps,
     latest_checkpoint,
     open_run,
-    prune,
+    prune_checkpoints,
     save_checkpoint,
     save_evaluation,
     to_torch,
     weights_digest,
 )
-from seedbed.runs.tensor_blobs import serialised
+from seedbed.runs.tensor_blobs import serialize
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError
 
@@ -130,7 +130,7 @@ def test_blob_bytes_are_golden() -> None:
         "a": np.ones((2, 1), dtype=np.float32),
         "c": np.array(7, dtype=np.int64),
     }
-    assert sha256(serialised(state)).hexdigest() == GOLDEN_BLOB
+    assert sha256(serialize(state)).hexdigest() == GOLDEN_BLOB
 
 
 GOLDEN_BLOB = "19717f5fcf77b2c228b11b00e0dc55bb89ae0fb6f1e9ed38e0709084284592b1"
@@ -206,7 +206,7 @@ def test_pruning_leaves_the_newest_and_the_protected(
     for step in steps:
         state = a_state(step // 2)  # neighbours share blobs
         save_checkpoint(folder, a_record(step, state), state)
-    gone = prune(folder, keep=keep, protect=protect)
+    gone = prune_checkpoints(folder, keep=keep, protect=protect)
     kept = sorted({*sorted(steps)[-keep:], *(protect & steps)})
     assert checkpoint_steps(folder) == kept
     assert sorted(gone) == sorted(steps - set(kept))
@@ -226,7 +226,7 @@ def test_damaged_newer_checkpoint_does_not_push_out_the_one_just_written(
     damage(folder, {"record": "checkpoints/8.json"}.get(part) or f"blobs/{blobs_of(8)[part]}", "last bit")
     assert latest_checkpoint(folder)[0].step == 4  # type: ignore[index]
     save(folder, 6)
-    assert prune(folder, keep=1, newest=6) == [2, 4, 8]
+    assert prune_checkpoints(folder, keep=1, newest=6) == [2, 4, 8]
     assert checkpoint_steps(folder) == [6]
     assert latest_checkpoint(folder)[0].step == 6  # type: ignore[index]
 
@@ -234,13 +234,13 @@ def test_damaged_newer_checkpoint_does_not_push_out_the_one_just_written(
 def test_whole_checkpoint_of_a_later_attempt_survives_a_late_pruning(folder: RunFolder) -> None:
     """Who was frozen between the check of the lease and the pruning deletes nothing that a resume would take."""
     save(folder, 2, 4, 6, 8)
-    assert prune(folder, keep=1, newest=4) == [2]
+    assert prune_checkpoints(folder, keep=1, newest=4) == [2]
     assert latest_checkpoint(folder)[0].step == 8  # type: ignore[index]
 
 
 def test_pruning_counts_and_keeps_the_protected_whatever_is_newest(folder: RunFolder) -> None:
     save(folder, 1, 2, 3, 4)
-    assert prune(folder, keep=2, protect={1, 9}, newest=4) == [2]
+    assert prune_checkpoints(folder, keep=2, protect={1, 9}, newest=4) == [2]
     assert checkpoint_steps(folder) == [1, 3, 4]
 
 
@@ -251,7 +251,7 @@ def test_nothing_is_deleted_while_the_newest_is_not_listed(
     save(folder, *listed)
     before = folder.objects.list()
     with pytest.raises(AssertionError, match="not listed"):
-        prune(folder, keep=1, newest=6)
+        prune_checkpoints(folder, keep=1, newest=6)
     assert folder.objects.list() == before
 
 
@@ -266,7 +266,7 @@ def test_listing_that_fails_deletes_nothing(folder: RunFolder, monkeypatch: pyte
 
     monkeypatch.setattr(os, "scandir", failing)
     with pytest.raises(InfrastructureError):
-        prune(folder, keep=1)
+        prune_checkpoints(folder, keep=1)
     monkeypatch.undo()
     assert folder.objects.list() == before
 
@@ -278,7 +278,7 @@ def test_blobs_that_wait_for_their_record_survive_pruning(folder: RunFolder) -> 
 
     def pruned_before_the_record(self: RunFolder, path: str, data: bytes, **options: Any) -> None:
         if path == "checkpoints/6.json":
-            assert prune(folder, keep=1, newest=4) == [2]
+            assert prune_checkpoints(folder, keep=1, newest=4) == [2]
         publish(self, path, data, **options)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -292,7 +292,7 @@ def test_blob_that_a_kept_record_shares_with_a_deleted_one_stays(folder: RunFold
     for step in (2, 4):  # an optimizer without state has one blob for all steps
         state = a_state(step) | {"optimizer.momentum.conv.weight": np.zeros(3, dtype=np.float32)}
         save_checkpoint(folder, a_record(step, state), state)
-    assert prune(folder, keep=1, newest=4) == [2]
+    assert prune_checkpoints(folder, keep=1, newest=4) == [2]
     assert latest_checkpoint(folder)[0].step == 4  # type: ignore[index]
     assert len(folder.objects.list("blobs")) == 2
 

@@ -40,7 +40,7 @@ while True:
     for leaf in range(2):
         buffer.add_leaf(step, leaf, rows_m=[step, leaf], digest=bytes([step % 256, leaf] * 16))
     buffer.add_step(step, loss=0.5, witness=[step])
-    segment = segment_of([buffer.drain()], first=step, leaves=2, chain_before=chain)
+    segment = join_ledger_parts([buffer.drain()], first=step, leaves=2, chain_before=chain)
     save_segment(folder, segment)
     step, chain = step + 1, segment.chain
     evaluation = save_evaluation(folder, split="validation", step=step, document={"loss": step})
@@ -48,7 +48,7 @@ while True:
     state = {"model.w": np.full((300, 100), step, dtype=np.float32), "optimizer.m": np.full((300,), -step, dtype=np.float32)}
     record = checkpoint_record(state, run_id=sys.argv[2], trajectory_id="t", step=step, ledger_chain=chain, evaluations=evaluations)
     save_checkpoint(folder, record, state)
-    prune(folder, keep=2)
+    prune_checkpoints(folder, keep=2)
     print(step, flush=True)
 """
 

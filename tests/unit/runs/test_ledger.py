@@ -20,11 +20,11 @@ from seedbed.runs import (
     LedgerReader,
     RunFolder,
     check_exactly_once,
+    join_ledger_parts,
     leaf_digest,
     next_chain,
     open_run,
     save_segment,
-    segment_of,
 )
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError
@@ -76,7 +76,7 @@ def train(
             buffers[leaf * workers // LEAVES].add_leaf(step, leaf, rows_m=rows, digest=digest)
         for buffer in buffers:
             buffer.add_step(step, loss=step / 7, witness=[step, -step])
-    segment = segment_of(
+    segment = join_ledger_parts(
         [buffer.drain() for buffer in buffers], first=first, leaves=LEAVES, chain_before=chain
     )
     save_segment(folder, segment)
@@ -231,4 +231,4 @@ def test_gathering_refuses_gaps_doubles_and_disagreement() -> None:
         ([part(range(2)), part(range(2, 4), witness=1)], "disagree"),
     ]:
         with pytest.raises(AssertionError, match=message):
-            segment_of([b.drain() for b in buffers], first=0, leaves=4, chain_before=CHAIN_START)
+            join_ledger_parts([b.drain() for b in buffers], first=0, leaves=4, chain_before=CHAIN_START)

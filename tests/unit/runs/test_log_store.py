@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from seedbed.cli import cli
-from seedbed.runs.attempt_claims import claim
-from seedbed.runs.log_store import PodLog, chosen, in_order, logs_of
+from seedbed.runs.attempt_claims import claim_attempt
+from seedbed.runs.log_store import PodLog, list_logs, read_in_order, select_logs
 from seedbed.runs.process_identity import TURN_VARIABLE
 from seedbed.runs.run_folder import open_run
 from seedbed.storage import Storage, open_storage
@@ -35,13 +35,13 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     output.put("logs/u3/1/flowers-1-driver/000000.log", record(9, "flowers").encode())
     for turn in ("u1/1", "u1/2"):
         monkeypatch.setenv(TURN_VARIABLE, turn)
-        claim(open_run(output, RUN), int(turn[-1]), workers=1, version="0")
+        claim_attempt(open_run(output, RUN), int(turn[-1]), workers=1, version="0")
     return output
 
 
 def said(store: Storage, named: str, attempt: int | None = None) -> list[str]:
-    logs = chosen(store, logs_of(store), named, attempt=attempt).logs
-    lines = (line for _, line in in_order(store, logs, last=True))
+    logs = select_logs(store, list_logs(store), named, attempt=attempt).logs
+    lines = (line for _, line in read_in_order(store, logs, last=True))
     return [json.loads(line)["message"] if line.startswith("{") else line for line in lines]
 
 
@@ -74,7 +74,7 @@ def laptop(tmp_path: Path) -> Storage:
     output.put(f"logs/{SWEEP}/1/rates-1-driver/000000.log", record(5, "decided").encode())
     for run, attempts in ((LOCAL, 3), (OTHER, 2)):
         for attempt in range(1, attempts + 1):
-            claim(open_run(output, f"sha256:{run}"), attempt, workers=1, version="0")
+            claim_attempt(open_run(output, f"sha256:{run}"), attempt, workers=1, version="0")
     return output
 
 
@@ -117,9 +117,9 @@ def test_what_cannot_be_told_is_refused_with_what_can(
 
 def test_of_several_jobs_of_a_name_the_newest_is_told_and_the_others_are_named(store: Storage) -> None:
     store.put("logs/a-newer-one/1/digits-1-driver/000000.log", record(30, "created again").encode())
-    found = chosen(store, logs_of(store), "digits", attempt=None)
+    found = select_logs(store, list_logs(store), "digits", attempt=None)
     assert ({log.uid for log in found.logs}, found.others) == ({"a-newer-one"}, ("u2", "u1"))
-    assert chosen(store, logs_of(store), "u2", attempt=None).others == (), "an object is itself"
+    assert select_logs(store, list_logs(store), "u2", attempt=None).others == (), "an object is itself"
 
 
 def test_of_several_runs_of_a_name_too(laptop: Storage) -> None:
@@ -135,20 +135,20 @@ def test_the_command_tells_in_one_line_of_older_jobs_of_the_name(store: Storage,
 
 
 def test_a_log_that_grows_is_told_once(store: Storage) -> None:
-    (log,) = chosen(store, logs_of(store), "flowers", attempt=None).logs
+    (log,) = select_logs(store, list_logs(store), "flowers", attempt=None).logs
     path = log.pieces[0]
     seen: list[str] = []
     content = store.read(path)
     for more in (b"half ", b"a line\n", b"next\n"):
-        seen += [line for _, line in log.more(store, last=False)]
+        seen += [line for _, line in log.read_new(store, last=False)]
         content += more
         store.put(path, content)
-    seen += [line for _, line in log.more(store, last=False)]
+    seen += [line for _, line in log.read_new(store, last=False)]
     assert seen == [record(9, "flowers").rstrip(), "half a line", "next"]
 
 
 def test_an_empty_store_has_no_logs(tmp_path: Path) -> None:
-    assert logs_of(open_storage(str(tmp_path))) == []
+    assert list_logs(open_storage(str(tmp_path))) == []
     told = CliRunner().invoke(cli, ["logs", str(tmp_path)])
     assert (told.exit_code, told.stdout) == (0, "")
     assert "no logs here" in told.stderr

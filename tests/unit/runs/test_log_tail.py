@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.runs.log_store import chosen, in_order, logs_of
-from seedbed.runs.log_tail import Following
+from seedbed.runs.log_store import list_logs, read_in_order, select_logs
+from seedbed.runs.log_tail import LogTail
 from seedbed.storage import Storage, open_storage
 from seedbed_api.errors import InfrastructureError
 from support.storage.counting_storage import CountingStorage
@@ -47,15 +47,15 @@ def store(tmp_path: Path) -> FailingStorage:
     return output
 
 
-def following(store: Storage, named: str = "digits") -> Following:
+def following(store: Storage, named: str = "digits") -> LogTail:
     """Return what goes on after the first look, as the command does."""
-    logs = chosen(store, logs_of(store), named, attempt=None).logs
-    assert list(in_order(store, logs, last=False))
-    return Following(output=store, logs=logs)
+    logs = select_logs(store, list_logs(store), named, attempt=None).logs
+    assert list(read_in_order(store, logs, last=False))
+    return LogTail(output=store, logs=logs)
 
 
-def heard(follower: Following) -> list[str]:
-    lines = [line for _, line in follower.look()]
+def heard(follower: LogTail) -> list[str]:
+    lines = [line for _, line in follower.read_new()]
     return [json.loads(line)["message"] if line.startswith("{") else line for line in lines]
 
 
@@ -101,10 +101,10 @@ def test_a_failure_of_the_store_is_kept_and_loses_no_line(store: FailingStorage,
     store.put(DRIVER.format(2, 1), record(7, "e"))
     store.failing = failing
     first = heard(follower)
-    assert follower.trouble is not None
+    assert follower.error is not None
     store.failing = ""
     assert sorted(first + heard(follower)) == ["d", "e", "late"]
-    assert follower.trouble is None
+    assert follower.error is None
 
 
 def test_logs_that_are_removed_meanwhile_end(store: FailingStorage) -> None:

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from seedbed.runs import (
-    Damaged,
-    EventLog,
+    AttemptEventLog,
+    DamagedCheckpoint,
     RunFolder,
-    acquire,
+    acquire_lease,
     evaluations_digest,
     load_checkpoint,
     model_config,
@@ -112,7 +112,7 @@ def test_evaluation_put_under_another_name_is_found(folder: RunFolder) -> None:
 
 def test_events_of_all_attempts_come_back_in_order(folder: RunFolder) -> None:
     for attempt in (2, 10, 1):
-        log = EventLog(folder=folder, attempt=attempt)
+        log = AttemptEventLog(folder=folder, attempt=attempt)
         for step in range(12):
             log.add("step", step=step)
             log.flush()
@@ -151,7 +151,7 @@ def test_damage_is_an_infrastructure_error_that_travels(folder: RunFolder) -> No
     with pytest.raises(InfrastructureError) as caught:
         load_checkpoint(folder, 3)
     copy = pickle.loads(pickle.dumps(caught.value))
-    assert isinstance(copy, Damaged)
+    assert isinstance(copy, DamagedCheckpoint)
     assert (copy.reason, copy.message) == ("RunFolderDamaged", caught.value.message)
 
 
@@ -167,7 +167,10 @@ def test_heartbeat_outlives_a_store_that_is_away_for_a_while(
         put(self, path, data)
 
     monkeypatch.setattr(LocalStorage, "put", sometimes)
-    with caplog.at_level(logging.WARNING), acquire(folder, workers=1, version="0", beat_every=0.02) as lease:  # type: ignore[union-attr]
+    with (
+        caplog.at_level(logging.WARNING),
+        acquire_lease(folder, workers=1, version="0", beat_every=0.02) as lease,
+    ):  # type: ignore[union-attr]
         away["now"] = True
         deadline = time.monotonic() + 120
         while "not renewed: away" not in caplog.text:

@@ -16,10 +16,23 @@ from typing import Any
 
 import pytest
 
-from seedbed.runs import RunFolder, acquire, open_run
-from seedbed.runs.attempt_claims import Attempt, claim, highest_attempt, read_attempt, require_newest_attempt
-from seedbed.runs.process_identity import TURN_VARIABLE, Process, known_dead, this_process
-from seedbed.runs.run_lease import Lease, Sighting, longest_gap, released, seen, standing
+from seedbed.runs import RunFolder, acquire_lease, open_run
+from seedbed.runs.attempt_claims import (
+    AttemptClaim,
+    claim_attempt,
+    highest_attempt,
+    read_claim,
+    require_newest_attempt,
+)
+from seedbed.runs.process_identity import TURN_VARIABLE, ProcessIdentity, is_known_dead, this_process
+from seedbed.runs.run_lease import (
+    HeartbeatObservation,
+    RunLease,
+    is_released,
+    lease_state,
+    max_poll_gap,
+    observe_heartbeat,
+)
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError
 
@@ -47,15 +60,15 @@ def folder(tmp_path: Path) -> RunFolder:
     ],
 )
 def test_standing(beat: bytes | None, dead: bool, silent: float, expected: str) -> None:
-    sighting = Sighting(attempt=1, beat=beat, since=100.0, looked=100.0)
-    assert standing(sighting, holder_dead=dead, now=100.0 + silent, stale_after=30.0) == expected
+    sighting = HeartbeatObservation(attempt=1, heartbeat=beat, since=100.0, last_read=100.0)
+    assert lease_state(sighting, holder_dead=dead, now=100.0 + silent, stale_after=30.0) == expected
 
 
 def test_sighting_is_young_again_after_any_change() -> None:
-    first = seen(None, attempt=1, beat=b"1", now=10.0, gap=10.0)
-    assert seen(first, attempt=1, beat=b"1", now=20.0, gap=10.0).since == 10.0
-    assert seen(first, attempt=1, beat=b"2", now=20.0, gap=10.0).since == 20.0
-    assert seen(first, attempt=2, beat=b"1", now=20.0, gap=10.0).since == 20.0
+    first = observe_heartbeat(None, attempt=1, beat=b"1", now=10.0, gap=10.0)
+    assert observe_heartbeat(first, attempt=1, beat=b"1", now=20.0, gap=10.0).since == 10.0
+    assert observe_heartbeat(first, attempt=1, beat=b"2", now=20.0, gap=10.0).since == 20.0
+    assert observe_heartbeat(first, attempt=2, beat=b"1", now=20.0, gap=10.0).since == 20.0
 
 
 @pytest.mark.parametrize(
@@ -70,13 +83,13 @@ def test_sighting_is_young_again_after_any_change() -> None:
 def test_silence_counts_only_while_we_look(looks: list[float], since: float) -> None:
     sighting = None
     for now in looks:
-        sighting = seen(sighting, attempt=1, beat=b"1", now=now, gap=5.0)
-    assert sighting == Sighting(attempt=1, beat=b"1", since=since, looked=looks[-1])
+        sighting = observe_heartbeat(sighting, attempt=1, beat=b"1", now=now, gap=5.0)
+    assert sighting == HeartbeatObservation(attempt=1, heartbeat=b"1", since=since, last_read=looks[-1])
 
 
 def test_gap_allows_slow_looks_and_is_well_below_the_time_of_silence() -> None:
-    assert longest_gap(poll=1.0, stale_after=30.0) == 7.5
-    assert longest_gap(poll=2.0, stale_after=30.0) == 10.0
+    assert max_poll_gap(poll=1.0, stale_after=30.0) == 7.5
+    assert max_poll_gap(poll=2.0, stale_after=30.0) == 10.0
 
 
 def test_outage_of_the_store_is_no_silence_of_the_holder(
@@ -89,17 +102,17 @@ def test_outage_of_the_store_is_no_silence_of_the_holder(
         gate.set()
     for name, gate in gates.items():
         monkeypatch.setattr(type(folder.objects), name, behind(gate, getattr(type(folder.objects), name)))
-    outcome: list[Lease | None] = []
-    looks: list[Attempt] = []
+    outcome: list[RunLease | None] = []
+    looks: list[AttemptClaim] = []
 
-    def looked(holder: Attempt) -> None:
+    def looked(holder: AttemptClaim) -> None:
         looks.append(holder)
         if back.is_set():
             writable.set()  # not before the old heartbeat was seen once more, however slow this machine is
 
-    with acquire(folder, **QUICK):  # type: ignore[arg-type, union-attr]
+    with acquire_lease(folder, **QUICK):  # type: ignore[arg-type, union-attr]
         waiter = threading.Thread(
-            target=lambda: outcome.append(acquire(folder, stale_after=2.0, waiting=looked, **QUICK)),  # type: ignore[arg-type]
+            target=lambda: outcome.append(acquire_lease(folder, stale_after=2.0, on_wait=looked, **QUICK)),  # type: ignore[arg-type]
             daemon=True,
         )
         waiter.start()
@@ -139,14 +152,14 @@ def behind(gate: threading.Event, operation: Callable[..., Any]) -> Callable[...
 def test_dead_is_only_said_of_what_this_machine_can_see() -> None:
     with subprocess.Popen(["sleep", "600"]) as child:
         here = replace(this_process(), pid=child.pid, start=_start(child.pid))
-        assert not known_dead(here)
+        assert not is_known_dead(here)
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is dead from now on, and a zombie
-        assert known_dead(here), "killed and not reaped"
-    assert known_dead(here)
-    assert known_dead(replace(this_process(), start="1")), "another process took the number"
+        assert is_known_dead(here), "killed and not reaped"
+    assert is_known_dead(here)
+    assert is_known_dead(replace(this_process(), start="1")), "another process took the number"
     for other in ({"host": "another"}, {"boot": "another"}, {"namespace": "another"}, {"start": ""}):
-        assert not known_dead(replace(here, **other)), other
+        assert not is_known_dead(replace(here, **other)), other
 
 
 TURNS = {
@@ -167,17 +180,19 @@ def test_a_driver_whose_turn_is_over_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, theirs: str, ours: str, abandoned: bool
 ) -> None:
     monkeypatch.setenv(TURN_VARIABLE, ours)
-    assert known_dead(replace(ELSEWHERE, turn=theirs)) is abandoned
+    assert is_known_dead(replace(ELSEWHERE, turn=theirs)) is abandoned
 
 
 def test_the_next_attempt_of_a_job_takes_over_at_once(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(TURN_VARIABLE, "uid-a/1")
-    killed = acquire(folder, workers=2, version="test", beat_every=60)
+    killed = acquire_lease(folder, workers=2, version="test", beat_every=60)
     assert killed is not None
     monkeypatch.setenv(TURN_VARIABLE, "uid-a/2")
-    lease = acquire(folder, workers=2, version="test", waiting=lambda _: pytest.fail("it was waited for"))
+    lease = acquire_lease(
+        folder, workers=2, version="test", on_wait=lambda _: pytest.fail("it was waited for")
+    )
     assert lease is not None
     assert lease.attempt.number == 2
     with pytest.raises(InfrastructureError, match="taken over"):
@@ -189,7 +204,7 @@ def test_the_next_attempt_of_a_job_takes_over_at_once(
 def test_claims_of_before_there_were_turns_are_read() -> None:
     document = this_process().document()
     del document["turn"]
-    assert Process.from_document(document).turn == ""
+    assert ProcessIdentity.from_document(document).turn == ""
 
 
 def _start(pid: int) -> str:
@@ -197,10 +212,10 @@ def _start(pid: int) -> str:
 
 
 def test_first_driver_gets_attempt_one_and_gives_it_back(folder: RunFolder) -> None:
-    with acquire(folder, **QUICK) as lease:  # type: ignore[arg-type, union-attr]
+    with acquire_lease(folder, **QUICK) as lease:  # type: ignore[arg-type, union-attr]
         assert lease.attempt.number == 1
         require_newest_attempt(lease.folder, lease.attempt.number)
-    second = acquire(folder, **QUICK)  # type: ignore[arg-type]
+    second = acquire_lease(folder, **QUICK)  # type: ignore[arg-type]
     assert second is not None
     assert second.attempt.number == 2
     with pytest.raises(InfrastructureError) as caught:
@@ -211,12 +226,14 @@ def test_first_driver_gets_attempt_one_and_gives_it_back(folder: RunFolder) -> N
 
 @pytest.mark.slow
 def test_second_driver_waits_and_returns_when_the_result_is_there(folder: RunFolder) -> None:
-    holders: list[Attempt] = []
-    with acquire(folder, **QUICK) as lease:  # type: ignore[arg-type, union-attr]
+    holders: list[AttemptClaim] = []
+    with acquire_lease(folder, **QUICK) as lease:  # type: ignore[arg-type, union-attr]
         waiter = threading.Thread(
-            target=lambda: outcome.append(acquire(folder, waiting=holders.append, stale_after=5.0, **QUICK))  # type: ignore[arg-type]
+            target=lambda: outcome.append(
+                acquire_lease(folder, on_wait=holders.append, stale_after=5.0, **QUICK)
+            )  # type: ignore[arg-type]
         )
-        outcome: list[Lease | None] = []
+        outcome: list[RunLease | None] = []
         waiter.start()
         time.sleep(6.0)
         assert waiter.is_alive(), "a live heartbeat is never stale"
@@ -229,12 +246,12 @@ def test_second_driver_waits_and_returns_when_the_result_is_there(folder: RunFol
 
 
 def test_silent_holder_of_another_machine_is_replaced_after_the_time(folder: RunFolder) -> None:
-    attempt = claim(folder, 1, workers=1, version="0")
+    attempt = claim_attempt(folder, 1, workers=1, version="0")
     assert attempt is not None
     folder.objects.put("attempts/1.json", replace(attempt, process=ELSEWHERE).to_bytes())
     folder.leases.put("1", b'{"state": "held"}')
     started = time.monotonic()
-    lease = acquire(folder, stale_after=0.4, **QUICK)  # type: ignore[arg-type]
+    lease = acquire_lease(folder, stale_after=0.4, **QUICK)  # type: ignore[arg-type]
     assert lease is not None
     lease.release()
     assert time.monotonic() - started >= 0.4, "it was not waited for"
@@ -247,25 +264,25 @@ def test_lost_answer_to_a_claim_is_still_our_claim(
     cls = type(folder.objects)
     create = cls.create
     monkeypatch.setattr(cls, "create", lambda self, path, data: create(self, path, data) and False)
-    attempt = claim(folder, 1, workers=1, version="0")
+    attempt = claim_attempt(folder, 1, workers=1, version="0")
     assert attempt is not None
-    assert read_attempt(folder, 1) == attempt
-    assert claim(folder, 1, workers=1, version="0") is None
+    assert read_claim(folder, 1) == attempt
+    assert claim_attempt(folder, 1, workers=1, version="0") is None
 
 
 def test_released_wants_the_word(folder: RunFolder) -> None:
-    assert released(RELEASED)
-    assert not any(map(released, (None, b"", b"[]", b'{"state": "held"}')))
+    assert is_released(RELEASED)
+    assert not any(map(is_released, (None, b"", b"[]", b'{"state": "held"}')))
 
 
 FROZEN = """
 import sys, time
-from seedbed.runs import acquire, open_run
+from seedbed.runs import acquire_lease, open_run
 from seedbed.runs.attempt_claims import require_newest_attempt
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError
 folder = open_run(open_storage(sys.argv[1]), sys.argv[2])
-with acquire(folder, workers=1, version="0", beat_every=0.05) as lease:
+with acquire_lease(folder, workers=1, version="0", beat_every=0.05) as lease:
     print("holds", flush=True)
     sys.stdin.readline()
     try:
@@ -286,7 +303,7 @@ def test_holder_that_was_frozen_finds_out_that_it_was_replaced(tmp_path: Path, f
         assert frozen.stdout is not None
         assert frozen.stdout.readline() == "holds\n"
         frozen.send_signal(signal.SIGSTOP)
-        heir = acquire(folder, stale_after=5.0, **QUICK)  # type: ignore[arg-type]
+        heir = acquire_lease(folder, stale_after=5.0, **QUICK)  # type: ignore[arg-type]
         frozen.send_signal(signal.SIGCONT)
         frozen.stdin.write("\n")
         frozen.stdin.flush()
@@ -300,10 +317,10 @@ def test_holder_that_was_frozen_finds_out_that_it_was_replaced(tmp_path: Path, f
 
 HOLDER = """
 import sys, time
-from seedbed.runs import acquire, open_run
+from seedbed.runs import acquire_lease, open_run
 from seedbed.storage import open_storage
 folder = open_run(open_storage(sys.argv[1]), sys.argv[2])
-lease = acquire(folder, workers=1, version="0", poll=0.02, beat_every=0.05)
+lease = acquire_lease(folder, workers=1, version="0", poll=0.02, beat_every=0.05)
 print(lease.attempt.number if lease else "finished", flush=True)
 time.sleep(600)
 """
@@ -337,9 +354,9 @@ def test_of_two_processes_one_trains_and_the_other_takes_over_when_it_is_killed(
     a_while(lambda: highest_attempt(folder) > 0)
     time.sleep(0.5)
     assert highest_attempt(folder) == 1, "the other one waits"
-    holder = read_attempt(folder, 1).process.pid
+    holder = read_claim(folder, 1).process.pid
     victim, heir = (first, second) if holder == first.pid else (second, first)
     assert victim.poll() is None
     victim.send_signal(signal.SIGKILL)
     assert heir.stdout.readline().strip() == "2", "a dead process of this machine needs no time-out"
-    assert read_attempt(folder, 2).process.pid == heir.pid
+    assert read_claim(folder, 2).process.pid == heir.pid

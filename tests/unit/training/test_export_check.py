@@ -13,7 +13,7 @@ from torch import nn
 from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.feed import MicroBatch
-from seedbed.runs.tensor_blobs import serialised
+from seedbed.runs.tensor_blobs import serialize
 from seedbed.training.export_check import check_builds, check_export, load_export
 from seedbed.usercode import UserModel
 from seedbed_api.errors import UserError
@@ -143,4 +143,4 @@ def test_a_network_that_changed_its_mind_is_refused_when_it_is_exported() -> Non
     with pytest.raises(
         UserError, match=r"load_state_dict\(\) does not take the exported model: .*head\.bias"
     ):
-        load_export(user, ARITHMETIC, serialised(weights))
+        load_export(user, ARITHMETIC, serialize(weights))

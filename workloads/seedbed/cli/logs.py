@@ -14,8 +14,8 @@ from seedbed.cli.shared_options import store_secret
 from seedbed.cli.standard_streams import on_one_line, printable
 
 if TYPE_CHECKING:
-    from seedbed.runs.log_store import Chosen, PodLog
-    from seedbed.runs.log_tail import Following
+    from seedbed.runs.log_store import LogSelection, PodLog
+    from seedbed.runs.log_tail import LogTail
     from seedbed.storage import Storage
 
 _FOLLOW_SECONDS = 2.0
@@ -46,20 +46,20 @@ def command(
     there are.
     """
     from seedbed.driver.error_policy import errors_name_field
-    from seedbed.runs.log_store import in_order, logs_of
-    from seedbed.runs.log_tail import Following
+    from seedbed.runs.log_store import list_logs, read_in_order
+    from seedbed.runs.log_tail import LogTail
     from seedbed.storage import open_storage
 
     with errors_name_field("STORE"):
         storage = open_storage(store, secret=secret)
-        logs = logs_of(storage)
+        logs = list_logs(storage)
     if run is None:
         _list(logs)
         return
     known = _wanted(storage, logs, run, attempt=attempt, pod=pod)
-    _print(in_order(storage, known, last=not follow), output=output, width=_width(known))
+    _print(read_in_order(storage, known, last=not follow), output=output, width=_width(known))
     if follow:
-        _follow(Following(output=storage, logs=known, attempt=attempt, pod=pod), output=output)
+        _follow(LogTail(output=storage, logs=known, attempt=attempt, pod=pod), output=output)
 
 
 def _list(logs: list[PodLog]) -> None:
@@ -76,10 +76,10 @@ def _list(logs: list[PodLog]) -> None:
 def _wanted(
     storage: Storage, logs: list[PodLog], run: str, *, attempt: int | None, pod: str | None
 ) -> list[PodLog]:
-    from seedbed.runs.log_store import chosen
+    from seedbed.runs.log_store import select_logs
     from seedbed_api.errors import UserError, refusal
 
-    found = chosen(storage, logs, run, attempt=attempt)
+    found = select_logs(storage, logs, run, attempt=attempt)
     _tell_of_others(run, found)
     if pod is None:
         return found.logs
@@ -89,22 +89,22 @@ def _wanted(
     return kept
 
 
-def _tell_of_others(run: str, found: Chosen) -> None:
+def _tell_of_others(run: str, found: LogSelection) -> None:
     if found.others:
         newest = f"{run}: the newest of {len(found.others) + 1} jobs of this name"
         click.echo(f"{newest}; for an older one give its uid instead: {', '.join(found.others)}", err=True)
 
 
-def _follow(following: Following, *, output: str) -> None:
+def _follow(following: LogTail, *, output: str) -> None:
     """Print what comes until Ctrl-C; a store that does not answer is told of once, and asked again."""
     troubled = False
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(_FOLLOW_SECONDS)
-            _print(following.look(), output=output, width=_width(following.logs))
-            if following.trouble is not None and not troubled:
-                click.echo(f"{following.trouble.message}; it is asked again", err=True)
-            troubled = following.trouble is not None
+            _print(following.read_new(), output=output, width=_width(following.logs))
+            if following.error is not None and not troubled:
+                click.echo(f"{following.error.message}; it is asked again", err=True)
+            troubled = following.error is not None
 
 
 def _print(lines: Iterable[tuple[PodLog, str]], *, output: str, width: int) -> None:

@@ -65,7 +65,7 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
 
     A run that is trained now, or that a sweep has begun or names in its ledger, stays.
     """
-    from seedbed.runs.run_deletion import InUse
+    from seedbed.runs.run_deletion import RunInUse
     from seedbed.sweeps.run_retention import delete_run, select_removable
 
     chosen = select_removable(_runs(store, secret), names)
@@ -74,7 +74,7 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
             if yes:
                 delete_run(run)
             click.echo(f"{'removed' if yes else 'would remove'}  {_line(_document(run))}")
-        except InUse:
+        except RunInUse:
             click.echo(f"stays: it is being trained  {_line(_document(run))}", err=True)
     if chosen and not yes:
         click.echo("nothing was removed; the same command with --yes does it", err=True)

@@ -98,7 +98,7 @@ def _standing(run: RunSnapshot) -> tuple[str, str]:
     if run.status == "training":
         return "training", who
     if run.heartbeat is not None:
-        silence = duration(run.heartbeat.looked - run.heartbeat.since)
+        silence = duration(run.heartbeat.last_read - run.heartbeat.since)
         return "silent", f"no sign of life of {who} for {silence}; the same command takes over"
     return _rest(run.events, run.attempt.number, who)
 

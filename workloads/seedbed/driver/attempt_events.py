@@ -14,7 +14,7 @@ from typing import Any
 
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import StopRequested
-from seedbed.runs.attempt_event_log import FAILED, STOPPED, EventLog
+from seedbed.runs.attempt_event_log import FAILED, STOPPED, AttemptEventLog
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import SeedbedError
 
@@ -35,7 +35,7 @@ START_UP = (
 class AttemptEvents:
     """The events of one attempt."""
 
-    events: EventLog
+    events: AttemptEventLog
     timings: StartupTimings
     clock: Callable[[], float] = time.time
     _group: int = 0

@@ -17,7 +17,7 @@ from seedbed.driver.progress_display import ProgressSink
 from seedbed.driver.resolve_run import ResolvedRun, pause_step, worker_config_of
 from seedbed.mlflow.run_recorder import record_run
 from seedbed.ray_cluster.cluster_interface import WorkerPlacement
-from seedbed.runs.attempt_event_log import PAUSED, STOPPED, TRAINED, EventLog
+from seedbed.runs.attempt_event_log import PAUSED, STOPPED, TRAINED, AttemptEventLog
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.run_folder import ENVIRONMENT, RECIPE, RunFolder
 from seedbed.training.run_progress import RunProgress
@@ -39,7 +39,7 @@ class ClaimedRun:
             schedule=self._config.arithmetic.learning_rate,
             total_steps=self._config.schedule.total_steps,
         )
-        events = EventLog(folder=run.folder, attempt=state.attempt)
+        events = AttemptEventLog(folder=run.folder, attempt=state.attempt)
         self._events = AttemptEvents(events=events, timings=state.timings)
         self._recording = recording_of(run, request.member, display.notice)
         self._stop_announced = False

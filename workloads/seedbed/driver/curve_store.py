@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.report.metric_series import Point, event_file, points
-from seedbed.runs.curve_pieces import Piece, pieces_of
+from seedbed.runs.curve_pieces import CurvePiece, list_curve_pieces
 from seedbed.runs.run_folder import RunFolder
 from seedbed_api.errors import SeedbedError
 
@@ -48,7 +48,7 @@ class CurveStore:
         """
         self._note(until, over=over)
         try:
-            lines = b"".join(self.folder.objects.read(piece.path) for piece in pieces_of(self.folder))
+            lines = b"".join(self.folder.objects.read(piece.path) for piece in list_curve_pieces(self.folder))
             self.folder.objects.put(METRICS, lines)
         except (SeedbedError, OSError) as error:
             self._tell(error)
@@ -65,11 +65,11 @@ class CurveStore:
         self._told = True
 
     def _advance(self, until: int, *, over: bool) -> None:
-        pieces = pieces_of(self.folder)
+        pieces = list_curve_pieces(self.folder)
         after = pieces[-1].until if pieces else 0
         if (pieces and pieces[-1].last) or (after >= until and not over):
             return
-        piece = Piece(after=after, until=max(after, until), last=over)
+        piece = CurvePiece(after=after, until=max(after, until), last=over)
         found = points(
             self.folder,
             self.schedule,
@@ -80,7 +80,7 @@ class CurveStore:
         )
         self._store(piece, list(found))
 
-    def _store(self, piece: Piece, found: Sequence[Point]) -> None:
+    def _store(self, piece: CurvePiece, found: Sequence[Point]) -> None:
         """Write the event file first: a piece that is there is whole."""
         self.folder.objects.put(f"tensorboard/events.out.tfevents.{piece.after:010d}", event_file(found))
         lines = "".join(f"{point.line()}\n" for point in found)

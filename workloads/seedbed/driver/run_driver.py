@@ -21,10 +21,10 @@ from seedbed.driver.run_result import read_result
 from seedbed.driver.trainingjob_status_builder import build_status
 from seedbed.mlflow.run_recorder import record_finished_run
 from seedbed.ray_cluster.cluster_interface import StopRequested
-from seedbed.runs.attempt_claims import Attempt, highest_attempt
+from seedbed.runs.attempt_claims import AttemptClaim, highest_attempt
 from seedbed.runs.evaluation_records import read_evaluations
 from seedbed.runs.run_folder import REPORT, RESULT
-from seedbed.runs.run_lease import Lease, acquire
+from seedbed.runs.run_lease import RunLease, acquire_lease
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError, SeedbedError
 from seedbed_api.trainingjob_status import TrainingJobStatus
@@ -82,7 +82,7 @@ def _run(request: RunRequest, state: DriverState) -> None:
             state.result = read_result(run.folder)
 
 
-def _complete(run: ResolvedRun, lease: Lease, request: RunRequest, state: DriverState) -> None:
+def _complete(run: ResolvedRun, lease: RunLease, request: RunRequest, state: DriverState) -> None:
     state.attempt = lease.attempt.number
     state.timings.mark("RunClaimed")
     location = log_location(run, request.member, attempt=state.attempt)
@@ -104,11 +104,11 @@ def _has_reached_pause(run: ResolvedRun, pause_after_epochs: int | None) -> bool
 
 
 @contextmanager
-def _claim(run: ResolvedRun, request: RunRequest) -> Iterator[Lease | None]:
+def _claim(run: ResolvedRun, request: RunRequest) -> Iterator[RunLease | None]:
     """Hold the lease of a new attempt; yield None if another driver has finished, or on a stop."""
     announced: set[int] = set()
 
-    def wait_for_holder(holder: Attempt) -> None:
+    def wait_for_holder(holder: AttemptClaim) -> None:
         if request.stopping.is_set():
             raise StopRequested
         if holder.number not in announced:
@@ -118,7 +118,7 @@ def _claim(run: ResolvedRun, request: RunRequest) -> Iterator[Lease | None]:
 
     try:
         most = request.workers.most
-        lease = acquire(run.folder, workers=most, version=version("seedbed"), waiting=wait_for_holder)
+        lease = acquire_lease(run.folder, workers=most, version=version("seedbed"), on_wait=wait_for_holder)
     except StopRequested:
         lease = None
     with lease or nullcontext():

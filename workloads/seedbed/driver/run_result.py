@@ -11,7 +11,7 @@ import numpy.typing as npt
 from seedbed.arithmetic.evaluation_counts import metrics
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.runs.run_folder import RESULT, RunFolder
-from seedbed.runs.sealed_json import is_sealed, opened, sealed
+from seedbed.runs.sealed_json import is_sealed, open_sealed, seal
 from seedbed.training.evaluation_scores import counts_of
 from seedbed.training.training_result import TrainingResult
 from seedbed_api.errors import InfrastructureError
@@ -35,7 +35,7 @@ class Result:
 
     def to_bytes(self) -> bytes:
         """Return the result as stored."""
-        return sealed(asdict(self))
+        return seal(asdict(self))
 
 
 def save_result(folder: RunFolder, result: Result) -> None:
@@ -46,7 +46,7 @@ def save_result(folder: RunFolder, result: Result) -> None:
 def read_result(folder: RunFolder) -> Result | None:
     """Return the stored result, None while the run is not complete."""
     try:
-        document = opened(folder.objects.read(RESULT))
+        document = open_sealed(folder.objects.read(RESULT))
         return Result(**{**document, "outcome": TrainingResult.from_document(document["outcome"])})
     except FileNotFoundError:
         return None

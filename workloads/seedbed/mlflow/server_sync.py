@@ -14,7 +14,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from seedbed.mlflow.mlflow_entries import RUN_ID, CurveSource, RunEntry
-from seedbed.runs.curve_pieces import pieces_of
+from seedbed.runs.curve_pieces import list_curve_pieces
 from seedbed.runs.run_folder import open_run
 from seedbed.storage import open_storage
 
@@ -138,7 +138,7 @@ def _new_pieces(curve: CurveSource, read: set[str]) -> Iterator[tuple[str, list[
     """Yield path and lines of the new pieces of metrics.jsonl."""
     secret = None if curve.secret is None else Path(curve.secret)
     folder = open_run(open_storage(curve.output, secret=secret), curve.run_id)
-    for path in (piece.path for piece in pieces_of(folder)):
+    for path in (piece.path for piece in list_curve_pieces(folder)):
         if path not in read:
             yield path, [json.loads(line) for line in folder.objects.read(path).splitlines()]
 

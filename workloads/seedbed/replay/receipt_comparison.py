@@ -28,9 +28,9 @@ from seedbed.runs import (
     read_evaluations,
     read_record,
 )
-from seedbed.runs.ledger import segment_of
+from seedbed.runs.ledger import join_ledger_parts
 from seedbed.runs.model_files import CONFIG, WEIGHTS
-from seedbed.runs.tensor_blobs import describe_tensors, serialised
+from seedbed.runs.tensor_blobs import describe_tensors, serialize
 from seedbed.training.evaluation_scores import counts_of
 from seedbed.training.model_export import model_config_document
 from seedbed.training.worker_config import WorkerConfig
@@ -75,7 +75,9 @@ class Judge:
     def step(self, parts: Sequence[LedgerPart], *, completed: int) -> Difference | None:
         """Hold rows, pictures, loss and weights of a step against the ledger."""
         self.compared = []
-        segment = segment_of(parts, first=completed - 1, leaves=self.decided.leaves, chain_before=self.chain)
+        segment = join_ledger_parts(
+            parts, first=completed - 1, leaves=self.decided.leaves, chain_before=self.chain
+        )
         self.chain = segment.chain
         theirs = None if self.ledger is None else self.ledger.step(completed - 1)
         if theirs is None:
@@ -140,7 +142,7 @@ class Judge:
         if digest != self.decided.weights_digest:
             text = f"the model's weights are {digest}, the receipt says {self.decided.weights_digest}"
             return _difference("weights", selected, "weights", text)
-        files = {WEIGHTS: serialised(weights), CONFIG: canonical_json(model_config_document(self.program))}
+        files = {WEIGHTS: serialize(weights), CONFIG: canonical_json(model_config_document(self.program))}
         for path, theirs in sorted(self.decided.subjects.items()):
             if path in files and sha256(files[path]).hexdigest() != theirs:
                 return _difference(

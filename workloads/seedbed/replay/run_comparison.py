@@ -20,7 +20,7 @@ from seedbed.replay.run_differences import (
 )
 from seedbed.replay.run_record import Account
 from seedbed.replay.stored_integrity import run_length
-from seedbed.runs import CheckpointRecord, Damaged, LedgerStep, read_record
+from seedbed.runs import CheckpointRecord, DamagedCheckpoint, LedgerStep, read_record
 from seedbed_api.errors import UserError
 
 WORDS = ("in A", "in B")
@@ -225,7 +225,7 @@ def _record(account: Account, step: int) -> CheckpointRecord:
     assert account.folder is not None
     try:
         return read_record(account.folder, step)
-    except Damaged as damage:
+    except DamagedCheckpoint as damage:
         raise UserError("RunFolderDamaged", str(damage)) from damage
 
 

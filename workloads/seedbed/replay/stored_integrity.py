@@ -19,14 +19,14 @@ from seedbed.runs import (
     ENVIRONMENT,
     RECIPE,
     RESULT,
-    Damaged,
+    DamagedCheckpoint,
     Evaluation,
     RunFolder,
     checkpoint_steps,
     load_checkpoint,
     read_evaluations,
 )
-from seedbed.runs.sealed_json import opened
+from seedbed.runs.sealed_json import open_sealed
 from seedbed.runs.tensor_blobs import describe_tensors
 from seedbed.training.training_result import RESULT_FILE
 from seedbed_api.canonical_json import canonical_json
@@ -121,7 +121,7 @@ def _check_end(folder: RunFolder, path: str, decided: Decided, missing: list[str
         missing.append(path)
         return
     try:
-        document = opened(data)
+        document = open_sealed(data)
         told = document.get("outcome", document)
         same = (
             told["weights_digest"] == decided.weights_digest and told["ledger_chain"] == decided.ledger_chain
@@ -193,7 +193,7 @@ def _check_checkpoints(
     for step in checkpoint_steps(folder):
         try:
             _check_checkpoint(folder, decided, chains, step)
-        except Damaged as damage:
+        except DamagedCheckpoint as damage:
             if not isinstance(damage.__cause__, FileNotFoundError) and complete:
                 line = f"{damage}; restore it from a copy, or delete it to verify what is left"
                 raise UserError("RunFolderDamaged", line) from damage

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from seedbed.replay.receipt_location import damaged, read_object
 from seedbed.runs import CHAIN_START, LedgerSegment, LedgerStep, RunFolder
-from seedbed.runs.ledger import segment_from_bytes
+from seedbed.runs.ledger import parse_segment
 
 _NAME = re.compile(r"ledger/(\d+)-(\d+)-[0-9a-f]{16}\.safetensors")
 
@@ -96,7 +96,7 @@ def read_segment(folder: RunFolder, span: Span) -> LedgerSegment:
     if data is None:
         raise damaged(folder, span.path, "it was there a moment ago and is gone")
     try:
-        segment = segment_from_bytes(data)
+        segment = parse_segment(data)
         matches = segment.path == span.path
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise damaged(folder, span.path, str(error) or type(error).__name__) from error

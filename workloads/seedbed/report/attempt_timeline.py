@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Any
 
 from seedbed.report.run_report_data import Attempt, TimeSpent
-from seedbed.runs.attempt_claims import highest_attempt, read_attempt
+from seedbed.runs.attempt_claims import highest_attempt, read_claim
 from seedbed.runs.attempt_event_log import read_events
 from seedbed.runs.run_folder import RunFolder
 
@@ -118,7 +118,7 @@ def attempts_of(folder: RunFolder, story: Story) -> list[Attempt]:
     rows = [_row(group) for group in story.groups]
     told = {row.number for row in rows}
     for number in (n for n in range(1, highest + 1) if n not in told):
-        workers, outcome = read_attempt(folder, number).workers, story.ended.get(number, "")
+        workers, outcome = read_claim(folder, number).workers, story.ended.get(number, "")
         rows.append(
             Attempt(number=number, workers=workers, outcome=outcome, seconds=story.elapsed.get(number))
         )

@@ -5,33 +5,33 @@ Everything but attempts, events and the report is a function of the run identity
 
 from __future__ import annotations
 
-from seedbed.runs.attempt_event_log import EventLog, read_events
+from seedbed.runs.attempt_event_log import AttemptEventLog, read_events
 from seedbed.runs.checkpoint_store import (
     CheckpointRecord,
-    Damaged,
+    DamagedCheckpoint,
     checkpoint_record,
     checkpoint_steps,
     latest_checkpoint,
     load_checkpoint,
-    prune,
+    prune_checkpoints,
     read_record,
     save_checkpoint,
 )
 from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations, save_evaluation
-from seedbed.runs.exactly_once import Coverage, LedgerReader, LedgerStep, check_exactly_once
+from seedbed.runs.exactly_once import LedgerCoverage, LedgerReader, LedgerStep, check_exactly_once
 from seedbed.runs.ledger import (
     CHAIN_START,
     LedgerBuffer,
     LedgerPart,
     LedgerSegment,
+    join_ledger_parts,
     leaf_digest,
     next_chain,
     save_segment,
-    segment_of,
 )
 from seedbed.runs.model_files import ModelFiles, model_config, save_model
 from seedbed.runs.run_folder import ENVIRONMENT, RECEIPT, RECIPE, REPORT, RESULT, RunFolder, open_run
-from seedbed.runs.run_lease import Lease, acquire
+from seedbed.runs.run_lease import RunLease, acquire_lease
 from seedbed.runs.tensor_blobs import describe_tensors, to_torch, weights_digest
 
 __all__ = [
@@ -41,32 +41,33 @@ __all__ = [
     "RECIPE",
     "REPORT",
     "RESULT",
+    "AttemptEventLog",
     "CheckpointRecord",
-    "Coverage",
-    "Damaged",
+    "DamagedCheckpoint",
     "Evaluation",
-    "EventLog",
-    "Lease",
     "LedgerBuffer",
+    "LedgerCoverage",
     "LedgerPart",
     "LedgerReader",
     "LedgerSegment",
     "LedgerStep",
     "ModelFiles",
     "RunFolder",
-    "acquire",
+    "RunLease",
+    "acquire_lease",
     "check_exactly_once",
     "checkpoint_record",
     "checkpoint_steps",
     "describe_tensors",
     "evaluations_digest",
+    "join_ledger_parts",
     "latest_checkpoint",
     "leaf_digest",
     "load_checkpoint",
     "model_config",
     "next_chain",
     "open_run",
-    "prune",
+    "prune_checkpoints",
     "read_evaluations",
     "read_events",
     "read_record",
@@ -74,7 +75,6 @@ __all__ = [
     "save_evaluation",
     "save_model",
     "save_segment",
-    "segment_of",
     "to_torch",
     "weights_digest",
 ]

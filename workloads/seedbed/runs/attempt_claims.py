@@ -7,18 +7,18 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from seedbed.runs.process_identity import Process, this_process
+from seedbed.runs.process_identity import ProcessIdentity, this_process
 from seedbed.runs.run_folder import RunFolder
 from seedbed_api.errors import InfrastructureError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class AttemptClaim:
     """One claim of a run."""
 
     number: int
     """1 for the first."""
-    process: Process
+    process: ProcessIdentity
     workers: int
     version: str
     token: str
@@ -36,12 +36,12 @@ class Attempt:
         return json.dumps(document, sort_keys=True).encode()
 
 
-def attempt_of(data: bytes) -> Attempt:
+def parse_claim(data: bytes) -> AttemptClaim:
     """Return the claim of stored bytes; ValueError, KeyError or TypeError where they are none."""
     document: dict[str, Any] = json.loads(data)
-    return Attempt(
+    return AttemptClaim(
         number=document["attempt"],
-        process=Process.from_document(document["process"]),
+        process=ProcessIdentity.from_document(document["process"]),
         workers=document["workers"],
         version=document["version"],
         token=document["token"],
@@ -66,18 +66,18 @@ def require_newest_attempt(folder: RunFolder, number: int) -> None:
         raise InfrastructureError("Superseded", message)
 
 
-def read_attempt(folder: RunFolder, number: int) -> Attempt:
+def read_claim(folder: RunFolder, number: int) -> AttemptClaim:
     """Return a claim; RunFolderDamaged where it is unreadable."""
     path = _path(number)
     try:
-        return attempt_of(folder.objects.read(path))
+        return parse_claim(folder.objects.read(path))
     except (ValueError, KeyError, TypeError) as error:
         raise InfrastructureError("RunFolderDamaged", f"{folder.url}/{path}: {error}") from error
 
 
-def claim(folder: RunFolder, number: int, *, workers: int, version: str) -> Attempt | None:
+def claim_attempt(folder: RunFolder, number: int, *, workers: int, version: str) -> AttemptClaim | None:
     """Claim an attempt for this process; None where another was faster."""
-    ours = Attempt(
+    ours = AttemptClaim(
         number=number, process=this_process(), workers=workers, version=version, token=secrets.token_hex(8)
     )
     data = ours.to_bytes()

@@ -17,7 +17,7 @@ FAILED = "Failed: "
 
 
 @dataclass(kw_only=True, slots=True)
-class EventLog:
+class AttemptEventLog:
     """Collects the events of one attempt; safe for threads; `flush` stores them."""
 
     folder: RunFolder

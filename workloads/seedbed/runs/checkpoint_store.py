@@ -13,17 +13,17 @@ from typing import Any
 
 from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations
 from seedbed.runs.run_folder import RunFolder
-from seedbed.runs.sealed_json import Document, is_sealed, opened, sealed
+from seedbed.runs.sealed_json import Document, is_sealed, open_sealed, seal
 from seedbed.runs.tensor_blobs import (
     MODEL,
     OPTIMIZER,
     Array,
     TensorDocument,
     describe_tensors,
-    deserialised,
+    deserialize,
     digest_of_documents,
-    part,
-    serialised,
+    serialize,
+    tensors_with_prefix,
 )
 from seedbed_api.errors import InfrastructureError
 
@@ -33,14 +33,14 @@ SCHEMA_VERSION = 1
 _PARTS = (MODEL, OPTIMIZER)
 
 
-class Damaged(InfrastructureError):  # noqa: N818 - a state of an object in the store
+class DamagedCheckpoint(InfrastructureError):  # noqa: N818 - a state of an object in the store
     """An object of a checkpoint is missing or holds other bytes; the message names it."""
 
     def __init__(self, message: str) -> None:
         super().__init__("RunFolderDamaged", message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (Damaged, (self.message,))
+        return (DamagedCheckpoint, (self.message,))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,12 +75,12 @@ class CheckpointRecord:
             "ledgerChain": self.ledger_chain,
             "evaluationsDigest": self.evaluations_digest,
         }
-        return sealed(document)
+        return seal(document)
 
     @staticmethod
     def from_bytes(data: bytes) -> CheckpointRecord:
         """Return the record of stored bytes; ValueError where they are damaged or of another schema."""
-        document = opened(data)
+        document = open_sealed(data)
         if document.get("schemaVersion") != SCHEMA_VERSION:
             raise ValueError(f"schema version {document.get('schemaVersion')}, {SCHEMA_VERSION} is known")
         return _record_of(document)
@@ -118,7 +118,7 @@ def checkpoint_record(
         trajectory_id=trajectory_id,
         step=step,
         tensors=documents,
-        weights_digest=digest_of_documents(part(documents, MODEL)),
+        weights_digest=digest_of_documents(tensors_with_prefix(documents, MODEL)),
         blobs={name: sha256(data).hexdigest() for name, data in _blobs(tensors).items()},
         ledger_chain=ledger_chain.hex(),
         evaluations_digest=evaluations_digest(evaluations, up_to=step),
@@ -153,7 +153,7 @@ def latest_checkpoint(
             continue
         try:
             return load_checkpoint(folder, step)
-        except Damaged as damage:
+        except DamagedCheckpoint as damage:
             logger.warning("checkpoint of step %d is not used: %s", step, damage)
     return None
 
@@ -175,13 +175,13 @@ def read_record(folder: RunFolder, step: int) -> CheckpointRecord:
     try:
         record = CheckpointRecord.from_bytes(folder.objects.read(record_path(step)))
     except (ValueError, KeyError, FileNotFoundError) as error:
-        raise Damaged(f"{shown}: {error}") from error
+        raise DamagedCheckpoint(f"{shown}: {error}") from error
     if record.run_id != folder.run_id or record.step != step:
-        raise Damaged(f"{shown}: it is the record of step {record.step} of run {record.run_id}")
+        raise DamagedCheckpoint(f"{shown}: it is the record of step {record.step} of run {record.run_id}")
     return record
 
 
-def prune(
+def prune_checkpoints(
     folder: RunFolder, *, keep: int, protect: Iterable[int] = (), newest: int | None = None
 ) -> list[int]:
     """Delete records but the last `keep` up to `newest` and those of `protect`; return the deleted steps.
@@ -217,7 +217,7 @@ def _delete(folder: RunFolder, steps: Iterable[int], *, blobs: Iterable[str]) ->
 def _verifies(folder: RunFolder, step: int) -> bool:
     try:
         load_checkpoint(folder, step)
-    except Damaged as damage:
+    except DamagedCheckpoint as damage:
         logger.warning("checkpoint of step %d is deleted: %s", step, damage)
         return False
     return True
@@ -234,9 +234,9 @@ def blob_path(digest: str) -> str:
 
 
 def _blobs(tensors: Mapping[str, Any]) -> dict[str, bytes]:
-    parts = {name: part(tensors, name) for name in _PARTS}
+    parts = {name: tensors_with_prefix(tensors, name) for name in _PARTS}
     assert sum(map(len, parts.values())) == len(tensors), "tensors are named model.<name> or optimizer.<name>"
-    return {name: serialised(values) for name, values in parts.items()}
+    return {name: serialize(values) for name, values in parts.items()}
 
 
 def _read_blob(folder: RunFolder, digest: str) -> dict[str, Array]:
@@ -245,9 +245,9 @@ def _read_blob(folder: RunFolder, digest: str) -> dict[str, Array]:
         data = folder.objects.read(path)
         if sha256(data).hexdigest() != digest:
             raise ValueError("its sha256 is another one")
-        return deserialised(data)
+        return deserialize(data)
     except (ValueError, FileNotFoundError) as error:
-        raise Damaged(f"{folder.url}/{path}: {error}") from error
+        raise DamagedCheckpoint(f"{folder.url}/{path}: {error}") from error
 
 
 def _check_evaluations(folder: RunFolder, record: CheckpointRecord) -> None:
@@ -258,9 +258,9 @@ def _check_evaluations(folder: RunFolder, record: CheckpointRecord) -> None:
     except InfrastructureError as error:
         if error.reason != "RunFolderDamaged":
             raise
-        raise Damaged(error.message) from error
+        raise DamagedCheckpoint(error.message) from error
     if found != record.evaluations_digest:
-        raise Damaged(
+        raise DamagedCheckpoint(
             f"{folder.url}/evaluations: a record up to step {record.step} is missing or another one"
         )
 
@@ -270,6 +270,6 @@ def _blobs_named(folder: RunFolder, steps: Iterable[int]) -> set[str]:
     for step in steps:
         try:
             named.update(read_record(folder, step).blobs.values())
-        except Damaged as damage:
+        except DamagedCheckpoint as damage:
             logger.warning("checkpoint of step %d is not counted: %s", step, damage)
     return named

@@ -11,7 +11,7 @@ _PIECE = re.compile(r"metrics/(?P<after>\d+)-(?P<until>\d+)(?P<last>-last)?\.jso
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
+class CurvePiece:
     """The curves of the steps (after, until]."""
 
     after: int
@@ -25,11 +25,11 @@ class Piece:
         return f"metrics/{self.after:010d}-{self.until:010d}{'-last' if self.last else ''}.jsonl"
 
 
-def pieces_of(folder: RunFolder) -> list[Piece]:
+def list_curve_pieces(folder: RunFolder) -> list[CurvePiece]:
     """Return the pieces that are there, in their order."""
     found = (_PIECE.fullmatch(path) for path in folder.objects.list("metrics"))
     pieces = [
-        Piece(after=int(match["after"]), until=int(match["until"]), last=match["last"] is not None)
+        CurvePiece(after=int(match["after"]), until=int(match["until"]), last=match["last"] is not None)
         for match in found
         if match
     ]

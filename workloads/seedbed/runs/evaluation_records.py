@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seedbed.runs.run_folder import RunFolder
-from seedbed.runs.sealed_json import Document, is_sealed, opened, sealed
+from seedbed.runs.sealed_json import Document, is_sealed, open_sealed, seal
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
 
@@ -27,7 +27,7 @@ class Evaluation:
 
 def save_evaluation(folder: RunFolder, *, split: str, step: int, document: Document) -> Evaluation:
     """Store the record of one evaluation; RunFolderConflict where it was stored with other counts."""
-    data = sealed({"schemaVersion": 1, "split": split, "step": step, "document": document})
+    data = seal({"schemaVersion": 1, "split": split, "step": step, "document": document})
     folder.publish(_path(split, step), data, valid=is_sealed)
     return Evaluation(split=split, step=step, document=document, digest=digest_of(data))
 
@@ -65,7 +65,7 @@ def _read(folder: RunFolder, split: str, step: int) -> Evaluation:
     path = _path(split, step)
     data = folder.objects.read(path)
     try:
-        document = opened(data)
+        document = open_sealed(data)
     except ValueError as error:
         raise InfrastructureError("RunFolderDamaged", f"{folder.url}/{path}: {error}") from error
     if (document["split"], document["step"]) != (split, step):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seedbed.runs.ledger import CHAIN_START, Int64, LedgerSegment, segment_from_bytes
+from seedbed.runs.ledger import CHAIN_START, Int64, LedgerSegment, parse_segment
 from seedbed.runs.run_folder import RunFolder
 from seedbed_api.errors import InfrastructureError
 
@@ -83,7 +83,7 @@ class LedgerReader:
     def _verified(self, path: str, step: int, chain: bytes) -> tuple[str, LedgerSegment | None]:
         """Return a segment whose contents match its name and whose chain before `step` is `chain`."""
         try:
-            segment = segment_from_bytes(self.folder.objects.read(path))
+            segment = parse_segment(self.folder.objects.read(path))
         except (ValueError, KeyError, FileNotFoundError) as error:
             return str(error), None
         if segment.path != path:
@@ -93,7 +93,7 @@ class LedgerReader:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Coverage:
+class LedgerCoverage:
     """What the ledger proved."""
 
     epochs: int
@@ -107,7 +107,7 @@ class Coverage:
 
 def check_exactly_once(
     reader: LedgerReader, *, view_rows: Int64, total_steps: int, epochs: int | None = None
-) -> Coverage:
+) -> LedgerCoverage:
     """Prove that the ledger holds every row of the view once per epoch; LedgerBroken names a row.
 
     `view_rows` are the train rows in any order, N of them. With `epochs`, rows beyond epochs·N are fill.
@@ -148,11 +148,11 @@ class _Stream:
             self._seen[place] = step
         self._current.extend(rows.tolist())
 
-    def finished(self, epochs: int | None) -> Coverage:
+    def finished(self, epochs: int | None) -> LedgerCoverage:
         if epochs is not None and self._epoch != epochs:
             raise _broken(f"{self._epoch} complete epochs, the recipe asks for {epochs}")
         fill = tuple(self._current) if epochs is not None else ()
-        return Coverage(
+        return LedgerCoverage(
             epochs=self._epoch,
             rows_per_epoch=len(self._members),
             partial=0 if epochs is not None else len(self._current),

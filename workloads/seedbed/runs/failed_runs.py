@@ -15,7 +15,7 @@ FAILURE = "failure.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
+class RunFailure:
     """Why a run failed."""
 
     reason: str
@@ -26,17 +26,17 @@ class Failure:
     """Rows of an epoch, by which its evaluations tell their epochs."""
 
 
-def keep_failure(folder: RunFolder, failure: Failure) -> None:
+def save_failure(folder: RunFolder, failure: RunFailure) -> None:
     """Keep it; of two that were told at once the first stays."""
     document = {"reason": failure.reason, "problem": failure.problem, "samples": failure.samples}
     folder.objects.create(FAILURE, canonical_json(document))
 
 
-def failed_before(folder: RunFolder) -> Failure | None:
+def read_failure(folder: RunFolder) -> RunFailure | None:
     """Return why a run failed before; None where it did not, or where nobody can read it."""
     try:
         document = json.loads(folder.objects.read(FAILURE))
-        return Failure(
+        return RunFailure(
             reason=str(document["reason"]),
             problem=str(document["problem"]),
             samples=int(document["samples"]),

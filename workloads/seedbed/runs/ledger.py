@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.runs.run_folder import RunFolder
-from seedbed.runs.tensor_blobs import deserialised, serialised
+from seedbed.runs.tensor_blobs import deserialize, serialize
 
 CHAIN_START = bytes(32)
 """The chain before step 0."""
@@ -115,7 +115,7 @@ class LedgerSegment:
     def to_bytes(self) -> bytes:
         """Return the segment as stored, with a checksum over all of it."""
         arrays = self._arrays()
-        return serialised({**arrays, "checksum": _checksum(arrays)})
+        return serialize({**arrays, "checksum": _checksum(arrays)})
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {
@@ -128,7 +128,9 @@ class LedgerSegment:
         }
 
 
-def segment_of(parts: Iterable[LedgerPart], *, first: int, leaves: int, chain_before: bytes) -> LedgerSegment:
+def join_ledger_parts(
+    parts: Iterable[LedgerPart], *, first: int, leaves: int, chain_before: bytes
+) -> LedgerSegment:
     """Join the parts of all workers to one segment from step `first` on.
 
     Every (step, leaf) must be there once; an assertion names one that is missing or doubled.
@@ -161,9 +163,9 @@ def save_segment(folder: RunFolder, segment: LedgerSegment) -> None:
     folder.publish(segment.path, segment.to_bytes(), valid=is_segment)
 
 
-def segment_from_bytes(data: bytes) -> LedgerSegment:
+def parse_segment(data: bytes) -> LedgerSegment:
     """Return the segment of stored bytes; ValueError where they are damaged."""
-    arrays = deserialised(data)
+    arrays = deserialize(data)
     checksum = arrays.pop("checksum", np.zeros(0))
     if checksum.tobytes() != _checksum(arrays).tobytes():
         raise ValueError("its checksum does not match")
@@ -180,7 +182,7 @@ def segment_from_bytes(data: bytes) -> LedgerSegment:
 def is_segment(data: bytes) -> bool:
     """Say whether bytes are a segment without damage."""
     try:
-        segment_from_bytes(data)
+        parse_segment(data)
     except (ValueError, KeyError):
         return False
     return True
@@ -202,4 +204,4 @@ def _steps_of(parts: list[LedgerPart], first: int) -> dict[int, tuple[float, Int
 
 
 def _checksum(arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(sha256(serialised(arrays)).digest(), dtype=np.uint8)
+    return np.frombuffer(sha256(serialize(arrays)).digest(), dtype=np.uint8)

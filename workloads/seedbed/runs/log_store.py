@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby
 
-from seedbed.runs.attempt_claims import highest_attempt, read_attempt
+from seedbed.runs.attempt_claims import highest_attempt, read_claim
 from seedbed.runs.run_folder import open_run, run_names
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
@@ -51,7 +51,7 @@ class PodLog:
         match = _POD.fullmatch(self.pod)
         return match["job"] if match else self.pod
 
-    def more(self, output: Storage, *, last: bool) -> Iterator[tuple[str, str]]:
+    def read_new(self, output: Storage, *, last: bool) -> Iterator[tuple[str, str]]:
         """Yield (time, line) of what has come since; a line without an end only where nothing more comes."""
         for path in self.pieces[self._piece :]:
             data = output.read(path)
@@ -62,9 +62,9 @@ class PodLog:
             if path != self.pieces[-1]:
                 self._piece, self._read = self._piece + 1, 0
         if last:
-            yield from self.ending()
+            yield from self.read_rest()
 
-    def ending(self) -> Iterator[tuple[str, str]]:
+    def read_rest(self) -> Iterator[tuple[str, str]]:
         """Yield what was read last, a line without an end: nothing more comes."""
         if self._rest:
             yield self._told(self._rest)
@@ -77,7 +77,7 @@ class PodLog:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
+class LogSelection:
     """The logs that were asked for."""
 
     logs: list[PodLog]
@@ -85,7 +85,7 @@ class Chosen:
     """First digits of the uids of older jobs that have the same name, the newest first."""
 
 
-def logs_of(output: Storage, uid: str | None = None) -> list[PodLog]:
+def list_logs(output: Storage, uid: str | None = None) -> list[PodLog]:
     """Return the logs of a store, or of one job of it, by job, attempt and pod."""
     found: dict[tuple[str, int, str], PodLog] = {}
     for match in filter(None, map(LOG_PIECE_PATH.fullmatch, output.list(job_logs_path(uid)))):
@@ -95,7 +95,7 @@ def logs_of(output: Storage, uid: str | None = None) -> list[PodLog]:
     return [log for _, log in sorted(found.items())]
 
 
-def chosen(output: Storage, logs: Sequence[PodLog], named: str, *, attempt: int | None) -> Chosen:
+def select_logs(output: Storage, logs: Sequence[PodLog], named: str, *, attempt: int | None) -> LogSelection:
     """Return the logs of a run (by first digits), of a job's object (by uid) or of a job (by name).
 
     Of several jobs of a name it is the newest: one that was deleted and created again has another uid.
@@ -109,7 +109,7 @@ def chosen(output: Storage, logs: Sequence[PodLog], named: str, *, attempt: int 
     mine = mine or _beginning(named, logs)
     kept = [log for log in mine if attempt in (None, log.attempt)]
     if kept:
-        return Chosen(logs=kept, others=others)
+        return LogSelection(logs=kept, others=others)
     problem = "has no log here" if attempt is None else f"has no log of attempt {attempt} here"
     fix = f"name one of this store: {_listed(logs)}"
     raise UserError("InvalidOption", refusal("RUN", named, problem, fix))
@@ -158,18 +158,18 @@ def _turns(output: Storage, named: str) -> set[tuple[str, int]]:
     for name in sorted(name for name in run_names(output) if name.startswith(digits)):
         run = open_run(output, f"sha256:{name}")
         for number in range(1, highest_attempt(run) + 1):
-            uid, _, turn = (read_attempt(run, number).process.turn or f"{name}/{number}").partition("/")
+            uid, _, turn = (read_claim(run, number).process.turn or f"{name}/{number}").partition("/")
             if turn.isdecimal():
                 turns.add((uid, int(turn)))
     return turns
 
 
-def in_order(output: Storage, logs: Sequence[PodLog], *, last: bool) -> Iterator[tuple[PodLog, str]]:
+def read_in_order(output: Storage, logs: Sequence[PodLog], *, last: bool) -> Iterator[tuple[PodLog, str]]:
     """Yield what there is, attempt by attempt, the lines of its pods by their times."""
-    return merged([(log, log.more(output, last=last)) for log in logs])
+    return merge_logs([(log, log.read_new(output, last=last)) for log in logs])
 
 
-def merged(streams: Iterable[tuple[PodLog, Iterable[tuple[str, str]]]]) -> Iterator[tuple[PodLog, str]]:
+def merge_logs(streams: Iterable[tuple[PodLog, Iterable[tuple[str, str]]]]) -> Iterator[tuple[PodLog, str]]:
     """Yield the lines of several logs, attempt by attempt, by their times."""
     by_attempt = sorted(streams, key=lambda stream: stream[0].attempt)
     for _, together in groupby(by_attempt, key=lambda stream: stream[0].attempt):

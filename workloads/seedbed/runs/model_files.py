@@ -9,7 +9,7 @@ from typing import Any
 
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.sealed_json import Document
-from seedbed.runs.tensor_blobs import Array, deserialised, serialised, weights_digest
+from seedbed.runs.tensor_blobs import Array, deserialize, serialize, weights_digest
 from seedbed_api.canonical_json import canonical_json
 
 WEIGHTS = "model/model.safetensors"
@@ -50,12 +50,12 @@ def model_config(
 
 def read_model(folder: RunFolder) -> dict[str, Array]:
     """Return the weights of a finished run, named as in the model's state_dict."""
-    return deserialised(folder.objects.read(WEIGHTS))
+    return deserialize(folder.objects.read(WEIGHTS))
 
 
 def save_model(folder: RunFolder, weights: Mapping[str, Any], config: Document) -> ModelFiles:
     """Write weights (named as in the model's state_dict) and config."""
-    contents = {WEIGHTS: serialised(weights), CONFIG: canonical_json(config)}
+    contents = {WEIGHTS: serialize(weights), CONFIG: canonical_json(config)}
     for path, data in contents.items():
         folder.publish(path, data)
     files = {path: sha256(data).hexdigest() for path, data in contents.items()}

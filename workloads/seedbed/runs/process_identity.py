@@ -14,7 +14,7 @@ TURN_VARIABLE = "SEEDBED_TURN"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Process:
+class ProcessIdentity:
     """A process of one machine since its boot; its start tells it from a later one of the same number."""
 
     host: str
@@ -33,14 +33,14 @@ class Process:
         return asdict(self)
 
     @staticmethod
-    def from_document(document: dict[str, Any]) -> Process:
+    def from_document(document: dict[str, Any]) -> ProcessIdentity:
         """Return the process of a JSON object."""
-        return Process(**document)
+        return ProcessIdentity(**document)
 
 
-def this_process() -> Process:
+def this_process() -> ProcessIdentity:
     """Return the name of this process."""
-    return Process(
+    return ProcessIdentity(
         host=socket.gethostname(),
         boot=_boot(),
         namespace=_namespace(),
@@ -50,7 +50,7 @@ def this_process() -> Process:
     )
 
 
-def known_dead(process: Process) -> bool:
+def is_known_dead(process: ProcessIdentity) -> bool:
     """Say whether a process is surely gone, or was given up; False also where this machine cannot tell."""
     here = this_process()
     if _had_an_earlier_turn(process, here):
@@ -61,7 +61,7 @@ def known_dead(process: Process) -> bool:
     return _start_of(process.pid) != process.start
 
 
-def _had_an_earlier_turn(process: Process, here: Process) -> bool:
+def _had_an_earlier_turn(process: ProcessIdentity, here: ProcessIdentity) -> bool:
     """Say whether whoever started us for the same job had given the process up before."""
     theirs, _, earlier = process.turn.rpartition("/")
     ours, _, number = here.turn.rpartition("/")

@@ -5,22 +5,22 @@ Claims and leases are tiny, and a fencing number is never given twice.
 
 from __future__ import annotations
 
-from seedbed.runs.attempt_claims import Attempt, highest_attempt, read_attempt
-from seedbed.runs.process_identity import known_dead
+from seedbed.runs.attempt_claims import AttemptClaim, highest_attempt, read_claim
+from seedbed.runs.process_identity import is_known_dead
 from seedbed.runs.run_folder import RECEIPT, RESULT, RunFolder
-from seedbed.runs.run_lease import Lease, acquire, read_beat, released
-from seedbed.runs.trajectory_index import forget_run
+from seedbed.runs.run_lease import RunLease, acquire_lease, is_released, read_heartbeat
+from seedbed.runs.trajectory_index import remove_run_checkpoints
 
 _FIRST = (RESULT, RECEIPT, "outcome.json")
 _LAST = "blobs/"
 _KEPT = "attempts/"
 
 
-class InUse(Exception):  # noqa: N818 - an answer, not a failure
+class RunInUse(Exception):  # noqa: N818 - an answer, not a failure
     """Somebody trains the run now."""
 
 
-def holder(folder: RunFolder) -> Attempt | None:
+def current_holder(folder: RunFolder) -> AttemptClaim | None:
     """Return who trains the run, as far as one look tells.
 
     A lease that was given back is nobody's, nor is one of a process of this machine that has ended.
@@ -28,11 +28,11 @@ def holder(folder: RunFolder) -> Attempt | None:
     number = highest_attempt(folder)
     if number == 0:
         return None
-    attempt = read_attempt(folder, number)
-    return None if released(read_beat(folder, number)) or known_dead(attempt.process) else attempt
+    attempt = read_claim(folder, number)
+    return None if is_released(read_heartbeat(folder, number)) or is_known_dead(attempt.process) else attempt
 
 
-def objects_of(folder: RunFolder) -> dict[str, int]:
+def removable_objects(folder: RunFolder) -> dict[str, int]:
     """Return the objects of a run that may be removed, with their bytes."""
     paths = [path for path in folder.objects.list() if not path.startswith(_KEPT)]
     return {path: folder.objects.size(path) for path in paths}
@@ -40,23 +40,23 @@ def objects_of(folder: RunFolder) -> dict[str, int]:
 
 def remove_run(folder: RunFolder, *, version: str) -> None:
     """Remove a run and its logs, not its claims, as its newest attempt; raises InUse where it is trained."""
-    if holder(folder) is not None:
-        raise InUse
+    if current_holder(folder) is not None:
+        raise RunInUse
     folder.objects.delete(RESULT)  # a complete run gives no lease
     with _claimed(folder, version):
         for path in folder.logs.list():
             folder.logs.delete(path)
-        paths = list(objects_of(folder))
+        paths = list(removable_objects(folder))
         for path in sorted(paths, key=_order):
             folder.objects.delete(path)
-        forget_run(folder)
+        remove_run_checkpoints(folder)
 
 
-def _claimed(folder: RunFolder, version: str) -> Lease:
-    def refuse(_holder: Attempt) -> None:
-        raise InUse
+def _claimed(folder: RunFolder, version: str) -> RunLease:
+    def refuse(_holder: AttemptClaim) -> None:
+        raise RunInUse
 
-    lease = acquire(folder, workers=1, version=version, waiting=refuse)
+    lease = acquire_lease(folder, workers=1, version=version, on_wait=refuse)
     assert lease is not None, "its result is gone"
     return lease
 

@@ -79,7 +79,9 @@ class RunFolder:
             logger.warning("%s/%s is damaged; restored", self.url, path)
             self.objects.put(path, data)
             return
-        raise InfrastructureError("RunFolderConflict", conflict(f"{self.url}/{path}", theirs or b"", data))
+        raise InfrastructureError(
+            "RunFolderConflict", conflict_message(f"{self.url}/{path}", theirs or b"", data)
+        )
 
     def _present(self, path: str) -> bytes | None:
         """Return the bytes of an object that is there; None where the store itself finds them damaged."""
@@ -100,7 +102,7 @@ def open_run(output: Storage, run_id: str) -> RunFolder:
     return RunFolder(output=output, run_id=run_id)
 
 
-def conflict(shown: str, theirs: bytes, ours: bytes) -> str:
+def conflict_message(shown: str, theirs: bytes, ours: bytes) -> str:
     """Return the line that names an object and where two versions of it part."""
     part = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), None)
     at = f"from byte {part}" if part is not None else f"in length ({len(theirs)} and {len(ours)} bytes)"

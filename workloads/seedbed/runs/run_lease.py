@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Literal, TypeAlias
 
 from seedbed.periodic_thread import PeriodicThread
-from seedbed.runs.attempt_claims import Attempt, claim, highest_attempt, read_attempt
-from seedbed.runs.process_identity import known_dead
+from seedbed.runs.attempt_claims import AttemptClaim, claim_attempt, highest_attempt, read_claim
+from seedbed.runs.process_identity import is_known_dead
 from seedbed.runs.run_folder import RunFolder
 from seedbed_api.errors import SeedbedError
 
@@ -28,48 +28,52 @@ POLL_SECONDS = 1.0
 _POLLS_APART = 5
 _STALE_PART = 0.25
 
-Standing: TypeAlias = Literal["held", "free"]
-Waiting: TypeAlias = Callable[[Attempt], None]
+LeaseState: TypeAlias = Literal["held", "free"]
+WaitCallback: TypeAlias = Callable[[AttemptClaim], None]
 """Called at each look at a lease that another holds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sighting:
+class HeartbeatObservation:
     """What a waiting driver saw of a heartbeat, by its own monotonic clock."""
 
     attempt: int
-    beat: bytes | None
+    heartbeat: bytes | None
     """The heartbeat object; None where it is not written yet."""
     since: float
     """When we first saw this heartbeat, or saw it again after a gap in our looking."""
-    looked: float
+    last_read: float
     """When we last saw it."""
 
 
-def seen(before: Sighting | None, *, attempt: int, beat: bytes | None, now: float, gap: float) -> Sighting:
+def observe_heartbeat(
+    before: HeartbeatObservation | None, *, attempt: int, beat: bytes | None, now: float, gap: float
+) -> HeartbeatObservation:
     """Return the sighting after a look: an unchanged heartbeat keeps its time.
 
     Silence counts only while we look: after more than `gap` seconds without a look it starts anew.
     """
-    unchanged = before is not None and (before.attempt, before.beat) == (attempt, beat)
-    if before is not None and unchanged and now - before.looked <= gap:
-        return replace(before, looked=now)
-    return Sighting(attempt=attempt, beat=beat, since=now, looked=now)
+    unchanged = before is not None and (before.attempt, before.heartbeat) == (attempt, beat)
+    if before is not None and unchanged and now - before.last_read <= gap:
+        return replace(before, last_read=now)
+    return HeartbeatObservation(attempt=attempt, heartbeat=beat, since=now, last_read=now)
 
 
-def longest_gap(*, poll: float, stale_after: float) -> float:
+def max_poll_gap(*, poll: float, stale_after: float) -> float:
     """Return the seconds between two looks from which on the store counts as having been away."""
     return max(_POLLS_APART * poll, _STALE_PART * stale_after)
 
 
-def standing(sighting: Sighting, *, holder_dead: bool, now: float, stale_after: float) -> Standing:
+def lease_state(
+    sighting: HeartbeatObservation, *, holder_dead: bool, now: float, stale_after: float
+) -> LeaseState:
     """Decide whether a lease is free: its holder said so, is surely dead, or was silent for too long."""
-    if holder_dead or released(sighting.beat):
+    if holder_dead or is_released(sighting.heartbeat):
         return "free"
     return "free" if now - sighting.since >= stale_after else "held"
 
 
-def released(beat: bytes | None) -> bool:
+def is_released(beat: bytes | None) -> bool:
     """Say whether a heartbeat is the last word of a holder that gave the lease back."""
     try:
         return beat is not None and json.loads(beat).get("state") == "released"
@@ -77,57 +81,64 @@ def released(beat: bytes | None) -> bool:
         return False
 
 
-def acquire(
+def acquire_lease(
     folder: RunFolder,
     *,
     workers: int,
     version: str,
-    waiting: Waiting = lambda _holder: None,
+    on_wait: WaitCallback = lambda _holder: None,
     stale_after: float = STALE_SECONDS,
     poll: float = POLL_SECONDS,
     beat_every: float = BEAT_SECONDS,
-) -> Lease | None:
+) -> RunLease | None:
     """Return the lease of a new attempt, held from now on; None once the run's result is there.
 
     Waits, calling `waiting(holder)` at each look, while another driver trains the run.
     """
-    sighting: Sighting | None = None
-    gap = longest_gap(poll=poll, stale_after=stale_after)
+    sighting: HeartbeatObservation | None = None
+    gap = max_poll_gap(poll=poll, stale_after=stale_after)
     while not folder.finished():
         number = highest_attempt(folder)
         now = time.monotonic()  # before the read: one that blocks for long is a gap before the next look
         if number:
-            beat = read_beat(folder, number)
-            sighting = seen(sighting, attempt=number, beat=beat, now=now, gap=gap)
-        if sighting is None or _free(folder, sighting, now=now, stale_after=stale_after, waiting=waiting):
-            attempt = claim(folder, number + 1, workers=workers, version=version)
+            beat = read_heartbeat(folder, number)
+            sighting = observe_heartbeat(sighting, attempt=number, beat=beat, now=now, gap=gap)
+        if sighting is None or _free(folder, sighting, now=now, stale_after=stale_after, waiting=on_wait):
+            attempt = claim_attempt(folder, number + 1, workers=workers, version=version)
             if attempt is not None:
-                return Lease(folder=folder, attempt=attempt, beat_every=beat_every).started()
+                return RunLease(folder=folder, attempt=attempt, beat_every=beat_every).started()
             continue
         time.sleep(poll)
     return None
 
 
-def _free(folder: RunFolder, sighting: Sighting, *, now: float, stale_after: float, waiting: Waiting) -> bool:
-    holder = read_attempt(folder, sighting.attempt)
-    dead = known_dead(holder.process)
-    if standing(sighting, holder_dead=dead, now=now, stale_after=stale_after) == "free":
+def _free(
+    folder: RunFolder,
+    sighting: HeartbeatObservation,
+    *,
+    now: float,
+    stale_after: float,
+    waiting: WaitCallback,
+) -> bool:
+    holder = read_claim(folder, sighting.attempt)
+    dead = is_known_dead(holder.process)
+    if lease_state(sighting, holder_dead=dead, now=now, stale_after=stale_after) == "free":
         return True
     waiting(holder)
     return False
 
 
 @dataclass(kw_only=True, slots=True)
-class Lease:
+class RunLease:
     """The right to write a run folder, kept alive by a thread until `release`."""
 
     folder: RunFolder
-    attempt: Attempt
+    attempt: AttemptClaim
     beat_every: float = BEAT_SECONDS
     _count: int = 0
     _heartbeat: PeriodicThread | None = None
 
-    def started(self) -> Lease:
+    def started(self) -> RunLease:
         """Write the first heartbeat and start the thread."""
         self._beat("held")
         self._heartbeat = PeriodicThread(self._renew, seconds=self.beat_every, name="lease")
@@ -142,7 +153,7 @@ class Lease:
         self._heartbeat = None
         self._beat("released")
 
-    def __enter__(self) -> Lease:
+    def __enter__(self) -> RunLease:
         return self
 
     def __exit__(
@@ -168,7 +179,7 @@ class Lease:
         self.folder.leases.put(str(self.attempt.number), json.dumps(document, sort_keys=True).encode())
 
 
-def read_beat(folder: RunFolder, number: int) -> bytes | None:
+def read_heartbeat(folder: RunFolder, number: int) -> bytes | None:
     """Return the newest heartbeat of an attempt; None where it has not written one yet."""
     try:
         return folder.leases.read(str(number))

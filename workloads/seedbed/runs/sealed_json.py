@@ -10,18 +10,18 @@ from seedbed_api.canonical_json import canonical_json, digest_of
 Document: TypeAlias = dict[str, Any]
 
 
-def sealed(document: Document) -> bytes:
+def seal(document: Document) -> bytes:
     """Return the canonical JSON of a document with its digest in `digest`."""
     assert "digest" not in document
     return canonical_json({**document, "digest": digest_of(canonical_json(document))})
 
 
-def opened(data: bytes) -> Document:
+def open_sealed(data: bytes) -> Document:
     """Return the document of sealed bytes, without its digest; ValueError where they are damaged."""
     document = json.loads(data)  # its JSONDecodeError and UnicodeDecodeError are ValueErrors
     if not isinstance(document, dict):
         raise ValueError("no JSON object")
-    if sealed({key: value for key, value in document.items() if key != "digest"}) != data:
+    if seal({key: value for key, value in document.items() if key != "digest"}) != data:
         raise ValueError("its digest does not match")
     return {key: value for key, value in document.items() if key != "digest"}
 
@@ -29,7 +29,7 @@ def opened(data: bytes) -> Document:
 def is_sealed(data: bytes) -> bool:
     """Say whether bytes are a sealed document without damage."""
     try:
-        opened(data)
+        open_sealed(data)
     except (ValueError, AssertionError):
         return False
     return True

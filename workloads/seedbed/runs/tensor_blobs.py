@@ -56,14 +56,14 @@ def digest_of_documents(documents: Mapping[str, TensorDocument]) -> str:
     )
 
 
-def serialised(tensors: Mapping[str, Any]) -> bytes:
+def serialize(tensors: Mapping[str, Any]) -> bytes:
     """Return the safetensors bytes of named tensors, a function of names and values alone."""
     from safetensors.numpy import save
 
     return save({name: as_array(tensors[name]) for name in sorted(tensors)})
 
 
-def deserialised(data: bytes) -> dict[str, Array]:
+def deserialize(data: bytes) -> dict[str, Array]:
     """Return the tensors of safetensors bytes; ValueError where they are none."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -74,7 +74,7 @@ def deserialised(data: bytes) -> dict[str, Array]:
         raise ValueError(f"no safetensors: {error}") from error
 
 
-def part(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def tensors_with_prefix(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return the tensors named `<prefix>.<name>` by `<name>`."""
     head = f"{prefix}."
     return {name.removeprefix(head): value for name, value in tensors.items() if name.startswith(head)}

@@ -17,7 +17,7 @@ _NAME = re.compile(r"(?P<step>\d+)-(?P<trajectory>[0-9a-f]{64})-(?P<run>[0-9a-f]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sighting:
+class IndexedCheckpoint:
     """A checkpoint that was there once."""
 
     step: int
@@ -25,28 +25,28 @@ class Sighting:
     run_id: str
 
 
-def note_state(folder: RunFolder, *, beginning: str, trajectory_id: str, step: int) -> None:
+def add_checkpoint(folder: RunFolder, *, beginning: str, trajectory_id: str, step: int) -> None:
     """Enter a checkpoint; `beginning` is the trajectory identity after step 1."""
     folder.output.create(_path(folder, beginning, trajectory_id, step), b"")
 
 
-def forget_state(folder: RunFolder, *, beginning: str, trajectory_id: str, step: int) -> None:
+def remove_checkpoint(folder: RunFolder, *, beginning: str, trajectory_id: str, step: int) -> None:
     """Take a checkpoint out that is not kept any longer."""
     folder.output.delete(_path(folder, beginning, trajectory_id, step))
 
 
-def forget_run(folder: RunFolder) -> None:
+def remove_run_checkpoints(folder: RunFolder) -> None:
     """Take all checkpoints of a run out of the index."""
     for path in folder.output.list(_INDEX):
         if path.endswith(f"-{folder.name}"):
             folder.output.delete(path)
 
 
-def states_of_others(folder: RunFolder, *, beginning: str, up_to: int) -> Iterator[Sighting]:
+def checkpoints_of_others(folder: RunFolder, *, beginning: str, up_to: int) -> Iterator[IndexedCheckpoint]:
     """Yield the states of other runs with a common beginning, of at most `up_to` steps, the latest first."""
     names = (path.rpartition("/")[2] for path in folder.output.list(_folder(beginning)))
     found = (
-        Sighting(
+        IndexedCheckpoint(
             step=int(match["step"]),
             trajectory_id=f"sha256:{match['trajectory']}",
             run_id=f"sha256:{match['run']}",
@@ -58,7 +58,7 @@ def states_of_others(folder: RunFolder, *, beginning: str, up_to: int) -> Iterat
     yield from sorted(others, key=lambda each: (-each.step, each.run_id))
 
 
-def other_run(folder: RunFolder, sighting: Sighting) -> RunFolder:
+def run_of_checkpoint(folder: RunFolder, sighting: IndexedCheckpoint) -> RunFolder:
     """Return the folder of the run that a sighting names."""
     return open_run(folder.output, sighting.run_id)
 

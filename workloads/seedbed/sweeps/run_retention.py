@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from seedbed.driver.run_result import Result, read_result
 from seedbed.runs.checkpoint_store import checkpoint_steps
-from seedbed.runs.run_deletion import holder, objects_of, remove_run
+from seedbed.runs.run_deletion import current_holder, removable_objects, remove_run
 from seedbed.runs.run_folder import RECIPE, RunFolder, open_run, run_names
 from seedbed.storage import Storage
 from seedbed.sweeps.sweep_record import runs_needed_by_sweeps
@@ -63,11 +63,11 @@ def list_runs(output: Storage) -> Iterator[StoredRun]:
 
 
 def _kept(folder: RunFolder, sweep: str | None) -> StoredRun | None:
-    sizes = objects_of(folder)
+    sizes = removable_objects(folder)
     if not sizes:
         return None
     result = read_result(folder)
-    state: RunStatus = "complete" if result else "training" if holder(folder) else "open"
+    state: RunStatus = "complete" if result else "training" if current_holder(folder) else "open"
     return StoredRun(
         folder=folder,
         status=state,

@@ -14,12 +14,20 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from seedbed.driver.run_result import Result, read_result
-from seedbed.runs.attempt_claims import Attempt, highest_attempt, read_attempt
+from seedbed.runs.attempt_claims import AttemptClaim, highest_attempt, read_claim
 from seedbed.runs.attempt_event_log import newest_events
 from seedbed.runs.checkpoint_store import checkpoint_steps
-from seedbed.runs.process_identity import known_dead
+from seedbed.runs.process_identity import is_known_dead
 from seedbed.runs.run_folder import RECIPE, RunFolder, open_run, run_names
-from seedbed.runs.run_lease import STALE_SECONDS, Sighting, longest_gap, read_beat, released, seen, standing
+from seedbed.runs.run_lease import (
+    STALE_SECONDS,
+    HeartbeatObservation,
+    is_released,
+    lease_state,
+    max_poll_gap,
+    observe_heartbeat,
+    read_heartbeat,
+)
 from seedbed.storage import Storage
 from seedbed.sweeps.run_retention import model_name
 from seedbed.sweeps.sweep_record import SweepFolder, SweepRecord, list_sweep_folders, read_sweep_record
@@ -45,11 +53,11 @@ class RunSnapshot:
     """Name of the model; empty if the run failed before its recipe was stored."""
     step: int = 0
     """Of the newest event or checkpoint, or of the complete run."""
-    attempt: Attempt | None = None
+    attempt: AttemptClaim | None = None
     """The newest claim; None for a complete run."""
     events: tuple[Mapping[str, Any], ...] = ()
     """The newest events; none for a complete run."""
-    heartbeat: Sighting | None = None
+    heartbeat: HeartbeatObservation | None = None
     """Heartbeat of the attempt that trains the run."""
     damage: str = ""
 
@@ -124,7 +132,7 @@ class StoreSnapshot:
         if result is not None:
             return _complete(folder, result)
         number, now = highest_attempt(folder), self.clock()
-        attempt = read_attempt(folder, number) if number else None
+        attempt = read_claim(folder, number) if number else None
         sighting = None if attempt is None else self._sighting(folder, attempt, before, now=now)
         if sighting is None and (result := read_result(folder)) is not None:
             return _complete(folder, result)  # it was stored before the lease was released
@@ -144,14 +152,14 @@ class StoreSnapshot:
         )
 
     def _sighting(
-        self, folder: RunFolder, attempt: Attempt, before: RunSnapshot | None, *, now: float
-    ) -> Sighting | None:
-        beat = read_beat(folder, attempt.number)
-        if released(beat) or known_dead(attempt.process):
+        self, folder: RunFolder, attempt: AttemptClaim, before: RunSnapshot | None, *, now: float
+    ) -> HeartbeatObservation | None:
+        beat = read_heartbeat(folder, attempt.number)
+        if is_released(beat) or is_known_dead(attempt.process):
             return None
-        gap = longest_gap(poll=self.poll_seconds, stale_after=STALE_SECONDS)
+        gap = max_poll_gap(poll=self.poll_seconds, stale_after=STALE_SECONDS)
         last = None if before is None else before.heartbeat
-        return seen(last, attempt=attempt.number, beat=beat, now=now, gap=gap)
+        return observe_heartbeat(last, attempt=attempt.number, beat=beat, now=now, gap=gap)
 
 
 def _complete(folder: RunFolder, result: Result) -> RunSnapshot:
@@ -159,10 +167,10 @@ def _complete(folder: RunFolder, result: Result) -> RunSnapshot:
     return RunSnapshot(folder=folder, status="complete", result=result, model=model, step=step)
 
 
-def _state(sighting: Sighting | None) -> RunStatus:
+def _state(sighting: HeartbeatObservation | None) -> RunStatus:
     if sighting is None:
         return "resting"
-    told = standing(sighting, holder_dead=False, now=sighting.looked, stale_after=STALE_SECONDS)
+    told = lease_state(sighting, holder_dead=False, now=sighting.last_read, stale_after=STALE_SECONDS)
     return "training" if told == "held" else "silent"
 
 

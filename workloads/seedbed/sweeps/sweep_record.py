@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seedbed.runs.run_folder import conflict
+from seedbed.runs.run_folder import conflict_message
 from seedbed.search.objective_values import format_objective, parse_objective
 from seedbed.search.sweep_record_check import disagreements
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
@@ -109,7 +109,7 @@ def write_sweep_record(
     data, output = record.to_bytes(), sweep.folder()
     if not output.create(RECORD, data) and (stored := output.read(RECORD)) != data:
         if _valid_record(stored, sweep) is not None:
-            raise InfrastructureError("RunFolderConflict", conflict(_uri(output), stored, data))
+            raise InfrastructureError("RunFolderConflict", conflict_message(_uri(output), stored, data))
         output.put(RECORD, data)
     return _finished(record, output, digest=digest_of(data))
 

@@ -23,7 +23,7 @@ from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import Cluster, P, StopRequested, T, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed.runs.evaluation_records import read_evaluations
-from seedbed.runs.failed_runs import Failure, failed_before, keep_failure
+from seedbed.runs.failed_runs import RunFailure, read_failure, save_failure
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.search.learning_curve import Failed, Finished, LearningCurve, RunEnd
 from seedbed.search.objective_values import objective_of
@@ -202,14 +202,14 @@ def _segment_result(sweep: ResolvedSweep, ended: DriverExit, segment: TrialSegme
 def _save_failure(run: ResolvedRun | None, error: UserError) -> None:
     if run is not None:
         problem = f"{error.reason}: {error.message}"
-        keep_failure(run.folder, Failure(reason=error.reason, problem=problem, samples=run.samples))
+        save_failure(run.folder, RunFailure(reason=error.reason, problem=problem, samples=run.samples))
 
 
 def _known_failure(sweep: ResolvedSweep, job: TrainingJob) -> SegmentResult | None:
     """Return the stored result of a run that fails by its own values; None where there is none."""
     run_id = sweep.run_id(job)
     folder = open_run(sweep.output_store(), run_id)
-    failure = failed_before(folder)
+    failure = read_failure(folder)
     if failure is None:
         return None
     epochs, end = epochs_by_step(job.spec, failure.samples), Failed(reason=failure.reason)

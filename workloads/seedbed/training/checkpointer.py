@@ -15,13 +15,13 @@ from seedbed.runs.checkpoint_store import (
     checkpoint_record,
     latest_checkpoint,
     load_checkpoint,
-    prune,
+    prune_checkpoints,
     save_checkpoint,
 )
-from seedbed.runs.ledger import CHAIN_START, LedgerPart, save_segment, segment_of
+from seedbed.runs.ledger import CHAIN_START, LedgerPart, join_ledger_parts, save_segment
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.tensor_blobs import Array, to_torch
-from seedbed.runs.trajectory_index import forget_state, note_state
+from seedbed.runs.trajectory_index import add_checkpoint, remove_checkpoint
 from seedbed.training.evaluator import Evaluator
 from seedbed.training.prefix_reuse import adopt_prefix
 from seedbed.training.rank_agreement import RankAgreement
@@ -107,7 +107,7 @@ class Checkpointer:
         counted = self.leaves_by_worker or (0,) * len(parts)
         self.leaves_by_worker = tuple(n + len(part.leaves) for n, part in zip(counted, parts, strict=True))
         leaves = self._context.config.arithmetic.leaves
-        segment = segment_of(parts, first=self.saved_step, leaves=leaves, chain_before=self.chain)
+        segment = join_ledger_parts(parts, first=self.saved_step, leaves=leaves, chain_before=self.chain)
         self._store_witness_names()
         save_segment(self._folder, segment)
         self.chain = segment.chain
@@ -125,7 +125,9 @@ class Checkpointer:
         self.saved = SavedCheckpoint(step=record.step, digest=digest_of(record.to_bytes()), time=time.time())
         self.require_not_superseded()
         beginning = self._context.config.trajectory_id(1)
-        note_state(self._folder, beginning=beginning, trajectory_id=record.trajectory_id, step=record.step)
+        add_checkpoint(
+            self._folder, beginning=beginning, trajectory_id=record.trajectory_id, step=record.step
+        )
 
     def _record(self, tensors: Mapping[str, object]) -> CheckpointRecord:
         config, completed = self._context.config, self._state.completed
@@ -143,9 +145,9 @@ class Checkpointer:
         best = self._evaluator.best_step() if config.select_best else None
         protect = [] if best is None else [best]
         keep, newest = config.keep_checkpoints, self._state.completed
-        for step in prune(self._folder, keep=keep, protect=protect, newest=newest):
+        for step in prune_checkpoints(self._folder, keep=keep, protect=protect, newest=newest):
             beginning, trajectory = config.trajectory_id(1), config.trajectory_id(step)
-            forget_state(self._folder, beginning=beginning, trajectory_id=trajectory, step=step)
+            remove_checkpoint(self._folder, beginning=beginning, trajectory_id=trajectory, step=step)
 
     def require_not_superseded(self) -> None:
         """Raise InfrastructureError Superseded if a later attempt has claimed the run."""

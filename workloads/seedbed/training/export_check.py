@@ -18,7 +18,7 @@ from seedbed.arithmetic.evaluation import evaluation_logits
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.feed import EvaluationBatch, MicroBatch
 from seedbed.models.state_dict import non_persistent_buffers, same_bits, shared_tensor, stored_tensors
-from seedbed.runs.tensor_blobs import serialised
+from seedbed.runs.tensor_blobs import serialize
 from seedbed.training.worker_config import WorkerConfig
 from seedbed.usercode import UserModel, load_entrypoint
 from seedbed.usercode.user_error_messages import model_error
@@ -57,7 +57,7 @@ def check_export(
     _require_no_parameters_outside(user)
     left_out = {name: buffer.clone() for name, buffer in non_persistent_buffers(built).items()}
     built_replica = Replica(arithmetic, built, device, objective=user.objective)
-    fresh = load_export(user, arithmetic, serialised(built_replica.named_weights()))
+    fresh = load_export(user, arithmetic, serialize(built_replica.named_weights()))
     for name, buffer in non_persistent_buffers(fresh).items():
         if name not in left_out or not same_bits(buffer, left_out[name]):
             problem = f"{name} is drawn at random and not in state_dict(), so that it would be lost"
@@ -114,7 +114,7 @@ def require_loadable(config: WorkerConfig, weights: Mapping[str, torch.Tensor]) 
     source = config.model
     if source.entrypoint is not None:
         user = load_entrypoint(source.entrypoint, source.args, source.code)
-        load_export(user, config.arithmetic, serialised(weights))
+        load_export(user, config.arithmetic, serialize(weights))
 
 
 def load_export(user: UserModel, arithmetic: Arithmetic, model_file: bytes) -> nn.Module:

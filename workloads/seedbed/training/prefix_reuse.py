@@ -12,12 +12,17 @@ from itertools import islice
 
 import numpy as np
 
-from seedbed.runs.checkpoint_store import CheckpointRecord, Damaged, load_checkpoint, save_checkpoint
+from seedbed.runs.checkpoint_store import (
+    CheckpointRecord,
+    DamagedCheckpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations, save_evaluation
 from seedbed.runs.exactly_once import LedgerReader, LedgerStep
 from seedbed.runs.ledger import CHAIN_START, LedgerSegment, save_segment
 from seedbed.runs.run_folder import RunFolder
-from seedbed.runs.trajectory_index import other_run, states_of_others
+from seedbed.runs.trajectory_index import checkpoints_of_others, run_of_checkpoint
 from seedbed.training.early_stopping import best_score, should_stop
 from seedbed.training.evaluation_scores import scores_of
 from seedbed.training.worker_config import WorkerConfig
@@ -36,13 +41,13 @@ class _UnusableError(Exception):
 def adopt_prefix(config: WorkerConfig, folder: RunFolder) -> int | None:
     """Copy the longest prefix that another run has; return its steps, None if there is none."""
     beginning, total = config.trajectory_id(1), config.schedule.total_steps
-    for found in states_of_others(folder, beginning=beginning, up_to=total):
+    for found in checkpoints_of_others(folder, beginning=beginning, up_to=total):
         if found.trajectory_id != config.trajectory_id(found.step):
             continue
-        source = other_run(folder, found)
+        source = run_of_checkpoint(folder, found)
         try:
             _adopt(config, source, folder, found.step)
-        except (_UnusableError, Damaged) as reason:
+        except (_UnusableError, DamagedCheckpoint) as reason:
             logger.info("%s up to step %d cannot be reused: %s", source.url, found.step, reason)
         except InfrastructureError as error:
             if error.reason not in _SKIPPED:

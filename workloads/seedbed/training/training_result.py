@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from seedbed.runs.run_folder import RunFolder
-from seedbed.runs.sealed_json import is_sealed, opened, sealed
+from seedbed.runs.sealed_json import is_sealed, open_sealed, seal
 from seedbed_api.errors import InfrastructureError
 
 RESULT_FILE = "outcome.json"
@@ -30,7 +30,7 @@ class TrainingResult:
 
     def to_bytes(self) -> bytes:
         """Return the result as stored."""
-        return sealed(asdict(self))
+        return seal(asdict(self))
 
     @staticmethod
     def from_document(document: dict[str, Any]) -> TrainingResult:
@@ -46,7 +46,7 @@ def save_training_result(folder: RunFolder, result: TrainingResult) -> None:
 def read_training_result(folder: RunFolder) -> TrainingResult | None:
     """Return the stored result, None where the training has not ended."""
     try:
-        return TrainingResult.from_document(opened(folder.objects.read(RESULT_FILE)))
+        return TrainingResult.from_document(open_sealed(folder.objects.read(RESULT_FILE)))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
