@@ -29,7 +29,7 @@ _IGNORED = frozenset(
     }
 )
 """Names that operating systems and storage servers create in folders, in lower case."""
-_RETRIED = (Fault.EXHAUSTED, Fault.PASSING)
+_RETRIED = (Fault.EXHAUSTED, Fault.TRANSIENT)
 
 _FileRow = tuple[bytes, str | None, int, str | None, str | None]
 

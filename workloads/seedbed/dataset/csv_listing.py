@@ -105,11 +105,11 @@ def _fix_of_missing(name: str, names: list[str]) -> str:
 
 def _without_blank_rows(table: pa.Table) -> pa.Table:
     """Drop lines of separators only, as spreadsheets write below the last row."""
-    blank = _all(pc.equal(pc.utf8_trim_whitespace(column), "") for column in table.columns)
+    blank = _all_true(pc.equal(pc.utf8_trim_whitespace(column), "") for column in table.columns)
     return table.filter(pc.invert(blank))
 
 
-def _all(masks: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
+def _all_true(masks: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
     first, *others = masks
     for mask in others:
         first = pc.and_(first, mask)

@@ -30,7 +30,7 @@ def check_dataset(
     counts = {split: np.zeros(len(dataset.classes), np.int64) for split in SPLITS}
     done = 0
     for number, shard in enumerate(dataset.manifest.shards):
-        index, found = _checked_shard(dataset, number, shard)
+        index, found = _check_shard(dataset, number, shard)
         problems += found
         if index is not None and not found:
             digest.update(shard.split, index.digest.tobytes())
@@ -48,7 +48,7 @@ def _check_whole(dataset: Dataset, digest: str, counts: dict[str, npt.NDArray[np
             yield f"split {split} has {counts[split].tolist()} rows per class, not {list(expected)}"
 
 
-def _checked_shard(dataset: Dataset, number: int, shard: Shard) -> tuple[ShardIndex | None, list[str]]:
+def _check_shard(dataset: Dataset, number: int, shard: Shard) -> tuple[ShardIndex | None, list[str]]:
     try:
         index, problems = dataset.index(number), []
     except UserError as error:
@@ -81,12 +81,12 @@ def _batch_problems(shard: Shard, index: ShardIndex | None, data: bytes) -> Iter
         part = memoryview(data)[batch.offset : batch.offset + batch.length]
         if hashlib.sha256(part).hexdigest() != batch.sha256:
             rows = f"rows {first} to {first + batch.rows - 1}"
-            named = "" if index is None else _named(_differing_rows(shard, index, data, only=number))
+            named = "" if index is None else _row_list(_differing_rows(shard, index, data, only=number))
             yield f"batch {number} of shard {shard.path} differs ({rows}{named})"
         first += batch.rows
 
 
-def _named(rows: list[int]) -> str:
+def _row_list(rows: list[int]) -> str:
     if not rows:
         return "; no image differs"
     more = ", …" if len(rows) > _NAMED_ROWS else ""

@@ -25,7 +25,7 @@ _FILES_PER_CALL = 128
 _FILES_PER_BLOCK = 1024
 _BLOCKS_PER_EXECUTION = 256
 """The input of one Ray Data execution lies in Ray's object store."""
-_ENVIRONMENT = {
+_RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -43,11 +43,11 @@ class RayIngestEngine:
 
     def session(self) -> AbstractContextManager[None]:
         """Return a context that starts and stops a quiet local Ray."""
-        return _ray(self.parallelism)
+        return _local_ray(self.parallelism)
 
     def inspect(self, files: Iterable[pa.Table], *, job: IngestJob) -> Iterator[pa.Table]:
         """Yield metadata as Ray Data finishes it; a long listing is split into several executions."""
-        with _unwrapped():
+        with _unwrap_ray_errors():
             import ray.data
 
             _prepare_ray_data()
@@ -62,7 +62,7 @@ class RayIngestEngine:
 
     def write(self, tasks: Iterable[ShardTask], *, job: IngestJob) -> Iterator[WrittenShard]:
         """Write shards in parallel; twice as many tasks are submitted as can run."""
-        with _unwrapped():
+        with _unwrap_ray_errors():
             import ray
 
             shared, remote = ray.put(job), ray.remote(_write_shard)
@@ -87,12 +87,12 @@ def _listing_blocks(files: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 @contextmanager
-def _ray(parallelism: int) -> Iterator[None]:
+def _local_ray(parallelism: int) -> Iterator[None]:
     """Start a quiet local Ray with its own token, and stop it; a Ray that runs is used and not stopped."""
     if ray_runs_here():
         yield
         return
-    clean_environment(os.environ, _ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    clean_environment(os.environ, _RAY_ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
     folder = temporary_folder(os.environ)
     import ray
 
@@ -124,7 +124,7 @@ def _prepare_ray_data() -> None:
 
 
 @contextmanager
-def _unwrapped() -> Iterator[None]:
+def _unwrap_ray_errors() -> Iterator[None]:
     """Raise our own error instead of the RayTaskError around it."""
     import ray.exceptions
 

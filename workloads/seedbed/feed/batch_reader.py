@@ -47,7 +47,7 @@ class LocalBatchReader:
         """Return bytes of a batch; the first access reads and hashes all of it."""
         if (shard, batch) in self._verified:
             place = self._dataset.manifest.shards[shard].batches[batch]
-            return _range(self._dataset, self._retry, shard, place.offset + start, length)
+            return _read_range(self._dataset, self._retry, shard, place.offset + start, length)
         data = _fetch_verified(self._dataset, self._retry, shard, batch)
         self._verified.add((shard, batch))
         return data[start : start + length]
@@ -91,14 +91,14 @@ class CachedBatchReader:
         last = self._last_to_fetch(shard, batch)
         first = entry.batches[batch]
         end = entry.batches[last].offset + entry.batches[last].length
-        data = _range(self._dataset, self._retry, shard, first.offset, end - first.offset)
+        data = _read_range(self._dataset, self._retry, shard, first.offset, end - first.offset)
         own = data[: first.length]
-        if not _sound(own, first.sha256):
+        if not _matches(own, first.sha256):
             own = _fetch_verified(self._dataset, self._retry, shard, batch, reads=1)
         self._store(first.sha256, own)
         for place in entry.batches[batch + 1 : last + 1]:
             neighbour = data[place.offset - first.offset : place.offset - first.offset + place.length]
-            if _sound(neighbour, place.sha256):  # a damaged one is reported when it is read
+            if _matches(neighbour, place.sha256):  # a damaged one is reported when it is read
                 self._store(place.sha256, neighbour)
         return own
 
@@ -144,7 +144,7 @@ class MemoryCache:
             self._values[name] = data
 
 
-def _sound(data: bytes, sha256: str) -> bool:
+def _matches(data: bytes, sha256: str) -> bool:
     return hashlib.sha256(data).hexdigest() == sha256
 
 
@@ -152,25 +152,25 @@ def _fetch_verified(dataset: Dataset, retry: StoreRetry, shard: int, batch: int,
     """Return a whole batch; `UserError` where it still differs after so many reads."""
     place = dataset.manifest.shards[shard].batches[batch]
     for _ in range(reads):
-        data = _range(dataset, retry, shard, place.offset, place.length)
-        if _sound(data, place.sha256):
+        data = _read_range(dataset, retry, shard, place.offset, place.length)
+        if _matches(data, place.sha256):
             return data
-    raise damaged(dataset, shard, f"batch {batch} differs from the manifest (sha256)")
+    raise damaged_shard(dataset, shard, f"batch {batch} differs from the manifest (sha256)")
 
 
-def _range(dataset: Dataset, retry: StoreRetry, shard: int, start: int, length: int) -> bytes:
+def _read_range(dataset: Dataset, retry: StoreRetry, shard: int, start: int, length: int) -> bytes:
     path = dataset.manifest.shards[shard].path
     try:
         data = retry.call(lambda: dataset.storage.read_range(path, start, length))
     except FileNotFoundError as error:
-        raise damaged(dataset, shard, "the file is missing") from error
+        raise damaged_shard(dataset, shard, "the file is missing") from error
     except OSError as error:
-        raise damaged(dataset, shard, f"the file is too short ({error})") from error
+        raise damaged_shard(dataset, shard, f"the file is too short ({error})") from error
     IO_COUNTERS.fetch(dataset.storage.url, len(data))
     return data
 
 
-def damaged(dataset: Dataset, shard: int, problem: str) -> UserError:
+def damaged_shard(dataset: Dataset, shard: int, problem: str) -> UserError:
     """Return the error of a shard that differs from the manifest."""
     where = f"{dataset.storage.url}/{dataset.manifest.shards[shard].path}"
     fix = "restore it, or build the dataset again; `seedbed dataset check` lists all damage"

@@ -36,7 +36,7 @@ def open_feed(
     assert 0 <= steps.start <= steps.stop <= stream.total_steps, steps
     ahead = prefetch if prefetch is not None else max(len(leaves), 2 * threads)
     if kind == "Local":
-        with _local(stream, leaves=leaves, steps=steps, ahead=ahead, threads=threads) as batches:
+        with _open_local_feed(stream, leaves=leaves, steps=steps, ahead=ahead, threads=threads) as batches:
             yield batches
     else:
         from seedbed.feed.ray_data_source import open_ray_feed  # imports ray.data, which takes a second
@@ -71,7 +71,7 @@ def open_evaluation(
 
 
 @contextlib.contextmanager
-def _local(
+def _open_local_feed(
     spec: StreamSpec, *, leaves: range, steps: range, ahead: int, threads: int
 ) -> Iterator[Iterator[MicroBatch]]:
     opened = open_stream(spec)

@@ -9,7 +9,7 @@ from functools import partial
 
 from seedbed.augmentation import Sizing, Transform, render_head, render_rest, sizing_head
 from seedbed.dataset import Dataset
-from seedbed.feed.batch_reader import BatchReader, damaged
+from seedbed.feed.batch_reader import BatchReader, damaged_shard
 from seedbed.feed.decoded_cache import DecodedCache, Pixels
 from seedbed.feed.decoded_cache_policy import DecodedCachePolicy
 from seedbed.feed.io_counters import IO_COUNTERS
@@ -94,4 +94,4 @@ class ImageRenderer:
             yield
         except UndecodableImageError as error:
             problem = f"row {location.row} cannot be decoded ({error})"
-            raise damaged(self._dataset, location.shard, problem) from error
+            raise damaged_shard(self._dataset, location.shard, problem) from error

@@ -131,7 +131,7 @@ def _own_cpus(share: float) -> int:
 def _micro_batches(source: PlanDatasource, *, ahead: int, tasks_at_once: int) -> Any:
     for name, level in _LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
-    with DataContext.current(_context(source)):
+    with DataContext.current(_data_context(source)):
         dataset = ray.data.read_datasource(
             source,
             override_num_blocks=source.tasks,
@@ -140,10 +140,10 @@ def _micro_batches(source: PlanDatasource, *, ahead: int, tasks_at_once: int) ->
             concurrency=min(tasks_at_once, source.tasks),
         )
     blocks = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=ahead))
-    return _unpacked(blocks)
+    return _unpack(blocks)
 
 
-def _unpacked(blocks: Any) -> Iterator[MicroBatch]:
+def _unpack(blocks: Any) -> Iterator[MicroBatch]:
     with contextlib.closing(blocks):
         try:
             for block in blocks:
@@ -152,7 +152,7 @@ def _unpacked(blocks: Any) -> Iterator[MicroBatch]:
             raise InfrastructureError("FeedFailed", f"Ray Data stopped: {_last_line(error)}") from error
 
 
-def _context(source: PlanDatasource) -> DataContext:
+def _data_context(source: PlanDatasource) -> DataContext:
     """Return the settings of one execution: in order, a block per step, bounded, silent."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # DataContext itself sets deprecated fields
@@ -175,7 +175,7 @@ def _on_own_node() -> dict[str, str]:
 def _render(part: _TaskSpec) -> Iterable[pa.Table]:
     """Yield one block per step; an expected error is the last block."""
     try:
-        stream, plan = _opened(part.execution, part.spec)
+        stream, plan = _open_stream_and_plan(part.execution, part.spec)
         for step in part.steps:
             batches = [stream.micro_batch(plan, step, leaf) for leaf in part.leaves]
             yield micro_batches_to_block(batches, IO_COUNTERS.drain())
@@ -184,7 +184,7 @@ def _render(part: _TaskSpec) -> Iterable[pa.Table]:
 
 
 @lru_cache(maxsize=1)  # worker processes serve the executions of several trainers in turn
-def _opened(execution: str, spec: StreamSpec) -> tuple[SampleStream, BatchPlan]:
+def _open_stream_and_plan(execution: str, spec: StreamSpec) -> tuple[SampleStream, BatchPlan]:
     del execution  # part of the key
     stream = open_stream(spec)
     return stream, stream.plan()

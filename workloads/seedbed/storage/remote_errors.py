@@ -35,7 +35,7 @@ _NOT_OURS = frozenset(
     }
 )
 _FULL = frozenset({"InsufficientStorage", "QuotaExceeded", "StorageFull", "XMinioStorageFull"})
-_PASSING = frozenset({408, 409, 425, 429})
+_TRANSIENT = frozenset({408, 409, 425, 429})
 _OUT_OF_DATE = frozenset({9, 10})
 """OpenSSL's codes of certificates that are not valid yet or have expired: a retry may find a new one."""
 _OF_ONE_OBJECT = frozenset({410, 414, 451, "KeyTooLongError"})
@@ -56,7 +56,7 @@ def translate_error(error: Exception, *, shown: str, keys: str, writing: bool) -
     if type(origin).__name__ in _NO_CREDENTIALS:
         return denied(shown, "access denied", keys)
     numbered = _system_cause(origin)
-    if numbered is not None and fault_of(numbered) is not Fault.PASSING:
+    if numbered is not None and fault_of(numbered) is not Fault.TRANSIENT:
         return system_error(numbered, shown=shown, writing=writing, keys=keys)
     return _transport_error(origin, shown)
 
@@ -109,7 +109,7 @@ def _status_error(status: int, code: str, *, shown: str, keys: str, writing: boo
         return ShortRead(shown, 0, 0, 0)
     if writing and (status == 507 or code in _FULL):
         return unwritable(shown, f"the store is full ({code or status})")
-    if status >= 500 or status in _PASSING:
+    if status >= 500 or status in _TRANSIENT:
         return unavailable(shown, f"status {status} {code}")
     return _refused_error(status, code, shown)
 

@@ -165,12 +165,12 @@ class RemoteStorage:
                 failure = translate_error(
                     error, shown=self._shown(path), keys=self.connection.keys, writing=writing
                 )
-                if not self._may_pass(failure, attempt=attempt, waited=time.monotonic() - began):
+                if not self._should_retry(failure, attempt=attempt, waited=time.monotonic() - began):
                     raise failure from error
             time.sleep(BACKOFF.delay(attempt) * _JITTER.uniform(0.5, 1.0))
             attempt += 1
 
-    def _may_pass(self, failure: Exception, *, attempt: int, waited: float) -> bool:
+    def _should_retry(self, failure: Exception, *, attempt: int, waited: float) -> bool:
         """Return whether to retry: a store may come back; damaged objects are read again a few times only."""
         if isinstance(failure, DamagedObject):
             return attempt < ATTEMPTS

@@ -22,7 +22,7 @@ class Fault(Enum):
     """The disk or quota is full. A writer must make room; a reader may try again."""
     EXHAUSTED = auto()
     """The process or machine has no file handles or memory left. A retry may succeed."""
-    PASSING = auto()
+    TRANSIENT = auto()
     """A disk, a server or a connection failed; also any errno that is not listed."""
 
 
@@ -88,7 +88,7 @@ class UnreadableObject(UserError):  # noqa: N818 - as above
 
 def fault_of(error: OSError) -> Fault:
     """Classify a failure by its errno."""
-    return _FAULT_OF.get(error.errno or 0, Fault.PASSING)
+    return _FAULT_OF.get(error.errno or 0, Fault.TRANSIENT)
 
 
 def require_full_range(data: bytes, *, shown: str, start: int, length: int) -> bytes:
@@ -139,7 +139,7 @@ def system_error(error: OSError, *, shown: str, writing: bool, keys: str) -> See
     fault, problem = fault_of(error), _problem(error)
     if fault is Fault.EXHAUSTED or (fault is Fault.FULL and not writing):
         return exhausted(shown, error)
-    if fault is Fault.PASSING:
+    if fault is Fault.TRANSIENT:
         return unavailable(shown, problem)
     if writing:
         return unwritable(shown, problem)

@@ -37,16 +37,16 @@ def parse_location(url: str) -> Location:
     match = _SCHEME.match(url)
     if match is None:
         _refuse_one_slash(url)
-        return _local(url)
+        return _local_location(url)
     scheme = match[1].lower()
     if scheme == "pvc" and env_vars.CLAIMS_FOLDER in os.environ:
-        return _mounted(url, Path(os.environ[env_vars.CLAIMS_FOLDER]))
+        return _claim_location(url, Path(os.environ[env_vars.CLAIMS_FOLDER]))
     if scheme in {"file", "local"}:
-        return _local(url[match.end() :])
-    if scheme in _WITH_HOST and not _parts(url).netloc:
+        return _local_location(url[match.end() :])
+    if scheme in _WITH_HOST and not _split_url(url).netloc:
         message = refusal("uri", url, "names no bucket or host", f"write for example {scheme}://name/folder")
         raise UserError("InvalidStorageURL", message)
-    return Location(scheme=scheme, url=_trimmed(url), shown=printable_url(url))
+    return Location(scheme=scheme, url=_without_trailing_slash(url), shown=printable_url(url))
 
 
 def absolute_url(url: str) -> str:
@@ -83,13 +83,13 @@ def printable_url(url: str) -> str:
     """Return the URL without user, password and query values."""
     if _SCHEME.match(url) is None:
         return url
-    parts = _parts(url)
+    parts = _split_url(url)
     host = parts.netloc.rpartition("@")[2]
     query = "…" if parts.query else ""
-    return _trimmed(urlunsplit((parts.scheme, host, parts.path, query, "")))
+    return _without_trailing_slash(urlunsplit((parts.scheme, host, parts.path, query, "")))
 
 
-def _parts(url: str) -> SplitResult:
+def _split_url(url: str) -> SplitResult:
     """Split a URL; UserError where its host or port is invalid, as `[::1` or a port beyond 65535."""
     try:
         parts = urlsplit(url)
@@ -130,7 +130,7 @@ def join_url(url: str, path: str) -> str:
     return f"{base.rstrip('/')}/{path}{mark}{query}"
 
 
-def _local(path: str) -> Location:
+def _local_location(path: str) -> Location:
     if not path or "::" in path or "\0" in path:
         known = ", ".join(f"{scheme}://" for scheme in KNOWN_SCHEMES)
         fix = f"give a path or one URL ({known})"
@@ -170,7 +170,7 @@ def _refuse_one_slash(url: str) -> None:
         raise UserError("InvalidStorageURL", refusal("uri", url, "is neither a URL nor a plain path", fix))
 
 
-def _mounted(url: str, claims: Path) -> Location:
+def _claim_location(url: str, claims: Path) -> Location:
     """Return the mounted folder of a `pvc://` URL; its path must stay below the claim."""
     match = _CLAIM.fullmatch(url)
     parts = match[2].split("/") if match else [".."]
@@ -181,6 +181,6 @@ def _mounted(url: str, claims: Path) -> Location:
     return Location(scheme="file", url=f"file://{path}", shown=url)
 
 
-def _trimmed(url: str) -> str:
+def _without_trailing_slash(url: str) -> str:
     head, mark, query = url.partition("?")
     return (head if head.endswith("://") else head.rstrip("/")) + mark + query

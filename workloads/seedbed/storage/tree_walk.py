@@ -49,7 +49,7 @@ def walk(
     try:
         waiting = [_Folder(prefix, _identities(root, prefix), 0)]
     except OSError as error:
-        yield from _trouble(prefix, error)
+        yield from _error_entry(prefix, error)
         return
     while waiting:
         folder = waiting.pop()
@@ -60,11 +60,11 @@ def walk(
                     path = f"{folder.path}/{entry.name}" if folder.path else entry.name
                     is_folder, wanted = _is_folder(entry), enters(entry.name)
                     if is_folder and wanted:
-                        below += _entered(folder, entry, path)
+                        below += _folders_to_walk(folder, entry, path)
                     else:
                         yield Entry(path, is_folder, _error_of_link(entry) if wanted else None)
         except OSError as error:
-            yield from _trouble(folder.path, error)
+            yield from _error_entry(folder.path, error)
             continue
         yield Entry(folder.path, is_folder=True)
         waiting += sorted(below, reverse=True)
@@ -98,7 +98,7 @@ def _error_of_link(entry: os.DirEntry[str]) -> OSError | None:
     return None
 
 
-def _entered(folder: _Folder, entry: os.DirEntry[str], path: str) -> Iterator[_Folder]:
+def _folders_to_walk(folder: _Folder, entry: os.DirEntry[str], path: str) -> Iterator[_Folder]:
     """Yield a folder to walk, unless it is gone or links back to a folder that contains it."""
     is_link = entry.is_symlink()
     try:
@@ -114,6 +114,6 @@ def _entered(folder: _Folder, entry: os.DirEntry[str], path: str) -> Iterator[_F
     yield _Folder(path, folder.within | {identity}, links)
 
 
-def _trouble(path: str, error: OSError) -> Iterator[Entry]:
+def _error_entry(path: str, error: OSError) -> Iterator[Entry]:
     if error.errno not in _GONE:
         yield Entry(path, is_folder=True, error=error)
