@@ -1,6 +1,6 @@
 """`seedbed-operator run` and `seedbed-operator check`: options, also from the environment, and exit codes.
 
-Both read the same variables, so that in the pod of an operator `check` asks for what that operator needs.
+Both read the same variables: `check` in the operator's pod checks what that operator needs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _own_namespace() -> str:
 
 
 def _identity() -> str:
-    """Return a name that no other process has, also not an earlier one in the same pod."""
+    """Return a name that no other process has, including an earlier one in the same pod."""
     return f"{os.environ.get(env_vars.POD_NAME) or os.uname().nodename}_{uuid4().hex[:8]}"
 
 
@@ -54,8 +54,13 @@ _RUN_OPTIONS: Final = (
     click.option(
         "--health-port", default=8080, show_default=True, help="Port of /healthz, /readyz, /metrics."
     ),
-    click.option("--concurrency", default=32, show_default=True, help="Jobs looked at side by side."),
-    click.option("--grace-seconds", default=20, show_default=True, help="Time to finish when told to stop."),
+    click.option("--concurrency", default=32, show_default=True, help="Jobs reconciled in parallel."),
+    click.option(
+        "--grace-seconds",
+        default=20,
+        show_default=True,
+        help="Seconds for running reconciles to end after SIGTERM.",
+    ),
 )
 
 
@@ -88,7 +93,7 @@ def run(**options: Any) -> None:
 @cli.command(context_settings=_FROM_ENVIRONMENT)
 @_with(*_OPTIONS)
 def check(**options: Any) -> None:
-    """Tell what keeps the operator from working here: CRDs and permissions."""
+    """Check that the CRDs are installed and that the service account has the permissions it needs."""
     settings = Settings(**options).check()
     from seedbed_operator.manager import operator_process
 

@@ -1,4 +1,4 @@
-"""What is known of one job at one moment, as frozen values; planning sees nothing else."""
+"""Input of the planner: a job, its profile, pods, rejected writes and evidence at one moment, frozen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seedbed_api.trainingprofile import TrainingProfileSpec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobView:
-    """A TrainingJob or SweepJob as it was last seen."""
+    """A TrainingJob or SweepJob as cached."""
 
     kind: JobKind = "TrainingJob"
     namespace: str
@@ -29,12 +29,12 @@ class JobView:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     spec: JobSpec | None
-    """None where the models refuse what the API server let pass; `invalid` tells why."""
+    """None where validation fails although the API server accepted it; see `spec_error`."""
     spec_error: str | None
     status: LifecycleStatus
     finalizers: tuple[str, ...] = ()
     managed_by: str | None = None
-    """spec.managedBy as it was written, also where the models refuse the spec."""
+    """spec.managedBy as written, also where the spec is invalid."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,25 +44,25 @@ class ProfileView:
     name: str
     generation: int
     spec: TrainingProfileSpec | None
-    """None where the models refuse it; `invalid` tells why."""
+    """None where it is invalid; see `spec_error`."""
     spec_error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerWaiting:
-    """Why a container has not started, in the kubelet's words."""
+    """Waiting state of a container, from the kubelet."""
 
     reason: str
     message: str
     container: str = ""
-    """Name of a container that is not ours."""
+    """Name of an injected container; empty for ours."""
     image: str = ""
-    """Of that container."""
+    """Image of that container."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerTerminated:
-    """How a container ended."""
+    """Terminated state of a container."""
 
     exit_code: int
     reason: str
@@ -74,46 +74,46 @@ class ContainerTerminated:
 
 
 InjectedContainerKind = Literal["init", "sidecar", "beside"]
-"""It ends before ours begins; it begins before ours and runs beside it; it runs beside ours."""
+"""Init container; sidecar that starts before ours; plain container beside ours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InjectedContainer:
-    """A container that somebody else put into a pod of ours."""
+    """A container that a webhook added to one of our pods."""
 
     name: str
     kind: InjectedContainerKind
     waiting: ContainerWaiting | None = None
     terminated: ContainerTerminated | None = None
-    """How it ended, or ended last where it is started again."""
+    """Its last termination."""
     running: bool = False
     started: bool = False
-    """Of a sidecar: it runs and has passed its startup probe."""
+    """Of a sidecar: it has passed its startup probe."""
     restarts: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedTemplate:
-    """What an attempt was made from, as its driver pod notes it."""
+    """Settings that an attempt started with, read from its driver pod."""
 
     execution: str
-    """Digest of what may change only while the job is suspended."""
+    """Digest of the fields that may change only while the job is suspended."""
     profile: str
-    """Digest of what the profile says of pods."""
+    """Digest of the profile's pod settings."""
     workers_per_pod: int
     ranks: tuple[int, int] | None = None
-    """Fewest and most ranks that the driver was told; None where that cannot be read."""
+    """Minimum and maximum of ranks given to the driver; None where unreadable."""
     settings: tuple[tuple[str, Any], ...] = ()
-    """What may change at any time and what the driver has read at its start, by path."""
+    """Settings that the driver reads only at its start, by path."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PodView:
-    """A pod that carries the labels of a job; whether it belongs to it, `owner_uid` tells.
+    """A pod with the labels of a job; `owner_uid` decides whether it belongs to the job.
 
-    In an observation `created`, `scheduled`, `deletion_due`, `over_since` and `ready_since` are by the
-    operator's clock: when it saw what the pod tells. In the cache they are what others have written, and
-    `started` always is.
+    In an observation `created`, `scheduled`, `deletion_due`, `over_since` and `ready_since` use the
+    operator's clock: when it first saw the change. In the cache they are what the API server holds;
+    `started` always uses the node's clock.
     """
 
     namespace: str
@@ -124,56 +124,56 @@ class PodView:
     role: Role
     attempt: int
     index: int
-    """K of a worker; 0 for the driver."""
+    """Index of a worker; 0 for the driver."""
     owner_uid: str | None
-    """The job for a driver, the driver pod for a worker."""
+    """Uid of the job for a driver, of the driver pod for a worker."""
     created: datetime
     deleting: bool
     deletion_due: datetime | None
-    """When it should be gone, its grace included; one long overdue is lost."""
+    """End of its grace period; a pod that is long overdue is lost."""
     phase: Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
     node: str | None
     ip: str | None
     ready: bool
     scheduled: datetime | None
-    """When a node was found."""
+    """When a node was assigned."""
     unschedulable: str | None
-    """The scheduler's message while no node was found."""
+    """The scheduler's message while it finds no node."""
     gated: bool
-    """Held by a scheduling gate (Kueue): queued."""
+    """Held by a scheduling gate: queued by Kueue."""
     started: datetime | None
-    """When the container began to run, by the clock of its node."""
+    """Start of the container, by the clock of its node."""
     disruption: str | None
-    """Reason of a condition that tells of a preemption, an eviction, a lost node, or a queue that evicts."""
+    """Reason of the condition DisruptionTarget (preemption, eviction, lost node) or of Kueue's eviction."""
     reason: str
     """The pod's own reason (Evicted, NodeLost, DeadlineExceeded, UnexpectedAdmissionError …)."""
     message: str
     waiting: ContainerWaiting | None
-    """Of our container, or of one that keeps it from starting."""
+    """Of our container, or of one that it waits for."""
     terminated: ContainerTerminated | None
     """Of our container."""
     template: RecordedTemplate | None = None
-    """Of a driver; None of workers, and of a driver that an older version made."""
+    """Of a driver; None for workers and for drivers of older versions."""
     gang_size: int | None = None
-    """How many pods a queue admits together, this one among them; None of a pod that stands alone."""
+    """Number of pods that a queue admits together; None for a pod outside a group."""
     deletion_grace: int = 30
-    """Seconds that a pod has to end once it is being deleted."""
+    """Grace period of its deletion, in seconds."""
     over_since: datetime | None = None
-    """When it was seen to have ended."""
+    """When the operator saw that it had ended."""
     ready_since: datetime | None = None
-    """When it was seen to be ready."""
+    """When the operator saw that it was ready."""
     injected_containers: tuple[InjectedContainer, ...] = ()
-    """The containers that are not ours, in the order in which they begin."""
+    """Containers that are not ours, in start order."""
 
     @property
     def ended(self) -> bool:
-        """Say whether its containers will not run again."""
+        """Return whether all containers have ended for good."""
         return self.phase in ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PodEvent:
-    """An Event about a pod, Warning or Normal, as far as it explains why a pod does not start."""
+    """An Event about a pod, Warning or Normal."""
 
     reason: str
     message: str
@@ -182,8 +182,10 @@ class PodEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RejectedWrite:
-    """A write that the API server refused (quota, admission, a name that is taken), kept until a pass whose
-    writes all succeed. Not refusals: 409 for a Secret (it is there), 404 or another uid at a delete."""
+    """A write that the API server rejected (quota, admission, name conflict), until a reconcile succeeds.
+
+    Not rejected: 409 for a Secret (it exists), 404 or another uid at a delete.
+    """
 
     kind: str
     name: str
@@ -193,21 +195,20 @@ class RejectedWrite:
     message: str
     time: datetime
     count: int = 1
-    """How often in a row this write was refused: the pause before the next try grows with it."""
+    """Rejections in a row; the delay before the next try grows with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """What was asked for because a plan needed it; a key without a value means: asked, none found."""
+    """Data that a plan requested; a key with an empty value means that none was found."""
 
     progress: Mapping[str, LiveProgress | None] = field(default_factory=dict)
-    """Newest answer of each driver, by pod uid (one a few seconds old may be given again); None when it did
-    not answer (which may be given again for a minute)."""
+    """Newest response of each driver by pod uid, at most a few seconds old; None where it did not respond."""
     progress_asked: Mapping[str, datetime] = field(default_factory=dict)
-    """When each driver was asked last, by pod uid."""
+    """Time of the last request to each driver, by pod uid."""
     progress_changed: Mapping[str, datetime] = field(default_factory=dict)
-    """When the steps or the activity of a driver was last seen to change, by pod uid; without an answer since
-    its container started: when it was first asked. Kept while the pod is there."""
+    """Time of the last change of a driver's step or activity, by pod uid; without a response: of the first
+    request."""
     log_tails: Mapping[str, str] = field(default_factory=dict)
     """End of a pod's log, by pod uid."""
     pod_events: Mapping[str, tuple[PodEvent, ...]] = field(default_factory=dict)
@@ -216,14 +217,14 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobObservation:
-    """Everything that a plan depends on; `now` is data."""
+    """All input of a plan, including the time."""
 
     now: datetime
     job: JobView
     profile: ProfileView | None
     pods: tuple[PodView, ...] = ()
-    """Every pod whose labels name the job by name, whatever its owner, sorted by name."""
+    """All pods whose labels name the job, whatever their owner, sorted by name."""
     rejected_writes: tuple[RejectedWrite, ...] = ()
     status_written: datetime | None = None
-    """When this process last wrote the status; mere progress is written at most every ten seconds."""
+    """When this process last wrote the status; progress alone is written every ten seconds."""
     evidence: Evidence = Evidence()

@@ -1,4 +1,4 @@
-"""What shall be done about one job: frozen values, carried out by the loop, in their order."""
+"""Plan of a reconcile: ordered actions, new status, Events, evidence requests; and the builder of plans."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from seedbed_api.trainingjob_status import LifecycleStatus
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Create:
-    """Create a child by POST; an answer 409 is a refusal, never an adoption (a Secret is there already)."""
+    """Create a child by POST; 409 counts as rejected, never as adopted (except for a Secret)."""
 
     kind: Literal["Pod", "Service", "Secret"]
     body: Mapping[str, Any]
     owner: str | None = None
-    """Name of the pod that owns it and is created before it in the same plan: its uid is filled in."""
+    """Name of the owner pod, created earlier in the same plan; the executor fills in its uid."""
     controlled: bool = True
-    """Whether that owner is its controller as well."""
+    """Whether that owner is its controller."""
 
     @property
     def name(self) -> str:
@@ -37,12 +37,12 @@ class Delete:
     name: str
     uid: str
     grace_seconds: int | None = None
-    """None: the pod's own."""
+    """None: the grace period of the pod."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteJob:
-    """Delete the job itself, whose time to live after its end is over, if it still has this uid."""
+    """Delete the job after ttlSecondsAfterFinished, if it still has this uid."""
 
     uid: str
 
@@ -52,20 +52,20 @@ Action = Create | Delete | DeleteJob
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvidenceRequest:
-    """Something to ask for before the plan can be final; asked for once per pass."""
+    """Data to collect before the plan can be final; collected once per reconcile."""
 
     kind: Literal["LogTail", "PodEvents", "Progress"]
     pod: str
     pod_uid: str
     address: str | None = None
-    """IP of the pod, for Progress."""
+    """IP of the pod, for progress."""
     container: str | None = None
-    """Whose log, in a pod that has several containers."""
+    """Container of the log, where the pod has several."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobEvent:
-    """A Kubernetes Event about the job, sent after its status was written."""
+    """A Kubernetes Event about the job, sent after the status is written."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -75,21 +75,21 @@ class JobEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Writes in their order, the status that is true once they are done, and when to look again."""
+    """Writes in order, the status after them, and the time of the next reconcile."""
 
     actions: tuple[Action, ...] = ()
     status: LifecycleStatus | None = None
-    """The whole status to be; None: nothing to say (an object that is being deleted, or another's)."""
+    """The complete new status; None: leave it (the object is being deleted, or another controller's)."""
     events: tuple[JobEvent, ...] = ()
     evidence_requests: tuple[EvidenceRequest, ...] = ()
     requeue_at: datetime | None = None
-    """When time alone changes the plan: a deadline, the end of a back-off, the next look at progress. A time
-    that is past means: again, as soon as this plan's writes are in the store."""
+    """Next reconcile without an event: a deadline, the end of a back-off, the next poll. A past time means:
+    at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanBuilder:
-    """Status, actions and needs so far."""
+    """A plan under construction; every method returns a new builder."""
 
     now: datetime
     generation: int
@@ -103,11 +103,11 @@ class PlanBuilder:
         return replace(self, actions=(*self.actions, *actions))
 
     def add_requests(self, *evidence_requests: EvidenceRequest) -> PlanBuilder:
-        """Add needs."""
+        """Add evidence requests."""
         return replace(self, evidence_requests=(*self.evidence_requests, *evidence_requests))
 
     def requeue(self, *moments: datetime | None) -> PlanBuilder:
-        """Look again at the earliest of the moments, if none is earlier."""
+        """Reconcile again at the earliest of these times."""
         due = [moment for moment in (self.requeue_at, *moments) if moment is not None]
         return replace(self, requeue_at=min(due, default=None))
 
@@ -130,29 +130,29 @@ class PlanBuilder:
         return self.set_status(conditions=with_condition(self.status.conditions, condition))
 
     def has_condition(self, kind: str, *, status: str = "True") -> bool:
-        """Tell whether the status has a condition in a state."""
+        """Return whether a condition has a status."""
         return any(found.type == kind and found.status == status for found in self.status.conditions)
 
     def set_waiting(self, reason: str, message: str) -> PlanBuilder:
-        """Say why the job does not run although the operator is at work on it."""
+        """Set Running to False with a reason; the operator continues by itself."""
         return self._set_reconciling(reason, message).set_condition(
             ConditionType.RUNNING, "False", reason, message
         )
 
     def set_stalled(self, reason: str, message: str) -> PlanBuilder:
-        """Say why the job does not run and what a person must change first."""
+        """Set Running to False and Stalled to True: a person must change something."""
         builder = self.set_condition(ConditionType.RUNNING, "False", reason, message)
         return builder.set_condition(ConditionType.RECONCILING, "False", reason, message).set_condition(
             ConditionType.STALLED, "True", reason, message
         )
 
     def set_running(self, reason: str, message: str) -> PlanBuilder:
-        """Say that the job trains."""
+        """Set Running to True."""
         builder = self.set_settled(RunningReason.TRAINING)
         return builder.set_condition(ConditionType.RUNNING, "True", reason, message)
 
     def set_settled(self, reason: str) -> PlanBuilder:
-        """Say that the object is what it should be for now."""
+        """Set Reconciling to False: the object is as it should be."""
         return self._clear_stalled(reason).set_condition(ConditionType.RECONCILING, "False", reason)
 
     def _set_reconciling(self, reason: str, message: str) -> PlanBuilder:

@@ -1,6 +1,6 @@
-"""Carry out the actions of a plan, in their order, until one is refused; what was written is in the cache.
+"""Execute the actions of a plan in order until one is rejected; every write is stored in the cache.
 
-Nothing is adopted: what is there already is ours only if its controller is the one we would have set.
+Nothing is adopted: an existing object is ours only if it has the controller we would set.
 """
 
 from __future__ import annotations
@@ -41,29 +41,29 @@ TOKEN_BYTES = 32
 log = logging.getLogger(__name__)
 
 
-class StaleCache(Exception):  # noqa: N818 - a way out, not a failure
-    """The cache were behind the cluster and have now caught up: the plan is void, plan again."""
+class StaleCache(Exception):  # noqa: N818 - control flow, not a failure
+    """The cache was stale and is updated: plan again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionResult:
-    """What became of a plan's actions."""
+    """Result of executing a plan."""
 
     writes: int
-    """How many took effect."""
+    """Number of successful writes."""
     rejected_write: RejectedWrite | None
-    """The one that the API server refused; those after it were not tried."""
+    """The write that the API server rejected; later ones were not tried."""
 
 
 class PlanExecutor:
-    """Writes to the cluster, and through to the cache."""
+    """Writes to the API server and stores the results in the cache."""
 
     def __init__(self, cluster: KubeClient, cache: InformerCache) -> None:
         self._cluster = cluster
         self._cache = cache
 
     async def execute(self, job: JobKey, actions: Sequence[Action], now: datetime) -> ExecutionResult:
-        """Carry out the actions of one job's plan; raise Stale where the cache was behind."""
+        """Execute the actions of a plan; raise StaleCache where the cache was stale."""
         for done, action in enumerate(actions):
             try:
                 await self._do(job, action)
@@ -101,16 +101,16 @@ class PlanExecutor:
     async def _accept_ours(
         self, kind: ResourceKind, namespace: str, body: RawObject, refused: ApiStatusError
     ) -> None:
-        """Let pass what an earlier pass of ours created; raise the refusal where it is another's.
+        """Accept an object that an earlier reconcile created; raise where it belongs to another.
 
-        The name of a Secret carries the job's uid and the operator may not read Secrets: it is ours.
+        A Secret is ours: its name has the job's uid, and the operator may not read Secrets.
         """
         if kind is SECRETS:
             return
         there = await self._look(kind, namespace, body["metadata"]["name"])
         ours = controller_uid(there) == controller_uid(body) and "deletionTimestamp" not in there["metadata"]
         if kind is PODS and self._cache.put(PODS, there):
-            raise StaleCache(f"pod {body['metadata']['name']} is there already")
+            raise StaleCache(f"pod {body['metadata']['name']} exists already")
         if not ours:
             raise refused
 
@@ -119,7 +119,7 @@ class PlanExecutor:
             return await self._cluster.get(kind, namespace, name)
         except ApiStatusError as refused:
             if refused.not_found:
-                raise StaleCache(f"{kind.name} {name} has just gone") from refused
+                raise StaleCache(f"{kind.name} {name} was just deleted") from refused
             raise
 
     def _body(self, namespace: str, action: Create) -> RawObject:
@@ -135,12 +135,12 @@ class PlanExecutor:
         assert owner is not None, "what the job owns knows its uid"
         pod = self._cache.pod((namespace, owner))
         if pod is None or pod.deleting:
-            raise StaleCache(f"pod {owner}, which was to own {metadata['name']}, is gone")
+            raise StaleCache(f"pod {owner}, the owner of {metadata['name']}, does not exist any more")
         reference = driver_owner_reference(owner, pod.uid, controlled=action.controlled)
         return {**metadata, "ownerReferences": [reference]}
 
     async def _delete(self, kind: ResourceKind, key: Key, uid: str, grace_seconds: int | None = None) -> None:
-        """Delete an object; one that is gone, or has another uid by now, needs no deleting."""
+        """Delete an object; success where it is gone or has another uid."""
         try:
             answer = await self._cluster.delete(kind, *key, uid=uid, grace_seconds=grace_seconds)
         except ApiStatusError as refused:
@@ -171,7 +171,7 @@ def _attempt_field(body: RawObject) -> Mapping[str, str]:
 
 
 def is_server_error(refused: ApiStatusError) -> bool:
-    """Tell whether the same write may succeed at any moment; not so while an admission webhook is down."""
+    """Return whether a retry may succeed soon; not so while an admission webhook is down."""
     if "failed calling webhook" in refused.message:
         return False
     return refused.code >= 500 or refused.code == 429 or refused.reason == NOT_SERVED

@@ -1,8 +1,7 @@
-"""List everything now and then: a watch that lost an event, or sits blind, is mended by what is listed.
+"""List all objects periodically: this corrects the cache where a watch lost events or hangs.
 
-The age of the last relist is what the liveness probe asks for: a relist shows that the API server answers.
-Two things are noticed here alone: a watched namespace that may not be read any more, which is left alone
-until it may, and resource versions that go back, as after the restore of a backup.
+The liveness probe uses the age of the last relist. A relist also detects a namespace that can no longer be
+read, which is then left alone, and resource versions that go back, as after the restore of a backup.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from seedbed_operator.kube_client.client_interface import ApiError, ApiStatusErr
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SWEEPS, JobKey, ResourceKind
 
 SETTLE_SECONDS: Final = 2.0
-"""How long a request waits for others to join it."""
+"""Delay that collects several requests into one relist."""
 RETRY_SECONDS: Final = 5.0
 WAKE_ALL_EVERY: Final = 5
-"""Each so many relists every unfinished job is woken, whether or not it changed."""
+"""Every such relist enqueues all unfinished jobs, changed or not."""
 
 _IN_NAMESPACES: Final = ((PODS, POD_SELECTOR), (JOBS, ""), (SWEEPS, ""))
-"""Pods before the jobs that depend on them."""
+"""Pods before the jobs that own them."""
 
 log = logging.getLogger(__name__)
 
 
 class Relister:
-    """Fills the cache from lists and wakes the jobs that this changes."""
+    """Fills the cache from lists and enqueues the jobs that changed."""
 
     def __init__(
         self,
@@ -41,7 +40,7 @@ class Relister:
         namespaces: Sequence[str | None],
         lost: Callable[[str], None] = lambda namespace: None,  # noqa: ARG005
     ) -> None:
-        """`lost` is told of a namespace that may not be read any more."""
+        """`lost` is called with a namespace that can no longer be read."""
         self._cluster = cluster
         self._cache = cache
         self._enqueue = enqueue
@@ -51,24 +50,24 @@ class Relister:
         self.relists = 0
         self.corrections = 0
         self.last: float | None = None
-        """When the last relist that succeeded began, on the clock of the event loop."""
+        """Start of the last successful relist, on the clock of the event loop."""
         self.unreadable: dict[str, str] = {}
-        """Why a namespace may not be read: it is gone, or not there yet, or a right was withdrawn."""
+        """Why a namespace cannot be read: it does not exist, or a permission is missing."""
         self.restart_watch = asyncio.Event()
-        """Set where what the watches see is not what should be seen any more."""
+        """Set when the watches must restart with other namespaces or another history."""
 
     @property
     def readable(self) -> tuple[str, ...]:
-        """Return the namespaces that may be read, of those that are named."""
+        """Return the configured namespaces that can be read."""
         named = (namespace for namespace in self._namespaces if namespace is not None)
         return tuple(namespace for namespace in named if namespace not in self.unreadable)
 
     def request(self) -> None:
-        """Ask for a relist soon: the watch has a gap."""
+        """Request a relist soon: the watch has a gap."""
         self._requested.set()
 
     async def relist(self) -> None:
-        """List everything once; raise where the API server fails, or no namespace may be read."""
+        """List everything once; raise where the API server fails or no namespace can be read."""
         began = asyncio.get_running_loop().time()
         self._requested.clear()
         self._enqueue(await self._relist_kind(PROFILES, None, ""))
@@ -81,7 +80,7 @@ class Relister:
         self.last = began
 
     async def run(self, seconds: float) -> None:
-        """Sweep again and again, at once where it was asked for; a failure is tried again soon."""
+        """Relist periodically and on request; retry a failed relist soon."""
         delay = seconds
         while True:
             await self._wait(delay * random.uniform(0.9, 1.1))
@@ -93,17 +92,15 @@ class Relister:
                 delay = min(RETRY_SECONDS, seconds)
 
     async def find_unreadable(self) -> bool:
-        """Look whether a namespace may not be listed or watched any more; tell whether one was found."""
+        """Check for namespaces that can no longer be listed or watched; return whether one was found."""
         known = set(self.unreadable)
         for namespace in self.readable:
             if not await self._may_watch(namespace):
-                self._mark_unreadable(
-                    namespace, ApiStatusError(403, "Forbidden", "may not be listed or watched")
-                )
+                self._mark_unreadable(namespace, ApiStatusError(403, "Forbidden", "may not list or watch"))
         return set(self.unreadable) != known
 
     def age(self) -> float | None:
-        """Return how long ago the last relist that succeeded began; None before the first."""
+        """Return the seconds since the last successful relist began; None before the first."""
         return None if self.last is None else asyncio.get_running_loop().time() - self.last
 
     async def _wait(self, seconds: float) -> None:
@@ -114,7 +111,7 @@ class Relister:
         await asyncio.sleep(min(SETTLE_SECONDS, seconds))
 
     async def _relist_namespace(self, namespace: str | None) -> ApiStatusError | None:
-        """List a namespace, or all of them; return why one that is named may not be read."""
+        """List a namespace, or all; return why a configured namespace cannot be read."""
         if namespace in self.unreadable and not await self._may_watch(namespace):
             self._enqueue(self._cache.forget(namespace))
             return ApiStatusError(403, "Forbidden", self.unreadable[namespace])
@@ -127,7 +124,7 @@ class Relister:
             self._mark_unreadable(namespace, refused)
             return refused
         if namespace is not None and self.unreadable.pop(namespace, None) is not None:
-            log.warning("namespace %s may be read again: its jobs go on", namespace)
+            log.warning("namespace %s can be read again, its jobs are reconciled again", namespace)
             self.restart_watch.set()
         return None
 
@@ -136,9 +133,9 @@ class Relister:
         return all([await self._cluster.allows(verb, kind, namespace) for verb, kind in verbs])
 
     def _mark_unreadable(self, namespace: str, refused: ApiStatusError) -> None:
-        """Leave a namespace alone: nothing of it is kept, so that nothing stale is told of it."""
+        """Leave a namespace alone and remove it from the cache, so that nothing stale is reported."""
         if namespace not in self.unreadable:
-            log.warning("namespace %s may not be read, its jobs are left alone: %s", namespace, refused)
+            log.warning("namespace %s cannot be read, its jobs are left alone: %s", namespace, refused)
             self.restart_watch.set()
         self.unreadable[namespace] = refused.message
         self._enqueue(self._cache.forget(namespace))
@@ -162,10 +159,10 @@ class Relister:
         return frozenset(changed | corrections)
 
     def _restart_history(self, kind: ResourceKind, version: int) -> HistoryMark:
-        """Believe this list and forget what was known: it is of an earlier history than what was seen."""
+        """Trust this list and reset versions: it belongs to an earlier history than the cache."""
         log.error(
-            "the history of %s at the API server went back to resource version %d, as after the restore of a "
-            "backup: everything is listed and watched anew",
+            "the resource version of %s went back to %d, as after the restore of a backup of the API server: "
+            "listing and watching everything again",
             kind.plural,
             version,
         )

@@ -1,4 +1,4 @@
-"""Tell what became of a plan: one status write if anything differs, then what is to be announced."""
+"""Write the status of a job where it changed, and send Kubernetes Events."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from seedbed_operator.plan import JobEvent
 CONTROLLER: Final = "seedbed.dev/operator"
 MAX_NOTE_BYTES: Final = 1024
 EVENT_INTERVAL: Final = timedelta(minutes=10)
-"""The same words about the same job are announced once in so long."""
+"""The same Event about a job is sent at most once in this time."""
 MAX_REMEMBERED_EVENTS: Final = 10_000
 
 log = logging.getLogger(__name__)
 
 
-class StatusConflict(Exception):  # noqa: N818 - a way out, not a failure
-    """The job has changed since it was observed: nothing was written, plan again."""
+class StatusConflict(Exception):  # noqa: N818 - control flow, not a failure
+    """The job has changed since it was observed: nothing was written; plan again."""
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what turns one JSON object into another when it is merged (RFC 7386)."""
+    """Return the JSON merge patch (RFC 7386) from one object to another."""
     patch: dict[str, Any] = {name: None for name in old if name not in new}
     for name, value in new.items():
         before = old.get(name)
@@ -46,7 +46,7 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 
 
 def status_patch(stored: Mapping[str, Any], status: LifecycleStatus) -> dict[str, Any]:
-    """Return the patch of a stored status; empty where it says the same. An empty list is as good as none."""
+    """Return the patch of a stored status; empty where it is equal. An empty list equals none."""
     return merge_patch(_without_empty_lists(stored), _without_empty_lists(status.plain()))
 
 
@@ -55,7 +55,7 @@ def _without_empty_lists(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class StatusWriter:
-    """Writes statuses and events."""
+    """Writes statuses and sends Events."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class StatusWriter:
         instance: str,
         written: Callable[[JobView, JobView], None] = lambda before, after: None,  # noqa: ARG005
     ) -> None:
-        """`written` is told of a job as it was, and as it is with the status that was just written."""
+        """`written` is called with the job before and after each status write."""
         self._cluster = cluster
         self._cache = cache
         self._instance = instance
@@ -72,7 +72,7 @@ class StatusWriter:
         self._announced: MutableMapping[tuple[str, str, str], datetime] = FIFOCache(MAX_REMEMBERED_EVENTS)
 
     async def write(self, job: JobView, stored: Mapping[str, Any], status: LifecycleStatus) -> bool:
-        """Write a status if it differs; tell whether. Conflict where the job is another by now, or gone."""
+        """Write a status if it differs and return whether; raise StatusConflict where the job changed."""
         patch = status_patch(stored, status)
         if not patch:
             return False
@@ -94,14 +94,14 @@ class StatusWriter:
         return True
 
     async def _behind(self, job: JobView, error: ApiError) -> None:
-        """Look at the job as it is now where its status was refused for that; raise any other error."""
+        """Refresh the cached job after a conflict; raise any other error."""
         error.write = f"the status of {job.kind} {job.name}"
         if not isinstance(error, ApiStatusError):
             raise error
         await self._learn(job, error)
 
     async def _learn(self, job: JobView, refused: ApiStatusError) -> None:
-        """Look at the job as it is now: the watch may be behind, or may have missed it."""
+        """Read the job again: the watch may be late."""
         if not refused.not_found and refused.code != 409:
             raise refused
         kind, key = KIND_OF_JOB[job.kind], (job.namespace, job.name)
@@ -113,7 +113,7 @@ class StatusWriter:
             self._cache.drop(kind, key, job.uid)
 
     async def send_events(self, job: JobView, events: Iterable[JobEvent], now: datetime) -> None:
-        """Send events that have not been sent lately; one that cannot be sent is logged, and lost."""
+        """Send Events that were not sent recently; log those that cannot be sent."""
         for announcement in events:
             if self._is_new(job, announcement, now):
                 try:
@@ -121,7 +121,7 @@ class StatusWriter:
                         EVENTS, job.namespace, event_object(job, announcement, now, self._instance)
                     )
                 except ApiError as error:
-                    log.warning("event %s was not sent: %s", announcement.reason, error)
+                    log.warning("cannot create Event %s: %s", announcement.reason, error)
 
     def _is_new(self, job: JobView, announcement: JobEvent, now: datetime) -> bool:
         said = (job.uid, announcement.reason, announcement.message)
@@ -133,14 +133,14 @@ class StatusWriter:
 
 
 def _log_transition(before: LifecycleStatus, status: LifecycleStatus) -> None:
-    """Log what the job does now, where that is something else."""
+    """Log a new reason of the Running condition."""
     old, new = before.condition(ConditionType.RUNNING), status.condition(ConditionType.RUNNING)
     if new is not None and (old is None or old.reason != new.reason):
         log.info("%s: %s", new.reason, new.message, extra={"attempt": status.attempts})
 
 
 def event_object(job: JobView, announcement: JobEvent, now: datetime, instance: str) -> RawObject:
-    """Return the Event that says something about a job."""
+    """Return an Event object about a job."""
     return {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.name,
@@ -164,7 +164,7 @@ def event_object(job: JobView, announcement: JobEvent, now: datetime, instance: 
 
 
 def _truncate_note(note: str) -> str:
-    """Return a note of at most 1,024 bytes: the API server counts bytes."""
+    """Return a note of at most 1,024 bytes."""
     content = note.encode()
     return (
         note

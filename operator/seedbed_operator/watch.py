@@ -1,6 +1,6 @@
-"""kopf watches and we listen: each event goes into the cache and wakes the jobs that it changes.
+"""Watch jobs, pods and profiles with kopf: each event updates the cache and enqueues the jobs it affects.
 
-Only `on.event`: no handler of kopf's puts a finalizer or an annotation on anything.
+Only `on.event` handlers: kopf sets no finalizers and no annotations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SWEEPS, JobKey, ResourceKind
 
 FIRST_LIST_SECONDS: Final = 30.0
-"""Within so long after the start, listed objects are those of the first list; later a gap was bridged."""
+"""Listed objects later than this after the start mean that a watch was interrupted."""
 CHUNK: Final = 200
 EXIT_SECONDS: Final = 20.0
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class WatchEventHandler:
-    """Takes the events of the watches."""
+    """Applies watch events to the cache."""
 
     def __init__(
         self, cache: InformerCache, enqueue: Callable[[Iterable[JobKey]], None], gap: Callable[[], None]
@@ -39,10 +39,10 @@ class WatchEventHandler:
         self._gap = gap
         self._began = asyncio.get_running_loop().time()
         self.last: float | None = None
-        """When the last event came, on the clock of the event loop."""
+        """Time of the last event, on the clock of the event loop."""
 
     def handle(self, kind: ResourceKind, event: Mapping[str, Any]) -> None:
-        """Take over one event; one without a type is of a list, a later one where a watch has lost track."""
+        """Apply one event. One without a type comes from a list; after the start that means a gap."""
         self.last = asyncio.get_running_loop().time()
         raw, metadata = event["object"], event["object"]["metadata"]
         if event["type"] == "DELETED":
@@ -55,15 +55,15 @@ class WatchEventHandler:
 
 
 class KopfWatch:
-    """kopf, watching in a thread and on an event loop of its own.
+    """kopf in its own thread and event loop.
 
-    When it ends, kopf cancels every task of its loop that began after it; and it takes signals where it can.
+    When kopf ends, it cancels every later task of its loop, and it installs signal handlers.
     """
 
     def __init__(
         self, feed: WatchEventHandler, configuration: Configuration, namespaces: Sequence[str] | None
     ) -> None:
-        """`namespaces` are those to watch; None for all of them."""
+        """`namespaces` are the ones to watch; None for all."""
         self._feed = feed
         self._configuration = configuration
         self._namespaces = namespaces
@@ -73,12 +73,12 @@ class KopfWatch:
         self._stop: Callable[[], object] = lambda: None
 
     async def run(self) -> None:
-        """Watch until told to stop; raise what ends it."""
+        """Watch until `stop` is called; raise the error that ends it."""
         threading.Thread(target=self._work, name="watch", daemon=True).start()
         await asyncio.shield(self._ended)
 
     def stop(self) -> None:
-        """Let it end; `run` returns when it has."""
+        """Stop watching; `run` returns when kopf has ended."""
         self._stopped = True
         self._stop()
 
@@ -130,7 +130,7 @@ def handler_registry(
     take: Callable[[ResourceKind, Mapping[str, Any]], None],
     connection: Callable[[], Awaitable[kopf.ConnectionInfo]],
 ) -> kopf.OperatorRegistry:
-    """Return the handlers: one per kind, and the log-in with our own connection."""
+    """Return one event handler per kind, and the log-in with our own connection."""
     handlers = kopf.OperatorRegistry()
     for kind in (JOBS, SWEEPS, PODS, PROFILES):
         _register_handler(handlers, take, kind)
@@ -153,7 +153,7 @@ def _register_handler(
 
 
 async def kopf_connection(configuration: Configuration) -> kopf.ConnectionInfo:
-    """Return our connection in kopf's words; asked for again when a token has expired."""
+    """Return our connection for kopf, which asks again when a token has expired."""
     header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
     return kopf.ConnectionInfo(
         server=configuration.host,
@@ -166,7 +166,7 @@ async def kopf_connection(configuration: Configuration) -> kopf.ConnectionInfo:
 
 
 def kopf_settings() -> kopf.OperatorSettings:
-    """Return kopf's settings: no scanning of CRDs, no events of its own, patience with the API server."""
+    """Return kopf's settings: no CRD scanning, no Events, long retries."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.peering.standalone = True
@@ -184,14 +184,14 @@ def kopf_settings() -> kopf.OperatorSettings:
 
 
 class NoDiffBaseStorage(kopf.DiffBaseStorage):
-    """Nothing is compared with what was handled last: kopf's own copies each object deeply at every event."""
+    """No diffs: kopf's own storage deep-copies each object at every event."""
 
     def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:  # noqa: ARG002
-        """Return nothing of the object."""
+        """Return an empty essence."""
         return kopf.BodyEssence()
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002
-        """Return that nothing was handled before."""
+        """Return None: nothing was handled before."""
         return None
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
@@ -199,10 +199,10 @@ class NoDiffBaseStorage(kopf.DiffBaseStorage):
 
 
 class NoProgressStorage(kopf.ProgressStorage):
-    """Handlers of events have no progress to keep, and none is looked for."""
+    """Event handlers have no progress to store."""
 
     def fetch(self, *, key: str, body: kopf.Body) -> None:
-        """Return that there is none."""
+        """Return nothing."""
 
     def store(self, *, key: str, record: object, body: kopf.Body, patch: kopf.Patch) -> None:
         """Leave the object as it is."""
@@ -214,11 +214,11 @@ class NoProgressStorage(kopf.ProgressStorage):
         """Leave the object as it is."""
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
-        """Return what there is, not a copy of it."""
+        """Return the essence without a copy."""
         return essence
 
 
 def _backoffs() -> list[float]:
-    """Return delays of two minutes altogether, no two processes alike."""
+    """Return delays of two minutes in total, with jitter."""
     steps = (0.5, 1, 2, 3, 5, 8, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10)
     return [step * random.uniform(0.7, 1.3) for step in steps]

@@ -77,7 +77,7 @@ def test_a_deletion_in_the_foreground_waits_for_the_drivers_pod(
     kube.kubectl("delete", "tjob", "foreground", "-n", HERE, "--cascade=foreground", "--wait=false")
     kube.wait_for(driver, is_going, seconds=PATIENCE_SECONDS)
     until_gone(kube, f"{PODS}/foreground-1-worker-0", operator)
-    assert "its pods stop first: foreground-1-driver" in message(kube, "foreground", "being deleted")
+    assert "its pods end first: foreground-1-driver" in message(kube, "foreground", "being deleted")
     assert is_going(kube.get(f"{JOBS}/foreground")), "it is there as long as its driver is"
     kube.patch(driver, FREE)
     until_gone(kube, f"{JOBS}/foreground", operator)
@@ -92,7 +92,7 @@ def test_the_pods_of_a_job_that_anothers_finalizer_holds_stop_and_it_says_so(
     kube.kubectl("delete", "tjob", "held", "-n", HERE, "--wait=false")
     until_gone(kube, driver, operator)
     until_gone(kube, f"{PODS}/held-1-worker-0", operator)
-    assert "whoever set its finalizers example.org/kept" in message(kube, "held", "example.org/kept")
+    assert "the owners of its finalizers example.org/kept" in message(kube, "held", "example.org/kept")
     kube.patch(f"{JOBS}/held", FREE)
     until_gone(kube, f"{JOBS}/held", operator)
 

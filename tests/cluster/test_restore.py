@@ -77,6 +77,6 @@ def test_a_restored_backup_is_noticed_and_the_operator_goes_on(control: ControlP
         kube.patch(f"{JOBS}/kept", {"spec": {"suspend": True}})
         kube.wait_for(f"{JOBS}/kept", is_suspended, seconds=PATIENCE_SECONDS)
         assert not kube.exists(f"{PODS}/kept-1-driver")
-        assert "went back to resource version" in log.read_text()
+        assert "as after the restore of a backup" in log.read_text()
         begin(kube, "afterwards")
         assert operator.running(), "it need not be started again"

@@ -1,1 +1,1 @@
-"""What the operator knows of the cluster: projections of objects, never the objects themselves."""
+"""Cached views of jobs, pods and profiles, as in an informer; whole objects are not kept."""

@@ -1,4 +1,4 @@
-"""The tables of the operator and the index of pods by job; each change tells which jobs it concerns."""
+"""Cache of jobs, pods and profiles with an index of pods by job; each change returns the jobs it affects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CachedObject(Generic[T]):
-    """One object."""
+    """One object with its uid and resource version."""
 
     uid: str
     version: int
@@ -45,12 +45,12 @@ class CachedObject(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HistoryMark:
-    """What a table had seen at one moment: a list that begins later tells of nothing older."""
+    """State of a table before a list request, to detect a list that is older than what was seen."""
 
     newest: int
     """The largest resource version."""
     deletions: int
-    """How many deletions."""
+    """Number of deletions so far."""
 
 
 class ObjectTable(Generic[T]):
@@ -59,7 +59,7 @@ class ObjectTable(Generic[T]):
     def __init__(self) -> None:
         self._entries: dict[Key, CachedObject[T]] = {}
         self._tombstones: MutableMapping[str, int] = FIFOCache(MOST_TOMBSTONES)
-        """Uids of the dead, in the order of their deletion, which is counted."""
+        """Uids of deleted objects with the number of their deletion, oldest first."""
         self._newest = 0
         self._deletions = 0
 
@@ -67,16 +67,16 @@ class ObjectTable(Generic[T]):
         return len(self._entries)
 
     def get(self, key: Key) -> T | None:
-        """Return what is known of an object."""
+        """Return the value of an object; None where it is not cached."""
         entry = self._entries.get(key)
         return entry.value if entry else None
 
     def items(self) -> Iterator[tuple[Key, CachedObject[T]]]:
-        """Yield all objects as they are now."""
+        """Yield all cached objects."""
         yield from list(self._entries.items())
 
     def put(self, key: Key, entry: CachedObject[T]) -> bool:
-        """Take over an object unless it is known to be deleted, or a newer state is known; tell whether."""
+        """Store an object unless it was deleted or a newer version is cached; return whether it was."""
         known = self._entries.get(key)
         self._newest = max(self._newest, entry.version)
         if entry.uid in self._tombstones or (known is not None and known.version >= entry.version):
@@ -87,7 +87,7 @@ class ObjectTable(Generic[T]):
         return True
 
     def drop(self, key: Key, uid: str) -> bool:
-        """Forget an object that is deleted, for good; tell whether it was known."""
+        """Remove a deleted object for good; return whether it was cached."""
         self._add_tombstone(uid)
         known = self._entries.get(key)
         if known is None or known.uid != uid:
@@ -96,7 +96,7 @@ class ObjectTable(Generic[T]):
         return True
 
     def missing(self, namespace: str | None, listed: Collection[str], version: int) -> list[tuple[Key, str]]:
-        """Return key and uid of what a list of this version should have held and did not."""
+        """Return key and uid of cached objects that a list of this version should contain and does not."""
         return [
             (key, entry.uid)
             for key, entry in self._entries.items()
@@ -106,22 +106,22 @@ class ObjectTable(Generic[T]):
         ]
 
     def forget(self, namespace: str) -> list[Key]:
-        """Forget what is in a namespace that cannot be read; it may be seen again. Return what it was."""
+        """Remove a namespace that cannot be read; its objects may come back. Return their keys."""
         keys = [key for key in self._entries if key[0] == namespace]
         for key in keys:
             del self._entries[key]
         return keys
 
     def mark(self) -> HistoryMark:
-        """Return what was seen so far."""
+        """Return the newest resource version and the number of deletions so far."""
         return HistoryMark(newest=self._newest, deletions=self._deletions)
 
     def shows_rewritten_history(
         self, key: Key, entry: CachedObject[T], version: int, since: HistoryMark
     ) -> bool:
-        """Tell whether an object of a list that began at a mark shows that history was rewritten.
+        """Return whether an object of a list that began at a mark shows a restored backup.
 
-        It was deleted before, or the list has an older state of it than one that it must know.
+        The object was deleted before the list, or the list holds an older version than it must.
         """
         if self._tombstones.get(entry.uid, since.deletions) < since.deletions:
             return True
@@ -129,7 +129,7 @@ class ObjectTable(Generic[T]):
         return known is not None and known.uid == entry.uid and entry.version < known.version <= version
 
     def accept_older_versions(self) -> None:
-        """Let whatever is seen from now on be newer than what is known, and the dead be alive again."""
+        """Accept any resource version and deleted uids from now on: a backup was restored."""
         self._entries = {key: replace(entry, version=0) for key, entry in self._entries.items()}
         self._tombstones.clear()
         self._newest = 0
@@ -146,16 +146,16 @@ NO_JOBS: JobKeys = frozenset()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheSnapshot:
-    """All that was known at one moment; nothing of it changes, so that any thread may read it."""
+    """Immutable copy of the cache at one moment; any thread may read it."""
 
     jobs: Sequence[tuple[JobKey, CachedObject[JobRecord]]]
     pods: Sequence[tuple[JobKey, PodView]]
-    """Each with the job that its labels name."""
+    """Each with the job from its labels."""
     profiles: Mapping[str, ProfileView]
 
 
 class InformerCache:
-    """Jobs, pods and profiles."""
+    """Jobs, pods and profiles that the operator may read."""
 
     def __init__(self) -> None:
         self.jobs: ObjectTable[JobRecord] = ObjectTable()
@@ -183,11 +183,11 @@ class InformerCache:
         return self._profiles.get(("", name))
 
     def counts(self) -> dict[str, int]:
-        """Return how many objects of each kind are known."""
+        """Return the number of cached objects per kind."""
         return {kind.plural: len(self._table(kind)) for kind in (JOBS, SWEEPS, PODS, PROFILES)}
 
     def snapshot(self) -> CacheSnapshot:
-        """Return all that is known now."""
+        """Return an immutable copy."""
         kinds = KIND_OF_JOB.values()
         return CacheSnapshot(
             jobs=[(_job_key(kind, key), job) for kind in kinds for key, job in self._table(kind).items()],
@@ -196,7 +196,7 @@ class InformerCache:
         )
 
     def put(self, kind: ResourceKind, raw: RawObject) -> JobKeys:
-        """Take over an object from a list, a watch or an answer; return the jobs that it changes."""
+        """Store an object from a list, a watch or a response; return the jobs it affects."""
         if kind is PODS:
             return self._put_pod(raw)
         if kind is PROFILES:
@@ -207,7 +207,7 @@ class InformerCache:
         return frozenset({job}) if self._table(kind).put(_key(raw), _cached_object(raw, record)) else NO_JOBS
 
     def drop(self, kind: ResourceKind, key: Key, uid: str) -> JobKeys:
-        """Forget an object that is deleted; return the jobs that this changes."""
+        """Remove a deleted object; return the jobs it affects."""
         if kind is PODS:
             return self._drop_pod(key, uid)
         if kind is PROFILES:
@@ -217,13 +217,13 @@ class InformerCache:
     def drop_missing(
         self, kind: ResourceKind, namespace: str | None, listed: set[str], version: int
     ) -> JobKeys:
-        """Forget what a whole list of a kind did not hold; return the jobs that this changes."""
+        """Remove objects that a complete list does not contain; return the jobs they affect."""
         scope = namespace if kind.namespaced else None
         missing = self._table(kind).missing(scope, listed, version)
         return _union(self.drop(kind, key, uid) for key, uid in missing)
 
     def forget(self, namespace: str) -> JobKeys:
-        """Forget a namespace that cannot be read any more; return the jobs that were in it."""
+        """Remove a namespace that can no longer be read; return its jobs."""
         jobs: set[JobKey] = set()
         for kind in KIND_OF_JOB.values():
             jobs |= {_job_key(kind, key) for key in self._table(kind).forget(namespace)}
@@ -233,21 +233,21 @@ class InformerCache:
         return frozenset(jobs)
 
     def mark(self, kind: ResourceKind) -> HistoryMark:
-        """Return what was seen of a kind so far."""
+        """Return the mark of a kind before it is listed."""
         return self._table(kind).mark()
 
     def shows_rewritten_history(
         self, kind: ResourceKind, raw: RawObject, version: int, since: HistoryMark
     ) -> bool:
-        """Tell whether an object of a list that began at a mark shows that history was rewritten."""
+        """Return whether an object of a list that began at a mark shows a restored backup."""
         rewritten = self._table(kind).shows_rewritten_history(
             _key(raw), _cached_object(raw, None), version, since
         )
-        counts = kind is not PODS or pod_view(raw) is not None  # without our labels it counts as deleted
+        counts = kind is not PODS or pod_view(raw) is not None  # a pod without our labels counts as deleted
         return rewritten and counts
 
     def accept_older_versions(self, kind: ResourceKind) -> None:
-        """Take whatever is seen of a kind from now on for newer than what is known: a backup was restored."""
+        """Accept any version of a kind from now on: a backup was restored."""
         self._table(kind).accept_older_versions()
 
     def namespaces(self) -> set[str]:
@@ -296,7 +296,7 @@ class InformerCache:
             del self._pods_of[job]
 
     def _users_of_profiles(self) -> JobKeys:
-        """Return every job that is not finished: profiles are few and change rarely."""
+        """Return all unfinished jobs: profiles are few and change rarely."""
         return frozenset(self.unfinished())
 
 

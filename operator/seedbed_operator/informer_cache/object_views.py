@@ -1,4 +1,4 @@
-"""From raw objects to what is kept of them: no I/O, and no trust in what another client may have written."""
+"""Convert raw API objects to records and views of jobs, pods and profiles; invalid fields are tolerated."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _DROPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRecord:
-    """A job as it is kept: what identifies it, and the rest as compact JSON, parsed when observed."""
+    """A cached job: its identity, and the rest as compact JSON that `job_view` parses."""
 
     namespace: str
     name: str
@@ -57,7 +57,7 @@ class JobRecord:
 
 
 def job_record(raw: RawObject, kind: JobKind = "TrainingJob") -> JobRecord:
-    """Return what is kept of a job."""
+    """Return the cached record of a job."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     kept = {
         "generation": metadata.get("generation", 0),
@@ -85,7 +85,7 @@ def _without(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def profile_view(raw: RawObject) -> ProfileView:
-    """Return what is kept of a TrainingProfile."""
+    """Return the view of a TrainingProfile."""
     metadata = raw["metadata"]
     spec, invalid = _profile_spec(metadata["name"], raw.get("spec"))
     return ProfileView(
@@ -94,7 +94,7 @@ def profile_view(raw: RawObject) -> ProfileView:
 
 
 def _profile_spec(name: str, spec: Any) -> tuple[TrainingProfileSpec | None, str | None]:
-    """Judge the whole document, so that mistakes name whole paths."""
+    """Validate the whole document, so that errors name full paths."""
     document = {"metadata": {"name": name}, "spec": spec}
     document |= {"apiVersion": PROFILES.api_version, "kind": PROFILES.name}
     try:
@@ -104,14 +104,14 @@ def _profile_spec(name: str, spec: Any) -> tuple[TrainingProfileSpec | None, str
 
 
 def job_of_pod(raw: RawObject) -> JobKey:
-    """Return the job that the labels of a pod name."""
+    """Return the job that a pod's labels name."""
     metadata = raw["metadata"]
     kind: JobKind = "SweepJob" if metadata["labels"].get(KIND_LABEL) == "SweepJob" else "TrainingJob"
     return JobKey(metadata["namespace"], metadata["labels"][JOB_LABEL], kind)
 
 
 def pod_view(raw: RawObject) -> PodView | None:
-    """Return what is kept of a pod; None where its labels are not those of a job's pod."""
+    """Return the view of a pod; None where its labels are not those of a job's pod."""
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     labels = metadata.get("labels") or {}
     role, attempt = labels.get(ROLE_LABEL), _attempt(labels.get(ATTEMPT_LABEL, ""))
@@ -164,7 +164,7 @@ def _shape(metadata: RawObject, spec: RawObject) -> RecordedTemplate | None:
 
 
 def _grace(metadata: RawObject, spec: RawObject) -> int:
-    """Return the seconds that a pod has to end: those of its deletion, which may be other than its own."""
+    """Return the grace period of a pod in seconds; that of its deletion comes first."""
     own = spec.get("terminationGracePeriodSeconds")
     return int(metadata.get("deletionGracePeriodSeconds", 30 if own is None else own))
 
@@ -187,7 +187,7 @@ def controller_uid(raw: RawObject) -> str | None:
 
 
 def _phase(status: RawObject, state: RawObject) -> str:
-    """Return the phase; a pod is Pending while a container beside ours, which may run, cannot start."""
+    """Return the phase; Kubernetes says Pending while another container cannot start although ours runs."""
     phase = str(status.get("phase") or "Pending")
     return "Running" if phase == "Pending" and state.get("running") else phase
 
@@ -215,14 +215,14 @@ def _disruption(conditions: Mapping[str, RawObject]) -> str | None:
 
 
 MOST_VIEWS: Final = 64
-"""Views that are kept: a pass looks twice at its job where it has to ask for something."""
+"""A reconcile that collects evidence reads the view twice."""
 MOST_SPECS: Final = 256
-"""Specs that are kept: most of what a view costs, and unlike the status they stay as they are."""
+"""Parsing the spec is most of a view's cost, and specs rarely change."""
 
 
 @lru_cache(maxsize=MOST_VIEWS)
 def job_view(record: JobRecord) -> JobView:
-    """Return a job as planning sees it."""
+    """Return the parsed view of a job."""
     kept = json.loads(record.content)
     spec, invalid = _spec(record.kind, record.name, json.dumps(kept["spec"]))
     return JobView(
@@ -265,7 +265,7 @@ def _managed_by(spec: Any) -> str | None:
 
 
 def readable_status(raw: Any, kind: JobKind = "TrainingJob") -> LifecycleStatus:
-    """Return a status without the fields that another hand or another version wrote in another way."""
+    """Return a status without fields that another client or version wrote in an unknown form."""
     fields = dict(raw) if isinstance(raw, Mapping) else {}
     try:
         return STATUSES[kind].model_validate(fields)

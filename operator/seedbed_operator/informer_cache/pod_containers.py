@@ -1,4 +1,4 @@
-"""The containers of a pod: ours, and its companions, which a mesh, a vault or another webhook put there."""
+"""Container statuses of a pod: our own, and those injected by a service mesh, a vault agent or a webhook."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from seedbed_operator.job_observation import (
 from seedbed_operator.kube_client.client_interface import RawObject
 
 _NOT_A_CAUSE: Final = frozenset({"", "PodInitializing", "ContainerCreating"})
-"""Reasons for which a container waits that another one, or a volume, explains."""
+"""Waiting reasons whose cause is another container or a volume."""
 
 
 def container_status(status: RawObject, role: str) -> RawObject:
-    """Return the status of our container, which bears the name of its role."""
+    """Return the status of our container, which is named after its role."""
     return next((each for each in _entries(status, "containerStatuses") if each.get("name") == role), {})
 
 
 def injected_containers(spec: RawObject, status: RawObject, role: str) -> tuple[InjectedContainer, ...]:
-    """Return the containers that are not ours, those that begin before ours first."""
+    """Return the injected containers, init containers and sidecars first."""
     before = tuple(_entries(status, "initContainerStatuses"))
     beside = (each for each in _entries(status, "containerStatuses") if each.get("name") != role)
     if not before and len(status.get("containerStatuses") or ()) < 2:
@@ -39,7 +39,7 @@ def injected_containers(spec: RawObject, status: RawObject, role: str) -> tuple[
 
 
 def waiting_cause(state: RawObject, others: Iterable[InjectedContainer]) -> ContainerWaiting | None:
-    """Return why our container, or one that keeps it from starting, does not start."""
+    """Return why our container, or one that it waits for, does not start."""
     own = waiting_state(state)
     if own is not None and own.reason not in _NOT_A_CAUSE:
         return own
@@ -48,30 +48,30 @@ def waiting_cause(state: RawObject, others: Iterable[InjectedContainer]) -> Cont
 
 
 def waiting_state(state: RawObject, container: str = "", image: str = "") -> ContainerWaiting | None:
-    """Return for what a container in a state waits."""
-    told = state.get("waiting")
-    if not told:
+    """Return the waiting state of a container; None where it does not wait."""
+    state_fields = state.get("waiting")
+    if not state_fields:
         return None
-    reason, message = str(told.get("reason") or ""), str(told.get("message") or "")
+    reason, message = str(state_fields.get("reason") or ""), str(state_fields.get("message") or "")
     return ContainerWaiting(reason=reason, message=message, container=container, image=image)
 
 
 def terminated_state(state: RawObject) -> ContainerTerminated | None:
-    """Return how a container in a state has ended."""
-    told = state.get("terminated")
-    if not told:
+    """Return the terminated state of a container; None where it has not ended."""
+    state_fields = state.get("terminated")
+    if not state_fields:
         return None
     return ContainerTerminated(
-        exit_code=int(told.get("exitCode", 0)),
-        reason=str(told.get("reason") or ""),
-        message=str(told.get("message") or ""),
-        started=parse_time(told.get("startedAt")),
-        finished=parse_time(told.get("finishedAt")),
+        exit_code=int(state_fields.get("exitCode", 0)),
+        reason=str(state_fields.get("reason") or ""),
+        message=str(state_fields.get("message") or ""),
+        started=parse_time(state_fields.get("startedAt")),
+        finished=parse_time(state_fields.get("finishedAt")),
     )
 
 
 def parse_time(text: Any) -> datetime | None:
-    """Return a moment as the API server writes it."""
+    """Parse a time of the API server."""
     return datetime.fromisoformat(text) if text else None
 
 

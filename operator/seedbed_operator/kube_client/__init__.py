@@ -1,1 +1,1 @@
-"""The API server behind a port: raw objects in and out, one call per method, no decision and no retry."""
+"""Client of the API server for raw objects: one request per method, no decisions, no retries."""

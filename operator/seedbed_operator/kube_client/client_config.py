@@ -1,4 +1,4 @@
-"""Where the API server is and how to show who we are: a kubeconfig, or the service account of the own pod."""
+"""Load the client configuration: a kubeconfig, or the service account of the pod."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONNECTIONS = 96
 
 
 async def load_configuration(kubeconfig: str | None) -> Configuration:
-    """Return the connection: the kubeconfig that is named, else the pod's account, else KUBECONFIG."""
+    """Return the configuration: the given kubeconfig, else the pod's service account, else KUBECONFIG."""
     configuration = Configuration()
     try:
         if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:

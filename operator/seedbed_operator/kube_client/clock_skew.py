@@ -1,4 +1,4 @@
-"""How far the operator's clock is from the API server's: told to people, and the ground of no decision."""
+"""Clock difference between operator and API server, for logs and metrics; no decision uses it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ LOG_FROM: Final = timedelta(seconds=5)
 LOG_EVERY: Final = timedelta(minutes=10)
 NO_SKEW: Final = timedelta(0)
 _WHOLE_SECOND: Final = timedelta(seconds=1)
-"""The Date of an answer is cut to it."""
+"""Resolution of the Date header."""
 
 log = logging.getLogger(__name__)
 
 
 class ClockSkew:
-    """What the Date headers of answers tell."""
+    """Clock difference from the Date headers of responses."""
 
     def __init__(self) -> None:
         self.seconds: float | None = None
-        """How far our clock is ahead, as far as the newest answer proves it; None before the first."""
+        """Seconds our clock is at least ahead, by the newest response; None before the first."""
         self._told: datetime | None = None
 
     def observe(self, date: str | None, *, sent: datetime, received: datetime) -> None:
-        """Take the Date of an answer and our own times of request and answer."""
+        """Compare a response's Date with our times of request and response."""
         theirs = _moment(date)
         if theirs is None or theirs.tzinfo is None:
             return
@@ -35,15 +35,15 @@ class ClockSkew:
             self._told = received
             where = "ahead of" if skew > NO_SKEW else "behind"
             log.warning(
-                "the clock of this machine is %.0f s %s the API server's: times in statuses are off by as "
-                "much; synchronise the two",
+                "the clock of this node is %.0f s %s the API server's: times in statuses are wrong; "
+                "synchronise the clocks (NTP)",
                 abs(self.seconds),
                 where,
             )
 
 
 def minimum_skew(theirs: datetime, sent: datetime, received: datetime) -> timedelta:
-    """Return how far we are at least ahead (negative: behind) of a clock, read between two moments."""
+    """Return the least difference to a clock that was read between two moments; negative: we are behind."""
     ahead, behind = sent - theirs - _WHOLE_SECOND, received - theirs
     return max(ahead, NO_SKEW) if behind >= NO_SKEW else behind
 

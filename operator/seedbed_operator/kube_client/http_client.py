@@ -1,7 +1,7 @@
-"""The port on `kubernetes.aio`: its connection and its credentials, raw JSON instead of its models.
+"""HTTP client of the API server: connection and credentials of `kubernetes.aio`, raw JSON instead of models.
 
-A raw call costs a third of one through the generated classes. Creates and status writes have limits of their
-own, so that a burst of pods never delays what people read.
+A raw call costs a third of one through the generated classes. Creates and status writes have separate limits,
+so that a burst of pods does not delay statuses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from seedbed_operator.kube_client.resource_kinds import CORE_EVENTS, PODS, Resou
 
 PAGE: Final = 200
 REQUEST_SECONDS: Final = 35
-"""Longer than an admission webhook may take, 30 s, so that the API server can name the one that hangs."""
+"""Longer than the 30 s of an admission webhook, so that the API server can name the one that hangs."""
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
 LONGEST_MESSAGE: Final = 1000
@@ -40,7 +40,7 @@ LONGEST_MESSAGE: Final = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestLimits:
-    """How many requests of each kind may be under way."""
+    """Most requests of each kind at a time."""
 
     creates: int = 32
     statuses: int = 16
@@ -48,7 +48,7 @@ class RequestLimits:
 
 
 class HttpKubeClient:
-    """A real API server."""
+    """KubeClient over HTTP."""
 
     def __init__(self, configuration: Configuration, limits: RequestLimits) -> None:
         self._client = ApiClient(configuration)
@@ -57,7 +57,7 @@ class HttpKubeClient:
         self._statuses = asyncio.Semaphore(limits.statuses)
         self._others = asyncio.Semaphore(limits.others)
         self.requests: Counter[tuple[str, str, str]] = Counter()
-        """What was asked of the API server so far, by method, resource and code of the answer."""
+        """Requests so far by method, resource and status code."""
         self.clock_skew = ClockSkew()
 
     async def close(self) -> None:
@@ -109,7 +109,7 @@ class HttpKubeClient:
     async def pod_log(
         self, namespace: str, name: str, *, lines: int, most_bytes: int, container: str | None = None
     ) -> str:
-        """Return the end of the log of a pod's container; of its only one where none is named."""
+        """Return the end of a container's log; of the only container where none is named."""
         named = {"container": container} if container is not None else {}
         query = urlencode({"tailLines": lines, "limitBytes": most_bytes, **named})
         path = f"{PODS.path(namespace, name, 'log')}?{query}"
@@ -126,7 +126,7 @@ class HttpKubeClient:
     async def allows(
         self, verb: str, kind: ResourceKind, namespace: str | None, subresource: str = ""
     ) -> bool:
-        """Tell whether the operator itself may do something."""
+        """Return whether the operator has a permission."""
         asked = {
             "verb": verb,
             "group": kind.group,
@@ -188,14 +188,14 @@ class HttpKubeClient:
 
 
 def _describe_silent_error(error: Exception) -> str:
-    return f"nothing within {REQUEST_SECONDS} s" if isinstance(error, TimeoutError) else "no more is known"
+    return f"no response within {REQUEST_SECONDS} s" if isinstance(error, TimeoutError) else "no details"
 
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=5)
 
 
 def resource_of_path(path: str) -> str:
-    """Return which resource a path of the API server is about: `pods`, `pods/log`, `trainingjobs/status`."""
+    """Return the resource in a path of the API server: `pods`, `pods/log`, `trainingjobs/status`."""
     parts = path.partition("?")[0].strip("/").split("/")
     if parts[0] not in ("api", "apis"):
         return parts[0]
@@ -206,7 +206,7 @@ def resource_of_path(path: str) -> str:
 
 
 def status_error(code: int, content: bytes) -> ApiStatusError:
-    """Return what an answer of 400 or more says."""
+    """Return the error of a response with status 400 or more."""
     try:
         status = json.loads(content)
         about_an_object = code != 404 or status["details"].get("name")

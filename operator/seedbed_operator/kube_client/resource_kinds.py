@@ -21,7 +21,7 @@ class ResourceKind:
 
     @property
     def api_version(self) -> str:
-        """Return what stands in an object's apiVersion."""
+        """Return the apiVersion of its objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
@@ -35,7 +35,7 @@ class ResourceKind:
 JOBS: Final = ResourceKind(name="TrainingJob", group="seedbed.dev", version="v1alpha1", plural="trainingjobs")
 SWEEPS: Final = ResourceKind(name="SweepJob", group="seedbed.dev", version="v1alpha1", plural="sweepjobs")
 KIND_OF_JOB: Final[Mapping[JobKind, ResourceKind]] = {"TrainingJob": JOBS, "SweepJob": SWEEPS}
-"""What a pass is made over."""
+"""The kinds of jobs that are reconciled."""
 PROFILES: Final = ResourceKind(
     name="TrainingProfile",
     group="seedbed.dev",
@@ -51,7 +51,7 @@ EVENTS: Final = ResourceKind(name="Event", group="events.k8s.io", version="v1", 
 LEASES: Final = ResourceKind(name="Lease", group="coordination.k8s.io", version="v1", plural="leases")
 
 CREATABLE: Final = {kind.name: kind for kind in (PODS, SERVICES, SECRETS)}
-"""What a plan may create."""
+"""Kinds that a plan may create."""
 
 
 Key = tuple[str, str]
@@ -60,7 +60,7 @@ Key = tuple[str, str]
 
 
 class JobKey(NamedTuple):
-    """What a pass is made over: a TrainingJob and a SweepJob may bear one name."""
+    """Key of a reconcile: a TrainingJob and a SweepJob may have the same name."""
 
     namespace: str
     name: str

@@ -1,1 +1,1 @@
-"""The process: its settings, what it checks first, who leads, and how it begins and ends."""
+"""The operator process: settings, preflight checks, leader election, health server, start and stop."""

@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics: 200 means that the operator sees the cluster and gets on, not only runs."""
+"""HTTP server for /healthz, /readyz and /metrics; 200 means that relists succeed and reconciles end."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from seedbed_operator.relist import Relister
 from seedbed_operator.watch import WatchEventHandler
 
 MAX_RECONCILE_SILENCE: Final = 120.0
-"""Jobs wait, and no pass has ended for so long: the workqueue is stuck."""
+"""The workqueue is stuck where jobs wait and no reconcile ends for this long."""
 MAX_MISSED_RELISTS: Final = 3
-"""The last relist may be so many intervals old, and a minute more."""
+"""The last relist may be this many intervals and a minute old."""
 
 
 def max_relist_age(sweep_seconds: float) -> float:
-    """Return after how many seconds without a relist an operator should be started again."""
+    """Return the age of the last relist in seconds after which the operator should restart."""
     return MAX_MISSED_RELISTS * sweep_seconds + 60
 
 
 @dataclass(kw_only=True)
 class Health:
-    """How the operator is."""
+    """Health of the operator."""
 
     workqueue: Workqueue
     relister: Relister
     cache: InformerCache
     sweep_seconds: int
     requests: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
-    """Requests to the API server so far, by method, resource and code of the answer."""
+    """Requests to the API server so far by method, resource and status code."""
     clock_skew: ClockSkew = field(default_factory=ClockSkew)
     watch_events: WatchEventHandler | None = None
-    """What takes the events of the watches; None before there are any."""
+    """Handler of watch events; None before the first watch."""
     leading_since: float | None = None
-    """On the clock of the event workqueue; None while another operator leads."""
+    """On the clock of the event loop; None while not the leader."""
 
     def relist_age(self) -> float | None:
         """Return the age of the last relist, or the time as leader without one; None while not the leader."""
@@ -53,7 +53,7 @@ class Health:
         return asyncio.get_running_loop().time() - self.leading_since if age is None else age
 
     def unhealthy_reason(self) -> str | None:
-        """Return why the operator should be started again; None when it should not."""
+        """Return why the operator should restart; None where it is healthy."""
         relist_age = self.relist_age()
         if relist_age is None:
             return None
@@ -65,17 +65,17 @@ class Health:
             and self.workqueue.counts.passes
             and now - self.workqueue.counts.last_end > MAX_RECONCILE_SILENCE
         ):
-            return f"{self.workqueue.waiting} jobs wait and no pass ends"
+            return f"{self.workqueue.waiting} jobs wait and no reconcile ends"
         return None
 
     def unready_reason(self) -> str | None:
-        """Return why the operator is not ready; one that stands by is."""
+        """Return why the operator is not ready; a standby is ready."""
         if self.leading_since is not None and self.relister.last is None:
-            return "the first relist is not in"
+            return "the first relist has not finished"
         return self.unhealthy_reason()
 
     def snapshot(self) -> OperatorSnapshot:
-        """Return what the operator tells of itself to Prometheus."""
+        """Return the state of the operator for its metrics."""
         last = self.watch_events.last if self.watch_events else None
         return OperatorSnapshot(
             leading=self.leading_since is not None,
@@ -92,7 +92,7 @@ class Health:
 
 
 async def serve(health: Health, page: MetricsPage, port: int) -> web.AppRunner:
-    """Answer on a port until the runner is cleaned up."""
+    """Serve on a port until the runner is cleaned up."""
 
     async def healthz(_: web.Request) -> web.Response:
         return _answer(health.unhealthy_reason())

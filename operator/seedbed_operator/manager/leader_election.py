@@ -1,4 +1,4 @@
-"""One operator leads: the Lease election of `kubernetes.aio`, made safe against an API server that hangs."""
+"""Leader election by a Lease: the one of `kubernetes.aio`, with time limits for an API server that hangs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class LeaseLock(BaseLock):
-    """A lease, read and written raw. Every call ends soon and in an answer, whatever the network does."""
+    """Lock on a Lease object. Every call ends within CALL_SECONDS."""
 
     def __init__(self, cluster: HttpKubeClient, namespace: str, name: str, identity: str) -> None:
         super().__init__(name, namespace, identity)
@@ -36,35 +36,35 @@ class LeaseLock(BaseLock):
         self._seen: dict[str, Any] = {}
 
     async def get(self, name: str, namespace: str) -> tuple[bool, Any]:
-        """Return the record of the lease, or the error in the words of the election."""
+        """Return the record of the lease, or the error as the election expects it."""
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 self._seen = dict(await self._cluster.get(LEASES, namespace, name))
         except ApiStatusError as refused:
             return False, _exception(refused.code, refused.reason)
         except (NoApiResponse, TimeoutError) as error:
-            return False, _exception(0, str(error) or "no answer in time")
+            return False, _exception(0, str(error) or "no response in time")
         return True, _record(self._seen.get("spec") or {})
 
     async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
-        """Create the lease with ourselves as its holder; tell whether that worked."""
+        """Create the lease with ourselves as the holder; return whether that worked."""
         body = {"metadata": {"name": name}, "spec": self._spec(election_record)}
         return await self._done(self._cluster.create(LEASES, namespace, body))
 
     async def update(self, name: str, namespace: str, updated_record: LeaderElectionRecord) -> bool:
-        """Take or renew the lease as it was last seen; tell whether that worked."""
+        """Take or renew the lease as it was last seen; return whether that worked."""
         body = {**self._seen, "spec": self._spec(updated_record)}
         return await self._done(self._cluster.replace(LEASES, namespace, name, body))
 
     async def release(self) -> None:
-        """Give the lease up if it is ours, so that another operator need not wait for its end."""
+        """Release the lease if we hold it, so that another operator need not wait for it to expire."""
         found, record = await self.get(self.name, self.namespace)
         if not found or record.holder_identity != self.identity:
             return
         spec = {**self._seen["spec"], "holderIdentity": ""}
         replacing = self._cluster.replace(LEASES, self.namespace, self.name, {**self._seen, "spec": spec})
         if await self._done(replacing):
-            log.info("gave up the lease %s/%s", self.namespace, self.name)
+            log.info("released the lease %s/%s", self.namespace, self.name)
 
     def _spec(self, record: LeaderElectionRecord) -> dict[str, Any]:
         seen, now = self._seen.get("spec") or {}, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -82,7 +82,7 @@ class LeaseLock(BaseLock):
             async with asyncio.timeout(CALL_SECONDS):
                 await call
         except (ApiError, TimeoutError) as error:
-            log.warning("the lease was not written: %s", str(error) or "no answer in time")
+            log.warning("cannot write the lease: %s", str(error) or "no response in time")
             return False
         return True
 
@@ -103,7 +103,7 @@ def _record(spec: Mapping[str, Any]) -> LeaderElectionRecord:
 
 
 async def run_election(lock: LeaseLock, on_start: Callable[[], None]) -> None:
-    """Stand by until we lead, call `on_start`, and return when the lease is lost."""
+    """Wait for the lease, call `on_start`, and return when the lease is lost."""
 
     async def started() -> None:
         on_start()

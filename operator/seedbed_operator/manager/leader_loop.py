@@ -1,4 +1,4 @@
-"""What the leader does: watch, relist and pass, until one of them ends or the lease is lost."""
+"""Run watches, relists and workers while this operator is the leader."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from seedbed_operator.relist import RETRY_SECONDS, Relister
 from seedbed_operator.watch import EXIT_SECONDS, KopfWatch, WatchEventHandler
 
 CLOSING_SECONDS: Final = 7
-"""How long kopf may take to close its watches."""
+"""Seconds for kopf to close its watches."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """The parts of an operator."""
+    """Parts of the operator."""
 
     settings: Settings
     configuration: Configuration
@@ -41,21 +41,21 @@ class Operator:
 
 
 async def lead(operator: Operator) -> None:
-    """Stand by until the lease is ours, then work; raise InfrastructureError when that ends by itself.
+    """Wait for the lease, then work; raise InfrastructureError where that ends by itself.
 
-    When cancelled, finish the passes that are under way.
+    When cancelled, finish the running reconciles.
     """
     leading = asyncio.Event()
-    log.info("standing by for the lease %s/%s", operator.lock.namespace, operator.lock.name)
+    log.info("waiting for the lease %s/%s", operator.lock.namespace, operator.lock.name)
     election = asyncio.create_task(run_election(operator.lock, leading.set))
     waiting = asyncio.create_task(leading.wait())
     try:
         await asyncio.wait({waiting, election}, return_when=asyncio.FIRST_COMPLETED)
         if not leading.is_set():
             election.result()
-            raise InfrastructureError("LeaseLost", "the election ended before it was won")
+            raise InfrastructureError("LeaseLost", "the election ended without the lease")
         operator.health.leading_since = asyncio.get_running_loop().time()
-        log.info("leading as %s", operator.lock.identity)
+        log.info("leader as %s", operator.lock.identity)
         await _run_as_leader(operator, election)
     finally:
         waiting.cancel()
@@ -81,17 +81,17 @@ async def _run_as_leader(operator: Operator, election: asyncio.Task[None]) -> No
 
 
 async def _await_end(tasks: set[asyncio.Task[None]], seconds: float) -> None:
-    """Wait for tasks to end by themselves, and cut off those that do not."""
+    """Wait for tasks to end, and cancel those that do not."""
     _, late = await asyncio.wait(tasks, timeout=seconds)
     for task in late:
-        log.warning("cut off: %s", task.get_name())
+        log.warning("cancelled after the grace period: %s", task.get_name())
         task.cancel()
 
 
 def _describe_end(election: asyncio.Task[None], *others: asyncio.Task[None]) -> str:
-    """Return what ended, and why."""
+    """Return which task ended, and why."""
     if election.done():
-        return "the lease is lost; another operator may lead by now"
+        return "the lease is lost; another operator may be the leader"
     done = next(task for task in others if task.done())
     error = done.exception()
     return (
@@ -102,7 +102,7 @@ def _describe_end(election: asyncio.Task[None], *others: asyncio.Task[None]) -> 
 
 
 async def _run_relists(operator: Operator) -> None:
-    """Fill the cache, let the passes begin, then relist for ever."""
+    """Fill the cache, start the workers, then relist periodically."""
     while operator.relister.last is None:
         try:
             await operator.relister.relist()
@@ -115,7 +115,7 @@ async def _run_relists(operator: Operator) -> None:
 
 
 async def _run_watches(operator: Operator, closing: asyncio.Event) -> None:
-    """Let kopf watch what may be read; anew where that has changed, or history went back."""
+    """Watch the readable namespaces; restart where they change or history goes back."""
     watch_events = operator.health.watch_events = WatchEventHandler(
         operator.cache, operator.workqueue.enqueue, operator.relister.request
     )
@@ -126,7 +126,7 @@ async def _run_watches(operator: Operator, closing: asyncio.Event) -> None:
 
 
 async def _run_watch(operator: Operator, watch: KopfWatch, closing: asyncio.Event) -> None:
-    """Watch until told to close or to begin anew; raise what ends it, unless that was a lost namespace."""
+    """Watch until `closing` or a restart; raise the error that ends it, unless a namespace was lost."""
     watching = asyncio.create_task(watch.run())
     signs = {asyncio.create_task(sign.wait()) for sign in (closing, operator.relister.restart_watch)}
     try:
@@ -142,9 +142,9 @@ async def _run_watch(operator: Operator, watch: KopfWatch, closing: asyncio.Even
 
 
 async def _check_watch_end(operator: Operator, watching: asyncio.Task[None]) -> None:
-    """Return where the watch ended since a namespace may not be read any more; raise its end otherwise."""
+    """Return where the watch ended because a namespace cannot be read; raise its error otherwise."""
     error = watching.exception()
     lost = not operator.settings.all_namespaces and await operator.relister.find_unreadable()
     if not lost and not operator.relister.restart_watch.is_set():
-        raise error or InfrastructureError("Ended", "kopf stopped watching by itself")
+        raise error or InfrastructureError("Ended", "kopf stopped watching without an error")
     operator.relister.request()

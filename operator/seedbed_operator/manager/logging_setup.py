@@ -1,4 +1,4 @@
-"""Lines for people in a terminal, JSON for machines in a pod; libraries speak from WARNING on."""
+"""Logging: text lines or JSON lines on stderr; libraries from WARNING on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WARNING_ONLY = ("kopf", "aiohttp", "kubernetes", "asyncio")
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Return time, level, job and message in one queue."""
+        """Return time, level, job and message in one line."""
         job = current_job.get()
         about = f"{job.kind} {job.namespace}/{job.name}: " if job else ""
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
@@ -24,25 +24,25 @@ class _TextFormatter(logging.Formatter):
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Return a queue of JSON; the stack of an unexpected error is a field of it."""
+        """Return a line of JSON; the stack of an unexpected error is a field of it."""
         job = current_job.get()
-        queue: dict[str, object] = {
+        line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _message(record),
         }
         if job is not None:
-            queue |= {"namespace": job.namespace, "job": job.name, "kind": job.kind}
+            line |= {"namespace": job.namespace, "job": job.name, "kind": job.kind}
         if (attempt := getattr(record, "attempt", None)) is not None:
-            queue["attempt"] = attempt
+            line["attempt"] = attempt
         if record.exc_info:
-            queue["stack"] = self.formatException(record.exc_info)
-        return json.dumps(queue)
+            line["stack"] = self.formatException(record.exc_info)
+        return json.dumps(line)
 
 
 def _message(record: logging.LogRecord) -> str:
-    """Return the message in one queue, with the place of the error where there is one."""
+    """Return the message in one line, with the place of the error where there is one."""
     message = " ".join(record.getMessage().split())
     trace = record.exc_info[2] if record.exc_info else None
     while trace is not None and trace.tb_next is not None:
@@ -52,13 +52,13 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _is_relevant(record: logging.LogRecord) -> bool:
-    """Leave out kopf on every retry of every watch: relists and passes say that the API server is away.
+    """Drop kopf's line for every retry of a watch, and its line on signals.
 
-    And on signals, which are ours.
+    Relists and reconciles report that the API server is away; the operator handles signals.
     """
-    told = str(record.msg)
+    message = str(record.msg)
     return not (
-        record.name.startswith("kopf") and told.startswith(("Request attempt", "OS signals are ignored"))
+        record.name.startswith("kopf") and message.startswith(("Request attempt", "OS signals are ignored"))
     )
 
 

@@ -1,4 +1,4 @@
-"""The whole operator in the order in which it begins and ends."""
+"""Build, start and stop the operator process."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from seedbed_operator.relist import Relister
 from seedbed_operator.status_writer import StatusWriter
 
 API_SERVER_WAIT_SECONDS: Final = 60
-"""How long the API server may be silent when the operator starts."""
+"""Wait for the API server at the start."""
 FORCED_EXIT_SECONDS: Final = 8
-"""What is still not over so long after the grace is cut off."""
+"""The process exits this long after the grace period, whatever still runs."""
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +49,12 @@ def now() -> datetime:
 
 
 def unix_seconds() -> float:
-    """Return the time in seconds, as Prometheus tells it."""
+    """Return the Unix time in seconds."""
     return now().timestamp()
 
 
 async def run(settings: Settings) -> None:
-    """Run until told to stop; raise InfrastructureError where it cannot go on and should be started again."""
+    """Run until SIGTERM or SIGINT; raise InfrastructureError where the process should restart."""
     async with AsyncExitStack() as opened:
         operator = await _build(settings, opened)
         stop = asyncio.Event()
@@ -75,27 +75,27 @@ async def run(settings: Settings) -> None:
 
 
 def handle_signals(stop: asyncio.Event, settings: Settings) -> None:
-    """Let SIGTERM and SIGINT set an event; soon after the grace the process ends whatever happens."""
+    """Set an event on SIGTERM and SIGINT; exit the process after the grace period in any case."""
     workqueue = asyncio.get_running_loop()
 
-    def told(which: signal.Signals) -> None:
-        log.info("%s: finishing what is under way", which.name)
+    def text(which: signal.Signals) -> None:
+        log.info("received %s, finishing running reconciles", which.name)
         stop.set()
         workqueue.call_later(settings.grace_seconds + FORCED_EXIT_SECONDS, os._exit, 1)
 
     for which in (signal.SIGTERM, signal.SIGINT):
-        workqueue.add_signal_handler(which, told, which)
+        workqueue.add_signal_handler(which, text, which)
 
 
 async def check(settings: Settings) -> list[str]:
-    """Return one queue for everything that keeps the operator from working."""
+    """Return one line for each problem that keeps the operator from working."""
     async with AsyncExitStack() as opened:
         cluster = HttpKubeClient(await load_configuration(settings.kubeconfig), RequestLimits())
         opened.push_async_callback(cluster.close)
         try:
             return await preflight_problems(cluster, settings)
         except ApiError as error:
-            return [f"the API server cannot be asked: {error}"]
+            return [f"the API server does not respond: {error}"]
 
 
 async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
@@ -151,7 +151,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
 
 
 async def _check_preflight(cluster: HttpKubeClient, settings: Settings) -> None:
-    """Wait for the API server, then refuse to start without what is needed."""
+    """Wait for the API server, then raise where CRDs or permissions are missing."""
     deadline = asyncio.get_running_loop().time() + API_SERVER_WAIT_SECONDS
     while True:
         try:
@@ -166,7 +166,9 @@ async def _check_preflight(cluster: HttpKubeClient, settings: Settings) -> None:
             log.warning("waiting for the API server: %s", error)
             await asyncio.sleep(2)
     for namespace, lines in lost.items():
-        log.warning("namespace %s is left alone until it may be read: %s", namespace, "; ".join(lines[:3]))
-    spared = {queue for lines in lost.values() for queue in lines}
-    if fatal := [queue for queue in found if queue not in spared]:
+        log.warning(
+            "namespace %s cannot be read, its jobs are left alone: %s", namespace, "; ".join(lines[:3])
+        )
+    spared = {line for lines in lost.values() for line in lines}
+    if fatal := [line for line in found if line not in spared]:
         raise UserError("NotReady", "\n".join(fatal))

@@ -1,4 +1,4 @@
-"""What can be set, checked once: a wrong value is one queue that names the option, the value and the fix."""
+"""Settings of the operator; an invalid value is one line with option, value and fix."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Settings:
     health_port: int = 8080
     """Port of /healthz, /readyz and /metrics; 0 for a free one."""
     concurrency: int = 32
-    """Passes that may run side by side."""
+    """Reconciles in parallel."""
     kubeconfig: str | None = None
     log_format: Literal["json", "text"] = "text"
     grace_seconds: int = 20
-    """How long passes may take to end when the operator is told to stop."""
+    """Time for running reconciles to end after SIGTERM."""
 
     @property
     def scopes(self) -> tuple[str | None, ...]:
@@ -41,7 +41,7 @@ class Settings:
         return (None,) if self.all_namespaces else self.namespaces
 
     def check(self) -> Settings:
-        """Return the settings; refuse the first one that cannot stand."""
+        """Return the settings; raise UserError for the first invalid one."""
         if self.all_namespaces == bool(self.namespaces):
             raise _refused(
                 "--namespace",

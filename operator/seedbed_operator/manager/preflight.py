@@ -1,6 +1,6 @@
-"""What must be true before the operator can work: the API server answers, CRDs fit, nothing is forbidden.
+"""Preflight checks: the API server responds, the CRDs fit this version, all permissions are granted.
 
-The CRDs are judged by what every client may read, discovery and OpenAPI: no permission on CRDs is needed.
+CRDs are checked by discovery and OpenAPI, which every client may read: no permission on CRDs is needed.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ REQUIRED_PERMISSIONS: Final[tuple[tuple[ResourceKind, str, str], ...]] = (
     (EVENTS, "", "create"),
     (LEASES, "", "get create update"),
 )
-"""What the operator may do, and no more: kind, subresource, verbs. It sets no finalizer; some API
-servers want that right of whoever lets a deletion in the foreground wait for a child (blockOwnerDeletion)."""
+"""Permissions of the operator: kind, subresource, verbs. It sets no finalizers; some API servers require
+`finalizers` for blockOwnerDeletion."""
 
 _MODELS: Final[Mapping[ResourceKind, type[Block]]] = {
     JOBS: TrainingJob,
@@ -72,13 +72,15 @@ class _AccessCheck:
 
 
 async def preflight_problems(cluster: KubeClient, settings: Settings) -> list[str]:
-    """Return one queue for everything that is missing; Unanswered where the API server is not there."""
+    """Return one line per missing CRD or permission; raise NoApiResponse without an API server."""
     return [*await crd_problems(cluster), *await permission_problems(cluster, settings)]
 
 
 async def unreadable_namespaces(cluster: KubeClient, settings: Settings) -> dict[str, list[str]]:
-    """Return what is missing in some of the watched namespaces while nothing is in another: none of them must
-    keep the operator from the others. One that is gone took its Role with it."""
+    """Return the missing permissions of some watched namespaces where another has all of them.
+
+    The operator serves the others meanwhile. A deleted namespace has lost its Role as well.
+    """
     lines: dict[str, list[str]] = {}
     for question in await _denied_checks(cluster, settings):
         if question.namespace in settings.namespaces and question.kind is not LEASES:
@@ -87,7 +89,7 @@ async def unreadable_namespaces(cluster: KubeClient, settings: Settings) -> dict
 
 
 async def permission_problems(cluster: KubeClient, settings: Settings) -> list[str]:
-    """Return one queue for each verb that the operator needs and may not use."""
+    """Return one line for each missing permission."""
     return [question.refused() for question in await _denied_checks(cluster, settings)]
 
 
@@ -116,7 +118,7 @@ def _scopes(kind: ResourceKind, settings: Settings) -> tuple[str | None, ...]:
 
 
 async def crd_problems(cluster: KubeClient) -> list[str]:
-    """Return one queue for each of our kinds that is not served, or whose schema lacks a field we know."""
+    """Return one line for each kind that is not served or whose schema lacks a field."""
     try:
         discovered = await cluster.read(f"/apis/{JOBS.api_version}")
     except ApiStatusError as refused:
@@ -128,7 +130,7 @@ async def crd_problems(cluster: KubeClient) -> list[str]:
     if missing:
         return [f"{kind.plural}.{kind.group} {kind.version} is not served; {_FIX_CRDS}" for kind in missing]
     document = await cluster.read(f"/openapi/v3/apis/{JOBS.api_version}")
-    return [queue for kind, model in _MODELS.items() for queue in _outdated_crd(kind, model, document)]
+    return [line for kind, model in _MODELS.items() for line in _outdated_crd(kind, model, document)]
 
 
 def _outdated_crd(kind: ResourceKind, model: type[Block], document: RawObject) -> Iterator[str]:
@@ -151,7 +153,7 @@ def _schema(kind: ResourceKind, document: RawObject) -> RawObject:
 
 
 def _schema_has(schema: Mapping[str, Any], path: str) -> bool:
-    """Tell whether a schema knows a field; what it lets pass unseen counts as known."""
+    """Return whether a schema has a field; preserved unknown fields count."""
     for part in path.split("."):
         if schema.get("x-kubernetes-preserve-unknown-fields"):
             return True

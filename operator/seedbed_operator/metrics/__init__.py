@@ -1,1 +1,1 @@
-"""What the operator tells Prometheus of itself and of its jobs; measured when it is asked for."""
+"""Prometheus metrics of the operator and of its jobs, collected at each scrape."""

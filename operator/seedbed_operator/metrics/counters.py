@@ -1,4 +1,4 @@
-"""What is counted while the operator works: passes, ends of attempts, waits."""
+"""Counters and histograms of the operator: reconciles, ended attempts, waiting times."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ RECONCILE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 WAIT_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
 
 ZERO_SECONDS: Final = 120.0
-"""After so long every Prometheus has read a new series: twice, where it reads once a minute."""
+"""After this time every Prometheus has scraped a new series."""
 
 
 RETENTION_SECONDS: Final = 3600.0
-"""So long what was counted in a namespace is told after its last job is gone."""
+"""Counters of a namespace are exported for this long after its last job."""
 
 
 class ZeroBasedCounter:
-    """A counter whose new series are 0 for a while: `increase` does not see with what a series begins.
+    """Counter whose new series start at 0: PromQL's `increase` ignores the first value of a series.
 
-    Whoever reads them at least that often sees the 0, however many read.
+    Every Prometheus that scrapes often enough sees the 0.
     """
 
     def __init__(self, about: Family, clock: Callable[[], float]) -> None:
@@ -40,7 +40,7 @@ class ZeroBasedCounter:
         self._counts: Counter[tuple[str, ...]] = Counter()
         self._began: dict[tuple[str, ...], float] = {}
         self._last: dict[str, float] = {}
-        """When a value of the first label was last to be kept."""
+        """Last time that a value of the first label was in use."""
 
     def count(self, *values: str) -> None:
         """Count one, with the values of the labels in their order."""
@@ -48,12 +48,12 @@ class ZeroBasedCounter:
         self._counts[values] += 1
 
     def forget(self, value: str) -> None:
-        """Forget the series whose first label has a value."""
+        """Drop the series whose first label has a value."""
         for values in [values for values in self._counts if values[0] == value]:
             del self._counts[values], self._began[values]
 
     def keep(self, first: Collection[str]) -> None:
-        """Keep the series whose first label has one of these values, and for a while those that had."""
+        """Drop series whose first label has had none of these values for a while."""
         now = self._clock()
         self._last |= dict.fromkeys(first, now)
         for value in {values[0] for values in self._counts}.difference(first):
@@ -62,7 +62,7 @@ class ZeroBasedCounter:
                 del self._last[value]
 
     def collect(self) -> Measure:
-        """Look at what was counted."""
+        """Return a function that exports the counts of this moment."""
         samples = [self._sample(values) for values in self._counts]
         return lambda: (metric_family(self._about, samples),)
 
@@ -76,12 +76,12 @@ class Counters:
     """Counters and histograms since the process began."""
 
     registry: CollectorRegistry
-    """Of those that prometheus_client keeps."""
+    """Registry of the metrics of prometheus_client."""
 
     def __init__(
         self, clock: Callable[[], float], namespaces: Callable[[], Collection[str] | None] = lambda: None
     ) -> None:
-        """`namespaces` returns those that have jobs; None: nobody knows."""
+        """`namespaces` returns those that have jobs; None where unknown."""
         self._namespaces = namespaces
         self.registry = registry = CollectorRegistry()
         self._reconciles = counter(names.RECONCILES, registry)
@@ -98,22 +98,22 @@ class Counters:
                 waits.labels(kind=kind)
 
     def collect(self) -> Measure:
-        """Look at what is not in the registry."""
+        """Return a function that exports what is not in the registry."""
         if (known := self._namespaces()) is not None:
             self._ended.keep(known)
         return self._ended.collect()
 
     def forget(self, namespace: str) -> None:
-        """Forget what was counted of a namespace that is gone."""
+        """Drop the counters of a deleted namespace."""
         self._ended.forget(namespace)
 
     def record_reconcile(self, seconds: float, failed: bool) -> None:
-        """Count a pass."""
+        """Count a reconcile."""
         self._reconciles.labels(result="failure" if failed else "success").inc()
         self._seconds.observe(seconds)
 
     def record_status(self, job: JobView, status: LifecycleStatus, now: datetime) -> None:
-        """Count what a status that was just written says and the one before did not."""
+        """Count the transitions from the previous status to the one just written."""
         kind = job.kind
         for turn in transitions(job.created, job.status, status, now):
             match turn:

@@ -1,4 +1,4 @@
-"""What is told of jobs: how many are in which state, their GPUs, and a few numbers of each."""
+"""Metrics of jobs: number by state, GPUs requested and held, and series of each job."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seedbed_operator.metrics.metrics_page import Measure
 from seedbed_operator.observe.transient_state import TransientStates
 
 RETENTION_SECONDS: Final = 3600.0
-"""So long after its end a job still has series of its own."""
+"""Series of a finished job are exported for this long."""
 _JOB_SERIES: Final[tuple[tuple[Family, Callable[[JobSample], float | None]], ...]] = (
     (names.JOB_STALLED, lambda job: float(job.stalled)),
     (names.JOB_PROGRESS, lambda job: job.progress),
@@ -43,18 +43,18 @@ JobGroup = tuple[str, str, str]
 
 
 class JobMetrics:
-    """Measures all jobs that the cache know, and what was heard of their drivers."""
+    """Exports all cached jobs and the progress of their drivers."""
 
     def __init__(self, cache: InformerCache, states: TransientStates, clock: Callable[[], float]) -> None:
         self._cache, self._states, self._clock = cache, states, clock
         self._summaries = JobSamples()
 
     def update(self, job: JobView) -> None:
-        """Take a job as it was just written."""
+        """Store a job that was just written."""
         self._summaries.update(job)
 
     def collect(self) -> Measure:
-        """Look at the jobs as they are now."""
+        """Return a function that exports the jobs of this moment."""
         seen, advances, skews = self._cache.snapshot(), self._states.advances(), self._states.skews()
         self._summaries.keep(key for key, _ in seen.jobs)
         return lambda: self._measured(seen, advances, skews)

@@ -1,4 +1,4 @@
-"""One job in the numbers that are exported of it, made anew only when the job has changed."""
+"""Exported numbers of one job, computed again only when the job has changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STATES: Final = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobSample:
-    """What is exported of one job; None where there is nothing to tell."""
+    """Exported values of one job; None for values it does not have."""
 
     namespace: str
     name: str
@@ -39,11 +39,11 @@ class JobSample:
     stalled: bool
     finished: bool
     workers: int
-    """Ranks that it wants at most while it is neither finished nor suspended."""
+    """Most ranks it wants; 0 while it is finished or suspended."""
     workers_per_pod: int | None
-    """Where the job sets it itself."""
+    """Override of the job, if any."""
     progress: float | None
-    """How much is done, 0 to 1: steps of a training, trials of a sweep."""
+    """Completed share, 0 to 1: steps of a training, trials of a sweep."""
     steps: int | None
     planned_steps: int | None
     ready: int | None
@@ -57,7 +57,7 @@ class JobSample:
     end: float | None
     progress_deadline: float | None
     failure: tuple[str, float] | None
-    """Why and when an attempt last failed."""
+    """Reason and time of the last failed attempt."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -66,7 +66,7 @@ class JobSample:
 
 
 def job_sample(job: JobView) -> JobSample:
-    """Return the numbers of a job; what has no steps of its own tells of none."""
+    """Return the exported values of a job; a SweepJob has no steps."""
     status, spec = job.status, job.spec
     progress = status.progress if isinstance(status, TrainingJobStatus) else None
     condition, reason = job_state(status)
@@ -101,7 +101,7 @@ def job_sample(job: JobView) -> JobSample:
 
 
 def completed_share(status: LifecycleStatus) -> float | None:
-    """Return how much of a job is done, 0 to 1; None while that is not known."""
+    """Return the completed share of a job, 0 to 1; None while unknown."""
     if isinstance(status, TrainingJobStatus) and status.progress:
         return _share(status.progress.step, status.progress.total_steps)
     if isinstance(status, SweepJobStatus) and status.trials and status.trials.finished:
@@ -115,7 +115,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def job_state(status: LifecycleStatus) -> tuple[str, str]:
-    """Return in which state a job is, and the reason that tells more."""
+    """Return the state of a job and its reason."""
     running = status.condition(ConditionType.RUNNING)
     held = (status.condition(kind) for kind in _STATES)
     true = next((each for each in held if each is not None and each.status == "True"), None)
@@ -125,7 +125,7 @@ def job_state(status: LifecycleStatus) -> tuple[str, str]:
 
 
 def _began_to_train(status: LifecycleStatus) -> float | None:
-    """Return when the present attempt made its first step; None before, while a kill costs nothing."""
+    """Return when the current attempt made its first step; None before."""
     running = status.condition(ConditionType.RUNNING)
     return _seconds(running.last_transition_time) if running and running.status == "True" else None
 
@@ -146,26 +146,26 @@ def _latest(*moments: float | None) -> float | None:
 
 
 class JobSamples:
-    """What is known of each job as it is: by its uid and resource version.
+    """Samples of each job by uid and resource version.
 
-    Any thread may ask: what two of them make at once is the same, and an old one is not taken for a new one.
+    Safe for any thread: two threads compute the same sample, and versions tell old from new.
     """
 
     def __init__(self) -> None:
         self._known: dict[JobKey, tuple[str, int, JobSample]] = {}
 
     def update(self, job: JobView) -> None:
-        """Take a job as somebody has just written it: to read it again would take ten times as long."""
+        """Store the sample of a job that was just written; parsing it again takes ten times as long."""
         key = JobKey(job.namespace, job.name, job.kind)
         self._known[key] = (job.uid, int(job.resource_version), job_sample(job))
 
     def of(self, key: JobKey, entry: CachedObject[JobRecord]) -> JobSample:
-        """Return the summary of a job."""
+        """Return the sample of a job."""
         known = self._known.get(key)
         if known is None or known[:2] != (entry.uid, entry.version):
             known = self._known[key] = (entry.uid, entry.version, job_sample(job_view(entry.value)))
         return known[2]
 
     def keep(self, present: Iterable[JobKey]) -> None:
-        """Forget all other jobs: they are gone."""
+        """Drop all other jobs."""
         self._known = {key: self._known[key] for key in present if key in self._known}

@@ -1,6 +1,6 @@
-"""The page that Prometheus reads: what it tells is looked at in the event loop, and written down by a thread.
+"""The metrics page: values are collected in the event loop and written as text by a thread.
 
-With thousands of jobs that takes seconds. Nothing moves while the event loop collectors; what it saw stays.
+With thousands of jobs writing takes seconds. The collected values do not change meanwhile.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from prometheus_client.core import Metric
 from seedbed_api.prometheus_exposition import exposition_page, exposition_text
 
 Measure: TypeAlias = Callable[[], Iterable[Metric]]
-"""Measures what was looked at; called by another thread."""
+"""Returns the collected metrics; called by another thread."""
 Collect: TypeAlias = Callable[[], Measure]
-"""Takes hold of how things are; called by the event loop, which it must not keep long."""
+"""Collects values; called by the event loop, so it must be quick."""
 
 
 class MetricsPage:
-    """Counters and histograms, which lock themselves, and what is measured when somebody asks."""
+    """Counters and histograms of a registry, and what collectors measure at a scrape."""
 
     def __init__(self, registry: CollectorRegistry, collectors: Sequence[Collect]) -> None:
         self._registry, self._looks = registry, collectors
         self._turn = asyncio.Lock()
 
     async def text(self) -> bytes:
-        """Return the page; one after the other, however many ask."""
+        """Return the page; concurrent scrapes wait for each other."""
         async with self._turn:
             measures = [collect() for collect in self._looks]
             return await asyncio.to_thread(self._written, measures)

@@ -1,4 +1,4 @@
-"""What the operator tells of itself."""
+"""Metrics of the operator itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seedbed_operator.metrics.metrics_page import Collect, Measure
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OperatorSnapshot:
-    """How the operator is at one moment."""
+    """State of the operator at one moment."""
 
     leading: bool
     queue_length: int
@@ -24,18 +24,18 @@ class OperatorSnapshot:
     relists: int
     corrections: int
     relist_age: float | None
-    """Since it leads before the first list; None while another one leads."""
+    """Before the first relist: time as leader. None while not the leader."""
     watch_age: float | None
     """None before the first event."""
     objects: Mapping[str, int]
     requests: Mapping[tuple[str, str, str], int]
-    """By verb, resource and code of the answer."""
+    """By verb, resource and status code."""
     clock_skew: float | None = None
-    """How far the operator's clock is ahead of the API server's; None before its first answer."""
+    """Seconds the operator's clock is ahead of the API server's; None before the first response."""
 
 
 def operator_collector(feel: Callable[[], OperatorSnapshot]) -> Collect:
-    """Return what collectors at the operator."""
+    """Return a collector of the operator's state."""
 
     def collect() -> Measure:
         pulse = feel()

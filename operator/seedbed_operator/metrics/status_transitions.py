@@ -1,4 +1,4 @@
-"""What happened to a job between two statuses, as far as it is counted: pure, and in bounded words."""
+"""Countable transitions between two statuses of a job, with a bounded set of reasons."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPERATOR_REASONS: Final = frozenset({"Stopped", "OutcomeMissing", "ContainerSta
 _REASONS: Final = _OPERATOR_REASONS.union(
     *(map(str, kind) for kind in (AttemptReason, FailedReason, RunningReason))
 )
-"""Drivers may say any word, user code among them: what is counted is one of these."""
+"""Drivers may report any reason; only these are used as labels."""
 OTHER: Final = "Other"
 
 
@@ -36,11 +36,11 @@ class AttemptEnded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageReached:
-    """A job has come to a stage of its way, for the first time since it was created or last resumed."""
+    """A job reached a stage for the first time since it was created or last resumed."""
 
     stage: Literal["Running", "FirstStep"]
     seconds: float
-    """Since then, whatever the job went through: attempts that never trained are part of the wait."""
+    """Since then; attempts that never trained are part of the wait."""
 
 
 Transition = AttemptEnded | StageReached
@@ -49,7 +49,7 @@ Transition = AttemptEnded | StageReached
 def transitions(
     created: datetime, before: LifecycleStatus, after: LifecycleStatus, now: datetime
 ) -> Iterator[Transition]:
-    """Yield what is worth counting between two statuses that follow each other."""
+    """Yield the transitions between two successive statuses."""
     if (after.accounted_attempts or 0) > (before.accounted_attempts or 0):
         yield _ended(before, after)
     waited = max((now - _since(created, after)).total_seconds(), 0.0)
@@ -60,7 +60,7 @@ def transitions(
 
 
 def known_reason(reason: str) -> str:
-    """Return a reason if it is one of ours."""
+    """Return a reason if it is known, else Other."""
     return reason if reason in _REASONS else OTHER
 
 
@@ -75,7 +75,7 @@ def _ended(before: LifecycleStatus, after: LifecycleStatus) -> AttemptEnded:
 
 
 def _ended_without_failure(after: LifecycleStatus) -> AttemptEnded:
-    """Return the end of an attempt that is done, could not be placed and is to be retried, or was stopped."""
+    """Return the end of an attempt that completed, gave back its pods, or was stopped."""
     done, running = after.condition(ConditionType.COMPLETE), after.condition(ConditionType.RUNNING)
     if done is not None:
         return AttemptEnded(cause="Done", reason=done.reason)
@@ -85,7 +85,7 @@ def _ended_without_failure(after: LifecycleStatus) -> AttemptEnded:
 
 
 def _has_run(status: LifecycleStatus) -> bool:
-    """Tell whether a job runs, or has ceased to since it began or was last resumed."""
+    """Return whether a job runs or has run since it was created or last resumed."""
     running, began = status.condition(ConditionType.RUNNING), parse_time(status.resume_time)
     if running is None or running.status == "True":
         return running is not None
@@ -93,14 +93,14 @@ def _has_run(status: LifecycleStatus) -> bool:
 
 
 def _has_stepped(status: LifecycleStatus) -> bool:
-    """Tell whether a job has made a step since then; kept something, where it has no steps of its own."""
+    """Return whether a job has made a step since then; a SweepJob: has stored a result."""
     if isinstance(status, TrainingJobStatus):
         return _has_run(status) and status.progress is not None and status.progress.step > 0
     return status.attempt_progressed is not None
 
 
 def _since(created: datetime, status: LifecycleStatus) -> datetime:
-    """Return when the wait began: a job that was resumed had not waited before."""
+    """Return the start of the wait: creation, or the last resume."""
     suspended = status.condition(ConditionType.SUSPENDED)
     if suspended is None:
         return created

@@ -1,1 +1,1 @@
-"""From what is kept to what a plan may see: views, and the evidence that a plan asks for."""
+"""State in memory per job, and collection of the evidence that a plan requests: progress, logs, events."""

@@ -1,4 +1,4 @@
-"""Ask a driver how far it is. It runs users' code: its answer is small, quick and valid, or there is none."""
+"""HTTP client for the progress of drivers, which run user code: responses must be small, quick and valid."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 
 class DriverClient(Protocol):
-    """Who can be asked for progress."""
+    """Reads the progress of drivers."""
 
     async def get_progress(self, address: str, job_uid: str) -> LiveProgress | None:
-        """Return the progress of a job's driver at an IP address; None without a valid answer of it."""
+        """Return the progress of a job's driver at an IP address; None without a valid response."""
 
 
 class HttpDriverClient:
-    """Drivers over HTTP."""
+    """DriverClient over HTTP."""
 
     def __init__(
         self,
@@ -54,17 +54,17 @@ class HttpDriverClient:
         await self._session.close()
 
     async def get_progress(self, address: str, job_uid: str) -> LiveProgress | None:
-        """Return the progress of a job's driver at an IP address; None without a valid answer of it."""
+        """Return the progress of a job's driver at an IP address; None without a valid response."""
         async with self._at_once:
             try:
-                told = LiveProgress.model_validate_json(await self._fetch(address, job_uid))
+                progress = LiveProgress.model_validate_json(await self._fetch(address, job_uid))
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, ValidationError) as error:
                 log.debug("no progress from %s: %s", address, type(error).__name__)
                 return None
-        if told.job_uid != job_uid:
-            log.info("at %s the driver of another job answers", address)
+        if progress.job_uid != job_uid:
+            log.info("the driver at %s belongs to another job, its progress is ignored", address)
             return None
-        return told
+        return progress
 
     async def _fetch(self, address: str, job_uid: str) -> bytes:
         host = f"[{address}]" if ip_address(address).version == 6 else address

@@ -1,4 +1,4 @@
-"""Gather what a plan asked for: the end of a log, the events of a pod, the progress of a driver."""
+"""Collect the evidence that a plan requests: the end of a log, Events of a pod, progress of a driver."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class EvidenceCollector:
-    """Asks the API server and the drivers; what cannot be had soon is told as "none found"."""
+    """Asks the API server and the drivers; what cannot be read counts as none."""
 
     def __init__(self, cluster: KubeClient, drivers: DriverClient) -> None:
         self._cluster = cluster
@@ -38,7 +38,7 @@ class EvidenceCollector:
         state: TransientState,
         now: datetime,
     ) -> Evidence:
-        """Return the evidence for all needs, and what is remembered of the drivers' progress."""
+        """Return the requested evidence together with what is known from before."""
         await asyncio.gather(
             *(self._ask(need, state, now) for need in _of_kind("Progress", evidence_requests))
         )
@@ -55,14 +55,14 @@ class EvidenceCollector:
         state.record_response(need.pod_uid, answer, now)
 
     async def _log_tail(self, namespace: str, need: EvidenceRequest) -> str:
-        """Return the end of a log; a dead node's log is nobody's fault and must not hold the job up."""
+        """Return the end of a log; empty where it cannot be read, for example on a dead node."""
         try:
             named = {"container": need.container} if need.container is not None else {}
             text = await self._cluster.pod_log(
                 namespace, need.pod, lines=LOG_LINES, most_bytes=MAX_LOG_BYTES, **named
             )
         except ApiError as error:
-            log.info("no log of pod %s/%s: %s", namespace, need.pod, error)
+            log.info("cannot read the log of pod %s/%s: %s", namespace, need.pod, error)
             return ""
         return text[-LONGEST_LOG_TAIL:]
 
@@ -70,14 +70,14 @@ class EvidenceCollector:
         try:
             events = await self._cluster.pod_events(namespace, need.pod_uid)
         except ApiError as error:
-            log.info("no events of pod %s/%s: %s", namespace, need.pod, error)
+            log.info("cannot list the events of pod %s/%s: %s", namespace, need.pod, error)
             return ()
         found = sorted((_pod_event(event) for event in events), key=lambda notice: notice.time)
         return tuple(found[-MAX_POD_EVENTS:])
 
 
 def known_evidence(state: TransientState, now: datetime) -> Evidence:
-    """Return the evidence that is at hand before anything is asked."""
+    """Return the evidence that is known without a request."""
     return Evidence(
         progress={
             uid: heard.answer for uid, heard in state.driver_responses.items() if state.fresh(uid, now)

@@ -1,4 +1,4 @@
-"""What one process remembers of a job between passes; a restart may lose all of it."""
+"""State of a job in memory: driver responses, first-seen times of pods, failures; a restart loses it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from seedbed_operator.job_observation import PodEvent, PodView, RejectedWrite
 from seedbed_operator.kube_client.resource_kinds import JobKey
 
 BEFORE_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""When a pod ended that had ended before this process looked for the first time."""
+"""End of a pod that had ended before this process first observed the job."""
 
 
 @dataclass(kw_only=True, slots=True)
 class FirstSeen:
-    """When things were first seen of one pod."""
+    """Times at which changes of one pod were first seen."""
 
     created: datetime
     scheduled: datetime | None = None
@@ -27,7 +27,7 @@ class FirstSeen:
     ready: datetime | None = None
 
     def observe(self, pod: PodView, now: datetime, *, over: datetime) -> None:
-        """Note what is seen now and was not before; `over` is when a pod ended that is seen to have ended."""
+        """Record what is seen for the first time; `over` is the end time for a pod that has ended."""
         if pod.scheduled is not None:
             self.scheduled = self.scheduled or now
         self.ready = (self.ready or now) if pod.ready else None
@@ -37,7 +37,7 @@ class FirstSeen:
             self.over = self.over or over
 
     def seen(self, pod: PodView) -> PodView:
-        """Return the pod with the moments of this operator in place of those of others."""
+        """Return the pod with this operator's times."""
         grace = timedelta(seconds=pod.deletion_grace)
         return replace(
             pod,
@@ -50,14 +50,14 @@ class FirstSeen:
 
 
 class PodFirstSeen:
-    """The pods of one job."""
+    """First-seen times of the pods of one job. Planning measures time by the operator's clock alone."""
 
     def __init__(self) -> None:
         self._of: dict[str, FirstSeen] = {}
         self._began = False
 
     def seen(self, pods: tuple[PodView, ...], now: datetime) -> tuple[PodView, ...]:
-        """Return the pods as this operator has seen them come about; those that are gone are forgotten."""
+        """Return the pods with this operator's times; forget pods that no longer exist."""
         over = now if self._began else BEFORE_START
         known = {pod.uid: self._of.get(pod.uid) or FirstSeen(created=now) for pod in pods}
         for pod in pods:
@@ -67,36 +67,35 @@ class PodFirstSeen:
 
 
 RESPONSE_VALID: Final = timedelta(seconds=3)
-"""An answer of a driver is given again for so long."""
+"""A driver's response is reused for this long."""
 SILENCE_BACKOFF: Final = ExponentialBackoff(first=5, longest=60)
-"""A driver that did not answer is left alone for so long, doubling: many of them must not hold up the passes.
-It is heard of later by no more than the time for which it was silent."""
+"""A driver without a response is asked again after this delay, doubling: many must not block workers."""
 LOG_SKEW_FROM: Final = timedelta(seconds=30)
-"""Clocks of machines that are synchronised differ by less, the way of an answer included."""
+"""Synchronised clocks differ by less, latency included."""
 POD_EVENTS_VALID: Final = timedelta(seconds=9)
-"""So are the events of a pod: the API server has no index of them and reads all of a namespace each time."""
+"""Events of a pod are reused for this long: the API server reads all Events of a namespace each time."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, slots=True)
 class DriverResponse:
-    """The last answer of one driver."""
+    """The last response of one driver."""
 
     asked: datetime
     answer: LiveProgress | None
     changed: datetime
-    """When step or activity last changed, or when the driver was first asked."""
+    """Last change of step or activity, or the first request."""
     mark: object
-    """What must differ in an answer for it to count as a change."""
+    """Changes when the driver makes progress."""
     skew: timedelta | None = None
-    """How far the driver's clock was ahead of ours when it last answered."""
+    """How far the driver's clock was ahead of ours at its last response."""
     unanswered: int = 0
-    """How often in a row it did not answer."""
+    """Requests in a row without a response."""
 
     @property
     def valid_for(self) -> timedelta:
-        """Return for how long this is as good as asking again."""
+        """Return how long the driver need not be asked again."""
         return (
             timedelta(seconds=SILENCE_BACKOFF.delay(self.unanswered)) if self.unanswered else RESPONSE_VALID
         )
@@ -104,25 +103,25 @@ class DriverResponse:
 
 @dataclass(kw_only=True, slots=True)
 class TransientState:
-    """One job."""
+    """State of one job."""
 
     uid: str
     rejected_writes: tuple[RejectedWrite, ...] = ()
     status_written: datetime | None = None
     wrote_status: bool = False
-    """Whether the newest pass has written the status."""
+    """Whether the newest reconcile has written the status."""
     failures: int = 0
-    """How many passes in a row the operator itself has failed at."""
+    """Reconciles in a row that failed by an internal error."""
     failed_writes: int = 0
-    """How many passes in a row the API server did not carry out a write."""
+    """Reconciles in a row in which a write failed."""
     driver_responses: dict[str, DriverResponse] = field(default_factory=dict)
-    """By uid of the driver pod."""
+    """Driver responses by uid of the driver pod."""
     recent_pod_events: dict[str, tuple[datetime, tuple[PodEvent, ...]]] = field(default_factory=dict)
-    """When the events of a pod were asked for, and those found, by uid of the pod."""
+    """Time of the request and the Events found, by uid of the pod."""
     first_seen: PodFirstSeen = field(default_factory=PodFirstSeen)
 
     def record_response(self, pod_uid: str, answer: LiveProgress | None, now: datetime) -> None:
-        """Remember an answer, and whether it shows that the driver gets on."""
+        """Record a driver's response, None for none, and whether it shows progress."""
         mark = _mark(answer)
         known = self.driver_responses.setdefault(
             pod_uid, DriverResponse(asked=now, answer=answer, changed=now, mark=mark)
@@ -135,23 +134,23 @@ class TransientState:
             known.changed, known.mark = now, mark
 
     def fresh(self, pod_uid: str, now: datetime) -> bool:
-        """Tell whether a driver was asked so lately that it need not be asked again."""
+        """Return whether a driver need not be asked again yet."""
         known = self.driver_responses.get(pod_uid)
         return known is not None and now - known.asked < known.valid_for
 
     @property
     def advanced(self) -> datetime | None:
-        """Return when a driver last got on, as far as was heard."""
+        """Return the last known progress of a driver."""
         return max((heard.changed for heard in self.driver_responses.values()), default=None)
 
     @property
     def skew(self) -> timedelta | None:
-        """Return how far the clock of the driver that answered last is ahead of ours."""
+        """Return the clock difference of the driver that responded last; positive: it is ahead."""
         heard = max(self.driver_responses.values(), key=lambda heard: heard.asked, default=None)
         return heard.skew if heard else None
 
     def pod_events(self, now: datetime) -> dict[str, tuple[PodEvent, ...]]:
-        """Return the events of pods that were asked for so lately that they need not be asked for again."""
+        """Return the Events of pods that need not be read again yet."""
         return {
             uid: found
             for uid, (asked, found) in self.recent_pod_events.items()
@@ -159,7 +158,7 @@ class TransientState:
         }
 
     def forget_pods(self, present: set[str]) -> None:
-        """Forget what pods that are gone have answered, and what was said about them."""
+        """Forget responses and Events of pods that no longer exist."""
         self.driver_responses = {uid: heard for uid, heard in self.driver_responses.items() if uid in present}
         self.recent_pod_events = {
             uid: noticed for uid, noticed in self.recent_pod_events.items() if uid in present
@@ -167,11 +166,11 @@ class TransientState:
 
 
 def _skew(pod_uid: str, answer: LiveProgress, now: datetime, before: timedelta | None) -> timedelta:
-    """Return how far a driver's clock is ahead of ours; the first time that it is far off, say so."""
+    """Return how far a driver's clock is ahead; log it the first time where it is far."""
     skew = datetime.fromisoformat(answer.time) - now
     if before is None and abs(skew) >= LOG_SKEW_FROM:
         log.warning(
-            "the clock of driver pod %s differs by %.0f s from ours: so do the times that it tells",
+            "the clock of driver pod %s differs by %.0f s from the operator's: its times are wrong",
             pod_uid,
             skew.total_seconds(),
         )
@@ -183,32 +182,32 @@ def _mark(answer: LiveProgress | None) -> object:
 
 
 class TransientStates:
-    """All jobs."""
+    """States of all jobs."""
 
     def __init__(self) -> None:
         self._states: dict[JobKey, TransientState] = {}
 
     def of(self, key: JobKey, uid: str) -> TransientState:
-        """Return what is remembered of a job; nothing of an earlier one of the same name."""
+        """Return the state of a job; a new one for another uid."""
         state = self._states.get(key)
         if state is None or state.uid != uid:
             state = self._states[key] = TransientState(uid=uid)
         return state
 
     def known(self, key: JobKey) -> TransientState | None:
-        """Return what is remembered of whatever job had its last pass under this name."""
+        """Return the state stored under a key, whatever the uid; None without one."""
         return self._states.get(key)
 
     def advances(self) -> dict[JobKey, datetime]:
-        """Return when the driver of each job last got on."""
+        """Return the time of the last progress of each job."""
         known = ((key, state.advanced) for key, state in self._states.items())
         return {key: moment for key, moment in known if moment is not None}
 
     def skews(self) -> dict[JobKey, timedelta]:
-        """Return how far the clock of each job's newest driver is ahead of ours."""
+        """Return the clock difference of each job's newest driver."""
         known = ((key, state.skew) for key, state in self._states.items())
         return {key: skew for key, skew in known if skew is not None}
 
     def forget(self, key: JobKey) -> None:
-        """Forget a job that is gone."""
+        """Forget a job that no longer exists."""
         self._states.pop(key, None)

@@ -1,4 +1,4 @@
-"""Decisions about one job: pure functions from what is observed to what shall be done."""
+"""Decisions about one job: pure functions from an observation to a plan."""
 
 from seedbed_operator.planning.kubernetes_events import events_between
 from seedbed_operator.planning.planner import (

@@ -1,4 +1,4 @@
-"""How an attempt ended, from what its driver and its workers left behind, and whose fault it was."""
+"""Outcome of an attempt from its driver and worker pods: cause, reason and message."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from seedbed_operator.planning.sidecar_containers import (
 
 _PREEMPTED = "Preempted"
 _DISRUPTED_BY_REASON = frozenset({"Preempting", "NodeShutdown", "Shutdown", "Terminated", "NodeLost"})
-"""Reasons of pods that a kubelet ended for its node's sake."""
+"""Reasons of pods that a kubelet ended because of its node."""
 _EVICTED = AttemptReason.EVICTED
-"""By the kubelet, for the pod's own use of disk; an eviction for its node's sake is a disruption."""
+"""By the kubelet, for the pod's own disk usage; an eviction because of the node is a disruption."""
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
 _UNKNOWN = "ContainerStatusUnknown"
 _EXPECTED_WORKER_EXITS = frozenset({ExitCode.DONE, ExitCode.INFRASTRUCTURE, ExitCode.STOPPED})
-"""Of a worker: its driver has ended, does not answer, or its node is drained."""
+"""Exit codes of a worker whose driver ended or does not respond, or whose node is drained."""
 _NOT_REJECTIONS = frozenset({"", "DeadlineExceeded"})
 _REJECTIONS = ("Pod was rejected", "The node had condition", "The node was low on resource")
-"""How the messages of evictions begin that keep a pod from a node under pressure."""
+"""Prefixes of messages of evictions from a node under pressure."""
 _WORKERS_AT_FAULT = frozenset(
     {AttemptReason.WORKERS_LOST, AttemptReason.RAY_STARTING, AttemptReason.RAY_UNHEALTHY}
 )
-"""What a driver says when workers are gone and it does not know why."""
+"""Reasons of a driver that lost workers for an unknown cause."""
 _RECENT = timedelta(seconds=600)
-"""What happened to a worker earlier than this before the driver's end is not what ended it."""
+"""An older end of a worker is not the cause of the driver's end."""
 _MORE_MEMORY = (
     "raise memory of the profile's {role} (or spec.cluster.overrides.memory, where the profile allows it)"
 )
 
 
 class OutcomeCause(Enum):
-    """Who or what ended an attempt: it decides what is counted."""
+    """Cause of the end of an attempt; it decides which counter grows."""
 
     DONE = "the run is complete"
-    USER = "the user's fault: no retry"
+    USER = "error of the user: no retry"
     FAILURE = "counts towards backoffLimit"
     INFRASTRUCTURE = "counts as a failure of the infrastructure"
     PREEMPTION = "counts as a preemption"
-    STOPPED = "told to stop: not counted"
-    GIVEN_BACK = "could not be placed: not counted"
+    STOPPED = "stopped on request: not counted"
+    GIVEN_BACK = "could not be scheduled: not counted"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptOutcome:
-    """The end of an attempt."""
+    """How an attempt ended."""
 
     cause: OutcomeCause
     reason: str
@@ -66,11 +66,11 @@ class AttemptOutcome:
     """The pod that failed first."""
     outcome: Outcome | None = None
     unavoidable: bool = False
-    """Whether no attempt could have helped it: it is not counted as one that made no progress."""
+    """Whether the attempt could not avoid it; it does not count as an attempt without progress."""
 
 
 def outcome_of_attempt(context: JobContext, driver: PodView | None) -> AttemptOutcome:
-    """Return how the newest attempt ended, whose driver has ended, is lost, or is not there any more."""
+    """Return the outcome of the newest attempt, whose driver has ended, is lost or was deleted."""
     if driver is None:
         return _driver_deleted(context)
     if not has_ended(driver):
@@ -80,7 +80,7 @@ def outcome_of_attempt(context: JobContext, driver: PodView | None) -> AttemptOu
 
 
 def _mention_failed_container(driver: PodView, end: AttemptOutcome) -> AttemptOutcome:
-    """Name a container of the driver's pod that had failed before the driver did: a proxy, for example."""
+    """Mention an injected container of the driver pod that failed before the driver, such as a proxy."""
     container = failed_before_end(driver)
     if container is None or driver.terminated is None or end.cause in (OutcomeCause.DONE, OutcomeCause.USER):
         return end
@@ -88,19 +88,19 @@ def _mention_failed_container(driver: PodView, end: AttemptOutcome) -> AttemptOu
 
 
 def parse_driver_outcome(driver: PodView) -> Outcome | None:
-    """Return the driver's last word, if it has said one."""
+    """Return the outcome from the driver's termination message, if any."""
     return parse_outcome(driver.terminated.message) if driver.terminated else None
 
 
 def _driver_deleted(context: JobContext) -> AttemptOutcome:
-    message = f"the driver pod of attempt {context.attempt} was deleted by somebody else"
+    message = f"the driver pod of attempt {context.attempt} was deleted by another client"
     return AttemptOutcome(cause=OutcomeCause.INFRASTRUCTURE, reason="DriverLost", message=message)
 
 
 def _node_lost(driver: PodView) -> AttemptOutcome:
     where = f"node {driver.node}" if driver.node else "its node"
     cause = OutcomeCause.PREEMPTION if is_on_a_lost_node(driver) else OutcomeCause.INFRASTRUCTURE
-    message = f"{where} of the {driver.role} does not answer"
+    message = f"{where} of the {driver.role} does not respond"
     return AttemptOutcome(cause=cause, reason="NodeLost", message=message, pod=driver)
 
 
@@ -115,7 +115,7 @@ def _outcome_by_driver(driver: PodView, outcome: Outcome | None) -> AttemptOutco
     if driver.disruption or driver.reason in _DISRUPTED_BY_REASON:
         return _disrupted(driver, outcome)
     if code == ExitCode.STOPPED:
-        message = "the driver was stopped by somebody else, after a checkpoint"
+        message = "another client stopped the driver; it wrote a checkpoint"
         return AttemptOutcome(
             cause=OutcomeCause.INFRASTRUCTURE, reason="Stopped", message=message, pod=driver, outcome=outcome
         )
@@ -125,7 +125,7 @@ def _outcome_by_driver(driver: PodView, outcome: Outcome | None) -> AttemptOutco
 
 
 def was_out_of_memory(pod: PodView) -> bool:
-    """Tell whether the kubelet says that a container was ended for its use of memory."""
+    """Return whether the container was OOM-killed."""
     return pod.terminated is not None and pod.terminated.reason == "OOMKilled"
 
 
@@ -136,9 +136,9 @@ def _reported_outcome(cause: OutcomeCause, driver: PodView, outcome: Outcome) ->
 
 
 def out_of_memory_outcome(pod: PodView, outcome: Outcome | None) -> AttemptOutcome:
-    """Return the end of an attempt by a pod that ran out of memory."""
-    told = f"{outcome.message}; " if outcome and outcome.message else ""
-    message = f"{told}pod {pod.name} ran out of memory; {_MORE_MEMORY.format(role=pod.role)}"
+    """Return the outcome for a pod that ran out of memory."""
+    text = f"{outcome.message}; " if outcome and outcome.message else ""
+    message = f"{text}pod {pod.name} ran out of memory; {_MORE_MEMORY.format(role=pod.role)}"
     return AttemptOutcome(
         cause=OutcomeCause.FAILURE,
         reason=AttemptReason.OUT_OF_MEMORY,
@@ -150,14 +150,14 @@ def out_of_memory_outcome(pod: PodView, outcome: Outcome | None) -> AttemptOutco
 
 def _disrupted(pod: PodView, outcome: Outcome | None) -> AttemptOutcome:
     why = pod.disruption or pod.reason
-    message = f"pod {pod.name} was taken away ({why}{': ' + pod.message if pod.message else ''})"
+    message = f"pod {pod.name} was preempted or evicted ({why}{': ' + pod.message if pod.message else ''})"
     return AttemptOutcome(
         cause=OutcomeCause.PREEMPTION, reason=_PREEMPTED, message=message, pod=pod, outcome=outcome
     )
 
 
 def is_rejected(pod: PodView) -> bool:
-    """Tell whether a kubelet did not let a pod in: no container of it has begun, for its node's sake."""
+    """Return whether a kubelet rejected a pod at admission: no container of it has started."""
     if pod.phase != "Failed" or not never_started(pod) or failed_before_start(pod) or pod.disruption:
         return False
     if pod.reason == _EVICTED:
@@ -175,12 +175,12 @@ def _rejected(pod: PodView) -> AttemptOutcome:
 
 
 def _outcome_before_start(pod: PodView) -> AttemptOutcome | None:
-    """Return the end of a pod whose container has not ended, or was ended by an eviction of the pod."""
+    """Return the outcome of a pod whose container never started, or that was evicted."""
     if is_rejected(pod):
         return _rejected(pod)
     if (container := failed_before_start(pod)) and pod.reason != _EVICTED:
         ended = describe_ended_container(pod, container)
-        message = f"{ended} before the {pod.role} began; {FIX_BY_INJECTOR}"
+        message = f"{ended} before the {pod.role} started; {FIX_BY_INJECTOR}"
         why = AttemptReason.INIT_CONTAINER_FAILED
         return AttemptOutcome(cause=OutcomeCause.INFRASTRUCTURE, reason=why, message=message, pod=pod)
     if pod.terminated is not None and pod.reason != _EVICTED:
@@ -197,7 +197,7 @@ def _start_failed(pod: PodView, ended: ContainerTerminated) -> AttemptOutcome:
 
 
 def outcome_of_worker(pod: PodView) -> AttemptOutcome:
-    """Return what the end of a worker says, by the rules that hold for the driver's."""
+    """Return the outcome of a worker pod, by the rules of the driver."""
     if was_out_of_memory(pod):
         return out_of_memory_outcome(pod, None)
     if pod.disruption or pod.reason in _DISRUPTED_BY_REASON:
@@ -207,7 +207,7 @@ def outcome_of_worker(pod: PodView) -> AttemptOutcome:
     if end := _outcome_before_start(pod):
         return end
     ended = pod.terminated
-    assert ended is not None, "what else has no container that ended is dealt with"
+    assert ended is not None, "pods without an ended container are handled above"
     if ended.reason in _START_ERRORS:
         return _start_failed(pod, ended)
     by_itself = ended.reason != _UNKNOWN and ended.exit_code not in _EXPECTED_WORKER_EXITS
@@ -220,7 +220,7 @@ def _outcome_without_report(driver: PodView, outcome: Outcome | None) -> Attempt
     if end := _outcome_before_start(driver):
         return end
     ended = driver.terminated
-    assert ended is not None, "what else has no container that ended is dealt with"
+    assert ended is not None, "pods without an ended container are handled above"
     if ended.reason == _UNKNOWN or ended.exit_code in (
         ExitCode.DONE,
         ExitCode.INFRASTRUCTURE,
@@ -231,11 +231,11 @@ def _outcome_without_report(driver: PodView, outcome: Outcome | None) -> Attempt
         )
     if ended.reason in _START_ERRORS:
         return _start_failed(driver, ended)
-    told = f": {outcome.message}" if outcome and outcome.message else ""
+    text = f": {outcome.message}" if outcome and outcome.message else ""
     return AttemptOutcome(
         cause=OutcomeCause.FAILURE,
         reason=outcome.reason if outcome else "DriverCrashed",
-        message=f"the driver ended with exit code {ended.exit_code}{_signal(ended.exit_code)}{told}",
+        message=f"the driver ended with exit code {ended.exit_code}{_signal(ended.exit_code)}{text}",
         pod=driver,
         outcome=outcome,
     )
@@ -247,7 +247,7 @@ def _signal(code: int) -> str:
 
 
 def _blame_worker(context: JobContext, end: AttemptOutcome) -> AttemptOutcome:
-    """Name the worker where the driver only says that it lost its workers."""
+    """Return the outcome of a worker where the driver only reports that it lost workers."""
     if end.cause is not OutcomeCause.INFRASTRUCTURE or end.reason not in _WORKERS_AT_FAULT:
         return end
     starved = [
@@ -265,14 +265,14 @@ def _blame_worker(context: JobContext, end: AttemptOutcome) -> AttemptOutcome:
 
 
 def _is_gone(worker: PodView, driver: PodView | None) -> bool:
-    """Tell whether a worker was taken away, or ended shortly before the driver."""
+    """Return whether a worker was preempted, or ended shortly before the driver."""
     if has_ended(worker):
         return _is_recent(worker, driver)
     return worker.disruption is not None and not _is_long_lost(worker, driver)
 
 
 def _is_long_lost(worker: PodView, driver: PodView | None) -> bool:
-    """Tell whether a worker should have been gone long before the driver ended: its node is lost."""
+    """Return whether a worker was overdue long before the driver ended: its node is lost."""
     due = worker.deletion_due
     return due is not None and driver is not None and due + _RECENT < ended_at(driver)
 
@@ -282,11 +282,11 @@ def _is_recent(worker: PodView, driver: PodView | None) -> bool:
 
 
 def ended_at(pod: PodView) -> datetime:
-    """Return when a pod was seen to have ended; of one that has not, when it was created."""
+    """Return when a pod ended; for one that has not, when it was created."""
     finished = pod.terminated.finished if pod.terminated else None
     return pod.over_since or finished or pod.created
 
 
 def camel_reason(reason: str, otherwise: str) -> str:
-    """Return a reason of the cluster if it can stand in a condition."""
+    """Return a reason of the cluster if it is valid in a condition, else the other one."""
     return reason if re.fullmatch(r"[A-Z][A-Za-z0-9]{0,63}", reason) else otherwise

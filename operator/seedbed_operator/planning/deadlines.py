@@ -1,4 +1,4 @@
-"""The limits of time: of the job, of an attempt until its first step, of an attempt between two steps."""
+"""Deadlines: activeDeadlineSeconds, preRunningDeadlineSeconds, progressDeadlineSeconds."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from seedbed_operator.planning.sidecar_containers import blocking_container
 
 
 def active_deadline(context: JobContext, status: LifecycleStatus | None = None) -> datetime | None:
-    """Return when the job has been active for too long; None while the clock does not run."""
+    """Return when activeDeadlineSeconds is over; None while the job is not active."""
     began = parse_time((status or context.status).resume_time)
     limit = context.spec.active_deadline_seconds
     return began + timedelta(seconds=limit) if began is not None and limit is not None else None
 
 
 def active_deadline_message(context: JobContext, status: LifecycleStatus | None = None) -> str | None:
-    """Return the message of a job whose time is over, by the status that was written or by a newer one."""
+    """Return the message of a job past its active deadline; None before."""
     deadline = active_deadline(context, status)
     if deadline is None or context.now < deadline:
         return None
-    told = (
+    text = (
         f"active for longer than spec.activeDeadlineSeconds {context.spec.active_deadline_seconds}; raise it"
     )
     kept = (status or context.status).kept
-    return f"{told}; {kept}" if kept else told
+    return f"{text}; {kept}" if kept else text
 
 
 def track_active_time(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Let the job's clock stand while a queue holds all pods of the attempt, and begin when it admits one."""
+    """Pause the active time while a queue holds all pods of the attempt."""
     pods = (*((context.driver,) if context.driver else ()), *context.attempt_workers)
     if not (pods and all(pod.gated and pod.scheduled is None for pod in pods)):
         return start_active_time(builder)
@@ -45,15 +45,15 @@ def track_active_time(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
 
 
 def start_active_time(builder: PlanBuilder) -> PlanBuilder:
-    """Start the job's clock unless it runs: a pod was admitted, or refused by the API server."""
+    """Start the active time: a pod was admitted, or rejected by the API server."""
     now, status = format_time(builder.now), builder.status
     return builder.set_status(start_time=status.start_time or now, resume_time=status.resume_time or now)
 
 
 def first_step_deadline(context: JobContext) -> datetime | None:
-    """Return when the attempt should have made a step; it counts from when all its pods have a node.
+    """Return the deadline of the first step; it starts when all pods have a node.
 
-    That moment is kept in the status: another operator sees pods that have had a node for long.
+    The status stores that time: another operator process does not know it.
     """
     began = parse_time(context.status.attempt_start_time)
     if has_trained(context) or began is None or not all_scheduled(context):
@@ -65,12 +65,12 @@ def first_step_deadline(context: JobContext) -> datetime | None:
 
 
 def all_scheduled(context: JobContext) -> bool:
-    """Tell whether all pods of the attempt have a node."""
+    """Return whether all pods of the attempt have a node."""
     return all(pod.scheduled is not None for pod in attempt_pods(context))
 
 
 def pre_running_deadline_outcome(context: JobContext) -> AttemptOutcome | None:
-    """Return the end of an attempt that made no step in time."""
+    """Return the outcome of an attempt that made no step in time."""
     deadline = first_step_deadline(context)
     if deadline is None or context.now < deadline:
         return None
@@ -86,9 +86,9 @@ def pre_running_deadline_outcome(context: JobContext) -> AttemptOutcome | None:
 
 
 def next_step_deadline(context: JobContext) -> datetime | None:
-    """Return when a training attempt should have shown another step, or another activity.
+    """Return the deadline of the next step or activity of a training attempt.
 
-    While it lacks workers it cannot, and is not held to be hung.
+    It has none while it lacks workers.
     """
     if context.driver is None or not has_trained(context) or lacks_workers(context):
         return None
@@ -100,12 +100,13 @@ def next_step_deadline(context: JobContext) -> datetime | None:
 
 
 def progress_deadline_outcome(context: JobContext) -> AttemptOutcome | None:
-    """Return the end of an attempt that makes no more steps, or whose driver does not answer."""
+    """Return the outcome of an attempt without steps, or whose driver does not respond."""
     deadline = next_step_deadline(context)
     if deadline is None or context.now < deadline:
         return None
-    told = "no step" if context.live is not None else "no answer of the driver"
-    message = f"{told} for spec.progressDeadlineSeconds {context.spec.progress_deadline_seconds}: it hangs"
+    text = "no step" if context.live is not None else "no response from the driver"
+    limit = context.spec.progress_deadline_seconds
+    message = f"{text} for spec.progressDeadlineSeconds {limit}: the attempt hangs"
     if context.live is not None and context.live.activity == "Starting":
         message += f" ({diagnose_startup(context).message})"
     reason = AttemptReason.PROGRESS_DEADLINE_EXCEEDED

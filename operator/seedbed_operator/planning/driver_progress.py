@@ -1,4 +1,4 @@
-"""What the driver tells of itself, in the status: pinned once, or the newest word. Each kind has a part."""
+"""Copy the driver's progress and outcome into the status: pinned once, or the newest value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from seedbed_operator.plan import PlanBuilder
 def record_outcome(
     builder: PlanBuilder, outcome: Outcome | None, *, since: datetime | None = None
 ) -> PlanBuilder:
-    """Take over the driver's last word; `since` is when its process began, by the clock of its machine."""
+    """Record the driver's outcome; `since` is the start of its process, by the clock of its node."""
     if outcome is None:
         return builder
     builder = _mark_progressed(builder, outcome, since)
@@ -37,9 +37,9 @@ def record_outcome(
 def record_progress(
     builder: PlanBuilder, live: LiveProgress, *, goes_on: bool, since: datetime | None = None
 ) -> PlanBuilder:
-    """Take over live progress; while a group of workers goes on, steps do not go backwards.
+    """Record live progress; steps do not decrease while a group of workers runs.
 
-    `since` is when the driver's process began, by the clock of its machine.
+    `since` is the start of the driver's process, by the clock of its node.
     """
     builder = _mark_progressed(builder, live, since)
     builder = _pin_run(builder, live.run_id, live.dataset, live.environment_class)
@@ -52,18 +52,18 @@ def record_progress(
 
 
 _OPERATOR_FIELDS = ("replaced", "placed_since", "lacking_since", "complete_since")
-"""What of the workers a driver does not tell."""
+"""Worker fields that the operator sets itself."""
 
 
-def _merge_worker_counts(told: WorkerCounts | None, known: WorkerCounts | None) -> WorkerCounts | None:
-    """Return the driver's counts beside what the operator notes of workers."""
-    if told is None or known is None:
-        return told or known
-    return told.model_copy(update={name: getattr(known, name) for name in _OPERATOR_FIELDS})
+def _merge_worker_counts(report: WorkerCounts | None, known: WorkerCounts | None) -> WorkerCounts | None:
+    """Return the driver's counts with the operator's own fields."""
+    if report is None or known is None:
+        return report or known
+    return report.model_copy(update={name: getattr(known, name) for name in _OPERATOR_FIELDS})
 
 
 def clear_estimate(builder: PlanBuilder) -> PlanBuilder:
-    """Forget when the training will be over: it was told at the pace of an attempt that has ended."""
+    """Clear the estimated completion time of an attempt that has ended."""
     status = builder.status
     if not isinstance(status, TrainingJobStatus) or status.progress is None:
         return builder
@@ -80,23 +80,25 @@ def expected_identity(status: LifecycleStatus) -> ExpectedIdentity:
 
 
 def _mark_progressed(
-    builder: PlanBuilder, told: Outcome | LiveProgress, since: datetime | None
+    builder: PlanBuilder, report: Outcome | LiveProgress, since: datetime | None
 ) -> PlanBuilder:
-    """Note that the attempt has kept something that outlasts it."""
+    """Record that the attempt has stored something that outlasts it."""
     return (
-        builder.set_status(attempt_progressed=True) if _stored_more(builder.status, told, since) else builder
+        builder.set_status(attempt_progressed=True)
+        if _stored_more(builder.status, report, since)
+        else builder
     )
 
 
-def _stored_more(status: LifecycleStatus, told: Outcome | LiveProgress, since: datetime | None) -> bool:
-    """Tell whether more is kept than was told before: by steps, or by two stamps of the driver's machine.
+def _stored_more(status: LifecycleStatus, report: Outcome | LiveProgress, since: datetime | None) -> bool:
+    """Return whether more is stored than before: a higher step, or a later time of the same node.
 
-    What is told may be less than what was known: the job writes elsewhere now, or a checkpoint was damaged.
+    Less than before is possible: the output has changed, or a checkpoint was damaged.
     """
     if isinstance(status, TrainingJobStatus):
         known = status.checkpoint.step if status.checkpoint else 0
-        return told.checkpoint is not None and told.checkpoint.step > known
-    kept = parse_time(told.sweep.kept_time) if told.sweep else None
+        return report.checkpoint is not None and report.checkpoint.step > known
+    kept = parse_time(report.sweep.kept_time) if report.sweep else None
     return kept is not None and (since is None or kept >= since.replace(microsecond=0))
 
 
@@ -125,36 +127,36 @@ def _fields_of_progress(status: LifecycleStatus, live: LiveProgress, *, goes_on:
                 "metrics": live.metrics or status.metrics,
             }
         case SweepJobStatus():
-            known, told = status.trials, live.sweep
+            known, report = status.trials, live.sweep
             behind = (
                 known is not None
-                and told is not None
-                and _finished_trials(told.trials) < _finished_trials(known)
+                and report is not None
+                and _finished_trials(report.trials) < _finished_trials(known)
             )
-            return {} if behind else _sweep_fields(status, told)
+            return {} if behind else _sweep_fields(status, report)
     raise AssertionError(type(status))
 
 
-def _sweep_fields(status: SweepJobStatus, told: SweepProgress | None) -> dict[str, Any]:
-    """Return what is told of the trials, once it is known how many there will be."""
-    if told is None or told.trials.finished is None:
+def _sweep_fields(status: SweepJobStatus, report: SweepProgress | None) -> dict[str, Any]:
+    """Return the trial fields once the number of trials is known."""
+    if report is None or report.trials.finished is None:
         return {}
     return {
-        "trials": told.trials,
-        "best_trial": told.best_trial or status.best_trial,
-        "top_trials": _complete_rows(status.top_trials, told.top_trials),
-        "ledger": told.ledger or status.ledger,
-        "last_progress_time": told.kept_time or status.last_progress_time,
+        "trials": report.trials,
+        "best_trial": report.best_trial or status.best_trial,
+        "top_trials": _complete_rows(status.top_trials, report.top_trials),
+        "ledger": report.ledger or status.ledger,
+        "last_progress_time": report.kept_time or status.last_progress_time,
     }
 
 
 def _finished_trials(trials: TrialCounts) -> int:
-    """Return of how many trials nothing is open; a driver that begins again has to find them first."""
+    """Return the number of finished trials; a restarted driver has to find them first."""
     return trials.succeeded + trials.pruned + trials.failed
 
 
 def _complete_rows(before: tuple[Trial, ...], now: tuple[Trial, ...]) -> tuple[Trial, ...]:
-    """Return the rows told now; those before, where these are but their beginning, cut for room."""
+    """Return the new rows; the old ones where the new ones are only a truncated prefix."""
     same = [row.index for row in before[: len(now)]] == [row.index for row in now]
     return before if same and before else now
 

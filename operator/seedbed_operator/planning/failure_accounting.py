@@ -1,6 +1,6 @@
-"""The end of an attempt, written into the status: counters, last failure, back-off, verdict.
+"""Account the outcome of an attempt in the status: counters, last failure, back-off, end of the job.
 
-It is written before any pod of the attempt is deleted; what it needs of the pods is gone afterwards.
+This is written before pods of the attempt are deleted, since it reads them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from seedbed_operator.planning.sidecar_containers import pod_exit_code
 from seedbed_operator.planning.terminal_state import set_pending_terminal
 
 MAX_WITHOUT_CHECKPOINT = 20
-"""Attempts in a row without a new checkpoint after which a job fails, whatever backoffLimit says."""
+"""Attempts in a row without a new checkpoint after which a job fails, whatever its backoffLimit."""
 _COUNT_AS_FAILURE_FROM = 3
 _MAX_URI = 1024
 _COUNTERS = {
@@ -39,12 +39,12 @@ _BACKOFF_REASONS = frozenset(
         RunningReason.PROGRESS_DEADLINE_EXCEEDED,
     }
 )
-"""Ends of attempts that `kubectl get` tells in one word while the job backs off; the message tells others."""
+"""Reasons that `kubectl get` shows while the job backs off; others are in the message."""
 _UNCOUNTED = frozenset({OutcomeCause.DONE, OutcomeCause.USER, OutcomeCause.STOPPED, OutcomeCause.GIVEN_BACK})
 
 
 def account_attempt(context: JobContext, builder: PlanBuilder, end: AttemptOutcome) -> PlanBuilder:
-    """Return the builder in which the newest attempt has ended; nothing but the status changes."""
+    """Account the newest attempt; only the status changes."""
     builder = clear_estimate(record_outcome(builder, end.outcome, since=_process_start(context)))
     builder = builder.set_status(
         accounted_attempts=context.attempt,
@@ -69,7 +69,7 @@ def account_attempt(context: JobContext, builder: PlanBuilder, end: AttemptOutco
 
 
 def _process_start(context: JobContext) -> datetime | None:
-    """Return when the driver's process began, by the clock of its machine."""
+    """Return when the driver's process started, by the clock of its node."""
     return context.driver.started if context.driver else None
 
 
@@ -115,7 +115,7 @@ def _log_uri(context: JobContext, end: AttemptOutcome) -> str | None:
 
 
 def _count_outcome(builder: PlanBuilder, end: AttemptOutcome) -> PlanBuilder:
-    """Count an end; what no attempt could have helped is not counted as one without progress."""
+    """Count an outcome; an unavoidable one does not count as an attempt without progress."""
     if end.cause in _UNCOUNTED:
         return builder
     status, spared = builder.status, _is_uncounted_failure(end)
@@ -139,10 +139,10 @@ def _exceeds_limits(context: JobContext, status: LifecycleStatus) -> bool:
 def _limit_message(context: JobContext, status: LifecycleStatus, end: AttemptOutcome) -> str:
     count = status.failures or 0
     if count > context.spec.backoff_limit:
-        told = f"{count} failed attempts are more than spec.backoffLimit {context.spec.backoff_limit}"
+        text = f"{count} failed attempts exceed spec.backoffLimit {context.spec.backoff_limit}"
     else:
-        told = f"{MAX_WITHOUT_CHECKPOINT} attempts in a row made no checkpoint"
-    return f"{told}; the last, attempt {context.attempt}: {end.reason}: {end.message}"
+        text = f"{MAX_WITHOUT_CHECKPOINT} attempts in a row wrote no new checkpoint"
+    return f"{text}; last attempt {context.attempt}: {end.reason}: {end.message}"
 
 
 def _back_off(context: JobContext, builder: PlanBuilder, end: AttemptOutcome) -> PlanBuilder:
@@ -150,9 +150,9 @@ def _back_off(context: JobContext, builder: PlanBuilder, end: AttemptOutcome) ->
         return builder.set_status(retry_time=None).set_waiting(RunningReason.STOPPING, end.message)
     retry = rounded_up(context.now + _pause(context, builder.status, end))
     builder = builder.set_status(retry_time=format_time(retry)).requeue(retry)
-    next_one = f"the next attempt begins at {format_time(retry)}"
+    next_one = f"the next attempt starts at {format_time(retry)}"
     if end.cause is OutcomeCause.GIVEN_BACK:
-        return builder.set_waiting(end.reason, f"{end.message}; what it held is given back, {next_one}")
+        return builder.set_waiting(end.reason, f"{end.message}; its pods are deleted, {next_one}")
     reason = backoff_reason(end.reason)
     return builder.set_waiting(
         reason, f"attempt {context.attempt} ended: {end.reason}: {end.message}; {next_one}"
@@ -160,12 +160,12 @@ def _back_off(context: JobContext, builder: PlanBuilder, end: AttemptOutcome) ->
 
 
 def backoff_reason(reason: str) -> RunningReason:
-    """Return the reason of Running after an attempt that ended for a reason."""
+    """Return the reason of Running while the job backs off."""
     return RunningReason(reason) if reason in _BACKOFF_REASONS else RunningReason.BACKING_OFF
 
 
 def _pause(context: JobContext, status: LifecycleStatus, end: AttemptOutcome) -> timedelta:
-    """Return the pause, which grows while attempts make no progress, whoever is to blame."""
+    """Return the back-off, which grows while attempts make no progress, whatever the cause."""
     uid, attempt = context.job.uid, context.attempt
     if end.cause is OutcomeCause.PREEMPTION:
         in_a_row = 0 if status.attempt_progressed else (status.preemptions or 0)

@@ -1,7 +1,7 @@
-"""All or nothing: an attempt that cannot place its minimum of workers gives back what it holds.
+"""Gang scheduling: an attempt whose minimum of workers is not scheduled in time gives its pods back.
 
-Otherwise two half-started jobs could hold what the other one needs, for ever: nodes, or the quota of a queue
-that admits pod by pod. Nothing is counted.
+Otherwise two half-started jobs could block each other for ever: on nodes, or on the quota of a queue that
+admits pod by pod. No failure is counted.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from seedbed_operator.planning.worker_count import active_workers, min_ranks, po
 from seedbed_operator.planning.worker_replacement import replacement_allowed_at
 
 WORKERS_WAIT = timedelta(seconds=60)
-"""While workers hold nodes: a scheduler places what fits within seconds, and idle GPUs are dear."""
+"""While workers hold nodes: a scheduler needs seconds, and idle GPUs are expensive."""
 DRIVER_WAIT = timedelta(seconds=300)
-"""While only the driver does: it holds little, and a new attempt costs its start."""
+"""While only the driver holds a node: it costs little, and a new attempt costs a start."""
 NEW_NODES_WAIT = timedelta(seconds=900)
-"""While an autoscaler says that nodes come: giving back would only make it wait longer."""
+"""While an autoscaler adds nodes: giving back would only extend the wait."""
 _SCALING_UP = frozenset({"TriggeredScaleUp", "Nominated", "ProvisionNode"})
 """Events about a pod: of the cluster autoscaler (GKE, AKS and others run it), of Karpenter (EKS, node
 auto-provisioning of AKS), of Alibaba's autoscaler."""
 _NODE_COMING = re.compile(r"\bnodeclaim/|triggered scale-?up|provisioning ?request", re.IGNORECASE)
-"""What they say in their messages, whatever the reason is called in another version."""
+"""Messages of autoscalers, for versions with other reasons."""
 _NO_NEW_NODE = frozenset({"NotTriggerScaleUp", "FailedScheduling", "FailedScaleUp", "ProvisionNodeFailed"})
 _MAX_REQUESTS = 3
 
 
 def incomplete_since(context: JobContext) -> datetime | None:
-    """Return since when a pod of the minimum has no node, or is refused; workers that crash are not meant."""
+    """Return since when a pod of the minimum has no node or is rejected; crashed workers do not count."""
     began = parse_time(context.status.attempt_start_time)
     if began is None or has_trained(context):
         return None
@@ -48,12 +48,12 @@ def incomplete_since(context: JobContext) -> datetime | None:
 
 
 def unscheduled_pods(context: JobContext) -> tuple[PodView, ...]:
-    """Return the pods of the attempt that have no node, whether a scheduler or a queue owes it."""
+    """Return the pods of the attempt without a node, whether a scheduler or a queue holds them."""
     return tuple(pod for pod in attempt_pods(context) if pod.scheduled is None)
 
 
 def gang_deadline(context: JobContext) -> datetime | None:
-    """Return when the attempt gives back what it holds, unless its pods are placed by then."""
+    """Return when the attempt gives its pods back, unless all are scheduled by then."""
     if has_trained(context):
         return _gang_deadline_after_training(context)
     since = incomplete_since(context)
@@ -63,10 +63,10 @@ def gang_deadline(context: JobContext) -> datetime | None:
 
 
 def _gang_deadline_after_training(context: JobContext) -> datetime | None:
-    """Return the same of an attempt that has lost workers: it holds what it has until they are replaced.
+    """Return the same for an attempt that has lost workers; it waits for their replacement.
 
-    Those that have a node get as long to start as a first attempt. Those that crash are left their pause. A
-    driver that says that it has them is believed for as long as one that makes no step.
+    Scheduled workers may take as long to start as in a first attempt; crashed workers wait for their
+    back-off. A driver that reports enough workers gets the progress deadline.
     """
     since = lacks_workers_since(context)
     if since is None:
@@ -80,7 +80,7 @@ def _gang_deadline_after_training(context: JobContext) -> datetime | None:
 
 
 def autoscaler_event_requests(context: JobContext) -> tuple[EvidenceRequest, ...]:
-    """Return whose events would tell that nodes are being added, once patience is about to end."""
+    """Return requests for pod Events that show a scale-up, once the wait is over."""
     due = gang_deadline(context)
     if due is None or context.now < due:
         return ()
@@ -90,7 +90,7 @@ def autoscaler_event_requests(context: JobContext) -> tuple[EvidenceRequest, ...
 
 
 def gang_deadline_outcome(context: JobContext) -> AttemptOutcome | None:
-    """Return the end of an attempt that has waited long enough for its minimum."""
+    """Return the outcome of an attempt that has waited too long for its minimum."""
     due = gang_deadline(context)
     if due is None or context.now < due:
         return None
@@ -111,7 +111,7 @@ def _gang_wait(context: JobContext) -> timedelta:
 
 
 def _announces_node(notice: PodEvent) -> bool:
-    """Tell whether an autoscaler says of a pod that its node comes."""
+    """Return whether an Event of an autoscaler announces a node for a pod."""
     named = notice.reason in _SCALING_UP
     said = _NODE_COMING.search(notice.message) is not None and notice.reason not in _NO_NEW_NODE
     return named or said

@@ -1,6 +1,6 @@
-"""What a status says while the operator itself fails at a job, and what it says when that is over.
+"""Status while the operator fails to reconcile a job, and its reset afterwards.
 
-A job that trains still counts as running: its driver needs no operator, and deadlines follow from that.
+A training job stays Running: its driver needs no operator.
 """
 
 from __future__ import annotations
@@ -11,26 +11,28 @@ from seedbed_operator.planning.failure_accounting import backoff_reason
 from seedbed_operator.planning.job_context import JobContext
 from seedbed_operator.planning.terminal_state import set_not_running, terminal_condition
 
-FAILED_WRITE_PREFIX = "the API server does not carry out"
-"""How a message begins that tells of writes which come to nothing again and again."""
+FAILED_WRITE_PREFIX = "the API server did not complete"
+"""Prefix of messages about writes that fail repeatedly."""
+_EARLIER_PREFIX = "the API server does not carry out"
+"""Prefix of an earlier release, in statuses that are still to be reset."""
 
 
 def set_failed_write(builder: PlanBuilder, message: str) -> PlanBuilder:
-    """Say which write comes to nothing, and leave all else as it was last known."""
+    """Report which write fails, and leave the rest of the status."""
     if builder.has_condition(ConditionType.RUNNING):
         return builder.set_condition(ConditionType.RUNNING, "True", RunningReason.TRAINING, message)
     return builder.set_waiting(RunningReason.ADMISSION_DENIED, message)
 
 
 def set_internal_error(builder: PlanBuilder, message: str) -> PlanBuilder:
-    """Say that the operator fails, and leave all else as it was last known."""
+    """Report that the operator fails, and leave the rest of the status."""
     if builder.has_condition(ConditionType.RUNNING):
         return builder.set_condition(ConditionType.RUNNING, "True", RunningReason.INTERNAL_ERROR, message)
     return builder.set_waiting(RunningReason.INTERNAL_ERROR, message)
 
 
 def clear_internal_error(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Take back that operator or API server failed: what is decided after this may have nothing to say."""
+    """Remove the report of a failure; later policies may not set a condition."""
     found = context.condition(ConditionType.RUNNING)
     if found is None or not _is_error_condition(found):
         return builder
@@ -40,11 +42,13 @@ def clear_internal_error(context: JobContext, builder: PlanBuilder) -> PlanBuild
         return set_not_running(builder, verdict.type, verdict.reason, verdict.message)
     if context.status.retry_time is not None:
         return _restore_backoff(context, builder)
-    return builder.set_waiting(RunningReason.PENDING, "planned again after a failure")
+    return builder.set_waiting(RunningReason.PENDING, "reconciled again after a failure")
 
 
 def _is_error_condition(found: Condition) -> bool:
-    return found.reason == RunningReason.INTERNAL_ERROR or found.message.startswith(FAILED_WRITE_PREFIX)
+    return found.reason == RunningReason.INTERNAL_ERROR or found.message.startswith(
+        (FAILED_WRITE_PREFIX, _EARLIER_PREFIX)
+    )
 
 
 def _restore_backoff(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
@@ -52,4 +56,4 @@ def _restore_backoff(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     known = failure is not None and failure.attempt == context.accounted_attempts
     reason = backoff_reason(failure.reason) if failure and known else RunningReason.BACKING_OFF
     why = f"attempt {failure.attempt} ended: {failure.reason}; " if failure and known else ""
-    return builder.set_waiting(reason, f"{why}the next attempt begins at {context.status.retry_time}")
+    return builder.set_waiting(reason, f"{why}the next attempt starts at {context.status.retry_time}")

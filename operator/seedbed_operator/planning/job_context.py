@@ -1,4 +1,4 @@
-"""An observation with its pods sorted out once: whose they are, of which attempt, in which state."""
+"""An observation with its pods sorted by attempt, role and owner, for the policies of planning."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from seedbed_operator.planning.pod_state import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobContext:
-    """What planning looks at."""
+    """Input of all policies."""
 
     observation: JobObservation
     backends: Backends
     drivers: tuple[PodView, ...]
-    """Our drivers, the newest attempt last."""
+    """Driver pods of the job, the newest attempt last."""
     workers: tuple[PodView, ...]
-    """Workers whose driver is there."""
+    """Workers whose driver exists."""
     orphans: tuple[PodView, ...]
-    """Workers of drivers that are gone."""
+    """Workers whose driver no longer exists."""
     foreign_pods: tuple[PodView, ...]
-    """Pods that bear the job's name and are not its own."""
+    """Pods with the job's name in their labels that belong to another object."""
     attempt: int
     """Number of the newest attempt, 0 before the first."""
 
@@ -51,34 +51,34 @@ class JobContext:
 
     @property
     def spec(self) -> JobSpec:
-        """Return the spec, once it is known to be valid."""
-        assert self.job.spec is not None, "a refused spec is dealt with first"
+        """Return the spec; it must be valid."""
+        assert self.job.spec is not None, "an invalid spec is handled before"
         return self.job.spec
 
     @property
     def status(self) -> LifecycleStatus:
-        """Return the status as it was last written."""
+        """Return the last written status."""
         return self.job.status
 
     @property
     def profile(self) -> ProfileView | None:
-        """Return the profile if it is there and valid."""
+        """Return the profile if it exists and is valid."""
         profile = self.observation.profile
         return profile if profile is not None and profile.spec is not None else None
 
     @property
     def evidence(self) -> Evidence:
-        """Return what was asked for."""
+        """Return the collected evidence."""
         return self.observation.evidence
 
     @property
     def accounted_attempts(self) -> int:
-        """Return the highest attempt whose end is in the status."""
+        """Return the highest attempt whose outcome is in the status."""
         return self.status.accounted_attempts or 0
 
     @property
     def has_open_attempt(self) -> bool:
-        """Tell whether an attempt is under way, or has ended without being accounted."""
+        """Return whether an attempt runs, or has ended and is not accounted yet."""
         return self.attempt > self.accounted_attempts
 
     @property
@@ -93,7 +93,7 @@ class JobContext:
 
     @property
     def backend(self) -> Backend | None:
-        """Return what runs Ray for this job, if it is there; chosen once."""
+        """Return the backend of this job, if available; chosen once."""
         chosen = self.status.backend
         if chosen is None and self.profile is not None:
             assert self.profile.spec is not None
@@ -102,18 +102,18 @@ class JobContext:
 
     @property
     def live(self) -> LiveProgress | None:
-        """Return what the driver told of itself, if it was asked and answered.
+        """Return the live progress of the driver; None without a response.
 
-        An answer of another attempt, or about another run, is none: the address may be another's by now.
+        Progress of another attempt or run is ignored: the address may have been reused.
         """
-        told = self.evidence.progress.get(self.driver.uid) if self.driver else None
-        if told is None or told.attempt != self.attempt:
+        text = self.evidence.progress.get(self.driver.uid) if self.driver else None
+        if text is None or text.attempt != self.attempt:
             return None
-        return told if told.run_id in (None, self.status.identity or told.run_id) else None
+        return text if text.run_id in (None, self.status.identity or text.run_id) else None
 
     @property
     def workers_per_pod(self) -> int:
-        """Return how many ranks share a pod of this attempt, or of the next; 1 while it is unknown."""
+        """Return the ranks per pod of this attempt, or of the next; 1 while unknown."""
         if self.has_open_attempt and self.driver is not None and self.driver.template is not None:
             return self.driver.template.workers_per_pod
         return effective_profile(self.job, self.profile).workers_per_pod if self.profile else 1
@@ -123,7 +123,7 @@ class JobContext:
         return self.status.condition(kind)
 
     def is_true(self, kind: str) -> bool:
-        """Tell whether a condition holds."""
+        """Return whether a condition is True."""
         return self.status.holds(kind)
 
     def workers_of(self, driver: PodView) -> tuple[PodView, ...]:
@@ -131,7 +131,7 @@ class JobContext:
         return tuple(pod for pod in self.workers if pod.owner_uid == driver.uid)
 
     def remaining_pods(self) -> tuple[PodView, ...]:
-        """Return our pods that are there and not lost: what an end has to wait for."""
+        """Return the job's pods that exist and are not lost; a job ends when none is left."""
         pods = (*self.drivers, *self.workers, *self.orphans)
         return tuple(pod for pod in pods if not is_lost(pod, self.now))
 
@@ -155,14 +155,14 @@ def build_context(observation: JobObservation, backends: Backends) -> JobContext
 
 
 def pods_of_older_jobs(context: JobContext) -> tuple[PodView, ...]:
-    """Return the pods that a deleted job of the same name has left, as far as they are not lost."""
+    """Return pods of a deleted job of the same name that are not lost."""
     kept = {pod.uid for pod in orphaned_pods_of_older_jobs(context)}
     pods = (pod for pod in context.foreign_pods if is_of_older_job(pod, context.job))
     return tuple(pod for pod in pods if pod.uid not in kept and not is_lost(pod, context.now))
 
 
 def orphaned_pods_of_older_jobs(context: JobContext) -> tuple[PodView, ...]:
-    """Return the drivers that a job of the same name has left to whoever deleted it, and their workers."""
+    """Return orphaned drivers of a deleted job of the same name, and their workers."""
     drivers = {
         pod.uid: pod for pod in context.foreign_pods if is_orphaned_driver_of_older_job(pod, context.job)
     }

@@ -1,6 +1,6 @@
-"""A job that is being deleted and is still there: another's finalizer holds it, or it waits for its pods.
+"""Plan for a job that is being deleted: it waits for a finalizer or for its pods.
 
-Its pods stop, driver first. The garbage collector would end them only once the object is gone.
+Its pods are deleted, driver first; the garbage collector would only start once the object is gone.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from seedbed_operator.planning.pod_cleanup import delete_pods
 from seedbed_operator.planning.sidecar_containers import describe_still_running
 
 _FOREGROUND = "foregroundDeletion"
-"""The garbage collector's, while it waits for the pods (`--cascade=foreground`)."""
+"""Set by `--cascade=foreground`."""
 _ORPHAN = "orphan"
-"""The garbage collector's, while it takes the owner off the pods, which are to stay (`--cascade=orphan`)."""
+"""Set by `--cascade=orphan`: the pods are to stay."""
 
 
 def orphans_its_pods(job: JobView) -> bool:
-    """Tell whether a job is going whose pods are none of our business: kept, or the garbage collector's."""
+    """Return whether the pods of a deleted job are to stay or are left to the garbage collector."""
     return job.deleting and (_ORPHAN in job.finalizers or not job.finalizers)
 
 
 def plan_job_deletion(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Stop the pods of a job that is being deleted, and say what holds it."""
+    """Delete the pods of a job that is being deleted, and report its finalizers."""
     builder = delete_pods(context, builder)
     left = context.remaining_pods()
     held = tuple(name for name in context.job.finalizers if name != _FOREGROUND)
     message = "the job is being deleted"
     if left:
         message += (
-            f"; its pods stop first: {', '.join(pod.name for pod in left[:3])}{describe_still_running(left)}"
+            f"; its pods end first: {', '.join(pod.name for pod in left[:3])}{describe_still_running(left)}"
         )
     if held:
-        message += f"; it stays until whoever set its finalizers {', '.join(held[:3])} removes them"
+        message += f"; it stays until the owners of its finalizers {', '.join(held[:3])} remove them"
     builder = builder.set_status(retry_time=None, workers=None if not left else builder.status.workers)
     waits = left or not held
     return (builder.set_waiting if waits else builder.set_stalled)(RunningReason.STOPPING, message)

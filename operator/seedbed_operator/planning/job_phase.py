@@ -1,4 +1,4 @@
-"""Where an attempt is on its way: before its first step, training, or with fewer workers than its minimum."""
+"""Phase of an attempt: before its first step, training, finishing, or below its minimum of workers."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from seedbed_operator.planning.worker_count import min_ranks, pods_for
 
 
 def has_trained(context: JobContext) -> bool:
-    """Tell whether the newest attempt has made a step, also while it waits for workers that it has lost."""
+    """Return whether the newest attempt has made a step, even if it waits for lost workers now."""
     stepped = context.live is not None and has_stepped(context.live)
     return context.is_true(ConditionType.RUNNING) or _recorded_lack(context) is not None or stepped
 
 
 def has_stepped(live: LiveProgress) -> bool:
-    """Tell whether a driver has made a step: until then it says Starting."""
+    """Return whether a driver has made a step; before, its activity is Starting."""
     return live.activity != "Starting" and live.steps is not None
 
 
 def is_finishing(context: JobContext) -> bool:
-    """Tell whether the driver needs its workers no longer."""
+    """Return whether the driver no longer needs its workers."""
     return context.live is not None and context.live.activity == "Finishing"
 
 
 def driver_reports_training(context: JobContext) -> bool:
-    """Tell whether the driver itself says that it has its minimum of workers and makes steps."""
+    """Return whether the driver reports its minimum of workers and steps."""
     live = context.live
     enough = live is not None and live.workers is not None and live.workers.ready >= min_ranks(context)
     return live is not None and has_stepped(live) and enough
 
 
 def lacks_workers(context: JobContext) -> bool:
-    """Tell whether fewer worker pods run than the minimum, in an attempt that has trained and needs them."""
+    """Return whether fewer workers than the minimum run in a trained attempt that needs them."""
     if context.backend is None or not has_trained(context) or is_finishing(context):
         return False
     running = sum(is_running(pod, context.now) for pod in context.attempt_workers)
@@ -44,7 +44,7 @@ def lacks_workers(context: JobContext) -> bool:
 
 
 def lacks_workers_since(context: JobContext) -> datetime | None:
-    """Return since when; a step that the driver makes shows that it had them until then, whatever is seen."""
+    """Return since when; a step of the driver shows that it had its workers until then."""
     if not lacks_workers(context):
         return None
     noted = _recorded_lack(context) or context.now
@@ -53,7 +53,7 @@ def lacks_workers_since(context: JobContext) -> datetime | None:
 
 
 def complete_since(context: JobContext) -> datetime | None:
-    """Return since when the attempt has its minimum again; None where it has lacked none, or lacks some."""
+    """Return since when the attempt has its minimum again; None otherwise."""
     if _recorded_lack(context) is not None:
         return None if lacks_workers(context) else context.now
     workers = context.status.workers

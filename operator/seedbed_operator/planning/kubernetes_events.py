@@ -1,4 +1,4 @@
-"""Events: when a job begins to train, ends, is suspended, or cannot go on; never one per step or per pass."""
+"""Kubernetes Events for changes of status: a job trains, ends, is suspended or is blocked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _QUIET = frozenset(
         RunningReason.SUSPENDED,
     }
 )
-"""Stations of every job: its status tells of them."""
+"""Reasons that every job passes through; they are in the status only."""
 _NORMAL = frozenset({RunningReason.QUEUED, RunningReason.TERMINATING_OLD_PODS})
 _ACTIVE = "Training"
 _ENDS = (
@@ -30,7 +30,7 @@ _ENDS = (
 
 
 def events_between(before: LifecycleStatus, after: LifecycleStatus) -> tuple[JobEvent, ...]:
-    """Return what is worth an Event between two statuses."""
+    """Return the Events for a change of status."""
     ends = tuple(_end_events(before, after))
     return ends or tuple(_running_events(before, after))
 

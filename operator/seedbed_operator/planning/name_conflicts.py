@@ -1,4 +1,4 @@
-"""Names that an attempt needs and another's pod bears: an older object's go by themselves, others stay."""
+"""Find pods of other objects whose names the next attempt needs; they are never touched."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from seedbed_operator.planning.job_context import JobContext, orphaned_pods_of_o
 
 
 def find_name_conflict(context: JobContext) -> Diagnosis | None:
-    """Return which pod has to go before the next attempt can begin; none is touched."""
+    """Return which pods block the next attempt; none is touched."""
     if kept := orphaned_pods_of_older_jobs(context):
         return _orphaned_pods_conflict(context, kept)
     if older := pods_of_older_jobs(context):
         names = ", ".join(pod.name for pod in older[:3])
         message = (
-            f"waiting for pods of a deleted job of this name to be gone: {names}; "
-            "one that stays is held by a finalizer or by a lost node"
+            f"waiting for pods of a deleted job of this name to end: {names}; "
+            "a pod that stays has a finalizer or is on a lost node"
         )
         return Diagnosis(reason=RunningReason.TERMINATING_OLD_PODS, message=message)
     wanted = driver_name(context.job, context.attempt + 1)
@@ -29,13 +29,13 @@ def find_name_conflict(context: JobContext) -> Diagnosis | None:
 
 
 def _orphaned_pods_conflict(context: JobContext, kept: tuple[PodView, ...]) -> Diagnosis:
-    """Name the pods that somebody wanted to keep; workers go with the driver that owns them."""
+    """Return the conflict with orphaned pods; workers are deleted with their driver."""
     drivers = [pod.name for pod in kept if pod.role == "driver"]
     message = (
-        "a deleted job of this name has left its pods behind (--cascade=orphan), and nothing removes them: "
-        f"when they are no longer wanted, `kubectl delete pod -n {context.job.namespace} "
+        "a deleted job of this name left its pods (--cascade=orphan), and nothing deletes them: "
+        f"if they are not needed, `kubectl delete pod -n {context.job.namespace} "
         f"{' '.join(drivers)}` "
-        f"removes {', '.join(pod.name for pod in kept[:6])}{' …' if len(kept) > 6 else ''}; "
+        f"deletes {', '.join(pod.name for pod in kept[:6])}{' …' if len(kept) > 6 else ''}; "
         "or create this job under another name"
     )
     return Diagnosis(reason=RunningReason.NAME_CONFLICT, message=message)

@@ -1,4 +1,4 @@
-"""The plan of one job: which policy has the word. Each is asked in turn; the first that applies decides."""
+"""Plan of one job: the policies in order; the first one that applies decides."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from seedbed_operator.planning.terminal_state import (
 
 
 def plan(observation: JobObservation, backends: Backends = BACKENDS) -> Plan:
-    """Return what shall be done about a job, and the status that is true once it is done."""
+    """Return the actions for a job and its status after them."""
     if is_unmanaged(observation.job):
         return Plan()
     context = build_context(observation, backends)
@@ -67,14 +67,14 @@ def status_after_rejection(
     rejected_writes: tuple[RejectedWrite, ...],
     backends: Backends = BACKENDS,
 ) -> LifecycleStatus:
-    """Return the status that is true when the actions of a plan stopped at the newest of the refusals."""
+    """Return the status when the actions of a plan stopped at the newest rejected write."""
     return status_after_rejected_write(
         observation, plan, rejected_writes, initial_builder(build_context(observation, backends))
     )
 
 
 def status_after_internal_error(job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
-    """Return the status of a job at which the operator fails; None where the job is over or another's."""
+    """Return the status after internal errors; None where the job has ended or is unmanaged."""
     if is_unmanaged(job) or job.deleting or is_finished(job.status):
         return None
     return set_internal_error(
@@ -83,7 +83,7 @@ def status_after_internal_error(job: JobView, now: datetime, message: str) -> Li
 
 
 def status_after_failed_write(job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
-    """Return the status of a job for which a write comes to nothing again and again; None as above."""
+    """Return the status after repeated failures of a write; None as above."""
     if is_unmanaged(job) or is_finished(job.status):
         return None
     return set_failed_write(
@@ -92,22 +92,22 @@ def status_after_failed_write(job: JobView, now: datetime, message: str) -> Life
 
 
 def is_unmanaged(job: JobView) -> bool:
-    """Tell whether another controller takes care of the job, or nobody is to take care of its pods."""
+    """Return whether another controller manages the job, or its pods are to be orphaned."""
     manager = job.spec.managed_by if job.spec else job.managed_by
     return orphans_its_pods(job) or (manager or OPERATOR) != OPERATOR
 
 
 def initial_builder(context: JobContext) -> PlanBuilder:
-    """Return the builder to begin with; a job that was never seen gets its first conditions."""
+    """Return the builder of the plan; a new job gets its first conditions."""
     status = context.status.model_copy(update={"observed_generation": context.job.generation})
     builder = PlanBuilder(now=context.now, generation=context.job.generation, status=status)
     if context.condition(ConditionType.RUNNING) is None:
-        return builder.set_waiting(RunningReason.PENDING, "seen by the operator")
+        return builder.set_waiting(RunningReason.PENDING, "accepted by the operator")
     return clear_internal_error(context, builder)
 
 
 def decide(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Return the finished builder."""
+    """Return the plan of the policy that applies."""
     verdict = terminal_condition(context.status)
     if is_finished(context.status):
         return clean_up_finished_job(context, builder)
@@ -124,7 +124,7 @@ def decide(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
 
 
 def plan_next_attempt(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Suspend, clear away, back off, or begin the next attempt."""
+    """Suspend, wait for old pods, back off, or start the next attempt."""
     if context.spec.suspend:
         return finish_suspension(context, builder)
     builder = clear_suspension(context, builder)
@@ -144,7 +144,7 @@ def plan_next_attempt(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
 def _wait_for_old_pods(left: tuple[PodView, ...], builder: PlanBuilder) -> PlanBuilder:
     names = ", ".join(pod.name for pod in left[:3])
     message = (
-        f"waiting for pods of an earlier attempt to be gone: {names}; one that stays is held by a finalizer"
+        f"waiting for pods of an earlier attempt to end: {names}; a pod that stays has a finalizer"
     ) + describe_still_running(left)
     return builder.set_waiting(RunningReason.TERMINATING_OLD_PODS, message)
 
@@ -160,7 +160,7 @@ def _start_unless_blocked(context: JobContext, builder: PlanBuilder) -> PlanBuil
 
 def _start_if_profile_allows(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     if problem := diagnose_profile(context):
-        if problem.reason == FailedReason.INVALID_SPEC:  # no profile could allow it
+        if problem.reason == FailedReason.INVALID_SPEC:  # no profile can allow it
             return fail_job(context, builder, FailedReason.INVALID_SPEC, problem.message)
         waits = problem.reason == RunningReason.PROFILE_NOT_FOUND
         tell = builder.set_waiting if waits else builder.set_stalled

@@ -1,4 +1,4 @@
-"""Removing pods whose attempt is over: the driver first, which checkpoints; its workers when it has ended."""
+"""Delete the pods of an attempt: first the driver, which writes a checkpoint; after its end the workers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from seedbed_operator.planning.pod_state import has_ended_or_is_lost, is_lost
 from seedbed_operator.planning.sidecar_containers import still_running_container
 
 RECHECK_INTERVAL = timedelta(seconds=30)
-"""Pods that are being deleted may get lost with their node, which no event tells."""
+"""Terminating pods may be lost with their node without an event."""
 
 
 INJECTED_CONTAINER_GRACE = 30
-"""Seconds to end for a container that runs on after ours, for which the grace of the pod is meant."""
+"""Grace period in seconds for an injected container that still runs after ours."""
 
 
 def delete_pods(context: JobContext, builder: PlanBuilder, *, up_to: int | None = None) -> PlanBuilder:
-    """Delete what is left of all attempts, or of those up to a number."""
+    """Delete the pods of all attempts, or of those up to a number."""
     drivers = [pod for pod in context.drivers if up_to is None or pod.attempt <= up_to]
     for driver in drivers:
         builder = _delete_driver_and_workers(context, builder, driver)
@@ -28,7 +28,7 @@ def delete_pods(context: JobContext, builder: PlanBuilder, *, up_to: int | None 
 
 
 def _delete_driver_and_workers(context: JobContext, builder: PlanBuilder, driver: PodView) -> PlanBuilder:
-    """Delete a driver that works; the workers of one that is over; and then, as the last pod, the driver."""
+    """Delete a running driver; after its end its workers; last the ended driver pod."""
     if not has_ended_or_is_lost(driver, context.now):
         return builder.add_actions(*_deletions(driver))
     attempt_workers = context.workers_of(driver)

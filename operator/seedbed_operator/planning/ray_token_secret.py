@@ -1,6 +1,6 @@
-"""The Secret with the job's Ray token: once deleted it cannot come back, since nobody knows what it held.
+"""Detect a deleted Secret of the job's Ray token: its value is lost, so the attempt must end.
 
-Pods that run go on with the token that they have; one that starts later, a replaced worker, cannot start.
+Running pods keep the token; a pod that starts later cannot.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from seedbed_operator.planning.diagnosis.startup_delay import attempt_pods
 from seedbed_operator.planning.job_context import JobContext
 
 GRACE_PERIOD = timedelta(seconds=20)
-"""A kubelet asks again for a Secret that was created just before the pod."""
+"""A kubelet retries for a Secret that was created just before the pod."""
 
 
 def lost_token_outcome(context: JobContext) -> AttemptOutcome | None:
-    """Return the end of an attempt of which a pod cannot start for want of the token."""
+    """Return the outcome of an attempt with a pod that cannot start without the token."""
     name = token_name(context.job)
     stuck = next(
         (pod for pod in attempt_pods(context) if _needs_secret(pod, name) and _has_waited(context, pod)), None
@@ -27,8 +27,8 @@ def lost_token_outcome(context: JobContext) -> AttemptOutcome | None:
     if stuck is None:
         return None
     message = (
-        f"Secret {name}, by whose token driver and workers know each other, was deleted: pod {stuck.name} "
-        "cannot start; the attempt ends, after a checkpoint, and the next one makes the Secret anew"
+        f"Secret {name} with the Ray token was deleted: pod {stuck.name} cannot start; "
+        "the attempt ends after a checkpoint, and the next one creates the Secret again"
     )
     return AttemptOutcome(
         cause=OutcomeCause.INFRASTRUCTURE, reason="SecretNotFound", message=message, pod=context.driver

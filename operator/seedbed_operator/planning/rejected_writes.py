@@ -1,4 +1,4 @@
-"""When the API server refuses a write: what is true then, and how long to wait before the next try."""
+"""Writes that the API server rejected: the status after them, and the back-off before the next try."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BACKOFF = ExponentialBackoff(first=5, longest=300)
 
 
 def write_retry_time(context: JobContext) -> datetime | None:
-    """Return when a write that was refused is tried again; None where none was, or where it is time."""
+    """Return the time of the next try of a rejected write; None where nothing waits."""
     refusals = context.observation.rejected_writes
     due = max((_due(refusal) for refusal in refusals), default=None)
     return due if due is not None and due > context.now else None
 
 
 def drop_rejected_actions(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Return the builder without the write that was refused, and those after it, until it is time for it."""
+    """Drop the rejected action and later ones until the next try."""
     again = write_retry_time(context)
     if again is None:
         return builder
@@ -41,7 +41,7 @@ def _target(context: JobContext, action: Action) -> tuple[str, str]:
 
 
 def rejected_since(refusal: RejectedWrite) -> datetime:
-    """Return when a write was refused first: the newest time, less the pauses before it."""
+    """Return when a write was first rejected: the newest time minus the delays before."""
     return refusal.time - timedelta(seconds=sum(map(BACKOFF.delay, range(1, refusal.count))))
 
 
@@ -52,9 +52,9 @@ def _due(refusal: RejectedWrite) -> datetime:
 def status_after_rejected_write(
     observation: JobObservation, plan: Plan, refusals: tuple[RejectedWrite, ...], first: PlanBuilder
 ) -> LifecycleStatus:
-    """Return the status that is true when a plan's actions stopped at the newest of the refusals.
+    """Return the status when a plan stopped at the newest rejected write.
 
-    `first` is the builder that every plan begins with: it stands where the attempt did not even begin.
+    `first` is the initial builder, used where the attempt did not start.
     """
     assert plan.status is not None, "a plan without a status has no actions"
     newest = refusals[-1]
@@ -69,7 +69,7 @@ def status_after_rejected_write(
 
 
 def _without_replacements(planned: LifecycleStatus, before: LifecycleStatus) -> LifecycleStatus:
-    """Return the status without the workers that it counted as replaced and that could not be created."""
+    """Return the status without replaced workers that could not be created."""
     if planned.workers is None:
         return planned
     known = before.workers.replaced if before.workers else None
@@ -77,7 +77,7 @@ def _without_replacements(planned: LifecycleStatus, before: LifecycleStatus) -> 
 
 
 def _has_driver(plan: Plan, newest: RejectedWrite) -> bool:
-    """Tell whether the driver was created before a write was refused."""
+    """Return whether the driver was created before the rejected write."""
     for action in plan.actions:
         if isinstance(action, Create):
             if (action.kind, action.name) == (newest.kind, newest.name):

@@ -1,4 +1,4 @@
-"""An attempt is under way: hear its driver, keep its workers, and see whether it has ended or must end."""
+"""Plan for a running attempt: record progress, replace workers, detect its end, apply its limits."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ from seedbed_operator.planning.worker_replacement import (
 POLL_INTERVAL = timedelta(seconds=10)
 SILENCE_REPORTED_AFTER = timedelta(seconds=60)
 REPLACEMENT_GRACE = timedelta(seconds=30)
-"""A lost worker that is replaced sooner is no interruption worth a word; later the job does not run."""
+"""Running stays True where a lost worker is replaced within this time."""
 _CAUSES_WITHOUT_LOG = frozenset({OutcomeCause.DONE, OutcomeCause.STOPPED, OutcomeCause.GIVEN_BACK})
 _ATTEMPT_LIMITS: tuple[Callable[[JobContext], AttemptOutcome | None], ...] = (
     lost_token_outcome,
@@ -95,7 +95,7 @@ def plan_running_attempt(context: JobContext, builder: PlanBuilder) -> PlanBuild
     if is_stopping(context):
         return stop_attempt(context, builder)
     if driver.deleting:
-        message = f"driver pod {driver.name} is being deleted by somebody else; it checkpoints first"
+        message = f"driver pod {driver.name} is being deleted by another client; it writes a checkpoint first"
         return builder.set_waiting(RunningReason.STOPPING, message).requeue(context.now + POLL_INTERVAL)
     if evidence_requests := _evidence_requests(context, driver):
         return builder.add_requests(*evidence_requests).requeue(context.now + POLL_INTERVAL)
@@ -113,7 +113,7 @@ def _end_attempt(context: JobContext, builder: PlanBuilder, end: AttemptOutcome)
         end = AttemptOutcome(
             cause=OutcomeCause.STOPPED,
             reason="Suspended",
-            message="its pods are removed",
+            message="its pods are deleted",
             outcome=end.outcome,
         )
     evidence_requests = _log_requests(context, end)
@@ -134,7 +134,7 @@ def _log_requests(context: JobContext, end: AttemptOutcome) -> tuple[EvidenceReq
 
 
 def _evidence_requests(context: JobContext, driver: PodView) -> tuple[EvidenceRequest, ...]:
-    """Return what has to be asked before anything can be decided, all at once."""
+    """Return all evidence requests that the decision needs."""
     evidence_requests = {
         need.pod_uid: need for need in (*pod_event_requests(context), *autoscaler_event_requests(context))
     }
@@ -145,7 +145,7 @@ def _evidence_requests(context: JobContext, driver: PodView) -> tuple[EvidenceRe
 
 
 def _needs_progress(context: JobContext, driver: PodView) -> bool:
-    """Tell whether a driver must be asked: once it is ready, and before its silence ends an attempt."""
+    """Return whether to poll the driver: when it gets ready, and before a deadline ends the attempt."""
     if driver.uid not in context.evidence.progress:
         return True
     asked = context.evidence.progress_asked.get(driver.uid)
@@ -182,14 +182,14 @@ def _set_waiting(context: JobContext, builder: PlanBuilder, why: Diagnosis) -> P
 
 
 def _set_lacking_workers(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Say why an attempt that has trained lacks workers; where that lasts, it does not run."""
+    """Explain why a trained attempt lacks workers; Running becomes False where that lasts."""
     why, since = diagnose_startup(context), lacks_workers_since(context)
     assert since is not None
     due = since + REPLACEMENT_GRACE
     if context.now >= due and not driver_reports_training(context):
         return _set_waiting(context, builder, why)
-    told = _joined(f"workers are being replaced: {why.message}", describe_pending_changes(context))
-    return builder.set_running(RunningReason.TRAINING, told).requeue(due if context.now < due else None)
+    text = _joined(f"workers are being replaced: {why.message}", describe_pending_changes(context))
+    return builder.set_running(RunningReason.TRAINING, text).requeue(due if context.now < due else None)
 
 
 def _joined(*parts: str) -> str:
@@ -197,7 +197,7 @@ def _joined(*parts: str) -> str:
 
 
 def _requeue_times(context: JobContext, driver: PodView, due: datetime | None) -> list[datetime]:
-    """Return the moments to come at which time alone changes the plan."""
+    """Return the future times at which time alone changes the plan."""
     pending = [
         pod.scheduled + EXPECTED_START
         for pod in attempt_pods(context)
@@ -218,41 +218,41 @@ def _requeue_times(context: JobContext, driver: PodView, due: datetime | None) -
 
 
 def _set_training(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Say that it trains; also while a driver does not answer, until it is held to be hung."""
+    """Set Running; also while the driver does not respond, until the progress deadline."""
     live = context.live
     if live is None:
         return _set_silent_driver(context, builder)
     if live.activity == "Starting":
         return _set_regrouping(builder, describe_pending_changes(context))
     waiting = diagnose_pods(context) or _diagnose_missing_workers(context)
-    told = f"goes on with fewer workers: {waiting.message}" if waiting else _describe_blocked_growth(context)
+    text = f"trains with fewer workers: {waiting.message}" if waiting else _describe_blocked_growth(context)
     reason = _ACTIVITIES.get(live.activity, RunningReason.TRAINING)
-    return builder.set_running(reason, _joined(told, describe_pending_changes(context)))
+    return builder.set_running(reason, _joined(text, describe_pending_changes(context)))
 
 
 def _set_regrouping(builder: PlanBuilder, *more: str) -> PlanBuilder:
-    return builder.set_running(RunningReason.TRAINING, _joined("its workers are being grouped anew", *more))
+    return builder.set_running(RunningReason.TRAINING, _joined("its workers form a new process group", *more))
 
 
 def _diagnose_missing_workers(context: JobContext) -> Diagnosis | None:
-    """Return why an attempt that could have more workers gets none."""
+    """Return why an attempt below its maximum gets no more workers."""
     return diagnose_profile(context) if missing_workers(context, ranks=max_ranks(context)) else None
 
 
 def _describe_blocked_growth(context: JobContext) -> str:
-    """Say so where workers are missing that only the next attempt can have."""
+    """Return a note where only the next attempt can have more workers."""
     if not (is_template_outdated(context) and missing_workers(context, ranks=max_ranks(context))):
         return ""
-    return "goes on with the workers it has: its profile has changed, which counts from the next attempt on"
+    return "trains with the workers it has: the profile has changed, and the next attempt uses the new one"
 
 
 def _set_silent_driver(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Say so when a driver has not answered for a while; a scrape may be missed."""
-    held_hung_at = next_step_deadline(context)
+    """Report a driver that has not responded for a while; a single poll may fail."""
+    ends_at = next_step_deadline(context)
     changed = context.evidence.progress_changed.get(context.driver.uid) if context.driver else None
-    if held_hung_at is None or changed is None or context.now < changed + SILENCE_REPORTED_AFTER:
+    if ends_at is None or changed is None or context.now < changed + SILENCE_REPORTED_AFTER:
         return builder if context.is_true(ConditionType.RUNNING) else _set_regrouping(builder)
-    message = f"the driver does not answer; unless it does, the attempt ends at {format_time(held_hung_at)}"
+    message = f"the driver does not respond; unless it does, the attempt ends at {format_time(ends_at)}"
     return builder.set_running(RunningReason.TRAINING, message)
 
 
@@ -263,7 +263,7 @@ _ACTIVITIES = {
 
 
 def _create_missing_workers(context: JobContext, builder: PlanBuilder, driver: PodView) -> PlanBuilder:
-    """Create the workers that are missing; with the first of them whatever a crash may have left out."""
+    """Create missing workers, and with the first of them the children that a crash left out."""
     profile, backend = context.profile, context.backend
     if profile is None or backend is None or is_finishing(context) or _must_pause(context):
         return builder
@@ -291,14 +291,14 @@ def _ranks_wanted(context: JobContext) -> int:
 
 
 def _not_allowed(context: JobContext) -> Diagnosis | None:
-    """Return what the job may not have: spec and profile may have changed since the attempt began."""
+    """Return what the profile does not allow; it may have changed since the attempt started."""
     if context.profile is None or context.profile.spec is None:
         return None
     return check_profile_policy(context.spec, context.profile.spec)
 
 
 def _must_pause(context: JobContext) -> bool:
-    """Tell whether it is too early to create workers: some were refused, or have crashed just now."""
+    """Return whether to delay new workers: writes were rejected, or workers crashed recently."""
     replaced_at = replacement_allowed_at(context)
     return write_retry_time(context) is not None or (replaced_at is not None and context.now < replaced_at)
 
@@ -313,9 +313,9 @@ def _set_worker_counts(context: JobContext, builder: PlanBuilder) -> PlanBuilder
     desired = _ranks_wanted(context)
     running = sum(is_running(pod, context.now) for pod in context.attempt_workers) * context.workers_per_pod
     known = (context.live and context.live.workers) or context.status.workers
-    told = known.ready if known else 0
+    text = known.ready if known else 0
     counts = WorkerCounts(
-        ready=min(told, running),
+        ready=min(text, running),
         desired=desired,
         replaced=count_replaced_workers(context, builder, desired),
         **_worker_times(context),
@@ -324,7 +324,7 @@ def _set_worker_counts(context: JobContext, builder: PlanBuilder) -> PlanBuilder
 
 
 def _worker_times(context: JobContext) -> dict[str, str | None]:
-    """Return since when pods are placed, lacking, or complete again: this must outlast the operator."""
+    """Return since when pods are scheduled, lacking or complete; the status stores it across restarts."""
     before = context.status.workers or WorkerCounts(ready=0, desired=0)
     if not has_trained(context):
         since = before.placed_since or format_time(context.now)

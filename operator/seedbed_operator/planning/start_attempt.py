@@ -1,4 +1,4 @@
-"""An attempt begins: what it pins, what it must find again, and which children it has first."""
+"""Start an attempt: pin image and profile, create its first children, record the start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from seedbed_operator.planning.worker_count import initial_workers, min_ranks
 def start_attempt(
     context: JobContext, builder: PlanBuilder, profile: ProfileView, backend: Backend
 ) -> PlanBuilder:
-    """Create the children of the next attempt and say that it has begun."""
+    """Create the children of the next attempt and record its start in the status."""
     number = context.attempt + 1
     now = format_time(context.now)
     builder = _pin_environment(context, builder, profile, backend)
@@ -46,7 +46,7 @@ def start_attempt(
 
 
 def record_start(context: JobContext, builder: PlanBuilder, driver: PodView) -> PlanBuilder:
-    """Say of an attempt what a crash, or an edit of the job, kept out of the status when it began."""
+    """Record the start of an attempt that an operator crash kept out of the status."""
     if context.attempt <= (context.status.attempts or 0):
         return builder
     if context.profile is not None and context.backend is not None:
@@ -64,7 +64,7 @@ def record_start(context: JobContext, builder: PlanBuilder, driver: PodView) -> 
 
 
 def _no_progress_yet(status: LifecycleStatus) -> bool | None:
-    """Return that the attempt has kept nothing yet; None where no other has, either."""
+    """Return False for an attempt without progress; None where no attempt had any."""
     return None if status.attempt_progressed is None else False
 
 
@@ -78,7 +78,7 @@ def build_attempt(
     gang_size: int = 0,
     alone: tuple[int, ...] = (),
 ) -> DesiredAttempt:
-    """Return an attempt as its children need it."""
+    """Return the attempt for the backend."""
     return DesiredAttempt(
         number=number,
         driver_uid=driver.uid if driver else None,
@@ -91,7 +91,7 @@ def build_attempt(
 
 
 def attempt_image(context: JobContext, profile: ProfileView) -> str:
-    """Return the image of the attempt under way."""
+    """Return the image of the running attempt."""
     environment = context.status.environment
     pinned = environment.image if environment else None
     return pinned or effective_profile(context.job, profile).image
@@ -100,7 +100,7 @@ def attempt_image(context: JobContext, profile: ProfileView) -> str:
 def _pin_environment(
     context: JobContext, builder: PlanBuilder, profile: ProfileView, backend: Backend
 ) -> PlanBuilder:
-    """Pin image and profile, for good once a driver has told its run: an image may be a wrong one."""
+    """Pin image and profile; a later attempt may change the image until a driver has reported its run."""
     environment = builder.status.environment or Environment()
     computed = environment.class_ is not None or builder.status.identity is not None
     if environment.image is None or not computed:

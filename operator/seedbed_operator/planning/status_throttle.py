@@ -1,4 +1,4 @@
-"""Not every step is worth a write: what is mere progress goes into the status every ten seconds."""
+"""Throttle status writes: progress alone is written at most every ten seconds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MIN_WRITE_INTERVAL = timedelta(seconds=10)
 _OF_A_RUN = ("progress", "metrics", "checkpoint")
 _OF_A_SWEEP = ("trials", "best_trial", "top_trials", "last_progress_time")
 _PROGRESS_FIELDS = ("timings", *_OF_A_RUN, *_OF_A_SWEEP)
-"""Of whichever job; each has some of them."""
+"""Of both kinds of jobs."""
 
 
 def throttle_status(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Return the builder with its status as it was, where only progress has changed and it is too early."""
+    """Keep the old status where only progress has changed and the last write is recent."""
     written = context.observation.status_written
     if written is None or context.now >= written + MIN_WRITE_INTERVAL or builder.status == context.status:
         return builder
@@ -42,7 +42,7 @@ def _without_progress(status: LifecycleStatus) -> LifecycleStatus:
 
 
 def _without_counts(workers: WorkerCounts | None) -> WorkerCounts | None:
-    """Return what of the workers is no mere progress: how many were replaced, since when some lack."""
+    """Return the worker fields that are no progress: replaced workers, and times."""
     if workers is None:
         return None
     kept = workers.model_copy(update={"ready": 0, "desired": 0, "shown": "0/0"})
@@ -50,7 +50,7 @@ def _without_counts(workers: WorkerCounts | None) -> WorkerCounts | None:
 
 
 def _without_activity(condition: Condition) -> Condition:
-    """Return the condition that a running job trains, without what it does at this moment."""
+    """Return the Running condition without the current activity."""
     if condition.type != ConditionType.RUNNING or condition.status != "True":
         return condition
     return condition.model_copy(update={"reason": "Training", "message": ""})

@@ -1,4 +1,4 @@
-"""Suspend and resume: the driver checkpoints and ends, then its workers; nothing of it is counted."""
+"""Suspend and resume a job: the driver writes a checkpoint and ends, then its workers; nothing is counted."""
 
 from __future__ import annotations
 
@@ -12,46 +12,44 @@ from seedbed_operator.planning.template_drift import was_edited_while_unobserved
 
 SUSPENDING = "Suspending"
 RESUMED = "Resumed"
-_STOPPING_MESSAGE = "told to stop: it checkpoints at the end of the step"
-_EDITED_MESSAGE = (
-    f"the job was suspended, changed and resumed while no operator was there to see it; {_STOPPING_MESSAGE}"
-)
+_STOPPING_MESSAGE = "stopping: the driver writes a checkpoint at the end of the step"
+_EDITED_MESSAGE = f"the job was suspended, changed and resumed while no operator ran; {_STOPPING_MESSAGE}"
 
 
 def is_stopping(context: JobContext) -> bool:
-    """Tell whether the newest attempt is to end, or was told to, because the job is or was suspended."""
+    """Return whether the newest attempt must stop because the job is or was suspended."""
     return (
         context.spec.suspend or suspension_requested(context.status) or was_edited_while_unobserved(context)
     )
 
 
 def suspension_requested(status: LifecycleStatus) -> bool:
-    """Tell whether a suspension had begun when the status was written."""
+    """Return whether a suspension had begun when the status was written."""
     return any(
         found.type == ConditionType.SUSPENDED and found.reason == SUSPENDING for found in status.conditions
     )
 
 
 def stop_attempt(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Stop the attempt under way, driver first."""
+    """Stop the running attempt, driver first."""
     builder = delete_pods(context, builder)
-    told = (
+    text = (
         _EDITED_MESSAGE
         if was_edited_while_unobserved(context) and not context.spec.suspend
         else _STOPPING_MESSAGE
     )
-    builder = builder.set_condition(ConditionType.SUSPENDED, "False", SUSPENDING, told)
-    return builder.set_waiting(RunningReason.STOPPING, told)
+    builder = builder.set_condition(ConditionType.SUSPENDED, "False", SUSPENDING, text)
+    return builder.set_waiting(RunningReason.STOPPING, text)
 
 
 def finish_suspension(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Wait for the last pod to be gone, then say so."""
+    """Wait until no pod is left, then set Suspended."""
     if context.remaining_pods():
         builder = delete_pods(context, builder)
-        message = "waiting for the last pod to be gone"
+        message = "waiting for the last pod to end"
         builder = builder.set_condition(ConditionType.SUSPENDED, "False", SUSPENDING, message)
         return builder.set_waiting(RunningReason.STOPPING, message)
-    message = "spec.suspend is true; set it to false to go on from the newest checkpoint"
+    message = "spec.suspend is true; set it to false to resume from the newest checkpoint"
     builder = builder.set_condition(ConditionType.SUSPENDED, "True", RunningReason.SUSPENDED, message)
     builder = builder.set_status(retry_time=None, workers=None)
     builder = builder.set_condition(ConditionType.RUNNING, "False", RunningReason.SUSPENDED, message)
@@ -59,7 +57,7 @@ def finish_suspension(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
 
 
 def clear_suspension(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Note that a suspension is over: the clock of activeDeadlineSeconds starts again."""
+    """Clear the suspension: activeDeadlineSeconds starts again."""
     found = context.condition(ConditionType.SUSPENDED)
     if found is None or found.reason == RESUMED:
         return builder

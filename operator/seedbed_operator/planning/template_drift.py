@@ -1,4 +1,4 @@
-"""An attempt keeps the template with which it began: what has changed since counts from the next one on."""
+"""Detect changes of job or profile since the running attempt started; they count from the next attempt on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from seedbed_operator.planning.worker_count import active_workers, min_ranks, po
 
 
 def was_edited_while_unobserved(context: JobContext) -> bool:
-    """Tell whether the job was suspended, changed and resumed since the attempt began, and nobody saw it."""
+    """Return whether the job was suspended, changed and resumed while no operator ran."""
     template = context.driver.template if context.driver else None
     return template is not None and template.execution != execution_digest(context.spec)
 
 
 def describe_pending_changes(context: JobContext) -> str:
-    """Say which settings were changed that the attempt under way does not read; empty where none was."""
+    """Describe changed settings that the running attempt does not read; empty without any."""
     template = context.driver.template if context.driver else None
     present = dict(settings_of(context.spec))
     changed = [path for path, value in (template.settings if template else ()) if present.get(path) != value]
@@ -24,13 +24,13 @@ def describe_pending_changes(context: JobContext) -> str:
         return ""
     names = ", ".join(f"spec.{path}" for path in changed)
     return (
-        f"changed since attempt {context.attempt} began, and read by the next one: {names} "
-        "(suspend and resume the job to begin it now)"
+        f"changed since attempt {context.attempt} started, used from the next one on: {names} "
+        "(suspend and resume the job to start it now)"
     )
 
 
 def is_template_outdated(context: JobContext) -> bool:
-    """Tell whether the profile makes other pods now than those that the attempt began with."""
+    """Return whether the profile now defines other pods than when the attempt started."""
     template = context.driver.template if context.driver else None
     if template is None or context.profile is None or context.profile.spec is None:
         return False
@@ -38,14 +38,14 @@ def is_template_outdated(context: JobContext) -> bool:
 
 
 def template_drift_outcome(context: JobContext) -> AttemptOutcome | None:
-    """Return the end of an attempt that lacks workers of its minimum and can get none like those it has."""
+    """Return the outcome of an attempt below its minimum whose profile has changed."""
     finishing = context.live is not None and context.live.activity == "Finishing"
     lacking = pods_for(context, min_ranks(context)) > len(active_workers(context))
     if finishing or not (lacking and is_template_outdated(context)):
         return None
     message = (
         f"attempt {context.attempt} lacks workers and TrainingProfile {context.spec.cluster.profile} has "
-        "changed since it began: it stops, and the next one begins with the new profile"
+        "changed since it started: it stops, and the next one uses the new profile"
     )
     return AttemptOutcome(
         cause=OutcomeCause.STOPPED, reason="ProfileChanged", message=message, pod=context.driver

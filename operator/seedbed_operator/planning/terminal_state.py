@@ -1,4 +1,4 @@
-"""The end of a job: decided first, then its pods are removed, then it is final and does not change again."""
+"""End of a job: a pending terminal condition, then deletion of its pods, then Complete or Failed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _FINAL = (ConditionType.COMPLETE, ConditionType.FAILED)
 
 
 def is_finished(status: LifecycleStatus) -> bool:
-    """Tell whether the job is complete or has failed."""
+    """Return whether the job is complete or has failed."""
     return any(found.type in _FINAL and found.status == "True" for found in status.conditions)
 
 
 def terminal_condition(status: LifecycleStatus) -> Condition | None:
-    """Return the end that was decided while pods were still there."""
+    """Return the terminal condition, pending or final."""
     return next((found for found in status.conditions if found.type in _FINAL), None)
 
 
 def set_pending_terminal(builder: PlanBuilder, kind: ConditionType, reason: str, message: str) -> PlanBuilder:
-    """Decide the end: Complete or Failed is there, but False, until the last pod is gone."""
+    """Set Complete or Failed to False: the end is decided, and pods are still there."""
     builder = (
         builder.set_condition(kind, "False", reason, message).set_status(retry_time=None).requeue(builder.now)
     )
@@ -34,14 +34,14 @@ def set_pending_terminal(builder: PlanBuilder, kind: ConditionType, reason: str,
 
 
 def set_not_running(builder: PlanBuilder, kind: str, reason: str, message: str) -> PlanBuilder:
-    """Say that nothing runs any more; a failure shows at once, or `helm --wait` would take it for success."""
+    """Set Running to False; a failure shows at once, or `helm --wait` would see success."""
     if kind == ConditionType.FAILED:
         return builder.set_stalled(reason, message)
     return builder.set_condition(ConditionType.RUNNING, "False", reason, message).set_settled(reason)
 
 
 def finish_job(context: JobContext, builder: PlanBuilder, verdict: Condition) -> PlanBuilder:
-    """Remove the pods of a job whose end is decided, driver first; make it final when none is left."""
+    """Delete the pods of a job whose end is decided; set the condition to True when none is left."""
     left = context.remaining_pods()
     if not left:
         return set_terminal(builder, verdict)
@@ -55,7 +55,7 @@ def finish_job(context: JobContext, builder: PlanBuilder, verdict: Condition) ->
 
 
 def set_terminal(builder: PlanBuilder, verdict: Condition) -> PlanBuilder:
-    """Make the decided end final."""
+    """Set the terminal condition to True."""
     reason, message = verdict.reason, verdict.message
     start = parse_time(builder.status.start_time)
     builder = builder.set_condition(verdict.type, "True", reason, message).set_status(
@@ -65,7 +65,7 @@ def set_terminal(builder: PlanBuilder, verdict: Condition) -> PlanBuilder:
 
 
 def fail_job(context: JobContext, builder: PlanBuilder, reason: str, message: str) -> PlanBuilder:
-    """Fail the job; where it has no pods, for good."""
+    """Fail the job; finally where it has no pods."""
     builder = set_pending_terminal(builder, ConditionType.FAILED, reason, message)
     verdict = terminal_condition(builder.status)
     assert verdict is not None
@@ -73,7 +73,7 @@ def fail_job(context: JobContext, builder: PlanBuilder, reason: str, message: st
 
 
 def clean_up_finished_job(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Remove late pods of a job that is over, and the object itself when its time is over."""
+    """Delete late pods of a finished job, and the job after ttlSecondsAfterFinished."""
     builder = delete_pods(context, builder)
     limit = context.job.spec.ttl_seconds_after_finished if context.job.spec else None
     ended = parse_time(context.status.completion_time)

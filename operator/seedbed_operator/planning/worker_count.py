@@ -1,4 +1,4 @@
-"""How many workers an attempt has: the minimum at first, the useful maximum once it trains."""
+"""Worker count of an attempt: the minimum at first, the maximum once it trains; slots of its pod group."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from seedbed_operator.planning.pod_state import is_active
 
 
 def min_ranks(context: JobContext) -> int:
-    """Return the ranks with which an attempt starts, and below which it does not go on."""
+    """Return the minimum of ranks, with which an attempt starts."""
     return _ranks(context)[0]
 
 
 def max_ranks(context: JobContext) -> int:
-    """Return the most ranks that are of use."""
+    """Return the maximum of ranks."""
     return _ranks(context)[1]
 
 
 def _ranks(context: JobContext) -> tuple[int, int]:
-    """Return the range that the driver under way was told; that of the spec is for the next attempt."""
+    """Return the range that the running driver was given; the spec's range counts for the next attempt."""
     template = context.driver.template if context.driver and context.has_open_attempt else None
     return (template and template.ranks) or (context.spec.fewest_ranks, context.spec.most_ranks)
 
 
 def pods_for(context: JobContext, ranks: int) -> int:
-    """Return how many worker pods hold so many ranks."""
+    """Return the number of worker pods for a number of ranks."""
     return -(-ranks // context.workers_per_pod)
 
 
@@ -34,14 +34,14 @@ def initial_workers(context: JobContext) -> tuple[int, ...]:
 
 
 def active_workers(context: JobContext) -> tuple[PodView, ...]:
-    """Return the workers of the newest attempt that work or will work."""
+    """Return the workers of the newest attempt that run or will run."""
     return tuple(pod for pod in context.attempt_workers if is_active(pod, context.now))
 
 
 def missing_workers(context: JobContext, *, ranks: int) -> tuple[int, ...]:
-    """Return indices for the workers that are missing: the smallest that no pod has.
+    """Return the smallest free indices for the missing workers.
 
-    One that goes and still has its seat in a queue's group is missing when it has left it.
+    A terminating worker that still counts in the queue's pod group is not missing yet.
     """
     count = pods_for(context, ranks) - len(active_workers(context)) - len(leaving_group_members(context))
     taken = {pod.index for pod in context.observation.pods if _has_worker_name(pod, context.attempt)}
@@ -54,13 +54,13 @@ def _has_worker_name(pod: PodView, attempt: int) -> bool:
 
 
 def free_group_slots(context: JobContext) -> int:
-    """Return how many workers of the minimum the queue has admitted that are not there; 0 without a queue."""
+    """Return the free slots in the queue's pod group; 0 without a queue."""
     gang = context.driver.gang_size if context.driver else None
     return max(gang - 1 - len(_group_members(context)), 0) if gang is not None else 0
 
 
 def leaving_group_members(context: JobContext) -> tuple[PodView, ...]:
-    """Return the workers of the group that leave and still have their seat: another one would be too many."""
+    """Return terminating workers that still count in the pod group; a new one would exceed it."""
     return tuple(pod for pod in _group_members(context) if not is_active(pod, context.now))
 
 
@@ -71,5 +71,5 @@ def _group_members(context: JobContext) -> tuple[PodView, ...]:
 
 
 def _has_left_group(pod: PodView) -> bool:
-    """Tell whether the queue counts a pod no longer: it has failed, or goes and never had a node."""
+    """Return whether the queue no longer counts a pod: it failed, or terminates without a node."""
     return pod.phase == "Failed" or (pod.deleting and pod.node is None)

@@ -1,4 +1,4 @@
-"""Workers that end while their driver goes on: replaced, slower each time, and not without bound."""
+"""Replace workers that end while the driver runs, with back-off and limits."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from seedbed_operator.planning.sidecar_containers import container_title, failed
 from seedbed_operator.planning.worker_count import active_workers, max_ranks, min_ranks, pods_for
 
 CRASH_WINDOW = timedelta(seconds=600)
-"""Ends of workers that are further apart are no loop of crashes."""
+"""Crashes that are further apart are no crash loop."""
 MAX_CRASHES = 4
 MAX_OUT_OF_MEMORY = 2
-"""A worker that ran out of memory will do so again: it holds the same leaves."""
+"""A worker that ran out of memory will do so again."""
 MAX_REPLACED = 10
 """Replacements in an attempt, per worker pod and per attempt that may fail (backoffLimit + 1)."""
 MAX_ENDED_WORKERS = 4
-"""Ended workers that are kept, for whoever wants to look at them, until the attempt ends."""
+"""Ended workers that stay until the attempt ends, for inspection."""
 
 
 def ended_workers(context: JobContext) -> tuple[PodView, ...]:
@@ -40,19 +40,19 @@ def ended_workers(context: JobContext) -> tuple[PodView, ...]:
 
 
 def crashed_workers(context: JobContext) -> tuple[PodView, ...]:
-    """Return the workers that have ended and were not taken away, the newest last."""
+    """Return the workers that have ended and were not preempted, the newest last."""
     return tuple(
         pod for pod in ended_workers(context) if outcome_of_worker(pod).cause is not OutcomeCause.PREEMPTION
     )
 
 
 def recent_crashes(context: JobContext) -> tuple[PodView, ...]:
-    """Return the workers that crashed lately."""
+    """Return the workers that crashed recently."""
     return tuple(pod for pod in crashed_workers(context) if ended_at(pod) + CRASH_WINDOW > context.now)
 
 
 def replacement_allowed_at(context: JobContext) -> datetime | None:
-    """Return when the back-off of replacements is over; None where there is none."""
+    """Return the end of the replacement back-off; None without one."""
     crashes = recent_crashes(context)
     if not crashes:
         return None
@@ -60,7 +60,7 @@ def replacement_allowed_at(context: JobContext) -> datetime | None:
 
 
 def crash_loop_outcome(context: JobContext) -> AttemptOutcome | None:
-    """Return the end of an attempt whose workers crash again and again."""
+    """Return the outcome of an attempt in a crash loop."""
     crashes = recent_crashes(context)
     starved = [pod for pod in crashes if was_out_of_memory(pod)]
     if len(starved) >= MAX_OUT_OF_MEMORY:
@@ -71,7 +71,7 @@ def crash_loop_outcome(context: JobContext) -> AttemptOutcome | None:
 
 
 def _outcome_of_crashes(crashes: tuple[PodView, ...]) -> AttemptOutcome:
-    """Return the end by workers of which each has one: the user's where enough of them are."""
+    """Return the outcome for several crashed workers: a failure where enough of them failed by themselves."""
     ends = [outcome_of_worker(pod) for pod in crashes]
     failed = [end for end in ends if end.cause is OutcomeCause.FAILURE]
     others = [end for end in ends if end.cause is not OutcomeCause.FAILURE]
@@ -91,13 +91,13 @@ def _crash_loop_message(crashes: tuple[PodView, ...], last: AttemptOutcome) -> s
 
 
 def delete_oldest_ended_workers(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    """Delete ended workers beyond those that are kept."""
+    """Delete ended workers beyond MAX_ENDED_WORKERS."""
     surplus = [pod for pod in ended_workers(context)[:-MAX_ENDED_WORKERS] if not pod.deleting]
     return builder.add_actions(*(Delete(kind="Pod", name=pod.name, uid=pod.uid) for pod in surplus))
 
 
 def count_replaced_workers(context: JobContext, builder: PlanBuilder, desired: int) -> int | None:
-    """Return how many worker pods of the attempt were replaced, those that the builder creates included."""
+    """Return the replaced worker pods of the attempt, including those the plan creates."""
     before = context.status.workers
     grows_by = pods_for(context, desired) - pods_for(context, before.desired) if before else 0
     created = sum(isinstance(action, Create) and action.kind == "Pod" for action in builder.actions)
@@ -106,12 +106,12 @@ def count_replaced_workers(context: JobContext, builder: PlanBuilder, desired: i
 
 
 def replacement_limit(context: JobContext) -> int:
-    """Return after how many replacements the attempt ends."""
+    """Return the replacements after which the attempt ends."""
     return MAX_REPLACED * (context.spec.backoff_limit + 1) * pods_for(context, max_ranks(context))
 
 
 def replacements_used_up(context: JobContext) -> bool:
-    """Tell whether the attempt has used up its replacements: it goes on while its minimum is there."""
+    """Return whether the replacements are used up; the attempt continues while it has its minimum."""
     return _replaced_so_far(context) >= replacement_limit(context)
 
 
@@ -121,11 +121,11 @@ def _replaced_so_far(context: JobContext) -> int:
 
 
 def replacement_limit_outcome(context: JobContext) -> AttemptOutcome | None:
-    """Return the end of an attempt whose workers are taken away again and again."""
+    """Return the outcome of an attempt that has used up its replacements and lacks workers."""
     if not replacements_used_up(context) or not _lacks_minimum(context):
         return None
     count = _replaced_so_far(context)
-    message = f"{count} worker pods of the attempt were taken away or lost, and replaced; it begins anew"
+    message = f"{count} worker pods of the attempt were preempted or lost and replaced; a new attempt starts"
     return AttemptOutcome(
         cause=OutcomeCause.PREEMPTION,
         reason=AttemptReason.PREEMPTED,

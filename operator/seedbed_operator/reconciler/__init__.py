@@ -1,1 +1,1 @@
-"""One pass at a time for each job, whenever something it depends on may have changed."""
+"""Workqueue and reconciler of jobs: one reconcile at a time for each job."""

@@ -1,4 +1,4 @@
-"""One pass over one job: observe, plan, apply, report. It may be cut off anywhere and begun again."""
+"""Reconcile one job: observe, plan, execute, write the status. It may be cut off anywhere and repeated."""
 
 from __future__ import annotations
 
@@ -26,51 +26,51 @@ from seedbed_operator.status_writer import StatusConflict, StatusWriter
 
 MAX_REJECTED_WRITES: Final = 8
 STATUS_DELAY: Final = timedelta(seconds=2)
-"""So long what a pass has created may wait to be told, while other jobs wait for their first pods."""
+"""Delay of a status write after creations, while other jobs wait for their first pods."""
 REPORT_FROM: Final = 3
-"""Failures in a row result which the status tells of them: one may be chance."""
+"""Failures in a row after which the status reports them."""
 
 log = logging.getLogger(__name__)
 
 
 class Planner(Protocol):
-    """What decides."""
+    """Decides about a job; implemented by the package `planning`."""
 
     def plan(self, observation: JobObservation) -> Plan:
-        """Return what shall be done."""
+        """Return the plan for an observation."""
 
     def status_after_rejection(
         self, observation: JobObservation, plan: Plan, refusals: tuple[RejectedWrite, ...]
     ) -> LifecycleStatus | None:
-        """Return the status that is true when a write of the plan was refused."""
+        """Return the status when a write of the plan was rejected."""
 
     def status_after_internal_error(
         self, job: JobView, now: datetime, message: str
     ) -> LifecycleStatus | None:
-        """Return the status of a job at which the operator fails; None where there is nothing to say."""
+        """Return the status after internal errors of the operator; None where it stays."""
 
     def status_after_failed_write(self, job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
-        """Return the status of a job for which a write comes to nothing again and again; None as above."""
+        """Return the status after repeated failures of a write; None where it stays."""
 
     def events_between(self, before: LifecycleStatus, result: LifecycleStatus) -> tuple[JobEvent, ...]:
-        """Return what is worth an Event between two statuses."""
+        """Return the Events for a change of status."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReconcileResult:
-    """What follows from a pass."""
+    """Result of a reconcile."""
 
     not_found: bool = False
-    """The job is no more."""
+    """The job does not exist any more."""
     requeue: bool = False
-    """What the plan was made from has changed: plan again soon."""
+    """The input of the plan has changed: reconcile again soon."""
     requeue_at: datetime | None = None
-    """When time alone makes another pass worth while."""
+    """Time of the next reconcile, if nothing happens before."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciler:
-    """What a pass needs."""
+    """Reconciles jobs with these parts."""
 
     cache: InformerCache
     states: TransientStates
@@ -80,10 +80,10 @@ class Reconciler:
     status_writer: StatusWriter
     clock: Callable[[], datetime]
     has_new_jobs: Callable[[], bool] = lambda: False
-    """Whether other jobs wait for their first pods: what can be told later is told later."""
+    """Whether other jobs wait for their first pods; status writes are deferred then."""
 
     async def reconcile(self, key: JobKey) -> ReconcileResult:
-        """Bring one job one step on; raise ClusterError where the API server fails."""
+        """Reconcile one job; raise ApiError where the API server fails."""
         record = self.cache.job(key)
         if record is None:
             self.states.forget(key)
@@ -102,9 +102,9 @@ class Reconciler:
         return result
 
     async def report_failure(self, key: JobKey, error: Exception, again_at: datetime) -> None:
-        """Say in the status that passes over a job fail again and again; one write per pass.
+        """Write repeated failures of reconciles to the status; at most one write per reconcile.
 
-        An Event says so too, also where the status is what cannot be written.
+        An Event reports them as well, also where the status cannot be written.
         """
         record, state = self.cache.job(key), self.states.known(key)
         if record is None or state is None or state.uid != record.uid or state.wrote_status:
@@ -113,15 +113,15 @@ class Reconciler:
         status = self._status_after_failure(job, state, error, now, again_at)
         if status is None:
             return
-        told = self.planner.events_between(job.status, status)
+        message = self.planner.events_between(job.status, status)
         try:
             await self.status_writer.write(job, self._stored_status(key), status)
         except StatusConflict as behind:
-            log.debug("the next failure tells: %s", behind)
+            log.debug("status not written, the next failure will report it: %s", behind)
             return
         except ApiError as another:
-            log.warning("the status does not tell of it: %s", another)
-        await self.status_writer.send_events(job, told, now)
+            log.warning("the failure could not be written to the status: %s", another)
+        await self.status_writer.send_events(job, message, now)
 
     def _status_after_failure(
         self, job: JobView, state: TransientState, error: Exception, now: datetime, again_at: datetime
@@ -146,7 +146,7 @@ class Reconciler:
     async def _observe_and_plan(
         self, key: JobKey, state: TransientState
     ) -> tuple[JobObservation, Plan] | None:
-        """Plan, and once more with the evidence that the first plan asked for."""
+        """Plan, and once more with the evidence that the first plan requests."""
         now = self.clock()
         observation = observe(self.cache, key, state=state, now=now, evidence=known_evidence(state, now))
         assert observation is not None, "nothing was awaited since the job was there"
@@ -172,15 +172,15 @@ class Reconciler:
             if status is not None and await self.status_writer.write(observation.job, stored, status):
                 state.status_written, state.wrote_status = observation.now, True
         except (StaleCache, StatusConflict) as behind:
-            log.debug("planning again: %s", behind)
+            log.debug("requeue, the cache was stale: %s", behind)
             return ReconcileResult(requeue=True)
-        told = self._events(observation, plan, execution, status)
-        await self.status_writer.send_events(observation.job, told, observation.now)
+        message = self._events(observation, plan, execution, status)
+        await self.status_writer.send_events(observation.job, message, observation.now)
         return ReconcileResult(requeue=execution.rejected_write is not None, requeue_at=plan.requeue_at)
 
     @staticmethod
     def _status_can_wait(plan: Plan, execution: ExecutionResult) -> bool:
-        """Tell whether the cluster holds all that the status would say: it was only added to, as planned."""
+        """Return whether the status may be written later: the plan only created objects, all successfully."""
         created = all(isinstance(action, Create) for action in plan.actions)
         return bool(plan.actions) and created and execution.rejected_write is None
 
@@ -191,7 +191,7 @@ class Reconciler:
         execution: ExecutionResult,
         status: LifecycleStatus | None,
     ) -> tuple[JobEvent, ...]:
-        """Return the Events of the plan; where it was cut short, those of the status that is true instead."""
+        """Return the Events of the plan; after a rejected write those of the actual status."""
         if execution.rejected_write is None or status is None:
             return plan.events
         return self.planner.events_between(observation.job.status, status)
@@ -208,7 +208,7 @@ class Reconciler:
         if execution.rejected_write is not None:
             state.rejected_writes = with_rejected_write(state.rejected_writes, execution.rejected_write)
             log.warning(
-                "refused: %s %s: %s",
+                "the API server rejected %s %s: %s",
                 execution.rejected_write.kind,
                 execution.rejected_write.name,
                 execution.rejected_write.message,
@@ -230,27 +230,27 @@ _OWN_PACKAGES = ("seedbed_operator", "seedbed_api")
 
 
 def internal_error_message(error: Exception, again_at: datetime) -> str:
-    """Return what to tell of an error that a pass has raised."""
-    told = f"the operator failed at this job: {type(error).__name__} in {error_location(error)}"
-    told += "; please report it"
-    return f"{told}; it tries again at {format_time(rounded_up(again_at))}"
+    """Return the condition message for an exception of a reconcile; it shows no values."""
+    message = f"the operator failed to reconcile this job: {type(error).__name__} in {error_location(error)}"
+    message += "; report this as a bug"
+    return f"{message}; next try at {format_time(rounded_up(again_at))}"
 
 
 def failed_write_message(error: ApiError) -> str:
-    """Return what to tell of a write that comes to nothing again and again, in words that stay the same."""
-    hint = "an admission webhook that hangs is the usual cause: `kubectl get validatingwebhookconfigurations,"
-    told = f"{FAILED_WRITE_PREFIX} {error.write}, tried again and again: {_answer(error)}"
-    return f"{told}; {hint}mutatingwebhookconfigurations`; the next try is at most a minute away"
+    """Return the condition message for repeated failures of a write; it stays the same for the same cause."""
+    hint = "usually an admission webhook hangs, see `kubectl get validatingwebhookconfigurations,"
+    message = f"{FAILED_WRITE_PREFIX} {error.write} after repeated tries: {_answer(error)}"
+    return f"{message}; {hint}mutatingwebhookconfigurations`; next try within a minute"
 
 
 def _answer(error: ApiError) -> str:
     if isinstance(error, ApiStatusError):
-        return f"it answers {error.code} {error.reason}: {error.message.rstrip('.')}"
-    return f"no answer came ({str(error).rpartition(': ')[2] or type(error).__name__})"
+        return f"it responds {error.code} {error.reason}: {error.message.rstrip('.')}"
+    return f"no response ({str(error).rpartition(': ')[2] or type(error).__name__})"
 
 
 def error_location(error: Exception) -> str:
-    """Return module and line in which our code raised an error, or called what raised it."""
+    """Return module and line of our code in the traceback of an error."""
     frames = (
         (frame.f_globals.get("__name__", ""), line) for frame, line in traceback.walk_tb(error.__traceback__)
     )
@@ -261,7 +261,7 @@ def error_location(error: Exception) -> str:
 def observe(
     cache: InformerCache, key: JobKey, *, state: TransientState, now: datetime, evidence: Evidence
 ) -> JobObservation | None:
-    """Return the observation of a job; None where it is gone."""
+    """Return the observation of a job; None where it does not exist any more."""
     record = cache.job(key)
     if record is None:
         return None

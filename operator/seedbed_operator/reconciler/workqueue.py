@@ -1,6 +1,6 @@
-"""The queue of jobs that want a pass: one pass at a time for each, a few at a time for all, none lost.
+"""Workqueue of jobs to reconcile: one reconcile at a time per job, some jobs in parallel, no request is lost.
 
-A job that failed is left alone until its back-off is over, whatever happens around it.
+A job that failed waits for its back-off, whatever events come meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from seedbed_operator.kube_client.resource_kinds import JobKey
 from seedbed_operator.reconciler.reconcile import ReconcileResult
 
 NEW_JOB_PRIORITY_SECONDS: Final = 10.0
-"""So long a job that has had a pass lets go first those that have had none: they wait for their pods."""
+"""Jobs that were never reconciled go first for this long: they wait for their pods."""
 
 
 @dataclass(order=True, frozen=True, slots=True)
@@ -34,7 +34,7 @@ class _QueueItem:
 
 
 class FairQueue:
-    """A queue of jobs, with places that ask the worker who gets them to go home."""
+    """Priority queue of jobs: new jobs first; an item without a job ends one worker."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -47,21 +47,21 @@ class FairQueue:
 
     @property
     def has_new_jobs(self) -> bool:
-        """Whether jobs wait that have never had a pass."""
+        """Whether jobs wait that were never reconciled."""
         return self._new_jobs > 0
 
     def put(self, job: JobKey, *, is_new: bool) -> None:
-        """Let a job wait."""
+        """Add a job."""
         self._new_jobs += is_new
         now = self._clock()
         self._put(now if is_new else now + NEW_JOB_PRIORITY_SECONDS, job, is_new=is_new)
 
     def release_worker(self) -> None:
-        """Let one worker end, before anybody else has a turn."""
+        """Let one worker end before it takes another job."""
         self._put(float("-inf"), None, is_new=False)
 
     async def get(self) -> JobKey | None:
-        """Return the job whose turn it is; None for a worker that is to end."""
+        """Return the next job; None to end the worker."""
         place = await self._places.get()
         self._new_jobs -= place.is_new
         return place.job
@@ -73,15 +73,15 @@ class FairQueue:
 FAILURE_BACKOFF: Final = ExponentialBackoff(first=1.0, longest=60.0)
 REPEAT_BACKOFF: Final = ExponentialBackoff(first=0.1, longest=5.0)
 IMMEDIATE_REQUEUES: Final = 3
-"""So often in a row a job may be planned again without a pause."""
+"""Immediate requeues in a row before a delay is added."""
 
 ReportFailure = Callable[[JobKey, Exception, datetime], Awaitable[None]]
-"""Tell of a pass that has failed, and when the next one is due."""
+"""Report a failed reconcile and the time of the next one."""
 RecordReconcile = Callable[[float, bool], None]
-"""Take note of a pass: its seconds, and whether it failed."""
+"""Record a reconcile: its seconds, and whether it failed."""
 
 current_job: ContextVar[JobKey | None] = ContextVar("present_job", default=None)
-"""The job of the pass that is running, for the log."""
+"""The job that is being reconciled, for log lines."""
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +92,9 @@ class _JobSlot:
     timer: asyncio.TimerHandle | None = None
     queued: bool = False
     queued_at: float = 0.0
-    """When it was last queued, on the clock of the event loop."""
+    """Time of the last enqueue, on the clock of the event loop."""
     is_new: bool = True
-    """No pass has begun yet."""
+    """It was never reconciled."""
     running: bool = False
     dirty: bool = False
     failures: int = 0
@@ -108,26 +108,26 @@ class _JobSlot:
 
 @dataclass(kw_only=True, slots=True)
 class ReconcileCounts:
-    """What the loop has done so far."""
+    """Reconciles so far."""
 
     passes: int = 0
     failures: int = 0
     last_end: float = 0.0
-    """When a pass last ended, on the clock of the event loop."""
+    """End of the last reconcile, on the clock of the event loop."""
 
 
 def backoff(failures: int) -> float:
-    """Return how long to leave a job alone after so many failures in a row, in seconds."""
+    """Return the delay after this many failures in a row, in seconds."""
     return FAILURE_BACKOFF.delay(failures) * random.uniform(0.5, 1.0)
 
 
 def requeue_delay(repeats: int) -> float:
-    """Return how long to wait before a job is planned again so many times in a row, in seconds."""
+    """Return the delay after this many requeues in a row, in seconds."""
     return REPEAT_BACKOFF.delay(repeats - IMMEDIATE_REQUEUES) if repeats > IMMEDIATE_REQUEUES else 0.0
 
 
 class Workqueue:
-    """Wakes jobs and passes over them."""
+    """Queues jobs and runs their reconciles."""
 
     def __init__(
         self,
@@ -150,28 +150,28 @@ class Workqueue:
 
     @property
     def waiting(self) -> int:
-        """Return how many jobs are ready for a pass."""
+        """Return the number of jobs that wait for a worker."""
         return len(self._queue)
 
     def oldest_wait(self) -> float:
-        """Return how long the job that has waited longest is ready for a pass, in seconds."""
+        """Return the longest wait of a queued job, in seconds."""
         now = asyncio.get_running_loop().time()
         return max((now - slot.queued_at for slot in self._slots.values() if slot.queued), default=0.0)
 
     def start(self) -> None:
-        """Let the passes begin: the cache is filled."""
+        """Let the workers start: the cache is filled."""
         self.counts.last_end = asyncio.get_running_loop().time()
         self._open.set()
 
     def stop(self) -> None:
-        """Begin no more passes; `work` returns when those under way have ended."""
+        """Start no more reconciles; `run_worker` returns when the running ones have ended."""
         self._stopping = True
         self._open.set()
         for _ in range(self._workers):
             self._queue.release_worker()
 
     def enqueue(self, keys: Iterable[JobKey]) -> None:
-        """Ask for a pass over each of these jobs; one that is under way is followed by another."""
+        """Queue these jobs; one that is being reconciled is reconciled once more."""
         now = asyncio.get_running_loop().time()
         for key in keys:
             slot = self._slots.setdefault(key, _JobSlot())
@@ -181,7 +181,7 @@ class Workqueue:
                 self._schedule(key, slot, now)
 
     async def run_worker(self) -> None:
-        """Pass over one ready job after the other until told to stop; several may work side by side."""
+        """Reconcile queued jobs until `stop`; several workers may run in parallel."""
         self._workers += 1
         await self._open.wait()
         while not self._stopping:
@@ -190,7 +190,7 @@ class Workqueue:
                 await self._reconcile(key)
 
     def _schedule(self, key: JobKey, slot: _JobSlot, at: float) -> None:
-        """Queue a job, or set its timer where its back-off is not over or it is due later."""
+        """Queue a job, or set a timer where it is due later or backs off."""
         loop = asyncio.get_running_loop()
         at = max(at, slot.not_before)
         if slot.queued or (slot.timer is not None and slot.timer.when() <= at):
@@ -240,10 +240,14 @@ class Workqueue:
         delay = backoff(slot.failures)
         slot.not_before = asyncio.get_running_loop().time() + delay
         if isinstance(error, ApiError):
-            log.warning("pass failed, again in %.1f s: %s", delay, error)
+            log.warning("reconcile failed, next try in %.1f s: %s", delay, error)
         else:
             log.error(
-                "pass failed, again in %.1f s: %s: %s", delay, type(error).__name__, error, exc_info=error
+                "reconcile failed, next try in %.1f s: %s: %s",
+                delay,
+                type(error).__name__,
+                error,
+                exc_info=error,
             )
         return delay
 
@@ -259,7 +263,7 @@ class Workqueue:
             )
 
     def _throttle_repeats(self, slot: _JobSlot, after: ReconcileResult) -> None:
-        """Slow a job down that is planned again and again."""
+        """Delay a job that requeues itself again and again."""
         past = after.requeue_at is not None and after.requeue_at <= self._clock()
         slot.repeats = slot.repeats + 1 if after.requeue or past else 0
         slot.not_before = asyncio.get_running_loop().time() + requeue_delay(slot.repeats)

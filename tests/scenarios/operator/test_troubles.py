@@ -69,8 +69,8 @@ def test_the_status_tells_of_the_third_failure_in_one_line_and_the_next_good_pas
     stage.fails(1)
     assert stage.running() == "False InternalError"
     assert re.fullmatch(
-        r"the operator failed at this job: Defect in seedbed_operator\.reconciler\.reconcile:\d+; "
-        r"please report it; it tries again at 2030-01-02T12:00:31Z",
+        r"the operator failed to reconcile this job: Defect in seedbed_operator\.reconciler\.reconcile:\d+; "
+        r"report this as a bug; next try at 2030-01-02T12:00:31Z",
         stage.message(),
     )
     events = [event["reason"] for event in stage.server.all(EVENTS)]
@@ -166,10 +166,10 @@ def test_what_is_told_names_no_content() -> None:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("before", "no answer came (lost on the way there)"),
-        ("500", "it answers 500 Error: by chance"),
-        ("503", "it answers 503 Error: by chance"),
-        ("429", "it answers 429 Error: by chance"),
+        ("before", "no response (lost on the way there)"),
+        ("500", "it responds 500 Error: by chance"),
+        ("503", "it responds 503 Error: by chance"),
+        ("429", "it responds 429 Error: by chance"),
     ],
 )
 @pytest.mark.parametrize("kind", ["Secret", "Pod"])
@@ -184,7 +184,7 @@ def test_a_write_that_comes_to_nothing_again_and_again_is_told_with_what_is_trie
     name = "seedlings-1-driver" if kind == "Pod" else f"seedlings-{stage.uid()[:8]}-ray"
     assert stage.running() == "False AdmissionDenied"
     assert (
-        f"the creation of {kind} {name}, tried again and again: {said}; an admission webhook"
+        f"the creation of {kind} {name} after repeated tries: {said}; usually an admission webhook hangs"
         in stage.message()
     )
     writes = len(stage.server.calls)
@@ -205,8 +205,7 @@ def test_a_status_that_cannot_be_written_is_told_by_an_event() -> None:
     (event,) = stage.server.all(EVENTS)
     assert event["type"] == "Warning"
     assert (
-        "the status of TrainingJob seedlings, tried again and again: it answers 403 Forbidden"
-        in event["note"]
+        "the status of TrainingJob seedlings after repeated tries: it responds 403 Forbidden" in event["note"]
     )
 
 
@@ -219,7 +218,7 @@ def test_pods_that_cannot_be_deleted_are_told_and_a_job_that_trains_still_runs()
     asyncio.run(stage.operator.relist())
     stage.server.fault = lambda call: "before" if call.verb == "delete" else None
     stage.passes(3)
-    assert "does not carry out the deletion of Pod seedlings-1-driver" in stage.message()
+    assert "did not complete the deletion of Pod seedlings-1-driver" in stage.message()
     stage.server.fault = lambda _: None
     stage.passes()
     assert stage.running() == "False Stopping"

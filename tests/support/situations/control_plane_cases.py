@@ -83,7 +83,7 @@ PROFILES = {
     "there is no such profile": Situation(
         profile=None,
         reason="ProfileNotFound",
-        says=("spec.cluster.profile", "there is no TrainingProfile there-is-no-such-profile", "create it"),
+        says=("spec.cluster.profile", "TrainingProfile there-is-no-such-profile does not exist", "create it"),
         heals=creates("TrainingProfile", spec={"image": "registry.example/seedbed@sha256:" + "0" * 64}),
     ),
     "the profile breaks a rule": Situation(
@@ -139,7 +139,7 @@ NODES = {
             "worker pod",
             "untolerated taint",
             "add a toleration to the profile's worker",
-            "suspended and resumed",
+            "suspend and resume the job",
         ),
         heals=both(
             changes_profile(worker={"tolerations": [{"key": "dedicated", "operator": "Exists"}]}),
@@ -171,7 +171,7 @@ NODES = {
         job={"spec.dataset.uri": "pvc://digits/small"},
         profile=ON_A_CLAIM,
         reason="ClaimNotFound",
-        says=("PersistentVolumeClaim digits is not there", "create it in the namespace of the job"),
+        says=("PersistentVolumeClaim digits does not exist", "create it in the namespace of the job"),
         heals=both(
             creates("PersistentVolume", spec=A_VOLUME),
             creates("PersistentVolumeClaim", "digits", spec={**A_CLAIM, "volumeName": "{name}"}),
@@ -258,7 +258,7 @@ REFUSALS = {
             awaits_admission(is_refused),
         ),
         reason="AdmissionDenied",
-        says=("policy.example.org", "connection refused", "does not answer"),
+        says=("policy.example.org", "connection refused", "does not respond"),
         heals=deletes("ValidatingWebhookConfiguration"),
     ),
     "Pod Security refuses a folder of the node": Situation(
@@ -291,7 +291,7 @@ NAMES = {
     "a pod of somebody else has the driver's name": Situation(
         before=creates("Pod", f"{JOB}-1-driver", spec={"containers": [{"name": "x", "image": "x"}]}),
         reason="NameConflict",
-        says=(f"Pod {JOB}-1-driver", "does not belong to this job", "delete or rename it"),
+        says=(f"Pod {JOB}-1-driver", "does not belong to this job", "delete it"),
         heals=deletes("Pod", f"{JOB}-1-driver"),
     ),
     "pods of a deleted job are still ending": Situation(
@@ -341,7 +341,7 @@ QUEUES = {
         says=(
             "PreRunningDeadlineExceeded",
             "spec.preRunningDeadlineSeconds 12",
-            "the next attempt begins at",
+            "the next attempt starts at",
         ),
     ),
     "half of the workers find a node": Situation(
@@ -350,7 +350,7 @@ QUEUES = {
         before=adds_nodes(resources=ONE_GPU),
         reason="Unschedulable",
         says=("worker pod", "Insufficient nvidia.com/gpu", "spec.cluster.workers.min"),
-        heals=both(awaits_message("what it held is given back"), adds_nodes("more", resources=ONE_GPU)),
+        heals=both(awaits_message("its pods are deleted"), adds_nodes("more", resources=ONE_GPU)),
     ),
 }
 SITUATIONS: dict[str, Situation] = {**PROFILES, **NODES, **REFUSALS, **NAMES, **QUEUES}

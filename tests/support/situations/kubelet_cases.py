@@ -61,11 +61,11 @@ SITUATIONS: dict[str, Situation] = {
         profile={"spec.image": f"registry.invalid:5000/{NO_IMAGE}", "spec.imagePullPolicy": "IfNotPresent"},
         before=gives_keys(),
         reason="ImagePullFailed",
-        says=("registry.invalid:5000", "cannot be pulled", "the registry does not answer"),
+        says=("registry.invalid:5000", "cannot be pulled", "the registry does not respond"),
     ),
     "the Secret is not there": Situation(
         reason="SecretNotFound",
-        says=("Secret s3-", "is not there", "create it in the namespace of the job"),
+        says=("Secret s3-", "does not exist", "create it in the namespace of the job"),
         heals=gives_keys(),
     ),
     "the dataset is not there": Situation(
@@ -85,7 +85,7 @@ SITUATIONS: dict[str, Situation] = {
         profile={"spec.storage": {"endpointURL": NOWHERE, "region": "us-east-1"}},
         before=gives_keys(),
         reason="BackingOff",
-        says=("attempt 1 ended: StorageUnavailable", "the next attempt begins at"),
+        says=("attempt 1 ended: StorageUnavailable", "the next attempt starts at"),
         heals=lambda ground: changes_profile(storage=ground.profile_base["spec.storage"])(ground),
     ),
     "the driver needs more memory": Situation(
@@ -105,7 +105,7 @@ SITUATIONS: dict[str, Situation] = {
         reason="RayStarting",
         says=(
             f"driver pod {JOB}-1-driver is ready",
-            "does not answer the operator at port 8701",
+            "does not respond on port 8701",
             "NetworkPolicies",
         ),
         heals=deletes("NetworkPolicy", "closed"),
@@ -119,8 +119,8 @@ SITUATIONS: dict[str, Situation] = {
         says=(
             "attempt 1 ended: NodeLost",
             f"node {LOST_NODE}",
-            "does not answer",
-            "the next attempt begins at",
+            "does not respond",
+            "the next attempt starts at",
         ),
         heals=nothing,
     ),

@@ -153,7 +153,7 @@ def test_an_event_that_cannot_be_sent_stops_nothing(caplog: pytest.LogCaptureFix
     desk = Desk()
     desk.server.forbidden.add(("create", "events"))
     assert desk.send_events("pods are full") == 0
-    assert "event QuotaExceeded was not sent" in caplog.text
+    assert "cannot create Event QuotaExceeded" in caplog.text
 
 
 def test_an_event_is_what_the_api_server_takes() -> None:

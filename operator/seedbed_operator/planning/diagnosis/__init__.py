@@ -1,16 +1,16 @@
-"""Why a job does not run: one module per family of causes, asked in the order in which they come about."""
+"""Diagnosis of a job that does not run: reason and message; one module per family of causes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-NEXT_ATTEMPT = "a changed profile counts once the job has been suspended and resumed"
-"""Pods that are there keep what they were created with."""
+NEXT_ATTEMPT = "to use a changed profile, suspend and resume the job"
+"""Existing pods do not change with the profile."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diagnosis:
-    """A reason of the Running condition and its message."""
+    """Reason and message of the Running condition."""
 
     reason: str
     message: str

@@ -1,4 +1,4 @@
-"""Writes that the API server refused: quota, admission, names that are taken; in plain words."""
+"""Diagnose writes that the API server rejected: quota, admission, name conflicts."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _FAMILIES = (
     (
         r"exceeded quota",
         RunningReason.QUOTA_EXCEEDED,
-        "raise the ResourceQuota, wait for others to finish, or ask for less",
+        "raise the ResourceQuota, wait for other jobs, or request less",
     ),
     (
         r"failed quota",
         RunningReason.QUOTA_EXCEEDED,
-        "the ResourceQuota wants limits that the pods do not set: add a LimitRange with defaults",
+        "the ResourceQuota requires limits that the pods do not set: add a LimitRange with defaults",
     ),
     (
         r"violates PodSecurity",
         RunningReason.ADMISSION_DENIED,
-        "of all that a profile can say only a hostPath cache breaks a level: choose another cache.type in "
-        "the profile, or a level for the namespace that allows it",
+        "only a hostPath cache violates a Pod Security level: choose another cache.type in the profile, or a "
+        "level of the namespace that allows it",
     ),
     (
         r"serviceaccount.* not found",
@@ -43,7 +43,7 @@ _FAMILIES = (
     (
         r"(maximum|minimum) .* usage per",
         RunningReason.ADMISSION_DENIED,
-        "raise the LimitRange of the namespace, or ask for less: resources of the profile, "
+        "raise the LimitRange of the namespace, or request less: resources of the profile, "
         "spec.cluster.overrides",
     ),
     (
@@ -59,21 +59,21 @@ _FAMILIES = (
     (
         r"failed calling webhook",
         RunningReason.ADMISSION_DENIED,
-        "that admission webhook does not answer: whoever runs it must bring it back, or remove it",
+        "the admission webhook does not respond: repair it, or remove its configuration",
     ),
     (
         r"webhook|AdmissionPolicy",
         RunningReason.ADMISSION_DENIED,
-        "ask whoever set that rule; labels, annotations and resources of the pods come from the profile "
+        "ask the owner of that policy; labels, annotations and resources of the pods come from the profile "
         "and from spec.cluster.overrides",
     ),
 )
 _FORBIDDEN = re.compile(r'^[a-z]+ "[^"]*" is forbidden: ')
-"""What the API server says first, and the message says in its own words."""
+"""Prefix of the API server's message, which the diagnosis repeats."""
 
 
 def diagnose_rejected_write(refusal: RejectedWrite) -> Diagnosis:
-    """Explain a refused write."""
+    """Diagnose a rejected write."""
     if refusal.code == 409:
         return diagnose_name_conflict(refusal.kind, refusal.name)
     for pattern, reason, fix in _FAMILIES:
@@ -83,14 +83,14 @@ def diagnose_rejected_write(refusal: RejectedWrite) -> Diagnosis:
 
 
 def diagnose_name_conflict(kind: str, name: str) -> Diagnosis:
-    """Explain a name that somebody else's object bears."""
+    """Diagnose a name that another object has."""
     message = (
-        f"there is a {kind} {name} that does not belong to this job; it is left alone: "
-        "delete or rename it, or create the job under another name"
+        f"{kind} {name} exists and does not belong to this job; the operator does not touch it: "
+        "delete it, or create the job under another name"
     )
     return Diagnosis(reason=RunningReason.NAME_CONFLICT, message=message)
 
 
 def _rejection_message(refusal: RejectedWrite) -> str:
-    told = _FORBIDDEN.sub("", refusal.message.strip()).rstrip(".")
-    return f"the API server refuses {refusal.kind} {refusal.name}: {told}"
+    text = _FORBIDDEN.sub("", refusal.message.strip()).rstrip(".")
+    return f"the API server rejects {refusal.kind} {refusal.name}: {text}"

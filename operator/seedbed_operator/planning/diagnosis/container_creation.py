@@ -1,4 +1,4 @@
-"""Images that cannot be pulled, and containers that cannot be made, in the kubelet's words."""
+"""Diagnose image pulls and container creation, from the kubelet's waiting states and events."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _CAUSES = (
     (r"never", "it is not on the node, and imagePullPolicy of the profile is Never"),
     (
         r"no match for platform|exec format|manifest.*platform",
-        "it is not for this kind of machine: choose nodes or an image that fit",
+        "it does not support this platform: choose other nodes or another image",
     ),
     (
         r"unauthorized|denied|forbidden|no basic auth|authentication|401|403",
-        "the registry wants credentials: name a Secret in imagePullSecrets of the profile",
+        "the registry requires credentials: name a Secret in imagePullSecrets of the profile",
     ),
     (
         r"not ?found|manifest unknown|name unknown|404|does not exist",
-        "there is no such image: correct it in the profile or in spec.cluster.overrides.image",
+        "the image does not exist: correct it in the profile or in spec.cluster.overrides.image",
     ),
     (
         r"time-?out|no such host|connection refused|i/o|unavailable|dial |lookup |tls|x509|network",
-        "the registry does not answer: check its name, the network and its certificate",
+        "the registry does not respond: check its name, the network and its certificate",
     ),
 )
 _SECRET = re.compile(r'secret "([^"]+)" not found', re.IGNORECASE)
@@ -38,7 +38,7 @@ _PULL_SECRET = re.compile(r"pull secrets \(([^)]*)\)")
 
 
 def diagnose_image(pods: Iterable[PodView], evidence: Evidence, image: str) -> Diagnosis | None:
-    """Explain the first container whose image cannot be had."""
+    """Diagnose the first container whose image is missing."""
     for pod, waiting in _waiting(pods):
         if waiting.reason in _PULLING:
             return _diagnose_pull_secret(pod, evidence) or _diagnose_image_pull(pod, waiting, evidence, image)
@@ -50,26 +50,26 @@ def diagnose_image(pods: Iterable[PodView], evidence: Evidence, image: str) -> D
 
 
 def diagnose_container(pods: Iterable[PodView], token: str = "") -> Diagnosis | None:
-    """Explain the first container that the kubelet cannot make; `token` is the Secret that is ours."""
+    """Diagnose the first container that the kubelet cannot create; `token` is the Ray token Secret."""
     for pod, waiting in _waiting(pods):
         if waiting.reason in _CONFIG:
             if missing := missing_secret_name(waiting):
                 return diagnose_missing_token(token) if missing == token else diagnose_missing_secret(missing)
             named = f"container {waiting.container}" if waiting.container else "the container"
-            message = f"pod {pod.name}: {named} cannot be made: {waiting.message or waiting.reason}"
+            message = f"pod {pod.name}: {named} cannot be created: {waiting.message or waiting.reason}"
             message += f"; {FIX_BY_INJECTOR}" if waiting.container else ""
             return Diagnosis(reason=RunningReason.CONTAINER_CONFIG_ERROR, message=message)
     return None
 
 
 def missing_secret_name(waiting: ContainerWaiting) -> str | None:
-    """Return the name of the Secret for want of which a container cannot be made."""
+    """Return the Secret that is missing for a container."""
     missing = _SECRET.search(waiting.message) if waiting.reason in _CONFIG else None
     return missing[1] if missing else None
 
 
 def is_pulling_image(waiting: ContainerWaiting | None) -> bool:
-    """Tell whether events of a pod help to explain why its image is not there."""
+    """Return whether events of a pod can explain a failed image pull."""
     return waiting is not None and waiting.reason in _PULLING
 
 
@@ -80,21 +80,21 @@ def _waiting(pods: Iterable[PodView]) -> list[tuple[PodView, ContainerWaiting]]:
 def _diagnose_image_pull(
     pod: PodView, waiting: ContainerWaiting, evidence: Evidence, image: str
 ) -> Diagnosis:
-    """Name the cause; the kubelet tells it while it tries, and often not while it backs off."""
+    """Name the cause; the kubelet often reports it only in events."""
     failures = [
         notice.message for notice in evidence.pod_events.get(pod.uid, ()) if notice.reason == "Failed"
     ]
-    told = " ".join((waiting.message, waiting.reason, *failures))
-    told = told.replace(waiting.image, "") if waiting.image else told  # its name is no cause
-    cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, told, re.IGNORECASE)), None)
-    why = cause or "the kubelet does not say why"
+    text = " ".join((waiting.message, waiting.reason, *failures))
+    text = text.replace(waiting.image, "") if waiting.image else text  # its name is no cause
+    cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, text, re.IGNORECASE)), None)
+    why = cause or "the kubelet reports no cause"
     message = f"pod {pod.name}: {_name_image(waiting, image)} cannot be pulled: {why}"
     fix = FIX_BY_INJECTOR if waiting.container else NEXT_ATTEMPT
     return Diagnosis(reason=RunningReason.IMAGE_PULL_FAILED, message=f"{message}; {fix}")
 
 
 def _name_image(waiting: ContainerWaiting, image: str) -> str:
-    """Return whose image it is: the attempt's, or that of a container that somebody else put there."""
+    """Describe an image: the attempt's, or that of an injected container."""
     return (
         f"image {waiting.image} of container {waiting.container}" if waiting.container else f"image {image}"
     )

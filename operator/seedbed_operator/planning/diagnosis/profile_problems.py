@@ -1,4 +1,4 @@
-"""Profiles that are not there, are not valid, or do not allow what the job asks for."""
+"""Diagnose the TrainingProfile: missing, invalid, or not allowing what the job requests."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from seedbed_operator.planning.job_context import JobContext
 
 
 def diagnose_profile(context: JobContext) -> Diagnosis | None:
-    """Explain why no pod can be made by the profile as it is."""
+    """Diagnose why no pod can be created with the profile."""
     name, given = context.spec.cluster.profile, context.observation.profile
     if given is None:
-        message = f"spec.cluster.profile: there is no TrainingProfile {name}; create it, or name another one"
+        message = f"spec.cluster.profile: TrainingProfile {name} does not exist; create it or name another"
         return Diagnosis(reason=RunningReason.PROFILE_NOT_FOUND, message=message)
     if given.spec is None:
-        message = f"TrainingProfile {name} is not valid: {given.spec_error}; its admin must correct it"
+        message = f"TrainingProfile {name} is invalid: {given.spec_error}; its administrator must correct it"
         return Diagnosis(reason=RunningReason.PROFILE_INVALID, message=message)
     if problem := check_profile_policy(context.spec, given.spec):
         return problem
     if context.backend is None:
         message = (
-            f"TrainingProfile {name} wants backend {given.spec.backend}, which is not to be had here; "
-            "its admin must set spec.backend to Pods, or the job name another profile"
+            f"TrainingProfile {name} sets backend {given.spec.backend}, which the operator does not support; "
+            "set its spec.backend to Pods, or name another profile in the job"
         )
         return Diagnosis(reason=RunningReason.BACKEND_UNAVAILABLE, message=message)
     return None
 
 
 def check_profile_policy(spec: JobSpec, profile: TrainingProfileSpec) -> Diagnosis | None:
-    """Return the first thing that the profile does not allow; None where all is allowed."""
+    """Return the first field that the profile does not allow; None where all is allowed."""
     found = policy_violations(spec, profile)
     return Diagnosis(reason=found[0].reason, message=found[0].message) if found else None

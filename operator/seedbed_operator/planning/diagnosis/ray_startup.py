@@ -1,4 +1,4 @@
-"""The containers run and there is no step yet: Ray comes up, workers join."""
+"""Diagnose running containers without a step: Ray starts, workers join."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from seedbed_operator.planning.sidecar_containers import (
 
 
 def diagnose_joining_workers(live: LiveProgress | None, least: int) -> Diagnosis | None:
-    """Explain a driver that waits for workers."""
+    """Diagnose a driver that waits for workers."""
     if live is None or live.workers is None or live.workers.ready >= least:
         return None
-    message = f"Ray runs; {live.workers.ready} of at least {least} workers have joined it"
+    message = f"Ray runs; {live.workers.ready} of at least {least} workers have joined"
     return Diagnosis(reason=RunningReason.WAITING_FOR_WORKERS, message=message)
 
 
 def diagnose_failing_workers(pods: Iterable[PodView]) -> Diagnosis | None:
-    """Explain workers that ended although the driver still waits for them."""
+    """Diagnose workers that ended while the driver waits for them."""
     workers = [pod for pod in pods if pod.role == "worker" and pod.ended]
     failed = [pod for pod in workers if pod_exit_code(pod) is not None or is_rejected(pod)]
     if not failed:
@@ -48,14 +48,14 @@ def diagnose_failing_workers(pods: Iterable[PodView]) -> Diagnosis | None:
 def diagnose_ray_startup(
     live: LiveProgress | None, driver: PodView | None = None, *, silent: bool = False
 ) -> Diagnosis:
-    """Say that Ray starts; or that the driver, which its kubelet finds ready, goes on being silent to us."""
+    """Report that Ray starts; or that a ready driver does not respond to the operator."""
     if silent and driver is not None:
         message = (
-            f"driver pod {driver.name} is ready and does not answer the operator at port {PROGRESS_PORT}; "
-            "let the NetworkPolicies of the namespace pass it"
+            f"driver pod {driver.name} is ready and does not respond on port {PROGRESS_PORT}; "
+            "allow the operator in the NetworkPolicies of the namespace"
         )
     elif live is None:
-        message = "the driver's container runs; Ray is coming up"
+        message = "the driver's container runs; Ray starts"
     else:
         message = "Ray runs; the workers load data and model for their first step"
     message += describe_failed_container(driver) if live is None else ""

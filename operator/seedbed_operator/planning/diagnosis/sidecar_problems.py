@@ -1,4 +1,4 @@
-"""Our container waits for one that somebody else put into the pod, or works beside one that has failed."""
+"""Diagnose injected containers that block ours, or that failed beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seedbed_operator.planning.sidecar_containers import (
 
 
 def diagnose_blocking_container(pods: Iterable[PodView]) -> Diagnosis | None:
-    """Explain the first pod whose container waits for one that runs, or fails, before it."""
+    """Diagnose the first pod whose container waits for an injected one."""
     for pod in pods:
         container = blocking_container(pod)
         if container is not None:
@@ -29,7 +29,7 @@ def diagnose_blocking_container(pods: Iterable[PodView]) -> Diagnosis | None:
 
 
 def describe_failed_container(pod: PodView | None) -> str:
-    """Return what to add where a container beside ours has failed."""
+    """Return a note on a failed container beside ours."""
     container = failed_before_end(pod) if pod is not None else None
     if pod is None or container is None:
         return ""
@@ -38,10 +38,10 @@ def describe_failed_container(pod: PodView | None) -> str:
 
 def _describe_blocking(pod: PodView, container: InjectedContainer) -> str:
     if container.terminated is not None and not container.running:
-        return f"{describe_termination(container)} and is started again; the {pod.role} waits for it"
+        return f"{describe_termination(container)} and is restarted; the {pod.role} waits for it"
     if container.kind == "sidecar":
-        return f"runs and has not passed its startup probe; the {pod.role} waits for that"
-    return f"runs; the {pod.role} begins when it has ended"
+        return f"runs and has not passed its startup probe; the {pod.role} waits for it"
+    return f"runs; the {pod.role} starts when it has ended"
 
 
 def _kubectl_hint(pod: PodView, container: InjectedContainer) -> str:

@@ -1,4 +1,4 @@
-"""Why an attempt that has begun makes no step yet: the families of causes, the earliest in its way first."""
+"""Diagnose an attempt without a step: the families of causes in the order of a start."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from seedbed_operator.planning.pod_state import has_ended_or_is_lost
 from seedbed_operator.planning.worker_count import min_ranks, missing_workers
 
 EXPECTED_START = timedelta(seconds=5)
-"""A pod that has a node starts within so long, or there is something to tell."""
+"""A scheduled pod that starts later than this is diagnosed."""
 
 SILENCE_AFTER_READY = timedelta(seconds=30)
-"""A driver that is ready and asked so long after does not answer for other causes than its start."""
+"""A ready driver that does not respond after this time is blocked by the network."""
 
 
 def diagnose_startup(context: JobContext) -> Diagnosis:
-    """Return why the newest attempt makes no step: before its first one, or since it lacks workers."""
+    """Return why the newest attempt makes no step."""
     found = _diagnose_missing_workers(context) or diagnose_pods(context)
     if found is not None:
         return found
@@ -57,7 +57,7 @@ def diagnose_startup(context: JobContext) -> Diagnosis:
 
 
 def diagnose_pods(context: JobContext) -> Diagnosis | None:
-    """Return what keeps pods of the attempt from being made, placed or started; None where nothing does."""
+    """Return why pods of the attempt are not created, scheduled or started; None where all are."""
     pods, evidence = attempt_pods(context), context.evidence
     return (
         _diagnose_rejected_pod(context)
@@ -72,7 +72,7 @@ def diagnose_pods(context: JobContext) -> Diagnosis | None:
 
 
 def _is_silent(context: JobContext, driver: PodView) -> bool:
-    """Tell whether a driver that is ready has not answered for a while, although it was asked again."""
+    """Return whether a ready driver has not responded for a while."""
     asked, changed = (
         seen.get(driver.uid) for seen in (context.evidence.progress_asked, context.evidence.progress_changed)
     )
@@ -82,18 +82,18 @@ def _is_silent(context: JobContext, driver: PodView) -> bool:
 
 
 def _diagnose_missing_workers(context: JobContext) -> Diagnosis | None:
-    """Explain why workers of the minimum are not there at all."""
+    """Diagnose why workers of the minimum do not exist."""
     return diagnose_profile(context) if missing_workers(context, ranks=min_ranks(context)) else None
 
 
 def attempt_pods(context: JobContext) -> tuple[PodView, ...]:
-    """Return driver and workers of the newest attempt that are not over."""
+    """Return driver and workers of the newest attempt that have not ended."""
     pods = (*((context.driver,) if context.driver else ()), *context.attempt_workers)
     return tuple(pod for pod in pods if not has_ended_or_is_lost(pod, context.now))
 
 
 def slow_pods(context: JobContext) -> tuple[PodView, ...]:
-    """Return pods that have had a node for a while and whose container does not run."""
+    """Return pods that were scheduled a while ago and whose container does not run."""
     return tuple(
         pod
         for pod in attempt_pods(context)
@@ -104,7 +104,7 @@ def slow_pods(context: JobContext) -> tuple[PodView, ...]:
 
 
 def pod_event_requests(context: JobContext) -> tuple[EvidenceRequest, ...]:
-    """Return whose events would explain what pods themselves do not."""
+    """Return requests for Events of pods whose status explains too little."""
     late = slow_pods(context)
     pods = [pod for pod in attempt_pods(context) if pod in late or is_pulling_image(pod.waiting)]
     missing = [pod for pod in pods[:_MAX_REQUESTS] if pod.uid not in context.evidence.pod_events]

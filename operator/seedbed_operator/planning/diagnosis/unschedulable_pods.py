@@ -1,4 +1,4 @@
-"""Pods without a node: the scheduler's words in plain ones, and what would make room."""
+"""Diagnose pods without a node, from the scheduler's message, with advice."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from seedbed_operator.job_observation import PodView, ProfileView
 from seedbed_operator.planning.diagnosis import NEXT_ATTEMPT, Diagnosis
 
 _CAPACITY_ADVICE = (
-    (r"insufficient ", "wait for others to end, add nodes to the pool, or ask for less: {size}"),
+    (r"insufficient ", "wait for other jobs, add nodes to the pool, or request less: {size}"),
     (r"too many pods", "add nodes to the pool, or raise the kubelet's maxPods"),
     (r"topology spread", "set topologySpread.mode of the profile's worker to Preferred, or add nodes"),
-    (r"volume node affinity|persistentvolume", "let the claim's volume and the pool be in the same zone"),
+    (r"volume node affinity|persistentvolume", "put the claim's volume and the node pool into the same zone"),
     (r"no nodes available", "add nodes to the cluster"),
 )
-"""What the scheduler says of nodes that have the right labels and no taint that the pod does not bear."""
+"""Scheduler messages about nodes with matching labels and taints."""
 _PLACEMENT_ADVICE = (
     (
         r"node affinity|node selector",
-        "label nodes {labels} as nodeSelector of the profile's {role} wants, or correct it",
+        "label nodes {labels} to match nodeSelector of the profile's {role}, or correct it",
     ),
     (r"untolerated taint", "add a toleration to the profile's {role}, or remove the taint"),
     (r"unschedulable", "uncordon nodes of the pool, or add some"),
@@ -34,23 +34,23 @@ _UNBOUND = re.compile(r"unbound (immediate )?persistentvolumeclaims", re.IGNOREC
 
 
 def diagnose_queue(pods: Sequence[PodView], workload: str | None = None) -> Diagnosis | None:
-    """Explain pods that a queue has not let pass; `workload` is what it knows them by."""
+    """Diagnose pods that a queue has not admitted; `workload` is the name of its Workload."""
     gated = [pod for pod in pods if pod.gated]
     if not gated:
         return None
     if len(gated) == len(pods):
-        message = "a queue holds the pods by a scheduling gate; they start when it admits the job"
+        message = "the queue holds the pods by a scheduling gate; they start when it admits the job"
     else:
         message = (
-            f"a queue has admitted {len(pods) - len(gated)} of {len(pods)} pods and holds the others by a "
-            "scheduling gate; unless it admits them soon, those that it has admitted make room again"
+            f"the queue has admitted {len(pods) - len(gated)} of {len(pods)} pods and holds the others by a "
+            "scheduling gate; unless it admits them soon, the admitted ones are deleted"
         )
     seen = f" (`kubectl describe workload {workload}`)" if workload else ""
     return Diagnosis(reason=RunningReason.QUEUED, message=f"{message}{seen}")
 
 
 def diagnose_unschedulable(pods: Iterable[PodView], profile: ProfileView | None = None) -> Diagnosis | None:
-    """Explain the first pod for which the scheduler finds no node."""
+    """Diagnose the first pod for which the scheduler finds no node."""
     pod = next((pod for pod in pods if pod.unschedulable and not pod.gated), None)
     if pod is None or pod.unschedulable is None:
         return None
@@ -58,7 +58,7 @@ def diagnose_unschedulable(pods: Iterable[PodView], profile: ProfileView | None 
 
 
 def diagnose_pending_workers(pods: Iterable[PodView]) -> Diagnosis | None:
-    """Explain workers that have no node yet while the driver runs."""
+    """Diagnose workers without a node while the driver runs."""
     waiting = [pod for pod in pods if pod.role == "worker" and pod.node is None and not pod.ended]
     if not waiting:
         return None
@@ -66,18 +66,18 @@ def diagnose_pending_workers(pods: Iterable[PodView]) -> Diagnosis | None:
     return Diagnosis(reason=RunningReason.WORKERS_PENDING, message=message)
 
 
-def _diagnose_claim(told: str) -> Diagnosis | None:
-    if missing := _CLAIM.search(told):
-        message = f"PersistentVolumeClaim {missing[1]} is not there; create it in the namespace of the job"
+def _diagnose_claim(text: str) -> Diagnosis | None:
+    if missing := _CLAIM.search(text):
+        message = f"PersistentVolumeClaim {missing[1]} does not exist; create it in the namespace of the job"
         return Diagnosis(reason=RunningReason.CLAIM_NOT_FOUND, message=message)
-    if _UNBOUND.search(told):
+    if _UNBOUND.search(text):
         message = "a PersistentVolumeClaim is not bound to a volume; check its storage class and size"
         return Diagnosis(reason=RunningReason.VOLUME_UNAVAILABLE, message=message)
     return None
 
 
-def _diagnose_no_node(pod: PodView, told: str, profile: ProfileView | None) -> Diagnosis:
-    why = told.partition(". ")[0].strip().rstrip(".")
+def _diagnose_no_node(pod: PodView, text: str, profile: ProfileView | None) -> Diagnosis:
+    why = text.partition(". ")[0].strip().rstrip(".")
     message = f"no node for the {pod.role} pod: {why}"
     words = {"role": pod.role, "size": _SIZES[pod.role], "labels": _labels(pod, profile)}
     if advice := "; ".join(_advice(why)).format(**words):
@@ -86,7 +86,7 @@ def _diagnose_no_node(pod: PodView, told: str, profile: ProfileView | None) -> D
 
 
 def _advice(why: str) -> list[str]:
-    """Return what would help; where nodes of the pool are merely full, the others do not matter."""
+    """Return advice; for full nodes of the pool, other nodes do not matter."""
     for family in (_CAPACITY_ADVICE, _PLACEMENT_ADVICE):
         if found := [advice for pattern, advice in family if re.search(pattern, why, re.IGNORECASE)]:
             return found

@@ -1,4 +1,4 @@
-"""Pods that have a node and do not start: Secrets, claims and volumes, from the kubelet's events."""
+"""Diagnose missing Secrets, claims and volumes of scheduled pods, from the kubelet's events."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found', re.IGNORECASE)
 
 
 def diagnose_missing_secret(name: str) -> Diagnosis:
-    """Explain a Secret that is not there."""
-    message = f"Secret {name.rpartition('/')[2]} is not there; create it in the namespace of the job"
+    """Diagnose a missing Secret."""
+    message = f"Secret {name.rpartition('/')[2]} does not exist; create it in the namespace of the job"
     return Diagnosis(reason=RunningReason.SECRET_NOT_FOUND, message=message)
 
 
 def diagnose_missing_token(name: str) -> Diagnosis:
-    """Explain that the Secret with the job's Ray token was deleted."""
+    """Diagnose a deleted Secret of the Ray token."""
     message = (
-        f"Secret {name} is not there: it held the job's Ray token and somebody deleted it; "
-        "unless it was made just now, the attempt ends and the next one makes it anew"
+        f"Secret {name} with the job's Ray token does not exist: it was deleted, or is being created; "
+        "if it was deleted, the attempt ends and the next one creates it again"
     )
     return Diagnosis(reason=RunningReason.SECRET_NOT_FOUND, message=message)
 
 
 def diagnose_volumes(pods: Iterable[PodView], evidence: Evidence) -> Diagnosis | None:
-    """Explain the first pod whose volumes or sandbox are not to be had."""
+    """Diagnose the first pod whose volumes or sandbox are not available."""
     for pod in pods:
         for notice in reversed(evidence.pod_events.get(pod.uid, ())):
             if explanation := _diagnose_event(pod, notice):
@@ -39,7 +39,7 @@ def diagnose_volumes(pods: Iterable[PodView], evidence: Evidence) -> Diagnosis |
 
 
 def diagnose_slow_start(pods: Iterable[PodView]) -> Diagnosis | None:
-    """Say that a pod has a node and prepares its container."""
+    """Report a scheduled pod that prepares its container."""
     pod = next(iter(pods), None)
     if pod is None:
         return None
@@ -50,7 +50,8 @@ def diagnose_slow_start(pods: Iterable[PodView]) -> Diagnosis | None:
 def _diagnose_event(pod: PodView, notice: PodEvent) -> Diagnosis | None:
     if notice.reason == "FailedCreatePodSandBox":
         message = (
-            f"pod {pod.name}: node {pod.node} cannot prepare it; the node's network or runtime is at fault"
+            f"pod {pod.name}: node {pod.node} cannot create its sandbox; "
+            "check the node's network plugin and container runtime"
         )
         return Diagnosis(reason=RunningReason.CONTAINER_CREATING, message=message)
     if notice.reason not in _MOUNTS:
@@ -58,7 +59,7 @@ def _diagnose_event(pod: PodView, notice: PodEvent) -> Diagnosis | None:
     if missing := _SECRET.search(notice.message):
         return diagnose_missing_secret(missing[1])
     if missing := _CLAIM.search(notice.message):
-        message = f"PersistentVolumeClaim {missing[1]} is not there; create it in the namespace of the job"
+        message = f"PersistentVolumeClaim {missing[1]} does not exist; create it in the namespace of the job"
         return Diagnosis(reason=RunningReason.CLAIM_NOT_FOUND, message=message)
-    message = f"pod {pod.name}: a volume is not to be had: {notice.message}"
+    message = f"pod {pod.name}: a volume is not available: {notice.message}"
     return Diagnosis(reason=RunningReason.VOLUME_UNAVAILABLE, message=message)

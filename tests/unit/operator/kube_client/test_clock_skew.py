@@ -59,5 +59,5 @@ def test_a_skew_is_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> N
             now = NOON + timedelta(minutes=minute)
             skew.observe(date(now - timedelta(seconds=600)), sent=now, received=now)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "the clock of this machine is 599 s ahead of the API server's"
+        "the clock of this node is 599 s ahead of the API server's"
     ] * 3

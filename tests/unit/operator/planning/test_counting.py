@@ -78,7 +78,7 @@ def test_failures_beyond_the_limit_fail_the_job_with_the_last_cause() -> None:
     next_attempt(world)
     fail_once(world, 139)
     assert world.says("Failed") == "True BackoffLimitExceeded"
-    assert "2 failed attempts are more than spec.backoffLimit 1" in world.message("Failed")
+    assert "2 failed attempts exceed spec.backoffLimit 1" in world.message("Failed")
     assert "SIGSEGV" in world.message("Failed")
     assert world.names() == []
 
@@ -105,7 +105,7 @@ def test_however_large_the_limit_fruitless_attempts_end_some_time() -> None:
         if world.says("Failed") == "-":
             next_attempt(world)
     assert world.job.status.attempts == 20
-    assert "20 attempts in a row made no checkpoint" in world.message("Failed")
+    assert "20 attempts in a row wrote no new checkpoint" in world.message("Failed")
 
 
 def test_a_new_checkpoint_makes_the_next_pause_short_again() -> None:

@@ -131,7 +131,7 @@ def stuck(world: World) -> None:
     world.say(DRIVER, live(7))
 
 
-@pytest.mark.parametrize("hang", [silent, stuck], ids=["the driver does not answer", "no step is made"])
+@pytest.mark.parametrize("hang", [silent, stuck], ids=["the driver does not respond", "no step is made"])
 def test_an_attempt_that_hangs_is_a_failure_and_is_retried(hang: Any) -> None:
     world = training(a_world(a_training_job(progressDeadlineSeconds=60)))
     began = world.changed[world.pods[DRIVER].uid]

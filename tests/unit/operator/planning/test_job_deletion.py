@@ -29,7 +29,7 @@ def going(world: World, *finalizers: str) -> World:
 def test_its_pods_stop_the_driver_first(finalizers: tuple[str, ...]) -> None:
     world = going(training(), *finalizers)
     assert world.says() == "False Stopping"
-    assert "its pods stop first" in world.message()
+    assert "its pods end first" in world.message()
     assert [name for name, pod in world.pods.items() if pod.deleting] == [DRIVER], (
         "its workers stay for its step"
     )
@@ -50,7 +50,7 @@ def test_once_its_pods_are_gone_it_says_who_holds_it_and_begins_nothing() -> Non
     world.finish_deletions().settle()
     assert world.says("Stalled") == "True Stopping"
     assert world.message() == (
-        f"the job is being deleted; it stays until whoever set its finalizers {ANOTHERS} removes them"
+        f"the job is being deleted; it stays until the owners of its finalizers {ANOTHERS} remove them"
     )
     world.wait(3600)
     assert world.names() == []

@@ -105,18 +105,18 @@ def no_word(world: World) -> None:
 
 LACKS: dict[str, tuple[Callable[[World], Any], str, str]] = {
     "no node after a spot node was reclaimed": (no_node, "Unschedulable", "add nodes to the pool"),
-    "a queue holds the replacement": (queued, "Queued", "a queue has admitted 2 of 3 pods"),
-    "the image is gone": (no_image, "ImagePullFailed", "there is no such image"),
+    "a queue holds the replacement": (queued, "Queued", "the queue has admitted 2 of 3 pods"),
+    "the image is gone": (no_image, "ImagePullFailed", "the image does not exist"),
     "a key of a Secret is gone": (
         no_container,
         "SecretNotFound",
-        "Secret s3-keys is not there",
+        "Secret s3-keys does not exist",
     ),
-    "a mounted Secret is gone": (no_secret, "SecretNotFound", "Secret s3-read is not there"),
+    "a mounted Secret is gone": (no_secret, "SecretNotFound", "Secret s3-read does not exist"),
     "a volume is held elsewhere": (no_volume, "VolumeUnavailable", "Multi-Attach error"),
     "a large image": (slow_start, "ContainerCreating", "its image is pulled"),
     "a quota": (no_quota, "QuotaExceeded", "raise the ResourceQuota"),
-    "the profile was deleted": (no_profile, "ProfileNotFound", "there is no TrainingProfile default"),
+    "the profile was deleted": (no_profile, "ProfileNotFound", "TrainingProfile default does not exist"),
     "the profile became invalid": (invalid_profile, "ProfileInvalid", "must be an image by digest"),
     "the profile allows no longer what the job has": (forbidden_override, "URINotAllowed", "is not allowed"),
     "nothing is known but that it waits": (no_word, "WorkersPending", "1 worker pods wait for a node"),
@@ -138,7 +138,7 @@ def test_a_replacement_that_waits_is_explained_as_a_first_worker_is_and_given_ba
     for _ in range(120):
         world.wait(0 if world.pods[DRIVER].deleting else 1)
     assert world.pods[DRIVER].deleting
-    assert "given back" in world.message()
+    assert "its pods are deleted" in world.message()
     assert told in world.message()
     assert counted(world) == (None, None, None)
     assert world.job.status.last_failure is None
@@ -188,7 +188,7 @@ def test_the_time_without_workers_is_no_hang_and_that_after_it_is() -> None:
     assert failure is not None
     assert failure.reason == "ProgressDeadlineExceeded"
     assert failure.message is not None
-    assert "1 of at least 2 workers have joined it" in failure.message
+    assert "1 of at least 2 workers have joined" in failure.message
 
 
 def test_a_restarted_operator_goes_on_waiting_where_the_last_one_stopped() -> None:
@@ -256,14 +256,20 @@ def test_an_attempt_that_cannot_grow_for_want_of_its_profile_says_so() -> None:
     world.profile = None
     world.say(DRIVER, live(7)).wait(10)
     assert world.says() == "True Training"
-    assert "goes on with fewer workers: spec.cluster.profile: there is no TrainingProfile" in world.message()
+    assert (
+        "trains with fewer workers: spec.cluster.profile: TrainingProfile default does not exist"
+        in world.message()
+    )
 
 
 @pytest.mark.parametrize(
     ("happen", "told"),
     [
         (lambda world: world.unschedulable(worker(1), FULL), "no node for the worker pod"),
-        (lambda world: world.cannot_start(worker(1), "ErrImagePull", "not found"), "there is no such image"),
+        (
+            lambda world: world.cannot_start(worker(1), "ErrImagePull", "not found"),
+            "the image does not exist",
+        ),
         (lambda world: world.schedule(worker(1)), "its image is pulled"),
     ],
     ids=["no node", "no image", "slow"],
@@ -277,5 +283,5 @@ def test_why_an_attempt_does_not_grow_is_told_beside_that_it_trains(
     for step in range(8, 14):
         world.say(DRIVER, live(step)).wait(60)
     assert world.says() == "True Training"
-    assert world.message().startswith("goes on with fewer workers: ")
+    assert world.message().startswith("trains with fewer workers: ")
     assert told in world.message()

@@ -47,7 +47,7 @@ def test_before_the_first_step(pod: str) -> None:
     world.start(WORKER if pod == DRIVER else DRIVER)
     without_secret(world, pod)
     assert world.says() == "False SecretNotFound"
-    assert "somebody deleted it" in world.message()
+    assert "it was deleted" in world.message()
     assert "create it" not in world.message(), "another token is of no use"
     world.wait(19)
     assert world.job.status.last_failure is None, "a kubelet asks again"

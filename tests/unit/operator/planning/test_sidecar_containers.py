@@ -55,11 +55,11 @@ def begun(name: str, pod: str = DRIVER) -> World:
 @pytest.mark.parametrize(
     ("name", "reason", "parts"),
     [
-        ("image", "ImagePullFailed", (NOWHERE.partition(":")[0], "does not answer")),
+        ("image", "ImagePullFailed", (NOWHERE.partition(":")[0], "does not respond")),
         (
             "init-image",
             "ImagePullFailed",
-            (f"image {NOWHERE} of container istio-init", "does not answer", "a mesh"),
+            (f"image {NOWHERE} of container istio-init", "does not respond", "service mesh"),
         ),
         (
             "init-hangs",
@@ -69,13 +69,13 @@ def begun(name: str, pod: str = DRIVER) -> World:
         (
             "second-init-hangs",
             "ContainerCreating",
-            ("init container vault-agent-init", "begins when it has ended"),
+            ("init container vault-agent-init", "starts when it has ended"),
         ),
-        ("init-config", "SecretNotFound", ("Secret vault is not there",)),
+        ("init-config", "SecretNotFound", ("Secret vault does not exist",)),
         (
             "sidecar-crashes",
             "ContainerCreating",
-            ("sidecar istio-proxy", "exit code 5 (Error)", "started again"),
+            ("sidecar istio-proxy", "exit code 5 (Error)", "restarted"),
         ),
         ("sidecar-hangs", "ContainerCreating", ("sidecar istio-proxy", "startup probe")),
         ("beside-image", "ImagePullFailed", (f"image {NOWHERE} of container log-shipper",)),
@@ -215,7 +215,7 @@ def test_a_container_that_runs_on_after_the_driver_is_named_and_given_half_a_min
     )
     world.settle().vanish(WORKER).settle()
     assert world.says() == "False Trained"
-    assert "waiting for the end of container istio-proxy of pod seedlings-1-driver" in world.message()
+    assert "waiting for container istio-proxy of pod seedlings-1-driver" in world.message()
     (delete,) = [
         each for made in world.history for each in made.actions if getattr(each, "name", "") == DRIVER
     ][-1:]
@@ -229,7 +229,7 @@ def test_a_container_that_runs_on_is_named_while_the_next_attempt_waits_for_the_
     become(world, DRIVER, "beside-after-the-driver")
     world.settle().vanish(WORKER).settle().wait(30)
     assert world.says() == "False TerminatingOldPods"
-    assert "container istio-proxy of pod seedlings-1-driver, which runs on after ours" in world.message()
+    assert "container istio-proxy of pod seedlings-1-driver, which still runs after ours" in world.message()
 
 
 def _ended(world: World) -> ContainerTerminated:

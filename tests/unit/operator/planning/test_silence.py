@@ -14,7 +14,7 @@ def test_a_driver_that_does_not_answer_at_its_start_is_told_of_only_when_that_la
     world = a_world().settle().start(WORKER).start(DRIVER)
     for second in range(0, 55, 5):
         world.settle()
-        assert "Ray is coming up" in world.message(), second
+        assert "Ray starts" in world.message(), second
         world.wait(5)
     world.say(DRIVER, live(None, "Starting")).wait(10)
     assert "the workers load data and model" in world.message()
@@ -36,6 +36,6 @@ def test_the_silence_of_a_driver_counts_from_when_it_is_ready() -> None:
     world.settle().wait(300)
     world.pods[DRIVER] = replace(world.pods[DRIVER], ready=True, ready_since=world.now)
     world.settle().wait(20)
-    assert "Ray is coming up" in world.message()
+    assert "Ray starts" in world.message()
     world.wait(120)
-    assert "let the NetworkPolicies" in world.message()
+    assert "in the NetworkPolicies" in world.message()

@@ -200,7 +200,7 @@ def test_a_group_that_is_formed_anew_still_counts_as_running() -> None:
     world = training(a_world())
     world.say(DRIVER, live(7, "Starting")).wait(10)
     assert world.says() == "True Training"
-    assert "grouped anew" in world.message()
+    assert "form a new process group" in world.message()
 
 
 def test_a_driver_that_keeps_silent_is_told_of_before_it_is_held_to_be_hung() -> None:
@@ -210,7 +210,7 @@ def test_a_driver_that_keeps_silent_is_told_of_before_it_is_held_to_be_hung() ->
     assert world.message() == ""
     world.wait(40)
     assert world.says() == "True Training"
-    assert "the driver does not answer" in world.message()
+    assert "the driver does not respond" in world.message()
     said = world.message()
     world.wait(40)
     assert world.message() == said, "the words do not change with the time"

@@ -37,7 +37,7 @@ def test_an_edit_that_nobody_saw_stops_the_attempt_as_a_suspension_would_have() 
     assert world.names() == ["1-driver", "1-worker-1"], "no worker writes elsewhere than its driver"
     assert world.pods[DRIVER].deleting
     assert world.says() == "False Stopping"
-    assert "suspended, changed and resumed while no operator was there" in world.message()
+    assert "suspended, changed and resumed while no operator ran" in world.message()
     world.end(DRIVER, 143, an_outcome("Stopped", "Stopped")).settle().finish_deletions().settle()
     assert world.names() == ["2-driver", "2-worker-0", "2-worker-1"]
     assert counted(world) == 0
@@ -94,7 +94,9 @@ def test_a_range_of_workers_that_changes_counts_from_the_next_attempt_and_the_st
     assert "changed since" not in world.message()
     with_cluster(world, workers={"min": then[0], "max": then[1]}).settle().wait(30)
     assert (world.names(), world.says()) == (pods, says), "the driver was told of its range when it began"
-    assert "changed since attempt 1 began, and read by the next one: spec.cluster.workers." in world.message()
+    assert (
+        "changed since attempt 1 started, used from the next one on: spec.cluster.workers." in world.message()
+    )
     with_cluster(world, workers={"min": before[0], "max": before[1]}).settle().wait(10)
     assert "changed since" not in world.message()
     with_cluster(world, workers={"min": then[0], "max": then[1]}).settle()
@@ -115,7 +117,7 @@ def test_a_lost_worker_of_a_changed_range_is_replaced_within_the_old_one() -> No
 def test_another_feed_stops_nothing_and_is_told(feed: str) -> None:
     world = with_cluster(two(), feed=feed).settle().wait(30)
     assert world.says() == "True Training"
-    assert "read by the next one: spec.cluster.feed (" in world.message()
+    assert "used from the next one on: spec.cluster.feed (" in world.message()
 
 
 def test_a_sweep_is_told_that_more_trials_at_a_time_count_later() -> None:
@@ -170,7 +172,7 @@ def test_an_attempt_whose_profile_has_changed_does_not_grow() -> None:
     world.profile = a_profile(generation=2, **LARGER)
     world.say(DRIVER, live(7)).wait(10)
     assert world.names() == ["1-driver", "1-worker-0"]
-    assert "its profile has changed, which counts from the next attempt on" in world.message()
+    assert "the profile has changed, and the next attempt uses the new one" in world.message()
 
 
 def test_an_attempt_that_loses_workers_after_its_profile_has_changed_begins_anew_uncounted() -> None:

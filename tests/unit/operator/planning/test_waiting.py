@@ -84,7 +84,10 @@ def test_labels_that_no_node_has_are_named() -> None:
     worker = {"nodeSelector": {"pool": "gpu", "accelerator": "a100"}}
     world = a_world(a_training_job().with_workers(1, 2), profile=a_profile(worker=worker))
     unplaced("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.")(world)
-    assert "label nodes pool=gpu, accelerator=a100 as nodeSelector of the profile's worker" in world.message()
+    assert (
+        "label nodes pool=gpu, accelerator=a100 to match nodeSelector of the profile's worker"
+        in world.message()
+    )
 
 
 def test_there_are_many_situations() -> None:

@@ -33,7 +33,7 @@ def test_a_gang_that_is_not_complete_gives_back_what_it_holds_uncounted() -> Non
     assert world.names() == ["1-driver", "1-worker-0", "1-worker-1"]
     world.wait(1)
     assert world.says() == "False Unschedulable"
-    assert "given back" in world.message()
+    assert "its pods are deleted" in world.message()
     assert "Insufficient nvidia.com/gpu" in world.message()
     assert world.pods[DRIVER].deleting
     world.finish_deletions().settle()
@@ -74,7 +74,7 @@ def test_what_a_queue_has_admitted_in_part_is_given_back_counted_from_then(
     assert not world.pods[DRIVER].deleting
     world.wait(1)
     assert world.pods[DRIVER].deleting
-    assert "given back" in world.message()
+    assert "its pods are deleted" in world.message()
 
 
 def gated(world: World) -> World:
@@ -164,7 +164,7 @@ def test_workers_that_find_no_node_do_not_stop_those_that_train() -> None:
     world = training(a_world(a_training_job().with_workers(1, 2)))
     world.unschedulable(worker(1), FULL).wait(300)
     assert world.says() == "True Training"
-    assert "goes on with fewer workers: no node" in world.message()
+    assert "trains with fewer workers: no node" in world.message()
     assert world.job.status.workers == WorkerCounts(ready=1, desired=2)
 
 
@@ -241,7 +241,7 @@ def test_workers_that_are_taken_away_are_replaced_at_once_but_not_without_bound(
         assert world.says() == "True Training"
     world.vanish(worker(0)).settle()
     assert world.says() == "False Preempted"
-    assert "20 worker pods of the attempt were taken away or lost" in world.message()
+    assert "20 worker pods of the attempt were preempted or lost" in world.message()
     status = world.job.status
     assert (status.preemptions, status.failures, status.accounted_attempts) == (1, None, 1)
     world.finish_deletions().settle().finish_deletions().wait(10)

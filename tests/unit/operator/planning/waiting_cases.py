@@ -150,7 +150,7 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
     "no node has the labels": (
         unplaced("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.", DRIVER),
         "Unschedulable",
-        "as nodeSelector of the profile's driver wants",
+        "to match nodeSelector of the profile's driver",
     ),
     "nodes are cordoned": (
         unplaced("0/2 nodes are available: 2 node(s) were unschedulable."),
@@ -165,7 +165,7 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
     "a claim is missing": (
         unplaced('0/1 nodes are available: persistentvolumeclaim "data" not found.', DRIVER),
         "ClaimNotFound",
-        "PersistentVolumeClaim data is not there; create it",
+        "PersistentVolumeClaim data does not exist; create it",
     ),
     "a claim is unbound": (
         unplaced("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", DRIVER),
@@ -174,25 +174,25 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
     ),
     "a queue holds the pods": (gated, "Queued", "when it admits the job"),
     "workers have no node yet": (worker_not_placed_yet, "WorkersPending", "1 worker pods wait for a node"),
-    "there is no such image": (
+    "the image does not exist": (
         waiting("ErrImagePull", "manifest unknown"),
         "ImagePullFailed",
-        f"image {IMAGE} cannot be pulled: there is no such image",
+        f"image {IMAGE} cannot be pulled: the image does not exist",
     ),
     "the registry wants credentials": (
         waiting("ImagePullBackOff", 'Back-off pulling image "x": ErrImagePull: 401 Unauthorized'),
         "ImagePullFailed",
         "imagePullSecrets",
     ),
-    "the registry does not answer": (
+    "the registry does not respond": (
         waiting("ErrImagePull", "dial tcp: lookup registry.example: no such host"),
         "ImagePullFailed",
-        "the registry does not answer",
+        "the registry does not respond",
     ),
     "the cause of a back-off is in an event": (
         waiting("ImagePullBackOff", "Back-off pulling image", ("Failed", "rpc error: x: not found")),
         "ImagePullFailed",
-        "there is no such image",
+        "the image does not exist",
     ),
     "the image is never pulled": (
         waiting("ErrImageNeverPull", "not present with pull policy of Never"),
@@ -206,7 +206,7 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
             ("FailedToRetrieveImagePullSecret", "Unable to retrieve some image pull secrets (registry-key);"),
         ),
         "SecretNotFound",
-        "Secret registry-key is not there",
+        "Secret registry-key does not exist",
     ),
     "the image's name is none": (
         waiting("InvalidImageName", "invalid reference"),
@@ -216,7 +216,7 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
     "the token's Secret was deleted": (
         waiting("CreateContainerConfigError", 'secret "seedlings-0a1b2c3d-ray" not found'),
         "SecretNotFound",
-        "Secret seedlings-0a1b2c3d-ray is not there",
+        "Secret seedlings-0a1b2c3d-ray with the job's Ray token does not exist",
     ),
     "the image runs as root": (
         waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root"),
@@ -226,7 +226,7 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
     "a mounted Secret is missing": (
         slowly(("FailedMount", 'MountVolume.SetUp failed for volume "x" : secret "s3-read" not found')),
         "SecretNotFound",
-        "Secret s3-read is not there",
+        "Secret s3-read does not exist",
     ),
     "a volume cannot be attached": (
         slowly(("FailedAttachVolume", "Multi-Attach error for volume pvc-1")),
@@ -236,7 +236,7 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
     "a node has no network": (
         slowly(("FailedCreatePodSandBox", "plugin type=bridge failed")),
         "ContainerCreating",
-        "network or runtime is at fault",
+        "network plugin and container runtime",
     ),
     "an image is large": (slowly(("Pulling", "Pulling image")), "ContainerCreating", "its image is pulled"),
     "the quota is exceeded": (forbidden(QUOTA), "QuotaExceeded", "raise the ResourceQuota"),
@@ -272,14 +272,26 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
         "AdmissionDenied",
         "RBAC rules of its chart",
     ),
-    "the name is taken by a pod that names the job": (foreign_driver, "NameConflict", "it is left alone"),
-    "the name is taken by any pod": (name_taken_without_labels, "NameConflict", "it is left alone"),
+    "the name is taken by a pod that names the job": (
+        foreign_driver,
+        "NameConflict",
+        "the operator does not touch it",
+    ),
+    "the name is taken by any pod": (
+        name_taken_without_labels,
+        "NameConflict",
+        "the operator does not touch it",
+    ),
     "pods of a deleted job are still there": (older_objects_driver, "TerminatingOldPods", DRIVER),
-    "there is no such profile": (without_profile, "ProfileNotFound", "there is no TrainingProfile default"),
+    "there is no such profile": (
+        without_profile,
+        "ProfileNotFound",
+        "TrainingProfile default does not exist",
+    ),
     "the profile is not valid": (with_refused_profile, "ProfileInvalid", "must be an image by digest"),
     "the backend is not there": (with_kuberay, "BackendUnavailable", "KubeRay"),
-    "Ray comes up": (running_unready, "RayStarting", "Ray is coming up"),
-    "a driver that is ready is not heard": (running_without_a_word, "RayStarting", "let the NetworkPolicies"),
+    "Ray comes up": (running_unready, "RayStarting", "Ray starts"),
+    "a driver that is ready is not heard": (running_without_a_word, "RayStarting", "in the NetworkPolicies"),
     "a worker has not joined": (one_worker_of_two, "WaitingForWorkers", "1 of at least 2 workers"),
     "a worker crashes at its start": (worker_crashed_at_start, "WaitingForWorkers", "exit code 1"),
 }

@@ -168,7 +168,7 @@ def test_a_pass_that_raises_is_logged_and_done_again(
 
     within(story)
     assert [record.getMessage() for record in caplog.records if "a bug" in record.getMessage()] == [
-        "pass failed, again in 0.0 s: ValueError: a bug"
+        "reconcile failed, next try in 0.0 s: ValueError: a bug"
     ]
 
 
