@@ -14,7 +14,7 @@ from seedbed.dataset.reader import open_dataset
 from seedbed.storage import open_storage
 from seedbed_api.manifest_loader import training_job
 from support.datasets.image_files import two_classes
-from support.docs.pages import REPOSITORY, commands, fences, pages, text_of
+from support.docs.pages import commands, fences
 from support.docs.terminal import Terminal, a_clone
 from support.runs.command_line import Typed, typed
 
@@ -112,9 +112,3 @@ def test_the_manifest_of_the_readme_is_valid() -> None:
     (fragment,) = (fence.text for fence in fences("README.md") if fence.kind == "yaml")
     about = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": "readme"}}
     assert training_job({**about, **yaml.safe_load(fragment)}).spec.model.name == "resnet18"
-
-
-def test_every_local_link_of_the_docs_leads_somewhere() -> None:
-    for page in pages():
-        for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text_of(page)):
-            assert (REPOSITORY / page).parent.joinpath(link).exists(), f"{page} links to {link}"

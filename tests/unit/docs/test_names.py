@@ -104,6 +104,13 @@ def test_files_and_modules_that_a_page_names_exist(page: str) -> None:
     assert words == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_local_links_of_a_page_lead_somewhere(page: str) -> None:
+    folder = (REPOSITORY / page).parent
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text_of(page))
+    assert [link for link in links if not folder.joinpath(link).exists()] == []
+
+
 def test_a_name_that_leads_nowhere_is_found() -> None:
     """Check the check."""
     gone = "`tests/unit/gone.py` `seedbed.gone` `seedbed.order.batch_plan.gone` `docs/adr/none.md` `driver/gone.py`"
