@@ -82,7 +82,7 @@ def train_nothing(sweep: Any, stretch: Any, *, stopping: threading.Event, tell: 
 
 
 def seedbed(trials: int, folder: Path) -> Stretch:
-    """Run Seedbed's own searcher, scheduler, actors and ledger."""
+    """Run Seedbed's own searcher, scheduler, actors and sweep record."""
     from seedbed.ray_cluster.local_ray import local_ray
     from seedbed.search.search_state import Search
     from seedbed.sweeps.sweep_display import SweepDisplay

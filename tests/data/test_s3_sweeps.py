@@ -1,4 +1,4 @@
-"""A sweep whose runs, ledger and page lie on a real S3 server: killed, continued, found again, as on a disk."""
+"""A sweep whose runs, record and page lie on a real S3 server: killed, continued, found again, as on a disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps on Ray: the command, its ledger, its runs and the steps they took."""
+"""Sweeps on Ray: the command, its record, its runs and the steps they took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`seedbed run` of a sweep, side by side on Ray Tune, killed with SIGKILL and typed again: one ledger.
+"""`seedbed run` of a sweep, side by side on Ray Tune, killed with SIGKILL and typed again: one record.
 
 A kill takes the driver, Ray and every process that trains; what is left is the output store.
 """

@@ -1,4 +1,4 @@
-"""A sweep by `seedbed driver` and `seedbed worker` as the operator starts them: the ledger of `seedbed run`."""
+"""A sweep by `seedbed driver` and `seedbed worker` as the operator starts them: the record of `seedbed run`."""
 
 from __future__ import annotations
 

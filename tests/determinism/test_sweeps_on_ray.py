@@ -1,4 +1,4 @@
-"""One ledger for every way to run a sweep: in turn, and on real Ray Tune with 1, 2 and 4 runs side by side.
+"""One record for every way to run a sweep: in turn, and on real Ray Tune with 1, 2 and 4 runs side by side.
 
 Every way has a fresh output store, and the steps that it computed are counted: a memo hit is no proof.
 """

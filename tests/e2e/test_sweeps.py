@@ -1,4 +1,4 @@
-"""A SweepJob on real pods: its driver is killed, it is suspended and resumed; always the ledger of `seedbed run`."""
+"""A SweepJob on real pods: its driver is killed, it is suspended and resumed; always the record of `seedbed run`."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def test_a_sweep_has_a_log_and_each_trial_its_own(desk: Desk) -> None:
     decided = [line for line in told if line.startswith("trial ")]
     assert [line.split("  ")[:2] for line in decided] == [["trial 0", "succeeded"], ["trial 1", "succeeded"]]
     assert (told[0][:16], told[-1]) == ("attempt 1 begins", "attempt 1 ends")
-    best = desk.ledger()["trials"][1]["runIDs"][0]
+    best = desk.sweep_record()["trials"][1]["runIDs"][0]
     assert said(desk, "tiny-trial-1") == said(desk, best)
     assert any("step 12/12" in line for line in said(desk, best))
     desk.sweep(maxTrialCount=2)
@@ -220,4 +220,4 @@ def test_a_sweep_whose_log_is_refused_comes_to_its_end(desk: Desk) -> None:
     done = desk.sweep("refusing", maxTrialCount=1)
     assert done.exit_code == 0
     assert done.stderr.count("the log of this sweep is not stored: ") == 1
-    assert len(desk.ledger("refusing")["trials"]) == 1
+    assert len(desk.sweep_record("refusing")["trials"]) == 1

@@ -55,7 +55,7 @@ def test_a_trial_whose_subset_lacks_a_class_fails_by_its_values(fraction: str, d
         maxTrialCount=4,
     )
     assert done.exit_code == 0, done.stderr
-    reasons = [trial.get("reason") for trial in desk.ledger()["trials"] if trial["state"] == "Failed"]
+    reasons = [trial.get("reason") for trial in desk.sweep_record()["trials"] if trial["state"] == "Failed"]
     assert reasons
     assert set(reasons) == {"EmptyClass"}
     assert done.status["bestTrial"]["parameters"] == [{"name": "subset", "value": "1"}]

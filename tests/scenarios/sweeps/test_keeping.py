@@ -112,7 +112,7 @@ def test_a_removed_run_is_trained_anew_by_its_next_attempt(interrupted: Desk) ->
 
 
 def test_what_a_sweep_needs_stays(interrupted: Desk) -> None:
-    best = interrupted.ledger()["trials"][0]["runIDs"][0]
+    best = interrupted.sweep_record()["trials"][0]["runIDs"][0]
     refused = interrupted.type("runs", "prune", interrupted.folder / "runs", best, "--yes")
     assert refused.exit_code == 2
     assert "needs it" in refused.stderr

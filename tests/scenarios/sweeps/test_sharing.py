@@ -132,7 +132,7 @@ def test_a_picture_is_decoded_once_for_all_trials(
         decodes[store] = IO_COUNTERS.drain().decodes
     assert decodes["shared"] == epochs_kept_apart * ROWS + MEASURED
     assert decodes["apart"] >= 4 * 2 * ROWS
-    assert desk.ledger("shared") == desk.ledger("apart")
+    assert desk.sweep_record("shared") == desk.sweep_record("apart")
 
 
 def test_a_run_that_began_with_the_steps_of_another_one_is_whole(desk: Desk) -> None:

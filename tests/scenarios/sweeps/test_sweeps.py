@@ -47,7 +47,7 @@ def test_a_sweep_trains_every_trial_once_and_ranks_them(desk: Desk) -> None:
     assert objectives(status) == sorted(objectives(status))
     assert status["bestTrial"] == status["topTrials"][0]
     assert {trial["index"] for trial in status["topTrials"]} == {0, 1, 2, 3}
-    assert len({trial["parameters"][0]["value"] for trial in desk.ledger()["trials"]}) == 4
+    assert len({trial["parameters"][0]["value"] for trial in desk.sweep_record()["trials"]}) == 4
 
 
 def test_the_winner_trained_alone_in_a_fresh_store_has_the_same_weights(desk: Desk) -> None:
@@ -89,7 +89,7 @@ def test_a_sweep_with_more_trials_pays_for_the_new_ones(desk: Desk) -> None:
 
 def test_poor_trials_end_at_their_rung_and_cost_no_more(desk: Desk) -> None:
     done = desk.sweep(earlyStopping=ASHA)
-    trials = desk.ledger()["trials"]
+    trials = desk.sweep_record()["trials"]
     pruned = [trial for trial in trials if trial["state"] == "Pruned"]
     assert pruned, "a test of early stopping needs a trial that is stopped"
     assert done.status["trials"]["pruned"] == len(pruned)
@@ -114,7 +114,7 @@ def test_what_was_computed_before_changes_no_decision(desk: Desk) -> None:
 def test_a_trial_that_fails_by_its_values_is_a_result_with_a_reason(desk: Desk) -> None:
     done = desk.sweep(parameters=decays("0", "1000000"), maxTrialCount=6)
     assert done.exit_code == 0, done.stderr
-    failed = [trial for trial in desk.ledger()["trials"] if trial["state"] == "Failed"]
+    failed = [trial for trial in desk.sweep_record()["trials"] if trial["state"] == "Failed"]
     assert 0 < len(failed) < 6
     assert {trial["reason"] for trial in failed} == {"NonFiniteLoss"}
     assert done.status["trials"]["failed"] == len(failed)
@@ -151,7 +151,7 @@ def test_folds_are_runs_of_their_own_and_the_objective_is_their_mean(desk: Desk)
     done = desk.sweep(crossValidation={"folds": 3}, maxTrialCount=2)
     assert done.exit_code == 0, done.stderr
     assert len(desk.runs()) == 6
-    for trial in desk.ledger()["trials"]:
+    for trial in desk.sweep_record()["trials"]:
         folds = [float(value) for value in trial["folds"]]
         assert len(set(trial["runIDs"])) == len(folds) == 3
         assert float(trial["objective"]) == pytest.approx(sum(folds) / 3, abs=1e-11)
@@ -162,7 +162,7 @@ def test_plain_cross_validation_of_one_recipe_needs_no_parameters(desk: Desk) ->
     done = desk.sweep(crossValidation={"folds": 3}, parameters=None, maxTrialCount=1)
     assert done.exit_code == 0, done.stderr
     assert len(desk.runs()) == 3
-    assert desk.ledger()["trials"][0]["parameters"] == []
+    assert desk.sweep_record()["trials"][0]["parameters"] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["told to stop", "killed"])
@@ -180,7 +180,7 @@ def test_the_same_command_continues(desk: Desk, number: signal.Signals) -> None:
     kept, told = sum(checkpoint_steps(run)[-1] for run in desk.runs() if checkpoint_steps(run)), desk.steps()
     again = desk.sweep(training={"epochs": 12}, earlyStopping=ASHA)
     assert again.exit_code == 0, again.stderr
-    assert desk.ledger() == desk.ledger("straight")
+    assert desk.sweep_record() == desk.sweep_record("straight")
     assert kept > 0
     assert desk.steps() - told == desk.steps("straight") - kept
 
@@ -203,7 +203,7 @@ def test_two_of_the_same_at_once_share_the_work(desk: Desk) -> None:
     for process in both:
         _, stderr = process.communicate(timeout=900)
         assert process.returncode == 0, stderr
-    assert desk.ledger() == desk.ledger("straight")
+    assert desk.sweep_record() == desk.sweep_record("straight")
     assert desk.steps() == desk.steps("straight")
 
 
@@ -290,7 +290,7 @@ def test_every_way_to_search_runs_and_is_found_again(desk: Desk, changes: dict[s
     done = desk.sweep(training={"epochs": 2}, **changes)
     assert done.exit_code == 0, done.stderr
     assert done.status["trials"]["total"] == 4
-    assert len({json.dumps(trial["parameters"]) for trial in desk.ledger()["trials"]}) == 4
+    assert len({json.dumps(trial["parameters"]) for trial in desk.sweep_record()["trials"]}) == 4
     before = desk.steps()
     assert reason(desk.sweep(training={"epochs": 2}, **changes).status) == "AlreadyComputed"
     assert desk.steps() == before
@@ -318,7 +318,7 @@ def test_a_sweep_leaves_a_page_beside_its_ledger(desk: Desk) -> None:
         "Learning curves",
         "Rungs",
         "Ended early",
-        desk.ledger()["end"]["reason"],
+        desk.sweep_record()["end"]["reason"],
     ):
         assert words in html
     linked = set(re.findall(r'href="(\.\./\.\./runs/[0-9a-f]+/)"', html))
@@ -372,4 +372,4 @@ def test_a_run_that_hangs_ends_the_process_and_the_same_command_goes_on(desk: De
         if again != 75:
             break
     assert again == 0
-    assert len(desk.ledger()["trials"]) == 2
+    assert len(desk.sweep_record()["trials"]) == 2

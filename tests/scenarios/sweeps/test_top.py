@@ -12,7 +12,7 @@ def test_the_runs_of_a_store_are_shown_with_what_came_of_them(desk: Desk) -> Non
     header, *rows = shown.stdout.splitlines()
     assert header.split() == ["NAME", "STATUS", "PROGRESS", "RESULT", "KIND", "MESSAGE"]
     (sweep,) = (row for row in rows if " 2/2 trials " in row)
-    best = min(trial["objective"] for trial in desk.ledger()["trials"])
+    best = min(trial["objective"] for trial in desk.sweep_record()["trials"])
     assert sweep.split()[1:] == ["complete", "2/2", "trials", best, "sweep", "AllTried"]
     runs = [row for row in rows if row != sweep]
     assert len(runs) == 2

@@ -83,7 +83,7 @@ class Desk:
         """Return the steps that were ever computed in a store, by the events of its runs."""
         return sum(map(steps_executed, self.runs(store)))
 
-    def ledger(self, store: str = "runs") -> dict[str, Any]:
-        """Return the one ledger of a store."""
+    def sweep_record(self, store: str = "runs") -> dict[str, Any]:
+        """Return the only sweep record of a store."""
         (path,) = (self.folder / store / "sweeps").glob("*/ledger.json")
         return dict(json.loads(path.read_bytes()))

@@ -69,7 +69,7 @@ def searched(
         trial_runs={t.index: TrialRuns(run_ids=(f"sha256:{t.index:064x}",) * search.folds) for t in trials},
         curves={trial.index: courses[trial.index].values for trial in trials},
         importance=parameter_importance(spec, trials),
-        ledger_uri="runs/sweeps/0/ledger.json",
+        record_uri="runs/sweeps/0/ledger.json",
         **fields,
     )
 

@@ -85,7 +85,7 @@ class Outcome:
     """What a sweep came to."""
 
     ended: SweepEnd
-    ledger: bytes
+    record: bytes
     decided: Mapping[int, object]
     trained: dict[tuple[int, int], int] = field(default_factory=dict)
     """Epochs by (trial, fold)."""
@@ -173,7 +173,7 @@ class Executor:
             for index, folds in stored.items()
             for fold, course in enumerate(folds)
         }
-        return Outcome(ended=search.ended, ledger=record.to_bytes(), decided=search.decided, trained=trained)
+        return Outcome(ended=search.ended, record=record.to_bytes(), decided=search.decided, trained=trained)
 
 
 def in_sequence(spec: SweepJobSpec, oracle: Oracle, **more: object) -> Outcome:

@@ -32,7 +32,7 @@ def a_spec(**fields: Any) -> SweepJobSpec:
 
 
 def a_record(spec: SweepJobSpec, salt: int = 2) -> SweepRecord:
-    return parse_sweep_record(in_sequence(spec, chances(salt, Luck())).ledger)
+    return parse_sweep_record(in_sequence(spec, chances(salt, Luck())).record)
 
 
 def disagreements_of(spec: SweepJobSpec, record: SweepRecord) -> list[str]:

@@ -1,4 +1,4 @@
-"""Timing never shows: whatever comes in first, decisions, winner and the bytes of the ledger are the same.
+"""Timing never shows: whatever comes in first, decisions, winner and the bytes of the record are the same.
 
 And the check of this check: rules that look at whoever happens to have come so far are caught.
 """
@@ -67,7 +67,7 @@ def shuffled(spec: SweepJobSpec, oracle: Any, seed: int, slots: int, **more: Any
     kills=st.sampled_from([0, 5]),
     lost=st.sampled_from([0, 0, 3]),
 )
-def test_every_order_gives_the_same_ledger(
+def test_every_order_gives_the_same_record(
     algorithm: str,
     stopper: str,
     salt: int,
@@ -92,9 +92,9 @@ def test_every_order_gives_the_same_ledger(
     oracle = chances(salt, Luck(is_lost=lost))
     expected = in_sequence(spec, oracle)
     other = shuffled(spec, oracle, order, slots, ahead=ahead, kills=kills)
-    assert other.ledger == expected.ledger
+    assert other.record == expected.record
     assert other.ended == expected.ended
-    record = parse_sweep_record(other.ledger)
+    record = parse_sweep_record(other.record)
     assert disagreements(spec, record.trials, record.ended) == []
 
 
@@ -107,7 +107,7 @@ def test_what_tpe_learns_does_not_depend_on_the_order_of_arrival(stopper: str) -
     expected = in_sequence(spec, oracle)
     assert len(expected.decided) == 18
     for slots in (2, 5):
-        assert shuffled(spec, oracle, slots, slots, kills=5).ledger == expected.ledger
+        assert shuffled(spec, oracle, slots, slots, kills=5).record == expected.record
 
 
 class JudgesAgainstAllThatCame(RungTable):
@@ -144,7 +144,7 @@ def test_a_rule_that_looks_at_who_came_first_is_caught(mutant: str, stopper: str
 
     spec = a_search("Random", stopper)
     caught = sum(
-        shuffled(spec, oracle, order, 4, make=made).ledger != in_sequence(spec, oracle, make=made).ledger
+        shuffled(spec, oracle, order, 4, make=made).record != in_sequence(spec, oracle, make=made).record
         for order, oracle in ((salt, chances(salt, Luck())) for salt in range(12))
     )
     assert caught > 0

@@ -177,17 +177,17 @@ def _run_sweep(sweep: SweepJob, options: RunOptions) -> SweepDriverExit:
 
 
 def _sweep_table(ended: SweepDriverExit) -> dict[str, str]:
-    best, ledger = ended.status.best_trial, ended.status.ledger
+    best, record = ended.status.best_trial, ended.status.ledger
     assert best is not None
     assert best.model is not None
-    assert ledger is not None
+    assert record is not None
     report = {"report": ended.session.report_url} if ended.session.report_url else {}
     return report | {
         "best trial": str(best.index),
         "weights digest": best.model.weights_digest,
         "model": best.model.uri,
-        "ledger": ledger.uri,
-        "ledger digest": ledger.digest,
+        "sweep record": record.uri,
+        "record digest": record.digest,
     }
 
 

@@ -63,7 +63,7 @@ def show(store: str, run: str, secret: Path | None) -> None:
 def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -> None:
     """Remove runs of STORE that nothing needs: those named, or else all that are not complete.
 
-    A run that is trained now, or that a sweep has begun or names in its ledger, stays.
+    A run stays that is being trained, or that a sweep has started or has in its record.
     """
     from seedbed.runs.run_deletion import RunInUse
     from seedbed.sweeps.run_retention import delete_run, select_removable

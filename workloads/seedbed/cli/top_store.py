@@ -56,7 +56,7 @@ def row_of_run(run: RunSnapshot, *, sweep: str | None) -> Row:
 
 
 def row_of_sweep(sweep: SweepSnapshot, runs: Sequence[RunSnapshot]) -> Row:
-    """Return the row of a sweep, of which these runs have begun; how many there will be, its ledger knows."""
+    """Return the row of a sweep with the runs that it has started."""
     row = Row(kind="sweep", name=sweep.folder.name[:_DIGITS], status="damaged", message=sweep.damage)
     if sweep.damage:
         return row
@@ -76,7 +76,7 @@ def row_of_sweep(sweep: SweepSnapshot, runs: Sequence[RunSnapshot]) -> Row:
 
 
 def _row_under_way(row: Row, runs: Sequence[RunSnapshot]) -> Row:
-    """Return the row of a sweep without a ledger: it goes on where one of its runs does."""
+    """Return the row of a sweep without a record: it is training if one of its runs is."""
     counts = Counter(_standing(run)[0] for run in runs)
     told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     if any(run.may_change for run in runs):

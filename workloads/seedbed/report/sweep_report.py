@@ -44,8 +44,8 @@ class SweepInputs:
     """Identity of the sweep."""
     environment_class: str = ""
     dataset_digest: str = ""
-    ledger_uri: str = ""
-    ledger_digest: str = ""
+    record_uri: str = ""
+    record_digest: str = ""
     reused: int = 0
     """Trials that were looked up."""
 
@@ -179,7 +179,7 @@ def _notes(drawn: int, count: int, beyond: int) -> Iterator[str]:
     if drawn < count:
         yield (
             f"{drawn} of {count:,} trials are drawn: the best, and others evenly by index; "
-            "the ledger has them all."
+            "the sweep record has all of them."
         )
     if beyond:
         yield f"{beyond} far worse than the others {'is' if beyond == 1 else 'are'} drawn at the edge."

@@ -31,8 +31,8 @@ def write_sweep_report(
             sweep=sweep.identity,
             environment_class=sweep.environment_class,
             dataset_digest=sweep.dataset_digest,
-            ledger_uri=finished.record_uri,
-            ledger_digest=finished.digest,
+            record_uri=finished.record_uri,
+            record_digest=finished.digest,
             reused=len(finished.trials) if state is None else state.reused_count,
         )
     )
