@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from safetensors.torch import load
 from torch import nn
 
 from seedbed.arithmetic.arithmetic_config import Arithmetic
@@ -122,8 +123,6 @@ def load_export(user: UserModel, arithmetic: Arithmetic, model_file: bytes) -> n
 
     Raises UserError ModelError where it rejects them, or holds other values afterwards.
     """
-    from safetensors.torch import load
-
     given = load(model_file)
     fresh = user.build(classes=arithmetic.classes, seed=arithmetic.seed + 1)
     problem = _load_problem(fresh, given)

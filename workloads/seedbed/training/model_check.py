@@ -12,6 +12,11 @@ from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.export_check import check_builds, check_export
 from seedbed.training.replica_builder import build_replica, require_determinism
 from seedbed.training.worker_config import WorkerConfig
+from seedbed.usercode.custom_metrics import probe_metrics
+from seedbed.usercode.determinism_probe import probe_step
+from seedbed.usercode.entrypoint_loader import load_entrypoint
+from seedbed.usercode.network_check import check_network
+from seedbed.usercode.process_globals import preserve_process_state
 from seedbed_api.errors import UserError, refusal
 
 
@@ -25,18 +30,11 @@ def check_model(config: WorkerConfig) -> None:
 
 
 def _check_user_model(config: WorkerConfig) -> None:
-    from seedbed.usercode.process_globals import preserve_process_state
-
     with preserve_process_state():
         _probe_user_code(config)
 
 
 def _probe_user_code(config: WorkerConfig) -> None:
-    from seedbed.usercode.custom_metrics import probe_metrics
-    from seedbed.usercode.determinism_probe import probe_step
-    from seedbed.usercode.entrypoint_loader import load_entrypoint
-    from seedbed.usercode.network_check import check_network
-
     source = config.model
     assert source.entrypoint is not None
     user = load_entrypoint(source.entrypoint, source.args, source.code)

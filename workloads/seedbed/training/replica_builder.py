@@ -9,17 +9,17 @@ from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.torch_determinism import changed_switches, enable_denormals
 from seedbed.environment.environment_pins import pinned_threads
 from seedbed.environment.process_start import warn_of_hash_order
+from seedbed.models.model_registry import build_model
 from seedbed.runs.tensor_blobs import Array, to_torch
 from seedbed.training.worker_config import ModelSource
+from seedbed.usercode.entrypoint_loader import load_entrypoint
+from seedbed.usercode.process_globals import preserve_process_state
 from seedbed_api.errors import UserError, refusal
 
 
 def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -> Replica:
     """Return a fresh replica; `UserError("ModelError")` where the model cannot be built."""
     if source.entrypoint is not None:
-        from seedbed.usercode.entrypoint_loader import load_entrypoint
-        from seedbed.usercode.process_globals import preserve_process_state
-
         warn_of_hash_order(source.entrypoint)
         with preserve_process_state():
             user = load_entrypoint(source.entrypoint, source.args, source.code)
@@ -28,8 +28,6 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
             network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
         require_determinism(source)
         return _replica(arithmetic, network, device, objective=user.objective)
-    from seedbed.models.model_registry import build_model
-
     assert source.name is not None
     try:
         network = build_model(source.name, dict(source.args), arithmetic.classes, seed=arithmetic.seed)

@@ -58,7 +58,7 @@ def gpu_utilization() -> float | None:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return None
-    import pynvml
+    import pynvml  # only where a GPU is used
 
     try:
         return float(torch.cuda.utilization()) / 100

@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import TypeAlias
 
+import torch.distributed as dist
+
 from seedbed.arithmetic.optimizer_step import StepResult, run_step
 from seedbed.arithmetic.reduction_tree import leaf_ranges
 from seedbed.arithmetic.subtree_exchange import Exchange, PointToPointExchange, SingleProcessExchange
@@ -55,8 +57,6 @@ def run_worker(config: WorkerConfig, link: DriverLink) -> bool:
 
 
 def _exchange(device: str) -> Exchange:
-    import torch.distributed as dist
-
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         return PointToPointExchange(device)
     return SingleProcessExchange()
