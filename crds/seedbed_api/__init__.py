@@ -1,1 +1,1 @@
-"""The language of users and of the two planes: the models of the resources, of outcomes and of progress."""
+"""The API of Seedbed: models of the resources, and the contract between operator and pods."""

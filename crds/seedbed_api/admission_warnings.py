@@ -1,4 +1,4 @@
-"""What a valid resource could do better: one line each, never a reason to refuse it."""
+"""Warnings about a valid resource, one line each; a warning never rejects it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seedbed_api.trainingjob import TrainingJob
 
 
 def admission_warnings(resource: Block) -> list[str]:
-    """Return the lines for a resource."""
+    """Return the warnings about a resource."""
     if isinstance(resource, TrainingJob):
         cluster, leaves = resource.spec.cluster, resource.spec.training.batch.leaves
         return [

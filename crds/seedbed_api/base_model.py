@@ -1,6 +1,6 @@
-"""The base of every block of a resource: camelCase names, unknown fields refused, frozen values, rules.
+"""The base models of every block: camelCase names, unknown fields rejected, frozen values, validation rules.
 
-A rule is written once, as a predicate for the models and as CEL for the API server, with one message.
+Each rule is a predicate for the models and CEL for the API server, with one message.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ACRONYMS = {"id": "ID", "uri": "URI", "url": "URL", "asha": "ASHA"}
 
 
 def camel(name: str) -> str:
-    """Return the manifest's spelling of a Python attribute: run_id -> runID, everyEpochs as is."""
+    """Return the manifest's spelling of a Python attribute: run_id -> runID."""
     first, *rest = name.split("_")
     return first + "".join(_ACRONYMS.get(word, word.capitalize()) for word in rest)
 
@@ -61,7 +61,7 @@ class Block(BaseModel):
         return self
 
     def plain(self) -> dict[str, Any]:
-        """Return the block as JSON-able values under the manifest's names, unset fields left out."""
+        """Return the block as JSON values under the manifest's names, without unset fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -93,7 +93,7 @@ class Choice(Block):
 
     @classmethod
     def all_rules(cls) -> Iterator[Rule]:
-        """Yield the rules, and for each member that it stands under its own type only."""
+        """Yield the rules, and one per member: it is allowed only with its own type."""
         yield from super().all_rules()
         for kind, member in cls.members.items():
             yield _only_under(kind, member)
@@ -102,14 +102,14 @@ class Choice(Block):
 
 
 def needs_values(cls: type[Block], member: str) -> bool:
-    """Tell whether a member has a field without a default, so that it cannot be left out."""
+    """Return whether a member has a required field and so must be written."""
     block = block_in(cls.model_fields[member].annotation)
     assert block is not None
     return any(field.is_required() for field in block.model_fields.values())
 
 
 def block_in(annotation: Any) -> type[Block] | None:
-    """Return the block inside an annotation: itself, optional, or the entry of a list."""
+    """Return the block in an annotation: plain, optional, or as entry of a list."""
     if isinstance(annotation, type) and issubclass(annotation, Block):
         return annotation
     return next(filter(None, map(block_in, get_args(annotation))), None)

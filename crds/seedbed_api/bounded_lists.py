@@ -1,4 +1,4 @@
-"""Lists of the API: every one bounded; a list-map has one entry per key."""
+"""Lists of the API: each has a bound; a list-map has one entry per key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ListRule:
 class BoundedList:
     """A list of `least` to `most` entries; with `key` a list-map, with `unique` a set of strings.
 
-    Where their order has no meaning (`ordered` False) the entries are sorted: it is no part of an identity.
+    With `ordered` False the entries are sorted, so that their order does not change an identity.
     """
 
     most: int
@@ -38,7 +38,7 @@ class BoundedList:
     rules: tuple[ListRule, ...] = field(default=())
 
     def check(self, entries: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the entries, sorted by key where their order has no meaning; refuse a wrong list."""
+        """Return the entries, sorted if `ordered` is False; reject an invalid list."""
         if not self.least <= len(entries) <= self.most:
             raise invalid_value(f"must have {self._size()} entries", "add or remove entries")
         self._refuse_equal_keys(entries)

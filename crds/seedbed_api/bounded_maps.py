@@ -1,4 +1,4 @@
-"""Maps of the API: every one bounded, with keys of one form."""
+"""Maps of the API: each has a bound and one pattern for its keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seedbed_api.scalar_types import invalid_value
 class BoundedMap:
     """A map of at most `most` entries whose keys match a pattern.
 
-    The API server cannot check the pattern, since keys have no bound for it; `rules` it checks too.
+    The API server cannot check the pattern, since keys have no length bound; it checks `rules`.
     """
 
     most: int
@@ -28,7 +28,7 @@ class BoundedMap:
     rules: tuple[ListRule, ...] = ()
 
     def check(self, entries: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the map, sorted by key; refuse a wrong one."""
+        """Return the map, sorted by key; reject an invalid one."""
         if len(entries) > self.most:
             raise invalid_value(f"must have at most {self.most} entries", "remove some")
         for rule in self.rules:

@@ -9,7 +9,7 @@ import rfc8785
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the one encoding of a JSON-able value; floats and integers beyond 2^53 are refused."""
+    """Return the canonical encoding of a JSON value; floats and integers beyond 2^53 are rejected."""
     _refuse_floats(value)
     return rfc8785.dumps(value)
 

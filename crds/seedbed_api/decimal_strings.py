@@ -19,9 +19,9 @@ _LARGEST_EXPONENT = 99
 
 
 def canonical(spelling: str) -> str:
-    """Return the one spelling of a fraction's value; 0.10, 1e-1 and 0.1 give "0.1".
+    """Return the canonical spelling of a decimal string; 0.10, 1e-1 and 0.1 give "0.1".
 
-    Plain digits where they fit the pattern, else a mantissa and an exponent; it is a fixed point.
+    It uses plain digits if they fit the pattern, else mantissa and exponent; it is idempotent.
     Raises ValueError for what does not match the pattern or lies outside 1e-99..1e99.
     """
     if not re.fullmatch(PATTERN, spelling):
@@ -51,7 +51,7 @@ class DecimalRange:
     high_open: bool = False
 
     def check(self, value: str) -> str:
-        """Return the canonical spelling; refuse what is no fraction or lies outside."""
+        """Return the canonical spelling; reject what is no decimal string or out of range."""
         try:
             spelling = canonical(value)
         except ValueError:
@@ -64,13 +64,13 @@ class DecimalRange:
         return spelling
 
     def contains(self, value: Decimal) -> bool:
-        """Tell whether the value lies in the range."""
+        """Return whether the value is in the range."""
         low, high = Decimal(self.low), Decimal(self.high)
         above = value > low if self.low_open else value >= low
         return above and (value < high if self.high_open else value <= high)
 
     def words(self) -> str:
-        """Return the range as a phrase, for messages."""
+        """Return the range in words, for messages."""
         low = "more than" if self.low_open else "at least"
         return f"{low} {self.low} and {'less than' if self.high_open else 'at most'} {self.high}"
 

@@ -1,7 +1,7 @@
-"""The two ways in which something may fail, and how each is told to a person.
+"""The two expected errors and their one-line message.
 
-`UserError` is a mistake that a retry cannot mend; `InfrastructureError` is one that it may.
-Both carry a CamelCase reason, the one that the `Failed` and `Running` conditions show.
+`UserError` is a mistake that a retry cannot fix; after an `InfrastructureError` a retry may succeed.
+Both have a CamelCase reason, which the conditions `Failed` and `Running` show.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class InfrastructureError(SeedbedError):
 
 
 def refusal(field: str, value: object, problem: str, fix: str) -> str:
-    """Return the one line that names the field, the value, what is wrong with it and the fix."""
+    """Return one line with field, problem, value and fix."""
     shown = repr(value)
     if len(shown) > 120:  # of a path the end matters most
         shown = f"{shown[:40]}...{shown[-77:]}"

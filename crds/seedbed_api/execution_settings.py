@@ -1,4 +1,4 @@
-"""Execution: what may change without changing a bit of the model."""
+"""Execution settings of a spec: output, checkpoints, cluster, lifecycle. They change no bit of the model."""
 
 from __future__ import annotations
 
@@ -149,10 +149,10 @@ class Execution(Lifecycle):
 
 
 def shards_of_busiest_worker(leaves: int, workers: int) -> int:
-    """Return the logical shards of the worker that has most: it sets the pace of a step."""
+    """Return the most logical shards of a worker; they decide how long a step takes."""
     return -(-leaves // workers)
 
 
 def useful_worker_count(leaves: int, workers: int) -> int:
-    """Return the smallest number of workers with which a step takes no longer."""
+    """Return the smallest number of workers that is as fast as `workers`."""
     return shards_of_busiest_worker(leaves, shards_of_busiest_worker(leaves, workers))

@@ -1,4 +1,4 @@
-"""What fields there are: look-up of a field by its manifest name, and the nearest names to a wrong one."""
+"""Look-up of fields of the models by path, and the nearest names to an unknown one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def named_fields(block: type[Block]) -> dict[str, FieldInfo]:
 
 
 def is_list(annotation: Any) -> bool:
-    """Tell whether a field holds a list."""
+    """Return whether a field holds a list."""
     return get_origin(annotation) is tuple or any(get_origin(part) is tuple for part in get_args(annotation))
 
 
 def is_string(annotation: Any) -> bool:
-    """Tell whether a field, or the entries of a list, hold strings."""
+    """Return whether a field, or each entry of a list, is a string."""
     if annotation is str or isinstance(annotation, str):
         return True
     return any(is_string(part) for part in get_args(annotation))
@@ -51,7 +51,7 @@ def every_path(model: type[Block], prefix: str = "") -> Iterator[tuple[str, Fiel
 
 
 def is_sweepable(field: FieldInfo) -> bool:
-    """Tell whether a field bears the mark Sweepable."""
+    """Return whether a SweepJob may vary a field."""
     return any(isinstance(mark, Sweepable) for mark in _marks(field.annotation, field.metadata))
 
 

@@ -1,6 +1,6 @@
-"""What may change in an existing object: the recipe never, where it lies only while suspended.
+"""Immutable fields of a spec: the recipe never changes, its URLs only while the job is suspended.
 
-Each frozen field is one transition rule: CEL for the API server, `refused_changes` for everybody else.
+Each field has one transition rule: CEL for the API server, `rejected_changes` for all others.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ImmutableField:
         return "is part of the recipe and immutable; create another object"
 
     def refuses(self, old: dict[str, Any], new: dict[str, Any]) -> bool:
-        """Tell whether a change of `spec` breaks the rule."""
+        """Return whether a change of `spec` breaks the rule."""
         if self.while_suspended and old.get("suspend"):
             return False
         if any(_MISSING in (_at(old, guard), _at(new, guard)) for guard in self.guards):
@@ -66,7 +66,7 @@ def immutable_recipe_fields() -> tuple[ImmutableField, ...]:
 
 
 def immutable_sweep_fields() -> tuple[ImmutableField, ...]:
-    """Return the rules of a SweepJob's spec: those of its recipe, and what else decides about trials."""
+    """Return the rules of a SweepJob's spec: its recipe and the fields that decide about trials."""
     return (*SEARCH, *(_below_the_template(rule) for rule in _of_the_recipe()), *EXECUTION)
 
 

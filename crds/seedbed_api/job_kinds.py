@@ -1,4 +1,4 @@
-"""The two kinds of jobs, where it does not matter which: both have a recipe, an execution and a lifecycle."""
+"""The two kinds of jobs, and types for either of them: job, spec, status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of a pod's log: one JSON object each, for machines; and back to what a person reads."""
+"""JSON log lines: one object per line, and its format for people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 MESSAGE = "message"
 _ERROR = re.compile(r"error:|Traceback |(\w+\.)*\w*(Error|Exception)(:|$)")
-"""How lines begin that tell of an error: ours, and those of an exception that nobody expected."""
+"""Beginnings of lines that report an error: ours, and those of a traceback."""
 
 
 def parse_log_line(line: str) -> dict[str, Any] | None:
@@ -24,7 +24,7 @@ def parse_log_line(line: str) -> dict[str, Any] | None:
 
 
 def format_log_line(line: str) -> str:
-    """Return a line as a person reads it: time, level where it is not info, a rank's process, message."""
+    """Return a line for people: time, level unless info, process of a rank, message."""
     fields = parse_log_line(line)
     if fields is None:
         return line
@@ -41,7 +41,7 @@ def format_log_line(line: str) -> str:
 
 
 def log_record(line: str, context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a line as an object; what it says of itself goes before what is known of its place."""
+    """Return a line as an object; its own fields win over those of the context."""
     fields = parse_log_line(line)
     if fields is None:
         level = "error" if _ERROR.match(line) else "info"

@@ -1,4 +1,4 @@
-"""Manifests in, models out: every mistake of a document in one line each."""
+"""Loads manifests into models; each mistake of a document is one line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = {
 
 
 def model_of(kind: object) -> type[Block]:
-    """Return the model of a kind; raises UserError InvalidSpec for a kind that is not ours."""
+    """Return the model of a kind; raises UserError InvalidSpec for an unknown one."""
     if not isinstance(kind, str) or kind not in KINDS:
         fix = nearest(kind, KINDS) if isinstance(kind, str) else f"write one of {', '.join(KINDS)}"
         raise UserError(REASON, refusal("kind", kind, "is not a kind of seedbed.dev", fix))
@@ -46,7 +46,7 @@ def read_documents(source: Path | str) -> list[Document]:
 
 
 def is_seedbed_resource(document: Document) -> bool:
-    """Tell whether a document is, or tries to be, a resource of seedbed.dev."""
+    """Return whether a document is, or is meant to be, a resource of seedbed.dev."""
     group = str(document.get("apiVersion", "")).partition("/")[0]
     return group == GROUP or document.get("kind") in KINDS or "apiVersion" not in document
 
@@ -115,7 +115,7 @@ def load_training_job(source: Path | str, overrides: Iterable[str] = ()) -> Trai
 
 
 def read_document(source: Path | str, *, wanted: str) -> tuple[Document, str]:
-    """Return the one document of a file or text, unchecked, and how messages call its place."""
+    """Return the only document of a file or text, unchecked, and its place for messages."""
     name = "manifest" if isinstance(source, str) and "\n" in source else str(source)
     documents = read_documents(source)
     if len(documents) != 1:

@@ -19,7 +19,7 @@ JOB = ("namespace", "name", "kind")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
-    """One metric, as its samples are written in PromQL; a histogram's end in `_bucket`, `_sum`, `_count`."""
+    """One metric; samples of a histogram end in `_bucket`, `_sum` and `_count`."""
 
     name: str
     kind: Kind

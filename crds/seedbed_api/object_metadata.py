@@ -1,4 +1,4 @@
-"""The metadata of a resource, as far as a manifest or a dump of the API server may hold it."""
+"""The metadata of a resource, in a manifest or as the API server returns it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From a block to a structural OpenAPI v3 schema, as the API server wants it in a CRD.
+"""The structural OpenAPI v3 schema of a block, as a CRD needs it.
 
-No $ref, no anyOf, a type everywhere, every list, map and string bounded, rules as x-kubernetes-validations.
+It has no $ref or anyOf, and types everywhere; lists, maps and strings have bounds; rules are CEL.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def structural_schema(block: type[Block]) -> Json:
 def _object(block: type[Block], raw: Json, definitions: Json, *, listed: bool = False) -> Json:
     """Return the schema of a block. Within the entries of a list (`listed`) there are no defaults.
 
-    The API server would write them into each entry, and whoever applies the list again (Argo CD, kubectl)
-    would find it changed, for lists are compared as a whole. The models fill them in for who reads.
+    The API server would write them into each entry, and a client that applies the list again (Argo CD,
+    kubectl) would see a difference: lists are compared as a whole. The models fill in the defaults.
     """
     named = named_fields(block)
     schema: Json = {"type": "object", "description": _line(block.__doc__)}
@@ -85,7 +85,7 @@ def _default(field: FieldInfo) -> Any:
 
 
 def plain_default(value: Any) -> Any:
-    """Return a default as JSON; a block in full, since its own defaults are not filled when it is checked."""
+    """Return a default as JSON, a block with its own defaults, since validation does not fill them."""
     if isinstance(value, Block):
         return value.plain()
     return [plain_default(entry) for entry in value] if isinstance(value, tuple) else value

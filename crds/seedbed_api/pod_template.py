@@ -1,4 +1,4 @@
-"""What may be added to pods: labels, annotations and environment variables; and what nobody may set."""
+"""Labels, annotations and environment variables that may be added to pods, and the reserved ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESERVED_KEYS = (
     "cluster-autoscaler.kubernetes.io/",
     "container.apparmor.security.beta.kubernetes.io/",
 )
-"""Beginnings of labels and annotations that are the operator's, or that would change what a pod may do."""
+"""Prefixes of labels and annotations of the operator, and of those that change what a pod may do."""
 
 RESERVED_VARIABLES = (
     "^(PATH|HOME|SHELL|ENV|BASH_ENV|IFS|TMPDIR|HOSTNAME|POD_.*|KUBERNETES_.*|SEEDBED_.*|RAY_.*|AWS_.*|FSSPEC_.*"
@@ -26,7 +26,7 @@ RESERVED_VARIABLES = (
     "|ATEN_.*|ONEDNN_.*|DNNL_.*|MKL_.*|OMP_.*|GOMP_.*|KMP_.*|OPENBLAS_.*|CUDA_.*|CUBLAS_.*|CUDNN_.*|NVIDIA_.*"
     "|GLOO_.*)$"
 )
-"""Variables that the operator sets, that carry credentials, that load code, or that decide about bits."""
+"""Variables of the operator, and those that hold credentials, load code, or decide about bits."""
 
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _DOMAIN = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
@@ -34,12 +34,12 @@ _LONGEST_KEY = 253 + 1 + 63
 
 
 def is_reserved_key(key: str) -> bool:
-    """Tell whether a label or annotation may be set by the operator only."""
+    """Return whether only the operator may set a label or annotation."""
     return key.startswith(RESERVED_KEYS)
 
 
 def is_reserved_variable(name: str) -> bool:
-    """Tell whether an environment variable may be set by the operator only."""
+    """Return whether only the operator may set an environment variable."""
     return re.fullmatch(RESERVED_VARIABLES, name) is not None
 
 

@@ -1,4 +1,4 @@
-"""What a profile lets a job name and override: pure functions of the two specs.
+"""What a profile allows a job to name and override.
 
 Lists of names match whole names; lists of places match whole segments, so that s3://data does not allow
 s3://database and registry.example/team/ does not allow registry.example/teams.
@@ -20,15 +20,15 @@ from seedbed_api.trainingprofile import Allowed
 from seedbed_api.uri_validation import claim_of
 
 REMOTE_SCHEMES = ("s3", "s3a", "http", "https")
-"""What a job may name where the profile lists no prefixes; paths would be inside the pod."""
+"""Allowed schemes if the profile lists no prefixes; paths would be inside the pod."""
 
 MOST_SPEC_BYTES = 100_000
-"""The spec travels as one environment variable, of which Linux takes 128 KiB."""
+"""Pods get the spec in one environment variable, for which Linux allows 128 KiB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PolicyViolation:
-    """Something that a job asks for and may not have."""
+    """A value of a job that its profile does not allow."""
 
     reason: RunningReason | FailedReason
     message: str
@@ -36,12 +36,12 @@ class PolicyViolation:
 
 
 def policy_violations(spec: JobSpec, profile: Allowed) -> tuple[PolicyViolation, ...]:
-    """Return everything that the job asks for and its profile does not allow, the first in the spec first."""
+    """Return all violations in the order of the spec."""
     return (*_too_large(spec), *_uris(spec, profile), *_secrets(spec, profile), *_overrides(spec, profile))
 
 
 def uri_allowed(uri: str, prefixes: Sequence[str]) -> bool:
-    """Tell whether a URL other than pvc:// may be used; without prefixes, every one of a remote store."""
+    """Return whether a URL other than pvc:// is allowed; without prefixes, any URL of a remote store is."""
     scheme, separator, _ = uri.partition("://")
     if not separator or "::" in uri:
         return False
@@ -49,7 +49,7 @@ def uri_allowed(uri: str, prefixes: Sequence[str]) -> bool:
 
 
 def image_allowed(image: str, repositories: Sequence[str]) -> bool:
-    """Tell whether an image is of one of the repositories; one that ends in / stands for all below it."""
+    """Return whether an image is of one of the repositories; one that ends in / includes all below it."""
     name, _, _ = image.partition("@")
     folder, slash, last = name.rpartition("/")
     repository = f"{folder}{slash}{last.partition(':')[0]}"
@@ -59,7 +59,7 @@ def image_allowed(image: str, repositories: Sequence[str]) -> bool:
 
 
 def key_allowed(key: str, entries: Sequence[str]) -> bool:
-    """Tell whether the key of a label or annotation is listed, by itself or with its whole domain."""
+    """Return whether a key of a label or annotation is listed, by itself or by its domain."""
     return any(key == entry or (entry.endswith("/") and key.startswith(entry)) for entry in entries)
 
 

@@ -1,4 +1,4 @@
-"""From the names of metrics to Prometheus' client; for those parts of the planes that export them."""
+"""The metrics page for Prometheus, and its families by the names of `metric_names`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 def metric_family(about: Family, samples: Iterable[Sample]) -> Metric:
-    """Return what was measured just now; the labels must be those that the family has."""
+    """Return a family with samples, whose labels must be those of the family."""
     metric = Metric(about.base, about.meaning, about.kind)
     for labels, value in samples:
         assert set(labels) == set(about.labels), (about.name, labels)
@@ -26,17 +26,17 @@ def metric_family(about: Family, samples: Iterable[Sample]) -> Metric:
 
 
 def single_sample(about: Family, value: float | None, labels: Mapping[str, str] | None = None) -> Metric:
-    """Return a family of one sample, or of none where there is no value."""
+    """Return a family with one sample, or with none if the value is None."""
     return metric_family(about, () if value is None else ((labels or {}, value),))
 
 
 def counter(about: Family, registry: CollectorRegistry) -> Counter:
-    """Return a counter that is kept from now on."""
+    """Return a registered counter."""
     return Counter(about.name, about.meaning, about.labels, registry=registry)
 
 
 def histogram(about: Family, registry: CollectorRegistry, buckets: Iterable[float]) -> Histogram:
-    """Return a histogram that is kept from now on."""
+    """Return a registered histogram."""
     return Histogram(about.name, about.meaning, about.labels, registry=registry, buckets=tuple(buckets))
 
 
@@ -47,21 +47,21 @@ class CallbackCollector(Collector):
         self._measure = measure
 
     def collect(self) -> Iterable[Metric]:
-        """Measure."""
+        """Call the function that measures."""
         return self._measure()
 
     def describe(self) -> Iterable[Metric]:
-        """Say nothing before there is something to measure."""
+        """Describe nothing, so that registration does not measure."""
         return ()
 
 
 def exposition_text(registry: CollectorRegistry) -> bytes:
-    """Return the page that Prometheus reads."""
+    """Return the metrics page of a registry."""
     return generate_latest(registry)
 
 
 def exposition_page(measure: Callable[[], Iterable[Metric]]) -> bytes:
-    """Return the page of what is measured just now."""
+    """Return the metrics page of families that are measured now."""
     registry = CollectorRegistry()
     registry.register(CallbackCollector(measure))
     return exposition_text(registry)

@@ -1,6 +1,6 @@
 """Identities: of a run, from its resolved recipe, and of a trajectory up to a step.
 
-It is over the whole recipe minus EXCLUDED, so a new field of a recipe block counts unless it is listed.
+It covers the whole recipe minus EXCLUDED, so a new field of the recipe counts unless it is listed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ExpectedIdentity:
 NOTHING_EXPECTED = ExpectedIdentity()
 
 EXCLUDED = ("dataset.uri", "dataset.secretRef", "model.code.uri")
-"""Fields of the recipe blocks that say where things lie and who may read them, not what they are."""
+"""Fields of the recipe with locations and credentials, not content."""
 
 NOT_OF_A_TRAJECTORY = (
     "evaluation",
@@ -42,8 +42,8 @@ NOT_OF_A_TRAJECTORY = (
     "training.earlyStopping",
     "training.modelSelection",
 )
-"""What decides where a training ends, what is measured and which weights are kept, and the rule of the
-learning rates, which the digest of the rates themselves replaces."""
+"""Fields that decide when a training ends, what is measured and which weights are kept, and the schedule of
+learning rates, which the digest of the rates replaces."""
 
 
 def resolve(job: Any, *, dataset_digest: str, code_digest: str | None = None) -> Resolved:

@@ -1,4 +1,4 @@
-"""Bounded strings and integers of the API: what each accepts, and the words in which it refuses."""
+"""Strings and integers of the API with their bounds and messages."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 def invalid_value(problem: str, fix: str) -> PydanticCustomError:
-    """Return the error of a value that cannot stand, in the words of the one-line message."""
+    """Return the error of an invalid value, with problem and fix for its message."""
     return PydanticCustomError("refused", "{problem}", {"problem": problem, "fix": fix})
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """A string matches a pattern (RE2 and Python alike) and has at most `longest` characters."""
+    """A string that matches a pattern (the same in RE2 and Python) and has at most `longest` characters."""
 
     pattern: str
     longest: int
@@ -26,7 +26,7 @@ class Matches:
     fix: str
 
     def check(self, value: str) -> str:
-        """Return the value; refuse it when it is too long or does not match."""
+        """Return the value; reject it if it is too long or does not match."""
         if len(value) > self.longest:
             raise invalid_value(f"must have at most {self.longest} characters", "shorten it")
         if not re.fullmatch(self.pattern, value):
@@ -44,12 +44,12 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """A string is one of some values that are known only when the module is loaded."""
+    """A string that is one of some values, known only when the module is loaded."""
 
     values: tuple[str, ...]
 
     def check(self, value: str) -> str:
-        """Return the value; refuse one that is not listed."""
+        """Return the value; reject one that is not listed."""
         if value not in self.values:
             close = get_close_matches(value, self.values, n=1)
             fix = f"did you mean {close[0]}?" if close else f"write one of {', '.join(self.values)}"
@@ -67,9 +67,9 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A quantity of Kubernetes, more than nothing, as pods take it: an integer or a string.
+    """A positive quantity of Kubernetes: an integer or a string.
 
-    The value is the string. A number with a fraction needs quotes: a CRD takes integers and strings alone.
+    The value is a string. A fraction needs quotes, since a CRD allows only integers and strings.
     """
 
     problem: str
@@ -80,12 +80,12 @@ class Quantity:
 
     @property
     def pattern(self) -> str:
-        """Return what the string of a quantity matches."""
+        """Return the pattern of a quantity."""
         number = r"\+?(0*[1-9][0-9]*(\.[0-9]*)?|0*\.0*[1-9][0-9]*)"
         return rf"^{number}({self.fractions}k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][-+]?[0-9]{{1,2}})?$"
 
     def check(self, value: Any) -> str:
-        """Return the value as a string; refuse what is no quantity, or none of anything."""
+        """Return the value as a string; reject what is no quantity, and zero."""
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise invalid_value(self.problem, self.fix)
         written = str(value)

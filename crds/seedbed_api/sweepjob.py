@@ -342,27 +342,27 @@ class SweepJobSpec(Execution):
 
     @property
     def recipe(self) -> Recipe:
-        """Return what all trials have in common."""
+        """Return the recipe that all trials share."""
         return self.trial_template.spec
 
     @property
     def has_lone_trials(self) -> bool:
-        """Tell whether one process is all that a run needs."""
+        """Return whether a run needs one process only."""
         return self.workers_per_trial == 1 and self.cluster.feed != "RayData"
 
     @property
     def trials_at_a_time(self) -> int:
-        """Return how many runs train side by side: one of several ranks has a group of workers to itself."""
+        """Return how many runs train at the same time; a run of several ranks has its own worker group."""
         return self.parallel_trial_count if self.has_lone_trials else 1
 
     @property
     def fewest_ranks(self) -> int:
-        """Return with how many ranks the sweep begins, and below how many it does not go on."""
+        """Return the fewest ranks with which the sweep starts and continues."""
         return min(max(self.cluster.workers.min, self.workers_per_trial), self.most_ranks)
 
     @property
     def most_ranks(self) -> int:
-        """Return how many ranks its trials take at a time."""
+        """Return the most ranks that the trials use at the same time."""
         return self.trials_at_a_time * self.workers_per_trial
 
 

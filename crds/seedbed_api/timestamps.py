@@ -1,4 +1,4 @@
-"""Moments and durations as a status writes them: UTC, to the second."""
+"""Format of times and durations in a status: UTC, to the second."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 
 def format_time(moment: datetime) -> str:
-    """Return a moment as a status writes it."""
+    """Return a time in the format of a status."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(time: str | None) -> datetime | None:
-    """Return the moment of a status field; None where it is not set."""
+    """Return the time of a status field; None if it is not set."""
     return datetime.fromisoformat(time) if time is not None else None
 
 
 def rounded_up(moment: datetime) -> datetime:
-    """Return the next whole second, so that the written time is never too early."""
+    """Return the time rounded up to a second, so that the formatted time is never too early."""
     whole = moment.replace(microsecond=0)
     return whole if whole == moment else whole + timedelta(seconds=1)
 

@@ -33,12 +33,12 @@ class TrainingJobSpec(Execution, Recipe):
 
     @property
     def fewest_ranks(self) -> int:
-        """Return with how many ranks the job begins, and below how many it does not go on."""
+        """Return the fewest ranks with which the job starts and continues."""
         return self.cluster.workers.min
 
     @property
     def most_ranks(self) -> int:
-        """Return the most ranks that make a step faster: more would only wait for the busiest."""
+        """Return the most ranks that make a step faster; more would wait for the busiest one."""
         useful = useful_worker_count(self.training.batch.leaves, self.cluster.workers.max)
         return max(useful, self.fewest_ranks)
 

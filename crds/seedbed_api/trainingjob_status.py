@@ -1,6 +1,6 @@
 """The lifecycle in every status, and the status of a TrainingJob, which `seedbed run -o json` prints too.
 
-What is measured is a string.
+Measured values are strings.
 """
 
 from __future__ import annotations
@@ -231,17 +231,17 @@ class LifecycleStatus(StatusBlock):
     the job does or waits for."""
 
     def condition(self, kind: str) -> Condition | None:
-        """Return a condition, whatever it says; None where it was never written."""
+        """Return a condition of either status; None if it was never written."""
         return next((found for found in self.conditions if found.type == kind), None)
 
     def holds(self, kind: str) -> bool:
-        """Tell whether a condition is true."""
+        """Return whether a condition is true."""
         found = self.condition(kind)
         return found is not None and found.status == "True"
 
     @property
     def identity(self) -> str | None:
-        """Return what the first attempt has named, which every later one must find again."""
+        """Return the identity that the first attempt reported and later ones must find again."""
         raise NotImplementedError
 
     @property
@@ -251,11 +251,11 @@ class LifecycleStatus(StatusBlock):
 
     @property
     def kept(self) -> str:
-        """Return in words what outlasts the attempts, empty where nothing does yet."""
+        """Return in words what is stored so far, empty if nothing is."""
         raise NotImplementedError
 
     def identified(self, identity: str | None) -> dict[str, str | None]:
-        """Return the field of the identity, with the one that is known or the one that is told now."""
+        """Return the field of the identity: the known value, else the reported one."""
         raise NotImplementedError
 
 
@@ -298,7 +298,7 @@ class TrainingJobStatus(LifecycleStatus):
 
 
 def shown(value: Any, form: str) -> Any:
-    """Return the fields of a block with what kubectl shows of them: a printer column shows one field."""
+    """Return the fields of a block with its text for a printer column of kubectl."""
     if not isinstance(value, dict):
         return value
     try:
@@ -314,5 +314,5 @@ def format_measurement(value: float) -> str:
 
 
 def percent(step: int, total: int) -> int:
-    """Return how much is done in whole percent; 100 only when all is."""
+    """Return the progress in whole percent; 100 only when everything is done."""
     return 100 if step >= total else 100 * step // total

@@ -1,4 +1,4 @@
-"""From the template of a sweep and values of its parameters to the recipe of a trial."""
+"""The recipe of a trial, from the template of a sweep and values of its parameters."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def trial_recipe(spec: SweepJobSpec, values: Mapping[str, str]) -> Recipe:
 
 
 def impossible_trials(spec: SweepJobSpec) -> list[str]:
-    """Return one line for each end or value of a search space with which no trial could be trained."""
+    """Return one line for each bound or value of a search space that makes no valid recipe."""
     return [
         line for number, parameter in enumerate(spec.parameters) for line in _refused(spec, number, parameter)
     ]
 
 
 def corner_values(space: SearchSpace) -> tuple[str, ...]:
-    """Return the ends of a range, or all values of a categorical."""
+    """Return the bounds of a range, or all values of a categorical space."""
     if space.categorical is not None:
         return space.categorical.values
     bounds = space.uniform or space.log_uniform or space.int_

@@ -1,4 +1,4 @@
-"""Rules on URLs that say where things lie: none leads out of its folder or carries a credential."""
+"""Rules on URLs in specs: none leads out of its folder or holds a credential."""
 
 from __future__ import annotations
 

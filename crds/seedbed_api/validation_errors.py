@@ -1,4 +1,4 @@
-"""From what pydantic finds to one line per mistake: field, value, what is wrong with it, and the fix."""
+"""Error messages of invalid documents: one line per mistake with field, problem, value and fix."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _shown(name: str) -> str:
 
 
 def value_at(document: Any, path: str) -> Any:
-    """Return what stands at a dotted path below a value; what reads "nothing" where nothing does."""
+    """Return the value at a dotted path; an object that prints as `nothing` if there is none."""
     for name in filter(None, path.split(".")):
         if not isinstance(document, Mapping) or name not in document:
             return _Missing()
@@ -88,6 +88,6 @@ def _not_a_choice_line(location: Sequence[int | str], value: Any, expected: str)
 
 
 def quoted_if_string(annotation: Any, text: str, value: Any) -> Any:
-    """Return the text itself where a field holds strings and its YAML value is a number or a flag."""
+    """Return the text if the field is a string and its YAML value a number or a flag."""
     scalar = isinstance(value, bool | int | float)
     return text if scalar and is_string(annotation) else value

@@ -1,7 +1,7 @@
 """Documents of YAML and JSON as kubectl reads them; null means left out.
 
-`parse` is for the runs of this machine and refuses what a person hardly means; `found_in` takes what kubectl
-takes, and knows the line of every field.
+`parse` is for local runs and rejects what is hardly intended; `found_in` accepts what kubectl accepts, and
+knows the line of every field.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _STEP = re.compile(r"\.?([^.\[\]]+)|\[([0-9]+)\]")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """A document, and where it stands in its file."""
+    """A document and its position in a file."""
 
     content: Any
     line: int
-    """Of its first field, from 1."""
+    """Line of its first field, from 1."""
     node: yaml.Node | None = None
     """None where only a JSON decoder could read it."""
     repeated: tuple[tuple[str, int], ...] = ()
-    """Keys that stand twice in their block, with their lines."""
+    """Repeated keys of a block with their lines."""
 
     def line_of(self, path: str) -> int:
         """Return the line of a field, or of the innermost block around it that is there."""
@@ -51,7 +51,7 @@ class Found:
         return line
 
     def items(self) -> list[Found]:
-        """Return the entries of a list of Kubernetes, each as a document of its own; itself for any other."""
+        """Return the entries of a Kubernetes list as documents; any other document as it is."""
         if not _is_list(self.content):
             return [self]
         entries = self.content.get("items")
@@ -106,7 +106,7 @@ def read_text(path: Path) -> str:
 def parse(text: str, name: str) -> list[Document]:
     """Return the documents of a text, empty ones left out; raises UserError InvalidSpec in one line.
 
-    What a person hardly means is refused though kubectl takes it: repeated keys, unknown tags.
+    Unlike kubectl it rejects repeated keys and unknown tags.
     """
     found = _read(text, name, StrictLoader)
     return [_document(each.content, f"{name}:{index}") for index, each in enumerate(found, start=1)]
@@ -132,7 +132,7 @@ def _read(text: str, name: str, loader: type[KubectlLoader]) -> list[Found]:
 
 
 def _chunks(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the parts between lines that begin with `---`, with how many lines stand before each."""
+    """Yield the parts between lines that begin with `---`, with the number of lines before each."""
     begin, lines = 0, text.split("\n")
     for number, line in enumerate(lines):
         if not line.startswith("---"):

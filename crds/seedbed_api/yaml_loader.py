@@ -1,4 +1,4 @@
-"""Loaders of YAML: one that reads what kubectl reads, and a strict one for the runs of this machine."""
+"""Loaders of YAML: one that reads what kubectl reads, and a strict one for local runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class KubectlLoader(yaml.SafeLoader):
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self.repeated: list[tuple[str, int]] = []
-        """Keys that stand twice in their block, with their lines; the last one counts."""
+        """Repeated keys of a block with their lines; the last one counts."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         """Return the tag of a node that has none."""
@@ -78,7 +78,7 @@ class KubectlLoader(yaml.SafeLoader):
             seen.add(name)
 
     def note_repeated(self, name: str, mark: Any) -> None:
-        """Keep that a key stands twice."""
+        """Record a repeated key."""
         self.repeated.append((name, mark.line + 1))
 
     def _skipped_blank(self) -> bool:
@@ -102,10 +102,10 @@ class KubectlLoader(yaml.SafeLoader):
 
 
 class StrictLoader(KubectlLoader):
-    """Refuses what kubectl passes over and a person hardly means: repeated keys, tags that nobody knows."""
+    """Rejects what kubectl ignores and is hardly intended: repeated keys, unknown tags."""
 
     def note_repeated(self, name: str, mark: Any) -> None:
-        """Refuse a key that stands twice."""
+        """Reject a repeated key."""
         raise ConstructorError(None, None, f"duplicate key {name}", mark)
 
 

@@ -1,4 +1,4 @@
-"""Plain scalars of YAML as kubectl understands them: YAML 1.1 without dates and numbers of base 60.
+"""Plain scalars of YAML as kubectl reads them: YAML 1.1 without dates and numbers of base 60.
 
 Follows `resolve` of go.yaml.in/yaml/v2, through which sigs.k8s.io/yaml turns manifests into JSON.
 """

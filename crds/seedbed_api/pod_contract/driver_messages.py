@@ -1,4 +1,4 @@
-"""The driver's last word (its termination message) and its live progress (an endpoint that may be missed).
+"""The messages of a driver: outcome of the attempt (termination message) and live progress (its endpoint).
 
 Both are caches of the output store. A termination message that cannot be parsed is log text.
 """
@@ -35,7 +35,7 @@ class Outcome(StatusBlock):
     schema_version: Literal[1] = 1
     """Version of this message."""
     result: Literal["Succeeded", "Failed", "Stopped"]
-    """Whether the run is complete, failed, or was told to stop after a checkpoint."""
+    """Whether the run is complete, failed, or stopped after a checkpoint."""
     reason: CamelReason
     """Trained, AlreadyComputed, or why it failed."""
     message: Annotated[str, text(LONGEST_MESSAGE)] = ""
@@ -63,10 +63,10 @@ class Outcome(StatusBlock):
     timings: Timings = ()
     """Durations of the parts of the start-up."""
     sweep: SweepProgress | None = None
-    """What became of a sweep's trials; None for a single run."""
+    """Final progress of the trials of a sweep; None for a single run."""
 
     def encode(self) -> bytes:
-        """Return the message as JSON of at most 4,000 bytes; details are left out, last the message's end."""
+        """Return JSON of at most 4,000 bytes: details are left out first, then the end of the message."""
         shorter = self
         for shorter in self._shorter_and_shorter():
             if len(content := shorter._bytes()) <= MOST_BYTES:
@@ -74,7 +74,7 @@ class Outcome(StatusBlock):
         return shorter._cut()
 
     def _shorter_and_shorter(self) -> Iterator[Outcome]:
-        """Yield the message with less and less: the output store has it all."""
+        """Yield ever shorter messages; the output store holds everything."""
         shorter = self
         for details in ({}, {"timings": ()}, {"metrics": ()}):
             yield (shorter := shorter.model_copy(update=details))
@@ -97,7 +97,7 @@ class Outcome(StatusBlock):
 
 
 def _shorter_sweeps(sweep: SweepProgress | None) -> Iterator[SweepProgress]:
-    """Yield a sweep's part with ever less: no models but the best, fewer rows, the best trial alone."""
+    """Yield ever shorter progress of a sweep: without models of trials, fewer trials, only the best one."""
     if sweep is None:
         return
     rows = tuple(row.model_copy(update={"model": None}) for row in sweep.top_trials)
@@ -111,13 +111,13 @@ def _shorter_sweeps(sweep: SweepProgress | None) -> Iterator[SweepProgress]:
 
 
 def shorten_sweep(sweep: SweepProgress, most_bytes: int) -> SweepProgress:
-    """Return a sweep's part with as much of it as so many bytes of JSON hold: values may be long."""
+    """Return the progress of a sweep, shortened to at most `most_bytes` bytes of JSON."""
     fits = (each for each in (sweep, *_shorter_sweeps(sweep)) if len(each.model_dump_json()) <= most_bytes)
     return next(fits, SweepProgress(trials=sweep.trials, ledger=sweep.ledger))
 
 
 def parse_outcome(message: str | bytes) -> Outcome | None:
-    """Return the outcome in a termination message; None where it is log text or of another version."""
+    """Return the outcome in a termination message; None for log text or another version."""
     try:
         return Outcome.model_validate_json(message)
     except ValidationError:
@@ -125,14 +125,14 @@ def parse_outcome(message: str | bytes) -> Outcome | None:
 
 
 class LiveProgress(StatusBlock):
-    """What the driver's endpoint tells while it works."""
+    """The answer of the driver's endpoint during an attempt."""
 
     schema_version: Literal[1] = 1
     """Version of this message."""
     time: Time
-    """When this was said."""
+    """Time of this message."""
     job_uid: Annotated[str, text(64)]
-    """Uid of the job's object: the address may be another pod's by now."""
+    """Uid of the job: by now the address may be that of another pod."""
     attempt: Count
     """Number of the attempt, as in the names of its pods; for seedbed run, counted from 0."""
     activity: Literal["Starting", "Training", "Evaluating", "Checkpointing", "Finishing"]
@@ -154,17 +154,17 @@ class LiveProgress(StatusBlock):
     timings: Timings = ()
     """Durations of the parts of the start-up."""
     sweep: SweepProgress | None = None
-    """How the trials of a sweep stand; None for a single run."""
+    """Progress of the trials of a sweep; None for a single run."""
 
     @property
     def mark(self) -> object:
-        """Return what differs as soon as the driver gets on."""
+        """Return a value that changes whenever the driver makes progress."""
         decided = self.sweep.trials.finished if self.sweep else None
         return self.activity, self.steps, decided
 
     @property
     def steps(self) -> int | None:
-        """Return how many steps were made: by the run, or by all trials of a sweep."""
+        """Return the steps of the run, or of all trials of a sweep."""
         if self.sweep is not None:
             return self.sweep.steps
         return self.progress.step if self.progress else None
