@@ -48,7 +48,7 @@ class EvidenceCollector:
         }
         for need in _of_kind("PodEvents", evidence_requests):
             state.recent_pod_events[need.pod_uid] = now, await self._notices(namespace, need)
-        return replace(known_evidence(state, now), log_tails=tails)
+        return replace(state.evidence(now), log_tails=tails)
 
     async def _ask(self, need: EvidenceRequest, state: TransientState, now: datetime) -> None:
         answer = await self._drivers.get_progress(need.address, state.uid) if need.address else None
@@ -74,18 +74,6 @@ class EvidenceCollector:
             return ()
         found = sorted((_pod_event(event) for event in events), key=lambda notice: notice.time)
         return tuple(found[-MAX_POD_EVENTS:])
-
-
-def known_evidence(state: TransientState, now: datetime) -> Evidence:
-    """Return the evidence that is known without a request."""
-    return Evidence(
-        progress={
-            uid: heard.answer for uid, heard in state.driver_responses.items() if state.fresh(uid, now)
-        },
-        progress_asked={uid: heard.asked for uid, heard in state.driver_responses.items()},
-        progress_changed={uid: heard.changed for uid, heard in state.driver_responses.items()},
-        pod_events=state.pod_events(now),
-    )
 
 
 def _of_kind(kind: str, evidence_requests: Iterable[EvidenceRequest]) -> list[EvidenceRequest]:

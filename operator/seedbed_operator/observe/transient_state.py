@@ -9,7 +9,7 @@ from typing import Final
 
 from seedbed_api.exponential_backoff import ExponentialBackoff
 from seedbed_api.pod_contract.driver_messages import LiveProgress
-from seedbed_operator.job_observation import PodEvent, PodView, RejectedWrite
+from seedbed_operator.job_observation import Evidence, PodEvent, PodView, RejectedWrite
 from seedbed_operator.kube_client.resource_kinds import JobKey
 
 BEFORE_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -148,6 +148,16 @@ class TransientState:
         """Return the clock difference of the driver that responded last; positive: it is ahead."""
         heard = max(self.driver_responses.values(), key=lambda heard: heard.asked, default=None)
         return heard.skew if heard else None
+
+    def evidence(self, now: datetime) -> Evidence:
+        """Return the evidence that is known without a request."""
+        responses = self.driver_responses
+        return Evidence(
+            progress={uid: found.answer for uid, found in responses.items() if self.fresh(uid, now)},
+            progress_asked={uid: found.asked for uid, found in responses.items()},
+            progress_changed={uid: found.changed for uid, found in responses.items()},
+            pod_events=self.pod_events(now),
+        )
 
     def pod_events(self, now: datetime) -> dict[str, tuple[PodEvent, ...]]:
         """Return the Events of pods that need not be read again yet."""

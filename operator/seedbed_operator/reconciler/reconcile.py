@@ -17,7 +17,7 @@ from seedbed_operator.informer_cache.object_views import job_view
 from seedbed_operator.job_observation import Evidence, JobObservation, JobView, ProfileView, RejectedWrite
 from seedbed_operator.kube_client.client_interface import ApiError, ApiStatusError
 from seedbed_operator.kube_client.resource_kinds import JobKey
-from seedbed_operator.observe.evidence_collector import EvidenceCollector, known_evidence
+from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import TransientState, TransientStates
 from seedbed_operator.plan import Create, JobEvent, Plan
 from seedbed_operator.plan_executor import ExecutionResult, PlanExecutor, StaleCache
@@ -148,7 +148,7 @@ class Reconciler:
     ) -> tuple[JobObservation, Plan] | None:
         """Plan, and once more with the evidence that the first plan requests."""
         now = self.clock()
-        observation = observe(self.cache, key, state=state, now=now, evidence=known_evidence(state, now))
+        observation = observe(self.cache, key, state=state, now=now, evidence=state.evidence(now))
         assert observation is not None, "nothing was awaited since the job was there"
         plan = self.planner.plan(observation)
         if not plan.evidence_requests:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator.kube_client.resource_kinds import PODS
-from seedbed_operator.observe.evidence_collector import EvidenceCollector, known_evidence
+from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import TransientState, TransientStates
 from seedbed_operator.plan import EvidenceRequest
 from support.operator.builders import UID, after, live
@@ -36,21 +36,21 @@ def test_progress_counts_as_a_change_when_step_or_activity_differ() -> None:
 def test_an_answer_is_given_again_for_a_few_seconds() -> None:
     state = TransientState(uid="job")
     state.record_response("driver", live(1), NOON)
-    assert known_evidence(state, after(2)).progress == {"driver": live(1)}
-    assert known_evidence(state, after(4)).progress == {}
-    assert known_evidence(state, after(4)).progress_changed == {"driver": NOON}
+    assert state.evidence(after(2)).progress == {"driver": live(1)}
+    assert state.evidence(after(4)).progress == {}
+    assert state.evidence(after(4)).progress_changed == {"driver": NOON}
 
 
 def test_a_driver_that_does_not_answer_is_asked_ever_more_seldom_until_it_answers() -> None:
     state, now, asked = TransientState(uid="job"), 0, list[int]()
     for now in range(200):
-        if "driver" not in known_evidence(state, after(now)).progress:
+        if "driver" not in state.evidence(after(now)).progress:
             state.record_response("driver", None, after(now))
             asked.append(now)
     assert asked == [0, 5, 15, 35, 75, 135, 195]
-    assert known_evidence(state, after(199)).progress_asked == {"driver": after(195)}
+    assert state.evidence(after(199)).progress_asked == {"driver": after(195)}
     state.record_response("driver", live(1), after(200))
-    assert known_evidence(state, after(203)).progress == {}
+    assert state.evidence(after(203)).progress == {}
     state.record_response("driver", None, after(203))
     assert [state.fresh("driver", after(second)) for second in (207, 208)] == [True, False]
 

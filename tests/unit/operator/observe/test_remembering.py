@@ -12,7 +12,7 @@ from typing import Any, cast
 from seedbed_operator.informer_cache.object_views import job_record, job_view
 from seedbed_operator.kube_client.client_interface import KubeClient, RawObject
 from seedbed_operator.observe.driver_client import DriverClient
-from seedbed_operator.observe.evidence_collector import EvidenceCollector, known_evidence
+from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import POD_EVENTS_VALID, TransientState
 from seedbed_operator.plan import EvidenceRequest
 from support.operator.builders import UID, a_recipe
@@ -43,8 +43,8 @@ def test_events_of_a_pod_are_at_hand_until_they_are_old() -> None:
     events, state = Events(), TransientState(uid=UID)
     assert gathered(events, state, NOON) == ("number 1",)
     soon, later = NOON + POD_EVENTS_VALID - timedelta(seconds=1), NOON + POD_EVENTS_VALID
-    assert [notice.message for notice in known_evidence(state, soon).pod_events["driver"]] == ["number 1"]
-    assert known_evidence(state, later).pod_events == {}
+    assert [notice.message for notice in state.evidence(soon).pod_events["driver"]] == ["number 1"]
+    assert state.evidence(later).pod_events == {}
     assert gathered(events, state, later) == ("number 2",)
     assert events.asked == ["driver", "driver"]
 
