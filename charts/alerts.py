@@ -14,17 +14,17 @@ from seedbed_api.metric_names import Family
 
 FILE = Path(__file__).parent / "seedbed/files/alerts.yaml"
 RUNBOOKS = "docs/runbooks/"
-"""Where runbooks lie in the repository; `runbook_url` takes the place of it where the chart is told a URL."""
+"""Folder of the runbooks in the repository; with a URL in the chart's values it becomes `runbook_url`."""
 QUEUE_SECONDS = 300
 CHECKPOINT_SECONDS = 3600
 STARVING = 0.3
 """Share of rank 0's time that waits for data. Dashboards have these limits too."""
 BLIND_SECONDS = 240
-"""Nearly two sweeps; with `for` less than what the operator's liveness allows: a restart begins anew."""
+"""Nearly two relist intervals; with `for` shorter than the liveness limit, since a restart resets the age."""
 HANGING = 0.5
-"""Of the time after which an attempt is ended as hung; by default enough is left for it to be told before."""
+"""Share of the progress deadline; the alert fires before the attempt is ended as hung."""
 _CLUSTER = "cluster"
-"""The label by which a Prometheus of several clusters tells them apart; with one alone no series needs it."""
+"""Label of the cluster, where one Prometheus reads several."""
 _EACH = ", ".join((_CLUSTER, *names.JOB))
 _RUNS = f'on ({_EACH}) {names.JOB_INFO.name}{{condition="Running"}}'
 _OVER = f'on ({_EACH}) {names.JOB_INFO.name}{{condition=~"Complete|Failed"}}'
@@ -32,12 +32,12 @@ _HUNG = f'reason="{AttemptReason.PROGRESS_DEADLINE_EXCEEDED}"'
 
 
 def _max(family: Family, matching: str = "") -> str:
-    """Return a number of each job, whichever pod of the operator tells it."""
+    """Return a value per job, from any pod of the operator."""
     return f"max by ({_EACH}) ({family.name}{f'{{{matching}}}' if matching else ''})"
 
 
 def _of_operators(summary: str, vector: str) -> str:
-    """Return a number of each cluster's operator, whichever of its pods tells it."""
+    """Return a value per cluster, over the operator's pods."""
     return f"{summary} by ({_CLUSTER}) ({vector})"
 
 
@@ -53,7 +53,7 @@ class Alert:
     runbook: str
     expr: str
     wait: str
-    """For how long it must hold before it fires."""
+    """Duration before it fires."""
     severity: Literal["warning", "critical"]
     summary: str
     description: str

@@ -50,7 +50,15 @@ _OPTIONS: Final = (
 )
 
 _RUN_OPTIONS: Final = (
-    click.option("--sweep-seconds", default=120, show_default=True, help="Time between lists of everything."),
+    click.option(
+        "--relist-seconds",
+        "--sweep-seconds",
+        "relist_seconds",
+        envvar=["SEEDBED_OPERATOR_RELIST_SECONDS", "SEEDBED_OPERATOR_SWEEP_SECONDS"],
+        default=120,
+        show_default=True,
+        help="Seconds between lists of all objects. --sweep-seconds is its earlier name.",
+    ),
     click.option(
         "--health-port", default=8080, show_default=True, help="Port of /healthz, /readyz, /metrics."
     ),
@@ -82,7 +90,7 @@ def cli() -> None:
 @cli.command(context_settings=_FROM_ENVIRONMENT)
 @_with(*_OPTIONS, *_RUN_OPTIONS)
 def run(**options: Any) -> None:
-    """Run the operator. Every option may come from the environment: SEEDBED_OPERATOR_SWEEP_SECONDS."""
+    """Run the operator. Every option may come from the environment: SEEDBED_OPERATOR_RELIST_SECONDS."""
     settings = Settings(identity=_identity(), **options).check()
     from seedbed_operator.manager import logging_setup, operator_process
 

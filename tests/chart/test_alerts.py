@@ -313,7 +313,7 @@ def seconds(duration: str) -> int:
 
 
 def test_a_blind_operator_is_told_of_before_it_is_started_again() -> None:
-    sweep = Settings.sweep_seconds
+    sweep = Settings.relist_seconds
     scrape = seconds(VALUES["metrics"]["podMonitor"]["interval"])
     told_after = alerts.BLIND_SECONDS + scrape + seconds(the("SeedbedOperatorNotReconciling").wait)
     assert 1.1 * sweep + scrape < alerts.BLIND_SECONDS, "one that sweeps is not blind"

@@ -89,9 +89,9 @@ def profiles_of(releases: Releases) -> list[str]:
 def test_install_again_for_the_profiles_and_uninstall(releases: Releases) -> None:
     kube = releases.control.kube
     notes = releases.install({**PROFILE, "replicas": 2}, "--wait")
-    assert "NOT there yet" in notes
+    assert "were NOT created" in notes
     assert "--wait --reset-then-reuse-values" in notes, "as docs/operations.md says"
-    assert "The profiles (cpu) go with it" in notes
+    assert "It deletes the profiles (cpu)" in notes
     assert releases.ready_pods() == 2, "--wait returned before the pods were ready"
     for name in OURS:
         conditions = kube.get(f"{DEFINITIONS}/{name}")["status"]["conditions"]
@@ -102,7 +102,7 @@ def test_install_again_for_the_profiles_and_uninstall(releases: Releases) -> Non
     assert profiles_of(releases) == []
 
     notes = releases.upgrade({**PROFILE, "replicas": 2}, "--wait")
-    assert "NOT there yet" not in notes
+    assert "were NOT created" not in notes
     assert profiles_of(releases) == ["cpu"]
     deployment = kube.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/seedbed-operator")
     assert deployment["metadata"]["generation"] == 1, "nothing about the operator has changed"
@@ -114,7 +114,7 @@ def test_install_again_for_the_profiles_and_uninstall(releases: Releases) -> Non
     assert at_rest(releases.of_the_release, kept) == kept
     assert kube.exists(job), "the user's jobs outlive the operator"
 
-    assert "NOT there yet" not in releases.install(PROFILE, "--wait")
+    assert "were NOT created" not in releases.install(PROFILE, "--wait")
     assert uids(releases) == before, "the definitions that were kept are taken over"
     assert profiles_of(releases) == ["cpu"]
     kube.delete(job)

@@ -133,7 +133,15 @@ SETTINGS = {
     "all namespaces": ({}, {**EVERYWHERE, "log_format": "json"}),
     "some namespaces": ({"watchNamespaces": ["a", "b"]}, {"namespaces": ("a", "b"), "all_namespaces": False}),
     "logs to read": ({"operator": {"logFormat": "text"}}, {**EVERYWHERE, "log_format": "text"}),
-    "more arguments": ({"operator": {"extraArgs": ["--sweep-seconds=60"]}}, {"sweep_seconds": 60}),
+    "more arguments": ({"operator": {"extraArgs": ["--relist-seconds=60"]}}, {"relist_seconds": 60}),
+    "an earlier name of an argument": (
+        {"operator": {"extraArgs": ["--sweep-seconds=60"]}},
+        {"relist_seconds": 60},
+    ),
+    "an earlier name of a variable": (
+        {"operator": {"extraEnv": [{"name": "SEEDBED_OPERATOR_SWEEP_SECONDS", "value": "60"}]}},
+        {"relist_seconds": 60},
+    ),
 }
 
 

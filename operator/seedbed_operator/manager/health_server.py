@@ -24,9 +24,9 @@ MAX_MISSED_RELISTS: Final = 3
 """The last relist may be this many intervals and a minute old."""
 
 
-def max_relist_age(sweep_seconds: float) -> float:
+def max_relist_age(relist_seconds: float) -> float:
     """Return the age of the last relist in seconds after which the operator should restart."""
-    return MAX_MISSED_RELISTS * sweep_seconds + 60
+    return MAX_MISSED_RELISTS * relist_seconds + 60
 
 
 @dataclass(kw_only=True)
@@ -36,7 +36,7 @@ class Health:
     workqueue: Workqueue
     relister: Relister
     cache: InformerCache
-    sweep_seconds: int
+    relist_seconds: int
     requests: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     """Requests to the API server so far by method, resource and status code."""
     clock_skew: ClockSkew = field(default_factory=ClockSkew)
@@ -57,7 +57,7 @@ class Health:
         relist_age = self.relist_age()
         if relist_age is None:
             return None
-        if relist_age > max_relist_age(self.sweep_seconds):
+        if relist_age > max_relist_age(self.relist_seconds):
             return f"the last relist is {relist_age:.0f} s old"
         now = asyncio.get_running_loop().time()
         if (

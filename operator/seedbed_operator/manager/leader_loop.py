@@ -111,7 +111,7 @@ async def _run_relists(operator: Operator) -> None:
             await asyncio.sleep(RETRY_SECONDS)
     log.info("first relist: %s", ", ".join(f"{n} {kind}" for kind, n in operator.cache.counts().items()))
     operator.workqueue.start()
-    await operator.relister.run(operator.settings.sweep_seconds)
+    await operator.relister.run(operator.settings.relist_seconds)
 
 
 async def _run_watches(operator: Operator, closing: asyncio.Event) -> None:

@@ -131,7 +131,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         workqueue=workqueue,
         relister=relister,
         cache=cache,
-        sweep_seconds=settings.sweep_seconds,
+        relist_seconds=settings.relist_seconds,
         requests=cluster.requests,
         clock_skew=cluster.clock_skew,
     )

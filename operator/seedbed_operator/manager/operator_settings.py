@@ -24,7 +24,7 @@ class Settings:
     lease_name: str = "seedbed-operator"
     identity: str = "seedbed-operator"
     """Who holds the Lease; the name of the pod."""
-    sweep_seconds: int = 120
+    relist_seconds: int = 120
     """Time between two lists of everything."""
     health_port: int = 8080
     """Port of /healthz, /readyz and /metrics; 0 for a free one."""
@@ -53,7 +53,7 @@ class Settings:
             _match(_NAMESPACE, "--namespace", namespace)
         _match(_NAMESPACE, "--lease-namespace", self.lease_namespace)
         _match(_LEASE, "--lease-name", self.lease_name)
-        _between("--relist-seconds", self.sweep_seconds, 1, 3600)
+        _between("--relist-seconds", self.relist_seconds, 1, 3600)
         _between("--health-port", self.health_port, 0, 65535)
         _between("--concurrency", self.concurrency, 1, 1024)
         _between("--grace-seconds", self.grace_seconds, 1, 600)

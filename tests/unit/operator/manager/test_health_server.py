@@ -26,7 +26,7 @@ async def idle(_: Key) -> ReconcileResult:
 def health() -> Health:
     workqueue, cache = Workqueue(idle, lambda: NOON), InformerCache()
     relister = Relister(ApiServer(), cache, workqueue.enqueue, (None,))
-    return Health(workqueue=workqueue, relister=relister, cache=cache, sweep_seconds=10)
+    return Health(workqueue=workqueue, relister=relister, cache=cache, relist_seconds=10)
 
 
 @pytest.mark.parametrize(

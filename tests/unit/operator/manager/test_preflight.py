@@ -141,7 +141,7 @@ def test_the_rights_are_few() -> None:
         ({}, "--namespace: must be given exactly when --all-namespaces is not"),
         ({"namespaces": ("a",), "all_namespaces": True}, "--namespace: must be given exactly"),
         ({"namespaces": ("A_b",)}, "--namespace: is not the name of an object (got 'A_b')"),
-        ({"namespaces": ("a",), "sweep_seconds": 0}, "--relist-seconds: must be between 1 and 3600 (got 0)"),
+        ({"namespaces": ("a",), "relist_seconds": 0}, "--relist-seconds: must be between 1 and 3600 (got 0)"),
         ({"namespaces": ("a",), "health_port": 70000}, "--health-port: must be between 0 and 65535"),
         ({"namespaces": ("a",), "lease_name": "/"}, "--lease-name: is not the name of an object"),
     ],
