@@ -17,7 +17,8 @@ from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
-from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
+from seedbed.runs.exactly_once import check_exactly_once
+from seedbed.runs.ledger import LedgerReader
 from seedbed.training.training_result import TrainingResult
 from seedbed.training.worker import Worker
 from seedbed_api.manifest_loader import training_job

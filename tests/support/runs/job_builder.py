@@ -18,7 +18,8 @@ from seedbed.order import BatchPlan, EpochShuffle
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import read_receipt
 from seedbed.runs.attempt_event_log import read_events
-from seedbed.runs.exactly_once import LedgerReader, check_exactly_once
+from seedbed.runs.exactly_once import check_exactly_once
+from seedbed.runs.ledger import LedgerReader
 from seedbed.runs.run_folder import RunFolder
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.trainingjob import TrainingJob

@@ -18,12 +18,14 @@ from seedbed.runs.checkpoint_store import (
     save_checkpoint,
 )
 from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations, save_evaluation
-from seedbed.runs.exactly_once import LedgerCoverage, LedgerReader, LedgerStep, check_exactly_once
+from seedbed.runs.exactly_once import LedgerCoverage, check_exactly_once
 from seedbed.runs.ledger import (
     CHAIN_START,
     LedgerBuffer,
     LedgerPart,
+    LedgerReader,
     LedgerSegment,
+    LedgerStep,
     join_ledger_parts,
     leaf_digest,
     next_chain,

@@ -1,4 +1,4 @@
-"""Claims: attempt n is whoever created `attempts/<n>.json`; n is the fencing number."""
+"""Claims of attempts: the process that creates `attempts/<n>.json` is attempt n; n is the fencing token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seedbed_api.errors import InfrastructureError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptClaim:
-    """One claim of a run."""
+    """The claim of an attempt to train a run."""
 
     number: int
     """1 for the first."""
@@ -22,7 +22,7 @@ class AttemptClaim:
     workers: int
     version: str
     token: str
-    """Random: tells our claim from one of the same process, should the store's answer be lost."""
+    """Random: identifies our claim if the answer of the store is lost."""
 
     def to_bytes(self) -> bytes:
         """Return the claim as stored."""
@@ -37,7 +37,7 @@ class AttemptClaim:
 
 
 def parse_claim(data: bytes) -> AttemptClaim:
-    """Return the claim of stored bytes; ValueError, KeyError or TypeError where they are none."""
+    """Parse a stored claim; ValueError, KeyError or TypeError if it is damaged."""
     document: dict[str, Any] = json.loads(data)
     return AttemptClaim(
         number=document["attempt"],
@@ -49,7 +49,7 @@ def parse_claim(data: bytes) -> AttemptClaim:
 
 
 def highest_attempt(folder: RunFolder) -> int:
-    """Return the highest claimed attempt, 0 where there is none."""
+    """Return the highest claimed attempt, 0 if there is none."""
     names = (path.removeprefix("attempts/") for path in folder.objects.list("attempts"))
     stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
     return max((int(stem) for stem in stems if stem.isdigit()), default=0)
@@ -67,7 +67,7 @@ def require_newest_attempt(folder: RunFolder, number: int) -> None:
 
 
 def read_claim(folder: RunFolder, number: int) -> AttemptClaim:
-    """Return a claim; RunFolderDamaged where it is unreadable."""
+    """Return a claim; RunFolderDamaged if it cannot be parsed."""
     path = _path(number)
     try:
         return parse_claim(folder.objects.read(path))
@@ -76,7 +76,7 @@ def read_claim(folder: RunFolder, number: int) -> AttemptClaim:
 
 
 def claim_attempt(folder: RunFolder, number: int, *, workers: int, version: str) -> AttemptClaim | None:
-    """Claim an attempt for this process; None where another was faster."""
+    """Claim an attempt for this process; None if another was faster."""
     ours = AttemptClaim(
         number=number, process=this_process(), workers=workers, version=version, token=secrets.token_hex(8)
     )

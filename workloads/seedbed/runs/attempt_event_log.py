@@ -1,4 +1,4 @@
-"""Events of an attempt: small append-only logs, one new object per flush: object stores do not append."""
+"""Event log of an attempt: JSON lines, one new object per flush, since object stores cannot append."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed.runs.run_folder import RunFolder
 
 TRAINED, STOPPED, PAUSED = "Trained", "Stopped", "Paused"
 FAILED = "Failed: "
-"""Outcomes of the event `Ended` of an attempt; the reason stands behind the last one."""
+"""Outcomes of the event `Ended`; the reason follows after `FAILED`."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -27,13 +27,13 @@ class AttemptEventLog:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, kind: str, **fields: Any) -> None:
-        """Note an event with the time of now (seconds since 1970) and JSON fields."""
+        """Add an event with the present time (seconds since 1970) and JSON fields."""
         line = json.dumps({"time": round(time.time(), 3), "attempt": self.attempt, "kind": kind, **fields})
         with self._lock:
             self._lines.append(line.encode())
 
     def flush(self) -> None:
-        """Store what was collected as `events/<attempt>-<seq>.jsonl`; nothing to store is fine."""
+        """Store the collected events, if any, as `events/<attempt>-<seq>.jsonl`."""
         with self._lock:
             if not self._lines:
                 return
@@ -50,7 +50,7 @@ def read_events(folder: RunFolder) -> Iterator[dict[str, Any]]:
 
 
 def newest_events(folder: RunFolder, *, files: int) -> Iterator[dict[str, Any]]:
-    """Yield the events of so many flushes, the newest ones, in their order; the others are not read."""
+    """Yield the events of the newest `files` flushes, in order; no other object is read."""
     for path in sorted(folder.objects.list("events"), key=_order)[-files:]:
         yield from map(json.loads, folder.objects.read(path).splitlines())
 

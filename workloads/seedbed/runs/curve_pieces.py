@@ -1,4 +1,4 @@
-"""The pieces in which the curves of a run are stored while it trains; one that is there is whole."""
+"""Pieces in which the curves of a run are stored while it trains; each object is complete."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _PIECE = re.compile(r"metrics/(?P<after>\d+)-(?P<until>\d+)(?P<last>-last)?\.jso
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurvePiece:
-    """The curves of the steps (after, until]."""
+    """Curves of the steps (after, until]."""
 
     after: int
     until: int
     last: bool
-    """The training was over with it."""
+    """Whether the training ended with it."""
 
     @property
     def path(self) -> str:
-        """Return the name of its lines of JSON in the run folder."""
+        """Return its path in the run folder; its content is JSON lines."""
         return f"metrics/{self.after:010d}-{self.until:010d}{'-last' if self.last else ''}.jsonl"
 
 
 def list_curve_pieces(folder: RunFolder) -> list[CurvePiece]:
-    """Return the pieces that are there, in their order."""
+    """Return the stored pieces in the order of their steps."""
     found = (_PIECE.fullmatch(path) for path in folder.objects.list("metrics"))
     pieces = [
         CurvePiece(after=int(match["after"]), until=int(match["until"]), last=match["last"] is not None)

@@ -1,6 +1,6 @@
-"""Runs that fail whenever they are tried: why is kept in the run folder, so that none is trained again.
+"""Failures of runs that every retry would repeat, stored as `failure.json` so that no sweep repeats them.
 
-A failure by the recipe's own values is a result. What a machine did to a run is none, and is never kept.
+Only failures caused by the recipe's own values are stored, never those of a machine.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ class RunFailure:
     reason: str
     """CamelCase."""
     problem: str
-    """In one line, for people."""
+    """One line for people."""
     samples: int
-    """Rows of an epoch, by which its evaluations tell their epochs."""
+    """Rows of an epoch, which map steps of evaluations to epochs."""
 
 
 def save_failure(folder: RunFolder, failure: RunFailure) -> None:
-    """Keep it; of two that were told at once the first stays."""
+    """Store a failure; of two at the same time the first stays."""
     document = {"reason": failure.reason, "problem": failure.problem, "samples": failure.samples}
     folder.objects.create(FAILURE, canonical_json(document))
 
 
 def read_failure(folder: RunFolder) -> RunFailure | None:
-    """Return why a run failed before; None where it did not, or where nobody can read it."""
+    """Return the stored failure of a run; None if there is none or it is damaged."""
     try:
         document = json.loads(folder.objects.read(FAILURE))
         return RunFailure(
@@ -43,6 +43,6 @@ def read_failure(folder: RunFolder) -> RunFailure | None:
         )
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):  # damaged: it is trained again, and fails again
+    except (ValueError, KeyError, TypeError):  # damaged: the run is trained again, and fails again
         folder.objects.delete(FAILURE)
         return None

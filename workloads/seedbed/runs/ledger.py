@@ -1,4 +1,4 @@
-"""The ledger: what each leaf consumed in each step, chained over steps, stored in segments.
+"""The ledger: rows and digests that each leaf consumed in each step, chained over steps, stored in segments.
 
 The chain does not depend on where segments are cut, on workers or on attempts. Shapes: S steps of a segment,
 L leaves, m rows of a leaf, T tensors of the witness.
@@ -6,7 +6,9 @@ L leaves, m rows of a leaf, T tensors of the witness.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -16,9 +18,13 @@ import numpy.typing as npt
 
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.tensor_blobs import deserialize, serialize
+from seedbed_api.errors import InfrastructureError
+
+logger = logging.getLogger(__name__)
 
 CHAIN_START = bytes(32)
 """The chain before step 0."""
+_NAME = re.compile(r"ledger/(?P<first>\d+)-(?P<stop>\d+)-(?P<chain>[0-9a-f]{16})\.safetensors")
 
 Int64 = npt.NDArray[np.int64]
 
@@ -43,7 +49,7 @@ def next_chain(chain: bytes, step: int, leaf_digests: Iterable[bytes]) -> bytes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerPart:
-    """What one worker saw since the last checkpoint; picklable, gathered to rank 0."""
+    """Ledger of one worker since the last checkpoint; picklable, gathered to rank 0."""
 
     leaves: dict[tuple[int, int], tuple[Int64, bytes]]
     """(step, leaf) -> rows (m,) and leaf digest."""
@@ -59,16 +65,16 @@ class LedgerBuffer:
     steps: dict[int, tuple[float, Int64]] = field(default_factory=dict)
 
     def add_leaf(self, step: int, leaf: int, *, rows_m: npt.ArrayLike, digest: bytes) -> None:
-        """Note the rows of a leaf and the digest over what it consumed."""
+        """Add the rows of a leaf and the digest of what it consumed."""
         assert (step, leaf) not in self.leaves, f"leaf {leaf} of step {step} was consumed twice"
         self.leaves[step, leaf] = (np.array(rows_m, dtype=np.int64), digest)
 
     def add_step(self, step: int, *, loss: float, witness: npt.ArrayLike) -> None:
-        """Note the loss and the witness after the optimizer step."""
+        """Add loss and witness after the optimizer step."""
         self.steps[step] = (float(loss), np.array(witness, dtype=np.int64))
 
     def drain(self) -> LedgerPart:
-        """Return what was collected and start anew."""
+        """Return the collected part and clear the buffer."""
         taken = LedgerPart(leaves=self.leaves, steps=self.steps)
         self.leaves, self.steps = {}, {}
         return taken
@@ -205,3 +211,88 @@ def _steps_of(parts: list[LedgerPart], first: int) -> dict[int, tuple[float, Int
 
 def _checksum(arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint8]:
     return np.frombuffer(sha256(serialize(arrays)).digest(), dtype=np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerStep:
+    """One step of the ledger; shapes (L, m), (L, 32), (), (T,)."""
+
+    step: int
+    rows: Int64
+    leaf_digests: tuple[bytes, ...]
+    loss: float
+    witness: Int64
+    chain: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerReader:
+    """Reads the ledger of a run from the segments that verify and link to each other."""
+
+    folder: RunFolder
+
+    def steps(self, *, first: int = 0, stop: int) -> Iterator[LedgerStep]:
+        """Yield steps [first, stop) in order; LedgerDamaged where no verified segment covers one."""
+        step, chain = 0, CHAIN_START
+        names = self._names()
+        while step < stop:
+            segment = self._covering(names, step, chain)
+            chains = segment.chains()
+            for offset in range(step - segment.first, len(chains)):
+                if first <= step < stop:
+                    yield _step_of(segment, offset, chains[offset])
+                step, chain = step + 1, chains[offset]
+
+    def rows(self, *, stop: int) -> Iterator[tuple[int, Int64]]:
+        """Yield (step, rows (L, m)) of steps [0, stop)."""
+        for entry in self.steps(stop=stop):
+            yield entry.step, entry.rows
+
+    def chain(self, *, stop: int) -> bytes:
+        """Return the chain after step `stop - 1`."""
+        chain = CHAIN_START
+        for entry in self.steps(stop=stop):
+            chain = entry.chain
+        return chain
+
+    def _names(self) -> list[tuple[int, int, str]]:
+        """Return (first, stop, path) of all segments, the longest first."""
+        matches = (_NAME.fullmatch(path) for path in self.folder.objects.list("ledger"))
+        spans = [(int(m["first"]), int(m["stop"]), m.string) for m in matches if m]
+        return sorted(spans, key=lambda span: span[0] - span[1])
+
+    def _covering(self, names: list[tuple[int, int, str]], step: int, chain: bytes) -> LedgerSegment:
+        tried = []
+        for first, stop, path in names:
+            if not first <= step < stop:
+                continue
+            problem, segment = self._verified(path, step, chain)
+            if segment is not None:
+                return segment
+            tried.append(f"{path}: {problem}")
+            logger.warning("ledger segment is not used: %s/%s: %s", self.folder.url, path, problem)
+        found = "; ".join(tried) or "there is none"
+        message = f"{self.folder.url}: no segment that verifies covers step {step} ({found})"
+        raise InfrastructureError("LedgerDamaged", message)
+
+    def _verified(self, path: str, step: int, chain: bytes) -> tuple[str, LedgerSegment | None]:
+        """Return a segment whose contents match its name and whose chain before `step` is `chain`."""
+        try:
+            segment = parse_segment(self.folder.objects.read(path))
+        except (ValueError, KeyError, FileNotFoundError) as error:
+            return str(error), None
+        if segment.path != path:
+            return "its contents are not what its name says", None
+        before = [segment.chain_before, *segment.chains()][step - segment.first]
+        return ("", segment) if before == chain else ("it does not link to the steps before", None)
+
+
+def _step_of(segment: LedgerSegment, offset: int, chain: bytes) -> LedgerStep:
+    return LedgerStep(
+        step=segment.first + offset,
+        rows=segment.rows[offset],
+        leaf_digests=tuple(leaf.tobytes() for leaf in segment.digests[offset]),
+        loss=float(segment.loss[offset]),
+        witness=segment.witness[offset],
+        chain=chain,
+    )

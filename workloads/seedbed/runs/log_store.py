@@ -1,7 +1,7 @@
-"""The logs in an output store: `logs/<uid>/<attempt>/<pod>/<piece>.log`.
+"""Logs in an output store: `logs/<uid>/<attempt>/<pod>/<piece>.log`.
 
-Pods leave them under the uid of their job's object; `seedbed run` under the digits of a run or sweep, in the
-name that a driver pod would have.
+The uid is that of the job's object in Kubernetes; `seedbed run` uses the identity of the run or sweep, and
+the name that a driver pod would have.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _POD = re.compile(r"(?P<job>.+)-\d+-(sweep-)?(driver|worker-\d+)")
 
 _LEAST_DIGITS = 4
 _DIGITS, _MOST_NAMES = 12, 8
-"""How many of a uid, and of names, a message shows."""
+"""Digits of a uid, and number of names, that a message shows."""
 
 
 @dataclass(kw_only=True, slots=True)
 class PodLog:
-    """The log of one pod, read piece by piece; `more` goes on where it stopped."""
+    """The log of one pod, read piece by piece; `read_new` continues where the call before ended."""
 
     uid: str
     """Of the job's object; of a run or sweep on one machine the digits of its identity."""
@@ -42,7 +42,7 @@ class PodLog:
 
     @property
     def key(self) -> tuple[str, int, str]:
-        """Return what tells it from all other logs of a store."""
+        """Return uid, attempt and pod, which identify a log in a store."""
         return self.uid, self.attempt, self.pod
 
     @property
@@ -52,25 +52,25 @@ class PodLog:
         return match["job"] if match else self.pod
 
     def read_new(self, output: Storage, *, last: bool) -> Iterator[tuple[str, str]]:
-        """Yield (time, line) of what has come since; a line without an end only where nothing more comes."""
+        """Yield (time, line) of new lines; with `last` also an unfinished line at the end."""
         for path in self.pieces[self._piece :]:
             data = output.read(path)
             self._rest += data[self._read :]
             self._read = len(data)
             *lines, self._rest = self._rest.split(b"\n")
-            yield from map(self._told, lines)
+            yield from map(self._timed, lines)
             if path != self.pieces[-1]:
                 self._piece, self._read = self._piece + 1, 0
         if last:
             yield from self.read_rest()
 
     def read_rest(self) -> Iterator[tuple[str, str]]:
-        """Yield what was read last, a line without an end: nothing more comes."""
+        """Yield an unfinished line at the end, if there is one."""
         if self._rest:
-            yield self._told(self._rest)
+            yield self._timed(self._rest)
             self._rest = b""
 
-    def _told(self, line: bytes) -> tuple[str, str]:
+    def _timed(self, line: bytes) -> tuple[str, str]:
         text = line.decode(errors="replace")
         self._time = str((parse_log_line(text) or {}).get("time", self._time))
         return self._time, text
@@ -78,11 +78,11 @@ class PodLog:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogSelection:
-    """The logs that were asked for."""
+    """Logs that match a name."""
 
     logs: list[PodLog]
     others: tuple[str, ...] = ()
-    """First digits of the uids of older jobs that have the same name, the newest first."""
+    """First digits of the uids of older jobs of the same name, newest first."""
 
 
 def list_logs(output: Storage, uid: str | None = None) -> list[PodLog]:
@@ -116,7 +116,7 @@ def select_logs(output: Storage, logs: Sequence[PodLog], named: str, *, attempt:
 
 
 def _newest(output: Storage, logs: Sequence[PodLog]) -> tuple[list[PodLog], tuple[str, ...]]:
-    """Return the logs of the job that spoke first after all others had, and the uids of these."""
+    """Return the logs of the job whose first line is the newest, and the uids of the others."""
     first = {log.uid: log for log in reversed(logs)}
     if len(first) < 2:
         return list(logs), ()
@@ -150,7 +150,7 @@ def _is_beginning(named: str, uid: str) -> bool:
 
 
 def _turns(output: Storage, named: str) -> set[tuple[str, int]]:
-    """Return under which uid and attempt the logs of a run lie; without turns the claims of the run count."""
+    """Return (uid, attempt) of the logs of a run: from the claims' turns, else from the claims themselves."""
     digits = named.removeprefix("sha256:")
     if not re.fullmatch(rf"[0-9a-f]{{{_LEAST_DIGITS},64}}", digits):
         return set()
@@ -165,16 +165,16 @@ def _turns(output: Storage, named: str) -> set[tuple[str, int]]:
 
 
 def read_in_order(output: Storage, logs: Sequence[PodLog], *, last: bool) -> Iterator[tuple[PodLog, str]]:
-    """Yield what there is, attempt by attempt, the lines of its pods by their times."""
+    """Yield all lines, attempt by attempt, those of its pods by time."""
     return merge_logs([(log, log.read_new(output, last=last)) for log in logs])
 
 
 def merge_logs(streams: Iterable[tuple[PodLog, Iterable[tuple[str, str]]]]) -> Iterator[tuple[PodLog, str]]:
-    """Yield the lines of several logs, attempt by attempt, by their times."""
+    """Yield the lines of several logs, attempt by attempt, by time."""
     by_attempt = sorted(streams, key=lambda stream: stream[0].attempt)
     for _, together in groupby(by_attempt, key=lambda stream: stream[0].attempt):
         labelled = [_labelled(log, lines) for log, lines in together]
-        for _, log, line in merge(*labelled, key=lambda told: told[0]):
+        for _, log, line in merge(*labelled, key=lambda row: row[0]):
             yield log, line
 
 

@@ -1,4 +1,4 @@
-"""Going on with logs while they grow: no folder but those of their jobs is listed, no log read that ended."""
+"""Follows logs while they grow. It lists only the folders of their jobs and reads no finished log again."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from seedbed_api.errors import InfrastructureError
 
 @dataclass(kw_only=True, slots=True)
 class LogTail:
-    """The logs of some jobs, each read as far as it was told."""
+    """The logs of some jobs, each with its read position."""
 
     output: Storage
     logs: list[PodLog]
     attempt: int | None = None
-    """Of this attempt only."""
+    """Follow only this attempt."""
     pod: str | None = None
-    """Of this pod only."""
+    """Follow only this pod."""
     error: InfrastructureError | None = None
-    """Why the last look may not have seen all; what it missed comes with a later one."""
+    """Error of the last call, after which lines may be missing; a later call returns them."""
     _finished: set[tuple[str, int, str]] = field(default_factory=set)
-    """Keys of logs of earlier attempts that had nothing more to tell."""
+    """Keys of logs of earlier attempts that have ended."""
 
     def read_new(self) -> Iterator[tuple[PodLog, str]]:
-        """Yield what came since the last look, in the order of `merged`."""
+        """Yield the lines since the last call, in the order of `merge_logs`."""
         self.error = None
         try:
             self._list()
@@ -36,7 +36,7 @@ class LogTail:
         return merge_logs([(log, self._new_lines(log)) for log in growing])
 
     def _list(self) -> None:
-        """Take in new pieces and pods; a job that was created since is another one."""
+        """Find new pieces and pods; jobs created meanwhile are not followed."""
         known = {log.key: log for log in self.logs}
         for uid in {log.uid for log in self.logs}:
             for log in list_logs(self.output, uid):
@@ -50,14 +50,14 @@ class LogTail:
             self._finished.discard(log.key)
 
     def _new_lines(self, log: PodLog) -> list[tuple[str, str]]:
-        told = list(self._lines(log))
-        if told or self.error is not None or not self._has_a_successor(log):
-            return told
+        lines = list(self._lines(log))
+        if lines or self.error is not None or not self._has_successor(log):
+            return lines
         self._finished.add(log.key)
         return list(log.read_rest())
 
     def _lines(self, log: PodLog) -> Iterator[tuple[str, str]]:
-        """Yield what a log tells now, up to where the store fails."""
+        """Yield the new lines of a log, up to an error of the store."""
         try:
             yield from log.read_new(self.output, last=False)
         except InfrastructureError as error:
@@ -65,6 +65,6 @@ class LogTail:
         except FileNotFoundError:
             self._finished.add(log.key)  # it was removed
 
-    def _has_a_successor(self, log: PodLog) -> bool:
-        """Say whether a later attempt speaks: it begins when the pods of the one before are gone."""
+    def _has_successor(self, log: PodLog) -> bool:
+        """Say whether a later attempt has a log: it starts when the pods of the one before are gone."""
         return any(other.uid == log.uid and other.attempt > log.attempt for other in self.logs)

@@ -1,4 +1,4 @@
-"""Who runs: a process named so that another of the same machine or job can tell whether it still lives."""
+"""Process identity: whether a process of the same machine or job still lives."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ TURN_VARIABLE = "SEEDBED_TURN"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessIdentity:
-    """A process of one machine since its boot; its start tells it from a later one of the same number."""
+    """A process of a machine since its boot; the start time excludes a later process of the same pid."""
 
     host: str
     boot: str
-    """Boot id of the kernel, empty where there is none to read."""
+    """Boot id of the kernel, empty if it cannot be read."""
     namespace: str
-    """PID namespace: two containers of one host have unlike ones, and cannot see each other's processes."""
+    """PID namespace: containers of one host have different ones and cannot see each other's processes."""
     pid: int
     start: str
-    """Start time in kernel ticks, empty where it cannot be read."""
+    """Start time in kernel ticks, empty if it cannot be read."""
     turn: str = ""
-    """Whose turn it is, empty where nobody takes turns."""
+    """Value of SEEDBED_TURN; empty without an operator."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object of the process."""
@@ -39,7 +39,7 @@ class ProcessIdentity:
 
 
 def this_process() -> ProcessIdentity:
-    """Return the name of this process."""
+    """Return the identity of this process."""
     return ProcessIdentity(
         host=socket.gethostname(),
         boot=_boot(),
@@ -51,7 +51,7 @@ def this_process() -> ProcessIdentity:
 
 
 def is_known_dead(process: ProcessIdentity) -> bool:
-    """Say whether a process is surely gone, or was given up; False also where this machine cannot tell."""
+    """Say whether a process is dead or was replaced by the operator; False if this machine cannot know."""
     here = this_process()
     if _had_an_earlier_turn(process, here):
         return True
@@ -62,7 +62,7 @@ def is_known_dead(process: ProcessIdentity) -> bool:
 
 
 def _had_an_earlier_turn(process: ProcessIdentity, here: ProcessIdentity) -> bool:
-    """Say whether whoever started us for the same job had given the process up before."""
+    """Say whether the operator started this process after the other one, for the same job."""
     theirs, _, earlier = process.turn.rpartition("/")
     ours, _, number = here.turn.rpartition("/")
     comparable = bool(ours) and theirs == ours and earlier.isdecimal() and number.isdecimal()

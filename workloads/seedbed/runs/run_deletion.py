@@ -1,6 +1,6 @@
-"""Removing a run that nobody needs: what makes it complete goes first, its claims stay.
+"""Deletion of runs: the result goes first, so that no reader finds a partial complete run; claims stay.
 
-Claims and leases are tiny, and a fencing number is never given twice.
+Claims and leases are tiny, and a fencing token must never be reused.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _KEPT = "attempts/"
 
 
 class RunInUse(Exception):  # noqa: N818 - an answer, not a failure
-    """Somebody trains the run now."""
+    """The run is being trained."""
 
 
 def current_holder(folder: RunFolder) -> AttemptClaim | None:
-    """Return who trains the run, as far as one look tells.
+    """Return the claim of the attempt that trains the run, from a single read; None if there is none.
 
-    A lease that was given back is nobody's, nor is one of a process of this machine that has ended.
+    Released leases, and those of dead processes of this machine, do not count.
     """
     number = highest_attempt(folder)
     if number == 0:
@@ -39,7 +39,7 @@ def removable_objects(folder: RunFolder) -> dict[str, int]:
 
 
 def remove_run(folder: RunFolder, *, version: str) -> None:
-    """Remove a run and its logs, not its claims, as its newest attempt; raises InUse where it is trained."""
+    """Remove run and logs, not the claims, as the newest attempt; raises RunInUse if it is being trained."""
     if current_holder(folder) is not None:
         raise RunInUse
     folder.objects.delete(RESULT)  # a complete run gives no lease
@@ -62,7 +62,7 @@ def _claimed(folder: RunFolder, version: str) -> RunLease:
 
 
 def _order(path: str) -> tuple[int, str]:
-    """Order records before the blobs that they name, so that no reader meets a record without them."""
+    """Order records before the blobs that they name, so that no reader finds a record without its blobs."""
     if path in _FIRST:
         return (_FIRST.index(path), path)
     return (len(_FIRST) + path.startswith(_LAST), path)

@@ -1,7 +1,8 @@
-"""Leases: who trains a run now. A second driver waits for the result, or takes over from one that is gone.
+"""Run leases: which driver trains a run. A second one waits for the result or takes over from a dead one.
 
-Clocks of different machines are never compared: a heartbeat is old when *we* saw no change for so long, and
-looked all the while. When the store answers nobody, the holder cannot write either.
+Clocks of different machines are never compared: a heartbeat is stale if the waiting driver has read it
+unchanged for long enough. Time in which the store did not answer does not count: the holder could not write
+either.
 """
 
 from __future__ import annotations
@@ -30,28 +31,28 @@ _STALE_PART = 0.25
 
 LeaseState: TypeAlias = Literal["held", "free"]
 WaitCallback: TypeAlias = Callable[[AttemptClaim], None]
-"""Called at each look at a lease that another holds."""
+"""Called with the holder's claim at each poll of a held lease."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeartbeatObservation:
-    """What a waiting driver saw of a heartbeat, by its own monotonic clock."""
+    """A heartbeat as a waiting driver has read it, by its own monotonic clock."""
 
     attempt: int
     heartbeat: bytes | None
-    """The heartbeat object; None where it is not written yet."""
+    """Bytes of the heartbeat; None until it is written."""
     since: float
-    """When we first saw this heartbeat, or saw it again after a gap in our looking."""
+    """When this heartbeat was first read, or first after a gap between polls."""
     last_read: float
-    """When we last saw it."""
+    """When it was last read."""
 
 
 def observe_heartbeat(
     before: HeartbeatObservation | None, *, attempt: int, beat: bytes | None, now: float, gap: float
 ) -> HeartbeatObservation:
-    """Return the sighting after a look: an unchanged heartbeat keeps its time.
+    """Return the observation after a poll: an unchanged heartbeat keeps its `since`.
 
-    Silence counts only while we look: after more than `gap` seconds without a look it starts anew.
+    After more than `gap` seconds between two polls the time starts anew: the store may have been away.
     """
     unchanged = before is not None and (before.attempt, before.heartbeat) == (attempt, beat)
     if before is not None and unchanged and now - before.last_read <= gap:
@@ -60,21 +61,21 @@ def observe_heartbeat(
 
 
 def max_poll_gap(*, poll: float, stale_after: float) -> float:
-    """Return the seconds between two looks from which on the store counts as having been away."""
+    """Return the seconds between two polls above which the store counts as away."""
     return max(_POLLS_APART * poll, _STALE_PART * stale_after)
 
 
 def lease_state(
-    sighting: HeartbeatObservation, *, holder_dead: bool, now: float, stale_after: float
+    observation: HeartbeatObservation, *, holder_dead: bool, now: float, stale_after: float
 ) -> LeaseState:
-    """Decide whether a lease is free: its holder said so, is surely dead, or was silent for too long."""
-    if holder_dead or is_released(sighting.heartbeat):
+    """Return 'free' if the holder has released the lease, is dead, or its heartbeat is stale."""
+    if holder_dead or is_released(observation.heartbeat):
         return "free"
-    return "free" if now - sighting.since >= stale_after else "held"
+    return "free" if now - observation.since >= stale_after else "held"
 
 
 def is_released(beat: bytes | None) -> bool:
-    """Say whether a heartbeat is the last word of a holder that gave the lease back."""
+    """Say whether a heartbeat is that of a released lease."""
     try:
         return beat is not None and json.loads(beat).get("state") == "released"
     except (ValueError, AttributeError):
@@ -91,19 +92,21 @@ def acquire_lease(
     poll: float = POLL_SECONDS,
     beat_every: float = BEAT_SECONDS,
 ) -> RunLease | None:
-    """Return the lease of a new attempt, held from now on; None once the run's result is there.
+    """Claim a new attempt and return its lease; None once the run has its result.
 
-    Waits, calling `waiting(holder)` at each look, while another driver trains the run.
+    Waits while another driver trains the run, and calls `on_wait(holder)` at each poll.
     """
-    sighting: HeartbeatObservation | None = None
+    observation: HeartbeatObservation | None = None
     gap = max_poll_gap(poll=poll, stale_after=stale_after)
     while not folder.finished():
         number = highest_attempt(folder)
-        now = time.monotonic()  # before the read: one that blocks for long is a gap before the next look
+        now = time.monotonic()  # before the read: one that blocks for long is a gap before the next poll
         if number:
             beat = read_heartbeat(folder, number)
-            sighting = observe_heartbeat(sighting, attempt=number, beat=beat, now=now, gap=gap)
-        if sighting is None or _free(folder, sighting, now=now, stale_after=stale_after, waiting=on_wait):
+            observation = observe_heartbeat(observation, attempt=number, beat=beat, now=now, gap=gap)
+        if observation is None or _free(
+            folder, observation, now=now, stale_after=stale_after, waiting=on_wait
+        ):
             attempt = claim_attempt(folder, number + 1, workers=workers, version=version)
             if attempt is not None:
                 return RunLease(folder=folder, attempt=attempt, beat_every=beat_every).started()
@@ -114,15 +117,15 @@ def acquire_lease(
 
 def _free(
     folder: RunFolder,
-    sighting: HeartbeatObservation,
+    observation: HeartbeatObservation,
     *,
     now: float,
     stale_after: float,
     waiting: WaitCallback,
 ) -> bool:
-    holder = read_claim(folder, sighting.attempt)
+    holder = read_claim(folder, observation.attempt)
     dead = is_known_dead(holder.process)
-    if lease_state(sighting, holder_dead=dead, now=now, stale_after=stale_after) == "free":
+    if lease_state(observation, holder_dead=dead, now=now, stale_after=stale_after) == "free":
         return True
     waiting(holder)
     return False
@@ -130,7 +133,7 @@ def _free(
 
 @dataclass(kw_only=True, slots=True)
 class RunLease:
-    """The right to write a run folder, kept alive by a thread until `release`."""
+    """The right to write a run folder, with a thread that renews the heartbeat until `release`."""
 
     folder: RunFolder
     attempt: AttemptClaim

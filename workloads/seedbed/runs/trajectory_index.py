@@ -1,7 +1,7 @@
-"""Where a state lies that another run has computed: an index of checkpoints by the trajectory to them.
+"""Index of checkpoints by trajectory, so that a run can start from a state that another run has computed.
 
-An entry is a name without content: `trajectories/<trajectory after step 1>/<step>-<trajectory>-<run>`. Runs
-that share a beginning share the folder, so one listing finds them. What a name stands for may be gone.
+An entry is an empty object: `trajectories/<trajectory after step 1>/<step>-<trajectory>-<run>`. Runs with a
+common beginning share a folder, so one listing finds them. The checkpoint of an entry may have been deleted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NAME = re.compile(r"(?P<step>\d+)-(?P<trajectory>[0-9a-f]{64})-(?P<run>[0-9a-f]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexedCheckpoint:
-    """A checkpoint that was there once."""
+    """An entry; its checkpoint may have been deleted."""
 
     step: int
     trajectory_id: str
@@ -26,24 +26,24 @@ class IndexedCheckpoint:
 
 
 def add_checkpoint(folder: RunFolder, *, beginning: str, trajectory_id: str, step: int) -> None:
-    """Enter a checkpoint; `beginning` is the trajectory identity after step 1."""
+    """Add a checkpoint; `beginning` is the trajectory identity after step 1."""
     folder.output.create(_path(folder, beginning, trajectory_id, step), b"")
 
 
 def remove_checkpoint(folder: RunFolder, *, beginning: str, trajectory_id: str, step: int) -> None:
-    """Take a checkpoint out that is not kept any longer."""
+    """Remove a deleted checkpoint."""
     folder.output.delete(_path(folder, beginning, trajectory_id, step))
 
 
 def remove_run_checkpoints(folder: RunFolder) -> None:
-    """Take all checkpoints of a run out of the index."""
+    """Remove all checkpoints of a run."""
     for path in folder.output.list(_INDEX):
         if path.endswith(f"-{folder.name}"):
             folder.output.delete(path)
 
 
 def checkpoints_of_others(folder: RunFolder, *, beginning: str, up_to: int) -> Iterator[IndexedCheckpoint]:
-    """Yield the states of other runs with a common beginning, of at most `up_to` steps, the latest first."""
+    """Yield checkpoints of other runs with a common beginning, of at most `up_to` steps, the latest first."""
     names = (path.rpartition("/")[2] for path in folder.output.list(_folder(beginning)))
     found = (
         IndexedCheckpoint(
@@ -58,9 +58,9 @@ def checkpoints_of_others(folder: RunFolder, *, beginning: str, up_to: int) -> I
     yield from sorted(others, key=lambda each: (-each.step, each.run_id))
 
 
-def run_of_checkpoint(folder: RunFolder, sighting: IndexedCheckpoint) -> RunFolder:
-    """Return the folder of the run that a sighting names."""
-    return open_run(folder.output, sighting.run_id)
+def run_of_checkpoint(folder: RunFolder, entry: IndexedCheckpoint) -> RunFolder:
+    """Return the folder of the run of an entry."""
+    return open_run(folder.output, entry.run_id)
 
 
 def _folder(beginning: str) -> str:

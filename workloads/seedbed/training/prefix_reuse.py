@@ -19,8 +19,7 @@ from seedbed.runs.checkpoint_store import (
     save_checkpoint,
 )
 from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations, save_evaluation
-from seedbed.runs.exactly_once import LedgerReader, LedgerStep
-from seedbed.runs.ledger import CHAIN_START, LedgerSegment, save_segment
+from seedbed.runs.ledger import CHAIN_START, LedgerReader, LedgerSegment, LedgerStep, save_segment
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.trajectory_index import checkpoints_of_others, run_of_checkpoint
 from seedbed.training.early_stopping import best_score, should_stop
