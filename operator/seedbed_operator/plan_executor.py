@@ -107,14 +107,14 @@ class PlanExecutor:
         """
         if kind is SECRETS:
             return
-        there = await self._look(kind, namespace, body["metadata"]["name"])
+        there = await self._get_existing(kind, namespace, body["metadata"]["name"])
         ours = controller_uid(there) == controller_uid(body) and "deletionTimestamp" not in there["metadata"]
         if kind is PODS and self._cache.put(PODS, there):
             raise StaleCache(f"pod {body['metadata']['name']} exists already")
         if not ours:
             raise refused
 
-    async def _look(self, kind: ResourceKind, namespace: str, name: str) -> RawObject:
+    async def _get_existing(self, kind: ResourceKind, namespace: str, name: str) -> RawObject:
         try:
             return await self._cluster.get(kind, namespace, name)
         except ApiStatusError as refused:

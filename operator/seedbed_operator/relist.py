@@ -20,7 +20,7 @@ from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SW
 SETTLE_SECONDS: Final = 2.0
 """Delay that collects several requests into one relist."""
 RETRY_SECONDS: Final = 5.0
-WAKE_ALL_EVERY: Final = 5
+ENQUEUE_ALL_EVERY: Final = 5
 """Every such relist enqueues all unfinished jobs, changed or not."""
 
 _IN_NAMESPACES: Final = ((PODS, POD_SELECTOR), (JOBS, ""), (SWEEPS, ""))
@@ -74,7 +74,7 @@ class Relister:
         refusals = [await self._relist_namespace(namespace) for namespace in self._namespaces]
         if all(refusals) and refusals[0] is not None:
             raise refusals[0]
-        if self.relists % WAKE_ALL_EVERY == 0:
+        if self.relists % ENQUEUE_ALL_EVERY == 0:
             self._enqueue(self._cache.unfinished())
         self.relists += 1
         self.last = began

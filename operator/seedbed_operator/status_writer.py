@@ -85,7 +85,7 @@ class StatusWriter:
                 patch=patch,
             )
         except ApiError as error:
-            await self._behind(job, error)
+            await self._refresh_on_conflict(job, error)
             raise StatusConflict(str(error)) from error
         self._cache.put(KIND_OF_JOB[job.kind], written)
         _log_transition(job.status, status)
@@ -93,14 +93,14 @@ class StatusWriter:
         self._written(job, replace(job, status=status, resource_version=version))
         return True
 
-    async def _behind(self, job: JobView, error: ApiError) -> None:
+    async def _refresh_on_conflict(self, job: JobView, error: ApiError) -> None:
         """Refresh the cached job after a conflict; raise any other error."""
         error.write = f"the status of {job.kind} {job.name}"
         if not isinstance(error, ApiStatusError):
             raise error
-        await self._learn(job, error)
+        await self._refresh(job, error)
 
-    async def _learn(self, job: JobView, refused: ApiStatusError) -> None:
+    async def _refresh(self, job: JobView, refused: ApiStatusError) -> None:
         """Read the job again: the watch may be late."""
         if not refused.not_found and refused.code != 409:
             raise refused

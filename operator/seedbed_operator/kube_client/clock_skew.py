@@ -22,7 +22,7 @@ class ClockSkew:
     def __init__(self) -> None:
         self.seconds: float | None = None
         """Seconds our clock is at least ahead, by the newest response; None before the first."""
-        self._told: datetime | None = None
+        self._logged: datetime | None = None
 
     def observe(self, date: str | None, *, sent: datetime, received: datetime) -> None:
         """Compare a response's Date with our times of request and response."""
@@ -31,8 +31,8 @@ class ClockSkew:
             return
         skew = minimum_skew(theirs, sent, received)
         self.seconds = skew.total_seconds()
-        if abs(skew) >= LOG_FROM and (self._told is None or abs(received - self._told) >= LOG_EVERY):
-            self._told = received
+        if abs(skew) >= LOG_FROM and (self._logged is None or abs(received - self._logged) >= LOG_EVERY):
+            self._logged = received
             where = "ahead of" if skew > NO_SKEW else "behind"
             log.warning(
                 "the clock of this node is %.0f s %s the API server's: times in statuses are wrong; "

@@ -62,7 +62,7 @@ class Health:
         now = asyncio.get_running_loop().time()
         if (
             self.workqueue.waiting
-            and self.workqueue.counts.passes
+            and self.workqueue.counts.reconciles
             and now - self.workqueue.counts.last_end > MAX_RECONCILE_SILENCE
         ):
             return f"{self.workqueue.waiting} jobs wait and no reconcile ends"

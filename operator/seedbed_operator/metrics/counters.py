@@ -52,7 +52,7 @@ class ZeroBasedCounter:
         for values in [values for values in self._counts if values[0] == value]:
             del self._counts[values], self._began[values]
 
-    def keep(self, first: Collection[str]) -> None:
+    def retain(self, first: Collection[str]) -> None:
         """Drop series whose first label has had none of these values for a while."""
         now = self._clock()
         self._last |= dict.fromkeys(first, now)
@@ -100,7 +100,7 @@ class Counters:
     def collect(self) -> Measure:
         """Return a function that exports what is not in the registry."""
         if (known := self._namespaces()) is not None:
-            self._ended.keep(known)
+            self._ended.retain(known)
         return self._ended.collect()
 
     def forget(self, namespace: str) -> None:

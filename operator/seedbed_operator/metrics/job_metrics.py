@@ -56,7 +56,7 @@ class JobMetrics:
     def collect(self) -> Measure:
         """Return a function that exports the jobs of this moment."""
         seen, advances, skews = self._cache.snapshot(), self._states.advances(), self._states.skews()
-        self._summaries.keep(key for key, _ in seen.jobs)
+        self._summaries.retain(key for key, _ in seen.jobs)
         return lambda: self._measured(seen, advances, skews)
 
     def _measured(

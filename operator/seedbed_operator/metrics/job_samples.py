@@ -166,6 +166,6 @@ class JobSamples:
             known = self._known[key] = (entry.uid, entry.version, job_sample(job_view(entry.value)))
         return known[2]
 
-    def keep(self, present: Iterable[JobKey]) -> None:
+    def retain(self, present: Iterable[JobKey]) -> None:
         """Drop all other jobs."""
         self._known = {key: self._known[key] for key in present if key in self._known}

@@ -24,13 +24,13 @@ class MetricsPage:
     """Counters and histograms of a registry, and what collectors measure at a scrape."""
 
     def __init__(self, registry: CollectorRegistry, collectors: Sequence[Collect]) -> None:
-        self._registry, self._looks = registry, collectors
+        self._registry, self._collectors = registry, collectors
         self._turn = asyncio.Lock()
 
     async def text(self) -> bytes:
         """Return the page; concurrent scrapes wait for each other."""
         async with self._turn:
-            measures = [collect() for collect in self._looks]
+            measures = [collect() for collect in self._collectors]
             return await asyncio.to_thread(self._written, measures)
 
     def _written(self, measures: Sequence[Measure]) -> bytes:

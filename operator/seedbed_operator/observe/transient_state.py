@@ -141,13 +141,13 @@ class TransientState:
     @property
     def advanced(self) -> datetime | None:
         """Return the last known progress of a driver."""
-        return max((heard.changed for heard in self.driver_responses.values()), default=None)
+        return max((response.changed for response in self.driver_responses.values()), default=None)
 
     @property
     def skew(self) -> timedelta | None:
         """Return the clock difference of the driver that responded last; positive: it is ahead."""
-        heard = max(self.driver_responses.values(), key=lambda heard: heard.asked, default=None)
-        return heard.skew if heard else None
+        response = max(self.driver_responses.values(), key=lambda response: response.asked, default=None)
+        return response.skew if response else None
 
     def evidence(self, now: datetime) -> Evidence:
         """Return the evidence that is known without a request."""
@@ -169,7 +169,9 @@ class TransientState:
 
     def forget_pods(self, present: set[str]) -> None:
         """Forget responses and Events of pods that no longer exist."""
-        self.driver_responses = {uid: heard for uid, heard in self.driver_responses.items() if uid in present}
+        self.driver_responses = {
+            uid: response for uid, response in self.driver_responses.items() if uid in present
+        }
         self.recent_pod_events = {
             uid: noticed for uid, noticed in self.recent_pod_events.items() if uid in present
         }
@@ -204,7 +206,7 @@ class TransientStates:
             state = self._states[key] = TransientState(uid=uid)
         return state
 
-    def known(self, key: JobKey) -> TransientState | None:
+    def get(self, key: JobKey) -> TransientState | None:
         """Return the state stored under a key, whatever the uid; None without one."""
         return self._states.get(key)
 

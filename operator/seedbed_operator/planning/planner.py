@@ -163,8 +163,8 @@ def _start_if_profile_allows(context: JobContext, builder: PlanBuilder) -> PlanB
         if problem.reason == FailedReason.INVALID_SPEC:  # no profile can allow it
             return fail_job(context, builder, FailedReason.INVALID_SPEC, problem.message)
         waits = problem.reason == RunningReason.PROFILE_NOT_FOUND
-        tell = builder.set_waiting if waits else builder.set_stalled
-        return tell(problem.reason, problem.message)
+        set_reason = builder.set_waiting if waits else builder.set_stalled
+        return set_reason(problem.reason, problem.message)
     profile, backend = context.profile, context.backend
     assert profile is not None
     assert backend is not None

@@ -106,7 +106,7 @@ class Reconciler:
 
         An Event reports them as well, also where the status cannot be written.
         """
-        record, state = self.cache.job(key), self.states.known(key)
+        record, state = self.cache.job(key), self.states.get(key)
         if record is None or state is None or state.uid != record.uid or state.wrote_status:
             return
         job, now = job_view(record), self.clock()

@@ -110,7 +110,7 @@ class _JobSlot:
 class ReconcileCounts:
     """Reconciles so far."""
 
-    passes: int = 0
+    reconciles: int = 0
     failures: int = 0
     last_end: float = 0.0
     """End of the last reconcile, on the clock of the event loop."""
@@ -269,7 +269,7 @@ class Workqueue:
         slot.not_before = asyncio.get_running_loop().time() + requeue_delay(slot.repeats)
 
     def _count(self) -> None:
-        self.counts.passes += 1
+        self.counts.reconciles += 1
         self.counts.last_end = asyncio.get_running_loop().time()
 
     def _reschedule(self, key: JobKey, slot: _JobSlot, after: ReconcileResult) -> None:

@@ -73,7 +73,7 @@ def test_when_the_operator_should_be_started_again(
         signs.leading_since = None if leading_since is None else now + leading_since
         signs.relister.last = None if swept is None else now + swept
         signs.workqueue.enqueue([("team", str(number)) for number in range(waiting)])
-        signs.workqueue.counts.passes, signs.workqueue.counts.last_end = 1, now + last_end
+        signs.workqueue.counts.reconciles, signs.workqueue.counts.last_end = 1, now + last_end
         assert (signs.unready_reason(), signs.unhealthy_reason()) == (unready_reason, unhealthy_reason)
         pulse, begun = signs.snapshot(), leading_since if swept is None else swept
         assert pulse.queue_length == waiting

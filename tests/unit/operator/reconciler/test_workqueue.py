@@ -194,7 +194,7 @@ def test_a_failure_is_told_with_its_back_off_and_a_teller_that_fails_stops_nothi
         task = asyncio.create_task(workqueue.run_worker())
         workqueue.start()
         workqueue.enqueue([A])
-        await until(lambda: workqueue.counts.passes == 3)
+        await until(lambda: workqueue.counts.reconciles == 3)
         await ended(workqueue, [task])
         assert told == [(A, "a bug", timedelta(seconds=0.01)), (A, "a bug", timedelta(seconds=0.02))]
 
@@ -249,7 +249,7 @@ def test_a_job_that_is_gone_leaves_nothing_behind() -> None:
 
         workqueue, tasks = working(run)
         workqueue.enqueue([A, B])
-        await until(lambda: workqueue.counts.passes == 2 and not workqueue._slots)
+        await until(lambda: workqueue.counts.reconciles == 2 and not workqueue._slots)
         await ended(workqueue, tasks)
 
     within(story)
