@@ -17,7 +17,7 @@ from seedbed_api.crd_generator import definitions
 from seedbed_api.manifest_loader import validate_document
 from support.manifests.base_manifests import BASES, DIGEST, Case
 from support.manifests.full_statuses import NOON, a_full_status, a_full_sweep_status
-from support.manifests.hostile_specs import HOSTILE, Attempt
+from support.manifests.hostile_specs import HOSTILE, HostileSpec
 from support.manifests.structural_schema import nodes
 from support.manifests.update_cases import CHANGES, Change
 from support.manifests.validation_cases import CASES
@@ -336,7 +336,7 @@ def test_an_example_is_accepted(kube: Kube, example: Path) -> None:
 
 
 @pytest.mark.parametrize("attempt", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_spec_is_refused_or_left_to_the_operator(kube: Kube, attempt: Attempt) -> None:
+def test_a_hostile_spec_is_refused_or_left_to_the_operator(kube: Kube, attempt: HostileSpec) -> None:
     if attempt.end != "Server":
         assert said(tried(kube, attempt.manifest())["status"]) == UNSEEN
         return
@@ -350,7 +350,9 @@ UNKNOWN = {name: attempt for name, attempt in HOSTILE.items() if attempt.server 
 
 
 @pytest.mark.parametrize("attempt", UNKNOWN.values(), ids=UNKNOWN)
-def test_what_is_no_field_is_dropped_for_clients_that_are_not_strict(kube: Kube, attempt: Attempt) -> None:
+def test_what_is_no_field_is_dropped_for_clients_that_are_not_strict(
+    kube: Kube, attempt: HostileSpec
+) -> None:
     kept = tried(kube, attempt.manifest(), field_validation="Ignore")["spec"]
     known = {path.rpartition(".")[2].removesuffix("[]") for path, _ in nodes(SCHEMAS["TrainingJob"])}
     names = {part.partition("[")[0] for path in leaves(kept) for part in path.split(".") if part}

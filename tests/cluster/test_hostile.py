@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from cluster.operators import running_operator
-from support.manifests.hostile_specs import BASE, HOSTILE, NAME, Attempt, attempts, without_what_jobs_may_say
+from support.manifests.hostile_specs import (
+    BASE,
+    HOSTILE,
+    NAME,
+    HostileSpec,
+    attempts,
+    without_what_jobs_may_say,
+)
 from support.situations.cluster_setup import PATIENCE_SECONDS, conditions
 from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube, Refused
@@ -26,8 +33,8 @@ LOUDER = {"spec.cluster": {**BASE["spec.cluster"], "overrides": {"memory": "3Gi"
 STORED = {
     **DENIED,
     **DATA,
-    "plain": Attempt(end="Harmless", change={}),
-    "louder": Attempt(end="Harmless", change=LOUDER),
+    "plain": HostileSpec(end="Harmless", change={}),
+    "louder": HostileSpec(end="Harmless", change=LOUDER),
 }
 NAMES = {title: f"h{number}" for number, title in enumerate(STORED)}
 """Of the jobs, all in one namespace."""
@@ -103,11 +110,11 @@ def renamed(thing: Any, title: str) -> Any:
     return json.loads(re.sub(rf"\b{NAME}\b", NAMES[title], json.dumps(thing)))
 
 
-def profile_name(title: str, attempt: Attempt) -> str:
+def profile_name(title: str, attempt: HostileSpec) -> str:
     return f"guarded-{NAMES[title]}" if attempt.profile else "guarded"
 
 
-def manifest(kube: Kube, title: str, attempt: Attempt) -> Json:
+def manifest(kube: Kube, title: str, attempt: HostileSpec) -> Json:
     """Return the job; an owner that it names is there, or the garbage collector would end the job."""
     job: Json = renamed(attempt.manifest(), title)
     if attempt.profile:
@@ -118,7 +125,7 @@ def manifest(kube: Kube, title: str, attempt: Attempt) -> Json:
     return job
 
 
-def settle(kube: Kube, title: str, attempt: Attempt) -> None:
+def settle(kube: Kube, title: str, attempt: HostileSpec) -> None:
     """Wait until the operator has answered: by the reason, or by the last pod of the attempt."""
     if attempt.end == "Harmless":
         pod = f"/api/v1/namespaces/{HERE}/pods/{NAMES[title]}-1-worker-0"
@@ -132,7 +139,7 @@ def settle(kube: Kube, title: str, attempt: Attempt) -> None:
     )
 
 
-def expected(attempt: Attempt) -> str:
+def expected(attempt: HostileSpec) -> str:
     return attempt.reason or "InvalidSpec"
 
 
@@ -159,7 +166,7 @@ def clean_up(kube: Kube) -> None:
 
 
 @pytest.mark.parametrize("attempt", SERVER.values(), ids=SERVER)
-def test_the_api_server_refuses_it(aftermath: Aftermath, attempt: Attempt) -> None:
+def test_the_api_server_refuses_it(aftermath: Aftermath, attempt: HostileSpec) -> None:
     with pytest.raises(Refused) as caught:
         aftermath.kube.create(JOBS, attempt.manifest(), fieldValidation="Strict")
     assert caught.value.status in (400, 422)

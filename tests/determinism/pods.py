@@ -63,7 +63,7 @@ class Pod:
 
 
 @dataclass(kw_only=True)
-class Attempt:
+class AttemptPods:
     """The pods of one attempt."""
 
     manifest: dict[str, Any]
@@ -168,11 +168,11 @@ class Attempt:
 @contextmanager
 def attempts() -> Iterator[Any]:
     """Yield a maker of attempts, all of whose processes are gone in the end."""
-    made: list[Attempt] = []
+    made: list[AttemptPods] = []
     folder = Path(tempfile.mkdtemp(prefix="sb"))  # short: Ray keeps sockets below it
 
-    def attempt(manifest: dict[str, Any], **arguments: Any) -> Attempt:
-        made.append(Attempt(manifest=manifest, folder=folder, number=len(made) + 1, **arguments))
+    def attempt(manifest: dict[str, Any], **arguments: Any) -> AttemptPods:
+        made.append(AttemptPods(manifest=manifest, folder=folder, number=len(made) + 1, **arguments))
         return made[-1]
 
     try:

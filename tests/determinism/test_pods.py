@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from determinism.pods import UID, Attempt, attempts
+from determinism.pods import UID, AttemptPods, attempts
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 from seedbed_api import metric_names as names
@@ -50,7 +50,7 @@ def straight(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def attempt() -> Iterator[Callable[..., Attempt]]:
+def attempt() -> Iterator[Callable[..., AttemptPods]]:
     with attempts() as make:
         yield make
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from determinism.pods import Attempt, attempts
+from determinism.pods import AttemptPods, attempts
 from determinism.sweep_runs import ledger_of, run, runs_of, steps_of
 from seedbed.runs.attempt_claims import highest_attempt
 from seedbed_api.manifest_loader import sweep_job
@@ -27,7 +27,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def attempt() -> Iterator[Callable[..., Attempt]]:
+def attempt() -> Iterator[Callable[..., AttemptPods]]:
     with attempts() as make:
         yield make
 
@@ -38,7 +38,7 @@ def gets_on(told: LiveProgress) -> bool:
 
 
 def test_a_driver_is_killed_and_the_next_one_finds_what_it_left(
-    attempt: Callable[..., Attempt], data: Path, tmp_path: Path
+    attempt: Callable[..., AttemptPods], data: Path, tmp_path: Path
 ) -> None:
     fields = {"maxTrialCount": TRIALS, "earlyStopping": ASHA, "training": {"epochs": 16}}
     alone, output = tmp_path / "alone", tmp_path / "pods"
@@ -79,7 +79,7 @@ def environment_of(status: Any) -> str | None:
 
 @pytest.mark.exhaustive
 def test_a_worker_is_lost_and_another_one_takes_its_place(
-    attempt: Callable[..., Attempt], data: Path, tmp_path: Path
+    attempt: Callable[..., AttemptPods], data: Path, tmp_path: Path
 ) -> None:
     """It begins with one worker, takes the second when it comes, loses the first, and is given a third."""
     fields = {"maxTrialCount": TRIALS, "training": {"epochs": 32}}

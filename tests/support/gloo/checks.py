@@ -8,11 +8,11 @@ from seedbed.arithmetic.reduction_tree import leaf_ranges
 from support.gloo.cases import Case
 from support.gloo.tasks import (
     Numbers,
-    Outcome,
+    TaskOutcome,
 )
 
 
-def check_run(outcomes: list[Outcome], case: Case) -> None:
+def check_run(outcomes: list[TaskOutcome], case: Case) -> None:
     """Equal on every worker, and every worker did its own leaves."""
     world = len(outcomes)
     assert [o.leaves_run for o in outcomes] == [len(r) * case.steps for r in leaf_ranges(case.leaves, world)]

@@ -39,7 +39,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class TaskOutcome:
     """What one worker has after a stretch."""
 
     digest: str
@@ -51,14 +51,14 @@ class Outcome:
     """On rank 0."""
 
 
-def train(exchange: Exchange, run: Run) -> Outcome:
+def train(exchange: Exchange, run: Run) -> TaskOutcome:
     """Run steps first … stop - 1 and return digest, counts and, on rank 0, the state."""
     apply = MUTATIONS[run.mutation] if run.mutation else contextlib.nullcontext
     with apply(exchange) as mutated:
         return _train(mutated or exchange, run)
 
 
-def _train(exchange: Exchange, run: Run) -> Outcome:
+def _train(exchange: Exchange, run: Run) -> TaskOutcome:
     case = run.case
     replica = case.replica()
     if run.state is not None:
@@ -75,7 +75,7 @@ def _train(exchange: Exchange, run: Run) -> Outcome:
         losses.append(struct.pack("<f", result.loss).hex())
         witnesses.append(tuple(result.witness.tolist()))
     named = replica.named_state()
-    return Outcome(
+    return TaskOutcome(
         digest=weights_digest(replica.named_weights()),
         leaves_run=leaves_run,
         losses=tuple(losses),

@@ -43,7 +43,7 @@ PROFILE: dict[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class HostileSpec:
     """A change of a valid job, and its end."""
 
     end: End
@@ -73,29 +73,29 @@ RESERVED_KEY = "must not have keys of seedbed.dev"
 RESERVED_NAME = "names a variable that only the operator sets"
 
 
-def refused(path: str, value: Any, server: str | None = None) -> Attempt:
+def refused(path: str, value: Any, server: str | None = None) -> HostileSpec:
     """Return an attempt that the API server refuses."""
-    return Attempt(end="Server", change={path: value}, server=server)
+    return HostileSpec(end="Server", change={path: value}, server=server)
 
 
-def unknown(path: str, value: Any) -> Attempt:
+def unknown(path: str, value: Any) -> HostileSpec:
     """Return an attempt to set a field that there is not."""
     return refused(path, value, server="unknown field")
 
 
-def variable(name: str, value: str = "x", server: str | None = RESERVED_NAME) -> Attempt:
+def variable(name: str, value: str = "x", server: str | None = RESERVED_NAME) -> HostileSpec:
     """Return an attempt to smuggle an environment variable."""
     return refused(OVER, {"env": [{"name": name, "value": value}]}, server)
 
 
-def denied(path: str, value: Any, reason: str, **more: Any) -> Attempt:
+def denied(path: str, value: Any, reason: str, **more: Any) -> HostileSpec:
     """Return an attempt that planning refuses."""
-    return Attempt(end="Planning", change={path: value}, reason=reason, **more)
+    return HostileSpec(end="Planning", change={path: value}, reason=reason, **more)
 
 
-def harmless(path: str, value: Any, **more: Any) -> Attempt:
+def harmless(path: str, value: Any, **more: Any) -> HostileSpec:
     """Return an attempt that is data and nothing else."""
-    return Attempt(end="Harmless", change={path: value}, **more)
+    return HostileSpec(end="Harmless", change={path: value}, **more)
 
 
 def foreign(kind: str, name: str, **labels: str) -> dict[str, Any]:
@@ -186,10 +186,10 @@ LABELS = {
     "YAML in a label": refused(OVER, {"labels": {"example.org/a": YAML}}),
     "thirty-three labels": refused(OVER, {"labels": {f"example.org/l{n}": "x" for n in range(33)}}),
     "a giant annotation": refused(OVER, {"annotations": {"example.org/note": "x" * 4097}}),
-    "a label with a key of YAML": Attempt(
+    "a label with a key of YAML": HostileSpec(
         end="Models", change={OVER: {"labels": {"example.org/a: b\nc": "x"}}}
     ),
-    "a label below a reserved domain in capitals": Attempt(
+    "a label below a reserved domain in capitals": HostileSpec(
         end="Models", change={OVER: {"labels": {"Seedbed.dev/job": "other"}}}
     ),
     "a label that is not listed": denied(OVER, {"labels": {"team": "x"}}, "OverrideNotAllowed"),
@@ -361,7 +361,7 @@ COLLISIONS = {
     ),
 }
 
-HOSTILE: dict[str, Attempt] = {
+HOSTILE: dict[str, HostileSpec] = {
     **POD_FIELDS,
     **OTHERS,
     **IMAGES,
@@ -373,7 +373,7 @@ HOSTILE: dict[str, Attempt] = {
 }
 
 
-def attempts(*ends: End) -> dict[str, Attempt]:
+def attempts(*ends: End) -> dict[str, HostileSpec]:
     """Return the attempts with some ends."""
     return {name: attempt for name, attempt in HOSTILE.items() if attempt.end in ends}
 

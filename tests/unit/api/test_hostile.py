@@ -12,7 +12,7 @@ from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import training_job, validate_document
 from seedbed_api.profile_policy import image_allowed, key_allowed, policy_violations, uri_allowed
 from seedbed_api.trainingprofile import TrainingProfile
-from support.manifests.hostile_specs import HOSTILE, Attempt, attempts
+from support.manifests.hostile_specs import HOSTILE, HostileSpec, attempts
 
 SCHEMA = Draft202012Validator(
     definitions()["trainingjobs.yaml"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -20,7 +20,7 @@ SCHEMA = Draft202012Validator(
 DECIDED_LATER = ("ProfileNotFound", "NameConflict")
 
 
-def told(attempt: Attempt) -> list[tuple[str, str]]:
+def told(attempt: HostileSpec) -> list[tuple[str, str]]:
     profile = validate_document(attempt.profile_manifest())
     assert isinstance(profile, TrainingProfile)
     found = policy_violations(training_job(attempt.manifest()).spec, profile.spec)
@@ -35,7 +35,7 @@ def test_there_are_enough_of_each_end() -> None:
 
 
 @pytest.mark.parametrize("attempt", attempts("Server", "Models").values(), ids=attempts("Server", "Models"))
-def test_the_models_refuse_it(attempt: Attempt) -> None:
+def test_the_models_refuse_it(attempt: HostileSpec) -> None:
     with pytest.raises(UserError) as caught:
         training_job(attempt.manifest())
     assert caught.value.reason == "InvalidSpec"
@@ -43,19 +43,19 @@ def test_the_models_refuse_it(attempt: Attempt) -> None:
 
 
 @pytest.mark.parametrize("attempt", HOSTILE.values(), ids=HOSTILE)
-def test_the_schema_refuses_what_needs_no_rule(attempt: Attempt) -> None:
+def test_the_schema_refuses_what_needs_no_rule(attempt: HostileSpec) -> None:
     by_schema_alone = attempt.end == "Server" and attempt.server is None
     assert bool(list(SCHEMA.iter_errors(attempt.manifest()))) == by_schema_alone
 
 
 @pytest.mark.parametrize("attempt", attempts("Planning").values(), ids=attempts("Planning"))
-def test_the_profile_refuses_it_with_a_reason(attempt: Attempt) -> None:
+def test_the_profile_refuses_it_with_a_reason(attempt: HostileSpec) -> None:
     reasons = [reason for reason, _ in told(attempt)]
     assert reasons == ([] if attempt.reason in DECIDED_LATER else [attempt.reason])
 
 
 @pytest.mark.parametrize("attempt", attempts("Planning").values(), ids=attempts("Planning"))
-def test_a_refusal_names_field_value_and_fix(attempt: Attempt) -> None:
+def test_a_refusal_names_field_value_and_fix(attempt: HostileSpec) -> None:
     for _, message in told(attempt):
         assert message.startswith("spec")
         assert " (got " in message
@@ -64,7 +64,7 @@ def test_a_refusal_names_field_value_and_fix(attempt: Attempt) -> None:
 
 
 @pytest.mark.parametrize("attempt", attempts("Harmless").values(), ids=attempts("Harmless"))
-def test_what_is_data_is_allowed(attempt: Attempt) -> None:
+def test_what_is_data_is_allowed(attempt: HostileSpec) -> None:
     assert told(attempt) == []
 
 

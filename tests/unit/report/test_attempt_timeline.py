@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 @dataclass(kw_only=True)
-class Attempt:
+class DriverAttempt:
     """One attempt, written through the driver's own chronicle; its clock is ours."""
 
     folder: RunFolder
@@ -79,14 +79,14 @@ def kept(step: int, *, resumed_from: int = 0, workers: int = 2, seconds: PartSec
 
 def a_run_that_was_killed_stopped_and_continued(folder: RunFolder) -> Story:
     """Three attempts: one killed at second 65, one stopped at 40, one that waited an hour and came to the end."""
-    killed = Attempt(folder=folder, number=1)
+    killed = DriverAttempt(folder=folder, number=1)
     killed.tell(FIRST, at=12)
     killed.tell(kept(50, seconds=PartSeconds(data=5, compute=40, evaluation=5)), at=60)
-    stopped = Attempt(folder=folder, number=2)
+    stopped = DriverAttempt(folder=folder, number=2)
     stopped.tell(kept(70, resumed_from=50, seconds=PartSeconds(compute=20, checkpoint=5)), at=35)
     with pytest.raises(StopRequested):
         stopped.end(StopRequested(), at=40)
-    last = Attempt(folder=folder, number=3, waited=3600)
+    last = DriverAttempt(folder=folder, number=3, waited=3600)
     last.tell(kept(100, resumed_from=70, seconds=PartSeconds(data=1, compute=28, reduce=1)), at=40)
     last.end(at=42)
     return story_of(folder)
@@ -114,7 +114,7 @@ def test_each_attempt_says_how_it_ended(folder: RunFolder) -> None:
 
 def test_worker_groups_of_one_attempt_are_told_apart(folder: RunFolder) -> None:
     """One is lost before it kept anything, its successor begins where it had and is replaced by a larger one."""
-    attempt = Attempt(folder=folder, number=1)
+    attempt = DriverAttempt(folder=folder, number=1)
     attempt.tell(replace(FIRST, step=7, seconds=PartSeconds(compute=7)), at=17)
     attempt.tell(replace(FIRST, seconds=PartSeconds(compute=1)), group=2, at=28)
     attempt.tell(kept(30, seconds=PartSeconds(compute=30)), group=2, at=57)
@@ -133,7 +133,7 @@ def test_worker_groups_of_one_attempt_are_told_apart(folder: RunFolder) -> None:
 
 
 def test_an_attempt_that_failed_before_its_first_step_is_start_up_and_says_why(folder: RunFolder) -> None:
-    attempt = Attempt(folder=folder, number=1)
+    attempt = DriverAttempt(folder=folder, number=1)
     with pytest.raises(InfrastructureError):
         attempt.end(InfrastructureError("RayUnhealthy", "down"), at=20)
     story = story_of(folder)
@@ -144,7 +144,7 @@ def test_an_attempt_that_failed_before_its_first_step_is_start_up_and_says_why(f
 
 
 def test_one_that_is_still_under_way_has_not_ended(folder: RunFolder) -> None:
-    Attempt(folder=folder, number=1).tell(FIRST, at=12)
+    DriverAttempt(folder=folder, number=1).tell(FIRST, at=12)
     (row,) = attempts_of(folder, story_of(folder))
     assert row.outcome == ""
 
@@ -178,7 +178,7 @@ def test_the_parts_add_up_to_the_time_of_all_attempts_as_far_as_they_told(
     folder = open_run(open_storage(str(tmp_path_factory.mktemp("run"))), "sha256:" + "cd" * 32)
     wall = 0.0
     for number, (groups, is_killed) in enumerate(attempts, start=1):
-        attempt, at = Attempt(folder=folder, number=number, waited=7.0), 10.0
+        attempt, at = DriverAttempt(folder=folder, number=number, waited=7.0), 10.0
         for group, (seconds, pause) in enumerate(groups, start=1):
             at += sum(astuple(seconds)) + pause
             attempt.tell(kept(group, resumed_from=group - 1, seconds=seconds), group=group, at=at)

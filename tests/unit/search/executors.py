@@ -81,7 +81,7 @@ def chances(salt: int, luck: Luck) -> Oracle:
 
 
 @dataclass(kw_only=True)
-class Outcome:
+class SearchOutcome:
     """What a sweep came to."""
 
     ended: SweepEnd
@@ -106,7 +106,7 @@ class Executor:
     """Percent of steps after which the driver is killed and begins again with what is stored."""
     make: Callable[[SweepJobSpec], Search] = Search
 
-    def run(self) -> Outcome:
+    def run(self) -> SearchOutcome:
         search, running = self.make(self.spec), dict[int, TrialTask]()
         stored: dict[int, list[LearningCurve]] = {}
         while search.ended is None:
@@ -161,7 +161,7 @@ class Executor:
         return course.end is not None or (until is not None and course.objective_at(until) is not None)
 
     @staticmethod
-    def _outcome(search: Search, stored: Mapping[int, list[LearningCurve]]) -> Outcome:
+    def _outcome(search: Search, stored: Mapping[int, list[LearningCurve]]) -> SearchOutcome:
         assert search.ended is not None
         trial_runs = {
             index: TrialRuns(run_ids=tuple(f"{trial.assignments} {fold}" for fold in range(search.folds)))
@@ -173,9 +173,11 @@ class Executor:
             for index, folds in stored.items()
             for fold, course in enumerate(folds)
         }
-        return Outcome(ended=search.ended, record=record.to_bytes(), decided=search.decided, trained=trained)
+        return SearchOutcome(
+            ended=search.ended, record=record.to_bytes(), decided=search.decided, trained=trained
+        )
 
 
-def in_sequence(spec: SweepJobSpec, oracle: Oracle, **more: object) -> Outcome:
+def in_sequence(spec: SweepJobSpec, oracle: Oracle, **more: object) -> SearchOutcome:
     """Run one after another, the lowest first: what every other execution must agree with."""
     return Executor(spec=spec, oracle=oracle, slots=1, choose=lambda _: 0, **more).run()  # type: ignore[arg-type]

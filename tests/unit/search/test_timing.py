@@ -17,7 +17,7 @@ from seedbed.search.pruners import RungComparison, RungTable
 from seedbed.search.sweep_record_check import disagreements
 from seedbed.sweeps.sweep_record import parse_sweep_record
 from seedbed_api.sweepjob import SweepJobSpec
-from unit.search.executors import Executor, Luck, Outcome, chances, in_sequence
+from unit.search.executors import Executor, Luck, SearchOutcome, chances, in_sequence
 from unit.search.sweeps import a_rate, a_sweep, values
 
 STOPPERS: dict[str, dict[str, Any] | None] = {
@@ -48,7 +48,7 @@ def a_search(algorithm: str, stopper: str, **fields: Any) -> SweepJobSpec:
     )
 
 
-def shuffled(spec: SweepJobSpec, oracle: Any, seed: int, slots: int, **more: Any) -> Outcome:
+def shuffled(spec: SweepJobSpec, oracle: Any, seed: int, slots: int, **more: Any) -> SearchOutcome:
     draw = random.Random(seed)
     return Executor(spec=spec, oracle=oracle, slots=slots, choose=draw.randrange, **more).run()
 

@@ -6,8 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from seedbed.mlflow.entry_naming import experiment_of, flattened, sweep_key
-from seedbed.mlflow.mlflow_entries import RUN_ID, SWEEP_ID, CurveSource, RunEntry
+from seedbed.mlflow.mlflow_entries import (
+    RUN_ID,
+    SWEEP_ID,
+    CurveSource,
+    RunEntry,
+    experiment_of,
+    flattened,
+    sweep_key,
+)
 from seedbed.mlflow.run_recorder import RunRecorder, open_recorder
 
 if TYPE_CHECKING:

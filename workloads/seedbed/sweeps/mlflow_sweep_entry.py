@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from seedbed.driver.mlflow_run_entry import SweepMembership
-from seedbed.mlflow.entry_naming import experiment_of, flattened, sweep_key
-from seedbed.mlflow.mlflow_entries import RunEntry
+from seedbed.mlflow.mlflow_entries import RunEntry, experiment_of, flattened, sweep_key
 from seedbed.mlflow.run_recorder import RunRecorder, open_recorder
 from seedbed.search.objective_values import SCALE, objective_goal
 from seedbed.search.trial_decisions import TrialState

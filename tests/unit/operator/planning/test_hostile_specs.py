@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from seedbed_operator.informer_cache.object_views import job_record, job_view, pod_view, profile_view
-from support.manifests.hostile_specs import BASE, NAMESPACE, Attempt, attempts, without_what_jobs_may_say
+from support.manifests.hostile_specs import BASE, NAMESPACE, HostileSpec, attempts, without_what_jobs_may_say
 from support.operator.builders import UID
 from support.operator.simulated_cluster import World
 
@@ -19,11 +19,11 @@ SEEN = {
     "generation": 1,
     "creationTimestamp": "2030-01-02T12:00:00Z",
 }
-PLAIN = Attempt(end="Harmless", change={})
+PLAIN = HostileSpec(end="Harmless", change={})
 PLANNED, DATA = attempts("Planning", "Models"), attempts("Harmless")
 
 
-def world_of(attempt: Attempt) -> World:
+def world_of(attempt: HostileSpec) -> World:
     """Return a world with the job, its profile if it names that one, and what was there before."""
     manifest, profile = attempt.manifest(), attempt.profile_manifest()
     manifest["metadata"] |= SEEN
@@ -54,7 +54,7 @@ def bring(world: World, thing: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("attempt", PLANNED.values(), ids=PLANNED)
-def test_it_ends_in_a_reason_and_without_a_pod_of_the_job(attempt: Attempt) -> None:
+def test_it_ends_in_a_reason_and_without_a_pod_of_the_job(attempt: HostileSpec) -> None:
     world = world_of(attempt).settle()
     assert world.says() == f"False {attempt.reason or 'InvalidSpec'}"
     assert world.message()
@@ -64,7 +64,7 @@ def test_it_ends_in_a_reason_and_without_a_pod_of_the_job(attempt: Attempt) -> N
 
 
 @pytest.mark.parametrize("attempt", DATA.values(), ids=DATA)
-def test_the_pods_are_those_of_any_other_job(attempt: Attempt) -> None:
+def test_the_pods_are_those_of_any_other_job(attempt: HostileSpec) -> None:
     hostile, plain = world_of(attempt).settle(), world_of(PLAIN).settle()
     assert {"hostile-1-driver", "hostile-1-worker-0"} <= set(plain.bodies)
     assert set(hostile.bodies) == set(plain.bodies)
@@ -73,7 +73,7 @@ def test_the_pods_are_those_of_any_other_job(attempt: Attempt) -> None:
 
 
 @pytest.mark.parametrize("attempt", DATA.values(), ids=DATA)
-def test_nothing_that_a_job_says_is_expanded_by_the_kubelet(attempt: Attempt) -> None:
+def test_nothing_that_a_job_says_is_expanded_by_the_kubelet(attempt: HostileSpec) -> None:
     for body in world_of(attempt).settle().bodies.values():
         (container,) = body["spec"]["containers"]
         for entry in container["env"]:
@@ -90,7 +90,7 @@ def test_nothing_of_somebody_else_is_deleted() -> None:
 
 def test_the_comparison_sees_a_pod_that_differs() -> None:
     """The check of the check: a job whose pods do differ is told from BASE."""
-    louder = Attempt(
+    louder = HostileSpec(
         end="Harmless", change={"spec.cluster": {**BASE["spec.cluster"], "overrides": {"memory": "3Gi"}}}
     )
     bodies = [world_of(attempt).settle().bodies["hostile-1-worker-0"] for attempt in (louder, PLAIN)]
