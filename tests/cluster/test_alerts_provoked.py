@@ -88,7 +88,7 @@ def test_alerts_about_data_checkpoints_and_preemptions(
     tmp_path: Path,
 ) -> None:
     running = operator()
-    running.wait_to_say("first sweep")
+    running.wait_to_say("first relist")
     port = free_port()
     targets = [
         Target(address=f"127.0.0.1:{running.port}", labels={"pod": "operator-0"}),

@@ -93,7 +93,7 @@ def observed(
 ) -> Iterator[Observed]:
     """Run an operator with jobs in several states, a driver that trains, a sweep, and a Prometheus that reads them."""
     running = operator()
-    running.wait_to_say("first sweep")
+    running.wait_to_say("first relist")
     a_profile_with_gpus(scene)
     for name in NAMES:
         apply(scene, name)

@@ -78,7 +78,7 @@ class Narrow:
         self.daemon = self.control.box.start(
             NAME, *command, "--log-format=text", environment={**os.environ, "PYTHONUNBUFFERED": "1"}
         )
-        self.waits_for(lambda: "first sweep:" in self.log(), "the operator")
+        self.waits_for(lambda: "first relist:" in self.log(), "the operator")
 
     def stop(self) -> None:
         if self.daemon is not None:

@@ -26,7 +26,7 @@ ALL = ("seedlings-1-driver", "seedlings-1-worker-0", "seedlings-1-worker-1")
 
 def test_from_apply_to_complete(operator: Callable[[], Process], scene: Scene) -> None:
     running = operator()
-    running.wait_to_say("first sweep")
+    running.wait_to_say("first relist")
     scene.apply_job()
     scene.wait_for_pods(*ALL)
     driver = scene.pods()[ALL[0]]
@@ -44,7 +44,7 @@ def test_from_apply_to_complete(operator: Callable[[], Process], scene: Scene) -
     assert "finalizers" not in job["metadata"]
     assert not [name for name in job["metadata"].get("annotations", {}) if "kopf" in name]
     assert running.end() == 0
-    assert running.says("gave up the lease")
+    assert running.says("released the lease")
 
 
 def test_a_sweep_and_a_training_of_one_name_live_side_by_side(
@@ -97,14 +97,14 @@ def test_of_two_operators_one_leads_and_the_other_follows_it(
     operator: Callable[[], Process], scene: Scene
 ) -> None:
     first = operator()
-    first.wait_to_say("leading as")
+    first.wait_to_say("leader as")
     second = operator()
-    second.wait_to_say("standing by")
+    second.wait_to_say("waiting for the lease")
     scene.apply_job()
     scene.wait_for_pods(*ALL)
-    assert not second.says("leading as")
+    assert not second.says("leader as")
     assert first.end() == 0
-    second.wait_to_say("leading as", seconds=240)
+    second.wait_to_say("leader as", seconds=240)
     scene.run(*ALL)
     scene.end(ALL[0], 0, an_outcome())
     scene.wait_for("Complete")
