@@ -360,7 +360,7 @@ REFUSED: dict[str, tuple[Callable[[int], nn.Module], tuple[str, ...]]] = {
     "a buffer removed late": (Removing, ("gone: is removed in the forward pass",)),
     "a layer made late": (MadeLate, ("late.weight: is made in the forward pass", "make it in build")),
     "made in inference mode": (middle(torch.inference_mode()(lambda: nn.Conv2d(8, 8, 1))), ("middle.weight: was made in torch.inference_mode()",)),
-    "a lazy layer": (middle(lambda: nn.LazyConv2d(8, 1)), ("middle.weight: a lazy layer", "run a picture through")),
+    "a lazy layer": (middle(lambda: nn.LazyConv2d(8, 1)), ("middle.weight: a lazy layer", "run an image through")),
     "lazy statistics": (middle(lambda: nn.LazyBatchNorm2d(affine=False)), ("middle.running_mean: a lazy layer",)),
     "NaN": (changed(lambda net: nn.init.constant_(net.head.weight, float("nan"))), ("head.weight", "not finite")),
     "in evaluation mode": (lambda classes: Network(classes).eval(), ("evaluation mode", ".train()")),

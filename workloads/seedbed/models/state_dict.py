@@ -115,7 +115,7 @@ def _check_tensor(entry: _Entry) -> None:
     name, tensor = entry.name, entry.tensor
     if is_lazy(tensor):
         raise UnsupportedModelError(
-            f"{name}: a lazy layer has no shape yet; give its sizes, or run a picture through it in build"
+            f"{name}: a lazy layer has no shape yet; give its sizes, or run an image through it in build"
         )
     if tensor.is_meta or tensor.device.type != "cpu":
         raise UnsupportedModelError(
@@ -175,7 +175,7 @@ def _is_dense(tensor: torch.Tensor) -> bool:
 def _check_extra_state(name: str, layer: nn.Module) -> None:
     if type(layer).get_extra_state is not nn.Module.get_extra_state:
         raise UnsupportedModelError(
-            f"{name or 'the model'}: get_extra_state() keeps what is no tensor of a name; make it a buffer"
+            f"{name or 'the model'}: get_extra_state() stores more than named tensors; make it a buffer"
         )
 
 

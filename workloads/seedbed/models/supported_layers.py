@@ -50,7 +50,7 @@ def _check_layer(name: str, layer: nn.Module) -> None:
         raise UnsupportedModelError(f"{name}: SyncBatchNorm adds across workers; use BatchNorm")
     if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.momentum is None:
         raise UnsupportedModelError(
-            f"{name}: BatchNorm with momentum=None averages over batches seen; give it a momentum"
+            f"{name}: BatchNorm with momentum=None averages over all earlier batches; give it a momentum"
         )
     if isinstance(layer, _BatchNorm) and layer.running_mean is not None:
         _check_statistics(name, layer)

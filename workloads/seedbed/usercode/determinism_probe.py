@@ -146,7 +146,7 @@ class _Network:
 
     def evaluate(self, batches: Sequence[_Leaf]) -> list[_Observed]:
         """Evaluate batches in their order, as between two steps."""
-        seen = []
+        observed = []
         with (
             self._user.attribute_errors("an evaluation"),
             _as_model_error(self._user),
@@ -154,8 +154,8 @@ class _Network:
         ):
             for batch, logits_bk in evaluated:
                 tensors = {f"logits (evaluation batch {batch.index})": logits_bk}
-                seen.append(_Observed(tensors=tensors, state=self.state()))
-        return seen
+                observed.append(_Observed(tensors=tensors, state=self.state()))
+        return observed
 
     def state(self) -> ObjectState:
         """Return the state of the network's objects, the entrypoint and the globals of the user's modules."""
