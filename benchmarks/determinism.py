@@ -25,7 +25,7 @@ from seedbed.ray_cluster import local_ray
 
 # both are read when torch and Ray are imported
 pin_environment(os.environ)
-local_ray.prepare(os.environ)
+local_ray.prepare_environment(os.environ)
 
 # ruff: noqa: E402
 import numpy as np

@@ -32,7 +32,7 @@ from seedbed.driver.progress_display import PLAIN_INTERVAL_SECONDS, ProgressDisp
 from seedbed.driver.resolve_run import RunOptions, worker_config_of
 from seedbed.driver.run_driver import run_job
 from seedbed.logs.json_log import JsonLineEncoder
-from seedbed.logs.log_upload import UPLOAD_SECONDS, reading, upload_new_pieces
+from seedbed.logs.log_upload import UPLOAD_SECONDS, spool_reader, upload_new_pieces
 from seedbed.pods.status_messages import live_progress
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.storage import open_storage
@@ -143,7 +143,7 @@ def measured(state: DriverState, folder: Path, wall: float) -> list[Cost]:
         ),
         Cost(
             what="upload of the newest log piece",
-            cpu_seconds=cpu_of(lambda: upload_new_pieces(reading(spool), logs)),
+            cpu_seconds=cpu_of(lambda: upload_new_pieces(spool_reader(spool), logs)),
             per_minute=60 / UPLOAD_SECONDS,
         ),
         Cost(

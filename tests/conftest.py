@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from seedbed.environment.environment_pins import pin_environment
-from seedbed.ray_cluster.local_ray import prepare
+from seedbed.ray_cluster.local_ray import prepare_environment
 
 pin_environment(os.environ)
-prepare(os.environ)
+prepare_environment(os.environ)
 # a busy machine may take its time over an example, and over drawing it
 settings.register_profile(
     "any machine",

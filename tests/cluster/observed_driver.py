@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.environment.environment_pins import pin_environment
-from seedbed.ray_cluster.local_ray import prepare
+from seedbed.ray_cluster.local_ray import prepare_environment
 
 pin_environment(os.environ)
-prepare(os.environ)
+prepare_environment(os.environ)
 
 from seedbed.driver.driver_state import DriverState, RunRequest  # noqa: E402
 from seedbed.driver.metrics_exporter import driver_metrics  # noqa: E402

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.replay.receipt_location import find_claim
-from seedbed.replay.run_comparison import compare
-from seedbed.replay.run_record import open_account
-from seedbed.replay.verification import Verdict, Watcher, Window, verify
-from seedbed.replay.worker_config_from_receipt import Sources
+from seedbed.replay.receipt_location import locate_receipt
+from seedbed.replay.run_comparison import compare_runs
+from seedbed.replay.run_record import open_run_record
+from seedbed.replay.verification import VerificationObserver, VerificationResult, Window, verify
+from seedbed.replay.worker_config_from_receipt import DataSources
 from seedbed.storage import open_storage
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, UserError
@@ -42,9 +42,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[int, Path
         return {1: train_run(alone), 3: train_run(shared, together)}
 
 
-def verdict_of(run: Path, workers: int, first: int = 0, last: int = 8, **options: str) -> Verdict:
-    sources = Sources(workers=workers, **options)
-    return verify(claim_of(run), Window(first=first, last=last), sources, Watcher())
+def verdict_of(run: Path, workers: int, first: int = 0, last: int = 8, **options: str) -> VerificationResult:
+    sources = DataSources(workers=workers, **options)
+    return verify(claim_of(run), Window(first=first, last=last), sources, VerificationObserver())
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_any_number_of_workers_reproduces_what_any_number_trained(
 
 
 def test_runs_of_other_worker_counts_and_cadence_are_equal(runs: dict[int, Path]) -> None:
-    comparison = compare(open_account(str(runs[1])), open_account(str(runs[3])))
+    comparison = compare_runs(open_run_record(str(runs[1])), open_run_record(str(runs[3])))
     assert comparison.equal, comparison.document()["differences"]
     assert objects_of(runs[1]).keys() != objects_of(runs[3]).keys()
 
@@ -104,7 +104,7 @@ def test_a_worker_that_dies_ends_the_replay(data: Path, tmp_path: Path) -> None:
             multiprocessing.active_children()[-1].kill()
 
     with pytest.raises(InfrastructureError) as caught:
-        verify(claim_of(run), Window(), Sources(workers=2), Watcher(step=kill_one))
+        verify(claim_of(run), Window(), DataSources(workers=2), VerificationObserver(step=kill_one))
     assert caught.value.reason == "WorkersLost"
     assert not multiprocessing.active_children()
 
@@ -118,16 +118,16 @@ def test_a_run_in_a_bucket_is_verified_and_compared(
     bucket = open_storage(url, secret=secret)
     for path, content in objects_of(runs[1]).items():
         bucket.put(path, content)
-    claim = find_claim(f"{url}/receipt.json", secret=secret)
+    claim = locate_receipt(f"{url}/receipt.json", secret=secret)
     assert claim.folder is not None
-    verdict = verify(claim, Window(first=4), Sources(workers=2), Watcher())
+    verdict = verify(claim, Window(first=4), DataSources(workers=2), VerificationObserver())
     assert (verdict.result, verdict.started, verdict.missing) == ("reproduced", 4, ())
     assert sorted(bucket.list()) == sorted(objects_of(runs[1]))
-    assert compare(open_account(url, secret=secret), open_account(str(runs[3]))).equal
+    assert compare_runs(open_run_record(url, secret=secret), open_run_record(str(runs[3]))).equal
     (blob,) = bucket.list("blobs")[:1]
     bucket.put(blob, bucket.read(blob)[:-1] + b"x")
     with pytest.raises(UserError, match=blob):
-        verify(claim, Window(first=4), Sources(), Watcher())
+        verify(claim, Window(first=4), DataSources(), VerificationObserver())
 
 
 def seedbed(*arguments: str) -> subprocess.CompletedProcess[str]:

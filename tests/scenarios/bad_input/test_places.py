@@ -76,7 +76,7 @@ def test_a_receipt_of_a_run_with_a_relative_dataset_is_verified(
 
 
 def test_a_receipt_that_an_older_version_wrote_with_dots_is_verified_too(scene: Scene) -> None:
-    from seedbed.replay.worker_config_from_receipt import Sources, dataset_url
+    from seedbed.replay.worker_config_from_receipt import DataSources, dataset_url
 
     scene.job()
     assert scene.run().exit_code == 0
@@ -85,7 +85,7 @@ def test_a_receipt_that_an_older_version_wrote_with_dots_is_verified_too(scene: 
 
     receipt = read_receipt(scene.run_folder())
     receipt.execution["datasetURI"] = with_dots  # type: ignore[index]
-    assert dataset_url(receipt, Sources()) == str(scene.shared)
+    assert dataset_url(receipt, DataSources()) == str(scene.shared)
 
 
 def test_relative_flags_are_the_same_places(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seedbed.replay.run_comparison import Comparison, compare, lines
-from seedbed.replay.run_record import open_account
+from seedbed.replay.run_comparison import RunComparison, compare_runs, lines
+from seedbed.replay.run_record import open_run_record
 from seedbed.runs import LedgerSegment
 from seedbed_api.errors import UserError
 from support.runs.small_run import a_dataset, a_manifest, rewrite, train_run
 
 
-def comparison_of(a: Path, b: Path) -> Comparison:
-    return compare(open_account(str(a)), open_account(str(b)))
+def comparison_of(a: Path, b: Path) -> RunComparison:
+    return compare_runs(open_run_record(str(a)), open_run_record(str(b)))
 
 
-def found(comparison: Comparison) -> dict[str, tuple[int | None, str]]:
+def found(comparison: RunComparison) -> dict[str, tuple[int | None, str]]:
     return {
         category.category: (category.found[0].step, category.found[0].subject)
         for category in comparison.categories
@@ -134,4 +134,4 @@ def test_damage_is_one_line(finished: Path, run: Path, path: str) -> None:
 
 def test_neither_receipt_nor_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is neither receipt nor run"):
-        open_account(str(tmp_path))
+        open_run_record(str(tmp_path))

@@ -12,8 +12,8 @@ import seedbed.arithmetic.optimizer_step
 from seedbed.feed.sample_stream import SampleStream
 from seedbed.order import BatchPlan
 from seedbed.receipts import Execution, statement, to_bytes
-from seedbed.replay.verification import Verdict, Watcher, Window, verify
-from seedbed.replay.worker_config_from_receipt import Sources
+from seedbed.replay.verification import VerificationObserver, VerificationResult, Window, verify
+from seedbed.replay.worker_config_from_receipt import DataSources
 from seedbed.runs import LedgerSegment
 from seedbed_api.errors import UserError
 from seedbed_api.run_identity import run_id
@@ -23,9 +23,9 @@ from support.runs.small_run import STEPS, a_dataset, a_manifest, claim_of, objec
 FIRST = "conv1.weight"
 
 
-def verdict_of(run: Path, first: int | None = None, last: int | None = None, **options) -> Verdict:
+def verdict_of(run: Path, first: int | None = None, last: int | None = None, **options) -> VerificationResult:
     claim = claim_of(run, alone=options.pop("alone", False))
-    return verify(claim, Window(first=first, last=last), Sources(**options), Watcher())
+    return verify(claim, Window(first=first, last=last), DataSources(**options), VerificationObserver())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, wor
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import read_receipt
-from seedbed.replay.receipt_location import Claim, found_folder
+from seedbed.replay.receipt_location import LocatedReceipt, read_only_run_folder
 from seedbed.runs import ENVIRONMENT, RECIPE, LedgerSegment, RunFolder
 from seedbed.storage import open_storage
 from seedbed.training.training_result import read_training_result
@@ -91,16 +91,16 @@ def _conclude(run: ResolvedRun) -> None:
     )
 
 
-def claim_of(run: Path, *, alone: bool = False) -> Claim:
+def claim_of(run: Path, *, alone: bool = False) -> LocatedReceipt:
     """Return the claim of a run folder; `alone` without the folder."""
     receipt = read_receipt(run)
     folder = None if alone else folder_of(run)
-    return Claim(receipt=receipt, shown=str(run), folder=folder)
+    return LocatedReceipt(receipt=receipt, shown=str(run), folder=folder)
 
 
 def folder_of(run: Path) -> RunFolder:
     """Return the run folder at a path."""
-    return found_folder(open_storage(str(run)), f"sha256:{run.name}")
+    return read_only_run_folder(open_storage(str(run)), f"sha256:{run.name}")
 
 
 def objects_of(run: Path) -> dict[str, bytes]:

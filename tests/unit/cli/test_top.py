@@ -10,14 +10,14 @@ import pytest
 from kubernetes.client import ApiException
 from rich.console import Console
 
-from seedbed.cli.top import Look, follow, listed
+from seedbed.cli.top import ReadRows, follow, listed
 from seedbed.cli.top_rows import Row
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 AWAY = InfrastructureError("ClusterUnreachable", "the API server does not answer")
 
 
-def a_look(*answers: Row | BaseException) -> Look:
+def a_look(*answers: Row | BaseException) -> ReadRows:
     """Return a look that gives such answers one after the other."""
     coming: Iterator[Row | BaseException] = iter(answers)
 

@@ -19,7 +19,7 @@ from seedbed.logs import log_upload
 from seedbed.logs.log_truncation import MOST_LOG_BYTES
 from seedbed.logs.log_upload import PIECE_BYTES
 from seedbed.ray_cluster.cluster_interface import StopRequested
-from seedbed.ray_cluster.local_ray import quote, workers_logger
+from seedbed.ray_cluster.local_ray import log_worker_record, workers_logger
 from seedbed.storage import LocalStorage
 from seedbed.sweeps.sweep_log import claim_log_location
 from seedbed.training.run_progress import RunProgress
@@ -137,7 +137,7 @@ def test_what_is_only_for_the_log_is_not_seen(shelf: Shelf, capsys: pytest.Captu
     workers_logger.info("before")
     with record_log(place(shelf), nobody) as log:
         print("a word of the driver", file=log)
-        quote({"pid": 7, "level": "error", "message": "a word of a worker"})
+        log_worker_record({"pid": 7, "level": "error", "message": "a word of a worker"})
     workers_logger.info("after")
     assert capsys.readouterr() == ("", "")
     _, driver, worker, _ = records(place(shelf))
@@ -254,7 +254,7 @@ def test_a_store_that_refuses_is_told_of_in_the_end_where_all_else_is_well(shelf
 
 
 def test_a_store_that_answers_again_has_all_of_it(shelf: Shelf) -> None:
-    spool = local_run_log._Spool({})
+    spool = local_run_log._LogBuffer({})
     uploader = log_upload.LogUploader(read=spool.read, folder=lambda: shelf.child("log"))
     shelf.refuses = True
     spool.add(b"x" * (PIECE_BYTES + 1))

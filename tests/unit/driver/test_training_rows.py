@@ -13,7 +13,7 @@ import pytest
 
 from seedbed.dataset import Dataset, open_dataset
 from seedbed.dataset.split_assignment import fold_of, group_key, in_subset
-from seedbed.driver.training_rows import training_rows
+from seedbed.driver.training_rows import count_training_rows
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import training_job
@@ -78,7 +78,7 @@ def test_a_class_without_training_rows_is_refused_by_name(case: str, tmp_path: P
     rare, fields, says = EMPTY[case]
     data = dataset(tmp_path, *rare)
     with pytest.raises(UserError) as caught:
-        training_rows(job(data, **fields), data)
+        count_training_rows(job(data, **fields), data)
     assert caught.value.reason == "EmptyClass"
     assert "'rare'" in caught.value.message
     assert [words for words in says if words not in caught.value.message] == [], caught.value.message
@@ -88,7 +88,7 @@ def test_a_class_without_training_rows_is_refused_by_name(case: str, tmp_path: P
 def test_a_subset_that_leaves_nothing_leaves_every_class_empty(tmp_path: Path) -> None:
     data = dataset(tmp_path, of("train"))
     with pytest.raises(UserError, match="no training row in the subset, nor have 2 other classes") as caught:
-        training_rows(job(data, subset={"fraction": "0.0000001"}), data)
+        count_training_rows(job(data, subset={"fraction": "0.0000001"}), data)
     assert caught.value.reason == "EmptyClass"
 
 
@@ -107,7 +107,7 @@ def test_one_row_is_enough_and_evaluation_may_lack_a_class(case: str, tmp_path: 
     data = dataset(tmp_path, *rare)
     subset = fields.get("subset", {}).get("fraction")
     fold = (0, FOLDS) if "fold" in fields else None
-    assert training_rows(job(data, **fields), data) == data.view(subset=subset, fold=fold).count
+    assert count_training_rows(job(data, **fields), data) == data.view(subset=subset, fold=fold).count
 
 
 @pytest.mark.parametrize("fold", [None, (0, 3), (2, 3)])

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.environment import arithmetic_probe as probing
-from seedbed.environment import check_probe, differences, environment_class, environment_name, run_probe
+from seedbed.environment import (
+    check_probe,
+    document_differences,
+    environment_class,
+    environment_name,
+    run_probe,
+)
 from seedbed_api.errors import InfrastructureError
 
 DOCUMENT = {
@@ -42,7 +48,7 @@ def changed_at(path):
 def test_every_field_is_in_the_class_and_is_named_when_it_differs(path):
     other = changed_at(path)
     assert environment_class(other) != environment_class(DOCUMENT)
-    assert [line.partition(":")[0] for line in differences(DOCUMENT, other)] == [".".join(path)]
+    assert [line.partition(":")[0] for line in document_differences(DOCUMENT, other)] == [".".join(path)]
 
 
 @given(st.permutations(list(DOCUMENT)))

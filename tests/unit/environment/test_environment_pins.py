@@ -192,7 +192,7 @@ def test_pins_import_neither_torch_nor_numpy():
 EFFECTIVE = """
 import json, os
 from seedbed.environment import *
-from seedbed.environment.environment_pins import mkl_branch_in_effect
+from seedbed.environment.environment_pins import active_mkl_branch
 from seedbed_api.errors import UserError
 pin_environment(os.environ)
 import torch
@@ -220,7 +220,7 @@ except UserError as error:
     refused["late"] = error.message
 assert_pinned()
 print(json.dumps({"document": document, "class": environment_class(document), "name": environment_name(document),
-                  "refused": refused, "branch": mkl_branch_in_effect()}))
+                  "refused": refused, "branch": active_mkl_branch()}))
 """
 
 
@@ -264,7 +264,7 @@ except UserError as error:
 COMPUTING = """
 import os, sys
 from seedbed.environment import *
-from seedbed.environment.environment_pins import denormals_of_team
+from seedbed.environment.environment_pins import denormals_by_thread
 from seedbed_api.errors import UserError
 try:
     pin_environment(os.environ)
@@ -274,7 +274,7 @@ try:
     from seedbed.arithmetic.torch_determinism import enforce_determinism, enable_denormals
     enforce_determinism(threads=pinned_threads())
     assert_pinned()
-    print(environment_class(environment_document()), denormals_of_team())
+    print(environment_class(environment_document()), denormals_by_thread())
     torch.set_flush_denormal(True); enable_denormals()
     assert torch.tensor(1e-40) * 1 > 0
 except UserError as error:

@@ -19,10 +19,10 @@ from seedbed.environment.process_start import restart_command
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, os, sys
-from seedbed.environment.process_start import begin_pinned
+from seedbed.environment.process_start import restart_if_unpinned
 from seedbed_api.errors import UserError
 try:
-    begin_pinned()
+    restart_if_unpinned()
 except UserError as error:
     sys.exit(error.message)
 print(json.dumps({
@@ -250,11 +250,11 @@ def test_the_command_is_pinned_before_anything_imports_numpy(tmp_path, words, cp
 
 AS_RECORDED = """
 import json, os, sys
-from seedbed.environment.process_start import begin_as, begin_pinned
-begin_pinned()
+from seedbed.environment.process_start import restart_as_cpu_class, restart_if_unpinned
+restart_if_unpinned()
 first = os.environ["SEEDBED_CPU_CLASS"]
 import numpy
-begin_as("baseline", threads=2)
+restart_as_cpu_class("baseline", threads=2)
 from numpy._core._multiarray_umath import __cpu_features__
 print(json.dumps([first, os.environ["SEEDBED_THREADS"], os.environ["MKL_CBWR"], __cpu_features__["X86_V3"]]))
 """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from seedbed.logs.json_log import LONGEST_LINE, JsonLineEncoder
-from seedbed.logs.log_upload import PIECE_BYTES, reading, stored, upload_new_pieces
+from seedbed.logs.log_upload import PIECE_BYTES, spool_reader, stored_bytes, upload_new_pieces
 from seedbed.logs.ray_worker_output import WorkerOutputFollower
 from seedbed.pods.termination_message import oom_kills
 from seedbed.storage import LocalStorage
@@ -36,7 +36,7 @@ def test_pieces_in_order_are_the_log_as_far_as_it_has_come(tmp_path: Path, growt
     content = bytes(position % 251 for position in range(growth[-1]))
     for size in growth:
         spool.write_bytes(content[:size])
-        shipped = upload_new_pieces(reading(spool), folder, uploaded=shipped)
+        shipped = upload_new_pieces(spool_reader(spool), folder, uploaded=shipped)
         assert shipped == size
         assert log_in(folder) == content[:size]
     assert all(folder.size(path) == PIECE_BYTES for path in folder.list()[:-1])
@@ -45,10 +45,10 @@ def test_pieces_in_order_are_the_log_as_far_as_it_has_come(tmp_path: Path, growt
 def test_a_piece_that_is_stored_is_not_written_again(tmp_path: Path) -> None:
     spool, folder = tmp_path / "spool", LocalStorage(root=tmp_path / "store")
     spool.write_bytes(bytes(PIECE_BYTES))
-    shipped = upload_new_pieces(reading(spool), folder)
+    shipped = upload_new_pieces(spool_reader(spool), folder)
     folder.put("000000.log", b"seen")
     spool.write_bytes(bytes(PIECE_BYTES + 1))
-    upload_new_pieces(reading(spool), folder, uploaded=shipped)
+    upload_new_pieces(spool_reader(spool), folder, uploaded=shipped)
     assert folder.read("000000.log") == b"seen"
     assert folder.read("000001.log") == b"\0"
 
@@ -66,7 +66,7 @@ def test_what_is_surely_stored_is_not_stored_again(tmp_path: Path, pieces: list[
     folder = LocalStorage(root=tmp_path)
     for piece in pieces:
         folder.put(log_piece_name(piece), bytes(PIECE_BYTES))
-    assert stored(folder) == known
+    assert stored_bytes(folder) == known
 
 
 def test_workers_are_quoted_line_by_line_with_who_said_it_and_how_grave_it_is(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.ray_cluster.local_ray import python_of_workers
+from seedbed.ray_cluster.local_ray import worker_python
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'a "b"', "a$HOME", "a;b", "a(b)", "a&b", "a*"])
@@ -16,11 +16,11 @@ def test_a_shell_finds_python_in_a_folder_of_any_name(tmp_path: Path, name: str)
     folder = tmp_path / name
     folder.mkdir()
     (folder / "python").symlink_to(sys.executable)
-    environment = python_of_workers(str(folder / "python"))
+    environment = worker_python(str(folder / "python"))
     assert environment is not None
     line = f"exec {environment['py_executable']} -c 'print(1)'"
     assert subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout == "1\n"
 
 
 def test_an_ordinary_path_needs_no_environment_of_its_own() -> None:
-    assert python_of_workers("/usr/bin/python3") is None
+    assert worker_python("/usr/bin/python3") is None

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.receipts import Decided, Execution, read_receipt, save_receipt, statement, to_bytes, verified
+from seedbed.receipts import (
+    Decided,
+    Execution,
+    read_receipt,
+    save_receipt,
+    statement,
+    to_bytes,
+    verify_receipt,
+)
 from seedbed.receipts.receipt_statement import SEAL, chained, seal_of
 from seedbed.runs import open_run
 from seedbed.storage import open_storage
@@ -62,7 +70,7 @@ OTHER_EXECUTION = Execution(
 
 
 def read(document: dict[str, Any]) -> Any:
-    return verified(to_bytes(document), shown="receipt.json")
+    return verify_receipt(to_bytes(document), shown="receipt.json")
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
@@ -120,7 +128,7 @@ def test_every_single_bit_of_a_receipt_counts() -> None:
         flipped = bytearray(BYTES)
         flipped[position] ^= 1 << (position % 8)
         with pytest.raises(UserError) as caught:
-            verified(bytes(flipped), shown="receipt.json")
+            verify_receipt(bytes(flipped), shown="receipt.json")
         assert caught.value.reason in {"InvalidReceipt", "ReceiptTampered"}
         assert "\n" not in caught.value.message
 
@@ -131,7 +139,7 @@ def test_cut_or_mixed_receipts_are_refused_in_one_line(data: st.DataObject) -> N
     cut = BYTES[: data.draw(st.integers(0, len(BYTES) - 1))]
     tail = data.draw(st.binary(max_size=8).filter(lambda tail: not tail.startswith(BYTES[len(cut) :])))
     with pytest.raises(UserError):
-        verified(cut + tail, shown="receipt.json")
+        verify_receipt(cut + tail, shown="receipt.json")
 
 
 def set_at(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from seedbed.report import Attempt, EvaluationPoint, ReportInputs, SamplePrediction, TimeSpent
+from seedbed.report import AttemptRow, EvaluationPoint, ReportInputs, SamplePrediction, TimeSpent
 
 CLASSES = (
     "Black-grass", "Charlock", "Cleavers", "Common Chickweed", "Common wheat", "Fat Hen",
@@ -103,8 +103,8 @@ def a_report(**changes: object) -> ReportInputs:
         "verify_command": f"seedbed verify s3://runs/runs/{digest('4f1c')}/receipt.json --from-step 200 --to-step 400 --workers 2",
         "time_spent": TimeSpent(start_up=9.4, data=6.1, compute=71.5, exchange=12.2, evaluation=8.8, checkpoint=2.6),
         "attempts": [
-            Attempt(number=1, workers=4, from_step=0, to_step=231, seconds=41.2, outcome="Preempted"),
-            Attempt(number=2, workers=3, from_step=200, to_step=680, seconds=74.9, outcome="Done"),
+            AttemptRow(number=1, workers=4, from_step=0, to_step=231, seconds=41.2, outcome="Preempted"),
+            AttemptRow(number=2, workers=3, from_step=200, to_step=680, seconds=74.9, outcome="Done"),
         ],
     }  # fmt: skip
     return ReportInputs(**(values | changes))

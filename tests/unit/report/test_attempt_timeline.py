@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.driver.attempt_events import AttemptEvents
-from seedbed.driver.startup_timings import StartupTimings, mark_moments
+from seedbed.driver.startup_timings import StartupTimings, mark_startup_times
 from seedbed.ray_cluster.cluster_interface import StopRequested
-from seedbed.report.attempt_timeline import Story, attempts_of, story_of, told_by
-from seedbed.report.bottleneck import what_limited
+from seedbed.report.attempt_timeline import RunTimeline, attempt_rows, read_timeline, timeline_of
+from seedbed.report.bottleneck import bottleneck_sentence
 from seedbed.report.run_report_data import TimeSpent
 from seedbed.runs.attempt_claims import claim_attempt
 from seedbed.runs.attempt_event_log import AttemptEventLog, read_events
@@ -58,7 +58,9 @@ class DriverAttempt:
 
     def tell(self, progress: RunProgress, *, group: int = 1, at: float) -> None:
         began = BEGAN + 10 + self.waited
-        mark_moments(self.timeline, StartupTimes(began=began, first_batch=began + 1, first_step=began + 2))
+        mark_startup_times(
+            self.timeline, StartupTimes(began=began, first_batch=began + 1, first_step=began + 2)
+        )
         self.now = BEGAN + self.waited + at
         self.chronicle.follow(progress, group=group)
 
@@ -77,7 +79,7 @@ def kept(step: int, *, resumed_from: int = 0, workers: int = 2, seconds: PartSec
     )
 
 
-def a_run_that_was_killed_stopped_and_continued(folder: RunFolder) -> Story:
+def a_run_that_was_killed_stopped_and_continued(folder: RunFolder) -> RunTimeline:
     """Three attempts: one killed at second 65, one stopped at 40, one that waited an hour and came to the end."""
     killed = DriverAttempt(folder=folder, number=1)
     killed.tell(FIRST, at=12)
@@ -89,7 +91,7 @@ def a_run_that_was_killed_stopped_and_continued(folder: RunFolder) -> Story:
     last = DriverAttempt(folder=folder, number=3, waited=3600)
     last.tell(kept(100, resumed_from=70, seconds=PartSeconds(data=1, compute=28, reduce=1)), at=40)
     last.end(at=42)
-    return story_of(folder)
+    return read_timeline(folder)
 
 
 def test_the_time_is_that_of_all_attempts_and_no_second_counts_twice(folder: RunFolder) -> None:
@@ -100,11 +102,11 @@ def test_the_time_is_that_of_all_attempts_and_no_second_counts_twice(folder: Run
     assert sum(astuple(spent)) == 60 + 40 + 42, (
         "each attempt up to its last word, without the wait for another's"
     )
-    assert what_limited(spent).startswith("Limited by compute: 62 % of the time (88.0 s)")
+    assert bottleneck_sentence(spent).startswith("Limited by compute: 62 % of the time (88.0 s)")
 
 
 def test_each_attempt_says_how_it_ended(folder: RunFolder) -> None:
-    rows = attempts_of(folder, a_run_that_was_killed_stopped_and_continued(folder))
+    rows = attempt_rows(folder, a_run_that_was_killed_stopped_and_continued(folder))
     assert [(row.number, row.from_step, row.to_step, row.seconds, row.outcome) for row in rows] == [
         (1, 0, 50, 50, "Killed or lost"),
         (2, 50, 70, 25, "Stopped"),
@@ -122,8 +124,10 @@ def test_worker_groups_of_one_attempt_are_told_apart(folder: RunFolder) -> None:
     error = InfrastructureError("WorkersLost", "gone")
     with pytest.raises(InfrastructureError):
         attempt.end(error, at=65)
-    story = story_of(folder)
-    assert [(row.workers, row.from_step, row.to_step, row.outcome) for row in attempts_of(folder, story)] == [
+    story = read_timeline(folder)
+    assert [
+        (row.workers, row.from_step, row.to_step, row.outcome) for row in attempt_rows(folder, story)
+    ] == [
         (2, 0, 7, "Lost, and 7 steps with it"),
         (2, 0, 30, "Replaced by 4 workers"),
         (4, 30, 31, "Failed: WorkersLost"),
@@ -136,16 +140,16 @@ def test_an_attempt_that_failed_before_its_first_step_is_start_up_and_says_why(f
     attempt = DriverAttempt(folder=folder, number=1)
     with pytest.raises(InfrastructureError):
         attempt.end(InfrastructureError("RayUnhealthy", "down"), at=20)
-    story = story_of(folder)
-    (row,) = attempts_of(folder, story)
+    story = read_timeline(folder)
+    (row,) = attempt_rows(folder, story)
     assert (row.from_step, row.seconds, row.outcome) == (None, 20, "Failed: RayUnhealthy")
     assert story.time_spent == TimeSpent(start_up=3, other=17)
-    assert what_limited(story.time_spent).startswith("Limited by overhead")
+    assert bottleneck_sentence(story.time_spent).startswith("Limited by overhead")
 
 
 def test_one_that_is_still_under_way_has_not_ended(folder: RunFolder) -> None:
     DriverAttempt(folder=folder, number=1).tell(FIRST, at=12)
-    (row,) = attempts_of(folder, story_of(folder))
+    (row,) = attempt_rows(folder, read_timeline(folder))
     assert row.outcome == ""
 
 
@@ -156,9 +160,9 @@ def test_events_of_an_older_version_are_read(folder: RunFolder) -> None:
     events.flush()
     for number in (1, 2):
         claim_attempt(folder, number, workers=3, version="0")
-    story = story_of(folder)
+    story = read_timeline(folder)
     assert (story.time_spent, story.steps_per_second) == (None, 0.0)
-    assert [row.outcome for row in attempts_of(folder, story)] == ["", ""], "nobody spoke of ends then"
+    assert [row.outcome for row in attempt_rows(folder, story)] == ["", ""], "nobody spoke of ends then"
 
 
 _SECONDS = st.builds(
@@ -186,6 +190,6 @@ def test_the_parts_add_up_to_the_time_of_all_attempts_as_far_as_they_told(
             at += 1.0
             attempt.end(at=at)
         wall += at if groups or not is_killed else 0.0
-    spent = told_by(read_events(folder)).time_spent
+    spent = timeline_of(read_events(folder)).time_spent
     assert sum(astuple(spent)) == pytest.approx(wall, abs=0.1) if spent else wall == 0.0
     assert spent is None or min(astuple(spent)) >= 0.0

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.report import TimeSpent
-from seedbed.report.bottleneck import parts_of, what_limited
+from seedbed.report.bottleneck import bottleneck_sentence, time_parts
 from seedbed.report.confusion_scores import class_scores, worst_confusions
 from seedbed.report.line_chart import (
     HEIGHT,
     WIDTH,
     Line,
+    format_number,
     line_chart,
     nice_range,
-    shown_number,
-    smoothed,
-    thinned,
+    smooth,
+    thin_out,
 )
 
 VALUES = st.floats(-1e6, 1e6, allow_nan=False)
@@ -56,7 +56,7 @@ def test_every_point_is_drawn_inside_the_chart(points):
 @settings(max_examples=60, deadline=None)
 def test_thinning_keeps_the_end_the_order_and_the_bound(length, most):
     points = [(float(i), float(i % 7)) for i in range(length)]
-    kept = thinned(points, most=most)
+    kept = thin_out(points, most=most)
     assert len(kept) <= max(most, 1)
     assert kept[-1] == points[-1]
     assert [x for x, _ in kept] == sorted(x for x, _ in kept)
@@ -66,7 +66,7 @@ def test_thinning_keeps_the_end_the_order_and_the_bound(length, most):
 @settings(max_examples=60, deadline=None)
 def test_the_smoothed_line_is_the_mean_of_the_last_points(ys, window):
     points = [(float(i), float(y)) for i, y in enumerate(ys)]
-    for index, (_, value) in enumerate(smoothed(points, window=window)):
+    for index, (_, value) in enumerate(smooth(points, window=window)):
         stretch = ys[max(0, index - window + 1) : index + 1]
         assert value == pytest.approx(sum(stretch) / len(stretch))
 
@@ -76,7 +76,7 @@ def test_the_smoothed_line_is_the_mean_of_the_last_points(ys, window):
     [(0, "0"), (0.1, "0.1"), (0.30000000000000004, "0.3"), (1e-4, "1e-4"), (0.00025, "2.5e-4"), (12000, "12000"), (2e6, "2e6")],
 )  # fmt: skip
 def test_numbers_are_short(value, shown):
-    assert shown_number(value) == shown
+    assert format_number(value) == shown
 
 
 @pytest.mark.slow
@@ -129,6 +129,6 @@ def test_the_worst_confusions_come_first_and_hits_are_none():
     ],
 )
 def test_one_sentence_on_what_limited_the_run(spent, words):
-    assert what_limited(spent).startswith(words)
-    assert bool(what_limited(spent)) == bool(words)
-    assert sum(part.share for part in parts_of(spent)) == pytest.approx(1.0 if words else 0.0)
+    assert bottleneck_sentence(spent).startswith(words)
+    assert bool(bottleneck_sentence(spent)) == bool(words)
+    assert sum(part.share for part in time_parts(spent)) == pytest.approx(1.0 if words else 0.0)

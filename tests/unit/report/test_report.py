@@ -5,7 +5,14 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from seedbed.report import Attempt, ReportInputs, SamplePrediction, build_report, page_templates, run_report
+from seedbed.report import (
+    AttemptRow,
+    ReportInputs,
+    SamplePrediction,
+    build_report,
+    page_templates,
+    run_report,
+)
 from unit.report.page_parser import HOSTILE, Page
 from unit.report.sample_run import CLASSES, a_report, picture
 
@@ -23,7 +30,7 @@ def a_hostile_report() -> ReportInputs:
         rows_per_split={HOSTILE: 1},
         environment={HOSTILE: HOSTILE},
         digests={HOSTILE: HOSTILE},
-        attempts=[Attempt(number=1, workers=1, from_step=0, to_step=1, seconds=1.0, outcome=HOSTILE)],
+        attempts=[AttemptRow(number=1, workers=1, from_step=0, to_step=1, seconds=1.0, outcome=HOSTILE)],
     )
 
 

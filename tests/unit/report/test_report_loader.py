@@ -10,7 +10,7 @@ from seedbed.arithmetic.learning_rate import Cosine, LearningRate
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.feed import EvaluationBatch
 from seedbed.report import build_report, report_loader
-from seedbed.report.report_loader import ReportContext, gather
+from seedbed.report.report_loader import ReportContext, load_report_inputs
 from seedbed.report.sample_predictions import sample_predictions
 from seedbed.runs.attempt_claims import claim_attempt
 from seedbed.runs.attempt_event_log import AttemptEventLog
@@ -53,7 +53,7 @@ def test_curves_are_read_from_ledger_schedule_and_records(folder):
     write_ledger(folder, steps=10)
     write_evaluation(folder, split="validation", step=5, confusion=[[3, 1], [0, 4]])
     write_evaluation(folder, split="test", step=10, confusion=[[4, 0], [1, 5]])
-    inputs = gather(folder, KNOWN)
+    inputs = load_report_inputs(folder, KNOWN)
     assert list(inputs.train_losses) == [(step, pytest.approx(1.0 / step)) for step in range(1, 11)]
     assert inputs.learning_rates[0] == (1, pytest.approx(0.05))
     assert inputs.learning_rates[-1] == (10, pytest.approx(0.0))
@@ -66,7 +66,7 @@ def test_curves_are_read_from_ledger_schedule_and_records(folder):
 
 
 def test_a_run_that_was_refused_before_its_first_step_has_a_report_too(folder):
-    inputs = gather(folder, KNOWN)
+    inputs = load_report_inputs(folder, KNOWN)
     assert (inputs.train_losses, inputs.evaluations, inputs.confusion_kk, inputs.attempts) == (
         [],
         [],
@@ -78,7 +78,7 @@ def test_a_run_that_was_refused_before_its_first_step_has_a_report_too(folder):
 
 def test_a_split_without_rows_is_no_evaluation(folder):
     write_evaluation(folder, split="test", step=3, confusion=[[0, 0], [0, 0]])
-    inputs = gather(folder, KNOWN)
+    inputs = load_report_inputs(folder, KNOWN)
     assert inputs.evaluations == []
     assert inputs.confusion_kk is None
 
@@ -86,7 +86,7 @@ def test_a_split_without_rows_is_no_evaluation(folder):
 def test_a_ledger_of_many_segments_is_sampled_and_keeps_its_end(folder, monkeypatch):
     monkeypatch.setattr(report_loader, "MOST_SEGMENTS", 10)
     write_ledger(folder, steps=45, cut=1)
-    losses = gather(folder, KNOWN).train_losses
+    losses = load_report_inputs(folder, KNOWN).train_losses
     assert len(losses) <= 11
     assert losses[-1][0] == 45
 
@@ -98,7 +98,7 @@ def test_attempts_come_from_events_and_a_killed_one_from_its_claim(folder):
     for step in (40, 60):
         log.add("Progress", workers=3, resumedFrom=40, step=step, leavesByWorker=[])
     log.flush()
-    inputs = gather(folder, KNOWN)
+    inputs = load_report_inputs(folder, KNOWN)
     first, second = inputs.attempts
     assert (first.number, first.workers, first.from_step, first.outcome) == (1, 4, None, "Killed or lost")
     assert (second.number, second.workers, second.from_step, second.to_step) == (2, 3, 40, 60)

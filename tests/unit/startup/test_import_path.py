@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.startup.import_path import look_where
+from seedbed.startup.import_path import extend_import_path
 
 ROOT = Path(__file__).parents[3]
 SOURCES = os.pathsep.join(str(ROOT / part) for part in ("workloads", "crds"))
@@ -88,5 +88,5 @@ def test_processes_that_the_command_starts_do_not_look_in_the_working_folder_fir
 
 def test_a_worker_looks_where_the_driver_does_after_its_own_places():
     path = ["/own", "/both"]
-    look_where(["/both", "/of the driver", "/own"], path=path)
+    extend_import_path(["/both", "/of the driver", "/own"], path=path)
     assert path == ["/own", "/both", "/of the driver"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.startup.module_clashes import clash_in, hidden_modules, needed_modules
+from seedbed.startup.module_clashes import find_clash, hidden_modules, needed_modules
 
 ELSEWHERE = [each for each in sys.path if each]
 
@@ -76,9 +76,9 @@ def test_what_clashes_in_a_folder(tmp_path, files, clash):
     folder = filled(tmp_path, *files)
     for record in tmp_path.glob("PyYAML*/RECORD"):
         record.write_text("yaml/__init__.py,,\n")
-    found = clash_in(folder, searched=ELSEWHERE)
+    found = find_clash(folder, searched=ELSEWHERE)
     assert found == (clash and f"{folder}/{clash}")
 
 
 def test_a_folder_that_is_not_there_clashes_with_nothing(tmp_path):
-    assert clash_in(str(tmp_path / "nowhere"), searched=ELSEWHERE) is None
+    assert find_clash(str(tmp_path / "nowhere"), searched=ELSEWHERE) is None

@@ -12,7 +12,7 @@ import pytest
 
 from seedbed.dataset.ray_ingest import _ENVIRONMENT
 from seedbed.pods import ray_node
-from seedbed.ray_cluster.local_ray import SETTINGS, prepare
+from seedbed.ray_cluster.local_ray import SETTINGS, prepare_environment
 from seedbed.startup import ray_environment
 from seedbed.startup.ray_environment import clean_environment, temporary_folder
 from seedbed_api.errors import InfrastructureError, UserError
@@ -35,7 +35,7 @@ KEPT = {
 def test_what_is_meant_for_other_rays_and_groups_is_removed():
     own = {"RAY_gcs_storage": "redis", "GLOO_SOCKET_IFNAME": "eth77", "GLOO_DEVICE_TRANSPORT": "TCP_TLS"}
     environ = OF_OTHERS | KEPT | own
-    prepare(environ)
+    prepare_environment(environ)
     assert environ == KEPT | SETTINGS
     assert environ["GLOO_SOCKET_IFNAME"] == "lo"
 
@@ -43,7 +43,7 @@ def test_what_is_meant_for_other_rays_and_groups_is_removed():
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_what_training_needs_is_set_whatever_the_shell_says(name):
     environ = {name: "theirs"}
-    prepare(environ)
+    prepare_environment(environ)
     assert environ[name] == SETTINGS[name]
 
 
@@ -65,9 +65,9 @@ def test_a_pod_keeps_what_the_operator_and_the_profile_set():
 @pytest.mark.parametrize("value", ["", "much", "-1", "1e400", "0.9 ", "1.5", "95"])
 def test_a_limit_of_memory_that_is_none_is_refused(value):
     with pytest.raises(UserError, match="RAY_memory_usage_threshold: is not a share from 0 to 1"):
-        prepare({"RAY_memory_usage_threshold": value})
+        prepare_environment({"RAY_memory_usage_threshold": value})
     with pytest.raises(UserError, match="RAY_memory_monitor_refresh_ms: is not a number of milliseconds"):
-        prepare({"RAY_memory_monitor_refresh_ms": f"{value}s"})
+        prepare_environment({"RAY_memory_monitor_refresh_ms": f"{value}s"})
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from seedbed.startup.import_path import own_modules_first
+from seedbed.startup.import_path import search_own_modules_first
 
-own_modules_first()
+search_own_modules_first()
 
 import click
 
@@ -109,13 +109,13 @@ def _run(*, is_the_program: bool) -> int:
 
 
 def _begin_process(command: str) -> None:
-    from seedbed.startup.import_path import keep_the_working_folder_out
+    from seedbed.startup.import_path import exclude_working_folder
 
     if command in _COMPUTING:
-        from seedbed.environment.process_start import begin_pinned
+        from seedbed.environment.process_start import restart_if_unpinned
 
-        begin_pinned()
-    keep_the_working_folder_out()
+        restart_if_unpinned()
+    exclude_working_folder()
 
 
 def _one_line(error: click.ClickException) -> str:

@@ -23,10 +23,12 @@ def command(a: str, b: str, output_secret: Path | None, output_format: str | Non
     A and B are run folders or receipts, paths or URLs; a run need not have ended. Steps are counted as
     checkpoints are: step 1 is the first. Exit code 0 where all is equal, 2 where something differs.
     """
-    from seedbed.replay.run_comparison import compare, lines
-    from seedbed.replay.run_record import open_account
+    from seedbed.replay.run_comparison import compare_runs, lines
+    from seedbed.replay.run_record import open_run_record
 
-    comparison = compare(open_account(a, secret=output_secret), open_account(b, secret=output_secret))
+    comparison = compare_runs(
+        open_run_record(a, secret=output_secret), open_run_record(b, secret=output_secret)
+    )
     if output_format == "json":
         click.echo(json.dumps(comparison.document(), indent=2))
     else:

@@ -153,12 +153,12 @@ def _prepare_process() -> None:
     """Set what torch and Ray read when they are imported."""
     from seedbed.driver.job_locations import leave_deleted_working_directory, set_absolute_variables
     from seedbed.environment.environment_pins import pin_environment
-    from seedbed.ray_cluster.local_ray import prepare
+    from seedbed.ray_cluster.local_ray import prepare_environment
 
     set_absolute_variables(os.environ)
     leave_deleted_working_directory()
     pin_environment(os.environ)
-    prepare(os.environ)
+    prepare_environment(os.environ)
 
 
 def _run_sweep(sweep: SweepJob, options: RunOptions) -> SweepDriverExit:

@@ -27,7 +27,7 @@ _PAGE = 500
 _PASSING = frozenset({0, 410, 429})
 """No answer, a list that lasted too long, too many requests: a retry may help."""
 
-Look = Callable[[], "list[Row]"]
+ReadRows = Callable[[], "list[Row]"]
 
 
 @click.command("top")
@@ -62,7 +62,7 @@ def command(
         follow(title, look, every)
 
 
-def _store(store: str, secret: Path | None, every: float) -> tuple[str, Look]:
+def _store(store: str, secret: Path | None, every: float) -> tuple[str, ReadRows]:
     from seedbed.cli.top_store import rows_of
     from seedbed.driver.error_policy import errors_name_field
     from seedbed.storage import open_storage
@@ -78,7 +78,7 @@ def _store(store: str, secret: Path | None, every: float) -> tuple[str, Look]:
     return looker.output.url, look
 
 
-def _cluster(kubeconfig: str | None, context: str | None, namespace: str | None) -> tuple[str, Look]:
+def _cluster(kubeconfig: str | None, context: str | None, namespace: str | None) -> tuple[str, ReadRows]:
     from seedbed.cli.top_rows import row_of_object
 
     try:
@@ -156,7 +156,7 @@ def _print(title: str, rows: list[Row]) -> None:
         console.print(*block, sep="\n", soft_wrap=True)
 
 
-def follow(title: str, look: Look, every: float, *, console: Console | None = None) -> None:
+def follow(title: str, look: ReadRows, every: float, *, console: Console | None = None) -> None:
     """Draw what a look shows, again and again until Ctrl-C; where one fails, what was seen before stays."""
     from rich.console import Group
     from rich.live import Live
@@ -165,7 +165,7 @@ def follow(title: str, look: Look, every: float, *, console: Console | None = No
     from seedbed.cli.top_table import screen_of
 
     with suppress(KeyboardInterrupt):
-        seen = Seen(rows=look())  # who cannot look at all is told so, with the terminal as it was
+        seen = Snapshot(rows=look())  # who cannot look at all is told so, with the terminal as it was
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 heading, (width, height) = seen.heading(title), live.console.size
@@ -176,17 +176,17 @@ def follow(title: str, look: Look, every: float, *, console: Console | None = No
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
+class Snapshot:
     """What was seen last, and why there is nothing newer."""
 
     rows: list[Row]
     at: datetime = field(default_factory=lambda: datetime.now().astimezone())
     trouble: SeedbedError | None = None
 
-    def after(self, look: Look) -> Seen:
+    def after(self, look: ReadRows) -> Snapshot:
         """Return what is seen now; a failure need not last, so it ends nothing."""
         try:
-            return Seen(rows=look())
+            return Snapshot(rows=look())
         except SeedbedError as error:
             return replace(self, trouble=error)
 

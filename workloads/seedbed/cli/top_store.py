@@ -36,7 +36,7 @@ def rows_of(looker: StoreSnapshot) -> list[Row]:
 
 def row_of_run(run: RunSnapshot, *, sweep: str | None) -> Row:
     """Return the row of a run; `sweep` is the one that has begun it, by hex digits."""
-    status, reason = _standing(run)
+    status, reason = _state_of(run)
     told = [event for event in run.events if event["kind"] == "Progress"]
     total = next((event["totalSteps"] for event in reversed(told) if "totalSteps" in event), None)
     rate = _pace(told) if status == "training" else None
@@ -77,7 +77,7 @@ def row_of_sweep(sweep: SweepSnapshot, runs: Sequence[RunSnapshot]) -> Row:
 
 def _row_under_way(row: Row, runs: Sequence[RunSnapshot]) -> Row:
     """Return the row of a sweep without a record: it is training if one of its runs is."""
-    counts = Counter(_standing(run)[0] for run in runs)
+    counts = Counter(_state_of(run)[0] for run in runs)
     told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     if any(run.may_change for run in runs):
         return replace(row, status="training", progress=f"{len(runs)} runs", message=told)
@@ -86,7 +86,7 @@ def _row_under_way(row: Row, runs: Sequence[RunSnapshot]) -> Row:
     return replace(row, status="idle", progress=f"{len(runs)} runs", message=message)
 
 
-def _standing(run: RunSnapshot) -> tuple[str, str]:
+def _state_of(run: RunSnapshot) -> tuple[str, str]:
     """Return the state of a run in a word, and what there is to say about it."""
     if run.status == "complete":
         return "complete", ""

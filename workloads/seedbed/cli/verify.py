@@ -14,9 +14,9 @@ from seedbed.cli.standard_streams import answering, printable
 from seedbed_api.errors import UserError
 
 if TYPE_CHECKING:
-    from seedbed.replay.receipt_location import Claim
-    from seedbed.replay.stored_integrity import Stored
-    from seedbed.replay.verification import Verdict
+    from seedbed.replay.receipt_location import LocatedReceipt
+    from seedbed.replay.stored_integrity import StoredIntegrity
+    from seedbed.replay.verification import VerificationResult
 
 
 @click.command("verify")
@@ -48,7 +48,7 @@ def command(**arguments: Any) -> None:
     sys.exit(0 if verdict.reproduced else UserError.exit_code)
 
 
-def _answered(arguments: dict[str, Any], answer: TextIO) -> Verdict:
+def _answered(arguments: dict[str, Any], answer: TextIO) -> VerificationResult:
     """Verify, and answer in JSON whether that could be done or not."""
     try:
         verdict = _verify(arguments, quiet=True)
@@ -60,21 +60,21 @@ def _answered(arguments: dict[str, Any], answer: TextIO) -> Verdict:
     return verdict
 
 
-def _verify(arguments: dict[str, Any], *, quiet: bool) -> Verdict:
-    from seedbed.replay.receipt_location import find_claim
+def _verify(arguments: dict[str, Any], *, quiet: bool) -> VerificationResult:
+    from seedbed.replay.receipt_location import locate_receipt
     from seedbed.storage import absolute_path, absolute_url
 
-    claim = find_claim(arguments["receipt"], run=arguments["run"], secret=arguments["output_secret"])
+    claim = locate_receipt(arguments["receipt"], run=arguments["run"], secret=arguments["output_secret"])
     secret, code = (
         None if arguments[name] is None else absolute_path(arguments[name])
         for name in ("dataset_secret", "code")
     )
     dataset = None if arguments["dataset"] is None else absolute_url(arguments["dataset"])
     _pin(claim)
-    from seedbed.replay.verification import Watcher, Window, verify
-    from seedbed.replay.worker_config_from_receipt import Sources
+    from seedbed.replay.verification import VerificationObserver, Window, verify
+    from seedbed.replay.worker_config_from_receipt import DataSources
 
-    sources = Sources(
+    sources = DataSources(
         dataset=dataset,
         dataset_secret=secret,
         code=code,
@@ -82,7 +82,7 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> Verdict:
     )
     window = Window(first=arguments["from_step"], last=arguments["to_step"])
     progress = _Progress()
-    watcher = Watcher(began=progress.began, step=progress.step)
+    watcher = VerificationObserver(began=progress.began, step=progress.step)
     if not quiet:
         watcher.stored = lambda stored: _tell_stored(claim, stored)
     try:
@@ -91,23 +91,23 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> Verdict:
         progress.close()
 
 
-def _pin(claim: Claim) -> None:
+def _pin(claim: LocatedReceipt) -> None:
     """Pin this process as the run was pinned, before torch is imported."""
     from seedbed.driver.job_locations import leave_deleted_working_directory, set_absolute_variables
     from seedbed.environment.environment_pins import CPU_CLASSES, pin_environment
-    from seedbed.environment.process_start import begin_as
+    from seedbed.environment.process_start import restart_as_cpu_class
     from seedbed.replay.stored_integrity import stored_environment
 
     set_absolute_variables(os.environ)
     leave_deleted_working_directory()
     recorded = None if claim.folder is None else stored_environment(claim.folder, claim.receipt.decided)
     if recorded is not None and recorded["cpu"]["class"] in CPU_CLASSES:
-        begin_as(recorded["cpu"]["class"], threads=recorded["cpu"]["threads"])
+        restart_as_cpu_class(recorded["cpu"]["class"], threads=recorded["cpu"]["threads"])
     else:
         pin_environment(os.environ)
 
 
-def _tell_stored(claim: Claim, stored: Stored | None) -> None:
+def _tell_stored(claim: LocatedReceipt, stored: StoredIntegrity | None) -> None:
     if stored is None:
         click.echo("receipt: verified; no run folder is around it, so the receipt alone is compared with")
         return
@@ -122,7 +122,7 @@ def _listed(words: tuple[str, ...]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _sentence(verdict: Verdict) -> str:
+def _sentence(verdict: VerificationResult) -> str:
     if verdict.difference is not None:
         return f"differs: {verdict.difference.line}"
     begin = f"the checkpoint of step {verdict.started}" if verdict.started else "the first weights"

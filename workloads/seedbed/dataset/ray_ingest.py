@@ -18,7 +18,7 @@ from itertools import islice
 import pyarrow as pa
 
 from seedbed.dataset.ingest_passes import IngestJob, ShardTask, WrittenShard, inspect_files, write_shard
-from seedbed.startup.ray_environment import clean_environment, job_config, ray_runs_here, temporary_folder
+from seedbed.startup.ray_environment import clean_environment, is_ray_running, job_config, temporary_folder
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _FILES_PER_CALL = 128
@@ -89,7 +89,7 @@ def _listing_blocks(files: Iterable[pa.Table]) -> Iterator[pa.Table]:
 @contextmanager
 def _local_ray(parallelism: int) -> Iterator[None]:
     """Start a quiet local Ray with its own token, and stop it; a Ray that runs is used and not stopped."""
-    if ray_runs_here():
+    if is_ray_running():
         yield
         return
     clean_environment(os.environ, _RAY_ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})

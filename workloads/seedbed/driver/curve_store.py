@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from seedbed.arithmetic.learning_rate import LearningRate
-from seedbed.report.metric_series import Point, event_file, points
+from seedbed.report.metric_series import MetricPoint, event_file, metric_points
 from seedbed.runs.curve_pieces import CurvePiece, list_curve_pieces
 from seedbed.runs.run_folder import RunFolder
 from seedbed_api.errors import SeedbedError
@@ -70,7 +70,7 @@ class CurveStore:
         if (pieces and pieces[-1].last) or (after >= until and not over):
             return
         piece = CurvePiece(after=after, until=max(after, until), last=over)
-        found = points(
+        found = metric_points(
             self.folder,
             self.schedule,
             total_steps=self.total_steps,
@@ -80,7 +80,7 @@ class CurveStore:
         )
         self._store(piece, list(found))
 
-    def _store(self, piece: CurvePiece, found: Sequence[Point]) -> None:
+    def _store(self, piece: CurvePiece, found: Sequence[MetricPoint]) -> None:
         """Write the event file first: a piece that is there is whole."""
         self.folder.objects.put(f"tensorboard/events.out.tfevents.{piece.after:010d}", event_file(found))
         lines = "".join(f"{point.line()}\n" for point in found)

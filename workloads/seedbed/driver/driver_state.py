@@ -13,7 +13,7 @@ from seedbed.driver.mlflow_run_entry import SweepMembership
 from seedbed.driver.progress_display import ProgressSink
 from seedbed.driver.resolve_run import ResolvedRun, RunOptions
 from seedbed.driver.run_result import Result
-from seedbed.driver.startup_timings import StartupTimings, mark_moments
+from seedbed.driver.startup_timings import StartupTimings, mark_startup_times
 from seedbed.ray_cluster.cluster_interface import Cluster, WorkerRange
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed.training.run_progress import PartSeconds, RunProgress, SavedCheckpoint
@@ -68,7 +68,7 @@ class DriverState:
         is_new = self._is_another_group(progress)
         if is_new:
             self.groups.append(progress.workers)
-        mark_moments(self.timings, progress.startup_times)
+        mark_startup_times(self.timings, progress.startup_times)
         self.seconds_by_group[len(self.groups)] = progress.seconds
         self.steps_by_group[len(self.groups)] = progress.step - progress.resumed_from
         self.checkpoint = progress.checkpoint or self.checkpoint

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from seedbed.driver.progress_display import CombinedDisplay, ProgressDisplay, ProgressSink
 from seedbed.logs.json_log import JsonLineEncoder, JsonLogFormatter
 from seedbed.logs.log_truncation import LogTruncator
-from seedbed.logs.log_upload import LogUploader, folder_of, upload_periodically
+from seedbed.logs.log_upload import LogUploader, log_pieces_folder, upload_periodically
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import workers_logger
 from seedbed.runs.process_identity import this_process
@@ -47,7 +47,7 @@ class LogLocation:
     def folder(self) -> Storage:
         """Return the storage of its pieces."""
         pod = f"{self.job}-{self.attempt}-driver"
-        return folder_of(self.output, uid=self.uid, attempt=self.attempt, pod=pod)
+        return log_pieces_folder(self.output, uid=self.uid, attempt=self.attempt, pod=pod)
 
 
 def log_location(run: ResolvedRun, member: SweepMembership | None, *, attempt: int) -> LogLocation | None:
@@ -83,9 +83,9 @@ def record_log(place: LogLocation, notice: Callable[[str], None]) -> Iterator[Te
     `notice` is told where nothing else went wrong and the log could not be stored.
     """
     host = this_process()
-    spool = _Spool({"job": place.job, "attempt": place.attempt, "host": host.host})
+    spool = _LogBuffer({"job": place.job, "attempt": place.attempt, "host": host.host})
     uploader = LogUploader(read=spool.read, folder=lambda: place.folder)
-    with upload_periodically(uploader.upload), closing(spool), _everything_said(spool) as voice:
+    with upload_periodically(uploader.upload), closing(spool), _capture_output(spool) as voice:
         voice.write(f"attempt {place.attempt} begins: process {host.pid} on {host.host}\n")
         try:
             yield cast(TextIO, voice)
@@ -105,10 +105,10 @@ def record_log(place: LogLocation, notice: Callable[[str], None]) -> Iterator[Te
 
 
 @contextmanager
-def _everything_said(spool: _Spool) -> Iterator[_Voice]:
+def _capture_output(spool: _LogBuffer) -> Iterator[_RecordStream]:
     """Spool what this process logs and prints meanwhile; yield what takes more."""
     with ExitStack() as stack:
-        own, out, err, logs = (stack.enter_context(_Voice(spool)) for _ in range(4))
+        own, out, err, logs = (stack.enter_context(_RecordStream(spool)) for _ in range(4))
         stack.enter_context(_logging_to(logs))
         stack.enter_context(redirect_stdout(cast(TextIO, _Tee(sys.stdout, out))))
         stack.enter_context(redirect_stderr(cast(TextIO, _Tee(sys.stderr, err))))
@@ -116,7 +116,7 @@ def _everything_said(spool: _Spool) -> Iterator[_Voice]:
 
 
 @contextmanager
-def _logging_to(log: _Voice) -> Iterator[None]:
+def _logging_to(log: _RecordStream) -> Iterator[None]:
     """Log there too what is logged of ours, and what Ray's workers print."""
     handlers = [_handler(log, JsonLogFormatter(), logging.DEBUG)]
     if not _OURS.hasHandlers():  # then the terminal shows warnings as they are, which a handler would end
@@ -141,7 +141,7 @@ def _handler(stream: Any, formatter: logging.Formatter, level: int) -> logging.H
 
 
 @dataclass(slots=True)
-class _Spool:
+class _LogBuffer:
     """The records of a log, in memory, as many as are kept; safe for threads. Close it when nobody speaks."""
 
     context: dict[str, Any]
@@ -167,10 +167,10 @@ class _Spool:
             return bytes(self._data[start : start + length])
 
 
-class _Voice:
+class _RecordStream:
     """A stream of one speaker, so that lines of several never mix; what it takes becomes records."""
 
-    def __init__(self, spool: _Spool) -> None:
+    def __init__(self, spool: _LogBuffer) -> None:
         self._spool, self._recorder = spool, JsonLineEncoder(context=spool.context)
         self._lock = threading.Lock()
 
@@ -182,7 +182,7 @@ class _Voice:
     def flush(self) -> None:
         """Nothing waits but a line without an end."""
 
-    def __enter__(self) -> _Voice:
+    def __enter__(self) -> _RecordStream:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -192,7 +192,7 @@ class _Voice:
 class _Tee:
     """Standard output or error that is listened to; in all else it is the stream itself."""
 
-    def __init__(self, stream: TextIO, listener: _Voice) -> None:
+    def __init__(self, stream: TextIO, listener: _RecordStream) -> None:
         self._stream, self._listener = stream, listener
 
     def write(self, text: str) -> int:

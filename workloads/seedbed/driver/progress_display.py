@@ -66,7 +66,7 @@ class ProgressDisplay:
         self._stream = stream if stream is not None else sys.stderr
         self._interactive = self._stream.isatty() if interactive is None else interactive
         self._clock = clock
-        lines = _Records if records else _Lines
+        lines = _JsonLines if records else _Lines
         self._screen: _Screen | _Lines = lines(title, stream=self._stream)
 
     def __enter__(self) -> Self:
@@ -129,7 +129,7 @@ class _Lines:
         self._stream.flush()
 
 
-class _Records(_Lines):
+class _JsonLines(_Lines):
     """For machines: the same as lines of JSON; whose they are is added by who keeps the log."""
 
     def _tell(self, text: str, *, step: int | None = None) -> None:

@@ -12,7 +12,7 @@ from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.dataset import Dataset, open_dataset
 from seedbed.driver.error_policy import errors_name_field
 from seedbed.driver.startup_timings import StartupTimings
-from seedbed.driver.training_rows import selection_of, training_rows
+from seedbed.driver.training_rows import count_training_rows, selection_of
 from seedbed.feed import FeedKind, StreamSpec
 from seedbed.feed.stream_spec import DEFAULT_CACHE_BYTES
 from seedbed.ray_cluster.cluster_interface import TaskRunner, WorkerRange
@@ -204,7 +204,7 @@ def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFold
 
 
 def _samples(job: TrainingJob, dataset: Dataset) -> int:
-    count = training_rows(job, dataset)
+    count = count_training_rows(job, dataset)
     step_schedule_of(job.spec, samples=count)
     subset, fold = selection_of(job)
     if _needs_validation(job) and not dataset.view(split="validation", subset=subset, fold=fold).count:

@@ -7,7 +7,7 @@ from seedbed.dataset.file_format import SPLITS
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.run_result import Result
 from seedbed.feed import open_evaluation
-from seedbed.report.report_loader import ReportContext, gather
+from seedbed.report.report_loader import ReportContext, load_report_inputs
 from seedbed.report.run_report import build_report
 from seedbed.report.run_report_data import SamplePrediction
 from seedbed.report.sample_predictions import sample_predictions
@@ -38,7 +38,7 @@ def write_report(run: ResolvedRun, program: WorkerConfig, result: Result, *, cre
         samples=_samples(run, program),
         rows_per_step=program.arithmetic.leaves * program.arithmetic.leaf_rows,
     )
-    page = build_report(gather(run.folder, known))
+    page = build_report(load_report_inputs(run.folder, known))
     run.folder.objects.put(REPORT, page.encode())
     return f"{run.folder.url}/{REPORT}"
 

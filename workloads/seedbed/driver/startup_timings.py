@@ -13,7 +13,7 @@ class StartupTimings:
     """Marks on a clock that began when the process did; each mark closes the part before it."""
 
     def __init__(self, began: float | None = None) -> None:
-        self.began = began if began is not None else process_start()
+        self.began = began if began is not None else process_start_time()
         self._last = self.began
         self.parts: dict[str, float] = {}
 
@@ -29,7 +29,7 @@ class StartupTimings:
         self._last = moment
 
 
-def mark_moments(timeline: StartupTimings, moments: StartupTimes | None) -> None:
+def mark_startup_times(timeline: StartupTimings, moments: StartupTimes | None) -> None:
     """Mark what the first worker group has told of; in the order of the way, and once the step is done."""
     if moments is None or moments.first_batch is None or moments.first_step is None:
         return
@@ -38,7 +38,7 @@ def mark_moments(timeline: StartupTimings, moments: StartupTimes | None) -> None
     timeline.mark("FirstStep", at=moments.first_step)
 
 
-def process_start() -> float:
+def process_start_time() -> float:
     """Return when this process started, in seconds since 1970; now where the kernel does not tell."""
     try:
         fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()

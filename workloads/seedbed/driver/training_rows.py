@@ -24,7 +24,7 @@ def selection_of(job: TrainingJob) -> tuple[str | None, Fold | None]:
     return (None if block.subset is None else block.subset.fraction), fold
 
 
-def training_rows(job: TrainingJob, dataset: Dataset) -> int:
+def count_training_rows(job: TrainingJob, dataset: Dataset) -> int:
     """Return how many rows a job trains on; `UserError` where there are none, or none of some class."""
     subset, fold = selection_of(job)
     counts = dataset.rows_per_class(subset=subset, fold=fold)

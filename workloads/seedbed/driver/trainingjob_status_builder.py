@@ -42,7 +42,7 @@ def build_status(
         duration=None if stopped else lasted(state.started, now),
         log_uri=_log_uri(state),
         attempts=state.attempt,
-        timings=timings_of(state.timings.parts),
+        timings=timing_statuses(state.timings.parts),
         workers=_workers(state),
         progress=_progress(state),
         metrics=_metrics(state.result),
@@ -82,7 +82,7 @@ def _metrics(result: Result | None) -> tuple[Metric, ...]:
     return tuple(Metric(name=name, value=value) for name, value in sorted(figures.items()))
 
 
-def timings_of(parts: Mapping[str, float]) -> tuple[Timing, ...]:
+def timing_statuses(parts: Mapping[str, float]) -> tuple[Timing, ...]:
     """Return how long the parts took; they may grow in another thread meanwhile."""
     return tuple(
         Timing(name=name, milliseconds=round(1000 * seconds)) for name, seconds in dict(parts).items()

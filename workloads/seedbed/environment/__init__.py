@@ -2,7 +2,7 @@
 
 from seedbed.environment.arithmetic_probe import Probe, check_probe, run_probe
 from seedbed.environment.environment_class import (
-    differences,
+    document_differences,
     environment_class,
     environment_document,
     environment_name,
@@ -16,22 +16,22 @@ from seedbed.environment.environment_pins import (
     pinned_threads,
     pinned_variables,
 )
-from seedbed.environment.process_start import begin_pinned
+from seedbed.environment.process_start import restart_if_unpinned
 
 __all__ = [
     "CPU_CLASS_VARIABLE",
     "THREADS_VARIABLE",
     "Probe",
     "assert_pinned",
-    "begin_pinned",
     "check_probe",
     "default_cpu_class",
-    "differences",
+    "document_differences",
     "environment_class",
     "environment_document",
     "environment_name",
     "pin_environment",
     "pinned_threads",
     "pinned_variables",
+    "restart_if_unpinned",
     "run_probe",
 ]

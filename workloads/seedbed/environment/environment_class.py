@@ -19,8 +19,8 @@ from seedbed.environment.environment_pins import (
     CPU_CLASS_VARIABLE,
     HASH_SEED_VARIABLE,
     THREADS_VARIABLE,
+    active_mkl_branch,
     assert_pinned,
-    mkl_branch_in_effect,
     pinned_variables,
 )
 
@@ -67,13 +67,13 @@ def environment_name(document: Mapping[str, Any]) -> str:
     return f"{device['type']}-{model}-sm{device['capability'].replace('.', '')}-torch{torch_version}"
 
 
-def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], *, path: str = "") -> list[str]:
+def document_differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], *, path: str = "") -> list[str]:
     """List the fields in which two documents differ, as `field: mine != theirs`, in order of name."""
     lines: list[str] = []
     for key in sorted({*mine, *theirs}):
         a, b = mine.get(key), theirs.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            lines += differences(a, b, path=f"{path}{key}.")
+            lines += document_differences(a, b, path=f"{path}{key}.")
         elif a != b:
             lines.append(f"{path}{key}: {a} != {b}")
     return lines
@@ -130,7 +130,7 @@ def _cpu() -> dict[str, Any]:
         "architecture": platform.machine(),
         "class": name,
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "mklBranch": mkl_branch_in_effect(),
+        "mklBranch": active_mkl_branch(),
         "threads": threads,
         "pins": {key: value for key, value in pins.items() if key not in _UNHASHED_PINS},
     }

@@ -152,7 +152,7 @@ def start_pins(environ: Mapping[str, str]) -> dict[str, str | None]:
     }
 
 
-def rivals(environ: Mapping[str, str], pins: Mapping[str, str]) -> list[str]:
+def conflicting_variables(environ: Mapping[str, str], pins: Mapping[str, str]) -> list[str]:
     """Return the variables that would overrule the pins, in order of name."""
     return sorted(
         name
@@ -178,7 +178,7 @@ def pin_environment(
     if environ is os.environ:
         _refuse_too_late(wanted)
     # libraries that are imported later set some of them: no reason to refuse a process that pins again
-    for name, value in (dict.fromkeys(rivals(environ, pins)) | wanted).items():
+    for name, value in (dict.fromkeys(conflicting_variables(environ, pins)) | wanted).items():
         environ.pop(name, None)
         if value is not None:
             environ[name] = value
@@ -241,7 +241,7 @@ def assert_pinned() -> None:
     _assert_effective(chosen, threads=threads)
 
 
-def mkl_branch_in_effect() -> int | None:
+def active_mkl_branch() -> int | None:
     """Ask MKL for its branch of conditional numerical reproducibility; None where torch has no MKL.
 
     The first call fixes the branch for the life of the process.
@@ -256,7 +256,7 @@ def mkl_branch_in_effect() -> int | None:
     return None if query is None else int(query(mkl_cbwr_branch))
 
 
-def denormals_of_team() -> list[bool]:
+def denormals_by_thread() -> list[bool]:
     """Ask each thread with which OpenMP would compute now whether it keeps denormal numbers.
 
     Empty where torch was built without OpenMP. A pool of threads belongs to the thread that asks.
@@ -288,8 +288,8 @@ def _assert_effective(chosen: CpuClass, *, threads: int) -> None:
         raise _too_late("ATEN_CPU_CAPABILITY", capability, chosen.aten)
     if torch.get_num_threads() != threads:
         raise _too_late("OMP_NUM_THREADS", torch.get_num_threads(), threads)
-    _refuse_other_team(denormals_of_team() or [_keeps_denormals()] * threads, threads=threads)
-    branch = mkl_branch_in_effect()
+    _refuse_other_team(denormals_by_thread() or [_keeps_denormals()] * threads, threads=threads)
+    branch = active_mkl_branch()
     if branch is not None and _mkl_obeys(chosen) and branch != chosen.mkl_branch_code:
         raise _too_late("MKL_CBWR", branch, chosen.mkl_branch_code)
 

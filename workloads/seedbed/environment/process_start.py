@@ -26,7 +26,7 @@ from seedbed_api.errors import UserError, refusal
 
 logger = logging.getLogger(__name__)
 
-_BEGUN_VARIABLE = "SEEDBED_BEGUN_ANEW"
+_RESTARTED_VARIABLE = "SEEDBED_BEGUN_ANEW"
 """The process that has begun anew, so that none does so for ever."""
 _OPTIONS_REPLACED = {"R": "", "E": "", "I": "Ps"}
 """Options with which Python overlooks its variables; what else -I does stays."""
@@ -36,22 +36,22 @@ _is_the_command: list[bool] = []
 """Whether this process may begin anew: it is the command's own."""
 
 
-def begin_pinned() -> None:
+def restart_if_unpinned() -> None:
     """Return where this process started with all pins; else begin it anew with them.
 
     Call it before anything is read or started. Raises UserError where Python cannot find its program again,
     or does not take the pins.
     """
-    begun = os.environ.pop(_BEGUN_VARIABLE, None) == str(os.getpid())
+    begun = os.environ.pop(_RESTARTED_VARIABLE, None) == str(os.getpid())
     missing = unpinned(os.environ)
     if missing is not None:
-        _begin_anew(missing, begun=begun)
+        _restart(missing, begun=begun)
     _is_the_command[:] = [True]
     with suppress(UserError):  # whoever pins next tells it
         pin_environment(os.environ)  # before anything imports numpy, which reads its pin then
 
 
-def begin_as(cpu_class: str, *, threads: int) -> None:
+def restart_as_cpu_class(cpu_class: str, *, threads: int) -> None:
     """Pin a process as another one was pinned; the command begins anew for another class.
 
     What it has imported by now has read the pins of its own class. Raises UserError as `pin_environment`.
@@ -60,11 +60,11 @@ def begin_as(cpu_class: str, *, threads: int) -> None:
         require_supported(cpu_class)
         os.environ |= {CPU_CLASS_VARIABLE: cpu_class, THREADS_VARIABLE: str(threads)}
         pin_environment(os.environ)
-        _begin_anew(CPU_CLASS_VARIABLE, begun=False)
+        _restart(CPU_CLASS_VARIABLE, begun=False)
     pin_environment(os.environ, cpu_class=cpu_class, threads=threads)
 
 
-def _begin_anew(missing: str, *, begun: bool) -> None:
+def _restart(missing: str, *, begun: bool) -> None:
     """Replace this process; raise UserError where that cannot be."""
     command = restart_command(sys.executable, sys.orig_argv[1:])
     if begun or command is None:
@@ -79,7 +79,7 @@ def _begin_anew(missing: str, *, begun: bool) -> None:
         raise _refused(missing, f"is not set, and the process cannot begin anew: {error.strerror}") from error
 
 
-def warn_of_hash_order(entrypoint: str) -> None:
+def warn_about_hash_order(entrypoint: str) -> None:
     """Warn who builds a model of user code in a Python that was started without the pin."""
     if sys.flags.hash_randomization:
         fix = f"start Python with {HASH_SEED_VARIABLE}=0"
@@ -102,7 +102,7 @@ def restart_environment(environ: Mapping[str, str]) -> dict[str, str]:
         kept.pop(name, None)
         if wanted is not None:
             kept[name] = wanted
-    return kept | {_BEGUN_VARIABLE: str(os.getpid())}
+    return kept | {_RESTARTED_VARIABLE: str(os.getpid())}
 
 
 def restart_command(executable: str, words: Sequence[str]) -> list[str] | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from seedbed_api.json_log_lines import log_record
 
-QUOTED = "quoted"
+QUOTED_FIELDS = "quoted"
 """Attribute of a log record: the fields of who is quoted, which count more than those of who quotes."""
 LONGEST_LINE = 1 << 15
 """Bytes; a longer line is told in parts."""
@@ -67,4 +67,4 @@ class JsonLogFormatter(logging.Formatter):
         fields = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             fields["stack"] = self.formatException(record.exc_info)
-        return json.dumps(fields | getattr(record, QUOTED, {}))
+        return json.dumps(fields | getattr(record, QUOTED_FIELDS, {}))

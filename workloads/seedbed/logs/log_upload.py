@@ -24,7 +24,7 @@ Read: TypeAlias = Callable[[int, int], bytes]
 """Returns what a log holds from a byte on, at most so many."""
 
 
-def reading(spool: Path) -> Read:
+def spool_reader(spool: Path) -> Read:
     """Return how the log in a file is read."""
 
     def read(start: int, length: int) -> bytes:
@@ -35,12 +35,12 @@ def reading(spool: Path) -> Read:
     return read
 
 
-def folder_of(output: Storage, *, uid: str, attempt: int, pod: str) -> Storage:
+def log_pieces_folder(output: Storage, *, uid: str, attempt: int, pod: str) -> Storage:
     """Return where the pieces of one log lie, as `seedbed.runs.log_store` reads them."""
     return output.child(pod_log_path(uid, attempt, pod))
 
 
-def stored(folder: Storage) -> int:
+def stored_bytes(folder: Storage) -> int:
     """Return how many bytes from the beginning are surely stored; the last piece may have grown since."""
     there = set(folder.list())
     gap = next(number for number in count() if log_piece_name(number) not in there)

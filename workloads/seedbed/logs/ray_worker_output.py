@@ -20,7 +20,7 @@ _LAST_READS = 256
 _MARKS = (b":job_id:", b":actor_name:", b":task_name:")
 """Lines by which Ray's own log monitor tells whose output follows."""
 
-Say = Callable[[Mapping[str, Any]], object]
+RecordSink = Callable[[Mapping[str, Any]], object]
 """Called with the fields of a record."""
 
 
@@ -31,7 +31,7 @@ def print_record(record: Mapping[str, Any]) -> None:
 
 @contextmanager
 def follow_worker_output(
-    folder: Path, say: Say = print_record, *, every: float = _LOOK_SECONDS
+    folder: Path, say: RecordSink = print_record, *, every: float = _LOOK_SECONDS
 ) -> Iterator[None]:
     """Say what the workers of a node print, each line with the process that said it, in field `pid`."""
     follower = WorkerOutputFollower(folder, say)
@@ -49,7 +49,7 @@ def follow_worker_output(
 class WorkerOutputFollower:
     """Follows `worker-*.out` and `worker-*.err` of a folder."""
 
-    def __init__(self, folder: Path, say: Say = print_record) -> None:
+    def __init__(self, folder: Path, say: RecordSink = print_record) -> None:
         self._folder, self._say = folder, say
         self._read: dict[Path, int] = {}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from seedbed.logs.log_upload import LogUploader, folder_of, reading, upload_periodically
+from seedbed.logs.log_upload import LogUploader, log_pieces_folder, spool_reader, upload_periodically
 from seedbed.pods.pod_settings import PodSettings
 from seedbed.storage import Storage, open_storage
 from seedbed_api.pod_contract import paths
@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 def log_folder(settings: PodSettings) -> Storage:
     """Return the folder of the log of a pod."""
     output = open_storage(settings.job.spec.output.uri, secret=settings.secret(paths.OUTPUT_SECRET))
-    return folder_of(output, uid=settings.uid, attempt=settings.attempt, pod=settings.pod_name)
+    return log_pieces_folder(output, uid=settings.uid, attempt=settings.attempt, pod=settings.pod_name)
 
 
 @contextmanager
 def upload_pod_log(spool: Path, settings: PodSettings) -> Iterator[None]:
     """Upload the log of this pod periodically, and the rest at the end."""
-    uploader = LogUploader(read=reading(spool), folder=lambda: log_folder(settings))
+    uploader = LogUploader(read=spool_reader(spool), folder=lambda: log_folder(settings))
     reported = False
 
     def upload() -> None:

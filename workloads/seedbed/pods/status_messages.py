@@ -8,7 +8,7 @@ from typing import Literal
 
 from seedbed.driver.driver_state import DriverState
 from seedbed.driver.run_driver import DriverExit
-from seedbed.driver.trainingjob_status_builder import checkpoint_status, timings_of
+from seedbed.driver.trainingjob_status_builder import checkpoint_status, timing_statuses
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode, one_line
 from seedbed_api.pod_contract.driver_messages import LiveProgress, Outcome
@@ -75,7 +75,7 @@ def live_progress(state: DriverState, *, job_uid: str, attempt: int, now: dateti
         dataset=DatasetStatus(digest=run.dataset.digest, samples=run.samples) if run else None,
         checkpoint=checkpoint_status(state.checkpoint),
         metrics=() if progress is None else _metrics(progress),
-        timings=timings_of(state.timings.parts),
+        timings=timing_statuses(state.timings.parts),
     )
 
 

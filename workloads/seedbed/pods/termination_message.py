@@ -52,13 +52,13 @@ def on_driver_exit(number: int, spool: Path) -> None:
 
 def on_worker_exit(number: int, spool: Path) -> None:
     """Upload the rest of the log in one try: the pod is ending."""
-    from seedbed.logs.log_upload import reading, stored, upload_new_pieces
+    from seedbed.logs.log_upload import spool_reader, stored_bytes, upload_new_pieces
     from seedbed.pods.pod_log import log_folder
     from seedbed.pods.pod_settings import pod_settings
 
     try:
         folder = log_folder(pod_settings(os.environ))
-        upload_new_pieces(reading(spool), folder, uploaded=stored(folder))
+        upload_new_pieces(spool_reader(spool), folder, uploaded=stored_bytes(folder))
     except (SeedbedError, OSError) as error:
         if number or not isinstance(error, UserError):  # the program has reported wrong settings itself
             logger.warning("the end of the log is not uploaded: %s", error)

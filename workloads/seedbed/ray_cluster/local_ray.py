@@ -19,11 +19,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedbed.logs.json_log import QUOTED
+from seedbed.logs.json_log import QUOTED_FIELDS
 from seedbed.logs.ray_worker_output import follow_worker_output
 from seedbed.ray_cluster.cluster_interface import P, T, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.stop_signals import preserve_signal_handlers
-from seedbed.startup.ray_environment import clean_environment, job_config, ray_runs_here, temporary_folder
+from seedbed.startup.ray_environment import clean_environment, is_ray_running, job_config, temporary_folder
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.json_log_lines import MESSAGE
 
@@ -58,7 +58,7 @@ SETTINGS = {
 }
 
 
-def prepare(environ: MutableMapping[str, str]) -> None:
+def prepare_environment(environ: MutableMapping[str, str]) -> None:
     """Set what Ray reads at import and at start, and remove what the user has set for another Ray."""
     clean_environment(environ, SETTINGS)
 
@@ -88,7 +88,7 @@ def _gpus(program: WorkerConfig, workers: WorkerRange) -> int:
     """Return the GPUs that workers may be placed on: those that are there."""
     if program.device != "cuda":
         return 0
-    found = gpus_here()
+    found = count_gpus()
     if found < workers.least:
         fix = f"use at most {found} workers on this machine"
         line = refusal("spec.cluster.workers.min", workers.least, f"there are {found} GPUs", fix)
@@ -96,7 +96,7 @@ def _gpus(program: WorkerConfig, workers: WorkerRange) -> int:
     return min(found, workers.most)
 
 
-def gpus_here() -> int:
+def count_gpus() -> int:
     """Return how many GPUs this machine has."""
     import torch
 
@@ -109,10 +109,10 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
 
     A Ray that this process has started already is used as it is, and left running.
     """
-    if ray_runs_here():
+    if is_ray_running():
         yield
         return
-    prepare(os.environ)
+    prepare_environment(os.environ)
     folder = temporary_folder(os.environ)
     import ray
 
@@ -129,7 +129,7 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
                 job_config=job_config(),
                 _node_ip_address="127.0.0.1",
                 _temp_dir=folder,
-                runtime_env=python_of_workers(sys.executable),
+                runtime_env=worker_python(sys.executable),
             )
     except Exception as error:  # Ray raises bare ones, also when its 30 s are over
         raise InfrastructureError(
@@ -143,7 +143,7 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def python_of_workers(executable: str) -> dict[str, str] | None:
+def worker_python(executable: str) -> dict[str, str] | None:
     """Return the runtime environment in which workers find Python where its path has a space or the like.
 
     Ray starts a worker that has an environment of its own by a line for the shell, with the path as it is.
@@ -159,12 +159,12 @@ def _workers_quoted() -> AbstractContextManager[None]:
     from ray._private import worker
 
     node: Any = worker._global_node
-    return follow_worker_output(Path(node.get_logs_dir_path()), quote, every=_QUOTE_SECONDS)
+    return follow_worker_output(Path(node.get_logs_dir_path()), log_worker_record, every=_QUOTE_SECONDS)
 
 
-def quote(record: Mapping[str, Any]) -> None:
+def log_worker_record(record: Mapping[str, Any]) -> None:
     """Log what a worker said, whatever its level: it is for the log that is kept, not for the terminal."""
-    workers_logger.info("%s", record[MESSAGE], extra={QUOTED: record})
+    workers_logger.info("%s", record[MESSAGE], extra={QUOTED_FIELDS: record})
 
 
 def object_store_bytes() -> int:

@@ -34,7 +34,7 @@ from seedbed.ray_cluster.cluster_interface import WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.elastic_policy import ElasticScalingPolicy
 from seedbed.ray_cluster.process_group import GlooConfig
 from seedbed.ray_cluster.progress_board import InProcessLink, ProgressBoard, RayActorLink
-from seedbed.startup.import_path import look_where
+from seedbed.startup.import_path import extend_import_path
 from seedbed.startup.ray_environment import NODE_LABEL
 from seedbed.training.run_progress import RunProgress
 from seedbed.training.worker import run_worker
@@ -161,7 +161,7 @@ class _RayTraining:
 
 
 def _train_loop_per_worker(config: dict[str, Any]) -> None:
-    look_where(config["modules"])
+    extend_import_path(config["modules"])
     link = RayActorLink(config["board"], rank=get_context().get_world_rank())
     if not run_worker(config["program"], link):
         link.wait_for_replacement()

@@ -9,7 +9,7 @@ from seedbed.receipts.receipt_store import (
     receipt_digest,
     save_receipt,
     to_bytes,
-    verified,
+    verify_receipt,
 )
 
 __all__ = [
@@ -22,5 +22,5 @@ __all__ = [
     "save_receipt",
     "statement",
     "to_bytes",
-    "verified",
+    "verify_receipt",
 ]

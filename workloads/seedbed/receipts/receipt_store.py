@@ -54,10 +54,10 @@ def read_receipt(
     except FileNotFoundError as error:
         fix = "name a receipt.json or a finished run folder"
         raise _invalid(f"{storage.url}/{path}", "there is no receipt", fix) from error
-    return verified(data, shown=f"{storage.url}/{path}")
+    return verify_receipt(data, shown=f"{storage.url}/{path}")
 
 
-def verified(data: bytes, *, shown: str) -> Receipt:
+def verify_receipt(data: bytes, *, shown: str) -> Receipt:
     """Return the receipt of its bytes after all checks; `shown` names it in errors."""
     try:
         document = json.loads(data)
@@ -79,7 +79,7 @@ def verified(data: bytes, *, shown: str) -> Receipt:
 def is_receipt(data: bytes) -> bool:
     """Say whether bytes are a receipt that verifies."""
     try:
-        verified(data, shown="receipt.json")
+        verify_receipt(data, shown="receipt.json")
     except UserError:
         return False
     return True
@@ -89,7 +89,7 @@ def same_outcome(theirs: bytes, ours: bytes) -> bool:
     """Say whether two receipts verify and agree on all that the run identity decides."""
     if not (is_receipt(theirs) and is_receipt(ours)):
         return False
-    first, second = (verified(data, shown="receipt.json") for data in (theirs, ours))
+    first, second = (verify_receipt(data, shown="receipt.json") for data in (theirs, ours))
     return first.deterministic_digest == second.deterministic_digest
 
 

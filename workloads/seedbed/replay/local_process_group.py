@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from seedbed.replay.recomputation import Recomputed, Task, Tell, recompute
+from seedbed.replay.recomputation import Recomputation, RecomputationTask, Tell, recompute
 from seedbed.startup.ray_environment import clean_environment
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
@@ -24,7 +24,7 @@ _CAUSE_SECONDS = 10.0
 """How long to wait for the worker that failed first to say why, once another has lost it."""
 
 
-def recompute_in_group(task: Task, *, workers: int, tell: Tell) -> list[Recomputed]:
+def recompute_in_group(task: RecomputationTask, *, workers: int, tell: Tell) -> list[Recomputation]:
     """Recompute with `workers` processes; answers in rank order.
 
     Raises what a worker raised, InfrastructureError WorkersLost where one died.
@@ -33,7 +33,7 @@ def recompute_in_group(task: Task, *, workers: int, tell: Tell) -> list[Recomput
         tempfile.TemporaryDirectory(prefix="seedbed-verify-") as folder,
         _workers(task, workers, folder) as pipes,
     ):
-        answers: dict[int, Recomputed] = {}
+        answers: dict[int, Recomputation] = {}
         lost = ""
         patience = _PEER_SECONDS
         while pipes:
@@ -47,7 +47,7 @@ def recompute_in_group(task: Task, *, workers: int, tell: Tell) -> list[Recomput
             del pipes[rank]
             if isinstance(message, SeedbedError):
                 raise message
-            if isinstance(message, Recomputed):
+            if isinstance(message, Recomputation):
                 answers[rank] = message
             else:
                 # the peers of a worker that failed fail too; the one that has a reason is the one to hear
@@ -74,7 +74,7 @@ def _next(pipes: dict[int, Connection], patience: float) -> tuple[int, Any] | No
 
 
 @contextmanager
-def _workers(task: Task, workers: int, folder: str) -> Iterator[dict[int, Connection]]:
+def _workers(task: RecomputationTask, workers: int, folder: str) -> Iterator[dict[int, Connection]]:
     """Start the processes; whatever happens, none is left."""
     context = multiprocessing.get_context("spawn")
     processes: list[BaseProcess] = []
@@ -97,7 +97,7 @@ def _workers(task: Task, workers: int, folder: str) -> Iterator[dict[int, Connec
                 process.join()
 
 
-def _work(rank: int, world: int, rendezvous: str, pipe: Connection, task: Task) -> None:
+def _work(rank: int, world: int, rendezvous: str, pipe: Connection, task: RecomputationTask) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends us
     clean_environment(os.environ, {"GLOO_SOCKET_IFNAME": "lo"})
     pipe.send(_answer(rank, world, rendezvous, pipe, task))
@@ -105,7 +105,7 @@ def _work(rank: int, world: int, rendezvous: str, pipe: Connection, task: Task) 
     os._exit(0)  # gloo's tear-down may hang
 
 
-def _answer(rank: int, world: int, rendezvous: str, pipe: Connection, task: Task) -> object:
+def _answer(rank: int, world: int, rendezvous: str, pipe: Connection, task: RecomputationTask) -> object:
     import torch.distributed as dist
 
     from seedbed.arithmetic.subtree_exchange import PointToPointExchange

@@ -40,7 +40,7 @@ from seedbed_api.trainingjob_status import format_measurement
 WORDS = ("stored", "recomputed")
 
 
-class Judge:
+class ReceiptComparison:
     """What is known of a run; rank 0 asks it, and it answers with the first difference."""
 
     def __init__(

@@ -12,7 +12,7 @@ from seedbed_api.errors import UserError, refusal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FoundFolder(RunFolder):
+class ReadOnlyRunFolder(RunFolder):
     """A run folder wherever it lies; a copy need not be named by its identity. Only read."""
 
     place: Storage
@@ -24,7 +24,7 @@ class FoundFolder(RunFolder):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
+class LocatedReceipt:
     """A verified receipt, and the run folder where there is one."""
 
     receipt: Receipt
@@ -33,14 +33,14 @@ class Claim:
     folder: RunFolder | None
 
 
-def find_claim(reference: str, *, run: str | None = None, secret: Path | None = None) -> Claim:
+def locate_receipt(reference: str, *, run: str | None = None, secret: Path | None = None) -> LocatedReceipt:
     """Return the receipt at a file, folder or URL, and its run folder: `run`, else the folder around it."""
     storage, name = split_reference(reference, secret=secret)
     receipt = read_receipt(storage, name=name)
     run_id = receipt.decided.run_id
     around = storage if run is None else _run_storage(run, run_id, secret=secret)
-    folder = found_folder(around, run_id) if is_run_folder(around) else None
-    return Claim(receipt=receipt, shown=f"{storage.url}/{name}", folder=folder)
+    folder = read_only_run_folder(around, run_id) if is_run_folder(around) else None
+    return LocatedReceipt(receipt=receipt, shown=f"{storage.url}/{name}", folder=folder)
 
 
 def split_reference(reference: str, *, secret: Path | None) -> tuple[Storage, str]:
@@ -54,9 +54,9 @@ def split_reference(reference: str, *, secret: Path | None) -> tuple[Storage, st
     ), name
 
 
-def found_folder(place: Storage, run_id: str) -> FoundFolder:
+def read_only_run_folder(place: Storage, run_id: str) -> ReadOnlyRunFolder:
     """Return the run folder at a place."""
-    return FoundFolder(output=place, run_id=run_id, place=place)
+    return ReadOnlyRunFolder(output=place, run_id=run_id, place=place)
 
 
 def is_run_folder(place: Storage) -> bool:

@@ -17,7 +17,7 @@ from seedbed.arithmetic.torch_determinism import enforce_determinism
 from seedbed.environment.arithmetic_probe import check_probe
 from seedbed.environment.environment_pins import assert_pinned, pinned_threads
 from seedbed.receipts import Decided
-from seedbed.replay.receipt_comparison import Judge
+from seedbed.replay.receipt_comparison import ReceiptComparison
 from seedbed.replay.run_differences import Difference
 from seedbed.runs import Evaluation, RunFolder, load_checkpoint
 from seedbed.runs.tensor_blobs import Array, as_array, to_torch
@@ -36,7 +36,7 @@ Tell = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class RecomputationTask:
     """A window to recompute; picklable. Steps are numbers of completed steps."""
 
     program: WorkerConfig
@@ -54,7 +54,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recomputed:
+class Recomputation:
     """What came out."""
 
     difference: Difference | None
@@ -66,14 +66,14 @@ class Recomputed:
     """Leaves that this worker computed."""
 
 
-def recompute(task: Task, exchange: Exchange, tell: Tell) -> Recomputed:
+def recompute(task: RecomputationTask, exchange: Exchange, tell: Tell) -> Recomputation:
     """Walk the window as one of the workers; the answer of rank 0 counts."""
     enforce_determinism(threads=pinned_threads())
     assert_pinned()
     check_probe(task.program.probe, device=task.program.device)
     replay = _Replay(task, exchange)
     difference = replay.begin() or replay.run(tell)
-    return Recomputed(
+    return Recomputation(
         difference=difference,
         completed=replay.state.completed,
         weights_digest=weights_digest(replay.replica.named_weights()),
@@ -85,13 +85,15 @@ def recompute(task: Task, exchange: Exchange, tell: Tell) -> Recomputed:
 class _Replay:
     """One worker's way through the window."""
 
-    def __init__(self, task: Task, exchange: Exchange) -> None:
+    def __init__(self, task: RecomputationTask, exchange: Exchange) -> None:
         self.task = task
         self.context = RunContext.build(task.program, exchange)
         self.exchange, self.replica = self.context.exchange, self.context.replica
         self.state = RunState()
         self.names = list(self.replica.named_weights())
-        self.judge = Judge(program=task.program, decided=task.decided, folder=task.folder, names=self.names)
+        self.judge = ReceiptComparison(
+            program=task.program, decided=task.decided, folder=task.folder, names=self.names
+        )
         self.evaluations = list(task.evaluations)
         self.best: dict[str, Array] | None = None
         self.leaves = 0

@@ -18,7 +18,7 @@ from seedbed.replay.run_differences import (
     rows_difference,
     tensor_difference,
 )
-from seedbed.replay.run_record import Account
+from seedbed.replay.run_record import RunRecord
 from seedbed.replay.stored_integrity import run_length
 from seedbed.runs import CheckpointRecord, DamagedCheckpoint, LedgerStep, read_record
 from seedbed_api.errors import UserError
@@ -27,7 +27,7 @@ WORDS = ("in A", "in B")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Compared:
+class ComparedPart:
     """One category of a comparison."""
 
     category: str
@@ -39,12 +39,12 @@ class Compared:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class RunComparison:
     """What a comparison of two runs found."""
 
     a: str
     b: str
-    categories: tuple[Compared, ...]
+    categories: tuple[ComparedPart, ...]
 
     @property
     def equal(self) -> bool:
@@ -65,7 +65,7 @@ class Comparison:
         }
 
 
-def compare(a: Account, b: Account) -> Comparison:
+def compare_runs(a: RunRecord, b: RunRecord) -> RunComparison:
     """Compare two runs by category; each tells its first difference, recipe and environment all fields."""
     categories = (
         _recipe(a, b),
@@ -76,37 +76,39 @@ def compare(a: Account, b: Account) -> Comparison:
         _evaluations(a, b),
         _weights(a, b),
     )
-    return Comparison(a=a.shown, b=b.shown, categories=categories)
+    return RunComparison(a=a.shown, b=b.shown, categories=categories)
 
 
-def _recipe(a: Account, b: Account) -> Compared:
+def _recipe(a: RunRecord, b: RunRecord) -> ComparedPart:
     fields = [f for f in field_differences(a.recipe, b.recipe) if f[0] != "dataset.digest"]
     found = tuple(_of("recipe", path, f"{path}: {one} in A, {other} in B") for path, one, other in fields)
-    return Compared(category="recipe", extent="all fields", found=found)
+    return ComparedPart(category="recipe", extent="all fields", found=found)
 
 
-def _dataset(a: Account, b: Account) -> Compared:
+def _dataset(a: RunRecord, b: RunRecord) -> ComparedPart:
     one, other = (account.recipe["dataset"]["digest"] for account in (a, b))
     found = () if one == other else (_of("dataset", "digest", f"{one} in A, {other} in B"),)
-    return Compared(category="dataset", extent="digest", found=found)
+    return ComparedPart(category="dataset", extent="digest", found=found)
 
 
-def _environment(a: Account, b: Account) -> Compared:
+def _environment(a: RunRecord, b: RunRecord) -> ComparedPart:
     if a.environment_class == b.environment_class:
-        return Compared(category="environment", extent="class")
+        return ComparedPart(category="environment", extent="class")
     if a.environment is None or b.environment is None:
         text = f"class {a.environment_class} in A, {b.environment_class} in B"
-        return Compared(category="environment", extent="class", found=(_of("environment", "class", text),))
+        return ComparedPart(
+            category="environment", extent="class", found=(_of("environment", "class", text),)
+        )
     lines = environment_differences(a.environment, b.environment)
     found = tuple(_of("environment", line.partition(":")[0], line) for line in lines)
-    return Compared(category="environment", extent="document", found=found)
+    return ComparedPart(category="environment", extent="document", found=found)
 
 
-def _ledger(a: Account, b: Account) -> list[Compared]:
+def _ledger(a: RunRecord, b: RunRecord) -> list[ComparedPart]:
     """Compare step by step; rows, pixels, tensors and loss each tell the first step at which they part."""
     if a.ledger is None or b.ledger is None or not min(a.ledger.stop, b.ledger.stop):
         return [_chain(a, b)]
-    walked = _Walked()
+    walked = _LedgerComparison()
     common = min(a.ledger.stop, b.ledger.stop)
     for step in range(common):
         walked.add(a.ledger.step(step), b.ledger.step(step), names=a.names or b.names)
@@ -117,7 +119,7 @@ def _ledger(a: Account, b: Account) -> list[Compared]:
 
 
 @dataclass(kw_only=True, slots=True)
-class _Walked:
+class _LedgerComparison:
     """The first differences over the steps so far."""
 
     first: dict[str, Difference] = field(default_factory=dict)
@@ -143,14 +145,14 @@ class _Walked:
             if difference is not None:
                 self.first.setdefault(difference.kind, difference)
 
-    def compared(self) -> list[Compared]:
+    def compared(self) -> list[ComparedPart]:
         """Return one category per kind."""
         extent = f"{self.steps} steps" + (f" ({self.missing} are missing)" if self.missing else "")
         kinds = {"rows": "rows", "pixels": "pixels", "tensor": "tensors", "loss": "loss", "steps": "steps"}
         return [
-            Compared(category="pixels", extent="", why_not="no leaf consumed the same rows in both")
+            ComparedPart(category="pixels", extent="", why_not="no leaf consumed the same rows in both")
             if kind == "pixels" and not self.comparable
-            else Compared(category=name, extent=extent, found=_those(self.first.get(kind)))
+            else ComparedPart(category=name, extent=extent, found=_those(self.first.get(kind)))
             for kind, name in kinds.items()
         ]
 
@@ -159,22 +161,22 @@ def _those(found: Difference | None) -> tuple[Difference, ...]:
     return () if found is None else (found,)
 
 
-def _chain(a: Account, b: Account) -> Compared:
+def _chain(a: RunRecord, b: RunRecord) -> ComparedPart:
     """Without ledgers, compare what the receipts say of them."""
     if a.receipt is None or b.receipt is None:
-        return Compared(category="ledger", extent="", why_not=_lacking(a, b, "ledger"))
+        return ComparedPart(category="ledger", extent="", why_not=_lacking(a, b, "ledger"))
     one, other = a.receipt.decided, b.receipt.decided
     text = (
         f"the chain over {run_length(one)} steps in A is another one than over {run_length(other)} in B; "
         "the run folders would tell at which step"
     )
     found = () if one.ledger_chain == other.ledger_chain else (_of("ledger", "chain", text),)
-    return Compared(
+    return ComparedPart(
         category="ledger", extent=f"the receipts' chain over {run_length(one)} steps", found=found
     )
 
 
-def _checkpoints(a: Account, b: Account) -> Compared:
+def _checkpoints(a: RunRecord, b: RunRecord) -> ComparedPart:
     common = sorted({*a.checkpoints()} & {*b.checkpoints()})
     if not common:
         named = a.evaluated_weights(), b.evaluated_weights()
@@ -183,25 +185,25 @@ def _checkpoints(a: Account, b: Account) -> Compared:
         one, other = _record(a, step), _record(b, step)
         difference = checkpoint_difference(one.tensors, other.tensors, step=step)
         if difference is not None:
-            return Compared(category="checkpoints", extent=_steps(common), found=(difference,))
-    return Compared(category="checkpoints", extent=_steps(common))
+            return ComparedPart(category="checkpoints", extent=_steps(common), found=(difference,))
+    return ComparedPart(category="checkpoints", extent=_steps(common))
 
 
-def _receipts(a: dict[int, str], b: dict[int, str], why_not: str) -> Compared:
+def _receipts(a: dict[int, str], b: dict[int, str], why_not: str) -> ComparedPart:
     common = sorted({*a} & {*b})
     if not common:
-        return Compared(category="checkpoints", extent="", why_not=why_not)
+        return ComparedPart(category="checkpoints", extent="", why_not=why_not)
     other = [step for step in common if a[step] != b[step]]
     text = f"weights {a[other[0]]} in A, {b[other[0]]} in B" if other else ""
     found = tuple(Difference(kind="weights", step=step, subject="weights", text=text) for step in other[:1])
-    return Compared(category="checkpoints", extent=f"{_steps(common)} of the receipts", found=found)
+    return ComparedPart(category="checkpoints", extent=f"{_steps(common)} of the receipts", found=found)
 
 
-def _evaluations(a: Account, b: Account) -> Compared:
+def _evaluations(a: RunRecord, b: RunRecord) -> ComparedPart:
     ours, theirs = a.evaluations(), b.evaluations()
     common = sorted({*ours} & {*theirs})
     if not common:
-        return Compared(
+        return ComparedPart(
             category="evaluations", extent="", why_not=_lacking(a, b, "evaluation of a common step")
         )
     for step, split in common:
@@ -209,19 +211,19 @@ def _evaluations(a: Account, b: Account) -> Compared:
             ours[step, split].document, theirs[step, split].document, split=split, step=step, words=WORDS
         )
         if difference is not None:
-            return Compared(category="evaluations", extent=f"{len(common)} records", found=(difference,))
-    return Compared(category="evaluations", extent=f"{len(common)} records")
+            return ComparedPart(category="evaluations", extent=f"{len(common)} records", found=(difference,))
+    return ComparedPart(category="evaluations", extent=f"{len(common)} records")
 
 
-def _weights(a: Account, b: Account) -> Compared:
+def _weights(a: RunRecord, b: RunRecord) -> ComparedPart:
     one, other = a.weights(), b.weights()
     if one is None or other is None:
-        return Compared(category="weights", extent="", why_not=_lacking(a, b, "final weights"))
+        return ComparedPart(category="weights", extent="", why_not=_lacking(a, b, "final weights"))
     found = () if one == other else (_of("weights", "weights", f"{one} in A, {other} in B"),)
-    return Compared(category="weights", extent=one if one == other else "final weights", found=found)
+    return ComparedPart(category="weights", extent=one if one == other else "final weights", found=found)
 
 
-def _record(account: Account, step: int) -> CheckpointRecord:
+def _record(account: RunRecord, step: int) -> CheckpointRecord:
     assert account.folder is not None
     try:
         return read_record(account.folder, step)
@@ -229,7 +231,7 @@ def _record(account: Account, step: int) -> CheckpointRecord:
         raise UserError("RunFolderDamaged", str(damage)) from damage
 
 
-def _lacking(a: Account, b: Account, what: str) -> str:
+def _lacking(a: RunRecord, b: RunRecord, what: str) -> str:
     without = [name for name, account in (("A", a), ("B", b)) if account.folder is None]
     if without:
         return f"no {what}: {' and '.join(without)} {'has' if len(without) == 1 else 'have'} no run folder"
@@ -245,7 +247,7 @@ def _of(kind: str, subject: str, text: str) -> Difference:
     return Difference(kind=kind, step=None, subject=subject, text=text)
 
 
-def lines(comparison: Comparison) -> Iterator[str]:
+def lines(comparison: RunComparison) -> Iterator[str]:
     """Yield the comparison in words."""
     if comparison.equal:
         yield f"equal: {'; '.join(_extents(comparison))}"
@@ -260,7 +262,7 @@ def lines(comparison: Comparison) -> Iterator[str]:
             yield f"not compared: {category.category}: {category.why_not}"
 
 
-def _extents(comparison: Comparison) -> Iterator[str]:
+def _extents(comparison: RunComparison) -> Iterator[str]:
     """Yield what was compared, categories of one extent together."""
     together: dict[str, list[str]] = {}
     for category in comparison.categories:

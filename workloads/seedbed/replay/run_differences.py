@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from seedbed.environment import differences
+from seedbed.environment import document_differences
 from seedbed.runs import LedgerStep
 from seedbed.runs.tensor_blobs import TensorDocument
 
@@ -131,7 +131,7 @@ def evaluation_difference(
 
 def environment_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """Return the fields in which two environments differ; the probe's only where nothing else explains it."""
-    fields = differences(a, b)
+    fields = document_differences(a, b)
     return [field for field in fields if not field.startswith("probe.")] or fields
 
 

@@ -10,7 +10,13 @@ from typing import Any
 
 from seedbed.environment import environment_class
 from seedbed.receipts import Receipt, read_receipt
-from seedbed.replay.receipt_location import damaged, found_folder, is_run_folder, read_object, split_reference
+from seedbed.replay.receipt_location import (
+    damaged,
+    is_run_folder,
+    read_object,
+    read_only_run_folder,
+    split_reference,
+)
 from seedbed.replay.run_differences import Names
 from seedbed.replay.stored_ledger import StoredLedger, stored_ledger
 from seedbed.runs import (
@@ -30,7 +36,7 @@ from seedbed_api.run_identity import run_id
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Account:
+class RunRecord:
     """One of the two runs that are compared."""
 
     shown: str
@@ -65,23 +71,25 @@ class Account:
         return {} if self.receipt is None else dict(self.receipt.decided.checkpoints)
 
 
-def open_account(reference: str, *, secret: Path | None = None) -> Account:
+def open_run_record(reference: str, *, secret: Path | None = None) -> RunRecord:
     """Open a receipt or a run folder by path or URL. Raises UserError where there is neither, or damage."""
     storage, name = split_reference(reference, secret=secret)
     here = is_run_folder(storage)
     if name != RECEIPT or storage.exists(RECEIPT):
         receipt = read_receipt(storage, name=name)
         identity = receipt.decided.run_id
-        return _account(f"{storage.url}/{name}", receipt, found_folder(storage, identity) if here else None)
+        return _run_record(
+            f"{storage.url}/{name}", receipt, read_only_run_folder(storage, identity) if here else None
+        )
     if not here:
         fix = "name a receipt.json or a run folder (…/runs/<run>)"
         raise UserError(
             "InvalidReceipt", refusal("run", storage.url, "there is neither receipt nor run", fix)
         )
-    return _account(storage.url, None, found_folder(storage, _identity(storage)))
+    return _run_record(storage.url, None, read_only_run_folder(storage, _identity(storage)))
 
 
-def _account(shown: str, receipt: Receipt | None, folder: RunFolder | None) -> Account:
+def _run_record(shown: str, receipt: Receipt | None, folder: RunFolder | None) -> RunRecord:
     environment = None if folder is None else _json(folder, ENVIRONMENT)
     recipe: Mapping[str, Any] | None = None if folder is None else _json(folder, RECIPE)
     if receipt is not None:
@@ -90,7 +98,7 @@ def _account(shown: str, receipt: Receipt | None, folder: RunFolder | None) -> A
         assert environment is not None
         known = environment_class(environment)
     assert recipe is not None
-    return Account(
+    return RunRecord(
         shown=shown,
         recipe=recipe,
         environment_class=known,
@@ -104,7 +112,7 @@ def _account(shown: str, receipt: Receipt | None, folder: RunFolder | None) -> A
 
 def _identity(storage: Storage) -> str:
     """Return the identity of a run that has no receipt yet, from what it wrote first."""
-    folder = found_folder(storage, "")
+    folder = read_only_run_folder(storage, "")
     recipe, environment = _json(folder, RECIPE), _json(folder, ENVIRONMENT)
     for path, document in ((RECIPE, recipe), (ENVIRONMENT, environment)):
         if document is None:

@@ -34,7 +34,7 @@ from seedbed_api.errors import InfrastructureError, UserError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stored:
+class StoredIntegrity:
     """What a run folder can be held against."""
 
     folder: RunFolder
@@ -60,7 +60,7 @@ def run_length(decided: Decided) -> int:
     return decided.checkpoints[-1][0]
 
 
-def check_stored(folder: RunFolder, decided: Decided) -> Stored:
+def check_stored_objects(folder: RunFolder, decided: Decided) -> StoredIntegrity:
     """Read what a run folder keeps; RunFolderDamaged names the first object that the run did not write so."""
     missing: list[str] = []
     _check_documents(folder, decided, missing)
@@ -75,7 +75,7 @@ def check_stored(folder: RunFolder, decided: Decided) -> Stored:
         "kept checkpoint": len(checkpoints),
         "evaluation": len(evaluations),
     }
-    return Stored(
+    return StoredIntegrity(
         folder=folder,
         ledger=ledger,
         chains=chains,

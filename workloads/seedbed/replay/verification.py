@@ -9,11 +9,16 @@ from typing import Any
 from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.replay.local_process_group import recompute_in_group
-from seedbed.replay.receipt_location import Claim
-from seedbed.replay.recomputation import Recomputed, Task, Tell, recompute
+from seedbed.replay.receipt_location import LocatedReceipt
+from seedbed.replay.recomputation import Recomputation, RecomputationTask, Tell, recompute
 from seedbed.replay.run_differences import Difference
-from seedbed.replay.stored_integrity import Stored, check_stored, run_length, stored_environment
-from seedbed.replay.worker_config_from_receipt import Sources, prepared_again, program_again
+from seedbed.replay.stored_integrity import (
+    StoredIntegrity,
+    check_stored_objects,
+    run_length,
+    stored_environment,
+)
+from seedbed.replay.worker_config_from_receipt import DataSources, resolve_from_receipt, worker_config_from
 from seedbed.runs import LedgerReader, check_exactly_once
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 
@@ -27,7 +32,7 @@ class Window:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class VerificationResult:
     """What a verification found."""
 
     first: int
@@ -76,34 +81,36 @@ class Verdict:
 
 
 @dataclass(kw_only=True, slots=True)
-class Watcher:
+class VerificationObserver:
     """Who is told how the verification goes."""
 
-    stored: Callable[[Stored | None], None] = field(default=lambda _stored: None)
+    stored: Callable[[StoredIntegrity | None], None] = field(default=lambda _stored: None)
     """Called when what is stored was checked."""
     began: Callable[[int, int], None] = field(default=lambda _start, _stop: None)
     """Called with the milestones between which steps are recomputed."""
     step: Tell = field(default=lambda _completed: None)
 
 
-def verify(claim: Claim, window: Window, sources: Sources, watcher: Watcher) -> Verdict:
+def verify(
+    claim: LocatedReceipt, window: Window, sources: DataSources, watcher: VerificationObserver
+) -> VerificationResult:
     """Verify a receipt over a window; nothing is written.
 
     Raises UserError for damage, another dataset, code or environment class.
     """
     decided, folder = claim.receipt.decided, claim.folder
     first, last = _bounds(window, end=run_length(decided))
-    stored = None if folder is None else check_stored(folder, decided)
+    stored = None if folder is None else check_stored_objects(folder, decided)
     watcher.stored(stored)
     environment = None if folder is None else stored_environment(folder, decided)
-    run = prepared_again(claim.receipt, sources, environment)
+    run = resolve_from_receipt(claim.receipt, sources, environment)
     ended_early = run_length(decided) < decided.total_steps
     if stored is not None and stored.whole:
         _check_every_row(stored, run, ended_early=ended_early)
     task = _task(claim, run, stored, first=first, last=last, workers=sources.workers)
     watcher.began(task.start, task.stop)
     answers = _recomputed(task, sources.workers, watcher.step)
-    return Verdict(
+    return VerificationResult(
         first=first,
         last=last,
         started=task.start,
@@ -118,7 +125,7 @@ def verify(claim: Claim, window: Window, sources: Sources, watcher: Watcher) -> 
     )
 
 
-def _recomputed(task: Task, workers: int, tell: Tell) -> list[Recomputed]:
+def _recomputed(task: RecomputationTask, workers: int, tell: Tell) -> list[Recomputation]:
     if workers == 1:
         return [recompute(task, SingleProcessExchange(), tell)]
     return recompute_in_group(task, workers=workers, tell=tell)
@@ -139,9 +146,9 @@ def _refused(option: str, value: int, problem: str, fix: str) -> UserError:
     return UserError("InvalidSpec", refusal(option, value, problem, fix))
 
 
-def _check_every_row(stored: Stored, run: ResolvedRun, *, ended_early: bool) -> None:
+def _check_every_row(stored: StoredIntegrity, run: ResolvedRun, *, ended_early: bool) -> None:
     """Prove from the stored ledger that each row was consumed once per epoch."""
-    stream = program_again(run, workers=1).stream
+    stream = worker_config_from(run, workers=1).stream
     rows = run.dataset.view(split="train", subset=stream.subset, fold=stream.fold).row_numbers()
     epochs = None if ended_early else run.job.spec.training.epochs
     try:
@@ -158,14 +165,20 @@ def _check_every_row(stored: Stored, run: ResolvedRun, *, ended_early: bool) -> 
 
 
 def _task(
-    claim: Claim, run: ResolvedRun, stored: Stored | None, *, first: int, last: int, workers: int
-) -> Task:
+    claim: LocatedReceipt,
+    run: ResolvedRun,
+    stored: StoredIntegrity | None,
+    *,
+    first: int,
+    last: int,
+    workers: int,
+) -> RecomputationTask:
     kept = [step for step in stored.checkpoints if step <= first] if stored else []
     start = max(kept, default=0)
     records = stored.evaluations if stored else ()
     lost = any(line.startswith("evaluations/") for line in stored.missing) if stored else False
-    return Task(
-        program=program_again(run, workers=workers),
+    return RecomputationTask(
+        program=worker_config_from(run, workers=workers),
         decided=claim.receipt.decided,
         folder=claim.folder,
         start=start,

@@ -23,7 +23,7 @@ NOWHERE = "memory://seedbed-replay"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sources:
+class DataSources:
     """Where dataset and code lie today."""
 
     dataset: str | None = None
@@ -33,7 +33,9 @@ class Sources:
     workers: int = 1
 
 
-def prepared_again(receipt: Receipt, sources: Sources, environment: Mapping[str, Any] | None) -> ResolvedRun:
+def resolve_from_receipt(
+    receipt: Receipt, sources: DataSources, environment: Mapping[str, Any] | None
+) -> ResolvedRun:
     """Return the run of a receipt, resolved anew. `environment` is the document of the run, if it is known.
 
     Raises UserError: InvalidSpec without a dataset, DatasetChanged, InvalidDataset, ModelError,
@@ -54,12 +56,12 @@ def prepared_again(receipt: Receipt, sources: Sources, environment: Mapping[str,
     return prepared
 
 
-def program_again(prepared: ResolvedRun, *, workers: int) -> WorkerConfig:
+def worker_config_from(prepared: ResolvedRun, *, workers: int) -> WorkerConfig:
     """Return the program of a replay: the same for any number of workers, with the Local feed."""
     return worker_config_of(prepared, attempt=0, workers=WorkerRange(least=workers, most=workers))
 
 
-def dataset_url(receipt: Receipt, sources: Sources) -> str:
+def dataset_url(receipt: Receipt, sources: DataSources) -> str:
     """Return where the dataset lies: as told, else as the receipt says."""
     url = sources.dataset or str(receipt.execution.get("datasetURI", ""))
     if not url:
@@ -69,7 +71,7 @@ def dataset_url(receipt: Receipt, sources: Sources) -> str:
         return absolute_url(url)
 
 
-def _manifest(receipt: Receipt, sources: Sources) -> dict[str, Any]:
+def _manifest(receipt: Receipt, sources: DataSources) -> dict[str, Any]:
     decided = receipt.decided
     if sources.workers > decided.leaves:
         fix = f"use at most {decided.leaves}"

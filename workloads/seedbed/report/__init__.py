@@ -1,11 +1,17 @@
 """`report.html`: what a run or a sweep did, for a person to read; self-contained."""
 
 from seedbed.report.run_report import build_report
-from seedbed.report.run_report_data import Attempt, EvaluationPoint, ReportInputs, SamplePrediction, TimeSpent
+from seedbed.report.run_report_data import (
+    AttemptRow,
+    EvaluationPoint,
+    ReportInputs,
+    SamplePrediction,
+    TimeSpent,
+)
 from seedbed.report.sweep_report import SweepInputs, build_sweep_report
 
 __all__ = [
-    "Attempt",
+    "AttemptRow",
     "EvaluationPoint",
     "ReportInputs",
     "SamplePrediction",

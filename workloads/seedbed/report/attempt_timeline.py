@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
-from seedbed.report.run_report_data import Attempt, TimeSpent
+from seedbed.report.run_report_data import AttemptRow, TimeSpent
 from seedbed.runs.attempt_claims import highest_attempt, read_claim
 from seedbed.runs.attempt_event_log import read_events
 from seedbed.runs.run_folder import RunFolder
@@ -24,7 +24,7 @@ Event = Mapping[str, Any]
 
 
 @dataclass(kw_only=True, slots=True)
-class Group:
+class WorkerGroup:
     """One worker group, as its events tell."""
 
     attempt: int
@@ -54,10 +54,10 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Story:
+class RunTimeline:
     """All that is told of the attempts of a run."""
 
-    groups: Sequence[Group]
+    groups: Sequence[WorkerGroup]
     elapsed: Mapping[int, float]
     """How long each attempt took, as far as it told."""
     start_up: Mapping[int, float]
@@ -89,14 +89,14 @@ class Story:
         return sum(group.steps for group in measured) / seconds if seconds else 0.0
 
 
-def story_of(folder: RunFolder) -> Story:
+def read_timeline(folder: RunFolder) -> RunTimeline:
     """Return what the events of a run tell."""
-    return told_by(read_events(folder))
+    return timeline_of(read_events(folder))
 
 
-def told_by(events: Iterable[Event]) -> Story:
+def timeline_of(events: Iterable[Event]) -> RunTimeline:
     """Return what events tell, in the order in which they were noted."""
-    groups: dict[tuple[Any, ...], Group] = {}
+    groups: dict[tuple[Any, ...], WorkerGroup] = {}
     elapsed: dict[int, float] = {}
     start_up: dict[int, float] = {}
     ended: dict[int, str] = {}
@@ -104,15 +104,15 @@ def told_by(events: Iterable[Event]) -> Story:
         attempt = event["attempt"]
         if "step" in event:
             key = (attempt, event["workers"], event["resumedFrom"], event.get("group"))
-            groups.setdefault(key, Group(attempt=attempt)).events.append(event)
+            groups.setdefault(key, WorkerGroup(attempt=attempt)).events.append(event)
         if "elapsed" in event:
             elapsed[attempt], start_up[attempt] = event["elapsed"], event["startUp"]
         if event["kind"] == "Ended":
             ended[attempt] = event["outcome"]
-    return Story(groups=list(groups.values()), elapsed=elapsed, start_up=start_up, ended=ended)
+    return RunTimeline(groups=list(groups.values()), elapsed=elapsed, start_up=start_up, ended=ended)
 
 
-def attempts_of(folder: RunFolder, story: Story) -> list[Attempt]:
+def attempt_rows(folder: RunFolder, story: RunTimeline) -> list[AttemptRow]:
     """Return a row per worker group that left events, and one per attempt that left its claim alone."""
     highest = highest_attempt(folder)
     rows = [_row(group) for group in story.groups]
@@ -120,7 +120,7 @@ def attempts_of(folder: RunFolder, story: Story) -> list[Attempt]:
     for number in (n for n in range(1, highest + 1) if n not in told):
         workers, outcome = read_claim(folder, number).workers, story.ended.get(number, "")
         rows.append(
-            Attempt(number=number, workers=workers, outcome=outcome, seconds=story.elapsed.get(number))
+            AttemptRow(number=number, workers=workers, outcome=outcome, seconds=story.elapsed.get(number))
         )
     rows.sort(key=lambda row: row.number)  # those of one attempt are in the order of its events
     return [
@@ -129,9 +129,9 @@ def attempts_of(folder: RunFolder, story: Story) -> list[Attempt]:
     ]
 
 
-def _row(group: Group) -> Attempt:
+def _row(group: WorkerGroup) -> AttemptRow:
     began, newest = group.events[0], max(event["step"] for event in group.events)
-    return Attempt(
+    return AttemptRow(
         number=group.attempt,
         workers=began["workers"],
         from_step=began["resumedFrom"],
@@ -141,7 +141,7 @@ def _row(group: Group) -> Attempt:
     )
 
 
-def _with_end(row: Attempt, following: Attempt | None, *, speaks: bool) -> Attempt:
+def _with_end(row: AttemptRow, following: AttemptRow | None, *, speaks: bool) -> AttemptRow:
     """Return a row that says how it ended: who speaks of ends, is silent and was followed was killed."""
     if row.outcome or not speaks or following is None or following.number == row.number:
         return row

@@ -38,7 +38,7 @@ _SENTENCES = {
 }
 
 
-def parts_of(spent: TimeSpent) -> list[Part]:
+def time_parts(spent: TimeSpent) -> list[Part]:
     """Return all parts in the order of a run, with their shares; negative times count as none."""
     seconds = {key: max(0.0, getattr(spent, key)) for key in _LABELS}
     total = sum(seconds.values()) or 1.0
@@ -48,9 +48,9 @@ def parts_of(spent: TimeSpent) -> list[Part]:
     ]
 
 
-def what_limited(spent: TimeSpent) -> str:
+def bottleneck_sentence(spent: TimeSpent) -> str:
     """Return the sentence on the largest part; the first of equals, '' if no time was measured."""
-    largest = max(parts_of(spent), key=lambda part: part.seconds)
+    largest = max(time_parts(spent), key=lambda part: part.seconds)
     if largest.seconds == 0.0:
         return ""
     limited = f"Limited by {largest.label}" if largest.share >= 0.5 else f"Limited mostly by {largest.label}"

@@ -87,7 +87,7 @@ def nice_range(low: float, high: float, *, whole: bool = False, most_ticks: int 
     return Range(low=ticks[0], high=high if whole else ticks[-1], ticks=shown)
 
 
-def smoothed(points: Points, *, window: int) -> list[tuple[float, float]]:
+def smooth(points: Points, *, window: int) -> list[tuple[float, float]]:
     """Return the running mean over up to `window` points, each at the x of the last of them."""
     finite = _finite(points)
     total, answer = 0.0, []
@@ -97,7 +97,7 @@ def smoothed(points: Points, *, window: int) -> list[tuple[float, float]]:
     return answer
 
 
-def thinned(points: Points, *, most: int = _MOST_POINTS) -> list[tuple[float, float]]:
+def thin_out(points: Points, *, most: int = _MOST_POINTS) -> list[tuple[float, float]]:
     """Return at most `most` points: means of stretches of equal length; the last point always stays."""
     stretch = math.ceil(len(points) / (most - 1)) if len(points) > most else 1
     if stretch == 1:
@@ -107,7 +107,7 @@ def thinned(points: Points, *, most: int = _MOST_POINTS) -> list[tuple[float, fl
     return [*means[:-1], tuple(points[-1])]  # type: ignore[list-item]
 
 
-def shown_number(value: float) -> str:
+def format_number(value: float) -> str:
     """Return a short text of a number: at most four significant digits, no trailing zeros."""
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
@@ -128,13 +128,13 @@ class _Frame:
             Markup(
                 '<line class="grid" x1="{l}" x2="{r}" y1="{y}" y2="{y}"/>'
                 '<text class="tick" x="{t}" y="{b}" text-anchor="end">{v}</text>'
-            ).format(l=_LEFT, r=self.width - _RIGHT, y=at, t=_LEFT - 6, b=at + 4, v=shown_number(tick))
+            ).format(l=_LEFT, r=self.width - _RIGHT, y=at, t=_LEFT - 6, b=at + 4, v=format_number(tick))
             for tick in self.y.ticks
             for at in [self._y(tick)]
         ]
         columns = [
             Markup('<text class="tick" x="{x}" y="{y}" text-anchor="middle">{v}</text>').format(
-                x=self._x(tick), y=self.height - _BOTTOM + 16, v=shown_number(tick)
+                x=self._x(tick), y=self.height - _BOTTOM + 16, v=format_number(tick)
             )
             for tick in self.x.ticks
         ]
@@ -158,7 +158,7 @@ class _Frame:
         return Markup("").join([path, *dots])
 
     def _told(self, label: str, point: tuple[float, float]) -> Markup:
-        return escape(f"{label}: {shown_number(point[1])} at {self.x_label} {point[0]:.0f}")
+        return escape(f"{label}: {format_number(point[1])} at {self.x_label} {point[0]:.0f}")
 
     def _x(self, value: float) -> float:
         share = (value - self.x.low) / (self.x.high - self.x.low)

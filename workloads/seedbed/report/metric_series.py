@@ -22,7 +22,7 @@ _SEGMENT = re.compile(r"ledger/(?P<first>\d+)-(?P<stop>\d+)-[0-9a-f]+\.safetenso
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
+class MetricPoint:
     """What was measured after `step` completed steps, by name of the metric; every value is finite."""
 
     step: int
@@ -33,9 +33,9 @@ class Point:
         return json.dumps({"step": self.step, **self.values})
 
 
-def points(
+def metric_points(
     folder: RunFolder, schedule: LearningRate, *, total_steps: int, after: int, until: int, before: int
-) -> Iterator[Point]:
+) -> Iterator[MetricPoint]:
     """Yield the points of the steps (after, until] and of the evaluations at steps [after, before)."""
     records = [record for record in read_evaluations(folder) if after <= record.step < before]
     found = [_scores(evaluated(record)) for record in records if record.document["samples"]]
@@ -54,9 +54,9 @@ def losses_of(folder: RunFolder, segments: Iterable[str]) -> dict[int, float]:
 
 def _trained(
     folder: RunFolder, schedule: LearningRate, *, total_steps: int, after: int, until: int
-) -> list[Point]:
+) -> list[MetricPoint]:
     return [
-        Point(step=step, values={"training/loss": loss, "training/learning-rate": rate})
+        MetricPoint(step=step, values={"training/loss": loss, "training/learning-rate": rate})
         for step, loss in losses_of(folder, _segments(folder, after, until)).items()
         if after < step <= until
         for rate in [learning_rate(schedule, step - 1, total_steps)]
@@ -81,18 +81,18 @@ def evaluated(record: Evaluation) -> EvaluationPoint:
     )
 
 
-def _scores(found: EvaluationPoint) -> Point:
+def _scores(found: EvaluationPoint) -> MetricPoint:
     values = {f"{found.split}/loss": found.loss, f"{found.split}/accuracy": found.accuracy}
-    return Point(step=found.step, values=values)
+    return MetricPoint(step=found.step, values=values)
 
 
-def event_file(points: Iterable[Point]) -> bytes:
+def event_file(metric_points: Iterable[MetricPoint]) -> bytes:
     """Return an event file with a scalar for each value of each point."""
     from tensorboardX import SummaryWriter  # imports torch: seconds that nobody else should wait for
 
     with tempfile.TemporaryDirectory(prefix="seedbed-tensorboard-") as folder:
         with SummaryWriter(folder, write_to_disk=True) as writer:
-            for point in points:
+            for point in metric_points:
                 for name, value in point.values.items():
                     writer.add_scalar(name, value, point.step)
         (path,) = Path(folder).iterdir()

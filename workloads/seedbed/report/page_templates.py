@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from seedbed.report.line_chart import shown_number
+from seedbed.report.line_chart import format_number
 
 
 @lru_cache
@@ -20,5 +20,5 @@ def page_template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = shown_number
+    environment.filters["number"] = format_number
     return environment.get_template(name)

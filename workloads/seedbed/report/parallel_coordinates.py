@@ -16,7 +16,7 @@ _NOTCH = 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Thread:
+class TrialPath:
     """The line of one trial."""
 
     title: str
@@ -29,7 +29,7 @@ class Thread:
 
 
 def parallel_coordinates(
-    axes: Sequence[ParameterAxis], objective: Scale, threads: Sequence[Thread], *, label: str, told: str
+    axes: Sequence[ParameterAxis], objective: Scale, threads: Sequence[TrialPath], *, label: str, told: str
 ) -> Markup:
     """Return an SVG; later threads lie over earlier ones. `label` names the objective, `told` the picture."""
     width = max(_LEAST_WIDTH, _SIDE + _COLUMN * len(axes) + _LABELS)
@@ -52,7 +52,7 @@ def parallel_coordinates(
 
 
 def _thread(
-    thread: Thread, axes: Sequence[ParameterAxis], objective: Scale, places: Sequence[float]
+    thread: TrialPath, axes: Sequence[ParameterAxis], objective: Scale, places: Sequence[float]
 ) -> Markup:
     shares = [axis.place(thread.values[axis.name]) if axis.name in thread.values else None for axis in axes]
     shares.append(None if thread.objective is None else objective.place(thread.objective))

@@ -12,7 +12,7 @@ import yaml
 
 from seedbed.arithmetic.learning_rate import LearningRate, learning_rate
 from seedbed.environment import environment_class, environment_name
-from seedbed.report.attempt_timeline import attempts_of, story_of
+from seedbed.report.attempt_timeline import attempt_rows, read_timeline
 from seedbed.report.metric_series import evaluated, losses_of
 from seedbed.report.run_report_data import ReportInputs, SamplePrediction
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
@@ -45,13 +45,13 @@ class ReportContext:
     samples: Sequence[SamplePrediction] = ()
 
 
-def gather(folder: RunFolder, known: ReportContext) -> ReportInputs:
+def load_report_inputs(folder: RunFolder, known: ReportContext) -> ReportInputs:
     """Return the inputs of the report of a run, finished or not."""
     evaluations = read_evaluations(folder)
     losses = _losses(folder)
     environment = _json(folder, ENVIRONMENT)
     shown = _newest(evaluations)
-    story = story_of(folder)
+    story = read_timeline(folder)
     done = max((step for step, _ in losses), default=0)
     return ReportInputs(
         job=known.job,
@@ -79,7 +79,7 @@ def gather(folder: RunFolder, known: ReportContext) -> ReportInputs:
         | ({"Environment class": environment_class(environment)} if environment else {}),
         verify_command=f"seedbed verify {folder.url}/receipt.json" if known.succeeded else "",
         time_spent=story.time_spent,
-        attempts=attempts_of(folder, story),
+        attempts=attempt_rows(folder, story),
     )
 
 

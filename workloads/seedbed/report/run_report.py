@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from seedbed.report.bottleneck import parts_of, what_limited
+from seedbed.report.bottleneck import bottleneck_sentence, time_parts
 from seedbed.report.confusion_scores import class_scores, worst_confusions
-from seedbed.report.line_chart import Line, Range, line_chart, nice_range, smoothed, thinned
+from seedbed.report.line_chart import Line, Range, line_chart, nice_range, smooth, thin_out
 from seedbed.report.page_templates import page_template
 from seedbed.report.run_report_data import EvaluationPoint, ReportInputs
 
@@ -46,10 +46,8 @@ def _loss_chart(inputs: ReportInputs) -> dict[str, Any]:
     losses = inputs.train_losses
     window = max(1, len(losses) // 40)
     lines = [
-        Line(label="each step", points=thinned(losses), style="faint"),
-        Line(
-            label=f"mean of {window} steps", points=thinned(smoothed(losses, window=window)), style="line-1"
-        ),
+        Line(label="each step", points=thin_out(losses), style="faint"),
+        Line(label=f"mean of {window} steps", points=thin_out(smooth(losses, window=window)), style="line-1"),
         *_evaluation_lines(inputs.evaluations, "loss"),
     ]
     if window == 1:
@@ -62,7 +60,7 @@ def _accuracy_chart(evaluations: Sequence[EvaluationPoint]) -> dict[str, Any]:
 
 
 def _rate_chart(inputs: ReportInputs) -> dict[str, Any]:
-    points = thinned(inputs.learning_rates)
+    points = thin_out(inputs.learning_rates)
     # from zero: a constant rate would else lie on the edge of the chart
     y_range = nice_range(0.0, max((rate for _, rate in points), default=1.0))
     return _chart(
@@ -109,9 +107,9 @@ def _confusion(inputs: ReportInputs) -> dict[str, Any] | None:
 
 def _time(inputs: ReportInputs) -> dict[str, Any] | None:
     spent = inputs.time_spent
-    if spent is None or not what_limited(spent):
+    if spent is None or not bottleneck_sentence(spent):
         return None
-    return {"parts": parts_of(spent), "sentence": what_limited(spent)}
+    return {"parts": time_parts(spent), "sentence": bottleneck_sentence(spent)}
 
 
 def _data_uri(pixels_hwc: npt.NDArray[np.uint8]) -> Markup:

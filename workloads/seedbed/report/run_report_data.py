@@ -53,7 +53,7 @@ class TimeSpent:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class AttemptRow:
     """One stretch of the run: an attempt, or a worker group of it."""
 
     number: int
@@ -102,4 +102,4 @@ class ReportInputs:
     """Label -> digest: environment class, weights, receipt, ledger chain, dataset …"""
     verify_command: str = ""
     time_spent: TimeSpent | None = None
-    attempts: Sequence[Attempt] = ()
+    attempts: Sequence[AttemptRow] = ()

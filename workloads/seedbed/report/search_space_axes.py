@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seedbed.report.line_chart import nice_range, shown_number
+from seedbed.report.line_chart import format_number, nice_range
 from seedbed_api.sweepjob import Parameter
 
 MOST_TICKS = 12
@@ -47,7 +47,7 @@ class Scale:
         for number in [self.low, self.high, *self._between(whole=whole)]:
             place = self.place(number)
             if all(abs(place - tick.place) >= _APART for tick in kept):
-                kept.append(Tick(place=place, text=shown_number(number)))
+                kept.append(Tick(place=place, text=format_number(number)))
         return kept
 
     def _bent(self, value: float) -> float:

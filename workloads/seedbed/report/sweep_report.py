@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
-from seedbed.report.line_chart import Line, line_chart, nice_range, thinned
+from seedbed.report.line_chart import Line, line_chart, nice_range, thin_out
 from seedbed.report.page_templates import page_template
-from seedbed.report.parallel_coordinates import Thread, parallel_coordinates
+from seedbed.report.parallel_coordinates import TrialPath, parallel_coordinates
 from seedbed.report.search_space_axes import Scale, axis_of, shortened
 from seedbed.search.objective_values import SCALE, format_objective, objective_goal
 from seedbed.search.prune_reasons import PruneReasons, rung_summaries
@@ -117,7 +117,7 @@ def _coordinates(inputs: SweepInputs, best: Sequence[DecidedTrial]) -> dict[str,
     # the best are drawn last, over all others
     drawn.sort(key=lambda trial: -places.get(trial.index, len(inputs.trials)))
     threads = [
-        Thread(
+        TrialPath(
             title=f"trial {trial.index}: {_outcome(trial)}",
             style=_style(trial, places.get(trial.index), len(best)),
             values=dict(trial.assignments),
@@ -232,7 +232,7 @@ def _line(trial: DecidedTrial, curve: Curve, place: int | None) -> Line:
     style = "pruned" if trial.state is TrialState.PRUNED else "faint"
     return Line(
         label=f"trial {trial.index}",
-        points=thinned([(float(epoch), value / SCALE) for epoch, value in curve], most=100),
+        points=thin_out([(float(epoch), value / SCALE) for epoch, value in curve], most=100),
         style=f"line-{place + 1}" if place is not None and place < 3 else style,
         marked=len(curve) == 1,
     )

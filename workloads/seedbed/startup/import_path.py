@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from seedbed.startup.module_clashes import clash_in
+from seedbed.startup.module_clashes import find_clash
 
 TYPE_CHECKING = False  # as of typing, without importing it
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _COMMANDS = frozenset({"-m", "seedbed"})
 _USER_ERROR = 2
 
 
-def own_modules_first() -> None:
+def search_own_modules_first() -> None:
     """Look last in the working folder, where `python -m` looks first, and refuse what PYTHONPATH hides.
 
     Does nothing in a program that is not the command. Call it before an import that is not of Python or ours.
@@ -29,20 +29,20 @@ def own_modules_first() -> None:
         return
     if program == "-m" and not sys.flags.safe_path:
         sys.path.append(sys.path.pop(0))
-    problem = clash_of_python_path()
+    problem = python_path_clash()
     if problem is not None:
         sys.stderr.write(f"error: InvalidOption: {problem}\n")
         sys.exit(_USER_ERROR)
 
 
-def clash_of_python_path() -> str | None:
+def python_path_clash() -> str | None:
     """Return the line on a file that a folder of PYTHONPATH has in place of a module that is needed."""
     named = "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
     folders = [os.path.abspath(each) for each in named.split(os.pathsep) if each]
     folders = [each for each in folders if os.path.realpath(each) not in _folders_of_python()]
     others = [each for each in sys.path if each not in folders]
     for folder in folders:
-        clash = clash_in(folder, searched=others)
+        clash = find_clash(folder, searched=others)
         if clash is not None:
             module = os.path.basename(clash).partition(".")[0]
             problem = f"{clash} would hide the module {module}, which seedbed needs"
@@ -58,12 +58,12 @@ def _folders_of_python() -> set[str]:
     return {os.path.realpath(each) for each in (library, os.path.join(library, "lib-dynload"), *packages)}
 
 
-def keep_the_working_folder_out() -> None:
+def exclude_working_folder() -> None:
     """Have Pythons that are started from here not look first in their working folder, or their script's."""
     os.environ["PYTHONSAFEPATH"] = "1"
 
 
-def look_where(driver: Sequence[str], *, path: MutableSequence[str] | None = None) -> None:
+def extend_import_path(driver: Sequence[str], *, path: MutableSequence[str] | None = None) -> None:
     """Look, after all other places, where the driver looks too."""
     path = sys.path if path is None else path
     path.extend(each for each in driver if each not in path)

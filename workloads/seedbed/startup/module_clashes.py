@@ -14,19 +14,19 @@ TYPE_CHECKING = False  # as of typing, without importing it
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-OURS = frozenset({"seedbed", "seedbed_api", "seedbed_operator"})
+OWN_PACKAGES = frozenset({"seedbed", "seedbed_api", "seedbed_operator"})
 _EXTRA = "train"
 _SUFFIXES = (".py", ".so")
 
 
 def hidden_modules(names: Iterable[str], *, searched: Sequence[str]) -> list[str]:
     """Return those of some names that are modules which we need and which `searched` folders hold, sorted."""
-    always = OURS | sys.stdlib_module_names
+    always = OWN_PACKAGES | sys.stdlib_module_names
     found = [name for name in sorted(names) if name in always or _is_there(name, searched)]
     return [name for name in found if name in always or name in needed_modules()]
 
 
-def clash_in(folder: str, *, searched: Sequence[str]) -> str | None:
+def find_clash(folder: str, *, searched: Sequence[str]) -> str | None:
     """Return a file or package of `folder` that would hide a module which we need; None without one."""
     try:
         entries = {entry.name.partition(".")[0]: entry for entry in os.scandir(folder) if _is_module(entry)}
@@ -35,7 +35,7 @@ def clash_in(folder: str, *, searched: Sequence[str]) -> str | None:
     hides = [name for name in sorted(entries) if name in sys.stdlib_module_names]
     distributions = any(name.endswith((".dist-info", ".egg-info")) for name in os.listdir(folder))
     if distributions or not hides:
-        hides = hidden_modules(entries.keys() - OURS, searched=searched)
+        hides = hidden_modules(entries.keys() - OWN_PACKAGES, searched=searched)
         installed = _installed_in(folder) if hides and distributions else frozenset()
         hides = [name for name in hides if name not in installed]
     return entries[hides[0]].path if hides else None

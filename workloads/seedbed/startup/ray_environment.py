@@ -100,7 +100,7 @@ def _nowhere(first: tuple[str, str], troubles: list[OSError]) -> SeedbedError:
     return InfrastructureError("RayStartFailed", line) if passing else UserError("InvalidOption", line)
 
 
-def ray_runs_here() -> bool:
+def is_ray_running() -> bool:
     """Say whether this process has started a Ray, or joined one."""
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())

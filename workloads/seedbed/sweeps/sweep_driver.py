@@ -17,7 +17,7 @@ from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.mlflow.run_recorder import record_run
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested, TaskRunner
-from seedbed.ray_cluster.local_ray import ChildProcess, gpus_here, local_ray
+from seedbed.ray_cluster.local_ray import ChildProcess, count_gpus, local_ray
 from seedbed.search.objective_values import objective_goal
 from seedbed.search.samplers import create_sampler
 from seedbed.search.search_state import Search
@@ -204,7 +204,7 @@ def _search_on_ray(session: SweepSession, state: SweepState, *, slots: int) -> N
 
 
 def _gpus(session: SweepSession) -> int:
-    return ChildProcess().run_task(gpus_here) if session.options.device == "cuda" else 0
+    return ChildProcess().run_task(count_gpus) if session.options.device == "cuda" else 0
 
 
 def _undecided_error(ended: SweepEnd) -> InfrastructureError:

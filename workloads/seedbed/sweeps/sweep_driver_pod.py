@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from prometheus_client.core import Metric
 
-from seedbed.driver.trainingjob_status_builder import timings_of
+from seedbed.driver.trainingjob_status_builder import timing_statuses
 from seedbed.pods.pod_cluster import PodCluster
 from seedbed.pods.pod_settings import DriverSettings
 from seedbed.sweeps.sweep_display import SweepDisplay
@@ -86,7 +86,7 @@ class SweepProgram:
             environment_class=sweep.environment_class if sweep else None,
             workers=self._workers(),
             dataset=dataset_status(sweep) if sweep else None,
-            timings=timings_of(session.timeline.parts),
+            timings=timing_statuses(session.timeline.parts),
             sweep=told,
         )
 
@@ -121,7 +121,7 @@ class SweepProgram:
             run_id=sweep.identity if sweep else None,
             environment_class=sweep.environment_class if sweep else None,
             dataset=dataset_status(sweep) if sweep else None,
-            timings=timings_of(ended.session.timeline.parts),
+            timings=timing_statuses(ended.session.timeline.parts),
             sweep=self._progress(ended.status),
         )
 

@@ -29,7 +29,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from seedbed.ray_cluster.cluster_interface import StopRequested
-from seedbed.startup.import_path import look_where
+from seedbed.startup.import_path import extend_import_path
 from seedbed.sweeps.resolve_sweep import ResolvedSweep
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.trial_runner import SegmentRunner, TrialSegment, run_segment
@@ -269,7 +269,7 @@ class SegmentTrainable(Trainable):
         modules: Sequence[str] = (),
     ) -> None:
         """Start the first segment; `modules` is the import path of the driver."""
-        look_where(modules)
+        extend_import_path(modules)
         self._sweep: ResolvedSweep = pickle.loads(sweep)
         self._runner = runner
         self._start(config)

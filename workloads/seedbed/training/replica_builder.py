@@ -8,7 +8,7 @@ from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.torch_determinism import changed_switches, enable_denormals
 from seedbed.environment.environment_pins import pinned_threads
-from seedbed.environment.process_start import warn_of_hash_order
+from seedbed.environment.process_start import warn_about_hash_order
 from seedbed.models.model_registry import build_model
 from seedbed.runs.tensor_blobs import Array, to_torch
 from seedbed.training.worker_config import ModelSource
@@ -20,7 +20,7 @@ from seedbed_api.errors import UserError, refusal
 def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -> Replica:
     """Return a fresh replica; `UserError("ModelError")` where the model cannot be built."""
     if source.entrypoint is not None:
-        warn_of_hash_order(source.entrypoint)
+        warn_about_hash_order(source.entrypoint)
         with preserve_process_state():
             user = load_entrypoint(source.entrypoint, source.args, source.code)
             _refuse_other_code(source, user.source_digest)
