@@ -27,6 +27,8 @@ PATH = re.compile(
     r"[\w.-]+(?:/[\w.*-]+)+\.(?:py|md|toml|svg|sh)|(?:tests|benchmarks|workloads|operator|crds|charts|images|examples|docs)/[\w./*-]+"
 )
 DOTTED = re.compile(r"(?:seedbed|seedbed_operator|seedbed_api)(?:\.[A-Za-z_]\w*)+")
+IDENTIFIER = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?")
+DEFINITION = re.compile(r"^ *(?:async )?(?:def|class) (\w+)", re.MULTILINE)
 NOT_NAMES = {"seedbed.dev", "seedbed.run_id", "seedbed.py"}
 """Dotted names that are no modules: the API group, a tag of MLflow, a file of somebody else."""
 HISTORY = {"CHANGELOG.md"}
@@ -109,6 +111,29 @@ def test_local_links_of_a_page_lead_somewhere(page: str) -> None:
     folder = (REPOSITORY / page).parent
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text_of(page))
     assert [link for link in links if not folder.joinpath(link).exists()] == []
+
+
+def test_classes_and_functions_on_the_ways_through_the_code_exist() -> None:
+    ways = re.findall(r"^\d+\. `[^`]+`: .*$", text_of("docs/architecture.md"), re.MULTILINE)
+    named = {
+        part
+        for way in ways
+        for code in CODE.findall(way)
+        if IDENTIFIER.fullmatch(code) and not code.endswith(".py")
+        for part in code.split(".")
+    }
+    sources = [
+        file
+        for file in files()
+        if file.suffix == ".py" and file.parts[0] in ("crds", "operator", "workloads")
+    ]
+    known = {
+        name
+        for file in sources
+        for name in DEFINITION.findall((REPOSITORY / file).read_text(encoding="utf-8"))
+    }
+    assert len(ways) > 30
+    assert named - known == set()
 
 
 def test_a_name_that_leads_nowhere_is_found() -> None:
