@@ -61,7 +61,7 @@ demo-cluster: .venv/.installed ## The same manifest in pods: a Kubernetes on thi
 generate: .venv/.installed ## Write crds/*.yaml and docs/api.md from the models, and what the chart repeats
 	$(BIN)/python -m seedbed_api.crd_generator crds
 	$(BIN)/python -m seedbed_api.api_reference docs/api.md
-	$(BIN)/python charts/reference.py
+	$(BIN)/python charts/generate.py
 
 .PHONY: image-operator
 image-operator: .venv/.installed ## Build the operator's image without a container engine; prints the path of its OCI archive

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from dashboards.building import COUNT, Look, Page, Row, bars, lines, number, rows_of, stacked
-from dashboards.selecting import BAD, IN, NAMESPACE, STATES, WAITING, grown, quantile, rate
+from dashboards.grafana_panels import (
+    COUNT,
+    Dashboard,
+    PanelStyle,
+    Row,
+    bar_panel,
+    line_panel,
+    rows_of,
+    stacked_panel,
+    stat_panel,
+)
+from dashboards.promql import BAD, NAMESPACE, NAMESPACE_FILTER, STATES, WAITING, increase_by, quantile, rate
 from seedbed_api import metric_names as names
 
 
 def _jobs(condition: str) -> str:
-    return f'sum({names.JOBS.name}{{{IN}, condition="{condition}"}}) or vector(0)'
+    return f'sum({names.JOBS.name}{{{NAMESPACE_FILTER}, condition="{condition}"}}) or vector(0)'
 
 
 def _all(name: str) -> str:
-    return f"sum({name}{{{IN}}}) or vector(0)"
+    return f"sum({name}{{{NAMESPACE_FILTER}}}) or vector(0)"
 
 
 def _leading(expr: str) -> str:
@@ -22,9 +32,12 @@ def _leading(expr: str) -> str:
     return expr
 
 
-_EACH_JOB = f"max by (namespace, name, kind, profile, condition, reason) ({names.JOB_INFO.name}{{{IN}}})"
+_EACH_JOB = (
+    "max by (namespace, name, kind, profile, condition, reason)"
+    f" ({names.JOB_INFO.name}{{{NAMESPACE_FILTER}}})"
+)
 _PROGRESS = (
-    f"max by (namespace, name, kind) ({names.JOB_PROGRESS.name}{{{IN}}})"
+    f"max by (namespace, name, kind) ({names.JOB_PROGRESS.name}{{{NAMESPACE_FILTER}}})"
     f" * on (namespace, name, kind) group_right () {_EACH_JOB} or 0 * {_EACH_JOB}"
 )
 _LINK = (
@@ -32,7 +45,7 @@ _LINK = (
     "&var-job=${__data.fields.name}&var-sweep=${__data.fields.name}"
     "&${datasource:queryparam}&${__url_time_range}"
 )
-PAGE = Page(
+DASHBOARD = Dashboard(
     uid="seedbed-fleet",
     title="Seedbed / Fleet",
     description="All jobs and sweeps: which run, which wait and why, use of GPUs.",
@@ -41,29 +54,29 @@ PAGE = Page(
         Row(
             title="Now",
             panels=(
-                number("Running", "Jobs that train.", COUNT, _jobs("Running")),
-                number(
+                stat_panel("Running", "Jobs that train.", COUNT, _jobs("Running")),
+                stat_panel(
                     "Waiting",
                     "Jobs that should run and do not; reasons are below.",
                     COUNT,
                     _jobs("Waiting"),
                     limits=((1, WAITING),),
                 ),
-                number("Suspended", "Suspended jobs.", COUNT, _jobs("Suspended")),
-                number(
+                stat_panel("Suspended", "Suspended jobs.", COUNT, _jobs("Suspended")),
+                stat_panel(
                     "Failed",
                     "Failed jobs that still exist.",
                     COUNT,
                     _jobs("Failed"),
                     limits=((1, BAD),),
                 ),
-                number(
+                stat_panel(
                     "GPUs held",
                     "GPUs of worker pods that have a node.",
                     COUNT,
                     _all(names.GPUS_HELD.name),
                 ),
-                number(
+                stat_panel(
                     "GPUs wanted",
                     "GPUs that unfinished jobs want at most.",
                     COUNT,
@@ -74,19 +87,22 @@ PAGE = Page(
         Row(
             title="Jobs",
             panels=(
-                stacked(
+                stacked_panel(
                     "Jobs by state",
                     "Each job once: Complete, Failed, Suspended, Running, or Waiting if none is true.",
                     COUNT,
-                    (f"sum by (condition) ({names.JOBS.name}{{{IN}}})", "{{condition}}"),
+                    (f"sum by (condition) ({names.JOBS.name}{{{NAMESPACE_FILTER}}})", "{{condition}}"),
                     span=12,
-                    look=Look(colours=STATES),
+                    style=PanelStyle(colours=STATES),
                 ),
-                stacked(
+                stacked_panel(
                     "Why jobs wait",
                     "Reasons of waiting jobs, as `kubectl get tjob` shows them.",
                     COUNT,
-                    (f'sum by (reason) ({names.JOBS.name}{{{IN}, condition="Waiting"}})', "{{reason}}"),
+                    (
+                        f'sum by (reason) ({names.JOBS.name}{{{NAMESPACE_FILTER}, condition="Waiting"}})',
+                        "{{reason}}",
+                    ),
                     span=12,
                 ),
                 rows_of(
@@ -94,7 +110,7 @@ PAGE = Page(
                     "State, reason and progress of each job, until an hour after its end.",
                     "percentunit",
                     _leading(_PROGRESS),
-                    Look(
+                    PanelStyle(
                         columns=("namespace", "name", "kind", "condition", "reason", "profile"),
                         value="progress",
                         colours=STATES,
@@ -106,54 +122,60 @@ PAGE = Page(
         Row(
             title="Resources and throughput",
             panels=(
-                lines(
+                line_panel(
                     "GPUs by profile",
                     "Held: worker pods with a node. Wanted: the most that unfinished jobs may use.",
                     COUNT,
-                    (f"sum by (profile) ({names.GPUS_HELD.name}{{{IN}}})", "{{profile}} held"),
-                    (f"sum by (profile) ({names.GPUS_REQUESTED.name}{{{IN}}})", "{{profile}} wanted"),
+                    (f"sum by (profile) ({names.GPUS_HELD.name}{{{NAMESPACE_FILTER}}})", "{{profile}} held"),
+                    (
+                        f"sum by (profile) ({names.GPUS_REQUESTED.name}{{{NAMESPACE_FILTER}}})",
+                        "{{profile}} wanted",
+                    ),
                 ),
-                lines(
+                line_panel(
                     "Images per second",
                     "Images per second of all drivers.",
                     "short",
-                    (rate(names.IMAGES.name, IN, by="namespace"), "{{namespace}}"),
+                    (rate(names.IMAGES.name, NAMESPACE_FILTER, by="namespace"), "{{namespace}}"),
                 ),
-                stacked(
+                stacked_panel(
                     "Time by part",
                     "Share of rank 0's time: waiting for data, computing, reducing, checkpoints, evaluation.",
                     "percentunit",
                     (
-                        f"{rate(names.SECONDS.name, IN, by='part')}"
-                        f" / ignoring (part) group_left () {rate(names.SECONDS.name, IN)}",
+                        f"{rate(names.SECONDS.name, NAMESPACE_FILTER, by='part')}"
+                        f" / ignoring (part) group_left () {rate(names.SECONDS.name, NAMESPACE_FILTER)}",
                         "{{part}}",
                     ),
-                    look=Look(most=1),
+                    style=PanelStyle(most=1),
                 ),
             ),
         ),
         Row(
             title="From apply to the first step",
             panels=(
-                lines(
+                line_panel(
                     "Time to Running",
                     "From creation, or the last resumption, to Running: median and 95th percentile.",
                     "s",
                     (quantile(0.5, names.TIME_TO_RUNNING.name), "half"),
                     (quantile(0.95, names.TIME_TO_RUNNING.name), "95 %"),
                 ),
-                lines(
+                line_panel(
                     "Time to the first step",
                     "From creation, or the last resumption, to the first step: median and 95th percentile.",
                     "s",
                     (quantile(0.5, names.TIME_TO_FIRST_STEP.name), "half"),
                     (quantile(0.95, names.TIME_TO_FIRST_STEP.name), "95 %"),
                 ),
-                bars(
+                bar_panel(
                     "Ends of attempts",
                     "Attempts that ended in the selected time; all except Done and User are retried.",
                     COUNT,
-                    (grown(names.ATTEMPTS_ENDED.name, IN, by="cause, reason"), "{{cause}}: {{reason}}"),
+                    (
+                        increase_by(names.ATTEMPTS_ENDED.name, NAMESPACE_FILTER, by="cause, reason"),
+                        "{{cause}}: {{reason}}",
+                    ),
                 ),
             ),
         ),

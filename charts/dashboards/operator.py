@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from alerts import BLIND_SECONDS, QUEUE_SECONDS
-from dashboards.building import COUNT, Look, Page, Row, lines, number, rows_of, stacked
-from dashboards.selecting import BAD, GOOD, quantile, rate
+from dashboards.grafana_panels import (
+    COUNT,
+    Dashboard,
+    PanelStyle,
+    Row,
+    line_panel,
+    rows_of,
+    stacked_panel,
+    stat_panel,
+)
+from dashboards.promql import BAD, GOOD, quantile, rate
 from seedbed_api import metric_names as names
 
 _WINDOW = "$__rate_interval"
-PAGE = Page(
+DASHBOARD = Dashboard(
     uid="seedbed-operator",
     title="Seedbed / Operator",
     description="The operator: leader, work queue, reconciles, requests to the API server, age of its cache.",
@@ -17,7 +26,7 @@ PAGE = Page(
         Row(
             title="Now",
             panels=(
-                number(
+                stat_panel(
                     "Leaders",
                     "Operators that hold the Lease; any number but 1 is wrong.",
                     COUNT,
@@ -25,14 +34,14 @@ PAGE = Page(
                     span=3,
                     limits=((0, BAD), (1, GOOD), (2, BAD)),
                 ),
-                number(
+                stat_panel(
                     "Queue",
                     "Jobs that are ready for a reconcile and wait.",
                     COUNT,
                     f"sum({names.QUEUE_LENGTH.name})",
                     span=3,
                 ),
-                number(
+                stat_panel(
                     "Oldest",
                     "How long the oldest job in the queue has waited; five minutes is too long.",
                     "s",
@@ -40,7 +49,7 @@ PAGE = Page(
                     span=3,
                     limits=((QUEUE_SECONDS, BAD),),
                 ),
-                number(
+                stat_panel(
                     "Last relist",
                     "Age of the last relist; the liveness probe uses it.",
                     "s",
@@ -48,7 +57,7 @@ PAGE = Page(
                     span=3,
                     limits=((BLIND_SECONDS, BAD),),
                 ),
-                number(
+                stat_panel(
                     "Last event",
                     "Time since the last event of a watch.",
                     "s",
@@ -60,7 +69,7 @@ PAGE = Page(
                     "Version of each operator and of its Python.",
                     "short",
                     f"max by (pod, version, python) ({names.BUILD.name})",
-                    Look(columns=("pod", "version", "python"), widths={"version": 90, "python": 90}),
+                    PanelStyle(columns=("pod", "version", "python"), widths={"version": 90, "python": 90}),
                     span=9,
                     height=4,
                 ),
@@ -69,21 +78,21 @@ PAGE = Page(
         Row(
             title="Reconciles",
             panels=(
-                lines(
+                line_panel(
                     "Reconciles per second",
                     "Reconciles of jobs by result; failures are retried with back-off.",
                     "ops",
                     (rate(names.RECONCILES.name, "", by="result"), "{{result}}"),
-                    look=Look(colours={"success": GOOD, "failure": BAD}),
+                    style=PanelStyle(colours={"success": GOOD, "failure": BAD}),
                 ),
-                lines(
+                line_panel(
                     "Duration of a reconcile",
                     "Median and 99th percentile.",
                     "s",
                     (quantile(0.5, names.RECONCILE_SECONDS.name, window=_WINDOW), "half"),
                     (quantile(0.99, names.RECONCILE_SECONDS.name, window=_WINDOW), "99 %"),
                 ),
-                lines(
+                line_panel(
                     "Queue",
                     "Jobs that wait for a reconcile, and how long the oldest has waited.",
                     COUNT,
@@ -95,35 +104,35 @@ PAGE = Page(
         Row(
             title="API server",
             panels=(
-                stacked(
+                stacked_panel(
                     "Requests per second",
                     "By verb and resource.",
                     "reqps",
                     (rate(names.REQUESTS.name, "", by="verb, resource"), "{{verb}} {{resource}}"),
                     span=12,
-                    look=Look(aside=True),
+                    style=PanelStyle(aside=True),
                 ),
-                stacked(
+                stacked_panel(
                     "Answers per second",
                     "By code; `none` is a request without an answer.",
                     "reqps",
                     (rate(names.REQUESTS.name, "", by="code"), "{{code}}"),
                     span=12,
-                    look=Look(colours=dict.fromkeys(("none", "429", "500", "503"), BAD)),
+                    style=PanelStyle(colours=dict.fromkeys(("none", "429", "500", "503"), BAD)),
                 ),
             ),
         ),
         Row(
             title="Informer cache",
             panels=(
-                lines(
+                line_panel(
                     "Objects",
                     "Objects in the cache, by kind.",
                     COUNT,
                     (f"max by (resource) ({names.OBJECTS.name})", "{{resource}}"),
                     span=6,
                 ),
-                lines(
+                line_panel(
                     "Relists and corrections",
                     "Relists per minute, and deletions that only a relist found.",
                     "opm",
@@ -131,7 +140,7 @@ PAGE = Page(
                     (f"60 * {rate(names.CORRECTIONS.name, '')}", "corrections"),
                     span=6,
                 ),
-                lines(
+                line_panel(
                     "Age of the cache",
                     "Last relist and last event.",
                     "s",
@@ -139,7 +148,7 @@ PAGE = Page(
                     (f"min({names.WATCH_AGE.name})", "event"),
                     span=6,
                 ),
-                lines(
+                line_panel(
                     "Clocks",
                     "Skew between operator and API server, and largest skew of a driver.",
                     "s",

@@ -9,26 +9,26 @@ from pathlib import Path
 import pytest
 
 import alerts
-import metrics_page
+import metrics_reference
 from chart.metric_names import families_in
 from chart.rendering import CHART, MATRIX, Helm, HelmFailed, Json, named, objects, of_kind
-from dashboards.building import WIDTH, Page, rendered
-from dashboards.pages import PAGES
+from dashboards.dashboard_files import DASHBOARDS
+from dashboards.grafana_panels import WIDTH, Dashboard, dashboard_json
 from seedbed_api import metric_names as names
 from seedbed_operator.backends.child_metadata import pod_labels
 from seedbed_operator.backends.pods_backend import _DRIVER_PORTS
 from support.operator.builders import a_training_job
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.title)
+each_page = pytest.mark.parametrize("page", DASHBOARDS, ids=lambda page: page.title)
 
 
-def panels_of(page: Page) -> list[Json]:
+def panels_of(page: Dashboard) -> list[Json]:
     """Return the panels of a dashboard as Grafana imports them, without headings."""
-    return [panel for panel in json.loads(rendered(page))["panels"] if panel["type"] != "row"]
+    return [panel for panel in json.loads(dashboard_json(page))["panels"] if panel["type"] != "row"]
 
 
 @each_page
-def test_every_panel_has_title_unit_and_description(page: Page) -> None:
+def test_every_panel_has_title_unit_and_description(page: Dashboard) -> None:
     panels = panels_of(page)
     assert len(panels) == len(list(page.panels)) >= 5
     for panel in panels:
@@ -41,8 +41,8 @@ def test_every_panel_has_title_unit_and_description(page: Page) -> None:
 
 
 @each_page
-def test_panels_lie_beside_each_other_within_the_width(page: Page) -> None:
-    places = [panel["gridPos"] for panel in json.loads(rendered(page))["panels"]]
+def test_panels_lie_beside_each_other_within_the_width(page: Dashboard) -> None:
+    places = [panel["gridPos"] for panel in json.loads(dashboard_json(page))["panels"]]
     assert all(place["x"] + place["w"] <= WIDTH for place in places)
     cells = [
         (x, y) for p in places for x in range(p["x"], p["x"] + p["w"]) for y in range(p["y"], p["y"] + p["h"])
@@ -51,19 +51,19 @@ def test_panels_lie_beside_each_other_within_the_width(page: Page) -> None:
 
 
 @each_page
-def test_rows_are_full(page: Page) -> None:
-    places = [panel["gridPos"] for panel in json.loads(rendered(page))["panels"]]
+def test_rows_are_full(page: Dashboard) -> None:
+    places = [panel["gridPos"] for panel in json.loads(dashboard_json(page))["panels"]]
     widths = {y: sum(p["w"] for p in places if p["y"] == y) for y in {p["y"] for p in places}}
     assert set(widths.values()) == {WIDTH}
 
 
 @each_page
-def test_grafana_adds_no_meaning_of_its_own(page: Page) -> None:
+def test_grafana_adds_no_meaning_of_its_own(page: Dashboard) -> None:
     """Without limits it shows 80 of anything in red; a table that is asked for series shows one of them."""
     for panel, content in zip(page.panels, panels_of(page), strict=True):
         below, *limits = content["fieldConfig"]["defaults"]["thresholds"]["steps"]
         assert below["value"] is None
-        assert [(limit["value"], limit["color"]) for limit in limits] == list(panel.look.limits)
+        assert [(limit["value"], limit["color"]) for limit in limits] == list(panel.style.limits)
         asked = {target.get("format", "") for target in content["targets"]}
         assert asked == ({"table"} if panel.kind == "table" else {""}), panel.title
         now = {target["instant"] for target in content["targets"]}
@@ -71,12 +71,12 @@ def test_grafana_adds_no_meaning_of_its_own(page: Page) -> None:
 
 
 @each_page
-def test_tables_and_bars_name_what_their_queries_bring(page: Page) -> None:
+def test_tables_and_bars_name_what_their_queries_bring(page: Dashboard) -> None:
     for panel, content in zip(page.panels, panels_of(page), strict=True):
         labels = set(re.findall(r"\w+", panel.queries[0].expr))
         if panel.kind == "table":
-            assert set(panel.look.columns) <= labels
-            assert set(panel.look.widths) <= set(panel.look.columns)
+            assert set(panel.style.columns) <= labels
+            assert set(panel.style.widths) <= set(panel.style.columns)
         if panel.kind == "bars":
             shown = content["fieldConfig"]["defaults"]["displayName"]
             assert set(re.findall(r"\.labels\.(\w+)", shown)) == set(
@@ -85,23 +85,23 @@ def test_tables_and_bars_name_what_their_queries_bring(page: Page) -> None:
 
 
 def test_dashboards_lead_to_each_other_with_what_is_chosen() -> None:
-    for page in PAGES:
-        (link,) = json.loads(rendered(page))["links"]
-        assert (link["type"], link["tags"]) == ("dashboards", json.loads(rendered(page))["tags"])
+    for page in DASHBOARDS:
+        (link,) = json.loads(dashboard_json(page))["links"]
+        assert (link["type"], link["tags"]) == ("dashboards", json.loads(dashboard_json(page))["tags"])
         assert link["includeVars"]
         assert link["keepTime"]
-    uids = {page.uid for page in PAGES}
-    leading = [panel for page in PAGES for panel in page.panels if panel.look.link]
+    uids = {page.uid for page in DASHBOARDS}
+    leading = [panel for page in DASHBOARDS for panel in page.panels if panel.style.link]
     assert len(leading) == 1
     for panel in leading:
-        variables = {variable["name"] for page in PAGES for variable in page.variables}
-        assert set(re.findall(r"var-(\w+)", panel.look.link)) <= variables
+        variables = {variable["name"] for page in DASHBOARDS for variable in page.variables}
+        assert set(re.findall(r"var-(\w+)", panel.style.link)) <= variables
         assert set(re.findall(r'"page", "([\w-]+)"', panel.queries[0].expr)) <= uids
 
 
 @each_page
-def test_datasource_and_choices_are_variables(page: Page) -> None:
-    content = json.loads(rendered(page))
+def test_datasource_and_choices_are_variables(page: Dashboard) -> None:
+    content = json.loads(dashboard_json(page))
     variables = {variable["name"]: variable for variable in content["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     text = json.dumps([panel.get("targets") for panel in content["panels"]])
@@ -128,7 +128,7 @@ def test_every_metric_is_in_the_registry_and_every_metric_is_shown() -> None:
     known = {family.name for family in names.FAMILIES}
     shown = {
         name
-        for page in PAGES
+        for page in DASHBOARDS
         for panel in page.panels
         for query in panel.queries
         for name in families_in(query.expr)
@@ -138,7 +138,7 @@ def test_every_metric_is_in_the_registry_and_every_metric_is_shown() -> None:
 
 
 def test_the_page_of_the_docs_lists_every_metric_once() -> None:
-    rows = re.findall(r"^\| `(seedbed_\w+)` \| (\w+) ", metrics_page.rendered(), re.MULTILINE)
+    rows = re.findall(r"^\| `(seedbed_\w+)` \| (\w+) ", metrics_reference.rendered(), re.MULTILINE)
     assert sorted(rows) == sorted((family.name, family.kind) for family in names.FAMILIES)
 
 
@@ -153,7 +153,7 @@ MONITORED = MATRIX["jobs monitored, dashboards and alerts"]
 def test_grafana_finds_the_dashboards_as_they_were_written(helm: Helm, tmp_path: Path) -> None:
     maps = of_kind(objects(helm.template(MONITORED, tmp_path)), "ConfigMap")
     found = {name: json.loads(text) for each in maps for name, text in each["data"].items()}
-    assert found == {f"{page.uid}.json": json.loads(rendered(page)) for page in PAGES}
+    assert found == {f"{page.uid}.json": json.loads(dashboard_json(page)) for page in DASHBOARDS}
     for each in maps:
         assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
         assert each["metadata"]["annotations"] == {"grafana_folder": "Training"}

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-import reference
+import generate
 from chart.rendering import CHART, Json
 
 VALUES = (CHART / "values.yaml").read_text(encoding="utf-8")
@@ -18,25 +18,25 @@ FREE = {"global", "profiles", "priorityClasses"}
 """Objects whose keys are the user's, and what Helm itself adds."""
 
 
-@pytest.mark.parametrize("path", reference.generated(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", generate.generated(), ids=lambda path: path.name)
 def test_generated_files_are_committed_as_generated(path) -> None:
-    assert path.read_text(encoding="utf-8") == reference.generated()[path], "run `make generate`"
+    assert path.read_text(encoding="utf-8") == generate.generated()[path], "run `make generate`"
 
 
 def test_every_value_is_described() -> None:
-    comments = reference.descriptions(VALUES)
-    assert list(reference.undocumented(yaml.safe_load(VALUES), comments)) == []
+    comments = generate.descriptions(VALUES)
+    assert list(generate.undocumented(yaml.safe_load(VALUES), comments)) == []
     assert all(text.endswith(".") for text in comments.values())
 
 
 def test_a_value_without_a_comment_is_noticed() -> None:
     plain = VALUES.replace("  # -- Tag of the image; the chart's appVersion when left empty.\n", "")
     assert plain != VALUES
-    assert list(reference.undocumented(yaml.safe_load(plain), reference.descriptions(plain))) == ["image.tag"]
+    assert list(generate.undocumented(yaml.safe_load(plain), generate.descriptions(plain))) == ["image.tag"]
 
 
 def test_schema_and_values_have_the_same_keys() -> None:
-    described = set(reference.descriptions(VALUES))
+    described = set(generate.descriptions(VALUES))
     assert {path for path in keys(SCHEMA) if path not in FREE} == described - FREE
     assert {path for path, part in parts(SCHEMA) if "description" in part} == described
 
@@ -53,7 +53,7 @@ def test_defaults_satisfy_the_schema() -> None:
 
 
 def test_a_profile_is_as_its_definition_has_it() -> None:
-    definition = reference.definitions()["trainingprofiles.yaml"]["spec"]["versions"][0]["schema"]
+    definition = generate.definitions()["trainingprofiles.yaml"]["spec"]["versions"][0]["schema"]
     spec = definition["openAPIV3Schema"]["properties"]["spec"]
     assert set(SCHEMA["properties"]["profiles"]["additionalProperties"]["properties"]) == set(
         spec["properties"]

@@ -22,7 +22,7 @@ from chart.rendering import (
     of_kind,
     pod_template,
 )
-from reference import value_at
+from generate import value_at
 
 DEFAULTS: Json = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 SELECTOR = {

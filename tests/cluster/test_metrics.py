@@ -26,7 +26,7 @@ import alerts
 from cluster.helper_process import beside
 from cluster.observed_jobs import DRIVER_PORT, a_driver, a_profile_with_gpus, apply, take_away
 from cluster.operator_process import JOBS, Process, Scene, until
-from dashboards.pages import PAGES
+from dashboards.dashboard_files import DASHBOARDS
 from seedbed_api import metric_names as names
 from support.monitoring.dashboard_pictures import picture
 from support.monitoring.dashboard_queries import chosen, queries
@@ -189,7 +189,7 @@ def draw(prometheus: Prometheus) -> None:
     if not folder:
         return
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for page in PAGES:
+    for page in DASHBOARDS:
         picture(page, prometheus, Path(folder) / f"{page.uid}.png", chosen)
 
 

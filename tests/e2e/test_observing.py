@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.building import Page
-from dashboards.pages import PAGES
+from dashboards.dashboard_files import DASHBOARDS
+from dashboards.grafana_panels import Dashboard
 from e2e.chart_release import DEPLOYMENT, NAMESPACE, Release, a_profile
 from e2e.failure_report import what_happened
 from e2e.jobs import Job, Jobs, example, holds, stopped_ranks
@@ -176,12 +176,12 @@ def test_every_query_of_the_dashboards_brings_data(watched: Watched, team: Jobs,
     missing = silent(prometheus, asked, missing, until_nothing_of="TrainingJob", but=set(ABSENT))
     check_labels(prometheus, names.STEP, "second-1-driver")
     check_that_policies_hold(watched, second)
-    draw(prometheus, *(page for page in PAGES if "Sweep" not in page.title))
+    draw(prometheus, *(page for page in DASHBOARDS if "Sweep" not in page.title))
     watched.kube.delete(second.path)
     is_read(search(team, "sweep"))
     missing = silent(prometheus, asked, missing, until_nothing_of="", but=set(ABSENT))
     check_labels(prometheus, names.TRIALS_PLANNED, "sweep-1-sweep-driver")
-    draw(prometheus, *(page for page in PAGES if "Sweep" in page.title))
+    draw(prometheus, *(page for page in DASHBOARDS if "Sweep" in page.title))
     print(f"{len(asked) - len(missing)} of {len(asked)} queries bring data in pods; not: {sorted(missing)}")
     assert missing == set(ABSENT)
     assert answered == TARGETS
@@ -214,7 +214,7 @@ def silent(
 
 def expressions() -> set[str]:
     """Return the queries of all dashboards with their variables."""
-    return {query.expr for page in PAGES for panel in page.panels for query in panel.queries}
+    return {query.expr for page in DASHBOARDS for panel in page.panels for query in panel.queries}
 
 
 TARGETS = {
@@ -237,7 +237,7 @@ def check_labels(prometheus: PodPrometheus, family: names.Family, pod: str) -> N
     assert labels["namespace"] == TEAM, "what the operator says of a job is about the job's namespace"
 
 
-def draw(prometheus: PodPrometheus, *pages: Page) -> None:
+def draw(prometheus: PodPrometheus, *pages: Dashboard) -> None:
     """Leave pictures of dashboards for a person to look at, where SEEDBED_PICTURES names a folder."""
     folder = os.environ.get("SEEDBED_PICTURES")
     for page in pages if folder else ():

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from dashboards.building import Page, Panel, rendered
+from dashboards.grafana_panels import Dashboard, Panel, dashboard_json
 from testbed.prometheus import Prometheus
 
 Json = dict[str, Any]
@@ -22,9 +22,9 @@ SECONDS = 90.0
 """How much of the past is drawn."""
 
 
-def picture(page: Page, prometheus: Prometheus, path: Path, chosen: Callable[[str], str]) -> None:
+def picture(page: Dashboard, prometheus: Prometheus, path: Path, chosen: Callable[[str], str]) -> None:
     """Draw a dashboard."""
-    places = list(json.loads(rendered(page))["panels"])
+    places = list(json.loads(dashboard_json(page))["panels"])
     height = max(place["gridPos"]["y"] + place["gridPos"]["h"] for place in places) * ROW + 60
     image = Image.new("RGB", (24 * COLUMN + 2 * GAP, height), PAPER)
     pen = ImageDraw.Draw(image)

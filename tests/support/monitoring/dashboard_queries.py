@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.pages import PAGES
+from dashboards.dashboard_files import DASHBOARDS
 
 CHOSEN = {"$namespace": ".*", "$job": ".*", "$sweep": ".*", "$__rate_interval": "10m", "$__range": "10m"}
 
@@ -11,7 +11,7 @@ def queries() -> dict[str, str]:
     """Return the queries of all dashboards as they are with everything chosen, by dashboard, panel and place."""
     return {
         f"{page.title}: {panel.title} {place}": chosen(query.expr)
-        for page in PAGES
+        for page in DASHBOARDS
         for panel in page.panels
         for place, query in enumerate(panel.queries)
     }

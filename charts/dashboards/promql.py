@@ -22,15 +22,15 @@ ONE_SWEEP = {
     "all_of_them": False,
 }
 """Not `job`: what is chosen goes with the links to the other dashboards, where it is no job."""
-IN = 'namespace=~"$namespace"'
+NAMESPACE_FILTER = 'namespace=~"$namespace"'
 """Matches the jobs of the chosen namespaces."""
-OF = f'{IN}, name=~"$job"'
+JOB_FILTER = f'{NAMESPACE_FILTER}, name=~"$job"'
 """Matches the chosen jobs."""
-OF_SWEEP = f'{IN}, name=~"$sweep"'
+SWEEP_FILTER = f'{NAMESPACE_FILTER}, name=~"$sweep"'
 """Matches the chosen sweeps."""
-EACH = "{{namespace}}/{{name}}"
+JOB_LEGEND = "{{namespace}}/{{name}}"
 """Legend of a line per job."""
-BY = "namespace, name"
+JOB_LABELS = "namespace, name"
 GOOD, BAD, STOPPED, BUSY, WAITING = "green", "red", "#808080", "blue", "orange"
 STATES = {"Complete": GOOD, "Failed": BAD, "Suspended": STOPPED, "Running": BUSY, "Waiting": WAITING}
 TRIALS = {"Succeeded": GOOD, "Failed": BAD, "Pruned": STOPPED, "Running": BUSY, "Waiting": WAITING}
@@ -42,8 +42,8 @@ def rate(name: str, matching: str, *, by: str = "") -> str:
     return f"{summed}(rate({name}{{{matching}}}[$__rate_interval]))"
 
 
-def grown(name: str, matching: str, *, by: str) -> str:
-    """Return by how much a counter has grown over the time that is shown."""
+def increase_by(name: str, matching: str, *, by: str) -> str:
+    """Return by how much a counter has increase_by over the time that is shown."""
     return f"sum by ({by}) (increase({name}{{{matching}}}[$__range]))"
 
 

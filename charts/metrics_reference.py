@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import alerts
-from dashboards.pages import FOLDER, PAGES
+from dashboards.dashboard_files import DASHBOARDS, FOLDER
 from seedbed_api import metric_names as names
 from seedbed_api.metric_names import Family
 
@@ -46,7 +46,7 @@ def _row(family: Family) -> str:
 
 def _dashboards() -> str:
     where = FOLDER.relative_to(FILE.parents[1])
-    rows = "\n".join(f"| {page.title} | `{page.uid}` | {page.description} |" for page in PAGES)
+    rows = "\n".join(f"| {page.title} | `{page.uid}` | {page.description} |" for page in DASHBOARDS)
     head = f"## Dashboards\n\nIn `{where}`; with variables for data source, namespace and job.\n"
     return f"{head}\n| dashboard | uid | what it shows |\n| --- | --- | --- |\n{rows}\n"
 

@@ -1,4 +1,4 @@
-"""Write what the chart repeats from elsewhere: `python charts/reference.py`.
+"""Write what the chart repeats from elsewhere: `python charts/generate.py`.
 
 The definitions come from crds/, the descriptions of values from the comments in values.yaml, the schema of
 a profile from its model. Types of values are kept by hand in values.schema.json; descriptions are filled in.
@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 import alerts
-import metrics_page
-from dashboards import pages
+import metrics_reference
+from dashboards import dashboard_files
 from seedbed_api.crd_generator import definitions, rendered
 from seedbed_api.openapi_schema import structural_schema
 from seedbed_api.trainingprofile import TrainingProfileSpec
@@ -37,8 +37,8 @@ def main() -> None:
 def generated() -> dict[Path, str]:
     """Return the text of every generated file of the chart."""
     files = {CHART / "files/crds" / name: rendered(content) for name, content in definitions().items()}
-    files |= pages.generated() | {alerts.FILE: alerts.rendered()}
-    files[metrics_page.FILE] = metrics_page.rendered()
+    files |= dashboard_files.generated() | {alerts.FILE: alerts.rendered()}
+    files[metrics_reference.FILE] = metrics_reference.rendered()
     values = (CHART / "values.yaml").read_text(encoding="utf-8")
     files[CHART / "files/values.yaml"] = (
         f"# Written by `make generate` from values.yaml.\n{uncommented(values)}"

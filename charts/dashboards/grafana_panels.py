@@ -71,7 +71,7 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class PanelStyle:
     """What a panel has besides: where nothing is said, no value is told as good or bad."""
 
     colours: Mapping[str, str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Look:
     """Where the names of a table lead; the column `page` is for it alone."""
 
 
-PLAIN = Look()
+DEFAULT_STYLE = PanelStyle()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Panel:
     kind: Literal["lines", "stacked", "number", "bars", "table"] = "lines"
     span: int = 8
     height: int = 8
-    look: Look = PLAIN
+    style: PanelStyle = DEFAULT_STYLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class Dashboard:
     """One dashboard."""
 
     uid: str
@@ -137,7 +137,7 @@ class Page:
             yield from row.panels
 
 
-def number(
+def stat_panel(
     title: str,
     description: str,
     unit: str,
@@ -157,33 +157,50 @@ def number(
         kind="number",
         span=span,
         height=4,
-        look=Look(limits=limits),
+        style=PanelStyle(limits=limits),
     )
 
 
-def lines(
-    title: str, description: str, unit: str, *queries: tuple[str, ...], span: int = 8, look: Look = PLAIN
+def line_panel(
+    title: str,
+    description: str,
+    unit: str,
+    *queries: tuple[str, ...],
+    span: int = 8,
+    style: PanelStyle = DEFAULT_STYLE,
 ) -> Panel:
     """Return a panel of lines over time: (expression, legend), or (expression, legend, unit)."""
     return Panel(
-        title=title, description=description, unit=unit, queries=_queries(queries), span=span, look=look
+        title=title, description=description, unit=unit, queries=_queries(queries), span=span, style=style
     )
 
 
-def stacked(
-    title: str, description: str, unit: str, *queries: tuple[str, ...], span: int = 8, look: Look = PLAIN
+def stacked_panel(
+    title: str,
+    description: str,
+    unit: str,
+    *queries: tuple[str, ...],
+    span: int = 8,
+    style: PanelStyle = DEFAULT_STYLE,
 ) -> Panel:
     """Return a panel of areas one upon the other."""
-    return replace(lines(title, description, unit, *queries, span=span, look=look), kind="stacked")
+    return replace(line_panel(title, description, unit, *queries, span=span, style=style), kind="stacked")
 
 
-def bars(title: str, description: str, unit: str, *queries: tuple[str, ...], span: int = 8) -> Panel:
+def bar_panel(title: str, description: str, unit: str, *queries: tuple[str, ...], span: int = 8) -> Panel:
     """Return a panel of bars as of now."""
-    return replace(lines(title, description, unit, *queries, span=span), kind="bars")
+    return replace(line_panel(title, description, unit, *queries, span=span), kind="bars")
 
 
 def rows_of(
-    title: str, description: str, unit: str, expr: str, look: Look, *, span: int = WIDTH, height: int = 8
+    title: str,
+    description: str,
+    unit: str,
+    expr: str,
+    style: PanelStyle,
+    *,
+    span: int = WIDTH,
+    height: int = 8,
 ) -> Panel:
     """Return a table: a row per series, its labels as columns."""
     queries = (Query(expr=expr),)
@@ -195,7 +212,7 @@ def rows_of(
         kind="table",
         span=span,
         height=height,
-        look=look,
+        style=style,
     )
 
 
@@ -203,7 +220,7 @@ def _queries(told: Sequence[tuple[str, ...]]) -> tuple[Query, ...]:
     return tuple(Query(expr=expr, legend=legend, unit="".join(unit)) for expr, legend, *unit in told)
 
 
-def rendered(page: Page) -> str:
+def dashboard_json(page: Dashboard) -> str:
     """Return a dashboard as the JSON that Grafana imports."""
     built = (
         dashboard.Dashboard(page.title)
@@ -267,7 +284,7 @@ def _panel(panel: Panel) -> Any:
 
 def _thresholds(panel: Panel) -> dashboard.ThresholdsConfig:
     """Return the limits: without any Grafana takes green, and red from 80 on, whatever is 80."""
-    limits = (Threshold(value=value, color=colour) for value, colour in panel.look.limits)
+    limits = (Threshold(value=value, color=colour) for value, colour in panel.style.limits)
     steps = [Threshold(color=_PLAINLY[panel.kind]), *limits]
     return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
 
@@ -282,9 +299,9 @@ def _target(query: Query, ref: str, kind: str) -> Any:
 
 
 def _lines(panel: Panel) -> Any:
-    look = panel.look
+    style = panel.style
     legend = VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.LIST)
-    placement = LegendPlacement.RIGHT if look.aside else LegendPlacement.BOTTOM
+    placement = LegendPlacement.RIGHT if style.aside else LegendPlacement.BOTTOM
     tooltip = VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
     built = (
         timeseries.Panel()
@@ -295,13 +312,13 @@ def _lines(panel: Panel) -> Any:
     )
     if panel.unit == COUNT:
         built = built.line_interpolation(LineInterpolation.STEP_AFTER).axis_soft_max(1)
-    if look.from_zero:
+    if style.from_zero:
         built = built.axis_soft_min(0)
-    if look.most is not None:
-        built = built.max(look.most)
-    if look.limits:
+    if style.most is not None:
+        built = built.max(style.most)
+    if style.limits:
         built = built.thresholds_style(GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED))
-    for word, colour in look.colours.items():
+    for word, colour in style.colours.items():
         fixed = DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": colour})
         built = built.override_by_name(word, [fixed])
     for query in panel.queries:
@@ -335,25 +352,25 @@ def _bars(panel: Panel) -> Any:
 
 
 def _table(panel: Panel) -> Any:
-    look = panel.look
-    shown = (*look.columns, *(["page"] if look.link else []), "Value")
+    style = panel.style
+    shown = (*style.columns, *(["page"] if style.link else []), "Value")
     organised = {
-        "excludeByName": {"Time": True} | ({} if look.value else {"Value": True}),
+        "excludeByName": {"Time": True} | ({} if style.value else {"Value": True}),
         "indexByName": {name: place for place, name in enumerate(shown)},
-        "renameByName": {"Value": look.value} if look.value else {},
+        "renameByName": {"Value": style.value} if style.value else {},
     }
     built = (
         table.Panel()
         .with_transformation(DataTransformerConfig(id_val="organize", options=organised))
-        .sort_by([TableSortByFieldState().display_name("name")] if "name" in look.columns else [])
+        .sort_by([TableSortByFieldState().display_name("name")] if "name" in style.columns else [])
     )
-    if look.colours:
-        words = {word: ValueMappingResult(text=word, color=colour) for word, colour in look.colours.items()}
+    if style.colours:
+        words = {word: ValueMappingResult(text=word, color=colour) for word, colour in style.colours.items()}
         built = built.mappings([ValueMap(words)]).cell_options(TableColorTextCellOptions())
-    for name, width in look.widths.items():
+    for name, width in style.widths.items():
         built = built.override_by_name(name, [DynamicConfigValue("custom.width", width)])
-    if look.link:
-        link = {"title": "Its dashboard", "url": look.link}
+    if style.link:
+        link = {"title": "Its dashboard", "url": style.link}
         built = built.override_by_name("name", [DynamicConfigValue("links", [link])])
         built = built.override_by_name("page", [DynamicConfigValue("custom.hidden", True)])
     return built
