@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 Array: TypeAlias = npt.NDArray[Any]
 TensorDocument: TypeAlias = dict[str, Any]
@@ -46,6 +48,7 @@ def weights_digest(weights: Mapping[str, Any]) -> str:
 
 def digest_of_documents(documents: Mapping[str, TensorDocument]) -> str:
     """Return the digest over names, dtypes, shapes and values of described tensors: the arithmetic's."""
+    # torch takes 1.6 s to import, and commands that only read a run folder do without it
     from seedbed.arithmetic.tensor_digests import TensorDigest, listing_digest
 
     return listing_digest(
@@ -58,16 +61,11 @@ def digest_of_documents(documents: Mapping[str, TensorDocument]) -> str:
 
 def serialize(tensors: Mapping[str, Any]) -> bytes:
     """Return the safetensors bytes of named tensors, a function of names and values alone."""
-    from safetensors.numpy import save
-
     return save({name: as_array(tensors[name]) for name in sorted(tensors)})
 
 
 def deserialize(data: bytes) -> dict[str, Array]:
-    """Return the tensors of safetensors bytes; ValueError where they are none."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
+    """Return the tensors of safetensors bytes; ValueError if they are damaged."""
     try:
         return dict(load(data))
     except (SafetensorError, KeyError) as error:
@@ -82,6 +80,6 @@ def tensors_with_prefix(tensors: Mapping[str, Any], prefix: str) -> dict[str, An
 
 def to_torch(tensors: Mapping[str, Array]) -> dict[str, Any]:
     """Return arrays as torch tensors that own their memory."""
-    import torch
+    import torch  # 1.6 s, see above
 
     return {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()}

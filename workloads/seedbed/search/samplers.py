@@ -41,7 +41,7 @@ def create_sampler(spec: SweepJobSpec) -> Sampler:
         return SobolSampler(parameters=parameters, seed=seed, total=total)
     if spec.algorithm.tpe is None:
         return RandomSampler(parameters=parameters, seed=seed, total=total)
-    from seedbed.search.tpe_sampler import TPESampler  # Optuna takes a third of a second to import
+    from seedbed.search.tpe_sampler import TPESampler  # Optuna takes 0.1 s to import
 
     return TPESampler(
         parameters=parameters,

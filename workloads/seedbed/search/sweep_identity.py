@@ -49,7 +49,7 @@ def sweep_id(document: dict[str, Any]) -> str:
 def _search(spec: SweepJobSpec) -> dict[str, Any]:
     if spec.algorithm.tpe is None:
         return {"version": SEARCH_VERSION}
-    import optuna  # a third of a second
+    import optuna  # 0.1 s
 
     from seedbed.search.tpe_sampler import numeric_probe
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seedbed.driver.mlflow_run_entry import SweepMembership
 from seedbed.mlflow.mlflow_entries import RunEntry, experiment_of, flattened, sweep_key
@@ -11,11 +11,9 @@ from seedbed.mlflow.run_recorder import RunRecorder, open_recorder
 from seedbed.search.objective_values import SCALE, objective_goal
 from seedbed.search.trial_decisions import TrialState
 from seedbed.search.trial_ranking import rank_trials
+from seedbed.sweeps.resolve_sweep import ResolvedSweep
+from seedbed.sweeps.sweep_record import FinishedSweep
 from seedbed_api.sweepjob import SweepJob
-
-if TYPE_CHECKING:
-    from seedbed.sweeps.resolve_sweep import ResolvedSweep
-    from seedbed.sweeps.sweep_record import FinishedSweep
 
 _SPEC_FIELDS = (
     "objective",

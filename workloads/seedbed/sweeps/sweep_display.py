@@ -1,6 +1,6 @@
 """Display of a sweep: a live table on a terminal, plain lines elsewhere, always on stderr.
 
-stdout stays free for `-o json`. rich is imported at the first use.
+stdout stays free for `-o json`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
 from seedbed.search.objective_values import format_objective
 from seedbed.search.trial_decisions import DecidedTrial, TrialState
 from seedbed.search.trial_ranking import count_trials, rank_trials
@@ -19,9 +24,6 @@ from seedbed.sweeps.trial_runner import SegmentResult, TrialSegment
 from seedbed.training.run_progress import RunProgress
 
 if TYPE_CHECKING:
-    from rich.live import Live
-    from rich.table import Table
-
     from seedbed.sweeps.trial_scheduler import SweepState
 
 _BEST_ROWS = 5
@@ -193,17 +195,11 @@ def _accuracy(progress: RunProgress | None) -> str:
 
 
 def _live(stream: TextIO, view: SweepTable) -> Live:
-    from rich.console import Console
-    from rich.live import Live
-
     console = Console(file=stream, force_terminal=True)
     return Live(get_renderable=lambda: _table(view), console=console, refresh_per_second=4, transient=True)
 
 
 def _table(view: SweepTable) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(title=Text(view.title), caption=Text(view.summary()), expand=True)
     for name in ("trial", "state", "objective", "parameters"):
         table.add_column(name, overflow="ellipsis", no_wrap=True)

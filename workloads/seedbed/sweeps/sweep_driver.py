@@ -141,8 +141,7 @@ def _probe_runner(session: SweepSession) -> TaskRunner | None:
 
 def _ensure_report(session: SweepSession, sweep: ResolvedSweep, finished: FinishedSweep) -> None:
     """Write the report unless it is there; the sweep is complete without it, so errors are only shown."""
-    # Optuna and Jinja are needed for reports alone
-    from seedbed.sweeps.sweep_report_writer import report_url, write_sweep_report
+    from seedbed.sweeps.sweep_report_writer import report_url, write_sweep_report  # 1.6 s
 
     try:
         if session.state is not None or report_url(sweep) is None:
@@ -188,7 +187,7 @@ def sequential_notices(spec: SweepJobSpec) -> Iterator[str]:
 def _search_on_cluster(
     session: SweepSession, state: SweepState, cluster: ElasticCluster, *, slots: int
 ) -> None:
-    from seedbed.sweeps.tune_runner import run_on_tune
+    from seedbed.sweeps.tune_runner import run_on_tune  # Ray Tune takes 1.2 s to import
 
     cluster.start()
     run_on_tune(
@@ -197,7 +196,7 @@ def _search_on_cluster(
 
 
 def _search_on_ray(session: SweepSession, state: SweepState, *, slots: int) -> None:
-    from seedbed.sweeps.tune_runner import run_on_tune
+    from seedbed.sweeps.tune_runner import run_on_tune  # Ray Tune takes 1.2 s to import
 
     with local_ray(workers=slots, gpus=_gpus(session)):
         run_on_tune(state, slots=slots, stopping=session.stopping, display=session.display)
