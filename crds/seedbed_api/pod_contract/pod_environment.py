@@ -57,6 +57,8 @@ HostAndPort = Annotated[
 ]
 
 
+# Plain pydantic instead of pydantic-settings: the operator builds these models in every reconcile, in 0.2 ms
+# instead of 2 ms, and its own environment (POD_NAME among it) must never become that of a pod.
 class EnvironmentModel(StatusBlock):
     """A set of environment variables; each field has a variable's name as its alias."""
 
