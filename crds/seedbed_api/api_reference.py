@@ -72,8 +72,8 @@ def _table(schema: Json) -> str:
     head = ["| field | type | default | meaning |", "| --- | --- | --- | --- |"]
     body = [f"| `{row.path}` | {row.type} | {row.default} | {_cell(row.text)} |" for row in rows(schema, "")]
     rules = [str(rule["message"]) for rule in _rules(schema)]
-    told = [f"- {_cell(rule)}" for rule in dict.fromkeys(rules)]
-    return "\n".join([*head, *body, *(["", "Rules:", "", *told] if told else []), ""])
+    lines = [f"- {_cell(rule)}" for rule in dict.fromkeys(rules)]
+    return "\n".join([*head, *body, *(["", "Rules:", "", *lines] if lines else []), ""])
 
 
 def _rules(schema: Json) -> Iterator[Json]:

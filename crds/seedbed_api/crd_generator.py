@@ -28,57 +28,69 @@ _STATUS = '.status.conditions[?(@.type=="Running")]'
 def definitions() -> dict[str, Json]:
     """Return the three definitions by the names of their files."""
     return {
-        "trainingjobs.yaml": definition(
-            TrainingJob,
-            plural="trainingjobs",
-            short_names=["tjob"],
-            columns=[
-                column("STATUS", "string", f"{_STATUS}.reason"),
-                column("PROGRESS", "string", ".status.progress.shown"),
-                column("WORKERS", "string", ".status.workers.shown"),
-                column("AGE", "date", ".metadata.creationTimestamp"),
-                *_LASTING,
-                column("PROFILE", "string", ".spec.cluster.profile", wide=True),
-                column("ATTEMPTS", "integer", ".status.attempts", wide=True),
-                column("DIGEST", "string", ".status.model.weightsDigest", wide=True),
-                column("MESSAGE", "string", f"{_STATUS}.message", wide=True),
-            ],
-            transitions=immutable_recipe_fields(),
-            selectable=(*_SELECTABLE, ".status.runID"),
-        ),
-        "sweepjobs.yaml": definition(
-            SweepJob,
-            plural="sweepjobs",
-            short_names=["sweep"],
-            columns=[
-                column("STATUS", "string", f"{_STATUS}.reason"),
-                column("TRIALS", "string", ".status.trials.finished"),
-                column("BEST", "string", ".status.bestTrial.objective"),
-                column("WORKERS", "string", ".status.workers.shown"),
-                column("AGE", "date", ".metadata.creationTimestamp"),
-                *_LASTING,
-                column("PROFILE", "string", ".spec.cluster.profile", wide=True),
-                column("ATTEMPTS", "integer", ".status.attempts", wide=True),
-                column("DIGEST", "string", ".status.ledger.digest", wide=True),
-                column("MESSAGE", "string", f"{_STATUS}.message", wide=True),
-            ],
-            transitions=immutable_sweep_fields(),
-            selectable=(*_SELECTABLE, ".status.sweepID"),
-        ),
-        "trainingprofiles.yaml": definition(
-            TrainingProfile,
-            plural="trainingprofiles",
-            short_names=["tprofile"],
-            scope="Cluster",
-            columns=[
-                column("BACKEND", "string", ".spec.backend"),
-                column("GPUS", "integer", ".spec.worker.gpu.count"),
-                column("WORKERS/POD", "integer", ".spec.worker.workersPerPod"),
-                column("AGE", "date", ".metadata.creationTimestamp"),
-                column("IMAGE", "string", ".spec.image", wide=True),
-            ],
-        ),
+        "trainingjobs.yaml": _training_job(),
+        "sweepjobs.yaml": _sweep_job(),
+        "trainingprofiles.yaml": _training_profile(),
     }
+
+
+def _training_job() -> Json:
+    return definition(
+        TrainingJob,
+        plural="trainingjobs",
+        short_names=["tjob"],
+        columns=[
+            column("STATUS", "string", f"{_STATUS}.reason"),
+            column("PROGRESS", "string", ".status.progress.shown"),
+            column("WORKERS", "string", ".status.workers.shown"),
+            column("AGE", "date", ".metadata.creationTimestamp"),
+            *_LASTING,
+            column("PROFILE", "string", ".spec.cluster.profile", wide=True),
+            column("ATTEMPTS", "integer", ".status.attempts", wide=True),
+            column("DIGEST", "string", ".status.model.weightsDigest", wide=True),
+            column("MESSAGE", "string", f"{_STATUS}.message", wide=True),
+        ],
+        transitions=immutable_recipe_fields(),
+        selectable=(*_SELECTABLE, ".status.runID"),
+    )
+
+
+def _sweep_job() -> Json:
+    return definition(
+        SweepJob,
+        plural="sweepjobs",
+        short_names=["sweep"],
+        columns=[
+            column("STATUS", "string", f"{_STATUS}.reason"),
+            column("TRIALS", "string", ".status.trials.finished"),
+            column("BEST", "string", ".status.bestTrial.objective"),
+            column("WORKERS", "string", ".status.workers.shown"),
+            column("AGE", "date", ".metadata.creationTimestamp"),
+            *_LASTING,
+            column("PROFILE", "string", ".spec.cluster.profile", wide=True),
+            column("ATTEMPTS", "integer", ".status.attempts", wide=True),
+            column("DIGEST", "string", ".status.ledger.digest", wide=True),
+            column("MESSAGE", "string", f"{_STATUS}.message", wide=True),
+        ],
+        transitions=immutable_sweep_fields(),
+        selectable=(*_SELECTABLE, ".status.sweepID"),
+    )
+
+
+def _training_profile() -> Json:
+    return definition(
+        TrainingProfile,
+        plural="trainingprofiles",
+        short_names=["tprofile"],
+        scope="Cluster",
+        columns=[
+            column("BACKEND", "string", ".spec.backend"),
+            column("GPUS", "integer", ".spec.worker.gpu.count"),
+            column("WORKERS/POD", "integer", ".spec.worker.workersPerPod"),
+            column("AGE", "date", ".metadata.creationTimestamp"),
+            column("IMAGE", "string", ".spec.image", wide=True),
+        ],
+    )
 
 
 def definition(

@@ -62,7 +62,7 @@ TopTrials = Annotated[tuple[Trial, ...], BoundedList(most=MOST_TOP_TRIALS)]
 
 
 class SweepProgress(StatusBlock):
-    """How far a sweep has come: what its driver tells, and its status keeps."""
+    """Progress of a sweep, in the messages of its driver."""
 
     trials: TrialCounts
     """Number of trials by state."""

@@ -289,8 +289,7 @@ class TrainingJobStatus(LifecycleStatus):
     @property
     def kept(self) -> str:
         """Return what the newest checkpoint holds."""
-        told = "the newest checkpoint that was told of holds"
-        return f"{told} {self.checkpoint.step} steps" if self.checkpoint else ""
+        return f"the newest reported checkpoint has {self.checkpoint.step} steps" if self.checkpoint else ""
 
     def identified(self, identity: str | None) -> dict[str, str | None]:
         """Return the identity of the run."""
@@ -303,7 +302,7 @@ def shown(value: Any, form: str) -> Any:
         return value
     try:
         return {**value, "shown": form.format(**value)}
-    except (KeyError, TypeError):  # a field is missing, which its own check tells
+    except (KeyError, TypeError):  # a field is missing, which its own check reports
         return value
 
 

@@ -1,6 +1,6 @@
 """A log as lines of JSON, whoever speaks: the driver, Ray, a library, the user's code.
 
-Each line knows its job, attempt, process and the newest step that was told of.
+Each line knows its job, attempt, process and the newest reported step.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def test_a_job_whose_time_is_over_tells_how_far_it_came() -> None:
     world = training(a_world(a_training_job(activeDeadlineSeconds=100)))
     world.wait(85).say(DRIVER, live(40, checkpoint=a_checkpoint(40))).wait(5)
     assert world.says("Failed") == "False DeadlineExceeded"
-    assert world.message("Failed").endswith("; the newest checkpoint that was told of holds 40 steps")
+    assert world.message("Failed").endswith("; the newest reported checkpoint has 40 steps")
     assert world.job.status.checkpoint == a_checkpoint(40)
     early = a_world(a_training_job(activeDeadlineSeconds=100)).settle().wait(100)
     assert early.message("Failed").endswith("spec.activeDeadlineSeconds 100; raise it")
