@@ -70,7 +70,7 @@ def test_a_terminal_gets_a_table_and_is_given_back() -> None:
         display.begin(UNDER_WAY)
         display.update(UNDER_WAY, PROGRESS)
         display.notice("trial 6: WorkersLost: its process was lost")
-        display.ranking([succeeded()])
+        display.print_ranking([succeeded()])
     shown = stream.getvalue()
     assert "6 fold 1" in shown
     assert "training 10/40" in shown

@@ -58,7 +58,7 @@ def test_a_stretch_that_nobody_saw_on_its_way_counts_when_it_is_there() -> None:
     assert (totals.steps, totals.checkpoint_time, totals.running) == (7, 100.0, {})
     totals.begin(FIRST)
     totals.update(FIRST, at(9, since=7))
-    assert totals.steps == 9, "the next stretch begins where this one ended"
+    assert totals.steps == 9, "the next segment begins where this one ended"
 
 
 KEPT: dict[str, tuple[SegmentResult, float | None]] = {
@@ -97,7 +97,7 @@ def test_the_seconds_of_all_runs_only_grow_whatever_becomes_of_a_run() -> None:
         (FIRST, worth(1, 1)),  # its worker was lost
         (FIRST, worth(2, 6)),
         (OTHER, None),
-        (OTHER, worth(0, 1)),  # its next stretch
+        (OTHER, worth(0, 1)),  # its next segment
     ):
         if progress is None:
             totals.end(place)

@@ -1,4 +1,4 @@
-"""What a sweep tells Prometheus: trials by state, rungs, and what the memo saved at the pace of what was trained."""
+"""Prometheus metrics of a sweep: trials by state, rungs, and the time that reused runs saved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERIES = {"namespace": "team", "name": "tiny", "kind": "SweepJob"}
 
 
 def stood(*, trained: int, reused: int = 0, **changes: object) -> SweepState:
-    """Return a sweep whose first trials came to their ends, of which the memo knew some; 2 s per step."""
+    """Return a sweep whose first trials came to their ends, of which some are reused; 2 s per step."""
     state = scheduler(**changes).state
     for place, segment in enumerate(list(state.pending_segments())[: trained + reused]):
         whole = result(replace(segment, until_epoch=None))

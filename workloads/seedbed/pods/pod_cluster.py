@@ -40,8 +40,8 @@ class PodCluster:
         return ray_connection.available_ranks(gpus_per_rank=self._gpus) if self._started else 0
 
     @property
-    def share(self) -> Mapping[str, float]:
-        """Return what a run of one process takes: the place of one rank."""
+    def resources_per_rank(self) -> Mapping[str, float]:
+        """Return the resources of one rank."""
         return {"CPU": 1.0, "GPU": float(self._gpus)} if self._gpus else {"CPU": 1.0}
 
     @property

@@ -59,7 +59,7 @@ def _try_segment(
             stopping.wait(BACKOFF.delay(state.failed_tries[segment.key]))
     else:
         state.record_result(segment, result)
-        display.explain(segment, result)
+        display.show_problem(segment, result)
 
 
 @contextmanager

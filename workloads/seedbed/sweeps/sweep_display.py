@@ -95,7 +95,7 @@ class SweepDisplay:
         """Remove a segment that has ended or failed."""
         self._table.running.pop((segment.trial, segment.run_index), None)
 
-    def explain(self, segment: TrialSegment, result: SegmentResult) -> None:
+    def show_problem(self, segment: TrialSegment, result: SegmentResult) -> None:
         """Show why a run failed."""
         if result.problem:
             self.notice(f"trial {segment.trial}: {result.problem}")
@@ -129,7 +129,7 @@ class SweepDisplay:
         else:
             self._live.console.print(f"• {text}", style="yellow", markup=False, highlight=False)
 
-    def ranking(self, trials: Sequence[DecidedTrial]) -> None:
+    def print_ranking(self, trials: Sequence[DecidedTrial]) -> None:
         """Print the final ranking, best first."""
         self._close()
         for rank, trial in enumerate(trials, start=1):

@@ -45,7 +45,7 @@ class ElasticCluster(Cluster, Protocol):
         """Start it unless it runs; its creator stops it."""
 
     @property
-    def share(self) -> Mapping[str, float]:
+    def resources_per_rank(self) -> Mapping[str, float]:
         """Return the resources of a run of one process."""
 
 
@@ -125,7 +125,9 @@ def _search_once(session: SweepSession, sweep: ResolvedSweep) -> None:
         session.display.notice("this sweep was complete already; nothing was trained")
     assert session.finished is not None
     _ensure_report(session, sweep, session.finished)
-    session.display.ranking(rank_trials(session.finished.trials, objective_goal(session.job.spec.objective)))
+    session.display.print_ranking(
+        rank_trials(session.finished.trials, objective_goal(session.job.spec.objective))
+    )
     _require_winner(session.job, session.finished)
 
 
@@ -191,7 +193,11 @@ def _search_on_cluster(
 
     cluster.start()
     run_on_tune(
-        state, slots=slots, stopping=session.stopping, display=session.display, resources=cluster.share
+        state,
+        slots=slots,
+        stopping=session.stopping,
+        display=session.display,
+        resources=cluster.resources_per_rank,
     )
 
 

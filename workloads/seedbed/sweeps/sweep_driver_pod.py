@@ -49,9 +49,9 @@ class TotalsDisplay(SweepDisplay):
         super().update(segment, progress)
         self.totals.update(_run_key(segment), progress)
 
-    def explain(self, segment: TrialSegment, result: SegmentResult) -> None:
+    def show_problem(self, segment: TrialSegment, result: SegmentResult) -> None:
         """Add the result of a segment."""
-        super().explain(segment, result)
+        super().show_problem(segment, result)
         self.totals.add_result(_run_key(segment), result, datetime.now(UTC).timestamp())
 
     def end(self, segment: TrialSegment) -> None:

@@ -176,7 +176,7 @@ class TrialScheduler:
         match report:
             case SegmentResult():
                 self.state.record_result(segment, report)
-                self.display.explain(segment, report)
+                self.display.show_problem(segment, report)
             case InfrastructureError():
                 self._retry_later(segment, report)
             case SeedbedError():
