@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import tomllib
 from functools import cache
 from pathlib import PurePosixPath
 
@@ -111,6 +112,15 @@ def test_local_links_of_a_page_lead_somewhere(page: str) -> None:
     folder = (REPOSITORY / page).parent
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text_of(page))
     assert [link for link in links if not folder.joinpath(link).exists()] == []
+
+
+@pytest.mark.parametrize("package", ["seedbed", "seedbed_operator"])
+def test_the_tables_of_packages_are_the_layers_that_import_linter_checks(package: str) -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each.get("containers") == [package])
+    rows = re.findall(r"^\| (`.*?) \|", text_of("docs/architecture.md"), re.MULTILINE)
+    assert [name for row in rows for name in re.findall(rf"`{package}\.(\w+)`", row)] == layers
 
 
 def test_classes_and_functions_on_the_ways_through_the_code_exist() -> None:
