@@ -8,11 +8,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.eventually import eventually
 from support.operator.builders import IMAGE, a_recipe
 from testbed.kube import Json, Kube
 
@@ -34,7 +34,13 @@ class Process:
         return words in self.log.read_text()
 
     def wait_to_say(self, words: str, seconds: float = 240) -> None:
-        until(lambda: self.says(words), f"the operator never said {words!r}: {self.log.read_text()}", seconds)
+        eventually(
+            self.log.read_text,
+            lambda text: words in text,
+            what=f"{words!r} in the operator's log",
+            seconds=seconds,
+            shown=str,
+        )
 
     @property
     def port(self) -> int:
@@ -50,13 +56,6 @@ class Process:
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
         return self.process.wait(timeout=240)
-
-
-def until(holds: Callable[[], bool], complaint: str | Callable[[], str], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, complaint if isinstance(complaint, str) else complaint()
-        time.sleep(0.1)
 
 
 def command(verb: str, kubeconfig: Path, namespace: str, *more: str) -> list[str]:
@@ -102,22 +101,23 @@ class Scene:
 
     def wait_for_pods(self, *names: str, seconds: float = 240) -> dict[str, str]:
         """Return the uids of these pods, once there are exactly these."""
-        until(
-            lambda: set(self.pods()) == set(names),
-            lambda: f"{names} awaited, {list(self.pods())} there",
-            seconds,
+        eventually(
+            lambda: set(self.pods()),
+            lambda found: found == set(names),
+            what=f"exactly the pods {names}",
+            seconds=seconds,
+            shown=sorted,
         )
         return {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
 
     def wait_for_replacement(self, lost: str, *, count: int) -> list[str]:
         """Return the names of so many pods, once none is the lost one; a name that still ends is not used again."""
 
-        def replaced() -> bool:
-            uids = [pod["metadata"]["uid"] for pod in self.pods().values()]
+        def replaced(pods: dict[str, Json]) -> bool:
+            uids = [pod["metadata"]["uid"] for pod in pods.values()]
             return len(uids) == count and lost not in uids
 
-        until(replaced, lambda: f"{lost} is to be replaced, {list(self.pods())} there")
-        return list(self.pods())
+        return list(eventually(self.pods, replaced, what=f"{count} pods without {lost}", shown=list))
 
     def run(self, *names: str) -> None:
         for name in names:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from seedbed_api.crd_generator import definitions
 from seedbed_operator.manager.preflight import REQUIRED_PERMISSIONS
-from testbed.boxes import Daemon, wait_until
+from support.eventually import eventually
+from testbed.boxes import Daemon
 from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube, Refused
 
@@ -32,7 +33,7 @@ def running_operator(control: ControlPlane, *options: str, name: str = "operator
     install(control.kube)
     account = control.service_account(NAMESPACE, NAME)
     user = control.connect(account)
-    wait_until(lambda: _may_list(user), what="rights of the operator", seconds=240)
+    eventually(lambda: _may_list(user), what="rights of the operator")
     log = control.box.folder / "logs" / f"{name}.log"
     begun = log.stat().st_size if log.exists() else 0
     daemon = control.box.start(
@@ -48,11 +49,8 @@ def running_operator(control: ControlPlane, *options: str, name: str = "operator
         environment={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     try:
-        wait_until(
-            lambda: b"first relist:" in log.read_bytes()[begun:],
-            what="the operator",
-            seconds=240,
-            daemons=(daemon,),
+        eventually(
+            lambda: b"first relist:" in log.read_bytes()[begun:], what="the operator", servers=(daemon,)
         )
         yield daemon
     finally:

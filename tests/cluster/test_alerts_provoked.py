@@ -21,12 +21,13 @@ import alerts
 from cluster.helper_process import beside
 from cluster.observed_jobs import DRIVER_PORT, a_driver, a_profile_with_gpus, apply, take_away
 from cluster.operator_process import JOBS, Process, Scene
+from support.eventually import eventually
 from support.monitoring.prometheus_pod import hurried, seldom_misses
 from support.runs.command_line import dataset, spec
 from support.servers.range_server import RangeHandler
 from testbed.gateway import free_port
 from testbed.kube import Json
-from testbed.prometheus import Prometheus, Target, program, running_prometheus, until
+from testbed.prometheus import Prometheus, Target, program, running_prometheus
 
 pytestmark = [pytest.mark.cluster, pytest.mark.exhaustive, pytest.mark.timeout(1200)]
 PATIENCE_SECONDS = 400.0
@@ -122,7 +123,7 @@ def a_job(scene: Scene, name: str) -> None:
     """Create a job, and say of its pods that they run."""
     apply(scene, name)
     pods = {f"{name}-1-driver", f"{name}-1-worker-0"}
-    until(lambda: pods <= set(scene.pods()), f"pods awaited: {pods}")
+    eventually(scene.pods, lambda found: pods <= set(found), what=f"the pods {sorted(pods)}", shown=sorted)
     scene.run(*sorted(pods))
 
 
@@ -153,10 +154,20 @@ def firing(prometheus: Prometheus, alert: str) -> set[str]:
 
 
 def await_firing(prometheus: Prometheus, alert: str, who: str) -> None:
-    until(lambda: who in firing(prometheus, alert), f"{alert} does not fire", seconds=PATIENCE_SECONDS)
+    eventually(
+        lambda: firing(prometheus, alert),
+        lambda found: who in found,
+        what=f"{alert} fires for {who}",
+        seconds=PATIENCE_SECONDS,
+    )
     print(f"{time.strftime('%X')} {alert} fires: {who}")
 
 
 def await_silence(prometheus: Prometheus, alert: str, who: str) -> None:
-    until(lambda: who not in firing(prometheus, alert), f"{alert} still fires", seconds=PATIENCE_SECONDS)
+    eventually(
+        lambda: firing(prometheus, alert),
+        lambda found: who not in found,
+        what=f"{alert} fires no more for {who}",
+        seconds=PATIENCE_SECONDS,
+    )
     print(f"{time.strftime('%X')} {alert} is silent: {who}")

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.operators import running_operator
+from support.eventually import eventually
 from support.operator.builders import IMAGE, a_recipe
 from support.situations.cluster_setup import conditions
-from testbed.boxes import Daemon, wait_until
+from testbed.boxes import Daemon
 from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube
 
@@ -60,11 +61,11 @@ def message(kube: Kube, name: str, part: str) -> str:
 
 
 def until_gone(kube: Kube, path: str, operator: Daemon) -> None:
-    wait_until(
+    eventually(
         lambda: not kube.exists(path),
         what=f"the end of {path}",
         seconds=PATIENCE_SECONDS,
-        daemons=(operator,),
+        servers=(operator,),
     )
 
 

@@ -25,9 +25,10 @@ import yaml
 import alerts
 from cluster.helper_process import beside
 from cluster.observed_jobs import DRIVER_PORT, a_driver, a_profile_with_gpus, apply, take_away
-from cluster.operator_process import JOBS, Process, Scene, until
+from cluster.operator_process import JOBS, Process, Scene
 from dashboards.dashboard_files import DASHBOARDS
 from seedbed_api import metric_names as names
+from support.eventually import eventually
 from support.monitoring.dashboard_pictures import picture
 from support.monitoring.dashboard_queries import chosen, queries
 from support.operator.builders import an_outcome
@@ -128,7 +129,7 @@ def impatient(path: Path) -> Path:
 def a_driver_and_a_sweep(scene: Scene, store: str, folder: Path, sweep_port: int) -> Iterator[None]:
     """Train beside the test as the driver of `seedlings`, then search; both go on answering until the end."""
     pods = {f"{name}-1-{role}" for name in NAMES for role in ("driver", "worker-0")}
-    until(lambda: pods <= set(scene.pods()), f"pods awaited: {pods}")
+    eventually(scene.pods, lambda found: pods <= set(found), what=f"the pods {sorted(pods)}", shown=sorted)
     job = scene.kube.get(f"{JOBS.format(scene.namespace)}/seedlings")
     told = {
         "uid": job["metadata"]["uid"],
@@ -204,16 +205,40 @@ def patiently(missing: Callable[[], T], *, seconds: float = 240) -> T:
 def alerts_fire_and_resolve(observed: Observed, scene: Scene) -> None:
     """Provoke three of them one after the other."""
     firing = observed.firing
-    until(lambda: firing("SeedbedDivergence") == ["diverges"], "nobody heard of the NaN")
+    eventually(
+        lambda: firing("SeedbedDivergence"),
+        lambda found: found == ["diverges"],
+        what="SeedbedDivergence fires for diverges",
+    )
     scene.kube.delete(f"{JOBS.format(scene.namespace)}/diverges")
-    until(lambda: firing("SeedbedDivergence") == [], "an alert outlives its job")
+    eventually(
+        lambda: firing("SeedbedDivergence"),
+        lambda found: found == [],
+        what="SeedbedDivergence fires for nobody",
+    )
     apply(scene, "astray", dataset="pvc://of-another-team/data")
-    until(lambda: "astray" in firing("SeedbedJobStalled"), "nobody heard that a job waits for a person")
+    eventually(
+        lambda: firing("SeedbedJobStalled"),
+        lambda found: "astray" in found,
+        what="SeedbedJobStalled fires for astray",
+    )
     scene.kube.delete(f"{JOBS.format(scene.namespace)}/astray")
-    until(lambda: "astray" not in firing("SeedbedJobStalled"), "an alert outlives its job")
-    until(lambda: firing("SeedbedOperatorNotReconciling") == [], "an operator that works is told as gone")
+    eventually(
+        lambda: firing("SeedbedJobStalled"),
+        lambda found: "astray" not in found,
+        what="SeedbedJobStalled fires no more for astray",
+    )
+    eventually(
+        lambda: firing("SeedbedOperatorNotReconciling"),
+        lambda found: found == [],
+        what="SeedbedOperatorNotReconciling fires for nobody",
+    )
     observed.operator.end(signal.SIGKILL)
-    until(lambda: firing("SeedbedOperatorNotReconciling") == [""], "nobody heard that the operator is gone")
+    eventually(
+        lambda: firing("SeedbedOperatorNotReconciling"),
+        lambda found: found == [""],
+        what="SeedbedOperatorNotReconciling fires for the operator",
+    )
 
 
 def there(prometheus: Prometheus, family: names.Family) -> bool:

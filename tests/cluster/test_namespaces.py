@@ -14,8 +14,9 @@ import pytest
 from cluster.operators import NAMESPACE, install
 from seedbed_operator.kube_client.resource_kinds import LEASES
 from seedbed_operator.manager.preflight import REQUIRED_PERMISSIONS
+from support.eventually import eventually
 from support.operator.builders import IMAGE, a_recipe
-from testbed.boxes import Daemon, wait_until
+from testbed.boxes import Daemon
 from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube, Refused
 
@@ -87,7 +88,7 @@ class Narrow:
     def waits_for(self, reached: object, what: str) -> None:
         assert self.daemon is not None
         assert callable(reached)
-        wait_until(reached, what=what, seconds=PATIENCE_SECONDS, daemons=(self.daemon,))
+        eventually(reached, what=what, seconds=PATIENCE_SECONDS, servers=(self.daemon,))
 
     def begins(self, namespace: str, name: str) -> None:
         """Create a job and wait until the operator has made its driver."""

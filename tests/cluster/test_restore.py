@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.operators import running_operator
+from support.eventually import eventually
 from support.operator.builders import IMAGE, a_recipe
 from support.situations.cluster_setup import conditions
-from testbed.boxes import wait_until
 from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube
 from testbed.testbeds import running_testbed
@@ -65,11 +65,11 @@ def test_a_restored_backup_is_noticed_and_the_operator_goes_on(control: ControlP
             kube.patch(f"{JOBS}/kept", {"metadata": {"labels": {"number": str(number)}}})
         begin(kube, "since-then")
         kube.delete(f"{JOBS}/kept")
-        wait_until(
+        eventually(
             lambda: not kube.exists(f"{PODS}/kept-1-driver"),
             what="the end of its pods",
             seconds=PATIENCE_SECONDS,
-            daemons=(operator,),
+            servers=(operator,),
         )
 
         while_stopped(control, "rm -rf /run/etcd && cp -r /run/backup /run/etcd")

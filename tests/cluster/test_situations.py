@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cluster.operator_process import until
 from cluster.operators import running_operator
 from seedbed_api.metric_names import JOB_INFO
+from support.eventually import eventually
 from support.situations.cluster_setup import (
     PATIENCE_SECONDS,
     UNSEEN,
@@ -170,7 +170,7 @@ def test_what_another_controller_has_is_left_alone(made: Made) -> None:
 def test_it_goes_on_when_that_is_mended(mended: Made, name: str) -> None:
     ground = mended.grounds[name]
     ground.awaits(reason=MENDED[name].then, seconds=PATIENCE_SECONDS)
-    until(lambda: pods_run(ground), lambda: f"pods of attempt {ground.status()['attempts']} do not run")
+    eventually(lambda: pods_run(ground), what="the pods of the newest attempt run")
 
 
 def pods_run(ground: Ground) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from testbed.boxes import start_box, wait_until
+from support.eventually import NotSeen, eventually
+from testbed.boxes import start_box
 from testbed.control_plane import ControlPlane
 from testbed.fake_nodes import FakeNodes
 from testbed.kube import Json, Kube, Refused
@@ -48,7 +49,7 @@ def test_nothing_is_collected_while_the_controllers_are_paused(
     control_plane.pause_controllers()
     try:
         kube.delete(f"{maps}/owner")
-        with pytest.raises(TimeoutError):
+        with pytest.raises(NotSeen):
             kube.wait_gone(f"{maps}/child", seconds=3)
     finally:
         control_plane.resume_controllers()
@@ -123,14 +124,14 @@ def test_boxes_side_by_side_share_no_address_and_no_process(tmp_path: Path) -> N
     one, two = (start_box(tmp_path / name, addresses=(address,)) for name in ("one", "two"))
     try:
         served = one.start("served", sys.executable, "-m", "http.server", "6443", "--bind", "127.0.0.1")
-        wait_until(lambda: _answers(one.ports[address]), what="a server", seconds=240, daemons=(served,))
+        eventually(lambda: _answers(one.ports[address]), what="a server", servers=(served,))
         assert not _answers(two.ports[address])
         assert "http.server" not in two.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
         assert not Path("/run/lib/upper").exists(), "the machine's /run is its own"
     finally:
         for box in (one, two):
             box.stop()
-    wait_until(lambda: not served.running(), what="the end of what ran inside", seconds=240)
+    eventually(lambda: not served.running(), what="the end of what ran inside")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seedbed.storage import Storage, open_storage
+from support.eventually import LiveProcess, eventually
 from support.runs.command_line import dataset
 from support.runs.sweep_commands import STEPS, Desk, a_sweep
 from testbed.gateway import Gateway
@@ -29,11 +29,13 @@ def desk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Desk:
 
 
 def wait_for_a_checkpoint(store: Storage, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 300
-    while not any("/checkpoints/" in path for path in store.list("runs")):
-        assert process.poll() is None, "the sweep ended before it could be hit"
-        assert time.monotonic() < deadline, "no run has a checkpoint"
-        time.sleep(0.02)
+    eventually(
+        lambda: [path for path in store.list("runs") if "/checkpoints/" in path],
+        what="a checkpoint",
+        seconds=300,
+        every=0.02,
+        servers=(LiveProcess("the sweep", process),),
+    )
 
 
 def ledger_of(store: Storage) -> bytes:

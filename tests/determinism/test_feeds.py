@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from seedbed.feed import open_feed
 from seedbed.feed.sample_stream import SampleStream
 from seedbed_api.errors import UserError
 from support.datasets.small_datasets import a_dataset, a_stream
+from support.eventually import eventually
 
 pytestmark = pytest.mark.ray
 
@@ -115,10 +115,7 @@ def test_leaving_early_ends_the_execution(cluster, folder):
     spec = a_stream(folder, total_steps=4000)
     with open_feed("RayData", spec, leaves=range(4), steps=range(4000)) as batches:
         next(batches)
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and _executors():
-        time.sleep(0.2)
-    assert not _executors()
+    eventually(_executors, lambda found: not found, what="the end of Ray Data's executions", seconds=300)
 
 
 def _executors():

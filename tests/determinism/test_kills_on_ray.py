@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.log_store import list_logs, read_in_order, select_logs
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
+from support.eventually import LiveProcess, eventually
 from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job, digest_of, groups, manifest, prove, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
@@ -78,11 +78,14 @@ class Command:
 
         The driver looks some times a second: a fast group has checkpoints before it is heard of. Return the step.
         """
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (step := self.newest()) <= after or len(self.told()) < told:
-            assert self.process.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline, f"no checkpoint after step {after} by group {told}"
-            time.sleep(0.02)
+        step, _ = eventually(
+            lambda: (self.newest(), len(self.told())),
+            lambda seen: seen[0] > after and seen[1] >= told,
+            what=f"a checkpoint after step {after} by group {told} (step, groups)",
+            seconds=PATIENCE_SECONDS,
+            every=0.02,
+            servers=(LiveProcess("the run", self.process),),
+        )
         return step
 
     def descendants(self) -> list[psutil.Process]:

@@ -10,7 +10,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import pytest
 from determinism.sweep_runs import end, ledger_of, runs_of
 from seedbed.runs.attempt_claims import highest_attempt
 from seedbed.runs.checkpoint_store import checkpoint_steps
+from support.eventually import LiveProcess, eventually
 from support.runs.command_line import dataset
 from support.runs.sweep_commands import ASHA, a_sweep
 
@@ -54,11 +54,15 @@ def kept(output: Path) -> int:
 
 def kill_after_progress(process: subprocess.Popen[bytes], output: Path, *, more: int) -> None:
     """Kill the command and all of its processes when so many more steps are kept."""
-    before, deadline = kept(output), time.monotonic() + PATIENCE_SECONDS
-    while kept(output) < before + more:
-        assert process.poll() is None, "the sweep ended before it could be killed"
-        assert time.monotonic() < deadline, "no step was kept"
-        time.sleep(0.02)
+    before = kept(output)
+    eventually(
+        lambda: kept(output),
+        lambda steps: steps >= before + more,
+        what=f"{more} steps more than {before}",
+        seconds=PATIENCE_SECONDS,
+        every=0.02,
+        servers=(LiveProcess("the sweep", process),),
+    )
     everything = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     assert len(everything) > 3, "Ray ran beside the driver"
     end(everything)

@@ -14,7 +14,7 @@ from e2e.chart_release import a_profile, operator_on, release_on, values
 from e2e.failure_report import what_happened
 from e2e.jobs import Job, condition, holds
 from e2e.stores import DATASET, EXAMPLE, REPOSITORY, give_secrets, stock
-from testbed.boxes import NotStarted
+from support.eventually import NotSeen
 from testbed.builds import ToolMissing
 from testbed.testbeds import Testbed, running_testbed
 
@@ -34,7 +34,7 @@ def main() -> int:
         try:
             with running_testbed(Path(folder, "testbed"), nodes=1, keep=True) as testbed:
                 return demonstrated(testbed, Path(folder), began)
-        except (ToolMissing, NotStarted) as reason:
+        except (ToolMissing, NotSeen) as reason:
             print(reason, file=sys.stderr)
             return 1
 

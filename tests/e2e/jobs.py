@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from seedbed.receipts import read_receipt
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
+from support.eventually import eventually
 from support.runs.job_builder import groups
 from testbed.kube import Json
 from testbed.nodes import Node
@@ -144,10 +144,13 @@ class Job:
 
     def await_no_pods(self, seconds: float = 240) -> None:
         """Wait until its last pod is gone."""
-        until = time.monotonic() + seconds
-        while found := [pod["metadata"]["name"] for pod in self.pods()]:
-            assert time.monotonic() < until, f"still there: {found}"
-            time.sleep(0.2)
+        eventually(
+            lambda: [pod["metadata"]["name"] for pod in self.pods()],
+            lambda left: not left,
+            what=f"the end of the pods of {self.name}",
+            seconds=seconds,
+            every=0.2,
+        )
 
     @property
     def folder(self) -> RunFolder | None:
@@ -164,10 +167,13 @@ class Job:
 
     def await_checkpoint(self, *, at: int, groups: int = 1) -> int:
         """Wait for a checkpoint of a step or a later one by a group that has told of itself; return its step."""
-        until = time.monotonic() + PATIENCE_SECONDS
-        while (step := self.newest()) < at or len(self.told()) < groups:
-            assert time.monotonic() < until, f"no checkpoint at step {at}, only {step}"
-            time.sleep(0.02)
+        step, _ = eventually(
+            lambda: (self.newest(), len(self.told())),
+            lambda seen: seen[0] >= at and seen[1] >= groups,
+            what=f"a checkpoint at step {at} or later by group {groups} (step, groups)",
+            seconds=PATIENCE_SECONDS,
+            every=0.02,
+        )
         assert step < TOTAL_STEPS, "the training ended before it could be disturbed"
         return step
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from e2e.stores import DATASET, REPOSITORY
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
+from support.eventually import eventually
 from testbed.kube import Json
 
 EXAMPLE = REPOSITORY / "examples/digits-sweep.yaml"
@@ -51,10 +51,13 @@ class Sweep(Job):
 
     def await_trials(self, *, begun: int) -> None:
         """Wait until so many trials have a checkpoint; where these are not all, the sweep is not at its end."""
-        until = time.monotonic() + PATIENCE_SECONDS
-        while len(begun_in(self.root)) < begun:
-            assert time.monotonic() < until, f"{begun} trials have not begun"
-            time.sleep(0.02)
+        eventually(
+            lambda: begun_in(self.root),
+            lambda found: len(found) >= begun,
+            what=f"{begun} trials that have begun",
+            seconds=PATIENCE_SECONDS,
+            every=0.02,
+        )
         assert not list(self.root.glob("sweeps/*/ledger.json")), (
             "the sweep ended before it could be disturbed"
         )

@@ -23,6 +23,7 @@ from e2e.jobs import (
     check_steps,
     holds,
 )
+from support.eventually import eventually
 from testbed.nodes import Node
 from testbed.testbeds import Testbed
 
@@ -71,10 +72,13 @@ def test_a_worker_a_driver_and_the_object_of_a_driver(jobs: Jobs, straight: Stra
 
 def await_resumption(job: Job, *, after: int, groups: int, seconds: float = PATIENCE_SECONDS) -> int:
     """Wait until one more group of workers has told of its steps; it began where nothing that was kept is lost."""
-    until = time.monotonic() + seconds
-    while len(told := job.told()) <= groups:
-        assert time.monotonic() < until, f"no group of workers after the kill at step {after}"
-        time.sleep(0.2)
+    told = eventually(
+        job.told,
+        lambda found: len(found) > groups,
+        what=f"a group of workers after the kill at step {after}",
+        seconds=seconds,
+        every=0.2,
+    )
     began = int(told[groups][0]["resumedFrom"])
     assert began >= after > 0
     return began

@@ -27,6 +27,7 @@ from e2e.plain_pods import a_pod, run
 from e2e.stores import give_secrets
 from e2e.sweeps import Sweep, a_sweep
 from seedbed_api import metric_names as names
+from support.eventually import eventually
 from support.monitoring.dashboard_pictures import picture
 from support.monitoring.dashboard_queries import chosen, queries
 from support.monitoring.prometheus_pod import (
@@ -43,7 +44,7 @@ from support.monitoring.prometheus_pod import (
 from testbed.kube import Json, Kube
 from testbed.monitors import definitions_file
 from testbed.nodes import Node
-from testbed.prometheus import program, until
+from testbed.prometheus import program
 from testbed.testbeds import Testbed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.exhaustive, pytest.mark.timeout(1200)]
@@ -69,16 +70,16 @@ class Watched:
 
     def await_firing(self, alert: str, who: str) -> None:
         """Wait until an alert fires for a job, or for the namespace."""
-        self._await(lambda: who in self.prometheus.firing(alert), f"{alert} does not fire for {who!r}")
+        self._await(alert, lambda jobs: who in jobs, f"{alert} fires for {who!r}")
         print(f"{time.strftime('%X')} {alert} fires: {who!r}")
 
     def await_silence(self, alert: str, who: str) -> None:
         """Wait until an alert does not fire any more."""
-        self._await(lambda: who not in self.prometheus.firing(alert), f"{alert} still fires for {who!r}")
+        self._await(alert, lambda jobs: who not in jobs, f"{alert} fires no more for {who!r}")
         print(f"{time.strftime('%X')} {alert} is silent: {who!r}")
 
-    def _await(self, holds: Callable[[], bool], complaint: str) -> None:
-        until(holds, complaint, seconds=PATIENCE_SECONDS)
+    def _await(self, alert: str, accepts: Callable[[set[str]], bool], what: str) -> None:
+        eventually(lambda: self.prometheus.firing(alert), accepts, what=what, seconds=PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +162,10 @@ def test_every_query_of_the_dashboards_brings_data(watched: Watched, team: Jobs,
 
     def is_read(job: Job) -> None:
         job.await_training()
-        until(
-            lambda: answers(prometheus, job, answered), f"nobody reads {job.name}", seconds=PATIENCE_SECONDS
+        eventually(
+            lambda: answers(prometheus, job, answered),
+            what=f"answers of {job.name}",
+            seconds=PATIENCE_SECONDS,
         )
 
     second_node.set_gpus(1)
@@ -283,8 +286,11 @@ def test_the_operator_is_gone(watched: Watched) -> None:
 def test_a_loss_that_is_no_number(watched: Watched, team: Jobs) -> None:
     job = train(team, "wild", wild=True)
     watched.await_firing("SeedbedDivergence", "wild")
-    until(
-        lambda: job.condition("Failed") == "True:NonFiniteLoss", "it has not failed", seconds=PATIENCE_SECONDS
+    eventually(
+        lambda: job.condition("Failed"),
+        lambda found: found == "True:NonFiniteLoss",
+        what="the condition Failed",
+        seconds=PATIENCE_SECONDS,
     )
     watched.kube.delete(job.path)
     watched.await_silence("SeedbedDivergence", "wild")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from e2e.plain_pods import a_pod, ended, run
+from support.eventually import NotSeen
 from testbed.builds import PAUSE, ToolMissing, built
 from testbed.cgroups import PREFIX, ROOT
 from testbed.images import write_image
@@ -208,7 +209,7 @@ def test_pods_of_a_dead_node_wait_for_it_until_it_is_out_of_service(
     second_node.kill()
     second_node.await_ready(ready=False, seconds=240)
     testbed.kube.wait_for(path, lambda seen: "deletionTimestamp" in seen["metadata"], seconds=240)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(NotSeen):
         testbed.kube.wait_gone(path, seconds=3)
     second_node.set_out_of_service()
     testbed.kube.wait_gone(path, seconds=240)

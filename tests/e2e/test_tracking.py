@@ -14,7 +14,8 @@ import pytest
 
 from e2e.jobs import Jobs
 from e2e.sweeps import TRIALS, Sweep, a_sweep
-from testbed.boxes import Box, NotStarted, wait_until
+from support.eventually import NotSeen, eventually
+from testbed.boxes import Box
 from testbed.control_plane import MACHINE_ADDRESS
 from testbed.kube import Json
 from testbed.testbeds import Testbed
@@ -53,7 +54,7 @@ def server(testbed: Testbed, tmp_path: Path) -> Iterator[Box]:
     listening = ("--host", "0.0.0.0", "--port", "5000", "--workers", "1", "--allowed-hosts", "*")
     daemon = testbed.box.start("mlflow", PROGRAM, "server", *store, *listening)
     try:
-        wait_until(lambda: told_of(testbed.box, "none") == [], what="MLflow", seconds=240, daemons=(daemon,))
+        eventually(lambda: told_of(testbed.box, "none") == [], what="MLflow", servers=(daemon,))
         yield testbed.box
     finally:
         daemon.stop(signal.SIGTERM, seconds=60)
@@ -63,7 +64,7 @@ def told_of(box: Box, experiment: str) -> list[Json] | None:
     """Return the runs of an experiment as the server has them; None where it does not answer."""
     try:
         return list(json.loads(box.run(sys.executable, "-c", ASKED, URL, experiment)))
-    except NotStarted:
+    except NotSeen:
         return None
 
 

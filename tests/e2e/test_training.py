@@ -26,6 +26,7 @@ from e2e.kubectl_output import columns, left_of
 from e2e.stores import SECRETS
 from support.docs.pages import commands
 from support.docs.terminal import Terminal
+from support.eventually import eventually
 from support.runs.job_builder import expected_leaves
 from testbed.testbeds import Testbed
 
@@ -198,14 +199,17 @@ def test_a_job_deleted_in_the_middle_leaves_nothing_but_its_run(jobs: Jobs) -> N
     job = jobs.apply()
     kube = jobs.testbed.kube
     uid = kube.get(job.path)["metadata"]["uid"]
-    until = time.monotonic() + 300
-    while set(there := left_of(jobs, uid)) != {"Pod", "Secret", "Service"}:
-        assert time.monotonic() < until, f"the check sees what a job has: {there}"
-        time.sleep(0.5)
+    everything = {"Pod", "Secret", "Service"}
+    eventually(
+        lambda: left_of(jobs, uid),
+        lambda there: set(there) == everything,
+        what="all that a job has, as the check sees it",
+        seconds=300,
+        every=0.5,
+    )
     job.await_checkpoint(at=20)
     kube.kubectl("delete", "trainingjob", job.name, "-n", jobs.namespace, "--timeout=240s")
-    until = time.monotonic() + 300
-    while left := left_of(jobs, uid):
-        assert time.monotonic() < until, left
-        time.sleep(0.5)
+    eventually(
+        lambda: left_of(jobs, uid), lambda left: not left, what="the end of it all", seconds=300, every=0.5
+    )
     assert job.newest() >= max(event["step"] for event in job.told()[-1]), "the driver kept its last step"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -20,6 +22,20 @@ class Server(Protocol):
     def tail(self) -> str:
         """Return the end of its log."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class LiveProcess:
+    """A process that must not end before what is awaited has come."""
+
+    name: str
+    process: subprocess.Popen[Any]
+
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def tail(self) -> str:
+        return f"exit code {self.process.returncode}"
 
 
 class NotSeen(AssertionError):  # noqa: N818 - names what happened

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from testbed.boxes import NotStarted
+from support.eventually import NotSeen
 from testbed.builds import TOOLS, ToolMissing, binary_of, built
 from testbed.packages import install_packages
 from testbed.testbeds import running_testbed
@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
     asked = _parser().parse_args(arguments)
     try:
         asked.verb(asked)
-    except (ToolMissing, NotStarted) as reason:
+    except (ToolMissing, NotSeen) as reason:
         print(reason, file=sys.stderr)
         return 1
     return 0

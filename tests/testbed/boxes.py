@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support.eventually import NotSeen
 from testbed.builds import ToolMissing, need
 from testbed.cgroups import PREFIX, entry_file
 
@@ -23,7 +24,7 @@ _TESTS = Path(__file__).parent.parent
 _JOIN = 'echo $$ > "$0" && exec "$@"'
 
 
-class NotStarted(Exception):  # noqa: N818 - names what happened to a server of the tests
+class NotStarted(NotSeen):
     """A daemon of the testbed ended or did not answer in time; the text has the end of its log."""
 
 
@@ -177,21 +178,6 @@ def start_box(folder: Path, *, addresses: Sequence[str], keep: bool = False) -> 
         supervisor.wait()
         raise ToolMissing(f"not run: no namespaces: {state['error']}")
     return Box(folder=folder, name=name, pid=state["pid"], ports=state["ports"], supervisor=supervisor)
-
-
-def wait_until(
-    question: Callable[[], bool], *, what: str, seconds: float, daemons: Sequence[Daemon] = ()
-) -> None:
-    """Ask until the answer is yes; `NotStarted` when time is up or one of the daemons has ended."""
-    deadline = time.monotonic() + seconds
-    while not question():
-        for daemon in daemons:
-            if not daemon.running():
-                raise NotStarted(f"{daemon.name} ended: {daemon.tail()}")
-        if time.monotonic() > deadline:
-            tails = "".join(f"\n{daemon.name}: {daemon.tail()}" for daemon in daemons)
-            raise NotStarted(f"{what}: not within {seconds:.0f} s{tails}")
-        time.sleep(0.1)
 
 
 def _entered(entering: subprocess.Popen[bytes]) -> int:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testbed.boxes import Box, Daemon, wait_until
+from support.eventually import eventually
+from testbed.boxes import Box, Daemon
 from testbed.builds import KUBERNETES, built
 from testbed.certificates import Authority, create_authority, create_signing_key
 from testbed.kube import Kube
@@ -86,7 +87,7 @@ class ControlPlane:
     def start_apiserver(self) -> None:
         """Start the API server again, and wait until it is ready and serves the kinds of all definitions."""
         self.apiserver = self.box.restart(self.apiserver)
-        wait_until(self.ready, what="kube-apiserver", seconds=240, daemons=(self.apiserver,))
+        eventually(self.ready, what="kube-apiserver", servers=(self.apiserver,))
         self.kube.await_definitions()
 
     def pause_controllers(self) -> None:
@@ -125,9 +126,7 @@ def start_control_plane(box: Box) -> ControlPlane:
     inside = write_kubeconfig(
         box.folder / "admin.inside.kubeconfig", server=f"https://{API_ADDRESS}", authority=trust, user=admin
     )
-    wait_until(
-        lambda: _api_ready(box, authority), what="kube-apiserver", seconds=240, daemons=(etcd, apiserver)
-    )
+    eventually(lambda: _api_ready(box, authority), what="kube-apiserver", servers=(etcd, apiserver))
     return ControlPlane(
         box=box,
         authority=authority,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.boxes import Daemon, wait_until
+from support.eventually import eventually
+from testbed.boxes import Daemon
 from testbed.builds import KWOK, built
 from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube
@@ -120,7 +121,7 @@ def start_fake_nodes(control: ControlPlane) -> FakeNodes:
         "--server-address=127.0.0.1:10247",
     )
     daemon = control.box.start("kwok", str(built(KWOK)), *flags)
-    wait_until(lambda: _said_ready(daemon), what="kwok", seconds=240, daemons=(daemon,))
+    eventually(lambda: _said_ready(daemon), what="kwok", servers=(daemon,))
     return FakeNodes(control=control, daemon=daemon)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import requests
 import yaml
 
+from support.eventually import eventually
 from testbed.kubeconfigs import User
 
 Json = dict[str, Any]
@@ -102,23 +103,21 @@ class Kube:
     def wait_for(
         self, path: str, accepted: Callable[[Json], bool], *, seconds: float = 240, what: str = ""
     ) -> Json:
-        """Return the object once it is accepted; `TimeoutError` shows what it was last."""
-        deadline, seen = time.monotonic() + seconds, None
-        while time.monotonic() < deadline:
-            seen = self._looked_up(path)
-            if seen is not None and accepted(seen):
-                return seen
-            time.sleep(0.2)
-        shown = yaml.safe_dump((seen or {}).get("status"))
-        raise TimeoutError(f"{path}: {what or 'not as awaited'} within {seconds:.0f} s; its status:\n{shown}")
+        """Return the object once it is accepted; `NotSeen` shows the status that it had last."""
+        seen = eventually(
+            lambda: self._looked_up(path),
+            lambda found: found is not None and accepted(found),
+            what=f"{path}: {what or 'an object as awaited'}",
+            seconds=seconds,
+            every=0.2,
+            shown=lambda found: f"status:\n{yaml.safe_dump((found or {}).get('status'))}",
+        )
+        assert seen is not None
+        return seen
 
     def wait_gone(self, path: str, *, seconds: float = 240) -> None:
         """Return once there is no such object."""
-        deadline = time.monotonic() + seconds
-        while self.exists(path):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{path} is still there after {seconds:.0f} s")
-            time.sleep(0.2)
+        eventually(lambda: not self.exists(path), what=f"the end of {path}", seconds=seconds, every=0.2)
 
     def kubectl(self, *arguments: str, feed: str | None = None, seconds: float = 300) -> str:
         """Run kubectl as this user and return its output; `subprocess.CalledProcessError` has its complaint."""
@@ -155,11 +154,7 @@ class Kube:
 
     def await_definitions(self, *, seconds: float = 240) -> None:
         """Wait until the kinds of all definitions can be used: a moment after they are established, and after a start."""
-        deadline = time.monotonic() + seconds
-        while not self.serves_definitions():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"kinds of definitions are not served within {seconds:.0f} s")
-            time.sleep(0.1)
+        eventually(self.serves_definitions, what="the kinds of all definitions", seconds=seconds)
 
     def serves_definitions(self) -> bool:
         """Say whether the kinds of all definitions are served, and where kubectl and Helm look for kinds."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testbed.boxes import Box, Daemon, wait_until
+from support.eventually import eventually
+from testbed.boxes import Box, Daemon
 from testbed.builds import PAUSE, built, need
 from testbed.cgroups import cgroups_writable, daemons_cgroup, make_cgroup, processes_below
 from testbed.control_plane import ControlPlane
@@ -92,7 +93,7 @@ class Node:
             _kill(process)
         self.kubelet.stop()
         self.containerd.stop()
-        wait_until(lambda: not processes_below(self.cgroup), what=f"end of {self.name}'s pods", seconds=240)
+        eventually(lambda: not processes_below(self.cgroup), what=f"end of {self.name}'s pods")
 
     def start(self) -> None:
         """Bring a killed node back, as a machine that was booted again; returns when it is Ready."""
@@ -122,7 +123,7 @@ class Node:
     def await_ready(self, *, ready: bool = True, seconds: float = 240) -> None:
         """Wait until the node is Ready, or is not any more."""
         if ready:
-            wait_until(self._comes_up, what=f"{self.name} is Ready", seconds=seconds)
+            eventually(self._comes_up, what=f"{self.name} is Ready", seconds=seconds)
         else:
             self.kube.wait_for(self.path, lambda seen: not is_ready(seen), seconds=seconds, what="not Ready")
 
@@ -272,7 +273,7 @@ def _write_files(control: ControlPlane, paths: NodePaths, root: Path | None) -> 
 
 def _await_containerd(box: Box, paths: NodePaths, daemon: Daemon) -> None:
     socket = Path(f"/proc/{box.pid}/root{paths.socket}")
-    wait_until(socket.exists, what="containerd", seconds=240, daemons=(daemon,))
+    eventually(socket.exists, what="containerd", servers=(daemon,))
 
 
 def _pause_image(folder: Path) -> Image:

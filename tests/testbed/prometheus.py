@@ -9,12 +9,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support.eventually import eventually
 from testbed.builds import ToolMissing
 from testbed.gateway import free_port
 
@@ -63,7 +64,7 @@ class Prometheus:
 
     def wait_for(self, expression: str, *, seconds: float = 240) -> list[Json]:
         """Return the series of a query as soon as there are any."""
-        return until(lambda: self.query(expression), f"nothing for {expression}", seconds)
+        return eventually(lambda: self.query(expression), what=f"nothing for {expression}", seconds=seconds)
 
     def unhealthy(self) -> list[str]:
         """Return why targets could not be scraped."""
@@ -113,17 +114,8 @@ def _command(folder: Path, address: str) -> tuple[str, ...]:
 
 def _comes_up(process: subprocess.Popen[bytes], url: str) -> bool:
     """Tell whether it is ready; not where it has ended."""
-    until(lambda: process.poll() is not None or _is_ready(url), "Prometheus is not ready")
+    eventually(lambda: process.poll() is not None or _is_ready(url), what="Prometheus is not ready")
     return process.poll() is None
-
-
-def until(holds: Callable[[], Any], complaint: str, seconds: float = 240) -> Any:
-    """Return what a question gives as soon as it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, complaint
-        time.sleep(0.2)
-    return found
 
 
 def _configuration(targets: Sequence[Target], rules: Path | None) -> Json:

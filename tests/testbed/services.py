@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import yaml
 
-from testbed.boxes import Box, Daemon, wait_until
+from support.eventually import eventually
+from testbed.boxes import Box, Daemon
 from testbed.builds import COREDNS, VERSITYGW, built
 from testbed.control_plane import MACHINE_ADDRESS, POD_RANGE, ControlPlane
 from testbed.gateway import Gateway, answers, gateway_command
@@ -52,7 +53,7 @@ class InnerGateway:
 
     def await_answer(self) -> None:
         """Wait until it answers."""
-        wait_until(lambda: answers(self.outside), what="versitygw", seconds=240, daemons=(self.daemon,))
+        eventually(lambda: answers(self.outside), what="versitygw", servers=(self.daemon,))
 
 
 def start_proxy(control: ControlPlane) -> Daemon:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from seedbed.driver.run_driver import run_job
 from seedbed.receipts import read_receipt
 from seedbed.storage import open_storage
 from seedbed_api.manifest_loader import training_job
+from support.eventually import LiveProcess, eventually
 from support.runs.command_line import Scene, dataset
 from support.runs.sweep_commands import Desk
 
@@ -84,11 +84,12 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def until(ready: Callable[[], Any], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not ready():
-        assert process.poll() is None, "it ended before"
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.1)
+    eventually(
+        ready,
+        what="what the command writes",
+        seconds=PATIENCE,
+        servers=(LiveProcess("the command", process),),
+    )
 
 
 def test_a_run_that_was_killed_and_continued_is_told_in_order_also_to_who_follows(

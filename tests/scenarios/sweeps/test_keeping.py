@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seedbed.runs.attempt_claims import highest_attempt
+from support.eventually import LiveProcess, eventually
 from support.runs.sweep_commands import Desk, a_sweep
 
 
@@ -50,11 +50,13 @@ def kill_a_job(desk: Desk) -> None:
     path = a_job(desk, "runs", epochs=400, seed=9)
     before = set((desk.folder / "runs" / "runs").iterdir())
     process = subprocess.Popen([sys.executable, "-m", "seedbed.cli", "run", "-f", path], env=os.environ)
-    deadline = time.monotonic() + 300
-    while not any(run not in before for run in checkpointed(desk)):
-        assert process.poll() is None, "the job ended before it could be killed"
-        assert time.monotonic() < deadline, "the job has no checkpoint"
-        time.sleep(0.02)
+    eventually(
+        lambda: [run for run in checkpointed(desk) if run not in before],
+        what="a checkpoint of the job",
+        seconds=300,
+        every=0.02,
+        servers=(LiveProcess("the job", process),),
+    )
     process.send_signal(signal.SIGSTOP)  # it is not to come to its end while it is looked at
     assert [run["state"] for run in listed(desk)].count("training") == 1
     refused = desk.type("runs", "prune", desk.folder / "runs", the_open_one(desk, "training"), "--yes")

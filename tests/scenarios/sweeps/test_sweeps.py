@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 
 from seedbed.runs.attempt_claims import highest_attempt
 from seedbed.runs.checkpoint_store import checkpoint_steps
+from support.eventually import LiveProcess, eventually
 from support.runs.sweep_commands import ASHA, LEARNING_RATES, STEPS, Desk, a_sweep
 
 EPOCHS = 4
@@ -187,11 +187,14 @@ def test_the_same_command_continues(desk: Desk, number: signal.Signals) -> None:
 
 def wait_for(runs: Path, process: subprocess.Popen[bytes]) -> None:
     """Wait until a second run has a checkpoint."""
-    deadline = time.monotonic() + 300
-    while len({path.parents[1] for path in runs.glob("*/checkpoints/*.json")}) < 2:
-        assert process.poll() is None, "the sweep ended before it could be hit"
-        assert time.monotonic() < deadline, "no second run has a checkpoint"
-        time.sleep(0.005)
+    eventually(
+        lambda: {path.parents[1] for path in runs.glob("*/checkpoints/*.json")},
+        lambda found: len(found) > 1,
+        what="checkpoints of two runs",
+        seconds=300,
+        every=0.005,
+        servers=(LiveProcess("the sweep", process),),
+    )
 
 
 def test_two_of_the_same_at_once_share_the_work(desk: Desk) -> None:
@@ -211,10 +214,13 @@ def test_a_sweep_that_is_told_to_stop_says_so(desk: Desk) -> None:
     manifest = desk.manifest(training={"epochs": 400})
     command = [sys.executable, "-m", "seedbed.cli", "run", "-f", str(manifest), "-o", "json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ)
-    deadline = time.monotonic() + 300
-    while not list((desk.folder / "runs" / "runs").glob("*/checkpoints/*.json")):
-        assert time.monotonic() < deadline, "the first run has no checkpoint"
-        time.sleep(0.02)
+    runs = desk.folder / "runs" / "runs"
+    eventually(
+        lambda: list(runs.glob("*/checkpoints/*.json")),
+        what="a checkpoint of the first run",
+        seconds=300,
+        every=0.02,
+    )
     process.terminate()
     stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 143, stderr

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from support.eventually import eventually
 from support.manifests.base_manifests import Case
 from testbed.fake_nodes import FakeNodes
 from testbed.kube import Json, Kube, Refused
@@ -279,10 +279,12 @@ def awaits_admission(accepted: Callable[[Json | None], bool]) -> Action:
             return None
 
     def act(ground: Ground) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not accepted(tried(ground)):
-            assert time.monotonic() < deadline, "what was set up has no effect on pods"
-            time.sleep(0.1)
+        eventually(
+            lambda: tried(ground),
+            accepted,
+            what="an effect of what was set up on pods",
+            seconds=PATIENCE_SECONDS,
+        )
 
     return act
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from support.eventually import eventually
 from support.situations.cluster_setup import GROUP, PATIENCE_SECONDS, Ground, conditions, says
 from support.situations.control_plane_cases import Situation
 from testbed.control_plane import ControlPlane
@@ -89,10 +90,13 @@ def check(chronicle: Chronicle, ground: Ground, situation: Situation, *, seconds
 
 def check_announced(ground: Ground, situation: Situation) -> None:
     """Check that an Event says it too."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while situation.reason not in announced(ground):
-        assert time.monotonic() < deadline, f"no Event {situation.reason}: {announced(ground)}"
-        time.sleep(0.2)
+    eventually(
+        lambda: announced(ground),
+        lambda reasons: situation.reason in reasons,
+        what=f"an Event {situation.reason}",
+        seconds=PATIENCE_SECONDS,
+        every=0.2,
+    )
 
 
 def check_not_flooded(ground: Ground) -> None:
