@@ -34,11 +34,11 @@ def main() -> None:
     with only_figures_on_stdout():
         document, place = read_document(Path(sys.argv[1]), wanted="SweepJob")
         sweep = resolve_sweep(sweep_job(document, place), RunOptions(), StartupTimings())
-        standing = SweepState(sweep=sweep, search=Search(sweep.spec))
+        state = SweepState(sweep=sweep, search=Search(sweep.spec))
         with SweepDisplay("hits", stream=io.StringIO()) as display, measured() as stretch:
-            run_sequentially(standing, stopping=threading.Event(), display=display)
-    assert standing.reused_count == len(standing.decided)
-    tell(stretch, trials=len(standing.decided))
+            run_sequentially(state, stopping=threading.Event(), display=display)
+    assert state.reused_count == len(state.decided)
+    tell(stretch, trials=len(state.decided))
 
 
 if __name__ == "__main__":

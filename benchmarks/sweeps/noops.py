@@ -91,17 +91,17 @@ def seedbed(trials: int, folder: Path) -> Stretch:
     from seedbed.sweeps.tune_runner import run_on_tune
 
     sweep = sweep_of_nothing(folder / "runs", trials)
-    standing = SweepState(sweep=sweep, search=Search(sweep.spec))
+    state = SweepState(sweep=sweep, search=Search(sweep.spec))
     with (
         local_ray(workers=SLOTS, gpus=0),
         SweepDisplay("nothing", stream=io.StringIO()) as display,
         measured() as stretch,
     ):
         stopping = threading.Event()
-        run_on_tune(standing, slots=SLOTS, stopping=stopping, display=display, runner=train_nothing)
-        assert standing.search.ended is not None
+        run_on_tune(state, slots=SLOTS, stopping=stopping, display=display, runner=train_nothing)
+        assert state.search.ended is not None
         finished = write_sweep_record(
-            sweep, ended=standing.search.ended, trials=standing.decided, trial_runs=standing.trial_runs()
+            sweep, ended=state.search.ended, trials=state.decided, trial_runs=state.trial_runs()
         )
     assert len(finished.trials) == trials
     return stretch
@@ -237,14 +237,14 @@ def simulated(trials: int, folder: Path) -> Stretch:
     from seedbed.sweeps.trial_scheduler import SweepState
 
     sweep = sweep_of_nothing(folder / "runs", trials)
-    standing = SweepState(sweep=sweep, search=Search(sweep.spec))
+    state = SweepState(sweep=sweep, search=Search(sweep.spec))
     with measured() as stretch:
-        while (each := next(standing.pending_segments(), None)) is not None:
+        while (each := next(state.pending_segments(), None)) is not None:
             stopping = threading.Event()
-            standing.record_result(each, train_nothing(sweep, each, stopping=stopping, tell=lambda _: None))
-        assert standing.search.ended is not None
+            state.record_result(each, train_nothing(sweep, each, stopping=stopping, tell=lambda _: None))
+        assert state.search.ended is not None
         finished = write_sweep_record(
-            sweep, ended=standing.search.ended, trials=standing.decided, trial_runs=standing.trial_runs()
+            sweep, ended=state.search.ended, trials=state.decided, trial_runs=state.trial_runs()
         )
         now = datetime.now(UTC)
         status = build_sweep_status(

@@ -31,13 +31,13 @@ def check_exactly_once(
     `view_rows` are the train rows in any order, N of them. With `epochs`, rows beyond epochs·N are fill.
     """
     members = np.sort(np.asarray(view_rows, dtype=np.int64))
-    stream = _Stream(members=members)
+    counter = _RowCounter(members=members)
     for step, rows in reader.rows(stop=total_steps):
-        stream.take(step, rows.reshape(-1))
-    return stream.finished(epochs)
+        counter.take(step, rows.reshape(-1))
+    return counter.finished(epochs)
 
 
-class _Stream:
+class _RowCounter:
     """Counts rows epoch by epoch in the order of consumption."""
 
     def __init__(self, *, members: Int64) -> None:

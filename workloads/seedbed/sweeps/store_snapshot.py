@@ -133,25 +133,25 @@ class StoreSnapshot:
             return _complete(folder, result)
         number, now = highest_attempt(folder), self.clock()
         attempt = read_claim(folder, number) if number else None
-        sighting = None if attempt is None else self._sighting(folder, attempt, before, now=now)
-        if sighting is None and (result := read_result(folder)) is not None:
+        heartbeat = None if attempt is None else self._heartbeat(folder, attempt, before, now=now)
+        if heartbeat is None and (result := read_result(folder)) is not None:
             return _complete(folder, result)  # it was stored before the lease was released
-        model = before.model if before is not None and sighting is not None else ""
+        model = before.model if before is not None and heartbeat is not None else ""
         model = model or _model(folder)
-        if sighting is None and not model:
+        if heartbeat is None and not model:
             return None
         events = tuple(newest_events(folder, files=_EVENT_FILES))
         return RunSnapshot(
             folder=folder,
-            status=_state(sighting),
+            status=_status(heartbeat),
             model=model,
             step=_step(folder, events),
             attempt=attempt,
             events=events,
-            heartbeat=sighting,
+            heartbeat=heartbeat,
         )
 
-    def _sighting(
+    def _heartbeat(
         self, folder: RunFolder, attempt: AttemptClaim, before: RunSnapshot | None, *, now: float
     ) -> HeartbeatObservation | None:
         beat = read_heartbeat(folder, attempt.number)
@@ -167,16 +167,16 @@ def _complete(folder: RunFolder, result: Result) -> RunSnapshot:
     return RunSnapshot(folder=folder, status="complete", result=result, model=model, step=step)
 
 
-def _state(sighting: HeartbeatObservation | None) -> RunStatus:
-    if sighting is None:
+def _status(heartbeat: HeartbeatObservation | None) -> RunStatus:
+    if heartbeat is None:
         return "resting"
-    told = lease_state(sighting, holder_dead=False, now=sighting.last_read, stale_after=STALE_SECONDS)
-    return "training" if told == "held" else "silent"
+    state = lease_state(heartbeat, holder_dead=False, now=heartbeat.last_read, stale_after=STALE_SECONDS)
+    return "training" if state == "held" else "silent"
 
 
 def _step(folder: RunFolder, events: tuple[Mapping[str, Any], ...]) -> int:
-    told = [event["step"] for event in events if "step" in event]
-    return int(told[-1]) if told else max(checkpoint_steps(folder), default=0)
+    steps = [event["step"] for event in events if "step" in event]
+    return int(steps[-1]) if steps else max(checkpoint_steps(folder), default=0)
 
 
 def _model(folder: RunFolder) -> str:
