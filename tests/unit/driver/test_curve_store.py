@@ -111,6 +111,6 @@ def test_a_damaged_ledger_is_told_once_and_raises_nothing(
         call.join(STEPS, over=False)
         call.join(STEPS, over=True)
     assert [record.message.split(":")[0] for record in caplog.records] == [
-        "the curves of this run are not stored at present"
+        "the metric curves of this run cannot be stored at present"
     ]
     assert metrics(folder) == []

@@ -197,7 +197,7 @@ def test_a_log_within_a_log_is_heard_by_both_and_seen_once(
 
 ENDS: dict[str, tuple[BaseException, str]] = {
     "an expected failure": (InfrastructureError("WorkersLost", "gone"), "error: WorkersLost: gone"),
-    "a wish to stop": (StopRequested(), "told to stop"),
+    "a stop request": (StopRequested(), "stop requested"),
     "what nobody expected": (ZeroDivisionError("odd"), "ZeroDivisionError: odd"),
 }
 

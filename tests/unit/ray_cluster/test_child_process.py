@@ -39,7 +39,7 @@ def test_a_refusal_arrives_as_it_was() -> None:
 
 
 def test_one_that_is_killed_is_nobodys_fault() -> None:
-    with pytest.raises(InfrastructureError, match="was memory short"):
+    with pytest.raises(InfrastructureError, match="whether memory ran out"):
         ChildProcess().run_task(fall)
 
 

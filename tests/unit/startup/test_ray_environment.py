@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.dataset.ray_ingest import _ENVIRONMENT
+from seedbed.dataset.ray_ingest import _RAY_ENVIRONMENT
 from seedbed.pods import ray_node
 from seedbed.ray_cluster.local_ray import SETTINGS, prepare_environment
 from seedbed.startup import ray_environment
@@ -49,8 +49,8 @@ def test_what_training_needs_is_set_whatever_the_shell_says(name):
 
 def test_a_dataset_is_built_by_a_ray_with_its_own_settings():
     environ = dict(OF_OTHERS | KEPT)
-    clean_environment(environ, _ENVIRONMENT)
-    assert environ == KEPT | _ENVIRONMENT
+    clean_environment(environ, _RAY_ENVIRONMENT)
+    assert environ == KEPT | _RAY_ENVIRONMENT
     assert environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] == "0"
 
 

@@ -1,6 +1,6 @@
-"""What an attempt leaves of itself as events: where its groups stand, what its time went into, how it ended.
+"""Events of an attempt: progress of its worker groups, seconds by part, how groups and attempt ended.
 
-They are telemetry, for reports and `seedbed top`: trouble with them changes no outcome.
+They are telemetry for reports and `seedbed top`: an error in storing them does not fail a run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ START_UP = (
     "RayStarted",
     "WorkersStarted",
 )
-"""Parts of the way that no worker group counts as its own. To wait for another's claim is that one's time."""
+"""Parts of the start-up before a worker group. Waiting for another driver's claim is not among them."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -54,7 +54,7 @@ class AttemptEvents:
 
     @contextmanager
     def recording_the_end(self, outcome: Callable[[], str]) -> Iterator[None]:
-        """Note how what is done meanwhile ends: by an error, or as `outcome` says then."""
+        """Record how the block ends: by an error, or with `outcome()`."""
         try:
             yield
         except StopRequested:
@@ -86,7 +86,7 @@ class AttemptEvents:
         self.events.add(kind, **fields, startUp=round(start_up, 3), elapsed=round(elapsed, 3))
 
     def _stand(self) -> dict[str, Any]:
-        """Return where the present group stands; nothing before the first."""
+        """Return the progress of the present group; empty before the first."""
         progress = self._newest
         if progress is None:
             return {}

@@ -1,4 +1,4 @@
-"""The curves of a run as objects of its folder: pieces while it trains, one file of them when a call ends.
+"""Metric curves of a run in its folder: pieces during the training, one file when a call of the driver ends.
 
 `metrics/<after>-<until>.jsonl`, and an event file of TensorBoard, hold the steps (after, until] and the
 evaluations at [after, until); the last piece holds those of the last step too. `metrics.jsonl` is all pieces.
@@ -19,13 +19,13 @@ from seedbed_api.errors import SeedbedError
 
 METRICS = "metrics.jsonl"
 LIVE_SECONDS = 60.0
-"""The least time between two pieces of a run that goes on."""
+"""The least time between two pieces during the training."""
 logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, slots=True)
 class CurveStore:
-    """Writes what is new; what cannot be written is told once and changes no outcome."""
+    """Writes new points. An error is logged once and does not fail the run."""
 
     folder: RunFolder
     schedule: LearningRate
@@ -61,7 +61,7 @@ class CurveStore:
 
     def _tell(self, error: Exception) -> None:
         if not self._told:
-            logger.warning("the curves of this run are not stored at present: %s", error)
+            logger.warning("the metric curves of this run cannot be stored at present: %s", error)
         self._told = True
 
     def _advance(self, until: int, *, over: bool) -> None:

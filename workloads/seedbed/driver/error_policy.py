@@ -1,4 +1,4 @@
-"""Which failures no retry mends, what to do about them, and which field of the manifest they mean."""
+"""Which failures a retry cannot mend, and the field of the manifest that an error is about."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BY_HAND = {
 
 
 def classify_error(error: SeedbedError) -> SeedbedError:
-    """Return a failure as a job tells it: by its field, and with exit code 2 where a retry is no help."""
+    """Return a failure as the job reports it: with its field, and as UserError where a retry cannot help."""
     message = f"spec.{error.message}" if error.message.startswith(("dataset.", "output.")) else error.message
     if isinstance(error, InfrastructureError) and error.reason not in _BY_HAND:
         return InfrastructureError(error.reason, message)
@@ -24,7 +24,7 @@ def classify_error(error: SeedbedError) -> SeedbedError:
 
 @contextmanager
 def errors_name_field(field: str) -> Iterator[None]:
-    """Let failures of a storage, which knows a URL alone, name the field that holds it."""
+    """Name the field that holds a URL in the errors of a storage, which knows the URL alone."""
     try:
         yield
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Where dataset, output and code of a job lie, fixed once: user code may change the folder at import."""
+"""Absolute locations of dataset, output and code: user code may change the working directory at import."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def set_absolute_variables(environ: MutableMapping[str, str]) -> None:
 
 
 def leave_deleted_working_directory() -> None:
-    """Stand in a folder that exists: MKL ends a process that stands in none. No place may be relative."""
+    """Change to a directory that exists: MKL ends a process whose working directory was deleted."""
     try:
         Path.cwd()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""The log of a run or sweep on one machine, in the output store, where a driver pod would have left its own.
+"""The log of a run or sweep on one machine, stored in the output store where a driver pod stores its log.
 
-It holds what the driver tells and logs, what Ray's workers print, and what code prints in this process. The
-terminal shows what it does without a log, and no trouble with the log ends a run.
+It holds notices and log lines of the driver, output of Ray's workers, and output of code in this process. The
+terminal output does not change, and an error of the log does not fail a run.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class LogLocation:
 
 
 def log_location(run: ResolvedRun, member: SweepMembership | None, *, attempt: int) -> LogLocation | None:
-    """Return where the log of a run is kept; None where nobody wants it. A trial has a name of its own."""
+    """Return where the log of a run is stored; None without `keep_log`. Trials have names of their own."""
     if not run.options.keep_log:
         return None
     trial = "" if member is None else f"-trial-{member.trial}"
@@ -66,7 +66,7 @@ def log_location(run: ResolvedRun, member: SweepMembership | None, *, attempt: i
 
 @contextmanager
 def record_run_log(place: LogLocation | None, display: ProgressSink) -> Iterator[ProgressSink]:
-    """Keep the log of a run meanwhile, if it has a place; yield where the driver is to tell of the run."""
+    """Record the log of a run while the block runs, if it has a location; yield the display to use."""
     if place is None:
         yield display
         return
@@ -78,9 +78,9 @@ def record_run_log(place: LogLocation | None, display: ProgressSink) -> Iterator
 
 @contextmanager
 def record_log(place: LogLocation, notice: Callable[[str], None]) -> Iterator[TextIO]:
-    """Keep a log meanwhile, and all of it in the end; yield what takes the driver's own words.
+    """Record a log while the block runs and store all of it at the end; yield a stream for the driver.
 
-    `notice` is told where nothing else went wrong and the log could not be stored.
+    `notice` gets a line where nothing else failed and the log could not be stored.
     """
     host = this_process()
     spool = _LogBuffer({"job": place.job, "attempt": place.attempt, "host": host.host})
@@ -90,7 +90,7 @@ def record_log(place: LogLocation, notice: Callable[[str], None]) -> Iterator[Te
         try:
             yield cast(TextIO, voice)
         except StopRequested:
-            voice.write("told to stop\n")
+            voice.write("stop requested\n")
             raise
         except SeedbedError as error:
             voice.write(f"error: {error.reason}: {error.message}\n")
@@ -106,7 +106,7 @@ def record_log(place: LogLocation, notice: Callable[[str], None]) -> Iterator[Te
 
 @contextmanager
 def _capture_output(spool: _LogBuffer) -> Iterator[_RecordStream]:
-    """Spool what this process logs and prints meanwhile; yield what takes more."""
+    """Copy what this process logs and prints into the buffer; yield one more stream."""
     with ExitStack() as stack:
         own, out, err, logs = (stack.enter_context(_RecordStream(spool)) for _ in range(4))
         stack.enter_context(_logging_to(logs))
@@ -142,10 +142,10 @@ def _handler(stream: Any, formatter: logging.Formatter, level: int) -> logging.H
 
 @dataclass(slots=True)
 class _LogBuffer:
-    """The records of a log, in memory, as many as are kept; safe for threads. Close it when nobody speaks."""
+    """The records of a log in memory, up to its limit; safe for threads. Close it after the last writer."""
 
     context: dict[str, Any]
-    """What each record knows of its place; the newest step among it."""
+    """Fields of each record, the newest step among them."""
     _data: bytearray = field(default_factory=bytearray)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _trim: LogTruncator = field(init=False)
@@ -168,7 +168,7 @@ class _LogBuffer:
 
 
 class _RecordStream:
-    """A stream of one speaker, so that lines of several never mix; what it takes becomes records."""
+    """A stream for one writer, so that lines of several never mix; its lines become records."""
 
     def __init__(self, spool: _LogBuffer) -> None:
         self._spool, self._recorder = spool, JsonLineEncoder(context=spool.context)
@@ -180,7 +180,7 @@ class _RecordStream:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing waits but a line without an end."""
+        """Do nothing: whole lines are passed on at once."""
 
     def __enter__(self) -> _RecordStream:
         return self
@@ -190,7 +190,7 @@ class _RecordStream:
 
 
 class _Tee:
-    """Standard output or error that is listened to; in all else it is the stream itself."""
+    """Standard output or error that is copied; otherwise the stream itself."""
 
     def __init__(self, stream: TextIO, listener: _RecordStream) -> None:
         self._stream, self._listener = stream, listener

@@ -1,4 +1,4 @@
-"""What the driver of a run tells Prometheus: put together when it is asked for, from what it knows anyway."""
+"""Prometheus metrics of a run, made from the state of its driver at each scrape."""
 
 from __future__ import annotations
 

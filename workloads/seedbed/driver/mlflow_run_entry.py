@@ -1,4 +1,4 @@
-"""The account of a run: its tags and parameters, its place in a sweep, and what its end adds."""
+"""The MLflow entry of a run: tags, parameters, place in a sweep, and the fields that its result adds."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class SweepMembership:
 def recording_of(
     run: ResolvedRun, member: SweepMembership | None, notice: Callable[[str], None]
 ) -> RunRecorder | None:
-    """Return the account of a run; None where no server is told of it."""
+    """Return the recorder of a run; None where no MLflow server is configured."""
     return open_recorder(lambda: entry_of(run, member), run.options.output_secret, notice)
 
 
 def entry_of(run: ResolvedRun, member: SweepMembership | None) -> RunEntry:
-    """Return the entry of a run that begins or goes on."""
+    """Return the entry of a run that starts or continues."""
     spec, secret = run.job.spec, run.options.output_secret
     key = {RUN_ID: run.run_id}
     about = {
@@ -63,7 +63,7 @@ def entry_of(run: ResolvedRun, member: SweepMembership | None) -> RunEntry:
 
 
 def end_of(result: Result | None) -> dict[str, Any] | None:
-    """Return the fields that a result adds to an entry; `model/…` are metrics of the weights it keeps."""
+    """Return the fields that a result adds to an entry; `model/…` are metrics of the selected weights."""
     if result is None:
         return None
     proof = {

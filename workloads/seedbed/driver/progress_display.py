@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar on a terminal, plain lines or records elsewhere, always on stderr.
+"""Progress display of a run on stderr: a bar on a terminal, plain lines or JSON lines elsewhere.
 
 stdout stays free for `-o json`. Values in, characters out; rich is imported at the first use.
 """
@@ -24,7 +24,7 @@ _LEAST_BAR_WIDTH = 12
 
 
 class ProgressSink(Protocol):
-    """Where the driver tells of a run."""
+    """Receives the progress and the notices of a run."""
 
     def update(self, progress: RunProgress) -> None:
         """Show a new state."""
@@ -34,7 +34,7 @@ class ProgressSink(Protocol):
 
 
 class CombinedDisplay:
-    """Tells of a run in two places."""
+    """Passes progress and notices to two displays."""
 
     def __init__(self, first: ProgressSink, second: ProgressSink) -> None:
         self._places = first, second
@@ -130,7 +130,7 @@ class _Lines:
 
 
 class _JsonLines(_Lines):
-    """For machines: the same as lines of JSON; whose they are is added by who keeps the log."""
+    """JSON lines; the log adds job, attempt and process."""
 
     def _tell(self, text: str, *, step: int | None = None) -> None:
         fields = {"level": "info", "message": text}

@@ -1,4 +1,4 @@
-"""What is known before anything is written: dataset, code, environment, and with them the run identity."""
+"""Resolve a run before anything is written: dataset, code, environment class and so the run identity."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ProbedEnvironment: TypeAlias = tuple[Mapping[str, Any], str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunOptions:
-    """What is given besides the manifest; all of it is execution."""
+    """Options besides the manifest; none of them is part of the run identity."""
 
     device: str = "cpu"
     code: Path | None = None
@@ -51,11 +51,11 @@ class RunOptions:
     """Other runs on this node ask for the same pictures."""
     expected: ExpectedIdentity = NOTHING_EXPECTED
     probed: ProbedEnvironment | None = None
-    """The environment where this process has found it out already."""
+    """The environment, where this process has probed it already."""
     fetched: CodeArchive | None = None
     """The user's code where this process has fetched it already."""
     keep_log: bool = False
-    """Leave the log in the output store; a pod's is kept by its first process."""
+    """Store the log in the output store; in a pod the init process does so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +77,7 @@ class ResolvedRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _ResolvedRecipe:
-    """A run but for its environment class."""
+    """A run without its environment class."""
 
     job: TrainingJob
     options: RunOptions
@@ -105,7 +105,7 @@ def resolve_run(
 
 
 def _known(options: RunOptions, cluster: TaskRunner | None) -> ProbedEnvironment | None:
-    """Return the environment that was found out before; who trains here is then set up as that one was."""
+    """Return the environment that was probed before, and set up the machine that trains in the same way."""
     if options.probed is None:
         return None
     if cluster is None:
@@ -124,7 +124,7 @@ def _set_up(device: str) -> None:
 
 
 def probe_environment(device: str, cluster: TaskRunner | None = None) -> ProbedEnvironment:
-    """Find out the environment of this process, or of where trainings run."""
+    """Probe the environment of this process, or of a machine of the cluster."""
     return _environment(device) if cluster is None else cluster.run_task(_environment, device)
 
 
@@ -192,7 +192,7 @@ def _refuse_another_run(draft: _ResolvedRecipe, identity: str, environment_class
 
 
 def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFolder:
-    """Return the run folder, which puts up with outages; that it can be had at all is asked for at once."""
+    """Return the run folder, with retries in an outage; check first, without retries, that it is writable."""
     uri, secret = job.spec.output.uri, options.output_secret
     with errors_name_field("spec.output.uri"):
         first = open_storage(uri, secret=secret)
@@ -255,7 +255,7 @@ def _require_device(device: str) -> None:
 
 
 def worker_config_of(run: ResolvedRun, *, attempt: int, workers: WorkerRange) -> WorkerConfig:
-    """Return what the workers are given."""
+    """Return the configuration of the workers."""
     spec, options = run.job.spec, run.options
     schedule = step_schedule_of(spec, samples=run.samples)
     return WorkerConfig(

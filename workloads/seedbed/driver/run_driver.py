@@ -45,7 +45,7 @@ class DriverExit:
 def run_job(request: RunRequest, state: DriverState | None = None) -> DriverExit:
     """Train a job to its end, or return its stored result; an expected failure becomes part of the status.
 
-    Pass a `state` to read it from another thread meanwhile.
+    Pass a `state` to read it from another thread during the run.
     """
     state = state or DriverState(request=request)
     try:

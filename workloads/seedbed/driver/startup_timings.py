@@ -1,4 +1,4 @@
-"""How long each part of the way from process start to first step took, for `status.timings`."""
+"""Seconds of each part of the start-up, from process start to the first step (`status.timings`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StartupTimings:
 
 
 def mark_startup_times(timeline: StartupTimings, moments: StartupTimes | None) -> None:
-    """Mark what the first worker group has told of; in the order of the way, and once the step is done."""
+    """Mark the times of the first worker group, in order, once its first step is done."""
     if moments is None or moments.first_batch is None or moments.first_step is None:
         return
     timeline.mark("WorkersStarted", at=moments.began)
@@ -39,7 +39,7 @@ def mark_startup_times(timeline: StartupTimings, moments: StartupTimes | None) -
 
 
 def process_start_time() -> float:
-    """Return when this process started, in seconds since 1970; now where the kernel does not tell."""
+    """Return when this process started, in seconds since 1970; now where /proc does not say."""
     try:
         fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         up = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])

@@ -70,7 +70,7 @@ def refused_status(error: SeedbedError) -> TrainingJobStatus:
 
 
 def _log_uri(state: DriverState) -> str | None:
-    """Return where the log of the newest attempt lies, if one was kept."""
+    """Return the URL of the log of the newest attempt, if one is stored."""
     if state.run is None or not state.attempt:
         return None
     place = log_location(state.run, None, attempt=state.attempt)
@@ -165,7 +165,7 @@ def failed_conditions(now: datetime, failure: SeedbedError) -> tuple[Condition, 
 
 
 def suspended_conditions(now: datetime, message: str) -> tuple[Condition, ...]:
-    """Return the conditions of what was told to stop and can go on."""
+    """Return the conditions of a run that was stopped and can continue."""
     return _ended(now, "Suspended", "Suspended", message)
 
 

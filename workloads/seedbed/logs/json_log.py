@@ -1,4 +1,4 @@
-"""A log as lines of JSON, whoever speaks: the driver, Ray, a library, the user's code.
+"""Log lines as JSON, from any source: the driver, Ray, a library, the user's code.
 
 Each line knows its job, attempt, process and the newest reported step.
 """
@@ -17,7 +17,7 @@ from seedbed_api.json_log_lines import log_record
 QUOTED_FIELDS = "quoted"
 """Attribute of a log record: the fields of who is quoted, which count more than those of who quotes."""
 LONGEST_LINE = 1 << 15
-"""Bytes; a longer line is told in parts."""
+"""Bytes; a longer line is split."""
 
 
 def _now() -> str:

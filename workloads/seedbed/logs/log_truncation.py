@@ -1,4 +1,4 @@
-"""A log that is too long keeps its beginning and its end: how it began, and what it died of."""
+"""Truncation of a long log to its beginning and its end."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MOST_LOG_BYTES = 16 << 20
-"""Of one log, what is kept for the output store."""
+"""Limit of one log in the output store."""
 LAST_LOG_BYTES = 1 << 20
-"""Of these, how many are kept free for the end, which is known when the log has ended."""
+"""Reserved for the end of the log, which is known when the log has ended."""
 _OWN_BYTES = 2048
-"""For the two lines that tell of the gap."""
+"""Reserved for the two lines that mark the gap."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -1,6 +1,6 @@
-"""A log on its way to the output store: pieces of one size, `<seq>.log`; the last one grows until it is full.
+"""Upload of a log to the output store in pieces of one size, `<seq>.log`; the last one grows until full.
 
-No trouble with it ever ends a run.
+An error of the upload does not fail a run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What Ray's workers print goes to files of the node; here it is told, as records, where people look."""
+"""Output of Ray's workers: follow the files that Ray writes it to, and pass each line on as a record."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from seedbed_api.json_log_lines import log_record
 
 _LOOK_SECONDS = 0.5
 _MOST_BYTES = 1 << 16
-"""Of one process in one look."""
+"""Read at most so many bytes of one process at a time."""
 _LONGEST = 1 << 12
-"""Characters; a longer line is told in parts, so that its record is never cut."""
+"""Characters; a longer line is split, so that its record is never cut."""
 _LAST_READS = 256
 _MARKS = (b":job_id:", b":actor_name:", b":task_name:")
-"""Lines by which Ray's own log monitor tells whose output follows."""
+"""Lines that Ray writes for its own log monitor."""
 
 RecordSink = Callable[[Mapping[str, Any]], object]
 """Called with the fields of a record."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from seedbed.training.worker_config import WorkerConfig
 
 workers_logger = logging.getLogger("seedbed.workers")
-"""Where the words of Ray's worker processes go; disabled but where a log is kept."""
+"""Logger for the output of Ray's worker processes; enabled where a run log is recorded."""
 _QUOTE_SECONDS = 5.0
 
 SETTINGS = {
@@ -50,9 +50,9 @@ SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
-    # Ray's own word for "this node is alone": it then stays on 127.0.0.1, which it would replace otherwise
+    # Ray's switch for a cluster of one node: it then stays on 127.0.0.1, which it would replace otherwise
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    # what raylets say of dead workers would go to stdout, where the status belongs; the driver tells of it
+    # raylets would report dead workers on stdout, where the status belongs; the driver reports them
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
     "GLOO_SOCKET_IFNAME": "lo",
 }
@@ -163,7 +163,7 @@ def _workers_quoted() -> AbstractContextManager[None]:
 
 
 def log_worker_record(record: Mapping[str, Any]) -> None:
-    """Log what a worker said, whatever its level: it is for the log that is kept, not for the terminal."""
+    """Log a record of a worker, whatever its level: it is for the run log, not for the terminal."""
     workers_logger.info("%s", record[MESSAGE], extra={QUOTED_FIELDS: record})
 
 
@@ -184,7 +184,7 @@ class ChildProcess:
             try:
                 return pool.submit(work, *args, **kwargs).result()
             except BrokenProcessPool as error:
-                problem = "a process that looks at this machine was ended from outside; was memory short?"
+                problem = "the process that probes this machine was killed; check whether memory ran out"
                 raise InfrastructureError("DriverCrashed", problem) from error
 
 

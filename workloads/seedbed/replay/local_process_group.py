@@ -1,4 +1,4 @@
-"""Recomputing with several workers: plain processes on this machine that exchange over loopback, no Ray."""
+"""Recomputation by several worker processes on this machine, which exchange over loopback, without Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holding what was recomputed against everything that is known of the run: receipt, ledger, records."""
+"""Compares recomputed steps with receipt, ledger and evaluation records of the run."""
 
 from __future__ import annotations
 

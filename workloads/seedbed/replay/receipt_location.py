@@ -1,4 +1,4 @@
-"""Where a receipt and its run folder lie: a file, a folder, any URL; a copied folder is one too."""
+"""Find a receipt and its run folder: a file, a folder or any URL, also a copied folder."""
 
 from __future__ import annotations
 

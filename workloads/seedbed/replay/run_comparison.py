@@ -1,4 +1,4 @@
-"""Comparing two runs: what they were made of, then the first step and tensor at which they part."""
+"""Comparison of two runs: their inputs, then the first step and tensor at which they differ."""
 
 from __future__ import annotations
 

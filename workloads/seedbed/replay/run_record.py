@@ -1,4 +1,4 @@
-"""What is told of a run, finished or not: its receipt, its run folder, or both."""
+"""The stored record of a run, finished or not: its receipt, its run folder, or both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stored ledger, read step by step: every segment is verified, and gaps are told rather than fatal."""
+"""Read a stored ledger step by step; segments are verified, and gaps are reported rather than fatal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verifying a receipt: what is stored first, then a window recomputed from the checkpoint before it."""
+"""Verification of a receipt: stored objects first, then a window recomputed from the checkpoint before it."""
 
 from __future__ import annotations
 

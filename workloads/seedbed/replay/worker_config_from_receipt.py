@@ -1,4 +1,4 @@
-"""From a receipt back to the program that a worker runs; the identity must come out as it went in."""
+"""The worker configuration of a receipt; resolving its recipe must give the same run identity."""
 
 from __future__ import annotations
 

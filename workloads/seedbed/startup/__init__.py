@@ -1,1 +1,1 @@
-"""What a process settles before it imports more than Python's own: where modules and Ray are looked for."""
+"""Set-up of a process before it imports third-party modules: import path, module clashes, Ray's variables."""

@@ -1,6 +1,6 @@
-"""Where the command looks for modules: its own before those of the folder in which it was typed.
+"""Import path of the command: its own modules come before those of the working folder.
 
-Ray's workers and spawned processes look in the same places, so that they import what the driver imports.
+Ray's workers and spawned processes use the same path, so that they import what the driver imports.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def python_path_clash() -> str | None:
 
 
 def _folders_of_python() -> set[str]:
-    """Return where Python looks whatever PYTHONPATH says; who passes `sys.path` on names these too."""
+    """Return the folders that Python searches without PYTHONPATH; a passed-on `sys.path` holds them too."""
     library = os.path.dirname(os.__file__)
     site = sys.modules.get("site")
     packages = [*site.getsitepackages(), site.getusersitepackages()] if site else []
@@ -59,11 +59,11 @@ def _folders_of_python() -> set[str]:
 
 
 def exclude_working_folder() -> None:
-    """Have Pythons that are started from here not look first in their working folder, or their script's."""
+    """Keep child Pythons from searching their working folder, or that of their script, first."""
     os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def extend_import_path(driver: Sequence[str], *, path: MutableSequence[str] | None = None) -> None:
-    """Look, after all other places, where the driver looks too."""
+    """Append the driver's import path to that of this process."""
     path = sys.path if path is None else path
     path.extend(each for each in driver if each not in path)

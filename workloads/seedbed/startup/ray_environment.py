@@ -1,6 +1,6 @@
-"""A Ray of this machine belongs to the command alone: what the shell says of other Rays is not for it.
+"""Environment of a Ray of our own: remove variables of other Rays and process groups, choose its folder.
 
-Variables are settled before Ray is imported; daemons and workers inherit them.
+Variables are set before Ray is imported; daemons and workers inherit them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NUMBERS = {
     "RAY_memory_monitor_refresh_ms": (r"[0-9]{1,9}", "a number of milliseconds, or 0 for never"),
     "RAY_memory_usage_threshold": (r"0(\.[0-9]+)?|1(\.0+)?", "a share from 0 to 1"),
 }
-"""What Ray itself tells users to set on a machine that is short of memory."""
+"""Ray's documentation recommends these on a machine that is short of memory."""
 _FOLDERS = ("RAY_TMPDIR", "TMPDIR")
 _COMMON_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 _LONGEST_SOCKET = 107
