@@ -1,4 +1,4 @@
-"""`seedbed logs`: what a run has said, from its output store; its pods may be gone."""
+"""`seedbed logs`: print the log of a run from its output store; its pods may be gone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def command(
     *,
     follow: bool,
 ) -> None:
-    """Print what a RUN said, in pods or on one machine, of all attempts, in the order of time.
+    """Print the log of a RUN, in pods or on one machine, of all attempts, ordered by time.
 
     STORE is what spec.output.uri names. RUN is the identity of a run or sweep (its first digits), the uid of
     a job's object, or the name of a job: of several the newest. Without it, the jobs are named whose logs
@@ -80,7 +80,7 @@ def _wanted(
     from seedbed_api.errors import UserError, refusal
 
     found = select_logs(storage, logs, run, attempt=attempt)
-    _tell_of_others(run, found)
+    _list_other_runs(run, found)
     if pod is None:
         return found.logs
     if not (kept := [log for log in found.logs if log.pod == pod]):
@@ -89,14 +89,14 @@ def _wanted(
     return kept
 
 
-def _tell_of_others(run: str, found: LogSelection) -> None:
+def _list_other_runs(run: str, found: LogSelection) -> None:
     if found.others:
         newest = f"{run}: the newest of {len(found.others) + 1} jobs of this name"
         click.echo(f"{newest}; for an older one give its uid instead: {', '.join(found.others)}", err=True)
 
 
 def _follow(following: LogTail, *, output: str) -> None:
-    """Print what comes until Ctrl-C; a store that does not answer is told of once, and asked again."""
+    """Print new lines until Ctrl-C; a store that does not answer is reported once and asked again."""
     troubled = False
     with suppress(KeyboardInterrupt):
         while True:

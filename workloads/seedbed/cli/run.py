@@ -1,4 +1,4 @@
-"""`seedbed run`: train a job or sweep on this machine, or find that it was trained."""
+"""`seedbed run`: train a job or a sweep on this machine, or return its stored result."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _secret = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("-f", "--file", "manifest", required=True, help="TrainingJob or SweepJob; - is standard input.")
 @click.option("--workers", metavar="N|MIN:MAX", help="Workers, instead of spec.cluster.workers.")
 @click.option("--set", "overrides", metavar="PATH=VALUE", multiple=True, help="Override a field; repeatable.")
-@click.option("--dataset", metavar="URL", help="Where the dataset lies, instead of spec.dataset.uri.")
-@click.option("--output", metavar="URL", help="Where runs are kept, instead of spec.output.uri.")
+@click.option("--dataset", metavar="URL", help="URL of the dataset, instead of spec.dataset.uri.")
+@click.option("--output", metavar="URL", help="URL of the output store, instead of spec.output.uri.")
 @click.option("-o", "output_format", type=click.Choice(["json"]), help="Print the status on stdout.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--code", type=click.Path(path_type=Path, exists=True), help="Folder of the entrypoint's code.")
@@ -44,10 +44,10 @@ _secret = click.Path(path_type=Path, exists=True, file_okay=False)
 def command(**arguments: Any) -> None:
     """Train a model from a TrainingJob manifest, or the trials of a SweepJob, on this machine.
 
-    The same command after a kill continues; after completion it returns the finished result at once.
+    Run the same command again after a kill to continue; a complete run is returned at once.
     """
     with answering() as answer:
-        ended = _run_as_told(arguments, answer)
+        ended = _run_manifest(arguments, answer)
         if arguments["output_format"] == "json":
             _print_status(ended.status, answer)
     if ended.error is not None:
@@ -57,8 +57,8 @@ def command(**arguments: Any) -> None:
     sys.exit(ended.exit_code)
 
 
-def _run_as_told(arguments: dict[str, Any], answer: TextIO) -> DriverExit | SweepDriverExit:
-    """Run the job or sweep of a manifest; where it is refused, the status of that kind tells it."""
+def _run_manifest(arguments: dict[str, Any], answer: TextIO) -> DriverExit | SweepDriverExit:
+    """Run the job or sweep of a manifest; a refused manifest is reported in a status of its kind."""
     kind = "TrainingJob"
     try:
         document, place = _document(arguments)

@@ -83,7 +83,7 @@ def _escaped(sign: str) -> str:
 
 
 class _Answers(io.FileIO):
-    """Standard output. The first failure is told; then what is left in buffers is dropped."""
+    """Standard output. The first failure is reported; then the rest of the buffers is dropped."""
 
     failed = False
 
@@ -99,7 +99,7 @@ class _Answers(io.FileIO):
 
 
 class _Notes(io.FileIO):
-    """Standard error: what cannot be told there must not end a run."""
+    """Standard error: an error in writing to it must not end a run."""
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
         """Write if that is possible."""

@@ -157,7 +157,7 @@ def _print(title: str, rows: list[Row]) -> None:
 
 
 def follow(title: str, look: ReadRows, every: float, *, console: Console | None = None) -> None:
-    """Draw what a look shows, again and again until Ctrl-C; where one fails, what was seen before stays."""
+    """Redraw the rows until Ctrl-C; when they cannot be read, the rows of before stay."""
     from rich.console import Group
     from rich.live import Live
 
@@ -191,7 +191,7 @@ class Snapshot:
             return replace(self, trouble=error)
 
     def heading(self, title: str) -> list[str]:
-        """Return what stands above the rows."""
+        """Return the lines above the rows."""
         first = f"{title} at {self.at:%H:%M:%S}" + ("" if self.rows else ": nothing here yet")
         if self.trouble is None:
             return [first]

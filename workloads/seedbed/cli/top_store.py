@@ -21,7 +21,7 @@ Event = Mapping[str, Any]
 
 
 def rows_of(looker: StoreSnapshot) -> list[Row]:
-    """Look at a store and return its rows: sweeps, and runs."""
+    """Return the rows of a store: sweeps, and runs."""
     runs, sweeps = looker.runs(), looker.sweeps()
     of_sweep = {run: sweep.folder.name for sweep in sweeps for run in sweep.folder.started_runs}
     by_name = {run.folder.name: run for run in runs}
@@ -87,7 +87,7 @@ def _row_under_way(row: Row, runs: Sequence[RunSnapshot]) -> Row:
 
 
 def _state_of(run: RunSnapshot) -> tuple[str, str]:
-    """Return the state of a run in a word, and what there is to say about it."""
+    """Return the state of a run, and a sentence about it."""
     if run.status == "complete":
         return "complete", ""
     if run.status == "damaged":
@@ -104,7 +104,7 @@ def _state_of(run: RunSnapshot) -> tuple[str, str]:
 
 
 def _rest(events: Sequence[Event], attempt: int, who: str) -> tuple[str, str]:
-    """Return how a run came to rest, by the last word of its newest attempt."""
+    """Return how a run stopped, by the last event of its newest attempt."""
     last = events[-1] if events and events[-1]["attempt"] == attempt else {}
     when = f" at {datetime.fromtimestamp(last['time'], UTC):%Y-%m-%d %H:%M} UTC" if last else ""
     outcome = str(last.get("outcome", "")) if last.get("kind") == "Ended" else ""

@@ -1,4 +1,4 @@
-"""How `seedbed top` lays out its rows: what a person looks for first is never cut, however narrow the screen.
+"""Layout of the rows of `seedbed top`: the most important columns are never cut, even on a narrow screen.
 
 Columns that matter less give way. A message that has no room beside its row stands under it, and a name
 that is too long stands on a line of its own, whole, so that it can be copied.
@@ -22,7 +22,7 @@ _MOST_LINES = 3
 """Of a message on a screen that is drawn again and again."""
 
 Block = list[Text]
-"""A row and what stands under it."""
+"""A row and the lines below it."""
 
 
 def blocks_of(rows: Sequence[Row], *, width: int | None, most_lines: int | None = None) -> Iterator[Block]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--from-step", type=int, metavar="A", help="Steps completed before the window; default 0.")
 @click.option("--to-step", type=int, metavar="B", help="Steps completed after it; default all of the run's.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
-@click.option("--dataset", metavar="URL", help="Where the dataset lies now, instead of the receipt's URL.")
+@click.option("--dataset", metavar="URL", help="Present URL of the dataset, instead of the receipt's.")
 @click.option("--run", metavar="URL", help="The run folder, where the receipt does not lie in it.")
 @click.option(
     "--code", type=click.Path(path_type=Path, exists=True), help="The entrypoint's code: folder, wheel."
