@@ -74,7 +74,7 @@ def train_nothing(sweep: Any, stretch: Any, *, stopping: threading.Event, tell: 
 
     run = trial_job(sweep.job, trial_recipe(sweep.spec, stretch.values), fold=stretch.fold)
     run_id = sweep.run_id(run)
-    add_started_run(sweep.output(), run_id)
+    add_started_run(sweep.folder(), run_id)
     value = round(SCALE * loss_of(float(stretch.values["lr"])))
     return SegmentResult(
         curve=LearningCurve(values=((1, value),), end=Finished(value=value)), run_id=run_id, steps=1
