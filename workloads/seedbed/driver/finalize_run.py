@@ -105,6 +105,7 @@ def user_metrics_of(run: ResolvedRun, *, notice: Callable[[str], None]) -> Measu
     source = model_of(run)
     if source.entrypoint is None:
         return None
+    # imports torch, which a run without user code does not need at its end
     from seedbed.usercode.custom_metrics import measure
     from seedbed.usercode.entrypoint_loader import load_entrypoint
 

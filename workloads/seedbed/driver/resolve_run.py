@@ -13,6 +13,8 @@ from seedbed.dataset import Dataset, open_dataset
 from seedbed.driver.error_policy import errors_name_field
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_rows import count_training_rows, selection_of
+from seedbed.environment.environment_class import environment_class, environment_document
+from seedbed.environment.environment_pins import pinned_threads
 from seedbed.feed import FeedKind, StreamSpec
 from seedbed.feed.stream_spec import DEFAULT_CACHE_BYTES
 from seedbed.ray_cluster.cluster_interface import TaskRunner, WorkerRange
@@ -116,8 +118,7 @@ def _known(options: RunOptions, cluster: TaskRunner | None) -> ProbedEnvironment
 
 
 def _set_up(device: str) -> None:
-    from seedbed.arithmetic.torch_determinism import enforce_determinism
-    from seedbed.environment.environment_pins import pinned_threads
+    from seedbed.arithmetic.torch_determinism import enforce_determinism  # torch takes seconds to import
 
     enforce_determinism(threads=pinned_threads())
     _require_device(device)
@@ -234,9 +235,7 @@ def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, st
 
 
 def _environment(device: str) -> ProbedEnvironment:
-    from seedbed.arithmetic.torch_determinism import enforce_determinism
-    from seedbed.environment.environment_class import environment_class, environment_document
-    from seedbed.environment.environment_pins import pinned_threads
+    from seedbed.arithmetic.torch_determinism import enforce_determinism  # torch takes seconds to import
 
     enforce_determinism(threads=pinned_threads())
     _require_device(device)

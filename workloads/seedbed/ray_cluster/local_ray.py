@@ -114,7 +114,7 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
         return
     prepare_environment(os.environ)
     folder = temporary_folder(os.environ)
-    import ray
+    import ray  # reads the environment that was prepared above
 
     try:
         with preserve_signal_handlers():
