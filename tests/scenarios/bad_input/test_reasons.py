@@ -18,16 +18,16 @@ ROOT = Path(__file__).parents[3]
 PACKAGE = Path(seedbed.__path__[0])
 OTHER_COMMANDS = {
     "replay",
-    "receipts/reading.py",
-    "runs/coverage.py",
+    "receipts/receipt_store.py",
+    "runs/exactly_once.py",
     "cli/verify.py",
     "cli/diff.py",
     "cli/dataset.py",
     "cli/top.py",
 }
 BUILDING = {
-    *("building", "sources", "csv_listing", "class_folders", "folder_layout", "source_files", "scratch"),
-    *("ingest", "exporting", "raydata", "reporting", "selection"),
+    *("builder", "image_sources", "csv_listing", "class_folders", "folder_layout", "source_files"),
+    *("ingest_passes", "export", "ray_ingest", "build_report", "split_assignment"),
 }
 
 
@@ -48,6 +48,11 @@ def reaches_a_status(source: Path) -> bool:
         any(path == other or path.startswith(f"{other}/") for other in OTHER_COMMANDS)
         or (path.startswith("dataset/") and source.stem in BUILDING)
     )
+
+
+def test_modules_of_other_commands_exist() -> None:
+    modules = [PACKAGE / "dataset" / f"{name}.py" for name in BUILDING]
+    assert all(path.exists() for path in (*(PACKAGE / name for name in OTHER_COMMANDS), *modules))
 
 
 def test_every_reason_of_a_training_is_a_word_of_the_api() -> None:

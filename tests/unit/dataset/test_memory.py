@@ -20,10 +20,10 @@ BYTES_PER_ROW = 200
 """What each row more may add, noise of allocators included; it was 500 to 600 with pictures of a pixel."""
 BUILD = """
 import resource, sys
-from seedbed.dataset import class_folders, spill
+from seedbed.dataset import class_folders, disk_spill
 from seedbed.dataset.builder import BuildOptions, build_dataset
 from seedbed.storage import open_storage
-spill.ROWS_PER_BLOCK = class_folders.ROWS_PER_BLOCK = 512
+disk_spill.ROWS_PER_BLOCK = class_folders.ROWS_PER_BLOCK = 512
 source, dest, csv = sys.argv[1:]
 options = BuildOptions(parallelism=1, engine="local", csv=csv or None, shard_bytes=60_000, batch_bytes=20_000)
 build_dataset(open_storage(source), open_storage(dest), options=options)

@@ -1,4 +1,4 @@
-"""Files, modules and attributes that the docs name in backticks exist."""
+"""Files, modules and attributes that the docs name, and imports of programs in docs and in strings, exist."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ PATH = re.compile(
     r"[\w.-]+(?:/[\w.*-]+)+\.(?:py|md|toml|svg|sh)|(?:tests|benchmarks|workloads|operator|crds|charts|images|examples|docs)/[\w./*-]+"
 )
 DOTTED = re.compile(r"(?:seedbed|seedbed_operator|seedbed_api)(?:\.[A-Za-z_]\w*)+")
+IMPORT = re.compile(r"from ((?:seedbed|seedbed_operator|seedbed_api)(?:\.\w+)*) import (\w+(?:, ?\w+)*)")
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?")
 DEFINITION = re.compile(r"^ *(?:async )?(?:def|class) (\w+)", re.MULTILINE)
 NOT_NAMES = {"seedbed.dev", "seedbed.run_id", "seedbed.py"}
@@ -82,7 +83,9 @@ def defined(source: str) -> set[str]:
             case ast.Import() | ast.ImportFrom():
                 found |= {name.asname or name.name for name in node.names}
             case ast.Assign():
-                found |= {name.id for name in node.targets if isinstance(name, ast.Name)}
+                found |= {
+                    part.id for name in node.targets for part in ast.walk(name) if isinstance(part, ast.Name)
+                }
             case ast.AnnAssign(target=ast.Name(id=name)):
                 found.add(name)
     return found
@@ -105,6 +108,25 @@ def leads_nowhere(word: str) -> bool:
 def test_files_and_modules_that_a_page_names_exist(page: str) -> None:
     words = missing(text_of(page))
     assert words == []
+
+
+def imported(text: str) -> set[str]:
+    """Return the dotted names that a text imports from our packages, in code, fences and strings alike."""
+    return {f"{module}.{name}" for module, names in IMPORT.findall(text) for name in re.split(", ?", names)}
+
+
+def test_what_programs_in_docs_and_strings_import_exists() -> None:
+    """The type checker does not see them."""
+    texts = {
+        file: (REPOSITORY / file).read_text(encoding="utf-8")
+        for file in map(str, files())
+        if file.endswith((".py", ".md", ".sh", "Makefile"))
+        and file not in HISTORY
+        and file != "tests/unit/docs/test_names.py"
+    }
+    gone = {(file, name) for file, text in texts.items() for name in imported(text) if not resolves(name)}
+    assert sum(len(imported(text)) for text in texts.values()) > 1000
+    assert gone == set()
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -152,3 +174,7 @@ def test_a_name_that_leads_nowhere_is_found() -> None:
     here = "`tests/unit/docs/test_names.py` `seedbed.order` `seedbed.order.batch_plan.BatchPlan` `docs/adr` `adr/README.md`"
     assert len(missing(gone)) == 5
     assert missing(here) == []
+    assert not any(map(resolves, imported("x; from seedbed.order import gone; from seedbed.gone import x")))
+    assert all(
+        map(resolves, imported("from seedbed.order.batch_plan import BatchPlan; from seedbed import order"))
+    )
