@@ -108,7 +108,7 @@ def test_pods_that_were_to_be_kept_are_kept_and_the_next_job_of_the_name_names_t
     body = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": "kept"}}
     kube.create(JOBS, {**body, "spec": {**a_recipe(), "cluster": {"profile": PROFILE}}})
     told = message(kube, "kept", "--cascade=orphan")
-    assert "`kubectl delete pod -n going kept-1-driver` removes kept-1-driver, kept-1-worker-0" in told
+    assert "`kubectl delete pod -n going kept-1-driver` deletes kept-1-driver, kept-1-worker-0" in told
     assert not is_going(kube.get(driver))
     kube.kubectl("delete", "pod", "-n", HERE, "kept-1-driver", "--wait=true")
     uid = kube.get(f"{JOBS}/kept")["metadata"]["uid"]

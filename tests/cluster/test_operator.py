@@ -121,7 +121,7 @@ def test_the_api_server_goes_away_for_ten_seconds_and_the_operator_stays(
         running = operator(theirs)
         scene.apply_job()
         lost = scene.wait_for_pods(*ALL)[ALL[1]]
-        with proxy.unreadable():
+        with proxy.away():
             scene.kube.delete(scene.path("pods", ALL[1]), grace_seconds=0)
             time.sleep(10)
         there = scene.wait_for_replacement(lost, count=len(ALL))
