@@ -55,20 +55,20 @@ OF_EVERY_POD = {
     "cache_bytes": st.none() | COUNTS,
 }
 ADDRESSES = st.sampled_from(["seedlings-1-head:6379", "10.0.0.7:6379", "[::1]:6379"])
-DRIVERS = st.one_of(
-    st.builds(DriverEnvironment, role=st.just("driver"), ray_mode=st.just("head"), **OF_EVERY_POD),
-    st.builds(
-        DriverEnvironment,
-        role=st.just("driver"),
-        ray_mode=st.just("join"),
-        ray_address=ADDRESSES,
-        **OF_EVERY_POD,
-    ),
+
+
+def environments(model: type[PodEnvironment], **fields: Any) -> st.SearchStrategy[PodEnvironment]:
+    """Draw environments. `st.builds` takes aliases for arguments that are missing, and draws them too."""
+    return st.fixed_dictionaries({**OF_EVERY_POD, **fields}).map(lambda drawn: model(**drawn))
+
+
+DRIVERS = environments(DriverEnvironment, role=st.just("driver"), ray_mode=st.just("head")) | environments(
+    DriverEnvironment, role=st.just("driver"), ray_mode=st.just("join"), ray_address=ADDRESSES
 )
-WORKERS = st.builds(
-    WorkerEnvironment, role=st.just("worker"), ray_address=ADDRESSES, ranks=COUNTS, **OF_EVERY_POD
-)
-IDENTITIES = st.builds(PodIdentity, pod_name=TEXTS, pod_ip=TEXTS, ray_auth_mode=st.just("token"), token=TEXTS)
+WORKERS = environments(WorkerEnvironment, role=st.just("worker"), ray_address=ADDRESSES, ranks=COUNTS)
+IDENTITIES = st.fixed_dictionaries(
+    {"pod_name": TEXTS, "pod_ip": TEXTS, "ray_auth_mode": st.just("token"), "token": TEXTS}
+).map(lambda drawn: PodIdentity(**drawn))
 
 
 @settings(deadline=None, max_examples=60)
