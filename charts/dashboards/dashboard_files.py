@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dashboards import data, fleet, operator, sweep, training
-from dashboards.grafana_panels import Dashboard, dashboard_json
+from dashboards import (
+    data_dashboard,
+    fleet_dashboard,
+    operator_dashboard,
+    sweep_dashboard,
+    training_dashboard,
+)
+from dashboards.panel_builders import Dashboard, dashboard_json
 
 FOLDER = Path(__file__).parents[1] / "seedbed/files/dashboards"
 DASHBOARDS: tuple[Dashboard, ...] = (
-    fleet.DASHBOARD,
-    training.DASHBOARD,
-    sweep.DASHBOARD,
-    data.DASHBOARD,
-    operator.DASHBOARD,
+    fleet_dashboard.DASHBOARD,
+    training_dashboard.DASHBOARD,
+    sweep_dashboard.DASHBOARD,
+    data_dashboard.DASHBOARD,
+    operator_dashboard.DASHBOARD,
 )
 
 

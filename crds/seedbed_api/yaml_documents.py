@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from seedbed_api.errors import UserError
-from seedbed_api.yaml_loader import KubectlLoader, StrictLoader
+from seedbed_api.kubectl_yaml_loader import KubectlLoader, StrictLoader
 from seedbed_api.yaml_scalars import as_json
 
 Document: TypeAlias = dict[str, Any]

@@ -13,7 +13,7 @@ import metrics_reference
 from chart.metric_names import families_in
 from chart.rendering import CHART, MATRIX, Helm, HelmFailed, Json, named, objects, of_kind
 from dashboards.dashboard_files import DASHBOARDS
-from dashboards.grafana_panels import WIDTH, Dashboard, dashboard_json
+from dashboards.panel_builders import WIDTH, Dashboard, dashboard_json
 from seedbed_api import metric_names as names
 from seedbed_operator.backends.child_metadata import pod_labels
 from seedbed_operator.backends.pods_backend import _DRIVER_PORTS

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from dashboards.dashboard_files import DASHBOARDS
-from dashboards.grafana_panels import Dashboard
+from dashboards.panel_builders import Dashboard
 from e2e.chart_release import DEPLOYMENT, NAMESPACE, Release, a_profile
 from e2e.failure_report import what_happened
 from e2e.jobs import Job, Jobs, example, holds, stopped_ranks

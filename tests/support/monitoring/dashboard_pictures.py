@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from dashboards.grafana_panels import Dashboard, Panel, dashboard_json
+from dashboards.panel_builders import Dashboard, Panel, dashboard_json
 from testbed.prometheus import Prometheus
 
 Json = dict[str, Any]

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from seedbed.cli.top_rows import Row
+from seedbed.cli.top_snapshot import StoreSnapshot
 from seedbed.cli.top_store import rows_of
-from seedbed.driver.run_result import Result, save_result
+from seedbed.driver.result_file import Result, save_result
 from seedbed.runs.attempt_claims import AttemptClaim
 from seedbed.runs.process_identity import this_process
 from seedbed.runs.run_folder import RECIPE, RESULT, RunFolder, open_run
@@ -20,7 +21,6 @@ from seedbed.runs.run_lease import STALE_SECONDS
 from seedbed.search.objective_values import SCALE
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
 from seedbed.storage import Storage, open_storage
-from seedbed.sweeps.store_snapshot import StoreSnapshot
 from seedbed.sweeps.sweep_record import add_started_run, sweep_record
 from seedbed.training.training_result import TrainingResult
 from support.storage.counting_storage import CountingStorage

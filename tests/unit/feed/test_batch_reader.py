@@ -7,9 +7,9 @@ import pytest
 
 from seedbed.dataset import Dataset, open_dataset
 from seedbed.feed import open_feed
-from seedbed.feed.batch_cache import BatchCache
 from seedbed.feed.batch_reader import CachedBatchReader, LocalBatchReader
-from seedbed.feed.store_retry import StoreRetry
+from seedbed.feed.feed_retry import StoreRetry
+from seedbed.feed.record_batch_cache import BatchCache
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.exponential_backoff import ExponentialBackoff
@@ -135,14 +135,14 @@ def test_a_local_batch_is_hashed_whole_once_then_read_in_slices(opened):
 
 
 def test_a_hiccup_of_the_store_is_waited_out(opened, monkeypatch):
-    monkeypatch.setattr("seedbed.feed.store_retry.BACKOFF", ExponentialBackoff(first=0.001, longest=8.0))
+    monkeypatch.setattr("seedbed.feed.feed_retry.BACKOFF", ExponentialBackoff(first=0.001, longest=8.0))
     dataset, store = opened(failures=5)
     assert cached(dataset, retry=StoreRetry(seconds=30)).read(0, 0, 0, 4) == expected(dataset, 0, 0)[:4]
     assert len(store.ranges) == 6
 
 
 def test_an_outage_is_the_infrastructures_failure_after_a_while(opened, monkeypatch):
-    monkeypatch.setattr("seedbed.feed.store_retry.BACKOFF", ExponentialBackoff(first=0.001, longest=8.0))
+    monkeypatch.setattr("seedbed.feed.feed_retry.BACKOFF", ExponentialBackoff(first=0.001, longest=8.0))
     dataset, store = opened(failures=10**6)
     with pytest.raises(InfrastructureError):
         cached(dataset, retry=StoreRetry(seconds=1.0)).read(0, 0, 0, 4)

@@ -30,10 +30,10 @@ from seedbed.augmentation import (
 )
 from seedbed.feed import decoded_cache as module
 from seedbed.feed import open_evaluation, open_feed
-from seedbed.feed.batch_cache import BatchCache
 from seedbed.feed.decoded_cache import DecodedCache
 from seedbed.feed.decoded_cache_policy import decoded_bytes
 from seedbed.feed.io_counters import IO_COUNTERS
+from seedbed.feed.record_batch_cache import BatchCache
 from seedbed.storage import open_storage
 from support.datasets.small_datasets import a_dataset, a_stream, photo, write_dataset
 

@@ -29,7 +29,7 @@ from seedbed.runs import (
     to_torch,
     weights_digest,
 )
-from seedbed.runs.tensor_blobs import serialize
+from seedbed.runs.tensor_serialization import serialize
 from seedbed.storage import open_storage
 from seedbed_api.errors import InfrastructureError
 

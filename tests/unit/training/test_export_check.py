@@ -13,7 +13,7 @@ from torch import nn
 from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.feed import MicroBatch
-from seedbed.runs.tensor_blobs import serialize
+from seedbed.runs.tensor_serialization import serialize
 from seedbed.training.export_check import check_builds, check_export, load_export
 from seedbed.usercode import UserModel
 from seedbed_api.errors import UserError

@@ -63,10 +63,10 @@ def command(
 
 
 def _store(store: str, secret: Path | None, every: float) -> tuple[str, ReadRows]:
+    from seedbed.cli.top_snapshot import StoreSnapshot
     from seedbed.cli.top_store import rows_of
     from seedbed.driver.error_policy import errors_name_field
     from seedbed.storage import open_storage
-    from seedbed.sweeps.store_snapshot import StoreSnapshot
 
     with errors_name_field("STORE"):
         looker = StoreSnapshot(output=open_storage(store, secret=secret), poll_seconds=every)

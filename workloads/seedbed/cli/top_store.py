@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from seedbed.cli.top_rows import Row
+from seedbed.cli.top_snapshot import RunSnapshot, StoreSnapshot, SweepSnapshot
 from seedbed.driver.progress_display import duration
 from seedbed.runs.attempt_event_log import FAILED, PAUSED, STOPPED
 from seedbed.search.objective_values import Goal, format_objective
 from seedbed.search.trial_ranking import rank_trials
-from seedbed.sweeps.store_snapshot import RunSnapshot, StoreSnapshot, SweepSnapshot
 
 _DIGITS = 12
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from seedbed.dataset.file_format import SPLITS, BuildRecipe, Shard
 from seedbed.dataset.shard_io import EncodedShard, Row, ShardEncoder
-from seedbed.dataset.source_files import read_source_file
+from seedbed.dataset.source_file_lookup import read_source_file
 from seedbed.dataset.source_listing import DRAWN_SPLIT, decode_path, encode_path
 from seedbed.dataset.split_assignment import group_key, split_of
 from seedbed.images.image_inspection import BadImage, StoredFormat, inspect, normalise

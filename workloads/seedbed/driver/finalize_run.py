@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from seedbed.driver.resolve_run import ResolvedRun, model_of
-from seedbed.driver.run_result import Measure
+from seedbed.driver.result_file import Measure
 from seedbed_api.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
-from seedbed.driver.run_result import Result, final_metrics, save_result
+from seedbed.driver.result_file import Result, final_metrics, save_result
 from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, statement
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.training.training_result import TrainingResult

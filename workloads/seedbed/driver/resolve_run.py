@@ -12,7 +12,7 @@ from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.dataset import Dataset, open_dataset
 from seedbed.driver.error_policy import errors_name_field
 from seedbed.driver.startup_timings import StartupTimings
-from seedbed.driver.training_rows import count_training_rows, selection_of
+from seedbed.driver.training_row_check import count_training_rows, selection_of
 from seedbed.environment.environment_class import environment_class, environment_document
 from seedbed.environment.environment_pins import pinned_threads
 from seedbed.feed import FeedKind, StreamSpec

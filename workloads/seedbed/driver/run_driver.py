@@ -17,7 +17,7 @@ from seedbed.driver.error_policy import classify_error
 from seedbed.driver.local_run_log import log_location, record_run_log
 from seedbed.driver.mlflow_run_entry import end_of, recording_of
 from seedbed.driver.resolve_run import ResolvedRun, pause_step, resolve_run
-from seedbed.driver.run_result import read_result
+from seedbed.driver.result_file import read_result
 from seedbed.driver.trainingjob_status_builder import build_status
 from seedbed.mlflow.run_recorder import record_finished_run
 from seedbed.ray_cluster.cluster_interface import StopRequested

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 from seedbed.dataset.file_format import SPLITS
 from seedbed.driver.resolve_run import ResolvedRun
-from seedbed.driver.run_result import Result
+from seedbed.driver.result_file import Result
 from seedbed.feed import open_evaluation
 from seedbed.report.report_loader import ReportContext, load_report_inputs
 from seedbed.report.run_report import build_report

@@ -14,9 +14,9 @@ from typing import Final, Protocol
 from cachetools import LRUCache
 
 from seedbed.dataset import Dataset
-from seedbed.feed.batch_cache import BatchCache
+from seedbed.feed.feed_retry import StoreRetry
 from seedbed.feed.io_counters import IO_COUNTERS
-from seedbed.feed.store_retry import StoreRetry
+from seedbed.feed.record_batch_cache import BatchCache
 from seedbed_api.errors import UserError, refusal
 
 COALESCE_BYTES: Final = 8 << 20

@@ -12,15 +12,15 @@ import numpy.typing as npt
 
 from seedbed.augmentation import Transform, for_evaluation, sizing_head
 from seedbed.dataset import Dataset, RowView, open_dataset
-from seedbed.feed.batch_cache import BatchCache
 from seedbed.feed.batch_reader import BatchReader, CachedBatchReader, LocalBatchReader
 from seedbed.feed.bounded_folder import folder_usage
 from seedbed.feed.decoded_cache import DecodedCache
 from seedbed.feed.decoded_cache_policy import decoded_bytes, worth_caching
+from seedbed.feed.feed_retry import StoreRetry
 from seedbed.feed.image_renderer import ImageRenderer
 from seedbed.feed.micro_batch import EvaluationBatch, MicroBatch
+from seedbed.feed.record_batch_cache import BatchCache
 from seedbed.feed.shard_index_cache import ImageLocation, ShardIndexCache
-from seedbed.feed.store_retry import StoreRetry
 from seedbed.feed.stream_spec import StreamSpec
 from seedbed.order import BatchPlan, EpochShuffle
 from seedbed.storage import LocalStorage, open_storage

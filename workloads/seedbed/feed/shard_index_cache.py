@@ -12,7 +12,7 @@ import numpy.typing as npt
 from cachetools import LRUCache
 
 from seedbed.dataset import Dataset
-from seedbed.feed.store_retry import StoreRetry
+from seedbed.feed.feed_retry import StoreRetry
 
 Rows = npt.NDArray[np.int64]
 

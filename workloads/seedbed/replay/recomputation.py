@@ -17,10 +17,10 @@ from seedbed.arithmetic.torch_determinism import enforce_determinism
 from seedbed.environment.arithmetic_probe import check_probe
 from seedbed.environment.environment_pins import assert_pinned, pinned_threads
 from seedbed.receipts import Decided
-from seedbed.replay.receipt_comparison import ReceiptComparison
+from seedbed.replay.recomputation_check import ReceiptComparison
 from seedbed.replay.run_differences import Difference
 from seedbed.runs import Evaluation, RunFolder, load_checkpoint
-from seedbed.runs.tensor_blobs import Array, as_array, to_torch
+from seedbed.runs.tensor_serialization import Array, as_array, to_torch
 from seedbed.training.early_stopping import best_score, should_stop
 from seedbed.training.evaluation_scores import evaluation_document, scores_of
 from seedbed.training.evaluator import evaluate_split

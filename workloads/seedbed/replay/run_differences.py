@@ -13,7 +13,7 @@ import numpy as np
 
 from seedbed.environment import document_differences
 from seedbed.runs import LedgerStep
-from seedbed.runs.tensor_blobs import TensorDocument
+from seedbed.runs.tensor_serialization import TensorDocument
 
 Names = Sequence[str] | None
 Words = tuple[str, str]

@@ -27,7 +27,7 @@ from seedbed.runs import (
     read_evaluations,
 )
 from seedbed.runs.sealed_json import open_sealed
-from seedbed.runs.tensor_blobs import describe_tensors
+from seedbed.runs.tensor_serialization import describe_tensors
 from seedbed.training.training_result import RESULT_FILE
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import InfrastructureError, UserError

@@ -8,7 +8,7 @@ from typing import Any
 
 from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 from seedbed.driver.resolve_run import ResolvedRun
-from seedbed.replay.local_process_group import recompute_in_group
+from seedbed.replay.multiprocess_recomputation import recompute_in_group
 from seedbed.replay.receipt_location import LocatedReceipt
 from seedbed.replay.recomputation import Recomputation, RecomputationTask, Tell, recompute
 from seedbed.replay.run_differences import Difference

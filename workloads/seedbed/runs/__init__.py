@@ -34,7 +34,7 @@ from seedbed.runs.ledger import (
 from seedbed.runs.model_files import ModelFiles, model_config, save_model
 from seedbed.runs.run_folder import ENVIRONMENT, RECEIPT, RECIPE, REPORT, RESULT, RunFolder, open_run
 from seedbed.runs.run_lease import RunLease, acquire_lease
-from seedbed.runs.tensor_blobs import describe_tensors, to_torch, weights_digest
+from seedbed.runs.tensor_serialization import describe_tensors, to_torch, weights_digest
 
 __all__ = [
     "CHAIN_START",

@@ -14,7 +14,7 @@ from typing import Any
 from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.sealed_json import Document, is_sealed, open_sealed, seal
-from seedbed.runs.tensor_blobs import (
+from seedbed.runs.tensor_serialization import (
     MODEL,
     OPTIMIZER,
     Array,

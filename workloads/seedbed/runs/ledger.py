@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.runs.run_folder import RunFolder
-from seedbed.runs.tensor_blobs import deserialize, serialize
+from seedbed.runs.tensor_serialization import deserialize, serialize
 from seedbed_api.errors import InfrastructureError
 
 logger = logging.getLogger(__name__)

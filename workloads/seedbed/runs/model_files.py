@@ -9,7 +9,7 @@ from typing import Any
 
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.sealed_json import Document
-from seedbed.runs.tensor_blobs import Array, deserialize, serialize, weights_digest
+from seedbed.runs.tensor_serialization import Array, deserialize, serialize, weights_digest
 from seedbed_api.canonical_json import canonical_json
 
 WEIGHTS = "model/model.safetensors"

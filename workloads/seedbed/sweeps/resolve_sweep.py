@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run
 from seedbed.driver.startup_timings import StartupTimings
-from seedbed.driver.training_rows import Fold, require_every_class
+from seedbed.driver.training_row_check import Fold, require_every_class
 from seedbed.ray_cluster.cluster_interface import TaskRunner
 from seedbed.search.sweep_identity import sweep_document, sweep_id
 from seedbed.search.sweep_validation import require_possible_search

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from seedbed.driver.driver_state import DriverState, RunRequest
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import ResolvedRun
+from seedbed.driver.result_file import Result
 from seedbed.driver.run_driver import DriverExit, run_job
-from seedbed.driver.run_result import Result
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import Cluster, P, StopRequested, T, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.local_ray import LocalCluster

@@ -20,7 +20,7 @@ from seedbed.runs.checkpoint_store import (
 )
 from seedbed.runs.ledger import CHAIN_START, LedgerPart, join_ledger_parts, save_segment
 from seedbed.runs.run_folder import RunFolder
-from seedbed.runs.tensor_blobs import Array, to_torch
+from seedbed.runs.tensor_serialization import Array, to_torch
 from seedbed.runs.trajectory_index import add_checkpoint, remove_checkpoint
 from seedbed.training.evaluator import Evaluator
 from seedbed.training.prefix_reuse import adopt_prefix

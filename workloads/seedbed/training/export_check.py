@@ -19,7 +19,7 @@ from seedbed.arithmetic.evaluation import evaluation_logits
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.feed import EvaluationBatch, MicroBatch
 from seedbed.models.state_dict import non_persistent_buffers, same_bits, shared_tensor, stored_tensors
-from seedbed.runs.tensor_blobs import serialize
+from seedbed.runs.tensor_serialization import serialize
 from seedbed.training.worker_config import WorkerConfig
 from seedbed.usercode import UserModel, load_entrypoint
 from seedbed.usercode.user_error_messages import model_error

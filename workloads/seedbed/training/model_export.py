@@ -6,7 +6,7 @@ from seedbed.augmentation.transform_pipeline import output_size
 from seedbed.runs.checkpoint_store import load_checkpoint
 from seedbed.runs.model_files import model_config, save_model
 from seedbed.runs.run_folder import RunFolder
-from seedbed.runs.tensor_blobs import to_torch
+from seedbed.runs.tensor_serialization import to_torch
 from seedbed.training.checkpointer import Checkpointer
 from seedbed.training.evaluator import Evaluator
 from seedbed.training.export_check import require_loadable

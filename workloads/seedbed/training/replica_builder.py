@@ -10,7 +10,7 @@ from seedbed.arithmetic.torch_determinism import changed_switches, enable_denorm
 from seedbed.environment.environment_pins import pinned_threads
 from seedbed.environment.process_start import warn_about_hash_order
 from seedbed.models.model_registry import build_model
-from seedbed.runs.tensor_blobs import Array, to_torch
+from seedbed.runs.tensor_serialization import Array, to_torch
 from seedbed.training.worker_config import ModelSource
 from seedbed.usercode.entrypoint_loader import load_entrypoint
 from seedbed.usercode.process_globals import preserve_process_state

@@ -18,7 +18,7 @@ CONTRACT = ROOT / "crds/seedbed_api/pod_contract"
 OF_OTHERS = {
     "workloads/seedbed/ray_cluster/local_ray.py": "a Ray of one machine, without tokens, on the loopback",
     "workloads/seedbed/dataset/ray_ingest.py": "a Ray of one command, with a token of its own",
-    "workloads/seedbed/replay/local_process_group.py": "gloo of one machine",
+    "workloads/seedbed/replay/multiprocess_recomputation.py": "gloo of one machine",
 }
 """Files that use variables of Ray or gloo for something else than a pod."""
 COMMON_PATHS = {driver_endpoint.METRICS_PATH, driver_endpoint.HEALTH_PATH}

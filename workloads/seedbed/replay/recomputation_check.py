@@ -30,7 +30,7 @@ from seedbed.runs import (
 )
 from seedbed.runs.ledger import join_ledger_parts
 from seedbed.runs.model_files import CONFIG, WEIGHTS
-from seedbed.runs.tensor_blobs import describe_tensors, serialize
+from seedbed.runs.tensor_serialization import describe_tensors, serialize
 from seedbed.training.evaluation_scores import counts_of
 from seedbed.training.model_export import model_config_document
 from seedbed.training.worker_config import WorkerConfig

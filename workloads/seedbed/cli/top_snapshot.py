@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from seedbed.driver.run_result import Result, read_result
+from seedbed.driver.result_file import Result, read_result
 from seedbed.runs.attempt_claims import AttemptClaim, highest_attempt, read_claim
 from seedbed.runs.attempt_event_log import newest_events
 from seedbed.runs.checkpoint_store import checkpoint_steps

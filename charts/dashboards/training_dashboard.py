@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alerts import CHECKPOINT_SECONDS
-from dashboards.grafana_panels import (
+from dashboards.panel_builders import (
     COUNT,
     Dashboard,
     PanelStyle,

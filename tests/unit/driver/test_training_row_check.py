@@ -13,7 +13,7 @@ import pytest
 
 from seedbed.dataset import Dataset, open_dataset
 from seedbed.dataset.split_assignment import fold_of, group_key, in_subset
-from seedbed.driver.training_rows import count_training_rows
+from seedbed.driver.training_row_check import count_training_rows
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import training_job

@@ -13,10 +13,10 @@ import warnings
 
 import pytest
 
-from seedbed.feed import batch_cache as module
 from seedbed.feed import bounded_folder
-from seedbed.feed.batch_cache import BatchCache
+from seedbed.feed import record_batch_cache as module
 from seedbed.feed.io_counters import IO_COUNTERS
+from seedbed.feed.record_batch_cache import BatchCache
 
 
 def value(number: int, size: int = 1000) -> tuple[str, bytes]:
@@ -162,7 +162,7 @@ def test_a_lost_or_torn_ledger_is_counted_again(tmp_path):
 WRITER = """
     import hashlib, random, sys
     from pathlib import Path
-    from seedbed.feed.batch_cache import BatchCache
+    from seedbed.feed.record_batch_cache import BatchCache
     cache, rng = BatchCache(Path(sys.argv[1]), bound=200_000), random.Random(int(sys.argv[2]))
     print("ready", flush=True)
     while True:
@@ -228,7 +228,7 @@ def test_one_process_fetches_while_the_others_wait_and_a_stopped_one_does_not_bl
 ):
     cache = BatchCache(tmp_path, bound=1000)
     name = value(1)[0]
-    monkeypatch.setattr("seedbed.feed.batch_cache._FETCH_SECONDS", 0.2)
+    monkeypatch.setattr("seedbed.feed.record_batch_cache._FETCH_SECONDS", 0.2)
     with cache.fetch_lock(name):
         start = time.monotonic()
         with BatchCache(tmp_path, bound=1000).fetch_lock(name):
@@ -246,7 +246,7 @@ def waited_for(cache, name) -> float:
 
 def test_a_system_without_locks_of_bytes_locks_whole_files(tmp_path, monkeypatch):
     monkeypatch.setattr(bounded_folder, "_SET_LOCK", None)
-    monkeypatch.setattr("seedbed.feed.batch_cache._FETCH_SECONDS", 0.2)
+    monkeypatch.setattr("seedbed.feed.record_batch_cache._FETCH_SECONDS", 0.2)
     cache = filled(tmp_path)
     assert cache.read(value(3)[0], 0, 1000) == value(3)[1]
     with cache.fetch_lock(value(1)[0]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.grafana_panels import (
+from dashboards.panel_builders import (
     COUNT,
     Dashboard,
     PanelStyle,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alerts import STARVING
-from dashboards.grafana_panels import Dashboard, PanelStyle, Row, line_panel, stacked_panel, stat_panel
+from dashboards.panel_builders import Dashboard, PanelStyle, Row, line_panel, stacked_panel, stat_panel
 from dashboards.promql import (
     BAD,
     GOOD,
