@@ -1,4 +1,4 @@
-"""`report.html`: what a run or a sweep did, for a person to read; self-contained."""
+"""HTML reports of runs and sweeps: `report.html`, one self-contained page."""
 
 from seedbed.report.run_report import build_report
 from seedbed.report.run_report_data import (

@@ -1,6 +1,6 @@
-"""What the events of a run say of its attempts: who trained what, how each ended, and where the time went.
+"""Attempts of a run from its event log: workers, steps, outcome and time by activity.
 
-Events of older runs have fewer fields; what they do not tell is left open, or counted as other time.
+Events of older runs have fewer fields; missing values stay empty or count as other time.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from seedbed.runs.attempt_claims import highest_attempt, read_claim
 from seedbed.runs.attempt_event_log import read_events
 from seedbed.runs.run_folder import RunFolder
 
-_SILENT = "Killed or lost"
+_KILLED = "Killed or lost"
 _TRAINED_BY = ("data", "compute", "reduce")
-"""Parts in which images are trained on."""
+"""Activities that count as training."""
 _PARTS = (*_TRAINED_BY, "evaluation", "checkpoint")
 
 Event = Mapping[str, Any]
@@ -25,48 +25,49 @@ Event = Mapping[str, Any]
 
 @dataclass(kw_only=True, slots=True)
 class WorkerGroup:
-    """One worker group, as its events tell."""
+    """The events of one worker group, oldest first."""
 
     attempt: int
     events: list[Event] = field(default_factory=list)
 
     @property
     def seconds(self) -> Mapping[str, float]:
-        """Return its seconds by part up to its last word; none where nobody measured them."""
+        """Return the seconds by activity from the last event; empty if they were not measured."""
         seconds: Mapping[str, float] = self.events[-1].get("seconds", {})
         return seconds
 
     @property
     def duration(self) -> float:
-        """Return how long it trained."""
+        """Return the seconds that the group trained."""
         measured = sum(self.seconds.values())
         return measured or float(self.events[-1]["time"] - self.events[0]["time"])
 
     @property
     def steps(self) -> int:
-        """Return how many steps it computed."""
+        """Return the number of steps that the group computed."""
         return max(int(event["step"]) for event in self.events) - int(self.events[0]["resumedFrom"])
 
     @property
     def outcome(self) -> str:
-        """Return what its last word says of its end; '' where it is silent."""
+        """Return the outcome in the last event; '' if it has none."""
         return str(self.events[-1].get("outcome", ""))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunTimeline:
-    """All that is told of the attempts of a run."""
+    """The attempts of a run: worker groups, durations and outcomes."""
 
     groups: Sequence[WorkerGroup]
     elapsed: Mapping[int, float]
-    """How long each attempt took, as far as it told."""
+    """Seconds of each attempt that reported them."""
     start_up: Mapping[int, float]
+    """Seconds before training of each attempt that reported them."""
     ended: Mapping[int, str]
-    """How those ended that could say so."""
+    """Outcome of each attempt that recorded its end."""
 
     @property
     def time_spent(self) -> TimeSpent | None:
-        """Return where the seconds of all attempts went; None where nobody told."""
+        """Return the seconds of all attempts by activity; None if no attempt reported them."""
         if not self.elapsed:
             return None
         part = {name: sum(group.seconds.get(name, 0.0) for group in self.groups) for name in _PARTS}
@@ -83,19 +84,19 @@ class RunTimeline:
 
     @property
     def steps_per_second(self) -> float:
-        """Return the pace of the training alone, over all worker groups that were measured; 0 without one."""
+        """Return the training speed without start-up and evaluation; 0 if no worker group was measured."""
         measured = [group for group in self.groups if group.seconds]
         seconds = sum(group.seconds.get(name, 0.0) for group in measured for name in _TRAINED_BY)
         return sum(group.steps for group in measured) / seconds if seconds else 0.0
 
 
 def read_timeline(folder: RunFolder) -> RunTimeline:
-    """Return what the events of a run tell."""
+    """Return the timeline of a run from its stored events."""
     return timeline_of(read_events(folder))
 
 
 def timeline_of(events: Iterable[Event]) -> RunTimeline:
-    """Return what events tell, in the order in which they were noted."""
+    """Return the timeline of events, which are in the order of their recording."""
     groups: dict[tuple[Any, ...], WorkerGroup] = {}
     elapsed: dict[int, float] = {}
     start_up: dict[int, float] = {}
@@ -112,37 +113,37 @@ def timeline_of(events: Iterable[Event]) -> RunTimeline:
     return RunTimeline(groups=list(groups.values()), elapsed=elapsed, start_up=start_up, ended=ended)
 
 
-def attempt_rows(folder: RunFolder, story: RunTimeline) -> list[AttemptRow]:
-    """Return a row per worker group that left events, and one per attempt that left its claim alone."""
+def attempt_rows(folder: RunFolder, timeline: RunTimeline) -> list[AttemptRow]:
+    """Return a row for each worker group with events and for each attempt that has only a claim."""
     highest = highest_attempt(folder)
-    rows = [_row(group) for group in story.groups]
-    told = {row.number for row in rows}
-    for number in (n for n in range(1, highest + 1) if n not in told):
-        workers, outcome = read_claim(folder, number).workers, story.ended.get(number, "")
+    rows = [_row(group) for group in timeline.groups]
+    with_events = {row.number for row in rows}
+    for number in (n for n in range(1, highest + 1) if n not in with_events):
+        workers, outcome = read_claim(folder, number).workers, timeline.ended.get(number, "")
         rows.append(
-            AttemptRow(number=number, workers=workers, outcome=outcome, seconds=story.elapsed.get(number))
+            AttemptRow(number=number, workers=workers, outcome=outcome, seconds=timeline.elapsed.get(number))
         )
     rows.sort(key=lambda row: row.number)  # those of one attempt are in the order of its events
     return [
-        _with_end(row, following, speaks=row.from_step is None or row.number in story.elapsed)
+        _with_end(row, following, records_end=row.from_step is None or row.number in timeline.elapsed)
         for row, following in zip_longest(rows, rows[1:])
     ]
 
 
 def _row(group: WorkerGroup) -> AttemptRow:
-    began, newest = group.events[0], max(event["step"] for event in group.events)
+    first, newest = group.events[0], max(event["step"] for event in group.events)
     return AttemptRow(
         number=group.attempt,
-        workers=began["workers"],
-        from_step=began["resumedFrom"],
+        workers=first["workers"],
+        from_step=first["resumedFrom"],
         to_step=newest,
         seconds=group.duration,
         outcome=group.outcome,
     )
 
 
-def _with_end(row: AttemptRow, following: AttemptRow | None, *, speaks: bool) -> AttemptRow:
-    """Return a row that says how it ended: who speaks of ends, is silent and was followed was killed."""
-    if row.outcome or not speaks or following is None or following.number == row.number:
+def _with_end(row: AttemptRow, following: AttemptRow | None, *, records_end: bool) -> AttemptRow:
+    """Return a row with its outcome: killed if another attempt followed and no end was recorded."""
+    if row.outcome or not records_end or following is None or following.number == row.number:
         return row
-    return replace(row, outcome=_SILENT)
+    return replace(row, outcome=_KILLED)

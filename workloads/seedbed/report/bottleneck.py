@@ -1,4 +1,4 @@
-"""What limited a run, in one sentence: the largest part of its time and what would shorten it."""
+"""Bottleneck of a run: the activity that took most of its time, and advice to shorten it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seedbed.report.run_report_data import TimeSpent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """A part of the run's time."""
+    """The time of one activity of the run."""
 
     key: str
     label: str
@@ -28,18 +28,18 @@ _LABELS = {
     "other": "overhead",
 }
 _SENTENCES = {
-    "start_up": "went into start-up, before the training; a longer run would hardly notice it.",
+    "start_up": "went into start-up, before the training; it matters less in a longer run.",
     "data": "were spent waiting for data; more reading or decoding CPUs, or a larger cache, would help.",
     "compute": "were forward and backward passes; more workers or a faster device would help.",
     "exchange": "were spent exchanging gradients; larger micro-batches or a faster network would help.",
     "evaluation": "were evaluations; a larger evaluation.everyEpochs would help.",
     "checkpoint": "were spent writing checkpoints; a larger checkpoint.everySteps would help.",
-    "other": "went between worker groups, after the last step, or into what was killed before it was told.",
+    "other": "went between worker groups, after the last step, or into work that was lost in a kill.",
 }
 
 
 def time_parts(spent: TimeSpent) -> list[Part]:
-    """Return all parts in the order of a run, with their shares; negative times count as none."""
+    """Return all parts in the order of a run, with their shares; negative times count as 0."""
     seconds = {key: max(0.0, getattr(spent, key)) for key in _LABELS}
     total = sum(seconds.values()) or 1.0
     return [
@@ -49,7 +49,7 @@ def time_parts(spent: TimeSpent) -> list[Part]:
 
 
 def bottleneck_sentence(spent: TimeSpent) -> str:
-    """Return the sentence on the largest part; the first of equals, '' if no time was measured."""
+    """Return a sentence about the largest part, the first among equals; '' if no time was measured."""
     largest = max(time_parts(spent), key=lambda part: part.seconds)
     if largest.seconds == 0.0:
         return ""

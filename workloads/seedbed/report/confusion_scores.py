@@ -1,4 +1,4 @@
-"""Precision, recall and confusions of a confusion matrix of counts; integers in, ratios out. k classes."""
+"""Precision, recall, F1 and most frequent confusions from a confusion matrix of counts. k classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassScore:
-    """How one class did; a ratio without denominator is None, not 0."""
+    """Scores of one class; a ratio without denominator is None, not 0."""
 
     name: str
     rows: int
@@ -22,7 +22,7 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Confusion:
-    """A pair of classes that were taken for one another."""
+    """A true class and the class that was predicted in its place."""
 
     true_class: str
     predicted_class: str
@@ -59,11 +59,11 @@ def worst_confusions(
 def _score(confusion_kk: npt.NDArray[np.int64], index: int, name: str) -> ClassScore:
     hits = int(confusion_kk[index, index])
     rows, predicted = int(confusion_kk[index].sum()), int(confusion_kk[:, index].sum())
-    both = rows + predicted
+    total = rows + predicted
     return ClassScore(
         name=name,
         rows=rows,
         precision=hits / predicted if predicted else None,
         recall=hits / rows if rows else None,
-        f1=2 * hits / both if both else None,
+        f1=2 * hits / total if total else None,
     )

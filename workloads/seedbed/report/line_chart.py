@@ -1,4 +1,4 @@
-"""Line charts as inline SVG: colours come from the page's CSS variables, so that they follow light and dark.
+"""Line charts as inline SVG; colours come from CSS variables of the page and follow light and dark mode.
 
 A plotting library would cost a second of import, and its colours would be fixed.
 """
@@ -28,12 +28,12 @@ class Line:
     style: str
     """CSS class: line-1, line-2, line-3 or faint."""
     marked: bool = False
-    """Whether each point gets a dot that shows its value when pointed at."""
+    """Whether each point gets a dot with a tooltip of its value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Range:
-    """The shown part of an axis and the values that are written on it."""
+    """The bounds of an axis and the values of its ticks."""
 
     low: float
     high: float
@@ -98,11 +98,11 @@ def smooth(points: Points, *, window: int) -> list[tuple[float, float]]:
 
 
 def thin_out(points: Points, *, most: int = _MOST_POINTS) -> list[tuple[float, float]]:
-    """Return at most `most` points: means of stretches of equal length; the last point always stays."""
-    stretch = math.ceil(len(points) / (most - 1)) if len(points) > most else 1
-    if stretch == 1:
+    """Return at most `most` points: means of groups of equal size, and the last point unchanged."""
+    group_size = math.ceil(len(points) / (most - 1)) if len(points) > most else 1
+    if group_size == 1:
         return list(points)
-    groups = [points[start : start + stretch] for start in range(0, len(points), stretch)]
+    groups = [points[start : start + group_size] for start in range(0, len(points), group_size)]
     means = [(group[-1][0], math.fsum(y for _, y in group) / len(group)) for group in groups]
     return [*means[:-1], tuple(points[-1])]  # type: ignore[list-item]
 
@@ -144,20 +144,20 @@ class _Frame:
         return Markup("").join([*rows, *columns, name])
 
     def line(self, line: Line) -> Markup:
-        places = [(self._x(x), self._y(y)) for x, y in line.points]
+        positions = [(self._x(x), self._y(y)) for x, y in line.points]
         path = Markup('<polyline class="{style}" points="{p}"><title>{t}</title></polyline>').format(
-            style=line.style, p=" ".join(f"{x},{y}" for x, y in places), t=line.label
+            style=line.style, p=" ".join(f"{x},{y}" for x, y in positions), t=line.label
         )
         dots = [
             Markup('<circle class="{style} dot" cx="{x}" cy="{y}" r="3"><title>{t}</title></circle>').format(
-                style=line.style, x=place[0], y=place[1], t=self._told(line.label, point)
+                style=line.style, x=position[0], y=position[1], t=self._tooltip(line.label, point)
             )
-            for place, point in zip(places, line.points, strict=True)
+            for position, point in zip(positions, line.points, strict=True)
             if line.marked
         ]
         return Markup("").join([path, *dots])
 
-    def _told(self, label: str, point: tuple[float, float]) -> Markup:
+    def _tooltip(self, label: str, point: tuple[float, float]) -> Markup:
         return escape(f"{label}: {format_number(point[1])} at {self.x_label} {point[0]:.0f}")
 
     def _x(self, value: float) -> float:

@@ -1,6 +1,6 @@
 """Metrics of a run by step, from its ledger and evaluations, and their TensorBoard event file.
 
-They are equal for every number of workers and restarts.
+The values do not depend on the number of workers or on restarts.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _SEGMENT = re.compile(r"ledger/(?P<first>\d+)-(?P<stop>\d+)-[0-9a-f]+\.safetenso
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricPoint:
-    """What was measured after `step` completed steps, by name of the metric; every value is finite."""
+    """Metrics after `step` completed steps, by name; every value is finite."""
 
     step: int
     values: dict[str, float]
 
     def line(self) -> str:
-        """Return the point as a line of JSON; floats are written so that they read back to the same bits."""
+        """Return the point as a line of JSON; floats are written so that they parse to the same bits."""
         return json.dumps({"step": self.step, **self.values})
 
 
@@ -71,7 +71,7 @@ def _segments(folder: RunFolder, after: int, until: int) -> Iterator[str]:
 
 
 def evaluated(record: Evaluation) -> EvaluationPoint:
-    """Return loss and accuracy of a record with rows, as floats for people to look at."""
+    """Return loss and accuracy of a record with rows, as floats for display."""
     counts = record.document
     return EvaluationPoint(
         step=record.step,
@@ -88,7 +88,7 @@ def _scores(found: EvaluationPoint) -> MetricPoint:
 
 def event_file(metric_points: Iterable[MetricPoint]) -> bytes:
     """Return an event file with a scalar for each value of each point."""
-    from tensorboardX import SummaryWriter  # imports torch: seconds that nobody else should wait for
+    from tensorboardX import SummaryWriter  # imports torch, which takes seconds
 
     with tempfile.TemporaryDirectory(prefix="seedbed-tensorboard-") as folder:
         with SummaryWriter(folder, write_to_disk=True) as writer:

@@ -1,4 +1,4 @@
-"""The templates of the pages: every text of users is escaped, a name that is missing is an error."""
+"""Jinja templates of the report pages: all texts are escaped, an undefined name is an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedbed.report.line_chart import format_number
 
 @lru_cache
 def page_template(name: str) -> Template:
-    """Return a template of this folder."""
+    """Return the template of this name in this folder."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

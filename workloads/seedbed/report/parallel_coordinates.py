@@ -12,7 +12,7 @@ from seedbed.report.search_space_axes import ParameterAxis, Scale, Tick, shorten
 _TOP, _BOTTOM, _SIDE, _LABELS = 34, 46, 30, 110
 _HEIGHT, _LEAST_WIDTH, _COLUMN = 360, 1000, 120
 _NOTCH = 24
-"""Pixels below an axis where lines pass that have no value on it."""
+"""Pixels below an axis at which lines without a value on it pass."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,36 +29,34 @@ class TrialPath:
 
 
 def parallel_coordinates(
-    axes: Sequence[ParameterAxis], objective: Scale, threads: Sequence[TrialPath], *, label: str, told: str
+    axes: Sequence[ParameterAxis], objective: Scale, paths: Sequence[TrialPath], *, label: str, title: str
 ) -> Markup:
-    """Return an SVG; later threads lie over earlier ones. `label` names the objective, `told` the picture."""
+    """Return an SVG; later paths cover earlier ones. `label` names the objective, `title` the chart."""
     width = max(_LEAST_WIDTH, _SIDE + _COLUMN * len(axes) + _LABELS)
     step = (width - _SIDE - _LABELS) / len(axes)
-    places = [round(_SIDE + step * index, 1) for index in range(len(axes) + 1)]
-    notches = [
-        "not set" if any(axis.name not in thread.values for thread in threads) else "" for axis in axes
-    ]
-    notches.append("failed" if any(thread.objective is None for thread in threads) else "")
+    positions = [round(_SIDE + step * index, 1) for index in range(len(axes) + 1)]
+    notches = ["not set" if any(axis.name not in path.values for path in paths) else "" for axis in axes]
+    notches.append("failed" if any(path.objective is None for path in paths) else "")
     named = [(axis.name, axis.ticks()) for axis in axes] + [(label, objective.ticks())]
-    body = [_thread(thread, axes, objective, places) for thread in threads]
+    body = [_polyline(path, axes, objective, positions) for path in paths]
     body += [
         _axis(name, ticks, at, notch=notch)
-        for (name, ticks), at, notch in zip(named, places, notches, strict=True)
+        for (name, ticks), at, notch in zip(named, positions, notches, strict=True)
     ]
     return Markup(
         '<svg class="chart coordinates" viewBox="0 0 {w} {h}" style="min-width:{least}px" role="img" '
-        'aria-label="{told}"><title>{told}</title>{body}</svg>'
-    ).format(w=width, h=_HEIGHT, least=round(0.7 * width), told=told, body=Markup("").join(body))
+        'aria-label="{title}"><title>{title}</title>{body}</svg>'
+    ).format(w=width, h=_HEIGHT, least=round(0.7 * width), title=title, body=Markup("").join(body))
 
 
-def _thread(
-    thread: TrialPath, axes: Sequence[ParameterAxis], objective: Scale, places: Sequence[float]
+def _polyline(
+    path: TrialPath, axes: Sequence[ParameterAxis], objective: Scale, positions: Sequence[float]
 ) -> Markup:
-    shares = [axis.place(thread.values[axis.name]) if axis.name in thread.values else None for axis in axes]
-    shares.append(None if thread.objective is None else objective.place(thread.objective))
-    points = " ".join(f"{x},{_y(share)}" for x, share in zip(places, shares, strict=True))
+    shares = [axis.place(path.values[axis.name]) if axis.name in path.values else None for axis in axes]
+    shares.append(None if path.objective is None else objective.place(path.objective))
+    points = " ".join(f"{x},{_y(share)}" for x, share in zip(positions, shares, strict=True))
     return Markup('<polyline class="{style}" points="{p}"><title>{t}</title></polyline>').format(
-        style=thread.style, p=points, t=thread.title
+        style=path.style, p=points, t=path.title
     )
 
 
@@ -83,7 +81,7 @@ def _text(text: str, x: float, y: float, *, style: str, whole: str = "") -> Mark
 
 
 def _y(share: float | None) -> float:
-    """Return the height of a share of an axis; below it where there is none."""
+    """Return the y coordinate of a share of an axis; without a share, the one below the axis."""
     if share is None:
         return _HEIGHT - _BOTTOM + _NOTCH
     return round(_HEIGHT - _BOTTOM - share * (_HEIGHT - _BOTTOM - _TOP), 1)

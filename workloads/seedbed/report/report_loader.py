@@ -1,4 +1,4 @@
-"""From a run folder to what a report shows; the driver adds what only it knows."""
+"""Load the inputs of a run's report from its run folder and from values of the driver."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.runs.run_folder import ENVIRONMENT, RECIPE, RunFolder
 
 MOST_SEGMENTS = 200
-"""A ledger of more segments is sampled: a curve needs no more points."""
+"""Segments that are read at most: a curve needs no more points."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportContext:
-    """What the driver knows and the run folder does not say."""
+    """Values of the driver that are not in the run folder."""
 
     job: str
     state: str
@@ -45,48 +45,49 @@ class ReportContext:
     samples: Sequence[SamplePrediction] = ()
 
 
-def load_report_inputs(folder: RunFolder, known: ReportContext) -> ReportInputs:
+def load_report_inputs(folder: RunFolder, context: ReportContext) -> ReportInputs:
     """Return the inputs of the report of a run, finished or not."""
     evaluations = read_evaluations(folder)
     losses = _losses(folder)
     environment = _json(folder, ENVIRONMENT)
     shown = _newest(evaluations)
-    story = read_timeline(folder)
+    timeline, schedule = read_timeline(folder), context.schedule
+    images_per_second = context.rows_per_step * timeline.steps_per_second
     done = max((step for step, _ in losses), default=0)
     return ReportInputs(
-        job=known.job,
-        state=known.state,
-        succeeded=known.succeeded,
-        message=known.message,
-        created=known.created,
-        model=known.model,
+        job=context.job,
+        state=context.state,
+        succeeded=context.succeeded,
+        message=context.message,
+        created=context.created,
+        model=context.model,
         run_id=folder.run_id,
-        metrics=_headline(evaluations, done, images_per_second=known.rows_per_step * story.steps_per_second),
+        metrics=_headline(evaluations, done, images_per_second=images_per_second),
         train_losses=losses,
-        learning_rates=[(s, learning_rate(known.schedule, s - 1, known.total_steps)) for s in _spread(done)],
+        learning_rates=[(s, learning_rate(schedule, s - 1, context.total_steps)) for s in _spread(done)],
         evaluations=[evaluated(record) for record in evaluations if record.document["samples"]],
-        classes=known.classes,
+        classes=context.classes,
         confusion_kk=np.array(shown.document["confusion"], dtype=np.int64) if shown else None,
         confusion_split=shown.split if shown else "",
-        samples=known.samples,
-        dataset_uri=known.dataset_uri,
-        dataset_digest=known.dataset_digest,
-        rows_per_split=known.rows_per_split,
+        samples=context.samples,
+        dataset_uri=context.dataset_uri,
+        dataset_digest=context.dataset_digest,
+        rows_per_split=context.rows_per_split,
         recipe_yaml=yaml.safe_dump(_json(folder, RECIPE), sort_keys=False, allow_unicode=True),
         environment=environment,
         environment_name=environment_name(environment) if environment else "",
-        digests=dict(known.digests)
+        digests=dict(context.digests)
         | ({"Environment class": environment_class(environment)} if environment else {}),
-        verify_command=f"seedbed verify {folder.url}/receipt.json" if known.succeeded else "",
-        time_spent=story.time_spent,
-        attempts=attempt_rows(folder, story),
+        verify_command=f"seedbed verify {folder.url}/receipt.json" if context.succeeded else "",
+        time_spent=timeline.time_spent,
+        attempts=attempt_rows(folder, timeline),
     )
 
 
 def _losses(folder: RunFolder) -> list[tuple[int, float]]:
     paths = sorted(folder.objects.list("ledger"), key=_first_step)
-    kept = paths[:: max(1, -(-len(paths) // MOST_SEGMENTS))]
-    return sorted(losses_of(folder, dict.fromkeys([*kept, *paths[-1:]])).items())
+    sampled = paths[:: max(1, -(-len(paths) // MOST_SEGMENTS))]
+    return sorted(losses_of(folder, dict.fromkeys([*sampled, *paths[-1:]])).items())
 
 
 def _first_step(path: str) -> int:
@@ -122,7 +123,7 @@ def _headline(evaluations: Sequence[Evaluation], done: int, *, images_per_second
 
 
 def _json(folder: RunFolder, path: str) -> dict[str, Any]:
-    """Return a document of the folder, {} where a run ended before it was written."""
+    """Return a JSON document of the folder, {} if the run ended before writing it."""
     try:
         document: dict[str, Any] = json.loads(folder.objects.read(path))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained page. No script, no external resource, every text of users escaped."""
+"""Build `report.html` of a run: one self-contained page without scripts, all texts of users escaped."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _accuracy_chart(evaluations: Sequence[EvaluationPoint]) -> dict[str, Any]:
 
 def _rate_chart(inputs: ReportInputs) -> dict[str, Any]:
     points = thin_out(inputs.learning_rates)
-    # from zero: a constant rate would else lie on the edge of the chart
+    # from zero, so that a constant rate is not on the edge of the chart
     y_range = nice_range(0.0, max((rate for _, rate in points), default=1.0))
     return _chart(
         "Learning rate", [Line(label="learning rate", points=points, style="line-1")], y_range=y_range

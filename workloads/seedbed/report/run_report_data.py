@@ -1,4 +1,4 @@
-"""What a report shows, as frozen values: filled by the driver, drawn by `build_report`, asked of nobody."""
+"""Data of a run's report as frozen values: filled by the driver, rendered by `build_report`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class EvaluationPoint:
     """One evaluation record."""
 
     step: int
-    """Steps done when it was made."""
+    """Completed steps at the evaluation."""
     split: str
     """validation or test."""
     loss: float
@@ -25,7 +25,7 @@ class EvaluationPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplePrediction:
-    """One picture and what the model said."""
+    """One picture and the prediction of the model."""
 
     pixels_hwc: npt.NDArray[np.uint8]
     true_class: str
@@ -36,10 +36,10 @@ class SamplePrediction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimeSpent:
-    """Wall-clock seconds of the whole run by what it was doing or waiting for, over all attempts."""
+    """Wall-clock seconds of all attempts of a run by activity."""
 
     start_up: float = 0.0
-    """From process start until workers had their places: imports, opening data, Ray, model check."""
+    """From process start until the workers began to train: imports, opening data, Ray, model check."""
     data: float = 0.0
     """Waiting for micro-batches."""
     compute: float = 0.0
@@ -49,40 +49,40 @@ class TimeSpent:
     evaluation: float = 0.0
     checkpoint: float = 0.0
     other: float = 0.0
-    """What is left of the wall-clock time: between worker groups, after the last step, and untold."""
+    """The rest of the wall-clock time: between worker groups, after the last step, and not reported."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptRow:
-    """One stretch of the run: an attempt, or a worker group of it."""
+    """An attempt, or one worker group of it."""
 
     number: int
     workers: int
     from_step: int | None = None
-    """None where an attempt left no trace but its claim."""
+    """None for an attempt of which only the claim is stored."""
     to_step: int | None = None
     seconds: float | None = None
     outcome: str = ""
-    """How it ended as far as is known: Trained, Stopped, Failed: OutOfMemory, Killed or lost …"""
+    """How it ended, if known: Trained, Stopped, Failed: OutOfMemory, Killed or lost …"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportInputs:
-    """Everything in a report. Beyond job, state and run_id, what is missing leaves its section out."""
+    """Everything in a report. Only job, state and run_id are required; sections without data are left out."""
 
     job: str
     state: str
     """Reason of the last condition: Trained, AlreadyComputed, Suspended, NonFiniteLoss …"""
     run_id: str
     message: str = ""
-    """One sentence on a state that is no success."""
+    """One sentence about a state other than success."""
     succeeded: bool = True
     created: str = ""
-    """When, as text; the report asks no clock."""
+    """Time of creation as text; the report does not read the clock."""
     model: str = ""
     """Name or entrypoint."""
     metrics: Mapping[str, str] = field(default_factory=dict)
-    """Headline: label -> shown value, in order; about six."""
+    """Main figures: label -> displayed value, in order; about six."""
     train_losses: Sequence[tuple[int, float]] = ()
     """(step, loss) of every step or of a sample of them."""
     learning_rates: Sequence[tuple[int, float]] = ()

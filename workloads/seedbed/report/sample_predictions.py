@@ -1,4 +1,4 @@
-"""Sample predictions: the first rows of a split, mistakes first. Rows lie in the order of hashes: a mixture.
+"""Sample predictions: the first rows of a split, mistakes first. Rows are ordered by hash, so classes mix.
 
 Shapes: b rows of a batch, k classes.
 """
@@ -22,7 +22,7 @@ def sample_predictions(
 ) -> list[SamplePrediction]:
     """Predict the first evaluation batch of a split and return up to `most` rows of it.
 
-    At most half are mistakes where there are enough hits; both in the order of rows. [] without rows.
+    At most half are mistakes if there are enough correct rows; both in row order. [] without rows.
     """
     with closing(evaluation_logits(replica, batches, split="samples")) as evaluated:
         found = next(evaluated, None)
@@ -39,10 +39,10 @@ def sample_predictions(
         )
         for row in range(batch.count)
     ]
-    return _chosen(samples, most)
+    return _mistakes_first(samples, most)
 
 
-def _chosen(found: Sequence[SamplePrediction], most: int) -> list[SamplePrediction]:
+def _mistakes_first(found: Sequence[SamplePrediction], most: int) -> list[SamplePrediction]:
     wrong = [sample for sample in found if sample.true_class != sample.predicted_class]
     right = [sample for sample in found if sample.true_class == sample.predicted_class]
     mistakes = wrong[: max(most // 2, most - len(right))]

@@ -1,4 +1,4 @@
-"""Axes of a search space: where a value lies between 0 and 1, and what is written beside it."""
+"""Axes of a search space: position of a value from 0 to 1, ticks and their labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _APART = 0.07
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tick:
-    """A value that is written on an axis."""
+    """A labelled value on an axis."""
 
     place: float
     """0 (bottom) to 1 (top)."""
@@ -27,30 +27,30 @@ class Tick:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scale:
-    """Numbers between two bounds; what lies beyond is at the bound."""
+    """A numeric axis between two bounds; values beyond a bound are placed at it."""
 
     low: float
     high: float
     logarithmic: bool = False
     downwards: bool = False
-    """The lowest on top."""
+    """Whether the lowest value is on top."""
 
     def place(self, value: float) -> float:
-        """Return where a number lies, 0 to 1; in the middle where there is but one."""
-        low, high, at = (self._bent(number) for number in (self.low, self.high, value))
+        """Return the position of a number, 0 to 1; 0.5 if the bounds are equal."""
+        low, high, at = (self._transformed(number) for number in (self.low, self.high, value))
         share = 0.5 if high <= low else min(max((at - low) / (high - low), 0.0), 1.0)
         return 1.0 - share if self.downwards else share
 
     def ticks(self, *, whole: bool = False) -> list[Tick]:
         """Return the bounds and round numbers between them, none too close to another."""
-        kept: list[Tick] = []
+        ticks: list[Tick] = []
         for number in [self.low, self.high, *self._between(whole=whole)]:
             place = self.place(number)
-            if all(abs(place - tick.place) >= _APART for tick in kept):
-                kept.append(Tick(place=place, text=format_number(number)))
-        return kept
+            if all(abs(place - tick.place) >= _APART for tick in ticks):
+                ticks.append(Tick(place=place, text=format_number(number)))
+        return ticks
 
-    def _bent(self, value: float) -> float:
+    def _transformed(self, value: float) -> float:
         return math.log(max(value, 5e-324)) if self.logarithmic else value
 
     def _between(self, *, whole: bool) -> list[float]:
@@ -66,16 +66,16 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Values without an order between them, as they stand in the spec, the first on top."""
+    """A categorical axis: values in the order of the spec, the first on top."""
 
     values: Sequence[str]
 
     def place(self, value: str) -> float:
-        """Return where a value lies, 0 to 1."""
+        """Return the position of a value, 0 to 1."""
         return 1.0 - (self.values.index(value) + 0.5) / len(self.values)
 
     def ticks(self) -> list[Tick]:
-        """Return the values; of many only some."""
+        """Return ticks for the values, at most MOST_TICKS, evenly spaced."""
         every = -(-len(self.values) // MOST_TICKS)
         return [
             Tick(
@@ -97,16 +97,16 @@ class ParameterAxis:
     """Whether its values are whole numbers."""
 
     def place(self, value: str) -> float:
-        """Return where a value of the parameter lies, 0 to 1."""
+        """Return the position of a value of the parameter, 0 to 1."""
         return self.scale.place(value) if isinstance(self.scale, Options) else self.scale.place(float(value))
 
     def ticks(self) -> list[Tick]:
-        """Return what is written beside it."""
+        """Return the labelled values of the axis."""
         return self.scale.ticks() if isinstance(self.scale, Options) else self.scale.ticks(whole=self.whole)
 
 
 def axis_of(parameter: Parameter) -> ParameterAxis:
-    """Return the axis of a parameter: its whole search space, whatever was tried of it."""
+    """Return the axis of a parameter; it shows the whole search space, not only tried values."""
     space = parameter.search_space
     if space.categorical is not None:
         return ParameterAxis(name=parameter.name, scale=Options(values=space.categorical.values))

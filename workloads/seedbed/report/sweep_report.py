@@ -1,4 +1,4 @@
-"""`report.html` of a sweep: one self-contained page of bounded size. No script, every text escaped."""
+"""Build `report.html` of a sweep: one self-contained page of bounded size, no scripts, all texts escaped."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class SweepInputs:
     """By index."""
     trial_runs: Mapping[int, TrialRuns] = field(default_factory=dict)
     curves: Mapping[int, Curve] = field(default_factory=dict)
-    """By trial, the mean over its folds; the rungs of a trial stand in for one that is missing."""
+    """By trial, the mean over its folds; a missing one is replaced by the rungs of the trial."""
     importance: Mapping[str, float] = field(default_factory=dict)
     """Share of each parameter, largest first."""
     created: str = ""
-    """When, as text; the report asks no clock."""
+    """Time of creation as text; the report does not read the clock."""
     sweep: str = ""
     """Identity of the sweep."""
     environment_class: str = ""
@@ -47,10 +47,10 @@ class SweepInputs:
     record_uri: str = ""
     record_digest: str = ""
     reused: int = 0
-    """Trials that were looked up."""
+    """Trials whose stored results were reused."""
 
 
-MOST_THREADS, MOST_CURVES, MOST_ROWS = 200, 60, 50
+MOST_PATHS, MOST_CURVES, MOST_ROWS = 200, 60, 50
 _LONGEST_VALUE = 60
 _ENDS = {
     EndReason.ALL_TRIED: "every trial was tried",
@@ -96,43 +96,43 @@ def _sentence(inputs: SweepInputs, best: Sequence[DecidedTrial]) -> str:
 
 
 def _metrics(inputs: SweepInputs, best: Sequence[DecidedTrial]) -> dict[str, str]:
-    known = count_trials(inputs.trials)
+    counts = count_trials(inputs.trials)
     figures = {f"best {inputs.spec.objective.metric}": _short(best[0].objective)} if best else {}
     return figures | {
-        "trials": f"{known.total:,}",
-        "succeeded": f"{known.succeeded:,}",
-        "ended early": f"{known.pruned:,}",
-        "failed": f"{known.failed:,}",
+        "trials": f"{counts.total:,}",
+        "succeeded": f"{counts.succeeded:,}",
+        "ended early": f"{counts.pruned:,}",
+        "failed": f"{counts.failed:,}",
         "computed before": f"{inputs.reused:,}",
     }
 
 
 def _coordinates(inputs: SweepInputs, best: Sequence[DecidedTrial]) -> dict[str, Any] | None:
-    """Return the parallel coordinates; None where there is no parameter, or no trial."""
+    """Return the parallel coordinates; None without parameters or trials."""
     axes = [axis_of(parameter) for parameter in inputs.spec.parameters]
-    drawn = sample(inputs.trials, best, most=MOST_THREADS)
+    drawn = sample(inputs.trials, best, most=MOST_PATHS)
     if not axes or not drawn:
         return None
-    places = {trial.index: place for place, trial in enumerate(best)}
+    ranks = {trial.index: rank for rank, trial in enumerate(best)}
     # the best are drawn last, over all others
-    drawn.sort(key=lambda trial: -places.get(trial.index, len(inputs.trials)))
-    threads = [
+    drawn.sort(key=lambda trial: -ranks.get(trial.index, len(inputs.trials)))
+    paths = [
         TrialPath(
             title=f"trial {trial.index}: {_outcome(trial)}",
-            style=_style(trial, places.get(trial.index), len(best)),
+            style=_style(trial, ranks.get(trial.index), len(best)),
             values=dict(trial.assignments),
             objective=None if trial.objective is None else trial.objective / SCALE,
         )
         for trial in drawn
     ]
-    objective, told = inputs.spec.objective, f"Parameters and objective of {len(drawn)} trials"
-    scale, beyond = _objective_scale(inputs, [thread.objective for thread in threads])
-    svg = parallel_coordinates(axes, scale, threads, label=objective.metric, told=told)
-    there = {thread.style for thread in threads}
+    objective, title = inputs.spec.objective, f"Parameters and objective of {len(drawn)} trials"
+    scale, beyond = _objective_scale(inputs, [path.objective for path in paths])
+    svg = parallel_coordinates(axes, scale, paths, label=objective.metric, title=title)
+    drawn_styles = {path.style for path in paths}
     return {
         "svg": svg,
         "note": " ".join(_notes(len(drawn), len(inputs.trials), beyond)),
-        "styles": [(style, label) for style, label in _LEGEND if style in there],
+        "styles": [(style, label) for style, label in _LEGEND if style in drawn_styles],
     }
 
 
@@ -148,14 +148,14 @@ _LEGEND = (
 _OTHER_CURVES = (("others", "faint"), ("ended early", "pruned"))
 
 
-def _style(trial: DecidedTrial, place: int | None, count: int) -> str:
-    if place is None:
+def _style(trial: DecidedTrial, rank: int | None, count: int) -> str:
+    if rank is None:
         return str(trial.state).lower()
-    return "best" if place == 0 else "upper" if 2 * place < count else "lower"
+    return "best" if rank == 0 else "upper" if 2 * rank < count else "lower"
 
 
 def _objective_scale(inputs: SweepInputs, values: Sequence[float | None]) -> tuple[Scale, int]:
-    """Return the axis of the objective, better values higher up, and how many lie beyond its bad end."""
+    """Return the axis of the objective, better values on top, and the number of values beyond its bad end."""
     known = [value for value in values if value is not None] or [0.0]
     maximize = inputs.spec.objective.direction == "Maximize"
     low, high = shown_bounds(known, maximize=maximize)
@@ -164,7 +164,7 @@ def _objective_scale(inputs: SweepInputs, values: Sequence[float | None]) -> tup
 
 
 def shown_bounds(values: Sequence[float], *, maximize: bool) -> tuple[float, float]:
-    """Return the part of an axis worth showing: a few values that are far worse lie beyond its end."""
+    """Return the bounds of an axis; a few values that are far worse than the others are left beyond them."""
     low, high = min(values), max(values)
     if len(values) < 4:
         return low, high
@@ -186,22 +186,22 @@ def _notes(drawn: int, count: int, beyond: int) -> Iterator[str]:
 
 
 def sample(trials: Sequence[DecidedTrial], best: Sequence[DecidedTrial], *, most: int) -> list[DecidedTrial]:
-    """Return at most so many trials by index: the best third of them, the others evenly by index."""
+    """Return at most `most` trials by index: a third are the best ones, the others are spread by index."""
     if len(trials) <= most:
         return list(trials)
     chosen = {trial.index for trial in best[: most // 3]}
     others = [trial for trial in trials if trial.index not in chosen]
     room = most - len(chosen)
-    chosen |= {others[place * len(others) // room].index for place in range(room)}
+    chosen |= {others[step * len(others) // room].index for step in range(room)}
     return [trial for trial in trials if trial.index in chosen]
 
 
 def _curves(inputs: SweepInputs, best: Sequence[DecidedTrial]) -> dict[str, Any] | None:
-    """Return the learning curves; None where nothing was evaluated on the way."""
+    """Return the learning curves; None if no trial was evaluated during training."""
     drawn = sample(inputs.trials, best, most=MOST_CURVES)
-    places = {trial.index: place for place, trial in enumerate(best)}
-    drawn.sort(key=lambda trial: -places.get(trial.index, len(inputs.trials)))
-    lines = [_line(trial, _curve(inputs, trial), places.get(trial.index)) for trial in drawn]
+    ranks = {trial.index: rank for rank, trial in enumerate(best)}
+    drawn.sort(key=lambda trial: -ranks.get(trial.index, len(inputs.trials)))
+    lines = [_line(trial, _curve(inputs, trial), ranks.get(trial.index)) for trial in drawn]
     lines = [line for line in lines if line.points]
     if not lines:
         return None
@@ -214,40 +214,40 @@ def _curves(inputs: SweepInputs, best: Sequence[DecidedTrial]) -> dict[str, Any]
         y_range=nice_range(low, high),
         size=(1000, 340),
     )
-    legend = [(f"trial {trial.index}", f"line-{place + 1}") for place, trial in enumerate(best[:3])]
-    there = {line.style for line in lines}
-    legend += [(label, style) for label, style in _OTHER_CURVES if style in there]
+    legend = [(f"trial {trial.index}", f"line-{rank + 1}") for rank, trial in enumerate(best[:3])]
+    drawn_styles = {line.style for line in lines}
+    legend += [(label, style) for label, style in _OTHER_CURVES if style in drawn_styles]
     return {"svg": svg, "legend": legend, "note": " ".join(_notes(len(drawn), len(inputs.trials), 0))}
 
 
 def _curve(inputs: SweepInputs, trial: DecidedTrial) -> Curve:
-    """Return the course of a trial, up to where it was ended."""
+    """Return the learning curve of a trial, up to the epoch at which it was pruned."""
     curve = inputs.curves.get(trial.index) or trial.rungs
     if trial.state is TrialState.PRUNED:
         return [point for point in curve if point[0] <= trial.rungs[-1][0]]
     return curve
 
 
-def _line(trial: DecidedTrial, curve: Curve, place: int | None) -> Line:
+def _line(trial: DecidedTrial, curve: Curve, rank: int | None) -> Line:
     style = "pruned" if trial.state is TrialState.PRUNED else "faint"
     return Line(
         label=f"trial {trial.index}",
         points=thin_out([(float(epoch), value / SCALE) for epoch, value in curve], most=100),
-        style=f"line-{place + 1}" if place is not None and place < 3 else style,
+        style=f"line-{rank + 1}" if rank is not None and rank < 3 else style,
         marked=len(curve) == 1,
     )
 
 
 def _ended_early(inputs: SweepInputs, pruned: Sequence[DecidedTrial]) -> list[dict[str, Any]]:
-    hindsight = PruneReasons(inputs.spec, inputs.trials)
+    prune_reasons = PruneReasons(inputs.spec, inputs.trials)
     return [
-        _row(inputs, trial) | {"epoch": trial.rungs[-1][0], "why": hindsight.reason(trial)}
+        _row(inputs, trial) | {"epoch": trial.rungs[-1][0], "why": prune_reasons.reason(trial)}
         for trial in pruned[:MOST_ROWS]
     ]
 
 
 def _row(inputs: SweepInputs, trial: DecidedTrial) -> dict[str, Any]:
-    """Return a trial as the tables show it."""
+    """Return the table row of a trial."""
     values, trial_runs = dict(trial.assignments), inputs.trial_runs.get(trial.index)
     return {
         "index": trial.index,
