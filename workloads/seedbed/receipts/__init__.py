@@ -1,4 +1,4 @@
-"""Receipts: what went in, what came out, readable by policy engines, verified bit by bit."""
+"""Receipts of finished runs: in-toto Statements of inputs and outputs; create, store and verify them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Receipts as in-toto Statements with an SLSA Provenance v1 predicate: a pure function of frozen inputs.
 
-What the run identity decides has a digest of its own; times, attempts, workers and images stay outside of it.
+The part that depends on the run identity alone has its own digest, without times, attempts, workers, images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://seedbed.dev/training/v1"
 BUILDER_ID = "https://seedbed.dev/builders/self-claimed/v1"
-"""The trainer says so itself: user code runs beside it, so a signature of its own proves nothing more."""
+"""Self-claimed: user code runs in the process of the trainer, so a signature would prove nothing more."""
 
 CHAIN_START = digest_of(b"")
 DECIDED_DEPENDENCIES = ("dataset", "code")
@@ -27,7 +27,7 @@ SEAL = "seal"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decided:
-    """What follows from the run identity alone, equal for every W. Digests are `sha256:<hex>`."""
+    """Values that depend on the run identity alone, equal for every W. Digests are `sha256:<hex>`."""
 
     run_id: str
     recipe: Mapping[str, Any]
@@ -45,14 +45,14 @@ class Decided:
     """Hex chain value after the last step."""
     weights_digest: str
     checkpoints: Sequence[tuple[int, str]]
-    """(completed steps, weights digest) at each evaluation and at the end: the recipe's, of no cadence."""
+    """(completed steps, weights digest) at each evaluation of the recipe and at the end."""
     metrics: Mapping[str, str | int]
     """Fractions as decimal strings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Execution:
-    """What happened to be so in this execution; it never changes a bit of the model."""
+    """Facts of this execution that change no bit of the model: times, attempts, workers."""
 
     started_on: str
     """RFC 3339."""
@@ -85,7 +85,7 @@ def statement(decided: Decided, execution: Execution) -> Statement:
 
 
 def deterministic_sections(document: Statement) -> dict[str, Any]:
-    """Return the parts of a Statement that the run identity decides, by the name that an error shows."""
+    """Return the parts of a Statement that depend on the run identity alone, by their name in errors."""
     definition = document["predicate"]["buildDefinition"]
     dependencies = definition["resolvedDependencies"]
     byproducts = document["predicate"]["runDetails"]["byproducts"]
@@ -110,7 +110,7 @@ def deterministic_digest(sections: Mapping[str, str]) -> str:
 
 
 def seal_of(document: Statement) -> dict[str, Any]:
-    """Return the byproduct that seals a Statement; one that is sealed already is sealed as if it were not."""
+    """Return the byproduct that seals a Statement; a seal that it has already is ignored."""
     byproducts = document["predicate"]["runDetails"]["byproducts"]
     bare = _with_byproducts(document, [b for b in byproducts if b["name"] != SEAL])
     sections = section_digests(bare)
@@ -121,7 +121,7 @@ def seal_of(document: Statement) -> dict[str, Any]:
 
 
 def chained(checkpoints: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
-    """Return the checkpoints with links: each the digest over the link before, step and weights."""
+    """Return the checkpoints with links: each is the digest of the previous link, step and weights."""
     link, entries = CHAIN_START, []
     for step, weights in checkpoints:
         link = digest_of(canonical_json({"previous": link, "step": step, "weightsDigest": weights}))

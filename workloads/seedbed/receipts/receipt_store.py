@@ -1,4 +1,4 @@
-"""Read, verify and save receipts; verification names a changed part as closely as the digests allow."""
+"""Read, verify and save receipts; an error of verification names the changed part."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Receipt:
     deterministic_digest: str
     """Equal for every number of workers, restart, store and feed."""
     execution: Mapping[str, Any]
-    """Attempts, workers and other facts outside of the digest."""
+    """Attempts, workers and other facts that the digest does not cover."""
 
 
 def read_receipt(
@@ -46,9 +46,9 @@ def read_receipt(
 ) -> Receipt:
     """Return the verified receipt of a file, or of a run folder's storage.
 
-    Raises UserError InvalidReceipt where there is none, ReceiptTampered naming the part that was changed.
+    Raises UserError InvalidReceipt if there is none, ReceiptTampered with the name of the changed part.
     """
-    storage, path = _place(source, secret, name)
+    storage, path = _storage_of(source, secret, name)
     try:
         data = storage.read(path)
     except FileNotFoundError as error:
@@ -58,7 +58,7 @@ def read_receipt(
 
 
 def verify_receipt(data: bytes, *, shown: str) -> Receipt:
-    """Return the receipt of its bytes after all checks; `shown` names it in errors."""
+    """Parse and verify a receipt; `shown` names it in errors."""
     try:
         document = json.loads(data)
         _check_kind(document, shown)
@@ -70,14 +70,14 @@ def verify_receipt(data: bytes, *, shown: str) -> Receipt:
         raise _invalid(shown, f"is no receipt ({type(error).__name__}: {error})", fix) from error
     try:
         _check_sections(document, seal, shown)
-        _check_meaning(document, shown)
+        _check_consistency(document, shown)
         return _receipt_of(document, seal)
     except _STRUCTURE as error:
         raise _tampered(shown, f"{type(error).__name__}: {error}") from error
 
 
 def is_receipt(data: bytes) -> bool:
-    """Say whether bytes are a receipt that verifies."""
+    """Return whether bytes are a receipt that verifies."""
     try:
         verify_receipt(data, shown="receipt.json")
     except UserError:
@@ -86,7 +86,7 @@ def is_receipt(data: bytes) -> bool:
 
 
 def same_outcome(theirs: bytes, ours: bytes) -> bool:
-    """Say whether two receipts verify and agree on all that the run identity decides."""
+    """Return whether two receipts verify and have the same deterministic digest."""
     if not (is_receipt(theirs) and is_receipt(ours)):
         return False
     first, second = (verify_receipt(data, shown="receipt.json") for data in (theirs, ours))
@@ -94,11 +94,11 @@ def same_outcome(theirs: bytes, ours: bytes) -> bool:
 
 
 def to_bytes(document: Statement) -> bytes:
-    """Return the Statement as stored."""
+    """Return the bytes of a Statement as they are stored."""
     return canonical_json(document)
 
 
-def _place(source: Path | Storage, secret: Path | None, name: str) -> tuple[Storage, str]:
+def _storage_of(source: Path | Storage, secret: Path | None, name: str) -> tuple[Storage, str]:
     if not isinstance(source, Path):
         return source, name
     if source.is_dir():
@@ -125,9 +125,9 @@ def _seal(document: Statement) -> dict[str, Any]:
 
 
 def _check_sections(document: Statement, seal: dict[str, Any], shown: str) -> None:
-    noted, found = seal["annotations"]["sections"], section_digests(document)
-    for name in sorted(noted.keys() | found.keys()):
-        if noted.get(name) != found.get(name):
+    recorded, found = seal["annotations"]["sections"], section_digests(document)
+    for name in sorted(recorded.keys() | found.keys()):
+        if recorded.get(name) != found.get(name):
             raise _tampered(shown, f"{name} was changed")
     if seal["annotations"]["deterministicDigest"] != deterministic_digest(found):
         raise _tampered(shown, "deterministicDigest was changed")
@@ -135,8 +135,8 @@ def _check_sections(document: Statement, seal: dict[str, Any], shown: str) -> No
         raise _tampered(shown, "a part outside of the deterministic digest was changed")
 
 
-def _check_meaning(document: Statement, shown: str) -> None:
-    """Check what a forger with a calculator would forget: the parts must also fit each other."""
+def _check_consistency(document: Statement, shown: str) -> None:
+    """Check that the parts agree with each other, also in a receipt whose seal was computed again."""
     definition = document["predicate"]["buildDefinition"]
     external, internal = definition["externalParameters"], definition["internalParameters"]
     byproducts = _byproducts(document)
@@ -211,9 +211,9 @@ def _tampered(shown: str, problem: str) -> UserError:
 
 
 def save_receipt(folder: RunFolder, document: Statement) -> Receipt:
-    """Write the receipt and return the one that lies there.
+    """Write the receipt and return the stored one.
 
-    Raises InfrastructureError RunFolderConflict where another outcome was receipted before.
+    Raises InfrastructureError RunFolderConflict if a receipt of another outcome is stored already.
     """
     folder.publish(RECEIPT, to_bytes(document), valid=is_receipt, agrees=same_outcome)
     return read_receipt(folder.objects)
