@@ -1,1 +1,1 @@
-"""Recompute a run from its receipt, and find the first difference of two runs."""
+"""Recompute a run from its receipt, and find the first difference between two runs."""

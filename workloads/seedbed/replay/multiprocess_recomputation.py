@@ -1,4 +1,4 @@
-"""Recomputation by several worker processes on this machine, which exchange over loopback, without Ray."""
+"""Recomputation with several worker processes on this machine; they exchange over loopback, without Ray."""
 
 from __future__ import annotations
 
@@ -15,54 +15,56 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from seedbed.replay.recomputation import Recomputation, RecomputationTask, Tell, recompute
+from seedbed.replay.recomputation import ProgressCallback, Recomputation, RecomputationTask, recompute
 from seedbed.startup.ray_environment import clean_environment
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _PEER_SECONDS = 600.0
 _CAUSE_SECONDS = 10.0
-"""How long to wait for the worker that failed first to say why, once another has lost it."""
+"""Timeout for the error of the worker that failed first, once another worker has lost its connection."""
 
 
-def recompute_in_group(task: RecomputationTask, *, workers: int, tell: Tell) -> list[Recomputation]:
-    """Recompute with `workers` processes; answers in rank order.
+def recompute_in_group(
+    task: RecomputationTask, *, workers: int, on_progress: ProgressCallback
+) -> list[Recomputation]:
+    """Recompute with `workers` processes; return the results in rank order.
 
-    Raises what a worker raised, InfrastructureError WorkersLost where one died.
+    Raises the error of a worker, or InfrastructureError WorkersLost if one died.
     """
     with (
         tempfile.TemporaryDirectory(prefix="seedbed-verify-") as folder,
         _workers(task, workers, folder) as pipes,
     ):
-        answers: dict[int, Recomputation] = {}
+        results: dict[int, Recomputation] = {}
         lost = ""
-        patience = _PEER_SECONDS
+        timeout = _PEER_SECONDS
         while pipes:
-            heard = _next(pipes, patience)
-            if heard is None:
+            received = _receive(pipes, timeout)
+            if received is None:
                 break
-            rank, message = heard
+            rank, message = received
             if isinstance(message, int):
-                tell(message)
+                on_progress(message)
                 continue
             del pipes[rank]
             if isinstance(message, SeedbedError):
                 raise message
             if isinstance(message, Recomputation):
-                answers[rank] = message
+                results[rank] = message
             else:
-                # the peers of a worker that failed fail too; the one that has a reason is the one to hear
-                lost, patience = lost or f"worker {rank}: {message}", _CAUSE_SECONDS
-    if lost or len(answers) < workers:
+                # the peers of a failed worker fail too, so wait for the worker that sends a SeedbedError
+                lost, timeout = lost or f"worker {rank}: {message}", _CAUSE_SECONDS
+    if lost or len(results) < workers:
         raise InfrastructureError(
             "WorkersLost", f"the replay was given up: {lost or 'a worker does not answer'}"
         )
-    return [answers[rank] for rank in range(workers)]
+    return [results[rank] for rank in range(workers)]
 
 
-def _next(pipes: dict[int, Connection], patience: float) -> tuple[int, Any] | None:
-    """Return rank and message of whoever speaks next, None where all are silent for too long."""
+def _receive(pipes: dict[int, Connection], timeout: float) -> tuple[int, Any] | None:
+    """Return rank and message of the next worker that sends one, None after the timeout."""
     ranks = {pipe: rank for rank, pipe in pipes.items()}
-    ready = wait(list(ranks), timeout=patience)
+    ready = wait(list(ranks), timeout=timeout)
     if not ready:
         return None
     pipe = ready[0]
@@ -75,19 +77,19 @@ def _next(pipes: dict[int, Connection], patience: float) -> tuple[int, Any] | No
 
 @contextmanager
 def _workers(task: RecomputationTask, workers: int, folder: str) -> Iterator[dict[int, Connection]]:
-    """Start the processes; whatever happens, none is left."""
+    """Start the processes, and kill those that are left at the end."""
     context = multiprocessing.get_context("spawn")
     processes: list[BaseProcess] = []
     pipes: dict[int, Connection] = {}
     try:
         for rank in range(workers):
-            here, there = context.Pipe(duplex=False)
-            arguments = (rank, workers, str(Path(folder) / "rendezvous"), there, task)
+            parent_end, child_end = context.Pipe(duplex=False)
+            arguments = (rank, workers, str(Path(folder) / "rendezvous"), child_end, task)
             process: BaseProcess = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
-            there.close()
+            child_end.close()
             processes.append(process)
-            pipes[rank] = here
+            pipes[rank] = parent_end
         yield pipes
     finally:
         for process in processes:
@@ -98,14 +100,14 @@ def _workers(task: RecomputationTask, workers: int, folder: str) -> Iterator[dic
 
 
 def _work(rank: int, world: int, rendezvous: str, pipe: Connection, task: RecomputationTask) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and ends this process
     clean_environment(os.environ, {"GLOO_SOCKET_IFNAME": "lo"})
-    pipe.send(_answer(rank, world, rendezvous, pipe, task))
+    pipe.send(_result(rank, world, rendezvous, pipe, task))
     pipe.close()
-    os._exit(0)  # gloo's tear-down may hang
+    os._exit(0)  # the shutdown of gloo may hang
 
 
-def _answer(rank: int, world: int, rendezvous: str, pipe: Connection, task: RecomputationTask) -> object:
+def _result(rank: int, world: int, rendezvous: str, pipe: Connection, task: RecomputationTask) -> object:
     import torch.distributed as dist
 
     from seedbed.arithmetic.subtree_exchange import PointToPointExchange

@@ -1,4 +1,4 @@
-"""Find a receipt and its run folder: a file, a folder or any URL, also a copied folder."""
+"""Locate a receipt and its run folder by file, folder or URL, also in a copy of the folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed_api.errors import UserError, refusal
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadOnlyRunFolder(RunFolder):
-    """A run folder wherever it lies; a copy need not be named by its identity. Only read."""
+    """A run folder at any location, which is only read; a copy need not be named by its identity."""
 
     place: Storage
 
@@ -25,11 +25,11 @@ class ReadOnlyRunFolder(RunFolder):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocatedReceipt:
-    """A verified receipt, and the run folder where there is one."""
+    """A verified receipt, and its run folder if there is one."""
 
     receipt: Receipt
     shown: str
-    """Where the receipt lies, safe to print."""
+    """URL of the receipt without credentials."""
     folder: RunFolder | None
 
 
@@ -44,7 +44,7 @@ def locate_receipt(reference: str, *, run: str | None = None, secret: Path | Non
 
 
 def split_reference(reference: str, *, secret: Path | None) -> tuple[Storage, str]:
-    """Return the storage and the name of the receipt that a path or URL names, itself or in its folder."""
+    """Return storage and name of the receipt that a path or URL names, directly or by its folder."""
     if _names_a_folder(reference):
         return open_storage(reference, secret=secret), RECEIPT
     base, mark, query = reference.partition("?") if "://" in reference else (reference, "", "")
@@ -55,17 +55,17 @@ def split_reference(reference: str, *, secret: Path | None) -> tuple[Storage, st
 
 
 def read_only_run_folder(place: Storage, run_id: str) -> ReadOnlyRunFolder:
-    """Return the run folder at a place."""
+    """Return the run folder in a storage."""
     return ReadOnlyRunFolder(output=place, run_id=run_id, place=place)
 
 
 def is_run_folder(place: Storage) -> bool:
-    """Say whether a run was written here: its recipe comes first."""
+    """Return whether a storage is a run folder: the recipe is the first object of a run."""
     return place.exists(RECIPE) or bool(place.list("ledger"))
 
 
 def read_object(folder: RunFolder, path: str) -> bytes | None:
-    """Return an object's bytes, None where it is missing; RunFolderDamaged where the store says so."""
+    """Return the bytes of an object, None if it is missing. Raises RunFolderDamaged for a wrong checksum."""
     try:
         return folder.objects.read(path)
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def read_object(folder: RunFolder, path: str) -> bytes | None:
 
 
 def damaged(folder: RunFolder, path: str, problem: str) -> UserError:
-    """Return the error of an object that cannot be what the run wrote."""
+    """Return the error of an object that differs from what the run wrote."""
     line = f"{folder.url}/{path}: {problem}; restore it from a copy, or delete it to verify what is left"
     return UserError("RunFolderDamaged", line)
 
@@ -89,7 +89,7 @@ def _names_a_folder(reference: str) -> bool:
 
 
 def _run_storage(run: str, run_id: str, *, secret: Path | None) -> Storage:
-    """Return the storage of the run: the folder itself, or the one of that name below an output URL."""
+    """Return the storage of the run: the given folder, or the run folder below the given output URL."""
     given = open_storage(run, secret=secret)
     below = given.child(f"runs/{run_id.removeprefix('sha256:')}")
     for place in (given, below):

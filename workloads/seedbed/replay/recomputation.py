@@ -1,6 +1,6 @@
-"""Recomputing a window of a run on every worker, held against the receipt and the run folder step by step.
+"""Recompute a window of a run on every worker and compare each step with the receipt and the run folder.
 
-Rank 0 judges; all workers stop after the same step. Nothing is written.
+Rank 0 compares; all workers stop after the same step. Nothing is written.
 """
 
 from __future__ import annotations
@@ -31,59 +31,59 @@ from seedbed.training.worker import run_steps
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import UserError
 
-Tell = Callable[[int], None]
+ProgressCallback = Callable[[int], None]
 """Called on rank 0 with the completed steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecomputationTask:
-    """A window to recompute; picklable. Steps are numbers of completed steps."""
+    """A window of steps to recompute; picklable. Steps are numbers of completed steps."""
 
     program: WorkerConfig
     decided: Decided
     folder: RunFolder | None
     start: int
-    """Milestone of the checkpoint to begin with; 0 begins with first weights."""
+    """Completed steps of the first checkpoint; 0 begins with the initial weights."""
     stop: int
     end: int
     """Steps of the whole run."""
     evaluations: tuple[Evaluation, ...]
     """Stored records up to `start`."""
     scored: bool
-    """Whether these are all there were, so that the stop rule can be applied again."""
+    """Whether no evaluation up to `start` is missing, so that the stop rule can be applied again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recomputation:
-    """What came out."""
+    """Result of a recomputation on one worker."""
 
     difference: Difference | None
     completed: int
     weights_digest: str
     compared: tuple[str, ...] = ()
-    """What the last state was held against, in words; empty where nothing is known of it."""
+    """Names of the stored objects with which the last state was compared; empty if there were none."""
     leaves: int = 0
-    """Leaves that this worker computed."""
+    """Number of leaves that this worker computed."""
 
 
-def recompute(task: RecomputationTask, exchange: Exchange, tell: Tell) -> Recomputation:
-    """Walk the window as one of the workers; the answer of rank 0 counts."""
+def recompute(task: RecomputationTask, exchange: Exchange, on_progress: ProgressCallback) -> Recomputation:
+    """Recompute the window as one of the workers; the result of rank 0 counts."""
     enforce_determinism(threads=pinned_threads())
     assert_pinned()
     check_probe(task.program.probe, device=task.program.device)
     replay = _Replay(task, exchange)
-    difference = replay.begin() or replay.run(tell)
+    difference = replay.begin() or replay.run(on_progress)
     return Recomputation(
         difference=difference,
         completed=replay.state.completed,
         weights_digest=weights_digest(replay.replica.named_weights()),
-        compared=tuple(replay.judge.compared),
+        compared=tuple(replay.comparison.compared),
         leaves=replay.leaves,
     )
 
 
 class _Replay:
-    """One worker's way through the window."""
+    """Recomputes the window on one worker."""
 
     def __init__(self, task: RecomputationTask, exchange: Exchange) -> None:
         self.task = task
@@ -91,7 +91,7 @@ class _Replay:
         self.exchange, self.replica = self.context.exchange, self.context.replica
         self.state = RunState()
         self.names = list(self.replica.named_weights())
-        self.judge = ReceiptComparison(
+        self.comparison = ReceiptComparison(
             program=task.program, decided=task.decided, folder=task.folder, names=self.names
         )
         self.evaluations = list(task.evaluations)
@@ -99,17 +99,17 @@ class _Replay:
         self.leaves = 0
 
     def begin(self) -> Difference | None:
-        """Load the checkpoint; its weights must be those of the ledger."""
+        """Load the checkpoint and compare its weights with the ledger."""
         if self.task.start == 0:
             return None
         assert self.task.folder is not None
         record, tensors = load_checkpoint(self.task.folder, self.task.start)
         self.replica.load(to_torch(tensors))
         self.state.completed = self.task.start
-        self.judge.chain = bytes.fromhex(record.ledger_chain)
-        return self._agreed(lambda: self.judge.loaded(self.replica, self.task.start))
+        self.comparison.chain = bytes.fromhex(record.ledger_chain)
+        return self._agreed(lambda: self.comparison.loaded(self.replica, self.task.start))
 
-    def run(self, tell: Tell) -> Difference | None:
+    def run(self, on_progress: ProgressCallback) -> Difference | None:
         """Run the steps until one differs."""
         with closing(
             run_steps(self.context, self.state, until=self.task.stop, stop_requested=lambda: False)
@@ -124,7 +124,7 @@ class _Replay:
                     return self._not_finite(error)
                 difference = self._checked()
                 if self.exchange.rank == 0:
-                    tell(self.state.completed)
+                    on_progress(self.state.completed)
                 if difference is not None:
                     return difference
         return self._finished() if self.task.stop == self.task.end else None
@@ -136,17 +136,21 @@ class _Replay:
         digests = WorkerDigests(steps=part.steps, tensors={})
         require_agreement(self.task.program, self.exchange, digests, witness=self.names)
         parts = self.exchange.gather_bytes(pickle.dumps(part))
-        difference = self._agreed(lambda: self.judge.step([pickle.loads(p) for p in parts], completed=done))
+        difference = self._agreed(
+            lambda: self.comparison.step([pickle.loads(p) for p in parts], completed=done)
+        )
         if difference is None and self.task.program.schedule.is_evaluation(done):
             difference = self._evaluated("validation")
         return (
             difference
-            or self._agreed(lambda: self.judge.checkpoint(self.replica, done))
-            or self._agreed(lambda: self.judge.stop_rule(self._stops(), completed=done, end=self.task.end))
+            or self._agreed(lambda: self.comparison.checkpoint(self.replica, done))
+            or self._agreed(
+                lambda: self.comparison.stop_rule(self._stops(), completed=done, end=self.task.end)
+            )
         )
 
     def _stops(self) -> bool | None:
-        """Say whether the stop rule ends the run here; None where it cannot be applied."""
+        """Return whether the stop rule ends the run here; None if it cannot be applied."""
         program, done = self.task.program, self.state.completed
         if not self.task.scored or program.early_stopping is None or not program.schedule.is_evaluation(done):
             return None
@@ -161,11 +165,11 @@ class _Replay:
         record = Evaluation(split=split, step=step, document=document, digest="")
         self.evaluations.append(record)
         if split == "validation":
-            self._keep_if_best()
-        return self._agreed(lambda: self.judge.evaluation(record))
+            self._copy_if_best()
+        return self._agreed(lambda: self.comparison.evaluation(record))
 
     def _selected(self) -> int | None:
-        """Return the milestone whose weights are the model, as far as it is known here."""
+        """Return the completed steps whose weights are the model; None if evaluations are missing."""
         program = self.task.program
         if not program.select_best:
             return self.state.completed
@@ -174,37 +178,37 @@ class _Replay:
         metric, maximize = program.selection_metric
         return best_score(scores_of(self.evaluations, metric), maximize=maximize).completed
 
-    def _keep_if_best(self) -> None:
+    def _copy_if_best(self) -> None:
         if self.task.program.select_best and self._selected() == self.state.completed:
             weights = self.replica.named_weights()
             self.best = {name: as_array(tensor).copy() for name, tensor in weights.items()}
 
     def _finished(self) -> Difference | None:
-        """Select the model, evaluate it on test rows and hold all against the receipt."""
-        difference = self._agreed(lambda: self.judge.ledger_end(self.task.end))
+        """Select the model, evaluate it on test rows and compare all with the receipt."""
+        difference = self._agreed(lambda: self.comparison.ledger_end(self.task.end))
         selected = self._selected()
         if difference is not None or selected is None or not self._load_selected(selected):
             return difference
         return self._evaluated("test") or self._agreed(
-            lambda: self.judge.model(self.replica, selected=selected, evaluations=self.evaluations)
+            lambda: self.comparison.model(self.replica, selected=selected, evaluations=self.evaluations)
         )
 
     def _load_selected(self, selected: int) -> bool:
-        """Take the weights of the model; False where neither the window nor the folder has them."""
+        """Load the weights of the model; False if neither the window nor the folder has them."""
         if selected == self.state.completed:
             return True
         if self.best is not None and selected > self.task.start:
             load_weights(self.replica, self.best)
             return True
-        if self.task.folder is None or selected not in self.judge.kept:
+        if self.task.folder is None or selected not in self.comparison.stored_checkpoints:
             return False
         _, tensors = load_checkpoint(self.task.folder, selected)
         self.replica.load(to_torch(tensors))
         return True
 
-    def _agreed(self, judge: Callable[[], Difference | None]) -> Difference | None:
-        """Return rank 0's judgement on every worker."""
-        found: Any = judge() if self.exchange.rank == 0 else None
+    def _agreed(self, compare: Callable[[], Difference | None]) -> Difference | None:
+        """Run a comparison on rank 0 and return its result on every worker."""
+        found: Any = compare() if self.exchange.rank == 0 else None
         difference: Difference | None = pickle.loads(self.exchange.broadcast_bytes(pickle.dumps(found)))
         return difference
 

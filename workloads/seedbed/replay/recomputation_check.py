@@ -1,4 +1,4 @@
-"""Compares recomputed steps with receipt, ledger and evaluation records of the run."""
+"""Compare recomputed steps with the receipt, ledger, checkpoints and evaluation records of the run."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.trainingjob_status import format_measurement
 
-WORDS = ("stored", "recomputed")
+LABELS = ("stored", "recomputed")
 
 
 class ReceiptComparison:
-    """What is known of a run; rank 0 asks it, and it answers with the first difference."""
+    """Compares recomputed steps with the stored objects of a run; methods return the first difference."""
 
     def __init__(
         self, *, program: WorkerConfig, decided: Decided, folder: RunFolder | None, names: Sequence[str]
@@ -52,15 +52,15 @@ class ReceiptComparison:
         self.names = names
         self.chain = CHAIN_START
         self.ledger: StoredLedger | None = None if folder is None else stored_ledger(folder)
-        self.kept = frozenset() if folder is None else frozenset(checkpoint_steps(folder))
+        self.stored_checkpoints = frozenset() if folder is None else frozenset(checkpoint_steps(folder))
         self.weights = dict(decided.checkpoints)
         records = [] if folder is None else read_evaluations(folder)
         self.records = {(record.split, record.step): record for record in records}
         self.compared: list[str] = []
-        """What the present state was held against."""
+        """Names of the stored objects with which the current state was compared."""
 
     def loaded(self, replica: Replica, completed: int) -> Difference | None:
-        """Hold the weights of a checkpoint against the ledger's witness of the step before."""
+        """Compare the weights of a checkpoint with the ledger's witness of the step before."""
         entry = None if self.ledger is None else self.ledger.step(completed - 1)
         if entry is None:
             return None
@@ -73,7 +73,7 @@ class ReceiptComparison:
         return None
 
     def step(self, parts: Sequence[LedgerPart], *, completed: int) -> Difference | None:
-        """Hold rows, pictures, loss and weights of a step against the ledger."""
+        """Compare rows, pictures, loss and weights of a step with the ledger."""
         self.compared = []
         segment = join_ledger_parts(
             parts, first=completed - 1, leaves=self.decided.leaves, chain_before=self.chain
@@ -91,11 +91,11 @@ class ReceiptComparison:
             witness=segment.witness[0],
             chain=self.chain,
         )
-        return step_difference(theirs, ours, names=self.names, words=WORDS)
+        return step_difference(theirs, ours, names=self.names, labels=LABELS)
 
     def checkpoint(self, replica: Replica, completed: int) -> Difference | None:
-        """Hold the state against a kept checkpoint, tensor by tensor, and against the receipt."""
-        if self.folder is not None and completed in self.kept:
+        """Compare the state with a stored checkpoint, tensor by tensor, and with the receipt."""
+        if self.folder is not None and completed in self.stored_checkpoints:
             self.compared.append("checkpoint")
             record = read_record(self.folder, completed)
             ours = describe_tensors(replica.named_state())
@@ -110,17 +110,17 @@ class ReceiptComparison:
         return None if mine == theirs else _difference("weights", completed, "weights", text)
 
     def evaluation(self, record: Evaluation) -> Difference | None:
-        """Hold an evaluation against the stored record."""
+        """Compare an evaluation with the stored record."""
         stored = self.records.get((record.split, record.step))
         if stored is None:
             return None
         self.compared.append(f"{record.split} evaluation")
         return evaluation_difference(
-            stored.document, record.document, split=record.split, step=record.step, words=WORDS
+            stored.document, record.document, split=record.split, step=record.step, labels=LABELS
         )
 
     def stop_rule(self, stops: bool | None, *, completed: int, end: int) -> Difference | None:
-        """Hold the stop rule's decision against where the run ended."""
+        """Compare the decision of the stop rule with the last step of the run."""
         over = completed == end and end < self.program.schedule.total_steps
         if stops is None or stops == over or completed == self.program.schedule.total_steps:
             return None
@@ -128,7 +128,7 @@ class ReceiptComparison:
         return _difference("stop", completed, "earlyStopping", f"{text}; the receipt's run had {end} steps")
 
     def ledger_end(self, end: int) -> Difference | None:
-        """Hold the chain over all that was consumed against the receipt."""
+        """Compare the ledger chain over all consumed rows with the receipt."""
         ours, theirs = self.chain.hex(), self.decided.ledger_chain
         text = f"ledger chain {ours}, the receipt says {theirs}"
         return None if ours == theirs else _difference("ledger", end, "chain", text)
@@ -136,7 +136,7 @@ class ReceiptComparison:
     def model(
         self, replica: Replica, *, selected: int, evaluations: Sequence[Evaluation]
     ) -> Difference | None:
-        """Hold the selected weights, the model files and the figures against the receipt."""
+        """Compare the selected weights, the model files and the metrics with the receipt."""
         weights = replica.named_weights()
         digest = weights_digest(weights)
         if digest != self.decided.weights_digest:

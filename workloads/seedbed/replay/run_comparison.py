@@ -23,7 +23,7 @@ from seedbed.replay.stored_integrity import run_length
 from seedbed.runs import CheckpointRecord, DamagedCheckpoint, LedgerStep, read_record
 from seedbed_api.errors import UserError
 
-WORDS = ("in A", "in B")
+LABELS = ("in A", "in B")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class ComparedPart:
 
     category: str
     extent: str
-    """How much was compared, in words; empty where nothing could be."""
+    """How much was compared, as text; empty if nothing could be."""
     found: tuple[Difference, ...] = ()
     why_not: str = ""
     """Why nothing could be compared."""
@@ -40,7 +40,7 @@ class ComparedPart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunComparison:
-    """What a comparison of two runs found."""
+    """Result of a comparison of two runs."""
 
     a: str
     b: str
@@ -48,7 +48,7 @@ class RunComparison:
 
     @property
     def equal(self) -> bool:
-        """Say whether nothing differs."""
+        """Return whether nothing differs."""
         return not any(category.found for category in self.categories)
 
     def document(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class RunComparison:
 
 
 def compare_runs(a: RunRecord, b: RunRecord) -> RunComparison:
-    """Compare two runs by category; each tells its first difference, recipe and environment all fields."""
+    """Compare two runs by category: the first difference of each, all fields of recipe and environment."""
     categories = (
         _recipe(a, b),
         _dataset(a, b),
@@ -86,7 +86,7 @@ def _recipe(a: RunRecord, b: RunRecord) -> ComparedPart:
 
 
 def _dataset(a: RunRecord, b: RunRecord) -> ComparedPart:
-    one, other = (account.recipe["dataset"]["digest"] for account in (a, b))
+    one, other = (run.recipe["dataset"]["digest"] for run in (a, b))
     found = () if one == other else (_of("dataset", "digest", f"{one} in A, {other} in B"),)
     return ComparedPart(category="dataset", extent="digest", found=found)
 
@@ -105,17 +105,17 @@ def _environment(a: RunRecord, b: RunRecord) -> ComparedPart:
 
 
 def _ledger(a: RunRecord, b: RunRecord) -> list[ComparedPart]:
-    """Compare step by step; rows, pixels, tensors and loss each tell the first step at which they part."""
+    """Compare step by step; return the first differing step of rows, pixels, tensors and loss."""
     if a.ledger is None or b.ledger is None or not min(a.ledger.stop, b.ledger.stop):
         return [_chain(a, b)]
-    walked = _LedgerComparison()
+    ledgers = _LedgerComparison()
     common = min(a.ledger.stop, b.ledger.stop)
     for step in range(common):
-        walked.add(a.ledger.step(step), b.ledger.step(step), names=a.names or b.names)
+        ledgers.add(a.ledger.step(step), b.ledger.step(step), names=a.names or b.names)
     if a.ledger.stop != b.ledger.stop:
         text = f"{a.ledger.stop} steps in A, {b.ledger.stop} in B; {common} were compared"
-        walked.first["steps"] = _of("steps", "steps", text)
-    return walked.compared()
+        ledgers.first["steps"] = _of("steps", "steps", text)
+    return ledgers.compared()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -129,7 +129,7 @@ class _LedgerComparison:
     """Leaves that consumed the same rows."""
 
     def add(self, a: LedgerStep | None, b: LedgerStep | None, *, names: Names) -> None:
-        """Compare a step that both ledgers hold."""
+        """Compare a step; None counts as missing."""
         if a is None or b is None:
             self.missing += 1
             return
@@ -137,38 +137,38 @@ class _LedgerComparison:
         if a.rows.shape == b.rows.shape:
             self.comparable += int((a.rows == b.rows).all(axis=1).sum())
         for difference in (
-            rows_difference(a, b, words=WORDS),
+            rows_difference(a, b, labels=LABELS),
             pixels_difference(a, b),
-            tensor_difference(a, b, names=names, words=WORDS),
-            loss_difference(a, b, words=WORDS),
+            tensor_difference(a, b, names=names, labels=LABELS),
+            loss_difference(a, b, labels=LABELS),
         ):
             if difference is not None:
                 self.first.setdefault(difference.kind, difference)
 
     def compared(self) -> list[ComparedPart]:
-        """Return one category per kind."""
+        """Return one category for each kind of difference."""
         extent = f"{self.steps} steps" + (f" ({self.missing} are missing)" if self.missing else "")
         kinds = {"rows": "rows", "pixels": "pixels", "tensor": "tensors", "loss": "loss", "steps": "steps"}
         return [
             ComparedPart(category="pixels", extent="", why_not="no leaf consumed the same rows in both")
             if kind == "pixels" and not self.comparable
-            else ComparedPart(category=name, extent=extent, found=_those(self.first.get(kind)))
+            else ComparedPart(category=name, extent=extent, found=_as_tuple(self.first.get(kind)))
             for kind, name in kinds.items()
         ]
 
 
-def _those(found: Difference | None) -> tuple[Difference, ...]:
+def _as_tuple(found: Difference | None) -> tuple[Difference, ...]:
     return () if found is None else (found,)
 
 
 def _chain(a: RunRecord, b: RunRecord) -> ComparedPart:
-    """Without ledgers, compare what the receipts say of them."""
+    """Compare the ledger chains of two receipts, for runs without stored ledgers."""
     if a.receipt is None or b.receipt is None:
         return ComparedPart(category="ledger", extent="", why_not=_lacking(a, b, "ledger"))
     one, other = a.receipt.decided, b.receipt.decided
     text = (
-        f"the chain over {run_length(one)} steps in A is another one than over {run_length(other)} in B; "
-        "the run folders would tell at which step"
+        f"the chain over {run_length(one)} steps in A differs from the one over {run_length(other)} in B; "
+        "compare the run folders to find the step"
     )
     found = () if one.ledger_chain == other.ledger_chain else (_of("ledger", "chain", text),)
     return ComparedPart(
@@ -208,7 +208,7 @@ def _evaluations(a: RunRecord, b: RunRecord) -> ComparedPart:
         )
     for step, split in common:
         difference = evaluation_difference(
-            ours[step, split].document, theirs[step, split].document, split=split, step=step, words=WORDS
+            ours[step, split].document, theirs[step, split].document, split=split, step=step, labels=LABELS
         )
         if difference is not None:
             return ComparedPart(category="evaluations", extent=f"{len(common)} records", found=(difference,))
@@ -223,16 +223,16 @@ def _weights(a: RunRecord, b: RunRecord) -> ComparedPart:
     return ComparedPart(category="weights", extent=one if one == other else "final weights", found=found)
 
 
-def _record(account: RunRecord, step: int) -> CheckpointRecord:
-    assert account.folder is not None
+def _record(run: RunRecord, step: int) -> CheckpointRecord:
+    assert run.folder is not None
     try:
-        return read_record(account.folder, step)
+        return read_record(run.folder, step)
     except DamagedCheckpoint as damage:
         raise UserError("RunFolderDamaged", str(damage)) from damage
 
 
 def _lacking(a: RunRecord, b: RunRecord, what: str) -> str:
-    without = [name for name, account in (("A", a), ("B", b)) if account.folder is None]
+    without = [name for name, run in (("A", a), ("B", b)) if run.folder is None]
     if without:
         return f"no {what}: {' and '.join(without)} {'has' if len(without) == 1 else 'have'} no run folder"
     return f"no {what} in both"
@@ -248,7 +248,7 @@ def _of(kind: str, subject: str, text: str) -> Difference:
 
 
 def lines(comparison: RunComparison) -> Iterator[str]:
-    """Yield the comparison in words."""
+    """Yield the comparison as lines of text."""
     if comparison.equal:
         yield f"equal: {'; '.join(_extents(comparison))}"
     else:
@@ -263,7 +263,7 @@ def lines(comparison: RunComparison) -> Iterator[str]:
 
 
 def _extents(comparison: RunComparison) -> Iterator[str]:
-    """Yield what was compared, categories of one extent together."""
+    """Yield what was compared, with categories of the same extent in one item."""
     together: dict[str, list[str]] = {}
     for category in comparison.categories:
         together.setdefault(category.extent, []).append(category.category)

@@ -1,6 +1,6 @@
-"""How two accounts of the same steps differ, and how that is told. Pure.
+"""Differences between two records of the same steps: rows, pixels, tensors, loss, checkpoints, evaluations.
 
-Steps are told as people and checkpoints count them: step s is the one after which s steps are completed.
+Messages count steps as checkpoints do: after step s, s steps are completed. No I/O.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from seedbed.runs import LedgerStep
 from seedbed.runs.tensor_serialization import TensorDocument
 
 Names = Sequence[str] | None
-Words = tuple[str, str]
+Labels = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """The first thing that differs."""
+    """The first difference of one kind."""
 
     kind: str
     """`rows`, `pixels`, `loss`, `tensor`, `evaluation`, `checkpoint`, `weights`, `recipe` …"""
@@ -33,7 +33,7 @@ class Difference:
 
     @property
     def line(self) -> str:
-        """Return the difference in words, with its step."""
+        """Return the difference as a line of text with its step."""
         return self.text if self.step is None else f"step {self.step}: {self.text}"
 
     def document(self) -> dict[str, Any]:
@@ -41,31 +41,31 @@ class Difference:
         return {"kind": self.kind, "step": self.step, "subject": self.subject, "text": self.text}
 
 
-def step_difference(a: LedgerStep, b: LedgerStep, *, names: Names, words: Words) -> Difference | None:
-    """Return what differs first in a step: the data, then the tensors, then the loss."""
-    loss = loss_difference(a, b, words=words)
-    tensor = tensor_difference(a, b, names=names, words=words)
+def step_difference(a: LedgerStep, b: LedgerStep, *, names: Names, labels: Labels) -> Difference | None:
+    """Return the first difference in a step: in the data, then the tensors, then the loss."""
+    loss = loss_difference(a, b, labels=labels)
+    tensor = tensor_difference(a, b, names=names, labels=labels)
     if tensor is not None and loss is not None:
         tensor = replace(tensor, text=f"{tensor.text}; {loss.text}")
-    return rows_difference(a, b, words=words) or pixels_difference(a, b) or tensor or loss
+    return rows_difference(a, b, labels=labels) or pixels_difference(a, b) or tensor or loss
 
 
-def rows_difference(a: LedgerStep, b: LedgerStep, *, words: Words) -> Difference | None:
+def rows_difference(a: LedgerStep, b: LedgerStep, *, labels: Labels) -> Difference | None:
     """Return the first leaf that consumed other rows."""
     if a.rows.shape != b.rows.shape:
         shapes = [f"{leaves} leaves of {rows} rows" for leaves, rows in (a.rows.shape, b.rows.shape)]
-        return _of(a, "rows", "leaves", f"{shapes[0]} {words[0]}, {shapes[1]} {words[1]}")
+        return _of(a, "rows", "leaves", f"{shapes[0]} {labels[0]}, {shapes[1]} {labels[1]}")
     other = np.argwhere(a.rows != b.rows)
     if not len(other):
         return None
     leaf, place = (int(index) for index in other[0])
     first, second = int(a.rows[leaf, place]), int(b.rows[leaf, place])
-    detail = f"row {first} {words[0]}, row {second} {words[1]}"
+    detail = f"row {first} {labels[0]}, row {second} {labels[1]}"
     return _of(a, "rows", f"leaf {leaf}", f"leaf {leaf} consumed other rows ({detail})")
 
 
 def pixels_difference(a: LedgerStep, b: LedgerStep) -> Difference | None:
-    """Return the first leaf that consumed the same rows as other pictures."""
+    """Return the first leaf that consumed the same rows with other pixels or labels."""
     if a.rows.shape != b.rows.shape:
         return None
     for leaf, (ours, theirs) in enumerate(zip(a.leaf_digests, b.leaf_digests, strict=True)):
@@ -75,17 +75,17 @@ def pixels_difference(a: LedgerStep, b: LedgerStep) -> Difference | None:
     return None
 
 
-def loss_difference(a: LedgerStep, b: LedgerStep, *, words: Words) -> Difference | None:
+def loss_difference(a: LedgerStep, b: LedgerStep, *, labels: Labels) -> Difference | None:
     """Return the difference of the losses, bit for bit."""
     if np.float64(a.loss).tobytes() == np.float64(b.loss).tobytes():
         return None
-    return _of(a, "loss", "loss", f"loss {a.loss!r} {words[0]}, {b.loss!r} {words[1]}")
+    return _of(a, "loss", "loss", f"loss {a.loss!r} {labels[0]}, {b.loss!r} {labels[1]}")
 
 
-def tensor_difference(a: LedgerStep, b: LedgerStep, *, names: Names, words: Words) -> Difference | None:
+def tensor_difference(a: LedgerStep, b: LedgerStep, *, names: Names, labels: Labels) -> Difference | None:
     """Return the first tensor whose witness differs, in the order of the model."""
     if a.witness.shape != b.witness.shape:
-        counts = f"{len(a.witness)} tensors {words[0]}, {len(b.witness)} {words[1]}"
+        counts = f"{len(a.witness)} tensors {labels[0]}, {len(b.witness)} {labels[1]}"
         return _of(a, "tensor", "number of tensors", f"the models have {counts}")
     other = np.flatnonzero(a.witness != b.witness)
     if not len(other):
@@ -115,22 +115,22 @@ def checkpoint_difference(
 
 
 def evaluation_difference(
-    a: Mapping[str, Any], b: Mapping[str, Any], *, split: str, step: int, words: Words
+    a: Mapping[str, Any], b: Mapping[str, Any], *, split: str, step: int, labels: Labels
 ) -> Difference | None:
-    """Return the first field of two evaluation records that differs; other counts before other weights."""
+    """Return the first differing field of two evaluation records; counts come before weights."""
     names = ("samples", "correct", "loss", "nonFinite", "confusion", "weightsDigest")
     other = [name for name in names if a.get(name) != b.get(name)]
     if not other:
         return None
     name = other[0]
-    values = "" if name == "confusion" else f" ({a.get(name)} {words[0]}, {b.get(name)} {words[1]})"
+    values = "" if name == "confusion" else f" ({a.get(name)} {labels[0]}, {b.get(name)} {labels[1]})"
     weights = " of other weights" if "weightsDigest" in other[1:] else ""
     text = f"{split} evaluation{weights}: {name} differs{values}"
     return Difference(kind="evaluation", step=step, subject=f"{split}/{name}", text=text)
 
 
 def environment_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """Return the fields in which two environments differ; the probe's only where nothing else explains it."""
+    """Return the fields in which two environments differ; those of the probe only if no other differs."""
     fields = document_differences(a, b)
     return [field for field in fields if not field.startswith("probe.")] or fields
 

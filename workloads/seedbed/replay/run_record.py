@@ -1,4 +1,4 @@
-"""The stored record of a run, finished or not: its receipt, its run folder, or both."""
+"""Read the stored record of a run, finished or not: its receipt, its run folder, or both."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from seedbed_api.run_identity import run_id
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
-    """One of the two runs that are compared."""
+    """The stored record of a run, for a comparison."""
 
     shown: str
     recipe: Mapping[str, Any]
@@ -47,41 +47,41 @@ class RunRecord:
     folder: RunFolder | None
     ledger: StoredLedger | None
     names: Names
-    """Tensors in the order of the witness; None where they are not stored."""
+    """Names of the tensors in the order of the witness; None if they are not stored."""
 
     def checkpoints(self) -> list[int]:
-        """Return the steps of the kept checkpoints, ascending."""
+        """Return the steps of the stored checkpoints, ascending."""
         return [] if self.folder is None else checkpoint_steps(self.folder)
 
     def evaluations(self) -> dict[tuple[int, str], Evaluation]:
         """Return the evaluation records by (step, split)."""
         if self.folder is None:
             return {}
-        return {(record.step, record.split): record for record in _unhurt(self.folder)}
+        return {(record.step, record.split): record for record in _evaluations_of(self.folder)}
 
     def weights(self) -> str | None:
-        """Return the digest of the model, None where the run has not ended."""
+        """Return the weights digest of the model, None if the run has not ended."""
         if self.receipt is not None:
             return self.receipt.decided.weights_digest
         outcome = None if self.folder is None else read_training_result(self.folder)
         return None if outcome is None else outcome.weights_digest
 
     def evaluated_weights(self) -> dict[int, str]:
-        """Return the weights digest at each evaluation that the receipt names."""
+        """Return the weights digest at each evaluation of the receipt, by step."""
         return {} if self.receipt is None else dict(self.receipt.decided.checkpoints)
 
 
 def open_run_record(reference: str, *, secret: Path | None = None) -> RunRecord:
-    """Open a receipt or a run folder by path or URL. Raises UserError where there is neither, or damage."""
+    """Open a receipt or a run folder by path or URL. Raises UserError if both are missing or damaged."""
     storage, name = split_reference(reference, secret=secret)
-    here = is_run_folder(storage)
+    is_folder = is_run_folder(storage)
     if name != RECEIPT or storage.exists(RECEIPT):
         receipt = read_receipt(storage, name=name)
         identity = receipt.decided.run_id
         return _run_record(
-            f"{storage.url}/{name}", receipt, read_only_run_folder(storage, identity) if here else None
+            f"{storage.url}/{name}", receipt, read_only_run_folder(storage, identity) if is_folder else None
         )
-    if not here:
+    if not is_folder:
         fix = "name a receipt.json or a run folder (…/runs/<run>)"
         raise UserError(
             "InvalidReceipt", refusal("run", storage.url, "there is neither receipt nor run", fix)
@@ -93,15 +93,15 @@ def _run_record(shown: str, receipt: Receipt | None, folder: RunFolder | None) -
     environment = None if folder is None else _json(folder, ENVIRONMENT)
     recipe: Mapping[str, Any] | None = None if folder is None else _json(folder, RECIPE)
     if receipt is not None:
-        recipe, known = receipt.decided.recipe, receipt.decided.environment_class
+        recipe, class_digest = receipt.decided.recipe, receipt.decided.environment_class
     else:
         assert environment is not None
-        known = environment_class(environment)
+        class_digest = environment_class(environment)
     assert recipe is not None
     return RunRecord(
         shown=shown,
         recipe=recipe,
-        environment_class=known,
+        environment_class=class_digest,
         environment=environment,
         receipt=receipt,
         folder=folder,
@@ -111,7 +111,7 @@ def _run_record(shown: str, receipt: Receipt | None, folder: RunFolder | None) -
 
 
 def _identity(storage: Storage) -> str:
-    """Return the identity of a run that has no receipt yet, from what it wrote first."""
+    """Return the identity of a run without a receipt, from its recipe and environment document."""
     folder = read_only_run_folder(storage, "")
     recipe, environment = _json(folder, RECIPE), _json(folder, ENVIRONMENT)
     for path, document in ((RECIPE, recipe), (ENVIRONMENT, environment)):
@@ -141,7 +141,7 @@ def _json(folder: RunFolder, path: str) -> dict[str, Any] | None:
     return document
 
 
-def _unhurt(folder: RunFolder) -> list[Evaluation]:
+def _evaluations_of(folder: RunFolder) -> list[Evaluation]:
     try:
         return read_evaluations(folder)
     except InfrastructureError as error:

@@ -1,6 +1,6 @@
-"""What a run folder holds, checked against the receipt without recomputing anything.
+"""Check the stored objects of a run folder against its receipt, without recomputation.
 
-Damage raises; what is missing is told, because the rest can still be verified.
+Damaged objects raise an error; missing ones are reported, because the rest can still be verified.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ from seedbed_api.errors import InfrastructureError, UserError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredIntegrity:
-    """What a run folder can be held against."""
+    """Result of the check: verified and missing objects of a run folder."""
 
     folder: RunFolder
     ledger: StoredLedger
     chains: Mapping[int, bytes]
     """Completed steps -> ledger chain."""
     checkpoints: tuple[int, ...]
-    """Steps of the kept checkpoints that verify, ascending."""
+    """Steps of the stored checkpoints that verify, ascending."""
     evaluations: tuple[Evaluation, ...]
     missing: tuple[str, ...]
-    """What should be there and is not, in words."""
+    """Names of missing objects."""
     verified: tuple[str, ...]
-    """What was found as the receipt says, in words."""
+    """Counts of the objects that agree with the receipt, as text."""
 
     @property
     def whole(self) -> bool:
-        """Say whether every step of the ledger is there."""
+        """Return whether the ledger has every step."""
         return not any("ledger" in line for line in self.missing)
 
 
 def run_length(decided: Decided) -> int:
-    """Return the steps that a run had: its last evaluation, or the end without one."""
+    """Return the number of steps of a run: those of the last checkpoint in its receipt."""
     return decided.checkpoints[-1][0]
 
 
 def check_stored_objects(folder: RunFolder, decided: Decided) -> StoredIntegrity:
-    """Read what a run folder keeps; RunFolderDamaged names the first object that the run did not write so."""
+    """Read the objects of a run folder. Raises RunFolderDamaged with the name of the first damaged one."""
     missing: list[str] = []
     _check_documents(folder, decided, missing)
     files = _check_model_files(folder, decided, missing)
@@ -89,7 +89,10 @@ def check_stored_objects(folder: RunFolder, decided: Decided) -> StoredIntegrity
 
 
 def stored_environment(folder: RunFolder, decided: Decided) -> dict[str, Any] | None:
-    """Return the environment document of the run, None where it is missing; it must be the receipt's."""
+    """Return the environment document of the run, None if it is missing.
+
+    Raises RunFolderDamaged if it is not the environment of the receipt.
+    """
     data = read_object(folder, ENVIRONMENT)
     if data is None:
         return None
@@ -122,14 +125,15 @@ def _check_end(folder: RunFolder, path: str, decided: Decided, missing: list[str
         return
     try:
         document = open_sealed(data)
-        told = document.get("outcome", document)
+        result = document.get("outcome", document)
         same = (
-            told["weights_digest"] == decided.weights_digest and told["ledger_chain"] == decided.ledger_chain
+            result["weights_digest"] == decided.weights_digest
+            and result["ledger_chain"] == decided.ledger_chain
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(folder, path, str(error) or type(error).__name__) from error
     if not same:
-        raise damaged(folder, path, "it tells of other weights or another ledger than the receipt")
+        raise damaged(folder, path, "its weights or its ledger differ from those of the receipt")
 
 
 def _check_model_files(folder: RunFolder, decided: Decided, missing: list[str]) -> int:

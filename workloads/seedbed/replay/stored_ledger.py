@@ -15,7 +15,7 @@ _NAME = re.compile(r"ledger/(\d+)-(\d+)-[0-9a-f]{16}\.safetensors")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """Where 0-based steps [first, stop) lie."""
+    """The segment of the 0-based steps [first, stop)."""
 
     first: int
     stop: int
@@ -37,7 +37,7 @@ class StoredLedger:
         return max((span.stop for span in self.spans), default=0)
 
     def step(self, step: int) -> LedgerStep | None:
-        """Return a step, None where no segment holds it."""
+        """Return a step, None if no segment has it."""
         span = next((span for span in self.spans if span.first <= step < span.stop), None)
         if span is None:
             return None
@@ -55,7 +55,7 @@ class StoredLedger:
         )
 
     def gaps(self, *, stop: int) -> list[range]:
-        """Return the stretches of steps below `stop` that no segment holds."""
+        """Return the ranges of steps below `stop` that no segment has."""
         gaps, reached = [], 0
         for span in self.spans:
             if span.first > reached:
@@ -64,7 +64,7 @@ class StoredLedger:
         return [gap for gap in [*gaps, range(reached, stop)] if len(gap)]
 
     def check(self, *, shape: tuple[int, int]) -> dict[int, bytes]:
-        """Read all of it and return the chain after each number of completed steps.
+        """Read all segments and return the chain after each number of completed steps.
 
         `shape` is (L, m). Raises RunFolderDamaged for a segment that is damaged or does not link to its
         neighbours.
@@ -86,27 +86,27 @@ class StoredLedger:
 
 
 def stored_ledger(folder: RunFolder) -> StoredLedger:
-    """Return the ledger of a run folder; only names are read."""
+    """Return the ledger of a run folder; only the names of its segments are read."""
     return StoredLedger(folder=folder, spans=_spans(folder.objects.list("ledger")))
 
 
 def read_segment(folder: RunFolder, span: Span) -> LedgerSegment:
-    """Return a segment that is what its name says."""
+    """Read a segment. Raises RunFolderDamaged if its contents do not match its name."""
     data = read_object(folder, span.path)
     if data is None:
-        raise damaged(folder, span.path, "it was there a moment ago and is gone")
+        raise damaged(folder, span.path, "it was deleted during the check")
     try:
         segment = parse_segment(data)
         matches = segment.path == span.path
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise damaged(folder, span.path, str(error) or type(error).__name__) from error
     if not matches:
-        raise damaged(folder, span.path, "its contents are not what its name says")
+        raise damaged(folder, span.path, "its contents do not match its name")
     return segment
 
 
 def _spans(paths: Iterable[str]) -> tuple[Span, ...]:
-    """Return the spans by first step, of those that begin together the longest first."""
+    """Return the spans by first step; of spans with the same first step, the longest is first."""
     matches = (_NAME.fullmatch(path) for path in paths)
     spans = [Span(first=int(m[1]), stop=int(m[2]), path=m.string) for m in matches if m]
     return tuple(sorted(spans, key=lambda span: (span.first, -span.stop)))

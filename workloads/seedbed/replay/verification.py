@@ -1,4 +1,4 @@
-"""Verification of a receipt: stored objects first, then a window recomputed from the checkpoint before it."""
+"""Verify a receipt: check the stored objects, then recompute a window from the checkpoint before it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.replay.multiprocess_recomputation import recompute_in_group
 from seedbed.replay.receipt_location import LocatedReceipt
-from seedbed.replay.recomputation import Recomputation, RecomputationTask, Tell, recompute
+from seedbed.replay.recomputation import ProgressCallback, Recomputation, RecomputationTask, recompute
 from seedbed.replay.run_differences import Difference
 from seedbed.replay.stored_integrity import (
     StoredIntegrity,
@@ -25,7 +25,7 @@ from seedbed_api.errors import InfrastructureError, UserError, refusal
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """Which steps to verify, as completed steps; None is the beginning or the end of the run."""
+    """The steps to verify, as completed steps; None is the beginning or the end of the run."""
 
     first: int | None = None
     last: int | None = None
@@ -33,38 +33,38 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerificationResult:
-    """What a verification found."""
+    """Result of a verification."""
 
     first: int
     last: int
     started: int
-    """Milestone that recomputing began with; 0 is first weights."""
+    """Completed steps of the first checkpoint; 0 means the initial weights."""
     steps: int
-    """Steps that were recomputed."""
+    """Number of steps that were recomputed."""
     workers: int
     weights_digest: str
     difference: Difference | None
     compared: tuple[str, ...]
-    """What the last state was held against; empty where nothing is known of it."""
+    """Names of the stored objects with which the last state was compared; empty if there were none."""
     leaves: tuple[int, ...]
-    """Leaves that each worker computed."""
+    """Number of leaves that each worker computed."""
     verified: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
     @property
     def reproduced(self) -> bool:
-        """Say whether all that is known of the window came out again, and something was known of its end."""
+        """Return whether nothing differs and the last state was compared with a stored object."""
         return self.difference is None and bool(self.compared)
 
     @property
     def result(self) -> str:
-        """Return `reproduced`, `differs`, or `unverified` where there was nothing to compare with."""
+        """Return `reproduced`, `differs`, or `unverified` if there was nothing to compare with."""
         if self.difference is not None:
             return "differs"
         return "reproduced" if self.reproduced else "unverified"
 
     def document(self) -> dict[str, Any]:
-        """Return the verdict as JSON."""
+        """Return the result as JSON."""
         return {
             "result": self.result,
             "fromStep": self.first,
@@ -82,53 +82,53 @@ class VerificationResult:
 
 @dataclass(kw_only=True, slots=True)
 class VerificationObserver:
-    """Who is told how the verification goes."""
+    """Callbacks for the progress of a verification."""
 
     stored: Callable[[StoredIntegrity | None], None] = field(default=lambda _stored: None)
-    """Called when what is stored was checked."""
+    """Called after the check of the stored objects."""
     began: Callable[[int, int], None] = field(default=lambda _start, _stop: None)
-    """Called with the milestones between which steps are recomputed."""
-    step: Tell = field(default=lambda _completed: None)
+    """Called with the completed steps before and after the recomputation."""
+    step: ProgressCallback = field(default=lambda _completed: None)
 
 
 def verify(
-    claim: LocatedReceipt, window: Window, sources: DataSources, watcher: VerificationObserver
+    located: LocatedReceipt, window: Window, sources: DataSources, observer: VerificationObserver
 ) -> VerificationResult:
     """Verify a receipt over a window; nothing is written.
 
     Raises UserError for damage, another dataset, code or environment class.
     """
-    decided, folder = claim.receipt.decided, claim.folder
+    decided, folder = located.receipt.decided, located.folder
     first, last = _bounds(window, end=run_length(decided))
     stored = None if folder is None else check_stored_objects(folder, decided)
-    watcher.stored(stored)
+    observer.stored(stored)
     environment = None if folder is None else stored_environment(folder, decided)
-    run = resolve_from_receipt(claim.receipt, sources, environment)
+    run = resolve_from_receipt(located.receipt, sources, environment)
     ended_early = run_length(decided) < decided.total_steps
     if stored is not None and stored.whole:
         _check_every_row(stored, run, ended_early=ended_early)
-    task = _task(claim, run, stored, first=first, last=last, workers=sources.workers)
-    watcher.began(task.start, task.stop)
-    answers = _recomputed(task, sources.workers, watcher.step)
+    task = _task(located, run, stored, first=first, last=last, workers=sources.workers)
+    observer.began(task.start, task.stop)
+    results = _recomputed(task, sources.workers, observer.step)
     return VerificationResult(
         first=first,
         last=last,
         started=task.start,
-        steps=answers[0].completed - task.start,
+        steps=results[0].completed - task.start,
         workers=sources.workers,
-        weights_digest=answers[0].weights_digest,
-        difference=answers[0].difference,
-        compared=answers[0].compared,
-        leaves=tuple(answer.leaves for answer in answers),
+        weights_digest=results[0].weights_digest,
+        difference=results[0].difference,
+        compared=results[0].compared,
+        leaves=tuple(result.leaves for result in results),
         verified=stored.verified if stored else (),
         missing=stored.missing if stored else (),
     )
 
 
-def _recomputed(task: RecomputationTask, workers: int, tell: Tell) -> list[Recomputation]:
+def _recomputed(task: RecomputationTask, workers: int, on_progress: ProgressCallback) -> list[Recomputation]:
     if workers == 1:
-        return [recompute(task, SingleProcessExchange(), tell)]
-    return recompute_in_group(task, workers=workers, tell=tell)
+        return [recompute(task, SingleProcessExchange(), on_progress)]
+    return recompute_in_group(task, workers=workers, on_progress=on_progress)
 
 
 def _bounds(window: Window, *, end: int) -> tuple[int, int]:
@@ -147,7 +147,7 @@ def _refused(option: str, value: int, problem: str, fix: str) -> UserError:
 
 
 def _check_every_row(stored: StoredIntegrity, run: ResolvedRun, *, ended_early: bool) -> None:
-    """Prove from the stored ledger that each row was consumed once per epoch."""
+    """Check in the stored ledger that each row was consumed exactly once per epoch."""
     stream = worker_config_from(run, workers=1).stream
     rows = run.dataset.view(split="train", subset=stream.subset, fold=stream.fold).row_numbers()
     epochs = None if ended_early else run.job.spec.training.epochs
@@ -165,7 +165,7 @@ def _check_every_row(stored: StoredIntegrity, run: ResolvedRun, *, ended_early: 
 
 
 def _task(
-    claim: LocatedReceipt,
+    located: LocatedReceipt,
     run: ResolvedRun,
     stored: StoredIntegrity | None,
     *,
@@ -173,17 +173,17 @@ def _task(
     last: int,
     workers: int,
 ) -> RecomputationTask:
-    kept = [step for step in stored.checkpoints if step <= first] if stored else []
-    start = max(kept, default=0)
+    checkpoints = [step for step in stored.checkpoints if step <= first] if stored else []
+    start = max(checkpoints, default=0)
     records = stored.evaluations if stored else ()
     lost = any(line.startswith("evaluations/") for line in stored.missing) if stored else False
     return RecomputationTask(
         program=worker_config_from(run, workers=workers),
-        decided=claim.receipt.decided,
-        folder=claim.folder,
+        decided=located.receipt.decided,
+        folder=located.folder,
         start=start,
         stop=last,
-        end=run_length(claim.receipt.decided),
+        end=run_length(located.receipt.decided),
         evaluations=tuple(e for e in records if e.split == "validation" and e.step <= start),
         scored=start == 0 or not lost,
     )

@@ -1,4 +1,4 @@
-"""The worker configuration of a receipt; resolving its recipe must give the same run identity."""
+"""Resolve the recipe of a receipt into a run and its worker configuration; the run identity must be equal."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.manifest_loader import training_job
 
-NOWHERE = "memory://seedbed-replay"
-"""A replay writes nothing; the manifest still wants an output."""
+UNUSED_OUTPUT = "memory://seedbed-replay"
+"""The required output URL of the manifest; a replay writes nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSources:
-    """Where dataset and code lie today."""
+    """Current locations of dataset and code."""
 
     dataset: str | None = None
-    """URL; None takes the receipt's."""
+    """URL; None means the one in the receipt."""
     dataset_secret: Path | None = None
     code: Path | None = None
     workers: int = 1
@@ -36,7 +36,7 @@ class DataSources:
 def resolve_from_receipt(
     receipt: Receipt, sources: DataSources, environment: Mapping[str, Any] | None
 ) -> ResolvedRun:
-    """Return the run of a receipt, resolved anew. `environment` is the document of the run, if it is known.
+    """Resolve the recipe of a receipt again. `environment` is the document of the run, if it is known.
 
     Raises UserError: InvalidSpec without a dataset, DatasetChanged, InvalidDataset, ModelError,
     EnvironmentChanged.
@@ -57,15 +57,15 @@ def resolve_from_receipt(
 
 
 def worker_config_from(prepared: ResolvedRun, *, workers: int) -> WorkerConfig:
-    """Return the program of a replay: the same for any number of workers, with the Local feed."""
+    """Return the worker configuration of a replay, with the Local feed."""
     return worker_config_of(prepared, attempt=0, workers=WorkerRange(least=workers, most=workers))
 
 
 def dataset_url(receipt: Receipt, sources: DataSources) -> str:
-    """Return where the dataset lies: as told, else as the receipt says."""
+    """Return the URL of the dataset: the given one, else the one in the receipt."""
     url = sources.dataset or str(receipt.execution.get("datasetURI", ""))
     if not url:
-        problem = "the receipt does not say where its dataset lies"
+        problem = "the receipt does not name the URL of its dataset"
         raise UserError("InvalidSpec", refusal("--dataset", sources.dataset, problem, "give --dataset URL"))
     with errors_name_field("--dataset" if sources.dataset else "datasetURI of the receipt"):
         return absolute_url(url)
@@ -81,7 +81,7 @@ def _manifest(receipt: Receipt, sources: DataSources) -> dict[str, Any]:
     recipe["dataset"] = {**recipe["dataset"], "uri": dataset_url(receipt, sources)}
     recipe["model"] = {name: value for name, value in recipe["model"].items() if name != "code"}
     workers = {"min": sources.workers, "max": sources.workers}
-    execution = {"output": {"uri": NOWHERE}, "cluster": {"feed": "Local", "workers": workers}}
+    execution = {"output": {"uri": UNUSED_OUTPUT}, "cluster": {"feed": "Local", "workers": workers}}
     return {
         "apiVersion": "seedbed.dev/v1alpha1",
         "kind": "TrainingJob",
@@ -110,7 +110,7 @@ def _refuse_other_environment(
         return
     fix = "verify it on a machine of the same environment class"
     if environment is None:
-        line = f"environment class {theirs} in the receipt, {ours} here (--run URL tells what differs); {fix}"
+        line = f"environment class {theirs} in the receipt, {ours} here (--run URL shows what differs); {fix}"
     else:
         lines = environment_differences(environment, prepared.environment)
         line = f"environment of the run != here: {'; '.join(lines)}; {fix}"
