@@ -164,7 +164,7 @@ def test_a_program_from_standard_input_cannot_be_read_again(words):
     done = start(*words, input=PROGRAM)
     assert done.returncode == 1
     assert done.stderr == (
-        "PYTHONHASHSEED: is not set, and the process cannot begin anew (got None); "
+        "PYTHONHASHSEED: is not set, and the process cannot be restarted (got None); "
         "start the process with PYTHONHASHSEED=0\n"
     )
     assert told(start(*words, input=PROGRAM, environ={"PYTHONHASHSEED": "0"}))["randomised"] == 0

@@ -1,4 +1,4 @@
-"""Environment class: pins hold arithmetic to one set of bits, a document names them, a probe checks."""
+"""Environment class of a run: pinned variables, the environment document, and the arithmetic probe."""
 
 from seedbed.environment.arithmetic_probe import Probe, check_probe, run_probe
 from seedbed.environment.environment_class import (

@@ -1,8 +1,8 @@
-"""The probe: a few fixed computations whose bits stand for what a machine would compute.
+"""Arithmetic probe: digests of a few fixed computations, which show whether two machines compute equal bits.
 
-Every worker runs it at start; one that answers unlike the driver would train another model and is refused.
-Shapes: n images, c k channels, h w height and width. Inputs are integers scaled by powers of two: no
-generator is touched.
+Every worker runs it at start; a worker whose digests differ from the driver's is rejected, because it would
+train another model. Shapes: n images, c k channels, h w height and width. Inputs are integers scaled by
+powers of two, so that no random generator is used.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _JPEG = (
 
 
 _POINTS = 4099
-"""No multiple of any vector's length: the rest takes another way."""
+"""Not a multiple of any vector length, so that the scalar code for the remainder runs too."""
 _DENORMALS = 1 << 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """What one machine answered: a short digest per part."""
+    """Result of the probe on one machine: a short digest per part."""
 
     parts: Mapping[str, str]
 
@@ -68,24 +68,26 @@ def run_probe(device: str = "cpu") -> Probe:
         "bfloat16": _bfloat16,
     }
     on_cpu: Mapping[str, Callable[[], bytes]] = {"decode": _decode, "resize": _resize, "libm": _libm}
-    answers = {name: part(device) for name, part in on_device.items()}
-    answers |= {name: part() for name, part in on_cpu.items()}
-    return Probe(parts={name: hashlib.sha256(answer).hexdigest()[:16] for name, answer in answers.items()})
+    results = {name: part(device) for name, part in on_device.items()}
+    results |= {name: part() for name, part in on_cpu.items()}
+    return Probe(parts={name: hashlib.sha256(result).hexdigest()[:16] for name, result in results.items()})
 
 
 def check_probe(expected: Mapping[str, Any], *, device: str = "cpu") -> None:
     """Compare this machine with the `probe` member of an environment document.
 
-    Raises InfrastructureError EnvironmentChanged that names the parts which differ.
+    Raises InfrastructureError EnvironmentChanged with the names of the differing parts.
     """
-    mine = run_probe(device)
-    theirs = expected["parts"]
-    differing = sorted(name for name in {*mine.parts, *theirs} if mine.parts.get(name) != theirs.get(name))
+    local = run_probe(device)
+    expected_parts = expected["parts"]
+    differing = sorted(
+        name for name in {*local.parts, *expected_parts} if local.parts.get(name) != expected_parts.get(name)
+    )
     if differing:
         raise InfrastructureError(
             "EnvironmentChanged",
             f"probe: this machine computes other bits than the driver's in {', '.join(differing)} "
-            f"(here {mine.digest[:19]}, driver {expected['digest'][:19]}); "
+            f"(here {local.digest[:19]}, driver {expected['digest'][:19]}); "
             "run both on machines of one environment class",
         )
 
@@ -109,23 +111,23 @@ def _gemm(device: str) -> bytes:
 
 
 def _exp(device: str) -> bytes:
-    """Elementwise functions: a few that were chosen by hand, then thousands of points, denormal ones too."""
+    """Compute elementwise functions at a few chosen points, thousands of others, and denormal numbers."""
     import torch
 
     x = _fixed(64, 33, device=device) * 8
     few = _bytes(torch.exp(x), torch.log_softmax(x, dim=1), torch.tanh(x), torch.rsqrt(x.abs() + 1))
     many = _fixed(_POINTS, device=device) * 8
     functions = (torch.cos, torch.sin, torch.exp, torch.tanh, torch.sigmoid, torch.erf, torch.expm1)
-    answers = []
+    results = []
     for points in (many, many.double()):
         positive = points.abs() + 1
-        answers += [function(points) for function in functions]
-        answers += [torch.log(positive), torch.rsqrt(positive), positive**0.37]
-    return few + _bytes(*answers) + _denormals(device)
+        results += [function(points) for function in functions]
+        results += [torch.log(positive), torch.rsqrt(positive), positive**0.37]
+    return few + _bytes(*results) + _denormals(device)
 
 
 def _denormals(device: str) -> bytes:
-    """Products around the smallest numbers."""
+    """Compute products of the smallest numbers."""
     import torch
 
     bits = torch.arange(_DENORMALS, dtype=torch.int32, device=device)
@@ -166,26 +168,26 @@ def _resize() -> bytes:
     from PIL import Image
 
     image = Image.frombytes("RGB", (40, 24), _ramp(24, 40, 3).tobytes())
-    answer = io.BytesIO()
+    result = io.BytesIO()
     for size, method in (
         ((17, 13), "BILINEAR"),
         ((61, 53), "BICUBIC"),
         ((16, 16), "LANCZOS"),
         ((9, 7), "BOX"),
     ):
-        answer.write(image.resize(size, Image.Resampling[method]).tobytes())
-    return answer.getvalue()
+        result.write(image.resize(size, Image.Resampling[method]).tobytes())
+    return result.getvalue()
 
 
 def _libm() -> bytes:
-    """Functions of the C library as Python, numpy and torch's initialisation call them."""
+    """Call functions of the C library through Python, numpy and the initialisation of torch."""
     few = [0.001 + 0.37 * i for i in range(64)]
     functions = (math.cos, math.sin, math.log, math.sqrt, lambda x: math.exp(-x), lambda x: x**0.37)
-    answers = "\n".join(function(x).hex() for function in functions for x in few).encode()
+    results = "\n".join(function(x).hex() for function in functions for x in few).encode()
     many = [(i * 2654435761 % 2**32) / 2**28 for i in range(1, _POINTS)]
     further = (*functions, math.tan, math.atan, math.tanh, math.expm1, math.log1p, math.erf, lambda x: 0.9**x)
-    answers += b"".join(array("d", map(function, many)).tobytes() for function in further)
-    return answers + _numpy(many) + _initialisation()
+    results += b"".join(array("d", map(function, many)).tobytes() for function in further)
+    return results + _numpy(many) + _initialisation()
 
 
 def _numpy(points: Sequence[float]) -> bytes:
@@ -194,16 +196,16 @@ def _numpy(points: Sequence[float]) -> bytes:
     unary = (np.cos, np.sin, np.exp, np.log, np.tanh, np.expm1, np.log1p, np.sqrt)
     doubles = np.array(points, np.float64)
     arrays: list[npt.NDArray[Any]] = [doubles, doubles.astype(np.float32)]
-    answers = [function(x) for function in unary for x in arrays] + [np.power(x, 0.37) for x in arrays]
-    return b"".join(answer.tobytes() for answer in [*answers, *(x.sum(keepdims=True) for x in arrays)])
+    results = [function(x) for function in unary for x in arrays] + [np.power(x, 0.37) for x in arrays]
+    return b"".join(result.tobytes() for result in [*results, *(x.sum(keepdims=True) for x in arrays)])
 
 
 def _initialisation() -> bytes:
-    """Draw as layers are initialised, from a generator of its own."""
+    """Draw random numbers like the initialisation of layers, from an own generator."""
     import torch
 
     generator = torch.Generator().manual_seed(20)
-    sizes = (_POINTS, 15)  # the short one takes another way
+    sizes = (_POINTS, 15)  # the short tensor uses another code path
     normal = [torch.empty(size).normal_(generator=generator) for size in sizes]
     truncated = torch.nn.init.trunc_normal_(torch.empty(_POINTS), generator=generator)
     return _bytes(*normal, truncated, torch.empty(_POINTS).exponential_(generator=generator))
@@ -217,7 +219,7 @@ def _ramp(*shape: int) -> npt.NDArray[np.uint8]:
 
 
 def _fixed(*shape: int, device: str) -> Tensor:
-    """Return float32 in [-1, 1), multiples of 2^-15, so that making them rounds nothing."""
+    """Return float32 in [-1, 1), multiples of 2^-15, which are exact without rounding."""
     import torch
 
     steps = torch.arange(math.prod(shape), dtype=torch.int64)

@@ -1,7 +1,7 @@
-"""The environment class: all that may change a bit and is not in the recipe, as one document and its digest.
+"""Environment class: the digest of a document with all that may change a bit and is not in the recipe.
 
-Hostname, number of cores, memory, driver version and exact CPU model change no bit by themselves and
-stay out; where they do after all, the probe says so.
+Hostname, number of cores, memory, driver version and exact CPU model are left out because they should not
+change a bit; the probe detects it if they do.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _UNHASHED_PINS = frozenset({CPU_CLASS_VARIABLE, THREADS_VARIABLE, HASH_SEED_VARI
 
 
 def environment_document(device: str = "cpu", *, arithmetic_version: int | None = None) -> dict[str, Any]:
-    """Describe this process as it would compute on `device` ("cpu", "cuda", "cuda:1"), probe included.
+    """Return the environment document of this process for `device` ("cpu", "cuda", "cuda:1"), with the probe.
 
     Call it after `pin_environment` and the arithmetic's `enforce_determinism`, whose flags are part of it.
-    Raises UserError where the pins are not in effect.
+    Raises UserError if the pins are not in effect.
     """
     assert_pinned()
     document: dict[str, Any] = {
@@ -58,7 +58,7 @@ def environment_class(document: Mapping[str, Any]) -> str:
 
 
 def environment_name(document: Mapping[str, Any]) -> str:
-    """Return a short name for people, such as `cpu-avx2-t1-torch2.15.0`; not unique, the digest is."""
+    """Return a short name for display, such as `cpu-avx2-t1-torch2.15.0`; it is not unique."""
     torch_version = str(document["packages"]["torch"]).partition("+")[0]
     device = document["device"]
     if device["type"] == "cpu":
@@ -116,7 +116,7 @@ def _device(device: str) -> dict[str, Any]:
         "type": "cuda",
         "model": properties.name,
         "capability": f"{major}.{minor}",
-        # Kernels choose their split by the number of multiprocessors: a slice of a GPU is another device.
+        # Kernels split work by the number of multiprocessors, so a slice of a GPU counts as another device.
         "multiprocessors": properties.multi_processor_count,
     }
 
@@ -170,5 +170,5 @@ def _is_cuda(device: str) -> bool:
     return device.partition(":")[0] == "cuda"
 
 
-def _line_with(text: str, words: str) -> str | None:
-    return next((line.strip(" -") for line in text.splitlines() if words in line), None)
+def _line_with(text: str, substring: str) -> str | None:
+    return next((line.strip(" -") for line in text.splitlines() if substring in line), None)

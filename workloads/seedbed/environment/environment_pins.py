@@ -1,7 +1,7 @@
-"""Pins: the environment variables that decide which instructions and how many threads compute a float.
+"""Environment pins: variables that fix the CPU instructions and the number of threads of float arithmetic.
 
-They are read when torch, MKL, oneDNN and OpenBLAS are loaded, so this module imports none of them.
-What each variable was seen to change is in docs/adr/0006-cpu-class.md.
+torch, MKL, oneDNN and OpenBLAS read them when they are loaded, so this module imports none of them.
+The observed effect of each variable is in docs/adr/0006-cpu-class.md.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ HASH_SEED_VARIABLE = "PYTHONHASHSEED"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CpuClass:
-    """A set of instructions that many machines share, and how each library is held to it."""
+    """An instruction set that many machines share, and the setting of each library that selects it."""
 
     name: str
     cpu_flags: frozenset[str]
-    """Flags of /proc/cpuinfo without which a CPU cannot be of this class."""
+    """Flags of /proc/cpuinfo that a CPU of this class must have."""
     aten: str
     onednn: str | None
     mkl_branch: str | None
     mkl_branch_code: int | None
-    """What MKL itself answers for the branch in effect."""
+    """Code that MKL returns for this branch."""
     openblas: str | None
     numpy_without: str | None
-    """Instructions that numpy chooses by itself and that the class is without."""
+    """CPU features that numpy must not use in this class."""
 
 
 _AVX2_FLAGS = frozenset({"avx2", "fma", "f16c", "bmi2"})
@@ -95,25 +95,25 @@ _SAME_FOR_EVERY_CLASS: Mapping[str, str] = {
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0",
     HASH_SEED_VARIABLE: "0",
 }
-_RIVAL_PREFIXES = (
+_CONFLICTING_PREFIXES = (
     "ATEN_", "CUBLASLT_", "CUBLAS_", "CUDNN_", "DNNL_", "FBGEMM_", "GOTO_", "KMP_", "MKL_", "NPY_", "ONEDNN_",
     "OPENBLAS_", "PYTORCH_JIT", "PYTORCH_TENSOREXPR", "PYTORCH_TUNABLEOP_", "TORCHDYNAMO_", "TORCHINDUCTOR_",
     "TORCH_BLAS_", "TORCH_COMPILE_", "TORCH_CUBLAS", "TORCH_CUDNN_", "TORCH_LINALG_", "TORCH_LINEAR_",
     "TORCH_MKLDNN_",
 )  # fmt: skip
-"""Variables by which libraries are given other kernels, or another number of threads, than the pins say."""
-_RIVALS = frozenset({
+"""Prefixes of variables that select other kernels or another number of threads than the pins."""
+_CONFLICTING_NAMES = frozenset({
     "DISABLE_ADDMM_CUDA_LT", "OMP_ADAPTIVE", "OMP_MAX_ACTIVE_LEVELS", "OMP_NESTED", "OMP_NUM_TEAMS",
     "OMP_SCHEDULE", "OMP_TEAMS_THREAD_LIMIT", "OMP_THREAD_LIMIT",
 })  # fmt: skip
-_NO_RIVAL = re.compile(
+_HARMLESS_NAME = re.compile(
     r"VERBOSE|_LOG|_CACHE|_AFFINITY|_BLOCKTIME|_STACKSIZE|_SETTINGS|_DUPLICATE_LIB|_INIT_AT_FORK"
 )
-"""Parts of names of theirs that tell what is done, or how fast, and decide nothing; sklearn sets some."""
+"""Parts of names with these prefixes that only affect logs or speed; sklearn sets some."""
 _TUNABLES_VARIABLE = "GLIBC_TUNABLES"
 _TUNABLES_OF_THE_CPU = ("glibc.cpu.", "glibc.tune.")
-"""They choose among the C library's ways of computing cos, exp and pow, which differ by an ulp."""
-# Speed only: buffers of decoded images stay with the allocator instead of going back to the kernel.
+"""They select implementations of cos, exp and pow in the C library, which differ by an ulp."""
+# For speed: the allocator reuses buffers of decoded images instead of returning them to the kernel.
 _MALLOC_THRESHOLD_BYTES = 512 * 1024 * 1024
 _MALLOC: Mapping[str, str] = {
     "MALLOC_TRIM_THRESHOLD_": str(_MALLOC_THRESHOLD_BYTES),
@@ -122,7 +122,7 @@ _MALLOC: Mapping[str, str] = {
 
 
 def pinned_variables(cpu_class: str, *, threads: int = 1) -> dict[str, str]:
-    """Return the bit-relevant variables of a class, also fit for a Ray `runtime_env` and a pod."""
+    """Return the bit-relevant variables of a class, for this process, a Ray `runtime_env` or a pod."""
     chosen = CPU_CLASSES[cpu_class]
     per_class = {
         "ATEN_CPU_CAPABILITY": chosen.aten,
@@ -142,7 +142,7 @@ def pinned_variables(cpu_class: str, *, threads: int = 1) -> dict[str, str]:
 
 
 def start_pins(environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what a process has to find when it starts, since nobody reads it later; None: nothing."""
+    """Return the variables that are read only at the start of a process; None means unset."""
     tunables = environ.get(_TUNABLES_VARIABLE, "").split(":")
     harmless = [each for each in tunables if not each.strip().startswith(_TUNABLES_OF_THE_CPU)]
     return {
@@ -153,12 +153,15 @@ def start_pins(environ: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def conflicting_variables(environ: Mapping[str, str], pins: Mapping[str, str]) -> list[str]:
-    """Return the variables that would overrule the pins, in order of name."""
+    """Return the variables that would override the pins, in order of name."""
     return sorted(
         name
         for name in environ
         if name not in pins
-        and (name in _RIVALS or (name.startswith(_RIVAL_PREFIXES) and not _NO_RIVAL.search(name)))
+        and (
+            name in _CONFLICTING_NAMES
+            or (name.startswith(_CONFLICTING_PREFIXES) and not _HARMLESS_NAME.search(name))
+        )
     )
 
 
@@ -168,16 +171,16 @@ def pin_environment(
     """Set every pin in `environ`; call it before torch is imported.
 
     The class is `cpu_class`, else SEEDBED_CPU_CLASS, else avx2 where the CPU has it; threads likewise,
-    default 1. Processes started from here inherit the pins. Raises UserError for a class the CPU cannot
-    run, and where `environ` is this process's own, torch is loaded already and a pin would change.
+    default 1. Processes started from here inherit the pins. Raises UserError for a class that the
+    CPU cannot run, or if a pin in os.environ would change after torch was loaded.
     """
     chosen = require_supported(cpu_class or environ.get(CPU_CLASS_VARIABLE) or default_cpu_class())
     wanted_threads = _threads_named(environ if threads is None else {THREADS_VARIABLE: str(threads)})
     pins = pinned_variables(chosen, threads=wanted_threads)
     wanted = start_pins(environ) | pins
     if environ is os.environ:
-        _refuse_too_late(wanted)
-    # libraries that are imported later set some of them: no reason to refuse a process that pins again
+        _require_unread(wanted)
+    # libraries that are imported later set some of them, so they do not prevent pinning again
     for name, value in (dict.fromkeys(conflicting_variables(environ, pins)) | wanted).items():
         environ.pop(name, None)
         if value is not None:
@@ -188,8 +191,8 @@ def pin_environment(
         raise_malloc_thresholds()
 
 
-def _refuse_too_late(wanted: Mapping[str, str | None]) -> None:
-    """Refuse what this process has read already: at its start, or when it imported torch."""
+def _require_unread(wanted: Mapping[str, str | None]) -> None:
+    """Raise UserError if a pin would change that was read already, at start or at the import of torch."""
     changed = [name for name, value in wanted.items() if os.environ.get(name) != value]
     read = set(start_pins(os.environ)) if "torch" not in sys.modules else set(wanted)
     for name in changed:
@@ -198,14 +201,14 @@ def _refuse_too_late(wanted: Mapping[str, str | None]) -> None:
 
 
 def default_cpu_class() -> str:
-    """Return the class that most machines share: avx2, else baseline; generic where the CPU is no x86-64."""
+    """Return the default class: avx2, else baseline; generic if the CPU is not x86-64."""
     if platform.machine() not in {"x86_64", "AMD64"}:
         return "generic"
     return "avx2" if CPU_CLASSES["avx2"].cpu_flags <= cpu_flags() else "baseline"
 
 
 def cpu_flags() -> frozenset[str]:
-    """Return the flags of the first CPU in /proc/cpuinfo; empty where there is no such file."""
+    """Return the flags of the first CPU in /proc/cpuinfo; empty if there is no such file."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -215,7 +218,7 @@ def cpu_flags() -> frozenset[str]:
 
 
 def raise_malloc_thresholds() -> None:
-    """Keep freed memory in this process, where the C library is glibc. Changes no bit."""
+    """Set the malloc thresholds of glibc so that it does not return freed memory; changes no bit."""
     m_trim_threshold, m_mmap_threshold = -1, -3
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -229,7 +232,7 @@ def pinned_threads() -> int:
 
 
 def assert_pinned() -> None:
-    """Refuse, with UserError, a process whose pins are missing, came too late or were changed since."""
+    """Raise UserError if the pins of this process are missing, were set too late or have changed."""
     name = os.environ.get(CPU_CLASS_VARIABLE)
     if name is None:
         raise _too_late(CPU_CLASS_VARIABLE, None, default_cpu_class())
@@ -242,7 +245,7 @@ def assert_pinned() -> None:
 
 
 def active_mkl_branch() -> int | None:
-    """Ask MKL for its branch of conditional numerical reproducibility; None where torch has no MKL.
+    """Return the branch of conditional numerical reproducibility of MKL; None if torch has no MKL.
 
     The first call fixes the branch for the life of the process.
     """
@@ -257,25 +260,25 @@ def active_mkl_branch() -> int | None:
 
 
 def denormals_by_thread() -> list[bool]:
-    """Ask each thread with which OpenMP would compute now whether it keeps denormal numbers.
+    """Return for each OpenMP thread whether it computes denormal numbers without flushing them to zero.
 
-    Empty where torch was built without OpenMP. A pool of threads belongs to the thread that asks.
+    Empty if torch was built without OpenMP. Each calling thread has its own pool of threads.
     """
     import torch
 
-    here = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
-    # what is preloaded wins over what torch brings
-    libraries = [ctypes.CDLL(None), *([ctypes.CDLL(str(here))] if here.exists() else [])]
+    bundled = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    # a preloaded library takes precedence over the one of torch
+    libraries = [ctypes.CDLL(None), *([ctypes.CDLL(str(bundled))] if bundled.exists() else [])]
     parallel = next((f for each in libraries if (f := getattr(each, "GOMP_parallel", None))), None)
-    answers: list[bool] = []
+    results: list[bool] = []
     if parallel is not None:
-        look = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: answers.append(_keeps_denormals()))
-        parallel(look, None, ctypes.c_uint(0), ctypes.c_uint(0))
-    return answers
+        task = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: results.append(_computes_denormals()))
+        parallel(task, None, ctypes.c_uint(0), ctypes.c_uint(0))
+    return results
 
 
-def _keeps_denormals() -> bool:
-    # made of bits, since arithmetic may not be able to
+def _computes_denormals() -> bool:
+    # made of bits, because arithmetic may flush them to zero
     smallest_normal, smallest = struct.unpack("<2d", struct.pack("<2Q", 1 << 52, 1))
     return bool(smallest_normal * 0.5 > 0.0 and smallest * 1.0 > 0.0)
 
@@ -288,29 +291,29 @@ def _assert_effective(chosen: CpuClass, *, threads: int) -> None:
         raise _too_late("ATEN_CPU_CAPABILITY", capability, chosen.aten)
     if torch.get_num_threads() != threads:
         raise _too_late("OMP_NUM_THREADS", torch.get_num_threads(), threads)
-    _refuse_other_team(denormals_by_thread() or [_keeps_denormals()] * threads, threads=threads)
+    _require_openmp_threads(denormals_by_thread() or [_computes_denormals()] * threads, threads=threads)
     branch = active_mkl_branch()
-    if branch is not None and _mkl_obeys(chosen) and branch != chosen.mkl_branch_code:
+    if branch is not None and _mkl_uses_branch(chosen) and branch != chosen.mkl_branch_code:
         raise _too_late("MKL_CBWR", branch, chosen.mkl_branch_code)
 
 
-def _refuse_other_team(keeps_denormals: list[bool], *, threads: int) -> None:
-    """Refuse a team of threads of another size, or one of which a member takes denormal numbers for zero."""
-    found = len(keeps_denormals)
+def _require_openmp_threads(computes_denormals: list[bool], *, threads: int) -> None:
+    """Raise UserError if OpenMP has another number of threads, or one flushes denormal numbers to zero."""
+    found = len(computes_denormals)
     if found != threads:
         problem = f"OpenMP computes with {found} thread{'s' * (found > 1)} instead of {threads}"
         fix = "start the process without it, and without limits of threads in what is preloaded"
         line = refusal("OMP_THREAD_LIMIT", os.environ.get("OMP_THREAD_LIMIT"), problem, fix)
         raise UserError("EnvironmentChanged", line)
-    if not all(keeps_denormals):
+    if not all(computes_denormals):
         problem = "a library has switched flush-to-zero on in threads that compute"
         fix = "start the process without it, or build it without -ffast-math"
         line = refusal("LD_PRELOAD", os.environ.get("LD_PRELOAD"), problem, fix)
         raise UserError("EnvironmentChanged", line)
 
 
-def _mkl_obeys(chosen: CpuClass) -> bool:
-    """On other vendors' CPUs MKL takes the branch it thinks right; the probe tells those apart."""
+def _mkl_uses_branch(chosen: CpuClass) -> bool:
+    """Return whether MKL uses the pinned branch; on CPUs of other vendors it selects one by itself."""
     return chosen.mkl_branch_code is not None and "GenuineIntel" in _cpu_vendor()
 
 
@@ -323,7 +326,7 @@ def _cpu_vendor() -> str:
 
 
 def require_supported(name: str) -> str:
-    """Return the name of a class that this CPU can run; raise UserError for any other."""
+    """Return the name if this CPU can run the class; raise UserError otherwise."""
     if name not in CPU_CLASSES:
         fix = f"use one of {', '.join(CPU_CLASSES)}"
         raise UserError("InvalidSpec", refusal(CPU_CLASS_VARIABLE, name, "no such CPU class", fix))
