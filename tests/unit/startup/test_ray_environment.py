@@ -97,7 +97,7 @@ def test_a_socket_of_the_longest_folder_fits(short, monkeypatch):
     longest = short / ("l" * (ray_environment._LONGEST_FOLDER - len(str(short)) - 1))
     longest.mkdir()
     folder = temporary_folder({"TMPDIR": str(longest)})
-    assert len(folder + ray_environment._BELOW) == 107
+    assert len(folder + ray_environment._LONGEST_SUBPATH) == 107
     further = Path(f"{longest}l")
     further.mkdir()
     with pytest.raises(UserError, match=rf"TMPDIR: no folder .*longer than {len(str(longest))} bytes"):

@@ -1,6 +1,6 @@
-"""Import path of the command: its own modules come before those of the working folder.
+"""Import path of the command: installed modules are found before modules in the working folder.
 
-Ray's workers and spawned processes use the same path, so that they import what the driver imports.
+Ray's workers and spawned processes use the same path, so that they import the same modules as the driver.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import MutableSequence, Sequence
 
 _COMMANDS = frozenset({"-m", "seedbed"})
-"""What `sys.argv` begins with in `python -m seedbed.cli`, as long as it is imported, and in `seedbed`."""
+"""`sys.argv[0]` of `python -m seedbed.cli` during its import, and of `seedbed`."""
 _USER_ERROR = 2
 
 
 def search_own_modules_first() -> None:
-    """Look last in the working folder, where `python -m` looks first, and refuse what PYTHONPATH hides.
+    """Search the working folder last, not first as `python -m` does, and exit if PYTHONPATH hides a module.
 
-    Does nothing in a program that is not the command. Call it before an import that is not of Python or ours.
+    Does nothing in programs other than the command. Call it before the import of third-party modules.
     """
     program = os.path.basename(sys.argv[0]) if sys.argv else ""
     if program not in _COMMANDS:
@@ -36,7 +36,7 @@ def search_own_modules_first() -> None:
 
 
 def python_path_clash() -> str | None:
-    """Return the line on a file that a folder of PYTHONPATH has in place of a module that is needed."""
+    """Return a message about a file in a folder of PYTHONPATH that hides a needed module, or None."""
     named = "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
     folders = [os.path.abspath(each) for each in named.split(os.pathsep) if each]
     folders = [each for each in folders if os.path.realpath(each) not in _folders_of_python()]
@@ -51,7 +51,7 @@ def python_path_clash() -> str | None:
 
 
 def _folders_of_python() -> set[str]:
-    """Return the folders that Python searches without PYTHONPATH; a passed-on `sys.path` holds them too."""
+    """Return the folders that Python searches without PYTHONPATH; an inherited `sys.path` has them too."""
     library = os.path.dirname(os.__file__)
     site = sys.modules.get("site")
     packages = [*site.getsitepackages(), site.getusersitepackages()] if site else []
@@ -59,7 +59,7 @@ def _folders_of_python() -> set[str]:
 
 
 def exclude_working_folder() -> None:
-    """Keep child Pythons from searching their working folder, or that of their script, first."""
+    """Stop child Pythons from searching their working folder, or that of their script, first."""
     os.environ["PYTHONSAFEPATH"] = "1"
 
 

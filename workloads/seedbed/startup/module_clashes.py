@@ -1,8 +1,8 @@
-"""Which files would be imported in place of a module that seedbed, or what it depends on, needs.
+"""Find files that hide a module which seedbed or its dependencies import.
 
-A file of the user's named yaml.py, in a folder that is searched first, breaks what imports yaml, and not in
-all processes alike. What a distribution brings along is no such file. Nothing is imported at the top that
-such a file could hide.
+A user's file yaml.py in a folder that is searched first breaks every import of yaml, and not in all processes
+alike. Files of an installed distribution do not count. Modules that such a file could hide are imported in
+functions only.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _SUFFIXES = (".py", ".so")
 
 
 def hidden_modules(names: Iterable[str], *, searched: Sequence[str]) -> list[str]:
-    """Return those of some names that are modules which we need and which `searched` folders hold, sorted."""
+    """Return the names of needed modules that the `searched` folders contain, sorted."""
     always = OWN_PACKAGES | sys.stdlib_module_names
-    found = [name for name in sorted(names) if name in always or _is_there(name, searched)]
+    found = [name for name in sorted(names) if name in always or _exists(name, searched)]
     return [name for name in found if name in always or name in needed_modules()]
 
 
 def find_clash(folder: str, *, searched: Sequence[str]) -> str | None:
-    """Return a file or package of `folder` that would hide a module which we need; None without one."""
+    """Return a file or package of `folder` that would hide a needed module; None without one."""
     try:
         entries = {entry.name.partition(".")[0]: entry for entry in os.scandir(folder) if _is_module(entry)}
     except OSError:
@@ -46,24 +46,24 @@ _needed: list[frozenset[str]] = []
 
 def needed_modules() -> frozenset[str]:
     """Return the modules of all distributions that seedbed depends on, directly or not."""
-    if not _needed:  # they are read once: it takes a third of a second
+    if not _needed:  # cached, because reading them takes a third of a second
         _needed.append(_modules_of_dependencies())
     return _needed[0]
 
 
 def _modules_of_dependencies() -> frozenset[str]:
     seen: set[tuple[str, frozenset[str]]] = set()
-    left = [("seedbed", frozenset({_EXTRA}))]
-    while left:
-        name, extras = left.pop()
+    pending = [("seedbed", frozenset({_EXTRA}))]
+    while pending:
+        name, extras = pending.pop()
         if (name, extras) not in seen:
             seen.add((name, extras))
-            left += _requirements(name, extras)
+            pending += _requirements(name, extras)
     return frozenset(module for name in {name for name, _ in seen} for module in _modules_of(name))
 
 
 def _requirements(name: str, extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yield name and extras of what a distribution requires on some machine; nothing if it is not there."""
+    """Yield name and extras of the requirements of a distribution; nothing if it is not installed."""
     import re
     from importlib import metadata
 
@@ -105,8 +105,8 @@ def _is_module(entry: os.DirEntry[str]) -> bool:
     return entry.name.endswith(_SUFFIXES) or (entry.is_dir() and os.path.isfile(package))
 
 
-def _is_there(name: str, searched: Sequence[str]) -> bool:
-    """Say whether a module is found; a folder without __init__.py is none: it gives way to any other."""
+def _exists(name: str, searched: Sequence[str]) -> bool:
+    """Return whether a module is found; a folder without __init__.py does not count: others precede it."""
     from importlib.machinery import PathFinder
 
     spec = PathFinder.find_spec(name, list(searched))
