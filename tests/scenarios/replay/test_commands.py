@@ -20,7 +20,7 @@ def test_verify_says_what_was_reproduced(finished: Path) -> None:
     result = said(verify.command, finished, "--from-step", 4, "--to-step", 8)
     digest = claim_of(finished).receipt.decided.weights_digest
     assert result.output.splitlines() == [
-        "stored: the receipt and 2 model files, 8 ledger steps, 3 kept checkpoints and 3 evaluations agree",
+        "stored: the receipt and 2 model files, 8 ledger steps, 3 checkpoints and 3 evaluations agree",
         "reproduced: steps 4..8, 5 steps recomputed from the checkpoint of step 3 with 1 worker, "
         f"weights {digest}",
     ]
@@ -31,7 +31,9 @@ def test_verify_takes_the_receipt_file_and_the_run_apart(finished: Path, tmp_pat
     copied = Path(shutil.copy(finished / "receipt.json", tmp_path))
     alone = said(verify.command, copied)
     assert alone.exit_code == 0
-    assert alone.output.startswith("receipt: verified; no run folder is around it")
+    assert alone.output.startswith(
+        "receipt: verified; there is no run folder around it, so only the receipt is compared"
+    )
     for run in (finished, finished.parent.parent):
         assert "8 ledger steps" in said(verify.command, copied, "--run", run).output
     refused = said(verify.command, copied, "--run", tmp_path / "nowhere")

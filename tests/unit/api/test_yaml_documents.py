@@ -77,7 +77,7 @@ def test_a_repeated_key_is_a_warning_with_its_line(
     path = tmp_path / "odd.yaml"
     path.write_text(with_steps("6\n    steps: 7"))
     assert check_file(str(path)) == []
-    said = f"warning: {path}:10 steps: stands twice in its block, and the last one counts; remove one\n"
+    said = f"warning: {path}:10 steps: appears twice in its block, and the last one counts; remove one\n"
     assert said in capsys.readouterr().err
 
 

@@ -10,7 +10,7 @@ import pytest
 from kubernetes.client import ApiException
 from rich.console import Console
 
-from seedbed.cli.top import ReadRows, follow, listed
+from seedbed.cli.top import ReadRows, follow, list_objects
 from seedbed.cli.top_rows import Row
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
@@ -84,7 +84,7 @@ class ApiServer:
 
 
 def test_all_pages_are_listed_with_their_kind() -> None:
-    found = list(listed(ApiServer(["a", "b"], ["c"]), "SweepJob", "sweepjobs", None))
+    found = list(list_objects(ApiServer(["a", "b"], ["c"]), "SweepJob", "sweepjobs", None))
     assert [(raw["kind"], raw["metadata"]["name"]) for raw in found] == [
         ("SweepJob", "a"),
         ("SweepJob", "b"),
@@ -107,6 +107,6 @@ def test_what_is_the_users_to_mend_and_what_passes_are_told_apart(
     status: int, reason: str, exit_code: int
 ) -> None:
     with pytest.raises(SeedbedError) as caught:
-        list(listed(ApiServer(["a"], status), "SweepJob", "sweepjobs", None))
+        list(list_objects(ApiServer(["a"], status), "SweepJob", "sweepjobs", None))
     assert (caught.value.reason, caught.value.exit_code) == (reason, exit_code)
     assert f"sweepjobs cannot be listed ({status} No)" in caught.value.message or status == 404

@@ -135,8 +135,8 @@ def complete(folder: RunFolder) -> None:
                 name="ab" * 6,
                 status="stopped",
                 progress="40/100",
-                message="simple-cnn: attempt 1 on gpu-3 was told to stop at 2030-01-02 12:01 UTC; "
-                "the same command goes on",
+                message="simple-cnn: attempt 1 on gpu-3 was stopped at 2030-01-02 12:01 UTC; "
+                "the same command continues",
             ),
             id="one that was stopped",
         ),
@@ -161,10 +161,10 @@ def complete(folder: RunFolder) -> None:
                 name="ab" * 6,
                 status="stopped",
                 progress="40/100",
-                message="simple-cnn: attempt 1 on gpu-3, last heard of at 2030-01-02 12:00 UTC, is gone; "
-                "the same command goes on",
+                message="simple-cnn: attempt 1 on gpu-3 is gone, its last event was at 2030-01-02 12:00 UTC; "
+                "the same command continues",
             ),
-            id="one that ended without a word",
+            id="one that ended without recording it",
         ),
     ],
 )
@@ -178,9 +178,9 @@ def test_a_heartbeat_that_stands_still_while_we_look_is_told_until_it_beats_agai
     for _ in range(round(STALE_SECONDS / 5)):
         assert store.rows()["ab"].status == "training"
         store.now += 5.0
-    silent = store.rows()["ab"]
-    assert (silent.status, silent.rate, silent.left) == ("silent", "", "")
-    assert silent.message.startswith("simple-cnn: no sign of life of attempt 1 on gpu-3 for 0:30;")
+    stale = store.rows()["ab"]
+    assert (stale.status, stale.rate, stale.left) == ("stale", "", "")
+    assert stale.message.startswith("simple-cnn: no heartbeat from attempt 1 on gpu-3 for 0:30;")
     beat(folder, 1, count=2)
     assert store.rows()["ab"].status == "training"
 
@@ -273,8 +273,8 @@ def test_a_sweep_trains_where_one_of_its_runs_does(store: Store) -> None:
     assert rows["5e"] == replace(expected, message="1 complete, 1 training")
     assert rows["ab"].message == f"sweep {SWEEP[:12]}"
     beat(trains, 1, count=2, state="released")
-    told = "1 complete, 1 stopped; no run of it is trained now; the same command goes on"
-    assert store.rows()["5e"] == replace(expected, status="idle", message=told)
+    message = "1 complete, 1 stopped; none of its runs is being trained; the same command continues"
+    assert store.rows()["5e"] == replace(expected, status="idle", message=message)
 
 
 def test_a_sweep_that_has_ended_tells_its_best_and_its_ledger_is_read_once(store: Store) -> None:

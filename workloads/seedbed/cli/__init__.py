@@ -1,4 +1,4 @@
-"""The `seedbed` command: each subcommand is a module of this package, imported only when it is called."""
+"""The `seedbed` command line: its subcommands, each imported only when it is called, and its errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seedbed.cli.standard_streams import StdoutError, flush_stdout, prepare_stre
 from seedbed_api.errors import SeedbedError
 
 _INTERRUPTED = 130
-"""What a shell reports for a command that Ctrl-C ended."""
+"""Exit code after Ctrl-C."""
 
 _COMMANDS = {
     "run": ("seedbed.cli.run", "Train a TrainingJob, or the trials of a SweepJob, on this machine."),
@@ -32,11 +32,11 @@ _COMMANDS = {
 
 
 _COMPUTING = frozenset({"run", "verify", "driver", "worker"})
-"""Subcommands that build a model or train: their bits may depend on how the process started."""
+"""Subcommands that compute a model: they need the environment pins at process start."""
 
 
 class LazyGroup(click.Group):
-    """A group that imports a subcommand's module only when that subcommand is asked for."""
+    """A group that imports the module of a subcommand only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the subcommands in the order of the table."""
@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Refuse an unknown subcommand with a list of the known ones."""
+        """Reject an unknown subcommand with the list of subcommands."""
         if args[0] not in _COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"there is no command {args[0]!r}, only {', '.join(_COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
@@ -72,12 +72,12 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; an expected failure is one line on stderr and its exit code."""
-    is_the_program = sys._getframe(1).f_globals.get("__name__") == "__main__"
+    """Run the command line; an expected error is one line on stderr and its exit code."""
+    is_program = sys._getframe(1).f_globals.get("__name__") == "__main__"
     prepare_streams()
     try:
         try:
-            code = _run(is_the_program=is_the_program)
+            code = _run(is_program=is_program)
         except SystemExit as end:
             flush_stdout()
             raise end from None
@@ -88,10 +88,10 @@ def main() -> None:
     sys.exit(code)
 
 
-def _run(*, is_the_program: bool) -> int:
+def _run(*, is_program: bool) -> int:
     try:
-        if is_the_program:
-            _begin_process(next((word for word in sys.argv[1:] if word[:1] != "-"), ""))
+        if is_program:
+            _begin_process(next((argument for argument in sys.argv[1:] if argument[:1] != "-"), ""))
         code = cli.main(prog_name="seedbed", standalone_mode=False)
     except SeedbedError as error:
         click.echo(printable(f"error: {error.reason}: {error.message}"), err=True)
@@ -103,7 +103,7 @@ def _run(*, is_the_program: bool) -> int:
         click.echo(printable(f"error: InvalidUsage: {_one_line(error)}"), err=True)
         return error.exit_code
     except click.Abort:
-        click.echo("error: Interrupted: ended at once; the same command begins again where it can", err=True)
+        click.echo("error: Interrupted: ended at once; the same command continues where it can", err=True)
         return _INTERRUPTED
     return code if isinstance(code, int) else 0
 
@@ -119,7 +119,7 @@ def _begin_process(command: str) -> None:
 
 
 def _one_line(error: click.ClickException) -> str:
-    """Return what is wrong with the command line, and which help describes it."""
+    """Return a usage error on one line, with the command that prints the help."""
     problem = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{problem}; see `{context.command_path if context else 'seedbed'} --help`"

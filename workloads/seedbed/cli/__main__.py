@@ -1,4 +1,4 @@
-"""`python -m seedbed.cli`: the command line without its script."""
+"""`python -m seedbed.cli`: run the command line as a module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`seedbed diff`: the first difference of two runs, from recipe to weights."""
+"""`seedbed diff`: print the first difference between two runs, from recipe to weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def command(a: str, b: str, output_secret: Path | None, output_format: str | Non
     """Name the first step and tensor at which two runs differ.
 
     A and B are run folders or receipts, paths or URLs; a run need not have ended. Steps are counted as
-    checkpoints are: step 1 is the first. Exit code 0 where all is equal, 2 where something differs.
+    checkpoints are: step 1 is the first. Exit code 0 if all is equal, 2 if something differs.
     """
     from seedbed.replay.run_comparison import compare_runs, lines
     from seedbed.replay.run_record import open_run_record

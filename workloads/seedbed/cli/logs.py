@@ -1,4 +1,4 @@
-"""`seedbed logs`: print the log of a run from its output store; its pods may be gone."""
+"""`seedbed logs`: print the log of a run from its output store, also after its pods are deleted."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _FOLLOW_SECONDS = 2.0
 @click.command("logs")
 @click.argument("store")
 @click.argument("run", required=False)
-@click.option("--attempt", type=click.IntRange(min=1), help="Of this attempt only.")
-@click.option("--pod", help="Of this pod only, for example digits-1-driver.")
-@click.option("-F", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--attempt", type=click.IntRange(min=1), help="Print this attempt only.")
+@click.option("--pod", help="Print this pod only, for example digits-1-driver.")
+@click.option("-F", "--follow", is_flag=True, help="Print new lines as they arrive, until Ctrl-C.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @store_secret
 def command(
@@ -39,11 +39,10 @@ def command(
     *,
     follow: bool,
 ) -> None:
-    """Print the log of a RUN, in pods or on one machine, of all attempts, ordered by time.
+    """Print the log of all attempts of RUN, in pods or on one machine, ordered by time.
 
-    STORE is what spec.output.uri names. RUN is the identity of a run or sweep (its first digits), the uid of
-    a job's object, or the name of a job: of several the newest. Without it, the jobs are named whose logs
-    there are.
+    STORE is the URL in spec.output.uri. RUN is the identity of a run or sweep (its first digits), the uid of
+    a job, or the name of a job: of several, the newest. Without RUN, print the jobs that have logs.
     """
     from seedbed.driver.error_policy import errors_name_field
     from seedbed.runs.log_store import list_logs, read_in_order
@@ -56,10 +55,10 @@ def command(
     if run is None:
         _list(logs)
         return
-    known = _wanted(storage, logs, run, attempt=attempt, pod=pod)
-    _print(read_in_order(storage, known, last=not follow), output=output, width=_width(known))
+    selected = _wanted(storage, logs, run, attempt=attempt, pod=pod)
+    _print(read_in_order(storage, selected, last=not follow), output=output, width=_width(selected))
     if follow:
-        _follow(LogTail(output=storage, logs=known, attempt=attempt, pod=pod), output=output)
+        _follow(LogTail(output=storage, logs=selected, attempt=attempt, pod=pod), output=output)
 
 
 def _list(logs: list[PodLog]) -> None:
@@ -67,8 +66,8 @@ def _list(logs: list[PodLog]) -> None:
         mine = [log for log in logs if log.uid == uid]
         first, last = mine[0].attempt, mine[-1].attempt
         attempts = f"attempt {first}" if first == last else f"attempts {first} to {last}"
-        pieces = f"{len(mine)} {'log' if len(mine) == 1 else 'logs'}"
-        click.echo(on_one_line(f"{mine[0].job}  {uid}  {attempts}  {pieces}"))
+        count = f"{len(mine)} {'log' if len(mine) == 1 else 'logs'}"
+        click.echo(on_one_line(f"{mine[0].job}  {uid}  {attempts}  {count}"))
     if not logs:
         click.echo("no logs here; jobs and sweeps leave them while they train", err=True)
 
@@ -83,10 +82,10 @@ def _wanted(
     _list_other_runs(run, found)
     if pod is None:
         return found.logs
-    if not (kept := [log for log in found.logs if log.pod == pod]):
-        there = ", ".join(log.pod for log in found.logs)
-        raise UserError("InvalidOption", refusal("--pod", pod, "has no log here", f"choose one of {there}"))
-    return kept
+    if not (of_pod := [log for log in found.logs if log.pod == pod]):
+        pods = ", ".join(log.pod for log in found.logs)
+        raise UserError("InvalidOption", refusal("--pod", pod, "has no log here", f"choose one of {pods}"))
+    return of_pod
 
 
 def _list_other_runs(run: str, found: LogSelection) -> None:
@@ -95,16 +94,16 @@ def _list_other_runs(run: str, found: LogSelection) -> None:
         click.echo(f"{newest}; for an older one give its uid instead: {', '.join(found.others)}", err=True)
 
 
-def _follow(following: LogTail, *, output: str) -> None:
-    """Print new lines until Ctrl-C; a store that does not answer is reported once and asked again."""
-    troubled = False
+def _follow(tail: LogTail, *, output: str) -> None:
+    """Print new lines until Ctrl-C; an unreachable store is reported once and polled again."""
+    reported = False
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(_FOLLOW_SECONDS)
-            _print(following.read_new(), output=output, width=_width(following.logs))
-            if following.error is not None and not troubled:
-                click.echo(f"{following.error.message}; it is asked again", err=True)
-            troubled = following.error is not None
+            _print(tail.read_new(), output=output, width=_width(tail.logs))
+            if tail.error is not None and not reported:
+                click.echo(f"{tail.error.message}; retrying", err=True)
+            reported = tail.error is not None
 
 
 def _print(lines: Iterable[tuple[PodLog, str]], *, output: str, width: int) -> None:

@@ -1,6 +1,6 @@
-"""`seedbed driver` and `seedbed worker`: the programs of the pods, configured by their environment alone.
+"""`seedbed driver` and `seedbed worker`: programs of the pods, configured by environment variables alone.
 
-Imports follow the order of the start: the init process forks while the process is small, the driver listens
+The order of imports matters: the init process forks while the process is small, the driver listens
 before it imports Ray, and Ray is imported with its variables set.
 """
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from seedbed.cli.standard_streams import answering
+from seedbed.cli.standard_streams import reserve_stdout
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import SeedbedError, UserError, refusal
 
@@ -44,12 +44,12 @@ _secret = click.Path(path_type=Path, exists=True, file_okay=False)
 def command(**arguments: Any) -> None:
     """Train a model from a TrainingJob manifest, or the trials of a SweepJob, on this machine.
 
-    Run the same command again after a kill to continue; a complete run is returned at once.
+    Run the same command again after a kill to continue; the result of a complete run is returned at once.
     """
-    with answering() as answer:
-        ended = _run_manifest(arguments, answer)
+    with reserve_stdout() as output:
+        ended = _run_manifest(arguments, output)
         if arguments["output_format"] == "json":
-            _print_status(ended.status, answer)
+            _print_status(ended.status, output)
     if ended.error is not None:
         raise ended.error
     if ended.exit_code == ExitCode.STOPPED:
@@ -57,8 +57,8 @@ def command(**arguments: Any) -> None:
     sys.exit(ended.exit_code)
 
 
-def _run_manifest(arguments: dict[str, Any], answer: TextIO) -> DriverExit | SweepDriverExit:
-    """Run the job or sweep of a manifest; a refused manifest is reported in a status of its kind."""
+def _run_manifest(arguments: dict[str, Any], output: TextIO) -> DriverExit | SweepDriverExit:
+    """Run the job or sweep of a manifest; with -o json, an error is also reported in a status."""
     kind = "TrainingJob"
     try:
         document, place = _document(arguments)
@@ -69,7 +69,7 @@ def _run_manifest(arguments: dict[str, Any], answer: TextIO) -> DriverExit | Swe
         return _run(_job(document, place, arguments), options)
     except SeedbedError as error:
         if arguments["output_format"] == "json":
-            _print_status(_refused(kind, error), answer)
+            _print_status(_refused(kind, error), output)
         raise
 
 
@@ -80,11 +80,11 @@ def _refused(kind: str, error: SeedbedError) -> TrainingJobStatus | SweepJobStat
     return of_sweeps.rejected_status(error) if kind == "SweepJob" else of_jobs.refused_status(error)
 
 
-def _print_status(status: TrainingJobStatus | SweepJobStatus, answer: TextIO) -> None:
-    """Write a status in ASCII, which every encoding of a terminal or a pipe has."""
+def _print_status(status: TrainingJobStatus | SweepJobStatus, output: TextIO) -> None:
+    """Write a status in ASCII, which every encoding of a terminal or pipe supports."""
     document = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    answer.write(json.dumps(document, indent=2) + "\n")
-    answer.flush()
+    output.write(json.dumps(document, indent=2) + "\n")
+    output.flush()
 
 
 def _stopped(ended: DriverExit | SweepDriverExit) -> str:
@@ -150,7 +150,7 @@ def _workers(text: str) -> tuple[int, int]:
 
 
 def _prepare_process() -> None:
-    """Set what torch and Ray read when they are imported."""
+    """Set the variables that torch and Ray read when they are imported."""
     from seedbed.driver.job_locations import leave_deleted_working_directory, set_absolute_variables
     from seedbed.environment.environment_pins import pin_environment
     from seedbed.ray_cluster.local_ray import prepare_environment
@@ -225,7 +225,7 @@ def _options(arguments: dict[str, Any]) -> RunOptions:
 
 
 def _writable(cache: Path) -> Path:
-    """Refuse a cache that was asked for and cannot be had; a run would go on without it, only slower."""
+    """Return the cache folder. Raises UserError if it is not writable; the run would be slower without it."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):

@@ -32,7 +32,7 @@ def command() -> None:
 @store_secret
 @_output
 def list_(store: str, secret: Path | None, output: str) -> None:
-    """List the runs of STORE: identity, state, steps, size, model, accuracy, and the sweep that needs it."""
+    """List the runs of STORE: identity, state, steps, size, model, accuracy and the sweep that uses it."""
     documents = [_document(run) for run in _runs(store, secret)]
     if output == "json":
         click.echo(json.dumps(documents, indent=2))
@@ -40,7 +40,7 @@ def list_(store: str, secret: Path | None, output: str) -> None:
     for document in documents:
         click.echo(_line(document))
     if not documents:
-        click.echo("no runs here; `seedbed run` leaves them below its output", err=True)
+        click.echo("no runs here; `seedbed run` stores them in its output store", err=True)
 
 
 @command.command()
@@ -51,19 +51,19 @@ def show(store: str, run: str, secret: Path | None) -> None:
     """Show a RUN of STORE, by the first digits of its identity, as JSON."""
     from seedbed.sweeps.run_retention import find_run
 
-    kept = find_run(_runs(store, secret), run)
-    click.echo(json.dumps(_document(kept) | {"recipe": dict(kept.recipe)}, indent=2))
+    found = find_run(_runs(store, secret), run)
+    click.echo(json.dumps(_document(found) | {"recipe": dict(found.recipe)}, indent=2))
 
 
 @command.command()
 @click.argument("store")
 @click.argument("names", metavar="[RUN]...", nargs=-1)
-@click.option("--yes", is_flag=True, help="Remove them; without it they are only named.")
+@click.option("--yes", is_flag=True, help="Remove the runs; without it they are only listed.")
 @store_secret
 def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -> None:
-    """Remove runs of STORE that nothing needs: those named, or else all that are not complete.
+    """Remove unused runs of STORE: the given ones, or else all that are not complete.
 
-    A run stays that is being trained, or that a sweep has started or has in its record.
+    Runs are not removed while they are trained, or if a sweep has started them or has them in its record.
     """
     from seedbed.runs.run_deletion import RunInUse
     from seedbed.sweeps.run_retention import delete_run, select_removable
@@ -75,9 +75,9 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
                 delete_run(run)
             click.echo(f"{'removed' if yes else 'would remove'}  {_line(_document(run))}")
         except RunInUse:
-            click.echo(f"stays: it is being trained  {_line(_document(run))}", err=True)
+            click.echo(f"not removed: it is being trained  {_line(_document(run))}", err=True)
     if chosen and not yes:
-        click.echo("nothing was removed; the same command with --yes does it", err=True)
+        click.echo("nothing was removed; add --yes to remove", err=True)
 
 
 def _runs(store: str, secret: Path | None) -> list[StoredRun]:
@@ -108,7 +108,7 @@ def _line(document: dict[str, Any]) -> str:
     from rich.filesize import decimal
 
     accuracy = document["metrics"].get("validation/accuracy", "")
-    words = [
+    columns = [
         document["runID"].removeprefix("sha256:")[:_DIGITS],
         f"{document['state']:<8}",
         f"step {document['step']:>6}",
@@ -117,4 +117,4 @@ def _line(document: dict[str, Any]) -> str:
         f"accuracy {accuracy}" if accuracy else "",
         f"sweep {document['sweep'][:_DIGITS]}" if document["sweep"] else "",
     ]
-    return "  ".join(words).rstrip()
+    return "  ".join(columns).rstrip()

@@ -1,7 +1,7 @@
-"""The standard streams of a command: stdout holds answers alone, trouble with it is one line.
+"""Standard streams of a command: only results go to stdout, and a write error is one line on stderr.
 
-A command may be started with any stream closed, full, or read by somebody who leaves early, and in any
-encoding. User code, its threads and exit handlers may print what they like.
+A command may be started with any stream closed, with a full disk, with a pipe whose reader ends early, and in
+any encoding. User code, its threads and exit handlers may print.
 """
 
 from __future__ import annotations
@@ -14,75 +14,75 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
 _BROKEN_PIPE = 141
-"""What a shell reports for a command that SIGPIPE ended."""
+"""Exit code after SIGPIPE, as a shell reports it."""
 
 
 class StdoutError(Exception):
-    """The answer could not be written; `exit_code` and, unless the reader only left, one line about it."""
+    """Stdout could not be written; has an `exit_code` and a message `line`, empty for a broken pipe."""
 
     def __init__(self, error: OSError) -> None:
-        left = isinstance(error, BrokenPipeError)
+        broken_pipe = isinstance(error, BrokenPipeError)
         closed = isinstance(error, io.UnsupportedOperation) or error.errno == 9
         what = "is closed" if closed else (error.strerror or str(error)).lower()
         fix = "open it" if closed else "free space, or send it elsewhere"
-        self.line = "" if left else f"error: OutputUnwritable: stdout: {what}; {fix}"
-        self.exit_code = _BROKEN_PIPE if left else 2 if closed else 75
+        self.line = "" if broken_pipe else f"error: OutputUnwritable: stdout: {what}; {fix}"
+        self.exit_code = _BROKEN_PIPE if broken_pipe else 2 if closed else 75
         super().__init__(self.line)
 
 
 def prepare_streams() -> None:
-    """Make the standard streams of this process what the module says; those of a test stay."""
+    """Open closed standard streams and handle write errors; captured streams are unchanged."""
     for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
-        _fill(descriptor, mode)
+        _open_if_closed(descriptor, mode)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stdout = _checked(sys.stdout, 1, _Answers)
-    sys.stderr = _checked(sys.stderr, 2, _Notes)
+    sys.stdout = _with_error_handling(sys.stdout, 1, _Stdout)
+    sys.stderr = _with_error_handling(sys.stderr, 2, _Stderr)
 
 
 def flush_stdout() -> None:
-    """Write what waits to be written. Raises StdoutError."""
+    """Flush stdout. Raises StdoutError."""
     sys.stdout.flush()
 
 
 @contextmanager
-def answering() -> Iterator[TextIO]:
-    """Yield what alone writes on stdout; all else that is printed there, now or later, goes to stderr.
+def reserve_stdout() -> Iterator[TextIO]:
+    """Yield the only stream that writes to stdout; everything else printed to stdout goes to stderr.
 
-    Nothing gives stdout back in a process of our own: threads and exit handlers may print until its end.
+    In a process of our own stdout is not restored, because threads and exit handlers may print until its end.
     """
     stdout = sys.stdout
     stdout.flush()
-    kept = os.dup(1)
+    saved = os.dup(1)
     os.dup2(2, 1)
     if _raw(stdout) is not None:
-        answer = _stream(_Answers(kept, "w"), stdout)
-        yield answer
-        answer.flush()
+        output = _stream(_Stdout(saved, "w"), stdout)
+        yield output
+        output.flush()
         return
     try:
         with redirect_stdout(sys.stderr):
             yield stdout
     finally:
         stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def printable(text: str) -> str:
-    """Return text without what a terminal would obey or cannot show; lines and tabs stay."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else _escaped(sign) for sign in text)
+    """Return text with unprintable and control characters escaped, except newlines and tabs."""
+    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
 
 
 def on_one_line(text: str) -> str:
-    """Return foreign text as one line that a terminal shows and does not obey."""
-    return "".join(sign if sign.isprintable() else _escaped(sign) for sign in text)
+    """Return text as one line with all unprintable and control characters escaped."""
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
-def _escaped(sign: str) -> str:
-    return sign.encode("unicode_escape").decode("ascii")
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
 
 
-class _Answers(io.FileIO):
+class _Stdout(io.FileIO):
     """Standard output. The first failure is reported; then the rest of the buffers is dropped."""
 
     failed = False
@@ -98,19 +98,19 @@ class _Answers(io.FileIO):
             raise StdoutError(error) from error
 
 
-class _Notes(io.FileIO):
-    """Standard error: an error in writing to it must not end a run."""
+class _Stderr(io.FileIO):
+    """Standard error. Write errors are ignored, because they must not end a run."""
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        """Write if that is possible."""
+        """Write, and ignore errors."""
         try:
             return super().write(data)
         except OSError:
             return len(data)
 
 
-def _fill(descriptor: int, mode: int) -> None:
-    """Occupy a closed descriptor, which the next opened file would get, and with it what is printed."""
+def _open_if_closed(descriptor: int, mode: int) -> None:
+    """Open a closed descriptor on /dev/null; the next opened file would get it, and printed text with it."""
     try:
         os.fstat(descriptor)
     except OSError:
@@ -120,8 +120,8 @@ def _fill(descriptor: int, mode: int) -> None:
             os.close(found)
 
 
-def _checked(stream: TextIO | None, descriptor: int, kind: type[io.FileIO]) -> TextIO:
-    """Return the stream of a descriptor with our treatment of failures; one that is not its stays."""
+def _with_error_handling(stream: TextIO | None, descriptor: int, kind: type[io.FileIO]) -> TextIO:
+    """Return the stream of a descriptor with our error handling; a stream of another one is unchanged."""
     if stream is not None and (_raw(stream) is not None or not _is_of(stream, descriptor)):
         return stream
     if stream is not None:
@@ -136,18 +136,18 @@ def _is_of(stream: TextIO, descriptor: int) -> bool:
         return False
 
 
-def _raw(stream: TextIO) -> _Answers | _Notes | None:
+def _raw(stream: TextIO) -> _Stdout | _Stderr | None:
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
-    return raw if isinstance(raw, _Answers | _Notes) else None
+    return raw if isinstance(raw, _Stdout | _Stderr) else None
 
 
 def _stream(raw: io.FileIO, like: TextIO | None) -> TextIO:
     encoding = "utf-8" if like is None else like.encoding
-    notes = isinstance(raw, _Notes)
+    is_stderr = isinstance(raw, _Stderr)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=encoding,
         errors="backslashreplace",
-        line_buffering=notes or raw.isatty(),
-        write_through=notes,
+        line_buffering=is_stderr or raw.isatty(),
+        write_through=is_stderr,
     )

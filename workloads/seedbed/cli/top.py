@@ -1,4 +1,4 @@
-"""`seedbed top`: what runs, how far, how fast, and what waits for what of a cluster or of an output store."""
+"""`seedbed top`: show jobs of a cluster or runs of an output store with progress, speed and status."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _KINDS = (("TrainingJob", "trainingjobs"), ("SweepJob", "sweepjobs"))
 _PAGE = 500
-_PASSING = frozenset({0, 410, 429})
-"""No answer, a list that lasted too long, too many requests: a retry may help."""
+_TEMPORARY = frozenset({0, 410, 429})
+"""HTTP statuses that a retry may resolve: no response, expired list, too many requests."""
 
 ReadRows = Callable[[], "list[Row]"]
 
@@ -35,9 +35,9 @@ ReadRows = Callable[[], "list[Row]"]
 @store_secret
 @click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False), help="Instead of $KUBECONFIG.")
 @click.option("--context", help="Context of the kubeconfig.")
-@click.option("-n", "--namespace", help="One namespace of the cluster; all when left out.")
-@click.option("--every", type=click.FloatRange(min=1), default=5.0, show_default=True, help="Seconds.")
-@click.option("--once", is_flag=True, help="Print once; so it is where stdout is no terminal.")
+@click.option("-n", "--namespace", help="Show one namespace of the cluster; default all.")
+@click.option("--every", type=click.FloatRange(min=1), default=5.0, show_default=True, help="Update seconds.")
+@click.option("--once", is_flag=True, help="Print once and exit; the default if stdout is not a terminal.")
 def command(
     store: str | None,
     secret: Path | None,
@@ -48,18 +48,18 @@ def command(
     *,
     once: bool,
 ) -> None:
-    """Show TrainingJobs and SweepJobs of the cluster that kubectl talks to, or the runs of STORE.
+    """Show TrainingJobs and SweepJobs of the cluster that kubectl uses, or the runs of STORE.
 
-    What is under way comes first. Ctrl-C ends it.
+    Active ones come first. Stop with Ctrl-C.
     """
     if store is None:
-        title, look = _cluster(kubeconfig, context, namespace)
+        title, read_rows = _cluster(kubeconfig, context, namespace)
     else:
-        title, look = _store(store, secret, every)
+        title, read_rows = _store(store, secret, every)
     if once or not sys.stdout.isatty():
-        _print(title, look())
+        _print(title, read_rows())
     else:
-        follow(title, look, every)
+        follow(title, read_rows, every)
 
 
 def _store(store: str, secret: Path | None, every: float) -> tuple[str, ReadRows]:
@@ -69,13 +69,13 @@ def _store(store: str, secret: Path | None, every: float) -> tuple[str, ReadRows
     from seedbed.storage import open_storage
 
     with errors_name_field("STORE"):
-        looker = StoreSnapshot(output=open_storage(store, secret=secret), poll_seconds=every)
+        snapshot = StoreSnapshot(output=open_storage(store, secret=secret), poll_seconds=every)
 
-    def look() -> list[Row]:
+    def read_rows() -> list[Row]:
         with errors_name_field("STORE"):
-            return rows_of(looker)
+            return rows_of(snapshot)
 
-    return looker.output.url, look
+    return snapshot.output.url, read_rows
 
 
 def _cluster(kubeconfig: str | None, context: str | None, namespace: str | None) -> tuple[str, ReadRows]:
@@ -94,31 +94,31 @@ def _cluster(kubeconfig: str | None, context: str | None, namespace: str | None)
         raise UserError("InvalidOption", refusal("--kubeconfig", kubeconfig or "", problem, fix)) from error
     api = client.CustomObjectsApi(client.ApiClient(configuration))
 
-    def look() -> list[Row]:
+    def read_rows() -> list[Row]:
         now = datetime.now(UTC)
         return [
             row_of_object(raw, now=now)
             for kind, plural in _KINDS
-            for raw in listed(api, kind, plural, namespace)
+            for raw in list_objects(api, kind, plural, namespace)
         ]
 
-    return str(configuration.host), look
+    return str(configuration.host), read_rows
 
 
-def listed(api: Any, kind: str, plural: str, namespace: str | None) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a kind page by page; entries of a list do not say their kind."""
+def list_objects(api: Any, kind: str, plural: str, namespace: str | None) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a kind page by page, with the kind, which entries of a list lack."""
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
     where = {"group": "seedbed.dev", "version": "v1alpha1", "plural": plural}
-    following = ""
+    continuation = ""
     while True:
         try:
             if namespace is None:
-                page = api.list_cluster_custom_object(**where, limit=_PAGE, _continue=following)
+                page = api.list_cluster_custom_object(**where, limit=_PAGE, _continue=continuation)
             else:
                 page = api.list_namespaced_custom_object(
-                    **where, namespace=namespace, limit=_PAGE, _continue=following
+                    **where, namespace=namespace, limit=_PAGE, _continue=continuation
                 )
         except ApiException as error:
             raise _refused(plural, error) from error
@@ -127,19 +127,19 @@ def listed(api: Any, kind: str, plural: str, namespace: str | None) -> Iterator[
                 "ClusterUnreachable", f"the API server does not answer: {error}"
             ) from error
         yield from ({**raw, "kind": kind} for raw in page["items"])
-        following = page["metadata"].get("continue", "")
-        if not following:
+        continuation = page["metadata"].get("continue", "")
+        if not continuation:
             return
 
 
 def _refused(plural: str, error: ApiException) -> SeedbedError:
-    told = " ".join(f"top: {plural} cannot be listed ({error.status} {error.reason})".split())
+    problem = " ".join(f"top: {plural} cannot be listed ({error.status} {error.reason})".split())
     if error.status == 404:
         return UserError("NotInstalled", f"top: the cluster has no {plural}; install the chart first")
-    if error.status in _PASSING or error.status >= 500:
-        return InfrastructureError("ClusterUnavailable", f"{told}; try again when the API server is well")
+    if error.status in _TEMPORARY or error.status >= 500:
+        return InfrastructureError("ClusterUnavailable", f"{problem}; try again later")
     fix = "let an admin bind the ClusterRole view, or name your namespace: --namespace"
-    return UserError("NotAllowed", f"{told}; {fix}")
+    return UserError("NotAllowed", f"{problem}; {fix}")
 
 
 def _print(title: str, rows: list[Row]) -> None:
@@ -156,8 +156,8 @@ def _print(title: str, rows: list[Row]) -> None:
         console.print(*block, sep="\n", soft_wrap=True)
 
 
-def follow(title: str, look: ReadRows, every: float, *, console: Console | None = None) -> None:
-    """Redraw the rows until Ctrl-C; when they cannot be read, the rows of before stay."""
+def follow(title: str, read_rows: ReadRows, every: float, *, console: Console | None = None) -> None:
+    """Redraw the rows until Ctrl-C; if a read fails, show the previous rows and the error."""
     from rich.console import Group
     from rich.live import Live
 
@@ -165,34 +165,34 @@ def follow(title: str, look: ReadRows, every: float, *, console: Console | None 
     from seedbed.cli.top_table import screen_of
 
     with suppress(KeyboardInterrupt):
-        seen = Snapshot(rows=look())  # who cannot look at all is told so, with the terminal as it was
+        current = Snapshot(rows=read_rows())  # an error of the first read ends the command
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
-                heading, (width, height) = seen.heading(title), live.console.size
-                screen = screen_of(heading, in_order(seen.rows), width=width, height=height)
+                heading, (width, height) = current.heading(title), live.console.size
+                screen = screen_of(heading, in_order(current.rows), width=width, height=height)
                 live.update(Group(*screen), refresh=True)
                 time.sleep(every)
-                seen = seen.after(look)
+                current = current.after(read_rows)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """What was seen last, and why there is nothing newer."""
+    """The rows of the last successful read, and the error of the last read if it failed."""
 
     rows: list[Row]
     at: datetime = field(default_factory=lambda: datetime.now().astimezone())
-    trouble: SeedbedError | None = None
+    error: SeedbedError | None = None
 
-    def after(self, look: ReadRows) -> Snapshot:
-        """Return what is seen now; a failure need not last, so it ends nothing."""
+    def after(self, read_rows: ReadRows) -> Snapshot:
+        """Read the rows again; after an error, return the same rows with the error."""
         try:
-            return Snapshot(rows=look())
+            return Snapshot(rows=read_rows())
         except SeedbedError as error:
-            return replace(self, trouble=error)
+            return replace(self, error=error)
 
     def heading(self, title: str) -> list[str]:
         """Return the lines above the rows."""
         first = f"{title} at {self.at:%H:%M:%S}" + ("" if self.rows else ": nothing here yet")
-        if self.trouble is None:
+        if self.error is None:
             return [first]
-        return [first, f"since then {self.trouble.reason}: {self.trouble.message}"]
+        return [first, f"since then {self.error.reason}: {self.error.message}"]

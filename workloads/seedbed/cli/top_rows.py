@@ -1,4 +1,4 @@
-"""The rows of `seedbed top`, and those of the objects of a cluster."""
+"""Rows of `seedbed top`, and their values from TrainingJobs and SweepJobs of a cluster."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from seedbed.driver.progress_display import duration
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One job, sweep or run."""
+    """The row of one job, sweep or run."""
 
     kind: str
     name: str
-    """With its namespace on a cluster."""
+    """Name, with the namespace on a cluster."""
     status: str
     """Reason of the condition Running."""
     progress: str = ""
@@ -30,19 +30,19 @@ class Row:
 
 
 def row_of_object(raw: Mapping[str, Any], *, now: datetime) -> Row:
-    """Return the row of a TrainingJob or SweepJob; what its status does not say is left empty."""
+    """Return the row of a TrainingJob or SweepJob; values that its status lacks are empty."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     running = _condition(status, "Running")
     over = any(_condition(status, kind).get("status") == "True" for kind in ("Complete", "Failed"))
-    trains = running.get("status") == "True"
+    is_running = running.get("status") == "True"
     workers = status.get("workers") or {}
     return Row(
         kind=raw["kind"],
         name=f"{metadata['namespace']}/{metadata['name']}",
         status=str(running.get("reason", "Pending")),
         progress=_progress(status),
-        rate=_rate(status, now) if trains else "",
-        left=_left(status, now) if trains else "",
+        rate=_rate(status, now) if is_running else "",
+        left=_left(status, now) if is_running else "",
         workers=f"{workers['ready']}/{workers['desired']}" if workers and not over else "",
         result=_result(status),
         message=str(running.get("message", "")),
@@ -51,7 +51,7 @@ def row_of_object(raw: Mapping[str, Any], *, now: datetime) -> Row:
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """Return what is under way first, then what is over, each by name."""
+    """Return the active rows first, then the ended ones, each by name."""
     return sorted(rows, key=lambda row: (row.over, row.name, row.kind))
 
 
@@ -79,18 +79,18 @@ def _rate(status: Mapping[str, Any], now: datetime) -> str:
 
 
 def _left(status: Mapping[str, Any], now: datetime) -> str:
-    told = (status.get("progress") or {}).get("estimatedCompletionTime")
-    if told:
-        return duration(max(0.0, _seconds_between(now, told)))
+    estimate = (status.get("progress") or {}).get("estimatedCompletionTime")
+    if estimate:
+        return duration(max(0.0, _seconds_between(now, estimate)))
     rate, (done, most) = _trials_per_second(status, now), _finished(status)
     return duration((most - done) / rate) if rate else ""
 
 
 def _trials_per_second(status: Mapping[str, Any], now: datetime) -> float | None:
-    """Return how fast a sweep trains its trials; None until as many have ended as are trained at a time.
+    """Return how many trials a sweep is_running per second; None until as many have ended as run in parallel.
 
-    Those that were looked up took no time. A later attempt has to find those of the earlier ones first, so
-    that its counts tell nothing of its pace.
+    Reused trials do not count, because they take no time. In later attempts the counts include trials of
+    earlier ones, so there is no rate.
     """
     trials, since = status.get("trials") or {}, _condition(status, "Running").get("lastTransitionTime")
     trained = _finished(status)[0] - trials.get("reused", 0)
@@ -101,13 +101,13 @@ def _trials_per_second(status: Mapping[str, Any], now: datetime) -> float | None
 
 
 def _finished(status: Mapping[str, Any]) -> tuple[int, int]:
-    """Return of how many trials nothing is open, and how many there will be at most."""
+    """Return the number of finished trials and the greatest number of trials."""
     done, _, most = str((status.get("trials") or {}).get("finished", "")).partition("/")
     return (int(done), int(most)) if done.isdecimal() and most.isdecimal() else (0, 0)
 
 
-def _seconds_between(now: datetime, told: str) -> float:
-    return (datetime.fromisoformat(told) - now).total_seconds()
+def _seconds_between(now: datetime, time: str) -> float:
+    return (datetime.fromisoformat(time) - now).total_seconds()
 
 
 def _result(status: Mapping[str, Any]) -> str:

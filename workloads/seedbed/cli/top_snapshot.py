@@ -1,7 +1,7 @@
 """Snapshots of the runs and sweeps of an output store, refreshed by polling.
 
-A run that is not trained (complete, released, or of a dead process) is not read again before a new claim. New
-claims appear in the list of leases, of which a store returns a thousand per request.
+A run without an active attempt (complete, released, or of a dead process) is read again only after a new
+claim. New claims appear in the list of leases, of which a store returns a thousand per request.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from seedbed.sweeps.run_retention import model_name
 from seedbed.sweeps.sweep_record import SweepFolder, SweepRecord, list_sweep_folders, read_sweep_record
 from seedbed_api.errors import InfrastructureError
 
-_AT_ONCE = 16
-"""Runs that are read at the same time."""
+_PARALLEL_READS = 16
+"""Number of runs that are read in parallel."""
 _EVENT_FILES = 3
-"""The end of an attempt and two checkpoints before it: how it ended, and its pace."""
+"""Event files per run: the end of an attempt and two checkpoints before it, for outcome and speed."""
 
-RunStatus = Literal["complete", "training", "silent", "resting", "damaged"]
-"""`silent`: the heartbeat of the attempt has stopped. `resting`: no attempt trains the run."""
+RunStatus = Literal["complete", "training", "stale", "idle", "damaged"]
+"""`stale`: the heartbeat of the attempt has stopped. `idle`: no attempt trains the run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSnapshot:
-    """A run as it was last read."""
+    """State of a run when it was last read."""
 
     folder: RunFolder
     status: RunStatus
@@ -63,13 +63,13 @@ class RunSnapshot:
 
     @property
     def may_change(self) -> bool:
-        """Say whether the run may change without a new claim."""
-        return self.status in {"training", "silent"}
+        """Return whether the run may change without a new claim."""
+        return self.status in {"training", "stale"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepSnapshot:
-    """A sweep as it was last read."""
+    """State of a sweep when it was last read."""
 
     folder: SweepFolder
     record: SweepRecord | None = None
@@ -79,23 +79,23 @@ class SweepSnapshot:
 
 @dataclass(kw_only=True, slots=True)
 class StoreSnapshot:
-    """Reads a store repeatedly, each time only what may have changed."""
+    """Reads a store repeatedly; each time only runs and sweeps that may have changed."""
 
     output: Storage
     poll_seconds: float = 0.0
     """Seconds between two calls."""
     clock: Callable[[], float] = time.monotonic
     _runs: dict[str, tuple[int, RunSnapshot | None]] = field(default_factory=dict)
-    """By name: the newest lease, and the snapshot at that time; None: only claims are left."""
+    """By name: the newest lease, and the snapshot at that time; None if the run was removed."""
     _ended: dict[str, SweepSnapshot] = field(default_factory=dict)
 
     def runs(self) -> list[RunSnapshot]:
-        """Return the runs of the store by identity, without removed ones, of which only claims are left."""
+        """Return the runs of the store by identity, without removed runs, whose claims remain."""
         leases = _newest_leases(self.output)
         names = leases.keys() | (self._runs.keys() or run_names(self.output))
         changed = [name for name in sorted(names) if self._may_have_changed(name, leases.get(name, 0))]
-        with ThreadPoolExecutor(_AT_ONCE) as several:
-            for name, found in zip(changed, several.map(self._snapshot, changed), strict=True):
+        with ThreadPoolExecutor(_PARALLEL_READS) as executor:
+            for name, found in zip(changed, executor.map(self._snapshot, changed), strict=True):
                 self._runs[name] = leases.get(name, 0), found
         return [found for _, (_, found) in sorted(self._runs.items()) if found is not None]
 
@@ -123,7 +123,7 @@ class StoreSnapshot:
         try:
             return self._read(folder, before)
         except FileNotFoundError:
-            return None  # it was removed meanwhile, as its newest attempt
+            return None  # the run was removed during the read
         except InfrastructureError as error:
             return RunSnapshot(folder=folder, status="damaged", damage=_damage(error))
 
@@ -135,7 +135,7 @@ class StoreSnapshot:
         attempt = read_claim(folder, number) if number else None
         heartbeat = None if attempt is None else self._heartbeat(folder, attempt, before, now=now)
         if heartbeat is None and (result := read_result(folder)) is not None:
-            return _complete(folder, result)  # it was stored before the lease was released
+            return _complete(folder, result)  # the result was stored before the release of the lease
         model = before.model if before is not None and heartbeat is not None else ""
         model = model or _model(folder)
         if heartbeat is None and not model:
@@ -169,9 +169,9 @@ def _complete(folder: RunFolder, result: Result) -> RunSnapshot:
 
 def _status(heartbeat: HeartbeatObservation | None) -> RunStatus:
     if heartbeat is None:
-        return "resting"
+        return "idle"
     state = lease_state(heartbeat, holder_dead=False, now=heartbeat.last_read, stale_after=STALE_SECONDS)
-    return "training" if state == "held" else "silent"
+    return "training" if state == "held" else "stale"
 
 
 def _step(folder: RunFolder, events: tuple[Mapping[str, Any], ...]) -> int:
@@ -187,7 +187,7 @@ def _model(folder: RunFolder) -> str:
 
 
 def _damage(error: InfrastructureError) -> str:
-    """Return the message of a damaged run folder, which affects no other run; raise any other error again."""
+    """Return the message of a damaged run folder, so that other runs are shown; raise other errors again."""
     if error.reason != "RunFolderDamaged":
         raise error
     return error.message

@@ -1,4 +1,4 @@
-"""From the runs and sweeps of an output store to rows of `seedbed top`: what the store knows, no more."""
+"""Rows of `seedbed top` from the runs and sweeps of an output store."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _DIGITS = 12
 Event = Mapping[str, Any]
 
 
-def rows_of(looker: StoreSnapshot) -> list[Row]:
-    """Return the rows of a store: sweeps, and runs."""
-    runs, sweeps = looker.runs(), looker.sweeps()
+def rows_of(snapshot: StoreSnapshot) -> list[Row]:
+    """Return the rows of the runs and sweeps of a store."""
+    runs, sweeps = snapshot.runs(), snapshot.sweeps()
     of_sweep = {run: sweep.folder.name for sweep in sweeps for run in sweep.folder.started_runs}
     by_name = {run.folder.name: run for run in runs}
     return [
@@ -35,11 +35,11 @@ def rows_of(looker: StoreSnapshot) -> list[Row]:
 
 
 def row_of_run(run: RunSnapshot, *, sweep: str | None) -> Row:
-    """Return the row of a run; `sweep` is the one that has begun it, by hex digits."""
+    """Return the row of a run; `sweep` is the identity of the sweep that started it."""
     status, reason = _state_of(run)
-    told = [event for event in run.events if event["kind"] == "Progress"]
-    total = next((event["totalSteps"] for event in reversed(told) if "totalSteps" in event), None)
-    rate = _pace(told) if status == "training" else None
+    progress = [event for event in run.events if event["kind"] == "Progress"]
+    total = next((event["totalSteps"] for event in reversed(progress) if "totalSteps" in event), None)
+    rate = _steps_per_second(progress) if status == "training" else None
     subject = f"sweep {sweep[:_DIGITS]}" if sweep else run.model
     return Row(
         kind="run",
@@ -48,7 +48,7 @@ def row_of_run(run: RunSnapshot, *, sweep: str | None) -> Row:
         progress=_progress(run, total),
         rate=f"{rate:.3g} steps/s" if rate else "",
         left=duration((total - run.step) / rate) if rate and total else "",
-        workers=str(told[-1]["workers"]) if told and run.may_change else "",
+        workers=str(progress[-1]["workers"]) if progress and run.may_change else "",
         result="" if run.result is None else run.result.metrics.get("validation/accuracy", ""),
         message=": ".join(part for part in (subject, reason) if part),
         over=status in {"complete", "failed"},
@@ -76,46 +76,46 @@ def row_of_sweep(sweep: SweepSnapshot, runs: Sequence[RunSnapshot]) -> Row:
 
 
 def _row_under_way(row: Row, runs: Sequence[RunSnapshot]) -> Row:
-    """Return the row of a sweep without a record: it is training if one of its runs is."""
+    """Return the row of a sweep without a record; it is training if one of its runs is."""
     counts = Counter(_state_of(run)[0] for run in runs)
-    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    summary = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     if any(run.may_change for run in runs):
-        return replace(row, status="training", progress=f"{len(runs)} runs", message=told)
-    reason = "no run of it is trained now; the same command goes on"
-    message = f"{told}; {reason}" if told else reason
+        return replace(row, status="training", progress=f"{len(runs)} runs", message=summary)
+    reason = "none of its runs is being trained; the same command continues"
+    message = f"{summary}; {reason}" if summary else reason
     return replace(row, status="idle", progress=f"{len(runs)} runs", message=message)
 
 
 def _state_of(run: RunSnapshot) -> tuple[str, str]:
-    """Return the state of a run, and a sentence about it."""
+    """Return the status of a run and a message about it."""
     if run.status == "complete":
         return "complete", ""
     if run.status == "damaged":
         return "damaged", run.damage
     if run.attempt is None:
-        return "stopped", "nobody has claimed it"
+        return "stopped", "no attempt has claimed it"
     who = f"attempt {run.attempt.number} on {run.attempt.process.host}"
     if run.status == "training":
         return "training", who
     if run.heartbeat is not None:
-        silence = duration(run.heartbeat.last_read - run.heartbeat.since)
-        return "silent", f"no sign of life of {who} for {silence}; the same command takes over"
-    return _rest(run.events, run.attempt.number, who)
+        age = duration(run.heartbeat.last_read - run.heartbeat.since)
+        return "stale", f"no heartbeat from {who} for {age}; the same command takes over"
+    return _status_without_attempt(run.events, run.attempt.number, who)
 
 
-def _rest(events: Sequence[Event], attempt: int, who: str) -> tuple[str, str]:
-    """Return how a run stopped, by the last event of its newest attempt."""
+def _status_without_attempt(events: Sequence[Event], attempt: int, who: str) -> tuple[str, str]:
+    """Return status and message of a run without an active attempt, from the last event of its newest one."""
     last = events[-1] if events and events[-1]["attempt"] == attempt else {}
     when = f" at {datetime.fromtimestamp(last['time'], UTC):%Y-%m-%d %H:%M} UTC" if last else ""
     outcome = str(last.get("outcome", "")) if last.get("kind") == "Ended" else ""
     if outcome.startswith(FAILED):
         return "failed", f"{outcome.removeprefix(FAILED)}, {who}{when}"
     if outcome == PAUSED:
-        return "paused", "its sweep decides whether it goes on"
+        return "paused", "its sweep decides whether it continues"
     if outcome == STOPPED:
-        return "stopped", f"{who} was told to stop{when}; the same command goes on"
-    told = f", last heard of{when}," if when else ""
-    return "stopped", f"{who}{told} is gone; the same command goes on"
+        return "stopped", f"{who} was stopped{when}; the same command continues"
+    last_event = f", its last event was{when}" if when else ""
+    return "stopped", f"{who} is gone{last_event}; the same command continues"
 
 
 def _progress(run: RunSnapshot, total: int | None) -> str:
@@ -124,7 +124,7 @@ def _progress(run: RunSnapshot, total: int | None) -> str:
     return f"{run.step}/{total}" if total else str(run.step)
 
 
-def _pace(events: Sequence[Event]) -> float | None:
+def _steps_per_second(events: Sequence[Event]) -> float | None:
     """Return steps per second between the last two events of the newest attempt."""
     last = [event for event in events if event["attempt"] == events[-1]["attempt"]][-2:] if events else []
     if len(last) < 2 or last[1]["time"] <= last[0]["time"] or last[1]["step"] <= last[0]["step"]:

@@ -1,7 +1,7 @@
-"""Layout of the rows of `seedbed top`: the most important columns are never cut, even on a narrow screen.
+"""Table layout of `seedbed top`: the most important columns are shown in full, even on a narrow screen.
 
-Columns that matter less give way. A message that has no room beside its row stands under it, and a name
-that is too long stands on a line of its own, whole, so that it can be copied.
+Less important columns are left out. A message that does not fit beside its row is printed below it. A name
+that is too long is printed on its own line, in full, so that it can be copied.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from seedbed.cli.top_rows import Row
 
 _ALWAYS = ("NAME", "STATUS", "PROGRESS", "LEFT")
 _WITH_ROOM = ("WORKERS", "RATE", "RESULT", "KIND")
-"""The other columns; the last ones give way first."""
+"""The other columns; the last ones are left out first."""
 _GAP, _INDENT = "  ", "    "
 _LEAST_NAME = 12
 _MOST_LINES = 3
-"""Of a message on a screen that is drawn again and again."""
+"""Most lines of a message on a screen that is redrawn."""
 
 Block = list[Text]
 """A row and the lines below it."""
@@ -37,7 +37,7 @@ def blocks_of(rows: Sequence[Row], *, width: int | None, most_lines: int | None 
 
 
 def screen_of(heading: Sequence[str], rows: Sequence[Row], *, width: int, height: int) -> Iterator[Text]:
-    """Yield the lines of a screen: as many rows as it has room for, and how many more there are."""
+    """Yield the lines of a screen: as many rows as fit, and the number of the others."""
     above = [Text(line) for each in heading for line in _wrapped(each, width, _MOST_LINES)]
     yield from above
     room = height - len(above) - 1
@@ -51,18 +51,18 @@ def screen_of(heading: Sequence[str], rows: Sequence[Row], *, width: int, height
 
 
 def _widths(rows: Sequence[Row], width: int | None) -> dict[str, int]:
-    """Return the columns that are shown, with their widths; those that nobody fills are left out."""
+    """Return the displayed columns with their widths; empty columns are left out."""
     cells = {name: [_cell(row, name) for row in rows] for name in (*_ALWAYS, *_WITH_ROOM)}
     wanted = {name: max(len(name), *map(len, column)) for name, column in cells.items() if any(column)}
     if width is None or _total(wanted) <= width:
         return wanted
-    kept = {name: wanted[name] for name in _ALWAYS if name in wanted}
-    beside_name = _total(kept) - kept["NAME"]
-    kept["NAME"] = min(kept["NAME"], max(_LEAST_NAME, min(width - beside_name, width * 2 // 5)))
+    chosen = {name: wanted[name] for name in _ALWAYS if name in wanted}
+    beside_name = _total(chosen) - chosen["NAME"]
+    chosen["NAME"] = min(chosen["NAME"], max(_LEAST_NAME, min(width - beside_name, width * 2 // 5)))
     for name in _WITH_ROOM:
-        if name in wanted and _total(more := {**kept, name: wanted[name]}) <= width:
-            kept = more
-    return kept
+        if name in wanted and _total(more := {**chosen, name: wanted[name]}) <= width:
+            chosen = more
+    return chosen
 
 
 def _total(columns: Mapping[str, int]) -> int:
@@ -102,5 +102,5 @@ def _cell(row: Row, name: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text on one line, without what a terminal would obey: others have written it."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    """Return untrusted text on one line, without control characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())

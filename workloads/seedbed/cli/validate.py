@@ -1,4 +1,4 @@
-"""`seedbed validate -f FILE`: every mistake of every document, one line each, and where it stands."""
+"""`seedbed validate -f FILE`: print every mistake of the manifests with line, field, value and fix."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STDIN = "-"
 @click.command(name="validate")
 @click.option("-f", "--file", "files", multiple=True, required=True, help="Manifest file, or - for stdin.")
 def command(files: Sequence[str]) -> None:
-    """Check manifests as `kubectl apply` does, and name line, field, value and fix of every mistake.
+    """Check manifests like `kubectl apply`, and print line, field, value and fix of every mistake.
 
     A file may hold several documents, and lists of them; those that are not of seedbed.dev are skipped.
     """
@@ -35,7 +35,7 @@ def command(files: Sequence[str]) -> None:
 
 
 def check_file(file: str) -> list[str]:
-    """Print what is right and what could be better; return one line for each mistake."""
+    """Print valid documents and warnings; return one line for each mistake."""
     try:
         documents = found_in(_text(file), _name(file))
     except UserError as error:
@@ -62,7 +62,7 @@ def _name(file: str) -> str:
 def _check_all(found: Found, name: str) -> Iterator[str]:
     """Yield the mistakes of a document, or of the entries of a list."""
     for key, line in found.repeated:
-        text = f"{name}:{line} {key}: stands twice in its block, and the last one counts; remove one"
+        text = f"{name}:{line} {key}: appears twice in its block, and the last one counts; remove one"
         click.echo(printable(f"warning: {text}"), err=True)
     try:
         items = found.items()
@@ -97,7 +97,7 @@ def _place(found: Found, name: str, line: str) -> str:
 def _mistakes(document: Document) -> Block | list[str]:
     """Return the resource of a document, or one line for each of its mistakes.
 
-    The API server drops the status of what is applied, but not before it has looked at the names in it.
+    The API server drops the status of an applied object, but first rejects unknown field names in it.
     """
     try:
         resource = validate_document({name: value for name, value in document.items() if name != "status"})

@@ -1,4 +1,4 @@
-"""`seedbed verify`: recompute a window of a run and hold it against its receipt."""
+"""`seedbed verify`: recompute a window of a run and compare it with its receipt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from seedbed.cli.standard_streams import answering, printable
+from seedbed.cli.standard_streams import printable, reserve_stdout
 from seedbed_api.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,55 +22,55 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("receipt")
 @click.option("--from-step", type=int, metavar="A", help="Steps completed before the window; default 0.")
-@click.option("--to-step", type=int, metavar="B", help="Steps completed after it; default all of the run's.")
+@click.option("--to-step", type=int, metavar="B", help="Steps completed after the window; default all.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
-@click.option("--dataset", metavar="URL", help="Present URL of the dataset, instead of the receipt's.")
-@click.option("--run", metavar="URL", help="The run folder, where the receipt does not lie in it.")
+@click.option("--dataset", metavar="URL", help="URL of the dataset, instead of the one in the receipt.")
+@click.option("--run", metavar="URL", help="The run folder, if the receipt is not in it.")
 @click.option(
     "--code", type=click.Path(path_type=Path, exists=True), help="The entrypoint's code: folder, wheel."
 )
 @click.option("--dataset-secret", type=click.Path(path_type=Path, exists=True), help="Credential files.")
 @click.option("--output-secret", type=click.Path(path_type=Path, exists=True), help="Credential files.")
-@click.option("-o", "output_format", type=click.Choice(["json"]), help="Print the verdict as JSON.")
+@click.option("-o", "output_format", type=click.Choice(["json"]), help="Print the result as JSON.")
 def command(**arguments: Any) -> None:
     """Recompute steps of a run and compare them, bit by bit, with its receipt.
 
     RECEIPT is receipt.json or the run folder, a path or URL. Receipt, model files, ledger and checkpoints
-    are checked first; then steps A to B are computed again from the newest checkpoint at or before A, without
-    writing anything. The number of workers may be any: the bits do not depend on it.
+    are checked first; then steps A to B are recomputed from the newest checkpoint at or before A. Nothing is
+    written. Any number of workers gives the same bits.
     """
     if arguments["output_format"] == "json":
-        with answering() as answer:
-            verdict = _answered(arguments, answer)
+        with reserve_stdout() as output:
+            result = _verify_as_json(arguments, output)
     else:
-        verdict = _verify(arguments, quiet=False)
-        click.echo(printable(_sentence(verdict)))
-    sys.exit(0 if verdict.reproduced else UserError.exit_code)
+        result = _verify(arguments, quiet=False)
+        click.echo(printable(_sentence(result)))
+    sys.exit(0 if result.reproduced else UserError.exit_code)
 
 
-def _answered(arguments: dict[str, Any], answer: TextIO) -> VerificationResult:
-    """Verify, and answer in JSON whether that could be done or not."""
+def _verify_as_json(arguments: dict[str, Any], output: TextIO) -> VerificationResult:
+    """Verify, and print the result or a user error as JSON."""
     try:
-        verdict = _verify(arguments, quiet=True)
+        result = _verify(arguments, quiet=True)
     except UserError as error:
         refused = {"result": "refused", "reason": error.reason, "message": error.message}
-        answer.write(json.dumps(refused, indent=2) + "\n")
+        output.write(json.dumps(refused, indent=2) + "\n")
         raise
-    answer.write(json.dumps(verdict.document(), indent=2) + "\n")
-    return verdict
+    output.write(json.dumps(result.document(), indent=2) + "\n")
+    return result
 
 
 def _verify(arguments: dict[str, Any], *, quiet: bool) -> VerificationResult:
     from seedbed.replay.receipt_location import locate_receipt
     from seedbed.storage import absolute_path, absolute_url
 
-    claim = locate_receipt(arguments["receipt"], run=arguments["run"], secret=arguments["output_secret"])
+    located = locate_receipt(arguments["receipt"], run=arguments["run"], secret=arguments["output_secret"])
     secret, code = (
         None if arguments[name] is None else absolute_path(arguments[name])
         for name in ("dataset_secret", "code")
     )
     dataset = None if arguments["dataset"] is None else absolute_url(arguments["dataset"])
-    _pin(claim)
+    _pin(located)
     from seedbed.replay.verification import VerificationObserver, Window, verify
     from seedbed.replay.worker_config_from_receipt import DataSources
 
@@ -82,17 +82,17 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> VerificationResult:
     )
     window = Window(first=arguments["from_step"], last=arguments["to_step"])
     progress = _Progress()
-    watcher = VerificationObserver(began=progress.began, step=progress.step)
+    observer = VerificationObserver(began=progress.began, step=progress.step)
     if not quiet:
-        watcher.stored = lambda stored: _tell_stored(claim, stored)
+        observer.stored = lambda stored: _print_stored(located, stored)
     try:
-        return verify(claim, window, sources, watcher)
+        return verify(located, window, sources, observer)
     finally:
         progress.close()
 
 
-def _pin(claim: LocatedReceipt) -> None:
-    """Pin this process as the run was pinned, before torch is imported."""
+def _pin(located: LocatedReceipt) -> None:
+    """Pin this process like the run, before torch is imported."""
     from seedbed.driver.job_locations import leave_deleted_working_directory, set_absolute_variables
     from seedbed.environment.environment_pins import CPU_CLASSES, pin_environment
     from seedbed.environment.process_start import restart_as_cpu_class
@@ -100,38 +100,38 @@ def _pin(claim: LocatedReceipt) -> None:
 
     set_absolute_variables(os.environ)
     leave_deleted_working_directory()
-    recorded = None if claim.folder is None else stored_environment(claim.folder, claim.receipt.decided)
+    recorded = None if located.folder is None else stored_environment(located.folder, located.receipt.decided)
     if recorded is not None and recorded["cpu"]["class"] in CPU_CLASSES:
         restart_as_cpu_class(recorded["cpu"]["class"], threads=recorded["cpu"]["threads"])
     else:
         pin_environment(os.environ)
 
 
-def _tell_stored(claim: LocatedReceipt, stored: StoredIntegrity | None) -> None:
+def _print_stored(located: LocatedReceipt, stored: StoredIntegrity | None) -> None:
     if stored is None:
-        click.echo("receipt: verified; no run folder is around it, so the receipt alone is compared with")
+        click.echo("receipt: verified; there is no run folder around it, so only the receipt is compared")
         return
     click.echo(f"stored: the receipt and {_listed(stored.verified)} agree")
     for what in stored.missing:
-        click.echo(f"missing: {what}, in {claim.folder.url if claim.folder else claim.shown}")
+        click.echo(f"missing: {what}, in {located.folder.url if located.folder else located.shown}")
 
 
-def _listed(words: tuple[str, ...]) -> str:
-    if len(words) < 2:
-        return "".join(words) or "nothing else"
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+def _listed(items: tuple[str, ...]) -> str:
+    if len(items) < 2:
+        return "".join(items) or "nothing else"
+    return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def _sentence(verdict: VerificationResult) -> str:
-    if verdict.difference is not None:
-        return f"differs: {verdict.difference.line}"
-    begin = f"the checkpoint of step {verdict.started}" if verdict.started else "the first weights"
-    how = f"{_count(verdict.steps, 'step')} recomputed from {begin} with {_count(verdict.workers, 'worker')}"
-    window = f"steps {verdict.first}..{verdict.last}"
-    if not verdict.reproduced:
-        why = "nothing that is stored tells what they led to"
-        return f"not verified: {window}: {why}; {how}, weights {verdict.weights_digest}"
-    return f"reproduced: {window}, {how}, weights {verdict.weights_digest}"
+def _sentence(result: VerificationResult) -> str:
+    if result.difference is not None:
+        return f"differs: {result.difference.line}"
+    begin = f"the checkpoint of step {result.started}" if result.started else "the first weights"
+    how = f"{_count(result.steps, 'step')} recomputed from {begin} with {_count(result.workers, 'worker')}"
+    window = f"steps {result.first}..{result.last}"
+    if not result.reproduced:
+        why = "there is no stored object to compare with"
+        return f"not verified: {window}: {why}; {how}, weights {result.weights_digest}"
+    return f"reproduced: {window}, {how}, weights {result.weights_digest}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -139,7 +139,7 @@ def _count(number: int, noun: str) -> str:
 
 
 class _Progress:
-    """How far the recomputing is, on stderr, where that is a terminal."""
+    """Progress bar of the recomputation on stderr, if it is a terminal."""
 
     def __init__(self) -> None:
         self._bar: Any = None

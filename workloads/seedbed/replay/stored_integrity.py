@@ -72,7 +72,7 @@ def check_stored_objects(folder: RunFolder, decided: Decided) -> StoredIntegrity
     counts = {
         "model file": files,
         "ledger step": len(chains) - 1,
-        "kept checkpoint": len(checkpoints),
+        "checkpoint": len(checkpoints),
         "evaluation": len(evaluations),
     }
     return StoredIntegrity(
