@@ -37,7 +37,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for as long as it takes: a busy machine is no trouble of a server."""
     monkeypatch.setattr(run_recorder, "PATIENCE_SECONDS", 600.0)
-    monkeypatch.setattr(run_recorder, "PATIENCE_IN_TROUBLE_SECONDS", 600.0)
+    monkeypatch.setattr(run_recorder, "PATIENCE_AFTER_ERROR_SECONDS", 600.0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "300")
 
 
