@@ -229,7 +229,7 @@ def test_a_ledger_with_other_leaf_digests_does_not_end_as_the_receipt_says(run: 
         return replace(segment, digests=digests)
 
     rewrite(run, 7, other)
-    with pytest.raises(UserError, match="its chain does not end as the receipt says"):
+    with pytest.raises(UserError, match="the end of its chain differs from the receipt"):
         verdict_of(run)
 
 

@@ -49,7 +49,10 @@ def command() -> None:
 @click.argument("source")
 @click.argument("dest")
 @click.option(
-    "--split", default=BuildOptions().split, show_default=True, help="Fractions; folders or a CSV column win."
+    "--split",
+    default=BuildOptions().split,
+    show_default=True,
+    help="Fractions; folders or a CSV column take precedence.",
 )
 @click.option(
     "--image-size", type=click.IntRange(1, 8192), help="Resize the shorter side to this many pixels."
@@ -60,14 +63,14 @@ def command() -> None:
     type=click.Choice(["source", "png", "jpeg"]),
     default="source",
     show_default=True,
-    help="Keep source bytes where possible, or encode every image.",
+    help="Store source bytes if possible, or encode every image.",
 )
 @click.option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),
     default="fail",
     show_default=True,
-    help="Refuse the source, or leave bad files out.",
+    help="Reject the source, or skip bad files.",
 )
 @click.option(
     "--group-by", help="CSV column, or regular expression of the path, whose images stay in one split."
@@ -81,9 +84,9 @@ def command() -> None:
     type=click.Choice(LAYOUTS),
     default="auto",
     show_default=True,
-    help="What the folders at the top of SOURCE are, where their names leave it open.",
+    help="Meaning of the top folders of SOURCE, if their names do not show it.",
 )
-@click.option("--append", is_flag=True, help="Extend the dataset at DEST; no old row moves.")
+@click.option("--append", is_flag=True, help="Extend the dataset at DEST; existing rows do not move.")
 @click.option("--shard-bytes", type=click.IntRange(1), default=64 * MIB, show_default=True)
 @click.option("--batch-bytes", type=click.IntRange(1), default=2 * MIB, show_default=True)
 @click.option(

@@ -94,28 +94,28 @@ def _state_of(run: RunSnapshot) -> tuple[str, str]:
         return "damaged", run.damage
     if run.attempt is None:
         return "stopped", "no attempt has claimed it"
-    who = f"attempt {run.attempt.number} on {run.attempt.process.host}"
+    holder = f"attempt {run.attempt.number} on {run.attempt.process.host}"
     if run.status == "training":
-        return "training", who
+        return "training", holder
     if run.heartbeat is not None:
         age = duration(run.heartbeat.last_read - run.heartbeat.since)
-        return "stale", f"no heartbeat from {who} for {age}; the same command takes over"
-    return _status_without_attempt(run.events, run.attempt.number, who)
+        return "stale", f"no heartbeat from {holder} for {age}; the same command takes over"
+    return _status_without_attempt(run.events, run.attempt.number, holder)
 
 
-def _status_without_attempt(events: Sequence[Event], attempt: int, who: str) -> tuple[str, str]:
+def _status_without_attempt(events: Sequence[Event], attempt: int, holder: str) -> tuple[str, str]:
     """Return status and message of a run without an active attempt, from the last event of its newest one."""
     last = events[-1] if events and events[-1]["attempt"] == attempt else {}
     when = f" at {datetime.fromtimestamp(last['time'], UTC):%Y-%m-%d %H:%M} UTC" if last else ""
     outcome = str(last.get("outcome", "")) if last.get("kind") == "Ended" else ""
     if outcome.startswith(FAILED):
-        return "failed", f"{outcome.removeprefix(FAILED)}, {who}{when}"
+        return "failed", f"{outcome.removeprefix(FAILED)}, {holder}{when}"
     if outcome == PAUSED:
         return "paused", "its sweep decides whether it continues"
     if outcome == STOPPED:
-        return "stopped", f"{who} was stopped{when}; the same command continues"
+        return "stopped", f"{holder} was stopped{when}; the same command continues"
     last_event = f", its last event was{when}" if when else ""
-    return "stopped", f"{who} is gone{last_event}; the same command continues"
+    return "stopped", f"{holder} is gone{last_event}; the same command continues"
 
 
 def _progress(run: RunSnapshot, total: int | None) -> str:

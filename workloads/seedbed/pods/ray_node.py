@@ -26,14 +26,14 @@ _POD_SETTINGS = {
     "RAY_enable_metrics_collection": "0",
 }
 _ONE_MACHINE_SETTINGS = {env_vars.GLOO_INTERFACE}
-_KEPT_VARIABLES = r"RAY_(AUTH_TOKEN|AUTH_MODE|BACKEND_LOG_LEVEL|[a-z].*)|GLOO_.*"
+_PRESERVED_VARIABLES = r"RAY_(AUTH_TOKEN|AUTH_MODE|BACKEND_LOG_LEVEL|[a-z].*)|GLOO_.*"
 """Variables that operator or profile set: the token, the network interface, settings of Ray's daemons."""
 
 
 def set_ray_variables(environ: MutableMapping[str, str]) -> None:
     """Set the variables that Ray reads at import and at start; the pod sets the interface of gloo."""
     settings = {name: value for name, value in SETTINGS.items() if name not in _ONE_MACHINE_SETTINGS}
-    clean_environment(environ, settings | _POD_SETTINGS, kept=_KEPT_VARIABLES)
+    clean_environment(environ, settings | _POD_SETTINGS, preserved=_PRESERVED_VARIABLES)
 
 
 def prepare_process() -> None:

@@ -106,7 +106,7 @@ class ReceiptComparison:
             return None
         self.compared.append("receipt")
         mine, theirs = weights_digest(replica.named_weights()), self.weights[completed]
-        text = f"weights {mine}, the receipt says {theirs}"
+        text = f"weights {mine}, the receipt has {theirs}"
         return None if mine == theirs else _difference("weights", completed, "weights", text)
 
     def evaluation(self, record: Evaluation) -> Difference | None:
@@ -130,7 +130,7 @@ class ReceiptComparison:
     def ledger_end(self, end: int) -> Difference | None:
         """Compare the ledger chain over all consumed rows with the receipt."""
         ours, theirs = self.chain.hex(), self.decided.ledger_chain
-        text = f"ledger chain {ours}, the receipt says {theirs}"
+        text = f"ledger chain {ours}, the receipt has {theirs}"
         return None if ours == theirs else _difference("ledger", end, "chain", text)
 
     def model(
@@ -140,13 +140,13 @@ class ReceiptComparison:
         weights = replica.named_weights()
         digest = weights_digest(weights)
         if digest != self.decided.weights_digest:
-            text = f"the model's weights are {digest}, the receipt says {self.decided.weights_digest}"
+            text = f"the model's weights are {digest}, the receipt has {self.decided.weights_digest}"
             return _difference("weights", selected, "weights", text)
         files = {WEIGHTS: serialize(weights), CONFIG: canonical_json(model_config_document(self.program))}
         for path, theirs in sorted(self.decided.subjects.items()):
             if path in files and sha256(files[path]).hexdigest() != theirs:
                 return _difference(
-                    "model", selected, path, f"{path} would have another sha256 than the receipt says"
+                    "model", selected, path, f"{path} would have another sha256 than in the receipt"
                 )
         return self._figures(selected, evaluations)
 
@@ -161,7 +161,7 @@ class ReceiptComparison:
                 ours, theirs = format_measurement(value), self.decided.metrics.get(figure)
                 if theirs != ours:
                     return _difference(
-                        "metrics", record.step, figure, f"{figure} is {ours}, the receipt says {theirs}"
+                        "metrics", record.step, figure, f"{figure} is {ours}, the receipt has {theirs}"
                     )
         return None
 

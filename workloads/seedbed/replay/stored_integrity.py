@@ -160,7 +160,7 @@ def _check_ledger(
     if ledger.stop > end:
         raise damaged(folder, "ledger", f"it has {ledger.stop} steps, the receipt's run had {end}")
     if end in chains and chains[end].hex() != decided.ledger_chain:
-        raise damaged(folder, "ledger", "its chain does not end as the receipt says")
+        raise damaged(folder, "ledger", "the end of its chain differs from the receipt")
     return ledger, chains
 
 
@@ -211,7 +211,7 @@ def _check_checkpoint(folder: RunFolder, decided: Decided, chains: Mapping[int, 
     record, tensors = load_checkpoint(folder, step)
     path = f"checkpoints/{step}.json"
     if describe_tensors(tensors) != record.tensors:
-        raise damaged(folder, path, "its blobs hold other tensors than it lists")
+        raise damaged(folder, path, "its blobs have other tensors than it lists")
     if chains.get(step, bytes.fromhex(record.ledger_chain)).hex() != record.ledger_chain:
         raise damaged(folder, path, "its ledger chain is not the ledger's")
     if dict(decided.checkpoints).get(step, record.weights_digest) != record.weights_digest:

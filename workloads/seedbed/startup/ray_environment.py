@@ -38,13 +38,13 @@ _PROBE_BYTES = 1 << 20
 
 
 def clean_environment(
-    environ: MutableMapping[str, str], settings: Mapping[str, str], *, kept: str = r"(?!)"
+    environ: MutableMapping[str, str], settings: Mapping[str, str], *, preserved: str = r"(?!)"
 ) -> None:
     """Remove variables of other Rays and process groups from an environment, and set those of our Ray.
 
-    Variables that match `kept` are not removed. Raises UserError for an invalid limit of memory.
+    Variables that match `preserved` are not removed. Raises UserError for an invalid limit of memory.
     """
-    for name in [each for each in environ if _FOREIGN.fullmatch(each) and not re.fullmatch(kept, each)]:
+    for name in [each for each in environ if _FOREIGN.fullmatch(each) and not re.fullmatch(preserved, each)]:
         if name in _NUMBERS:
             _refuse_no_number(name, environ[name])
         elif name not in _FOLDERS:
