@@ -88,7 +88,7 @@ def test_what_may_be_edited_stops_nothing(ground: Ground) -> None:
         ({"cluster": {"workers": {"max": 2}}}, "spec.cluster.workers.max"),
     ):
         changes_job(**edit)(ground)
-        ground.awaits(parts=["changed since attempt 1 began", named], seconds=PATIENCE_SECONDS)
+        ground.awaits(parts=["changed since attempt 1 started", named], seconds=PATIENCE_SECONDS)
     changes_job(cluster={"feed": None, "workers": {"max": None}}, checkpoint=None)(ground)
     ground.kube.wait_for(
         ground.job,
