@@ -27,7 +27,7 @@ OTHER_COMMANDS = {
     "cli/top.py",
 }
 BUILDING = {
-    *("builder", "image_sources", "csv_listing", "class_folders", "folder_layout", "source_files"),
+    *("builder", "image_sources", "csv_listing", "class_folders", "folder_layout", "source_file_lookup"),
     *("ingest_passes", "export", "ray_ingest", "build_report", "split_assignment"),
 }
 
