@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ProcessPoolExecutor
@@ -129,7 +127,6 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
                 job_config=job_config(),
                 _node_ip_address="127.0.0.1",
                 _temp_dir=folder,
-                runtime_env=worker_python(sys.executable),
             )
     except Exception as error:  # Ray raises bare ones, also when its 30 s are over
         raise InfrastructureError(
@@ -141,15 +138,6 @@ def local_ray(*, workers: int, gpus: int) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
-
-
-def worker_python(executable: str) -> dict[str, str] | None:
-    """Return the runtime environment in which workers find Python where its path has a space or the like.
-
-    Ray starts a worker that has an environment of its own by a line for the shell, with the path as it is.
-    """
-    quoted = shlex.quote(executable)
-    return None if quoted == executable else {"py_executable": quoted}
 
 
 def _workers_quoted() -> AbstractContextManager[None]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from ray.exceptions import RayError, RaySystemError, RayTaskError
 
 from seedbed.ray_cluster.cluster_interface import StopRequested, T
 from seedbed.ray_cluster.group_size import rank_capacity
-from seedbed.ray_cluster.local_ray import object_store_bytes, worker_python
+from seedbed.ray_cluster.local_ray import object_store_bytes
 from seedbed.ray_cluster.ray_nodes import RayNode, alive_nodes
 from seedbed.ray_cluster.stop_signals import preserve_signal_handlers
 from seedbed.startup.ray_environment import job_config
@@ -69,7 +68,6 @@ def _new_connection() -> Iterator[None]:
 def _connection_options(ip: str) -> dict[str, Any]:
     return {
         "job_config": job_config(),
-        "runtime_env": worker_python(sys.executable),
         "log_to_driver": False,
         "logging_level": logging.ERROR,
         "_node_ip_address": ip,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, MutableMapping
@@ -106,6 +107,15 @@ def is_ray_running() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
+def worker_python(executable: str) -> dict[str, str] | None:
+    """Return the runtime environment in which workers find Python where its path has a space or the like.
+
+    Ray starts a worker that has an environment of its own by a line for the shell, with the path as it is.
+    """
+    quoted = shlex.quote(executable)
+    return None if quoted == executable else {"py_executable": quoted}
+
+
 def job_config() -> Any:
     """Return a Ray job whose workers do not import modules from the driver's working folder."""
     from ray.job_config import JobConfig
@@ -114,4 +124,4 @@ def job_config() -> Any:
         def _runtime_env_has_working_dir(self) -> bool:
             return True  # so Ray adds no folders of the driver to the import path of workers
 
-    return Job()
+    return Job(runtime_env=worker_python(sys.executable))

@@ -1,4 +1,4 @@
-"""What a Ray on this machine is started with."""
+"""Workers of Ray find Python in a folder of any name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.ray_cluster.local_ray import worker_python
+from seedbed.startup.ray_environment import worker_python
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'a "b"', "a$HOME", "a;b", "a(b)", "a&b", "a*"])
