@@ -25,6 +25,7 @@ _COMMANDS = {
     "validate": ("seedbed.cli.validate", "Check manifests and name field, value and fix of every mistake."),
     "dataset": ("seedbed.cli.dataset", "Build, show, check and export datasets."),
     "verify": ("seedbed.cli.verify", "Recompute a window of a run from its receipt."),
+    "sign": ("seedbed.cli.sign", "Sign the receipt of a run with a key of your own."),
     "driver": ("seedbed.cli.pod_programs:driver_command", "Run the driver of one attempt in a pod."),
     "worker": ("seedbed.cli.pod_programs:worker_command", "Run a worker of one attempt in a pod."),
     "diff": ("seedbed.cli.diff", "Name the first step and tensor at which two runs differ."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -31,6 +32,16 @@ if TYPE_CHECKING:
 )
 @click.option("--dataset-secret", type=click.Path(path_type=Path, exists=True), help="Credential files.")
 @click.option("--output-secret", type=click.Path(path_type=Path, exists=True), help="Credential files.")
+@click.option("--policy", type=click.Path(path_type=Path), metavar="FILE", help="Whose signatures count.")
+@click.option(
+    "--signature",
+    "signatures",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    multiple=True,
+    help="An envelope that is not beside the receipt; repeatable.",
+)
+@click.option("--require-signature", is_flag=True, help="Refuse a receipt that the policy does not accept.")
 @click.option("-o", "output_format", type=click.Choice(["json"]), help="Print the result as JSON.")
 def command(**arguments: Any) -> None:
     """Recompute steps of a run and compare them, bit by bit, with its receipt.
@@ -38,6 +49,9 @@ def command(**arguments: Any) -> None:
     RECEIPT is receipt.json or the run folder, a path or URL. Receipt, model files, ledger and checkpoints
     are checked first; then steps A to B are recomputed from the newest checkpoint at or before A. Nothing is
     written. Any number of workers gives the same bits.
+
+    With --policy the signatures beside the receipt are looked at first. With --require-signature a receipt
+    without them is refused, and the dataset must be your own: --dataset URL.
     """
     if arguments["output_format"] == "json":
         with reserve_stdout() as output:
@@ -60,11 +74,40 @@ def _verify_as_json(arguments: dict[str, Any], output: TextIO) -> VerificationRe
     return result
 
 
+def _check_signatures(arguments: dict[str, Any], located: LocatedReceipt, *, quiet: bool) -> tuple[str, ...]:
+    """Return the accepted signers by name. Raises UserError ReceiptUnsigned where they are required."""
+    if arguments["policy"] is None:
+        return ()
+    from seedbed.replay.signature_check import accepted_signers
+
+    signers, line = accepted_signers(located, arguments["policy"], arguments["signatures"])
+    if not signers and arguments["require_signature"]:
+        fix = "sign it with a key that the policy names, or ask its owner for the operator's signature"
+        raise UserError("ReceiptUnsigned", f"{located.shown}: {line}; {fix}")
+    if not quiet:
+        click.echo(printable(f"{'signed' if signers else 'unsigned'}: {line}"))
+    return signers
+
+
+def _check_options(arguments: dict[str, Any]) -> None:
+    if not arguments["require_signature"]:
+        if arguments["signatures"] and arguments["policy"] is None:
+            raise UserError("InvalidOption", "--signature: counts only by a policy; give --policy FILE")
+        return
+    if arguments["policy"] is None:
+        raise UserError("InvalidOption", "--require-signature: whose signature? give --policy FILE")
+    if arguments["dataset"] is None:
+        line = "--dataset: is needed with --require-signature, since a receipt may name any URL"
+        raise UserError("InvalidOption", f"{line}; give the URL of your own copy")
+
+
 def _verify(arguments: dict[str, Any], *, quiet: bool) -> VerificationResult:
     from seedbed.replay.receipt_location import locate_receipt
     from seedbed.storage import absolute_path, absolute_url
 
+    _check_options(arguments)
     located = locate_receipt(arguments["receipt"], run=arguments["run"], secret=arguments["output_secret"])
+    signers = _check_signatures(arguments, located, quiet=quiet)
     secret, code = (
         None if arguments[name] is None else absolute_path(arguments[name])
         for name in ("dataset_secret", "code")
@@ -86,7 +129,7 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> VerificationResult:
     if not quiet:
         observer.stored = lambda stored: _print_stored(located, stored)
     try:
-        return verify(located, window, sources, observer)
+        return replace(verify(located, window, sources, observer), signers=signers)
     finally:
         progress.close()
 

@@ -39,6 +39,8 @@ class Receipt:
     """Equal for every number of workers, restart, store and feed."""
     execution: Mapping[str, Any]
     """Attempts, workers and other facts that the digest does not cover."""
+    data: bytes
+    """The receipt as it is stored: what a signature is about."""
 
 
 def read_receipt(
@@ -71,7 +73,7 @@ def verify_receipt(data: bytes, *, shown: str) -> Receipt:
     try:
         _check_sections(document, seal, shown)
         _check_consistency(document, shown)
-        return _receipt_of(document, seal)
+        return _receipt_of(document, seal, data)
     except _STRUCTURE as error:
         raise _tampered(shown, f"{type(error).__name__}: {error}") from error
 
@@ -158,7 +160,7 @@ def _check_consistency(document: Statement, shown: str) -> None:
         raise _tampered(shown, "byproducts/weights are not the weights of any checkpoint")
 
 
-def _receipt_of(document: Statement, seal: dict[str, Any]) -> Receipt:
+def _receipt_of(document: Statement, seal: dict[str, Any], data: bytes) -> Receipt:
     definition = document["predicate"]["buildDefinition"]
     external, internal = definition["externalParameters"], definition["internalParameters"]
     dependencies, byproducts = _dependencies(document), _byproducts(document)
@@ -184,6 +186,7 @@ def _receipt_of(document: Statement, seal: dict[str, Any]) -> Receipt:
         decided=decided,
         deterministic_digest=seal["annotations"]["deterministicDigest"],
         execution=document["predicate"]["runDetails"]["seedbed_execution"],
+        data=data,
     )
 
 

@@ -31,6 +31,8 @@ class LocatedReceipt:
     shown: str
     """URL of the receipt without credentials."""
     folder: RunFolder | None
+    place: Storage | None = None
+    """Where the receipt lies, with its signatures beside it."""
 
 
 def locate_receipt(reference: str, *, run: str | None = None, secret: Path | None = None) -> LocatedReceipt:
@@ -40,7 +42,7 @@ def locate_receipt(reference: str, *, run: str | None = None, secret: Path | Non
     run_id = receipt.decided.run_id
     around = storage if run is None else _run_storage(run, run_id, secret=secret)
     folder = read_only_run_folder(around, run_id) if is_run_folder(around) else None
-    return LocatedReceipt(receipt=receipt, shown=f"{storage.url}/{name}", folder=folder)
+    return LocatedReceipt(receipt=receipt, shown=f"{storage.url}/{name}", folder=folder, place=storage)
 
 
 def split_reference(reference: str, *, secret: Path | None) -> tuple[Storage, str]:

@@ -50,6 +50,8 @@ class VerificationResult:
     """Number of leaves that each worker computed."""
     verified: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    signers: tuple[str, ...] = ()
+    """Names of the signers that the policy accepts; empty without a policy."""
 
     @property
     def reproduced(self) -> bool:
@@ -77,6 +79,7 @@ class VerificationResult:
             "difference": self.difference.document() if self.difference else None,
             "verified": list(self.verified),
             "missing": list(self.missing),
+            "signers": list(self.signers),
         }
 
 
