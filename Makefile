@@ -15,6 +15,8 @@ TESTBED := PYTHONPATH=tests $(BIN)/python -m testbed
 export RAY_USAGE_STATS_ENABLED := 0
 # compile each module once, not in every process of the tests: an empty value switches the bytecode on
 export PYTHONDONTWRITEBYTECODE :=
+# of the unit tests, the packages that need no torch: half of the work, in a process of its own
+WITHOUT_TORCH := $(addprefix tests/unit/,api cli dataset docs environment images operator order search storage testbed)
 SLOW = $$(grep -rl --include='test_*.py' 'mark\.slow' tests/unit) # the other files need not be collected
 
 .PHONY: help
@@ -99,8 +101,17 @@ test-machines: .venv/.installed ## The tiers on machines that lack something: to
 	@tests/machines.sh
 
 .PHONY: test-unit
-test-unit: .venv/.installed ## Pure functions and single processes, under 30 s
-	$(PYTEST) -q -n 2 tests/unit -m "$(UNIT_TESTS)"
+test-unit: .venv/.installed ## Pure functions and single processes, under 45 s
+	@$(MAKE) --no-print-directory -j 2 --keep-going --output-sync=target test-unit-without-torch test-unit-with-torch
+
+# two processes over two halves, since each worker of xdist would import what the tests of all packages need
+.PHONY: test-unit-without-torch
+test-unit-without-torch:
+	$(PYTEST) -q $(WITHOUT_TORCH) -m "$(UNIT_TESTS)"
+
+.PHONY: test-unit-with-torch
+test-unit-with-torch:
+	$(PYTEST) -q $(filter-out $(WITHOUT_TORCH) %/__pycache__,$(wildcard tests/unit/*)) -m "$(UNIT_TESTS)"
 
 .PHONY: test-scenarios
 test-scenarios: .venv/.installed ## Whole runs in one process: bad input, damage, verify and diff; slow unit tests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,12 @@ def _what_is_missing_is_said() -> Iterator[None]:
         yield
     except ToolMissing as missing:
         pytest.skip(str(missing))
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over what was imported: it looked at all of torch again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

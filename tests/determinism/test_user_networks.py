@@ -8,7 +8,7 @@ import pytest
 
 from determinism.user_tasks import UserOutcome, UserRun, train_network
 from support.gloo.worker_group import WorkerGroup, worker_group
-from support.networks.user_networks import ONE_DIGEST
+from support.networks.user_networks import one_digest
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def trained(group: WorkerGroup, run: UserRun) -> UserOutcome:
     return first
 
 
-@pytest.mark.parametrize("network", ONE_DIGEST)
+@pytest.mark.parametrize("network", one_digest())
 def test_one_digest_and_one_evaluation(groups: dict[int, WorkerGroup], network: str) -> None:
     alone = trained(groups[1], UserRun(network=network))
     for world in (2, 3):

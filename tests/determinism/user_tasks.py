@@ -16,7 +16,7 @@ from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.tensor_digests import weights_digest
 from support.gloo.cases import CLASSES, Case, rows_of
 from support.gloo.tasks import EvaluationRows, State
-from support.networks.user_networks import ONE_DIGEST
+from support.networks.user_networks import one_digest
 
 CASE = Case(leaves=5, leaf_rows=3, steps=6)
 """An odd number of leaves: the mean of equal values is then not always that value."""
@@ -69,7 +69,7 @@ def replica_of(network: str) -> Replica:
     np.random.seed(3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        model = ONE_DIGEST[network](CLASSES)
+        model = one_digest()[network](CLASSES)
     return Replica(CASE.arithmetic, model)
 
 

@@ -1,7 +1,8 @@
 """Networks as users write them, one habit each: state in every place that Python and torch offer.
 
-ONE_DIGEST maps a name to a network that must train to one digest; REFUSED maps one to a network that must be
-refused and to the words that name its state. It is user code: it imports nothing of Seedbed.
+`one_digest` maps a name to a network that must train to one digest; `refused` maps one to a network that must be
+refused and to the words that name its state. It is user code: it imports nothing of Seedbed. The tables are functions, since
+the probe reads all that a module of the user's holds, dozens of times per network.
 """
 
 import collections
@@ -211,28 +212,31 @@ def weight_norm(classes):
     return net
 
 
-ONE_DIGEST = {
-    "a BatchNorm that acts by its count": lambda k: Net(k, CountWarmup(8)),
-    "batch renormalisation": lambda k: Net(k, Renormalised(8)),
-    "statistics replaced by assignment": lambda k: Net(k, Assigning(8)),
-    "a frozen BatchNorm": frozen,
-    "a BatchNorm frozen by train()": FrozenByTrain,
-    "batch statistics in evaluation": BatchStatistics,
-    "a BatchNorm with momentum 0": lambda k: Net(k, nn.BatchNorm2d(8, momentum=0.0)),
-    "dropout that evaluation keeps": middle(lambda self, x: F.dropout(x, 0.3, training=True)),
-    "noise that evaluation keeps": middle(lambda self, x: x + 0.1 * torch.randn_like(x)),
-    "numpy noise that evaluation keeps": middle(lambda self, x: x * float(np.random.uniform(0.5, 1.5))),
-    "Python noise that evaluation keeps": middle(lambda self, x: x * random.uniform(0.5, 1.5)),
-    "a drop by Python's generator": middle(python_drop),
-    "a drop by numpy's generator": middle(numpy_drop),
-    "an adapter merged for evaluations": Merged,
-    "weights swapped for evaluations": Swapped,
-    "convolution and norm fused for evaluations": Fused,
-    "an activation kept for the loss": Auxiliary,
-    "a table by shape": middle(shape_cache, tables={}),
-    "buffers written with what they hold": middle(rewritten, mask=torch.ones(8), other=torch.ones(8)),
-    "weight normalisation": weight_norm,
-}
+def one_digest():
+    """Return name -> maker of a network that trains to one digest."""
+    return {
+        "a BatchNorm that acts by its count": lambda k: Net(k, CountWarmup(8)),
+        "batch renormalisation": lambda k: Net(k, Renormalised(8)),
+        "statistics replaced by assignment": lambda k: Net(k, Assigning(8)),
+        "a frozen BatchNorm": frozen,
+        "a BatchNorm frozen by train()": FrozenByTrain,
+        "batch statistics in evaluation": BatchStatistics,
+        "a BatchNorm with momentum 0": lambda k: Net(k, nn.BatchNorm2d(8, momentum=0.0)),
+        "dropout that evaluation keeps": middle(lambda self, x: F.dropout(x, 0.3, training=True)),
+        "noise that evaluation keeps": middle(lambda self, x: x + 0.1 * torch.randn_like(x)),
+        "numpy noise that evaluation keeps": middle(lambda self, x: x * float(np.random.uniform(0.5, 1.5))),
+        "Python noise that evaluation keeps": middle(lambda self, x: x * random.uniform(0.5, 1.5)),
+        "a drop by Python's generator": middle(python_drop),
+        "a drop by numpy's generator": middle(numpy_drop),
+        "an adapter merged for evaluations": Merged,
+        "weights swapped for evaluations": Swapped,
+        "convolution and norm fused for evaluations": Fused,
+        "an activation kept for the loss": Auxiliary,
+        "a table by shape": middle(shape_cache, tables={}),
+        "buffers written with what they hold": middle(rewritten, mask=torch.ones(8), other=torch.ones(8)),
+        "weight normalisation": weight_norm,
+    }
+
 
 # -- state that leaves leave behind: refused by name
 
@@ -437,46 +441,50 @@ def add(container):
     return after(lambda self, x: container(self).append(float(x.detach().sum())), 1.0)
 
 
-REFUSED = {
-    "a further buffer of a BatchNorm": (lambda k: Net(k, ExtraBuffer(8)), "middle.peak"),
-    "a buffer that forward writes": (middle(after(lambda self, x: self.seen.add_(1), 1.0), seen=torch.zeros(1)), "middle.seen"),
-    "a buffer that forward replaces": (middle(after(lambda self, x: setattr(self, "seen", self.seen + 1), 1.0), seen=torch.zeros(1)), "middle.seen"),
-    "an average that is equal at first": (middle(averaging, seen=torch.ones(1), scale=nn.Parameter(torch.ones(1))), "middle.seen"),
-    "a buffer that is not saved": (forgetful_buffer, "middle.seen"),
-    "a buffer written where gradients are on": (middle(with_gradients, seen=torch.zeros(1)), "middle.seen"),
-    "a buffer written by autograd.Function": (middle(lambda self, x: Saved.apply(x, self.seen), seen=torch.zeros(1)), "middle.seen"),
-    "a buffer written by a hook of a gradient": (hooked_backward, "norms"),
-    "spectral norm": (functools.partial(spectral, norm=nn.utils.parametrizations.spectral_norm), "head.parametrizations.weight.0._"),
-    "spectral norm by hook": (functools.partial(spectral, norm=nn.utils.spectral_norm), "head.weight_u"),
-    "an InstanceNorm that tracks": (lambda k: Net(k, nn.InstanceNorm2d(8, track_running_stats=True)), "middle.running_mean"),
-    "a parameter that a hook shrinks by .data": (shrinking, "head.weight"),
-    "a parameter clamped in forward": (middle(after(lambda self, x: self.clamped.data.clamp_(-0.1, 0.1), 1.0), clamped=nn.Parameter(torch.ones(1), requires_grad=False)), "middle.clamped"),
-    "an embedding with max_norm": (middle(global_norm, embedding=nn.Embedding(4, 3, max_norm=0.1)), "middle.embedding.weight"),
-    "a counter": (middle(after(lambda self, x: setattr(self, "calls", self.calls + 1), 1.0), calls=0), "middle.calls"),
-    "a counter of two": (middle(after(lambda self, x: setattr(self, "calls", 1 - self.calls), 1.0), calls=0), "middle.calls"),
-    "a counter of three": (middle(after(lambda self, x: setattr(self, "calls", (self.calls + 1) % 3), 1.0), calls=0), "middle.calls"),
-    "a counter with slots": (middle(after(lambda self, x: setattr(self.ticket, "number", self.ticket.number + 1), 1.0), ticket=Ticket()), "middle.ticket.number"),
-    "a counter of the class": (lambda k: Net(k, Counted()), "Counted.calls"),
-    "a counter of the module": (middle(count_global), "CALLS"),
-    "a counter among defaults": (middle(default_counter), "__defaults__[0][0]"),
-    "a counter in the closure of a hook": (hooked, "seen[0]"),
-    "a counter in a hook of a gradient": (gradient_hook, "seen['steps']"),
-    "itertools.count": (middle(after(lambda self, x: next(self.ticks), 1.0), ticks=itertools.count()), "middle.ticks"),
-    "a list": (middle(add(lambda self: self.seen), seen=[]), "middle.seen"),
-    "a deque": (middle(add(lambda self: self.seen), seen=collections.deque(maxlen=2)), "middle.seen"),
-    "an array": (middle(after(lambda self, x: np.add(self.seen, 1, out=self.seen), 1.0), seen=np.zeros(2)), "middle.seen"),
-    "an average in a plain tensor": (middle(after(lambda self, x: self.held[0].mul_(0.9).add_(x.detach().mean()), 1.0), held=[torch.zeros(1)]), "middle.held[0]"),
-    "a generator of torch": (middle(after(lambda self, x: torch.rand(1, generator=self.draws), 1.0), draws=torch.Generator()), "middle.draws"),
-    "a generator of numpy": (middle(after(lambda self, x: self.draws.random(), 1.0), draws=np.random.default_rng(1)), "middle.draws"),
-    "a generator of Python": (middle(after(lambda self, x: self.draws.random(), 1.0), draws=random.Random(1)), "middle.draws"),
-    "a cache of what weights were": (middle(stale, scale=nn.Parameter(torch.ones(1)), cached=None), "loss"),
-    "the first leaf decides": (middle(first_decides, scale=None), "middle.scale"),
-    "a memory that acts late": (late_memory_network, "in another order"),
-    "a counter of evaluations": (CountedEvaluations, "evaluations"),
-    "a counter in evaluation": (middle(in_evaluation(lambda self: setattr(self, "calls", self.calls + 1)), calls=0), "middle.calls"),
-    "a buffer in evaluation": (middle(in_evaluation(lambda self: self.seen.add_(1)), seen=torch.zeros(1)), "middle.seen"),
-    "a buffer that an evaluation leaves": (LeftBehind, "scale"),
-}  # fmt: skip
+def refused():
+    """Return name -> maker of a network that is refused, and the words that name its state."""
+    return {
+        "a further buffer of a BatchNorm": (lambda k: Net(k, ExtraBuffer(8)), "middle.peak"),
+        "a buffer that forward writes": (middle(after(lambda self, x: self.seen.add_(1), 1.0), seen=torch.zeros(1)), "middle.seen"),
+        "a buffer that forward replaces": (middle(after(lambda self, x: setattr(self, "seen", self.seen + 1), 1.0), seen=torch.zeros(1)), "middle.seen"),
+        "an average that is equal at first": (middle(averaging, seen=torch.ones(1), scale=nn.Parameter(torch.ones(1))), "middle.seen"),
+        "a buffer that is not saved": (forgetful_buffer, "middle.seen"),
+        "a buffer written where gradients are on": (middle(with_gradients, seen=torch.zeros(1)), "middle.seen"),
+        "a buffer written by autograd.Function": (middle(lambda self, x: Saved.apply(x, self.seen), seen=torch.zeros(1)), "middle.seen"),
+        "a buffer written by a hook of a gradient": (hooked_backward, "norms"),
+        "spectral norm": (functools.partial(spectral, norm=nn.utils.parametrizations.spectral_norm), "head.parametrizations.weight.0._"),
+        "spectral norm by hook": (functools.partial(spectral, norm=nn.utils.spectral_norm), "head.weight_u"),
+        "an InstanceNorm that tracks": (lambda k: Net(k, nn.InstanceNorm2d(8, track_running_stats=True)), "middle.running_mean"),
+        "a parameter that a hook shrinks by .data": (shrinking, "head.weight"),
+        "a parameter clamped in forward": (middle(after(lambda self, x: self.clamped.data.clamp_(-0.1, 0.1), 1.0), clamped=nn.Parameter(torch.ones(1), requires_grad=False)), "middle.clamped"),
+        "an embedding with max_norm": (middle(global_norm, embedding=nn.Embedding(4, 3, max_norm=0.1)), "middle.embedding.weight"),
+        "a counter": (middle(after(lambda self, x: setattr(self, "calls", self.calls + 1), 1.0), calls=0), "middle.calls"),
+        "a counter of two": (middle(after(lambda self, x: setattr(self, "calls", 1 - self.calls), 1.0), calls=0), "middle.calls"),
+        "a counter of three": (middle(after(lambda self, x: setattr(self, "calls", (self.calls + 1) % 3), 1.0), calls=0), "middle.calls"),
+        "a counter with slots": (middle(after(lambda self, x: setattr(self.ticket, "number", self.ticket.number + 1), 1.0), ticket=Ticket()), "middle.ticket.number"),
+        "a counter of the class": (lambda k: Net(k, Counted()), "Counted.calls"),
+        "a counter of the module": (middle(count_global), "CALLS"),
+        "a counter among defaults": (middle(default_counter), "__defaults__[0][0]"),
+        "a counter in the closure of a hook": (hooked, "seen[0]"),
+        "a counter in a hook of a gradient": (gradient_hook, "seen['steps']"),
+        "itertools.count": (middle(after(lambda self, x: next(self.ticks), 1.0), ticks=itertools.count()), "middle.ticks"),
+        "a list": (middle(add(lambda self: self.seen), seen=[]), "middle.seen"),
+        "a deque": (middle(add(lambda self: self.seen), seen=collections.deque(maxlen=2)), "middle.seen"),
+        "an array": (middle(after(lambda self, x: np.add(self.seen, 1, out=self.seen), 1.0), seen=np.zeros(2)), "middle.seen"),
+        "an average in a plain tensor": (middle(after(lambda self, x: self.held[0].mul_(0.9).add_(x.detach().mean()), 1.0), held=[torch.zeros(1)]), "middle.held[0]"),
+        "a generator of torch": (middle(after(lambda self, x: torch.rand(1, generator=self.draws), 1.0), draws=torch.Generator()), "middle.draws"),
+        "a generator of numpy": (middle(after(lambda self, x: self.draws.random(), 1.0), draws=np.random.default_rng(1)), "middle.draws"),
+        "a generator of Python": (middle(after(lambda self, x: self.draws.random(), 1.0), draws=random.Random(1)), "middle.draws"),
+        "a cache of what weights were": (middle(stale, scale=nn.Parameter(torch.ones(1)), cached=None), "loss"),
+        "the first leaf decides": (middle(first_decides, scale=None), "middle.scale"),
+        "a memory that acts late": (late_memory_network, "in another order"),
+        "a counter of evaluations": (CountedEvaluations, "evaluations"),
+        "a counter in evaluation": (middle(in_evaluation(lambda self: setattr(self, "calls", self.calls + 1)), calls=0), "middle.calls"),
+        "a buffer in evaluation": (middle(in_evaluation(lambda self: self.seen.add_(1)), seen=torch.zeros(1)), "middle.seen"),
+        "a buffer that an evaluation leaves": (LeftBehind, "scale"),
+    }  # fmt: skip
+
+
 LOSSES = {
     "buffer": (with_average, "average"),
     "attribute": (Net, "loss_function.seen"),
@@ -488,7 +496,7 @@ class Op:
     """The entrypoint, without a loss of its own."""
 
     def build(self, args):
-        makers = ONE_DIGEST | {name: maker for name, (maker, _) in REFUSED.items()}
+        makers = one_digest() | {name: maker for name, (maker, _) in refused().items()}
         return makers[args["case"]](int(args["classes"]))
 
 

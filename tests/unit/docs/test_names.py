@@ -56,11 +56,20 @@ def folders() -> frozenset[str]:
     return frozenset(str(parent) for file in files() for parent in file.parents)
 
 
+@cache
+def ends() -> frozenset[str]:
+    """Return the paths of those files, and each end of them that begins with a folder or the file's name."""
+    return frozenset("/".join(file.parts[start:]) for file in files() for start in range(len(file.parts)))
+
+
+@cache
 def exists(path: str) -> bool:
     """Tell whether a path from the root of the repository, or its end, is a file or folder; it may have a wildcard."""
-    return path.rstrip("/") in folders() or any(file.match(path) for file in files())
+    found = path.rstrip("/") in folders() or path in ends()
+    return found or ("*" in path and any(file.match(path) for file in files()))
 
 
+@cache
 def resolves(dotted: str) -> bool:
     """Tell whether a dotted name is a package, a module, or something that a module defines or imports."""
     root, *parts = dotted.split(".")
@@ -70,13 +79,14 @@ def resolves(dotted: str) -> bool:
     if not parts:
         return True
     source = f"{place}.py" if exists(f"{place}.py") else f"{place}/__init__.py"
-    return len(parts) <= 2 and parts[0] in defined((REPOSITORY / source).read_text(encoding="utf-8"))
+    return len(parts) <= 2 and parts[0] in defined(source)
 
 
-def defined(source: str) -> set[str]:
+@cache
+def defined(file: str) -> set[str]:
     """Return the names at the top level of a module."""
     found: set[str] = set()
-    for node in ast.parse(source).body:
+    for node in ast.parse((REPOSITORY / file).read_text(encoding="utf-8")).body:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 found.add(node.name)

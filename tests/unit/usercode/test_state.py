@@ -17,6 +17,7 @@ from seedbed_api.errors import UserError
 from support.networks import user_networks
 from unit.usercode.leaves import a_leaf
 
+REFUSED = user_networks.refused()
 ARITHMETIC = Arithmetic(leaves=4, leaf_rows=4, classes=5, seed=3, learning_rate=LearningRate(base=0.1))
 
 
@@ -34,18 +35,18 @@ def check(user: UserModel) -> None:
     probe_step(user, ARITHMETIC, leaves)
 
 
-@pytest.mark.parametrize("case", user_networks.ONE_DIGEST)
+@pytest.mark.parametrize("case", user_networks.one_digest())
 def test_what_gives_one_digest_is_accepted(tmp_path: Path, case: str) -> None:
     check(loaded(tmp_path, case))
 
 
-@pytest.mark.parametrize("case", user_networks.REFUSED)
+@pytest.mark.parametrize("case", REFUSED)
 def test_state_that_leaves_leave_behind_is_named(tmp_path: Path, case: str) -> None:
     user = loaded(tmp_path, case)
     with pytest.raises(UserError) as caught:
         check(user)
     assert caught.value.reason == "ModelError"
-    assert user_networks.REFUSED[case][1] in caught.value.message
+    assert REFUSED[case][1] in caught.value.message
     assert "\n" not in caught.value.message
 
 

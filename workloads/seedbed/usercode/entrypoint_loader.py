@@ -100,11 +100,12 @@ class UserModel:
 
     def modules(self) -> dict[str, ModuleType]:
         """Return the modules of the user's own files that this process has imported, by name."""
-        return {name: module for name, module in list(sys.modules.items()) if self._owns(module)}
+        root = str(self.root)  # once: there are thousands of modules, and the probe asks after each leaf
+        return {name: module for name, module in list(sys.modules.items()) if self._owns(module, root)}
 
-    def _owns(self, module: ModuleType) -> bool:
+    def _owns(self, module: ModuleType, root: str) -> bool:
         file = getattr(module, "__file__", None)
-        return isinstance(file, str) and file.startswith(str(self.root)) and self._holds(file)
+        return isinstance(file, str) and file.startswith(root) and self._holds(file)
 
     def _holds(self, filename: str) -> bool:
         path = Path(filename)
