@@ -85,6 +85,7 @@ def _write_shard(storage, digest, split, first, size, batch_bytes, image, classe
         batches=encoded.batches,
         index_path=path + ".index",
         index_sha256=hashlib.sha256(encoded.index).hexdigest(),
+        rows_sha256=hashlib.sha256(encoded.row_digests).hexdigest(),
     )
 
 

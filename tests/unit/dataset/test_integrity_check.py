@@ -36,7 +36,10 @@ def manifest_of(folder: Path) -> Manifest:
 
 
 def problems(folder: Path) -> list[str]:
-    return check_dataset(open_dataset(open_storage(str(folder))))
+    try:
+        return check_dataset(open_dataset(open_storage(str(folder))))
+    except UserError as error:
+        return [error.message]
 
 
 def flip(path: Path, at: int) -> None:

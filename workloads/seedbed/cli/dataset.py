@@ -27,6 +27,7 @@ from seedbed.dataset.export import export_dataset
 from seedbed.dataset.file_format import SPLITS
 from seedbed.dataset.folder_layout import LAYOUTS
 from seedbed.dataset.integrity_check import check_dataset
+from seedbed.dataset.renewal import RENEWAL, renew_dataset
 from seedbed.storage import open_storage, printable_url
 from seedbed_api.errors import UserError
 
@@ -127,7 +128,7 @@ def build(
 @_output
 def show(url: str, secret: Path | None, output: str) -> None:
     """Show classes, rows per split, shards and the digest of a dataset."""
-    manifest = open_dataset(open_storage(url, secret=secret)).manifest
+    manifest = _open(url, secret).manifest
     if output == "json":
         click.echo(json.dumps(_summary(manifest), indent=1))
     else:
@@ -140,7 +141,7 @@ def show(url: str, secret: Path | None, output: str) -> None:
 @_output
 def check(url: str, secret: Path | None, output: str) -> None:
     """Read a dataset completely and name every shard, batch and row that differs from its manifest."""
-    dataset = open_dataset(open_storage(url, secret=secret))
+    dataset = _open(url, secret)
     with _progress() as progress:
         problems = check_dataset(dataset, progress=progress)
     if output == "json":
@@ -163,13 +164,31 @@ def check(url: str, secret: Path | None, output: str) -> None:
 @click.option("--dest-secret", type=_folder, help="Folder of credential files for DEST.")
 def export(url: str, dest: str, layout: str, secret: Path | None, dest_secret: Path | None) -> None:
     """Write the rows of a dataset as Parquet or WebDataset files below DEST."""
-    dataset = open_dataset(open_storage(url, secret=secret))
+    dataset = _open(url, secret)
     with _progress() as progress:
         files = export_dataset(
             dataset, open_storage(dest, secret=dest_secret), layout=layout, progress=progress
         )
     place = on_one_line(printable_url(dest))
     click.echo(f"exported {dataset.manifest.total} rows into {files} files below {place}")
+
+
+@command.command()
+@click.argument("url")
+@_secret
+def renew(url: str, secret: Path | None) -> None:
+    """Add to a dataset of an older version what its manifests lack today; no digest changes."""
+    renewed = renew_dataset(open_storage(url, secret=secret))
+    place = on_one_line(printable_url(url))
+    click.echo(f"renewed: {place}: {', '.join(renewed)}" if renewed else f"already current: {place}")
+
+
+def _open(url: str, secret: Path | None) -> Dataset:
+    """Open a dataset; say on stderr where it should be renewed."""
+    dataset = open_dataset(open_storage(url, secret=secret))
+    if not dataset.names_row_digests:
+        click.echo(on_one_line(f"dataset {printable_url(url)} {RENEWAL}"), err=True)
+    return dataset
 
 
 def _require_whole(dataset: Dataset, problems: list[str], *, listed: bool) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from seedbed.dataset.build_report import BadSourcesError, BuildReport
 from seedbed.dataset.dataset_digest import DatasetDigest
-from seedbed.dataset.deduplication import Deduplicator, existing_rows
+from seedbed.dataset.deduplication import Deduplicator, existing_rows, hex_contents, shard_contents
 from seedbed.dataset.disk_spill import DiskSpill
 from seedbed.dataset.file_format import (
     MANIFEST,
@@ -21,11 +21,13 @@ from seedbed.dataset.file_format import (
     BuildRecipe,
     Manifest,
     dump_manifest,
+    invalid_dataset,
 )
 from seedbed.dataset.image_sources import list_source
 from seedbed.dataset.ingest_engine import IngestEngine, LocalIngestEngine
 from seedbed.dataset.ingest_passes import METADATA_SCHEMA, IngestJob, WrittenShard
-from seedbed.dataset.reader import Dataset, open_dataset, version_path
+from seedbed.dataset.manifest_reader import version_path
+from seedbed.dataset.reader import Dataset, open_dataset
 from seedbed.dataset.shard_planning import plan_shards
 from seedbed.dataset.source_listing import SourceListing
 from seedbed.dataset.split_assignment import parse_split
@@ -172,8 +174,11 @@ class _Build:
         if self.existing is None:
             return None
         manifest = self.existing.manifest
+        _contents(self.existing)
         nothing_new = self.base is not None and deduplicator.report.images == 0
-        same = manifest.contents == _hex(deduplicator.contents) and manifest.classes == self.job.classes
+        same = (
+            manifest.contents == hex_contents(deduplicator.contents) and manifest.classes == self.job.classes
+        )
         if nothing_new or (self.base is None and same and _same_recipe(manifest.recipe, self.job.recipe)):
             return manifest
         if self.base is None:
@@ -211,7 +216,7 @@ class _Build:
             classes=self.job.classes,
             counts={split: tuple(int(count) for count in counts[split]) for split in SPLITS},
             recipe=self.job.recipe,
-            contents=_hex(deduplicator.contents + (int(self.base.manifest.contents, 16) if self.base else 0)),
+            contents=hex_contents(deduplicator.contents + (_contents(self.base) if self.base else 0)),
             shards=tuple(shards),
             digest=digest.finish(),
         )
@@ -231,13 +236,19 @@ def _start_counts(
     classes: tuple[str, ...], base: Dataset | None
 ) -> dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     counts = {split: np.zeros(len(classes), np.int64) for split in SPLITS}
-    for split, old in base.manifest.counts.items() if base is not None else ():
-        counts[split][: len(old)] = old
+    if base is not None:
+        for split, count in counts.items():
+            count[: len(base.classes)] = base.rows_per_class(split=split)
     return counts
 
 
-def _hex(contents: int) -> str:
-    return f"{contents % 2**256:064x}"
+def _contents(dataset: Dataset) -> int:
+    """Return the contents of a dataset by its indices; `UserError` where its manifest says something else."""
+    shards = dataset.manifest.shards
+    found = sum(shard_contents(dataset.index(number), shard.split) for number, shard in enumerate(shards))
+    if dataset.manifest.contents != hex_contents(found):
+        raise invalid_dataset(dataset.storage.url, "its contents are not the sum over its rows")
+    return found
 
 
 def _recipe(options: BuildOptions) -> BuildRecipe:

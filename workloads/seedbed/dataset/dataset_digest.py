@@ -32,8 +32,10 @@ class DatasetDigest:
 
     def update(self, split: str, row_digests: bytes | memoryview) -> None:
         """Add the next shard: split ‖ 0 ‖ rows as 8 bytes LE ‖ sha256 of its 32-byte row digests."""
-        rows = len(row_digests) // 32
-        rows_digest = hashlib.sha256(row_digests).digest()
+        self.update_shard(split, len(row_digests) // 32, hashlib.sha256(row_digests).digest())
+
+    def update_shard(self, split: str, rows: int, rows_digest: bytes) -> None:
+        """Add the next shard by the sha256 of its row digests: the two levels of a Merkle tree."""
         self._hash.update(split.encode() + b"\0" + rows.to_bytes(8, "little") + rows_digest)
 
     def finish(self) -> str:

@@ -16,6 +16,7 @@ from seedbed.dataset.disk_spill import DiskSpill
 from seedbed.dataset.file_format import SPLITS
 from seedbed.dataset.ingest_passes import METADATA_SCHEMA
 from seedbed.dataset.reader import Dataset
+from seedbed.dataset.shard_io import ShardIndex
 from seedbed.dataset.source_listing import decode_path, nfc
 
 _MODULUS = 2**256
@@ -127,6 +128,20 @@ def contents_sum(rows: pa.Table) -> int:
 def _content(row_id: bytes, key: bytes, label: int, split: int) -> int:
     digest = hashlib.sha256(row_id + key + label.to_bytes(4, "little") + bytes([split])).digest()
     return int.from_bytes(digest, "big")
+
+
+def shard_contents(index: ShardIndex, split: str) -> int:
+    """Return the sum that `contents_sum` reduces, over the rows of a shard."""
+    code = SPLITS.index(split)
+    rows = zip(index.id, index.key, index.label.tolist(), strict=True)
+    return (
+        sum(_content(row_id.tobytes(), key.tobytes(), label, code) for row_id, key, label in rows) % _MODULUS
+    )
+
+
+def hex_contents(contents: int) -> str:
+    """Return a sum of contents as manifests have it."""
+    return f"{contents % _MODULUS:064x}"
 
 
 def existing_rows(dataset: Dataset | None) -> Iterator[pa.Table]:

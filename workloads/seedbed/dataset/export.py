@@ -7,7 +7,6 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -45,13 +44,10 @@ def export_dataset(
 
 
 def _rows(dataset: Dataset, number: int) -> Iterator[tuple[bytes, int, str]]:
-    """Yield image, label and id in hex of a shard's rows, batch by verified batch."""
+    """Yield image, label and id in hex of a shard's rows; each has its digest."""
     index = dataset.index(number)
-    for batch in range(len(dataset.manifest.shards[number].batches)):
-        data = dataset.read_batch(number, batch)
-        for at in np.flatnonzero(index.batch == batch):
-            start, length = int(index.offset[at]), int(index.length[at])
-            yield data[start : start + length], int(index.label[at]), index.id[at].tobytes().hex()
+    for at, image in dataset.images(number):
+        yield image, int(index.label[at]), index.id[at].tobytes().hex()
 
 
 def _parquet(dataset: Dataset, number: int) -> bytes:

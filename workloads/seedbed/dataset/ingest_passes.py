@@ -195,6 +195,7 @@ def _shard(task: ShardTask, encoded: EncodedShard) -> Shard:
         batches=encoded.batches,
         index_path=f"{stem}-{index_sha256[:16]}.index.arrow",
         index_sha256=index_sha256,
+        rows_sha256=hashlib.sha256(encoded.row_digests).hexdigest(),
     )
 
 

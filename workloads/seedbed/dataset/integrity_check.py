@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from seedbed.dataset.dataset_digest import DatasetDigest, row_digest
+from seedbed.dataset.deduplication import hex_contents, shard_contents
 from seedbed.dataset.file_format import SHARD_SCHEMA, SPLITS, Shard
 from seedbed.dataset.reader import Dataset
 from seedbed.dataset.shard_io import ShardIndex
+from seedbed.dataset.shard_reader import row_name
 from seedbed.storage import DamagedObject, UnreadableObject
 from seedbed_api.errors import UserError
 
@@ -26,6 +28,7 @@ def check_dataset(
 ) -> list[str]:
     """Return each difference between manifest and stored bytes as a sentence."""
     problems: list[str] = []
+    contents, seen = 0, _SeenRows()
     digest = DatasetDigest(dataset.classes)
     counts = {split: np.zeros(len(dataset.classes), np.int64) for split in SPLITS}
     done = 0
@@ -35,12 +38,34 @@ def check_dataset(
         if index is not None and not found:
             digest.update(shard.split, index.digest.tobytes())
             counts[shard.split] += np.bincount(index.label, minlength=len(dataset.classes))
+            contents += shard_contents(index, shard.split)
+            problems += seen.repeated(shard, index)
         done += shard.rows
         progress("checking", done, dataset.manifest.total)
-    return problems or list(_check_whole(dataset, digest.finish(), counts))
+    return problems or list(_check_whole(dataset, digest.finish(), counts, contents))
 
 
-def _check_whole(dataset: Dataset, digest: str, counts: dict[str, npt.NDArray[np.int64]]) -> Iterator[str]:
+class _SeenRows:
+    """The ids of all rows so far: a build writes an image once."""
+
+    def __init__(self) -> None:
+        self._ids: set[bytes] = set()
+
+    def repeated(self, shard: Shard, index: ShardIndex) -> Iterator[str]:
+        """Yield a sentence for the first row of a shard whose id was there before."""
+        ids = [row_id.tobytes() for row_id in index.id]
+        for at, row_id in enumerate(ids):
+            if row_id in self._ids:
+                yield f"the image of {row_name(shard, at)} is in another row before it"
+                break
+            self._ids.add(row_id)
+
+
+def _check_whole(
+    dataset: Dataset, digest: str, counts: dict[str, npt.NDArray[np.int64]], contents: int
+) -> Iterator[str]:
+    if dataset.manifest.contents != hex_contents(contents):
+        yield f"contents {dataset.manifest.contents} is not the sum over the rows, {hex_contents(contents)}"
     if digest != dataset.digest:
         yield f"the dataset digest of rows and shards is {digest}, the manifest says {dataset.digest}"
     for split, expected in dataset.manifest.counts.items():

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from cachetools import LRUCache
 
-from seedbed.dataset.file_format import (
-    MANIFEST,
-    SPLITS,
-    VERSIONS,
-    Manifest,
-    Shard,
-    invalid_dataset,
-    load_manifest,
-)
+from seedbed.dataset.file_format import SPLITS, Manifest, Shard, invalid_dataset
+from seedbed.dataset.manifest_reader import read_manifest
 from seedbed.dataset.row_view import RowView, ViewShard, all_rows, selected_rows
-from seedbed.dataset.shard_io import ShardIndex, decode_index
+from seedbed.dataset.shard_io import ShardIndex
+from seedbed.dataset.shard_reader import in_parallel, iter_images, read_batch, read_index
 from seedbed.dataset.split_assignment import fold_of, in_subset, select_positions
-from seedbed.storage import DamagedObject, LocalStorage, Storage
+from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
 
 _INDICES_KEPT = 16
@@ -33,14 +26,20 @@ _INDICES_KEPT = 16
 class Dataset:
     """An opened dataset. Picklable; safe to use from several threads; caches at most 16 indices."""
 
-    def __init__(self, storage: Storage, manifest: Manifest) -> None:
+    def __init__(self, storage: Storage, manifest: Manifest, *, checked_indices: str | None = None) -> None:
         self.storage = storage
         self.manifest = manifest
+        self.names_row_digests = True
+        """Whether the manifest names the row digests of its shards, as all do that are written now."""
+        self._counts: dict[str, npt.NDArray[np.int64]] = {}
+        known = checked_indices is not None and checked_indices == self.indices_digest
+        self._checked: set[int] = set(range(len(manifest.shards))) if known else set()
         self._indices: MutableMapping[int, ShardIndex] = LRUCache(_INDICES_KEPT)
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (Dataset, (self.storage, self.manifest))
+        whole = len(self._checked) == len(self.manifest.shards)
+        return (_unpickled, (self.storage, self.manifest, self.indices_digest if whole else None))
 
     @property
     def digest(self) -> str:
@@ -58,26 +57,33 @@ class Dataset:
             cached = self._indices.get(shard)
         if cached is not None:
             return cached
-        index = self._read_index(self.manifest.shards[shard])
+        index = read_index(self.storage, self.manifest.shards[shard], classes=len(self.classes))
         with self._lock:
             self._indices[shard] = index
         return index
 
     def read_batch(self, shard: int, batch: int) -> bytes:
-        """Return the verified bytes of a record batch; an image is a slice of them (see `ShardIndex`)."""
-        entry = self.manifest.shards[shard]
-        place = entry.batches[batch]
-        try:
-            data = self.storage.read_range(entry.path, place.offset, place.length)
-        except OSError as error:
-            raise invalid_dataset(
-                self.storage.url, f"batch {batch} of shard {entry.path} cannot be read", detail=str(error)
-            ) from error
-        if hashlib.sha256(data).hexdigest() != place.sha256:
-            raise invalid_dataset(
-                self.storage.url, f"batch {batch} of shard {entry.path} differs from the manifest (sha256)"
-            )
-        return data
+        """Return the bytes of a record batch; an image is a slice of them (see `ShardIndex`)."""
+        return read_batch(self.storage, self.manifest.shards[shard], batch)
+
+    def images(self, shard: int) -> Iterator[tuple[int, bytes]]:
+        """Yield position and image of each row of a shard; `UserError` at the first that is another."""
+        return iter_images(self.storage, self.manifest.shards[shard], self.index(shard))
+
+    @property
+    def indices_digest(self) -> str:
+        """Return a digest over the indices of all shards."""
+        hashes = "".join(shard.index_sha256 for shard in self.manifest.shards)
+        return hashlib.sha256(hashes.encode()).hexdigest()
+
+    def check_rows(self) -> str:
+        """Read all rows once and compare each with its digest; return `indices_digest`.
+
+        The dataset digest commits to the key of a row by the digest of the row, so a key is known to be true
+        only once the image has been read. A selection by keys leaves rows unread, which could be others.
+        """
+        self._check_shards(range(len(self.manifest.shards)))
+        return self.indices_digest
 
     def view(
         self,
@@ -104,7 +110,7 @@ class Dataset:
         """Return how many rows of each class the view of these arguments has, shape (classes,)."""
         counts = np.zeros(len(self.classes), np.int64)
         if fold is None and (subset is None or _parse_fraction(subset) == 1):
-            return counts + np.array(self.manifest.counts.get(split, 0), np.int64)
+            return counts + self._counts_of(split)
         for shard in self._view_shards(split, subset, fold):
             labels = self.index(shard.shard).label
             kept = labels if shard.selected is None else labels[shard.selected]
@@ -116,11 +122,41 @@ class Dataset:
     ) -> Iterator[ViewShard]:
         fraction = None if subset is None else _parse_fraction(subset)
         _require_valid_fold(fold)
-        for number, shard in enumerate(self.manifest.shards):
-            if shard.split in _splits_of_view(wanted, folded=fold is not None):
-                view = self._view_shard(number, shard, wanted, fraction, fold)
-                if view.rows:
-                    yield view
+        numbers = self._shards_of(*_splits_of_view(wanted, folded=fold is not None))
+        if (fold is not None and wanted != "test") or fraction not in (None, 1):
+            self._check_shards(numbers)
+        for number in numbers:
+            view = self._view_shard(number, self.manifest.shards[number], wanted, fraction, fold)
+            if view.rows:
+                yield view
+
+    def _shards_of(self, *splits: str) -> list[int]:
+        return [number for number, shard in enumerate(self.manifest.shards) if shard.split in splits]
+
+    def _check_shards(self, numbers: Iterable[int]) -> None:
+        """Read the rows of shards that were not checked yet; `UserError` names the first that differs."""
+        missing = [number for number in numbers if number not in self._checked]
+        for number in in_parallel(self._check_shard, missing):
+            self._checked.add(number)
+
+    def _check_shard(self, number: int) -> int:
+        for _ in self.images(number):
+            pass
+        return number
+
+    def _counts_of(self, split: str) -> npt.NDArray[np.int64]:
+        """Return the rows per class of a split by the labels of its indices; the manifest must agree."""
+        if split not in self._counts:
+            labels = in_parallel(lambda number: self.index(number).label, self._shards_of(split))
+            found = sum(
+                (np.bincount(some, minlength=len(self.classes)) for some in labels),
+                np.zeros(len(self.classes), np.int64),
+            )
+            if found.tolist() != list(self.manifest.counts.get(split, found * 0)):
+                problem = f"the counts of split {split} are not those of the labels in its indices"
+                raise invalid_dataset(self.storage.url, problem)
+            self._counts[split] = found
+        return self._counts[split]
 
     def _view_shard(
         self, number: int, shard: Shard, wanted: str, fraction: Fraction | None, fold: tuple[int, int] | None
@@ -137,29 +173,9 @@ class Dataset:
 
         return selected_rows(number, shard, select_positions(self.index(number).key, accepts))
 
-    def _read_index(self, shard: Shard) -> ShardIndex:
-        try:
-            data = self.storage.read(shard.index_path)
-        except FileNotFoundError as error:
-            raise invalid_dataset(self.storage.url, f"index {shard.index_path} is missing") from error
-        except DamagedObject as error:
-            problem = f"index {shard.index_path} cannot be read"
-            raise invalid_dataset(self.storage.url, problem, detail=str(error.strerror)) from error
-        if hashlib.sha256(data).hexdigest() != shard.index_sha256:
-            raise invalid_dataset(
-                self.storage.url, f"index {shard.index_path} differs from the manifest (sha256)"
-            )
-        try:
-            index = decode_index(data)
-        except (pa.ArrowInvalid, ValueError) as error:
-            raise invalid_dataset(
-                self.storage.url, f"index {shard.index_path} is unreadable", detail=str(error)
-            ) from error
-        if len(index) != shard.rows:
-            raise invalid_dataset(
-                self.storage.url, f"index {shard.index_path} has {len(index)} rows instead of {shard.rows}"
-            )
-        return index
+
+def _unpickled(storage: Storage, manifest: Manifest, checked_indices: str | None) -> Dataset:
+    return Dataset(storage, manifest, checked_indices=checked_indices)
 
 
 def _splits_of_view(wanted: str, *, folded: bool) -> tuple[str, ...]:
@@ -186,46 +202,16 @@ def _require_valid_fold(fold: tuple[int, int] | None) -> None:
         raise UserError("InvalidSpec", refusal("dataset.fold", fold, "no such fold", fix))
 
 
-def open_dataset(storage: Storage, *, digest: str | None = None) -> Dataset:
-    """Open a dataset; with `digest`, that version of it.
+def open_dataset(
+    storage: Storage, *, digest: str | None = None, checked_indices: str | None = None
+) -> Dataset:
+    """Open a dataset whose manifest says what its digest commits to; with `digest`, that version of it.
 
-    `UserError("InvalidDataset")` where there is none or it is damaged, `UserError("DatasetChanged")` where
-    there is no such version.
+    `checked_indices`: the `indices_digest` of a dataset whose rows were all checked a moment ago.
+    `UserError("InvalidDataset")` where there is none, it is damaged or contradicts its digest,
+    `UserError("DatasetChanged")` where there is no such version.
     """
-    manifest = _read_manifest(storage, MANIFEST)
-    if digest is None or manifest.digest == digest:
-        return Dataset(storage, manifest)
-    older = version_path(digest)
-    if storage.exists(older):
-        return Dataset(storage, _read_manifest(storage, older))
-    fix = "point uri at the pinned dataset, or pin the new digest if the change is meant"
-    raise UserError(
-        "DatasetChanged", refusal("dataset.digest", digest, f"{storage.url} now holds {manifest.digest}", fix)
-    )
-
-
-def version_path(digest: str) -> str:
-    """Return the path of the manifest of one version."""
-    return f"{VERSIONS}/{digest.removeprefix('sha256:')}.json"
-
-
-def _read_manifest(storage: Storage, path: str) -> Manifest:
-    try:
-        data = storage.read(path)
-    except FileNotFoundError as error:
-        problem, fix = _no_dataset(storage, path)
-        raise UserError("InvalidDataset", refusal("dataset.uri", storage.url, problem, fix)) from error
-    except DamagedObject as error:
-        raise invalid_dataset(storage.url, f"{path} cannot be read", detail=str(error.strerror)) from error
-    return load_manifest(data, where=storage.url)
-
-
-def _no_dataset(storage: Storage, path: str) -> tuple[str, str]:
-    """Return problem and fix where there is no manifest: a folder, a file, or a file of a dataset."""
-    folder, _, name = storage.url.rpartition("/")
-    is_file = isinstance(storage, LocalStorage) and storage.root.is_file()
-    problem = "is a file, not a folder" if is_file else f"there is no dataset here ({path} is missing)"
-    if name == MANIFEST:
-        return problem, f"give the folder that holds it: {folder}"
-    fix = "give the folder that `seedbed dataset build` wrote"
-    return problem, f"{fix} from it, once unpacked if it is an archive" if is_file else fix
+    manifest, current = read_manifest(storage, digest)
+    dataset = Dataset(storage, manifest, checked_indices=checked_indices)
+    dataset.names_row_digests = current
+    return dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import pyarrow.ipc
 
 from seedbed.dataset.dataset_digest import row_digest
 from seedbed.dataset.file_format import INDEX_SCHEMA, SHARD_SCHEMA, RecordBatch
+
+HEAD_BYTES: Final = 68
+"""Id, key and label: what a row digest covers before the image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +49,17 @@ class ShardIndex:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def heads(self) -> bytes:
+        """Return what a row digest covers before the image: `HEAD_BYTES` of id, key and label per row."""
+        labels_n4 = self.label.astype("<i4").view(np.uint8).reshape(-1, 4)
+        return np.concatenate([self.id, self.key, labels_n4], axis=1).tobytes()
+
+    def holds(self, at: int, image: bytes | memoryview) -> bool:
+        """Return whether these bytes, with id, key and label of a row, have the row's digest."""
+        row_id, key, label = self.id[at].tobytes(), self.key[at].tobytes(), int(self.label[at])
+        found = row_digest(row_id=row_id, key=key, label=label, image=image)
+        return found == bytes(self.digest[at])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +161,8 @@ def decode_index(data: bytes) -> ShardIndex:
     table = pa.ipc.open_file(pa.py_buffer(data)).read_all().combine_chunks()
     if table.schema != INDEX_SCHEMA:
         raise ValueError("the index has other columns")
+    if any(column.null_count for column in table.columns):
+        raise ValueError("the index has rows without a value")
     return ShardIndex(**{name: _column(table[name]) for name in INDEX_SCHEMA.names})
 
 

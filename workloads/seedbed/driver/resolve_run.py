@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any, TypeAlias
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.dataset import Dataset, open_dataset
+from seedbed.dataset.renewal import RENEWAL
 from seedbed.driver.error_policy import errors_name_field
 from seedbed.driver.startup_timings import StartupTimings
-from seedbed.driver.training_row_check import count_training_rows, selection_of
+from seedbed.driver.training_row_check import count_training_rows, selection_of, selects_by_key
 from seedbed.environment.environment_class import environment_class, environment_document
 from seedbed.environment.environment_pins import pinned_threads
 from seedbed.feed import FeedKind, StreamSpec
@@ -32,6 +34,8 @@ from seedbed.usercode.code_source import CodeArchive, fetch_code, installed_sour
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.run_identity import NOTHING_EXPECTED, ExpectedIdentity, resolve, run_id
 from seedbed_api.trainingjob import TrainingJob
+
+logger = logging.getLogger(__name__)
 
 ProbedEnvironment: TypeAlias = tuple[Mapping[str, Any], str]
 """Environment document and class."""
@@ -56,6 +60,8 @@ class RunOptions:
     """The environment, where this process has probed it already."""
     fetched: CodeArchive | None = None
     """The user's code where this process has fetched it already."""
+    checked_indices: str | None = None
+    """`indices_digest` of the dataset where this process has checked its rows already."""
     keep_log: bool = False
     """Store the log in the output store; in a pod the init process does so."""
 
@@ -133,8 +139,12 @@ def _draft(job: TrainingJob, options: RunOptions, timings: StartupTimings) -> _R
     pinned = job.spec.dataset.digest or options.expected.dataset_digest
     with errors_name_field("spec.dataset.uri"):
         storage = open_storage(job.spec.dataset.uri, secret=options.dataset_secret)
-        dataset = open_dataset(storage, digest=pinned)
+        dataset = open_dataset(storage, digest=pinned, checked_indices=options.checked_indices)
+        if selects_by_key(job):
+            options = replace(options, checked_indices=dataset.check_rows())
         samples = _samples(job, dataset)
+    if not dataset.names_row_digests:
+        logger.warning("dataset %s %s", dataset.storage.url, RENEWAL)
     timings.mark("DatasetOpened")
     code, code_digest = _code(job, options)
     resolved = resolve(job, dataset_digest=dataset.digest, code_digest=code_digest)
@@ -325,4 +335,5 @@ def _stream(run: ResolvedRun, *, total_steps: int) -> StreamSpec:
         cache_folder=options.cache_folder,
         cache_bytes=options.cache_bytes,
         shared=options.shared,
+        checked_indices=options.checked_indices,
     )

@@ -6,6 +6,8 @@ lack classes: they are measured as they are, and the few rows of a rare class ma
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +24,12 @@ def selection_of(job: TrainingJob) -> tuple[str | None, Fold | None]:
     block = job.spec.dataset
     fold = None if block.fold is None else (block.fold.index, block.fold.count)
     return (None if block.subset is None else block.subset.fraction), fold
+
+
+def selects_by_key(job: TrainingJob) -> bool:
+    """Return whether a job trains on some rows only, chosen by their keys."""
+    subset, fold = selection_of(job)
+    return fold is not None or (subset is not None and Fraction(subset) != 1)
 
 
 def count_training_rows(job: TrainingJob, dataset: Dataset) -> int:

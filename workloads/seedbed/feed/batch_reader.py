@@ -1,7 +1,8 @@
-"""Read images out of record batches: fetched by range, verified as a whole, cached on the node.
+"""Read images out of record batches: fetched by range, cached on the node, each compared with its row digest.
 
 A local dataset is read in place. A batch that differs from the manifest is fetched a second time; if
-it differs again, the dataset is damaged.
+it differs again, the dataset is damaged. A batch is compared once, when it is fetched or first found;
+an image each time it is read, wherever its bytes come from.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from seedbed.dataset import Dataset
 from seedbed.feed.feed_retry import StoreRetry
 from seedbed.feed.io_counters import IO_COUNTERS
 from seedbed.feed.record_batch_cache import BatchCache
+from seedbed.feed.shard_index_cache import ImageLocation
 from seedbed_api.errors import UserError, refusal
 
 COALESCE_BYTES: Final = 8 << 20
@@ -32,7 +34,25 @@ class BatchReader(Protocol):
     """Reads verified record batches of a dataset."""
 
     def read(self, shard: int, batch: int, start: int, length: int) -> bytes:
-        """Return verified bytes of a record batch from `start`; `UserError` where it is damaged."""
+        """Return bytes of a record batch from `start`; `UserError` where it is damaged."""
+
+    def discard(self, shard: int, batch: int) -> None:
+        """Forget what is cached of a batch: the next read fetches it, and compares all of it."""
+
+
+def read_image(dataset: Dataset, batches: BatchReader, location: ImageLocation) -> bytes:
+    """Return the encoded image of a row, the one that the dataset digest commits to.
+
+    Bytes of a cache or of a file that changed since are read again, once. `UserError` names the row.
+    """
+    for _ in range(2):
+        image = batches.read(location.shard, location.batch, location.start, location.length)
+        if location.holds(image):
+            return image
+        IO_COUNTERS.reject()
+        batches.discard(location.shard, location.batch)
+    problem = f"row {location.row} differs from the digest of its id, key, label and image"
+    raise damaged_shard(dataset, location.shard, problem)
 
 
 class LocalBatchReader:
@@ -51,6 +71,10 @@ class LocalBatchReader:
         data = _fetch_verified(self._dataset, self._retry, shard, batch)
         self._verified.add((shard, batch))
         return data[start : start + length]
+
+    def discard(self, shard: int, batch: int) -> None:
+        """Let the next read compare the whole batch again."""
+        self._verified.discard((shard, batch))
 
 
 class CachedBatchReader:
@@ -78,6 +102,13 @@ class CachedBatchReader:
         with self._cache.fetch_lock(name):
             data = self._cached(name, start, length)  # another process may have fetched it meanwhile
             return data if data is not None else self._fetch(shard, batch)[start : start + length]
+
+    def discard(self, shard: int, batch: int) -> None:
+        """Remove a batch from memory and disk."""
+        name = self._dataset.manifest.shards[shard].batches[batch].sha256
+        self._memory.discard(name)
+        if self._cache is not None:
+            self._cache.discard(name)
 
     def _cached(self, name: str, start: int, length: int) -> bytes | None:
         cached = self._memory.get(name)
@@ -135,6 +166,11 @@ class MemoryCache:
         """Return a value and make it the most recent one."""
         with self._lock:
             return self._values.get(name)
+
+    def discard(self, name: str) -> None:
+        """Forget a value."""
+        with self._lock:
+            self._values.pop(name, None)
 
     def put(self, name: str, data: bytes) -> None:
         """Store a value that fits and drop the least recent ones beyond the bound."""

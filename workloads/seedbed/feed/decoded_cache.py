@@ -45,6 +45,8 @@ class Slot:
     length: int
     shape: tuple[int, int]
     """Height and width."""
+    row_digest: bytes = b""
+    """Digest of the row whose image was decoded: the slot of another row never passes for it."""
 
     @property
     def stride(self) -> int:
@@ -59,7 +61,7 @@ class Slot:
     def digest(self, pixels: Pixels) -> bytes:
         """Return the digest of these pixels in this slot; it differs in every other slot."""
         origin = f"{self.file} {self.place} {self.start} {self.length} "
-        digest = hashlib.sha256(origin.encode())
+        digest = hashlib.sha256(origin.encode() + self.row_digest)
         digest.update(pixels.data)
         return digest.digest()[:_DIGEST_BYTES]
 

@@ -14,7 +14,7 @@ from seedbed.feed.decoded_cache import DecodedCache, Slot
 from seedbed.feed.shard_index_cache import ImageLocation
 from seedbed.images.image_decoder import decoder_versions
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 DECODED_SHARE: Final = 0.5
 """Share of a cache that decoded images may take; record batches have the rest. A run that caches no images
@@ -77,6 +77,7 @@ class DecodedCachePolicy:
             start=location.start,
             length=location.length,
             shape=shape,
+            row_digest=location.digest,
         )
         # A run alone returns to an image after all others: what does not fit would be evicted by then.
         if not self.cache.fits(slot.stride * (1 if self._shared else self._rows)):

@@ -9,7 +9,7 @@ from functools import partial
 
 from seedbed.augmentation import Sizing, Transform, render_head, render_rest, sizing_head
 from seedbed.dataset import Dataset
-from seedbed.feed.batch_reader import BatchReader, damaged_shard
+from seedbed.feed.batch_reader import BatchReader, damaged_shard, read_image
 from seedbed.feed.decoded_cache import DecodedCache, Pixels
 from seedbed.feed.decoded_cache_policy import DecodedCachePolicy
 from seedbed.feed.io_counters import IO_COUNTERS
@@ -86,7 +86,7 @@ class ImageRenderer:
             return picture_size(data)
 
     def _read(self, location: ImageLocation) -> bytes:
-        return self._batches.read(location.shard, location.batch, location.start, location.length)
+        return read_image(self._dataset, self._batches, location)
 
     @contextlib.contextmanager
     def _decoder_errors(self, location: ImageLocation) -> Iterator[None]:

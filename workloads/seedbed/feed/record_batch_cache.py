@@ -1,8 +1,9 @@
 """A disk cache of verified record batches, named by their sha256, shared by the processes of a node.
 
 A batch is written to a temporary file and renamed, and verified before its first use in a process. So a kill
-at any moment costs at most another fetch, without any fsync. Once per process is enough, because files are
-never changed in place, only renamed and removed.
+at any moment costs at most another fetch, without any fsync. Once per process is enough against damage,
+because files are never changed in place, only renamed and removed; who changes one nevertheless is found by
+the digest of the row, which `batch_reader` compares at each read.
 """
 
 from __future__ import annotations
@@ -88,11 +89,12 @@ class BatchCache:
                 return data
         finally:
             os.close(handle)
-        self._remove_damaged(name)
+        IO_COUNTERS.reject()
+        self.discard(name)
         return None
 
-    def _remove_damaged(self, name: str) -> None:
-        IO_COUNTERS.reject()
+    def discard(self, name: str) -> None:
+        """Remove an entry that is damaged."""
         self._verified.discard(name)
         with self._folder.writing():
             self._path(name).unlink(missing_ok=True)

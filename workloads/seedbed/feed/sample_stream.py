@@ -111,7 +111,9 @@ def open_stream(spec: StreamSpec) -> SampleStream:
     """Open a dataset and its caches; `UserError` where it is another one or has no rows to train on."""
     retry = StoreRetry(seconds=spec.retry_seconds, stopped=threading.Event())
     storage = open_storage(spec.dataset_url, secret=spec.secret)
-    dataset = retry.call(lambda: open_dataset(storage, digest=spec.digest))
+    dataset = retry.call(
+        lambda: open_dataset(storage, digest=spec.digest, checked_indices=spec.checked_indices)
+    )
     training = _view(dataset, spec, spec.split, retry=retry)
     indices = ShardIndexCache(dataset, retry=retry, size=2 * spec.window + 4)
     cache = _open_decoded_cache(spec, training, stopped=retry.stopped)

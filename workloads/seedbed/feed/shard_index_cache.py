@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from cachetools import LRUCache
 
 from seedbed.dataset import Dataset
+from seedbed.dataset.shard_io import HEAD_BYTES
 from seedbed.feed.feed_retry import StoreRetry
 
 Rows = npt.NDArray[np.int64]
@@ -32,6 +34,16 @@ class ImageLocation(NamedTuple):
     start: int
     """First byte of the image within the batch."""
     length: int
+    head: bytes
+    """What the row digest covers before the image: id, key and label."""
+    digest: bytes
+    """The row digest, to which the dataset digest commits."""
+
+    def holds(self, image: bytes) -> bool:
+        """Return whether these bytes are the image of the row, under its id, key and label."""
+        found = hashlib.sha256(self.head)
+        found.update(image)
+        return found.digest() == self.digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +56,8 @@ class _Columns:
     offset: npt.NDArray[np.int64]
     length: npt.NDArray[np.int64]
     label: npt.NDArray[np.int32]
+    heads: bytes
+    digests: bytes
 
 
 class ShardIndexCache:
@@ -79,6 +93,8 @@ class ShardIndexCache:
             place=position - int(columns.batch_first[batch]),
             start=int(columns.offset[position]),
             length=int(columns.length[position]),
+            head=columns.heads[HEAD_BYTES * position : HEAD_BYTES * (position + 1)],
+            digest=columns.digests[32 * position : 32 * (position + 1)],
         )
 
     def _load(self, shard: int) -> _Columns:
@@ -94,6 +110,8 @@ class ShardIndexCache:
             offset=index.offset,
             length=index.length,
             label=index.label,
+            heads=index.heads(),
+            digests=index.digest.tobytes(),
         )
         with self._lock:
             self._columns[shard] = columns

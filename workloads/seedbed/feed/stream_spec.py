@@ -30,6 +30,9 @@ class StreamSpec:
     split: str = "train"
     subset: str | None = None
     fold: tuple[int, int] | None = None
+    checked_indices: str | None = None
+    """`Dataset.indices_digest` of the dataset whose rows the driver has checked; with other indices, or None,
+    each process checks the rows that a subset or a fold selects from."""
     secret: Path | None = None
     cache_folder: Path | None = None
     """Shared by the processes of a node; None: a bounded number of record batches in memory."""

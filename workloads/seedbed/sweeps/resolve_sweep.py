@@ -128,6 +128,7 @@ def resolve_sweep(
             probed=(template.environment, template.environment_class),
             expected=ExpectedIdentity(dataset_digest=template.dataset.digest),
             fetched=template.code,
+            checked_indices=template.options.checked_indices,
         ),
         dataset_digest=template.dataset.digest,
         code_digest=template.resolved["model"].get("code", {}).get("digest"),
