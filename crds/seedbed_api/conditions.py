@@ -40,6 +40,10 @@ class ConditionType(StrEnum):
     """True until the job trains or is at rest (the rule of kstatus: `helm --wait` waits for this)."""
     STALLED = "Stalled"
     """True if nothing happens until a person changes the job, its profile, or the cluster."""
+    SIGNED = "Signed"
+    """True when the operator has signed the digest of the receipt, or of a sweep's record."""
+    REPRODUCED = "Reproduced"
+    """True when a pod has recomputed the run from its receipt, bit by bit; see seedbed.dev/verify."""
 
 
 class CompleteReason(StrEnum):
@@ -49,6 +53,19 @@ class CompleteReason(StrEnum):
     """The job was trained."""
     ALREADY_COMPUTED = "AlreadyComputed"
     """The output store already held the same run."""
+
+
+class SignedReason(StrEnum):
+    """Why the receipt of a complete job is signed or not."""
+
+    SIGNED = "Signed"
+    """The operator's signature is in status.receipt.signature, or status.ledger.signature."""
+    NO_SIGNING_KEY = "NoSigningKey"
+    """The operator has no key: the chart's value signing.existingSecret is not set."""
+    ALREADY_COMPUTED = "AlreadyComputed"
+    """The job found the run in the output store, so the operator cannot say which job made it."""
+    NO_RECEIPT = "NoReceipt"
+    """The driver reported no receipt, or no identity of the run."""
 
 
 class FailedReason(StrEnum):

@@ -32,6 +32,7 @@ from seedbed_api.scalar_types import (
 
 MOST_METRICS = 32
 LONGEST_LOG_TAIL = 2048
+LONGEST_SIGNATURE = 8192
 
 
 class Environment(StatusBlock):
@@ -148,6 +149,9 @@ class ObjectStatus(StatusBlock):
     """URL of the object."""
     digest: Digest
     """Digest of its bytes, or of its deterministic part."""
+    signature: Annotated[str, text(LONGEST_SIGNATURE)] | None = None
+    """The operator's DSSE envelope as JSON, for `seedbed verify --signature`: it started this job with these
+    images, and the job's driver reported this digest. Unset without a signing key."""
 
 
 class Failure(StatusBlock):
@@ -227,8 +231,8 @@ class LifecycleStatus(StatusBlock):
     last_failure: Failure | None = None
     """The last failed attempt."""
     conditions: Conditions = ()
-    """Complete, Failed, Suspended, Running, Reconciling, Stalled. Reason and message of Running say what
-    the job does or waits for."""
+    """Complete, Failed, Suspended, Running, Reconciling, Stalled, Signed, Reproduced. Reason and message of
+    Running say what the job does or waits for."""
 
     def condition(self, kind: str) -> Condition | None:
         """Return a condition of either status; None if it was never written."""

@@ -42,6 +42,11 @@ _OPTIONS: Final = (
     click.option("--lease-name", default="seedbed-operator", show_default=True, help="Name of that Lease."),
     click.option("--kubeconfig", help="File that says where the API server is; in a pod not needed."),
     click.option(
+        "--signing-key",
+        type=click.Path(path_type=Path),
+        help="File with the private key in PEM that signs receipts; not signed when left out.",
+    ),
+    click.option(
         "--log-format",
         type=click.Choice(["json", "text"]),
         default=lambda: "text" if sys.stderr.isatty() else "json",
@@ -104,7 +109,10 @@ def check(**options: Any) -> None:
     """Check that the CRDs are installed and that the service account has the permissions it needs."""
     settings = Settings(**options).check()
     from seedbed_operator.manager import operator_process
+    from seedbed_operator.receipt_signer import read_key
 
+    if settings.signing_key is not None:
+        read_key(settings.signing_key)
     problems = asyncio.run(operator_process.check(settings))
     for problem in problems:
         click.echo(problem, err=True)

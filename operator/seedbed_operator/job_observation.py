@@ -152,6 +152,8 @@ class PodView:
     """Of our container, or of one that it waits for."""
     terminated: ContainerTerminated | None
     """Of our container."""
+    image_id: str = ""
+    """Image of our container as the kubelet found it; empty until it has started."""
     template: RecordedTemplate | None = None
     """Of a driver; None for workers and for drivers of older versions."""
     gang_size: int | None = None

@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from seedbed_api.conditions import Condition, ConditionType, RunningReason, one_line, with_condition
+from seedbed_api.attestations.receipt_attestation import Attestation
+from seedbed_api.conditions import (
+    Condition,
+    ConditionType,
+    RunningReason,
+    SignedReason,
+    one_line,
+    with_condition,
+)
 from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob_status import LifecycleStatus
 
@@ -64,6 +72,15 @@ class EvidenceRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SigningRequest:
+    """What the operator states about the receipt of a job that is complete, or why it states nothing."""
+
+    attestation: Attestation | None
+    reason: SignedReason
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobEvent:
     """A Kubernetes Event about the job, sent after the status is written."""
 
@@ -82,6 +99,8 @@ class Plan:
     """The complete new status; None: leave it (the object is being deleted, or another controller's)."""
     events: tuple[JobEvent, ...] = ()
     evidence_requests: tuple[EvidenceRequest, ...] = ()
+    signing: SigningRequest | None = None
+    """A statement to sign with the status, so that both are written at once."""
     requeue_at: datetime | None = None
     """Next reconcile without an event: a deadline, the end of a back-off, the next poll. A past time means:
     at once."""
@@ -96,6 +115,7 @@ class PlanBuilder:
     status: LifecycleStatus
     actions: tuple[Action, ...] = ()
     evidence_requests: tuple[EvidenceRequest, ...] = ()
+    signing: SigningRequest | None = None
     requeue_at: datetime | None = None
 
     def add_actions(self, *actions: Action) -> PlanBuilder:
@@ -105,6 +125,10 @@ class PlanBuilder:
     def add_requests(self, *evidence_requests: EvidenceRequest) -> PlanBuilder:
         """Add evidence requests."""
         return replace(self, evidence_requests=(*self.evidence_requests, *evidence_requests))
+
+    def request_signature(self, request: SigningRequest) -> PlanBuilder:
+        """Sign a statement when the status is written."""
+        return replace(self, signing=request)
 
     def requeue(self, *moments: datetime | None) -> PlanBuilder:
         """Reconcile again at the earliest of these times."""

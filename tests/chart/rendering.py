@@ -60,6 +60,7 @@ MATRIX: dict[str, Json] = {
         "serviceAccount": {"create": False, "name": "given"},
         "crds": {"install": False},
     },
+    "receipts signed": {"signing": {"existingSecret": "receipts", "key": "ed25519.pem"}},
     "definitions that go with the release": {"crds": {"keep": False, "annotations": {"example.org/a": "b"}}},
     "profiles and priorities": {
         "profiles": {

@@ -76,6 +76,24 @@ def test_nothing_is_ever_read_from_secrets_and_no_right_is_a_star(helm4: Helm, t
     assert not {verb for *_, verb in everything} & {"escalate", "bind", "impersonate"}
 
 
+def test_the_signing_key_is_mounted_read_only_and_needs_no_right_to_read_secrets(
+    helm4: Helm, tmp_path
+) -> None:
+    values = {"signing": {"existingSecret": "receipts", "key": "ed25519.pem"}}
+    found, bare = objects(helm4.template(values, tmp_path)), objects(helm4.template({}, tmp_path))
+    spec = pod_template(found)["spec"]
+    volume = next(each for each in spec["volumes"] if each["name"] == "signing")
+    items = [{"key": "ed25519.pem", "path": "signing.key"}]
+    assert volume["secret"] == {"secretName": "receipts", "defaultMode": 0o440, "items": items}
+    mount = next(each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "signing")
+    assert (mount["mountPath"], mount["readOnly"]) == ("/etc/seedbed/signing", True)
+    environment = {each["name"]: each.get("value") for each in spec["containers"][0]["env"]}
+    assert environment["SEEDBED_OPERATOR_SIGNING_KEY"] == "/etc/seedbed/signing/signing.key"
+    assert "signing" not in str(pod_template(bare)), "without the value nothing of it is rendered"
+    for kind in ("Role", "ClusterRole"):
+        assert of_kind(found, kind) == of_kind(bare, kind)
+
+
 def test_people_learn_the_kinds_by_aggregation(helm4: Helm, tmp_path) -> None:
     found = objects(helm4.template({}, tmp_path))
     view, edit, admin = (

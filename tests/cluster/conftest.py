@@ -29,13 +29,14 @@ def operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Ite
     install(control_plane.kube)
     started: list[Process] = []
 
-    def start(kubeconfig: Path = control_plane.kubeconfig) -> Process:
+    def start(kubeconfig: Path = control_plane.kubeconfig, *more: str) -> Process:
         log = tmp_path / f"operator-{len(started)}.log"
         options = (
             f"--lease-namespace={namespace}",
             "--health-port=0",
             "--sweep-seconds=5",
             "--log-format=text",
+            *more,
         )
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -23,7 +23,7 @@ PREDICATE_TYPES: dict[SignerRole, str] = {
 }
 RECEIPT_NAME = "receipt.json"
 SWEEP_RECORD_NAME = "ledger.json"
-MOST_IMAGES = 16
+MOST_IMAGES = 8
 
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ImageText = Annotated[str, text(512)]

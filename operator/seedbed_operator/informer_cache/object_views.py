@@ -119,7 +119,8 @@ def pod_view(raw: RawObject) -> PodView | None:
         return None
     conditions = {str(entry.get("type")): entry for entry in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
-    state = container_status(status, str(role)).get("state") or {}
+    container = container_status(status, str(role))
+    state = container.get("state") or {}
     others = injected_containers(spec, status, str(role))
     return PodView(
         namespace=intern(metadata["namespace"]),
@@ -150,12 +151,14 @@ def pod_view(raw: RawObject) -> PodView | None:
         waiting=waiting_cause(state, others),
         terminated=terminated_state(state),
         injected_containers=others,
+        image_id=intern(str(container.get("imageID") or "")[:MOST_IMAGE_TEXT]),
         template=_shape(metadata, spec) if role == "driver" else None,
         gang_size=gang_size(metadata),
         deletion_grace=_grace(metadata, spec),
     )
 
 
+MOST_IMAGE_TEXT: Final = 512
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 

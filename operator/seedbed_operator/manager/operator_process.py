@@ -30,6 +30,7 @@ from seedbed_operator.observe.driver_client import HttpDriverClient
 from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import TransientStates
 from seedbed_operator.plan_executor import PlanExecutor
+from seedbed_operator.receipt_signer import ReceiptSigner
 from seedbed_operator.reconciler.reconcile import Reconciler
 from seedbed_operator.reconciler.workqueue import FairQueue, Workqueue
 from seedbed_operator.relist import Relister
@@ -121,6 +122,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         executor=PlanExecutor(cluster, cache),
         status_writer=StatusWriter(cluster, cache, settings.identity, written),
         clock=now,
+        signer=ReceiptSigner(settings.signing_key),
         has_new_jobs=lambda: queue.has_new_jobs,
     )
     workqueue = Workqueue(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from seedbed_api.errors import UserError, refusal
@@ -31,6 +32,8 @@ class Settings:
     concurrency: int = 32
     """Reconciles in parallel."""
     kubeconfig: str | None = None
+    signing_key: Path | None = None
+    """File with the private key that signs receipts; None: they are not signed."""
     log_format: Literal["json", "text"] = "text"
     grace_seconds: int = 20
     """Time for running reconciles to end after SIGTERM."""

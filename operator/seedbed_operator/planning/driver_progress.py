@@ -13,6 +13,7 @@ from seedbed_api.trainingjob_status import (
     DatasetStatus,
     Environment,
     LifecycleStatus,
+    ObjectStatus,
     Progress,
     TrainingJobStatus,
     WorkerCounts,
@@ -110,7 +111,7 @@ def _fields_of_outcome(status: LifecycleStatus, outcome: Outcome) -> dict[str, A
                 "checkpoint": outcome.checkpoint or status.checkpoint,
                 "metrics": outcome.metrics or status.metrics,
                 "model": outcome.model or status.model,
-                "receipt": outcome.receipt or status.receipt,
+                "receipt": _unsigned(outcome.receipt) or status.receipt,
             }
         case SweepJobStatus():
             return _sweep_fields(status, outcome.sweep)
@@ -145,9 +146,14 @@ def _sweep_fields(status: SweepJobStatus, report: SweepProgress | None) -> dict[
         "trials": report.trials,
         "best_trial": report.best_trial or status.best_trial,
         "top_trials": _complete_rows(status.top_trials, report.top_trials),
-        "ledger": report.ledger or status.ledger,
+        "ledger": _unsigned(report.ledger) or status.ledger,
         "last_progress_time": report.kept_time or status.last_progress_time,
     }
+
+
+def _unsigned(report: ObjectStatus | None) -> ObjectStatus | None:
+    """Return what a driver reports, without anything that it calls a signature."""
+    return None if report is None else ObjectStatus(uri=report.uri, digest=report.digest)
 
 
 def _finished_trials(trials: TrialCounts) -> int:

@@ -16,6 +16,7 @@ from seedbed_operator.plan import PlanBuilder
 from seedbed_operator.planning.attempt_outcome import AttemptOutcome, OutcomeCause, camel_reason
 from seedbed_operator.planning.driver_progress import clear_estimate, record_outcome
 from seedbed_operator.planning.job_context import JobContext
+from seedbed_operator.planning.receipt_signing import signing_request
 from seedbed_operator.planning.restart_backoff import backoff, backoff_after_preemption
 from seedbed_operator.planning.sidecar_containers import pod_exit_code
 from seedbed_operator.planning.terminal_state import set_pending_terminal
@@ -53,6 +54,7 @@ def account_attempt(context: JobContext, builder: PlanBuilder, end: AttemptOutco
         log_uri=_log_uri(context, end) or builder.status.log_uri,
     ).requeue(context.now)
     if end.cause is OutcomeCause.DONE:
+        builder = builder.request_signature(signing_request(context, builder, end.outcome))
         return set_pending_terminal(builder, ConditionType.COMPLETE, end.reason, "the run is complete")
     builder = _with_last_failure(context, builder, end)
     if end.cause is OutcomeCause.USER:

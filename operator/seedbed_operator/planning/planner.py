@@ -57,6 +57,7 @@ def plan(observation: JobObservation, backends: Backends = BACKENDS) -> Plan:
         status=builder.status,
         events=events_between(context.status, builder.status),
         evidence_requests=builder.evidence_requests,
+        signing=builder.signing,
         requeue_at=builder.requeue_at,
     )
 

@@ -22,6 +22,7 @@ from seedbed_operator.observe.transient_state import TransientState, TransientSt
 from seedbed_operator.plan import Create, JobEvent, Plan
 from seedbed_operator.plan_executor import ExecutionResult, PlanExecutor, StaleCache
 from seedbed_operator.planning.internal_errors import FAILED_WRITE_PREFIX
+from seedbed_operator.receipt_signer import ReceiptSigner
 from seedbed_operator.status_writer import StatusConflict, StatusWriter
 
 MAX_REJECTED_WRITES: Final = 8
@@ -79,6 +80,7 @@ class Reconciler:
     executor: PlanExecutor
     status_writer: StatusWriter
     clock: Callable[[], datetime]
+    signer: ReceiptSigner
     has_new_jobs: Callable[[], bool] = lambda: False
     """Whether other jobs wait for their first pods; status writes are deferred then."""
 
@@ -216,6 +218,8 @@ class Reconciler:
             return self.planner.status_after_rejection(observation, plan, state.rejected_writes)
         if plan.actions:
             state.rejected_writes = ()
+        if plan.signing is not None and plan.status is not None:
+            return self.signer.sign(observation, plan.signing, plan.status)
         return plan.status
 
 

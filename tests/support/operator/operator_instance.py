@@ -17,6 +17,7 @@ from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import TransientStates
 from seedbed_operator.plan import Plan
 from seedbed_operator.plan_executor import PlanExecutor
+from seedbed_operator.receipt_signer import ReceiptSigner
 from seedbed_operator.reconciler.reconcile import Reconciler, ReconcileResult
 from seedbed_operator.relist import Relister
 from seedbed_operator.status_writer import StatusWriter
@@ -84,6 +85,7 @@ class Incarnation:
             executor=PlanExecutor(self.cluster, self.cache),
             status_writer=StatusWriter(self.cluster, self.cache, "operator"),
             clock=self._later,
+            signer=ReceiptSigner(None),
             has_new_jobs=lambda: self.has_new_jobs,
         )
 
