@@ -73,6 +73,10 @@ image-operator: .venv/.installed ## Build the operator's image without a contain
 image-workload: .venv/.installed ## The same for the workload: 9 GB with its wheels
 	@$(BIN)/python images/build.py workload
 
+.PHONY: wheel
+wheel: .venv/.installed ## Build the wheel and its bill of materials into build/wheel
+	@$(BIN)/python images/wheel.py build/wheel
+
 .PHONY: root-workload
 root-workload: .venv/.installed ## The workload's root as a folder, for pods of the e2e tier that have nothing of this machine
 	@$(BIN)/python images/build.py workload --root
@@ -86,6 +90,10 @@ lint: .venv/.installed ## Style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cd tests && ../$(BIN)/lint-imports
+
+.PHONY: audit
+audit: .venv/.installed ## Known vulnerabilities of the locked packages, but those of requirements/vulnerabilities.yaml
+	@$(BIN)/python images/vulnerability_gate.py
 
 .PHONY: format
 format: .venv/.installed ## Format the code

@@ -1,5 +1,8 @@
 """Build an image without a container engine: `python images/build.py operator` prints its archive's path.
 
+Beside the archive are its bill of materials (`.cdx.json`), its provenance (`.provenance.json`) and the digest
+of its manifest (`.digest`).
+
 Two Debian roots by mmdebstrap, the same install.sh as in the Dockerfile in a chroot; ENV, USER and ENTRYPOINT
 are read from the Dockerfile. Archives are stored outside the repository, by content.
 """
@@ -21,13 +24,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ociarchive import Folder, write_archive
+from ociarchive import EPOCH, Folder, write_archive
+from provenance import provenance
+from sbom import debian_packages, image_bill, wheel_hashes
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPT = REPOSITORY / "images/install.sh"
 SUITE = "bookworm"
 UNREAD = ("doc", "man", "info", "locale", "lintian", "bug", "zoneinfo")
-"""Folders of /usr/share that no container reads."""
+"""Folders of /usr/share that no container reads; copyright files stay."""
 
 
 class CannotBuild(Exception):  # noqa: N818 - a state of the machine, not a fault
@@ -83,6 +88,8 @@ def main(arguments: list[str]) -> int:
     if made.is_file():
         digest = made.with_suffix(".digest").read_text(encoding="utf-8")
         say(f"{image.tag} {digest}: {made.stat().st_size / 2**20:.0f} MiB packed")
+        say(f"bill of materials: {bill_of(made)}")
+        say(f"provenance: {provenance_of(made)}")
     for other in IMAGES.values():
         if other is not image and not complete(archive_of(other)):
             say(f"not built: {other.tag}; `python images/build.py {other.name}` does, {other.size}")
@@ -106,6 +113,16 @@ def built(image: Image) -> Path:
     return archive
 
 
+def bill_of(archive: Path) -> Path:
+    """Return the path of an archive's bill of materials."""
+    return archive.with_suffix(".cdx.json")
+
+
+def provenance_of(archive: Path) -> Path:
+    """Return the path of an archive's provenance."""
+    return archive.with_suffix(".provenance.json")
+
+
 def complete(archive: Path) -> bool:
     """Tell whether an archive is complete: its digest is written last."""
     return archive.with_suffix(".digest").exists()
@@ -120,7 +137,30 @@ def _build(image: Image, archive: Path) -> None:
     )
     say(f"{image.name}: packing")
     digest = write_archive(archive, name=image.tag, config=config(image.dockerfile), folders=layers)
+    _describe(image, archive, digest, environment)
     archive.with_suffix(".digest").write_text(digest, encoding="utf-8")
+
+
+def _describe(image: Image, archive: Path, digest: str, environment: Path) -> None:
+    """Write the bill of materials and the provenance beside an archive."""
+    debian = root("runtime")
+    bill = image_bill(
+        f"seedbed-{image.name}",
+        version=version(),
+        digest=digest,
+        root=debian,
+        environment=environment,
+        hashes=wheel_hashes(wheels(image)),
+    )
+    bill_of(archive).write_text(bill, encoding="utf-8")
+    statement = provenance(
+        f"seedbed-{image.name}",
+        digest=digest,
+        repository=REPOSITORY,
+        files=sources(image),
+        packages=[str(each.purl) for each in debian_packages(debian)],
+    )
+    provenance_of(archive).write_text(statement, encoding="utf-8")
 
 
 def tree_of(image: Image) -> Path:
@@ -180,17 +220,18 @@ def root(stage: str) -> Path:
     """Return a Debian root with the packages of a stage, bootstrapped once per list of packages."""
     packages = script_packages(stage)
     finishing = SCRIPT.read_text(encoding="utf-8") if stage == "runtime" else ""
-    key = hashlib.sha256("\n".join((*packages, finishing)).encode())
+    options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNREAD]
+    options.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
+    key = hashlib.sha256("\n".join((*packages, *options, finishing)).encode())
     folder = cache() / "roots" / f"{stage}-{key.hexdigest()[:16]}"
     if not folder.exists():
         aside = folder.with_suffix(".building")
         shutil.rmtree(aside, ignore_errors=True)
         aside.parent.mkdir(parents=True, exist_ok=True)
         say(f"{stage} stage: bootstrapping Debian {SUITE}")
-        excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNREAD]
-        include = f"--include={','.join(packages)}"
-        options = ["--quiet", "--mode=root", "--variant=essential", include, *excluded]
-        run(["mmdebstrap", *options, SUITE, str(aside), *sources_of_packages()])
+        base = ["--quiet", "--mode=root", "--variant=essential", f"--include={','.join(packages)}"]
+        dated = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)}
+        run(["mmdebstrap", *base, *options, SUITE, str(aside), *sources_of_packages()], dated)
         if stage == "runtime":
             run_script(aside, "finish")
         aside.replace(folder)

@@ -1,4 +1,4 @@
-"""What the testbed takes from the distribution: the container runtime and the commands that make namespaces."""
+"""What the testbed takes from the distribution: a container runtime, namespaces, Prometheus, Debian roots."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _PACKAGE_OF = {
     "openssl": "openssl",
     "nsenter": "util-linux",
     "mount": "mount",
+    "mmdebstrap": "mmdebstrap",
     "prometheus": "prometheus",
     "promtool": "prometheus",
 }

@@ -40,6 +40,7 @@ NOT_TYPED = {
     "make testbed-tools": "each tier builds what it needs",
     "make testbed": "waits for Ctrl-C; tests/cluster/test_testbed.py starts and ends one",
     "make image-operator": "tests/chart/test_images.py and the e2e tier build it",
+    "kubectl apply -f examples/admission-policy.yaml": "tests/cluster/test_admission_policy.py applies it",
     "make help": "tests/unit/docs/test_commands.py runs it",
     "python -m testbed list": "says where kubectl of the testbed is",
     ".venv/bin/pre-commit install": "would change the repository",
