@@ -40,7 +40,8 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_a_job_runs_after_at_most_ten_writes_by_either_count(figures: dict[str, Any]) -> None:
-    served, own = (figures["latency"][name] for name in ("writes_per_job", "own_writes_per_job"))
+    slowest_rate = figures["latency"][0]  # the rate of the goal
+    served, own = (slowest_rate[name] for name in ("writes_per_job", "own_writes_per_job"))
     assert served["pods"] == 4
     assert served["services"] == served["secrets"] == 1
     assert sum(served.values()) <= 10
@@ -50,7 +51,9 @@ def test_a_job_runs_after_at_most_ten_writes_by_either_count(figures: dict[str, 
 def test_both_sides_created_the_same_pods(figures: dict[str, Any]) -> None:
     creation = figures["creation"]
     assert (creation["jobs"], creation["pods"], len(creation["rounds"])) == (50, 200, 1)
-    assert figures["latency"]["seen"] == figures["latency"]["jobs"] == 20
+    assert figures["latency"]
+    for each in figures["latency"]:
+        assert each["seen"] == each["jobs"] == 2 * each["rate"]
 
 
 def test_the_page_tells_every_goal(figures: dict[str, Any]) -> None:
