@@ -40,7 +40,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_a_job_runs_after_at_most_ten_writes_by_either_count(figures: dict[str, Any]) -> None:
-    slowest_rate = figures["latency"][0]  # the rate of the goal
+    slowest_rate = min(figures["latency"], key=lambda each: each["rate"])
     served, own = (slowest_rate[name] for name in ("writes_per_job", "own_writes_per_job"))
     assert served["pods"] == 4
     assert served["services"] == served["secrets"] == 1
