@@ -171,7 +171,7 @@ def _optuna_worker(problem: Problem, journal: str, hit: str) -> int:
 
 def optuna_hyperband(problem: Problem, folder: Path) -> dict[str, Any]:
     """Run Optuna with its Hyperband, in joblib's processes that share a journal."""
-    import joblib
+    import joblib  # noqa: TID251 - a peer, on values of its own
     import optuna
     from optuna.storages.journal import JournalFileBackend
 

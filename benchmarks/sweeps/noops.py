@@ -180,7 +180,7 @@ def _optuna_worker(journal: str, trials: int) -> None:
 
 def optuna(trials: int, folder: Path) -> Stretch:
     """Run Optuna in joblib's processes, which share a journal."""
-    import joblib
+    import joblib  # noqa: TID251 - a peer, on values of its own
     from optuna import create_study
     from optuna.samplers import RandomSampler
     from optuna.storages import JournalStorage

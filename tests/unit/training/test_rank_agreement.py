@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -81,7 +80,7 @@ class Pair:
         self.theirs = theirs
 
     def gather_bytes(self, payload: bytes) -> list[bytes]:
-        return [payload, pickle.dumps(self.theirs)]
+        return [payload, self.theirs.to_bytes()]
 
     def broadcast_bytes(self, payload: bytes) -> bytes:
         return payload

@@ -5,11 +5,10 @@ Rank 0 compares; all workers stop after the same step. Nothing is written.
 
 from __future__ import annotations
 
-import pickle
+import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.tensor_digests import weights_digest
@@ -20,6 +19,7 @@ from seedbed.receipts import Decided
 from seedbed.replay.recomputation_check import ReceiptComparison
 from seedbed.replay.run_differences import Difference
 from seedbed.runs import Evaluation, RunFolder, load_checkpoint
+from seedbed.runs.ledger_exchange import ledger_part_bytes, parse_ledger_part
 from seedbed.runs.tensor_serialization import Array, as_array, to_torch
 from seedbed.training.early_stopping import best_score, should_stop
 from seedbed.training.evaluation_scores import evaluation_document, scores_of
@@ -135,9 +135,9 @@ class _Replay:
         self.leaves += len(part.leaves)
         digests = WorkerDigests(steps=part.steps, tensors={})
         require_agreement(self.task.program, self.exchange, digests, witness=self.names)
-        parts = self.exchange.gather_bytes(pickle.dumps(part))
+        parts = self.exchange.gather_bytes(ledger_part_bytes(part))
         difference = self._agreed(
-            lambda: self.comparison.step([pickle.loads(p) for p in parts], completed=done)
+            lambda: self.comparison.step([parse_ledger_part(p) for p in parts], completed=done)
         )
         if difference is None and self.task.program.schedule.is_evaluation(done):
             difference = self._evaluated("validation")
@@ -208,9 +208,10 @@ class _Replay:
 
     def _agreed(self, compare: Callable[[], Difference | None]) -> Difference | None:
         """Run a comparison on rank 0 and return its result on every worker."""
-        found: Any = compare() if self.exchange.rank == 0 else None
-        difference: Difference | None = pickle.loads(self.exchange.broadcast_bytes(pickle.dumps(found)))
-        return difference
+        found = compare() if self.exchange.rank == 0 else None
+        document = json.dumps(None if found is None else found.document()).encode()
+        agreed = json.loads(self.exchange.broadcast_bytes(document))
+        return None if agreed is None else Difference(**agreed)
 
     def _not_finite(self, error: UserError) -> Difference:
         text = f"the loss is no longer finite: {error.message.partition(' at step')[0]}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import shutil
 import sys
 import tempfile
@@ -99,7 +98,7 @@ def _run_tune(
     runner: SegmentRunner,
 ) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the display shows what matters
-    given = {"sweep": pickle.dumps(sweep), "runner": runner, "modules": list(sys.path)}
+    given = {"sweep": sweep, "runner": runner, "modules": list(sys.path)}
     with_sweep = tune.with_parameters(SegmentTrainable, **given)
     trainable = tune.with_resources(with_sweep, dict(resources))
     tune.Tuner(
@@ -186,7 +185,7 @@ class SegmentSearcher(Searcher):
         if self._callbacks.done:
             return Searcher.FINISHED
         segment = self._callbacks.call(self._callbacks.scheduler.next_segment, trial_id, otherwise=None)
-        return None if segment is None else {_SEGMENT: pickle.dumps(segment)}
+        return None if segment is None else {_SEGMENT: segment}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass on progress and hangs."""
@@ -195,7 +194,7 @@ class SegmentSearcher(Searcher):
         progress = result.get(_PROGRESS)
         if progress is not None:
             self._callbacks.call(
-                self._callbacks.scheduler.report_progress, trial_id, pickle.loads(progress), otherwise=None
+                self._callbacks.scheduler.report_progress, trial_id, progress, otherwise=None
             )
 
     def on_trial_complete(
@@ -206,8 +205,7 @@ class SegmentSearcher(Searcher):
     ) -> None:
         """Pass on the report; `LowestFirstScheduler` has reported a lost actor before."""
         del error
-        data = (result or {}).get(_REPORT)
-        report: SegmentReport = None if data is None else pickle.loads(data)
+        report: SegmentReport = (result or {}).get(_REPORT)
         self._callbacks.call(self._callbacks.scheduler.report_result, trial_id, report, otherwise=None)
 
     def save(self, checkpoint_path: str) -> None:
@@ -264,13 +262,14 @@ class SegmentTrainable(Trainable):
     def setup(
         self,
         config: dict[str, Any],
-        sweep: bytes = b"",
+        sweep: ResolvedSweep | None = None,
         runner: SegmentRunner = run_segment,
         modules: Sequence[str] = (),
     ) -> None:
         """Start the first segment; `modules` is the import path of the driver."""
         extend_import_path(modules)
-        self._sweep: ResolvedSweep = pickle.loads(sweep)
+        assert sweep is not None, "Tune passes it on"
+        self._sweep = sweep
         self._runner = runner
         self._start(config)
 
@@ -286,10 +285,10 @@ class SegmentTrainable(Trainable):
             os._exit(ExitCode.INFRASTRUCTURE)
         self._thread.join(_TICK_SECONDS)
         if not self._thread.is_alive():
-            return {_REPORT: pickle.dumps(self._report), "done": True}
+            return {_REPORT: self._report, "done": True}
         self._hung = self._is_hung()
         result: dict[str, Any] = {_HUNG: True} if self._hung else {}
-        return result if self._progress is None else result | {_PROGRESS: pickle.dumps(self._progress)}
+        return result if self._progress is None else result | {_PROGRESS: self._progress}
 
     def _is_hung(self) -> bool:
         spec = self._sweep.spec
@@ -315,8 +314,9 @@ class SegmentTrainable(Trainable):
         self._progress: RunProgress | None = None
         self._report: SegmentReport = None
         self._moved, self._hung = time.monotonic(), False
-        segment = pickle.loads(config[_SEGMENT])
-        self._thread = threading.Thread(target=self._train, args=(segment,), name="trial", daemon=True)
+        self._thread = threading.Thread(
+            target=self._train, args=(config[_SEGMENT],), name="trial", daemon=True
+        )
         self._thread.start()
 
     def _train(self, segment: TrialSegment) -> None:

@@ -5,7 +5,7 @@ Rank 0 alone writes; what it writes is a function of the run identity.
 
 from __future__ import annotations
 
-import pickle
+import json
 import time
 from collections.abc import Mapping
 
@@ -19,6 +19,7 @@ from seedbed.runs.checkpoint_store import (
     save_checkpoint,
 )
 from seedbed.runs.ledger import CHAIN_START, LedgerPart, join_ledger_parts, save_segment
+from seedbed.runs.ledger_exchange import ledger_part_bytes, parse_ledger_part
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.tensor_serialization import Array, to_torch
 from seedbed.runs.trajectory_index import add_checkpoint, remove_checkpoint
@@ -69,7 +70,8 @@ class Checkpointer:
         """Load the newest intact checkpoint; rank 0 chooses, so that all workers load the same one."""
         context = self._context
         found = self._newest() if context.writes else None
-        step = pickle.loads(context.exchange.broadcast_bytes(pickle.dumps(found and found[0].step)))
+        chosen = json.dumps(found and found[0].step).encode()
+        step: int | None = json.loads(context.exchange.broadcast_bytes(chosen))
         if step is None:
             return
         record, tensors = found or load_checkpoint(self._folder, step)
@@ -94,10 +96,10 @@ class Checkpointer:
         require_determinism(context.config.model)
         with context.stopwatch.part("checkpoint"):
             self._agreement.require()
-            gathered = context.exchange.gather_bytes(pickle.dumps(self._state.ledger.drain()))
+            gathered = context.exchange.gather_bytes(ledger_part_bytes(self._state.ledger.drain()))
             if context.writes:
                 self.require_not_superseded()
-                self._save_ledger([pickle.loads(part) for part in gathered])
+                self._save_ledger([parse_ledger_part(part) for part in gathered])
                 self._save_state()
                 self._prune()
             self.saved_step = self._state.completed

@@ -6,24 +6,21 @@ behind in the user's network and that no probe found, or from a machine that com
 
 from __future__ import annotations
 
-import pickle
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.tensor_digests import tensor_digest
 from seedbed.models.state_dict import non_persistent_buffers
+from seedbed.runs.ledger_exchange import Steps, parse_steps, require_array, step_arrays
+from seedbed.runs.tensor_serialization import deserialize, serialize
 from seedbed.training.run_state import RunContext, RunState
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
-
-Steps: TypeAlias = Mapping[int, tuple[float, npt.NDArray[np.int64]]]
-"""0-based step -> loss and witness, as in a part of the ledger."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +31,21 @@ class WorkerDigests:
     """Since the last checkpoint."""
     tensors: Mapping[str, str]
     """sha256 of every parameter, buffer and tensor of the optimizer."""
+
+    def to_bytes(self) -> bytes:
+        """Return the digests as safetensors bytes."""
+        names = np.frombuffer(json.dumps(dict(self.tensors)).encode(), dtype=np.uint8)
+        return serialize({"tensors": names, **step_arrays(self.steps)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> WorkerDigests:
+        """Return the digests of another worker; ValueError for other bytes."""
+        arrays = deserialize(data)
+        require_array(arrays, "tensors", "uint8", (None,))
+        tensors = json.loads(arrays["tensors"].tobytes())
+        if not (isinstance(tensors, dict) and all(isinstance(each, str) for each in tensors.values())):
+            raise ValueError("tensors is no JSON object of digests")
+        return cls(steps=parse_steps(arrays), tensors=tensors)
 
 
 class RankAgreement:
@@ -87,13 +99,14 @@ def require_agreement(
 
     UserError ModelError for a network of the user's, else InfrastructureError WorkersLost.
     """
-    gathered = exchange.gather_bytes(pickle.dumps(digests))
+    gathered = exchange.gather_bytes(digests.to_bytes())
     found = None
     if exchange.rank == 0:
-        found = first_disagreement([pickle.loads(each) for each in gathered], witness=witness)
-    found = pickle.loads(exchange.broadcast_bytes(pickle.dumps(found)))
-    if found is not None:
-        raise _disagreement(config, completed=found[0], name=found[1])
+        found = first_disagreement([WorkerDigests.from_bytes(each) for each in gathered], witness=witness)
+    agreed = json.loads(exchange.broadcast_bytes(json.dumps(found).encode()))
+    if agreed is not None:
+        completed, name = agreed
+        raise _disagreement(config, completed=int(completed), name=str(name))
 
 
 def _disagreement(config: WorkerConfig, *, completed: int, name: str) -> SeedbedError:
