@@ -47,6 +47,7 @@ from seedbed.arithmetic.reduction_tree import leaf_ranges
 from seedbed.arithmetic.subtree_exchange import Exchange, PointToPointExchange, SingleProcessExchange
 from seedbed.arithmetic.torch_determinism import enforce_determinism
 from seedbed.models.model_registry import build_model
+from seedbed.ray_cluster.process_group import group_key
 
 CLASSES = 12
 GOAL = 0.97
@@ -177,7 +178,9 @@ def train(config: dict[str, Any]) -> None:
     assert_pinned()
     enforce_determinism(threads=1)
     context = ray.train.get_context()
-    exchange: Exchange = PointToPointExchange() if context.get_world_size() > 1 else SingleProcessExchange()
+    exchange: Exchange = SingleProcessExchange()
+    if context.get_world_size() > 1:
+        exchange = PointToPointExchange(key=group_key(os.environ, nonce=b"benchmark"))
     measurements = [measured(workload, exchange, config["repetitions"]) for workload in WORKLOADS]
     plain = [[asdict(sample) for sample in samples] for samples in measurements]
     Path(config["folder"], str(context.get_world_rank())).write_text(json.dumps(plain))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from seedbed_api.metric_names import CONTENT_TYPE
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.kube_client.clock_skew import ClockSkew
+from seedbed_operator.manager.connection_limit import ConnectionLimit
 from seedbed_operator.metrics.metrics_page import MetricsPage
 from seedbed_operator.metrics.operator_metrics import OperatorSnapshot
 from seedbed_operator.reconciler.workqueue import Workqueue
@@ -20,6 +23,17 @@ from seedbed_operator.watch import WatchEventHandler
 
 MAX_RECONCILE_SILENCE: Final = 120.0
 """The workqueue is stuck where jobs wait and no reconcile ends for this long."""
+MOST_CONNECTIONS: Final = 256
+CONNECTION_SECONDS: Final = 60.0
+"""Prometheus keeps a connection for many scrapes, and opens another one."""
+_LONGEST_LINE: Final = 4096
+_BOUNDS: Final[dict[str, Any]] = {
+    "max_line_size": _LONGEST_LINE,
+    "max_field_size": _LONGEST_LINE,
+    "max_headers": 64,
+    "lingering_time": 0,
+}
+_BACKLOG: Final = 1024
 MAX_MISSED_RELISTS: Final = 3
 """The last relist may be this many intervals and a minute old."""
 
@@ -92,7 +106,11 @@ class Health:
 
 
 async def serve(health: Health, page: MetricsPage, port: int) -> web.AppRunner:
-    """Serve on a port until the runner is cleaned up."""
+    """Serve on a port until the runner is cleaned up.
+
+    Any pod may be able to connect: connections are bounded in number and time, requests in size.
+    """
+    servers: list[asyncio.Server] = []
 
     async def healthz(_: web.Request) -> web.Response:
         return _answer(health.unhealthy_reason())
@@ -103,12 +121,30 @@ async def serve(health: Health, page: MetricsPage, port: int) -> web.AppRunner:
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=await page.text(), headers={"Content-Type": CONTENT_TYPE})
 
-    app = web.Application()
+    async def stop_listening(_: web.Application) -> None:
+        for server in servers:
+            server.close()
+
+    app = web.Application(client_max_size=_LONGEST_LINE)
+    app.on_shutdown.append(stop_listening)
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, logger=_logger(), **_BOUNDS)
     await runner.setup()
-    await web.TCPSite(runner, port=port).start()
+    assert runner.server is not None
+    limit = ConnectionLimit(runner.server, most=MOST_CONNECTIONS, seconds=CONNECTION_SECONDS)
+    servers.append(await asyncio.get_running_loop().create_server(limit, port=port, backlog=_BACKLOG))
     return runner
+
+
+def _logger() -> logging.Logger:
+    """Return a logger for errors of ours: strangers who send what is no HTTP write nothing into the log."""
+    logger = logging.getLogger(__name__)
+    logger.addFilter(_is_own_error)
+    return logger
+
+
+def _is_own_error(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _answer(trouble: str | None) -> web.Response:

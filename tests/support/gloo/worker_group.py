@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import secrets
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from seedbed.arithmetic.sealed_messages import KEY_BYTES
 from seedbed.arithmetic.subtree_exchange import Exchange, PointToPointExchange, SingleProcessExchange
 from seedbed.arithmetic.torch_determinism import enforce_determinism
 
@@ -41,12 +43,12 @@ class WorkerGroup:
         context = multiprocessing.get_context("forkserver")
         # one import of torch for all workers; nothing else runs in the server, so forking it is safe
         context.set_forkserver_preload(["torch", "torch.distributed", "support.gloo.tasks"])
-        rendezvous = str(folder / "rendezvous")
+        rendezvous, key = str(folder / "rendezvous"), secrets.token_bytes(KEY_BYTES)
         self._pipes: list[Connection] = []
         self.processes = []
         for rank in range(world):
             here, there = context.Pipe()
-            arguments = (rank, world, rendezvous, there, timeout_seconds, backend)
+            arguments = (rank, world, rendezvous, there, timeout_seconds, backend, key)
             process = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
             there.close()
@@ -98,7 +100,13 @@ def worker_group(
 
 
 def _work(
-    rank: int, world: int, rendezvous: str, pipe: Connection, timeout_seconds: float, backend: str
+    rank: int,
+    world: int,
+    rendezvous: str,
+    pipe: Connection,
+    timeout_seconds: float,
+    backend: str,
+    key: bytes,
 ) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     enforce_determinism(threads=1, fill_uninitialised=True)
@@ -113,7 +121,7 @@ def _work(
             world_size=world,
             timeout=timedelta(seconds=timeout_seconds),
         )
-        exchange = PointToPointExchange("cuda" if backend == "nccl" else "cpu")
+        exchange = PointToPointExchange("cuda" if backend == "nccl" else "cpu", key=key)
     while (message := pipe.recv()) is not None:
         task, argument = message
         pipe.send(_answered(task, exchange, argument))

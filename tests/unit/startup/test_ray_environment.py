@@ -14,7 +14,7 @@ from seedbed.dataset.ray_ingest import _RAY_ENVIRONMENT
 from seedbed.pods import ray_node
 from seedbed.ray_cluster.local_ray import SETTINGS, prepare_environment
 from seedbed.startup import ray_environment
-from seedbed.startup.ray_environment import clean_environment, temporary_folder
+from seedbed.startup.ray_environment import clean_environment, temporary_folder, token_settings
 from seedbed_api.errors import InfrastructureError, UserError
 from support.runs.foreign_ray_variables import OF_OTHERS
 
@@ -36,7 +36,7 @@ def test_what_is_meant_for_other_rays_and_groups_is_removed():
     own = {"RAY_gcs_storage": "redis", "GLOO_SOCKET_IFNAME": "eth77", "GLOO_DEVICE_TRANSPORT": "TCP_TLS"}
     environ = OF_OTHERS | KEPT | own
     prepare_environment(environ)
-    assert environ == KEPT | SETTINGS
+    assert environ == KEPT | SETTINGS | token_settings()
     assert environ["GLOO_SOCKET_IFNAME"] == "lo"
 
 
@@ -79,8 +79,11 @@ def short() -> Path:
 
 
 def test_the_folder_that_a_variable_names_is_taken(short):
-    assert temporary_folder({"TMPDIR": str(short)}) == f"{short}/ray"
-    assert temporary_folder({"TMPDIR": "/nowhere", "RAY_TMPDIR": str(short)}) == f"{short}/ray"
+    assert temporary_folder({"TMPDIR": str(short)}) == f"{short}/ray-{os.geteuid()}/ray"
+    assert (
+        temporary_folder({"TMPDIR": "/nowhere", "RAY_TMPDIR": str(short)})
+        == f"{short}/ray-{os.geteuid()}/ray"
+    )
 
 
 def test_a_folder_that_cannot_be_had_gives_way_to_the_next(short, monkeypatch):
@@ -88,13 +91,13 @@ def test_a_folder_that_cannot_be_had_gives_way_to_the_next(short, monkeypatch):
     too_long = short / ("l" * 100)
     too_long.mkdir()
     for folder in (too_long, short / "missing", Path("/proc"), Path("/dev/null")):
-        assert temporary_folder({"TMPDIR": str(folder)}) == f"{short}/ray"
-    assert temporary_folder({}) == f"{short}/ray"
+        assert temporary_folder({"TMPDIR": str(folder)}) == f"{short}/ray-{os.geteuid()}/ray"
+    assert temporary_folder({}) == f"{short}/ray-{os.geteuid()}/ray"
 
 
 def test_a_socket_of_the_longest_folder_fits(short, monkeypatch):
     monkeypatch.setattr(ray_environment, "_COMMON_FOLDERS", ())
-    longest = short / ("l" * (ray_environment._LONGEST_FOLDER - len(str(short)) - 1))
+    longest = short / ("l" * (ray_environment.longest_folder() - len(str(short)) - 1))
     longest.mkdir()
     folder = temporary_folder({"TMPDIR": str(longest)})
     assert len(folder + ray_environment._LONGEST_SUBPATH) == 107
@@ -104,10 +107,24 @@ def test_a_socket_of_the_longest_folder_fits(short, monkeypatch):
         temporary_folder({"TMPDIR": str(further)})
 
 
-def test_where_ray_of_another_user_was_first_there_is_another_folder(short, monkeypatch):
-    (short / "ray").mkdir()
+def test_other_users_cannot_enter_the_folder_of_ray(short):
+    private = short / f"ray-{os.geteuid()}"
+    private.mkdir(mode=0o777)
+    private.chmod(0o777)
+    temporary_folder({"TMPDIR": str(short)})
+    assert private.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("planted", ["folder", "link", "file"])
+def test_a_folder_that_another_user_has_planted_is_not_taken(short, monkeypatch, planted):
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
-    assert temporary_folder({"TMPDIR": str(short)}) == f"{short}/ray-4242"
+    monkeypatch.setattr(ray_environment, "_COMMON_FOLDERS", ())
+    place, elsewhere = short / "ray-4242", short / "elsewhere"
+    elsewhere.mkdir()
+    {"folder": place.mkdir, "link": lambda: place.symlink_to(elsewhere), "file": place.touch}[planted]()
+    with pytest.raises(UserError, match=r"TMPDIR: no folder .*ray-4242 is not a folder of this user"):
+        temporary_folder({"TMPDIR": str(short)})
+    assert not list(elsewhere.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,16 @@ import torch.distributed as dist
 from seedbed.arithmetic.flat_vector import Layout, layout_of
 from seedbed.arithmetic.leaf_gradient import Contribution, add_contributions
 from seedbed.arithmetic.reduction_tree import Node, fold, leaf_ranges, subtrees
+from seedbed.arithmetic.sealed_messages import Arena, ForeignMessageError, MessageSeal, sealed_bytes
 
 Parts: TypeAlias = Mapping[Node, Contribution]
+Messages: TypeAlias = Sequence[tuple[torch.Tensor, int]]
+"""Tensors, each with the rank that it goes to or comes from."""
 R = TypeVar("R")
 
 
 class ExchangeError(RuntimeError):
-    """A peer did not answer: it died, or the timeout of the group passed."""
+    """A peer died or did not answer before the timeout of the group, or a message is not from a peer."""
 
 
 class Exchange(Protocol):
@@ -87,14 +90,18 @@ class SingleProcessExchange:
 class PointToPointExchange:
     """The workers of the initialised default process group of torch.distributed, gloo or NCCL.
 
-    Its timeout is that of the group. With gloo the vectors are on the CPU, whatever the device of the model.
+    Its timeout is that of the group. With gloo the vectors are on the CPU, whatever the device of the model,
+    and every message is sealed with `key`, which no other exchange may have used. NCCL's are not sealed.
     """
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
+    def __init__(self, device: torch.device | str = "cpu", *, key: bytes | None) -> None:
         self.rank = dist.get_rank()
         self.world = dist.get_world_size()
         on_cpu = "nccl" not in dist.get_backend()
+        assert key is not None or not on_cpu, "a group over gloo needs a key"
         self._device = torch.device("cpu") if on_cpu else torch.device(device)
+        self._seal = MessageSeal(key, rank=self.rank, world=self.world) if key and on_cpu else None
+        self._outgoing, self._incoming = Arena(), Arena()
         self._layout: Layout | None = None
         self._vectors: dict[str, torch.Tensor] = {}
 
@@ -171,16 +178,18 @@ class PointToPointExchange:
         self._transfer([(total[mine], p) for p in others], [(total[slices[p]], p) for p in others])
         return total
 
-    def _transfer(
-        self, sends: Sequence[tuple[torch.Tensor, int]], receives: Sequence[tuple[torch.Tensor, int]]
-    ) -> None:
-        operations = [
-            dist.P2POp(operation, tensor, peer, tag=tag)
-            for operation, messages in ((dist.isend, sends), (dist.irecv, receives))
-            for tag, (tensor, peer) in _numbered(messages)
-        ]
-        for work in dist.batch_isend_irecv(operations) if operations else []:
-            work.wait()
+    def _transfer(self, sends: Messages, receives: Messages) -> None:
+        """Send and receive messages; none that the peer did not seal is returned from."""
+        if self._seal is None:
+            _post(sends, receives)
+            return
+        outgoing = self._outgoing.slices([sealed_bytes(message) for message, _ in sends])
+        incoming = self._incoming.slices([sealed_bytes(message) for message, _ in receives])
+        for (message, peer), sealed in zip(sends, outgoing, strict=True):
+            self._seal.seal(message, peer, sealed)
+        _post(_to_the_same(sends, outgoing), _to_the_same(receives, incoming))
+        for (message, peer), sealed in zip(receives, incoming, strict=True):
+            self._seal.open(sealed, peer, message)
 
     def sum_counts(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the elementwise sum over all workers."""
@@ -241,6 +250,8 @@ class PointToPointExchange:
     def _guarded(self, call: Callable[[], R]) -> R:
         try:
             return call()
+        except ForeignMessageError as error:
+            raise ExchangeError(f"worker {self.rank} of {self.world}: {error}") from error
         except RuntimeError as error:
             raise ExchangeError(f"worker {self.rank} of {self.world} lost a peer: {error}") from error
 
@@ -255,7 +266,21 @@ def is_balanced(owned: Sequence[Sequence[Node]]) -> bool:
     return len(sizes) == 1 and all(len(nodes) == 1 for nodes in owned) and world & (world - 1) == 0
 
 
-def _numbered(messages: Sequence[tuple[torch.Tensor, int]]) -> list[tuple[int, tuple[torch.Tensor, int]]]:
+def _post(sends: Messages, receives: Messages) -> None:
+    operations = [
+        dist.P2POp(operation, tensor, peer, tag=tag)
+        for operation, messages in ((dist.isend, sends), (dist.irecv, receives))
+        for tag, (tensor, peer) in _numbered(messages)
+    ]
+    for work in dist.batch_isend_irecv(operations) if operations else []:
+        work.wait()
+
+
+def _to_the_same(messages: Messages, others: Sequence[torch.Tensor]) -> Messages:
+    return [(other, peer) for other, (_, peer) in zip(others, messages, strict=True)]
+
+
+def _numbered(messages: Messages) -> list[tuple[int, tuple[torch.Tensor, int]]]:
     """Number the messages of each pair of workers; the n-th sent is the n-th received."""
     counts: dict[int, int] = {}
     numbered = []
@@ -266,7 +291,7 @@ def _numbered(messages: Sequence[tuple[torch.Tensor, int]]) -> list[tuple[int, t
     return numbered
 
 
-def _filled(messages: Sequence[tuple[torch.Tensor, int]]) -> list[tuple[torch.Tensor, int]]:
+def _filled(messages: Messages) -> list[tuple[torch.Tensor, int]]:
     """Drop empty messages: both sides know that there is nothing to send."""
     return [(tensor, peer) for tensor, peer in messages if tensor.numel()]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,7 +17,13 @@ from itertools import islice
 import pyarrow as pa
 
 from seedbed.dataset.ingest_passes import IngestJob, ShardTask, WrittenShard, inspect_files, write_shard
-from seedbed.startup.ray_environment import clean_environment, is_ray_running, job_config, temporary_folder
+from seedbed.startup.ray_environment import (
+    clean_environment,
+    is_ray_running,
+    job_config,
+    temporary_folder,
+    token_settings,
+)
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 _FILES_PER_CALL = 128
@@ -29,8 +34,9 @@ _RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_AUTH_MODE": "token",
     "RAY_enable_worker_prestart": "0",
+    # without it Ray would replace 127.0.0.1 by an address that other machines reach
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -92,7 +98,7 @@ def _local_ray(parallelism: int) -> Iterator[None]:
     if is_ray_running():
         yield
         return
-    clean_environment(os.environ, _RAY_ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    clean_environment(os.environ, _RAY_ENVIRONMENT | token_settings())
     folder = temporary_folder(os.environ)
     import ray
 
@@ -104,6 +110,7 @@ def _local_ray(parallelism: int) -> Iterator[None]:
         configure_logging=False,
         logging_level=logging.ERROR,
         job_config=job_config(),
+        _node_ip_address="127.0.0.1",
         _temp_dir=folder,
     )
     try:

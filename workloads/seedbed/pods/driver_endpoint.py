@@ -6,24 +6,17 @@ would be a Warning in the events of the pod.
 
 from __future__ import annotations
 
-import json
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from hmac import compare_digest
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from typing import NamedTuple
 
 from seedbed_api.metric_names import CONTENT_TYPE
 from seedbed_api.pod_contract import env_vars
 from seedbed_api.pod_contract.driver_endpoint import (
-    HEALTH_PATH,
     METRICS_PATH,
-    NEEDED_PATH,
     PROGRESS_PATH,
     PROGRESS_PORT,
 )
@@ -101,72 +94,9 @@ def serve_endpoint(
     pages = {PROGRESS_PATH: Page(progress, "application/json")}
     if metrics is not None:
         pages[METRICS_PATH] = Page(metrics, CONTENT_TYPE)
-    server = _Server(port, pages, workers, token)
-    thread = threading.Thread(target=server.serve_forever, name="seedbed-endpoint", daemon=True)
-    thread.start()
-    try:
-        yield int(server.server_address[1])
-    finally:
-        server.shutdown()
-        server.server_close()
+    from seedbed.pods.endpoint_server import EndpointHandler, serve_in_thread  # the port is open before this
 
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, port: int, pages: Mapping[str, Page], workers: WorkerRegistry, token: str) -> None:
-        super().__init__(("", port), _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening_socket(port)
-        self.server_address = self.socket.getsockname()
-        self.pages, self.workers, self.token = pages, workers, token
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that closed the connection: a busy driver answers late."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
-        parts = urlsplit(self.path)
-        if parts.path == HEALTH_PATH:
-            self._send(200, b"ok\n", "text/plain")
-        elif parts.path in self.server.pages:
-            self._send_page(self.server.pages[parts.path])
-        elif parts.path == NEEDED_PATH:
-            self._send_needed(parse_qs(parts.query).get("pod", [""])[0])
-        else:
-            self._send(
-                404, f"there is {PROGRESS_PATH}, {METRICS_PATH} and {HEALTH_PATH}\n".encode(), "text/plain"
-            )
-
-    def _send_page(self, page: Page) -> None:
-        try:
-            body = page.render()
-        except Exception as error:
-            self._send(500, f"{type(error).__name__}: {error}\n".encode(), "text/plain")
-        else:
-            self._send(200, body, page.content_type)
-
-    def _send_needed(self, pod: str) -> None:
-        authorization = self.headers.get("Authorization", "")
-        if not compare_digest(authorization.encode(), f"Bearer {self.server.token}".encode()):
-            self._send(401, b"the token is another one\n", "text/plain")
-            return
-        workers = self.server.workers
-        step = workers.step()
-        reply = {"needed": not workers.ask(pod)} | ({} if step is None else {"step": step})
-        self._send(200, json.dumps(reply).encode(), "application/json")
-
-    def _send(self, status: int, body: bytes, content_type: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Log nothing: every worker asks once per second."""
+    with listening_socket(port) as listening:
+        number = int(listening.getsockname()[1])
+        with serve_in_thread(listening, EndpointHandler(pages, workers, token)):
+            yield number

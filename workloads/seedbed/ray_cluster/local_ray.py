@@ -21,7 +21,13 @@ from seedbed.logs.json_log import QUOTED_FIELDS
 from seedbed.logs.ray_worker_output import follow_worker_output
 from seedbed.ray_cluster.cluster_interface import P, T, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.stop_signals import preserve_signal_handlers
-from seedbed.startup.ray_environment import clean_environment, is_ray_running, job_config, temporary_folder
+from seedbed.startup.ray_environment import (
+    clean_environment,
+    is_ray_running,
+    job_config,
+    temporary_folder,
+    token_settings,
+)
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.json_log_lines import MESSAGE
 
@@ -36,7 +42,6 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # workers are Pythons of this environment, however the command was started
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_AUTH_MODE": "disabled",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -58,7 +63,7 @@ SETTINGS = {
 
 def prepare_environment(environ: MutableMapping[str, str]) -> None:
     """Set what Ray reads at import and at start, and remove what the user has set for another Ray."""
-    clean_environment(environ, SETTINGS)
+    clean_environment(environ, SETTINGS | token_settings())
 
 
 class LocalCluster:

@@ -5,15 +5,24 @@ The controller loads this module: what it imports at the top is paid for by one 
 
 from __future__ import annotations
 
-import socket
+import os
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import ray
+from ray.experimental import internal_kv
 from ray.train.backend import Backend, BackendConfig
 
+from seedbed_api.errors import InfrastructureError
+from seedbed_api.pod_contract.env_vars import RAY_AUTH_TOKEN
+
+NAMESPACE = b"seedbed-rendezvous"
+"""Of the keys by which ranks find each other, in Ray's control store."""
 _LEAVE_SECONDS = 30.0
+_NONCE_BYTES = 32
 
 
 @dataclass
@@ -34,13 +43,12 @@ class _GlooBackend(Backend):
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Make one process group of all workers."""
-        host, port = worker_group.execute_single(0, _listen)
+        nonce = secrets.token_bytes(_NONCE_BYTES)
         joined = [
             worker_group.execute_single_async(
                 rank,
                 _join,
-                host=host,
-                port=port,
+                nonce=nonce,
                 own=rank,
                 world=len(worker_group),
                 seconds=backend_config.timeout_seconds,
@@ -48,6 +56,7 @@ class _GlooBackend(Backend):
             for rank in range(len(worker_group))
         ]
         ray.get(joined)
+        internal_kv._internal_kv_del(f"{nonce.hex()}/", del_by_prefix=True, namespace=NAMESPACE)
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
         """Leave the process group, unless a worker failed: who lost a peer would hang, and is killed next."""
@@ -58,34 +67,44 @@ class _GlooBackend(Backend):
         ray.wait(worker_group.execute_async(_leave), num_returns=len(worker_group), timeout=_LEAVE_SECONDS)
 
 
-_listening: list[socket.socket] = []
-"""In the first worker, between two calls of the controller: where the others will find it."""
+@dataclass
+class _Membership:
+    """What a rank keeps of the group that it is in."""
+
+    store: Any = None
+    """torch calls it as long as the group lives."""
+    key: bytes | None = None
 
 
-def _listen() -> tuple[str, int]:
-    """Listen on this node's address, and on no other; return address and port."""
-    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listening = socket.create_server((address, 0), family=family)
-    _listening[:] = [listening]
-    return address, listening.getsockname()[1]
+_membership = _Membership()
 
 
-def _join(*, host: str, port: int, own: int, world: int, seconds: float) -> None:
+def take_group_key() -> bytes | None:
+    """Return the key of this worker's group over gloo, once: no two exchanges may use one key."""
+    key, _membership.key = _membership.key, None
+    return key
+
+
+def _join(*, nonce: bytes, own: int, world: int, seconds: float) -> None:
     import torch.distributed as dist
 
+    from seedbed.ray_cluster.rendezvous_store import RendezvousStore
+
     patience = timedelta(seconds=seconds)
-    listening = _listening.pop().detach() if own == 0 else None
-    store = dist.TCPStore(  # type: ignore[attr-defined]
-        host,
-        port,
-        world_size=world,
-        is_master=own == 0,
-        timeout=patience,
-        wait_for_workers=False,
-        master_listen_fd=listening,
-    )
-    dist.init_process_group("gloo", store=store, rank=own, world_size=world, timeout=patience)
+    _membership.store = RendezvousStore(nonce.hex(), timeout=patience)
+    _membership.key = group_key(os.environ, nonce)
+    dist.init_process_group("gloo", store=_membership.store, rank=own, world_size=world, timeout=patience)
+
+
+def group_key(environ: Mapping[str, str], nonce: bytes) -> bytes:
+    """Return the key of a group: of Ray's token, which every rank holds, and of a nonce that is used once."""
+    from seedbed.arithmetic.sealed_messages import derive_key
+
+    token = environ.get(RAY_AUTH_TOKEN)
+    if not token:
+        fix = f"set {RAY_AUTH_TOKEN}, as the operator and seedbed run do"
+        raise InfrastructureError("RayUnhealthy", f"a worker has no token of its Ray; {fix}")
+    return derive_key(token.encode(), salt=nonce, purpose="seedbed process group")
 
 
 def _leave() -> None:

@@ -32,7 +32,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from seedbed.periodic_thread import PeriodicThread
 from seedbed.ray_cluster.cluster_interface import WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.elastic_policy import ElasticScalingPolicy
-from seedbed.ray_cluster.process_group import GlooConfig
+from seedbed.ray_cluster.process_group import GlooConfig, take_group_key
 from seedbed.ray_cluster.progress_board import InProcessLink, ProgressBoard, RayActorLink
 from seedbed.startup.import_path import extend_import_path
 from seedbed.startup.ray_environment import NODE_LABEL
@@ -163,7 +163,7 @@ class _RayTraining:
 def _train_loop_per_worker(config: dict[str, Any]) -> None:
     extend_import_path(config["modules"])
     link = RayActorLink(config["board"], rank=get_context().get_world_rank())
-    if not run_worker(config["program"], link):
+    if not run_worker(config["program"], link, group_key=take_group_key()):
         link.wait_for_replacement()
 
 

@@ -1,9 +1,13 @@
-"""Recomputation with several worker processes on this machine; they exchange over loopback, without Ray."""
+"""Recomputation with several worker processes on this machine; they exchange over loopback, without Ray.
+
+Each process gets the key of the group over a pipe that only this command and its processes hold.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import secrets
 import signal
 import tempfile
 import traceback
@@ -15,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from seedbed.arithmetic.sealed_messages import KEY_BYTES
 from seedbed.replay.recomputation import ProgressCallback, Recomputation, RecomputationTask, recompute
 from seedbed.startup.ray_environment import clean_environment
 from seedbed_api.errors import InfrastructureError, SeedbedError
@@ -79,12 +84,13 @@ def _receive(pipes: dict[int, Connection], timeout: float) -> tuple[int, Any] | 
 def _workers(task: RecomputationTask, workers: int, folder: str) -> Iterator[dict[int, Connection]]:
     """Start the processes, and kill those that are left at the end."""
     context = multiprocessing.get_context("spawn")
+    key = secrets.token_bytes(KEY_BYTES)
     processes: list[BaseProcess] = []
     pipes: dict[int, Connection] = {}
     try:
         for rank in range(workers):
             parent_end, child_end = context.Pipe(duplex=False)
-            arguments = (rank, workers, str(Path(folder) / "rendezvous"), child_end, task)
+            arguments = (rank, workers, str(Path(folder) / "rendezvous"), child_end, task, key)
             process: BaseProcess = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
             child_end.close()
@@ -99,15 +105,19 @@ def _workers(task: RecomputationTask, workers: int, folder: str) -> Iterator[dic
                 process.join()
 
 
-def _work(rank: int, world: int, rendezvous: str, pipe: Connection, task: RecomputationTask) -> None:
+def _work(
+    rank: int, world: int, rendezvous: str, pipe: Connection, task: RecomputationTask, key: bytes
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and ends this process
     clean_environment(os.environ, {"GLOO_SOCKET_IFNAME": "lo"})
-    pipe.send(_result(rank, world, rendezvous, pipe, task))
+    pipe.send(_result(rank, world, rendezvous, pipe, task, key))
     pipe.close()
     os._exit(0)  # the shutdown of gloo may hang
 
 
-def _result(rank: int, world: int, rendezvous: str, pipe: Connection, task: RecomputationTask) -> object:
+def _result(
+    rank: int, world: int, rendezvous: str, pipe: Connection, task: RecomputationTask, key: bytes
+) -> object:
     import torch.distributed as dist
 
     from seedbed.arithmetic.subtree_exchange import PointToPointExchange
@@ -120,7 +130,7 @@ def _result(rank: int, world: int, rendezvous: str, pipe: Connection, task: Reco
             world_size=world,
             timeout=timedelta(seconds=_PEER_SECONDS),
         )
-        return recompute(task, PointToPointExchange(task.program.device), pipe.send)
+        return recompute(task, PointToPointExchange(task.program.device, key=key), pipe.send)
     except SeedbedError as error:
         return error
     except Exception as error:

@@ -8,10 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 import shlex
+import stat
 import sys
 import tempfile
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
@@ -34,8 +38,17 @@ _COMMON_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 _LONGEST_SOCKET = 107
 _LONGEST_SUBPATH = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"
 """Longest path of a socket below the folder of Ray."""
-_LONGEST_FOLDER = _LONGEST_SOCKET - len("/ray" + _LONGEST_SUBPATH)
 _PROBE_BYTES = 1 << 20
+_TOKEN_BYTES = 32
+
+
+@cache
+def token_settings() -> dict[str, str]:
+    """Return the variables of a Ray that this process starts: it takes calls from nobody without the token.
+
+    Only this process and those that it starts know the token. Ray reads it once in a process.
+    """
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_urlsafe(_TOKEN_BYTES)}
 
 
 def clean_environment(
@@ -77,13 +90,17 @@ def temporary_folder(environ: Mapping[str, str]) -> str:
 
 
 def _usable(folder: str) -> str:
-    """Return the folder of Ray below another one. Raises OSError with its name if it is unusable."""
-    shared = os.path.join(os.path.abspath(folder), "ray")
-    theirs = os.path.exists(shared) and os.stat(shared).st_uid != os.geteuid()
-    own = f"{shared}-{os.geteuid()}" if theirs else shared
+    """Return the folder of Ray below another one. Raises OSError with its name if it is unusable.
+
+    Ray opens its folders to everybody, who could then replace its sockets. So they lie in a folder that other
+    users cannot enter.
+    """
+    private = os.path.join(os.path.abspath(folder), _private_name())
+    own = os.path.join(private, "ray")
     if len(os.fsencode(own + _LONGEST_SUBPATH)) > _LONGEST_SOCKET:
-        raise OSError(errno.ENAMETOOLONG, f"longer than {_LONGEST_FOLDER} bytes", folder)
+        raise OSError(errno.ENAMETOOLONG, f"longer than {longest_folder()} bytes", folder)
     try:
+        _make_private(private)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(_PROBE_BYTES))
             file.flush()
@@ -92,10 +109,28 @@ def _usable(folder: str) -> str:
     return own
 
 
+def longest_folder() -> int:
+    """Return the length in bytes of the longest path of a folder that can hold the sockets of Ray."""
+    return _LONGEST_SOCKET - len(f"/{_private_name()}/ray{_LONGEST_SUBPATH}")
+
+
+def _private_name() -> str:
+    return f"ray-{os.geteuid()}"
+
+
+def _make_private(folder: str) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise OSError(errno.EPERM, f"{folder} is not a folder of this user")
+    os.chmod(folder, 0o700)
+
+
 def _no_folder(first: tuple[str, str], errors: list[OSError]) -> SeedbedError:
     tried = "; ".join(f"{error.filename}: {(error.strerror or str(error)).lower()}" for error in errors)
     problem = f"no folder can hold the sockets and logs of Ray ({tried})"
-    fix = f"set TMPDIR to a folder of at most {_LONGEST_FOLDER} bytes that can be written and has room"
+    fix = f"set TMPDIR to a folder of at most {longest_folder()} bytes that can be written and has room"
     line = refusal(*first, problem, fix)
     temporary = any(error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) for error in errors)
     return InfrastructureError("RayStartFailed", line) if temporary else UserError("InvalidOption", line)

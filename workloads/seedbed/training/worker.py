@@ -36,11 +36,12 @@ from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 _FINAL_REASONS = {"Superseded", "RunFolderConflict", "RunFolderDamaged", "EnvironmentChanged"}
 
 
-def run_worker(config: WorkerConfig, link: DriverLink) -> bool:
+def run_worker(config: WorkerConfig, link: DriverLink, *, group_key: bytes | None = None) -> bool:
     """Train as one worker of the torch.distributed process group, or alone where there is none.
 
-    Returns whether the run is finished, with its result in the run folder. Every failure is reported over the
-    link and raised, so that Ray Train restarts the worker group or gives up.
+    `group_key` seals the messages of a group over gloo. Returns whether the run is finished, with its result
+    in the run folder. Every failure is reported over the link and raised, so that Ray Train restarts the
+    worker group or gives up.
     """
     if link.fatal_error() is not None:
         return True
@@ -49,16 +50,16 @@ def run_worker(config: WorkerConfig, link: DriverLink) -> bool:
         assert_pinned()
         check_probe(config.probe, device=config.device)
         with attribute_errors(config):
-            return Worker(config, exchange=_exchange(config.device), link=link).train()
+            return Worker(config, exchange=_exchange(config.device, group_key), link=link).train()
     except (UserError, InfrastructureError) as error:
         report = link.report_retryable if _restart_may_help(error) else link.report_fatal
         report(error)
         raise
 
 
-def _exchange(device: str) -> Exchange:
+def _exchange(device: str, group_key: bytes | None) -> Exchange:
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        return PointToPointExchange(device)
+        return PointToPointExchange(device, key=group_key)
     return SingleProcessExchange()
 
 

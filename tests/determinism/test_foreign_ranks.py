@@ -1,0 +1,48 @@
+"""Nobody joins a group who does not have its key: foreign ranks, changed and repeated messages, strangers at ports.
+
+Real gloo processes. A foreign message ends in an error that names the rank; it is never added to a sum.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from support.gloo import foreign_bytes
+from support.gloo.foreign_bytes import WAYS
+from support.gloo.worker_group import worker_group
+
+RIGHT = [6.0, 12.0, 18.0]
+
+
+def test_a_group_with_one_key_gives_the_sums() -> None:
+    for world in (2, 3):
+        with worker_group(world) as group:
+            assert group.run(foreign_bytes.total_of_steps, None) == [RIGHT] * world
+
+
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_foreign_rank_is_named_and_nothing_of_it_is_used(way: str, world: int) -> None:
+    with worker_group(world, timeout_seconds=10) as group:
+        errors = group.run(foreign_bytes.error_of, (way, 1))
+    assert not [error for error in errors if error == str(RIGHT)], "a rank has not noticed"
+    naming = "from worker 1 to worker 0 was not sealed with the key of this group: another process sent or"
+    assert naming in errors[0], errors
+
+
+def test_without_the_seal_what_a_foreign_rank_sends_would_be_added() -> None:
+    """The mutation: the test before this one can fail."""
+    with worker_group(2, timeout_seconds=10) as group:
+        sums = group.run(foreign_bytes.sums_without_a_seal, 1)
+    assert sums[0] != RIGHT
+
+
+def test_strangers_at_the_port_of_a_rank_change_nothing() -> None:
+    with worker_group(2, timeout_seconds=60) as group:
+        ports = group.run(foreign_bytes.ports_of_gloo, None)
+        assert all(ports), "a rank listens nowhere"
+        with foreign_bytes.connected(
+            ports[0][0], [*foreign_bytes.guesses(64), b"", b"GET / HTTP/1.1\r\n\r\n"]
+        ):
+            assert group.run(foreign_bytes.total_of_steps, None) == [RIGHT] * 2
+        assert group.run(foreign_bytes.total_of_steps, None) == [RIGHT] * 2
