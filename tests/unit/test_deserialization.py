@@ -58,6 +58,7 @@ INSIDE_RAY = {
     "workloads/seedbed/ray_cluster/process_group.py": "the calls that set up the group, through Ray Train",
     "workloads/seedbed/ray_cluster/elastic_policy.py": "its own settings, through Ray Train",
     "workloads/seedbed/ray_cluster/progress_board.py": "progress and errors of ranks, as calls of a Ray actor",
+    "workloads/seedbed/ray_cluster/rendezvous_store.py": "nothing: bytes in Ray's control store",
     "workloads/seedbed/ray_cluster/ray_connection.py": "a function and its result, as a Ray task",
     "workloads/seedbed/ray_cluster/ray_nodes.py": "nothing of ours: Ray's list of nodes",
     "workloads/seedbed/ray_cluster/local_ray.py": "nothing of ours: Ray's start",
