@@ -188,6 +188,11 @@ class RunningReason(StrEnum):
     """spec.cluster.profile names no TrainingProfile."""
     PROFILE_INVALID = "ProfileInvalid"
     """The TrainingProfile breaks a rule that the API server cannot check; its admin must correct it."""
+    NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
+    """The profile's allowedNamespaces do not have the namespace of the job, or the profile grants a hostPath,
+    a priority class or a service account and names no namespaces."""
+    PROFILE_LIMIT_EXCEEDED = "ProfileLimitExceeded"
+    """The job is larger than the profile's maxPerJob: workers, cpu, memory or gpus."""
     BACKEND_UNAVAILABLE = "BackendUnavailable"
     """The profile names a backend that this cluster does not have, for example KubeRay."""
     OVERRIDE_NOT_ALLOWED = "OverrideNotAllowed"

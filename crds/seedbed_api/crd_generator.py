@@ -86,6 +86,7 @@ def _training_profile() -> Json:
         columns=[
             column("BACKEND", "string", ".spec.backend"),
             column("GPUS", "integer", ".spec.worker.gpu.count"),
+            column("READY", "string", '.status.conditions[?(@.type=="Ready")].status'),
             column("WORKERS/POD", "integer", ".spec.worker.workersPerPod"),
             column("AGE", "date", ".metadata.creationTimestamp"),
             column("IMAGE", "string", ".spec.image", wide=True),
@@ -142,7 +143,9 @@ def resource_schema(model: type[Block], transitions: tuple[ImmutableField, ...])
     schema["properties"]["metadata"] = {"type": "object"}
     schema["required"] = ["spec"]
     schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", []), *_name_rules()]
-    if model is not TrainingProfile:  # nobody writes the status of a profile
+    if (
+        model is not TrainingProfile
+    ):  # no wait is for a profile: operators of older versions write no status of it
         schema["properties"]["status"]["default"] = dict(_UNSEEN)
     spec = schema["properties"]["spec"]
     changes = [transition(rule) for rule in transitions]

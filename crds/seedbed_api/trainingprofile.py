@@ -12,6 +12,7 @@ from seedbed_api.conditions import Conditions
 from seedbed_api.execution_settings import PullSecrets
 from seedbed_api.object_metadata import ObjectMeta
 from seedbed_api.pod_template import AllowedKeys, AllowedVariables, PodAnnotations, PodLabels, Variables
+from seedbed_api.profile_access import AllowedNamespaces, MaxPerJob
 from seedbed_api.scalar_types import (
     Bytes,
     Cpu,
@@ -225,8 +226,15 @@ class Storage(Block):
 
 
 class Allowed(Block):
-    """What jobs may name and override. A list that is left out allows nothing, except for URLs."""
+    """Who may use a profile, and what jobs may name and override. A list that is left out allows nothing,
+    except for namespaces and URLs."""
 
+    allowed_namespaces: AllowedNamespaces | None = None
+    """Namespaces whose jobs may use the profile; checked when an attempt starts. Default: all namespaces, but
+    none where the profile grants a hostPath, a priority class, or a service account other than default;
+    `selector: {}` allows every namespace of such a profile, too."""
+    max_per_job: MaxPerJob = MaxPerJob()
+    """The largest job; a larger one is refused, not cut."""
     allowed_uri_prefixes: UriPrefixes = ()
     """Allowed URL prefixes of datasets, code and outputs, in whole segments: s3://data allows s3://data/a
     and not s3://database. Default: every S3 and HTTP URL. Paths inside the pod are never allowed; claims

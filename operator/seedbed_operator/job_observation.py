@@ -11,7 +11,7 @@ from seedbed_api.job_kinds import JobKind, JobSpec
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_api.pod_contract.labels import Role
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_api.trainingprofile import TrainingProfileSpec
+from seedbed_api.trainingprofile import TrainingProfileSpec, TrainingProfileStatus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +46,8 @@ class ProfileView:
     spec: TrainingProfileSpec | None
     """None where it is invalid; see `spec_error`."""
     spec_error: str | None = None
+    resource_version: str = ""
+    status: TrainingProfileStatus = field(default_factory=TrainingProfileStatus)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,6 +203,14 @@ class RejectedWrite:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NamespaceView:
+    """The namespace of a job, as read just now."""
+
+    labels: Mapping[str, str] | None
+    """None where it cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """Data that a plan requested; a key with an empty value means that none was found."""
 
@@ -215,6 +225,8 @@ class Evidence:
     """End of a pod's log, by pod uid."""
     pod_events: Mapping[str, tuple[PodEvent, ...]] = field(default_factory=dict)
     """Events about a pod, oldest first, by pod uid."""
+    namespace: NamespaceView | None = None
+    """The namespace of the job; None where no plan asked for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

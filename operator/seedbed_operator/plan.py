@@ -62,9 +62,10 @@ Action = Create | Delete | DeleteJob
 class EvidenceRequest:
     """Data to collect before the plan can be final; collected once per reconcile."""
 
-    kind: Literal["LogTail", "PodEvents", "Progress"]
-    pod: str
-    pod_uid: str
+    kind: Literal["LogTail", "PodEvents", "Progress", "NamespaceLabels"]
+    pod: str = ""
+    """Name of the pod; empty for what is not about a pod."""
+    pod_uid: str = ""
     address: str | None = None
     """IP of the pod, for progress."""
     container: str | None = None

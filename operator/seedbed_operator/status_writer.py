@@ -1,4 +1,4 @@
-"""Write the status of a job where it changed, and send Kubernetes Events."""
+"""Write the status of a job or profile where it changed, and send Kubernetes Events."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.job_observation import JobView
 from seedbed_operator.kube_client.client_interface import ApiError, ApiStatusError, KubeClient, RawObject
-from seedbed_operator.kube_client.resource_kinds import EVENTS, KIND_OF_JOB
+from seedbed_operator.kube_client.resource_kinds import EVENTS, KIND_OF_JOB, PROFILES
 from seedbed_operator.plan import JobEvent
+from seedbed_operator.planning.profile_condition import profile_status
 
 CONTROLLER: Final = "seedbed.dev/operator"
 MAX_NOTE_BYTES: Final = 1024
@@ -130,6 +131,29 @@ class StatusWriter:
             return False
         self._announced[said] = now
         return True
+
+
+async def write_profile_statuses(cluster: KubeClient, cache: InformerCache, now: datetime) -> None:
+    """Write the status of each profile that has another one; what fails is tried again by the next call."""
+    for profile in cache.profiles():
+        patch = merge_patch(profile.status.plain(), profile_status(profile, now).plain())
+        if not patch:
+            continue
+        version = profile.resource_version
+        try:
+            written = await cluster.patch_status(
+                PROFILES, "", profile.name, resource_version=version, patch=patch
+            )
+        except ApiError as error:
+            log.log(_level(error), "cannot write the status of TrainingProfile %s: %s", profile.name, error)
+            continue
+        cache.put(PROFILES, written)
+
+
+def _level(error: ApiError) -> int:
+    """Return how to log an error: a profile that was just changed or deleted is nothing to tell of."""
+    stale = isinstance(error, ApiStatusError) and (error.code == 409 or error.not_found)
+    return logging.DEBUG if stale else logging.WARNING
 
 
 def _log_transition(before: LifecycleStatus, status: LifecycleStatus) -> None:

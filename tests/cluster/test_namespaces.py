@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -90,10 +91,10 @@ class Narrow:
         assert callable(reached)
         eventually(reached, what=what, seconds=PATIENCE_SECONDS, servers=(self.daemon,))
 
-    def begins(self, namespace: str, name: str) -> None:
+    def begins(self, namespace: str, name: str, **spec: Any) -> None:
         """Create a job and wait until the operator has made its driver."""
         body = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": name}}
-        self.kube.create(f"{API}/namespaces/{namespace}/trainingjobs", {**body, "spec": a_recipe()})
+        self.kube.create(f"{API}/namespaces/{namespace}/trainingjobs", {**body, "spec": a_recipe() | spec})
         driver = f"/api/v1/namespaces/{namespace}/pods/{name}-1-driver"
         self.waits_for(lambda: self.kube.exists(driver), f"the driver of {namespace}/{name}")
 
@@ -153,6 +154,18 @@ def narrow(control_plane: ControlPlane) -> Iterator[Narrow]:
             except Refused as refused:
                 if refused.status != 404:
                     raise
+
+
+def test_a_role_in_the_namespace_is_enough_to_read_its_labels(narrow: Narrow) -> None:
+    """The operator has no right on other namespaces: `get` in a Role is about that namespace alone."""
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": STAYS}}
+    body = {"apiVersion": "seedbed.dev/v1alpha1", "kind": "TrainingProfile", "metadata": {"name": "by-label"}}
+    spec = {"image": IMAGE, "allowedNamespaces": {"selector": selector}}
+    narrow.kube.create(f"{API}/trainingprofiles", {**body, "spec": spec})
+    try:
+        narrow.begins(STAYS, "by-label", cluster={"profile": "by-label"})
+    finally:
+        narrow.kube.delete(f"{API}/trainingprofiles/by-label")
 
 
 def test_jobs_of_a_namespace_go_on_while_another_is_deleted_a_third_comes_and_the_operator_restarts(

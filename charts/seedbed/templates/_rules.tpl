@@ -4,6 +4,9 @@
 - apiGroups: [seedbed.dev]
   resources: [trainingprofiles]
   verbs: [list, watch]
+- apiGroups: [seedbed.dev]
+  resources: [trainingprofiles/status]
+  verbs: [patch]
 {{- end }}
 
 {{/* In each namespace of jobs. Secrets are created and never read; pods are created and deleted, never changed. */}}
@@ -17,6 +20,9 @@
 - apiGroups: [seedbed.dev]
   resources: [trainingjobs/finalizers, sweepjobs/finalizers]
   verbs: [update]
+- apiGroups: [""] # their labels, which a profile may select; in a Role, that of the namespace itself
+  resources: [namespaces]
+  verbs: [get]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]

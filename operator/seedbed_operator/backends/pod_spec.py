@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from seedbed_api.pod_contract import paths
+from seedbed_api.resource_quantities import multiply_quantity
 from seedbed_api.trainingprofile import Driver, Resources, Toleration, Worker
 from seedbed_operator.backends.effective_profile import EffectiveProfile
 from seedbed_operator.backends.pod_env import Variable
 from seedbed_operator.backends.pod_volumes import mounts_of
-from seedbed_operator.backends.resource_quantities import multiply_quantity
 
 USER = 1000
 _LOST_NODE_SECONDS = 10

@@ -8,9 +8,9 @@ from typing import Any
 
 from seedbed_api.job_kinds import JobSpec
 from seedbed_api.pod_contract import paths
+from seedbed_api.resource_quantities import quantity_bytes
 from seedbed_api.trainingprofile import Cache
 from seedbed_api.uri_validation import claim_of
-from seedbed_operator.backends.resource_quantities import quantity_bytes
 
 _EMPTY_DIR_FILL = 0.9
 """Share of an emptyDir that the cache may fill: the kubelet evicts a pod that exceeds the limit."""

@@ -182,6 +182,10 @@ class InformerCache:
         """Return a profile."""
         return self._profiles.get(("", name))
 
+    def profiles(self) -> tuple[ProfileView, ...]:
+        """Return all profiles."""
+        return tuple(entry.value for _, entry in self._profiles.items())
+
     def counts(self) -> dict[str, int]:
         """Return the number of cached objects per kind."""
         return {kind.plural: len(self._table(kind)) for kind in (JOBS, SWEEPS, PODS, PROFILES)}
@@ -200,8 +204,7 @@ class InformerCache:
         if kind is PODS:
             return self._put_pod(raw)
         if kind is PROFILES:
-            changed = self._profiles.put(_key(raw), _cached_object(raw, profile_view(raw)))
-            return self._users_of_profiles() if changed else NO_JOBS
+            return self._put_profile(raw)
         job = _job_key(kind, _key(raw))
         record = job_record(raw, job.kind)
         return frozenset({job}) if self._table(kind).put(_key(raw), _cached_object(raw, record)) else NO_JOBS
@@ -268,6 +271,13 @@ class InformerCache:
             PROFILES: self._profiles,
         }
         return tables[kind]
+
+    def _put_profile(self, raw: RawObject) -> JobKeys:
+        """Store a profile; its status decides about no job."""
+        view, before = profile_view(raw), self.profile(raw["metadata"]["name"])
+        changed = self._profiles.put(_key(raw), _cached_object(raw, view))
+        same = before is not None and (before.spec, before.generation) == (view.spec, view.generation)
+        return self._users_of_profiles() if changed and not same else NO_JOBS
 
     def _put_pod(self, raw: RawObject) -> JobKeys:
         view = pod_view(raw)

@@ -22,7 +22,7 @@ from seedbed_api.pod_contract.labels import (
     Role,
 )
 from seedbed_api.trainingjob_status import LifecycleStatus
-from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec
+from seedbed_api.trainingprofile import TrainingProfile, TrainingProfileSpec, TrainingProfileStatus
 from seedbed_api.validation_errors import error_lines
 from seedbed_operator.backends.kueue_pod_group import gang_size
 from seedbed_operator.backends.recorded_settings import with_recorded_settings
@@ -89,8 +89,21 @@ def profile_view(raw: RawObject) -> ProfileView:
     metadata = raw["metadata"]
     spec, invalid = _profile_spec(metadata["name"], raw.get("spec"))
     return ProfileView(
-        name=metadata["name"], generation=metadata.get("generation", 0), spec=spec, spec_error=invalid
+        name=metadata["name"],
+        generation=metadata.get("generation", 0),
+        spec=spec,
+        spec_error=invalid,
+        resource_version=metadata["resourceVersion"],
+        status=_profile_status(raw.get("status")),
     )
+
+
+def _profile_status(status: Any) -> TrainingProfileStatus:
+    """Return the status of a profile; an empty one where another client wrote it in an unknown form."""
+    try:
+        return TrainingProfileStatus.model_validate(status or {})
+    except ValidationError:
+        return TrainingProfileStatus()
 
 
 def _profile_spec(name: str, spec: Any) -> tuple[TrainingProfileSpec | None, str | None]:

@@ -43,6 +43,8 @@ PROFILES: Final = ResourceKind(
     plural="trainingprofiles",
     namespaced=False,
 )
+NAMESPACES: Final = ResourceKind(name="Namespace", group="", version="v1", plural="namespaces")
+"""For authorization a namespace lies in itself: a Role there allows to get it."""
 PODS: Final = ResourceKind(name="Pod", group="", version="v1", plural="pods")
 SERVICES: Final = ResourceKind(name="Service", group="", version="v1", plural="services")
 SECRETS: Final = ResourceKind(name="Secret", group="", version="v1", plural="secrets")

@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from kubernetes.aio.client.configuration import Configuration
 
 from seedbed_api.errors import InfrastructureError
 from seedbed_operator.informer_cache.cache import InformerCache
-from seedbed_operator.kube_client.client_interface import ApiError
+from seedbed_operator.kube_client.client_interface import ApiError, KubeClient
 from seedbed_operator.manager.health_server import Health
 from seedbed_operator.manager.leader_election import LeaseLock, run_election
 from seedbed_operator.manager.operator_settings import Settings
 from seedbed_operator.metrics.metrics_page import MetricsPage
 from seedbed_operator.reconciler.workqueue import Workqueue
 from seedbed_operator.relist import RETRY_SECONDS, Relister
+from seedbed_operator.status_writer import write_profile_statuses
 from seedbed_operator.watch import EXIT_SECONDS, KopfWatch, WatchEventHandler
 
+PROFILE_SECONDS: Final = 5
+"""Seconds between two looks at the statuses of profiles, which are in memory."""
 CLOSING_SECONDS: Final = 7
 """Seconds for kopf to close its watches."""
 
@@ -32,6 +36,7 @@ class Operator:
 
     settings: Settings
     configuration: Configuration
+    cluster: KubeClient
     cache: InformerCache
     workqueue: Workqueue
     relister: Relister
@@ -67,14 +72,16 @@ async def _run_as_leader(operator: Operator, election: asyncio.Task[None]) -> No
         asyncio.create_task(operator.workqueue.run_worker()) for _ in range(operator.settings.concurrency)
     }
     sweeping = asyncio.create_task(_run_relists(operator), name="relists")
+    profiles = asyncio.create_task(_run_profile_statuses(operator), name="statuses of profiles")
     closing = asyncio.Event()
     watching = asyncio.create_task(_run_watches(operator, closing), name="watch")
     try:
-        await asyncio.wait({watching, sweeping, election}, return_when=asyncio.FIRST_COMPLETED)
-        raise InfrastructureError("Ended", _describe_end(election, watching, sweeping))
+        await asyncio.wait({watching, sweeping, profiles, election}, return_when=asyncio.FIRST_COMPLETED)
+        raise InfrastructureError("Ended", _describe_end(election, watching, sweeping, profiles))
     finally:
         operator.workqueue.stop()
         sweeping.cancel()
+        profiles.cancel()
         await _await_end(workers, operator.settings.grace_seconds)
         closing.set()
         await _await_end({watching}, CLOSING_SECONDS)
@@ -112,6 +119,13 @@ async def _run_relists(operator: Operator) -> None:
     log.info("first relist: %s", ", ".join(f"{n} {kind}" for kind, n in operator.cache.counts().items()))
     operator.workqueue.start()
     await operator.relister.run(operator.settings.relist_seconds)
+
+
+async def _run_profile_statuses(operator: Operator) -> None:
+    """Say in the status of each profile whether it can be used."""
+    while True:
+        await write_profile_statuses(operator.cluster, operator.cache, datetime.now(UTC))
+        await asyncio.sleep(PROFILE_SECONDS)
 
 
 async def _run_watches(operator: Operator, closing: asyncio.Event) -> None:

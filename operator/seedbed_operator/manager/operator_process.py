@@ -141,6 +141,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     return Operator(
         settings=settings,
         configuration=configuration,
+        cluster=cluster,
         cache=cache,
         workqueue=workqueue,
         relister=relister,

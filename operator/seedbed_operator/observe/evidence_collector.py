@@ -1,18 +1,21 @@
-"""Collect the evidence that a plan requests: the end of a log, Events of a pod, progress of a driver."""
+"""Collect the evidence of a plan: logs, Events of pods, progress of drivers, labels of namespaces."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
+
+from cachetools import FIFOCache
 
 from seedbed_api.conditions import LONGEST_MESSAGE
 from seedbed_api.trainingjob_status import LONGEST_LOG_TAIL
-from seedbed_operator.job_observation import Evidence, PodEvent
+from seedbed_operator.job_observation import Evidence, NamespaceView, PodEvent
 from seedbed_operator.kube_client.client_interface import ApiError, KubeClient, RawObject
+from seedbed_operator.kube_client.resource_kinds import NAMESPACES
 from seedbed_operator.observe.driver_client import DriverClient
 from seedbed_operator.observe.transient_state import TransientState
 from seedbed_operator.plan import EvidenceRequest
@@ -20,6 +23,9 @@ from seedbed_operator.plan import EvidenceRequest
 LOG_LINES: Final = 60
 MAX_LOG_BYTES: Final = 64 * 1024
 MAX_POD_EVENTS: Final = 20
+MAX_NAMESPACES: Final = 1024
+LABELS_VALID: Final = timedelta(seconds=3)
+"""Labels of a namespace are reused for this long: many jobs of one namespace wait at the same time."""
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +36,7 @@ class EvidenceCollector:
     def __init__(self, cluster: KubeClient, drivers: DriverClient) -> None:
         self._cluster = cluster
         self._drivers = drivers
+        self._namespaces: MutableMapping[str, tuple[datetime, NamespaceView]] = FIFOCache(MAX_NAMESPACES)
 
     async def collect(
         self,
@@ -48,7 +55,23 @@ class EvidenceCollector:
         }
         for need in _of_kind("PodEvents", evidence_requests):
             state.recent_pod_events[need.pod_uid] = now, await self._notices(namespace, need)
-        return replace(state.evidence(now), log_tails=tails)
+        asked = _of_kind("NamespaceLabels", evidence_requests)
+        seen = await self._namespace(namespace, now) if asked else None
+        return replace(state.evidence(now), log_tails=tails, namespace=seen)
+
+    async def _namespace(self, name: str, now: datetime) -> NamespaceView:
+        """Return a namespace with its labels; without them where it cannot be read."""
+        known = self._namespaces.get(name)
+        if known is not None and now - known[0] < LABELS_VALID:
+            return known[1]
+        try:
+            raw = await self._cluster.get(NAMESPACES, None, name)
+        except ApiError as error:
+            log.warning("cannot read the labels of namespace %s: %s", name, error)
+            return NamespaceView(labels=None)
+        view = NamespaceView(labels=dict(raw["metadata"].get("labels") or {}))
+        self._namespaces[name] = now, view
+        return view
 
     async def _ask(self, need: EvidenceRequest, state: TransientState, now: datetime) -> None:
         answer = await self._drivers.get_progress(need.address, state.uid) if need.address else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.execution_settings import OPERATOR
@@ -11,10 +11,14 @@ from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.backends.backend_interface import Backends
 from seedbed_operator.backends.pods_backend import BACKENDS
 from seedbed_operator.job_observation import JobObservation, JobView, PodView, RejectedWrite
-from seedbed_operator.plan import Plan, PlanBuilder
+from seedbed_operator.plan import EvidenceRequest, Plan, PlanBuilder
 from seedbed_operator.planning.deadlines import active_deadline, active_deadline_message
 from seedbed_operator.planning.diagnosis.api_rejections import diagnose_rejected_write
-from seedbed_operator.planning.diagnosis.profile_problems import diagnose_profile
+from seedbed_operator.planning.diagnosis.profile_problems import (
+    diagnose_namespace,
+    diagnose_profile,
+    lacks_namespace_labels,
+)
 from seedbed_operator.planning.internal_errors import (
     clear_internal_error,
     set_failed_write,
@@ -42,6 +46,9 @@ from seedbed_operator.planning.terminal_state import (
     is_finished,
     terminal_condition,
 )
+
+LABELS_RECHECK_INTERVAL = timedelta(seconds=60)
+"""Namespaces are not watched: a job that waits for a label of its own looks again after this time."""
 
 
 def plan(observation: JobObservation, backends: Backends = BACKENDS) -> Plan:
@@ -160,12 +167,15 @@ def _start_unless_blocked(context: JobContext, builder: PlanBuilder) -> PlanBuil
 
 
 def _start_if_profile_allows(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
-    if problem := diagnose_profile(context):
+    if lacks_namespace_labels(context):
+        return builder.add_requests(EvidenceRequest(kind="NamespaceLabels")).requeue(context.now)
+    if problem := diagnose_namespace(context) or diagnose_profile(context):
         if problem.reason == FailedReason.INVALID_SPEC:  # no profile can allow it
             return fail_job(context, builder, FailedReason.INVALID_SPEC, problem.message)
         waits = problem.reason == RunningReason.PROFILE_NOT_FOUND
         set_reason = builder.set_waiting if waits else builder.set_stalled
-        return set_reason(problem.reason, problem.message)
+        again = context.now + LABELS_RECHECK_INTERVAL if context.evidence.namespace is not None else None
+        return set_reason(problem.reason, problem.message).requeue(again)
     profile, backend = context.profile, context.backend
     assert profile is not None
     assert backend is not None

@@ -294,7 +294,7 @@ def _not_allowed(context: JobContext) -> Diagnosis | None:
     """Return what the profile does not allow; it may have changed since the attempt started."""
     if context.profile is None or context.profile.spec is None:
         return None
-    return check_profile_policy(context.spec, context.profile.spec)
+    return check_profile_policy(context.spec, context.profile.spec, ranks=max_ranks(context))
 
 
 def _must_pause(context: JobContext) -> bool:

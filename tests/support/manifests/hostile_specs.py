@@ -39,6 +39,7 @@ PROFILE: dict[str, Any] = {
     "spec.allowedLabels": ["example.org/"],
     "spec.allowedAnnotations": ["example.org/note"],
     "spec.allowedEnv": ["WANDB_MODE"],
+    "spec.allowedNamespaces": {"selector": {}},
 }
 
 

@@ -20,6 +20,7 @@ from seedbed_operator.job_observation import (
     Evidence,
     JobObservation,
     JobView,
+    NamespaceView,
     PodEvent,
     PodView,
     ProfileView,
@@ -65,6 +66,8 @@ class World:
     marks: dict[str, object] = field(default_factory=dict)
     """The newest step and activity of a driver, by pod uid."""
     logs: dict[str, str] = field(default_factory=dict)
+    namespace_labels: dict[str, str] | None = field(default_factory=dict)
+    """Labels of the job's namespace; None where the operator may not read them."""
     pod_events: dict[str, tuple[PodEvent, ...]] = field(default_factory=dict)
     recent_pod_events: dict[str, tuple[datetime, tuple[PodEvent, ...]]] = field(default_factory=dict)
     """When the events of a pod were asked for, and those found, by pod uid."""
@@ -224,15 +227,17 @@ class World:
         )
 
     def _gathered(self, observation: JobObservation, made: Plan) -> Evidence:
-        logs = {}
+        logs, namespace = {}, None
         for need in made.evidence_requests:
             if need.kind == "Progress":
                 self._hear(need.pod_uid, self.answers.get(need.pod))
             elif need.kind == "LogTail":
                 logs[need.pod_uid] = self.logs.get(need.pod, "")
+            elif need.kind == "NamespaceLabels":
+                namespace = NamespaceView(labels=self.namespace_labels)
             else:
                 self.recent_pod_events[need.pod_uid] = self.now, self.pod_events.get(need.pod, ())
-        return replace(self.observe().evidence, log_tails=logs)
+        return replace(self.observe().evidence, log_tails=logs, namespace=namespace)
 
     def _hear(self, uid: str, answer: LiveProgress | None) -> None:
         self.driver_responses[uid] = (self.now, answer)

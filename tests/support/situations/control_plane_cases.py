@@ -49,6 +49,8 @@ A_CLAIM = {
     "resources": {"requests": {"storage": "1Gi"}},
     "storageClassName": "",
 }
+FOR_ALL = {"spec.allowedNamespaces": {"selector": {}}}
+"""Of a profile that grants what nobody gets unasked."""
 ON_A_CLAIM = {"spec.allowedPersistentVolumeClaims": ["digits"]}
 Condition = Literal["Reconciling", "Stalled", "Neither"]
 
@@ -91,6 +93,34 @@ PROFILES = {
         reason="ProfileInvalid",
         says=("spec.labels", "must have keys like those of labels", "admin"),
         heals=changes_profile(labels={"example.org/": None}),
+        condition="Stalled",
+    ),
+    "the profile grants a priority class and names no namespaces": Situation(
+        profile={"spec.priorityClassName": "{name}"},
+        reason="NamespaceNotAllowed",
+        says=("spec.cluster.profile", "priorityClassName", "no allowedNamespaces", "ask the admin"),
+        heals=changes_profile(priorityClassName=None),
+        condition="Stalled",
+    ),
+    "the namespace is not named": Situation(
+        profile={"spec.allowedNamespaces": {"names": ["team-a"]}},
+        reason="NamespaceNotAllowed",
+        says=("spec.cluster.profile", "allowedNamespaces", "why-the-namespace-is-not-named"),
+        heals=changes_profile(allowedNamespaces={"names": ["why-the-namespace-is-not-named"]}),
+        condition="Stalled",
+    ),
+    "the namespace lacks the label": Situation(
+        profile={"spec.allowedNamespaces": {"selector": {"matchLabels": {"team": "vision"}}}},
+        reason="NamespaceNotAllowed",
+        says=("spec.cluster.profile", "allowedNamespaces"),
+        heals=changes_profile(allowedNamespaces={"selector": {"matchLabels": {"team": None}}}),
+        condition="Stalled",
+    ),
+    "the job is larger than the profile allows": Situation(
+        profile={"spec.maxPerJob": {"memory": "1Gi"}},
+        reason="ProfileLimitExceeded",
+        says=("spec.cluster.workers.max", "maxPerJob.memory", "1Gi"),
+        heals=changes_profile(maxPerJob={"memory": "1Ti"}),
         condition="Stalled",
     ),
     "the profile wants KubeRay": Situation(
@@ -262,20 +292,23 @@ REFUSALS = {
         heals=deletes("ValidatingWebhookConfiguration"),
     ),
     "Pod Security refuses a folder of the node": Situation(
-        profile={"spec.cache": {"type": "HostPath", "hostPath": {"path": "/var/cache/seedbed"}}},
+        profile={
+            "spec.cache": {"type": "HostPath", "hostPath": {"path": "/var/cache/seedbed"}},
+            **FOR_ALL,
+        },
         before=both(labels_namespace(enforce="restricted"), awaits_admission(is_refused)),
         reason="AdmissionDenied",
         says=('violates PodSecurity "restricted:latest"', "hostPath", "profile"),
         heals=labels_namespace(enforce="privileged"),
     ),
     "the service account is not there": Situation(
-        profile={"spec.serviceAccountName": "trainer"},
+        profile={"spec.serviceAccountName": "trainer", **FOR_ALL},
         reason="ServiceAccountNotFound",
         says=('serviceaccount "trainer" not found', "create it in the namespace"),
         heals=creates("ServiceAccount", "trainer"),
     ),
     "the priority class is not there": Situation(
-        profile={"spec.priorityClassName": "{name}"},
+        profile={"spec.priorityClassName": "{name}", **FOR_ALL},
         reason="PriorityClassNotFound",
         says=("the-priority-class-is-not-there", "create it"),
         heals=creates("PriorityClass", value=1000),

@@ -28,7 +28,7 @@ def world_of(attempt: HostileSpec) -> World:
     manifest, profile = attempt.manifest(), attempt.profile_manifest()
     manifest["metadata"] |= SEEN
     manifest.pop("status", None)
-    profile["metadata"] |= {"generation": 1}
+    profile["metadata"] |= {"generation": 1, "resourceVersion": "1"}
     named = manifest["spec"]["cluster"]["profile"] == profile["metadata"]["name"]
     world = World(
         job=job_view(job_record(copy.deepcopy(manifest))), profile=profile_view(profile) if named else None

@@ -31,8 +31,14 @@ OVERRIDES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "cpu": ({"cpu": "2"}, {}),
     "memory": ({"memory": "4Gi"}, {}),
     "workersPerPod": ({"workersPerPod": 2}, {}),
-    "serviceAccountName": ({"serviceAccountName": "sa"}, {"allowedServiceAccounts": ["sa"]}),
-    "priorityClassName": ({"priorityClassName": "gold"}, {"allowedPriorityClasses": ["gold"]}),
+    "serviceAccountName": (
+        {"serviceAccountName": "sa"},
+        {"allowedServiceAccounts": ["sa"], "allowedNamespaces": {"selector": {}}},
+    ),
+    "priorityClassName": (
+        {"priorityClassName": "gold"},
+        {"allowedPriorityClasses": ["gold"], "allowedNamespaces": {"selector": {}}},
+    ),
     "labels": ({"labels": {"example.org/team": "a"}}, {"allowedLabels": ["example.org/"]}),
     "annotations": (
         {"annotations": {"example.org/note": "a"}},

@@ -34,6 +34,10 @@ def not_allowed(**spec: object) -> Callable[[], World]:
     return lambda: a_world(a_training_job(**spec), profile=a_profile(allowedURIPrefixes=["s3://"])).settle()
 
 
+def with_profile(**spec: object) -> Callable[[], World]:
+    return lambda: a_world(a_training_job(), profile=a_profile(**spec)).settle()
+
+
 def ended(code: int, message: str = "") -> Callable[[], World]:
     return lambda: training().end(DRIVER, code, message).settle()
 
@@ -67,6 +71,8 @@ LIVES: dict[str, Callable[[], World]] = {
     "an override is not listed": not_allowed(cluster={"overrides": {"image": "x@sha256:" + "1" * 64}}),
     "a Secret is not listed": not_allowed(output={"uri": "s3://runs", "secretRef": {"name": "root"}}),
     "a URL is not listed": not_allowed(output={"uri": "file:///etc"}),
+    "the namespace is not named": with_profile(allowedNamespaces={}),
+    "the job is larger than the profile allows": with_profile(maxPerJob={"memory": "1Ki"}),
     "the driver crashes": ended(1),
     "Ray breaks down": ended(75, an_outcome("Failed", "RayUnhealthy", message="the raylet died")),
     "the driver is drained": preempted,

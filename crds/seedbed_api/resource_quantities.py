@@ -1,4 +1,4 @@
-"""Quantities of Kubernetes resources: multiplication, and conversion to bytes."""
+"""Quantities of Kubernetes resources: their values, multiplication, and conversion to bytes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,13 @@ def multiply_quantity(quantity: str, count: int) -> str:
 
 def quantity_bytes(quantity: str) -> int:
     """Return a quantity in bytes, rounded down."""
+    return int(quantity_value(quantity))
+
+
+def quantity_value(quantity: str) -> Decimal:
+    """Return the number that a quantity stands for: 500m is 0.5, 1Ki is 1024."""
     number, unit = _split(quantity)
-    return int(number * _FACTORS[unit])
+    return number * _FACTORS[unit]
 
 
 def _split(quantity: str) -> tuple[Decimal, str]:

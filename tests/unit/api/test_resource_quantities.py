@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed_operator.backends.resource_quantities import multiply_quantity, quantity_bytes
+from seedbed_api.resource_quantities import multiply_quantity, quantity_bytes
 
 
 @pytest.mark.parametrize(
