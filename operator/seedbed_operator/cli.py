@@ -40,6 +40,13 @@ _OPTIONS: Final = (
     click.option("--all-namespaces", is_flag=True, help="Serve every namespace."),
     click.option("--lease-namespace", default=_own_namespace, help="Namespace of the Lease of the leader."),
     click.option("--lease-name", default="seedbed-operator", show_default=True, help="Name of that Lease."),
+    click.option(
+        "--network-policy",
+        default="default",
+        show_default=True,
+        help="NetworkPolicy of each job: JSON with the lists ingress and egress, added to the rules between "
+        "its own pods; `default` refuses metadata addresses; `none` makes no policies.",
+    ),
     click.option("--kubeconfig", help="File that says where the API server is; in a pod not needed."),
     click.option(
         "--signing-key",
@@ -119,6 +126,13 @@ def check(**options: Any) -> None:
     if problems:
         raise click.exceptions.Exit(UserError.exit_code)
     click.echo("ok: the CRDs are there and nothing is forbidden that is needed")
+    click.echo(f"note: {_network_note(settings)}")
+
+
+def _network_note(settings: Settings) -> str:
+    if settings.network_rules is None:
+        return "--network-policy is none: every pod of the cluster can connect to the pods of jobs"
+    return "each job gets a NetworkPolicy; whether the network plugin enforces it cannot be asked: try it"
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from seedbed_api.trainingjob_status import LifecycleStatus
 class Create:
     """Create a child by POST; 409 counts as rejected, never as adopted (except for a Secret)."""
 
-    kind: Literal["Pod", "Service", "Secret"]
+    kind: Literal["Pod", "Service", "Secret", "NetworkPolicy"]
     body: Mapping[str, Any]
     owner: str | None = None
     """Name of the owner pod, created earlier in the same plan; the executor fills in its uid."""

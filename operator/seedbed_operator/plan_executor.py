@@ -28,6 +28,7 @@ from seedbed_operator.kube_client.client_interface import (
 from seedbed_operator.kube_client.resource_kinds import (
     CREATABLE,
     KIND_OF_JOB,
+    NETWORK_POLICIES,
     PODS,
     SECRETS,
     JobKey,
@@ -109,10 +110,30 @@ class PlanExecutor:
             return
         there = await self._get_existing(kind, namespace, body["metadata"]["name"])
         ours = controller_uid(there) == controller_uid(body) and "deletionTimestamp" not in there["metadata"]
+        if kind is NETWORK_POLICIES and ours:
+            await self._update_spec(kind, namespace, there, body)
+            return
         if kind is PODS and self._cache.put(PODS, there):
             raise StaleCache(f"pod {body['metadata']['name']} exists already")
         if not ours:
             raise refused
+
+    async def _update_spec(
+        self, kind: ResourceKind, namespace: str, there: RawObject, body: RawObject
+    ) -> None:
+        """Give an object of ours the spec of now: the settings may have changed, or a user has edited it."""
+        if there.get("spec") == body["spec"]:
+            return
+        name = body["metadata"]["name"]
+        version = {"resourceVersion": there["metadata"]["resourceVersion"]}
+        wanted = {**body, "metadata": {**body["metadata"], **version}}
+        try:
+            await self._cluster.replace(kind, namespace, name, wanted)
+        except ApiStatusError as refused:
+            if refused.code == 409 or refused.not_found:
+                raise StaleCache(f"{kind.name} {name} has just changed") from refused
+            raise
+        log.info("updated %s %s", kind.name, name)
 
     async def _get_existing(self, kind: ResourceKind, namespace: str, name: str) -> RawObject:
         try:

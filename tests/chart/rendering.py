@@ -11,6 +11,10 @@ from typing import Any
 
 import yaml
 
+from seedbed_operator.backends.network_policy import network_policy
+from seedbed_operator.manager.network_rules import parse_network_rules
+from support.operator.builders import a_training_job
+
 Json = dict[str, Any]
 CHART = Path(__file__).parents[2] / "charts/seedbed"
 SERVED = ("--api-versions", "seedbed.dev/v1alpha1/TrainingProfile")
@@ -167,3 +171,14 @@ def rights(rules: Sequence[Json]) -> Iterator[Right]:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
                 yield from ((group, resource, verb) for verb in rule["verbs"])
+
+
+def job_network_policy(found: list[Json]) -> Json | None:
+    """Return the spec of the policy that the operator of a rendered release makes for a job; None for none."""
+    (container,) = pod_template(found)["spec"]["containers"]
+    values = {each["name"]: each.get("value") for each in container["env"]}
+    rules = parse_network_rules(values["SEEDBED_OPERATOR_NETWORK_POLICY"])
+    if rules is None:
+        return None
+    spec: Json = json.loads(json.dumps(network_policy(a_training_job().build(), rules).body["spec"]))
+    return spec

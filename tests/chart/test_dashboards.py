@@ -11,7 +11,7 @@ import pytest
 import alerts
 import metrics_reference
 from chart.metric_names import families_in
-from chart.rendering import CHART, MATRIX, Helm, HelmFailed, Json, named, objects, of_kind
+from chart.rendering import CHART, MATRIX, Helm, HelmFailed, Json, job_network_policy, named, objects, of_kind
 from dashboards.dashboard_files import DASHBOARDS
 from dashboards.panel_builders import WIDTH, Dashboard, dashboard_json
 from seedbed_api import metric_names as names
@@ -194,6 +194,7 @@ def test_prometheus_finds_the_drivers_by_what_the_operator_gives_them(helm: Helm
     }
     assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["team-a"]}
     assert endpoint["port"] in {port["name"] for port in _DRIVER_PORTS}
-    policy = named(found, "NetworkPolicy", "seedbed-training")
-    peers = [rule["from"] for rule in policy["spec"]["ingress"] if rule.get("ports")]
+    policy = job_network_policy(found)
+    assert policy is not None
+    peers = [rule["from"] for rule in policy["ingress"] if rule.get("ports")]
     assert {"namespaceSelector": {}} in peers[0]

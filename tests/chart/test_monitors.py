@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from chart.rendering import Helm, Json, objects
+from chart.rendering import Helm, Json, job_network_policy, objects
 from seedbed_api import metric_names as names
-from support.monitoring.prometheus_pod import TEAM, configuration, hurried, watched_values
+from support.monitoring.prometheus_pod import configuration, hurried, watched_values
 from testbed.monitors import scrape_configs
 from testbed.prometheus import program
 
@@ -91,9 +91,10 @@ def test_rules_that_are_in_a_hurry_are_accepted(rendered: list[Json], promtool: 
 
 
 def test_policies_let_prometheus_in_and_nobody_else(rendered: list[Json]) -> None:
-    policies = [thing for thing in rendered if thing["kind"] == "NetworkPolicy"]
-    assert [each["metadata"]["namespace"] for each in policies][1:] == [TEAM]
-    for policy in policies:
-        allowed = [rule for rule in policy["spec"]["ingress"] if "monitoring" in json.dumps(rule)]
+    (policy,) = [thing for thing in rendered if thing["kind"] == "NetworkPolicy"]
+    job = job_network_policy(rendered)
+    assert job is not None
+    for spec, opened in ((policy["spec"], ["health"]), (job, [8701])):
+        allowed = [rule for rule in spec["ingress"] if "monitoring" in json.dumps(rule)]
         (ports,) = [[port["port"] for port in rule["ports"]] for rule in allowed]
-        assert ports == (["health"] if policy is policies[0] else [8701])
+        assert ports == opened

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import pytest
 
-from chart.rendering import Helm, Json, Right, named, objects, of_kind, pod_template, rights
+from chart.rendering import (
+    Helm,
+    Json,
+    Right,
+    job_network_policy,
+    named,
+    objects,
+    of_kind,
+    pod_template,
+    rights,
+)
 from seedbed_api.pod_contract.driver_endpoint import PROGRESS_PORT
-from seedbed_operator.backends.child_metadata import job_labels
+from seedbed_api.pod_contract.labels import JOB_UID_LABEL
+from seedbed_operator.backends.child_metadata import pod_labels
+from seedbed_operator.backends.network_policy import METADATA_ADDRESSES
 from seedbed_operator.kube_client.resource_kinds import LEASES, ResourceKind
 from seedbed_operator.manager.preflight import REQUIRED_PERMISSIONS
+from support.operator.builders import a_training_job
 
 
 def needed(*, of: Callable[[ResourceKind], bool]) -> set[Right]:
@@ -127,64 +139,74 @@ def policy(helm: Helm, values: Json, folder, name: str) -> Json:
     return spec
 
 
-def test_training_pods_hear_each_other_and_the_operators_question_for_progress(helm4: Helm, tmp_path) -> None:
-    spec = policy(helm4, {}, tmp_path, "seedbed-training")
+def fence(helm: Helm, values: Json, folder) -> Json:
+    """Return the policy that the operator of a release makes for a job."""
+    spec = job_network_policy(objects(helm.template(values, folder)))
+    assert spec is not None
+    return spec
+
+
+def test_pods_of_a_job_hear_each_other_and_the_operators_question_for_progress(helm4: Helm, tmp_path) -> None:
+    spec = fence(helm4, {}, tmp_path)
     each_other, operator = spec["ingress"]
-    assert spec["podSelector"] == each_other["from"][0]["podSelector"]
-    assert set(each_other) == {"from"}, "Ray opens random ports"
-    assert operator["ports"] == [{"protocol": "TCP", "port": 8701}]
+    assert each_other == {"from": [{"podSelector": spec["podSelector"]}]}, "Ray opens random ports"
+    assert JOB_UID_LABEL in spec["podSelector"]["matchLabels"], "not the pods of other jobs"
+    assert operator["ports"] == [{"protocol": "TCP", "port": PROGRESS_PORT}]
     (asker,) = operator["from"]
     assert asker["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "operators"}}
-    assert spec["policyTypes"] == ["Ingress"]
-    assert "egress" not in spec
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
 
 
 def test_the_selectors_of_policies_are_the_labels_of_the_pods(helm4: Helm, tmp_path) -> None:
     labels = pod_template(objects(helm4.template({}, tmp_path)))["metadata"]["labels"]
     operator = policy(helm4, {}, tmp_path, "seedbed-operator")
-    training = policy(helm4, {}, tmp_path, "seedbed-training")
-    for selector in (operator["podSelector"], training["ingress"][1]["from"][0]["podSelector"]):
+    asker = fence(helm4, {}, tmp_path)["ingress"][1]["from"][0]
+    for selector in (operator["podSelector"], asker["podSelector"]):
         assert selector["matchLabels"].items() <= labels.items()
-    assert not training["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 def test_training_pods_carry_the_labels_that_policies_select(helm4: Helm, tmp_path) -> None:
-    labels = job_labels(SimpleNamespace(name="digits", uid="4f7d", kind="TrainingJob"))
-    training, operator = (policy(helm4, {}, tmp_path, f"seedbed-{name}") for name in ("training", "operator"))
-    (asked,) = operator["egress"][-1]["to"]
-    for selector in (training["podSelector"], asked["podSelector"]):
+    labels = pod_labels(a_training_job().build(), 1, "driver")
+    rule = policy(helm4, {}, tmp_path, "seedbed-operator")["egress"][-1]
+    (asked,) = rule["to"]
+    for selector in (fence(helm4, {}, tmp_path)["podSelector"], asked["podSelector"]):
         assert selector["matchLabels"].items() <= labels.items()
-    ports = {rule["ports"][0]["port"] for rule in (training["ingress"][1], operator["egress"][-1])}
-    assert ports == {PROGRESS_PORT}
+    assert rule["ports"][0]["port"] == PROGRESS_PORT
 
 
-def test_fenced_egress_is_dns_each_other_and_what_is_allowed(helm4: Helm, tmp_path) -> None:
+def test_egress_is_everything_but_metadata_services(helm4: Helm, tmp_path) -> None:
+    each_other, dns, stores = fence(helm4, {}, tmp_path)["egress"]
+    assert "podSelector" in each_other["to"][0]
+    assert {port["port"] for port in dns["ports"]} == {53, 5353}
+    refused = {cidr for peer in stores["to"] for cidr in peer["ipBlock"]["except"]}
+    assert refused == set(METADATA_ADDRESSES), "chart and operator refuse the same"
+    assert [peer["ipBlock"]["cidr"] for peer in stores["to"]] == ["0.0.0.0/0", "::/0"]
+
+
+def test_restricted_egress_is_dns_each_other_and_what_is_allowed(helm4: Helm, tmp_path) -> None:
     allow = [{"ports": [{"protocol": "TCP", "port": 9000}]}]
     values = {"networkPolicy": {"training": {"egress": {"restricted": True, "allow": allow}}}}
-    spec = policy(helm4, values, tmp_path, "seedbed-training")
-    dns, each_other, *stores = spec["egress"]
-    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    each_other, dns, *stores = fence(helm4, values, tmp_path)["egress"]
+    assert "podSelector" in each_other["to"][0]
     assert {port["port"] for port in dns["ports"]} == {53, 5353}
-    assert each_other == {"to": [{"podSelector": spec["podSelector"]}]}
     assert stores == allow
 
 
-FENCED = {
-    "own namespace when all are watched": ({}, {"operators"}),
-    "the watched namespaces": ({"watchNamespaces": ["a", "b"]}, {"a", "b"}),
-    "the namespaces that are named": (
-        {"watchNamespaces": ["a"], "networkPolicy": {"training": {"namespaces": ["c"]}}},
-        {"c"},
-    ),
-}
-
-
-@pytest.mark.parametrize(("values", "namespaces"), FENCED.values(), ids=FENCED.keys())
-def test_where_training_pods_are_fenced(helm4: Helm, values: Json, namespaces: set[str], tmp_path) -> None:
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["a", "b"]}], ids=["all", "named"])
+def test_the_chart_itself_lets_no_training_pods_of_a_namespace_reach_each_other(
+    helm4: Helm, values: Json, tmp_path
+) -> None:
+    """Policies add up: one for all training pods of a namespace would open each job to the others."""
     found = of_kind(objects(helm4.template(values, tmp_path)), "NetworkPolicy")
-    assert {
-        p["metadata"]["namespace"] for p in found if p["metadata"]["name"] == "seedbed-training"
-    } == namespaces
+    assert [each["metadata"]["name"] for each in found] == ["seedbed-operator"]
+
+
+def test_no_policies_are_a_choice_that_is_named_and_said(helm4: Helm, tmp_path) -> None:
+    found = objects(helm4.template({"networkPolicy": {"enabled": False}}, tmp_path))
+    assert job_network_policy(found) is None
+    assert of_kind(found, "NetworkPolicy") == []
+    role = named(found, "ClusterRole", "operators:seedbed:operator")
+    assert "networkpolicies" not in {resource for _, resource, _ in rights(role["rules"])}
 
 
 def test_the_operator_is_reached_by_nobody_unless_metrics_are_allowed(helm4: Helm, tmp_path) -> None:

@@ -115,6 +115,8 @@ def _addresses(cluster: Cluster, namespace: str, peer: Json, side: str) -> str:
     """Return a set of addresses as nft writes it; empty where nobody is meant."""
     if "ipBlock" in peer:
         block = peer["ipBlock"]
+        if ":" in block["cidr"]:
+            return ""  # pods have no IPv6 address
         excluded = ", ".join(block.get("except", []))
         return str(block["cidr"]) + (f" ip {side} != {{ {excluded} }}" if excluded else "")
     chosen = (

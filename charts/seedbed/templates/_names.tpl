@@ -66,9 +66,3 @@ app.kubernetes.io/component: operator
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
 {{- end }}
-
-{{/* Namespaces whose training pods are fenced, as a JSON list. */}}
-{{- define "seedbed.trainingNamespaces" -}}
-{{- $namespaces := default .Values.watchNamespaces .Values.networkPolicy.training.namespaces }}
-{{- default (list .Release.Namespace) $namespaces | uniq | toJson }}
-{{- end }}

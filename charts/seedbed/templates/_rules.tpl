@@ -35,6 +35,11 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
+{{- if .Values.networkPolicy.enabled }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, create, update]
+{{- end }}
 - apiGroups: [""]
   resources: [events]
   verbs: [list]

@@ -29,6 +29,7 @@ from seedbed_operator.backends.child_metadata import (
 )
 from seedbed_operator.backends.effective_profile import EffectiveProfile, effective_profile
 from seedbed_operator.backends.kueue_pod_group import group_annotations, group_labels, is_queued
+from seedbed_operator.backends.network_policy import NetworkRules, network_policy
 from seedbed_operator.backends.pod_env import container_variables, driver_environment, worker_environment
 from seedbed_operator.backends.pod_spec import container, pod_spec, worker_placement
 from seedbed_operator.backends.spec_hash import driver_annotations
@@ -60,12 +61,16 @@ class PodsBackend:
 
     name: Literal["Pods", "KubeRay"] = "Pods"
     ray_mode: Literal["head", "join"] = "head"
+    network: NetworkRules | None = None
+    """Rules of the NetworkPolicy of each job; None makes none."""
 
     def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
-        """Return Secret, driver, Service and workers, in the order of creation."""
+        """Return Secret, NetworkPolicy, driver, Service and workers, in the order of creation."""
         effective = effective_profile(job, profile)
+        fence = (network_policy(job, self.network),) if self.network is not None else ()
         return (
             token_secret(job),
+            *fence,
             Create(kind="Pod", body=driver_pod(job, effective, attempt)),
             _service(job, attempt),
             *(worker_pod(job, effective, attempt, index) for index in attempt.workers),
@@ -73,6 +78,11 @@ class PodsBackend:
 
 
 BACKENDS: Backends = {"Pods": PodsBackend()}
+
+
+def backends_with(network: NetworkRules | None) -> Backends:
+    """Return the backends of an operator with these settings."""
+    return {"Pods": PodsBackend(network=network)}
 
 
 def token_secret(job: JobView) -> Create:

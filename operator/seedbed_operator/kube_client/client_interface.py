@@ -64,6 +64,9 @@ class KubeClient(Protocol):
     async def create(self, kind: ResourceKind, namespace: str, body: RawObject) -> RawObject:
         """Create an object and return it."""
 
+    async def replace(self, kind: ResourceKind, namespace: str, name: str, body: RawObject) -> RawObject:
+        """Replace an object if it still has the body's resource version; return it."""
+
     async def delete(
         self, kind: ResourceKind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
     ) -> RawObject:

@@ -48,11 +48,14 @@ NAMESPACES: Final = ResourceKind(name="Namespace", group="", version="v1", plura
 PODS: Final = ResourceKind(name="Pod", group="", version="v1", plural="pods")
 SERVICES: Final = ResourceKind(name="Service", group="", version="v1", plural="services")
 SECRETS: Final = ResourceKind(name="Secret", group="", version="v1", plural="secrets")
+NETWORK_POLICIES: Final = ResourceKind(
+    name="NetworkPolicy", group="networking.k8s.io", version="v1", plural="networkpolicies"
+)
 CORE_EVENTS: Final = ResourceKind(name="Event", group="", version="v1", plural="events")
 EVENTS: Final = ResourceKind(name="Event", group="events.k8s.io", version="v1", plural="events")
 LEASES: Final = ResourceKind(name="Lease", group="coordination.k8s.io", version="v1", plural="leases")
 
-CREATABLE: Final = {kind.name: kind for kind in (PODS, SERVICES, SECRETS)}
+CREATABLE: Final = {kind.name: kind for kind in (PODS, SERVICES, SECRETS, NETWORK_POLICIES)}
 """Kinds that a plan may create."""
 
 

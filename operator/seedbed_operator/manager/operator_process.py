@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from seedbed_api.errors import InfrastructureError, UserError
-from seedbed_operator import planning
+from seedbed_operator.backends.pods_backend import backends_with
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.job_observation import JobView
 from seedbed_operator.kube_client.client_config import load_configuration
@@ -30,6 +30,7 @@ from seedbed_operator.observe.driver_client import HttpDriverClient
 from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import TransientStates
 from seedbed_operator.plan_executor import PlanExecutor
+from seedbed_operator.planning.configured_planner import ConfiguredPlanner
 from seedbed_operator.receipt_signer import ReceiptSigner
 from seedbed_operator.reconciler.reconcile import Reconciler
 from seedbed_operator.reconciler.workqueue import FairQueue, Workqueue
@@ -117,7 +118,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     reconciler = Reconciler(
         cache=cache,
         states=states,
-        planner=planning,
+        planner=ConfiguredPlanner(backends=backends_with(settings.network_rules)),
         evidence_collector=EvidenceCollector(cluster, driver_client),
         executor=PlanExecutor(cluster, cache),
         status_writer=StatusWriter(cluster, cache, settings.identity, written),

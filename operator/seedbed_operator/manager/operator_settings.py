@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from seedbed_api.errors import UserError, refusal
+from seedbed_operator.backends.network_policy import NetworkRules
+from seedbed_operator.manager.network_rules import DEFAULT, parse_network_rules
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LEASE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -35,8 +37,15 @@ class Settings:
     signing_key: Path | None = None
     """File with the private key that signs receipts; None: they are not signed."""
     log_format: Literal["json", "text"] = "text"
+    network_policy: str = DEFAULT
+    """Which NetworkPolicy each job gets: default, none, or its rules as JSON."""
     grace_seconds: int = 20
     """Time for running reconciles to end after SIGTERM."""
+
+    @property
+    def network_rules(self) -> NetworkRules | None:
+        """Return the rules of the NetworkPolicies; None where none are made."""
+        return parse_network_rules(self.network_policy)
 
     @property
     def scopes(self) -> tuple[str | None, ...]:
@@ -56,6 +65,7 @@ class Settings:
             _match(_NAMESPACE, "--namespace", namespace)
         _match(_NAMESPACE, "--lease-namespace", self.lease_namespace)
         _match(_LEASE, "--lease-name", self.lease_name)
+        parse_network_rules(self.network_policy)
         _between("--relist-seconds", self.relist_seconds, 1, 3600)
         _between("--health-port", self.health_port, 0, 65535)
         _between("--concurrency", self.concurrency, 1, 1024)

@@ -22,6 +22,7 @@ from seedbed_operator.kube_client.resource_kinds import (
     JOBS,
     LEASES,
     NAMESPACES,
+    NETWORK_POLICIES,
     PODS,
     PROFILES,
     SECRETS,
@@ -45,6 +46,7 @@ REQUIRED_PERMISSIONS: Final[tuple[tuple[ResourceKind, str, str], ...]] = (
     (PODS, "log", "get"),
     (SERVICES, "", "get create"),
     (SECRETS, "", "create"),
+    (NETWORK_POLICIES, "", "get create update"),
     (CORE_EVENTS, "", "list"),
     (EVENTS, "", "create"),
     (LEASES, "", "get create update"),
@@ -109,6 +111,8 @@ async def _denied_checks(cluster: KubeClient, settings: Settings) -> list[_Acces
 
 def _access_checks(settings: Settings) -> Iterator[_AccessCheck]:
     for kind, subresource, verbs in REQUIRED_PERMISSIONS:
+        if kind is NETWORK_POLICIES and settings.network_rules is None:
+            continue
         for namespace in _scopes(kind, settings):
             for verb in verbs.split():
                 yield _AccessCheck(kind=kind, subresource=subresource, verb=verb, namespace=namespace)

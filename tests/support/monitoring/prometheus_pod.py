@@ -76,7 +76,7 @@ def watched_values(values: Json, **profiles: Json) -> Json:
         },
         "networkPolicy": {
             "operator": {"metricsFrom": peer},
-            "training": {"namespaces": [TEAM], "metricsFrom": peer},
+            "training": {"metricsFrom": peer},
         },
     }
 

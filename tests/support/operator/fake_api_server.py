@@ -113,6 +113,10 @@ class ApiServer:
         call = Call("create", kind.name, body["metadata"]["name"], copied(body))
         return self._write(call, kind, lambda: self._create(kind, namespace, body), namespace)
 
+    async def replace(self, kind: ResourceKind, namespace: str, name: str, body: RawObject) -> RawObject:
+        call = Call("update", kind.name, name, copied(body))
+        return self._write(call, kind, lambda: self._replace(kind, namespace, name, body), namespace)
+
     async def delete(
         self, kind: ResourceKind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
     ) -> RawObject:
@@ -301,6 +305,12 @@ class ApiServer:
         if kind is PODS:
             self.admit(raw)
         return self._store(kind, raw, "ADDED")
+
+    def _replace(self, kind: ResourceKind, namespace: str, name: str, body: RawObject) -> dict[str, Any]:
+        before = self._existing(kind, namespace, name)
+        if before["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
+            raise ApiStatusError(409, "Conflict", f'Operation cannot be fulfilled on {kind.plural} "{name}"')
+        return self._store(kind, {**before, **{"spec": copied(body["spec"])}}, "MODIFIED")
 
     def _delete(
         self, kind: ResourceKind, namespace: str, name: str, uid: str, grace: int | None

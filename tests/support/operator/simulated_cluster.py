@@ -183,7 +183,7 @@ class World:
         if name in self.refuses:
             return self._refusal(action, *self.refuses[name])
         owner = self.pods[action.owner].uid if action.owner else meta["ownerReferences"][0]["uid"]
-        if action.kind == "Secret":
+        if action.kind in ("Secret", "NetworkPolicy"):
             self.secrets.add(name)
         elif action.kind == "Service":
             if self.services.setdefault(name, owner) != owner:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from seedbed_api.pod_contract.driver_endpoint import PROGRESS_PORT
+from support.eventually import eventually
 from support.situations.cluster_setup import (
     JOB,
+    PATIENCE_SECONDS,
     Action,
     Ground,
     both,
     changes_profile,
+    collection,
     creates,
-    deletes,
     nothing,
     suspends_and_resumes,
 )
-from support.situations.control_plane_cases import Situation
+from support.situations.control_plane_cases import HERE, Situation
 from testbed.control_plane import MACHINE_ADDRESS
 from testbed.kube import Json
 
+CREATED_POLICIES = {
+    "apiGroups": ["networking.k8s.io"],
+    "apiVersions": ["v1"],
+    "operations": ["CREATE"],
+    "resources": ["networkpolicies"],
+}
+CLOSE = '[JSONPatch{op: "remove", path: "/spec/ingress/1"}]'
+"""Leaves the rule between the pods of the job, and takes away that of the operator."""
 NO_IMAGE = "seedbed@sha256:" + "0" * 64
 NOWHERE = f"http://{MACHINE_ADDRESS}:9"
 """An address of the testbed at which nothing listens."""
@@ -40,6 +51,19 @@ def awaits_driver(ground: Ground) -> Json:
     driver = ground.path("Pod", f"{JOB}-1-driver")
     return ground.kube.wait_for(
         driver, lambda pod: pod["status"]["phase"] == "Running", seconds=DRIVER_SECONDS
+    )
+
+
+def awaits_closed_policies(ground: Ground) -> None:
+    """Wait until the API server takes the operator out of NetworkPolicies: policies add up, so none can forbid it."""
+    rules = [{"from": [{"podSelector": {}}]}, {"ports": [{"protocol": "TCP", "port": PROGRESS_PORT}]}]
+    body = {"metadata": {"name": "tried"}, "spec": {"podSelector": {}, "ingress": rules}}
+    path = collection("NetworkPolicy", ground.namespace)
+    eventually(
+        lambda: ground.kube.create(path, body, dryRun="All")["spec"]["ingress"],
+        lambda left: len(left) == 1,
+        what="an effect on policies",
+        seconds=PATIENCE_SECONDS,
     )
 
 
@@ -99,8 +123,16 @@ SITUATIONS: dict[str, Situation] = {
         before=both(
             gives_keys(),
             creates(
-                "NetworkPolicy", "closed", spec={"podSelector": {}, "ingress": [], "policyTypes": ["Ingress"]}
+                "MutatingAdmissionPolicy",
+                spec={
+                    "failurePolicy": "Fail",
+                    "reinvocationPolicy": "Never",
+                    "matchConstraints": {"namespaceSelector": HERE, "resourceRules": [CREATED_POLICIES]},
+                    "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": CLOSE}}],
+                },
             ),
+            creates("MutatingAdmissionPolicyBinding", spec={"policyName": "{name}"}),
+            awaits_closed_policies,
         ),
         reason="RayStarting",
         says=(
@@ -108,7 +140,11 @@ SITUATIONS: dict[str, Situation] = {
             "does not respond on port 8701",
             "NetworkPolicies",
         ),
-        heals=deletes("NetworkPolicy", "closed"),
+        heals=creates(
+            "NetworkPolicy",
+            "open",
+            spec={"podSelector": {}, "ingress": [{"ports": [{"protocol": "TCP", "port": PROGRESS_PORT}]}]},
+        ),
         announced=False,
     ),
     "the node of the driver is lost": Situation(

@@ -145,3 +145,13 @@ def test_the_address_of_an_ended_pod_may_be_another_ones(phase: str) -> None:
         "status": {"phase": phase, "podIP": "10.88.1.9"},
     }
     assert pod_facts(pod) is None
+
+
+def test_blocks_of_addresses_without_some_and_of_another_family() -> None:
+    block = {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16", "10.0.0.1/32"]}
+    to = [{"ipBlock": block}, {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10"]}}]
+    cluster = a_cluster(policyTypes=["Egress"], egress=[{"to": to}])
+    assert rules_of(cluster, "egress-10-88-1-2") == [
+        "ip daddr 0.0.0.0/0 ip daddr != { 169.254.0.0/16, 10.0.0.1/32 } return",
+        "drop",
+    ]
