@@ -101,7 +101,8 @@ class Resources(Block):
     memory: Bytes = "2Gi"
     """Memory."""
     ephemeral_storage: Bytes | None = None
-    """Local disk for logs and temporary files."""
+    """Local disk for logs, temporary files and an EmptyDir cache, request and limit alike. Default: no
+    request, and as limit the sum of scratch.sizeLimit, cache.sizeLimit of an EmptyDir, and 1Gi for logs."""
 
 
 class Driver(Block):
@@ -196,6 +197,13 @@ class Cache(Choice):
     """The claim."""
 
 
+class Scratch(Block):
+    """The folder /tmp of a pod; the rest of its file system is read-only."""
+
+    size_limit: Bytes = "20Gi"
+    """Largest size; the kubelet evicts a pod that writes more, which counts as a failed attempt."""
+
+
 class Storage(Block):
     """The object store, where AWS_ENDPOINT_URL and AWS_DEFAULT_REGION of a job's Secret do not say otherwise;
     a CA of its own comes with the Secret, as ca.crt."""
@@ -276,6 +284,8 @@ class TrainingProfileSpec(Allowed):
     """The worker pods."""
     cache: Cache = Cache()
     """Cache for fetched and decoded data."""
+    scratch: Scratch = Scratch()
+    """Temporary files of a pod."""
     storage: Storage = Storage()
     """The object store."""
     backend: Literal["Pods", "KubeRay"] = "Pods"

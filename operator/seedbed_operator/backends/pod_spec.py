@@ -10,7 +10,7 @@ from seedbed_api.resource_quantities import multiply_quantity
 from seedbed_api.trainingprofile import Driver, Resources, Toleration, Worker
 from seedbed_operator.backends.effective_profile import EffectiveProfile
 from seedbed_operator.backends.pod_env import Variable
-from seedbed_operator.backends.pod_volumes import mounts_of
+from seedbed_operator.backends.pod_volumes import Mount, disk_limit, mounts_of
 
 USER = 1000
 _LOST_NODE_SECONDS = 10
@@ -43,17 +43,18 @@ def container(
     ranks: int = 1,
 ) -> dict[str, Any]:
     """Return the only container of a pod that holds `ranks` ranks."""
+    requested = _resources(effective, resources, ranks, _gpus(effective, ranks) if role == "worker" else {})
     return {
         "name": role,
         "image": image,
         "imagePullPolicy": effective.profile.image_pull_policy,
         "command": ["seedbed", role],
         "env": env,
-        "resources": _resources(resources, ranks, _gpus(effective, ranks) if role == "worker" else {}),
+        "resources": requested,
         "securityContext": _CONTAINER_SECURITY,
         "terminationMessagePath": paths.TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [mount.entry for mount in mounts_of(effective.spec, effective.profile.cache)],
+        "volumeMounts": [mount.entry for mount in _mounts(effective, requested)],
     }
 
 
@@ -76,7 +77,7 @@ def pod_spec(
         "serviceAccountName": effective.service_account,
         "terminationGracePeriodSeconds": grace_seconds,
         "tolerations": _tolerations(place.tolerations),
-        "volumes": [mount.volume for mount in mounts_of(effective.spec, effective.profile.cache)],
+        "volumes": [mount.volume for mount in _mounts(effective, box["resources"])],
         **{name: value for name, value in optional.items() if value},
     }
 
@@ -95,14 +96,32 @@ def worker_placement(effective: EffectiveProfile, labels: Mapping[str, str]) -> 
     return {"topologySpreadConstraints": [constraint]}
 
 
-def _resources(asked: Resources, ranks: int, gpus: dict[str, str]) -> dict[str, Any]:
+def _mounts(effective: EffectiveProfile, requested: dict[str, Any]) -> tuple[Mount, ...]:
+    return mounts_of(effective.spec, effective.profile, memory=requested["limits"]["memory"])
+
+
+def _resources(
+    effective: EffectiveProfile, asked: Resources, ranks: int, gpus: dict[str, str]
+) -> dict[str, Any]:
     memory = {"memory": multiply_quantity(asked.memory, ranks)}
-    if asked.ephemeral_storage is not None:
-        memory["ephemeral-storage"] = multiply_quantity(asked.ephemeral_storage, ranks)
+    requested, most = _disk(effective, asked, ranks)
     return {
-        "requests": {"cpu": multiply_quantity(asked.cpu, ranks), **memory, **gpus},
-        "limits": {**memory, **gpus},
+        "requests": {
+            "cpu": multiply_quantity(asked.cpu, ranks),
+            **memory,
+            "ephemeral-storage": requested,
+            **gpus,
+        },
+        "limits": {**memory, "ephemeral-storage": most, **gpus},
     }
+
+
+def _disk(effective: EffectiveProfile, asked: Resources, ranks: int) -> tuple[str, str]:
+    """Return request and limit of local disk; by default none is requested, so that small nodes will do."""
+    if asked.ephemeral_storage is None:
+        return "0", disk_limit(effective.profile)
+    amount = multiply_quantity(asked.ephemeral_storage, ranks)
+    return amount, amount
 
 
 def _gpus(effective: EffectiveProfile, ranks: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a pod mounts: scratch space, the cache, Secrets of the cache, and claims that URLs name."""
+"""What a pod mounts: scratch space, the cache, Secrets of the stores, and claims that URLs name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 from seedbed_api.job_kinds import JobSpec
 from seedbed_api.pod_contract import paths
 from seedbed_api.resource_quantities import quantity_bytes
-from seedbed_api.trainingprofile import Cache
+from seedbed_api.trainingprofile import Cache, Scratch, TrainingProfileSpec
 from seedbed_api.uri_validation import claim_of
 
+_LOG_BYTES = 2**30
+"""Room for the log of a container, which the kubelet rotates, and for what a runtime writes beside it."""
 _EMPTY_DIR_FILL = 0.9
 """Share of an emptyDir that the cache may fill: the kubelet evicts a pod that exceeds the limit."""
 
@@ -31,9 +33,15 @@ class Mount:
         return {**entry, "readOnly": True} if self.read_only else entry
 
 
-def mounts_of(spec: JobSpec, cache: Cache) -> tuple[Mount, ...]:
-    """Return all mounts of a pod of the job."""
-    return (*_scratch(), _cache(cache), *_secrets(spec), *_claims(spec))
+def mounts_of(spec: JobSpec, profile: TrainingProfileSpec, *, memory: str) -> tuple[Mount, ...]:
+    """Return all mounts of a pod of the job; `memory` is the limit of the pod."""
+    return (*_scratch(profile.scratch, memory), _cache(profile.cache), *_secrets(spec), *_claims(spec))
+
+
+def disk_limit(profile: TrainingProfileSpec) -> str:
+    """Return the local disk in bytes that a pod can use by its volumes and its log."""
+    cache = quantity_bytes(profile.cache.size_limit) if profile.cache.type == "EmptyDir" else 0
+    return str(quantity_bytes(profile.scratch.size_limit) + cache + _LOG_BYTES)
 
 
 def cache_bytes(cache: Cache) -> int:
@@ -42,9 +50,11 @@ def cache_bytes(cache: Cache) -> int:
     return int(limit * _EMPTY_DIR_FILL) if cache.type == "EmptyDir" else limit
 
 
-def _scratch() -> Iterator[Mount]:
-    yield Mount(volume={"name": "tmp", "emptyDir": {}}, path="/tmp")
-    yield Mount(volume={"name": "shm", "emptyDir": {"medium": "Memory"}}, path="/dev/shm")
+def _scratch(scratch: Scratch, memory: str) -> Iterator[Mount]:
+    """Yield /tmp and /dev/shm, whose content counts as memory of the pod."""
+    yield Mount(volume={"name": "tmp", "emptyDir": {"sizeLimit": scratch.size_limit}}, path="/tmp")
+    shared = {"medium": "Memory", "sizeLimit": memory}
+    yield Mount(volume={"name": "shm", "emptyDir": shared}, path="/dev/shm")
 
 
 def _cache(cache: Cache) -> Mount:

@@ -10,6 +10,7 @@ from enum import Enum
 from seedbed_api.conditions import AttemptReason, ExitCode
 from seedbed_api.pod_contract.driver_messages import Outcome, parse_outcome
 from seedbed_operator.job_observation import ContainerTerminated, PodView
+from seedbed_operator.planning.disk_eviction import eviction_message, used_too_much_disk
 from seedbed_operator.planning.job_context import JobContext
 from seedbed_operator.planning.pod_state import has_ended, is_on_a_lost_node
 from seedbed_operator.planning.sidecar_containers import (
@@ -185,10 +186,12 @@ def _outcome_before_start(pod: PodView) -> AttemptOutcome | None:
         return AttemptOutcome(cause=OutcomeCause.INFRASTRUCTURE, reason=why, message=message, pod=pod)
     if pod.terminated is not None and pod.reason != _EVICTED:
         return None
+    if pod.reason == _EVICTED:
+        message = eviction_message(pod)
+        return AttemptOutcome(cause=OutcomeCause.FAILURE, reason=_EVICTED, message=message, pod=pod)
     reason = camel_reason(pod.reason, "PodFailed")
-    cause = OutcomeCause.FAILURE if reason == _EVICTED else OutcomeCause.INFRASTRUCTURE
     message = pod.message or f"pod {pod.name} failed without running"
-    return AttemptOutcome(cause=cause, reason=reason, message=message, pod=pod)
+    return AttemptOutcome(cause=OutcomeCause.INFRASTRUCTURE, reason=reason, message=message, pod=pod)
 
 
 def _start_failed(pod: PodView, ended: ContainerTerminated) -> AttemptOutcome:
@@ -257,6 +260,13 @@ def _blame_worker(context: JobContext, end: AttemptOutcome) -> AttemptOutcome:
     ]
     if starved:
         return out_of_memory_outcome(max(starved, key=ended_at), end.outcome)
+    full = [
+        worker
+        for worker in context.attempt_workers
+        if used_too_much_disk(worker) and not is_rejected(worker) and _is_recent(worker, end.pod)
+    ]
+    if full:
+        return replace(outcome_of_worker(max(full, key=ended_at)), outcome=end.outcome)
     lost = [outcome_of_worker(worker) for worker in context.attempt_workers if _is_gone(worker, end.pod)]
     taken = [each for each in lost if each.cause is OutcomeCause.PREEMPTION]
     rejected = [each for each in lost if each.unavoidable]

@@ -194,8 +194,10 @@ def test_several_ranks_share_a_pod() -> None:
     )
     pod = worker(profile=profile)
     resources = pod["spec"]["containers"][0]["resources"]
-    assert resources["requests"] == {"cpu": "2000m", "memory": "6Gi", "nvidia.com/gpu": "4"}
-    assert resources["limits"] == {"memory": "6Gi", "nvidia.com/gpu": "4"}
+    disk = {"ephemeral-storage": str(31 * 2**30)}
+    none = {"ephemeral-storage": "0"}
+    assert resources["requests"] == {"cpu": "2000m", "memory": "6Gi", "nvidia.com/gpu": "4", **none}
+    assert resources["limits"] == {"memory": "6Gi", "nvidia.com/gpu": "4", **disk}
     told = environment(pod)
     assert (told["SEEDBED_RANKS"], told["SEEDBED_GPUS"], told["SEEDBED_DEVICE"]) == ("4", "1", "cuda")
     assert "nvidia.com/gpu" not in driver(profile=profile)["spec"]["containers"][0]["resources"]["limits"]
@@ -290,7 +292,11 @@ def test_overrides_lie_over_the_profile() -> None:
     profile = a_profile(env=[{"name": "LOG_LEVEL", "value": "info"}], imagePullSecrets=["ours"])
     pod = worker(job=job, profile=profile)
     spec = pod["spec"]
-    assert spec["containers"][0]["resources"]["requests"] == {"cpu": "16", "memory": "64Gi"}
+    assert spec["containers"][0]["resources"]["requests"] == {
+        "cpu": "16",
+        "memory": "64Gi",
+        "ephemeral-storage": "0",
+    }
     assert (spec["serviceAccountName"], spec["priorityClassName"]) == ("mine", "gold")
     assert spec["imagePullSecrets"] == [{"name": "ours"}, {"name": "key"}]
     assert environment(pod)["LOG_LEVEL"] == "debug"
@@ -355,3 +361,37 @@ def expanded(value: str) -> str:
 def test_the_check_of_expansion_can_fail() -> None:
     assert expanded("$(HOME)") == "EXPANDED"
     assert expanded("$$(HOME)") == "$(HOME)"
+
+
+DISKS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "by default all that the volumes and the log may hold": ({}, "0", str(31 * 2**30)),
+    "a smaller /tmp": ({"scratch": {"sizeLimit": "1Gi"}}, "0", str(12 * 2**30)),
+    "a smaller cache": ({"cache": {"sizeLimit": "1e9"}}, "0", str(21 * 2**30 + 10**9)),
+    "a cache that is no disk of the pod": (
+        {"cache": {"type": "HostPath", "hostPath": {"path": "/c"}, "sizeLimit": "1Ti"}},
+        "0",
+        str(21 * 2**30),
+    ),
+    "what the profile requests": ({"worker": {"resources": {"ephemeralStorage": "5Gi"}}}, "5Gi", "5Gi"),
+    "what the profile requests for each rank": (
+        {"worker": {"resources": {"ephemeralStorage": "5Gi"}, "workersPerPod": 2}},
+        "10Gi",
+        "10Gi",
+    ),
+}
+
+
+@pytest.mark.parametrize(("profile", "requested", "most"), DISKS.values(), ids=DISKS.keys())
+def test_local_disk_has_a_limit(profile: dict[str, Any], requested: str, most: str) -> None:
+    resources = worker(profile=a_profile(**profile))["spec"]["containers"][0]["resources"]
+    assert resources["requests"]["ephemeral-storage"] == requested
+    assert resources["limits"]["ephemeral-storage"] == most
+
+
+def test_every_folder_that_a_pod_may_write_has_a_limit() -> None:
+    """/tmp by the profile, /dev/shm by the pod's memory, the cache by its own; the rest is read-only."""
+    for pod in (driver(), worker(), worker(profile=a_profile(worker={"workersPerPod": 3}))):
+        (box,) = pod["spec"]["containers"]
+        assert box["securityContext"]["readOnlyRootFilesystem"] is True
+        limits = {each["name"]: each["emptyDir"]["sizeLimit"] for each in pod["spec"]["volumes"]}
+        assert limits == {"tmp": "20Gi", "shm": box["resources"]["limits"]["memory"], "cache": "10Gi"}

@@ -318,3 +318,48 @@ def a_scene(*pods: PodView | None) -> Any:
     present = tuple(pod for pod in pods if pod is not None)
     observation = JobObservation(now=NOON, job=job, profile=a_profile(), pods=present)
     return build_context(observation, BACKENDS)
+
+
+EVICTIONS = {
+    "its /tmp": (
+        'Usage of EmptyDir volume "tmp" exceeds the limit "20Gi". ',
+        "raise scratch.sizeLimit of the profile",
+    ),
+    "its cache": (
+        'Usage of EmptyDir volume "cache" exceeds the limit "10Gi". ',
+        "raise cache.sizeLimit of the profile",
+    ),
+    "its shared memory": (
+        'Usage of EmptyDir volume "shm" exceeds the limit "2Gi". ',
+        "raise memory of the profile's worker",
+    ),
+    "all of its disk": (
+        "Pod ephemeral local storage usage exceeds the total limit of containers 31Gi. ",
+        "raise resources.ephemeralStorage of the profile's worker",
+    ),
+    "its log": (
+        'Container worker exceeded its local ephemeral storage limit "31Gi". ',
+        "write less to /tmp and to the log",
+    ),
+    "a volume of a webhook": (
+        'Usage of EmptyDir volume "vault" exceeds the limit "1Mi". ',
+        "raise resources.ephemeralStorage",
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "fix"), EVICTIONS.values(), ids=EVICTIONS.keys())
+def test_a_pod_that_was_evicted_for_its_disk_says_what_to_raise(message: str, fix: str) -> None:
+    end = outcome_of_worker(replace(ended(a_worker(), 137), reason="Evicted", message=message))
+    assert (end.cause, end.reason) == (OutcomeCause.FAILURE, "Evicted"), "it counts: no endless retries"
+    assert end.message.startswith(f"pod {a_worker().name} was evicted: {message.strip('. ')}; ")
+    assert fix in end.message
+
+
+def test_a_driver_that_lost_a_worker_by_its_disk_says_so() -> None:
+    """Not only that workers were lost, which would count as the infrastructure's."""
+    full = replace(ended(a_worker(), 137), reason="Evicted", message='Usage of EmptyDir volume "tmp" exceeds')
+    driver = crashed(75, LOST_WORKERS)
+    end = outcome_of_attempt(a_scene(driver, full), driver)
+    assert (end.cause, end.reason) == (OutcomeCause.FAILURE, "Evicted")
+    assert "scratch.sizeLimit" in end.message
