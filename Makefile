@@ -16,7 +16,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 # compile each module once, not in every process of the tests: an empty value switches the bytecode on
 export PYTHONDONTWRITEBYTECODE :=
 # of the unit tests, the packages that need no torch: half of the work, in a process of its own
-WITHOUT_TORCH := $(addprefix tests/unit/,api cli dataset docs environment images operator order search storage testbed)
+WITHOUT_TORCH := $(addprefix tests/unit/,api cli dataset docs images operator order search storage testbed)
 SLOW = $$(grep -rl --include='test_*.py' 'mark\.slow' tests/unit) # the other files need not be collected
 
 .PHONY: help
@@ -147,6 +147,12 @@ chart: .venv/.installed ## Lint, render and install the chart with Helm 3 and 4
 .PHONY: test-gpu
 test-gpu: .venv/.installed ## One digest on a GPU
 	$(PYTEST) tests/gpu || test $$? -eq 5
+
+.PHONY: test-kubernetes
+test-kubernetes: .venv/.installed ## The three tiers that need a control plane, one after another on one
+	@$(TESTBED) build kubernetes kwok helm3 helm4 pause coredns versitygw || echo "not run: what needs the tools that could not be built"
+	@$(BIN)/python images/build.py operator > /dev/null || true # it says why it was not built
+	$(PYTEST) -q tests/cluster tests/chart tests/e2e -m "not exhaustive" --durations=0 --durations-min=1
 
 .PHONY: test-cluster
 test-cluster: .venv/.installed ## The operator's world on a real Kubernetes control plane, without kubelets

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,31 +29,9 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 from testbed.builds import ToolMissing  # noqa: E402
-from testbed.fixtures import (  # noqa: E402
-    control_plane,
-    control_plane_testbed,
-    fake_nodes,
-    kube,
-    namespace,
-    pod_namespace,
-    s3,
-    s3_faults,
-    second_node,
-    testbed,
-)
+from testbed.fixtures import s3, s3_faults, shared_testbed  # noqa: E402
 
-__all__ = [
-    "control_plane",
-    "control_plane_testbed",
-    "fake_nodes",
-    "kube",
-    "namespace",
-    "pod_namespace",
-    "s3",
-    "s3_faults",
-    "second_node",
-    "testbed",
-]
+__all__ = ["s3", "s3_faults", "shared_testbed"]
 
 
 FILES = {"tmp_path", "tmp_path_factory"}
@@ -88,15 +68,28 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Add how many tests passed, failed and were skipped to the file that `tests/tiers.sh` names."""
-    file = os.environ.get("SEEDBED_TEST_COUNTS")
-    if file and not hasattr(
-        terminalreporter.config, "workerinput"
-    ):  # one of xdist's, whose tests are told here too
-        ended = terminalreporter.stats
-        failed = len(ended.get("failed", [])) + len(ended.get("error", []))
-        with Path(file).open("a") as counts:
-            counts.write(f"{len(ended.get('passed', []))} {failed} {len(ended.get('skipped', []))}\n")
+    """Add what `tests/tiers.sh` asks for to the files that it names: counts of tests, and the time of each of several tiers."""
+    if hasattr(terminalreporter.config, "workerinput"):  # one of xdist's, whose tests are told here too
+        return
+    ended = terminalreporter.stats
+    failed = len(ended.get("failed", [])) + len(ended.get("error", []))
+    counts = f"{len(ended.get('passed', []))} {failed} {len(ended.get('skipped', []))}\n"
+    _append("SEEDBED_TEST_COUNTS", counts)
+    times: Counter[str] = Counter()
+    for report in itertools.chain.from_iterable(ended.values()):
+        if isinstance(report, pytest.TestReport):
+            times[Path(report.nodeid).parts[1]] += report.duration
+    if len(times) > 1:
+        lines = "".join(f"  {tier}: {seconds:.0f} s\n" for tier, seconds in times.items())
+        terminalreporter.write(lines)
+        _append("SEEDBED_TEST_TIMES", lines)
+
+
+def _append(variable: str, text: str) -> None:
+    file = os.environ.get(variable)
+    if file:
+        with Path(file).open("a") as output:
+            output.write(text)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

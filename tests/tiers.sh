@@ -3,7 +3,8 @@
 # The targets of a lane run one after the other, also after one that failed; `+` begins another lane, which runs beside
 # the others where there are two cores. Beside another lane, the output of a target is printed as a whole when it ends.
 # Ends with what each tier took, then with one line: the tests passed, failed and skipped in all of them.
-# With SEEDBED_TEST_MINUTES=N no tier begins later than N minutes after the first; it is reported as not run.
+# With SEEDBED_TEST_MINUTES=N no tier begins later than N minutes after the first; it is reported as not run. A target that
+# runs several tiers is told that time as SEEDBED_TEST_LATEST, in seconds since 1970.
 set -uo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -15,6 +16,7 @@ done
 run_tier() { # run_tier TARGET: leave its counts, and one line about its end
   local tier=$1 begun=$SECONDS result=
   export SEEDBED_TEST_COUNTS=$folder/$tier.counts # each pytest adds a line: tests/conftest.py
+  export SEEDBED_TEST_TIMES=$folder/$tier.times # and what each of several tiers took
   : > "$SEEDBED_TEST_COUNTS"
   if [ -n "${SEEDBED_TEST_MINUTES:-}" ] && [ "$SECONDS" -gt $((SEEDBED_TEST_MINUTES * 60)) ]; then
     echo "not run: $tier: the tiers before it took $((SECONDS / 60)) of the $SEEDBED_TEST_MINUTES minutes in which one may begin" >> "$folder/report"
@@ -25,7 +27,10 @@ run_tier() { # run_tier TARGET: leave its counts, and one line about its end
     # a tier that ended before pytest could count has failed as a whole
     awk '{n += $2} END {exit n > 0}' "$SEEDBED_TEST_COUNTS" && echo "0 1 0" >> "$SEEDBED_TEST_COUNTS"
   fi
-  echo "$result$tier: $((SECONDS - begun)) s" >> "$folder/report"
+  {
+    echo "$result$tier: $((SECONDS - begun)) s"
+    cat "$SEEDBED_TEST_TIMES" 2> /dev/null
+  } >> "$folder/report"
 }
 
 run_target() { # run_target TARGET: print its output, whole where others print too
@@ -44,6 +49,7 @@ run_target() { # run_target TARGET: print its output, whole where others print t
   return "$code"
 }
 
+[ -z "${SEEDBED_TEST_MINUTES:-}" ] || export SEEDBED_TEST_LATEST=$(($(date +%s) + SEEDBED_TEST_MINUTES * 60))
 set -m # lanes are process groups of their own, which are interrupted with this one
 pids=()
 trap 'for pid in "${pids[@]}"; do kill -INT -- "-$pid"; done; wait; exit 130' INT TERM

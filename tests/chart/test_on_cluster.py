@@ -21,7 +21,6 @@ from chart.releases import (
     PATIENCE_SECONDS,
     PODS,
     RELEASE,
-    RESTRICTED,
     Releases,
     at_rest,
 )
@@ -29,7 +28,6 @@ from chart.rendering import CHART, IMAGE, MATRIX, SERVED, Helm, HelmFailed, Json
 from seedbed_operator.kube_client.resource_kinds import LEASES
 from seedbed_operator.manager.preflight import REQUIRED_PERMISSIONS
 from testbed.control_plane import ControlPlane
-from testbed.fake_nodes import FakeNodes
 from testbed.kube import Kube, Refused
 
 pytestmark = pytest.mark.cluster
@@ -37,17 +35,6 @@ PREVIOUS = sorted((Path(__file__).parent / "previous").glob("*.tgz"))
 PROFILE = {"profiles": {"cpu": {"image": IMAGE}}}
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:seedbed-operator"
 EXAMPLE = Path(__file__).parents[2] / "examples/digits.yaml"
-
-
-@pytest.fixture(scope="session")
-def cluster(control_plane: ControlPlane, control_plane_testbed) -> ControlPlane:
-    """Return the control plane with a node in name for the operator, and the namespaces of the tests."""
-    fake_nodes: FakeNodes = control_plane_testbed.fake_nodes
-    fake_nodes.add_pool("chart", 2)
-    for name in (NAMESPACE, "team-a", "team-b"):
-        body = {"metadata": {"name": name, "labels": RESTRICTED}}
-        control_plane.kube.create("/api/v1/namespaces", body)
-    return control_plane
 
 
 @pytest.fixture

@@ -12,6 +12,9 @@ import pytest
 from cluster.operator_process import Process, Scene, command, install
 from seedbed_api.crd_generator import definitions
 from testbed.control_plane import ControlPlane
+from testbed.fixtures import control_plane, control_plane_testbed, fake_nodes, kube, namespace
+
+__all__ = ["control_plane", "control_plane_testbed", "fake_nodes", "kube", "namespace"]
 
 
 @pytest.fixture(scope="module")

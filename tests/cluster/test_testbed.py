@@ -15,6 +15,7 @@ from support.eventually import NotSeen, eventually
 from testbed.boxes import start_box
 from testbed.control_plane import ControlPlane
 from testbed.fake_nodes import FakeNodes
+from testbed.inventory import remove_all_but, take_inventory
 from testbed.kube import Json, Kube, Refused
 
 pytestmark = pytest.mark.cluster
@@ -182,6 +183,49 @@ def test_pods_of_a_preempted_machine_say_that_they_were_disrupted(
     disrupted = {each["type"]: each["status"] for each in status["conditions"]}.get("DisruptionTarget")
     assert (status["phase"], disrupted) == ("Failed", "True")
     assert not kube.exists(f"/api/v1/nodes/{node}")
+
+
+LEFTOVERS = "leftovers.example.org"
+
+
+def leave_behind(kube: Kube) -> None:
+    """Leave what holds itself or others: finalizers, a webhook that nobody answers, a namespace, a node, rights."""
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+    names = {"kind": "Leftover", "plural": "leftovers"}
+    spec = {"group": "example.org", "scope": "Namespaced", "names": names, "versions": [version]}
+    definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    kube.apply({**definition, "metadata": {"name": LEFTOVERS}, "spec": spec})
+    kube.await_definitions()
+    kube.create("/api/v1/namespaces", {"metadata": {"name": "left"}})
+    held = {"name": "held", "finalizers": ["example.org/nobody"]}
+    kube.wait_for("/api/v1/namespaces/left/serviceaccounts/default", lambda _: True)
+    kube.create("/api/v1/namespaces/left/pods", {**a_pod("held"), "metadata": held})
+    for namespace in ("default", "left"):
+        thing = {"apiVersion": "example.org/v1", "kind": "Leftover", "metadata": held}
+        kube.create(f"/apis/example.org/v1/namespaces/{namespace}/leftovers", thing)
+    kube.create("/api/v1/namespaces/default/configmaps", a_config_map("left"))
+    rights = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    kube.create(rights, {"metadata": {"name": "left"}, "rules": []})
+    rules = [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["DELETE"], "resources": ["*"]}]
+    asked = {"clientConfig": {"url": "https://127.0.0.1:9"}, "rules": rules, "failurePolicy": "Fail"}
+    webhook = {"name": "left.example.org", "sideEffects": "None", "admissionReviewVersions": ["v1"], **asked}
+    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    kube.create(path, {"metadata": {"name": "left"}, "webhooks": [webhook]})
+
+
+def test_what_a_tier_leaves_is_removed_whatever_holds_it(kube: Kube, fake_nodes: FakeNodes) -> None:
+    kept = take_inventory(kube)
+    fake_nodes.add_pool("left", 1)
+    leave_behind(kube)
+    assert {path.rpartition("/")[2] for path in take_inventory(kube) - kept} == {
+        "left",
+        "left-0",
+        "held",
+        LEFTOVERS,
+    }
+    remove_all_but(kept, kube)
+    assert take_inventory(kube) - kept == set()
 
 
 def _answers(port: int) -> bool:

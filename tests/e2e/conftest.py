@@ -16,8 +16,11 @@ from e2e.jobs import Jobs, Straight
 from e2e.stores import EXAMPLE, SMALL_SHARDS, give_secrets, run_here, stock
 from seedbed.runs.run_folder import open_run
 from seedbed.storage import open_storage
+from testbed.fixtures import pod_namespace, second_node, testbed
 from testbed.nodes import Node
 from testbed.testbeds import Testbed
+
+__all__ = ["pod_namespace", "second_node", "testbed"]
 
 SEED = int(os.environ.get("SEEDBED_KILL_SEED") or random.SystemRandom().randrange(10**6))
 FAILED = pytest.StashKey[bool]()
@@ -42,7 +45,7 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(f"{SEED} {request.node.name}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def release(testbed: Testbed, second_node: Node, tmp_path_factory: pytest.TempPathFactory) -> Release:
     """Install the chart by the commands of docs/operations.md, once the cluster has two nodes and a dataset."""
     folder = tmp_path_factory.mktemp("release")
@@ -59,7 +62,7 @@ def release(testbed: Testbed, second_node: Node, tmp_path_factory: pytest.TempPa
     return release
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def straight(release: Release, testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Straight:
     """Run the example on this machine without a cluster, in one process, in a store of its own."""
     store = tmp_path_factory.mktemp("straight")

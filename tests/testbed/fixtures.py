@@ -1,20 +1,27 @@
-"""Pytest fixtures of the testbed; `tests/conftest.py` imports them for every tier."""
+"""Pytest fixtures of the testbed.
+
+`tests/conftest.py` imports those of a session. Those of the scope `package` are one tier's: its conftest imports them, and
+they end with its last test, so that the next tier can have the testbed.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
+import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from testbed.builds import ToolMissing
 from testbed.control_plane import ControlPlane
 from testbed.fake_nodes import FakeNodes
 from testbed.faults import FaultProxy, fault_proxy
 from testbed.gateway import Gateway, running_gateway
 from testbed.kube import Kube
 from testbed.nodes import Node
-from testbed.testbeds import Testbed, running_testbed
+from testbed.shared_testbed import SharedTestbed, shared_by_tiers
+from testbed.testbeds import Testbed
 
 _NUMBERS = itertools.count()
 
@@ -35,20 +42,27 @@ def s3_faults(s3: Gateway) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture(scope="session")
-def control_plane_testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
-    """Run one Kubernetes without kubelets for the session; *not run* where Go, root or namespaces are missing."""
-    yield from _a_testbed(tmp_path_factory.mktemp("control-plane"), nodes=0)
+def shared_testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedTestbed]:
+    """The one testbed of the session, lent to one tier after another."""
+    with shared_by_tiers(tmp_path_factory.mktemp("testbed")) as shared:
+        yield shared
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
+def control_plane_testbed(shared_testbed: SharedTestbed) -> Testbed:
+    """A Kubernetes without kubelets, this tier's alone for now; *not run* where Go, root or namespaces are missing."""
+    return _lent(shared_testbed, nodes=0)
+
+
+@pytest.fixture(scope="package")
 def control_plane(control_plane_testbed: Testbed) -> ControlPlane:
-    """The control plane of the session, without kubelets."""
+    """The control plane of the tier, without kubelets."""
     return control_plane_testbed.control
 
 
 @pytest.fixture
 def kube(control_plane: ControlPlane) -> Kube:
-    """The admin's connection to the control plane of the session."""
+    """The admin's connection to the control plane of the tier."""
     return control_plane.kube
 
 
@@ -64,13 +78,13 @@ def fake_nodes(control_plane_testbed: Testbed) -> FakeNodes:
     return control_plane_testbed.fake_nodes
 
 
-@pytest.fixture(scope="session")
-def testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
-    """Run one Kubernetes with a real node for the session; *not run* where a runtime of containers is missing."""
-    yield from _a_testbed(tmp_path_factory.mktemp("testbed"), nodes=1)
+@pytest.fixture(scope="package")
+def testbed(shared_testbed: SharedTestbed) -> Testbed:
+    """A Kubernetes with a real node, this tier's alone; *not run* where a runtime of containers is missing."""
+    return _lent(shared_testbed, nodes=1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def second_node(testbed: Testbed) -> Node:
     """A second real node, for what one alone cannot show."""
     return testbed.add_node()
@@ -82,9 +96,11 @@ def pod_namespace(testbed: Testbed) -> Iterator[str]:
     yield from _a_namespace(testbed.kube)
 
 
-def _a_testbed(folder: Path, *, nodes: int) -> Iterator[Testbed]:
-    with running_testbed(folder, nodes=nodes, keep=True) as testbed:
-        yield testbed
+def _lent(shared: SharedTestbed, *, nodes: int) -> Testbed:
+    latest = float(os.environ.get("SEEDBED_TEST_LATEST") or "inf")
+    if time.time() > latest:
+        raise ToolMissing("not run: the tiers before it took the minutes in which one may begin")
+    return shared.lend(nodes=nodes)
 
 
 def _a_namespace(kube: Kube) -> Iterator[str]:

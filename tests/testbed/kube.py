@@ -210,10 +210,18 @@ class Kube:
             headers={"Content-Type": content_type},
             timeout=60,
         )
-        content: Json = answer.json() if answer.content else {}
+        content = _content(answer)
         if answer.status_code >= 400:
             raise Refused(answer.status_code, content)
         return content
+
+
+def _content(answer: requests.Response) -> Json:
+    """Return the object that was sent; a group that is not served any more is answered in plain text."""
+    try:
+        return dict(answer.json()) if answer.content else {}
+    except requests.JSONDecodeError:
+        return {"message": answer.text}
 
 
 def _places(definition: Json) -> Iterator[tuple[str, str, str]]:

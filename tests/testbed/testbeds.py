@@ -110,7 +110,7 @@ def running_testbed(
     folder: Path | None = None, *, nodes: int = 0, keep: bool = False, root: Path | None = None
 ) -> Iterator[Testbed]:
     """Run a testbed with its files in `folder`, removed at the end unless `keep`; `ToolMissing` without the means."""
-    _check_means(nodes)
+    check_means(nodes)
     place = folder or Path(tempfile.mkdtemp(prefix="seedbed-testbed-"))
     try:
         box = start_box(place, addresses=(API_ADDRESS, S3_ADDRESS), keep=keep)
@@ -126,7 +126,7 @@ def running_testbed(
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _check_means(nodes: int) -> None:
+def check_means(nodes: int) -> None:
     """Find out what is missing, and build what is not there, before anything starts."""
     tools = (KUBERNETES, PAUSE, COREDNS, VERSITYGW) if nodes else (KUBERNETES,)
     need([*missing_means(), *(missing_node_means() if nodes else ()), *missing_for(*tools)])

@@ -19,6 +19,7 @@ case $2 in
   two-parts) printf '2 0 0\\n3 0 4\\n' >> "$SEEDBED_TEST_COUNTS" ;;
   fails) echo "3 2 0" >> "$SEEDBED_TEST_COUNTS"; exit 2 ;;
   ends-before-its-tests) exit 2 ;;
+  several) printf '  one: 3 s\\n  other: 4 s\\n' >> "$SEEDBED_TEST_TIMES"; echo "1 0 0" >> "$SEEDBED_TEST_COUNTS" ;;
   prints) echo "$2 1"; sleep 0.2; echo "$2 2"; echo "1 0 0" >> "$SEEDBED_TEST_COUNTS" ;;
   waits) until [ -e "$FOLDER/signal" ]; do sleep 0.02; done; echo "1 0 0" >> "$SEEDBED_TEST_COUNTS" ;;
   signals) touch "$FOLDER/signal"; echo "1 0 0" >> "$SEEDBED_TEST_COUNTS" ;;
@@ -75,6 +76,11 @@ def test_the_last_line_counts_the_tests_of_all_tiers(
 def test_each_tier_says_how_it_ended(tmp_path: Path) -> None:
     _, lines = run(tmp_path, "fails", "passes")
     assert [line.rpartition(":")[0] for line in lines[:-1]] == ["failed: fails", "passes"]
+
+
+def test_a_target_of_several_tiers_says_what_each_took(tmp_path: Path) -> None:
+    _, lines = run(tmp_path, "several", "passes")
+    assert [line.rpartition(":")[0] for line in lines[:-1]] == ["several", "  one", "  other", "passes"]
 
 
 def test_a_tier_that_comes_too_late_is_told_as_not_run(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Whole runs on real pods: kubelets, containerd, the operator, Ray, an S3 server."""
