@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed_api import __file__ as api
-
-ROOT = Path(api).parents[2]
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("crds/seedbed_api", "operator/seedbed_operator", "workloads/seedbed", "images", "charts")
 
 UNSAFE_MODULES = {
