@@ -37,6 +37,8 @@ _BACKLOG: Final = 1024
 MAX_MISSED_RELISTS: Final = 3
 """The last relist may be this many intervals and a minute old."""
 
+log = logging.getLogger(__name__)
+
 
 def max_relist_age(relist_seconds: float) -> float:
     """Return the age of the last relist in seconds after which the operator should restart."""
@@ -133,6 +135,8 @@ async def serve(health: Health, page: MetricsPage, port: int) -> web.AppRunner:
     assert runner.server is not None
     limit = ConnectionLimit(runner.server, most=MOST_CONNECTIONS, seconds=CONNECTION_SECONDS)
     servers.append(await asyncio.get_running_loop().create_server(limit, port=port, backlog=_BACKLOG))
+    addresses = [socket.getsockname() for socket in servers[0].sockets]
+    log.info("serving on port %d", min(addresses, key=len)[1])  # that of IPv4
     return runner
 
 

@@ -63,7 +63,6 @@ async def run(settings: Settings) -> None:
         handle_signals(stop, settings)
         runner = await serve(operator.health, operator.page, settings.health_port)
         opened.push_async_callback(runner.cleanup)
-        log.info("serving on port %s", min(runner.addresses, key=len)[1])
         work = asyncio.create_task(lead(operator))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)

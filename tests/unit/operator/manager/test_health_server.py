@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.kube_client.resource_kinds import JobKey, Key
-from seedbed_operator.manager.health_server import MAX_RECONCILE_SILENCE, Health
+from seedbed_operator.manager.health_server import MAX_RECONCILE_SILENCE, Health, serve
 from seedbed_operator.manager.logging_setup import _is_relevant, _JsonFormatter, _TextFormatter
+from seedbed_operator.metrics.metrics_page import MetricsPage
 from seedbed_operator.reconciler.reconcile import ReconcileResult
 from seedbed_operator.reconciler.workqueue import Workqueue, current_job
 from seedbed_operator.relist import Relister
@@ -110,3 +113,23 @@ def test_retries_of_the_watch_are_not_worth_telling() -> None:
     noise = logging.LogRecord("kopf._cogs.clients.api", 40, "", 1, "Request attempt #1/17 failed", (), None)
     assert not _is_relevant(noise)
     assert _is_relevant(record())
+
+
+def test_the_port_that_is_served_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Port 0 is any free one; who started the operator finds it in the log."""
+
+    async def asked() -> str:
+        registry = CollectorRegistry()
+        runner = await serve(health(), MetricsPage(registry, ()), 0)
+        try:
+            (port,) = re.findall(r"serving on port (\d+)", caplog.text)
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+            writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
+            line = await reader.readline()
+            writer.close()
+            return line.decode()
+        finally:
+            await runner.cleanup()
+
+    with caplog.at_level(logging.INFO):
+        assert "200" in asyncio.run(asked())
