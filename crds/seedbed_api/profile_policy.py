@@ -50,12 +50,17 @@ def uri_allowed(uri: str, prefixes: Sequence[str]) -> bool:
 
 def image_allowed(image: str, repositories: Sequence[str]) -> bool:
     """Return whether an image is of one of the repositories; one that ends in / includes all below it."""
-    name, _, _ = image.partition("@")
-    folder, slash, last = name.rpartition("/")
-    repository = f"{folder}{slash}{last.partition(':')[0]}"
+    repository = repository_of(image)
     return any(
         repository.startswith(entry) if entry.endswith("/") else repository == entry for entry in repositories
     )
+
+
+def repository_of(image: str) -> str:
+    """Return the repository of an image, without tag and digest."""
+    name, _, _ = image.partition("@")
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{last.partition(':')[0]}"
 
 
 def key_allowed(key: str, entries: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from seedbed_api.execution_settings import Overrides
 from seedbed_api.job_kinds import JobSpec
 from seedbed_api.pod_template import EnvVar
-from seedbed_api.profile_policy import key_allowed
+from seedbed_api.profile_policy import image_allowed, key_allowed, repository_of
 from seedbed_api.trainingprofile import Resources, TrainingProfileSpec
 from seedbed_operator.job_observation import JobView, ProfileView
 
@@ -29,6 +29,15 @@ class EffectiveProfile:
     def image(self) -> str:
         """Return the image, by digest, of an attempt that pins it."""
         return self.overrides.image or self.profile.image
+
+    def knows_image(self, image: str) -> bool:
+        """Return whether an image is from a repository of the profile or of what it allows.
+
+        So an image that somebody wrote into the status of a job is not used. Another digest may have been
+        pinned before the profile changed.
+        """
+        own = (repository_of(self.image), repository_of(self.profile.image))
+        return image_allowed(image, (*own, *self.profile.allowed_images))
 
     @property
     def workers_per_pod(self) -> int:

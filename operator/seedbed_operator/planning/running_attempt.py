@@ -22,7 +22,12 @@ from seedbed_operator.planning.deadlines import (
     track_active_time,
 )
 from seedbed_operator.planning.diagnosis import Diagnosis
-from seedbed_operator.planning.diagnosis.profile_problems import check_profile_policy, diagnose_profile
+from seedbed_operator.planning.diagnosis.profile_problems import (
+    check_profile_policy,
+    diagnose_namespace,
+    diagnose_profile,
+    lacks_namespace_labels,
+)
 from seedbed_operator.planning.diagnosis.startup_delay import (
     EXPECTED_START,
     attempt_pods,
@@ -88,6 +93,8 @@ _ATTEMPT_LIMITS: tuple[Callable[[JobContext], AttemptOutcome | None], ...] = (
 def plan_running_attempt(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     """Return the plan for an open attempt."""
     driver = context.driver
+    if driver is not None and (refused := _refuse_unrecorded(context, builder)):
+        return refused
     if driver is not None:
         builder = track_active_time(context, record_start(context, builder, driver))
     if driver is None or has_ended_or_is_lost(driver, context.now):
@@ -106,6 +113,20 @@ def plan_running_attempt(context: JobContext, builder: PlanBuilder) -> PlanBuild
         if end := must_end(context):
             return _end_attempt(context, builder, end)
     return _continue_attempt(context, builder, driver)
+
+
+def _refuse_unrecorded(context: JobContext, builder: PlanBuilder) -> PlanBuilder | None:
+    """Return the plan for a driver that no status tells of, in a namespace that may not use the profile.
+
+    The operator made it just before it crashed, or a user did, with labels, name and owner of a driver:
+    workers with what the profile grants would follow.
+    """
+    if context.attempt <= (context.status.attempts or 0):
+        return None
+    if lacks_namespace_labels(context):
+        return builder.add_requests(EvidenceRequest(kind="NamespaceLabels")).requeue(context.now)
+    problem = diagnose_namespace(context)
+    return delete_pods(context, builder).set_stalled(problem.reason, problem.message) if problem else None
 
 
 def _end_attempt(context: JobContext, builder: PlanBuilder, end: AttemptOutcome) -> PlanBuilder:

@@ -92,9 +92,10 @@ def build_attempt(
 
 def attempt_image(context: JobContext, profile: ProfileView) -> str:
     """Return the image of the running attempt."""
+    effective = effective_profile(context.job, profile)
     environment = context.status.environment
     pinned = environment.image if environment else None
-    return pinned or effective_profile(context.job, profile).image
+    return pinned if pinned and effective.knows_image(pinned) else effective.image
 
 
 def _pin_environment(
@@ -103,8 +104,10 @@ def _pin_environment(
     """Pin image and profile; a later attempt may change the image until a driver has reported its run."""
     environment = builder.status.environment or Environment()
     computed = environment.class_ is not None or builder.status.identity is not None
-    if environment.image is None or not computed:
-        image = effective_profile(context.job, profile).image
+    effective = effective_profile(context.job, profile)
+    known = environment.image is not None and effective.knows_image(environment.image)
+    if not known or not computed:
+        image = effective.image
         environment = environment.model_copy(
             update={
                 "image": image,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.operator.builders import a_profile, a_training_job
+from seedbed_api.trainingjob_status import Environment
+from support.operator.builders import IMAGE, a_driver, a_profile, a_training_job
 from support.operator.simulated_cluster import World, a_world
 
 HOST_PATH = {"cache": {"type": "HostPath", "hostPath": {"path": "/var/cache/seedbed"}}}
@@ -92,3 +93,48 @@ def test_a_lower_limit_ends_the_growth_of_a_running_attempt() -> None:
     world.profile = a_profile(generation=2, maxPerJob={"workers": 1})
     world.vanish("seedlings-1-worker-0").settle()
     assert world.names() == ["1-driver"]
+
+
+def forged_driver(world: World) -> None:
+    """Add a driver that a user made, with labels, name and owner of the real one."""
+    driver = a_driver(1, uid="forged", owner_uid=world.job.uid, phase="Running", ready=True)
+    world.pods[driver.name] = driver
+    world.bodies[driver.name] = {}
+
+
+def test_a_driver_that_a_user_made_gets_no_workers_with_what_the_profile_grants() -> None:
+    """A namespace that may not use the profile would get a folder of the node by pods of the operator."""
+    world = a_job(HOST_PATH)
+    forged_driver(world)
+    world.settle()
+    assert world.says() == "False NamespaceNotAllowed"
+    assert world.pods["seedlings-1-driver"].deleting
+    world.finish_deletions().settle()
+    assert world.names() == []
+    assert world.job.status.attempts in (None, 0)
+
+
+def test_labels_are_read_for_a_driver_that_a_user_made() -> None:
+    world = a_job(VISION, namespace_labels={"team": "speech"})
+    forged_driver(world)
+    world.settle().finish_deletions().settle()
+    assert world.names() == []
+    assert world.says() == "False NamespaceNotAllowed"
+
+
+def test_an_attempt_that_a_crash_kept_out_of_the_status_goes_on_in_an_allowed_namespace() -> None:
+    world = a_job(VISION, namespace_labels={"team": "vision"})
+    forged_driver(world)
+    world.settle()
+    assert world.names() == ["1-driver", "1-worker-0"]
+    assert world.job.status.attempts == 1
+
+
+def test_an_image_that_somebody_wrote_into_the_status_is_not_used() -> None:
+    evil = "evil.example/miner@sha256:" + "1" * 64
+    for image, used in ((evil, IMAGE), (IMAGE.replace("a" * 64, "b" * 64), None)):
+        environment = Environment.model_validate({"class": "sha256:" + "c" * 64, "image": image})
+        world = a_world(a_training_job().with_status(environment=environment, identity="sha256:" + "c" * 64))
+        world.settle()
+        (box,) = world.bodies["seedlings-1-driver"]["spec"]["containers"]
+        assert box["image"] == (used or image), "another digest of the repository may be an earlier pin"
