@@ -335,3 +335,36 @@ def test_rows_of_two_splits_are_named_by_a_check(folder: Path) -> None:
     problems = check_dataset(opened(folder))
     first = document["shards"][-1]["first_row"]
     assert problems == [f"the image of row {first} of shard {twice['path']} is in another row before it"]
+
+
+# -- each check is needed
+
+
+class Anything:
+    """Equal to every value."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+WITHOUT = {
+    "the root": ("seedbed.dataset.manifest_reader.digest_of", lambda manifest: manifest.digest, "the order of two shards"),
+    "the row digests of an index": ("seedbed.dataset.index_check.rows_sha256", lambda _index: Anything(), "labels, row digests renewed"),
+    "the digest of a row": ("seedbed.feed.shard_index_cache.ImageLocation.holds", lambda _self, _image: True, "labels of two rows"),
+    "the counts": ("seedbed.dataset.reader.Dataset._counts_of", lambda self, split: self.manifest.counts[split], "a row counted for another class"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_run_without_one_of_the_checks_would_take_a_changed_dataset(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, replacement, change = WITHOUT[name]
+    monkeypatch.setattr(target, replacement)
+    CHANGES[change][0](folder)
+    train(folder)
