@@ -16,6 +16,7 @@ _OURS = {
     ("POST", "pods", ""): "pods",
     ("POST", "services", ""): "services",
     ("POST", "secrets", ""): "secrets",
+    ("POST", "networkpolicies", ""): "policies",
     ("PATCH", "trainingjobs", "status"): "statuses",
     ("DELETE", "pods", ""): "deletions",
 }

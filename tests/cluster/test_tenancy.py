@@ -194,8 +194,9 @@ def clean_up(kube: Kube) -> None:
     for namespace in (GUEST, STRANGER):
         if kube.exists(f"/api/v1/namespaces/{namespace}"):
             kube.delete(f"/api/v1/namespaces/{namespace}")
-    for profile in kube.items(f"{API}/trainingprofiles"):
-        kube.delete(f"{API}/trainingprofiles/{profile['metadata']['name']}")
+    for name in (*NAMES.values(), "guests", "leaving", "remade", "namesake", "forged", "kept", "told"):
+        if kube.exists(f"{API}/trainingprofiles/{name}"):
+            kube.delete(f"{API}/trainingprofiles/{name}")
 
 
 @pytest.fixture(scope="module")
