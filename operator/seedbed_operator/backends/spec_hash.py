@@ -24,7 +24,7 @@ _ANNOTATIONS = (EXECUTION_DIGEST_ANNOTATION, PROFILE_DIGEST_ANNOTATION, WORKERS_
 _OF_THE_RECIPE: dict[str, Any] = {"dataset": {"uri", "secret_ref"}, "model": {"code": {"uri"}}}
 _OF_THE_EXECUTION: dict[str, Any] = {"output": True, "cluster": {"profile", "overrides"}}
 """Fields that may change only while a job is suspended; a difference shows a missed suspension."""
-_NOT_IN_PODS = {"image", "backend"} | {
+_NOT_IN_PODS = {"image", "backend", "max_per_job"} | {
     name for name in TrainingProfileSpec.model_fields if name.startswith("allowed_")
 }
 """Fields of a profile that are pinned elsewhere or do not appear in pods."""

@@ -200,8 +200,13 @@ def test_the_ranks_of_a_pod_are_those_with_which_the_attempt_began() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"image": "registry.example/seedbed@sha256:" + "7" * 64}, {"allowedImages": ["registry.example/"]}],
-    ids=["the image, which is pinned", "what jobs may do"],
+    [
+        {"image": "registry.example/seedbed@sha256:" + "7" * 64},
+        {"allowedImages": ["registry.example/"]},
+        {"allowedNamespaces": {"selector": {}}},
+        {"maxPerJob": {"workers": 64, "memory": "1Ti"}},
+    ],
+    ids=["the image, which is pinned", "what jobs may do", "who may use it", "how large a job may be"],
 )
 def test_what_shows_in_no_pod_does_not_hold_up_replacements(change: dict[str, Any]) -> None:
     world = two()
