@@ -5,11 +5,15 @@ Real gloo processes. A foreign message ends in an error that names the rank; it 
 
 from __future__ import annotations
 
+import os
+import threading
+from contextlib import suppress
+
 import pytest
 
 from support.gloo import foreign_bytes
 from support.gloo.foreign_bytes import WAYS
-from support.gloo.worker_group import worker_group
+from support.gloo.worker_group import WorkerFailedError, worker_group
 
 RIGHT = [6.0, 12.0, 18.0]
 
@@ -46,3 +50,30 @@ def test_strangers_at_the_port_of_a_rank_change_nothing() -> None:
         ):
             assert group.run(foreign_bytes.total_of_steps, None) == [RIGHT] * 2
         assert group.run(foreign_bytes.total_of_steps, None) == [RIGHT] * 2
+
+
+def test_strangers_who_connect_while_a_group_forms_can_end_it_and_no_more() -> None:
+    ending, connections = threading.Event(), 0
+
+    def connect_everywhere() -> None:
+        nonlocal connections
+        while not ending.is_set():
+            for port in foreign_bytes.ports_below(os.getpid()):
+                with suppress(OSError), foreign_bytes.connected(port, foreign_bytes.guesses(16)):
+                    connections += 16
+                    ending.wait(0.2)
+
+    strangers = [threading.Thread(target=connect_everywhere) for _ in range(2)]
+    for stranger in strangers:
+        stranger.start()
+    try:
+        with worker_group(3, timeout_seconds=10) as group:
+            sums = group.run(foreign_bytes.total_of_steps, None)
+    except (WorkerFailedError, OSError, EOFError):
+        sums = [RIGHT] * 3  # there is no sum, which is allowed
+    finally:
+        ending.set()
+        for stranger in strangers:
+            stranger.join()
+    assert sums == [RIGHT] * 3
+    assert connections > 0, "nobody connected"

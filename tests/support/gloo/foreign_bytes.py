@@ -122,6 +122,15 @@ def ports_of_gloo(_exchange: Exchange, _argument: Any) -> list[int]:
     return [each.laddr.port for each in found if each.status == psutil.CONN_LISTEN]
 
 
+def ports_below(pid: int) -> Iterator[int]:
+    """Yield the ports at which the children of a process listen."""
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            for each in process.net_connections(kind="tcp"):
+                if each.status == psutil.CONN_LISTEN:
+                    yield each.laddr.port
+
+
 @contextlib.contextmanager
 def connected(port: int, contents: list[bytes]) -> Iterator[list[socket.socket]]:
     """Connect to a port as often as there are contents to send, and hold the connections."""
