@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from chart.rendering import (
+    CHART,
+    IMAGE,
     Helm,
     Json,
     Right,
@@ -16,6 +18,7 @@ from chart.rendering import (
     of_kind,
     pod_template,
     rights,
+    values_file,
 )
 from seedbed_api.pod_contract.driver_endpoint import PROGRESS_PORT
 from seedbed_api.pod_contract.labels import JOB_UID_LABEL
@@ -215,3 +218,35 @@ def test_the_operator_is_reached_by_nobody_unless_metrics_are_allowed(helm4: Hel
     values = {"networkPolicy": {"operator": {"metricsFrom": peers}}}
     (rule,) = policy(helm4, values, tmp_path, "seedbed-operator")["ingress"]
     assert rule == {"ports": [{"protocol": "TCP", "port": "health"}], "from": peers}
+
+
+def notes(helm: Helm, values: Json, folder) -> str:
+    """Return what Helm 4 says after an installation that is not carried out; Helm 3 would ask a cluster."""
+    said = helm.run(
+        *("install", "seedbed", str(CHART), "--namespace", "operators", "--dry-run=client"),
+        *("--values", str(values_file(values, folder))),
+    )
+    return said.partition("NOTES:\n")[2]
+
+
+def test_the_notes_say_which_profiles_nobody_may_use(helm4: Helm, tmp_path) -> None:
+    granting = {"image": IMAGE, "priorityClassName": "high", "serviceAccountName": "trainer"}
+    granting |= {"cache": {"type": "HostPath", "hostPath": {"path": "/c"}}}
+    profiles = {
+        "plain": {"image": IMAGE, "serviceAccountName": "default", "cache": {"sizeLimit": "1Gi"}},
+        "named": {**granting, "allowedNamespaces": {"names": ["a"]}},
+        "granting": granting,
+    }
+    lines = [
+        line for line in notes(helm4, {"profiles": profiles}, tmp_path).splitlines() if "WARNING" in line
+    ]
+    assert lines == [
+        "WARNING: no namespace may use the profile granting: it grants cache.hostPath, priorityClassName, "
+        "serviceAccountName. Name the namespaces in profiles.granting.allowedNamespaces."
+    ]
+
+
+def test_the_notes_say_whether_jobs_have_policies(helm4: Helm, tmp_path) -> None:
+    assert "Each job gets a NetworkPolicy." in notes(helm4, {}, tmp_path)
+    off = notes(helm4, {"networkPolicy": {"enabled": False}}, tmp_path)
+    assert "NetworkPolicies are OFF (networkPolicy.enabled): every pod of this cluster can connect" in off
