@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.ipc
 
+from seedbed.dataset.arrow_file import read_table
 from seedbed.dataset.dataset_digest import DatasetDigest, row_digest
 from seedbed.dataset.deduplication import hex_contents, shard_contents
 from seedbed.dataset.file_format import SHARD_SCHEMA, SPLITS, Shard
@@ -139,12 +140,9 @@ def _row_problems(shard: Shard, index: ShardIndex, data: bytes, *, classes: int)
     for at in np.flatnonzero((index.label < 0) | (index.label >= classes)):
         yield f"row {shard.first_row + at} of shard {shard.path} has label {index.label[at]}, of {classes}"
     try:
-        table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
-    except pa.ArrowInvalid as error:
-        yield f"shard {shard.path} is no Arrow file: {error}"
-        return
-    if table.schema != SHARD_SCHEMA:
-        yield f"shard {shard.path} has other columns than {SHARD_SCHEMA.names}"
+        table = read_table(data, SHARD_SCHEMA)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        yield f"shard {shard.path} is no Arrow file of the expected columns: {error}"
         return
     yield from _column_problems(shard, index, table)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.ipc
 
+from seedbed.dataset.arrow_file import read_table
 from seedbed.dataset.dataset_digest import row_digest
 from seedbed.dataset.file_format import INDEX_SCHEMA, SHARD_SCHEMA, RecordBatch
 
@@ -158,9 +159,7 @@ def encode_index(table: pa.Table) -> bytes:
 
 def decode_index(data: bytes) -> ShardIndex:
     """Read an index; `pyarrow.ArrowInvalid` or `ValueError` where the bytes are none."""
-    table = pa.ipc.open_file(pa.py_buffer(data)).read_all().combine_chunks()
-    if table.schema != INDEX_SCHEMA:
-        raise ValueError("the index has other columns")
+    table = read_table(data, INDEX_SCHEMA).combine_chunks()
     if any(column.null_count for column in table.columns):
         raise ValueError("the index has rows without a value")
     return ShardIndex(**{name: _column(table[name]) for name in INDEX_SCHEMA.names})

@@ -1,8 +1,8 @@
 """Decode image files to uint8 RGB pixels (H W C): the same bits for the same decoder versions.
 
-libjpeg-turbo with its accurate integer transform decodes JPEG, Pillow everything else; there is no fallback
-from one to the other. Warnings of libjpeg are errors: it fills in missing pixels and only warns. EXIF
-orientation is not applied: a dataset stores images upright.
+libjpeg-turbo with its accurate integer transform decodes JPEG, Pillow PNG; nothing else is opened. Warnings
+of libjpeg are errors: it fills in missing pixels and only warns. EXIF orientation is not applied: a dataset
+stores images upright.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 import simplejpeg
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 
 Pixels = npt.NDArray[np.uint8]
 Octets = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
@@ -26,6 +26,12 @@ DENOMINATORS: Final = (8, 4, 2, 1)
 """The reductions of libjpeg's scaled transform that are as fast as the full one."""
 
 JPEG_START: Final = b"\xff\xd8\xff"
+
+MAX_PIXELS: Final = 80_000_000
+"""Most pixels of an image, read from its header before memory is allocated; builds have the same bound."""
+
+_OTHER_FORMATS: Final = ("PNG",)
+"""What shards hold beside JPEG. Pillow would try dozens of formats, some of which start other programs."""
 
 
 class UndecodableImageError(ValueError):
@@ -67,12 +73,11 @@ def decode_reduced(data: Octets, denominator: int) -> Pixels:
 def picture_size(data: Octets) -> tuple[int, int]:
     """Return (width, height) from the header alone."""
     octets = np.frombuffer(data, np.uint8)
-    if octets[:3].tobytes() == JPEG_START:
-        with _decoder_errors():
-            height, width, _, _ = simplejpeg.decode_jpeg_header(octets)
-            return width, height
-    with _decoder_errors(), Image.open(io.BytesIO(octets.data)) as image:
-        return image.size
+    with _decoder_errors():
+        if octets[:3].tobytes() == JPEG_START:
+            return _jpeg_size(octets)
+        with _open_other(octets) as image:
+            return image.size
 
 
 def decoder_versions() -> dict[str, str]:
@@ -85,7 +90,7 @@ def decoder_versions() -> dict[str, str]:
 
 def _decode_jpeg(octets: Pixels, denominator: int) -> Pixels:
     with _decoder_errors():
-        height, width, _, _ = simplejpeg.decode_jpeg_header(octets)
+        width, height = _jpeg_size(octets)
         least_height, least_width = -(-height // denominator), -(-width // denominator)
         buffer = _buffer.at_least(height * width * 3)
         pixels: Pixels = simplejpeg.decode_jpeg(
@@ -95,8 +100,28 @@ def _decode_jpeg(octets: Pixels, denominator: int) -> Pixels:
 
 
 def _decode_other(octets: Pixels) -> Pixels:
-    with _decoder_errors(), Image.open(io.BytesIO(octets.data)) as image:
+    with _decoder_errors(), _open_other(octets) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def _jpeg_size(octets: Pixels) -> tuple[int, int]:
+    height, width, _, _ = simplejpeg.decode_jpeg_header(octets)
+    _require_bounded(width, height)
+    return width, height
+
+
+def _open_other(octets: Pixels) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(octets.data), formats=_OTHER_FORMATS)
+    except UnidentifiedImageError:
+        raise UndecodableImageError("it is neither a JPEG nor a PNG image") from None
+    _require_bounded(*image.size)
+    return image
+
+
+def _require_bounded(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UndecodableImageError(f"{width} x {height} pixels, more than {MAX_PIXELS}")
 
 
 @contextmanager

@@ -16,14 +16,13 @@ from pathlib import PurePosixPath
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from seedbed.images import jpeg_markers, png_chunks, tiff_strips
-from seedbed.images.image_decoder import UndecodableImageError, decode_reduced
+from seedbed.images.image_decoder import MAX_PIXELS, UndecodableImageError, decode_reduced
 from seedbed.images.image_repair import repair
 
 # Pillow's warnings are not needed: the limit below is lower than its own, and damage raises BadImage.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-MAX_PIXELS = 80_000_000
 _FORMATS = {
     "JPEG": "JPEG",
     "MPO": "JPEG",
@@ -33,6 +32,8 @@ _FORMATS = {
     "DIB": "BMP",
     "TIFF": "TIFF",
 }
+_OPENED = tuple(name for name in _FORMATS if name != "MPO")
+"""Pillow's plug-ins that may open a source; its JPEG plug-in recognises MPO."""
 _SUFFIXES = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -54,6 +55,17 @@ _BEGINNINGS = {
     "BMP": (b"BM",),
     "TIFF": (b"II*\0", b"MM\0*"),
 }
+_UNSUPPORTED = {
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "AVIF or HEIF": tuple(size + b"ftyp" for size in (b"\0\0\0\x18", b"\0\0\0\x1c", b"\0\0\0 ", b"\0\0\0$")),
+    "JPEG 2000": (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+    "PDF": (b"%PDF",),
+    "PostScript": (b"%!PS", b"\xc5\xd0\xd3\xc6"),
+    "Photoshop": (b"8BPS",),
+    "icon": (b"\0\0\1\0", b"icns"),
+    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
+}
+"""Formats that are known by their first bytes and never opened."""
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 _MODES = ("1", "L", "P", "RGB", *_ALPHA)
 _ORIENTATION = 0x0112
@@ -206,7 +218,7 @@ def _open(data: bytes) -> Image.Image:
     assert not ImageFile.LOAD_TRUNCATED_IMAGES, "truncated images would pass"
     with _refuse_on_error("damaged"):
         try:
-            return Image.open(io.BytesIO(data))
+            return Image.open(io.BytesIO(data), formats=_OPENED)
         except UnidentifiedImageError:
             raise _unidentified(data) from None
 
@@ -218,12 +230,13 @@ def _unidentified(data: bytes) -> BadImage:
                 bits = jpeg_markers.precision(data)
                 return BadImage("more-than-8-bit", f"{bits} bits per channel; convert it to 8")
             return BadImage("damaged", f"it begins like {container}, but cannot be read")
+    for other, beginnings in _UNSUPPORTED.items():
+        if data.startswith(beginnings):
+            return BadImage("unsupported-format", f"{other}; JPEG, PNG, WebP, BMP and TIFF are accepted")
     return BadImage("not-an-image", "its content is not a JPEG, PNG, WebP, BMP or TIFF image")
 
 
 def _refuse_by_header(picture: Image.Image, data: bytes) -> None:
-    if picture.format not in _FORMATS:
-        raise BadImage("unsupported-format", f"{picture.format}; JPEG, PNG, WebP, BMP and TIFF are accepted")
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise BadImage("decompression-bomb", f"{width} x {height} pixels, more than {MAX_PIXELS}")
