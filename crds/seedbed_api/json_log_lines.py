@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from seedbed_api.strict_json import parse_json
 
 MESSAGE = "message"
 _ERROR = re.compile(r"error:|Traceback |(\w+\.)*\w*(Error|Exception)(:|$)")
@@ -17,7 +18,7 @@ def parse_log_line(line: str) -> dict[str, Any] | None:
     if not line.startswith("{"):
         return None
     try:
-        fields = json.loads(line)
+        fields = parse_json(line)
     except ValueError:
         return None
     return fields if isinstance(fields, dict) and isinstance(fields.get(MESSAGE), str) else None

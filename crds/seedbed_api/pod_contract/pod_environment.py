@@ -18,6 +18,7 @@ from seedbed_api.manifest_loader import any_job
 from seedbed_api.pod_contract import env_vars
 from seedbed_api.pod_contract.labels import Role
 from seedbed_api.scalar_types import Matches, invalid_value
+from seedbed_api.strict_json import parse_json
 from seedbed_api.validation_errors import error_lines
 
 RayMode: TypeAlias = Literal["head", "join"]
@@ -35,7 +36,7 @@ def _parsed_job(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        document = json.loads(value)
+        document = parse_json(value)
     except ValueError:
         document = None
     if not isinstance(document, dict):

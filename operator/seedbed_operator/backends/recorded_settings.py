@@ -5,7 +5,6 @@ Edits of a job during an attempt apply to the next one, and the status says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 
 from seedbed_api.job_kinds import MODELS, JobSpec
 from seedbed_api.pod_contract import env_vars
+from seedbed_api.strict_json import parse_json
 from seedbed_operator.backends.spec_hash import execution_digest
 from seedbed_operator.job_observation import RecordedTemplate
 
@@ -60,7 +60,7 @@ def _recorded_job(pod_spec: Mapping[str, Any]) -> str | None:
 @lru_cache(maxsize=CACHE_SIZE)
 def _spec(document: str) -> JobSpec | None:
     try:
-        job = json.loads(document)
+        job = parse_json(document)
         return MODELS[job["kind"]].model_validate(job).spec
     except (ValueError, KeyError, TypeError, ValidationError):
         return None

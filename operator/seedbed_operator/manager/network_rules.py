@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from seedbed_api.errors import UserError, refusal
+from seedbed_api.strict_json import parse_json
 from seedbed_operator.backends.network_policy import NetworkRules
 
 OPTION: Final = "--network-policy"
@@ -17,7 +17,7 @@ def parse_network_rules(text: str) -> NetworkRules | None:
     if text in (DEFAULT, NONE):
         return NetworkRules() if text == DEFAULT else None
     try:
-        given = json.loads(text)
+        given = parse_json(text)
     except ValueError:
         given = None
     if not isinstance(given, dict) or given.keys() != {"ingress", "egress"}:

@@ -6,7 +6,6 @@ claim. New claims appear in the list of leases, of which a store returns a thous
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -181,7 +180,7 @@ def _step(folder: RunFolder, events: tuple[Mapping[str, Any], ...]) -> int:
 
 def _model(folder: RunFolder) -> str:
     try:
-        return model_name(json.loads(folder.objects.read(RECIPE)))
+        return model_name(folder.read_json(RECIPE))
     except FileNotFoundError:
         return ""
 

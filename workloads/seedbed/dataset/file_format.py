@@ -15,6 +15,7 @@ import rfc8785
 from pydantic import TypeAdapter, ValidationError
 
 from seedbed_api.errors import UserError, refusal
+from seedbed_api.strict_json import parse_json
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
@@ -135,7 +136,7 @@ def load_manifest(data: bytes, *, where: str) -> Manifest:
     The seal finds damage, not forgery: `manifest_check` compares the content with the dataset digest.
     """
     try:
-        document = json.loads(data, object_pairs_hook=_without_repeats)
+        document = parse_json(data)
         seal = document.pop("sha256")
         require_version(document.get("schema_version"), where=where)
         canonical, found = _seal(document)
@@ -147,13 +148,6 @@ def load_manifest(data: bytes, *, where: str) -> Manifest:
     if seal != found:
         raise invalid_dataset(where, "manifest.json was changed after it was written (its sha256 differs)")
     return manifest
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) < len(pairs):
-        raise ValueError("an object has a key twice")
-    return document
 
 
 def require_version(version: object, *, where: str) -> None:

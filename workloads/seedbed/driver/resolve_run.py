@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -161,7 +160,7 @@ def _complete(draft: _ResolvedRecipe) -> ResolvedRun | None:
     run = _named(draft, {}, expected.environment_class)
     if not run.folder.finished():
         return None
-    return replace(run, environment=json.loads(run.folder.objects.read(ENVIRONMENT)))
+    return replace(run, environment=run.folder.read_json(ENVIRONMENT))
 
 
 def _named(draft: _ResolvedRecipe, environment: Mapping[str, Any], environment_class: str) -> ResolvedRun:

@@ -140,7 +140,7 @@ def _new_pieces(curve: CurveSource, read: set[str]) -> Iterator[tuple[str, list[
     folder = open_run(open_storage(curve.output, secret=secret), curve.run_id)
     for path in (piece.path for piece in list_curve_pieces(folder)):
         if path not in read:
-            yield path, [json.loads(line) for line in folder.objects.read(path).splitlines()]
+            yield path, folder.read_json_lines(path)
 
 
 def _slices(values: Sequence[Any], most: int) -> Iterator[list[Any]]:

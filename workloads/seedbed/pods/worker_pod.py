@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import socket
 import sys
@@ -29,6 +28,7 @@ from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.pod_contract import env_vars
 from seedbed_api.pod_contract.driver_endpoint import NEEDED_PATH
+from seedbed_api.strict_json import parse_json
 
 LOST_SECONDS = 10.0
 """After so long without an answer the driver counts as lost."""
@@ -157,7 +157,7 @@ class DriverClient:
             body = response.read()
             if response.status == HTTPStatus.UNAUTHORIZED:
                 raise _wrong_token()
-            answer = json.loads(body)
+            answer = parse_json(body)
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from seedbed.storage import Storage, open_storage
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.run_identity import run_id
+from seedbed_api.strict_json import parse_json
 
 _STRUCTURE = (KeyError, TypeError, IndexError, ValueError, AttributeError, AssertionError)
 
@@ -62,7 +62,7 @@ def read_receipt(
 def verify_receipt(data: bytes, *, shown: str) -> Receipt:
     """Parse and verify a receipt; `shown` names it in errors."""
     try:
-        document = json.loads(data)
+        document = parse_json(data)
         _check_kind(document, shown)
         seal = _seal(document)
     except UserError:

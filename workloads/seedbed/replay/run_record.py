@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from seedbed.training.checkpointer import WITNESS
 from seedbed.training.training_result import read_training_result
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.run_identity import run_id
+from seedbed_api.strict_json import parse_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +133,7 @@ def _json(folder: RunFolder, path: str) -> dict[str, Any] | None:
     if data is None:
         return None
     try:
-        document = json.loads(data)
+        document = parse_json(data)
     except ValueError as error:
         raise damaged(folder, path, "it is no JSON") from error
     if not isinstance(document, dict):

@@ -5,7 +5,6 @@ Damaged objects raise an error; missing ones are reported, because the rest can 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -31,6 +30,7 @@ from seedbed.runs.tensor_serialization import describe_tensors
 from seedbed.training.training_result import RESULT_FILE
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import InfrastructureError, UserError
+from seedbed_api.strict_json import parse_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +97,7 @@ def stored_environment(folder: RunFolder, decided: Decided) -> dict[str, Any] | 
     if data is None:
         return None
     try:
-        document: dict[str, Any] = json.loads(data)
+        document: dict[str, Any] = parse_json(data)
         same = environment_class(document) == decided.environment_class
     except ValueError as error:
         raise damaged(folder, ENVIRONMENT, "it is no JSON") from error

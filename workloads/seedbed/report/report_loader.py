@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,7 +124,7 @@ def _headline(evaluations: Sequence[Evaluation], done: int, *, images_per_second
 def _json(folder: RunFolder, path: str) -> dict[str, Any]:
     """Return a JSON document of the folder, {} if the run ended before writing it."""
     try:
-        document: dict[str, Any] = json.loads(folder.objects.read(path))
+        document: dict[str, Any] = folder.read_json(path)
     except FileNotFoundError:
         return {}
     return document

@@ -10,6 +10,7 @@ from typing import Any
 from seedbed.runs.process_identity import ProcessIdentity, this_process
 from seedbed.runs.run_folder import RunFolder
 from seedbed_api.errors import InfrastructureError
+from seedbed_api.strict_json import parse_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +39,7 @@ class AttemptClaim:
 
 def parse_claim(data: bytes) -> AttemptClaim:
     """Parse a stored claim; ValueError, KeyError or TypeError if it is damaged."""
-    document: dict[str, Any] = json.loads(data)
+    document: dict[str, Any] = parse_json(data)
     return AttemptClaim(
         number=document["attempt"],
         process=ProcessIdentity.from_document(document["process"]),

@@ -45,14 +45,13 @@ class AttemptEventLog:
 def read_events(folder: RunFolder) -> Iterator[dict[str, Any]]:
     """Yield the events of all attempts, by attempt and sequence."""
     for path in sorted(folder.objects.list("events"), key=_order):
-        for line in folder.objects.read(path).splitlines():
-            yield json.loads(line)
+        yield from folder.read_json_lines(path)
 
 
 def newest_events(folder: RunFolder, *, files: int) -> Iterator[dict[str, Any]]:
     """Yield the events of the newest `files` flushes, in order; no other object is read."""
     for path in sorted(folder.objects.list("events"), key=_order)[-files:]:
-        yield from map(json.loads, folder.objects.read(path).splitlines())
+        yield from folder.read_json_lines(path)
 
 
 def _order(path: str) -> tuple[int, int]:

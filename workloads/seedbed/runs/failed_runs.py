@@ -5,11 +5,11 @@ Only failures caused by the recipe's own values are stored, never those of a mac
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from seedbed.runs.run_folder import RunFolder
 from seedbed_api.canonical_json import canonical_json
+from seedbed_api.strict_json import parse_json
 
 FAILURE = "failure.json"
 
@@ -35,7 +35,7 @@ def save_failure(folder: RunFolder, failure: RunFailure) -> None:
 def read_failure(folder: RunFolder) -> RunFailure | None:
     """Return the stored failure of a run; None if there is none or it is damaged."""
     try:
-        document = json.loads(folder.objects.read(FAILURE))
+        document = parse_json(folder.objects.read(FAILURE))
         return RunFailure(
             reason=str(document["reason"]),
             problem=str(document["problem"]),

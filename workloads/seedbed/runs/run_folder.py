@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from seedbed.storage import DamagedObject, Storage
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.pod_contract.paths import job_logs_path
+from seedbed_api.strict_json import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,23 @@ class RunFolder:
     def finished(self) -> bool:
         """Say whether the run is complete: its result is written last."""
         return self.objects.exists(RESULT)
+
+    def read_json(self, path: str) -> Any:
+        """Return a JSON document of the folder.
+
+        Raises FileNotFoundError, or InfrastructureError RunFolderDamaged where it is none.
+        """
+        try:
+            return parse_json(self.objects.read(path))
+        except ValueError as error:
+            raise InfrastructureError("RunFolderDamaged", f"{self.url}/{path}: {error}") from error
+
+    def read_json_lines(self, path: str) -> list[Any]:
+        """Return the JSON documents of an object of lines; raises as `read_json` does."""
+        try:
+            return [parse_json(line) for line in self.objects.read(path).splitlines()]
+        except ValueError as error:
+            raise InfrastructureError("RunFolderDamaged", f"{self.url}/{path}: {error}") from error
 
     def publish(
         self, path: str, data: bytes, *, valid: Valid | None = None, agrees: Agrees | None = None

@@ -20,6 +20,7 @@ from seedbed.runs.attempt_claims import AttemptClaim, claim_attempt, highest_att
 from seedbed.runs.process_identity import is_known_dead
 from seedbed.runs.run_folder import RunFolder
 from seedbed_api.errors import SeedbedError
+from seedbed_api.strict_json import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def lease_state(
 def is_released(beat: bytes | None) -> bool:
     """Say whether a heartbeat is that of a released lease."""
     try:
-        return beat is not None and json.loads(beat).get("state") == "released"
+        return beat is not None and parse_json(beat).get("state") == "released"
     except (ValueError, AttributeError):
         return False
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeAlias
 
 from seedbed_api.canonical_json import canonical_json, digest_of
+from seedbed_api.strict_json import parse_json
 
 Document: TypeAlias = dict[str, Any]
 
@@ -18,7 +18,7 @@ def seal(document: Document) -> bytes:
 
 def open_sealed(data: bytes) -> Document:
     """Return the document of sealed bytes, without its digest; ValueError where they are damaged."""
-    document = json.loads(data)  # its JSONDecodeError and UnicodeDecodeError are ValueErrors
+    document = parse_json(data)  # its JSONDecodeError and UnicodeDecodeError are ValueErrors
     if not isinstance(document, dict):
         raise ValueError("no JSON object")
     if seal({key: value for key, value in document.items() if key != "digest"}) != data:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -74,7 +73,7 @@ def _kept(folder: RunFolder, sweep: str | None) -> StoredRun | None:
         step=result.outcome.step if result else max(checkpoint_steps(folder), default=0),
         bytes=sum(sizes.values()),
         result=result,
-        recipe=json.loads(folder.objects.read(RECIPE)) if RECIPE in sizes else {},
+        recipe=folder.read_json(RECIPE) if RECIPE in sizes else {},
         sweep=sweep,
     )
 

@@ -8,7 +8,6 @@ record of consumed rows. The folder also names the runs that the sweep has start
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from seedbed.storage import Storage
 from seedbed.sweeps.resolve_sweep import ResolvedSweep
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
+from seedbed_api.strict_json import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def _uri(output: Storage) -> str:
 def parse_sweep_record(data: bytes) -> SweepRecord:
     """Undo `SweepRecord.to_bytes`; ValueError in one line for bytes that no record has."""
     try:
-        document = json.loads(data)
+        document = parse_json(data)
         version = document["schemaVersion"]
         if version != SCHEMA_VERSION:
             raise ValueError(f"its schemaVersion is {version!r}, this program reads {SCHEMA_VERSION}")
