@@ -16,7 +16,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 # compile each module once, not in every process of the tests: an empty value switches the bytecode on
 export PYTHONDONTWRITEBYTECODE :=
 # of the unit tests, the packages that need no torch: half of the work, in a process of its own
-WITHOUT_TORCH := $(addprefix tests/unit/,api cli dataset docs images operator order search storage testbed)
+WITHOUT_TORCH := $(addprefix tests/unit/,api cli dataset docs images logs operator order receipts search storage testbed)
 SLOW = $$(grep -rl --include='test_*.py' 'mark\.slow' tests/unit) # the other files need not be collected
 
 .PHONY: help

@@ -204,6 +204,7 @@ class TestStep:
 
 
 class TestOptimizers:
+    @pytest.mark.slow  # torch.optim imports torch's compiler
     @pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9, weight_decay=0.01), AdamW()], ids=repr)
     def test_match_torch_bit_for_bit(self, optimizer: OptimizerConfig) -> None:
         replica = a_replica(Linear(), optimizer=optimizer)

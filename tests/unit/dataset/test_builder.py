@@ -71,6 +71,7 @@ def cuts(dataset: Dataset) -> list[tuple[str, int]]:
     return [(shard.split, shard.rows) for shard in dataset.manifest.shards]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=10)
 @given(
     sizes=st.tuples(*[st.sampled_from([1, 300, 500, 700, 1_500, 9_000, 9_001])] * 2),

@@ -102,6 +102,7 @@ AFTER = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(
     head=st.sampled_from([CROP, RESIZE, None]),

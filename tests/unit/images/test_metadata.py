@@ -184,6 +184,7 @@ def test_a_bad_transparency_is_no_metadata(extra: bytes) -> None:
     assert caught.value.reason in ("damaged", "truncated")
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(seed=st.integers(0, 2**32), kind=st.sampled_from(["PNG", "JPEG", "WEBP"]))
 def test_noise_in_metadata_changes_no_pixel(seed: int, kind: str) -> None:

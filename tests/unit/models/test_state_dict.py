@@ -15,6 +15,9 @@ from support.networks.tensor_layouts import KEPT, LOST, REFUSED
 EXAMPLE = torch.randn(2, 3, 12, 12)
 ARITHMETIC = Arithmetic(leaves=2, leaf_rows=2, classes=3, seed=3, learning_rate=LearningRate(base=0.1))
 
+COMPILED = "compiled in place"
+"""Imports torch's compiler, which takes longer than all the others."""
+
 
 @pytest.mark.parametrize("name", KEPT)
 def test_all_tensors_of_a_state_dict_are_kept_under_all_their_names(name: str) -> None:
@@ -44,7 +47,10 @@ def test_shared_tensors_stay_shared() -> None:
     assert weights["middle.b.running_mean"].unique().tolist() == [7.0]
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == COMPILED)) for name in REFUSED],
+)
 def test_what_cannot_be_kept_is_named(name: str) -> None:
     make, says = REFUSED[name]
     with pytest.raises(UnsupportedModelError) as caught:

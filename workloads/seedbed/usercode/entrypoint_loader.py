@@ -100,12 +100,12 @@ class UserModel:
 
     def modules(self) -> dict[str, ModuleType]:
         """Return the modules of the user's own files that this process has imported, by name."""
-        root = str(self.root)  # once: there are thousands of modules, and the probe asks after each leaf
-        return {name: module for name, module in list(sys.modules.items()) if self._owns(module, root)}
-
-    def _owns(self, module: ModuleType, root: str) -> bool:
-        file = getattr(module, "__file__", None)
-        return isinstance(file, str) and file.startswith(root) and self._holds(file)
+        root, found = str(self.root), {}
+        for name, module in list(sys.modules.items()):  # thousands, and the probe asks after each leaf
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and file.startswith(root) and self._holds(file):
+                found[name] = module
+        return found
 
     def _holds(self, filename: str) -> bool:
         path = Path(filename)

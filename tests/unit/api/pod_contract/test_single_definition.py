@@ -38,10 +38,7 @@ def contract_literals() -> dict[str | int, str]:
 
 LITERALS = contract_literals()
 PATTERN = re.compile(
-    "|".join(
-        rf"(?<![\w./-]){re.escape(text)}(?![\w-])"
-        for text in sorted(map(str, LITERALS), key=len, reverse=True)
-    )
+    rf"(?<![\w./-])(?:{'|'.join(map(re.escape, sorted(map(str, LITERALS), key=len, reverse=True)))})(?![\w-])"
 )
 
 
