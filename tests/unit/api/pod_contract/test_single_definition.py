@@ -17,7 +17,7 @@ CONTRACT = ROOT / "crds/seedbed_api/pod_contract"
 
 OF_OTHERS = {
     "workloads/seedbed/ray_cluster/local_ray.py": "a Ray of one machine, without tokens, on the loopback",
-    "workloads/seedbed/dataset/ray_ingest.py": "a Ray of one command, with a token of its own",
+    "workloads/seedbed/startup/ray_environment.py": "a Ray that a process starts, with a token of its own",
     "workloads/seedbed/replay/multiprocess_recomputation.py": "gloo of one machine",
 }
 """Files that use variables of Ray or gloo for something else than a pod."""
