@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.jobs import Job, Jobs, Straight, check_same_model
+from e2e.jobs import Job, Jobs, Straight, check_same_model, stopped_ranks
 from e2e.plain_pods import a_pod, run
 from seedbed_api.pod_contract.driver_endpoint import PROGRESS_PORT, RAY_PORT
 from testbed.kube import Json
@@ -46,23 +46,27 @@ def test_no_foreign_pod_connects_to_a_job_that_trains_to_its_model(
 ) -> None:
     with testbed.network_policies(), foreign_namespace(testbed), metadata_service(testbed):
         job = jobs.apply(workers=(2, 2), every=100)
-        job.await_training()
-        ports = sorted(listening(job))
-        assert {PROGRESS_PORT, RAY_PORT} <= {port for _, port in ports}
-        assert len({address for address, _ in ports}) == 3, "driver and workers"
-        labels = labels_of(job)
-        other = {**labels, "seedbed.dev/job-uid": "ffffffff-0000-4000-8000-000000000000"}
-        assert not any(tried(testbed, jobs.namespace, "stranger", ports, {}))
-        assert not any(tried(testbed, jobs.namespace, "other-job", ports, other))
-        assert not any(tried(testbed, FOREIGN, "disguised", ports, labels)), (
-            "labels count in the namespace alone"
-        )
-        friend = tried(testbed, jobs.namespace, "of-the-job", ports, labels, rounds=40)
-        assert sum(friend) > len(ports) / 2, "they listen: it is the policy that keeps others out"
-        assert not reaches_metadata(job), "user code asks for nobody's credentials"
-        assert tried(testbed, jobs.namespace, "free", [(METADATA, 80)], {}, rounds=20) == [True]
+        job.await_checkpoint(at=0)
+        with stopped_ranks(job):  # they listen meanwhile, and the training is not over before all was tried
+            job.await_training()
+            check_nobody_connects(testbed, job)
         job.await_complete()
     check_same_model(job, straight)
+
+
+def check_nobody_connects(testbed: Testbed, job: Job) -> None:
+    """Try the ports of driver and workers from pods of all kinds, and the metadata service from a worker."""
+    ports, labels = sorted(listening(job)), labels_of(job)
+    assert {PROGRESS_PORT, RAY_PORT} <= {port for _, port in ports}
+    assert len({address for address, _ in ports}) == 3, "driver and workers"
+    other = {**labels, "seedbed.dev/job-uid": "ffffffff-0000-4000-8000-000000000000"}
+    assert not any(tried(testbed, job.namespace, "stranger", ports, {}))
+    assert not any(tried(testbed, job.namespace, "other-job", ports, other))
+    assert not any(tried(testbed, FOREIGN, "disguised", ports, labels)), "labels count in their namespace"
+    friend = tried(testbed, job.namespace, "of-the-job", ports, labels, rounds=10)
+    assert sum(friend) > len(ports) / 2, "they listen: it is the policy that keeps others out"
+    assert not reaches_metadata(job), "user code asks for nobody's credentials"
+    assert tried(testbed, job.namespace, "free", [(METADATA, 80)], {}, rounds=20) == [True]
 
 
 def labels_of(job: Job) -> dict[str, str]:
