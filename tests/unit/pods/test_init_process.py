@@ -75,6 +75,53 @@ def test_a_program_that_says_too_much_leaves_its_beginning_and_its_end(
     assert (first[:7], last) == ("line 0 ", "RuntimeError: odd")
 
 
+FLOODS = {
+    "a line without an end": "os.write(1, b'x' * 65536)",
+    "zeros": "os.write(1, bytes(65536))",
+    "bytes that are no text": "os.write(1, b'\\xff\\xed\\xa0\\x80' * 16384)",
+    "carriage returns": "os.write(1, b'\\r' * 65536)",
+    "empty lines": "os.write(1, b'\\n' * 65536)",
+    "nested JSON": "os.write(1, b'{\"message\":' * 6000 + b'\\n')",
+    "a number of many digits": "os.write(1, b'{\"message\": \"m\", \"step\": ' + b'9' * 30000 + b'}\\n')",
+    "lone surrogates": 'os.write(1, b\'{"message": "\\\\ud800"}\\n\' * 2000)',
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+def test_whatever_a_program_writes_its_pipe_is_emptied_with_bounded_memory(
+    tmp_path: Path, flood: str
+) -> None:
+    body = f"for _ in range(100):\n    {flood}\nos.write(1, b'\\nlast words\\n'); exit_now(3)"
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**29, 2**29))\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", limited + PROGRAM.format(body=body)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    out, _ = process.communicate(timeout=240)
+    assert process.returncode == 3, out[-2000:]
+    *_, last, ended = out.splitlines()
+    assert json.loads(last)["message"] == "last words"
+    assert ended.startswith("ended by 0 after ")
+    assert (tmp_path / "kept").stat().st_size <= MOST_LOG_BYTES
+
+
+def test_a_log_that_cannot_be_encoded_stops_no_program(tmp_path: Path) -> None:
+    broken = "from unittest import mock\nmock.patch('seedbed.logs.json_log.log_record', side_effect=ValueError).start()\n"
+    body = "for _ in range(100):\n    os.write(1, b'x' * 65535 + b'\\n')\nexit_now(4)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", broken + PROGRAM.format(body=body)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    process.communicate(timeout=120)
+    assert process.returncode == 4
+
+
 def test_a_program_that_fails_has_the_last_of_its_log_kept_by_the_first_process(tmp_path: Path) -> None:
     process = started("raise RuntimeError('odd')", tmp_path)
     process.communicate(timeout=120)

@@ -134,15 +134,26 @@ def _signal_process(pid: int, number: int) -> None:
 
 
 def _copy_output(reading: int, handle: int, encoder: JsonLineEncoder, trim: LogTruncator) -> None:
-    """Copy the output of the program to stdout and to the spool, which truncates a long log."""
+    """Copy the output of the program to stdout and to the spool, which truncates a long log.
+
+    Whatever the program writes, its pipe is emptied: a full pipe would stop the training.
+    """
     while True:
         output = os.read(reading, _PIPE_BYTES)
-        data = encoder.take(output) if output else encoder.last()
+        data = _encoded(output, encoder)
         _write_all(1, data)
         _write_all(handle, trim.take(data))
         if not output:
             _write_all(handle, trim.rest())
             return
+
+
+def _encoded(output: bytes, encoder: JsonLineEncoder) -> bytes:
+    """Return the records of what the program wrote, and the last one at its end; as written if that fails."""
+    try:
+        return encoder.take(output) if output else encoder.last()
+    except Exception:  # an error of the encoder must end neither the copying nor the program
+        return output
 
 
 def _write_all(handle: int, data: bytes) -> None:
