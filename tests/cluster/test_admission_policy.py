@@ -12,6 +12,7 @@ import yaml
 
 from support.eventually import eventually
 from support.manifests.base_manifests import BASES, DIGEST
+from testbed.control_plane import ControlPlane
 from testbed.kube import Json, Kube, Refused
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("established")]
@@ -104,8 +105,9 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def guarded(kube: Kube) -> Iterator[str]:
+def guarded(control_plane: ControlPlane) -> Iterator[str]:
     """Install the sample, and return a restricted namespace in which it is enforced."""
+    kube = control_plane.kube
     documents = list(yaml.safe_load_all(POLICY.read_text(encoding="utf-8")))
     name = "restricted-team"
     labels = {"seedbed.dev/restricted": "true"}

@@ -2,6 +2,10 @@
 
 import io
 import os
+import stat
+import struct
+import tracemalloc
+import warnings
 import zipfile
 
 import pytest
@@ -58,6 +62,89 @@ def test_content_cannot_pose_as_a_path():
         SourceFiles(files={"a.py": b"", "b.py": b"x"}).digest
         != SourceFiles(files={"a.py": b"b.py\0x"}).digest
     )
+
+
+def packed(*files: tuple[zipfile.ZipInfo | str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Return a wheel with these entries, whatever they are."""
+    data = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(data, "w", method) as archive:
+        warnings.simplefilter("ignore")  # of two files of one name
+        archive.writestr("x-1.dist-info/METADATA", "Name: x\n")
+        archive.writestr("x-1.dist-info/WHEEL", "Root-Is-Purelib: true\nTag: py3-none-any\n")
+        for name, content in files:
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def a_link() -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo("net.py")
+    entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    return entry
+
+
+def a_bomb() -> bytes:
+    """Return a wheel whose file of 100 MiB states that it has ten bytes, in both of its headers."""
+    zeros = bytes(100 << 20)
+    content = packed(("net.py", zeros))
+    size = struct.pack("<I", len(zeros))
+    assert content.count(size) == 2
+    return content.replace(size, struct.pack("<I", 10))
+
+
+def encrypted() -> bytes:
+    content = bytearray(packed(("net.py", b"x = 1")))
+    place = content.rindex(b"PK\x01\x02")
+    content[place + 8] |= 1
+    return bytes(content)
+
+
+def many_files() -> bytes:
+    return packed(*((f"f{n}.py", b"") for n in range(10_001)), method=zipfile.ZIP_STORED)
+
+
+def flipped() -> bytes:
+    content = bytearray(packed(("net.py", bytes(range(256)) * 40)))
+    place = content.index(b"net.py") + 30
+    content[place : place + 4] = bytes(byte ^ 255 for byte in content[place : place + 4])
+    return bytes(content)
+
+
+HOSTILE = {
+    "a link": (lambda: packed((a_link(), b"/etc/passwd")), "holds a link: net.py"),
+    "two files of one name": (lambda: packed(("net.py", b"a"), ("net.py", b"b")), "two files of one name"),
+    "many files": (many_files, "has 10003 files, more than 10000"),
+    "another compression": (
+        lambda: packed(("net.py", b"x"), method=zipfile.ZIP_BZIP2),
+        "of another compression",
+    ),
+    "a false size": (a_bomb, "is no wheel"),
+    "an encrypted file": (encrypted, "is no wheel"),
+    "flipped bytes in what is compressed": (flipped, "is no wheel"),
+}
+
+
+@pytest.mark.parametrize(("make", "problem"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_wheels_are_refused_in_one_line_and_little_memory(make, problem):
+    content = make()
+    tracemalloc.start()
+    with pytest.raises(UserError) as caught:
+        read_wheel(content, name="net.whl")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert problem in caught.value.message
+    assert "\n" not in caught.value.message
+    assert peak < 64 << 20
+
+
+@given(data=st.data())
+def test_a_changed_wheel_is_read_or_refused(data):
+    content = bytearray(packed(("net.py", b"x = 1\n" * 50), ("net/data.txt", b"y" * 300)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        read_wheel(bytes(content[: data.draw(st.integers(0, len(content)))]), name="net.whl")
+    except UserError as error:
+        assert "\n" not in error.message  # noqa: PT017 - it may also be read
 
 
 def test_a_wheel_made_by_others_has_the_digest_of_its_sources():

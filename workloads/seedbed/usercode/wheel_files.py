@@ -8,7 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import stat
+import struct
 import zipfile
+import zlib
 from email.parser import Parser
 
 from seedbed.usercode.source_digest import MAX_BYTES, SourceFiles, check_files
@@ -16,6 +19,20 @@ from seedbed.usercode.user_error_messages import model_error
 
 _DIST_INFO = "seedbed_usercode-0.dist-info"
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: seedbed\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    OverflowError,
+    ValueError,
+)
+"""What zipfile raises for damaged files; an encrypted one is a RuntimeError."""
+_MOST_FILES = 10_000
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -41,7 +58,7 @@ def read_wheel(content: bytes, *, name: str) -> SourceFiles:
     """Return the source files of a wheel, without its dist-info. Raises UserError if it cannot be run."""
     try:
         files = _unzipped(content, name=name)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except _DAMAGE as error:
         raise model_error(
             "code.uri", name, "is no wheel", "build one with `pip wheel --no-deps .`"
         ) from error
@@ -55,9 +72,28 @@ def read_wheel(content: bytes, *, name: str) -> SourceFiles:
 def _unzipped(content: bytes, *, name: str) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        if len(entries) > _MOST_FILES:
+            problem = f"has {len(entries)} files, more than {_MOST_FILES}"
+            raise model_error("code.uri", name, problem, "keep data out of the wheel")
         if sum(entry.file_size for entry in entries) > MAX_BYTES:
             raise model_error("code.uri", name, "unpacks to more than 16 MiB", "keep data out of the wheel")
-        return {entry.filename: archive.read(entry) for entry in entries}
+        if len({entry.filename for entry in entries}) < len(entries):
+            raise model_error("code.uri", name, "has two files of one name", "build the wheel anew")
+        return {entry.filename: _read_entry(archive, entry, name=name) for entry in entries}
+
+
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, *, name: str) -> bytes:
+    """Return a file; never more bytes are inflated than its entry states."""
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise model_error("code.uri", name, f"holds a link: {entry.filename}", "put the file itself into it")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        problem = f"has a file of another compression: {entry.filename}"
+        raise model_error("code.uri", name, problem, "build one with `pip wheel --no-deps .`")
+    with archive.open(entry) as file:
+        data = file.read(entry.file_size)
+        if len(data) < entry.file_size or file.read(1):
+            raise zipfile.BadZipFile(f"{entry.filename} has another size than its entry")
+    return data
 
 
 def _dist_info(files: dict[str, bytes], *, name: str) -> str:
