@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TypeVar
 
 from seedbed.driver.attempt_events import AttemptEvents
 from seedbed.driver.curve_store import CurveStore
@@ -15,11 +13,12 @@ from seedbed.driver.finalize_run import ExecutionDetails, finalize_run, user_met
 from seedbed.driver.mlflow_run_entry import end_of, recording_of
 from seedbed.driver.progress_display import ProgressSink
 from seedbed.driver.resolve_run import ResolvedRun, pause_step, worker_config_of
+from seedbed.driver.stored_result import stored_outcome
 from seedbed.mlflow.run_recorder import record_run
 from seedbed.ray_cluster.cluster_interface import WorkerPlacement
 from seedbed.runs.attempt_event_log import PAUSED, STOPPED, TRAINED, AttemptEventLog
 from seedbed.runs.checkpoint_store import checkpoint_steps
-from seedbed.runs.run_folder import ENVIRONMENT, RECIPE, RunFolder
+from seedbed.runs.run_folder import ENVIRONMENT, RECIPE
 from seedbed.training.run_progress import RunProgress
 from seedbed.training.training_result import RESULT_FILE, TrainingResult, read_training_result
 from seedbed.training.worker_config import WorkerConfig
@@ -65,7 +64,7 @@ class ClaimedRun:
         run, state = self._run, self._state
         trained = None
         try:
-            trained = self._stored_training_result() or self._train()
+            trained = stored_outcome(run, self._display.notice) or self._train()
         finally:
             if trained is not None:
                 self._curves.join(trained.step, over=True)
@@ -78,12 +77,6 @@ class ClaimedRun:
             self._recording.flush()
         measure = user_metrics_of(run, notice=self._display.notice)
         state.result = finalize_run(run, trained, self._execution_details(), measure=measure)
-
-    def _stored_training_result(self) -> TrainingResult | None:
-        folder = self._run.folder
-        return read_or_discard(
-            folder, RESULT_FILE, lambda: read_training_result(folder), notice=self._display.notice
-        )
 
     def _train(self) -> TrainingResult | None:
         """Train to the end, the pause or a stop; return the result of a training that came to its end."""
@@ -174,20 +167,3 @@ class ClaimedRun:
             )
         except (SeedbedError, ValueError, FileNotFoundError) as error:  # damaged, or removed meanwhile
             self._display.notice(f"no report: {error}")
-
-
-_T = TypeVar("_T")
-
-
-def read_or_discard(
-    folder: RunFolder, path: str, read: Callable[[], _T | None], *, notice: Callable[[str], None]
-) -> _T | None:
-    """Return a stored object; remove one that fails its own checksum, so that it is computed again."""
-    try:
-        return read()
-    except InfrastructureError as error:
-        if error.reason != "RunFolderDamaged":
-            raise
-        notice(f"{error.message}; it is computed again")
-        folder.objects.delete(path)
-        return None

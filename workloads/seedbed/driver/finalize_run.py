@@ -73,12 +73,12 @@ def _decided(run: ResolvedRun, outcome: TrainingResult, figures: Mapping[str, st
         total_steps=outcome.total_steps,
         ledger_chain=outcome.ledger_chain,
         weights_digest=outcome.weights_digest,
-        checkpoints=_evaluated_weights(evaluations, outcome),
+        checkpoints=evaluated_weights(evaluations, outcome),
         metrics=dict(figures),
     )
 
 
-def _evaluated_weights(evaluations: Sequence[Evaluation], outcome: TrainingResult) -> list[tuple[int, str]]:
+def evaluated_weights(evaluations: Sequence[Evaluation], outcome: TrainingResult) -> list[tuple[int, str]]:
     """Return (completed steps, weights) where the recipe evaluates, and the end: no cadence."""
     weights = {e.step: str(e.document["weightsDigest"]) for e in evaluations if e.split == "validation"}
     weights.setdefault(outcome.selected_step, outcome.weights_digest)

@@ -80,6 +80,8 @@ class ResolvedRun:
     environment_class: str
     run_id: str
     folder: RunFolder
+    from_store: bool = False
+    """The environment is that of a stored result, not of this machine: never train with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,15 +97,20 @@ class _ResolvedRecipe:
 
 
 def resolve_run(
-    job: TrainingJob, options: RunOptions, timings: StartupTimings, *, cluster: TaskRunner | None = None
+    job: TrainingJob,
+    options: RunOptions,
+    timings: StartupTimings,
+    *,
+    cluster: TaskRunner | None = None,
+    to_train: bool = False,
 ) -> ResolvedRun:
     """Resolve the recipe and name the run. Raises UserError for what no retry can mend; writes nothing.
 
-    The environment is that of `cluster`, which may have to be waited for; a run that is known to be complete
-    in the expected environment is named without it.
+    The environment is that of `cluster`, which may have to be waited for; a run that has a result in the
+    expected environment is named without it, unless it is `to_train`.
     """
     draft = _draft(job, options, timings)
-    complete = _complete(draft)
+    complete = None if to_train else _complete(draft)
     if complete is not None:
         return complete
     environment, environment_class = _known(options, cluster) or probe_environment(options.device, cluster)
@@ -153,14 +160,25 @@ def _draft(job: TrainingJob, options: RunOptions, timings: StartupTimings) -> _R
 
 
 def _complete(draft: _ResolvedRecipe) -> ResolvedRun | None:
-    """Return the run of the expected environment class if it is complete; else None."""
+    """Return the run of the expected environment class if a result of it is stored; else None."""
     expected = draft.options.expected
     if expected.environment_class is None:
         return None
     run = _named(draft, {}, expected.environment_class)
     if not run.folder.finished():
         return None
-    return replace(run, environment=run.folder.read_json(ENVIRONMENT))
+    environment = _stored_environment(run)
+    return None if environment is None else replace(run, environment=environment, from_store=True)
+
+
+def _stored_environment(run: ResolvedRun) -> Mapping[str, Any] | None:
+    """Return the stored environment document; None where it is missing or of another class."""
+    try:
+        document = run.folder.read_json(ENVIRONMENT)
+        same = "probe" in document and environment_class(document) == run.environment_class
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return document if same else None
 
 
 def _named(draft: _ResolvedRecipe, environment: Mapping[str, Any], environment_class: str) -> ResolvedRun:

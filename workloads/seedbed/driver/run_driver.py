@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from seedbed.driver.claimed_run import ClaimedRun, read_or_discard
+from seedbed.driver.claimed_run import ClaimedRun
 from seedbed.driver.driver_state import DriverState, RunRequest
 from seedbed.driver.error_policy import classify_error
 from seedbed.driver.local_run_log import log_location, record_run_log
 from seedbed.driver.mlflow_run_entry import end_of, recording_of
 from seedbed.driver.resolve_run import ResolvedRun, pause_step, resolve_run
-from seedbed.driver.result_file import read_result
+from seedbed.driver.stored_result import stored_result
 from seedbed.driver.trainingjob_status_builder import build_status
 from seedbed.mlflow.run_recorder import record_finished_run
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.runs.attempt_claims import AttemptClaim, highest_attempt
-from seedbed.runs.evaluation_records import read_evaluations
-from seedbed.runs.run_folder import REPORT, RESULT
+from seedbed.runs.checkpoint_store import checkpointed_evaluations
+from seedbed.runs.run_folder import REPORT
 from seedbed.runs.run_lease import RunLease, acquire_lease
 from seedbed_api.conditions import ExitCode
-from seedbed_api.errors import InfrastructureError, SeedbedError
+from seedbed_api.errors import SeedbedError
 from seedbed_api.trainingjob_status import TrainingJobStatus
 
 
@@ -68,18 +68,29 @@ def _run(request: RunRequest, state: DriverState) -> None:
     if request.stopping.is_set():
         return
     notice = request.display.notice
-    state.result = read_or_discard(run.folder, RESULT, lambda: read_result(run.folder), notice=notice)
+    state.result = stored_result(run, notice)
     if state.result is not None:
         state.attempt = highest_attempt(run.folder)
         record_finished_run(recording_of(run, request.member, notice), end_of(state.result))
         return
-    if _has_reached_pause(run, request.pause_after_epochs):
-        return
-    with _claim(run, request) as lease:
-        if lease is not None:
-            _complete(run, lease, request, state)
-        elif not request.stopping.is_set():
-            state.result = read_result(run.folder)
+    if run.from_store:
+        run = state.run = resolve_run(
+            request.job, request.options, state.timings, cluster=request.cluster, to_train=True
+        )
+    if not _has_reached_pause(run, request.pause_after_epochs):
+        _train_or_wait(run, request, state)
+
+
+def _train_or_wait(run: ResolvedRun, request: RunRequest, state: DriverState) -> None:
+    """Train the run under its lease, or wait for the result of the driver that holds it."""
+    claimed = False
+    while not (claimed or state.result or request.stopping.is_set()):
+        with _claim(run, request) as lease:
+            claimed = lease is not None
+            if lease is not None:
+                _complete(run, lease, request, state)
+            elif not request.stopping.is_set():
+                state.result = stored_result(run, request.display.notice)
 
 
 def _complete(run: ResolvedRun, lease: RunLease, request: RunRequest, state: DriverState) -> None:
@@ -91,16 +102,11 @@ def _complete(run: ResolvedRun, lease: RunLease, request: RunRequest, state: Dri
 
 
 def _has_reached_pause(run: ResolvedRun, pause_after_epochs: int | None) -> bool:
-    """Say whether an earlier call paused the run there: the evaluation of that step is stored."""
+    """Say whether an earlier call paused the run there: a checkpoint knows the evaluation of that step."""
     pause = pause_step(run, pause_after_epochs)
     if pause is None:
         return False
-    try:
-        return any(record.step == pause for record in read_evaluations(run.folder, split="validation"))
-    except InfrastructureError as error:
-        if error.reason != "RunFolderDamaged":
-            raise
-        return False  # the training restores what does not verify
+    return any(record.step == pause for record in checkpointed_evaluations(run.folder))
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from seedbed.runs.ledger import join_ledger_parts
 from seedbed.runs.model_files import CONFIG, WEIGHTS
 from seedbed.runs.tensor_serialization import describe_tensors, serialize
 from seedbed.training.evaluation_scores import counts_of
-from seedbed.training.model_export import model_config_document
+from seedbed.training.exported_config import model_config_document
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.trainingjob_status import format_measurement

@@ -6,7 +6,7 @@ A record's bytes are a function of run identity and step: nothing about workers,
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -141,20 +141,30 @@ def checkpoint_steps(folder: RunFolder) -> list[int]:
     return sorted(int(stem) for stem in stems if stem.isdigit())
 
 
+AcceptRecord = Callable[[CheckpointRecord], None]
+Accept = Callable[[CheckpointRecord, Mapping[str, Array]], None]
+"""Raises DamagedCheckpoint for a checkpoint that must not be used."""
+
+
 def latest_checkpoint(
-    folder: RunFolder, *, up_to: int | None = None
+    folder: RunFolder, *, up_to: int | None = None, accept: Accept | None = None
 ) -> tuple[CheckpointRecord, dict[str, Array]] | None:
     """Return the newest record (of at most `up_to` steps) that verifies, with its tensors, or None.
 
-    One whose blobs or evaluation records are missing or damaged is skipped with a warning that names them.
+    One whose blobs or evaluation records are missing or damaged, or that `accept` refuses, is skipped with a
+    warning that names them.
     """
     for step in reversed(checkpoint_steps(folder)):
         if up_to is not None and step > up_to:
             continue
         try:
-            return load_checkpoint(folder, step)
+            found = load_checkpoint(folder, step)
+            if accept is not None:
+                accept(*found)
         except DamagedCheckpoint as damage:
             logger.warning("checkpoint of step %d is not used: %s", step, damage)
+        else:
+            return found
     return None
 
 
@@ -179,6 +189,24 @@ def read_record(folder: RunFolder, step: int) -> CheckpointRecord:
     if record.run_id != folder.run_id or record.step != step:
         raise DamagedCheckpoint(f"{shown}: it is the record of step {record.step} of run {record.run_id}")
     return record
+
+
+def checkpointed_evaluations(folder: RunFolder, *, accept: AcceptRecord | None = None) -> list[Evaluation]:
+    """Return the validation records that the newest checkpoint whose record verifies has a digest over.
+
+    Reads no tensors. A later record is computed again from that checkpoint. `accept` may refuse a record.
+    """
+    for step in reversed(checkpoint_steps(folder)):
+        try:
+            record = read_record(folder, step)
+            _check_evaluations(folder, record)
+            if accept is not None:
+                accept(record)
+        except DamagedCheckpoint as damage:
+            logger.warning("checkpoint of step %d is not counted: %s", step, damage)
+        else:
+            return read_evaluations(folder, split="validation", up_to=step)
+    return []
 
 
 def prune_checkpoints(

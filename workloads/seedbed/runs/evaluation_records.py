@@ -28,7 +28,7 @@ class Evaluation:
 def save_evaluation(folder: RunFolder, *, split: str, step: int, document: Document) -> Evaluation:
     """Store the record of one evaluation; RunFolderConflict where it was stored with other counts."""
     data = seal({"schemaVersion": 1, "split": split, "step": step, "document": document})
-    folder.publish(_path(split, step), data, valid=is_sealed)
+    folder.publish(evaluation_path(split, step), data, valid=is_sealed)
     return Evaluation(split=split, step=step, document=document, digest=digest_of(data))
 
 
@@ -44,6 +44,19 @@ def read_evaluations(
     ]
 
 
+def read_evaluation(folder: RunFolder, *, split: str, step: int) -> Evaluation | None:
+    """Return one record, None where there is none; RunFolderDamaged where it does not verify."""
+    try:
+        return _read(folder, split, step)
+    except FileNotFoundError:
+        return None
+
+
+def evaluation_path(split: str, step: int) -> str:
+    """Return where a record lies."""
+    return f"evaluations/{split}-{step}.json"
+
+
 def evaluations_digest(evaluations: Iterable[Evaluation], *, up_to: int) -> str:
     """Return the digest over the validation records of steps up to `up_to`.
 
@@ -57,12 +70,8 @@ def _paths(folder: RunFolder) -> list[str]:
     return folder.objects.list("evaluations")
 
 
-def _path(split: str, step: int) -> str:
-    return f"evaluations/{split}-{step}.json"
-
-
 def _read(folder: RunFolder, split: str, step: int) -> Evaluation:
-    path = _path(split, step)
+    path = evaluation_path(split, step)
     data = folder.objects.read(path)
     try:
         document = open_sealed(data)

@@ -169,6 +169,12 @@ def save_segment(folder: RunFolder, segment: LedgerSegment) -> None:
     folder.publish(segment.path, segment.to_bytes(), valid=is_segment)
 
 
+def segments_from(folder: RunFolder, first: int) -> list[str]:
+    """Return the paths of the segments that begin at step `first` or later."""
+    matches = (_NAME.fullmatch(path) for path in folder.objects.list("ledger"))
+    return [match.string for match in matches if match and int(match["first"]) >= first]
+
+
 def parse_segment(data: bytes) -> LedgerSegment:
     """Return the segment of stored bytes; ValueError where they are damaged."""
     arrays = deserialize(data)
@@ -255,6 +261,16 @@ class LedgerReader:
             chain = entry.chain
         return chain
 
+    def witnesses(self, completed: int, *, chain: bytes) -> Iterator[tuple[str, Int64]]:
+        """Yield path and witness (T,) after `completed` steps of each segment whose chain there is `chain`.
+
+        Reads the segments of that step alone; those that do not verify are left out.
+        """
+        for first, stop, path in self._names():
+            segment = self._intact(path)[1] if first < completed <= stop else None
+            if segment is not None and segment.chains()[completed - 1 - first] == chain:
+                yield path, segment.witness[completed - 1 - first]
+
     def _names(self) -> list[tuple[int, int, str]]:
         """Return (first, stop, path) of all segments, the longest first."""
         matches = (_NAME.fullmatch(path) for path in self.folder.objects.list("ledger"))
@@ -277,14 +293,19 @@ class LedgerReader:
 
     def _verified(self, path: str, step: int, chain: bytes) -> tuple[str, LedgerSegment | None]:
         """Return a segment whose contents match its name and whose chain before `step` is `chain`."""
+        problem, segment = self._intact(path)
+        if segment is None:
+            return problem, None
+        before = [segment.chain_before, *segment.chains()][step - segment.first]
+        return ("", segment) if before == chain else ("it does not link to the steps before", None)
+
+    def _intact(self, path: str) -> tuple[str, LedgerSegment | None]:
+        """Return a segment whose contents match its checksum and its name, or what is wrong with it."""
         try:
             segment = parse_segment(self.folder.objects.read(path))
         except (ValueError, KeyError, FileNotFoundError) as error:
             return str(error), None
-        if segment.path != path:
-            return "its contents are not what its name says", None
-        before = [segment.chain_before, *segment.chains()][step - segment.first]
-        return ("", segment) if before == chain else ("it does not link to the steps before", None)
+        return ("", segment) if segment.path == path else ("its contents are not what its name says", None)
 
 
 def _step_of(segment: LedgerSegment, offset: int, chain: bytes) -> LedgerStep:

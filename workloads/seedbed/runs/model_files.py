@@ -53,6 +53,11 @@ def read_model(folder: RunFolder) -> dict[str, Array]:
     return deserialize(folder.objects.read(WEIGHTS))
 
 
+def model_weights_digest(data: bytes) -> str:
+    """Return the weights digest of the bytes of a model file; ValueError where they are damaged."""
+    return weights_digest(deserialize(data))
+
+
 def save_model(folder: RunFolder, weights: Mapping[str, Any], config: Document) -> ModelFiles:
     """Write weights (named as in the model's state_dict) and config."""
     contents = {WEIGHTS: serialize(weights), CONFIG: canonical_json(config)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from seedbed.storage import DamagedObject, Storage
@@ -22,6 +23,8 @@ ENVIRONMENT = "environment.json"
 RECEIPT = "receipt.json"
 RESULT = "result.json"
 REPORT = "report.html"
+REFUSED = "refused"
+"""Folder of objects that were found where a run's own should be."""
 
 Valid = Callable[[bytes], bool]
 Agrees = Callable[[bytes, bytes], bool]
@@ -101,6 +104,13 @@ class RunFolder:
         raise InfrastructureError(
             "RunFolderConflict", conflict_message(f"{self.url}/{path}", theirs or b"", data)
         )
+
+    def set_aside(self, path: str) -> None:
+        """Move an object that is not believed to `refused/<path>.<digest>`, so that nothing is lost."""
+        data = self._present(path) if self.objects.exists(path) else None
+        if data is not None:
+            self.objects.create(f"{REFUSED}/{path}.{sha256(data).hexdigest()[:16]}", data)
+        self.objects.delete(path)
 
     def _present(self, path: str) -> bytes | None:
         """Return the bytes of an object that is there; None where the store itself finds them damaged."""

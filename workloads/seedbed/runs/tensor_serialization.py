@@ -11,6 +11,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from seedbed.arithmetic.weights_listing import TensorDigest, listing_digest
+
 Array: TypeAlias = npt.NDArray[Any]
 TensorDocument: TypeAlias = dict[str, Any]
 """`{"dtype": "float32", "shape": [64, 3, 3, 3], "sha256": "<hex>"}`."""
@@ -48,9 +50,6 @@ def weights_digest(weights: Mapping[str, Any]) -> str:
 
 def digest_of_documents(documents: Mapping[str, TensorDocument]) -> str:
     """Return the digest over names, dtypes, shapes and values of described tensors: the arithmetic's."""
-    # torch takes 1.6 s to import, and commands that only read a run folder do without it
-    from seedbed.arithmetic.tensor_digests import TensorDigest, listing_digest
-
     return listing_digest(
         {
             name: TensorDigest(dtype=entry["dtype"], shape=tuple(entry["shape"]), sha256=entry["sha256"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -22,7 +22,8 @@ from seedbed.driver.run_driver import DriverExit, run_job
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import Cluster, P, StopRequested, T, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.local_ray import LocalCluster
-from seedbed.runs.evaluation_records import read_evaluations
+from seedbed.runs.checkpoint_store import checkpointed_evaluations
+from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.runs.failed_runs import RunFailure, read_failure, save_failure
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.search.learning_curve import Failed, Finished, LearningCurve, RunEnd
@@ -213,7 +214,8 @@ def _known_failure(sweep: ResolvedSweep, job: TrainingJob) -> SegmentResult | No
     if failure is None:
         return None
     epochs, end = epochs_by_step(job.spec, failure.samples), Failed(reason=failure.reason)
-    curve = _curve(_objectives_by_step(sweep, folder), epochs, end)
+    records = read_evaluations(folder, split="validation")
+    curve = _curve(_objectives_by_step(sweep, records), epochs, end)
     return SegmentResult(curve=curve, run_id=run_id, problem=failure.problem)
 
 
@@ -221,18 +223,22 @@ def run_curve(
     sweep: ResolvedSweep, run: ResolvedRun, result: Result | None, *, end: RunEnd | None = None
 ) -> LearningCurve:
     """Return the learning curve of a run folder, up to the end of the run if it has ended."""
-    last = None if result is None else result.outcome.step
-    values = _objectives_by_step(sweep, run.folder, up_to=last)
+    values = _objectives_by_step(sweep, _curve_records(run.folder, result, end))
     if result is not None:
         end = Finished(value=values[result.outcome.selected_step])
     return _curve(values, epochs_by_step(run.job.spec, run.samples), end)
 
 
-def _objectives_by_step(
-    sweep: ResolvedSweep, folder: RunFolder, *, up_to: int | None = None
-) -> dict[int, int]:
+def _curve_records(folder: RunFolder, result: Result | None, end: RunEnd | None) -> list[Evaluation]:
+    """Return the records of a run that is complete, has just failed, or has paused after a checkpoint."""
+    if result is None and end is None:
+        return checkpointed_evaluations(folder)
+    last = None if result is None else result.outcome.step
+    return read_evaluations(folder, split="validation", up_to=last)
+
+
+def _objectives_by_step(sweep: ResolvedSweep, records: Iterable[Evaluation]) -> dict[int, int]:
     """Return the objective after each step that was evaluated."""
-    records = read_evaluations(folder, split="validation", up_to=up_to)
     return {record.step: objective_of(record.document, sweep.spec.objective.metric) for record in records}
 
 

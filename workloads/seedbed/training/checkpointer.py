@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from seedbed.runs.attempt_claims import require_newest_attempt
 from seedbed.runs.checkpoint_store import (
     CheckpointRecord,
+    DamagedCheckpoint,
     checkpoint_record,
     latest_checkpoint,
     load_checkpoint,
     prune_checkpoints,
+    record_path,
     save_checkpoint,
 )
-from seedbed.runs.ledger import CHAIN_START, LedgerPart, join_ledger_parts, save_segment
+from seedbed.runs.checkpoint_witness import require_witnessed
+from seedbed.runs.ledger import CHAIN_START, LedgerPart, join_ledger_parts, save_segment, segments_from
 from seedbed.runs.ledger_exchange import ledger_part_bytes, parse_ledger_part
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.tensor_serialization import Array, to_torch
@@ -50,6 +53,7 @@ class Checkpointer:
         self._evaluator, self._agreement = evaluator, agreement
         self._folder = folder
         self._witness_stored = False
+        self._refused: list[int] = []
         self.loaded_step = 0
         """Completed steps of the checkpoint that this worker group began with."""
         self.saved_step = 0
@@ -82,11 +86,32 @@ class Checkpointer:
 
     def _newest(self) -> tuple[CheckpointRecord, dict[str, Array]] | None:
         """Return the run's newest checkpoint; if it has none, one of another run on the same trajectory."""
-        found = latest_checkpoint(self._folder)
-        if found is not None or adopt_prefix(self._context.config, self._folder) is None:
+        found = latest_checkpoint(self._folder, accept=self.require_witnessed)
+        self._set_aside_refused(found[0].step if found else 0)
+        names = self._witness_names()
+        if found is not None or adopt_prefix(self._context.config, self._folder, names) is None:
             return found
         self._store_witness_names()
-        return latest_checkpoint(self._folder)
+        return latest_checkpoint(self._folder, accept=self.require_witnessed)
+
+    def require_witnessed(self, record: CheckpointRecord, tensors: Mapping[str, Array]) -> None:
+        """Raise DamagedCheckpoint for tensors that are not those of the ledger, and note its step."""
+        try:
+            require_witnessed(self._folder, record, tensors, names=self._witness_names())
+        except DamagedCheckpoint:
+            self._refused.append(record.step)
+            raise
+
+    def _set_aside_refused(self, accepted: int) -> None:
+        """Set refused checkpoints aside, and the ledger after the accepted one: both are computed again."""
+        refused, self._refused = self._refused, []
+        if not refused:
+            return
+        self.require_not_superseded()
+        for step in refused:
+            self._folder.set_aside(record_path(step))
+        for path in segments_from(self._folder, accepted):
+            self._folder.set_aside(path)
 
     def save(self) -> None:
         """Save the state unless it is saved: ledger segment and blobs first, the record last, then prune."""
@@ -116,9 +141,11 @@ class Checkpointer:
 
     def _store_witness_names(self) -> None:
         if not self._witness_stored:
-            names = list(self._context.replica.named_weights())
-            self._folder.publish(WITNESS, canonical_json({"tensors": names}))
+            self._folder.publish(WITNESS, canonical_json({"tensors": self._witness_names()}))
             self._witness_stored = True
+
+    def _witness_names(self) -> list[str]:
+        return list(self._context.replica.named_weights())
 
     def _save_state(self) -> None:
         tensors = self._context.replica.named_state()

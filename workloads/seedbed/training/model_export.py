@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from seedbed.augmentation.transform_pipeline import output_size
 from seedbed.runs.checkpoint_store import load_checkpoint
-from seedbed.runs.model_files import model_config, save_model
+from seedbed.runs.model_files import save_model
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.tensor_serialization import to_torch
 from seedbed.training.checkpointer import Checkpointer
 from seedbed.training.evaluator import Evaluator
 from seedbed.training.export_check import require_loadable
+from seedbed.training.exported_config import model_config_document
 from seedbed.training.run_state import RunContext, RunState
 from seedbed.training.training_result import TrainingResult, save_training_result
-from seedbed.training.worker_config import WorkerConfig
 
 
 class ModelExporter:
@@ -35,7 +34,8 @@ class ModelExporter:
         context = self._context
         selected = self._selected_step()
         if selected != self._state.completed:
-            _, tensors = load_checkpoint(self._folder, selected)
+            record, tensors = load_checkpoint(self._folder, selected)
+            self._checkpointer.require_witnessed(record, tensors)
             context.replica.load(to_torch(tensors))
         self._evaluator.evaluate("test")
         if context.writes:
@@ -66,19 +66,3 @@ class ModelExporter:
                 trajectory_id=config.trajectory_id(selected),
             ),
         )
-
-
-def model_config_document(config: WorkerConfig) -> dict[str, object]:
-    """Return the document that is stored beside the model file: architecture, classes, input size."""
-    size = output_size(config.stream.transforms)
-    assert size is not None, "every recipe has one transform that sets the size"
-    normalization = config.resolved["training"]["normalization"]
-    return model_config(
-        name=config.model.name,
-        entrypoint=config.model.entrypoint,
-        arguments=config.model.args,
-        classes=list(config.classes),
-        image_size=size,
-        mean=normalization["mean"],
-        std=normalization["std"],
-    )

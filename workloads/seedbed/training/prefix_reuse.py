@@ -18,6 +18,7 @@ from seedbed.runs.checkpoint_store import (
     load_checkpoint,
     save_checkpoint,
 )
+from seedbed.runs.checkpoint_witness import require_witnessed
 from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations, save_evaluation
 from seedbed.runs.ledger import CHAIN_START, LedgerReader, LedgerSegment, LedgerStep, save_segment
 from seedbed.runs.run_folder import RunFolder
@@ -37,15 +38,18 @@ class _UnusableError(Exception):
     """The other run lacks an object that this run would have stored; the message names it."""
 
 
-def adopt_prefix(config: WorkerConfig, folder: RunFolder) -> int | None:
-    """Copy the longest prefix that another run has; return its steps, None if there is none."""
+def adopt_prefix(config: WorkerConfig, folder: RunFolder, names: Sequence[str]) -> int | None:
+    """Copy the longest prefix that another run has; return its steps, None if there is none.
+
+    `names` are the model's tensors in the order of the ledger's witness.
+    """
     beginning, total = config.trajectory_id(1), config.schedule.total_steps
     for found in checkpoints_of_others(folder, beginning=beginning, up_to=total):
         if found.trajectory_id != config.trajectory_id(found.step):
             continue
         source = run_of_checkpoint(folder, found)
         try:
-            _adopt(config, source, folder, found.step)
+            _adopt(config, source, folder, found.step, names)
         except (_UnusableError, DamagedCheckpoint) as reason:
             logger.info("%s up to step %d cannot be reused: %s", source.url, found.step, reason)
         except InfrastructureError as error:
@@ -57,13 +61,16 @@ def adopt_prefix(config: WorkerConfig, folder: RunFolder) -> int | None:
     return None
 
 
-def _adopt(config: WorkerConfig, source: RunFolder, folder: RunFolder, step: int) -> None:
+def _adopt(
+    config: WorkerConfig, source: RunFolder, folder: RunFolder, step: int, names: Sequence[str]
+) -> None:
     """Copy everything up to a step, checkpoint records last; after a kill the run itself fills gaps."""
     evaluations = _evaluations(config, source, step)
     states = [load_checkpoint(source, number) for number in _needed(config, evaluations, step)]
-    for record, _ in states:
+    for record, tensors in states:
         if record.trajectory_id != config.trajectory_id(record.step):
             raise _UnusableError(f"its checkpoint of step {record.step} is of another trajectory")
+        require_witnessed(source, record, tensors, names=names)
     if _copy_ledger(source, folder, step).hex() != states[-1][0].ledger_chain:
         raise _UnusableError("its ledger is not that of its checkpoint")
     for evaluation in evaluations:
