@@ -38,6 +38,9 @@ PullSecrets = Annotated[tuple[ResourceName, ...], BoundedList(most=8, unique=Tru
 WorkerCount = Annotated[Integer, Field(ge=1, le=4096)]
 
 
+OutputTrust = Literal["Own", "Signed", "Store"]
+
+
 class Output(Block):
     """Output store for runs: checkpoints, models, receipts."""
 
@@ -47,6 +50,10 @@ class Output(Block):
     """Folder of runs: any fsspec URL, pvc://claim/path, or for seedbed run a local path."""
     secret_ref: SecretRef | None = None
     """Secret with the credentials for writing: known keys, mounted as files."""
+    trust: OutputTrust | None = None
+    """Which stored results, checkpoints and records are reused. Own: those that jobs of this namespace wrote,
+    or this user by seedbed run. Signed: also finished runs with a signature of an accepted signer. Store: all
+    whose parts agree with each other. Default: outputTrust of the profile; Own for seedbed run."""
 
 
 class Checkpoint(Block):

@@ -20,7 +20,7 @@ from support.runs.forged_objects import (
     rewrite,
 )
 
-STORE: tuple[str, ...] = ()
+STORE = ("--set", "spec.output.trust=Store")
 """What believes a store as far as its objects agree."""
 
 

@@ -65,8 +65,10 @@ def _run_manifest(arguments: dict[str, Any], output: TextIO) -> DriverExit | Swe
         kind = str(document.get("kind"))
         options = _options(arguments)
         if kind == "SweepJob":
-            return _run_sweep(_sweep(document, place, arguments), options)
-        return _run(_job(document, place, arguments), options)
+            sweep = _sweep(document, place, arguments)
+            return _run_sweep(sweep, _with_owner(options, sweep))
+        job = _job(document, place, arguments)
+        return _run(job, _with_owner(options, job))
     except SeedbedError as error:
         if arguments["output_format"] == "json":
             _print_status(_refused(kind, error), output)
@@ -212,7 +214,7 @@ def _options(arguments: dict[str, Any]) -> RunOptions:
     from seedbed.driver.resolve_run import RunOptions
     from seedbed.storage import absolute_path
 
-    options: dict[str, Any] = {"device": arguments["device"], "keep_log": True}
+    options: dict[str, Any] = {"device": arguments["device"], "keep_log": True, "default_trust": "Own"}
     for name in ("code", "dataset_secret", "output_secret", "cache"):
         if arguments[name] is not None:
             with errors_name_field(f"--{name.replace('_', '-')}"):
@@ -222,6 +224,17 @@ def _options(arguments: dict[str, Any]) -> RunOptions:
     if arguments["cache_bytes"] is not None:
         options["cache_bytes"] = arguments["cache_bytes"]
     return RunOptions(**options)
+
+
+def _with_owner(options: RunOptions, job: TrainingJob | SweepJob) -> RunOptions:
+    """Return the options with the key of this user, unless the job believes whatever is in the store."""
+    from dataclasses import replace
+
+    from seedbed.runs.owner_records import user_key
+
+    if (job.spec.output.trust or options.default_trust) == "Store":
+        return options
+    return replace(options, owner_key=user_key(os.environ))
 
 
 def _writable(cache: Path) -> Path:

@@ -57,11 +57,16 @@ def log_location(run: ResolvedRun, member: SweepMembership | None, *, attempt: i
     trial = "" if member is None else f"-trial-{member.trial}"
     fold = "" if member is None or member.fold is None else f"-fold-{member.fold}"
     return LogLocation(
-        output=open_storage(run.job.spec.output.uri, secret=run.options.output_secret),
+        output=run.folder.output if run.output_folder else _plain_output(run),
         uid=run.folder.name,
         job=f"{run.job.metadata.name}{trial}{fold}",
         attempt=attempt,
     )
+
+
+def _plain_output(run: ResolvedRun) -> Storage:
+    """Return the output store without the retries of a training: a log may be lost."""
+    return open_storage(run.job.spec.output.uri, secret=run.options.output_secret)
 
 
 @contextmanager

@@ -56,7 +56,10 @@ def entry_of(run: ResolvedRun, member: SweepMembership | None) -> RunEntry:
         tags=key | about | (_trial_tags(member) if member else {}),
         params=flattened(run.resolved),
         curve=CurveSource(
-            output=spec.output.uri, secret=None if secret is None else str(secret), run_id=run.run_id
+            output=spec.output.uri,
+            secret=None if secret is None else str(secret),
+            run_id=run.run_id,
+            folder=run.output_folder,
         ),
         parent=sweep_key(member.sweep_id) if member else None,
     )

@@ -19,6 +19,8 @@ from seedbed.environment.environment_pins import pinned_threads
 from seedbed.feed import FeedKind, StreamSpec
 from seedbed.feed.stream_spec import DEFAULT_CACHE_BYTES
 from seedbed.ray_cluster.cluster_interface import TaskRunner, WorkerRange
+from seedbed.runs.own_folders import own_place_in, own_run_folder
+from seedbed.runs.owner_records import Owner, read_owner
 from seedbed.runs.run_folder import ENVIRONMENT, RunFolder, open_run
 from seedbed.storage import is_writable, open_storage
 from seedbed.training.recipe_mapping import (
@@ -31,6 +33,7 @@ from seedbed.training.recipe_mapping import (
 from seedbed.training.worker_config import STORAGE_RETRY_SECONDS, ModelSource, WorkerConfig
 from seedbed.usercode.code_source import CodeArchive, fetch_code, installed_sources
 from seedbed_api.errors import InfrastructureError, UserError, refusal
+from seedbed_api.execution_settings import Output, OutputTrust
 from seedbed_api.run_identity import NOTHING_EXPECTED, ExpectedIdentity, resolve, run_id
 from seedbed_api.trainingjob import TrainingJob
 
@@ -61,6 +64,10 @@ class RunOptions:
     """The user's code where this process has fetched it already."""
     checked_indices: str | None = None
     """`indices_digest` of the dataset where this process has checked its rows already."""
+    owner_key: Path | None = None
+    """File with the key of the user or namespace; without one nothing is known to be its own."""
+    default_trust: OutputTrust = "Store"
+    """What spec.output.trust is where the job does not say: `seedbed run` and profiles have Own."""
     keep_log: bool = False
     """Store the log in the output store; in a pod the init process does so."""
 
@@ -82,6 +89,11 @@ class ResolvedRun:
     folder: RunFolder
     from_store: bool = False
     """The environment is that of a stored result, not of this machine: never train with it."""
+
+    @property
+    def output_folder(self) -> str:
+        """Return the folder of the output that has the run's folder; empty for the output itself."""
+        return own_place_in(self.folder)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,13 +234,28 @@ def _refuse_another_run(draft: _ResolvedRecipe, identity: str, environment_class
 def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFolder:
     """Return the run folder, with retries in an outage; check first, without retries, that it is writable."""
     uri, secret = job.spec.output.uri, options.output_secret
+    owner = owner_of(job.spec.output, options)
     with errors_name_field("spec.output.uri"):
         first = open_storage(uri, secret=secret)
         if not is_writable(first):
             problem, fix = "can be read, not written", "name a folder or a bucket"
             raise UserError("OutputUnwritable", refusal("spec.output.uri", first.url, problem, fix))
         open_run(first, identity).finished()
-    return open_run(open_storage(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS), identity)
+    output = open_storage(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS)
+    return own_run_folder(output, identity, owner)
+
+
+def owner_of(output: Output, options: RunOptions) -> Owner | None:
+    """Return the owner whose objects alone are believed; None where spec.output.trust is Store."""
+    trust = output.trust or options.default_trust
+    if trust == "Store":
+        return None
+    if options.owner_key is None:
+        fix = "run it with `seedbed run` or in a cluster, or set Store"
+        raise UserError(
+            "OwnerKeyUnreadable", refusal("spec.output.trust", trust, "needs an owner's key", fix)
+        )
+    return read_owner(options.owner_key)
 
 
 def _samples(job: TrainingJob, dataset: Dataset) -> int:
@@ -289,6 +316,8 @@ def worker_config_of(run: ResolvedRun, *, attempt: int, workers: WorkerRange) ->
         attempt=attempt,
         output_url=spec.output.uri,
         output_secret=options.output_secret,
+        output_folder=run.output_folder,
+        owner_key=None if run.folder.owner is None else options.owner_key,
         resolved=run.resolved,
         environment_class=run.environment_class,
         probe=run.environment["probe"],

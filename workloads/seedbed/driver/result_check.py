@@ -14,7 +14,7 @@ from hashlib import sha256
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.driver.finalize_run import evaluated_weights
 from seedbed.driver.resolve_run import ResolvedRun, worker_config_of
-from seedbed.driver.result_file import Result, final_metrics
+from seedbed.driver.result_file import OWNER_KIND, Result, final_metrics, result_digest
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import Decided, read_receipt, receipt_digest
 from seedbed.runs.checkpoint_store import CheckpointRecord, DamagedCheckpoint, read_record
@@ -25,13 +25,14 @@ from seedbed.runs.evaluation_records import (
     read_evaluations,
 )
 from seedbed.runs.model_files import CONFIG, WEIGHTS, model_weights_digest
+from seedbed.runs.owner_records import NO_OWNER_RECORD
 from seedbed.runs.run_folder import RECEIPT, RESULT, RunFolder
 from seedbed.training.early_stopping import best_score, should_stop
 from seedbed.training.evaluation_scores import scores_of
 from seedbed.training.exported_config import model_config_document
-from seedbed.training.training_result import RESULT_FILE, TrainingResult
+from seedbed.training.training_result import RESULT_FILE, RESULT_KIND, TrainingResult
 from seedbed.training.worker_config import WorkerConfig
-from seedbed_api.canonical_json import canonical_json
+from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError, UserError
 
 _STRUCTURE = (KeyError, TypeError, IndexError, ValueError, AttributeError)
@@ -60,6 +61,8 @@ def require_result(run: ResolvedRun, result: Result) -> None:
     """Raise DisagreementError naming the first stored object that does not belong to the run."""
     try:
         _require_identity(run, result)
+        if not run.folder.believes(OWNER_KIND, result_digest(run.folder, result)):
+            raise DisagreementError(path=RESULT, problem=NO_OWNER_RECORD, also=_test_records(run.folder))
         decided = _require_receipt(run, result)
         require_outcome(run, result.outcome, named=RESULT)
         _require_same_end(run, decided, result)
@@ -75,6 +78,8 @@ def require_outcome(run: ResolvedRun, outcome: TrainingResult, *, named: str = R
     """
     try:
         config = config_of(run)
+        if named == RESULT_FILE and not run.folder.believes(RESULT_KIND, digest_of(outcome.to_bytes())):
+            raise DisagreementError(path=named, problem=NO_OWNER_RECORD)
         _require_end(run, config, outcome, named)
         _require_files(run.folder, config, outcome, named)
     except _STRUCTURE as error:
@@ -84,6 +89,12 @@ def require_outcome(run: ResolvedRun, outcome: TrainingResult, *, named: str = R
 def config_of(run: ResolvedRun) -> WorkerConfig:
     """Return the configuration of a run, of which attempt and workers do not matter here."""
     return worker_config_of(run, attempt=0, workers=WorkerRange(least=1, most=1))
+
+
+def _test_records(folder: RunFolder) -> tuple[str, ...]:
+    """Return the evaluations of test rows, which no checkpoint has a digest over."""
+    prefix = evaluation_path("test", 0).removesuffix("0.json")
+    return tuple(path for path in folder.objects.list("evaluations") if path.startswith(prefix))
 
 
 def _require_identity(run: ResolvedRun, result: Result) -> None:

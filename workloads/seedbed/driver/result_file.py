@@ -14,8 +14,12 @@ from seedbed.runs.run_folder import RESULT, RunFolder
 from seedbed.runs.sealed_json import is_sealed, open_sealed, seal
 from seedbed.training.evaluation_scores import counts_of
 from seedbed.training.training_result import TrainingResult
+from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.trainingjob_status import format_measurement
+
+OWNER_KIND = "result"
+"""Kind of the owner record of a result."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +44,14 @@ class Result:
 
 def save_result(folder: RunFolder, result: Result) -> None:
     """Store the result, after everything that it names; from now on the run is complete."""
+    folder.vouch(OWNER_KIND, result_digest(folder, result))
     folder.publish(RESULT, result.to_bytes(), valid=is_sealed)
+
+
+def result_digest(folder: RunFolder, result: Result) -> str:
+    """Return the digest of a result, of the receipt that it names, and of all stored evaluations."""
+    records = [record.digest for record in read_evaluations(folder, up_to=result.outcome.step)]
+    return digest_of(canonical_json({"result": digest_of(result.to_bytes()), "evaluations": records}))
 
 
 def read_result(folder: RunFolder) -> Result | None:

@@ -23,6 +23,7 @@ from seedbed.mlflow.run_recorder import record_finished_run
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.runs.attempt_claims import AttemptClaim, highest_attempt
 from seedbed.runs.checkpoint_store import checkpointed_evaluations
+from seedbed.runs.own_folders import hold_folder
 from seedbed.runs.run_folder import REPORT
 from seedbed.runs.run_lease import RunLease, acquire_lease
 from seedbed_api.conditions import ExitCode
@@ -83,6 +84,7 @@ def _run(request: RunRequest, state: DriverState) -> None:
 
 def _train_or_wait(run: ResolvedRun, request: RunRequest, state: DriverState) -> None:
     """Train the run under its lease, or wait for the result of the driver that holds it."""
+    hold_folder(run.folder.objects, run.run_id, run.folder.owner)
     claimed = False
     while not (claimed or state.result or request.stopping.is_set()):
         with _claim(run, request) as lease:

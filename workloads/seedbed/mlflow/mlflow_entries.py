@@ -24,6 +24,8 @@ class CurveSource:
     secret: str | None
     """Folder of the output's Secret."""
     run_id: str
+    folder: str = ""
+    """Folder of the output below which the run folder lies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

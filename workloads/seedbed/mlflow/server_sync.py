@@ -137,7 +137,8 @@ class ServerSync:
 def _new_pieces(curve: CurveSource, read: set[str]) -> Iterator[tuple[str, list[Figures]]]:
     """Yield path and lines of the new pieces of metrics.jsonl."""
     secret = None if curve.secret is None else Path(curve.secret)
-    folder = open_run(open_storage(curve.output, secret=secret), curve.run_id)
+    output = open_storage(curve.output, secret=secret)
+    folder = open_run(output.child(curve.folder) if curve.folder else output, curve.run_id)
     for path in (piece.path for piece in list_curve_pieces(folder)):
         if path not in read:
             yield path, folder.read_json_lines(path)

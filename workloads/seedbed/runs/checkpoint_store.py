@@ -12,7 +12,8 @@ from hashlib import sha256
 from typing import Any
 
 from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations
-from seedbed.runs.run_folder import RunFolder
+from seedbed.runs.owner_records import NO_OWNER_RECORD
+from seedbed.runs.run_folder import RunFolder, conflict_message
 from seedbed.runs.sealed_json import Document, is_sealed, open_sealed, seal
 from seedbed.runs.tensor_serialization import (
     MODEL,
@@ -25,6 +26,7 @@ from seedbed.runs.tensor_serialization import (
     serialize,
     tensors_with_prefix,
 )
+from seedbed_api.canonical_json import digest_of
 from seedbed_api.errors import InfrastructureError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,11 @@ class DamagedCheckpoint(InfrastructureError):  # noqa: N818 - a state of an obje
         super().__init__("RunFolderDamaged", message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (DamagedCheckpoint, (self.message,))
+        return (type(self), (self.message,))
+
+
+class ForgedCheckpoint(DamagedCheckpoint):
+    """A checkpoint whose seals are good, and which this run or this owner has not written."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,12 +132,35 @@ def checkpoint_record(
 
 
 def save_checkpoint(folder: RunFolder, record: CheckpointRecord, tensors: Mapping[str, Any]) -> None:
-    """Write the blobs, then the record; what is there already is verified, what is damaged is restored."""
-    for name, data in _blobs(tensors).items():
-        digest = sha256(data).hexdigest()
+    """Write the blobs, then the record; what is there already is verified, what is damaged is restored.
+
+    The owner's record comes before that of the checkpoint, which is lost to its owner without it.
+    """
+    data = record.to_bytes()
+    _require_same_as_before(folder, record.step, data)
+    for name, blob in _blobs(tensors).items():
+        digest = sha256(blob).hexdigest()
         assert record.blobs[name] == digest, f"the record of step {record.step} is of other tensors ({name})"
-        folder.publish(blob_path(digest), data, valid=lambda _theirs: False)
-    folder.publish(record_path(record.step), record.to_bytes(), valid=is_sealed)
+        folder.publish(blob_path(digest), blob, valid=lambda _theirs: False)
+    folder.vouch(_kind(record.step), digest_of(data))
+    valid = is_sealed if folder.owner is None else lambda _theirs: False
+    folder.publish(record_path(record.step), data, valid=valid)
+
+
+def _require_same_as_before(folder: RunFolder, step: int, ours: bytes) -> None:
+    """Raise RunFolderConflict where the owner has written another record of this step."""
+    before = None if folder.owner is None else folder.vouched(_kind(step))
+    if before in (None, digest_of(ours)) or not folder.objects.exists(record_path(step)):
+        return
+    theirs = folder.objects.read(record_path(step))
+    if digest_of(theirs) == before:
+        message = conflict_message(f"{folder.url}/{record_path(step)}", theirs, ours)
+        raise InfrastructureError("RunFolderConflict", message)
+
+
+def _kind(step: int) -> str:
+    """Return the kind of the owner record of a checkpoint."""
+    return f"checkpoints/{step}"
 
 
 def checkpoint_steps(folder: RunFolder) -> list[int]:
@@ -141,18 +170,21 @@ def checkpoint_steps(folder: RunFolder) -> list[int]:
     return sorted(int(stem) for stem in stems if stem.isdigit())
 
 
-AcceptRecord = Callable[[CheckpointRecord], None]
 Accept = Callable[[CheckpointRecord, Mapping[str, Array]], None]
 """Raises DamagedCheckpoint for a checkpoint that must not be used."""
 
 
 def latest_checkpoint(
-    folder: RunFolder, *, up_to: int | None = None, accept: Accept | None = None
+    folder: RunFolder,
+    *,
+    up_to: int | None = None,
+    accept: Accept | None = None,
+    on_forged: Callable[[int], None] | None = None,
 ) -> tuple[CheckpointRecord, dict[str, Array]] | None:
     """Return the newest record (of at most `up_to` steps) that verifies, with its tensors, or None.
 
     One whose blobs or evaluation records are missing or damaged, or that `accept` refuses, is skipped with a
-    warning that names them.
+    warning that names them; `on_forged` is called with the step of each forged one.
     """
     for step in reversed(checkpoint_steps(folder)):
         if up_to is not None and step > up_to:
@@ -163,6 +195,8 @@ def latest_checkpoint(
                 accept(*found)
         except DamagedCheckpoint as damage:
             logger.warning("checkpoint of step %d is not used: %s", step, damage)
+            if on_forged is not None and isinstance(damage, ForgedCheckpoint):
+                on_forged(step)
         else:
             return found
     return None
@@ -183,25 +217,26 @@ def read_record(folder: RunFolder, step: int) -> CheckpointRecord:
     """Return the record of a step without its tensors; `Damaged` where it is missing or does not verify."""
     shown = f"{folder.url}/{record_path(step)}"
     try:
-        record = CheckpointRecord.from_bytes(folder.objects.read(record_path(step)))
+        data = folder.objects.read(record_path(step))
+        record = CheckpointRecord.from_bytes(data)
     except (ValueError, KeyError, FileNotFoundError) as error:
         raise DamagedCheckpoint(f"{shown}: {error}") from error
     if record.run_id != folder.run_id or record.step != step:
         raise DamagedCheckpoint(f"{shown}: it is the record of step {record.step} of run {record.run_id}")
+    if not folder.believes(_kind(step), digest_of(data)):
+        raise ForgedCheckpoint(f"{shown}: {NO_OWNER_RECORD}")
     return record
 
 
-def checkpointed_evaluations(folder: RunFolder, *, accept: AcceptRecord | None = None) -> list[Evaluation]:
+def checkpointed_evaluations(folder: RunFolder) -> list[Evaluation]:
     """Return the validation records that the newest checkpoint whose record verifies has a digest over.
 
-    Reads no tensors. A later record is computed again from that checkpoint. `accept` may refuse a record.
+    Reads no tensors. A later record is computed again from that checkpoint.
     """
     for step in reversed(checkpoint_steps(folder)):
         try:
             record = read_record(folder, step)
             _check_evaluations(folder, record)
-            if accept is not None:
-                accept(record)
         except DamagedCheckpoint as damage:
             logger.warning("checkpoint of step %d is not counted: %s", step, damage)
         else:
@@ -238,6 +273,7 @@ def _delete(folder: RunFolder, steps: Iterable[int], *, blobs: Iterable[str]) ->
     """Delete records, then blobs: no reader meets a record whose blobs are gone."""
     for step in steps:
         folder.objects.delete(record_path(step))
+        folder.forget(_kind(step))
     for digest in sorted(blobs):
         folder.objects.delete(blob_path(digest))
 

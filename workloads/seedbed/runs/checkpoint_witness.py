@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from seedbed.runs.checkpoint_store import CheckpointRecord, DamagedCheckpoint, record_path
+from seedbed.runs.checkpoint_store import CheckpointRecord, ForgedCheckpoint, record_path
 from seedbed.runs.evaluation_records import read_evaluation
 from seedbed.runs.ledger import Int64, LedgerReader
 from seedbed.runs.run_folder import RunFolder
@@ -21,7 +21,7 @@ from seedbed.runs.tensor_serialization import MODEL, Array, describe_tensors, te
 def require_witnessed(
     folder: RunFolder, record: CheckpointRecord, tensors: Mapping[str, Array], *, names: Sequence[str]
 ) -> None:
-    """Raise DamagedCheckpoint where tensors differ from the record, the ledger or an evaluation.
+    """Raise ForgedCheckpoint where tensors differ from the record, the ledger or an evaluation.
 
     `names` are the model's tensors in the order of the witness.
     """
@@ -55,5 +55,5 @@ def _lanes(tensor: Array) -> Array:
     return np.ascontiguousarray(tensor).reshape(-1).view(np.int32)
 
 
-def _refused(folder: RunFolder, record: CheckpointRecord, problem: str) -> DamagedCheckpoint:
-    return DamagedCheckpoint(f"{folder.url}/{record_path(record.step)}: {problem}")
+def _refused(folder: RunFolder, record: CheckpointRecord, problem: str) -> ForgedCheckpoint:
+    return ForgedCheckpoint(f"{folder.url}/{record_path(record.step)}: {problem}")

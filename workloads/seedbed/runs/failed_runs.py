@@ -5,13 +5,20 @@ Only failures caused by the recipe's own values are stored, never those of a mac
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
+from seedbed.runs.evaluation_records import read_evaluations
+from seedbed.runs.owner_records import NO_OWNER_RECORD
 from seedbed.runs.run_folder import RunFolder
-from seedbed_api.canonical_json import canonical_json
+from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.strict_json import parse_json
 
+logger = logging.getLogger(__name__)
+
 FAILURE = "failure.json"
+OWNER_KIND = "failure"
+"""Kind of the owner record of a failure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,22 +34,50 @@ class RunFailure:
 
 
 def save_failure(folder: RunFolder, failure: RunFailure) -> None:
-    """Store a failure; of two at the same time the first stays."""
-    document = {"reason": failure.reason, "problem": failure.problem, "samples": failure.samples}
-    folder.objects.create(FAILURE, canonical_json(document))
+    """Store a failure for its owner; without an owner it is not stored, because nobody could believe it."""
+    if folder.owner is None:
+        return
+    document = {
+        "reason": failure.reason,
+        "problem": failure.problem,
+        "samples": failure.samples,
+        "evaluations": _evaluations(folder),
+    }
+    data = canonical_json(document)
+    folder.vouch(OWNER_KIND, digest_of(data))
+    folder.objects.put(FAILURE, data)
 
 
 def read_failure(folder: RunFolder) -> RunFailure | None:
-    """Return the stored failure of a run; None if there is none or it is damaged."""
+    """Return the stored failure of a run, where its owner wrote it and no evaluation has changed; else None.
+
+    Without an owner none is believed: nothing else in the folder could agree with it, and the run fails again
+    by itself.
+    """
+    if folder.owner is None:
+        return None
     try:
-        document = parse_json(folder.objects.read(FAILURE))
-        return RunFailure(
+        data = folder.objects.read(FAILURE)
+    except FileNotFoundError:
+        return None
+    try:
+        document = parse_json(data)
+        failure = RunFailure(
             reason=str(document["reason"]),
             problem=str(document["problem"]),
             samples=int(document["samples"]),
         )
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):  # damaged: the run is trained again, and fails again
-        folder.objects.delete(FAILURE)
-        return None
+        same = document["evaluations"] == _evaluations(folder)
+        believed = same and folder.believes(OWNER_KIND, digest_of(data))
+    except (ValueError, KeyError, TypeError):
+        believed = False
+    if not believed:
+        logger.warning("%s/%s is not used: %s", folder.url, FAILURE, NO_OWNER_RECORD)
+        folder.set_aside(FAILURE)  # the run is trained again, and fails again
+    return failure if believed else None
+
+
+def _evaluations(folder: RunFolder) -> str:
+    """Return the digest over the validation records, which a sweep reads beside the failure."""
+    records = read_evaluations(folder, split="validation")
+    return digest_of(canonical_json([record.digest for record in records]))

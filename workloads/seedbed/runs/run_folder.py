@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from seedbed.runs.owner_records import Owner
 from seedbed.storage import DamagedObject, Storage
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.pod_contract.paths import job_logs_path
@@ -37,6 +38,8 @@ class RunFolder:
     output: Storage
     run_id: str
     """`sha256:<hex>`."""
+    owner: Owner | None = None
+    """Whose objects are believed, by their owner records; None: whatever agrees."""
 
     @property
     def name(self) -> str:
@@ -46,7 +49,7 @@ class RunFolder:
     @property
     def objects(self) -> Storage:
         """Return the storage of `runs/<run>`."""
-        return self.output.child(f"runs/{self.name}")
+        return self.output.child(run_path(self.run_id))
 
     @property
     def leases(self) -> Storage:
@@ -105,6 +108,25 @@ class RunFolder:
             "RunFolderConflict", conflict_message(f"{self.url}/{path}", theirs or b"", data)
         )
 
+    def vouch(self, kind: str, digest: str) -> None:
+        """Say in the name of the owner, if there is one, that the object of this digest is of this run."""
+        if self.owner is not None:
+            self.owner.vouch(self.objects, kind, subject=self.run_id, digest=digest)
+
+    def forget(self, kind: str) -> None:
+        """Delete the owner record of an object that was deleted."""
+        if self.owner is not None:
+            self.owner.forget(self.objects, kind)
+
+    def vouched(self, kind: str) -> str | None:
+        """Return the digest that the owner vouches for; None without a record."""
+        assert self.owner is not None, "only an owner vouches"
+        return self.owner.vouched(self.objects, kind, subject=self.run_id)
+
+    def believes(self, kind: str, digest: str) -> bool:
+        """Say whether an object may be used as far as its owner is concerned."""
+        return self.owner is None or self.vouched(kind) == digest
+
     def set_aside(self, path: str) -> None:
         """Move an object that is not believed to `refused/<path>.<digest>`, so that nothing is lost."""
         data = self._present(path) if self.objects.exists(path) else None
@@ -120,15 +142,20 @@ class RunFolder:
             return None
 
 
+def run_path(run_id: str) -> str:
+    """Return where the folder of a run lies in an output store."""
+    return f"runs/{run_id.removeprefix('sha256:')}"
+
+
 def run_names(output: Storage) -> set[str]:
     """Return the runs of a store by the hex digits of their identities."""
     return {path.split("/")[1] for path in output.list("runs") if path.count("/") > 1}
 
 
-def open_run(output: Storage, run_id: str) -> RunFolder:
+def open_run(output: Storage, run_id: str, *, owner: Owner | None = None) -> RunFolder:
     """Return the folder of a run; nothing is touched."""
     assert run_id.startswith("sha256:"), run_id
-    return RunFolder(output=output, run_id=run_id)
+    return RunFolder(output=output, run_id=run_id, owner=owner)
 
 
 def conflict_message(shown: str, theirs: bytes, ours: bytes) -> str:

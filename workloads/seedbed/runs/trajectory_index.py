@@ -60,7 +60,7 @@ def checkpoints_of_others(folder: RunFolder, *, beginning: str, up_to: int) -> I
 
 def run_of_checkpoint(folder: RunFolder, entry: IndexedCheckpoint) -> RunFolder:
     """Return the folder of the run of an entry."""
-    return open_run(folder.output, entry.run_id)
+    return open_run(folder.output, entry.run_id, owner=folder.owner)
 
 
 def _folder(beginning: str) -> str:

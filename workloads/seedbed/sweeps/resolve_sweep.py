@@ -11,10 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
-from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run
+from seedbed.driver.resolve_run import ResolvedRun, RunOptions, owner_of, resolve_run
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_row_check import Fold, require_every_class
 from seedbed.ray_cluster.cluster_interface import TaskRunner
+from seedbed.runs.own_folders import own_store
+from seedbed.runs.owner_records import Owner
 from seedbed.search.sweep_identity import sweep_document, sweep_id
 from seedbed.search.sweep_validation import require_possible_search
 from seedbed.storage import Storage, open_storage
@@ -97,9 +99,19 @@ class ResolvedSweep:
         uri, secret = self.spec.output.uri, self.options.output_secret
         return open_storage(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS)
 
+    @cached_property
+    def owner(self) -> Owner | None:
+        """Return the owner whose records and runs alone are believed."""
+        return owner_of(self.spec.output, self.options)
+
+    @cached_property
+    def _folder(self) -> Storage:
+        path = f"sweeps/{self.identity.removeprefix('sha256:')}"
+        return own_store(self.output_store(), path, self.identity, self.owner).child(path)
+
     def folder(self) -> Storage:
-        """Return the folder `sweeps/<sweep>` of the output store."""
-        return self.output_store().child(f"sweeps/{self.identity.removeprefix('sha256:')}")
+        """Return the folder `sweeps/<sweep>` of the output store, or of the owner's place in it."""
+        return self._folder
 
 
 def resolve_sweep(

@@ -18,6 +18,7 @@ from seedbed.driver.startup_timings import StartupTimings
 from seedbed.mlflow.run_recorder import record_run
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested, TaskRunner
 from seedbed.ray_cluster.local_ray import ChildProcess, count_gpus, local_ray
+from seedbed.runs.own_folders import hold_folder
 from seedbed.search.objective_values import objective_goal
 from seedbed.search.samplers import create_sampler
 from seedbed.search.search_state import Search
@@ -119,6 +120,7 @@ def _run(session: SweepSession) -> None:
 
 def _search_once(session: SweepSession, sweep: ResolvedSweep) -> None:
     if session.finished is None:
+        hold_folder(sweep.folder(), sweep.identity, sweep.owner)
         with record_sweep_log(sweep, session.display):
             _search(session, sweep)
     else:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from seedbed.runs.owner_records import NO_OWNER_RECORD
 from seedbed.runs.run_folder import conflict_message
 from seedbed.search.objective_values import format_objective, parse_objective
 from seedbed.search.sweep_record_check import disagreements
@@ -29,6 +30,8 @@ SCHEMA_VERSION = 1
 SWEEPS = "sweeps"
 RECORD = "ledger.json"
 _RUN = "runs/"
+OWNER_KIND = "ledger"
+"""Kind of the owner record of a sweep's record."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,8 +110,11 @@ def write_sweep_record(
     """Store the record; RunFolderConflict where a valid one of other bytes is there."""
     record = sweep_record(trials, sweep=sweep.identity_document, ended=ended, trial_runs=trial_runs)
     data, output = record.to_bytes(), sweep.folder()
-    if not output.create(RECORD, data) and (stored := output.read(RECORD)) != data:
-        if _valid_record(stored, sweep) is not None:
+    believed = not output.create(RECORD, data) and _believed_record(output.read(RECORD), sweep) is not None
+    if sweep.owner is not None:
+        sweep.owner.vouch(output, OWNER_KIND, subject=sweep.identity, digest=digest_of(data))
+    if (stored := output.read(RECORD)) != data:
+        if believed:
             raise InfrastructureError("RunFolderConflict", conflict_message(_uri(output), stored, data))
         output.put(RECORD, data)
     return _finished(record, output, digest=digest_of(data))
@@ -121,7 +127,7 @@ def read_finished_sweep(sweep: ResolvedSweep) -> FinishedSweep | None:
         data = output.read(RECORD)
     except FileNotFoundError:
         return None
-    record = _valid_record(data, sweep)
+    record = _believed_record(data, sweep)
     return None if record is None else _finished(record, output, digest=digest_of(data))
 
 
@@ -133,6 +139,15 @@ def _finished(record: SweepRecord, output: Storage, *, digest: str) -> FinishedS
         record_uri=_uri(output),
         digest=digest,
     )
+
+
+def _believed_record(data: bytes, sweep: ResolvedSweep) -> SweepRecord | None:
+    """Return the record of stored bytes, where it is valid and its owner vouches for it; else None."""
+    owner, subject = sweep.owner, sweep.identity
+    if owner is not None and owner.vouched(sweep.folder(), OWNER_KIND, subject=subject) != digest_of(data):
+        logger.warning("%s is not used: %s", _uri(sweep.folder()), NO_OWNER_RECORD)
+        return None
+    return _valid_record(data, sweep)
 
 
 def _valid_record(data: bytes, sweep: ResolvedSweep) -> SweepRecord | None:

@@ -25,7 +25,8 @@ from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed.runs.checkpoint_store import checkpointed_evaluations
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.runs.failed_runs import RunFailure, read_failure, save_failure
-from seedbed.runs.run_folder import RunFolder, open_run
+from seedbed.runs.own_folders import own_run_folder
+from seedbed.runs.run_folder import RunFolder
 from seedbed.search.learning_curve import Failed, Finished, LearningCurve, RunEnd
 from seedbed.search.objective_values import objective_of
 from seedbed.sweeps.mlflow_sweep_entry import sweep_membership
@@ -209,9 +210,9 @@ def _save_failure(run: ResolvedRun | None, error: UserError) -> None:
 def _known_failure(sweep: ResolvedSweep, job: TrainingJob) -> SegmentResult | None:
     """Return the stored result of a run that fails by its own values; None where there is none."""
     run_id = sweep.run_id(job)
-    folder = open_run(sweep.output_store(), run_id)
+    folder = own_run_folder(sweep.output_store(), run_id, sweep.owner)
     failure = read_failure(folder)
-    if failure is None:
+    if failure is None or failure.reason not in TRIAL_FAILURES:
         return None
     epochs, end = epochs_by_step(job.spec, failure.samples), Failed(reason=failure.reason)
     records = read_evaluations(folder, split="validation")

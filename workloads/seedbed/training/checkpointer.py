@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from seedbed.runs.attempt_claims import require_newest_attempt
 from seedbed.runs.checkpoint_store import (
     CheckpointRecord,
-    DamagedCheckpoint,
     checkpoint_record,
     latest_checkpoint,
     load_checkpoint,
@@ -53,7 +52,6 @@ class Checkpointer:
         self._evaluator, self._agreement = evaluator, agreement
         self._folder = folder
         self._witness_stored = False
-        self._refused: list[int] = []
         self.loaded_step = 0
         """Completed steps of the checkpoint that this worker group began with."""
         self.saved_step = 0
@@ -86,8 +84,10 @@ class Checkpointer:
 
     def _newest(self) -> tuple[CheckpointRecord, dict[str, Array]] | None:
         """Return the run's newest checkpoint; if it has none, one of another run on the same trajectory."""
-        found = latest_checkpoint(self._folder, accept=self.require_witnessed)
-        self._set_aside_refused(found[0].step if found else 0)
+        forged: list[int] = []
+        found = latest_checkpoint(self._folder, accept=self.require_witnessed, on_forged=forged.append)
+        if forged:
+            self._set_aside(forged, accepted=found[0].step if found else 0)
         names = self._witness_names()
         if found is not None or adopt_prefix(self._context.config, self._folder, names) is None:
             return found
@@ -95,20 +95,13 @@ class Checkpointer:
         return latest_checkpoint(self._folder, accept=self.require_witnessed)
 
     def require_witnessed(self, record: CheckpointRecord, tensors: Mapping[str, Array]) -> None:
-        """Raise DamagedCheckpoint for tensors that are not those of the ledger, and note its step."""
-        try:
-            require_witnessed(self._folder, record, tensors, names=self._witness_names())
-        except DamagedCheckpoint:
-            self._refused.append(record.step)
-            raise
+        """Raise ForgedCheckpoint for tensors that are not those of the ledger."""
+        require_witnessed(self._folder, record, tensors, names=self._witness_names())
 
-    def _set_aside_refused(self, accepted: int) -> None:
-        """Set refused checkpoints aside, and the ledger after the accepted one: both are computed again."""
-        refused, self._refused = self._refused, []
-        if not refused:
-            return
+    def _set_aside(self, forged: list[int], *, accepted: int) -> None:
+        """Set forged checkpoints aside, and the ledger after the accepted one: both are computed again."""
         self.require_not_superseded()
-        for step in refused:
+        for step in forged:
             self._folder.set_aside(record_path(step))
         for path in segments_from(self._folder, accepted):
             self._folder.set_aside(path)

@@ -7,9 +7,12 @@ from typing import Any
 
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.sealed_json import is_sealed, open_sealed, seal
+from seedbed_api.canonical_json import digest_of
 from seedbed_api.errors import InfrastructureError
 
 RESULT_FILE = "outcome.json"
+RESULT_KIND = "outcome"
+"""Kind of the owner record of a training's result."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +43,7 @@ class TrainingResult:
 
 def save_training_result(folder: RunFolder, result: TrainingResult) -> None:
     """Store the result; another result under the same identity is a conflict."""
+    folder.vouch(RESULT_KIND, digest_of(result.to_bytes()))
     folder.publish(RESULT_FILE, result.to_bytes(), valid=is_sealed)
 
 

@@ -20,8 +20,6 @@ from seedbed.environment.arithmetic_probe import check_probe
 from seedbed.environment.environment_pins import assert_pinned, pinned_threads
 from seedbed.feed import MicroBatch, open_feed
 from seedbed.runs.ledger import leaf_digest
-from seedbed.runs.run_folder import open_run
-from seedbed.storage import open_storage
 from seedbed.training.checkpointer import Checkpointer
 from seedbed.training.driver_link import DriverLink, ProgressReporter
 from seedbed.training.early_stopping import should_stop
@@ -30,7 +28,7 @@ from seedbed.training.evaluator import Evaluator
 from seedbed.training.model_export import ModelExporter
 from seedbed.training.rank_agreement import RankAgreement
 from seedbed.training.run_state import RunContext, RunState
-from seedbed.training.worker_config import STORAGE_RETRY_SECONDS, WorkerConfig
+from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 
 _FINAL_REASONS = {"Superseded", "RunFolderConflict", "RunFolderDamaged", "EnvironmentChanged"}
@@ -73,9 +71,7 @@ class Worker:
 
     def __init__(self, config: WorkerConfig, *, exchange: Exchange, link: DriverLink) -> None:
         self.config, self.link = config, link
-        retry_seconds = STORAGE_RETRY_SECONDS
-        output = open_storage(config.output_url, secret=config.output_secret, retry_seconds=retry_seconds)
-        folder = open_run(output, config.run_id)
+        folder = config.run_folder()
         self.context = context = RunContext.build(config, exchange)
         self.state = state = RunState()
         agreement = RankAgreement(context, state)

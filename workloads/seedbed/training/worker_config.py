@@ -10,6 +10,9 @@ from typing import Any
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION, Arithmetic
 from seedbed.arithmetic.learning_rate import learning_rates
 from seedbed.feed import FeedKind, StreamSpec
+from seedbed.runs.owner_records import read_owner
+from seedbed.runs.run_folder import RunFolder, open_run
+from seedbed.storage import open_storage
 from seedbed.training.early_stopping import EarlyStopping
 from seedbed.training.step_schedule import StepSchedule
 from seedbed.usercode.code_source import CodeArchive
@@ -42,6 +45,10 @@ class WorkerConfig:
     attempt: int
     output_url: str
     output_secret: Path | None
+    output_folder: str
+    """Folder of the output below which the run folder lies; empty for the output itself."""
+    owner_key: Path | None
+    """Key file of the owner whose checkpoints alone are believed; None believes all that agree."""
     resolved: Mapping[str, Any]
     """The resolved recipe, from which trajectory identities are made."""
     environment_class: str
@@ -66,6 +73,13 @@ class WorkerConfig:
     pause_after: int | None = None
     """Completed steps after which this attempt saves its state and ends; a later one resumes the run.
     Never part of an identity."""
+
+    def run_folder(self) -> RunFolder:
+        """Return the folder of the run."""
+        output = open_storage(self.output_url, secret=self.output_secret, retry_seconds=STORAGE_RETRY_SECONDS)
+        owner = None if self.owner_key is None else read_owner(self.owner_key)
+        place = output.child(self.output_folder) if self.output_folder else output
+        return open_run(place, self.run_id, owner=owner)
 
     @property
     def selection_metric(self) -> tuple[str, bool]:
