@@ -37,7 +37,13 @@ class PolicyViolation:
 
 def policy_violations(spec: JobSpec, profile: Allowed) -> tuple[PolicyViolation, ...]:
     """Return all violations in the order of the spec."""
-    return (*_too_large(spec), *_uris(spec, profile), *_secrets(spec, profile), *_overrides(spec, profile))
+    return (
+        *_too_large(spec),
+        *_uris(spec, profile),
+        *_secrets(spec, profile),
+        *_trust(spec, profile),
+        *_overrides(spec, profile),
+    )
 
 
 def uri_allowed(uri: str, prefixes: Sequence[str]) -> bool:
@@ -113,6 +119,19 @@ def _secrets(spec: JobSpec, profile: Allowed) -> Iterator[PolicyViolation]:
         if reference is not None and reference.name not in profile.allowed_secrets:
             field = f"{block}.secretRef.name"
             yield _refused(RunningReason.SECRET_NOT_ALLOWED, field, reference.name, "allowedSecrets")
+
+
+_TRUSTS = ("Own", "Signed", "Store")
+"""From the strictest to the weakest."""
+
+
+def _trust(spec: JobSpec, profile: Allowed) -> Iterator[PolicyViolation]:
+    chosen = spec.output.trust
+    if chosen is None or _TRUSTS.index(chosen) <= _TRUSTS.index(profile.output_trust):
+        return
+    if chosen not in profile.allowed_output_trusts:
+        field = "spec.output.trust"
+        yield _refused(RunningReason.OVERRIDE_NOT_ALLOWED, field, chosen, "allowedOutputTrusts")
 
 
 def _overrides(spec: JobSpec, profile: Allowed) -> Iterator[PolicyViolation]:

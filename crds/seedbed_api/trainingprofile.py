@@ -9,7 +9,7 @@ from pydantic import Field
 from seedbed_api.base_model import Block, Choice, StatusBlock
 from seedbed_api.bounded_lists import BoundedList, ListRule
 from seedbed_api.conditions import Conditions
-from seedbed_api.execution_settings import PullSecrets
+from seedbed_api.execution_settings import OutputTrust, PullSecrets
 from seedbed_api.object_metadata import ObjectMeta
 from seedbed_api.pod_template import AllowedKeys, AllowedVariables, PodAnnotations, PodLabels, Variables
 from seedbed_api.profile_access import AllowedNamespaces, MaxPerJob
@@ -251,6 +251,13 @@ class Allowed(Block):
     """Secrets that a job may name."""
     allowed_persistent_volume_claims: Names = ()
     """Claims that a job may mount as pvc://claim/path; the claim of the output is writable."""
+    output_trust: OutputTrust = "Own"
+    """Value of spec.output.trust for jobs that do not set it: which stored results they reuse."""
+    allowed_output_trusts: Annotated[
+        tuple[Literal["Signed", "Store"], ...], BoundedList(most=2, unique=True, ordered=False)
+    ] = ()
+    """Values of spec.output.trust that a job may choose although they are weaker than outputTrust: Store is
+    weaker than Signed, and Signed than Own. Stricter ones are always allowed."""
     allowed_overrides: Annotated[
         tuple[Overridable, ...], BoundedList(most=10, unique=True, ordered=False)
     ] = ()

@@ -104,7 +104,8 @@ class PlanExecutor:
     ) -> None:
         """Accept an object that an earlier reconcile created; raise where it belongs to another.
 
-        A Secret is ours: its name has the job's uid, and the operator may not read Secrets.
+        A Secret is ours: its name has the job's uid, or it is the one of the namespace, which all jobs share;
+        the operator may not read Secrets.
         """
         if kind is SECRETS:
             return

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, f
 
 from seedbed_api.base_model import StatusBlock
 from seedbed_api.errors import UserError, refusal
+from seedbed_api.execution_settings import OutputTrust
 from seedbed_api.job_kinds import Job
 from seedbed_api.manifest_loader import any_job
 from seedbed_api.pod_contract import env_vars
@@ -101,6 +102,8 @@ class PodEnvironment(EnvironmentModel):
     expected_run_id: str | None = Field(default=None, alias=env_vars.EXPECTED_RUN_ID)
     expected_environment_class: str | None = Field(default=None, alias=env_vars.EXPECTED_ENVIRONMENT_CLASS)
     """What earlier attempts found; this one fails where it finds anything else."""
+    output_trust: OutputTrust = Field(default="Store", alias=env_vars.OUTPUT_TRUST)
+    """Which stored objects are reused, where the job does not say; operators of before it do not set it."""
     cache_folder: str | None = Field(default=None, alias=env_vars.CACHE_FOLDER)
     cache_bytes: Number | None = Field(default=None, ge=1, alias=env_vars.CACHE_BYTES)
 

@@ -18,6 +18,8 @@ from seedbed_api.pod_contract.labels import (
 )
 from seedbed_operator.job_observation import JobView
 
+OWNER_SECRET_NAME = "seedbed-owner"
+"""Secret of a namespace with the key for its marks in output stores; it outlives the jobs."""
 API_VERSION = "seedbed.dev/v1alpha1"
 
 

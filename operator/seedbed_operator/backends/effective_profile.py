@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from seedbed_api.execution_settings import Overrides
+from seedbed_api.execution_settings import OutputTrust, Overrides
 from seedbed_api.job_kinds import JobSpec
 from seedbed_api.pod_template import EnvVar
 from seedbed_api.profile_policy import image_allowed, key_allowed, repository_of
@@ -70,6 +70,11 @@ class EffectiveProfile:
     def priority_class(self) -> str | None:
         """Return the priority class of the pods."""
         return self.overrides.priority_class_name or self.profile.priority_class_name
+
+    @property
+    def output_trust(self) -> OutputTrust:
+        """Return which stored objects the job reuses."""
+        return self.spec.output.trust or self.profile.output_trust
 
     @property
     def env(self) -> tuple[tuple[EnvVar, ...], ...]:

@@ -52,6 +52,7 @@ def _of_every_pod(job: JobView, effective: EffectiveProfile, attempt: DesiredAtt
         "expected_dataset_digest": attempt.expected.dataset_digest,
         "expected_run_id": attempt.expected.run_id,
         "expected_environment_class": attempt.expected.environment_class,
+        "output_trust": effective.output_trust,
         "cache_folder": paths.CACHE,
         "cache_bytes": cache_bytes(effective.profile.cache),
     }

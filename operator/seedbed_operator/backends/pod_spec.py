@@ -97,7 +97,7 @@ def worker_placement(effective: EffectiveProfile, labels: Mapping[str, str]) -> 
 
 
 def _mounts(effective: EffectiveProfile, requested: dict[str, Any]) -> tuple[Mount, ...]:
-    return mounts_of(effective.spec, effective.profile, memory=requested["limits"]["memory"])
+    return mounts_of(effective, memory=requested["limits"]["memory"])
 
 
 def _resources(

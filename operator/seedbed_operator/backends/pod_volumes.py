@@ -11,6 +11,8 @@ from seedbed_api.pod_contract import paths
 from seedbed_api.resource_quantities import quantity_bytes
 from seedbed_api.trainingprofile import Cache, Scratch, TrainingProfileSpec
 from seedbed_api.uri_validation import claim_of
+from seedbed_operator.backends.child_metadata import OWNER_SECRET_NAME
+from seedbed_operator.backends.effective_profile import EffectiveProfile
 
 _LOG_BYTES = 2**30
 """Room for the log of a container, which the kubelet rotates, and for what a runtime writes beside it."""
@@ -33,9 +35,16 @@ class Mount:
         return {**entry, "readOnly": True} if self.read_only else entry
 
 
-def mounts_of(spec: JobSpec, profile: TrainingProfileSpec, *, memory: str) -> tuple[Mount, ...]:
+def mounts_of(effective: EffectiveProfile, *, memory: str) -> tuple[Mount, ...]:
     """Return all mounts of a pod of the job; `memory` is the limit of the pod."""
-    return (*_scratch(profile.scratch, memory), _cache(profile.cache), *_secrets(spec), *_claims(spec))
+    spec, profile = effective.spec, effective.profile
+    return (
+        *_scratch(profile.scratch, memory),
+        _cache(profile.cache),
+        *_secrets(spec),
+        *_owner(effective),
+        *_claims(spec),
+    )
 
 
 def disk_limit(profile: TrainingProfileSpec) -> str:
@@ -78,6 +87,14 @@ def _secrets(spec: JobSpec) -> Iterator[Mount]:
             yield Mount(
                 volume={"name": f"{role}-secret", **source}, path=f"{paths.SECRETS}/{role}", read_only=True
             )
+
+
+def _owner(effective: EffectiveProfile) -> Iterator[Mount]:
+    """Mount the key of the namespace, unless the job reuses whatever is in the store."""
+    if effective.output_trust != "Store":
+        source = {"secret": {"secretName": OWNER_SECRET_NAME, "defaultMode": 0o440}}
+        path = f"{paths.SECRETS}/{paths.OWNER_SECRET}"
+        yield Mount(volume={"name": "owner-secret", **source}, path=path, read_only=True)
 
 
 def _claims(spec: JobSpec) -> Iterator[Mount]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,9 +13,10 @@ from seedbed_api.pod_contract.driver_endpoint import (
     RAY_PORT,
     RAY_PORT_NAME,
 )
-from seedbed_api.pod_contract.labels import Role
+from seedbed_api.pod_contract.labels import MANAGED_BY_LABEL, PART_OF_LABEL, SEEDBED, Role
 from seedbed_operator.backends.backend_interface import Backends, DesiredAttempt
 from seedbed_operator.backends.child_metadata import (
+    OWNER_SECRET_NAME,
     attempt_labels,
     blocking_job_owner_reference,
     driver_name,
@@ -65,11 +67,12 @@ class PodsBackend:
     """Rules of the NetworkPolicy of each job; None makes none."""
 
     def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
-        """Return Secret, NetworkPolicy, driver, Service and workers, in the order of creation."""
+        """Return Secrets, NetworkPolicy, driver, Service and workers, in the order of creation."""
         effective = effective_profile(job, profile)
         fence = (network_policy(job, self.network),) if self.network is not None else ()
         return (
             token_secret(job),
+            *owner_secret(job, effective),
             *fence,
             Create(kind="Pod", body=driver_pod(job, effective, attempt)),
             _service(job, attempt),
@@ -89,6 +92,24 @@ def token_secret(job: JobView) -> Create:
     """Return the Secret of the job's Ray token; the random token is added at creation."""
     meta = metadata(job, token_name(job), job_labels(job), owner=job_owner_reference(job))
     return Create(
+        kind="Secret",
+        body={"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "immutable": True},
+    )
+
+
+def owner_secret(job: JobView, effective: EffectiveProfile) -> Iterator[Create]:
+    """Yield the Secret of the namespace's key, if the job needs one; every job asks, the first makes it.
+
+    It belongs to no job, so that what one job writes is another's own; the random key is added at creation.
+    """
+    if effective.output_trust == "Store":
+        return
+    meta = {
+        "name": OWNER_SECRET_NAME,
+        "namespace": job.namespace,
+        "labels": {MANAGED_BY_LABEL: SEEDBED, PART_OF_LABEL: SEEDBED},
+    }
+    yield Create(
         kind="Secret",
         body={"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "immutable": True},
     )

@@ -16,7 +16,7 @@ from seedbed_operator.backends.child_metadata import (
     pod_labels,
 )
 from seedbed_operator.backends.effective_profile import effective_profile
-from seedbed_operator.backends.pods_backend import driver_pod, token_secret, worker_pod
+from seedbed_operator.backends.pods_backend import driver_pod, owner_secret, token_secret, worker_pod
 from seedbed_operator.job_observation import JobView, ProfileView
 from seedbed_operator.plan import Create
 
@@ -31,12 +31,13 @@ class JoinBackend:
     ray_mode: Literal["head", "join"] = "join"
 
     def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
-        """Return Secret, driver, the Service of the cluster, and its pods."""
+        """Return Secrets, driver, the Service of the cluster, and its pods."""
         offer = effective_profile(job, profile)
         driver = driver_pod(job, offer, attempt, ray_address=address(job, attempt))
         members = (worker_pod(job, offer, attempt, index) for index in attempt.workers)
         return (
             token_secret(job),
+            *owner_secret(job, offer),
             Create(kind="Pod", body=driver),
             _service(job, attempt, driver["metadata"]["name"]),
             *(_of_the_cluster(job, attempt, member) for member in members),

@@ -182,10 +182,11 @@ class World:
         name, meta = action.name, action.body["metadata"]
         if name in self.refuses:
             return self._refusal(action, *self.refuses[name])
-        owner = self.pods[action.owner].uid if action.owner else meta["ownerReferences"][0]["uid"]
         if action.kind in ("Secret", "NetworkPolicy"):
             self.secrets.add(name)
-        elif action.kind == "Service":
+            return None
+        owner = self.pods[action.owner].uid if action.owner else meta["ownerReferences"][0]["uid"]
+        if action.kind == "Service":
             if self.services.setdefault(name, owner) != owner:
                 return self._refusal(action, 409, "AlreadyExists", f'services "{name}" already exists')
         elif name in self.pods:

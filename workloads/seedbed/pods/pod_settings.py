@@ -53,12 +53,19 @@ class PodSettings(PodIdentity, PodEnvironment):
         folder = absolute_path(Path(self.secrets_folder)) / name
         return folder if folder.is_dir() else None
 
+    def _owner_key(self) -> Path | None:
+        """Return the file with the key of the namespace, None without one."""
+        folder = self.secret(paths.OWNER_SECRET)
+        return None if folder is None else folder / env_vars.TOKEN_KEY
+
     def options(self) -> RunOptions:
         """Return the options of the run besides the manifest."""
         return RunOptions(
             device=self.device,
             dataset_secret=self.secret(paths.DATASET_SECRET),
             output_secret=self.secret(paths.OUTPUT_SECRET),
+            default_trust=self.output_trust,
+            owner_key=self._owner_key(),
             cache_folder=absolute_path(Path(self.cache_folder)) if self.cache_folder else None,
             cache_bytes=self.cache_bytes or DEFAULT_CACHE_BYTES,
             expected=ExpectedIdentity(

@@ -138,7 +138,7 @@ def test_a_worker_belongs_to_the_group_that_a_queue_admits_together(
 def test_the_name_of_a_group_fits_a_label_whatever_the_job_is_called() -> None:
     job = QUEUED.seen(name="j" * 40).build()
     attempt = DesiredAttempt(number=999_999_999, driver_uid=None, workers=(), image=IMAGE, gang_size=2)
-    driver = PodsBackend().children(job, a_profile(), attempt)[1].body
+    driver = PodsBackend().children(job, a_profile(), attempt)[2].body
     name, _ = grouped(dict(driver))
     assert name is not None
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name)

@@ -34,7 +34,7 @@ def test_first_sight_creates_driver_service_and_the_fewest_workers_in_one_pass()
     world = a_world(a_training_job().with_workers(2, 4))
     assert world.act()
     kinds = [action.kind for action in world.history[0].actions]
-    assert kinds == ["Secret", "Pod", "Service", "Pod", "Pod"]
+    assert kinds == ["Secret", "Secret", "Pod", "Service", "Pod", "Pod"]
     assert world.names() == ["1-driver", "1-worker-0", "1-worker-1"]
     assert world.services == {"seedlings-1-head": world.pods[DRIVER].uid}
     assert world.says() == "False Pending"
