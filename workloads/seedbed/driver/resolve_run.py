@@ -130,6 +130,11 @@ def resolve_run(
     return _named(draft, environment, environment_class)
 
 
+def stored_run(job: TrainingJob, options: RunOptions) -> ResolvedRun | None:
+    """Return the run of the expected environment class if a result of it is stored; it is not checked."""
+    return _complete(_draft(job, options, StartupTimings()))
+
+
 def _known(options: RunOptions, cluster: TaskRunner | None) -> ProbedEnvironment | None:
     """Return the environment that was probed before, and set up the machine that trains in the same way."""
     if options.probed is None:

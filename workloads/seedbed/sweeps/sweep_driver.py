@@ -30,7 +30,12 @@ from seedbed.sweeps.resolve_sweep import ResolvedSweep, resolve_sweep
 from seedbed.sweeps.sequential_runner import run_sequentially
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_log import record_sweep_log
-from seedbed.sweeps.sweep_record import FinishedSweep, read_finished_sweep, write_sweep_record
+from seedbed.sweeps.sweep_record import (
+    FinishedSweep,
+    read_finished_sweep,
+    set_record_aside,
+    write_sweep_record,
+)
 from seedbed.sweeps.sweepjob_status_builder import SweepStatusInputs, build_sweep_status
 from seedbed.sweeps.trial_scheduler import SweepState
 from seedbed_api.conditions import ExitCode
@@ -112,10 +117,23 @@ def _run(session: SweepSession) -> None:
     sweep = session.sweep = resolve_sweep(
         session.job, session.options, session.timeline, cluster=_probe_runner(session)
     )
-    session.finished = read_finished_sweep(sweep)
+    session.finished = _finished_before(sweep)
     recording = sweep_recording(sweep, session.display.notice)
     with record_run(recording, lambda: final_fields(session.job, session.finished)):
         _search_once(session, sweep)
+
+
+def _finished_before(sweep: ResolvedSweep) -> FinishedSweep | None:
+    """Return the stored end of the sweep, where its owner or its runs confirm the record."""
+    finished = read_finished_sweep(sweep)
+    if finished is None or sweep.owner is not None:
+        return finished
+    from seedbed.sweeps.sweep_record_runs import run_disagreements  # reads runs, which few calls do
+
+    for line in run_disagreements(sweep, finished):
+        set_record_aside(sweep, line)
+        return None
+    return finished
 
 
 def _search_once(session: SweepSession, sweep: ResolvedSweep) -> None:

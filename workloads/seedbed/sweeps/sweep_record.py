@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seedbed.runs.owner_records import NO_OWNER_RECORD
-from seedbed.runs.run_folder import conflict_message
+from seedbed.runs.run_folder import REFUSED, conflict_message
 from seedbed.search.objective_values import format_objective, parse_objective
 from seedbed.search.sweep_record_check import disagreements
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
@@ -129,6 +129,15 @@ def read_finished_sweep(sweep: ResolvedSweep) -> FinishedSweep | None:
         return None
     record = _believed_record(data, sweep)
     return None if record is None else _finished(record, output, digest=digest_of(data))
+
+
+def set_record_aside(sweep: ResolvedSweep, problem: str) -> None:
+    """Move a record that its runs do not confirm to `refused/`, with a line; the runs give it anew."""
+    output = sweep.folder()
+    logger.warning("%s is not used: %s", _uri(output), problem)
+    data = output.read(RECORD)
+    output.create(f"{REFUSED}/{RECORD}.{digest_of(data).removeprefix('sha256:')[:16]}", data)
+    output.delete(RECORD)
 
 
 def _finished(record: SweepRecord, output: Storage, *, digest: str) -> FinishedSweep:
