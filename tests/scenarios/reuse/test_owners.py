@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from seedbed_api.attestations.signing_keys import load_signing_key
 from support.runs.command_line import Scene, Typed
-from support.runs.forged_objects import forge_checkpoint, reseal, rewrite
+from support.runs.forged_objects import forge_checkpoint, other_weights, reseal, rewrite
+from support.signing import a_policy, private_pem
 
 ANNA, BERT = "a" * 40, "b" * 40
 
@@ -193,13 +195,43 @@ def test_neighbour_cannot_hold_a_folder_for_ever(scene: Scene, user: Callable[[s
     assert answer.exit_code == 2
 
 
+SIGNED = ("--set", "spec.output.trust=Signed")
+
+
 def test_signed_believes_nothing_of_others_without_a_policy(
-    scene: Scene, user: Callable[[str], None]
+    scene: Scene, user: Callable[[str], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.job()
     scene.run()
     user(BERT)
-    assert reason(scene.run("-o", "json", "--set", "spec.output.trust=Signed")) == "Trained"
+    assert reason(scene.run("-o", "json", *SIGNED)) == "Trained"
+    assert "there is no policy of accepted signers" in caplog.text
+    assert reason(scene.run("-o", "json", *SIGNED)) == "AlreadyComputed", "one's own needs no signature"
+
+
+@pytest.mark.parametrize("signer", ["accepted", "another", "accepted, and another model"])
+def test_signed_reuses_what_an_accepted_signer_vouches_for(
+    scene: Scene, user: Callable[[str], None], signer: str
+) -> None:
+    keys = {name: scene.folder / f"{name}.pem" for name in ("accepted", "another")}
+    for file in keys.values():
+        file.write_bytes(private_pem())
+    accepted = load_signing_key(keys["accepted"].read_bytes(), shown="key")
+    policy = scene.folder / "policy.yaml"
+    policy.write_text(a_policy(("anna", accepted), role="User"))
+    scene.job()
+    first = scene.run("-o", "json")
+    run = scene.run_folder()
+    assert scene.type("sign", run, "--key", keys[signer.partition(",")[0]]).exit_code == 0
+    if signer.endswith("model"):
+        rewrite(run / "model/model.safetensors", other_weights(run / "model/model.safetensors"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    user(BERT)
+    answer = scene.run("-o", "json", *SIGNED, "--signature-policy", policy)
+    assert reason(answer) == ("AlreadyComputed" if signer == "accepted" else "Trained")
+    assert model(answer)[1] == model(first)[1]
+    assert ("/owners/" in model(answer)[0]) == (signer != "accepted")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from seedbed_api.trainingjob import TrainingJob
     from seedbed_api.trainingjob_status import TrainingJobStatus
 
+_policy = click.Path(path_type=Path, exists=True, dir_okay=False)
 _secret = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
@@ -39,6 +40,7 @@ _secret = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--code", type=click.Path(path_type=Path, exists=True), help="Folder of the entrypoint's code.")
 @click.option("--dataset-secret", type=_secret, help="Folder of credential files.")
 @click.option("--output-secret", type=_secret, help="Folder of credential files.")
+@click.option("--signature-policy", type=_policy, metavar="FILE", help="Signers whose runs are reused.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder of the data cache of this machine.")
 @click.option("--cache-bytes", type=click.IntRange(min=1), help="Bound of the data cache.")
 def command(**arguments: Any) -> None:
@@ -215,7 +217,7 @@ def _options(arguments: dict[str, Any]) -> RunOptions:
     from seedbed.storage import absolute_path
 
     options: dict[str, Any] = {"device": arguments["device"], "keep_log": True, "default_trust": "Own"}
-    for name in ("code", "dataset_secret", "output_secret", "cache"):
+    for name in ("code", "dataset_secret", "output_secret", "signature_policy", "cache"):
         if arguments[name] is not None:
             with errors_name_field(f"--{name.replace('_', '-')}"):
                 options[name] = absolute_path(arguments[name])

@@ -12,6 +12,7 @@ from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.dataset import Dataset, open_dataset
 from seedbed.dataset.renewal import RENEWAL
 from seedbed.driver.error_policy import errors_name_field
+from seedbed.driver.output_trust import run_folder_of, trust_of
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_row_check import count_training_rows, selection_of, selects_by_key
 from seedbed.environment.environment_class import environment_class, environment_document
@@ -19,10 +20,9 @@ from seedbed.environment.environment_pins import pinned_threads
 from seedbed.feed import FeedKind, StreamSpec
 from seedbed.feed.stream_spec import DEFAULT_CACHE_BYTES
 from seedbed.ray_cluster.cluster_interface import TaskRunner, WorkerRange
-from seedbed.runs.own_folders import own_place_in, own_run_folder
-from seedbed.runs.owner_records import Owner, read_owner
-from seedbed.runs.run_folder import ENVIRONMENT, RunFolder, open_run
-from seedbed.storage import is_writable, open_storage
+from seedbed.runs.own_folders import own_place_in
+from seedbed.runs.run_folder import ENVIRONMENT, RunFolder
+from seedbed.storage import open_storage
 from seedbed.training.recipe_mapping import (
     arithmetic_of,
     early_stopping_of,
@@ -30,10 +30,10 @@ from seedbed.training.recipe_mapping import (
     steps_of_epochs,
     transforms_of,
 )
-from seedbed.training.worker_config import STORAGE_RETRY_SECONDS, ModelSource, WorkerConfig
+from seedbed.training.worker_config import ModelSource, WorkerConfig
 from seedbed.usercode.code_source import CodeArchive, fetch_code, installed_sources
 from seedbed_api.errors import InfrastructureError, UserError, refusal
-from seedbed_api.execution_settings import Output, OutputTrust
+from seedbed_api.execution_settings import OutputTrust
 from seedbed_api.run_identity import NOTHING_EXPECTED, ExpectedIdentity, resolve, run_id
 from seedbed_api.trainingjob import TrainingJob
 
@@ -66,6 +66,8 @@ class RunOptions:
     """`indices_digest` of the dataset where this process has checked its rows already."""
     owner_key: Path | None = None
     """File with the key of the user or namespace; without one nothing is known to be its own."""
+    signature_policy: Path | None = None
+    """Policy of the signers whose finished runs spec.output.trust: Signed accepts."""
     default_trust: OutputTrust = "Store"
     """What spec.output.trust is where the job does not say: `seedbed run` and profiles have Own."""
     keep_log: bool = False
@@ -89,6 +91,11 @@ class ResolvedRun:
     folder: RunFolder
     from_store: bool = False
     """The environment is that of a stored result, not of this machine: never train with it."""
+
+    @property
+    def is_borrowed(self) -> bool:
+        """Return whether the folder is that of somebody else, whose signed result is only read."""
+        return self.folder.owner is None and trust_of(self.job.spec.output, self.options) != "Store"
 
     @property
     def output_folder(self) -> str:
@@ -127,7 +134,7 @@ def resolve_run(
         return complete
     environment, environment_class = _known(options, cluster) or probe_environment(options.device, cluster)
     timings.mark("EnvironmentProbed")
-    return _named(draft, environment, environment_class)
+    return _named(draft, environment, environment_class, to_train=to_train)
 
 
 def stored_run(job: TrainingJob, options: RunOptions) -> ResolvedRun | None:
@@ -198,7 +205,9 @@ def _stored_environment(run: ResolvedRun) -> Mapping[str, Any] | None:
     return document if same else None
 
 
-def _named(draft: _ResolvedRecipe, environment: Mapping[str, Any], environment_class: str) -> ResolvedRun:
+def _named(
+    draft: _ResolvedRecipe, environment: Mapping[str, Any], environment_class: str, *, to_train: bool = False
+) -> ResolvedRun:
     identity = run_id(
         draft.resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=environment_class
     )
@@ -213,7 +222,7 @@ def _named(draft: _ResolvedRecipe, environment: Mapping[str, Any], environment_c
         environment=environment,
         environment_class=environment_class,
         run_id=identity,
-        folder=_run_folder(draft.job, draft.options, identity),
+        folder=run_folder_of(draft.job, draft.options, identity, to_train=to_train),
     )
 
 
@@ -234,33 +243,6 @@ def _refuse_another_run(draft: _ResolvedRecipe, identity: str, environment_class
     if expected.run_id not in (None, identity):
         problem = f"code or version of seedbed differ: the job began as run {expected.run_id}"
         raise UserError("EnvironmentChanged", refusal("status.runID", identity, problem, fix))
-
-
-def _run_folder(job: TrainingJob, options: RunOptions, identity: str) -> RunFolder:
-    """Return the run folder, with retries in an outage; check first, without retries, that it is writable."""
-    uri, secret = job.spec.output.uri, options.output_secret
-    owner = owner_of(job.spec.output, options)
-    with errors_name_field("spec.output.uri"):
-        first = open_storage(uri, secret=secret)
-        if not is_writable(first):
-            problem, fix = "can be read, not written", "name a folder or a bucket"
-            raise UserError("OutputUnwritable", refusal("spec.output.uri", first.url, problem, fix))
-        open_run(first, identity).finished()
-    output = open_storage(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS)
-    return own_run_folder(output, identity, owner)
-
-
-def owner_of(output: Output, options: RunOptions) -> Owner | None:
-    """Return the owner whose objects alone are believed; None where spec.output.trust is Store."""
-    trust = output.trust or options.default_trust
-    if trust == "Store":
-        return None
-    if options.owner_key is None:
-        fix = "run it with `seedbed run` or in a cluster, or set Store"
-        raise UserError(
-            "OwnerKeyUnreadable", refusal("spec.output.trust", trust, "needs an owner's key", fix)
-        )
-    return read_owner(options.owner_key)
 
 
 def _samples(job: TrainingJob, dataset: Dataset) -> int:

@@ -74,7 +74,7 @@ def _run(request: RunRequest, state: DriverState) -> None:
         state.attempt = highest_attempt(run.folder)
         record_finished_run(recording_of(run, request.member, notice), end_of(state.result))
         return
-    if run.from_store:
+    if run.from_store or run.is_borrowed:
         run = state.run = resolve_run(
             request.job, request.options, state.timings, cluster=request.cluster, to_train=True
         )

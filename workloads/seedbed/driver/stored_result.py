@@ -7,7 +7,7 @@ from collections.abc import Callable
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.result_check import DisagreementError, require_outcome, require_result
 from seedbed.driver.result_file import Result, read_result
-from seedbed.runs.run_folder import RECEIPT, RESULT, RunFolder
+from seedbed.runs.run_folder import RECEIPT, RESULT
 from seedbed.training.training_result import RESULT_FILE, TrainingResult, read_training_result
 from seedbed_api.errors import InfrastructureError
 
@@ -28,12 +28,10 @@ def stored_result(run: ResolvedRun, notice: Notice) -> Result | None:
     except InfrastructureError as error:
         if error.reason != "RunFolderDamaged":
             raise
-        _set_aside(run.folder, (RESULT,), error.message, notice)
+        _refuse(run, (RESULT,), error.message, notice)
         return None
     except DisagreementError as error:
-        _set_aside(
-            run.folder, (RESULT, RECEIPT, RESULT_FILE, *error.paths), error.message(run.folder), notice
-        )
+        _refuse(run, (RESULT, RECEIPT, RESULT_FILE, *error.paths), error.message(run.folder), notice)
         return None
     return result
 
@@ -47,15 +45,16 @@ def stored_outcome(run: ResolvedRun, notice: Notice) -> TrainingResult | None:
     except InfrastructureError as error:
         if error.reason != "RunFolderDamaged":
             raise
-        _set_aside(run.folder, (RESULT_FILE,), error.message, notice)
+        _refuse(run, (RESULT_FILE,), error.message, notice)
         return None
     except DisagreementError as error:
-        _set_aside(run.folder, (RESULT_FILE, *error.paths), error.message(run.folder), notice)
+        _refuse(run, (RESULT_FILE, *error.paths), error.message(run.folder), notice)
         return None
     return outcome
 
 
-def _set_aside(folder: RunFolder, paths: tuple[str, ...], message: str, notice: Notice) -> None:
+def _refuse(run: ResolvedRun, paths: tuple[str, ...], message: str, notice: Notice) -> None:
+    """Say what is not used, and set it aside, unless it lies in a folder of somebody else."""
     notice(f"{message}; {_AGAIN}")
-    for path in dict.fromkeys(paths):
-        folder.set_aside(path)
+    for path in () if run.is_borrowed else dict.fromkeys(paths):
+        run.folder.set_aside(path)

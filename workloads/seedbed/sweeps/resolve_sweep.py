@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
-from seedbed.driver.resolve_run import ResolvedRun, RunOptions, owner_of, resolve_run
+from seedbed.driver.output_trust import owner_of
+from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_row_check import Fold, require_every_class
 from seedbed.ray_cluster.cluster_interface import TaskRunner
