@@ -20,7 +20,6 @@ from seedbed.environment.environment_pins import pinned_threads
 from seedbed.feed import FeedKind, StreamSpec
 from seedbed.feed.stream_spec import DEFAULT_CACHE_BYTES
 from seedbed.ray_cluster.cluster_interface import TaskRunner, WorkerRange
-from seedbed.runs.own_folders import own_place_in
 from seedbed.runs.run_folder import ENVIRONMENT, RunFolder
 from seedbed.storage import open_storage
 from seedbed.training.recipe_mapping import (
@@ -100,7 +99,7 @@ class ResolvedRun:
     @property
     def output_folder(self) -> str:
         """Return the folder of the output that has the run's folder; empty for the output itself."""
-        return own_place_in(self.folder)
+        return self.folder.below
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

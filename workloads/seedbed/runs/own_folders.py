@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from seedbed.runs.owner_records import OWNERS, Owner
+from seedbed.runs.owner_records import Owner
 from seedbed.runs.run_folder import RunFolder, open_run, run_path
 from seedbed.storage import Storage
 from seedbed_api.errors import InfrastructureError, UserError, refusal
@@ -20,17 +20,18 @@ _CLAIMS = "attempts/"
 
 def own_run_folder(output: Storage, run_id: str, owner: Owner | None) -> RunFolder:
     """Return the folder in which an owner trains a run; writes nothing. Raises UserError OutputNotOwned."""
-    return open_run(own_store(output, run_path(run_id), run_id, owner), run_id, owner=owner)
+    below = own_place(output, run_path(run_id), run_id, owner)
+    return open_run(output.child(below) if below else output, run_id, owner=owner, below=below)
 
 
-def own_store(output: Storage, path: str, subject: str, owner: Owner | None) -> Storage:
-    """Return the store below which an owner has the folder of a subject: the output, or the owner's place.
+def own_place(output: Storage, path: str, subject: str, owner: Owner | None) -> str:
+    """Return the folder of the output below which an owner has the `path` of a subject; empty: the output.
 
     Raises UserError OutputNotOwned where somebody else holds even the folder in the owner's place.
     """
     if owner is None or _is_open_to(output.child(path), subject, owner):
-        return output
-    own = owner.place(output)
+        return ""
+    own = output.child(owner.place)
     shown, instead = output.child(path).url, own.child(path).url
     if not _is_open_to(own.child(path), subject, owner):
         problem = f"somebody else has written the place of this owner in it, {instead}"
@@ -42,7 +43,7 @@ def own_store(output: Storage, path: str, subject: str, owner: Owner | None) -> 
         shown,
         instead,
     )
-    return own
+    return owner.place
 
 
 def _is_open_to(folder: Storage, subject: str, owner: Owner) -> bool:
@@ -57,11 +58,3 @@ def hold_folder(folder: Storage, subject: str, owner: Owner | None) -> None:
     if owner is not None and not owner.hold(folder, subject):
         line = f"{folder.url}: somebody else has claimed the folder meanwhile; the next try has its own"
         raise InfrastructureError("RunFolderTaken", line)
-
-
-def own_place_in(folder: RunFolder) -> str:
-    """Return the path from the output to the owner's place if the folder lies there, else an empty string."""
-    if folder.owner is None:
-        return ""
-    place = f"{OWNERS}/{folder.owner.name}"
-    return place if folder.output.url.rstrip("/").endswith(f"/{place}") else ""

@@ -44,9 +44,10 @@ class Owner:
         """Return the public name of the owner, 16 hex digits."""
         return self._mac({"kind": "owner"})[:16]
 
-    def place(self, store: Storage) -> Storage:
-        """Return the folder of a store where only this owner writes."""
-        return store.child(f"{OWNERS}/{self.name}")
+    @property
+    def place(self) -> str:
+        """Return the folder of a store for what cannot lie in the folders that others hold."""
+        return f"{OWNERS}/{self.name}"
 
     def vouch(self, folder: Storage, kind: str, *, subject: str, digest: str) -> None:
         """Write the record of an object; `subject` is the identity of its run or sweep."""

@@ -40,6 +40,8 @@ class RunFolder:
     """`sha256:<hex>`."""
     owner: Owner | None = None
     """Whose objects are believed, by their owner records; None: whatever agrees."""
+    below: str = ""
+    """Path from the output store of the job to `output`; empty where they are the same."""
 
     @property
     def name(self) -> str:
@@ -152,10 +154,10 @@ def run_names(output: Storage) -> set[str]:
     return {path.split("/")[1] for path in output.list("runs") if path.count("/") > 1}
 
 
-def open_run(output: Storage, run_id: str, *, owner: Owner | None = None) -> RunFolder:
+def open_run(output: Storage, run_id: str, *, owner: Owner | None = None, below: str = "") -> RunFolder:
     """Return the folder of a run; nothing is touched."""
     assert run_id.startswith("sha256:"), run_id
-    return RunFolder(output=output, run_id=run_id, owner=owner)
+    return RunFolder(output=output, run_id=run_id, owner=owner, below=below)
 
 
 def conflict_message(shown: str, theirs: bytes, ours: bytes) -> str:

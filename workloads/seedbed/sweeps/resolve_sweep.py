@@ -16,7 +16,7 @@ from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_row_check import Fold, require_every_class
 from seedbed.ray_cluster.cluster_interface import TaskRunner
-from seedbed.runs.own_folders import own_store
+from seedbed.runs.own_folders import own_place
 from seedbed.runs.owner_records import Owner
 from seedbed.search.sweep_identity import sweep_document, sweep_id
 from seedbed.search.sweep_validation import require_possible_search
@@ -108,7 +108,9 @@ class ResolvedSweep:
     @cached_property
     def _folder(self) -> Storage:
         path = f"sweeps/{self.identity.removeprefix('sha256:')}"
-        return own_store(self.output_store(), path, self.identity, self.owner).child(path)
+        output = self.output_store()
+        below = own_place(output, path, self.identity, self.owner)
+        return (output.child(below) if below else output).child(path)
 
     def folder(self) -> Storage:
         """Return the folder `sweeps/<sweep>` of the output store, or of the owner's place in it."""
