@@ -84,8 +84,8 @@ def test_the_policy_is_there_before_the_driver_and_belongs_to_the_job() -> None:
     job = a_training_job().build()
     attempt = DesiredAttempt(number=1, driver_uid=None, workers=(0,), image=IMAGE)
     made = backends_with(NetworkRules())["Pods"].children(job, a_profile(), attempt)
-    assert [child.kind for child in made] == ["Secret", "NetworkPolicy", "Pod", "Service", "Pod"]
-    (owner,) = made[1].body["metadata"]["ownerReferences"]
+    assert [child.kind for child in made] == ["Secret", "Secret", "NetworkPolicy", "Pod", "Service", "Pod"]
+    (owner,) = made[2].body["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("TrainingJob", job.uid, True)
     assert "NetworkPolicy" not in [
         child.kind for child in backends_with(None)["Pods"].children(job, a_profile(), attempt)

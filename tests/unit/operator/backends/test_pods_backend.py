@@ -148,11 +148,37 @@ def test_children_come_in_the_order_in_which_they_need_each_other() -> None:
     names = list(children(workers=(0, 3)))
     assert names == [
         f"seedlings-{UID[:8]}-ray",
+        "seedbed-owner",
         "seedlings-1-driver",
         "seedlings-1-head",
         "seedlings-1-worker-0",
         "seedlings-1-worker-3",
     ]
+
+
+@pytest.mark.parametrize("role", [driver, worker])
+@pytest.mark.parametrize(
+    ("profile", "job", "trust"),
+    [
+        ("Own", None, "Own"),
+        ("Own", "Store", "Store"),
+        ("Store", None, "Store"),
+        ("Store", "Signed", "Signed"),
+    ],
+)
+def test_pods_have_the_key_of_their_namespace_unless_they_believe_the_store(
+    role: Any, profile: str, job: str | None, trust: str
+) -> None:
+    output = {"uri": "s3://runs"} | ({} if job is None else {"trust": job})
+    asked = {"job": a_training_job(output=output), "profile": a_profile(outputTrust=profile)}
+    pod, made = role(**asked), children(**asked)
+    assert environment(pod)["SEEDBED_OUTPUT_TRUST"] == trust
+    mounts = {each["name"]: each for each in pod["spec"]["containers"][0]["volumeMounts"]}
+    assert ("owner-secret" in mounts) == ("seedbed-owner" in made) == (trust != "Store")
+    if trust != "Store":
+        assert mounts["owner-secret"]["readOnly"] is True
+        assert mounts["owner-secret"]["mountPath"] == "/etc/seedbed/secrets/owner"
+        assert "ownerReferences" not in made["seedbed-owner"]["metadata"], "it outlives the job"
 
 
 @pytest.mark.parametrize("role", [driver, worker])
@@ -393,5 +419,6 @@ def test_every_folder_that_a_pod_may_write_has_a_limit() -> None:
     for pod in (driver(), worker(), worker(profile=a_profile(worker={"workersPerPod": 3}))):
         (box,) = pod["spec"]["containers"]
         assert box["securityContext"]["readOnlyRootFilesystem"] is True
-        limits = {each["name"]: each["emptyDir"]["sizeLimit"] for each in pod["spec"]["volumes"]}
+        writable = [each for each in pod["spec"]["volumes"] if "secret" not in each]
+        limits = {each["name"]: each["emptyDir"]["sizeLimit"] for each in writable}
         assert limits == {"tmp": "20Gi", "shm": box["resources"]["limits"]["memory"], "cache": "10Gi"}
