@@ -201,6 +201,10 @@ def _stored_environment(run: ResolvedRun) -> Mapping[str, Any] | None:
         same = "probe" in document and environment_class(document) == run.environment_class
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None
+    except InfrastructureError as error:
+        if error.reason != "RunFolderDamaged":
+            raise
+        return None
     return document if same else None
 
 

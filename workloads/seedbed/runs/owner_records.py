@@ -8,7 +8,6 @@ namespace or user itself.
 from __future__ import annotations
 
 import hmac
-import json
 import os
 import secrets
 import stat
@@ -20,6 +19,7 @@ from pathlib import Path
 from seedbed.storage import DamagedObject, Storage
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import UserError, refusal
+from seedbed_api.strict_json import parse_json
 
 OWNERS = "owners"
 """Folder of owner records in a run or sweep folder; and, in a store, of the places of owners whose own
@@ -59,8 +59,8 @@ class Owner:
         """Return the digest of the object that a record of this owner vouches for; None without one."""
         data = _read(folder, self._path(kind)) or b"{}"
         try:
-            digest = str(json.loads(data)["digest"])
-        except (ValueError, KeyError, TypeError, RecursionError):
+            digest = str(parse_json(data)["digest"])
+        except (ValueError, KeyError, TypeError):
             return None
         return digest if hmac.compare_digest(data, self._record(kind, subject, digest)) else None
 
