@@ -34,6 +34,18 @@ def test_a_foreign_rank_is_named_and_nothing_of_it_is_used(way: str, world: int)
     assert naming in errors[0], errors
 
 
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [("another key", "message 0 from worker 1 to worker 0 was not sealed"), ("silent", "Timed out waiting 3000ms")],
+)  # fmt: skip
+def test_a_foreign_rank_is_noticed_when_the_group_forms(way: str, words: str) -> None:
+    """The timeout of the group is ten minutes; nobody waits so long for a stranger who says nothing."""
+    with worker_group(2, timeout_seconds=60) as group:
+        errors = group.run(foreign_bytes.greeting_error_of, (way, 1))
+    assert errors[0].startswith("worker 0 of 2 has not met all others: ")
+    assert words in errors[0]
+
+
 def test_without_the_seal_what_a_foreign_rank_sends_would_be_added() -> None:
     """The mutation: the test before this one can fail."""
     with worker_group(2, timeout_seconds=10) as group:

@@ -15,7 +15,7 @@ import torch
 from seedbed.arithmetic import subtree_exchange
 from seedbed.arithmetic.reduction_tree import leaf_ranges, subtrees
 from seedbed.arithmetic.sealed_messages import KEY_BYTES, MessageSeal
-from seedbed.arithmetic.subtree_exchange import Exchange, ExchangeError, Messages, PointToPointExchange
+from seedbed.arithmetic.subtree_exchange import Exchange, ExchangeError, Messages, PointToPointExchange, greet
 
 LEAVES = 4
 STEPS = 3
@@ -59,6 +59,18 @@ def sums_without_a_seal(exchange: Exchange, foreign: int) -> list[float]:
 
     with mock.patch.object(subtree_exchange, "_post", post_others if exchange.rank == foreign else post):
         return total_of_steps(exchange)
+
+
+def greeting_error_of(exchange: Exchange, argument: tuple[str, int]) -> str:
+    """Let all ranks greet each other, one with another key or not at all; return this rank's error."""
+    way, foreign = argument
+    if exchange.rank == foreign and way == "silent":
+        return ""
+    try:
+        greet(bytes(KEY_BYTES) if exchange.rank == foreign else bytes(range(KEY_BYTES)), seconds=3)
+    except ExchangeError as error:
+        return str(error)
+    return ""
 
 
 def _another_key(exchange: PointToPointExchange) -> None:

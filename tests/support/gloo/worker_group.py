@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 
 from seedbed.arithmetic.sealed_messages import KEY_BYTES
-from seedbed.arithmetic.subtree_exchange import Exchange, PointToPointExchange, SingleProcessExchange
+from seedbed.arithmetic.subtree_exchange import Exchange, PointToPointExchange, SingleProcessExchange, greet
 from seedbed.arithmetic.torch_determinism import enforce_determinism
 
 Task = Callable[[Exchange, Any], Any]
@@ -121,6 +121,8 @@ def _work(
             world_size=world,
             timeout=timedelta(seconds=timeout_seconds),
         )
+        if backend == "gloo":
+            greet(key, seconds=timeout_seconds)
         exchange = PointToPointExchange("cuda" if backend == "nccl" else "cpu", key=key)
     while (message := pipe.recv()) is not None:
         task, argument = message

@@ -6,6 +6,7 @@ Uses no all-reduce: its order of float additions depends on W, bucket and offset
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -16,7 +17,13 @@ import torch.distributed as dist
 from seedbed.arithmetic.flat_vector import Layout, layout_of
 from seedbed.arithmetic.leaf_gradient import Contribution, add_contributions
 from seedbed.arithmetic.reduction_tree import Node, fold, leaf_ranges, subtrees
-from seedbed.arithmetic.sealed_messages import Arena, ForeignMessageError, MessageSeal, sealed_bytes
+from seedbed.arithmetic.sealed_messages import (
+    Arena,
+    ForeignMessageError,
+    MessageSeal,
+    derive_key,
+    sealed_bytes,
+)
 
 Parts: TypeAlias = Mapping[Node, Contribution]
 Messages: TypeAlias = Sequence[tuple[torch.Tensor, int]]
@@ -256,6 +263,26 @@ class PointToPointExchange:
             raise ExchangeError(f"worker {self.rank} of {self.world} lost a peer: {error}") from error
 
 
+def greet(key: bytes, *, seconds: float) -> None:
+    """Exchange one sealed message with every other rank of the default group, which is over gloo.
+
+    Raises ExchangeError if a rank does not answer in time: a stranger may have connected in its place.
+    """
+    rank, world = dist.get_rank(), dist.get_world_size()
+    seal = MessageSeal(derive_key(key, salt=b"", purpose="greeting"), rank=rank, world=world)
+    peers, hello = [peer for peer in range(world) if peer != rank], torch.zeros(1, dtype=torch.uint8)
+    outgoing = [torch.zeros(sealed_bytes(hello), dtype=torch.uint8) for _ in peers]
+    incoming = [torch.zeros_like(sealed) for sealed in outgoing]
+    for peer, sealed in zip(peers, outgoing, strict=True):
+        seal.seal(hello, peer, sealed)
+    try:
+        _post(list(zip(outgoing, peers, strict=True)), list(zip(incoming, peers, strict=True)), seconds)
+        for peer, sealed in zip(peers, incoming, strict=True):
+            seal.open(sealed, peer, hello)
+    except RuntimeError as error:
+        raise ExchangeError(f"worker {rank} of {world} has not met all others: {error}") from error
+
+
 def is_balanced(owned: Sequence[Sequence[Node]]) -> bool:
     """Say whether every worker holds one subtree of equal size; then rank ^ 1, ^ 2, ^ 4 … are siblings.
 
@@ -266,14 +293,15 @@ def is_balanced(owned: Sequence[Sequence[Node]]) -> bool:
     return len(sizes) == 1 and all(len(nodes) == 1 for nodes in owned) and world & (world - 1) == 0
 
 
-def _post(sends: Messages, receives: Messages) -> None:
+def _post(sends: Messages, receives: Messages, seconds: float | None = None) -> None:
+    """Send and receive; wait as long as the group, or so many seconds."""
     operations = [
         dist.P2POp(operation, tensor, peer, tag=tag)
         for operation, messages in ((dist.isend, sends), (dist.irecv, receives))
         for tag, (tensor, peer) in _numbered(messages)
     ]
     for work in dist.batch_isend_irecv(operations) if operations else []:
-        work.wait()
+        work.wait() if seconds is None else work.wait(timedelta(seconds=seconds))
 
 
 def _to_the_same(messages: Messages, others: Sequence[torch.Tensor]) -> Messages:

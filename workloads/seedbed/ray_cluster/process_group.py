@@ -22,6 +22,7 @@ from seedbed_api.pod_contract.env_vars import RAY_AUTH_TOKEN
 NAMESPACE = b"seedbed-rendezvous"
 """Of the keys by which ranks find each other, in Ray's control store."""
 _LEAVE_SECONDS = 30.0
+_GREETING_SECONDS = 60.0
 _NONCE_BYTES = 32
 
 
@@ -88,12 +89,14 @@ def take_group_key() -> bytes | None:
 def _join(*, nonce: bytes, own: int, world: int, seconds: float) -> None:
     import torch.distributed as dist
 
+    from seedbed.arithmetic.subtree_exchange import greet
     from seedbed.ray_cluster.rendezvous_store import RendezvousStore
 
     patience = timedelta(seconds=seconds)
     _membership.store = RendezvousStore(nonce.hex(), timeout=patience)
     _membership.key = group_key(os.environ, nonce)
     dist.init_process_group("gloo", store=_membership.store, rank=own, world_size=world, timeout=patience)
+    greet(_membership.key, seconds=min(seconds, _GREETING_SECONDS))
 
 
 def group_key(environ: Mapping[str, str], nonce: bytes) -> bytes:
