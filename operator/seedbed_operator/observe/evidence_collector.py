@@ -24,7 +24,7 @@ LOG_LINES: Final = 60
 MAX_LOG_BYTES: Final = 64 * 1024
 MAX_POD_EVENTS: Final = 20
 MAX_NAMESPACES: Final = 1024
-LABELS_VALID: Final = timedelta(seconds=3)
+LABELS_VALID: Final = timedelta(seconds=1)
 """Labels of a namespace are reused for this long: many jobs of one namespace wait at the same time."""
 
 log = logging.getLogger(__name__)
