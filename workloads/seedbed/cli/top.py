@@ -16,6 +16,8 @@ import click
 from seedbed.cli.shared_options import store_secret
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
 
+# what follows is imported where it is used: kubernetes (0.4 s) for a cluster, rich (0.03 s) for a table,
+# storage (0.02 s) for a store
 if TYPE_CHECKING:
     from kubernetes.client import ApiException
     from rich.console import Console

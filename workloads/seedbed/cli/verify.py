@@ -14,6 +14,8 @@ import click
 from seedbed.cli.standard_streams import printable, reserve_stdout
 from seedbed_api.errors import UserError
 
+# modules of `seedbed.replay` are imported where they are used: they import torch (2.3 s), which must find the
+# pins in place
 if TYPE_CHECKING:
     from seedbed.replay.receipt_location import LocatedReceipt
     from seedbed.replay.stored_integrity import StoredIntegrity

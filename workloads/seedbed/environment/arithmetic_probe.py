@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+# torch (1.9 s to import), numpy and simplejpeg (0.09 s each) are imported by the computations that need them:
+# every command imports this package for its pins, which torch must find in place
+
 # 40 x 24, 4:2:0 (chroma upsampling is where decoders differ), quality 90; a slanted ramp with a little noise.
 _JPEG = (
     "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgMCAgMDAwMEAwMEBQgFBQQEBQoHBwYIDAoMDAsKCwsNDhIQDQ4RDgsLEBYQERMU"

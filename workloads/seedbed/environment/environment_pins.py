@@ -249,7 +249,7 @@ def active_mkl_branch() -> int | None:
 
     The first call fixes the branch for the life of the process.
     """
-    import torch
+    import torch  # takes 1.9 s, and must find the pins in place
 
     library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     if not library.exists():
