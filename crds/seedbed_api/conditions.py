@@ -68,6 +68,25 @@ class SignedReason(StrEnum):
     """The driver reported no receipt, or no identity of the run."""
 
 
+class ReproducedReason(StrEnum):
+    """What a verification found or waits for; a reason of Running where its pod cannot be created."""
+
+    REPRODUCED = "Reproduced"
+    """A pod has recomputed every step from the receipt and found the same bits."""
+    DIFFERS = "Differs"
+    """A recomputed step differs; the message names it."""
+    UNVERIFIED = "Unverified"
+    """The output store holds nothing to compare with."""
+    REFUSED = "Refused"
+    """Receipt, dataset, code or environment are not those of the run; the message names what differs."""
+    VERIFYING = "Verifying"
+    """A pod recomputes the run."""
+    VERIFIER_FAILED = "VerifierFailed"
+    """Three pods ended without a result; another value of the annotation seedbed.dev/verify tries again."""
+    WITHDRAWN = "Withdrawn"
+    """The annotation seedbed.dev/verify was removed before there was a result."""
+
+
 class FailedReason(StrEnum):
     """Why a job has failed for good."""
 

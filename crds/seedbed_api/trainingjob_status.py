@@ -154,6 +154,19 @@ class ObjectStatus(StatusBlock):
     images, and the job's driver reported this digest. Unset without a signing key."""
 
 
+class VerificationStatus(StatusBlock):
+    """The newest verification of a complete job."""
+
+    request: Annotated[str, text(64)]
+    """Value of the annotation seedbed.dev/verify that asked for it."""
+    number: Count
+    """Number of its pod, counted over the life of the job."""
+    failures: Count = 0
+    """Pods of this request that ended without a result."""
+    receipt_digest: Digest
+    """Digest of the receipt that is verified."""
+
+
 class Failure(StatusBlock):
     """The last failed attempt, with what a person needs when its pods are gone."""
 
@@ -279,6 +292,8 @@ class TrainingJobStatus(LifecycleStatus):
     """The trained model."""
     receipt: ObjectStatus | None = None
     """Receipt with inputs, outputs and their digests."""
+    verification: VerificationStatus | None = None
+    """The newest verification; its result is the condition Reproduced."""
 
     @property
     def identity(self) -> str | None:

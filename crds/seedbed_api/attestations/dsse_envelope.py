@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from securesystemslib.dsse import Envelope as EncodedEnvelope
 
 from seedbed_api.attestations.signing_keys import PublicKey, SigningKey
 from seedbed_api.canonical_json import canonical_json
+from seedbed_api.strict_json import parse_json
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 MOST_BYTES = 64 * 2**10
@@ -102,24 +102,11 @@ def parse_envelope(data: bytes) -> DsseEnvelope:
 
 
 def strict_json(data: bytes) -> Any:
-    """Return the value of a JSON text in UTF-8 without repeated fields. Raises EnvelopeError."""
+    """Return the value of a bounded JSON text without repeated fields. Raises EnvelopeError."""
     try:
-        return json.loads(data.decode(), object_pairs_hook=_without_repeated, parse_constant=_no_constant)
-    except EnvelopeError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise EnvelopeError(f"is no JSON ({type(error).__name__})") from error
-
-
-def _without_repeated(entries: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(entries)
-    if len(fields) < len(entries):
-        raise EnvelopeError("repeats a field")
-    return fields
-
-
-def _no_constant(name: str) -> Any:
-    raise EnvelopeError(f"{name} is no JSON")
+        return parse_json(data, most_bytes=MOST_BYTES)
+    except ValueError as error:
+        raise EnvelopeError(f"is no JSON ({' '.join(str(error).split())[:120]})") from error
 
 
 def _from_base64(text: str, field: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-Role: TypeAlias = Literal["driver", "worker"]
+Role: TypeAlias = Literal["driver", "worker", "verifier"]
 """Role of a pod: value of its label, name of its container, and the command that it runs."""
 
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
@@ -20,6 +20,9 @@ ATTEMPT_LABEL: Final = "seedbed.dev/attempt"
 ROLE_LABEL: Final = "seedbed.dev/role"
 POD_SELECTOR: Final = f"{MANAGED_BY_LABEL}={SEEDBED},{JOB_LABEL}"
 """Selects the pods of all jobs, also of jobs that another operator manages."""
+
+VERIFY_ANNOTATION: Final = "seedbed.dev/verify"
+"""Annotation of a complete TrainingJob that asks for a verification; another value asks for another one."""
 
 EXECUTION_DIGEST_ANNOTATION: Final = "seedbed.dev/execution-digest"
 PROFILE_DIGEST_ANNOTATION: Final = "seedbed.dev/profile-digest"

@@ -18,7 +18,7 @@ from seedbed_api.job_kinds import Job
 from seedbed_api.manifest_loader import any_job
 from seedbed_api.pod_contract import env_vars
 from seedbed_api.pod_contract.labels import Role
-from seedbed_api.scalar_types import Matches, invalid_value
+from seedbed_api.scalar_types import Digest, Matches, invalid_value
 from seedbed_api.strict_json import parse_json
 from seedbed_api.validation_errors import error_lines
 
@@ -137,6 +137,18 @@ class WorkerEnvironment(PodEnvironment):
     ray_mode: Literal["join"] = Field(default="join", alias=env_vars.RAY_MODE)
     ray_address: HostAndPort = Field(alias=env_vars.RAY_ADDRESS)
     ranks: Number = Field(default=1, ge=1, alias=env_vars.RANKS)
+
+
+class VerifierEnvironment(PodEnvironment):
+    """The environment of a pod that recomputes a complete run from its receipt."""
+
+    role: Literal["verifier"] = Field(alias=env_vars.ROLE)
+    ray_mode: Literal["head"] = Field(default="head", alias=env_vars.RAY_MODE)
+    """It starts no Ray."""
+    expected_run_id: Digest = Field(alias=env_vars.EXPECTED_RUN_ID)
+    """The run of the job; its receipt is below the job's own output."""
+    receipt_digest: Digest = Field(alias=env_vars.RECEIPT_DIGEST)
+    """Digest that the driver reported; the receipt must have it."""
 
 
 class PodIdentity(EnvironmentModel):

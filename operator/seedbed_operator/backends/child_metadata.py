@@ -33,6 +33,11 @@ def worker_name(job: JobView, attempt: int, index: int) -> str:
     return f"{_stem(job, attempt)}-worker-{index}"
 
 
+def verifier_name(job: JobView, number: int) -> str:
+    """Return the name of the pod of a verification."""
+    return f"{_stem(job, number)}-verifier"
+
+
 def service_name(job: JobView, attempt: int) -> str:
     """Return the name of the headless Service under which an attempt's workers find the Ray head."""
     return f"{_stem(job, attempt)}-head"

@@ -8,7 +8,12 @@ from typing import Any
 from seedbed_api.job_kinds import MODELS, Job
 from seedbed_api.object_metadata import ObjectMeta
 from seedbed_api.pod_contract import env_vars, paths
-from seedbed_api.pod_contract.pod_environment import DriverEnvironment, PodEnvironment, WorkerEnvironment
+from seedbed_api.pod_contract.pod_environment import (
+    DriverEnvironment,
+    PodEnvironment,
+    VerifierEnvironment,
+    WorkerEnvironment,
+)
 from seedbed_api.pod_template import EnvVar
 from seedbed_operator.backends.backend_interface import DesiredAttempt
 from seedbed_operator.backends.child_metadata import API_VERSION, token_name
@@ -43,6 +48,17 @@ def worker_environment(
     )
 
 
+def verifier_environment(
+    job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt, receipt_digest: str
+) -> VerifierEnvironment:
+    """Return the environment of a pod that verifies a receipt."""
+    return VerifierEnvironment(
+        role="verifier",
+        receipt_digest=receipt_digest,
+        **_of_every_pod(job, effective, attempt),
+    )
+
+
 def _of_every_pod(job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt) -> dict[str, Any]:
     return {
         "job": _job(job),
@@ -70,13 +86,13 @@ def container_variables(
     job: JobView, effective: EffectiveProfile, environment: PodEnvironment
 ) -> list[Variable]:
     """Return all variables of a container; those of the contract come last and win."""
-    return [
+    own = [
         *_literals(_of_profile_and_job(effective)),
         *_of_the_store(effective),
         *_of_the_pod(),
         *_literals(environment.to_env()),
-        _token(job),
     ]
+    return own if isinstance(environment, VerifierEnvironment) else [*own, _token(job)]
 
 
 def _literals(values: Mapping[str, str]) -> Iterator[Variable]:

@@ -43,7 +43,7 @@ def container(
     ranks: int = 1,
 ) -> dict[str, Any]:
     """Return the only container of a pod that holds `ranks` ranks."""
-    requested = _resources(effective, resources, ranks, _gpus(effective, ranks) if role == "worker" else {})
+    requested = _resources(effective, resources, ranks, _gpus(effective, ranks) if role != "driver" else {})
     return {
         "name": role,
         "image": image,

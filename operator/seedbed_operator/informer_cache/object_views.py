@@ -128,7 +128,7 @@ def pod_view(raw: RawObject) -> PodView | None:
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     labels = metadata.get("labels") or {}
     role, attempt = labels.get(ROLE_LABEL), _attempt(labels.get(ATTEMPT_LABEL, ""))
-    if role not in ("driver", "worker") or attempt is None or JOB_LABEL not in labels:
+    if role not in ("driver", "worker", "verifier") or attempt is None or JOB_LABEL not in labels:
         return None
     conditions = {str(entry.get("type")): entry for entry in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})

@@ -63,8 +63,10 @@ def status_after_rejected_write(
     builder = PlanBuilder(now=first.now, generation=first.generation, status=status)
     if not _is_creation(plan, newest) or builder.has_condition(ConditionType.RUNNING):
         return status
-    builder = builder if begun else start_active_time(builder)
     why = diagnose_rejected_write(newest)
+    if builder.has_condition(ConditionType.COMPLETE):  # the pod of a verification
+        return builder.set_condition(ConditionType.REPRODUCED, "Unknown", why.reason, why.message).status
+    builder = builder if begun else start_active_time(builder)
     return builder.set_waiting(why.reason, why.message).status
 
 

@@ -10,6 +10,7 @@ from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.plan import DeleteJob, PlanBuilder
 from seedbed_operator.planning.job_context import JobContext
 from seedbed_operator.planning.pod_cleanup import delete_pods
+from seedbed_operator.planning.receipt_verification import is_verifying, plan_verification
 from seedbed_operator.planning.sidecar_containers import describe_still_running
 
 _FINAL = (ConditionType.COMPLETE, ConditionType.FAILED)
@@ -74,10 +75,10 @@ def fail_job(context: JobContext, builder: PlanBuilder, reason: str, message: st
 
 def clean_up_finished_job(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     """Delete late pods of a finished job, and the job after ttlSecondsAfterFinished."""
-    builder = delete_pods(context, builder)
+    builder = plan_verification(context, delete_pods(context, builder))
     limit = context.job.spec.ttl_seconds_after_finished if context.job.spec else None
     ended = parse_time(context.status.completion_time)
-    if limit is None or ended is None or context.job.deleting:
+    if limit is None or ended is None or context.job.deleting or is_verifying(builder):
         return builder
     due = ended + timedelta(seconds=limit)
     return builder.add_actions(DeleteJob(uid=context.job.uid)) if context.now >= due else builder.requeue(due)

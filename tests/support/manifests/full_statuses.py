@@ -22,6 +22,7 @@ from seedbed_api.trainingjob_status import (
     Progress,
     Timing,
     TrainingJobStatus,
+    VerificationStatus,
     WorkerCounts,
 )
 from support.manifests.base_manifests import DIGEST
@@ -62,7 +63,8 @@ def a_full_status() -> TrainingJobStatus:
         dataset=DatasetStatus(digest=DIGEST, samples=1000),
         checkpoint=CheckpointStatus(step=3, digest=DIGEST, time=NOON),
         model=ModelStatus(uri="s3://runs/x/model", weights_digest=DIGEST),
-        receipt=ObjectStatus(uri="s3://runs/x/receipt.json", digest=DIGEST),
+        receipt=ObjectStatus(uri="s3://runs/x/receipt.json", digest=DIGEST, signature="{}"),
+        verification=VerificationStatus(request="now", number=1, receipt_digest=DIGEST),
         last_failure=Failure(
             attempt=4,
             reason="OutOfMemory",

@@ -166,14 +166,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         sign_payload(
             json.dumps(STATEMENT)[:-1].encode() + b', "predicate": ' + json.dumps(STATEMENT["predicate"]).encode() + b"}", KEY
         ),
-        "repeats a field",
+        "an object has a key twice",
     ),
     "a huge envelope": (edited(ENVELOPE, payload="A" * MOST_BYTES), f"more than {MOST_BYTES} bytes"),
     "a deep envelope": (b"[" * 60_000, "is no JSON"),
     "an empty file": (b"", "is no JSON"),
     "no JSON": (b"\xff\xfe", "is no JSON"),
     "a number": (b"1", "is no DSSE envelope"),
-    "a repeated field": (ENVELOPE[:-1] + b',"payload":"e30="}', "repeats a field"),
+    "a repeated field": (ENVELOPE[:-1] + b',"payload":"e30="}', "an object has a key twice"),
     "an unknown field": (edited(ENVELOPE, extra=1), "extra"),
     "no signature": (edited(ENVELOPE, signatures=[]), "signatures"),
     "the same signature twice": (edited(ENVELOPE, signatures=[SIGNATURE, SIGNATURE]), "the same signature twice"),

@@ -28,11 +28,12 @@ _COMMANDS = {
     "sign": ("seedbed.cli.sign", "Sign the receipt of a run with a key of your own."),
     "driver": ("seedbed.cli.pod_programs:driver_command", "Run the driver of one attempt in a pod."),
     "worker": ("seedbed.cli.pod_programs:worker_command", "Run a worker of one attempt in a pod."),
+    "verifier": ("seedbed.cli.pod_programs:verifier_command", "Verify a complete job in a pod."),
     "diff": ("seedbed.cli.diff", "Name the first step and tensor at which two runs differ."),
 }
 
 
-_COMPUTING = frozenset({"run", "verify", "driver", "worker"})
+_COMPUTING = frozenset({"run", "verify", "driver", "worker", "verifier"})
 """Subcommands that compute a model: they need the environment pins at process start."""
 
 

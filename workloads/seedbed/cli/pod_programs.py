@@ -1,4 +1,4 @@
-"""`seedbed driver` and `seedbed worker`: programs of the pods, configured by environment variables alone.
+"""`seedbed driver`, `worker` and `verifier`: programs of the pods, configured by environment variables alone.
 
 The order of imports matters: the init process forks while the process is small, the driver listens
 before it imports Ray, and Ray is imported with its variables set.
@@ -46,3 +46,15 @@ def worker_command() -> None:
     from seedbed.pods.worker_pod import run_worker_pod
 
     exit_now(run_worker_pod(os.environ, spool))
+
+
+@click.command("verifier")
+def verifier_command() -> None:
+    """Verify the receipt of a complete job in a pod, configured by SEEDBED_* variables."""
+    from seedbed.pods.init_process import exit_now, log_as_json_lines, log_encoder, supervise
+
+    supervise(lambda _number, _spool: None, log_encoder(os.environ))
+    log_as_json_lines()
+    from seedbed.replay.verifier_pod import run_verifier_pod
+
+    exit_now(run_verifier_pod(os.environ))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +59,7 @@ def command(**arguments: Any) -> None:
             result = _verify_as_json(arguments, output)
     else:
         result = _verify(arguments, quiet=False)
-        click.echo(printable(_sentence(result)))
+        click.echo(printable(result.sentence))
     sys.exit(0 if result.reproduced else UserError.exit_code)
 
 
@@ -104,6 +103,7 @@ def _check_options(arguments: dict[str, Any]) -> None:
 
 
 def _verify(arguments: dict[str, Any], *, quiet: bool) -> VerificationResult:
+    from seedbed.replay.process_pins import pin_like_the_run
     from seedbed.replay.receipt_location import locate_receipt
     from seedbed.storage import absolute_path, absolute_url
 
@@ -115,7 +115,7 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> VerificationResult:
         for name in ("dataset_secret", "code")
     )
     dataset = None if arguments["dataset"] is None else absolute_url(arguments["dataset"])
-    _pin(located)
+    pin_like_the_run(located)
     from seedbed.replay.verification import VerificationObserver, Window, verify
     from seedbed.replay.worker_config_from_receipt import DataSources
 
@@ -136,22 +136,6 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> VerificationResult:
         progress.close()
 
 
-def _pin(located: LocatedReceipt) -> None:
-    """Pin this process like the run, before torch is imported."""
-    from seedbed.driver.job_locations import leave_deleted_working_directory, set_absolute_variables
-    from seedbed.environment.environment_pins import CPU_CLASSES, pin_environment
-    from seedbed.environment.process_start import restart_as_cpu_class
-    from seedbed.replay.stored_integrity import stored_environment
-
-    set_absolute_variables(os.environ)
-    leave_deleted_working_directory()
-    recorded = None if located.folder is None else stored_environment(located.folder, located.receipt.decided)
-    if recorded is not None and recorded["cpu"]["class"] in CPU_CLASSES:
-        restart_as_cpu_class(recorded["cpu"]["class"], threads=recorded["cpu"]["threads"])
-    else:
-        pin_environment(os.environ)
-
-
 def _print_stored(located: LocatedReceipt, stored: StoredIntegrity | None) -> None:
     if stored is None:
         click.echo("receipt: verified; there is no run folder around it, so only the receipt is compared")
@@ -165,22 +149,6 @@ def _listed(items: tuple[str, ...]) -> str:
     if len(items) < 2:
         return "".join(items) or "nothing else"
     return f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def _sentence(result: VerificationResult) -> str:
-    if result.difference is not None:
-        return f"differs: {result.difference.line}"
-    begin = f"the checkpoint of step {result.started}" if result.started else "the first weights"
-    how = f"{_count(result.steps, 'step')} recomputed from {begin} with {_count(result.workers, 'worker')}"
-    window = f"steps {result.first}..{result.last}"
-    if not result.reproduced:
-        why = "there is no stored object to compare with"
-        return f"not verified: {window}: {why}; {how}, weights {result.weights_digest}"
-    return f"reproduced: {window}, {how}, weights {result.weights_digest}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 class _Progress:

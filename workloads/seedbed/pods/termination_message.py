@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 def write_termination_message(environ: Mapping[str, str], outcome: Outcome) -> None:
     """Write the message; a failure is logged, since exit code and output store hold the same."""
-    path = _termination_log(environ)
+    path = termination_log(environ)
     try:
         path.write_bytes(outcome.encode())
     except OSError as error:
@@ -42,7 +42,7 @@ def write_termination_message(environ: Mapping[str, str], outcome: Outcome) -> N
 
 def on_driver_exit(number: int, spool: Path) -> None:
     """Write the message of a driver that a signal ended, and upload the rest of its log."""
-    path = _termination_log(os.environ)
+    path = termination_log(os.environ)
     if number and (not path.exists() or not path.stat().st_size):
         write_termination_message(
             os.environ, outcome_of_signal(number, attempt=os.environ.get(env_vars.ATTEMPT, ""))
@@ -79,5 +79,6 @@ def outcome_of_signal(number: int, *, attempt: str) -> Outcome:
     )
 
 
-def _termination_log(environ: Mapping[str, str]) -> Path:
+def termination_log(environ: Mapping[str, str]) -> Path:
+    """Return the file from which the kubelet takes the termination message."""
     return Path(environ.get(env_vars.TERMINATION_LOG, "") or paths.TERMINATION_LOG)

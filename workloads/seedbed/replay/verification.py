@@ -65,6 +65,19 @@ class VerificationResult:
             return "differs"
         return "reproduced" if self.reproduced else "unverified"
 
+    @property
+    def sentence(self) -> str:
+        """Return the result in one sentence."""
+        if self.difference is not None:
+            return f"differs: {self.difference.line}"
+        begin = f"the checkpoint of step {self.started}" if self.started else "the first weights"
+        how = f"{_count(self.steps, 'step')} recomputed from {begin} with {_count(self.workers, 'worker')}"
+        window = f"steps {self.first}..{self.last}"
+        if not self.reproduced:
+            why = "there is no stored object to compare with"
+            return f"not verified: {window}: {why}; {how}, weights {self.weights_digest}"
+        return f"reproduced: {window}, {how}, weights {self.weights_digest}"
+
     def document(self) -> dict[str, Any]:
         """Return the result as JSON."""
         return {
@@ -81,6 +94,10 @@ class VerificationResult:
             "missing": list(self.missing),
             "signers": list(self.signers),
         }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @dataclass(kw_only=True, slots=True)

@@ -30,6 +30,8 @@ class DataSources:
     """URL; None means the one in the receipt."""
     dataset_secret: Path | None = None
     code: Path | None = None
+    code_uri: str | None = None
+    """URL of the code, where it is no local folder."""
     workers: int = 1
 
 
@@ -80,6 +82,8 @@ def _manifest(receipt: Receipt, sources: DataSources) -> dict[str, Any]:
     recipe = dict(decided.recipe)
     recipe["dataset"] = {**recipe["dataset"], "uri": dataset_url(receipt, sources)}
     recipe["model"] = {name: value for name, value in recipe["model"].items() if name != "code"}
+    if sources.code_uri is not None:
+        recipe["model"]["code"] = {"uri": sources.code_uri}
     workers = {"min": sources.workers, "max": sources.workers}
     execution = {"output": {"uri": UNUSED_OUTPUT}, "cluster": {"feed": "Local", "workers": workers}}
     return {
