@@ -199,7 +199,7 @@ def test_a_job_deleted_in_the_middle_leaves_nothing_but_its_run(jobs: Jobs) -> N
     job = jobs.apply()
     kube = jobs.testbed.kube
     uid = kube.get(job.path)["metadata"]["uid"]
-    everything = {"Pod", "Secret", "Service"}
+    everything = {"NetworkPolicy", "Pod", "Secret", "Service"}
     eventually(
         lambda: left_of(jobs, uid),
         lambda there: set(there) == everything,
