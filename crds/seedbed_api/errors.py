@@ -40,4 +40,11 @@ def refusal(field: str, value: object, problem: str, fix: str) -> str:
     shown = repr(value)
     if len(shown) > 120:  # of a path the end matters most
         shown = f"{shown[:40]}...{shown[-77:]}"
-    return f"{field}: {problem} (got {shown}); {fix}"
+    return _one_line(f"{field}: {problem} (got {shown}); {fix}")
+
+
+def _one_line(text: str) -> str:
+    """Return a text without control characters: parts of it come from files and servers of strangers."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -9,7 +9,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import NonNegativeInt, StringConstraints, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from seedbed.runs.evaluation_records import Evaluation, evaluations_digest, read_evaluations
 from seedbed.runs.owner_records import NO_OWNER_RECORD
@@ -92,7 +95,42 @@ class CheckpointRecord:
         return _record_of(document)
 
 
+_Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _TensorEntry(TypedDict):
+    dtype: str
+    shape: list[NonNegativeInt]
+    sha256: _Hex
+
+
+class _Blobs(TypedDict):
+    model: _Hex
+    optimizer: _Hex
+
+
+class _RecordDocument(TypedDict):
+    schemaVersion: int
+    runID: str
+    trajectoryID: str
+    step: NonNegativeInt
+    tensors: dict[str, _TensorEntry]
+    weightsDigest: str
+    blobs: _Blobs
+    ledgerChain: str
+    evaluationsDigest: str
+
+
+_DOCUMENT = TypeAdapter(_RecordDocument)
+
+
 def _record_of(document: Document) -> CheckpointRecord:
+    try:
+        _DOCUMENT.validate_python(document, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{field}: {first['msg']}") from error
     return CheckpointRecord(
         run_id=document["runID"],
         trajectory_id=document["trajectoryID"],

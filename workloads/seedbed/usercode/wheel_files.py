@@ -29,6 +29,7 @@ _DAMAGE = (
     EOFError,
     OSError,
     OverflowError,
+    LookupError,
     ValueError,
 )
 """What zipfile raises for damaged files; an encrypted one is a RuntimeError."""
