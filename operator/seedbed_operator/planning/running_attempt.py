@@ -93,7 +93,7 @@ _ATTEMPT_LIMITS: tuple[Callable[[JobContext], AttemptOutcome | None], ...] = (
 def plan_running_attempt(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     """Return the plan for an open attempt."""
     driver = context.driver
-    if driver is not None and (refused := _refuse_unrecorded(context, builder)):
+    if driver is not None and (refused := _refuse_unrecorded(context, builder, driver)):
         return refused
     if driver is not None:
         builder = track_active_time(context, record_start(context, builder, driver))
@@ -115,7 +115,7 @@ def plan_running_attempt(context: JobContext, builder: PlanBuilder) -> PlanBuild
     return _continue_attempt(context, builder, driver)
 
 
-def _refuse_unrecorded(context: JobContext, builder: PlanBuilder) -> PlanBuilder | None:
+def _refuse_unrecorded(context: JobContext, builder: PlanBuilder, driver: PodView) -> PlanBuilder | None:
     """Return the plan for a driver that no status tells of, in a namespace that may not use the profile.
 
     The operator made it just before it crashed, or a user did, with labels, name and owner of a driver:
@@ -125,6 +125,9 @@ def _refuse_unrecorded(context: JobContext, builder: PlanBuilder) -> PlanBuilder
         return None
     if lacks_namespace_labels(context):
         return builder.add_requests(EvidenceRequest(kind="NamespaceLabels")).requeue(context.now)
+    if context.profile is None and not is_stopping(context) and not has_ended_or_is_lost(driver, context.now):
+        why = diagnose_profile(context)  # what the profile grants is not known
+        return builder.set_waiting(why.reason, why.message) if why else None
     problem = diagnose_namespace(context)
     return delete_pods(context, builder).set_stalled(problem.reason, problem.message) if problem else None
 

@@ -138,3 +138,16 @@ def test_an_image_that_somebody_wrote_into_the_status_is_not_used() -> None:
         world.settle()
         (box,) = world.bodies["seedlings-1-driver"]["spec"]["containers"]
         assert box["image"] == (used or image), "another digest of the repository may be an earlier pin"
+
+
+def test_a_driver_that_a_user_made_while_there_is_no_profile_counts_when_there_is_one() -> None:
+    world = a_job({})
+    world.profile = None
+    forged_driver(world)
+    world.settle()
+    assert world.says() == "False ProfileNotFound"
+    assert world.job.status.attempts in (None, 0), "not recorded: its namespace is checked later"
+    world.profile = a_profile(**HOST_PATH)
+    world.settle().finish_deletions().settle()
+    assert world.names() == []
+    assert world.says() == "False NamespaceNotAllowed"
