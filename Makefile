@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 # two lanes (tests/tiers.sh): what computes, and beside it what waits for kubelets and back-offs
-TIERS := test-unit test-scenarios test-matrix test-data test-ray test-gpu + test-e2e test-cluster chart
+TIERS := test-unit test-scenarios test-matrix test-data test-ray test-gpu + test-kubernetes
 UNIT_TESTS ?= not slow and not ray and not s3 and not gpu
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # a home that cannot be written has no room for a cache
