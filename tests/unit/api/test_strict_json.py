@@ -87,7 +87,6 @@ def test_any_bytes_are_a_value_or_a_value_error(data: bytes | str) -> None:
 
 PARSED_OTHERWISE = {
     "crds/seedbed_api/strict_json.py": "this is it",
-    "crds/seedbed_api/attestations/dsse_envelope.py": "as strict, with errors of its own",
     "crds/seedbed_api/yaml_documents.py": "manifests, with bounds of their own",
     "workloads/seedbed/dataset/file_format.py": "its own document, written a moment before",
     "workloads/seedbed/training/rank_agreement.py": "sealed messages between ranks",
