@@ -47,10 +47,10 @@ def command(
     from seedbed.driver.error_policy import errors_name_field
     from seedbed.runs.log_store import list_logs, read_in_order
     from seedbed.runs.log_tail import LogTail
-    from seedbed.storage import open_storage
+    from seedbed.storage import open_output
 
     with errors_name_field("STORE"):
-        storage = open_storage(store, secret=secret)
+        storage = open_output(store, secret=secret)
         logs = list_logs(storage)
     if run is None:
         _list(logs)

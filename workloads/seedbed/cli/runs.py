@@ -82,11 +82,11 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
 
 def _runs(store: str, secret: Path | None) -> list[StoredRun]:
     from seedbed.driver.error_policy import errors_name_field
-    from seedbed.storage import open_storage
+    from seedbed.storage import open_output
     from seedbed.sweeps.run_retention import list_runs
 
     with errors_name_field("STORE"):
-        output: Storage = open_storage(store, secret=secret)
+        output: Storage = open_output(store, secret=secret)
         return list(list_runs(output))
 
 

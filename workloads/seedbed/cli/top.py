@@ -68,10 +68,10 @@ def _store(store: str, secret: Path | None, every: float) -> tuple[str, ReadRows
     from seedbed.cli.top_snapshot import StoreSnapshot
     from seedbed.cli.top_store import rows_of
     from seedbed.driver.error_policy import errors_name_field
-    from seedbed.storage import open_storage
+    from seedbed.storage import open_output
 
     with errors_name_field("STORE"):
-        snapshot = StoreSnapshot(output=open_storage(store, secret=secret), poll_seconds=every)
+        snapshot = StoreSnapshot(output=open_output(store, secret=secret), poll_seconds=every)
 
     def read_rows() -> list[Row]:
         with errors_name_field("STORE"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,7 @@ from seedbed.dataset.reader import Dataset, open_dataset
 from seedbed.dataset.shard_planning import plan_shards
 from seedbed.dataset.source_listing import SourceListing
 from seedbed.dataset.split_assignment import parse_split
-from seedbed.storage import Storage
+from seedbed.storage import LocalStorage, Storage
 from seedbed_api.errors import UserError, refusal
 
 OnProgress = Callable[[str, int, int], None]
@@ -96,12 +97,19 @@ def build_dataset(
 
 def _require_apart(source: Storage, dest: Storage) -> None:
     """Refuse a DEST inside of SOURCE, or around it: shards would be listed as sources."""
-    above, below = sorted((f"{source.url.rstrip('/')}/", f"{dest.url.rstrip('/')}/"), key=len)
+    above, below = sorted((f"{_resolved_url(source)}/", f"{_resolved_url(dest)}/"), key=len)
     if below.startswith(above):
         line = refusal(
             "DEST", dest.url, f"is inside of SOURCE {source.url}, or around it", "choose a folder beside it"
         )
         raise UserError("InvalidSpec", line)
+
+
+def _resolved_url(storage: Storage) -> str:
+    """Return the URL of a storage; of a local folder, that where its links lead."""
+    if isinstance(storage, LocalStorage):
+        return f"file://{os.path.realpath(storage.root)}".rstrip("/")
+    return storage.url.rstrip("/")
 
 
 def choose_engine(options: BuildOptions, *, files: int, urls: Iterable[str]) -> IngestEngine:

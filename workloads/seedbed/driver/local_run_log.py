@@ -22,7 +22,7 @@ from seedbed.logs.log_upload import LogUploader, log_pieces_folder, upload_perio
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import workers_logger
 from seedbed.runs.process_identity import this_process
-from seedbed.storage import Storage, open_storage
+from seedbed.storage import Storage, open_output
 from seedbed_api.errors import SeedbedError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def log_location(run: ResolvedRun, member: SweepMembership | None, *, attempt: i
 
 def _plain_output(run: ResolvedRun) -> Storage:
     """Return the output store without the retries of a training: a log may be lost."""
-    return open_storage(run.job.spec.output.uri, secret=run.options.output_secret)
+    return open_output(run.job.spec.output.uri, secret=run.options.output_secret)
 
 
 @contextmanager

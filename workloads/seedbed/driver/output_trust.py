@@ -10,7 +10,7 @@ from seedbed.driver.signed_runs import signature_problem
 from seedbed.runs.own_folders import own_run_folder
 from seedbed.runs.owner_records import Owner, read_owner
 from seedbed.runs.run_folder import RunFolder, open_run
-from seedbed.storage import is_writable, open_storage
+from seedbed.storage import is_writable, open_output
 from seedbed.training.worker_config import STORAGE_RETRY_SECONDS
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.execution_settings import Output, OutputTrust
@@ -30,12 +30,12 @@ def run_folder_of(job: TrainingJob, options: RunOptions, identity: str, *, to_tr
     uri, secret = job.spec.output.uri, options.output_secret
     owner = owner_of(job.spec.output, options)
     with errors_name_field("spec.output.uri"):
-        first = open_storage(uri, secret=secret)
+        first = open_output(uri, secret=secret)
         if not is_writable(first):
             problem, fix = "can be read, not written", "name a folder or a bucket"
             raise UserError("OutputUnwritable", refusal("spec.output.uri", first.url, problem, fix))
         open_run(first, identity).finished()
-    output = open_storage(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS)
+    output = open_output(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS)
     signed = (
         None if to_train or owner is None else _signed_folder(job, options, open_run(output, identity), owner)
     )

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from seedbed.mlflow.mlflow_entries import RUN_ID, CurveSource, RunEntry
 from seedbed.runs.curve_pieces import list_curve_pieces
 from seedbed.runs.run_folder import open_run
-from seedbed.storage import open_storage
+from seedbed.storage import open_output
 
 MOST_METRICS, MOST_FIELDS = 1000, 100
 """Most entries of one request, by MLflow's limits."""
@@ -137,7 +137,7 @@ class ServerSync:
 def _new_pieces(curve: CurveSource, read: set[str]) -> Iterator[tuple[str, list[Figures]]]:
     """Yield path and lines of the new pieces of metrics.jsonl."""
     secret = None if curve.secret is None else Path(curve.secret)
-    output = open_storage(curve.output, secret=secret)
+    output = open_output(curve.output, secret=secret)
     folder = open_run(output.child(curve.folder) if curve.folder else output, curve.run_id)
     for path in (piece.path for piece in list_curve_pieces(folder)):
         if path not in read:

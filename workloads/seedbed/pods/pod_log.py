@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seedbed.logs.log_upload import LogUploader, log_pieces_folder, spool_reader, upload_periodically
 from seedbed.pods.pod_settings import PodSettings
-from seedbed.storage import Storage, open_storage
+from seedbed.storage import Storage, open_output
 from seedbed_api.pod_contract import paths
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 def log_folder(settings: PodSettings) -> Storage:
     """Return the folder of the log of a pod."""
-    output = open_storage(settings.job.spec.output.uri, secret=settings.secret(paths.OUTPUT_SECRET))
+    output = open_output(settings.job.spec.output.uri, secret=settings.secret(paths.OUTPUT_SECRET))
     return log_pieces_folder(output, uid=settings.uid, attempt=settings.attempt, pod=settings.pod_name)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seedbed.receipts import Receipt, read_receipt
 from seedbed.runs import RECEIPT, RECIPE, RunFolder
-from seedbed.storage import DamagedObject, Storage, open_storage
+from seedbed.storage import DamagedObject, Storage, open_output, open_storage, without_links
 from seedbed_api.errors import UserError, refusal
 
 
@@ -68,6 +68,7 @@ def split_reference(reference: str, *, secret: Path | None) -> tuple[Storage, st
 
 def read_only_run_folder(place: Storage, run_id: str) -> ReadOnlyRunFolder:
     """Return the run folder in a storage."""
+    place = without_links(place)
     return ReadOnlyRunFolder(output=place, run_id=run_id, place=place)
 
 
@@ -102,7 +103,7 @@ def _names_a_folder(reference: str) -> bool:
 
 def _run_storage(run: str, run_id: str, *, secret: Path | None) -> Storage:
     """Return the storage of the run: the given folder, or the run folder below the given output URL."""
-    given = open_storage(run, secret=secret)
+    given = open_output(run, secret=secret)
     below = given.child(f"runs/{run_id.removeprefix('sha256:')}")
     for place in (given, below):
         if is_run_folder(place):

@@ -10,6 +10,7 @@ from seedbed.runs.process_identity import is_known_dead
 from seedbed.runs.run_folder import RECEIPT, RESULT, RunFolder
 from seedbed.runs.run_lease import RunLease, acquire_lease, is_released, read_heartbeat
 from seedbed.runs.trajectory_index import remove_run_checkpoints
+from seedbed.storage import UnreadableObject
 
 _FIRST = (RESULT, RECEIPT, "outcome.json")
 _LAST = "blobs/"
@@ -35,7 +36,15 @@ def current_holder(folder: RunFolder) -> AttemptClaim | None:
 def removable_objects(folder: RunFolder) -> dict[str, int]:
     """Return the objects of a run that may be removed, with their bytes."""
     paths = [path for path in folder.objects.list() if not path.startswith(_KEPT)]
-    return {path: folder.objects.size(path) for path in paths}
+    return {path: _size(folder, path) for path in paths}
+
+
+def _size(folder: RunFolder, path: str) -> int:
+    """Return the bytes of an object; 0 for a link or a FIFO, which are removed and not read."""
+    try:
+        return folder.objects.size(path)
+    except UnreadableObject:
+        return 0
 
 
 def remove_run(folder: RunFolder, *, version: str) -> None:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from seedbed.runs.owner_records import Owner
-from seedbed.storage import DamagedObject, Storage
+from seedbed.storage import DamagedObject, Storage, without_links
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.pod_contract.paths import job_logs_path
 from seedbed_api.strict_json import parse_json
@@ -151,13 +151,13 @@ def run_path(run_id: str) -> str:
 
 def run_names(output: Storage) -> set[str]:
     """Return the runs of a store by the hex digits of their identities."""
-    return {path.split("/")[1] for path in output.list("runs") if path.count("/") > 1}
+    return {path.split("/")[1] for path in without_links(output).list("runs") if path.count("/") > 1}
 
 
 def open_run(output: Storage, run_id: str, *, owner: Owner | None = None, below: str = "") -> RunFolder:
     """Return the folder of a run; nothing is touched."""
     assert run_id.startswith("sha256:"), run_id
-    return RunFolder(output=output, run_id=run_id, owner=owner, below=below)
+    return RunFolder(output=without_links(output), run_id=run_id, owner=owner, below=below)
 
 
 def conflict_message(shown: str, theirs: bytes, ours: bytes) -> str:

@@ -7,6 +7,7 @@ Remote stores are imported when needed: asyncio and TLS would add 0.04 s to the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -31,8 +32,10 @@ __all__ = [
     "absolute_url",
     "is_writable",
     "iter_paths",
+    "open_output",
     "open_storage",
     "printable_url",
+    "without_links",
 ]
 
 
@@ -91,8 +94,19 @@ def open_storage(url: str, *, secret: Path | None = None, retry_seconds: float =
     location = parse_location(url)
     if location.scheme == "file":
         shown = location.shown if location.shown.startswith("pvc://") else None
-        return LocalStorage(root=Path(location.url.removeprefix("file://")), shown=shown)
+        root = Path(location.url.removeprefix("file://"))
+        return LocalStorage(root=root, shown=shown, boundary=location.boundary)
     return _remote(location, secret, retry_seconds)
+
+
+def without_links(storage: Storage) -> Storage:
+    """Return a storage that follows no symbolic link below its folder, as a store of runs must not."""
+    return replace(storage, follow_links=False) if isinstance(storage, LocalStorage) else storage
+
+
+def open_output(url: str, *, secret: Path | None = None, retry_seconds: float = 0.0) -> Storage:
+    """Open an output store, like `open_storage`, and follow no symbolic link below it."""
+    return without_links(open_storage(url, secret=secret, retry_seconds=retry_seconds))
 
 
 def is_writable(storage: Storage) -> bool:

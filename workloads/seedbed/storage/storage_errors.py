@@ -134,6 +134,15 @@ def unreadable(shown: str, problem: str, fix: str) -> UnreadableObject:
     return UnreadableObject("StorageRefused", refusal("uri", shown, problem, fix), f"{problem}; {fix}")
 
 
+def linked(shown: str, link: str, *, writing: bool) -> UserError:
+    """Return the error of an object below a symbolic link, in a place where none is followed."""
+    problem = f"{link!r} is a symbolic link, which is not followed here"
+    fix = "put the folder or file itself in its place, or name the folder that it leads to"
+    if writing:
+        return UserError("OutputUnwritable", refusal("output.uri", shown, problem, fix))
+    return unreadable(shown, problem, fix)
+
+
 def system_error(error: OSError, *, shown: str, writing: bool, keys: str) -> SeedbedError:
     """Translate a failure with an errno; `keys` names what decides about access."""
     fault, problem = fault_of(error), _problem(error)

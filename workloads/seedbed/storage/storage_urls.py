@@ -30,6 +30,8 @@ class Location:
     """The URL without a trailing slash, credentials included: never to be printed."""
     shown: str
     """The same without user, password and query values."""
+    boundary: Path | None = None
+    """Folder of the mounted volume claim, which no link may lead out of."""
 
 
 def parse_location(url: str) -> Location:
@@ -177,8 +179,9 @@ def _claim_location(url: str, claims: Path) -> Location:
     if match is None or ".." in parts or "\0" in url:
         fix = "write for example pvc://claim/folder"
         raise UserError("InvalidStorageURL", refusal("uri", url, "names no folder of a volume claim", fix))
-    path = absolute_path(claims).joinpath(match[1], *(part for part in parts if part not in ("", ".")))
-    return Location(scheme="file", url=f"file://{path}", shown=url)
+    claim = absolute_path(claims) / match[1]
+    path = claim.joinpath(*(part for part in parts if part not in ("", ".")))
+    return Location(scheme="file", url=f"file://{path}", shown=url, boundary=claim)
 
 
 def _without_trailing_slash(url: str) -> str:

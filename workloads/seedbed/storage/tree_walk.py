@@ -1,7 +1,8 @@
-"""Walk a local folder tree, following links; no file is opened.
+"""Walk a local folder tree; no file is opened.
 
-Links to folders are followed wherever they are. A link back to a folder of its own path is a cycle and is
-left out. The result depends neither on the order in which a disk lists entries, nor on where the walk begins.
+Links to folders are followed wherever they are, or none is and each is an entry that is no folder. A link
+back to a folder of its own path is a cycle and is left out. The result depends neither on the order in which
+a disk lists entries, nor on where the walk begins.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class _Folder(NamedTuple):
 
 
 def walk(
-    root: Path, prefix: str = "", *, enters: Callable[[str], bool] = lambda _name: True
+    root: Path, prefix: str = "", *, enters: Callable[[str], bool] = lambda _name: True, follow: bool = True
 ) -> Iterator[Entry]:
     """Yield the entries below `root/prefix`; `enters` decides by name which folders are walked.
 
@@ -58,11 +59,11 @@ def walk(
             with os.scandir(root / folder.path) as entries:
                 for entry in entries:
                     path = f"{folder.path}/{entry.name}" if folder.path else entry.name
-                    is_folder, wanted = _is_folder(entry), enters(entry.name)
+                    is_folder, wanted = _is_folder(entry, follow=follow), enters(entry.name)
                     if is_folder and wanted:
                         below += _folders_to_walk(folder, entry, path)
                     else:
-                        yield Entry(path, is_folder, _error_of_link(entry) if wanted else None)
+                        yield Entry(path, is_folder, _error_of_link(entry) if wanted and follow else None)
         except OSError as error:
             yield from _error_entry(folder.path, error)
             continue
@@ -80,10 +81,10 @@ def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder or a link to one; what cannot be read is no folder here."""
+def _is_folder(entry: os.DirEntry[str], *, follow: bool) -> bool:
+    """Return whether an entry is a folder, or a link to one; what cannot be read is no folder here."""
     try:
-        return entry.is_dir()
+        return entry.is_dir(follow_symlinks=follow)
     except OSError:
         return False
 

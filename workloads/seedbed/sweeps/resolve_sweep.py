@@ -20,7 +20,7 @@ from seedbed.runs.own_folders import own_place
 from seedbed.runs.owner_records import Owner
 from seedbed.search.sweep_identity import sweep_document, sweep_id
 from seedbed.search.sweep_validation import require_possible_search
-from seedbed.storage import Storage, open_storage
+from seedbed.storage import Storage, open_output
 from seedbed.training.worker_config import STORAGE_RETRY_SECONDS
 from seedbed_api.errors import SeedbedError, UserError, refusal
 from seedbed_api.manifest_loader import training_job
@@ -98,7 +98,7 @@ class ResolvedSweep:
     def output_store(self) -> Storage:
         """Return the output store of runs and sweeps."""
         uri, secret = self.spec.output.uri, self.options.output_secret
-        return open_storage(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS)
+        return open_output(uri, secret=secret, retry_seconds=STORAGE_RETRY_SECONDS)
 
     @cached_property
     def owner(self) -> Owner | None:

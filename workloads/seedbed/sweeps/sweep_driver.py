@@ -24,7 +24,7 @@ from seedbed.search.samplers import create_sampler
 from seedbed.search.search_state import Search
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns
 from seedbed.search.trial_ranking import best_trials, rank_trials
-from seedbed.storage import open_storage
+from seedbed.storage import open_output
 from seedbed.sweeps.mlflow_sweep_entry import final_fields, sweep_recording
 from seedbed.sweeps.resolve_sweep import ResolvedSweep, resolve_sweep
 from seedbed.sweeps.sequential_runner import run_sequentially
@@ -268,7 +268,7 @@ def status_inputs(
         started=session.started,
         now=datetime.now(UTC),
         job=session.job,
-        output=open_storage(session.job.spec.output.uri).url if trials else "",
+        output=open_output(session.job.spec.output.uri).url if trials else "",
         trials=trials,
         trial_runs=_trial_runs(session, trials),
         reused=state.reused_count if state else len(trials),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from seedbed.driver.local_run_log import LogLocation, record_log
-from seedbed.storage import Storage, open_storage
+from seedbed.storage import Storage, open_output
 from seedbed.sweeps.resolve_sweep import ResolvedSweep
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed_api.errors import SeedbedError
@@ -25,7 +25,7 @@ def record_sweep_log(sweep: ResolvedSweep, display: SweepDisplay) -> Iterator[No
 
 
 def _log_location(sweep: ResolvedSweep, display: SweepDisplay) -> LogLocation | None:
-    output = open_storage(sweep.spec.output.uri, secret=sweep.options.output_secret)
+    output = open_output(sweep.spec.output.uri, secret=sweep.options.output_secret)
     uid, job = sweep.identity.removeprefix("sha256:"), sweep.job.metadata.name
     try:
         return claim_log_location(output, uid=uid, job=job)

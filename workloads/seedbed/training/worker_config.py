@@ -12,7 +12,7 @@ from seedbed.arithmetic.learning_rate import learning_rates
 from seedbed.feed import FeedKind, StreamSpec
 from seedbed.runs.owner_records import read_owner
 from seedbed.runs.run_folder import RunFolder, open_run
-from seedbed.storage import open_storage
+from seedbed.storage import open_output
 from seedbed.training.early_stopping import EarlyStopping
 from seedbed.training.step_schedule import StepSchedule
 from seedbed.usercode.code_source import CodeArchive
@@ -76,7 +76,7 @@ class WorkerConfig:
 
     def run_folder(self) -> RunFolder:
         """Return the folder of the run."""
-        output = open_storage(self.output_url, secret=self.output_secret, retry_seconds=STORAGE_RETRY_SECONDS)
+        output = open_output(self.output_url, secret=self.output_secret, retry_seconds=STORAGE_RETRY_SECONDS)
         owner = None if self.owner_key is None else read_owner(self.owner_key)
         place = output.child(self.output_folder) if self.output_folder else output
         return open_run(place, self.run_id, owner=owner)
