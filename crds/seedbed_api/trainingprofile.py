@@ -171,7 +171,8 @@ class HostPath(Block):
             "write for example /var/cache/images",
         ),
     ]
-    """Absolute path; created if it does not exist."""
+    """Absolute path; created if it does not exist. Pods mount the folder in it that has the name of their
+    namespace, which is created with the mode of this one: user 1000 must be able to write there."""
 
 
 class CacheClaim(Block):
@@ -187,8 +188,8 @@ class Cache(Choice):
     members: ClassVar = {"HostPath": "host_path", "PersistentVolumeClaim": "persistent_volume_claim"}
 
     type: Literal["EmptyDir", "HostPath", "PersistentVolumeClaim"] = "EmptyDir"
-    """EmptyDir lives as long as its pod, HostPath is shared by all jobs of a node, PersistentVolumeClaim by
-    all pods of a namespace."""
+    """EmptyDir lives as long as its pod, HostPath is shared by the jobs of a node that are of one namespace,
+    PersistentVolumeClaim by all pods of a namespace."""
     size_limit: Bytes = "10Gi"
     """Largest size of the cache."""
     host_path: HostPath | None = None

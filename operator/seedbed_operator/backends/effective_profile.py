@@ -15,8 +15,9 @@ from seedbed_operator.job_observation import JobView, ProfileView
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EffectiveProfile:
-    """Spec of a job, spec of its profile, and the values that follow from both."""
+    """Namespace and spec of a job, spec of its profile, and the values that follow from both."""
 
+    namespace: str
     spec: JobSpec
     profile: TrainingProfileSpec
 
@@ -107,4 +108,4 @@ def effective_profile(job: JobView, profile: ProfileView) -> EffectiveProfile:
     """Return the effective profile of a valid job with a valid profile."""
     assert job.spec is not None, "a job with an invalid spec has no pods"
     assert profile.spec is not None, "an invalid profile runs no job"
-    return EffectiveProfile(spec=job.spec, profile=profile.spec)
+    return EffectiveProfile(namespace=job.namespace, spec=job.spec, profile=profile.spec)

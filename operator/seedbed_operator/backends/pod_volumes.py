@@ -27,11 +27,15 @@ class Mount:
     volume: dict[str, Any]
     path: str
     read_only: bool = False
+    folder: str | None = None
+    """The folder of the volume that is mounted, made by the kubelet with the mode of the volume."""
 
     @property
     def entry(self) -> dict[str, Any]:
         """Return the entry of the container's volumeMounts."""
         entry = {"name": self.volume["name"], "mountPath": self.path}
+        if self.folder is not None:
+            entry["subPath"] = self.folder
         return {**entry, "readOnly": True} if self.read_only else entry
 
 
@@ -40,7 +44,7 @@ def mounts_of(effective: EffectiveProfile, *, memory: str) -> tuple[Mount, ...]:
     spec, profile = effective.spec, effective.profile
     return (
         *_scratch(profile.scratch, memory),
-        _cache(profile.cache),
+        _cache(profile.cache, effective.namespace),
         *_secrets(spec),
         *_owner(effective),
         *_claims(spec),
@@ -66,13 +70,18 @@ def _scratch(scratch: Scratch, memory: str) -> Iterator[Mount]:
     yield Mount(volume={"name": "shm", "emptyDir": shared}, path="/dev/shm")
 
 
-def _cache(cache: Cache) -> Mount:
+def _cache(cache: Cache, namespace: str) -> Mount:
+    """Mount the cache; of a folder of the node, the part of the job's namespace alone.
+
+    Whoever may write to a cache can forge decoded images, so no other namespace may.
+    """
     source: dict[str, Any] = {"emptyDir": {"sizeLimit": cache.size_limit}}
     if cache.host_path is not None:
         source = {"hostPath": {"path": cache.host_path.path, "type": "DirectoryOrCreate"}}
     if cache.persistent_volume_claim is not None:
         source = {"persistentVolumeClaim": {"claimName": cache.persistent_volume_claim.claim_name}}
-    return Mount(volume={"name": "cache", **source}, path=paths.CACHE)
+    folder = namespace if cache.host_path is not None else None
+    return Mount(volume={"name": "cache", **source}, path=paths.CACHE, folder=folder)
 
 
 def _secrets(spec: JobSpec) -> Iterator[Mount]:

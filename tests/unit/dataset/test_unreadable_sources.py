@@ -206,12 +206,12 @@ def test_what_a_retry_may_mend_is_never_left_out(
 ) -> None:
     error, expected = FAULTS[name]
     source = two_classes(tmp_path / "source")
-    read, scan, scans = Path.read_bytes, os.scandir, []
+    opened, scan, scans = os.open, os.scandir, []
 
-    def failing_read(path: Path) -> bytes:
+    def failing_open(path: Path, *arguments: int, **options: int) -> int:
         if where == "a file" and str(path).endswith("cat/7.png"):
             raise error
-        return read(path)
+        return opened(path, *arguments, **options)
 
     def failing_scan(path: Path) -> object:
         if str(path).endswith("/cat"):
@@ -220,7 +220,7 @@ def test_what_a_retry_may_mend_is_never_left_out(
                 raise error
         return scan(path)
 
-    monkeypatch.setattr(Path, "read_bytes", failing_read)
+    monkeypatch.setattr(os, "open", failing_open)
     monkeypatch.setattr(os, "scandir", failing_scan)
     with pytest.raises(expected) as caught:
         build(source, tmp_path / "ds", on_error="skip")

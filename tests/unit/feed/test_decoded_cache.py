@@ -240,7 +240,7 @@ def test_a_damaged_slot_is_decoded_again_and_mended(jpegs, tmp_path, damage):
 
 
 def refusing(code):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError(code, os.strerror(code))
 
     return refuse

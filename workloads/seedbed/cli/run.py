@@ -240,11 +240,13 @@ def _with_owner(options: RunOptions, job: TrainingJob | SweepJob) -> RunOptions:
 
 
 def _writable(cache: Path) -> Path:
-    """Return the cache folder. Raises UserError if it is not writable; the run would be slower without it."""
+    """Return this user's cache folder. UserError if it cannot be written: the run would be slower without."""
+    from seedbed.feed.private_folder import private_folder
+
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache):
-            return cache
+        own = private_folder(cache)
+        with tempfile.TemporaryFile(dir=own):
+            return own
     except OSError as error:
         problem = (error.strerror or str(error)).lower()
         fix = "name a folder that can be written, or leave --cache away"

@@ -3,7 +3,8 @@
 Both disk caches are built on it. It counts bytes before they are written, evicts the least recently used
 files, locks bytes of files between processes, and after one warning stops writing where the disk takes no
 more. What a file holds, and how that is verified, is up to the cache. A kill leaves the count too high at
-most; the next eviction counts anew.
+most; the next eviction counts anew. Whatever else lies in the folder is left alone: no symbolic link is
+followed, and nothing but regular files is opened or removed.
 
 `diskcache` does not fit: it unpickles what it finds, so that whoever can write to the folder can run code in
 every pod that shares it; it asks SQLite at each read; it evicts ten entries per write instead of holding a
@@ -15,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import struct
 import threading
@@ -22,10 +24,14 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 from typing import Final
 
+from seedbed.storage.folder_handles import open_folder, open_regular, require_regular
 from seedbed_api.exponential_backoff import ExponentialBackoff
+
+logger = logging.getLogger(__name__)
 
 _EVICT_TO: Final = 0.9
 """Share of the bound that an eviction leaves: one per tenth of the folder, not one per write."""
@@ -35,6 +41,8 @@ _USAGE_LOCK_SECONDS: Final = 120.0
 """How long to wait for the usage file, which is locked while the folder is listed."""
 _POLLING: Final = ExponentialBackoff(first=0.0002, longest=0.02)
 """Between two tries to take a lock."""
+_USAGE_FILE: Final = "ledger"
+"""The name of older versions."""
 _USAGE: Final = struct.Struct("<qq")
 _FLOCK: Final = struct.Struct("hhqqi4x")
 """struct flock of 64-bit Linux: type, whence, start, length, pid (0)."""
@@ -75,8 +83,37 @@ class BoundedFolder:
         self._patterns = patterns
         self._sparse = sparse
         self._stopped = stopped or threading.Event()
+        self._patient = True
         with self.writing():
             folder.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[int]:
+        """Yield a handle of a file below the folder. Raises OSErrors, also for links and special files."""
+        above, _, last = name.rpartition("/")
+        parts = PurePosixPath(above).parts
+        with open_folder(self.folder, parts) as folder, open_regular(last, folder=folder) as handle:
+            yield handle
+
+    def contains(self, name: str) -> bool:
+        """Return whether a name is taken below the folder."""
+        return os.path.lexists(self.folder / name)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name below the folder."""
+        with self._named(old) as (source, name), self._named(new, create=True) as (target, last):
+            os.rename(name, last, src_dir_fd=source, dst_dir_fd=target)
+
+    def remove(self, name: str) -> None:
+        """Remove a file below the folder if it is there; of a link, the link itself."""
+        with contextlib.suppress(FileNotFoundError), self._named(name) as (folder, last):
+            os.unlink(last, dir_fd=folder)
+
+    @contextlib.contextmanager
+    def _named(self, name: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
+        above, _, last = name.rpartition("/")
+        with open_folder(self.folder, PurePosixPath(above).parts, create=create) as folder:
+            yield folder, last
 
     def fits(self, size: int) -> bool:
         """Return whether so many bytes can be stored at the same time."""
@@ -129,20 +166,31 @@ class BoundedFolder:
     def lock(self, handle: int, offset: int, *, seconds: float) -> bool:
         """Lock one byte of an open file until the file is closed; False where another holder kept it.
 
-        The byte need not exist. The kernel releases the locks of a process that dies.
+        The byte need not exist. The kernel releases the locks of a process that dies. Once a holder has kept
+        a lock for all `seconds`, no lock of this folder is waited for again.
         """
         if _try_lock(handle, offset):
             return True
-        deadline, delays = time.monotonic() + seconds, _POLLING.delays()
+        deadline, delays = time.monotonic() + seconds * self._patient, _POLLING.delays()
         while not _try_lock(handle, offset):
-            if time.monotonic() >= deadline or self._stopped.wait(next(delays)):
+            if time.monotonic() >= deadline:
+                self._wait_no_more(seconds)
+                return False
+            if self._stopped.wait(next(delays)):
                 return False
         return True
+
+    def _wait_no_more(self, seconds: float) -> None:
+        if self._patient and seconds:
+            self._patient = False
+            problem = "another process has kept a lock for %g s; no lock is waited for again"
+            fix = "`fuser -v` on its files names the process"
+            logger.warning(f"%s %s: {problem}; {fix}", self._label, self.folder, seconds)
 
     @contextlib.contextmanager
     def _locked_usage(self) -> Iterator[int]:
         """Open and lock the usage file; raises TimeoutError where a stopped process holds it."""
-        handle = open_for_writing(self.folder / "ledger")  # the name of older versions
+        handle = open_for_writing(self.folder / _USAGE_FILE)
         try:
             if not self.lock(handle, 0, seconds=_USAGE_LOCK_SECONDS):
                 raise TimeoutError(errno.ETIMEDOUT, "another process holds its lock")
@@ -157,32 +205,57 @@ class BoundedFolder:
         """
         files = sorted(self._files())
         total = sum(size for _, _, size in files)
-        for _, path, size in files:
+        for _, name, size in files:
             if total <= goal:
                 break
-            path.unlink(missing_ok=True)
+            self.remove(name)
             total -= size
         return total
 
-    def _files(self) -> list[tuple[int, Path, int]]:
-        """Return (last use, path, bytes) of every file."""
+    def _files(self) -> list[tuple[int, str, int]]:
+        """Return (last use, name below the folder, bytes) of every file."""
         found = []
-        for path in (path for pattern in self._patterns for path in self.folder.glob(pattern)):
+        for entry in (entry for pattern in self._patterns for entry in _matching(self.folder, pattern)):
             with contextlib.suppress(FileNotFoundError):  # evicted or renamed meanwhile
-                status = path.stat()
+                status = entry.stat(follow_symlinks=False)
                 size = status.st_blocks * 512 if self._sparse else status.st_size
-                found.append((status.st_mtime_ns, path, size))
+                found.append((status.st_mtime_ns, os.path.relpath(entry.path, self.folder), size))
         return found
 
 
-def open_for_writing(path: Path) -> int:
-    """Open a file for reading and writing; create it, and its folder, where it is missing."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+def _matching(folder: Path, pattern: str) -> Iterator[os.DirEntry[str]]:
+    """Yield what matches a pattern below a folder and is no folder; unlike Path.glob, behind no link."""
+    first, _, rest = pattern.partition("/")
     try:
-        return os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, flags, 0o666)
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if fnmatchcase(entry.name, first)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in found:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if is_folder and rest:
+            yield from _matching(folder / entry.name, rest)
+        elif not is_folder and not rest:
+            yield entry
+
+
+def open_for_writing(path: Path, *, root: Path | None = None) -> int:
+    """Open a regular file for reading and writing; create it, and its folders below `root`, if missing.
+
+    Below `root`, by default its folder, no link is followed. Raises OSErrors, also for special files.
+    """
+    root = root or path.parent
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open_folder(root, path.parent.relative_to(root).parts, create=True) as folder:
+        handle = os.open(path.name, flags, 0o666, dir_fd=folder)
+    try:
+        require_regular(handle, path.name)
+        if os.fstat(handle).st_nlink > 1:
+            raise OSError(errno.EMLINK, "has another name, elsewhere perhaps", path.name)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
 
 
 def touch(handle: int) -> None:
@@ -195,10 +268,11 @@ def touch(handle: int) -> None:
 def folder_usage(folder: Path) -> FolderUsage:
     """Return what is counted of a folder, zeros where nothing is."""
     try:
-        record = (folder / "ledger").read_bytes()
+        with open_folder(folder, ()) as opened, open_regular(_USAGE_FILE, folder=opened) as handle:
+            usage = _read_usage(handle)
     except OSError:  # nothing was ever written here, or it cannot be read
-        record = b""
-    return _unpack_usage(record) or FolderUsage(bytes=0, writes=0)
+        usage = None
+    return usage or FolderUsage(bytes=0, writes=0)
 
 
 def _read_usage(handle: int) -> FolderUsage | None:

@@ -117,24 +117,23 @@ class DecodedCache:
         return self._folder.size()
 
     def _path(self, name: str) -> Path:
-        return self._folder.folder / name[:2] / name
+        return self._folder.folder / _place(name)
 
     @contextlib.contextmanager
     def _opened(self, slot: Slot) -> Iterator[int | None]:
         """Open the file of a slot; None where there is none and none can be made."""
-        handle = self._open(self._path(slot.file)) if self.fits(slot.stride) else None
-        try:
-            yield handle
-        finally:
-            if handle is not None:
-                os.close(handle)
+        with contextlib.ExitStack() as stack:
+            yield self._open(_place(slot.file), stack) if self.fits(slot.stride) else None
 
-    def _open(self, path: Path) -> int | None:
+    def _open(self, name: str, stack: contextlib.ExitStack) -> int | None:
+        """Open a file until the stack ends."""
         if self._folder.writable:
             with self._folder.writing():
-                return open_for_writing(path)
+                handle = open_for_writing(self._folder.folder / name, root=self._folder.folder)
+                stack.callback(os.close, handle)
+                return handle
         try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return stack.enter_context(self._folder.reading(name))
         except OSError:  # missing or unreadable: it is decoded
             return None
 
@@ -163,6 +162,11 @@ class DecodedCache:
                 pass
             if granted:  # a write that is cut short fails its digest
                 os.pwritev(handle, [slot.digest(data), data.data], slot.offset)
+
+
+def _place(name: str) -> str:
+    """Return where a file lies below the folder."""
+    return f"{name[:2]}/{name}"
 
 
 def _bytes_on_disk(size: int) -> int:

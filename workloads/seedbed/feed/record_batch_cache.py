@@ -19,6 +19,7 @@ from typing import Final
 
 from seedbed.feed.bounded_folder import BoundedFolder, open_for_writing, touch
 from seedbed.feed.io_counters import IO_COUNTERS
+from seedbed.storage.folder_handles import LinkInPath, SpecialFile
 
 _FETCH_SECONDS: Final = 120.0
 """How long a process waits for another one's fetch; a stopped process must not stop the others."""
@@ -42,7 +43,7 @@ class BatchCache:
 
     def contains(self, name: str) -> bool:
         """Return whether there is an entry, sound or not."""
-        return self._path(name).exists()
+        return self._folder.contains(_place(name))
 
     def write(self, name: str, data: bytes | memoryview) -> bool:
         """Store verified bytes; False where they do not fit, or where the folder takes no more."""
@@ -71,33 +72,36 @@ class BatchCache:
         return self._folder.size()
 
     def _path(self, name: str) -> Path:
-        return self._folder.folder / "entries" / name[:2] / name
+        return self._folder.folder / _place(name)
 
     def _read_verified(self, name: str, start: int, length: int) -> bytes | None:
-        handle = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if name in self._verified:
-                data = os.pread(handle, length, start)
-                sound = len(data) == length
-            else:
-                whole = _read_all(handle)
-                data = whole[start : start + length]
-                sound = hashlib.sha256(whole).hexdigest() == name
-            if sound:
-                self._verified.add(name)
-                touch(handle)
-                return data
-        finally:
-            os.close(handle)
+            with self._folder.reading(_place(name)) as handle:
+                data = self._sound_bytes(handle, name, start, length)
+                if data is not None:
+                    touch(handle)
+                    return data
+        except (LinkInPath, SpecialFile):  # planted: it would keep the batch from being stored
+            pass
         IO_COUNTERS.reject()
         self.discard(name)
         return None
+
+    def _sound_bytes(self, handle: int, name: str, start: int, length: int) -> bytes | None:
+        if name in self._verified:
+            data = os.pread(handle, length, start)
+            return data if len(data) == length else None
+        whole = _read_all(handle)
+        if hashlib.sha256(whole).hexdigest() != name:
+            return None
+        self._verified.add(name)
+        return whole[start : start + length]
 
     def discard(self, name: str) -> None:
         """Remove an entry that is damaged."""
         self._verified.discard(name)
         with self._folder.writing():
-            self._path(name).unlink(missing_ok=True)
+            self._folder.remove(_place(name))
 
     def _publish(self, name: str, data: bytes | memoryview) -> bool:
         """Write a temporary file and rename it; False where there is no room."""
@@ -105,30 +109,33 @@ class BatchCache:
         if reserved is None:
             return False
         temporary, handle = reserved
-        path = self._path(name)
         try:
             _write_all(handle, data)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.rename(path)
+            self._folder.rename(temporary, _place(name))
         except FileNotFoundError:  # evicted before it was complete: more writers than the bound has room for
             return False
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            self._folder.remove(temporary)
             raise
         finally:
             os.close(handle)
         self._verified.add(name)
         return True
 
-    def _reserve(self, size: int) -> tuple[Path, int] | None:
-        """Return a temporary file and its handle; its full length is counted from the start."""
+    def _reserve(self, size: int) -> tuple[str, int] | None:
+        """Return the name of a temporary file and its handle; its full length is counted from the start."""
         with self._folder.reservation(size) as granted:
             if not granted:
                 return None
-            temporary = self._folder.folder / "aside" / secrets.token_hex(8)
-            handle = open_for_writing(temporary)
+            temporary = f"aside/{secrets.token_hex(8)}"
+            handle = open_for_writing(self._folder.folder / temporary, root=self._folder.folder)
             os.ftruncate(handle, size)
             return temporary, handle
+
+
+def _place(name: str) -> str:
+    """Return where a batch lies below the folder."""
+    return f"entries/{name[:2]}/{name}"
 
 
 def _read_all(handle: int) -> bytes:

@@ -14,8 +14,6 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from seedbed.storage.storage_errors import unreadable
-
 _LOOK = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 """Without the right to list a folder, and without the effects that opening a device has."""
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -32,6 +30,14 @@ class LinkInPath(OSError):  # noqa: N818 - named like the OSErrors of Python
 
     def __init__(self, link: str) -> None:
         super().__init__(errno.ELOOP, "is a symbolic link", link)
+
+
+class SpecialFile(OSError):  # noqa: N818 - as above
+    """A FIFO, a socket or a device lies where a regular file is expected; `kind` says which."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(errno.EINVAL, f"is a {kind}, no regular file", name)
+        self.kind = kind
 
 
 @contextlib.contextmanager
@@ -78,37 +84,36 @@ def is_link(name: str, folder: int) -> bool:
 
 
 @contextlib.contextmanager
-def open_regular(
-    path: Path | str, *, shown: str, folder: int | None = None, look: bool = False
-) -> Iterator[int]:
+def open_regular(path: Path | str, *, folder: int | None = None, look: bool = False) -> Iterator[int]:
     """Yield a handle of a regular file; `look` is for its status alone, which needs no right to read it.
 
-    With a `folder` the path is a name in it, and no link is followed. Raises UnreadableObject for a FIFO, a
-    socket or a device, IsADirectoryError for a folder, LinkInPath for a link in an open folder.
+    With a `folder` the path is a name in it, and no link is followed. Raises SpecialFile, LinkInPath (only in
+    a folder), IsADirectoryError and other OSErrors.
     """
-    with _open_checked(path, _LOOK, shown=shown, folder=folder) as handle:
+    with _open_checked(path, _LOOK, folder=folder) as handle:
         if look:
             yield handle
             return
-    with _open_checked(path, _READ, shown=shown, folder=folder) as handle:
+    with _open_checked(path, _READ, folder=folder) as handle:
         yield handle
 
 
 @contextlib.contextmanager
-def _open_checked(path: Path | str, flags: int, *, shown: str, folder: int | None) -> Iterator[int]:
+def _open_checked(path: Path | str, flags: int, *, folder: int | None) -> Iterator[int]:
     handle = os.open(path, flags | (0 if folder is None else os.O_NOFOLLOW), dir_fd=folder)
     try:
-        _require_regular(os.fstat(handle).st_mode, shown, str(path))
+        require_regular(handle, str(path))
         yield handle
     finally:
         os.close(handle)
 
 
-def _require_regular(mode: int, shown: str, name: str) -> None:
+def require_regular(handle: int, name: str) -> None:
+    """Raise an OSError where an open handle is not that of a regular file."""
+    mode = os.fstat(handle).st_mode
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "is a folder", shown)
+        raise IsADirectoryError(errno.EISDIR, "is a folder", name)
     if stat.S_ISLNK(mode):
         raise LinkInPath(name)
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _SPECIAL if is_kind(mode)), "special file")
-        raise unreadable(shown, f"is a {kind}, no regular file", "remove it")
+        raise SpecialFile(next((kind for is_kind, kind in _SPECIAL if is_kind(mode)), "special file"), name)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from io import BufferedWriter
 from pathlib import Path, PurePosixPath
 
-from seedbed.storage.folder_handles import LinkInPath, open_folder, open_regular
+from seedbed.storage.folder_handles import LinkInPath, SpecialFile, open_folder, open_regular
 from seedbed.storage.storage_errors import linked, local_error, require_full_range, unreadable
 from seedbed.storage.storage_urls import require_relative
 from seedbed.storage.tree_walk import walk
@@ -155,12 +155,12 @@ class LocalStorage:
         with _translated(shown, writing=False):
             relative = self._relative(path)
             if self.follow_links and self.boundary is None:
-                with open_regular(self.root / relative, shown=shown, look=look) as handle:
+                with open_regular(self.root / relative, look=look) as handle:
                     yield handle
                 return
             with (
                 self._folder_of(relative) as (folder, name),
-                open_regular(name, shown=shown, folder=folder, look=look) as handle,
+                open_regular(name, folder=folder, look=look) as handle,
             ):
                 yield handle
 
@@ -200,6 +200,8 @@ def _translated(shown: str, *, writing: bool) -> Iterator[None]:
         yield
     except LinkInPath as error:
         raise linked(shown, str(error.filename), writing=writing) from error
+    except SpecialFile as error:
+        raise unreadable(shown, str(error.strerror), "remove it") from error
     except OSError as error:
         if not writing and isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
             raise FileNotFoundError(2, "no such object", shown) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,21 @@ def test_the_cache_is_where_the_profile_says(
     pod = worker(profile=a_profile(cache=cache))
     assert {"name": "cache", **source} in pod["spec"]["volumes"]
     assert environment(pod)["SEEDBED_CACHE_BYTES"] == str(size)
+
+
+@pytest.mark.parametrize("namespace", ["default", "neighbours"])
+def test_the_cache_of_a_node_has_a_folder_for_each_namespace(namespace: str) -> None:
+    """A pod sees its namespace's folder alone: what lies there it can forge, and read."""
+    profile = a_profile(cache={"type": "HostPath", "hostPath": {"path": "/c"}, "sizeLimit": "1Gi"})
+    job = replace(a_training_job().build(), namespace=namespace)
+    attempt = DesiredAttempt(
+        number=1, driver_uid=None, workers=(0,), image=IMAGE, expected=ExpectedIdentity()
+    )
+    for create in PodsBackend().children(job, profile, attempt):
+        if create.body["kind"] == "Pod":
+            (box,) = create.body["spec"]["containers"]
+            mounted = [mount for mount in box["volumeMounts"] if mount["name"] == "cache"]
+            assert mounted == [{"name": "cache", "mountPath": "/var/cache/seedbed", "subPath": namespace}]
 
 
 @settings(max_examples=30, deadline=None)
