@@ -20,6 +20,8 @@ OUTPUT_TRUST: Final = "SEEDBED_OUTPUT_TRUST"
 RECEIPT_DIGEST: Final = "SEEDBED_RECEIPT_DIGEST"
 CACHE_FOLDER: Final = "SEEDBED_CACHE_FOLDER"
 CACHE_BYTES: Final = "SEEDBED_CACHE_BYTES"
+ALLOWED_URI_PREFIXES: Final = "SEEDBED_ALLOWED_URI_PREFIXES"
+"""The allowedURIPrefixes of the profile as a JSON list, which redirects must stay within."""
 
 POD_NAME: Final = "POD_NAME"
 POD_IP: Final = "POD_IP"

@@ -45,6 +45,15 @@ def _parsed_job(value: object) -> object:
     return any_job(document, env_vars.JOB)
 
 
+def _parsed_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise invalid_value("is not a JSON list", 'write for example ["s3://datasets/"]') from None
+
+
 def _job_json(job: Job) -> str:
     """Return kind, name and spec of a job as JSON with sorted keys; the rest of its metadata may change."""
     metadata = {"name": job.metadata.name, "namespace": job.metadata.namespace, "uid": job.metadata.uid}
@@ -54,6 +63,11 @@ def _job_json(job: Job) -> str:
 
 Number = Annotated[int, BeforeValidator(_whole_number)]
 JobJson = Annotated[Job, BeforeValidator(_parsed_job), PlainSerializer(_job_json, return_type=str)]
+JsonList = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_parsed_list),
+    PlainSerializer(json.dumps, return_type=str, when_used="unless-none"),
+]
 HostAndPort = Annotated[
     str, Matches(r"^.+:[0-9]+$", 300, "is not HOST:PORT of the Ray head", "write for example head:6379")
 ]
@@ -106,6 +120,8 @@ class PodEnvironment(EnvironmentModel):
     """Which stored objects are reused, where the job does not say; operators of before it do not set it."""
     cache_folder: str | None = Field(default=None, alias=env_vars.CACHE_FOLDER)
     cache_bytes: Number | None = Field(default=None, ge=1, alias=env_vars.CACHE_BYTES)
+    allowed_uri_prefixes: JsonList | None = Field(default=None, alias=env_vars.ALLOWED_URI_PREFIXES)
+    """The profile's allowedURIPrefixes; None where it lists none."""
 
     def to_env(self) -> dict[str, str]:
         """Return the variables of this pod and those that are the same in every pod."""

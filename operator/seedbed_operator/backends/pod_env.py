@@ -71,6 +71,7 @@ def _of_every_pod(job: JobView, effective: EffectiveProfile, attempt: DesiredAtt
         "output_trust": effective.output_trust,
         "cache_folder": paths.CACHE,
         "cache_bytes": cache_bytes(effective.profile.cache),
+        "allowed_uri_prefixes": effective.profile.allowed_uri_prefixes or None,
     }
 
 

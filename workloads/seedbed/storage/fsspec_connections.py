@@ -98,12 +98,17 @@ def _no_options(secret: Secret) -> dict[str, Any]:
 
 
 def _s3_options(secret: Secret) -> dict[str, Any]:
+    from seedbed.storage.http_guard import guarded_socket
+    from seedbed.storage.s3_session import S3Session  # takes as long as s3fs
+
     values = secret.values
     config: dict[str, Any] = {
         "connect_timeout": CONNECT_SECONDS,
         "read_timeout": READ_SECONDS,
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         "max_pool_connections": 32,
+        "connector_args": {"socket_factory": guarded_socket},
+        "http_session_cls": S3Session,
     }
     if region := values.get("AWS_DEFAULT_REGION"):
         config["region_name"] = region
@@ -121,9 +126,12 @@ def _s3_options(secret: Secret) -> dict[str, Any]:
 def _http_options(secret: Secret) -> dict[str, Any]:
     import aiohttp  # takes 0.2 s: for HTTP only
 
+    from seedbed.storage.http_guard import guarded_client
+
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
     options: dict[str, Any] = {
         "encoded": True,
+        "get_client": guarded_client,
         "client_kwargs": {"timeout": timeout, "trust_env": True, "raise_for_status": False},
     }
     if token := secret.values.get("HTTP_BEARER_TOKEN"):

@@ -45,6 +45,9 @@ def translate_error(error: Exception, *, shown: str, keys: str, writing: bool) -
     """Return the error to raise instead of one of fsspec; an unknown one (a defect) is returned as it is."""
     if isinstance(error, SeedbedError):
         return error
+    refused = next((cause for cause in _causes(error) if type(cause).__name__ == "RefusedPlace"), None)
+    if refused is not None:
+        return _refused_place(str(refused), shown)
     origin = _root_error(error)
     status, code = _status(origin), _code(origin)
     if status is not None:
@@ -133,6 +136,13 @@ def _transport_error(origin: Exception, shown: str) -> Exception:
     if _raised_by_client(origin) or isinstance(origin, (OSError, asyncio.TimeoutError, TimeoutError)):
         return unavailable(shown, f"{type(origin).__name__}: {origin}")
     return _url_error(shown, str(origin)) if isinstance(origin, ValueError) else origin
+
+
+def _refused_place(problem: str, shown: str) -> UserError:
+    fix = "name the place where the data lies"
+    if "allowedURIPrefixes" in problem:
+        fix += ", or ask the administrator to allow where the server redirects to"
+    return UserError("StorageRefused", refusal("uri", shown, problem, fix))
 
 
 def _certificate_error(shown: str, error: SSLCertVerificationError) -> UserError:
