@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from seedbed_api.base_model import StatusBlock
 from seedbed_api.bounded_lists import BoundedList
+from seedbed_api.printable_text import on_one_line, without_credentials
 from seedbed_api.scalar_types import CamelReason, Generation, Time, text
 
 LONGEST_MESSAGE = 1024
@@ -306,6 +307,6 @@ def with_condition(conditions: Sequence[Condition], new: Condition) -> tuple[Con
 
 
 def one_line(message: str) -> str:
-    """Return a message as one sentence that fits a condition."""
-    line = " ".join(message.split())
+    """Return a message as one sentence that fits a condition, fit to be shown: no codes, no credentials."""
+    line = on_one_line(without_credentials(" ".join(message.split())))
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"

@@ -6,7 +6,10 @@ Both have a CamelCase reason, which the conditions `Failed` and `Running` show.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+from seedbed_api.printable_text import on_one_line, without_credentials
 
 
 class SeedbedError(Exception):
@@ -15,6 +18,7 @@ class SeedbedError(Exception):
     exit_code: ClassVar[int]
 
     def __init__(self, reason: str, message: str) -> None:
+        message = without_credentials(message)
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -37,14 +41,16 @@ class InfrastructureError(SeedbedError):
 
 def refusal(field: str, value: object, problem: str, fix: str) -> str:
     """Return one line with field, problem, value and fix."""
-    shown = repr(value)
+    shown = repr(_without_credentials(value) if isinstance(value, str) else value)
     if len(shown) > 120:  # of a path the end matters most
         shown = f"{shown[:40]}...{shown[-77:]}"
-    return _one_line(f"{field}: {problem} (got {shown}); {fix}")
+    return on_one_line(f"{field}: {problem} (got {shown}); {fix}")
 
 
-def _one_line(text: str) -> str:
-    """Return a text without control characters: parts of it come from files and servers of strangers."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+def _without_credentials(value: str) -> str:
+    """Return a value without the credentials of a URL, in which a user may have written anything."""
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
+        return value
+    scheme, _, rest = value.partition("://")
+    host, slash, path = re.split(r"([/?#]|$)", rest, maxsplit=1)
+    return without_credentials(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}")

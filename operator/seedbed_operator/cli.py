@@ -18,6 +18,7 @@ import click
 
 from seedbed_api.errors import SeedbedError, UserError
 from seedbed_api.pod_contract import env_vars
+from seedbed_api.printable_text import on_one_line
 from seedbed_operator.manager.operator_settings import Settings
 
 _FROM_ENVIRONMENT: Final = {"auto_envvar_prefix": "SEEDBED_OPERATOR"}
@@ -122,7 +123,7 @@ def check(**options: Any) -> None:
         read_key(settings.signing_key)
     problems = asyncio.run(operator_process.check(settings))
     for problem in problems:
-        click.echo(problem, err=True)
+        click.echo(on_one_line(problem), err=True)
     if problems:
         raise click.exceptions.Exit(UserError.exit_code)
     click.echo("ok: the CRDs are there and nothing is forbidden that is needed")
@@ -141,7 +142,7 @@ def main() -> None:
         code = cli.main(prog_name="seedbed-operator", standalone_mode=False)
     except SeedbedError as error:
         for line in error.message.splitlines():
-            click.echo(f"error: {error.reason}: {line}", err=True)
+            click.echo(on_one_line(f"error: {error.reason}: {line}"), err=True)
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

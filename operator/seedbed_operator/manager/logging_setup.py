@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
+from seedbed_api.printable_text import on_one_line, without_credentials
 from seedbed_operator.reconciler.workqueue import current_job
 
 _WARNING_ONLY = ("kopf", "aiohttp", "kubernetes", "asyncio")
@@ -37,7 +38,7 @@ class _JsonFormatter(logging.Formatter):
         if (attempt := getattr(record, "attempt", None)) is not None:
             line["attempt"] = attempt
         if record.exc_info:
-            line["stack"] = self.formatException(record.exc_info)
+            line["stack"] = without_credentials(self.formatException(record.exc_info))
         return json.dumps(line)
 
 
@@ -48,7 +49,7 @@ def _message(record: logging.LogRecord) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace is not None else ""
-    return message + place
+    return on_one_line(without_credentials(message)) + place
 
 
 def _is_relevant(record: logging.LogRecord) -> bool:

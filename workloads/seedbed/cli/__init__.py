@@ -11,7 +11,7 @@ search_own_modules_first()
 
 import click
 
-from seedbed.cli.standard_streams import StdoutError, flush_stdout, prepare_streams, printable
+from seedbed.cli.standard_streams import StdoutError, echo, flush_stdout, prepare_streams, report_defect
 from seedbed_api.errors import SeedbedError
 
 _INTERRUPTED = 130
@@ -77,6 +77,7 @@ def main() -> None:
     """Run the command line; an expected error is one line on stderr and its exit code."""
     is_program = sys._getframe(1).f_globals.get("__name__") == "__main__"
     prepare_streams()
+    sys.excepthook = report_defect
     try:
         try:
             code = _run(is_program=is_program)
@@ -85,7 +86,7 @@ def main() -> None:
             raise end from None
         flush_stdout()
     except StdoutError as error:
-        click.echo(error.line, err=True, nl=bool(error.line))
+        echo(error.line, err=True, nl=bool(error.line))
         code = error.exit_code
     sys.exit(code)
 
@@ -96,16 +97,16 @@ def _run(*, is_program: bool) -> int:
             _begin_process(next((argument for argument in sys.argv[1:] if argument[:1] != "-"), ""))
         code = cli.main(prog_name="seedbed", standalone_mode=False)
     except SeedbedError as error:
-        click.echo(printable(f"error: {error.reason}: {error.message}"), err=True)
+        echo(f"error: {error.reason}: {error.message}", err=True)
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        click.echo(printable(f"error: InvalidUsage: {_one_line(error)}"), err=True)
+        echo(f"error: InvalidUsage: {_one_line(error)}", err=True)
         return error.exit_code
     except click.Abort:
-        click.echo("error: Interrupted: ended at once; the same command continues where it can", err=True)
+        echo("error: Interrupted: ended at once; the same command continues where it can", err=True)
         return _INTERRUPTED
     return code if isinstance(code, int) else 0
 

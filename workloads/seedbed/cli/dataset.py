@@ -19,7 +19,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column, Table
 from rich.text import Text
 
-from seedbed.cli.standard_streams import on_one_line
+from seedbed.cli.standard_streams import echo
 from seedbed.dataset import Dataset, Manifest, open_dataset
 from seedbed.dataset.build_report import BadSourcesError, BuildReport
 from seedbed.dataset.builder import MIB, BuildOptions, BuildResult, build_dataset
@@ -30,6 +30,7 @@ from seedbed.dataset.integrity_check import check_dataset
 from seedbed.dataset.renewal import RENEWAL, renew_dataset
 from seedbed.storage import open_storage, printable_url
 from seedbed_api.errors import UserError
+from seedbed_api.printable_text import on_one_line
 
 _LINES_SHOWN = 50
 _LEAST_WIDTH, _WIDTH_OF_FILES = 60, 120
@@ -117,7 +118,7 @@ def build(
             "digest": result.manifest.digest,
             "report": result.report.document(),
         }
-        click.echo(json.dumps(document, indent=1))
+        echo(json.dumps(document, indent=1))
     else:
         _print_result(result, dest)
 
@@ -130,7 +131,7 @@ def show(url: str, secret: Path | None, output: str) -> None:
     """Show classes, rows per split, shards and the digest of a dataset."""
     manifest = _open(url, secret).manifest
     if output == "json":
-        click.echo(json.dumps(_summary(manifest), indent=1))
+        echo(json.dumps(_summary(manifest), indent=1))
     else:
         _print_table(manifest)
 
@@ -145,13 +146,11 @@ def check(url: str, secret: Path | None, output: str) -> None:
     with _progress() as progress:
         problems = check_dataset(dataset, progress=progress)
     if output == "json":
-        click.echo(
-            json.dumps({"digest": dataset.digest, "whole": not problems, "problems": problems}, indent=1)
-        )
+        echo(json.dumps({"digest": dataset.digest, "whole": not problems, "problems": problems}, indent=1))
     if problems:
         _require_whole(dataset, problems, listed=output == "text")
     if output == "text":
-        click.echo(
+        echo(
             f"whole: {dataset.manifest.total} rows in {len(dataset.manifest.shards)} shards, {dataset.digest}"
         )
 
@@ -170,7 +169,7 @@ def export(url: str, dest: str, layout: str, secret: Path | None, dest_secret: P
             dataset, open_storage(dest, secret=dest_secret), layout=layout, progress=progress
         )
     place = on_one_line(printable_url(dest))
-    click.echo(f"exported {dataset.manifest.total} rows into {files} files below {place}")
+    echo(f"exported {dataset.manifest.total} rows into {files} files below {place}")
 
 
 @command.command()
@@ -180,20 +179,20 @@ def renew(url: str, secret: Path | None) -> None:
     """Add to a dataset of an older version what its manifests lack today; no digest changes."""
     renewed = renew_dataset(open_storage(url, secret=secret))
     place = on_one_line(printable_url(url))
-    click.echo(f"renewed: {place}: {', '.join(renewed)}" if renewed else f"already current: {place}")
+    echo(f"renewed: {place}: {', '.join(renewed)}" if renewed else f"already current: {place}")
 
 
 def _open(url: str, secret: Path | None) -> Dataset:
     """Open a dataset; say on stderr where it should be renewed."""
     dataset = open_dataset(open_storage(url, secret=secret))
     if not dataset.names_row_digests:
-        click.echo(on_one_line(f"dataset {printable_url(url)} {RENEWAL}"), err=True)
+        echo(on_one_line(f"dataset {printable_url(url)} {RENEWAL}"), err=True)
     return dataset
 
 
 def _require_whole(dataset: Dataset, problems: list[str], *, listed: bool) -> None:
     for problem in problems[1:_LINES_SHOWN] if listed else ():
-        click.echo(on_one_line(problem), err=True)
+        echo(on_one_line(problem), err=True)
     rest = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
     fix = "restore the objects from a copy, or build the dataset again"
     raise UserError("InvalidDataset", f"{dataset.storage.url}: {problems[0]}{rest}; {fix}")
@@ -225,39 +224,37 @@ def _lines() -> Callable[[str, int, int], None]:
         nonlocal last
         if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            click.echo(f"{stage}: {done} of {total}", err=True)
+            echo(f"{stage}: {done} of {total}", err=True)
 
     return line
 
 
 def _print_refused(report: BuildReport, output: str) -> None:
     if output == "json":
-        click.echo(json.dumps({"outcome": "refused", "report": report.document()}, indent=1))
+        echo(json.dumps({"outcome": "refused", "report": report.document()}, indent=1))
         return
     files = report.refused.document()["files"]
     for file in files[:_LINES_SHOWN]:
-        click.echo(on_one_line(f"refused: {file['path']}: {file['kind']}: {file['detail']}"), err=True)
+        echo(on_one_line(f"refused: {file['path']}: {file['kind']}: {file['detail']}"), err=True)
     if len(files) > _LINES_SHOWN:
-        click.echo(
-            f"… and {report.refused.counts.total() - _LINES_SHOWN} more (-o json lists them)", err=True
-        )
+        echo(f"… and {report.refused.counts.total() - _LINES_SHOWN} more (-o json lists them)", err=True)
 
 
 def _print_result(result: BuildResult, dest: str) -> None:
     manifest, report = result.manifest, result.report
     size = sum(shard.bytes for shard in manifest.shards)
     rows = f"{manifest.total} images, {len(manifest.classes)} classes, {decimal(size)}"
-    click.echo(f"{result.outcome}: {on_one_line(printable_url(dest))}: {rows}")
+    echo(f"{result.outcome}: {on_one_line(printable_url(dest))}: {rows}")
     for split in SPLITS:
-        click.echo(f"  {split}: {manifest.rows(split)}")
+        echo(f"  {split}: {manifest.rows(split)}")
     for name, findings in (
         ("refused", report.refused),
         ("duplicates", report.duplicates),
         ("notes", report.notes),
     ):
         for kind, count in sorted(findings.counts.items()):
-            click.echo(f"  {name}: {kind}: {count} (see report.json)")
-    click.echo(f"digest {manifest.digest}")
+            echo(f"  {name}: {kind}: {count} (see report.json)")
+    echo(f"digest {manifest.digest}")
 
 
 def _print_table(manifest: Manifest) -> None:
@@ -271,8 +268,8 @@ def _print_table(manifest: Manifest) -> None:
     Console(width=width, highlight=False).print(table)
     size = sum(shard.bytes for shard in manifest.shards)
     version = f"version {manifest.version}" + (f" of {manifest.parent}" if manifest.parent else "")
-    click.echo(manifest.digest)
-    click.echo(f"{manifest.total} images, {len(manifest.shards)} shards, {decimal(size)}, {version}")
+    echo(manifest.digest)
+    echo(f"{manifest.total} images, {len(manifest.shards)} shards, {decimal(size)}, {version}")
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from seedbed.cli.standard_streams import printable
+from seedbed.cli.standard_streams import echo
 from seedbed_api.errors import UserError
 
 
@@ -30,9 +30,9 @@ def command(a: str, b: str, output_secret: Path | None, output_format: str | Non
         open_run_record(a, secret=output_secret), open_run_record(b, secret=output_secret)
     )
     if output_format == "json":
-        click.echo(json.dumps(comparison.document(), indent=2))
+        echo(json.dumps(comparison.document(), indent=2))
     else:
-        click.echo(printable(f"A: {comparison.a}\nB: {comparison.b}"))
+        echo(f"A: {comparison.a}\nB: {comparison.b}")
         for line in lines(comparison):
-            click.echo(printable(line))
+            echo(line)
     sys.exit(0 if comparison.equal else UserError.exit_code)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from seedbed.cli.shared_options import store_secret
-from seedbed.cli.standard_streams import on_one_line, printable
+from seedbed.cli.standard_streams import echo, echo_json
+from seedbed_api.printable_text import on_one_line
 
 if TYPE_CHECKING:
     from seedbed.runs.log_store import LogSelection, PodLog
@@ -67,9 +68,9 @@ def _list(logs: list[PodLog]) -> None:
         first, last = mine[0].attempt, mine[-1].attempt
         attempts = f"attempt {first}" if first == last else f"attempts {first} to {last}"
         count = f"{len(mine)} {'log' if len(mine) == 1 else 'logs'}"
-        click.echo(on_one_line(f"{mine[0].job}  {uid}  {attempts}  {count}"))
+        echo(on_one_line(f"{mine[0].job}  {uid}  {attempts}  {count}"))
     if not logs:
-        click.echo("no logs here; jobs and sweeps leave them while they train", err=True)
+        echo("no logs here; jobs and sweeps leave them while they train", err=True)
 
 
 def _wanted(
@@ -91,7 +92,7 @@ def _wanted(
 def _list_other_runs(run: str, found: LogSelection) -> None:
     if found.others:
         newest = f"{run}: the newest of {len(found.others) + 1} jobs of this name"
-        click.echo(f"{newest}; for an older one give its uid instead: {', '.join(found.others)}", err=True)
+        echo(f"{newest}; for an older one give its uid instead: {', '.join(found.others)}", err=True)
 
 
 def _follow(tail: LogTail, *, output: str) -> None:
@@ -102,7 +103,7 @@ def _follow(tail: LogTail, *, output: str) -> None:
             time.sleep(_FOLLOW_SECONDS)
             _print(tail.read_new(), output=output, width=_width(tail.logs))
             if tail.error is not None and not reported:
-                click.echo(f"{tail.error.message}; retrying", err=True)
+                echo(f"{tail.error.message}; retrying", err=True)
             reported = tail.error is not None
 
 
@@ -110,7 +111,10 @@ def _print(lines: Iterable[tuple[PodLog, str]], *, output: str, width: int) -> N
     from seedbed_api.json_log_lines import format_log_line
 
     for log, line in lines:
-        click.echo(line if output == "json" else f"{log.pod:<{width}}  {printable(format_log_line(line))}")
+        if output == "json":
+            echo_json(line)
+        else:
+            echo(f"{log.pod:<{width}}  {format_log_line(line)}")
 
 
 def _width(logs: list[PodLog]) -> int:

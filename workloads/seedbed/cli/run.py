@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from seedbed.cli.standard_streams import reserve_stdout
+from seedbed.cli.standard_streams import echo, reserve_stdout
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import SeedbedError, UserError, refusal
 
@@ -55,7 +55,7 @@ def command(**arguments: Any) -> None:
     if ended.error is not None:
         raise ended.error
     if ended.exit_code == ExitCode.STOPPED:
-        click.echo(_stopped(ended), err=True)
+        echo(_stopped(ended), err=True)
     sys.exit(ended.exit_code)
 
 

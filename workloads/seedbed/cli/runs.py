@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seedbed.cli.shared_options import store_secret
-from seedbed.cli.standard_streams import on_one_line
+from seedbed.cli.standard_streams import echo
+from seedbed_api.printable_text import on_one_line
 
 if TYPE_CHECKING:
     from seedbed.storage import Storage
@@ -35,12 +36,12 @@ def list_(store: str, secret: Path | None, output: str) -> None:
     """List the runs of STORE: identity, state, steps, size, model, accuracy and the sweep that uses it."""
     documents = [_document(run) for run in _runs(store, secret)]
     if output == "json":
-        click.echo(json.dumps(documents, indent=2))
+        echo(json.dumps(documents, indent=2))
         return
     for document in documents:
-        click.echo(_line(document))
+        echo(_line(document))
     if not documents:
-        click.echo("no runs here; `seedbed run` stores them in its output store", err=True)
+        echo("no runs here; `seedbed run` stores them in its output store", err=True)
 
 
 @command.command()
@@ -52,7 +53,7 @@ def show(store: str, run: str, secret: Path | None) -> None:
     from seedbed.sweeps.run_retention import find_run
 
     found = find_run(_runs(store, secret), run)
-    click.echo(json.dumps(_document(found) | {"recipe": dict(found.recipe)}, indent=2))
+    echo(json.dumps(_document(found) | {"recipe": dict(found.recipe)}, indent=2))
 
 
 @command.command()
@@ -73,11 +74,11 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
         try:
             if yes:
                 delete_run(run)
-            click.echo(f"{'removed' if yes else 'would remove'}  {_line(_document(run))}")
+            echo(f"{'removed' if yes else 'would remove'}  {_line(_document(run))}")
         except RunInUse:
-            click.echo(f"not removed: it is being trained  {_line(_document(run))}", err=True)
+            echo(f"not removed: it is being trained  {_line(_document(run))}", err=True)
     if chosen and not yes:
-        click.echo("nothing was removed; add --yes to remove", err=True)
+        echo("nothing was removed; add --yes to remove", err=True)
 
 
 def _runs(store: str, secret: Path | None) -> list[StoredRun]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedbed.cli.standard_streams import printable
+from seedbed.cli.standard_streams import echo
 from seedbed_api.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def command(receipt: str, key: Path | None, envelope: Path | None, output_secret
     storage, name = split_reference(receipt, secret=output_secret)
     found = read_receipt(storage, name=name)
     path = _sign(storage, found, key) if key is not None else _attach(storage, found, envelope)
-    click.echo(printable(f"signed: {storage.url}/{path}"))
+    echo(f"signed: {storage.url}/{path}")
 
 
 def _sign(storage: Storage, receipt: Receipt, file: Path) -> str:

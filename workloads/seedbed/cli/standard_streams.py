@@ -7,11 +7,18 @@ any encoding. User code, its threads and exit handlers may print.
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from types import TracebackType
 from typing import TextIO
+
+import click
+
+from seedbed_api.printable_text import printable, without_credentials
 
 _BROKEN_PIPE = 141
 """Exit code after SIGPIPE, as a shell reports it."""
@@ -68,18 +75,25 @@ def reserve_stdout() -> Iterator[TextIO]:
         os.close(saved)
 
 
-def printable(text: str) -> str:
-    """Return text with unprintable and control characters escaped, except newlines and tabs."""
-    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text of any origin, with all codes escaped that would control a terminal."""
+    click.echo(printable(text), err=err, nl=nl)
 
 
-def on_one_line(text: str) -> str:
-    """Return text as one line with all unprintable and control characters escaped."""
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+def echo_json(line: str) -> None:
+    """Print a line of JSON as it is, or written in ASCII where it holds what controls a terminal."""
+    if not line.isprintable():
+        try:
+            line = json.dumps(json.loads(line))
+        except ValueError:
+            line = printable(line)
+    click.echo(line)
 
 
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+def report_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of an unexpected error; its texts may come from anywhere."""
+    lines = "".join(traceback.format_exception(kind, error, trace))
+    echo(without_credentials(lines), err=True, nl=False)
 
 
 class _Stdout(io.FileIO):

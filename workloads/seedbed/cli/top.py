@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seedbed.cli.shared_options import store_secret
+from seedbed.cli.standard_streams import echo
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
 
 # what follows is imported where it is used: kubernetes (0.4 s) for a cluster, rich (0.03 s) for a table,
@@ -151,7 +152,7 @@ def _print(title: str, rows: list[Row]) -> None:
     from seedbed.cli.top_table import blocks_of
 
     if not rows:
-        click.echo(f"{title}: nothing here yet", err=True)
+        echo(f"{title}: nothing here yet", err=True)
         return
     console = Console(highlight=False)
     for block in blocks_of(in_order(rows), width=console.width if sys.stdout.isatty() else None):

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
-from seedbed.cli.standard_streams import on_one_line, printable
+from seedbed.cli.standard_streams import echo
 from seedbed_api.admission_warnings import admission_warnings
 from seedbed_api.base_model import Block
 from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import is_seedbed_resource, unknown_status_fields, validate_document
+from seedbed_api.printable_text import on_one_line
 from seedbed_api.sweepjob import SweepJob
 from seedbed_api.yaml_documents import REASON, Document, Found, found_in, read_text
 
@@ -29,7 +30,7 @@ def command(files: Sequence[str]) -> None:
     """
     mistakes = [line for file in files for line in check_file(file)]
     for line in mistakes:
-        click.echo(printable(line), err=True)
+        echo(line, err=True)
     if mistakes:
         raise click.exceptions.Exit(UserError.exit_code)
 
@@ -63,7 +64,7 @@ def _check_all(found: Found, name: str) -> Iterator[str]:
     """Yield the mistakes of a document, or of the entries of a list."""
     for key, line in found.repeated:
         text = f"{name}:{line} {key}: appears twice in its block, and the last one counts; remove one"
-        click.echo(printable(f"warning: {text}"), err=True)
+        echo(f"warning: {text}", err=True)
     try:
         items = found.items()
     except UserError as error:
@@ -80,7 +81,7 @@ def _check(found: Found, name: str) -> Iterator[str]:
         yield f"{name}:{found.line}: is a {kind}, not a manifest; begin it with apiVersion and kind"
         return
     if not is_seedbed_resource(document):
-        click.echo(f"skipped: {_title(document)} (not of seedbed.dev)")
+        echo(f"skipped: {_title(document)} (not of seedbed.dev)")
         return
     mistakes = _mistakes(document)
     if isinstance(mistakes, Block):
@@ -114,8 +115,8 @@ def _mistakes(document: Document) -> Block | list[str]:
 
 def _report(resource: Block, found: Found, name: str) -> None:
     for line in admission_warnings(resource):
-        click.echo(printable(f"warning: {_place(found, name, line)} {line}"), err=True)
-    click.echo(f"ok: {_title(found.content)}")
+        echo(f"warning: {_place(found, name, line)} {line}", err=True)
+    echo(f"ok: {_title(found.content)}")
 
 
 def _title(document: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from seedbed.cli.standard_streams import printable, reserve_stdout
+from seedbed.cli.standard_streams import echo, reserve_stdout
 from seedbed_api.errors import UserError
 
 # modules of `seedbed.replay` are imported where they are used: they import torch (2.3 s), which must find the
@@ -59,7 +59,7 @@ def command(**arguments: Any) -> None:
             result = _verify_as_json(arguments, output)
     else:
         result = _verify(arguments, quiet=False)
-        click.echo(printable(result.sentence))
+        echo(result.sentence)
     sys.exit(0 if result.reproduced else UserError.exit_code)
 
 
@@ -86,7 +86,7 @@ def _check_signatures(arguments: dict[str, Any], located: LocatedReceipt, *, qui
         fix = "sign it with a key that the policy names, or ask its owner for the operator's signature"
         raise UserError("ReceiptUnsigned", f"{located.shown}: {line}; {fix}")
     if not quiet:
-        click.echo(printable(f"{'signed' if signers else 'unsigned'}: {line}"))
+        echo(f"{'signed' if signers else 'unsigned'}: {line}")
     return signers
 
 
@@ -138,11 +138,11 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> VerificationResult:
 
 def _print_stored(located: LocatedReceipt, stored: StoredIntegrity | None) -> None:
     if stored is None:
-        click.echo("receipt: verified; there is no run folder around it, so only the receipt is compared")
+        echo("receipt: verified; there is no run folder around it, so only the receipt is compared")
         return
-    click.echo(f"stored: the receipt and {_listed(stored.verified)} agree")
+    echo(f"stored: the receipt and {_listed(stored.verified)} agree")
     for what in stored.missing:
-        click.echo(f"missing: {what}, in {located.folder.url if located.folder else located.shown}")
+        echo(f"missing: {what}, in {located.folder.url if located.folder else located.shown}")
 
 
 def _listed(items: tuple[str, ...]) -> str:

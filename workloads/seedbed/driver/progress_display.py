@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from seedbed.training.run_progress import RunProgress
+from seedbed_api.printable_text import on_one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,7 +126,7 @@ class _Lines:
         self._print(f"{self._title}  {text}")
 
     def _print(self, line: str) -> None:
-        self._stream.write(f"{line}\n")  # at once: several threads tell
+        self._stream.write(f"{on_one_line(line)}\n")  # at once: several threads tell
         self._stream.flush()
 
 
@@ -160,14 +161,14 @@ class _Screen:
         )
 
     def say(self, text: str) -> None:
-        self._console.print(f"• {text}", style="yellow", markup=False, highlight=False)
+        self._console.print(f"• {on_one_line(text)}", style="yellow", markup=False, highlight=False)
 
     def table(self, rows: Mapping[str, str]) -> None:
         from rich.text import Text
 
         width = max((len(label) for label in rows), default=0)
         for label, value in rows.items():
-            line = Text.assemble((f"{label:<{width}}", "bold"), "  ", value)
+            line = Text.assemble((on_one_line(f"{label:<{width}}"), "bold"), "  ", on_one_line(value))
             # left to the terminal to wrap: a digest that was cut into lines cannot be copied
             self._console.print(line, soft_wrap=True)
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from seedbed_api.json_log_lines import log_record
+from seedbed_api.printable_text import without_credentials
 
 QUOTED_FIELDS = "quoted"
 """Attribute of a log record: the fields of who is quoted, which count more than those of who quotes."""
@@ -64,7 +65,8 @@ class JsonLogFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line of JSON."""
-        fields = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        message = without_credentials(record.getMessage())
+        fields = {"level": record.levelname.lower(), "logger": record.name, "message": message}
         if record.exc_info:
-            fields["stack"] = self.formatException(record.exc_info)
+            fields["stack"] = without_credentials(self.formatException(record.exc_info))
         return json.dumps(fields | getattr(record, QUOTED_FIELDS, {}))

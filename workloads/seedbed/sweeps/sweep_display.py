@@ -22,6 +22,7 @@ from seedbed.search.trial_decisions import DecidedTrial, TrialState
 from seedbed.search.trial_ranking import count_trials, rank_trials
 from seedbed.sweeps.trial_runner import SegmentResult, TrialSegment
 from seedbed.training.run_progress import RunProgress
+from seedbed_api.printable_text import on_one_line
 
 if TYPE_CHECKING:
     from seedbed.sweeps.trial_scheduler import SweepState
@@ -125,22 +126,22 @@ class SweepDisplay:
         """Print one line."""
         self._write_log(text)
         if self._live is None:
-            print(f"{self._table.title}  {text}", file=self._stream, flush=True)
+            print(on_one_line(f"{self._table.title}  {text}"), file=self._stream, flush=True)
         else:
-            self._live.console.print(f"• {text}", style="yellow", markup=False, highlight=False)
+            self._live.console.print(f"• {on_one_line(text)}", style="yellow", markup=False, highlight=False)
 
     def print_ranking(self, trials: Sequence[DecidedTrial]) -> None:
         """Print the final ranking, best first."""
         self._close()
         for rank, trial in enumerate(trials, start=1):
-            print(f"{rank:>3}  {trial_line(trial)}", file=self._stream)
+            print(on_one_line(f"{rank:>3}  {trial_line(trial)}"), file=self._stream)
 
     def finish(self, rows: Mapping[str, str]) -> None:
         """Print the final table, label -> value."""
         self._close()
         width = max(map(len, rows), default=0)
         for label, value in rows.items():
-            print(f"{label:<{width}}  {value}", file=self._stream)
+            print(on_one_line(f"{label:<{width}}  {value}"), file=self._stream)
 
     def _show_trial(self, text: str) -> None:
         """Print a decided trial unless the table shows it."""
@@ -204,5 +205,5 @@ def _table(view: SweepTable) -> Table:
     for name in ("trial", "state", "objective", "parameters"):
         table.add_column(name, overflow="ellipsis", no_wrap=True)
     for row in view.rows():
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(on_one_line(cell)) for cell in row))
     return table
