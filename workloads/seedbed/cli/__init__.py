@@ -77,7 +77,8 @@ def main() -> None:
     """Run the command line; an expected error is one line on stderr and its exit code."""
     is_program = sys._getframe(1).f_globals.get("__name__") == "__main__"
     prepare_streams()
-    sys.excepthook = report_defect
+    if is_program:
+        sys.excepthook = report_defect
     try:
         try:
             code = _run(is_program=is_program)
