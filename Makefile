@@ -187,6 +187,10 @@ testbed-packages: .venv/.installed ## Install what the testbed takes from the di
 bench-loader: .venv/.installed ## This loader against Ray Data and a torch DataLoader
 	$(BIN)/python benchmarks/loader.py
 
+.PHONY: bench-integrity
+bench-integrity: .venv/.installed ## What it costs to compare each image with its row digest
+	$(BIN)/python benchmarks/integrity.py
+
 .PHONY: bench-building
 bench-building: .venv/.installed ## Memory and time of dataset builds of more and more rows
 	$(BIN)/python benchmarks/building.py

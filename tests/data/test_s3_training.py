@@ -13,6 +13,7 @@ from threading import Thread
 import pytest
 
 from seedbed.storage import open_storage
+from support.datasets.tampering import CHANGES, load
 from support.runs.command_line import Scene, Typed, dataset
 from testbed.faults import Fault, FaultProxy
 from testbed.gateway import Gateway
@@ -119,6 +120,27 @@ def test_an_outage_of_ten_seconds_in_mid_run_costs_time_and_no_bit(
     assert began, "the outage never came"
     assert time.monotonic() - began[0] >= OUTAGE_SECONDS, "the run ended before the outage did"
     check_log(scene, bucket, secret)
+
+
+@pytest.mark.parametrize(
+    "name", ["labels of two rows", "labels, row digests renewed", "an image", "the order of two shards"]
+)
+def test_a_dataset_that_somebody_changed_in_the_bucket_is_refused(
+    scene: Scene, bucket: str, secret: Path, name: str
+) -> None:
+    data = scene.copied()
+    digest = load(data)["digest"]
+    change, says = CHANGES[name]
+    change(data)
+    store = open_storage(f"{bucket}/data", secret=secret)
+    for path in (path for path in data.rglob("*") if path.is_file()):
+        store.put(path.relative_to(data).as_posix(), path.read_bytes())
+    scene.job(dataset__uri=f"{bucket}/data", dataset__digest=digest)
+    answer = scene.run("--dataset-secret", secret, "--cache", scene.folder / "cache")
+    assert answer.exit_code == 2
+    (line,) = answer.errors
+    assert line.startswith("error: InvalidDataset: spec.dataset.uri: "), line
+    assert [word for word in says if word not in line] == [], line
 
 
 @pytest.mark.parametrize("role", ["dataset", "output"])

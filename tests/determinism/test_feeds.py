@@ -12,6 +12,7 @@ from seedbed.feed import open_feed
 from seedbed.feed.sample_stream import SampleStream
 from seedbed_api.errors import UserError
 from support.datasets.small_datasets import a_dataset, a_stream
+from support.datasets.tampering import CHANGES
 from support.eventually import eventually
 
 pytestmark = pytest.mark.ray
@@ -108,6 +109,19 @@ def test_a_damaged_shard_is_the_users_error_in_one_line(cluster, tmp_path):
         served("RayData", a_stream(tmp_path))
     assert caught.value.reason == "InvalidDataset"
     assert "differs from the manifest (sha256)" in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["labels of two rows", "an image", "labels, all digests renewed"])
+def test_a_row_that_the_digest_does_not_commit_to_is_the_users_error_in_one_line(cluster, tmp_path, name):
+    digest = a_dataset(tmp_path)
+    (tmp_path / "versions").mkdir()
+    change, says = CHANGES[name]
+    change(tmp_path)
+    with pytest.raises(UserError) as caught:
+        served("RayData", a_stream(tmp_path, digest=digest))
+    assert caught.value.reason == "InvalidDataset"
+    assert [word for word in says if word != "train-" and word not in caught.value.message] == []
     assert "\n" not in caught.value.message
 
 
