@@ -75,30 +75,17 @@ class AcceptedKey(Block):
         return any(matches(pattern, name) for pattern in self.images for name in names)
 
 
-class AcceptedIdentity(Block):
-    """An identity of Sigstore whose signatures count: who logged in at an issuer of OpenID Connect."""
-
-    name: ResourceName
-    """Name of the signer, for messages."""
-    issuer: Annotated[str, text(1024)]
-    """URL of the issuer, for example https://token.actions.githubusercontent.com."""
-    subject: Annotated[str, text(1024)]
-    """Who signed: a mail address, or the URL of a workflow."""
-
-
 class SignaturePolicy(Block):
     """Whose signatures make a receipt count as signed."""
 
     keys: Annotated[tuple[AcceptedKey, ...], Field(max_length=64)] = ()
     """Accepted keys; several at once while a key is replaced."""
-    identities: Annotated[tuple[AcceptedIdentity, ...], Field(max_length=64)] = ()
-    """Accepted identities."""
     minimum: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """Number of different signers that are needed."""
 
     @model_validator(mode="after")
     def _refuse_what_never_accepts(self) -> SignaturePolicy:
-        names = [*(key.name for key in self.keys), *(identity.name for identity in self.identities)]
+        names = [key.name for key in self.keys]
         if len(names) < self.minimum:
             text = f"minimum is {self.minimum}, and {len(names)} signers are listed"
             raise PydanticCustomError("policy", "{text}; list more of them", {"text": text})

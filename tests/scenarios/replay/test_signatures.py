@@ -204,3 +204,51 @@ def test_the_key_is_in_no_output_and_no_file_of_the_run(run: Path, key_file: Pat
     assert secret not in result.output
     for path in run.rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes()
+
+
+@pytest.fixture
+def signed_model(run: Path, tmp_path: Path) -> tuple[Path, SigningKey]:
+    """Return a run whose model folder is signed too, and the key."""
+    pytest.importorskip("model_signing")
+    (tmp_path / "p256.key").write_bytes(private_pem("ecdsa-p256"))
+    result = said(sign.command, run, "--key", tmp_path / "p256.key")
+    assert [line.rpartition(".")[2] for line in result.output.splitlines()] == ["json", "sig"], result
+    return run, loaded(tmp_path / "p256.key")
+
+
+def test_an_ecdsa_key_signs_the_model_folder_for_openssf_tools(
+    signed_model, data, policy_of, tmp_path
+) -> None:
+    from model_signing import verifying
+
+    run, key = signed_model
+    policy = policy_of(key, role="User")
+    result = said(verify.command, run, *STEPS, "--dataset", data, "--policy", policy, "--require-signature")
+    assert result.exit_code == 0, result
+    (tmp_path / "key.pub").write_text(key.public_pem)
+    bundle = next((run / "signatures").glob("*.model.sig"))
+    verifying.Config().use_elliptic_key_verifier(public_key=tmp_path / "key.pub").verify(
+        run / "model", bundle
+    )
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[" * 1000], ids=["empty", "no bundle", "nested"])
+def test_a_damaged_signature_of_the_model_is_refused(signed_model, policy_of, damage: bytes) -> None:
+    run, key = signed_model
+    next((run / "signatures").glob("*.model.sig")).write_bytes(damage)
+    result = said(verify.command, run, *STEPS, "--policy", policy_of(key, role="User"))
+    assert isinstance(result.exception, UserError), result
+    assert result.exception.reason == "InvalidSignature"
+    assert "does not match key mine" in result.exception.message
+    assert "\n" not in result.exception.message
+
+
+def test_a_model_file_that_was_exchanged_is_refused_before_anything_is_computed(
+    signed_model, policy_of
+) -> None:
+    run, key = signed_model
+    config = run / "model" / "config.json"
+    config.write_bytes(config.read_bytes() + b" ")
+    result = said(verify.command, run, *STEPS, "--policy", policy_of(key, role="User"))
+    assert isinstance(result.exception, UserError), result
+    assert result.exception.reason == "InvalidSignature"

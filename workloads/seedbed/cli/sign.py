@@ -38,18 +38,23 @@ def command(receipt: str, key: Path | None, envelope: Path | None, output_secret
         )
     storage, name = split_reference(receipt, secret=output_secret)
     found = read_receipt(storage, name=name)
-    path = _sign(storage, found, key) if key is not None else _attach(storage, found, envelope)
-    echo(f"signed: {storage.url}/{path}")
+    paths = _sign(storage, found, key) if key is not None else [_attach(storage, found, envelope)]
+    for path in paths:
+        echo(f"signed: {storage.url}/{path}")
 
 
-def _sign(storage: Storage, receipt: Receipt, file: Path) -> str:
+def _sign(storage: Storage, receipt: Receipt, file: Path) -> list[str]:
+    from seedbed.receipts.model_signature import can_sign_models, sign_model
     from seedbed.receipts.signature_store import read_signing_key, self_signed, store_envelope
     from seedbed_api.attestations.dsse_envelope import sign_payload
     from seedbed_api.timestamps import format_time
 
     key = read_signing_key(file)
     statement = self_signed(receipt, signed_on=format_time(datetime.now(UTC)))
-    return store_envelope(storage, receipt, sign_payload(statement.payload, key))
+    paths = [store_envelope(storage, receipt, sign_payload(statement.payload, key))]
+    if key.public.kind == "ecdsa-p256" and can_sign_models() and storage.exists("model/config.json"):
+        paths.append(sign_model(storage, receipt, file, key.public.key_id))
+    return paths
 
 
 def _attach(storage: Storage, receipt: Receipt, file: Path | None) -> str:

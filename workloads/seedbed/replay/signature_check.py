@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from seedbed.receipts.model_signature import check_model_signature
 from seedbed.receipts.signature_store import read_policy, read_small_file, stored_envelopes
 from seedbed.receipts.signatures import Signed, SignedBy, signature_status
 from seedbed.replay.receipt_location import LocatedReceipt
@@ -29,6 +30,9 @@ def accepted_signers(
     status = signature_status(located.receipt.data, envelopes, policy, now=datetime.now(UTC))
     if not isinstance(status, Signed):
         return (), status.reason
+    if located.place is not None:
+        for entry in policy.keys:
+            check_model_signature(located.place, located.receipt, entry)
     return tuple(by.name for by in status.by), "; ".join(map(_described, status.by))
 
 
