@@ -221,6 +221,8 @@ class RunningReason(StrEnum):
     """The profile names a backend that this cluster does not have, for example KubeRay."""
     OVERRIDE_NOT_ALLOWED = "OverrideNotAllowed"
     """spec.cluster.overrides sets a field, or a value, that the profile does not allow."""
+    METADATA_TOO_LARGE = "MetadataTooLarge"
+    """The job has more than 8 KiB of labels, or of annotations, that the profile copies to pods."""
     SECRET_NOT_ALLOWED = "SecretNotAllowed"
     """The job names a Secret that is not in the profile's allowedSecrets."""
     URI_NOT_ALLOWED = "URINotAllowed"

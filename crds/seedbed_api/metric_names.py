@@ -74,6 +74,11 @@ REQUESTS = _counter(
     "code",
 )
 OBJECTS = _gauge("seedbed_operator_objects", "Objects that the operator keeps in memory.", "resource")
+UNREADABLE = _counter(
+    "seedbed_operator_unreadable_objects_total",
+    "Versions of objects that the operator could not read and left out; its log names them.",
+    "resource",
+)
 RELISTS = _counter("seedbed_operator_relists_total", "Successful relists of all objects.")
 CORRECTIONS = _counter(
     "seedbed_operator_relist_corrections_total",

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StrictBool, StrictInt
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StrictBool, StrictInt
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from seedbed_api.timestamps import LONGEST_TIME, parse_time
 
 
 def invalid_value(problem: str, fix: str) -> PydanticCustomError:
@@ -232,13 +234,23 @@ Measured = Annotated[
     ),
 ]
 """A measured value; unlike a fraction of a recipe it may be negative, and is not hashed."""
+
+
+def _readable_time(value: str) -> str:
+    """Return a time; reject what the pattern lets through: a zone of +99:99, the year 0000."""
+    if parse_time(value) is None:
+        raise invalid_value("must be a time from 1970 to 8999", "write for example 2030-01-02T03:04:05Z")
+    return value
+
+
 Time = Annotated[
     str,
     Matches(
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
-        40,
+        LONGEST_TIME,
         "must be an RFC 3339 time",
         "write for example 2030-01-02T03:04:05Z",
     ),
+    AfterValidator(_readable_time),
     Field(json_schema_extra={"format": "date-time"}),
 ]

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""Times outside of this range are read as none: a deadline could not be added to them."""
+LONGEST_TIME: Final = 40
 
 
 def format_time(moment: datetime) -> str:
@@ -10,9 +16,18 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def parse_time(time: str | None) -> datetime | None:
-    """Return the time of a status field; None if it is not set."""
-    return datetime.fromisoformat(time) if time is not None else None
+def parse_time(time: Any) -> datetime | None:
+    """Return the time of a field; None if it is not set, or is no RFC 3339 time from 1970 to 8999.
+
+    Times of objects and drivers are written by strangers: an odd one must not raise.
+    """
+    if not isinstance(time, str) or len(time) > LONGEST_TIME:
+        return None
+    try:
+        moment = datetime.fromisoformat(time)
+        return moment if EARLIEST <= moment < LATEST else None
+    except (ValueError, OverflowError, TypeError):  # the last: a time without a zone
+        return None
 
 
 def rounded_up(moment: datetime) -> datetime:

@@ -35,6 +35,8 @@ class JobView:
     finalizers: tuple[str, ...] = ()
     managed_by: str | None = None
     """spec.managedBy as written, also where the spec is invalid."""
+    metadata_problem: str | None = None
+    """Why its labels or annotations cannot be copied to pods: there are too many bytes of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

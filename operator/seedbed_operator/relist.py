@@ -148,10 +148,14 @@ class Relister:
         async for page in self._cluster.pages(kind, namespace, labels=labels):
             version = int(page.resource_version)
             for raw in page.items:
-                if version < since.newest or self._cache.shows_rewritten_history(kind, raw, version, since):
+                projection = self._cache.project(kind, raw)
+                del raw  # before the next one is decoded
+                if projection is None:
+                    continue
+                if version < since.newest or self._cache.shows_rewritten_history(projection, version, since):
                     since = self._restart_history(kind, version)
-                listed.add(raw["metadata"]["uid"])
-                changed |= self._cache.put(kind, raw)
+                listed.add(projection.entry.uid)
+                changed |= self._cache.store(projection)
         if version < since.newest:
             self._restart_history(kind, version)
         corrections = self._cache.drop_missing(kind, namespace, listed, version)

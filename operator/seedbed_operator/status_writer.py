@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.job_observation import JobView
 from seedbed_operator.kube_client.client_interface import ApiError, ApiStatusError, KubeClient, RawObject
-from seedbed_operator.kube_client.resource_kinds import EVENTS, KIND_OF_JOB, PROFILES
+from seedbed_operator.kube_client.resource_kinds import EVENTS, KIND_OF_JOB, PROFILES, JobKey
 from seedbed_operator.plan import JobEvent
 from seedbed_operator.planning.profile_condition import profile_status
 
@@ -41,9 +42,14 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
         if isinstance(before, Mapping) and isinstance(value, Mapping):
             if inner := merge_patch(before, value):
                 patch[name] = inner
-        elif before != value or name not in old:
+        elif name not in old or before != value or _spelled(before) != _spelled(value):
             patch[name] = value
     return patch
+
+
+def _spelled(value: Any) -> str:
+    """Return JSON: for Python, but not for the API server, true equals 1."""
+    return json.dumps(value, sort_keys=True)
 
 
 def status_patch(stored: Mapping[str, Any], status: LifecycleStatus) -> dict[str, Any]:
@@ -105,13 +111,17 @@ class StatusWriter:
         """Read the job again: the watch may be late."""
         if not refused.not_found and refused.code != 409:
             raise refused
-        kind, key = KIND_OF_JOB[job.kind], (job.namespace, job.name)
+        await self.read_again(JobKey(job.namespace, job.name, job.kind), job.uid)
+
+    async def read_again(self, job: JobKey, uid: str) -> None:
+        """Read a job from the API server, and forget it where it is gone."""
+        kind, key = KIND_OF_JOB[job.kind], job[:2]
         try:
-            self._cache.put(kind, await self._cluster.get(kind, *key))
+            self._cache.put(kind, await self._cluster.get(kind, *key), again=True)
         except ApiStatusError as gone:
             if not gone.not_found:
                 raise
-            self._cache.drop(kind, key, job.uid)
+            self._cache.drop(kind, key, uid)
 
     async def send_events(self, job: JobView, events: Iterable[JobEvent], now: datetime) -> None:
         """Send Events that were not sent recently; log those that cannot be sent."""

@@ -11,21 +11,33 @@ import random
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
+import aiohttp
 import kopf
 from kubernetes.aio.client.configuration import Configuration
 
 from seedbed_api.pod_contract.labels import POD_SELECTOR
-from seedbed_operator.informer_cache.cache import InformerCache
+from seedbed_operator.informer_cache.cache import InformerCache, Projection
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, SWEEPS, JobKey, ResourceKind
 
 FIRST_LIST_SECONDS: Final = 30.0
 """Listed objects later than this after the start mean that a watch was interrupted."""
-CHUNK: Final = 200
+CHUNK: Final = 1
+"""kopf lists only to learn the resource version from which it watches; the relist reads the objects."""
 EXIT_SECONDS: Final = 20.0
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WatchChange:
+    """What is kept of a watch event."""
+
+    type: str | None
+    """ADDED, MODIFIED, DELETED; None from a list."""
+    projection: Projection
 
 
 class WatchEventHandler:
@@ -36,22 +48,33 @@ class WatchEventHandler:
     ) -> None:
         self._cache = cache
         self._enqueue = enqueue
-        self._gap = gap
+        self.gap = gap
+        """Called when events may have been missed: a relist is needed."""
         self._began = asyncio.get_running_loop().time()
         self.last: float | None = None
         """Time of the last event, on the clock of the event loop."""
 
     def handle(self, kind: ResourceKind, event: Mapping[str, Any]) -> None:
         """Apply one event. One without a type comes from a list; after the start that means a gap."""
+        change = self.change(kind, event)
+        if change is not None:
+            self.apply(change)
+
+    def change(self, kind: ResourceKind, event: Mapping[str, Any]) -> WatchChange | None:
+        """Return what is kept of an event; None where its object cannot be read. Any thread may call it."""
+        projection = self._cache.project(kind, event["object"])
+        return None if projection is None else WatchChange(type=event["type"], projection=projection)
+
+    def apply(self, change: WatchChange) -> None:
+        """Apply what is kept of an event."""
         self.last = asyncio.get_running_loop().time()
-        raw, metadata = event["object"], event["object"]["metadata"]
-        if event["type"] == "DELETED":
-            key = (metadata.get("namespace", ""), metadata["name"])
-            self._enqueue(self._cache.drop(kind, key, metadata["uid"]))
+        projection = change.projection
+        if change.type == "DELETED":
+            self._enqueue(self._cache.drop(projection.kind, projection.key, projection.entry.uid))
             return
-        self._enqueue(self._cache.put(kind, raw))
-        if event["type"] is None and asyncio.get_running_loop().time() - self._began > FIRST_LIST_SECONDS:
-            self._gap()
+        self._enqueue(self._cache.store(projection))
+        if change.type is None and asyncio.get_running_loop().time() - self._began > FIRST_LIST_SECONDS:
+            self.gap()
 
 
 class KopfWatch:
@@ -102,7 +125,7 @@ class KopfWatch:
         if self._stopped:
             return
         await kopf.operator(
-            registry=handler_registry(self._take, self._connection),
+            registry=handler_registry(self._take, self._session),
             settings=kopf_settings(),
             standalone=True,
             clusterwide=self._namespaces is None,
@@ -111,11 +134,17 @@ class KopfWatch:
         )
 
     def _take(self, kind: ResourceKind, event: Mapping[str, Any]) -> None:
-        self._main.call_soon_threadsafe(self._feed.handle, kind, event)
+        """Hand over what is kept of an event: raw objects must not wait for the main loop in a queue."""
+        change = self._feed.change(kind, event)
+        if change is not None:
+            self._main.call_soon_threadsafe(self._feed.apply, change)
 
-    async def _connection(self) -> kopf.ConnectionInfo:
+    def _listed(self) -> None:
+        self._main.call_soon_threadsafe(self._feed.gap)
+
+    async def _session(self) -> kopf.AiohttpSession:
         asked = asyncio.run_coroutine_threadsafe(kopf_connection(self._configuration), self._main)
-        return await asyncio.wrap_future(asked)
+        return kopf_session(await asyncio.wrap_future(asked), self._listed)
 
     def _settle(self, error: BaseException | None) -> None:
         if self._ended.cancelled():
@@ -128,7 +157,7 @@ class KopfWatch:
 
 def handler_registry(
     take: Callable[[ResourceKind, Mapping[str, Any]], None],
-    connection: Callable[[], Awaitable[kopf.ConnectionInfo]],
+    session: Callable[[], Awaitable[kopf.AiohttpSession]],
 ) -> kopf.OperatorRegistry:
     """Return one event handler per kind, and the log-in with our own connection."""
     handlers = kopf.OperatorRegistry()
@@ -136,8 +165,8 @@ def handler_registry(
         _register_handler(handlers, take, kind)
 
     @kopf.on.login(registry=handlers)
-    async def log_in(**_: Any) -> kopf.ConnectionInfo:
-        return await connection()
+    async def log_in(**_: Any) -> kopf.AiohttpSession:
+        return await session()
 
     return handlers
 
@@ -163,6 +192,26 @@ async def kopf_connection(configuration: Configuration) -> kopf.ConnectionInfo:
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
     )
+
+
+def kopf_session(info: kopf.ConnectionInfo, listed: Callable[[], None]) -> kopf.AiohttpSession:
+    """Return a session for kopf's loop that leaves out the objects of lists and calls `listed` after each."""
+
+    class ListResponse(aiohttp.ClientResponse):
+        async def json(self, **given: Any) -> Any:
+            document = await super().json(**given)
+            if "limit" not in self.url.query:
+                return document
+            listed()
+            metadata = {name: value for name, value in document["metadata"].items() if name != "continue"}
+            return {**document, "metadata": metadata, "items": []}
+
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+        headers=info.as_http_headers(),
+        response_class=ListResponse,
+    )
+    return kopf.AiohttpSession(server=info.server, aiohttp_session=session)
 
 
 def kopf_settings() -> kopf.OperatorSettings:

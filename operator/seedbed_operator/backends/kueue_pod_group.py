@@ -43,7 +43,8 @@ def group_annotations(count: int) -> dict[str, str]:
 
 def gang_size(metadata: Mapping[str, Any]) -> int | None:
     """Return the number of pods in the group of a pod; None for a pod without a group."""
-    if GROUP not in (metadata.get("labels") or {}):
+    labels, annotations = metadata.get("labels"), metadata.get("annotations")
+    if not isinstance(labels, Mapping) or GROUP not in labels:
         return None
-    count = str((metadata.get("annotations") or {}).get(COUNT) or "")
+    count = str((annotations if isinstance(annotations, Mapping) else {}).get(COUNT) or "")
     return int(count) if count.isascii() and count.isdigit() and len(count) <= 5 and int(count) else None

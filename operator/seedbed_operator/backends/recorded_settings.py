@@ -5,9 +5,8 @@ Edits of a job during an attempt apply to the next one, and the status says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -17,8 +16,13 @@ from seedbed_api.pod_contract import env_vars
 from seedbed_api.strict_json import parse_json
 from seedbed_operator.backends.spec_hash import execution_digest
 from seedbed_operator.job_observation import RecordedTemplate
+from seedbed_operator.parse_cache import ParseCache
 
-CACHE_SIZE: Final = 256
+MOST_CACHED: Final = 1024 * 1024
+"""Characters of documents whose specs are kept."""
+LONGEST_DOCUMENT: Final = 256 * 1024
+"""A longer one is not ours: a pod's variable of a job has at most 100,000 bytes."""
+_SPECS: Final = ParseCache[str, "JobSpec | None"](MOST_CACHED)
 _PATHS: Final = (
     "cluster.workers.min",
     "cluster.workers.max",
@@ -51,18 +55,28 @@ def with_recorded_settings(
 
 def _recorded_job(pod_spec: Mapping[str, Any]) -> str | None:
     """Return the job document without the doubled dollars that prevent expansion."""
-    boxes = (box for box in pod_spec.get("containers") or () if box.get("name") == "driver")
-    entries = (entry for box in boxes for entry in box.get("env") or ())
+    boxes = (box for box in _maps(pod_spec.get("containers")) if box.get("name") == "driver")
+    entries = (entry for box in boxes for entry in _maps(box.get("env")))
     value = next((entry.get("value") for entry in entries if entry.get("name") == env_vars.JOB), None)
-    return value.replace("$$", "$") if isinstance(value, str) else None
+    if not isinstance(value, str) or len(value) > LONGEST_DOCUMENT:
+        return None
+    return value.replace("$$", "$")
 
 
-@lru_cache(maxsize=CACHE_SIZE)
+def _maps(value: Any) -> Iterator[Mapping[str, Any]]:
+    entries = value if isinstance(value, list) else ()
+    return (entry for entry in entries if isinstance(entry, Mapping))
+
+
 def _spec(document: str) -> JobSpec | None:
+    return _SPECS.get(document, len(document), lambda: _parsed_spec(document))
+
+
+def _parsed_spec(document: str) -> JobSpec | None:
     try:
         job = parse_json(document)
         return MODELS[job["kind"]].model_validate(job).spec
-    except (ValueError, KeyError, TypeError, ValidationError):
+    except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
         return None
 
 

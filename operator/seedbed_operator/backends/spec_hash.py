@@ -21,6 +21,8 @@ from seedbed_operator.backends.effective_profile import EffectiveProfile
 from seedbed_operator.job_observation import RecordedTemplate
 
 _ANNOTATIONS = (EXECUTION_DIGEST_ANNOTATION, PROFILE_DIGEST_ANNOTATION, WORKERS_PER_POD_ANNOTATION)
+LONGEST_DIGEST = 64
+"""Longer annotations were altered."""
 _OF_THE_RECIPE: dict[str, Any] = {"dataset": {"uri", "secret_ref"}, "model": {"code": {"uri"}}}
 _OF_THE_EXECUTION: dict[str, Any] = {"output": True, "cluster": {"profile", "overrides"}}
 """Fields that may change only while a job is suspended; a difference shows a missed suspension."""
@@ -58,7 +60,7 @@ def driver_annotations(effective: EffectiveProfile) -> dict[str, str]:
 
 def recorded_template(annotations: Mapping[str, Any]) -> RecordedTemplate | None:
     """Return the recorded digests; None where they were altered or an older version made the pod."""
-    execution, profile, ranks = (str(annotations.get(name) or "") for name in _ANNOTATIONS)
+    execution, profile, ranks = (str(annotations.get(name) or "")[:LONGEST_DIGEST] for name in _ANNOTATIONS)
     if not (execution and profile and ranks.isascii() and ranks.isdigit() and 1 <= len(ranks) <= 4):
         return None
     return RecordedTemplate(

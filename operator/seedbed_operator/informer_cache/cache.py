@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
 from cachetools import FIFOCache
 
+from seedbed_api.job_kinds import JobKind
+from seedbed_operator.informer_cache.bounded_fields import object_name, object_version
+from seedbed_operator.informer_cache.job_metadata import NOTHING_COPIED, CopiedKeys
 from seedbed_operator.informer_cache.object_views import (
     JobRecord,
     job_of_pod,
     job_record,
     pod_view,
+    profile_of_job,
     profile_view,
 )
 from seedbed_operator.job_observation import PodView, ProfileView
@@ -30,8 +35,11 @@ from seedbed_operator.kube_client.resource_kinds import (
 )
 
 MOST_TOMBSTONES: Final = 20_000
+MOST_TOLD: Final = 1_000
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,11 +83,14 @@ class ObjectTable(Generic[T]):
         """Yield all cached objects."""
         yield from list(self._entries.items())
 
-    def put(self, key: Key, entry: CachedObject[T]) -> bool:
-        """Store an object unless it was deleted or a newer version is cached; return whether it was."""
+    def put(self, key: Key, entry: CachedObject[T], *, again: bool = False) -> bool:
+        """Store an object unless it was deleted or a newer version is cached; return whether it was.
+
+        `again` stores the cached version once more: another part of it is kept.
+        """
         known = self._entries.get(key)
         self._newest = max(self._newest, entry.version)
-        if entry.uid in self._tombstones or (known is not None and known.version >= entry.version):
+        if entry.uid in self._tombstones or (known is not None and known.version >= entry.version + again):
             return False
         if known is not None and known.uid != entry.uid:
             self._add_tombstone(known.uid)
@@ -139,6 +150,16 @@ class ObjectTable(Generic[T]):
         self._deletions += 1
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Projection:
+    """What is kept of one object; the raw object may be forgotten."""
+
+    kind: ResourceKind
+    key: Key
+    entry: CachedObject[Any]
+    """Without a value: a pod whose labels are not those of a job's pod."""
+
+
 JobKeys = frozenset[JobKey]
 """Jobs whose plan may have changed."""
 NO_JOBS: JobKeys = frozenset()
@@ -163,6 +184,9 @@ class InformerCache:
         self._pods: ObjectTable[tuple[JobKey, PodView]] = ObjectTable()
         self._profiles: ObjectTable[ProfileView] = ObjectTable()
         self._pods_of: defaultdict[JobKey, set[Key]] = defaultdict(set)
+        self.unreadable: Counter[str] = Counter()
+        """Objects that could not be read so far, by plural; each counts once for each of its versions."""
+        self._told: MutableMapping[tuple[str, str, str], bool] = FIFOCache(MOST_TOLD)
 
     def job(self, key: JobKey) -> JobRecord | None:
         """Return a job."""
@@ -199,15 +223,63 @@ class InformerCache:
             profiles={name: entry.value for (_, name), entry in self._profiles.items()},
         )
 
-    def put(self, kind: ResourceKind, raw: RawObject) -> JobKeys:
+    def put(self, kind: ResourceKind, raw: RawObject, *, again: bool = False) -> JobKeys:
         """Store an object from a list, a watch or a response; return the jobs it affects."""
+        projection = self.project(kind, raw)
+        return NO_JOBS if projection is None else self.store(projection, again=again)
+
+    def project(self, kind: ResourceKind, raw: RawObject) -> Projection | None:
+        """Return what is kept of an object; None where it cannot be read. Any thread may call it.
+
+        One object that nobody thought of must not end a list or a watch of all the others.
+        """
+        try:
+            return Projection(kind=kind, key=_key(raw), entry=_cached_object(raw, self._value(kind, raw)))
+        except Exception as error:
+            self._count_unreadable(kind, raw, error)
+            return None
+
+    def store(self, projection: Projection, *, again: bool = False) -> JobKeys:
+        """Store what is kept of an object; return the jobs it affects."""
+        kind, key, entry = projection.kind, projection.key, projection.entry
         if kind is PODS:
-            return self._put_pod(raw)
+            return self._put_pod(key, entry)
         if kind is PROFILES:
-            return self._put_profile(raw)
-        job = _job_key(kind, _key(raw))
-        record = job_record(raw, job.kind)
-        return frozenset({job}) if self._table(kind).put(_key(raw), _cached_object(raw, record)) else NO_JOBS
+            return self._put_profile(key, entry)
+        changed = self._table(kind).put(key, entry, again=again)
+        return frozenset({_job_key(kind, key)}) if changed else NO_JOBS
+
+    def lacks_metadata(self, job: JobKey) -> bool:
+        """Return whether a job's profile copies what was not kept of its labels and annotations."""
+        record = self.job(job)
+        if record is None or record.copied is None:
+            return False
+        return record.copied != self._copied_keys(record.profile)
+
+    def _value(self, kind: ResourceKind, raw: RawObject) -> Any:
+        if kind is PODS:
+            view = pod_view(raw)
+            return None if view is None else (job_of_pod(raw), view)
+        if kind is PROFILES:
+            return profile_view(raw)
+        return job_record(raw, _kind_of_job(kind), self._copied_keys(profile_of_job(raw)))
+
+    def _copied_keys(self, profile: str) -> CopiedKeys:
+        view = self.profile(profile)
+        if view is None or view.spec is None:
+            return NOTHING_COPIED
+        return CopiedKeys(view.spec.allowed_labels, view.spec.allowed_annotations)
+
+    def _count_unreadable(self, kind: ResourceKind, raw: Any, error: Exception) -> None:
+        """Count and log a version of an object once: each relist brings it again."""
+        told = (kind.plural, object_name(raw), object_version(raw))
+        if told in self._told:
+            return
+        self._told[told] = True
+        self.unreadable[kind.plural] += 1
+        log.error(
+            "%s %s cannot be read: %s", kind.name, object_name(raw), type(error).__name__, exc_info=error
+        )
 
     def drop(self, kind: ResourceKind, key: Key, uid: str) -> JobKeys:
         """Remove a deleted object; return the jobs it affects."""
@@ -239,15 +311,15 @@ class InformerCache:
         """Return the mark of a kind before it is listed."""
         return self._table(kind).mark()
 
-    def shows_rewritten_history(
-        self, kind: ResourceKind, raw: RawObject, version: int, since: HistoryMark
-    ) -> bool:
-        """Return whether an object of a list that began at a mark shows a restored backup."""
-        rewritten = self._table(kind).shows_rewritten_history(
-            _key(raw), _cached_object(raw, None), version, since
-        )
-        counts = kind is not PODS or pod_view(raw) is not None  # a pod without our labels counts as deleted
-        return rewritten and counts
+    def shows_rewritten_history(self, projection: Projection, version: int, since: HistoryMark) -> bool:
+        """Return whether an object of a list that began at a mark shows a restored backup.
+
+        A pod without our labels counts as deleted.
+        """
+        kind, key, entry = projection.kind, projection.key, projection.entry
+        if kind is PODS and entry.value is None:
+            return False
+        return self._table(kind).shows_rewritten_history(key, entry, version, since)
 
     def accept_older_versions(self, kind: ResourceKind) -> None:
         """Accept any version of a kind from now on: a backup was restored."""
@@ -272,20 +344,17 @@ class InformerCache:
         }
         return tables[kind]
 
-    def _put_profile(self, raw: RawObject) -> JobKeys:
+    def _put_profile(self, key: Key, entry: CachedObject[ProfileView]) -> JobKeys:
         """Store a profile; its status decides about no job."""
-        view, before = profile_view(raw), self.profile(raw["metadata"]["name"])
-        changed = self._profiles.put(_key(raw), _cached_object(raw, view))
+        view, before = entry.value, self._profiles.get(key)
         same = before is not None and (before.spec, before.generation) == (view.spec, view.generation)
-        return self._users_of_profiles() if changed and not same else NO_JOBS
+        return self._users_of_profiles() if self._profiles.put(key, entry) and not same else NO_JOBS
 
-    def _put_pod(self, raw: RawObject) -> JobKeys:
-        view = pod_view(raw)
-        if view is None:
-            return self._drop_pod(_key(raw), raw["metadata"]["uid"])
-        key, job = _key(raw), job_of_pod(raw)
-        before = self._pods.get(key)
-        if not self._pods.put(key, _cached_object(raw, (job, view))):
+    def _put_pod(self, key: Key, entry: CachedObject[tuple[JobKey, PodView] | None]) -> JobKeys:
+        if entry.value is None:
+            return self._drop_pod(key, entry.uid)
+        job, before = entry.value[0], self._pods.get(key)
+        if not self._pods.put(key, CachedObject(uid=entry.uid, version=entry.version, value=entry.value)):
             return NO_JOBS
         if before is not None and before[0] != job:
             self._unlink(before[0], key)
@@ -310,8 +379,12 @@ class InformerCache:
         return frozenset(self.unfinished())
 
 
+def _kind_of_job(kind: ResourceKind) -> JobKind:
+    return "SweepJob" if kind is SWEEPS else "TrainingJob"
+
+
 def _job_key(kind: ResourceKind, key: Key) -> JobKey:
-    return JobKey(*key, "SweepJob" if kind is SWEEPS else "TrainingJob")
+    return JobKey(*key, _kind_of_job(kind))
 
 
 def _key(raw: RawObject) -> Key:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+from seedbed_api.timestamps import parse_time
+from seedbed_operator.informer_cache.bounded_fields import (
+    LONGEST_IMAGE,
+    LONGEST_NAME,
+    LONGEST_TERMINATION_MESSAGE,
+    integer,
+    mapping,
+    mappings,
+    text,
+)
 from seedbed_operator.job_observation import (
     ContainerTerminated,
     ContainerWaiting,
@@ -27,13 +36,16 @@ def injected_containers(spec: RawObject, status: RawObject, role: str) -> tuple[
     """Return the injected containers, init containers and sidecars first."""
     before = tuple(_entries(status, "initContainerStatuses"))
     beside = (each for each in _entries(status, "containerStatuses") if each.get("name") != role)
-    if not before and len(status.get("containerStatuses") or ()) < 2:
+    if not before and sum(1 for _ in _entries(status, "containerStatuses")) < 2:
         return ()
     sidecars = {
-        each.get("name") for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"
+        text(each.get("name"))
+        for each in mappings(spec.get("initContainers"))
+        if each.get("restartPolicy") == "Always"
     }
     first = (
-        _injected_container("sidecar" if each.get("name") in sidecars else "init", each) for each in before
+        _injected_container("sidecar" if text(each.get("name")) in sidecars else "init", each)
+        for each in before
     )
     return (*first, *(_injected_container("beside", each) for each in beside))
 
@@ -49,45 +61,43 @@ def waiting_cause(state: RawObject, others: Iterable[InjectedContainer]) -> Cont
 
 def waiting_state(state: RawObject, container: str = "", image: str = "") -> ContainerWaiting | None:
     """Return the waiting state of a container; None where it does not wait."""
-    state_fields = state.get("waiting")
+    state_fields = mapping(state.get("waiting"))
     if not state_fields:
         return None
-    reason, message = str(state_fields.get("reason") or ""), str(state_fields.get("message") or "")
+    reason, message = text(state_fields.get("reason"), LONGEST_NAME), text(state_fields.get("message"))
     return ContainerWaiting(reason=reason, message=message, container=container, image=image)
+
+
+_LEAST_CODE, _MOST_CODE = -(2**31), 2**31 - 1
 
 
 def terminated_state(state: RawObject) -> ContainerTerminated | None:
     """Return the terminated state of a container; None where it has not ended."""
-    state_fields = state.get("terminated")
+    state_fields = mapping(state.get("terminated"))
     if not state_fields:
         return None
     return ContainerTerminated(
-        exit_code=int(state_fields.get("exitCode", 0)),
-        reason=str(state_fields.get("reason") or ""),
-        message=str(state_fields.get("message") or ""),
+        exit_code=integer(state_fields.get("exitCode"), least=_LEAST_CODE, most=_MOST_CODE),
+        reason=text(state_fields.get("reason"), LONGEST_NAME),
+        message=text(state_fields.get("message"), LONGEST_TERMINATION_MESSAGE),
         started=parse_time(state_fields.get("startedAt")),
         finished=parse_time(state_fields.get("finishedAt")),
     )
 
 
-def parse_time(text: Any) -> datetime | None:
-    """Parse a time of the API server."""
-    return datetime.fromisoformat(text) if text else None
-
-
 def _entries(status: RawObject, name: str) -> Iterator[RawObject]:
-    yield from status.get(name) or ()
+    return mappings(status.get(name))
 
 
 def _injected_container(kind: InjectedContainerKind, status: RawObject) -> InjectedContainer:
-    name, image = str(status.get("name") or ""), str(status.get("image") or "")
-    state, last = status.get("state") or {}, status.get("lastState") or {}
+    name, image = text(status.get("name"), LONGEST_NAME), text(status.get("image"), LONGEST_IMAGE)
+    state, last = mapping(status.get("state")), mapping(status.get("lastState"))
     return InjectedContainer(
         name=name,
         kind=kind,
         waiting=waiting_state(state, name, image),
         terminated=terminated_state(state) or terminated_state(last),
         running="running" in state,
-        started=bool(status.get("started")),
-        restarts=int(status.get("restartCount") or 0),
+        started=status.get("started") is True,
+        restarts=integer(status.get("restartCount"), least=0, most=_MOST_CODE),
     )

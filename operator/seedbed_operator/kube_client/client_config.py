@@ -10,7 +10,8 @@ from kubernetes.aio.client.configuration import Configuration
 
 from seedbed_api.errors import UserError, refusal
 
-CONNECTIONS = 96
+CONNECTIONS = 320
+"""More than `RequestLimits` allows at a time, with the lists and the lease."""
 
 
 async def load_configuration(kubeconfig: str | None) -> Configuration:

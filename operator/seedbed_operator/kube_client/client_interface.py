@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,12 +42,17 @@ class NoApiResponse(ApiError):  # noqa: N818 - named for what happened
     """No response came; a write may have taken effect nevertheless."""
 
 
+class ResponseTooLarge(ApiError):  # noqa: N818 - named for what happened
+    """The response has more bytes than the operator reads."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListPage:
     """One page of a list; all pages have the same resource version."""
 
     resource_version: str
-    items: Sequence[RawObject]
+    items: Iterable[RawObject]
+    """To be read once: an object may be decoded only when it is its turn."""
 
 
 class KubeClient(Protocol):

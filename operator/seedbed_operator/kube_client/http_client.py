@@ -6,11 +6,10 @@ so that a burst of pods does not delay statuses.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -26,11 +25,21 @@ from seedbed_operator.kube_client.client_interface import (
     ListPage,
     NoApiResponse,
     RawObject,
+    ResponseTooLarge,
 )
 from seedbed_operator.kube_client.clock_skew import ClockSkew
+from seedbed_operator.kube_client.list_decoder import decode_list
+from seedbed_operator.kube_client.namespace_limit import NamespaceLimit
 from seedbed_operator.kube_client.resource_kinds import CORE_EVENTS, PODS, ResourceKind
 
-PAGE: Final = 200
+MOST_PAGE: Final = 200
+FIRST_PAGE: Final = 16
+"""Objects of the first page: an object has up to 3 MiB as JSON."""
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""Size of a page that the number of its objects aims at."""
+MOST_BYTES: Final = 16 * 1024 * 1024
+"""A larger response is refused; a page is asked for again with fewer objects."""
+FEWER: Final = 8
 REQUEST_SECONDS: Final = 35
 """Longer than the 30 s of an admission webhook, so that the API server can name the one that hangs."""
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -40,7 +49,7 @@ LONGEST_MESSAGE: Final = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestLimits:
-    """Most requests of each kind at a time."""
+    """Most requests of each kind at a time in one namespace; four times as many in all of them."""
 
     creates: int = 32
     statuses: int = 16
@@ -53,9 +62,9 @@ class HttpKubeClient:
     def __init__(self, configuration: Configuration, limits: RequestLimits) -> None:
         self._client = ApiClient(configuration)
         self._host = configuration.host
-        self._creates = asyncio.Semaphore(limits.creates)
-        self._statuses = asyncio.Semaphore(limits.statuses)
-        self._others = asyncio.Semaphore(limits.others)
+        self._creates = NamespaceLimit(limits.creates)
+        self._statuses = NamespaceLimit(limits.statuses)
+        self._others = NamespaceLimit(limits.others)
         self.requests: Counter[tuple[str, str, str]] = Counter()
         """Requests so far by method, resource and status code."""
         self.clock_skew = ClockSkew()
@@ -67,15 +76,23 @@ class HttpKubeClient:
     async def pages(
         self, kind: ResourceKind, namespace: str | None, *, labels: str = ""
     ) -> AsyncIterator[ListPage]:
-        """List a namespace, or all of them, in pages."""
-        query = {"limit": str(PAGE)} | ({"labelSelector": labels} if labels else {})
+        """List a namespace, or all of them, in pages of about as many bytes."""
+        query, limit = {"labelSelector": labels} if labels else {}, FIRST_PAGE
         while True:
-            answer = await self._get(kind.path(namespace), query)
-            metadata = answer["metadata"]
-            yield ListPage(resource_version=metadata["resourceVersion"], items=answer["items"])
-            if not metadata.get("continue"):
+            target = f"{kind.path(namespace)}?{urlencode(query | {'limit': str(limit)})}"
+            try:
+                content = await self._request("GET", target, None, None, JSON)
+            except ResponseTooLarge:
+                if limit == 1:
+                    raise
+                limit = max(limit // FEWER, 1)
+                continue
+            limit, answer = next_limit(limit, len(content)), decode_list(content)
+            del content
+            yield ListPage(resource_version=answer.metadata["resourceVersion"], items=answer.items)
+            if not answer.metadata.get("continue"):
                 return
-            query["continue"] = metadata["continue"]
+            query["continue"] = answer.metadata["continue"]
 
     async def get(self, kind: ResourceKind, namespace: str | None, name: str) -> RawObject:
         """Return one object."""
@@ -153,7 +170,7 @@ class HttpKubeClient:
         method: str,
         path: str,
         *,
-        limit: asyncio.Semaphore | None,
+        limit: NamespaceLimit | None,
         body: RawObject | None = None,
         content: str = JSON,
     ) -> RawObject:
@@ -161,9 +178,9 @@ class HttpKubeClient:
         return answer
 
     async def _request(
-        self, method: str, path: str, body: RawObject | None, limit: asyncio.Semaphore | None, content: str
+        self, method: str, path: str, body: RawObject | None, limit: NamespaceLimit | None, content: str
     ) -> bytes:
-        held: AbstractAsyncContextManager[Any] = limit or nullcontext()
+        held = limit.hold(namespace_of_path(path)) if limit is not None else nullcontext()
         async with held:
             try:
                 return await self._exchange(method, path, body, content)
@@ -180,11 +197,29 @@ class HttpKubeClient:
             method, self._host + path, headers=headers, body=body, _request_timeout=_TIMEOUT
         )
         self.clock_skew.observe(response.headers.get("Date"), sent=sent, received=datetime.now(UTC))
-        content_bytes: bytes = await response.read()
+        content_bytes = await _read_at_most(response.response, MOST_BYTES)
         self.requests[method, resource_of_path(path), str(response.status)] += 1
         if response.status >= 400:
             raise status_error(response.status, content_bytes)
         return content_bytes
+
+
+async def _read_at_most(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """Return all bytes of a response; raise ResponseTooLarge where there are more."""
+    chunks, size = list[bytes](), 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > most:
+            response.close()
+            raise ResponseTooLarge(f"the response of the API server has more than {most} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def next_limit(limit: int, size: int) -> int:
+    """Return how many objects the next page shall have, by the size per object of the last one."""
+    each = max(size // limit, 1)
+    return max(1, min(PAGE_BYTES // each, MOST_PAGE))
 
 
 def _describe_silent_error(error: Exception) -> str:
@@ -203,6 +238,12 @@ def resource_of_path(path: str) -> str:
     if scoped[:1] == ["namespaces"] and len(scoped) > 2:
         scoped = scoped[2:]
     return "/".join(scoped[:1] + scoped[2:])
+
+
+def namespace_of_path(path: str) -> str:
+    """Return the namespace in a path of the API server; empty for what is in none."""
+    before, found, rest = path.partition("?")[0].partition("/namespaces/")
+    return rest.partition("/")[0] if found and before.startswith(("/api/", "/apis/")) else ""
 
 
 def status_error(code: int, content: bytes) -> ApiStatusError:

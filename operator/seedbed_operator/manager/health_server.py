@@ -102,6 +102,7 @@ class Health:
             relist_age=self.relist_age(),
             watch_age=None if last is None else asyncio.get_running_loop().time() - last,
             objects=self.cache.counts(),
+            unreadable=dict(self.cache.unreadable),
             requests=dict(self.requests),
             clock_skew=self.clock_skew.seconds,
         )

@@ -13,6 +13,7 @@ from kubernetes.aio.client.configuration import Configuration
 from seedbed_api.errors import InfrastructureError
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.kube_client.client_interface import ApiError, KubeClient
+from seedbed_operator.kube_client.namespace_limit import NAMESPACES_AT_ONCE
 from seedbed_operator.manager.health_server import Health
 from seedbed_operator.manager.leader_election import LeaseLock, run_election
 from seedbed_operator.manager.operator_settings import Settings
@@ -69,7 +70,8 @@ async def lead(operator: Operator) -> None:
 
 async def _run_as_leader(operator: Operator, election: asyncio.Task[None]) -> None:
     workers = {
-        asyncio.create_task(operator.workqueue.run_worker()) for _ in range(operator.settings.concurrency)
+        asyncio.create_task(operator.workqueue.run_worker())
+        for _ in range(operator.settings.concurrency * NAMESPACES_AT_ONCE)
     }
     sweeping = asyncio.create_task(_run_relists(operator), name="relists")
     profiles = asyncio.create_task(_run_profile_statuses(operator), name="statuses of profiles")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +18,7 @@ from seedbed_operator.job_observation import JobView
 from seedbed_operator.kube_client.client_config import load_configuration
 from seedbed_operator.kube_client.client_interface import ApiError, NoApiResponse
 from seedbed_operator.kube_client.http_client import HttpKubeClient, RequestLimits
+from seedbed_operator.kube_client.resource_kinds import JobKey
 from seedbed_operator.manager.health_server import Health, serve
 from seedbed_operator.manager.leader_election import LeaseLock
 from seedbed_operator.manager.leader_loop import Operator, lead
@@ -27,13 +29,15 @@ from seedbed_operator.metrics.job_metrics import JobMetrics
 from seedbed_operator.metrics.metrics_page import MetricsPage
 from seedbed_operator.metrics.operator_metrics import operator_collector
 from seedbed_operator.observe.driver_client import HttpDriverClient
+from seedbed_operator.observe.driver_polls import DriverPolls
 from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import TransientStates
 from seedbed_operator.plan_executor import PlanExecutor
 from seedbed_operator.planning.configured_planner import ConfiguredPlanner
 from seedbed_operator.receipt_signer import ReceiptSigner
+from seedbed_operator.reconciler.fair_queue import FairQueue
 from seedbed_operator.reconciler.reconcile import Reconciler
-from seedbed_operator.reconciler.workqueue import FairQueue, Workqueue
+from seedbed_operator.reconciler.workqueue import Workqueue
 from seedbed_operator.relist import Relister
 from seedbed_operator.status_writer import StatusWriter
 
@@ -106,9 +110,15 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     await _check_preflight(cluster, settings)
     driver_client = HttpDriverClient()
     opened.push_async_callback(driver_client.close)
+    queue = FairQueue(most_per_namespace=settings.concurrency)
+
+    def enqueue(keys: Iterable[JobKey]) -> None:
+        workqueue.enqueue(keys)
+
+    polls = DriverPolls(driver_client, enqueue, now)
+    opened.push_async_callback(polls.close)
     cache, states = InformerCache(), TransientStates()
     counters, jobs = Counters(unix_seconds, cache.namespaces), JobMetrics(cache, states, unix_seconds)
-    queue = FairQueue()
 
     def written(before: JobView, after: JobView) -> None:
         counters.record_status(before, after.status, now())
@@ -118,7 +128,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         cache=cache,
         states=states,
         planner=ConfiguredPlanner(backends=backends_with(settings.network_rules)),
-        evidence_collector=EvidenceCollector(cluster, driver_client),
+        evidence_collector=EvidenceCollector(cluster, polls),
         executor=PlanExecutor(cluster, cache),
         status_writer=StatusWriter(cluster, cache, settings.identity, written),
         clock=now,

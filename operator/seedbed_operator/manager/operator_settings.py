@@ -32,7 +32,7 @@ class Settings:
     health_port: int = 8080
     """Port of /healthz, /readyz and /metrics; 0 for a free one."""
     concurrency: int = 32
-    """Reconciles in parallel."""
+    """Reconciles in parallel in one namespace; four times as many in all of them."""
     kubeconfig: str | None = None
     signing_key: Path | None = None
     """File with the private key that signs receipts; None: they are not signed."""

@@ -47,7 +47,7 @@ class JobMetrics:
 
     def __init__(self, cache: InformerCache, states: TransientStates, clock: Callable[[], float]) -> None:
         self._cache, self._states, self._clock = cache, states, clock
-        self._summaries = JobSamples()
+        self._summaries = JobSamples(cache.unreadable)
 
     def update(self, job: JobView) -> None:
         """Store a job that was just written."""
@@ -62,7 +62,8 @@ class JobMetrics:
     def _measured(
         self, seen: CacheSnapshot, advances: Mapping[JobKey, datetime], skews: Mapping[JobKey, timedelta]
     ) -> Iterator[Metric]:
-        jobs = {key: self._summaries.of(key, entry) for key, entry in seen.jobs}
+        samples = ((key, self._summaries.of(key, entry)) for key, entry in seen.jobs)
+        jobs = {key: sample for key, sample in samples if sample is not None}
         yield _states(jobs.values())
         yield from _gpus(jobs, seen)
         lately = self._clock() - RETENTION_SECONDS

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from seedbed_api.conditions import ConditionType
 from seedbed_api.job_kinds import JobKind
 from seedbed_api.sweepjob_status import SweepJobStatus
+from seedbed_api.timestamps import parse_time
 from seedbed_api.trainingjob_status import LifecycleStatus, TrainingJobStatus
 from seedbed_operator.informer_cache.cache import CachedObject
 from seedbed_operator.informer_cache.object_views import JobRecord, job_view
 from seedbed_operator.job_observation import JobView
-from seedbed_operator.kube_client.resource_kinds import JobKey
+from seedbed_operator.kube_client.resource_kinds import KIND_OF_JOB, JobKey
 from seedbed_operator.metrics.status_transitions import known_reason
+
+log = logging.getLogger(__name__)
 
 _STATES: Final = (
     ConditionType.COMPLETE,
@@ -132,13 +136,13 @@ def _began_to_train(status: LifecycleStatus) -> float | None:
 
 def _failure(status: LifecycleStatus) -> tuple[str, float] | None:
     failure = status.last_failure
-    if failure is None or failure.time is None:
-        return None
-    return known_reason(failure.reason), datetime.fromisoformat(failure.time).timestamp()
+    moment = _seconds(failure.time) if failure is not None else None
+    return None if failure is None or moment is None else (known_reason(failure.reason), moment)
 
 
 def _seconds(time: str | None) -> float | None:
-    return None if time is None else datetime.fromisoformat(time).timestamp()
+    moment = parse_time(time)
+    return None if moment is None else moment.timestamp()
 
 
 def _latest(*moments: float | None) -> float | None:
@@ -151,20 +155,30 @@ class JobSamples:
     Safe for any thread: two threads compute the same sample, and versions tell old from new.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[JobKey, tuple[str, int, JobSample]] = {}
+    def __init__(self, unreadable: Counter[str] | None = None) -> None:
+        """`unreadable` counts jobs without a sample, each once for each of its versions."""
+        self._unreadable = Counter[str]() if unreadable is None else unreadable
+        self._known: dict[JobKey, tuple[str, int, JobSample | None]] = {}
 
     def update(self, job: JobView) -> None:
         """Store the sample of a job that was just written; parsing it again takes ten times as long."""
         key = JobKey(job.namespace, job.name, job.kind)
         self._known[key] = (job.uid, int(job.resource_version), job_sample(job))
 
-    def of(self, key: JobKey, entry: CachedObject[JobRecord]) -> JobSample:
-        """Return the sample of a job."""
+    def of(self, key: JobKey, entry: CachedObject[JobRecord]) -> JobSample | None:
+        """Return the sample of a job; None where it cannot be read, which must not hide the others."""
         known = self._known.get(key)
         if known is None or known[:2] != (entry.uid, entry.version):
-            known = self._known[key] = (entry.uid, entry.version, job_sample(job_view(entry.value)))
+            known = self._known[key] = (entry.uid, entry.version, self._sample(key, entry.value))
         return known[2]
+
+    def _sample(self, key: JobKey, record: JobRecord) -> JobSample | None:
+        try:
+            return job_sample(job_view(record))
+        except Exception as error:
+            self._unreadable[KIND_OF_JOB[key.kind].plural] += 1
+            log.error("no metrics of %s %s/%s: %s", key.kind, *key[:2], type(error).__name__, exc_info=error)
+            return None
 
     def retain(self, present: Iterable[JobKey]) -> None:
         """Drop all other jobs."""

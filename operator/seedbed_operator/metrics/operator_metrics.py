@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from prometheus_client.core import Metric
@@ -30,6 +30,8 @@ class OperatorSnapshot:
     objects: Mapping[str, int]
     requests: Mapping[tuple[str, str, str], int]
     """By verb, resource and status code."""
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+    """Objects that could not be read so far, by resource."""
     clock_skew: float | None = None
     """Seconds the operator's clock is ahead of the API server's; None before the first response."""
 
@@ -56,6 +58,8 @@ def _measured(pulse: OperatorSnapshot) -> Iterator[Metric]:
     yield single_sample(names.WATCH_AGE, pulse.watch_age)
     yield single_sample(names.CLOCK_SKEW, pulse.clock_skew)
     yield metric_family(names.OBJECTS, (({"resource": kind}, n) for kind, n in pulse.objects.items()))
+    unreadable = dict.fromkeys(pulse.objects, 0) | dict(pulse.unreadable)
+    yield metric_family(names.UNREADABLE, (({"resource": kind}, n) for kind, n in unreadable.items()))
     yield metric_family(
         names.REQUESTS,
         (

@@ -89,7 +89,8 @@ def _has_run(status: LifecycleStatus) -> bool:
     running, began = status.condition(ConditionType.RUNNING), parse_time(status.resume_time)
     if running is None or running.status == "True":
         return running is not None
-    return began is not None and datetime.fromisoformat(running.last_transition_time) > began
+    turned = parse_time(running.last_transition_time)
+    return began is not None and turned is not None and turned > began
 
 
 def _has_stepped(status: LifecycleStatus) -> bool:
@@ -102,6 +103,5 @@ def _has_stepped(status: LifecycleStatus) -> bool:
 def _since(created: datetime, status: LifecycleStatus) -> datetime:
     """Return the start of the wait: creation, or the last resume."""
     suspended = status.condition(ConditionType.SUSPENDED)
-    if suspended is None:
-        return created
-    return max(created, datetime.fromisoformat(suspended.last_transition_time))
+    resumed = parse_time(suspended.last_transition_time) if suspended is not None else None
+    return created if resumed is None else max(created, resumed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from ipaddress import ip_address
 from typing import Final, Protocol
@@ -17,7 +16,8 @@ MAX_BYTES: Final = 64 * 1024
 TIMEOUT_SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 1.0
 """Within a cluster a connection takes milliseconds, or comes to nothing."""
-MAX_CONNECTIONS: Final = 32
+MAX_CONNECTIONS: Final = 128
+"""As many as `DriverPolls` asks at once."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ class HttpDriverClient:
         connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
         self._port = port
-        self._at_once = asyncio.Semaphore(MAX_CONNECTIONS)
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -55,19 +54,21 @@ class HttpDriverClient:
 
     async def get_progress(self, address: str, job_uid: str) -> LiveProgress | None:
         """Return the progress of a job's driver at an IP address; None without a valid response."""
-        async with self._at_once:
-            try:
-                progress = LiveProgress.model_validate_json(await self._fetch(address, job_uid))
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, ValidationError) as error:
-                log.debug("no progress from %s: %s", address, type(error).__name__)
-                return None
+        try:
+            progress = LiveProgress.model_validate_json(await self._fetch(address, job_uid))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, ValidationError) as error:
+            log.debug("no progress from %s: %s", address, type(error).__name__)
+            return None
         if progress.job_uid != job_uid:
             log.info("the driver at %s belongs to another job, its progress is ignored", address)
             return None
         return progress
 
     async def _fetch(self, address: str, job_uid: str) -> bytes:
-        host = f"[{address}]" if ip_address(address).version == 6 else address
+        pod = ip_address(address)
+        if pod.is_link_local or pod.is_multicast or pod.is_unspecified:
+            raise ValueError("no address of a pod")
+        host = f"[{address}]" if pod.version == 6 else address
         url = f"http://{host}:{self._port}{PROGRESS_PATH}"
         async with self._session.get(
             url, headers={JOB_UID_HEADER: job_uid}, allow_redirects=False

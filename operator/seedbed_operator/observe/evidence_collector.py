@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import replace
@@ -12,11 +11,13 @@ from typing import Final
 from cachetools import FIFOCache
 
 from seedbed_api.conditions import LONGEST_MESSAGE
+from seedbed_api.timestamps import parse_time
 from seedbed_api.trainingjob_status import LONGEST_LOG_TAIL
+from seedbed_operator.informer_cache.bounded_fields import LONGEST_NAME, text
 from seedbed_operator.job_observation import Evidence, NamespaceView, PodEvent
 from seedbed_operator.kube_client.client_interface import ApiError, KubeClient, RawObject
-from seedbed_operator.kube_client.resource_kinds import NAMESPACES
-from seedbed_operator.observe.driver_client import DriverClient
+from seedbed_operator.kube_client.resource_kinds import NAMESPACES, JobKey
+from seedbed_operator.observe.driver_polls import DriverPolls
 from seedbed_operator.observe.transient_state import TransientState
 from seedbed_operator.plan import EvidenceRequest
 
@@ -33,22 +34,21 @@ log = logging.getLogger(__name__)
 class EvidenceCollector:
     """Asks the API server and the drivers; what cannot be read counts as none."""
 
-    def __init__(self, cluster: KubeClient, drivers: DriverClient) -> None:
+    def __init__(self, cluster: KubeClient, polls: DriverPolls) -> None:
         self._cluster = cluster
-        self._drivers = drivers
+        self._polls = polls
         self._namespaces: MutableMapping[str, tuple[datetime, NamespaceView]] = FIFOCache(MAX_NAMESPACES)
 
     async def collect(
         self,
-        namespace: str,
+        job: JobKey,
         evidence_requests: Sequence[EvidenceRequest],
         state: TransientState,
         now: datetime,
     ) -> Evidence:
-        """Return the requested evidence together with what is known from before."""
-        await asyncio.gather(
-            *(self._ask(need, state, now) for need in _of_kind("Progress", evidence_requests))
-        )
+        """Return the requested evidence together with what is known from before; progress may come later."""
+        namespace = job.namespace
+        await self._polls.ask(job, _of_kind("Progress", evidence_requests), state, now)
         tails = {
             need.pod_uid: await self._log_tail(namespace, need)
             for need in _of_kind("LogTail", evidence_requests)
@@ -73,10 +73,6 @@ class EvidenceCollector:
         self._namespaces[name] = now, view
         return view
 
-    async def _ask(self, need: EvidenceRequest, state: TransientState, now: datetime) -> None:
-        answer = await self._drivers.get_progress(need.address, state.uid) if need.address else None
-        state.record_response(need.pod_uid, answer, now)
-
     async def _log_tail(self, namespace: str, need: EvidenceRequest) -> str:
         """Return the end of a log; empty where it cannot be read, for example on a dead node."""
         try:
@@ -95,7 +91,7 @@ class EvidenceCollector:
         except ApiError as error:
             log.info("cannot list the events of pod %s/%s: %s", namespace, need.pod, error)
             return ()
-        found = sorted((_pod_event(event) for event in events), key=lambda notice: notice.time)
+        found = sorted(filter(None, map(_pod_event, events)), key=lambda notice: notice.time)
         return tuple(found[-MAX_POD_EVENTS:])
 
 
@@ -103,11 +99,14 @@ def _of_kind(kind: str, evidence_requests: Iterable[EvidenceRequest]) -> list[Ev
     return [need for need in evidence_requests if need.kind == kind]
 
 
-def _pod_event(event: RawObject) -> PodEvent:
-    metadata = event["metadata"]
-    times = (event.get("lastTimestamp"), event.get("eventTime"), metadata.get("creationTimestamp"))
+def _pod_event(event: RawObject) -> PodEvent | None:
+    """Return an Event about a pod; None without a readable time: anybody in the namespace may write one."""
+    times = (event.get("lastTimestamp"), event.get("eventTime"), event["metadata"].get("creationTimestamp"))
+    moment = next((moment for time in times if (moment := parse_time(time))), None)
+    if moment is None:
+        return None
     return PodEvent(
-        reason=str(event.get("reason") or ""),
-        message=str(event.get("message") or "")[:LONGEST_MESSAGE],
-        time=datetime.fromisoformat(next(time for time in times if time)),
+        reason=text(event.get("reason"), LONGEST_NAME),
+        message=text(event.get("message"), LONGEST_MESSAGE),
+        time=moment,
     )

@@ -9,6 +9,7 @@ from typing import Final
 
 from seedbed_api.exponential_backoff import ExponentialBackoff
 from seedbed_api.pod_contract.driver_messages import LiveProgress
+from seedbed_api.timestamps import parse_time
 from seedbed_operator.job_observation import Evidence, PodEvent, PodView, RejectedWrite
 from seedbed_operator.kube_client.resource_kinds import JobKey
 
@@ -116,6 +117,8 @@ class TransientState:
     """Reconciles in a row in which a write failed."""
     driver_responses: dict[str, DriverResponse] = field(default_factory=dict)
     """Driver responses by uid of the driver pod."""
+    pending: set[str] = field(default_factory=set)
+    """Uids of driver pods that are being asked, or will be."""
     recent_pod_events: dict[str, tuple[datetime, tuple[PodEvent, ...]]] = field(default_factory=dict)
     """Time of the request and the Events found, by uid of the pod."""
     first_seen: PodFirstSeen = field(default_factory=PodFirstSeen)
@@ -150,10 +153,11 @@ class TransientState:
         return response.skew if response else None
 
     def evidence(self, now: datetime) -> Evidence:
-        """Return the evidence that is known without a request."""
+        """Return the evidence that is known without a request; while a driver is asked, its last answer."""
         responses = self.driver_responses
+        known = {uid for uid in responses if self.fresh(uid, now)} | self.pending
         return Evidence(
-            progress={uid: found.answer for uid, found in responses.items() if self.fresh(uid, now)},
+            progress={uid: responses[uid].answer if uid in responses else None for uid in known},
             progress_asked={uid: found.asked for uid, found in responses.items()},
             progress_changed={uid: found.changed for uid, found in responses.items()},
             pod_events=self.pod_events(now),
@@ -179,7 +183,9 @@ class TransientState:
 
 def _skew(pod_uid: str, answer: LiveProgress, now: datetime, before: timedelta | None) -> timedelta:
     """Return how far a driver's clock is ahead; log it the first time where it is far."""
-    skew = datetime.fromisoformat(answer.time) - now
+    told = parse_time(answer.time)
+    assert told is not None, "the model reads no other times"
+    skew = told - now
     if before is None and abs(skew) >= LOG_SKEW_FROM:
         log.warning(
             "the clock of driver pod %s differs by %.0f s from the operator's: its times are wrong",

@@ -93,6 +93,10 @@ class Reconciler:
         state = self.states.of(key, record.uid)
         state.wrote_status = False
         try:
+            if self.cache.lacks_metadata(key):
+                await self.status_writer.read_again(key, record.uid)
+                if self.cache.job(key) is None:
+                    return ReconcileResult(requeue=True)
             result = await self._observe_plan_execute(key, state)
         except ApiError as error:
             state.failed_writes += error.write is not None
@@ -155,7 +159,7 @@ class Reconciler:
         plan = self.planner.plan(observation)
         if not plan.evidence_requests:
             return observation, plan
-        evidence = await self.evidence_collector.collect(key.namespace, plan.evidence_requests, state, now)
+        evidence = await self.evidence_collector.collect(key, plan.evidence_requests, state, now)
         again = observe(self.cache, key, state=state, now=now, evidence=evidence)
         if again is None or again.job.uid != state.uid:
             return None

@@ -8,67 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import count
 from typing import Final
 
 from seedbed_api.exponential_backoff import ExponentialBackoff
 from seedbed_operator.kube_client.client_interface import ApiError
 from seedbed_operator.kube_client.resource_kinds import JobKey
+from seedbed_operator.reconciler.fair_queue import FairQueue
 from seedbed_operator.reconciler.reconcile import ReconcileResult
-
-NEW_JOB_PRIORITY_SECONDS: Final = 10.0
-"""Jobs that were never reconciled go first for this long: they wait for their pods."""
-
-
-@dataclass(order=True, frozen=True, slots=True)
-class _QueueItem:
-    due: float
-    number: int
-    job: JobKey | None = field(compare=False)
-    is_new: bool = field(compare=False)
-
-
-class FairQueue:
-    """Priority queue of jobs: new jobs first; an item without a job ends one worker."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._places: asyncio.PriorityQueue[_QueueItem] = asyncio.PriorityQueue()
-        self._numbers = count()
-        self._new_jobs = 0
-
-    def __len__(self) -> int:
-        return self._places.qsize()
-
-    @property
-    def has_new_jobs(self) -> bool:
-        """Whether jobs wait that were never reconciled."""
-        return self._new_jobs > 0
-
-    def put(self, job: JobKey, *, is_new: bool) -> None:
-        """Add a job."""
-        self._new_jobs += is_new
-        now = self._clock()
-        self._put(now if is_new else now + NEW_JOB_PRIORITY_SECONDS, job, is_new=is_new)
-
-    def release_worker(self) -> None:
-        """Let one worker end before it takes another job."""
-        self._put(float("-inf"), None, is_new=False)
-
-    async def get(self) -> JobKey | None:
-        """Return the next job; None to end the worker."""
-        place = await self._places.get()
-        self._new_jobs -= place.is_new
-        return place.job
-
-    def _put(self, due: float, job: JobKey | None, *, is_new: bool) -> None:
-        self._places.put_nowait(_QueueItem(due, next(self._numbers), job, is_new))
-
 
 FAILURE_BACKOFF: Final = ExponentialBackoff(first=1.0, longest=60.0)
 REPEAT_BACKOFF: Final = ExponentialBackoff(first=0.1, longest=5.0)
@@ -186,8 +136,13 @@ class Workqueue:
         await self._open.wait()
         while not self._stopping:
             key = await self._queue.get()
-            if key is not None and not self._stopping:
-                await self._reconcile(key)
+            if key is None:
+                continue
+            try:
+                if not self._stopping:
+                    await self._reconcile(key)
+            finally:
+                self._queue.done(key)
 
     def _schedule(self, key: JobKey, slot: _JobSlot, at: float) -> None:
         """Queue a job, or set a timer where it is due later or backs off."""

@@ -13,6 +13,7 @@ from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.job_observation import JobObservation
 from seedbed_operator.kube_client.client_interface import ApiError, KubeClient
 from seedbed_operator.kube_client.resource_kinds import Key
+from seedbed_operator.observe.driver_polls import DriverPolls
 from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import TransientStates
 from seedbed_operator.plan import Plan
@@ -81,7 +82,9 @@ class Incarnation:
             cache=self.cache,
             states=TransientStates(),
             planner=self.planner,
-            evidence_collector=EvidenceCollector(self.cluster, drivers or Drivers()),
+            evidence_collector=EvidenceCollector(
+                self.cluster, DriverPolls(drivers or Drivers(), self.enqueue, self._later)
+            ),
             executor=PlanExecutor(self.cluster, self.cache),
             status_writer=StatusWriter(self.cluster, self.cache, "operator"),
             clock=self._later,

@@ -152,6 +152,14 @@ PROFILES = {
         heals=both(changes_job(suspend=True), changes_job(suspend=False, cluster={"overrides": None})),
         condition="Stalled",
     ),
+    "annotations that are too large": Situation(
+        job={"metadata.annotations": {"example.org/notes": "x" * 9_000}},
+        profile={"spec.allowedAnnotations": ["example.org/"]},
+        reason="MetadataTooLarge",
+        says=("metadata.annotations", "9017 bytes", "8192 bytes", "example.org/notes", "shorten or remove"),
+        heals=patches("TrainingJob", JOB, metadata={"annotations": {"example.org/notes": None}}),
+        condition="Stalled",
+    ),
 }
 NODES = {
     "no node has a GPU": Situation(

@@ -23,6 +23,8 @@ def diagnose_profile(context: JobContext) -> Diagnosis | None:
         return Diagnosis(reason=RunningReason.PROFILE_INVALID, message=message)
     if problem := check_profile_policy(context.spec, given.spec):
         return problem
+    if context.job.metadata_problem is not None:
+        return Diagnosis(reason=RunningReason.METADATA_TOO_LARGE, message=context.job.metadata_problem)
     if context.backend is None:
         message = (
             f"TrainingProfile {name} sets backend {given.spec.backend}, which the operator does not support; "

@@ -6,13 +6,20 @@ import asyncio
 from datetime import timedelta
 
 from seedbed_api.pod_contract.driver_messages import LiveProgress
-from seedbed_operator.kube_client.resource_kinds import PODS
+from seedbed_operator.kube_client.resource_kinds import PODS, JobKey
+from seedbed_operator.observe.driver_polls import DriverPolls
 from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import TransientState, TransientStates
 from seedbed_operator.plan import EvidenceRequest
 from support.operator.builders import UID, after, live
 from support.operator.fake_api_server import NOON, ApiServer
 from support.operator.operator_instance import Drivers
+
+JOB = JobKey("team", "digits")
+
+
+def collector(server: ApiServer, drivers: Drivers) -> EvidenceCollector:
+    return EvidenceCollector(server, DriverPolls(drivers, lambda keys: None, lambda: NOON))
 
 
 def test_progress_counts_as_a_change_when_step_or_activity_differ() -> None:
@@ -78,7 +85,7 @@ def test_everything_that_is_asked_for_is_told_also_where_there_is_none() -> None
         EvidenceRequest(kind="PodEvents", pod="worker", pod_uid="w"),
     ]
     found = asyncio.run(
-        EvidenceCollector(server, drivers).collect("team", evidence_requests, TransientState(uid=UID), NOON)
+        collector(server, drivers).collect(JOB, evidence_requests, TransientState(uid=UID), NOON)
     )
     assert found.progress == {"d": live(3), "m": None, "u": None}
     assert found.progress_changed == {"d": NOON, "m": NOON, "u": NOON}
@@ -95,9 +102,7 @@ def test_the_word_of_another_jobs_driver_is_none_and_no_sign_of_life() -> None:
     need = EvidenceRequest(kind="Progress", pod="driver", pod_uid="d", address="10.0.0.1")
     for second, step in enumerate((3, 4, 5)):
         drivers.answers["10.0.0.1"] = live(step, job_uid="another" if second else UID)
-        found = asyncio.run(
-            EvidenceCollector(ApiServer(), drivers).collect("team", [need], state, after(second))
-        )
+        found = asyncio.run(collector(ApiServer(), drivers).collect(JOB, [need], state, after(second)))
     assert found.progress == {"d": None}
     assert found.progress_changed == {"d": NOON}
 
@@ -106,9 +111,7 @@ def test_the_logs_of_an_api_server_that_is_away_are_none() -> None:
     server = ApiServer(down=True)
     need = EvidenceRequest(kind="LogTail", pod="worker", pod_uid="w")
     found = asyncio.run(
-        EvidenceCollector(server, Drivers()).collect(
-            "team", [need], TransientState(uid="job"), NOON + timedelta(1)
-        )
+        collector(server, Drivers()).collect(JOB, [need], TransientState(uid="job"), NOON + timedelta(1))
     )
     assert found.log_tails == {"w": ""}
 
@@ -122,9 +125,7 @@ def test_a_log_is_asked_of_the_container_that_is_named_where_a_pod_has_several()
 
     def tail(container: str | None) -> str:
         need = EvidenceRequest(kind="LogTail", pod="pod", pod_uid="uid", container=container)
-        gathered = EvidenceCollector(server, Drivers()).collect(
-            "team", (need,), TransientState(uid=UID), NOON
-        )
+        gathered = collector(server, Drivers()).collect(JOB, (need,), TransientState(uid=UID), NOON)
         return asyncio.run(gathered).log_tails["uid"]
 
     assert (tail("driver"), tail(None)) == ("the end", "")

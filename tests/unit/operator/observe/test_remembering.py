@@ -11,7 +11,9 @@ from typing import Any, cast
 
 from seedbed_operator.informer_cache.object_views import job_record, job_view
 from seedbed_operator.kube_client.client_interface import KubeClient, RawObject
+from seedbed_operator.kube_client.resource_kinds import JobKey
 from seedbed_operator.observe.driver_client import DriverClient
+from seedbed_operator.observe.driver_polls import DriverPolls
 from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import POD_EVENTS_VALID, TransientState
 from seedbed_operator.plan import EvidenceRequest
@@ -34,8 +36,9 @@ class Events:
 
 
 def gathered(events: Events, state: TransientState, now: datetime) -> tuple[str, ...]:
-    evidence_collector = EvidenceCollector(cast("KubeClient", events), cast("DriverClient", None))
-    evidence = asyncio.run(evidence_collector.collect("a", [NEED], state, now))
+    polls = DriverPolls(cast("DriverClient", None), lambda keys: None, lambda: now)
+    evidence_collector = EvidenceCollector(cast("KubeClient", events), polls)
+    evidence = asyncio.run(evidence_collector.collect(JobKey("a", "digits"), [NEED], state, now))
     return tuple(notice.message for notice in evidence.pod_events["driver"])
 
 

@@ -73,6 +73,9 @@ LIVES: dict[str, Callable[[], World]] = {
     "a URL is not listed": not_allowed(output={"uri": "file:///etc"}),
     "the namespace is not named": with_profile(allowedNamespaces={}),
     "the job is larger than the profile allows": with_profile(maxPerJob={"memory": "1Ki"}),
+    "its metadata is too large": lambda: a_world(
+        a_training_job().seen(metadata_problem="too large")
+    ).settle(),
     "the driver crashes": ended(1),
     "Ray breaks down": ended(75, an_outcome("Failed", "RayUnhealthy", message="the raylet died")),
     "the driver is drained": preempted,

@@ -11,8 +11,9 @@ import pytest
 from seedbed_operator.kube_client.client_interface import NoApiResponse
 from seedbed_operator.kube_client.resource_kinds import Key
 from seedbed_operator.reconciler import workqueue as looping
+from seedbed_operator.reconciler.fair_queue import FairQueue
 from seedbed_operator.reconciler.reconcile import ReconcileResult
-from seedbed_operator.reconciler.workqueue import FairQueue, Workqueue, backoff, requeue_delay
+from seedbed_operator.reconciler.workqueue import Workqueue, backoff, requeue_delay
 
 A, B = ("team", "a"), ("team", "b")
 
