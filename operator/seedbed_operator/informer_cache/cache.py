@@ -6,7 +6,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from cachetools import FIFOCache
 
@@ -252,9 +252,8 @@ class InformerCache:
     def lacks_metadata(self, job: JobKey) -> bool:
         """Return whether a job's profile copies what was not kept of its labels and annotations."""
         record = self.job(job)
-        if record is None or record.copied is None:
-            return False
-        return record.copied != self._copied_keys(record.profile)
+        copied = record.copied if record is not None else None
+        return record is not None and copied not in (None, self._copied_keys(record.profile))
 
     def _value(self, kind: ResourceKind, raw: RawObject) -> Any:
         if kind is PODS:
@@ -354,7 +353,7 @@ class InformerCache:
         if entry.value is None:
             return self._drop_pod(key, entry.uid)
         job, before = entry.value[0], self._pods.get(key)
-        if not self._pods.put(key, CachedObject(uid=entry.uid, version=entry.version, value=entry.value)):
+        if not self._pods.put(key, cast("CachedObject[tuple[JobKey, PodView]]", entry)):
             return NO_JOBS
         if before is not None and before[0] != job:
             self._unlink(before[0], key)

@@ -203,7 +203,7 @@ class ApiServer:
 
     # -- nodes -------------------------------------------------------------------------------------------------
 
-    def start(self, pod: RawObject, node: str = "node-a") -> None:
+    def start(self, pod: RawObject, node: str = "node-a", *, ip: str = "10.0.0.7") -> None:
         """Schedule a pod and run its container."""
         name = pod["spec"]["containers"][0]["name"]
         state = {"running": {"startedAt": self.node_time()}}
@@ -211,7 +211,7 @@ class ApiServer:
             pod,
             node=node,
             phase="Running",
-            podIP="10.0.0.7",
+            podIP=ip,
             conditions=[
                 {"type": "PodScheduled", "status": "True", "lastTransitionTime": self.node_time()},
                 {"type": "Ready", "status": "True", "lastTransitionTime": self.node_time()},
