@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import traceback
 from collections.abc import Callable, Mapping
@@ -205,7 +204,7 @@ class Reconciler:
     def _stored_status(self, key: JobKey) -> Mapping[str, Any]:
         record = self.cache.job(key)
         assert record is not None, "nothing was awaited since the job was observed"
-        status = json.loads(record.content)["status"]
+        status = record.document()["status"]
         return status if isinstance(status, Mapping) else {}
 
     def _status(

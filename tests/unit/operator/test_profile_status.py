@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from seedbed_operator.informer_cache.cache import InformerCache
-from seedbed_operator.kube_client.resource_kinds import JOBS, NAMESPACES, PROFILES
+from seedbed_operator.kube_client.resource_kinds import JOBS, NAMESPACES, PROFILES, JobKey
+from seedbed_operator.observe.driver_polls import DriverPolls
 from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import TransientState
 from seedbed_operator.plan import EvidenceRequest
@@ -103,11 +104,14 @@ def test_labels_are_read_once_for_the_jobs_that_ask_at_the_same_time() -> None:
         return await get(*place)
 
     server.get = counted  # type: ignore[method-assign]
-    collector, state = EvidenceCollector(server, Drivers()), TransientState(uid=UID)
+    collector, state = (
+        EvidenceCollector(server, DriverPolls(Drivers(), lambda keys: None, lambda: NOON)),
+        TransientState(uid=UID),
+    )
     asked = [EvidenceRequest(kind="NamespaceLabels")]
 
     async def labels(second: float) -> Any:
-        found = await collector.collect("default", asked, state, after(second))
+        found = await collector.collect(JobKey("default", "digits"), asked, state, after(second))
         assert found.namespace is not None
         return found.namespace.labels
 

@@ -120,6 +120,14 @@ def test_pods_get_what_a_later_profile_copies_of_large_metadata() -> None:
     assert operator.cache.pods(JobKey("team", "digits"))
 
 
+def test_a_job_whose_content_is_compressed_gets_its_pods() -> None:
+    operator = _operated({"another.dev/notes": "notes " * 1_000})
+    record = operator.cache.job(JobKey("team", "digits"))
+    assert record is not None
+    assert not record.content.startswith(b"{")
+    assert operator.cache.pods(JobKey("team", "digits"))
+
+
 def test_a_job_with_too_much_to_copy_waits_and_says_why() -> None:
     operator = _operated(LARGE, "another.dev/notes")
     record = operator.cache.job(JobKey("team", "digits"))
