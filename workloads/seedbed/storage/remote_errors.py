@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 from collections.abc import Iterator
 from ssl import SSLCertVerificationError, SSLError
 from typing import Any
@@ -153,7 +154,10 @@ def _certificate_error(shown: str, error: SSLCertVerificationError) -> UserError
 
 def _url_error(shown: str, problem: str) -> UserError:
     fix = "correct the URL or the endpoint"
-    return UserError("InvalidStorageURL", refusal("uri", shown, " ".join(problem.split()), fix))
+    problem = re.sub(
+        r"\"[^\"]*@", '"', " ".join(problem.split())
+    )  # botocore takes user and password for the bucket
+    return UserError("InvalidStorageURL", refusal("uri", shown, problem, fix))
 
 
 def _status(error: BaseException) -> int | None:
