@@ -40,7 +40,8 @@ def told(steps: Sequence[Step], mutation: Mutation = lambda guard: guard) -> Sto
 def test_undisturbed_a_job_takes_few_writes() -> None:
     story = told([])
     writes = [(call.verb, call.kind, call.name) for call in story.server.calls if call.kind != "Event"]
-    assert len(writes) <= 10, writes
+    of_the_namespace = [("create", "Secret", "seedbed-owner")]  # once, with its first job
+    assert len([each for each in writes if each not in of_the_namespace]) <= 10, writes
 
 
 @THOROUGH
