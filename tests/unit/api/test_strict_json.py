@@ -102,7 +102,7 @@ PARSED_OTHERWISE = {
     "workloads/seedbed/pods/init_process.py": "an environment variable that the operator wrote",
     "operator/seedbed_operator/informer_cache/object_views.py": "what the API server parsed before",
     "operator/seedbed_operator/kube_client/http_client.py": "answers of the API server",
-    "operator/seedbed_operator/reconciler/reconcile.py": "what the operator wrote itself",
+    "operator/seedbed_operator/kube_client/list_decoder.py": "answers of the API server",
 }
 """Modules that call `json.loads`, and why."""
 
