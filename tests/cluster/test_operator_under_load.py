@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -122,9 +123,18 @@ def dripping_drivers(addresses: str) -> Iterator[list[float]]:
     try:
         yield seen
     finally:
-        loop.call_soon_threadsafe(server.close)
+        asyncio.run_coroutine_threadsafe(_close(server), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
+        loop.close()
+
+
+async def _close(server: asyncio.Server) -> None:
+    """Close the server, and end what still drips."""
+    server.close()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.sleep(0)
 
 
 def run_drivers(scene: Scene, count: int) -> None:
@@ -156,15 +166,17 @@ def run_drivers(scene: Scene, count: int) -> None:
         list(pool.map(run, range(count)))
 
 
+_NUMBERS = itertools.count(1)
+
+
 @pytest.fixture
 def neighbour(control_plane: ControlPlane) -> Iterator[str]:
     """Yield another tenant's namespace."""
-    name = "a-calm-neighbour"
+    name = f"a-calm-neighbour-{next(_NUMBERS)}"
     control_plane.kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
     control_plane.kube.wait_for(f"/api/v1/namespaces/{name}/serviceaccounts/default", lambda _: True)
     yield name
     control_plane.kube.delete(f"/api/v1/namespaces/{name}")
-    control_plane.kube.wait_gone(f"/api/v1/namespaces/{name}", seconds=600)
 
 
 def slow_drivers_hold_up_nobody(
