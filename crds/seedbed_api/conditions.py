@@ -184,6 +184,8 @@ class AttemptReason(StrEnum):
     """A node has another environment class than the first attempt."""
     SUPERSEDED = "Superseded"
     """A later attempt, or another job with the same run, took over."""
+    RUN_FOLDER_TAKEN = "RunFolderTaken"
+    """Somebody else claimed the folder of the run meanwhile; the next attempt has a folder of its own."""
 
 
 class RunningReason(StrEnum):

@@ -143,6 +143,9 @@ MISTAKES = {
     "unknown device": flags("--device", "tpu", says=("--device", "'tpu'", "cuda")),
     "code that is not there": flags("--code", "/nowhere", says=("--code", "/nowhere")),
     "secret that is not there": flags("--output-secret", "/nowhere", says=("--output-secret", "/nowhere")),
+    "policy of signatures that is not there": flags(
+        "--signature-policy", "/nowhere", says=("--signature-policy", "/nowhere")
+    ),
     "cache of no bytes": flags("--cache-bytes", "0", says=("--cache-bytes", "0")),
     "cache that cannot be made": flags("--cache", "/proc/cache", says=("--cache", "/proc/cache", "leave")),
     "output that cannot be made": flags(

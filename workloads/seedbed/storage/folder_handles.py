@@ -47,7 +47,7 @@ def open_folder(root: Path, parts: Sequence[str], *, create: bool = False) -> It
     `create` makes the folders that are missing. Raises LinkInPath and other OSErrors.
     """
     if create:
-        root.mkdir(parents=True, exist_ok=True)
+        _make_root(root)
     handle = os.open(root, _LOOK | os.O_DIRECTORY)
     try:
         for number, part in enumerate(parts, 1):
@@ -57,6 +57,13 @@ def open_folder(root: Path, parts: Sequence[str], *, create: bool = False) -> It
         yield handle
     finally:
         os.close(handle)
+
+
+def _make_root(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # of a file that has the name
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root)) from None
 
 
 def _open_below(folder: int, name: str, *, shown: str, create: bool) -> int:
