@@ -104,10 +104,14 @@ class BoundedFolder:
         with self._named(old) as (source, name), self._named(new, create=True) as (target, last):
             os.rename(name, last, src_dir_fd=source, dst_dir_fd=target)
 
-    def remove(self, name: str) -> None:
-        """Remove a file below the folder if it is there; of a link, the link itself."""
-        with contextlib.suppress(FileNotFoundError), self._named(name) as (folder, last):
-            os.unlink(last, dir_fd=folder)
+    def remove(self, name: str) -> bool:
+        """Remove a file below the folder, of a link the link itself; False where there is none."""
+        try:
+            with self._named(name) as (folder, last):
+                os.unlink(last, dir_fd=folder)
+        except FileNotFoundError:
+            return False
+        return True
 
     @contextlib.contextmanager
     def _named(self, name: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
@@ -208,19 +212,22 @@ class BoundedFolder:
         for _, name, size in files:
             if total <= goal:
                 break
-            self.remove(name)
-            total -= size
+            total -= size * self.remove(name)  # one that was renamed meanwhile still takes its bytes
         return total
 
     def _files(self) -> list[tuple[int, str, int]]:
-        """Return (last use, name below the folder, bytes) of every file."""
-        found = []
+        """Return (last use, name below the folder, bytes) of every file.
+
+        One that is renamed meanwhile is found by one of its names: patterns come in the order of names.
+        """
+        found = {}
         for entry in (entry for pattern in self._patterns for entry in _matching(self.folder, pattern)):
             with contextlib.suppress(FileNotFoundError):  # evicted or renamed meanwhile
                 status = entry.stat(follow_symlinks=False)
                 size = status.st_blocks * 512 if self._sparse else status.st_size
-                found.append((status.st_mtime_ns, os.path.relpath(entry.path, self.folder), size))
-        return found
+                name = os.path.relpath(entry.path, self.folder)
+                found[status.st_ino] = (status.st_mtime_ns, name, size)
+        return list(found.values())
 
 
 def _matching(folder: Path, pattern: str) -> Iterator[os.DirEntry[str]]:

@@ -30,7 +30,7 @@ class BatchCache:
 
     def __init__(self, folder: Path, *, bound: int, stopped: threading.Event | None = None) -> None:
         self._folder = BoundedFolder(
-            folder, label="dataset cache", bound=bound, patterns=("entries/*/*", "aside/*"), stopped=stopped
+            folder, label="dataset cache", bound=bound, patterns=("aside/*", "entries/*/*"), stopped=stopped
         )
         self._verified: set[str] = set()
 
