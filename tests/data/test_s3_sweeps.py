@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -39,8 +39,13 @@ def wait_for_a_checkpoint(store: Storage, process: subprocess.Popen[bytes]) -> N
 
 
 def ledger_of(store: Storage) -> bytes:
-    (path,) = (path for path in store.list("sweeps") if path.endswith("/ledger.json"))
+    (path,) = ledgers(store)
     return store.read(path)
+
+
+def ledgers(store: Storage) -> list[str]:
+    """Return the records of sweeps; those of their owners lie below."""
+    return [path for path in store.list("sweeps") if PurePosixPath(path).match("sweeps/*/ledger.json")]
 
 
 def test_a_sweep_on_s3_is_killed_continued_and_found_again(desk: Desk, s3: Gateway) -> None:
@@ -63,7 +68,7 @@ def test_a_sweep_on_s3_is_killed_continued_and_found_again(desk: Desk, s3: Gatew
     wait_for_a_checkpoint(store, process)
     process.kill()
     process.wait()
-    assert not [path for path in store.list("sweeps") if path.endswith("/ledger.json")]
+    assert not ledgers(store)
     continued = desk.type(*words)
     assert continued.exit_code == 0, continued.stderr
     assert continued.status["conditions"][0]["reason"] == "Trained"
