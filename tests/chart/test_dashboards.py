@@ -120,6 +120,7 @@ FOR_ALERTS = (
     names.JOB_ADVANCE,
     names.JOB_PROGRESS_DEADLINE,
     names.JOB_FAILURE,
+    names.UNREADABLE,  # it has no series where nothing is odd
 )
 """What no dashboard shows."""
 

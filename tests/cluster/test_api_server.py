@@ -160,10 +160,11 @@ def test_a_list_holds_what_its_labels_select_at_one_version(tell: Tell) -> None:
         for number in range(5):
             await ground.pod(f"worker-{number}")
         pages = [page async for page in ground.cluster.pages(PODS, ground.namespace, labels=POD_SELECTOR)]
-        names = [raw["metadata"]["name"] for page in pages for raw in page.items]
+        items = [raw for page in pages for raw in page.items]  # which can be read once
+        names = [raw["metadata"]["name"] for raw in items]
         assert names == [f"worker-{number}" for number in range(5)]
         assert len({page.resource_version for page in pages}) == 1
-        newest = max(int(raw["metadata"]["resourceVersion"]) for page in pages for raw in page.items)
+        newest = max(int(raw["metadata"]["resourceVersion"]) for raw in items)
         assert int(pages[0].resource_version) >= newest
         none = [
             page

@@ -69,7 +69,10 @@ def test_a_sweep_whose_driver_is_killed_ends_with_the_ledger_of_one_command(jobs
     check_runs(sweep, alone)
     uid = kube.get(sweep.path)["metadata"]["uid"]
     until = time.monotonic() + 300
-    while not set(left := left_of(jobs, uid)) <= {"Secret"}:  # the Service is collected after its driver
+    while not set(left := left_of(jobs, uid)) <= {
+        "Secret",
+        "NetworkPolicy",
+    }:  # the Service is collected after its driver
         assert time.monotonic() < until, left
         time.sleep(0.5)
     listed = columns(kube.kubectl("get", "sweepjobs", "-n", jobs.namespace))

@@ -128,6 +128,9 @@ SITUATIONS: dict[str, Situation] = {
                     "failurePolicy": "Fail",
                     "reinvocationPolicy": "Never",
                     "matchConstraints": {"namespaceSelector": HERE, "resourceRules": [CREATED_POLICIES]},
+                    "matchConditions": [
+                        {"name": "several-rules", "expression": "size(object.spec.ingress) > 1"}
+                    ],
                     "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": CLOSE}}],
                 },
             ),
