@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -391,6 +392,7 @@ def test_a_second_implementation_verifies_what_was_signed(payload: bytes, kind: 
     assert parse_envelope(envelope).signed_by([key.public, OTHER.public]) == (key.public,)
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="not run: no openssl")
 @pytest.mark.parametrize(
     "how",
     [["-algorithm", "ed25519"], ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]],
