@@ -105,7 +105,7 @@ def complete(folder: RunFolder) -> None:
         receipt_digest="sha256:r",
         metrics=metrics,
     )
-    save_result(folder, result)
+    save_result(folder, result, ())
     beat(folder, 1, count=2, state="released")
 
 

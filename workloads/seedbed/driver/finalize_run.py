@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.driver.resolve_run import ResolvedRun, model_of
-from seedbed.driver.result_file import Measure
+from seedbed.driver.result_file import Measure, Result, final_metrics, save_result
+from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, statement
+from seedbed.runs.evaluation_records import Evaluation, read_evaluations
+from seedbed.training.training_result import TrainingResult
 from seedbed_api.errors import UserError
+from seedbed_api.timestamps import format_time
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-
-from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
-from seedbed.driver.result_file import Result, final_metrics, save_result
-from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, statement
-from seedbed.runs.evaluation_records import Evaluation, read_evaluations
-from seedbed.training.training_result import TrainingResult
-from seedbed_api.timestamps import format_time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +37,10 @@ def finalize_run(
     run: ResolvedRun, outcome: TrainingResult, execution: ExecutionDetails, *, measure: Measure | None = None
 ) -> Result:
     """Write receipt and result; a run that another driver concluded must agree."""
-    figures = final_metrics(run.folder, outcome, measure=measure)
-    receipt = save_receipt(run.folder, statement(_decided(run, outcome, figures), _execution(run, execution)))
+    evaluations = read_evaluations(run.folder, up_to=outcome.step)
+    figures = final_metrics(evaluations, outcome, measure=measure)
+    decided = _decided(run, outcome, evaluations, figures)
+    receipt = save_receipt(run.folder, statement(decided, _execution(run, execution)))
     result = Result(
         run_id=run.run_id,
         environment_class=run.environment_class,
@@ -52,13 +50,17 @@ def finalize_run(
         receipt_digest=receipt_digest(receipt),
         metrics=figures,
     )
-    save_result(run.folder, result)
+    save_result(run.folder, result, evaluations)
     return result
 
 
-def _decided(run: ResolvedRun, outcome: TrainingResult, figures: Mapping[str, str]) -> Decided:
+def _decided(
+    run: ResolvedRun,
+    outcome: TrainingResult,
+    evaluations: Sequence[Evaluation],
+    figures: Mapping[str, str],
+) -> Decided:
     batch = run.job.spec.training.batch
-    evaluations = read_evaluations(run.folder, up_to=outcome.step)
     code = run.resolved["model"].get("code", {})
     return Decided(
         run_id=run.run_id,

@@ -7,7 +7,7 @@ forged object is found; whoever forges all of them consistently is not: that is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -61,29 +61,26 @@ def require_result(run: ResolvedRun, result: Result) -> None:
     """Raise DisagreementError naming the first stored object that does not belong to the run."""
     try:
         _require_identity(run, result)
-        if not run.folder.believes(OWNER_KIND, result_digest(run.folder, result)):
+        evaluations = read_evaluations(run.folder, up_to=result.outcome.step)
+        if not run.folder.believes(OWNER_KIND, result_digest(result, evaluations)):
             raise DisagreementError(path=RESULT, problem=NO_OWNER_RECORD, also=_test_records(run.folder))
         decided = _require_receipt(run, result)
-        require_outcome(run, result.outcome, named=RESULT)
-        _require_same_end(run, decided, result)
-        _require_metrics(run, result)
+        _require_end(run.folder, config_of(run), result.outcome, evaluations, RESULT)
+        _require_same_end(decided, result, evaluations)
+        _require_metrics(result, evaluations)
     except _STRUCTURE as error:
         raise DisagreementError(path=RESULT, problem=f"{type(error).__name__}: {error}") from error
 
 
-def require_outcome(run: ResolvedRun, outcome: TrainingResult, *, named: str = RESULT_FILE) -> None:
-    """Raise DisagreementError where the end of the training does not follow from the stored objects.
-
-    `named` is the object that holds the outcome.
-    """
+def require_outcome(run: ResolvedRun, outcome: TrainingResult) -> None:
+    """Raise DisagreementError where the end of the training does not follow from the stored objects."""
     try:
         config = config_of(run)
-        if named == RESULT_FILE and not run.folder.believes(RESULT_KIND, digest_of(outcome.to_bytes())):
-            raise DisagreementError(path=named, problem=NO_OWNER_RECORD)
-        _require_end(run, config, outcome, named)
-        _require_files(run.folder, config, outcome, named)
+        if not run.folder.believes(RESULT_KIND, digest_of(outcome.to_bytes())):
+            raise DisagreementError(path=RESULT_FILE, problem=NO_OWNER_RECORD)
+        _require_end(run.folder, config, outcome, _evaluations(run.folder, outcome.step), RESULT_FILE)
     except _STRUCTURE as error:
-        raise DisagreementError(path=named, problem=f"{type(error).__name__}: {error}") from error
+        raise DisagreementError(path=RESULT_FILE, problem=f"{type(error).__name__}: {error}") from error
 
 
 def config_of(run: ResolvedRun) -> WorkerConfig:
@@ -130,7 +127,7 @@ def _require_receipt(run: ResolvedRun, result: Result) -> Decided:
     return decided
 
 
-def _require_same_end(run: ResolvedRun, decided: Decided, result: Result) -> None:
+def _require_same_end(decided: Decided, result: Result, evaluations: Sequence[Evaluation]) -> None:
     outcome = result.outcome
     expected = {
         "subjects": outcome.files,
@@ -141,17 +138,25 @@ def _require_same_end(run: ResolvedRun, decided: Decided, result: Result) -> Non
     }
     found = {name: getattr(decided, name) for name in expected}
     _require_equal(RECEIPT, expected, {name: _plain(value) for name, value in found.items()})
-    evaluated = evaluated_weights(_evaluations(run.folder, outcome.step), outcome)
-    if list(decided.checkpoints) != evaluated:
+    if list(decided.checkpoints) != evaluated_weights(evaluations, outcome):
         raise DisagreementError(path=RECEIPT, problem="its checkpoints are not those that were evaluated")
 
 
-def _require_end(run: ResolvedRun, config: WorkerConfig, outcome: TrainingResult, named: str) -> None:
-    """Compare where the training ended with the recipe, the evaluations and the newest checkpoint."""
-    evaluations = _evaluations(run.folder, outcome.step)
-    _require_checkpoint(run.folder, outcome, evaluations, named)
+def _require_end(
+    folder: RunFolder,
+    config: WorkerConfig,
+    outcome: TrainingResult,
+    evaluations: Sequence[Evaluation],
+    named: str,
+) -> None:
+    """Compare where the training ended with recipe, evaluations, newest checkpoint and model files.
+
+    `named` is the object that holds the outcome.
+    """
+    _require_checkpoint(folder, outcome, evaluations, named)
     ending = _ending(config, evaluations, outcome)
     _require_equal(named, ending, {name: getattr(outcome, name) for name in ending})
+    _require_files(folder, config, outcome, named)
 
 
 def _ending(
@@ -234,12 +239,12 @@ def _read_file(folder: RunFolder, path: str) -> bytes:
         raise DisagreementError(path=path, problem="it is missing") from error
 
 
-def _require_metrics(run: ResolvedRun, result: Result) -> None:
+def _require_metrics(result: Result, evaluations: Iterable[Evaluation]) -> None:
     """Raise DisagreementError where loss or accuracy are not those of the stored evaluations.
 
     Metrics of the user's code are compared with the receipt alone: they need the code.
     """
-    found = final_metrics(run.folder, result.outcome)
+    found = final_metrics(evaluations, result.outcome)
     for name in sorted(
         found.keys() | {name for name in result.metrics if name.endswith(("/loss", "/accuracy"))}
     ):

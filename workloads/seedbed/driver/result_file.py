@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from seedbed.arithmetic.evaluation_counts import metrics
-from seedbed.runs.evaluation_records import Evaluation, read_evaluations
+from seedbed.runs.evaluation_records import Evaluation
 from seedbed.runs.run_folder import RESULT, RunFolder
 from seedbed.runs.sealed_json import is_sealed, open_sealed, seal
 from seedbed.training.evaluation_scores import counts_of
@@ -42,15 +42,18 @@ class Result:
         return seal(asdict(self))
 
 
-def save_result(folder: RunFolder, result: Result) -> None:
-    """Store the result, after everything that it names; from now on the run is complete."""
-    folder.vouch(OWNER_KIND, result_digest(folder, result))
+def save_result(folder: RunFolder, result: Result, evaluations: Sequence[Evaluation]) -> None:
+    """Store the result, after everything that it names; from now on the run is complete.
+
+    `evaluations` are the stored ones up to its step.
+    """
+    folder.vouch(OWNER_KIND, result_digest(result, evaluations))
     folder.publish(RESULT, result.to_bytes(), valid=is_sealed)
 
 
-def result_digest(folder: RunFolder, result: Result) -> str:
+def result_digest(result: Result, evaluations: Iterable[Evaluation]) -> str:
     """Return the digest of a result, of the receipt that it names, and of all stored evaluations."""
-    records = [record.digest for record in read_evaluations(folder, up_to=result.outcome.step)]
+    records = [record.digest for record in evaluations]
     return digest_of(canonical_json({"result": digest_of(result.to_bytes()), "evaluations": records}))
 
 
@@ -70,11 +73,11 @@ Measure = Callable[[npt.NDArray[np.int64]], Mapping[str, float]]
 
 
 def final_metrics(
-    folder: RunFolder, outcome: TrainingResult, *, measure: Measure | None = None
+    evaluations: Iterable[Evaluation], outcome: TrainingResult, *, measure: Measure | None = None
 ) -> dict[str, str]:
     """Return loss, accuracy and the user's metrics of the selected weights on validation and test rows."""
     newest: dict[str, Evaluation] = {}
-    for record in read_evaluations(folder, up_to=outcome.step):
+    for record in evaluations:
         wanted = outcome.selected_step if record.split == "validation" else outcome.step
         if record.step == wanted:
             newest[record.split] = record
