@@ -96,7 +96,6 @@ def job_record(
     """Return the cached record of a job whose profile copies these keys to pods."""
     metadata, status, spec = raw["metadata"], raw.get("status") or {}, raw.get("spec")
     entries = job_metadata(metadata, copied)
-    problem = _too_large(spec)
     kept = {
         "generation": integer(metadata.get("generation"), least=0, most=2**53 - 1),
         "created": metadata.get("creationTimestamp"),
@@ -105,11 +104,13 @@ def job_record(
         "labels": entries.labels,
         "annotations": entries.annotations,
         "metadataProblem": entries.problem,
-        "spec": spec if problem is None else {"managedBy": _managed_by(spec)},
-        "specProblem": problem,
-        "status": status if len(_json(status)) <= MOST_STATUS_BYTES else {},
+        "spec": spec,
+        "specProblem": None,
+        "status": status,
     }
     content = _json(kept)
+    if len(content) > MOST_SPEC_BYTES:  # no part of a smaller one is above its bound
+        content = _json(kept | _bounded_parts(spec, status))
     return JobRecord(
         namespace=intern(metadata["namespace"]),
         name=metadata["name"],
@@ -130,6 +131,16 @@ def _json(value: Any) -> bytes:
 
 def _compressed(content: bytes) -> bytes:
     return content if len(content) < COMPRESSED_FROM else zlib.compress(content, level=1)
+
+
+def _bounded_parts(spec: Any, status: Any) -> dict[str, Any]:
+    """Return spec and status without what is above its bound, and what is wrong with the spec."""
+    problem = _too_large(spec)
+    return {
+        "spec": spec if problem is None else {"managedBy": _managed_by(spec)},
+        "specProblem": problem,
+        "status": status if len(_json(status)) <= MOST_STATUS_BYTES else {},
+    }
 
 
 def _too_large(spec: Any) -> str | None:
