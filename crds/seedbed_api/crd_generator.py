@@ -143,9 +143,7 @@ def resource_schema(model: type[Block], transitions: tuple[ImmutableField, ...])
     schema["properties"]["metadata"] = {"type": "object"}
     schema["required"] = ["spec"]
     schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", []), *_name_rules()]
-    if (
-        model is not TrainingProfile
-    ):  # no wait is for a profile: operators of older versions write no status of it
+    if model is not TrainingProfile:  # no wait is for one: earlier operators write no status of it
         schema["properties"]["status"]["default"] = dict(_UNSEEN)
     spec = schema["properties"]["spec"]
     changes = [transition(rule) for rule in transitions]

@@ -12,10 +12,11 @@ from seedbed_api.bounded_maps import BoundedMap
 from seedbed_api.pod_template import LabelValue
 from seedbed_api.scalar_types import Bytes, Count, Cpu, Integer, Label, Matches
 
+_LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 LabelKey = Annotated[
     str,
     Matches(
-        r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
+        _LABEL_KEY,
         317,
         "must be the key of a label",
         "write for example kubernetes.io/metadata.name",
@@ -25,7 +26,7 @@ MatchLabels = Annotated[
     dict[str, LabelValue],
     BoundedMap(
         most=32,
-        pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
+        pattern=_LABEL_KEY,
         problem="must have keys like those of labels: a name, or a domain, a slash and a name",
         fix="write for example example.org/team",
     ),

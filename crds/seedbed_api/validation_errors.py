@@ -51,6 +51,15 @@ def error_lines(error: ValidationError, model: type[Block]) -> Iterator[str]:
             yield refusal(field_path(location), value, problem.format(**context), fix.format(**context))
 
 
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Return field and problem of the first mistake, in pydantic's words; the value is not shown.
+
+    For documents that programs write, where no fix is worth a line.
+    """
+    first = error.errors(include_url=False, include_input=False)[0]
+    return ".".join(map(str, first["loc"])), first["msg"]
+
+
 def field_path(location: Sequence[int | str]) -> str:
     """Return a location as it is written in a message: spec.training.augmentation[0].type."""
     path = "".join(f"[{name}]" if isinstance(name, int) else f".{_shown(name)}" for name in location)

@@ -18,6 +18,7 @@ from securesystemslib.dsse import Envelope as EncodedEnvelope
 from seedbed_api.attestations.signing_keys import PublicKey, SigningKey
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.strict_json import parse_json
+from seedbed_api.validation_errors import first_problem
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 MOST_BYTES = 64 * 2**10
@@ -87,11 +88,9 @@ def parse_envelope(data: bytes) -> DsseEnvelope:
     try:
         fields = _EnvelopeFields.model_validate(strict_json(data))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "envelope"
-        raise EnvelopeError(
-            f"is no DSSE envelope of an in-toto Statement ({field}: {first['msg']})"
-        ) from error
+        field, problem = first_problem(error)
+        line = f"is no DSSE envelope of an in-toto Statement ({field or 'envelope'}: {problem})"
+        raise EnvelopeError(line) from error
     signatures = [
         (entry.keyid, _from_base64(entry.sig, f"signatures.{index}.sig"))
         for index, entry in enumerate(fields.signatures)

@@ -13,6 +13,7 @@ from seedbed_api.attestations.dsse_envelope import EnvelopeError, strict_json
 from seedbed_api.base_model import StatusBlock
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.scalar_types import Count, Digest, Label, ResourceName, Time, text
+from seedbed_api.validation_errors import first_problem
 
 SignerRole: TypeAlias = Literal["Operator", "User"]
 
@@ -120,9 +121,8 @@ def parse_attestation(payload: bytes) -> Attestation:
         predicate = model.model_validate(fields.get("predicate"))
         attestation = Attestation(role=role, subjects=fields.get("subject"), predicate=predicate)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise EnvelopeError(f"signs a Statement with a wrong field ({where}: {first['msg']})") from error
+        field, problem = first_problem(error)
+        raise EnvelopeError(f"signs a Statement with a wrong field ({field}: {problem})") from error
     if attestation.subjects[0].name not in (RECEIPT_NAME, SWEEP_RECORD_NAME):
         raise EnvelopeError(f"signs {_shown(attestation.subjects[0].name)}, not {RECEIPT_NAME}")
     return attestation

@@ -49,7 +49,7 @@ def _parsed_list(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return parse_json(value)
     except ValueError:
         raise invalid_value("is not a JSON list", 'write for example ["s3://datasets/"]') from None
 

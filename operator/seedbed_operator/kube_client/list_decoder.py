@@ -44,9 +44,7 @@ def _decoded(text: str) -> DecodedList:
         return DecodedList(metadata=metadata or {}, items=iter(()))
     if metadata is None:
         metadata = _tail(text)
-    if (
-        metadata is None
-    ):  # a form that no API server writes: what is around the objects comes from a whole parse
+    if metadata is None:  # a form that no API server writes: all of it is parsed at once
         whole = json.loads(text)
         return DecodedList(metadata=whole["metadata"], items=iter(whole["items"] or ()))
     return DecodedList(metadata=metadata, items=_items(text, start))

@@ -96,8 +96,6 @@ PARSED_OTHERWISE = {
     "workloads/seedbed/feed/arrow_codec.py": "from a process of its own",
     "workloads/seedbed/mlflow/mlflow_entries.py": "from a process of its own",
     "workloads/seedbed/mlflow/subprocess_client.py": "from a process of its own",
-    "crds/seedbed_api/pod_contract/pod_environment.py": "environment variables that the operator wrote",
-    "workloads/seedbed/storage/http_guard.py": "an environment variable that the operator wrote",
     "workloads/seedbed/cli/standard_streams.py": "lines that the program wrote itself",
     "workloads/seedbed/pods/init_process.py": "an environment variable that the operator wrote",
     "operator/seedbed_operator/informer_cache/object_views.py": "what the API server parsed before",

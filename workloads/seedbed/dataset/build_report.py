@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from seedbed.dataset.source_listing import decode_path
 from seedbed_api.errors import UserError
+from seedbed_api.printable_text import on_one_line
 
 _LISTED = 100_000
 """Names listed per kind; counts are exact beyond it."""
@@ -87,5 +88,4 @@ class BadSourcesError(UserError):
 
 def printable_path(path: bytes) -> str:
     """Return a path as text that any terminal and JSON reader can show."""
-    text = decode_path(path).encode("utf-8", "backslashreplace").decode()
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return on_one_line(decode_path(path).encode("utf-8", "backslashreplace").decode())

@@ -31,6 +31,7 @@ from seedbed.runs.tensor_serialization import (
 )
 from seedbed_api.canonical_json import digest_of
 from seedbed_api.errors import InfrastructureError
+from seedbed_api.validation_errors import first_problem
 
 logger = logging.getLogger(__name__)
 
@@ -128,9 +129,7 @@ def _record_of(document: Document) -> CheckpointRecord:
     try:
         _DOCUMENT.validate_python(document, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{field}: {first['msg']}") from error
+        raise ValueError(": ".join(first_problem(error))) from error
     return CheckpointRecord(
         run_id=document["runID"],
         trajectory_id=document["trajectoryID"],

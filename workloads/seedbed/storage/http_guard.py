@@ -5,7 +5,6 @@ A check of names before the request would not do: a name may resolve to another 
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from contextvars import ContextVar
@@ -23,6 +22,7 @@ from seedbed.storage.redirect_policy import (
     redirect_problem,
 )
 from seedbed_api.pod_contract import env_vars
+from seedbed_api.strict_json import parse_json
 
 _local_allowed: ContextVar[bool] = ContextVar("local_allowed", default=True)
 """Whether the present request may connect to this machine: not after a redirect from elsewhere."""
@@ -51,7 +51,7 @@ async def guarded_client(**options: Any) -> aiohttp.ClientSession:
 def allowed_prefixes() -> tuple[str, ...] | None:
     """Return the allowedURIPrefixes of the profile; None where it lists none, and outside of pods."""
     listed = os.environ.get(env_vars.ALLOWED_URI_PREFIXES)
-    return tuple(json.loads(listed)) if listed else None
+    return tuple(parse_json(listed)) if listed else None
 
 
 def _trace() -> aiohttp.TraceConfig:

@@ -78,9 +78,7 @@ def redirect_problem(first: str, here: str, target: str, *, allowed: Sequence[st
 
 
 def _is_allowed(url: str, prefixes: Sequence[str]) -> bool:
-    from seedbed_api.profile_policy import (
-        uri_allowed,
-    )  # the models of profiles are needed for redirects alone
+    from seedbed_api.profile_policy import uri_allowed  # models of profiles, needed for redirects alone
 
     return uri_allowed(url, prefixes)
 
