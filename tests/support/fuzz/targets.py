@@ -21,7 +21,7 @@ from seedbed.dataset.manifest_check import require_committed, require_consistent
 from seedbed.dataset.shard_io import Row, ShardEncoder, decode_index
 from seedbed.images.image_decoder import UndecodableImageError, decode
 from seedbed.images.image_inspection import BadImage, StoredFormat, inspect
-from seedbed.receipts import Decided, Execution, statement, to_bytes, verify_receipt
+from seedbed.receipts import statement, to_bytes, verify_receipt
 from seedbed.receipts.receipt_statement import seal_of
 from seedbed.runs.checkpoint_store import CheckpointRecord, checkpoint_record
 from seedbed.runs.sealed_json import seal
@@ -31,13 +31,13 @@ from seedbed.usercode.wheel_files import pack_wheel, read_wheel
 from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import validate_document
 from seedbed_api.pod_contract.driver_messages import LiveProgress, parse_outcome
-from seedbed_api.run_identity import run_id
 from seedbed_api.trainingjob_status import Metric
 from seedbed_api.yaml_documents import parse
 from support.datasets.small_datasets import a_dataset
 from support.fuzz.mutations import mutated_bytes, mutated_json, mutated_text
 from support.manifests.base_manifests import BASES
 from support.operator.builders import an_outcome, live
+from support.runs.example_receipt import DECIDED, EXECUTION
 
 MOST_PROBLEMS = 200
 """A job manifest has a line for each problem."""
@@ -145,30 +145,7 @@ def checkpoint_blob() -> Target:
 
 def receipt() -> Target:
     """A receipt, its seal renewed as a forger would."""
-    recipe = {"dataset": {"digest": DIGEST}, "training": {"epochs": 2}}
-    decided = Decided(
-        run_id=run_id(recipe, arithmetic_version=1, environment_class=DIGEST),
-        recipe=recipe,
-        leaves=8,
-        leaf_rows=16,
-        arithmetic_version=1,
-        environment_class=DIGEST,
-        dataset_digest=DIGEST,
-        subjects={"model/model.safetensors": "0" * 64},
-        total_steps=20,
-        ledger_chain="b" * 64,
-        weights_digest=DIGEST,
-        checkpoints=((10, DIGEST), (20, DIGEST)),
-        metrics={"test/accuracy": "0.98"},
-    )
-    execution = Execution(
-        started_on="2026-11-21T02:00:00Z",
-        finished_on="2026-11-21T02:05:00Z",
-        version="1",
-        attempts=1,
-        workers=(1,),
-    )
-    document = statement(decided, execution)
+    document = statement(DECIDED, EXECUTION)
 
     def make(random: Random) -> bytes:
         changed = mutated_json(random, document)

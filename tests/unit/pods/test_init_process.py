@@ -28,9 +28,9 @@ spool = supervise(ended, JsonLineEncoder(context={{"job": "digits"}}, clock=lamb
 """
 
 
-def started(body: str, tmp_path: Path) -> subprocess.Popen[str]:
+def started(body: str, tmp_path: Path, *, before: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(body=body)],
+        [sys.executable, "-c", f"{before}\n{PROGRAM.format(body=body)}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -92,14 +92,8 @@ def test_whatever_a_program_writes_its_pipe_is_emptied_with_bounded_memory(
     tmp_path: Path, flood: str
 ) -> None:
     body = f"for _ in range(100):\n    {flood}\nos.write(1, b'\\nlast words\\n'); exit_now(3)"
-    limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**29, 2**29))\n"
-    process = subprocess.Popen(
-        [sys.executable, "-c", limited + PROGRAM.format(body=body)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**29, 2**29))"
+    process = started(body, tmp_path, before=limited)
     out, _ = process.communicate(timeout=240)
     assert process.returncode == 3, out[-2000:]
     *_, last, ended = out.splitlines()
@@ -111,13 +105,7 @@ def test_whatever_a_program_writes_its_pipe_is_emptied_with_bounded_memory(
 def test_a_log_that_cannot_be_encoded_stops_no_program(tmp_path: Path) -> None:
     broken = "from unittest import mock\nmock.patch('seedbed.logs.json_log.log_record', side_effect=ValueError).start()\n"
     body = "for _ in range(100):\n    os.write(1, b'x' * 65535 + b'\\n')\nexit_now(4)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", broken + PROGRAM.format(body=body)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
+    process = started(body, tmp_path, before=broken)
     process.communicate(timeout=120)
     assert process.returncode == 4
 

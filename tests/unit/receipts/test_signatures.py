@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.receipts import Decided, Execution, statement, to_bytes
+from seedbed.receipts import statement, to_bytes
 from seedbed.receipts.signatures import MOST_ENVELOPES, Signed, Unsigned, signature_status
 from seedbed_api.attestations import dsse_envelope
 from seedbed_api.attestations.dsse_envelope import MOST_BYTES, EnvelopeError, parse_envelope, sign_payload
@@ -27,37 +27,13 @@ from seedbed_api.attestations.signature_policy import parse_policy
 from seedbed_api.attestations.signing_keys import SigningKey, load_public_key, load_signing_key
 from seedbed_api.canonical_json import digest_of
 from seedbed_api.errors import UserError
-from seedbed_api.run_identity import run_id
+from support.runs.example_receipt import DATASET, DECIDED, EXECUTION
 from support.signing import a_cluster_run, a_key, a_policy, a_self_signed, edited, payload_of, private_pem
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
-DATASET, WEIGHTS, CLASS = ("sha256:" + digit * 64 for digit in "dfe")
-RECIPE = {"dataset": {"digest": DATASET}, "training": {"epochs": 2}}
-RUN = run_id(RECIPE, arithmetic_version=1, environment_class=CLASS)
-DECIDED = Decided(
-    run_id=RUN,
-    recipe=RECIPE,
-    leaves=8,
-    leaf_rows=16,
-    arithmetic_version=1,
-    environment_class=CLASS,
-    dataset_digest=DATASET,
-    subjects={"model/model.safetensors": "1" * 64},
-    total_steps=20,
-    ledger_chain="b" * 64,
-    weights_digest=WEIGHTS,
-    checkpoints=((20, WEIGHTS),),
-    metrics={"test/correct": 980},
-)
-EXECUTION = Execution(
-    started_on="2026-11-21T02:00:00Z",
-    finished_on="2026-11-21T02:05:00Z",
-    version="0.1.0",
-    attempts=1,
-    workers=(1,),
-)
+RUN = DECIDED.run_id
 RECEIPT = to_bytes(statement(DECIDED, EXECUTION))
-OTHER_RECEIPT = to_bytes(statement(DECIDED, replace(EXECUTION, attempts=2)))
+OTHER_RECEIPT = to_bytes(statement(DECIDED, replace(EXECUTION, attempts=3)))
 KEY, OTHER, P256 = a_key(), a_key(), a_key("ecdsa-p256")
 ENVELOPE = sign_payload(a_cluster_run(RECEIPT, RUN).payload, KEY)
 
