@@ -19,6 +19,7 @@ from cluster.operator_process import JOBS, Process, Scene
 from seedbed_api.pod_contract.driver_endpoint import PROGRESS_PORT
 from support.eventually import eventually
 from support.operator.builders import a_recipe
+from support.servers.slow_driver import drip
 from testbed.control_plane import ControlPlane
 from testbed.kube import Kube
 
@@ -103,21 +104,11 @@ def dripping_drivers(addresses: str) -> Iterator[list[float]]:
     seen: list[float] = []
     loop = asyncio.new_event_loop()
 
-    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.append(time.monotonic())
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-            for _ in range(1000):
-                writer.write(b" ")
-                await writer.drain()
-                await asyncio.sleep(1)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        await drip(reader, writer)
 
-    server = loop.run_until_complete(asyncio.start_server(drip, addresses, PROGRESS_PORT, backlog=2048))
+    server = loop.run_until_complete(asyncio.start_server(answer, addresses, PROGRESS_PORT, backlog=2048))
     thread = Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:

@@ -26,6 +26,7 @@ from seedbed_operator.relist import Relister
 from seedbed_operator.status_writer import StatusWriter
 from support.operator.builders import IMAGE, a_recipe
 from support.operator.fake_api_server import ApiServer
+from support.servers.slow_driver import drip
 
 WORKERS = 32
 
@@ -120,27 +121,12 @@ def test_deleted_jobs_leave_nothing_behind() -> None:
     asyncio.run(story())
 
 
-async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer with one byte a second."""
-    try:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        for _ in range(1000):
-            writer.write(b" ")
-            await writer.drain()
-            await asyncio.sleep(1)
-    except (ConnectionError, asyncio.IncompleteReadError):
-        pass
-    finally:
-        writer.close()
-
-
 def test_many_slow_drivers_of_one_tenant_hold_up_no_job_of_another() -> None:
     """Each is asked for a minute here: a pass that waited for them would hold its worker as long."""
     count = WORKERS + 8
 
     async def story() -> None:
-        slow = await asyncio.start_server(_drip, "127.0.0.1", 0, backlog=1024)
+        slow = await asyncio.start_server(drip, "127.0.0.1", 0, backlog=1024)
         server = a_cluster()
         operator = Operator(server, port=slow.sockets[0].getsockname()[1])
         for number in range(count):
