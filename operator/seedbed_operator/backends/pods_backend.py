@@ -42,15 +42,18 @@ _DRIVER_PORTS = (
     {"name": PROGRESS_PORT_NAME, "containerPort": PROGRESS_PORT, "protocol": "TCP"},
     {"name": RAY_PORT_NAME, "containerPort": RAY_PORT, "protocol": "TCP"},
 )
-_HEALTHZ = {
+_STARTUP_PROBE = {
     "httpGet": {"path": HEALTH_PATH, "port": PROGRESS_PORT_NAME},
     "initialDelaySeconds": 5,
     "periodSeconds": 5,
     "timeoutSeconds": 60,
-    "failureThreshold": 3,
+    "failureThreshold": 60,
 }
-"""The driver opens its port first and answers once it has started. The first probe waits for that
-by its timeout: a failed one would be a Warning in the events of a healthy pod."""
+"""The driver opens its port first and answers once it has started; the probe waits for that by its timeout.
+
+Nothing probes after the first answer: a kubelet goes on probing for up to a second after a container has
+ended, and each failed readiness probe is a Warning in the events of a healthy job.
+"""
 _SAFE_TO_EVICT = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 DRIVER_GRACE_SECONDS = 120
 """Enough for a step and the upload of a checkpoint."""
@@ -132,7 +135,7 @@ def driver_pod(
         env=container_variables(job, effective, environment),
         resources=effective.profile.driver.resources,
     )
-    box |= {"ports": list(_DRIVER_PORTS), "readinessProbe": _HEALTHZ}
+    box |= {"ports": list(_DRIVER_PORTS), "startupProbe": _STARTUP_PROBE}
     spec = pod_spec(effective, box, effective.profile.driver, grace_seconds=DRIVER_GRACE_SECONDS)
     name = driver_name(job, attempt.number)
     return _pod(
