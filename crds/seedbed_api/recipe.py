@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from seedbed_api.scalar_types import (
     Epochs,
     Identifier,
     Integer,
+    Matches,
     ResourceName,
     Steps,
     Uri,
@@ -23,7 +24,19 @@ from seedbed_api.scalar_types import (
 from seedbed_api.training_settings import SWEEPABLE, Training
 from seedbed_api.uri_validation import URI_RULES
 
-ModelName = Literal["simple-cnn", "resnet18", "resnet34", "resnet50"]
+BUILT_IN_MODELS = ("simple-cnn", "resnet18", "resnet34", "resnet50")
+
+ModelName = Annotated[
+    str,
+    Matches(
+        rf"^({'|'.join(BUILT_IN_MODELS)}|(torchvision|timm)/[a-z0-9_]+)$",
+        100,
+        f"must be {', '.join(BUILT_IN_MODELS)}, torchvision/NAME or timm/NAME",
+        "write for example resnet18 or torchvision/mobilenet_v2",
+        near=BUILT_IN_MODELS,
+    ),
+]
+"""A built-in model, or one of a library: `torchvision/NAME`, `timm/NAME`."""
 
 
 class SecretRef(Block):
@@ -120,7 +133,8 @@ class Model(Block):
     )
 
     name: Annotated[ModelName, SWEEPABLE] | None = None
-    """Built-in model; set exactly one of name and entrypoint."""
+    """Built-in model, or one of a library as torchvision/NAME or timm/NAME; set exactly one of name and
+    entrypoint."""
     entrypoint: Entrypoint | None = None
     """User's model as module:Object with build(args); set exactly one of name and entrypoint."""
     args: Annotated[tuple[ModelArgument, ...], BoundedList(most=64, key="name", ordered=False)] = ()

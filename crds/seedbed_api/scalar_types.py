@@ -26,13 +26,16 @@ class Matches:
     longest: int
     problem: str
     fix: str
+    near: tuple[str, ...] = ()
+    """Values of which the closest is the fix."""
 
     def check(self, value: str) -> str:
         """Return the value; reject it if it is too long or does not match."""
         if len(value) > self.longest:
             raise invalid_value(f"must have at most {self.longest} characters", "shorten it")
         if not re.fullmatch(self.pattern, value):
-            raise invalid_value(self.problem, self.fix)
+            close = get_close_matches(value.lower(), self.near, n=1)
+            raise invalid_value(self.problem, f"did you mean {close[0]}?" if close else self.fix)
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

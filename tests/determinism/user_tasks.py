@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,8 @@ from seedbed.arithmetic.optimizer_step import run_step
 from seedbed.arithmetic.reduction_tree import leaf_ranges
 from seedbed.arithmetic.subtree_exchange import Exchange
 from seedbed.arithmetic.tensor_digests import weights_digest
-from support.gloo.cases import CLASSES, Case, rows_of
+from seedbed.usercode.entrypoint_loader import load_entrypoint
+from support.gloo.cases import CLASSES, PIXELS, Case, rows_of
 from support.gloo.tasks import EvaluationRows, State
 from support.networks.user_networks import one_digest
 
@@ -28,6 +30,10 @@ class UserRun:
     """A stretch of steps of a user's network."""
 
     network: str
+    """A network of `user_networks`, or `library/name`."""
+    args: tuple[tuple[str, str], ...] = ()
+    """Arguments of a library's network."""
+    pixels: int = PIXELS
     first: int = 0
     stop: int = CASE.steps
     state: State | None = None
@@ -46,16 +52,16 @@ class UserOutcome:
 
 def train_network(exchange: Exchange, run: UserRun) -> UserOutcome:
     """Run steps first … stop - 1, evaluating after each second one."""
-    replica = replica_of(run.network)
+    replica = replica_of(run.network, dict(run.args))
     if run.state is not None:
         replica.load({name: torch.from_numpy(value) for name, value in run.state.items()})
     own = leaf_ranges(CASE.leaves, exchange.world)[exchange.rank]
     counts = []
     for step in range(run.first, run.stop):
-        batches = [rows_of(CASE, step, leaf) for leaf in own]
+        batches = [rows_of(CASE, step, leaf, pixels=run.pixels) for leaf in own]
         run_step(replica, step, batches, exchange, total_steps=CASE.steps)
         if step % 2 and run.evaluates:
-            counts.append(_evaluated(replica, exchange))
+            counts.append(_evaluated(replica, exchange, pixels=run.pixels))
     return UserOutcome(
         digest=weights_digest(replica.named_weights()),
         counts=tuple(counts),
@@ -63,8 +69,10 @@ def train_network(exchange: Exchange, run: UserRun) -> UserOutcome:
     )
 
 
-def replica_of(network: str) -> Replica:
+def replica_of(network: str, args: Mapping[str, str]) -> Replica:
     """Return a fresh replica, the same on every worker."""
+    if "/" in network:
+        return Replica(CASE.arithmetic, load_entrypoint(network, args).build(classes=CLASSES, seed=3))
     random.seed(3)
     np.random.seed(3)
     with torch.random.fork_rng(devices=[]):
@@ -73,9 +81,9 @@ def replica_of(network: str) -> Replica:
     return Replica(CASE.arithmetic, model)
 
 
-def _evaluated(replica: Replica, exchange: Exchange) -> tuple[int, ...]:
+def _evaluated(replica: Replica, exchange: Exchange, *, pixels: int) -> tuple[int, ...]:
     batches = [
-        EvaluationRows(index=index, count=4, rows=rows_of(CASE, 90, index))
+        EvaluationRows(index=index, count=4, rows=rows_of(CASE, 90, index, pixels=pixels))
         for index in range(exchange.rank, BATCHES, exchange.world)
     ]
     counts = evaluate(replica, batches, exchange, split="validation")

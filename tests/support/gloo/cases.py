@@ -67,10 +67,10 @@ class Rows:
     pixels_mhwc: npt.NDArray[np.uint8]
 
 
-def rows_of(case: Case, step: int, leaf: int) -> Rows:
+def rows_of(case: Case, step: int, leaf: int, *, pixels: int = PIXELS) -> Rows:
     """The rows of a leaf, drawn by (step, leaf)."""
     draw = np.random.Generator(np.random.Philox(key=np.array([step, leaf], dtype=np.uint64)))
-    shape = (case.leaf_rows, PIXELS, PIXELS, 3)
+    shape = (case.leaf_rows, pixels, pixels, 3)
     return Rows(
         leaf=leaf,
         labels_m=draw.integers(0, CLASSES, case.leaf_rows),

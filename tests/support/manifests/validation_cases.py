@@ -367,7 +367,7 @@ CASES: dict[str, Case] = {
         kind="SweepJob",
         change={"spec.parameters.1.searchSpace.categorical.values": ["simple-cnn", "resnet81"]},
         line="spec.parameters[1].searchSpace: with resnet81 a trial has a mistake at spec.model.name: must be "
-        "'simple-cnn', 'resnet18', 'resnet34' or 'resnet50' (got 'resnet81'); did you mean resnet18?",
+        "simple-cnn, resnet18, resnet34, resnet50, torchvision/NAME or timm/NAME (got 'resnet81'); did you mean resnet18?",
         server_accepts=True,
     ),
     **CLUSTER_CASES,

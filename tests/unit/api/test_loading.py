@@ -114,7 +114,7 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 def test_every_mistake_of_a_document_is_told() -> None:
     text = SMALL.replace("epochs: 1", "epochs: one, sed: 3").replace("simple-cnn", "resnet81")
     assert refused(text).splitlines() == [
-        "manifest:1 spec.model.name: must be 'simple-cnn', 'resnet18', 'resnet34' or 'resnet50'"
+        "manifest:1 spec.model.name: must be simple-cnn, resnet18, resnet34, resnet50, torchvision/NAME or timm/NAME"
         " (got 'resnet81'); did you mean resnet18?",
         "manifest:1 spec.training.epochs: must be an integer (got 'one'); write a whole number without quotes",
         "manifest:1 spec.training.sed: is not a field (got 3); did you mean seed?",

@@ -105,13 +105,13 @@ def user_metrics_of(run: ResolvedRun, *, notice: Callable[[str], None]) -> Measu
     the trained model is worth more.
     """
     source = model_of(run)
-    if source.entrypoint is None:
+    if source.external is None:
         return None
     # imports torch, which a run without user code does not need at its end
     from seedbed.usercode.custom_metrics import measure
     from seedbed.usercode.entrypoint_loader import load_entrypoint
 
-    user = load_entrypoint(source.entrypoint, source.args, source.code)
+    user = load_entrypoint(source.external, source.args, source.code)
 
     def measured(confusion_kk: npt.NDArray[np.int64]) -> Mapping[str, float]:
         try:

@@ -31,8 +31,10 @@ from seedbed.training.recipe_mapping import (
 )
 from seedbed.training.worker_config import ModelSource, WorkerConfig
 from seedbed.usercode.code_source import CodeArchive, fetch_code, installed_sources
+from seedbed.usercode.library_networks import library_digest, library_of
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.execution_settings import OutputTrust
+from seedbed_api.recipe import Recipe
 from seedbed_api.run_identity import NOTHING_EXPECTED, ExpectedIdentity, resolve, run_id
 from seedbed_api.trainingjob import TrainingJob
 
@@ -266,7 +268,7 @@ def _needs_validation(job: TrainingJob) -> bool:
 def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, str | None]:
     model = job.spec.model
     if model.entrypoint is None:
-        return None, None
+        return None, digest_of_library(job.spec)
     if options.fetched is not None:
         return options.fetched, options.fetched.digest
     uri = str(options.code) if options.code else (model.code.uri if model.code else None)
@@ -276,6 +278,12 @@ def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, st
     digest = model.code.digest if model.code else None
     archive = fetch_code(uri, digest=digest, secret=options.dataset_secret)
     return archive, archive.digest
+
+
+def digest_of_library(recipe: Recipe) -> str | None:
+    """Return the digest of the library that has the network of a recipe; None for a built-in one."""
+    library = library_of(recipe.model.name)
+    return None if library is None else library_digest(library)
 
 
 def _environment(device: str) -> ProbedEnvironment:

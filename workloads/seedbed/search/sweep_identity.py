@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from seedbed_api.canonical_json import canonical_json, digest_of
@@ -29,8 +30,12 @@ def sweep_document(
     arithmetic_version: int | str,
     environment_class: str,
     code_digest: str | None = None,
+    libraries: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return the document of the identity, without parallelism, workers and locations of data."""
+    """Return the document of the identity, without parallelism, workers and locations of data.
+
+    `libraries` are the digests of those from which trials may take networks.
+    """
     plain = spec.plain()
     return {
         **{name: plain[name] for name in _DECIDING if name in plain},
@@ -38,6 +43,7 @@ def sweep_document(
         "search": _search(spec),
         "arithmeticVersion": arithmetic_version,
         "environmentClass": environment_class,
+        **({"libraries": dict(libraries)} if libraries else {}),
     }
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.driver.output_trust import owner_of
-from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run
+from seedbed.driver.resolve_run import ResolvedRun, RunOptions, digest_of_library, resolve_run
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_row_check import Fold, require_every_class
 from seedbed.ray_cluster.cluster_interface import TaskRunner
@@ -22,6 +22,7 @@ from seedbed.search.sweep_identity import sweep_document, sweep_id
 from seedbed.search.sweep_validation import require_possible_search
 from seedbed.storage import Storage, open_output
 from seedbed.training.worker_config import STORAGE_RETRY_SECONDS
+from seedbed.usercode.library_networks import library_digest, library_of
 from seedbed_api.errors import SeedbedError, UserError, refusal
 from seedbed_api.manifest_loader import training_job
 from seedbed_api.recipe import Recipe
@@ -72,6 +73,7 @@ class ResolvedSweep:
             arithmetic_version=ARITHMETIC_VERSION,
             environment_class=self.environment_class,
             code_digest=self.code_digest,
+            libraries=libraries_of_trials(self.spec),
         )
 
     @cached_property
@@ -90,7 +92,8 @@ class ResolvedSweep:
 
     def run_id(self, run: TrainingJob) -> str:
         """Return the identity of one of the sweep's runs."""
-        resolved = resolve(run, dataset_digest=self.dataset_digest, code_digest=self.code_digest)
+        code_digest = self.code_digest if run.spec.model.entrypoint else digest_of_library(run.spec)
+        resolved = resolve(run, dataset_digest=self.dataset_digest, code_digest=code_digest)
         return run_id(
             resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=self.environment_class
         )
@@ -151,6 +154,17 @@ def resolve_sweep(
     )
     _require_same_sweep(sweep, options.expected)
     return sweep
+
+
+def libraries_of_trials(spec: SweepJobSpec) -> Mapping[str, str]:
+    """Return the digests of the libraries from which trials may take networks, by name.
+
+    Raises UserError ModelError where one is not installed.
+    """
+    spaces = [each.search_space for each in spec.parameters if each.field_path == "model.name"]
+    names = [value for space in spaces if space.categorical for value in space.categorical.values]
+    libraries = sorted({library for library in map(library_of, names) if library})
+    return {library: library_digest(library) for library in libraries}
 
 
 def _require_same_sweep(sweep: ResolvedSweep, expected: ExpectedIdentity) -> None:

@@ -16,7 +16,7 @@ from seedbed_api.errors import InfrastructureError, UserError
 def attribute_errors(config: WorkerConfig) -> Iterator[None]:
     """Raise UserError ModelError for errors of the model, InfrastructureError OutOfMemory; pass others on."""
     try:
-        with attribute_loaded_errors(config.model.entrypoint):
+        with attribute_loaded_errors(config.model.external):
             yield
     except ModelOutputError as error:
         fix = "" if "; " in str(error) else "; change the network"

@@ -22,7 +22,7 @@ from seedbed.models.state_dict import non_persistent_buffers, same_bits, shared_
 from seedbed.runs.tensor_serialization import serialize
 from seedbed.training.worker_config import WorkerConfig
 from seedbed.usercode import UserModel, load_entrypoint
-from seedbed.usercode.user_error_messages import model_error
+from seedbed.usercode.user_error_messages import network_error
 
 _OWN = "let load_state_dict() and state_dict() be torch's own"
 
@@ -37,7 +37,7 @@ def check_builds(user: UserModel, network: nn.Module, arithmetic: Arithmetic) ->
     name = shared_tensor(network, built)
     if name is not None:
         problem = f"{name} is one tensor in every network that build returns: trained once, trained for all"
-        raise model_error("entrypoint", user.entrypoint, problem, "make it anew within build")
+        raise network_error(user.entrypoint, problem, "make it anew within build")
     return built
 
 
@@ -62,14 +62,14 @@ def check_export(
     for name, buffer in non_persistent_buffers(fresh).items():
         if name not in left_out or not same_bits(buffer, left_out[name]):
             problem = f"{name} is drawn at random and not in state_dict(), so that it would be lost"
-            raise model_error("entrypoint", user.entrypoint, problem, "register it with persistent=True")
+            raise network_error(user.entrypoint, problem, "register it with persistent=True")
     loaded = Replica(arithmetic, fresh, device, objective=user.objective)
     if not same_bits(*(_outputs(user, replica, rows) for replica in (built_replica, loaded))):
         problem = (
             "the exported model gives other outputs when it is loaded: it draws what is not in state_dict()"
         )
         fix = "register what is drawn as a buffer, and keep layers in nn.ModuleList or nn.ModuleDict"
-        raise model_error("entrypoint", user.entrypoint, problem, fix)
+        raise network_error(user.entrypoint, problem, fix)
 
 
 @contextlib.contextmanager
@@ -89,9 +89,7 @@ def _require_initialised(user: UserModel, network: nn.Module, filled: nn.Module)
     for name, tensor in own.items():
         if name in other and not same_bits(tensor, other[name]):
             problem = f"{name} holds uninitialised memory, which differs from process to process"
-            raise model_error(
-                "entrypoint", user.entrypoint, problem, "give it a value: torch.empty gives none"
-            )
+            raise network_error(user.entrypoint, problem, "give it a value: torch.empty gives none")
 
 
 def _require_no_parameters_outside(user: UserModel) -> None:
@@ -107,14 +105,14 @@ def _require_no_parameters_outside(user: UserModel) -> None:
             if parameter.is_leaf and parameter.grad is not None:
                 problem = f"{path} of the entrypoint gets a gradient and is no parameter of the network"
                 fix = "make it a layer of what build returns, or freeze it"
-                raise model_error("entrypoint", user.entrypoint, problem, fix)
+                raise network_error(user.entrypoint, problem, fix)
 
 
 def require_loadable(config: WorkerConfig, weights: Mapping[str, torch.Tensor]) -> None:
     """Reject an export that plain torch cannot load: user code may have changed since `check_export`."""
     source = config.model
-    if source.entrypoint is not None:
-        user = load_entrypoint(source.entrypoint, source.args, source.code)
+    if source.external is not None:
+        user = load_entrypoint(source.external, source.args, source.code)
         load_export(user, config.arithmetic, serialize(weights))
 
 
@@ -127,7 +125,7 @@ def load_export(user: UserModel, arithmetic: Arithmetic, model_file: bytes) -> n
     fresh = user.build(classes=arithmetic.classes, seed=arithmetic.seed + 1)
     problem = _load_problem(fresh, given)
     if problem is not None:
-        raise model_error("entrypoint", user.entrypoint, *_load_error(user, arithmetic, given, problem))
+        raise network_error(user.entrypoint, *_load_error(user, arithmetic, given, problem))
     return fresh
 
 

@@ -26,7 +26,7 @@ def check_model(config: WorkerConfig) -> None:
     A built-in model gets one image of the right size; user code runs a probe step.
     """
     with attribute_errors(config):
-        _check_size(config) if config.model.entrypoint is None else _check_user_model(config)
+        _check_size(config) if config.model.external is None else _check_user_model(config)
 
 
 def _check_user_model(config: WorkerConfig) -> None:
@@ -36,8 +36,8 @@ def _check_user_model(config: WorkerConfig) -> None:
 
 def _probe_user_code(config: WorkerConfig) -> None:
     source = config.model
-    assert source.entrypoint is not None
-    user = load_entrypoint(source.entrypoint, source.args, source.code)
+    assert source.external is not None
+    user = load_entrypoint(source.external, source.args, source.code)
     require_determinism(source)
     leaves = [_probe_batch(config, leaf) for leaf in range(min(2, config.arithmetic.leaves))]
     network = user.build(classes=config.arithmetic.classes, seed=config.arithmetic.seed)

@@ -20,7 +20,8 @@ from seedbed.runs.ledger_exchange import Steps, parse_steps, require_array, step
 from seedbed.runs.tensor_serialization import deserialize, serialize
 from seedbed.training.run_state import RunContext, RunState
 from seedbed.training.worker_config import WorkerConfig
-from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
+from seedbed.usercode.user_error_messages import network_error
+from seedbed_api.errors import InfrastructureError, SeedbedError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +112,7 @@ def require_agreement(
 
 def _disagreement(config: WorkerConfig, *, completed: int, name: str) -> SeedbedError:
     problem = f"{name} differs between workers after step {completed}"
-    if config.model.entrypoint is None:
+    if config.model.external is None:
         return InfrastructureError("WorkersLost", f"{problem}: a machine computes wrongly")
     fix = "keep no state outside of BatchNorm, and leave parameters to the optimizer"
-    line = refusal("spec.model.entrypoint", config.model.entrypoint, f"not deterministic: {problem}", fix)
-    return UserError("ModelError", line)
+    return network_error(config.model.external, f"not deterministic: {problem}", fix)

@@ -14,15 +14,16 @@ from seedbed.runs.tensor_serialization import Array, to_torch
 from seedbed.training.worker_config import ModelSource
 from seedbed.usercode.entrypoint_loader import load_entrypoint
 from seedbed.usercode.process_globals import preserve_process_state
+from seedbed.usercode.user_error_messages import network_error
 from seedbed_api.errors import UserError, refusal
 
 
 def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -> Replica:
     """Return a fresh replica; `UserError("ModelError")` where the model cannot be built."""
-    if source.entrypoint is not None:
-        warn_about_hash_order(source.entrypoint)
+    if source.external is not None:
+        warn_about_hash_order(source.external)
         with preserve_process_state():
-            user = load_entrypoint(source.entrypoint, source.args, source.code)
+            user = load_entrypoint(source.external, source.args, source.code)
             _refuse_other_code(source, user.source_digest)
             enable_denormals()  # in every process: an import of the code may have disabled them
             network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
@@ -47,13 +48,13 @@ def _refuse_other_code(source: ModelSource, found: str) -> None:
 
 def require_determinism(source: ModelSource) -> None:
     """Reject user code that changed settings that bits depend on: threads, types, kernels."""
-    if source.entrypoint is None or not (changed := changed_switches(threads=pinned_threads())):
+    if source.external is None or not (changed := changed_switches(threads=pinned_threads())):
         return
     problem = (
         "the code changed torch's threads or deterministic mode, types or precision, on which bits depend"
     )
     fix = f"remove calls such as {', '.join(changed)}"
-    raise UserError("ModelError", refusal("spec.model.entrypoint", source.entrypoint, problem, fix))
+    raise network_error(source.external, problem, fix)
 
 
 def load_weights(replica: Replica, weights: Mapping[str, Array]) -> None:

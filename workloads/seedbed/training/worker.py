@@ -144,7 +144,7 @@ def run_steps(
                 exchange,
                 total_steps=config.schedule.total_steps,
                 stop=stop_requested(),
-                twice=config.model.entrypoint is not None and _checks_determinism(state.completed),
+                twice=config.model.external is not None and _checks_determinism(state.completed),
             )
             _require_finite(result, step=state.completed)
             state.add_step(result)

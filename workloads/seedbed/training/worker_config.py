@@ -16,6 +16,7 @@ from seedbed.storage import open_output
 from seedbed.training.early_stopping import EarlyStopping
 from seedbed.training.step_schedule import StepSchedule
 from seedbed.usercode.code_source import CodeArchive
+from seedbed.usercode.library_networks import library_of
 from seedbed_api.run_identity import trajectory_id
 
 STORAGE_RETRY_SECONDS = 60.0
@@ -27,14 +28,19 @@ class ModelSource:
     """Source of the network: the model registry, or an object of user code."""
 
     name: str | None
-    """Name in the registry; None for user code."""
+    """Name in the registry, or `library/name`; None for user code."""
     args: Mapping[str, str]
     entrypoint: str | None = None
     """`module:Object` of the user's code."""
     code: CodeArchive | None = None
     """The packed code; None where it is installed."""
     code_digest: str | None = None
-    """Digest of the source files that name the run."""
+    """Digest of the source files, of user code or library, that name the run."""
+
+    @property
+    def external(self) -> str | None:
+        """Return the entrypoint or `library/name`: what is probed before it trains; None if built in."""
+        return self.name if library_of(self.name) else self.entrypoint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from seedbed.usercode.user_error_messages import model_error
+from seedbed.usercode.user_error_messages import network_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,4 +64,4 @@ def _probe_matrices(classes: int) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def _metric_error(user: UserModel, problem: str, fix: str) -> Exception:
-    return model_error("entrypoint", user.entrypoint, problem, fix)
+    return network_error(user.entrypoint, problem, fix)

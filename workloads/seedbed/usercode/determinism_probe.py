@@ -26,7 +26,7 @@ from seedbed.models.model_errors import ModelOutputError
 from seedbed.models.state_dict import same_bits
 from seedbed.usercode.entrypoint_loader import UserModel
 from seedbed.usercode.object_state import ObjectState, first_difference, object_state
-from seedbed.usercode.user_error_messages import model_error, one_line
+from seedbed.usercode.user_error_messages import network_error, one_line
 
 _LATE = 1_000_000
 """A step, and a batch count, late in a training."""
@@ -128,7 +128,7 @@ class _Network:
         for name, (tensor, _) in self._fixed.items():
             if not same_bits(tensor, before[name]):
                 problem = f"{name}: a forward or backward pass changes it"
-                raise model_error("entrypoint", self._user.entrypoint, problem, "leave it to the optimizer")
+                raise network_error(self._user.entrypoint, problem, "leave it to the optimizer")
         self._set_weights(late=False)
         named = {f"{name} (leaf {leaf.rows.leaf})": t for name, t in _named(replica, contribution)}
         return _Observed(tensors=named, state=self.state())
@@ -173,14 +173,14 @@ def _as_model_error(user: UserModel) -> Iterator[None]:
         yield
     except ModelOutputError as error:
         problem, _, fix = one_line(error).partition("; ")
-        raise model_error("entrypoint", user.entrypoint, problem, fix or "change the network") from error
+        raise network_error(user.entrypoint, problem, fix or "change the network") from error
 
 
 def _require_dense(user: UserModel, replica: Replica, contribution: Contribution) -> None:
     for name, tensor in _named(replica, contribution):
         if tensor.layout != torch.strided:
             problem, fix = f"{name} is sparse, leaves add up dense ones", "build the layer with sparse=False"
-            raise model_error("entrypoint", user.entrypoint, problem, fix)
+            raise network_error(user.entrypoint, problem, fix)
 
 
 def _named(replica: Replica, contribution: Contribution) -> Iterator[tuple[str, torch.Tensor]]:
@@ -197,7 +197,7 @@ def _require_equal(user: UserModel, once: Tensors, again: Tensors, *, when: str)
     name = _unequal(once, again)
     if name is not None:
         problem = f"not deterministic: {name} differs {when}"
-        raise model_error("entrypoint", user.entrypoint, problem, _FIX)
+        raise network_error(user.entrypoint, problem, _FIX)
 
 
 def _raise_by_cause(
@@ -225,7 +225,7 @@ def _require_equal_state(user: UserModel, once: ObjectState, again: ObjectState)
     found = first_difference(once, again)
     if found is not None:
         problem = f"not deterministic: {found} depends on the leaves and evaluations before"
-        raise model_error("entrypoint", user.entrypoint, problem, _FIX)
+        raise network_error(user.entrypoint, problem, _FIX)
 
 
 def _comparable(

@@ -25,8 +25,15 @@ from typing import TYPE_CHECKING, Any
 
 from seedbed.startup.module_clashes import hidden_modules
 from seedbed.usercode.code_source import CodeArchive, installed_sources
+from seedbed.usercode.library_networks import LibraryNetwork, library_digest, library_of
 from seedbed.usercode.source_digest import SourceFiles
-from seedbed.usercode.user_error_messages import Hint, attribute_user_errors, is_of_network, model_error
+from seedbed.usercode.user_error_messages import (
+    Hint,
+    attribute_user_errors,
+    is_of_network,
+    model_error,
+    network_error,
+)
 from seedbed.usercode.wheel_files import read_wheel
 
 if TYPE_CHECKING:
@@ -53,12 +60,13 @@ class UserModel:
     """A loaded entrypoint; its networks depend on (args, classes, seed) and its source files."""
 
     entrypoint: str
+    """`module:Object`, or `library/name` for a network of a library."""
     subject: Any
     """The object that the entrypoint names, instantiated if it is a class."""
     args: Mapping[str, str]
     source_digest: str
-    root: Path
-    """Folder of the source files, to name lines in errors."""
+    root: Path | None
+    """Folder of the source files, to name lines in errors; None for a library."""
     files: frozenset[str] = frozenset()
     """The source files below `root`."""
 
@@ -73,7 +81,7 @@ class UserModel:
         with self.attribute_errors("build"), _seeded(seed):
             network = self.subject.build({"classes": str(classes)} | dict(self.args))
         if not isinstance(network, nn.Module):
-            raise model_error("entrypoint", self.entrypoint, *_no_network(network))
+            raise network_error(self.entrypoint, *_no_network(network))
         return network
 
     @property
@@ -100,6 +108,8 @@ class UserModel:
 
     def modules(self) -> dict[str, ModuleType]:
         """Return the modules of the user's own files that this process has imported, by name."""
+        if self.root is None:
+            return {}
         root, found = str(self.root), {}
         for name, module in list(sys.modules.items()):  # thousands, and the probe asks after each leaf
             file = getattr(module, "__file__", None)
@@ -109,7 +119,8 @@ class UserModel:
 
     def _holds(self, filename: str) -> bool:
         path = Path(filename)
-        return path.is_relative_to(self.root) and path.relative_to(self.root).as_posix() in self.files
+        own = self.root is not None and path.is_relative_to(self.root)
+        return own and path.relative_to(self.root or "").as_posix() in self.files
 
     def raised(self, error: BaseException) -> bool:
         """Say whether an exception came through the user's own files."""
@@ -123,8 +134,11 @@ class UserModel:
 def load_entrypoint(entrypoint: str, args: Mapping[str, str], code: CodeArchive | None = None) -> UserModel:
     """Import the object that `pkg.module:Object` names, from `code` or else from the environment.
 
+    For `library/name` return that network of the library.
     Raises UserError ModelError: no such module, import failed, no such attribute, no `build`.
     """
+    if library := library_of(entrypoint):
+        return _library_model(entrypoint, args, library)
     module_name, _, attribute = entrypoint.partition(":")
     sources, root = installed_sources(module_name) if code is None else _unpack(code)
     files = frozenset(sources.files)
@@ -132,9 +146,7 @@ def load_entrypoint(entrypoint: str, args: Mapping[str, str], code: CodeArchive 
         module = _imported(module_name, entrypoint, known=sources.top_level)
     subject = getattr(module, attribute, None)
     if subject is None:
-        raise model_error(
-            "entrypoint", entrypoint, f"{module_name} has no {attribute}", _attribute_hint(module)
-        )
+        raise network_error(entrypoint, f"{module_name} has no {attribute}", _attribute_hint(module))
     if isinstance(subject, type) and not _is_network(subject):
         with attribute_user_errors(entrypoint, f"{attribute}()", root=root, files=files):
             subject = subject()
@@ -148,6 +160,16 @@ def load_entrypoint(entrypoint: str, args: Mapping[str, str], code: CodeArchive 
         files=files,
     )
     return _loaded[entrypoint]
+
+
+def _library_model(source: str, args: Mapping[str, str], library: str) -> UserModel:
+    digest = library_digest(library)
+    with attribute_user_errors(source, "import", root=None):
+        subject = LibraryNetwork(source)
+    _loaded[source] = UserModel(
+        entrypoint=source, subject=subject, args=dict(args), source_digest=digest, root=None
+    )
+    return _loaded[source]
 
 
 @contextmanager
@@ -183,14 +205,12 @@ def _attribute_hint(module: ModuleType) -> str:
 def _check_members(entrypoint: str, subject: object) -> None:
     """Reject an object without build(), or whose loss or metrics are not functions."""
     if not callable(getattr(subject, "build", None)):
-        raise model_error("entrypoint", entrypoint, *_no_builder(entrypoint, subject))
+        raise network_error(entrypoint, *_no_builder(entrypoint, subject))
     for member, signature in (("loss", "loss(model, batch)"), ("metrics", "metrics(confusion)")):
         value = getattr(subject, member, None)
         if value is not None and not callable(value):
             problem = f"its {member} is of type {type(value).__name__}, no function"
-            raise model_error(
-                "entrypoint", entrypoint, problem, f"make it a method {signature}, or remove it"
-            )
+            raise network_error(entrypoint, problem, f"make it a method {signature}, or remove it")
 
 
 def _no_builder(entrypoint: str, subject: object) -> tuple[str, str]:
@@ -225,7 +245,7 @@ def _imported(module_name: str, entrypoint: str, *, known: Collection[str]) -> A
                 fix = f"write {entrypoint.replace('.py:', ':')}, without .py"
             elif module_name.partition(".")[0] not in known:
                 fix += f": the code has {', '.join(sorted(known))[:120]}"
-            raise model_error("entrypoint", entrypoint, problem, fix) from error
+            raise network_error(entrypoint, problem, fix) from error
         raise
 
 

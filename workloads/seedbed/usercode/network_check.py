@@ -9,7 +9,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from seedbed.usercode.entrypoint_loader import UserModel
-from seedbed.usercode.user_error_messages import model_error, one_line
+from seedbed.usercode.user_error_messages import network_error, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,14 +30,12 @@ def check_network(user: UserModel, network: nn.Module, *, images_mchw: Tensor, c
             check_supported(network, images_mchw)
         except UnsupportedModelError as error:
             problem, _, fix = one_line(error).partition("; ")
-            raise model_error("entrypoint", user.entrypoint, problem, fix or "change the network") from error
+            raise network_error(user.entrypoint, problem, fix or "change the network") from error
         names = _names(network)
         output = _evaluated(network, images_mchw)
     for name in sorted(names ^ _names(network)):
         problem = f"{name}: is {'removed' if name in names else 'made'} in an evaluation"
-        raise model_error(
-            "entrypoint", user.entrypoint, problem, "create all layers in build, and do not remove them"
-        )
+        raise network_error(user.entrypoint, problem, "create all layers in build, and do not remove them")
     _check_output(user, output, rows=images_mchw.shape[0], classes=classes)
 
 
@@ -65,11 +63,11 @@ def _check_output(user: UserModel, output: object, *, rows: int, classes: int) -
     if not fits:
         problem = f"forward returned {_described(output)} for {rows} images of {classes} classes"
         fix = f"return a floating tensor of shape {expected}, the logits alone"
-        raise model_error("entrypoint", user.entrypoint, problem, fix)
+        raise network_error(user.entrypoint, problem, fix)
     assert isinstance(output, torch.Tensor)
     if output.isnan().any():
         fix = "fix the network or its first weights: nothing has been trained yet"
-        raise model_error("entrypoint", user.entrypoint, "forward returned NaN before the first step", fix)
+        raise network_error(user.entrypoint, "forward returned NaN before the first step", fix)
 
 
 def _described(output: object) -> str:

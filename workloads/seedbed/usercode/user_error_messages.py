@@ -21,6 +21,7 @@ _NO_MEMORY = ("can't allocate memory", "out of memory")
 _OURS = Path(seedbed.__file__).parent
 _CALLER = _OURS / "arithmetic" / "leaf_gradient.py"
 """Where networks and losses are called while training and evaluating."""
+_OTHER_NETWORK = "choose another network, or other spec.model.args"
 _SIGNATURES = {"build": "build(args)", "loss": "loss(model, batch)", "metrics": "metrics(confusion)"}
 _FIXES = {
     "backward through the graph a second time": "return the loss and leave backward() to Seedbed",
@@ -34,6 +35,17 @@ _FIXES = {
 def model_error(member: str, value: object, problem: str, fix: str) -> UserError:
     """Return a ModelError about `spec.model.<member>`."""
     return UserError("ModelError", refusal(f"spec.model.{member}", value, problem, fix))
+
+
+def network_error(source: str, problem: str, fix: str) -> UserError:
+    """Return a ModelError about a network: an entrypoint of user code, or `library/name`.
+
+    A fix of the code becomes the choice of another network where the code is a library's.
+    """
+    if "/" not in source:
+        return model_error("entrypoint", source, problem, fix)
+    in_manifest = "spec." in fix or fix.startswith("did you mean")
+    return model_error("name", source, problem, fix if in_manifest else _OTHER_NETWORK)
 
 
 @contextmanager
@@ -62,7 +74,7 @@ def attribute_user_errors(
         place = _own_place(error, own, root)
         problem = f"{action} raised {place}{describe_error(error)}{_library_place(frames, own)}"
         fix = hint(error) if hint is not None and isinstance(error, Exception) else None
-        raise model_error("entrypoint", entrypoint, problem, fix or _fix(error, action, own)) from error
+        raise network_error(entrypoint, problem, fix or _fix(error, action, own)) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,0 +1,49 @@
+"""Networks of torchvision and timm: one digest and one evaluation for every W, and after a resume."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+import pytest
+
+from determinism.user_tasks import UserOutcome, UserRun, train_network
+from support.gloo.worker_group import WorkerGroup, worker_group
+from support.networks.library_networks import EVERY_DAY, TRIED, Network
+
+MISSING = [name for name in ("timm", "torchvision") if importlib.util.find_spec(name) is None]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"not run: {', '.join(MISSING)} not installed (seedbed[zoo])"),
+]
+
+
+@pytest.fixture(scope="module")
+def groups() -> Iterator[dict[int, WorkerGroup]]:
+    with worker_group(1) as one, worker_group(2) as two, worker_group(3) as three:
+        yield {1: one, 2: two, 3: three}
+
+
+def trained(group: WorkerGroup, network: Network, **stretch: object) -> UserOutcome:
+    """Train, and assert that all workers have the same."""
+    run = UserRun(network=network.name, args=network.args, pixels=network.pixels, **stretch)  # type: ignore[arg-type]
+    first, *others = group.run(train_network, run)
+    assert all((other.digest, other.counts) == (first.digest, first.counts) for other in others)
+    return first
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        *EVERY_DAY,
+        *(pytest.param(each, marks=pytest.mark.exhaustive) for each in TRIED if each not in EVERY_DAY),
+    ],
+    ids=str,
+)
+def test_one_digest_and_one_evaluation(groups: dict[int, WorkerGroup], network: Network) -> None:
+    alone = trained(groups[1], network)
+    together = trained(groups[3], network)
+    assert (together.digest, together.counts) == (alone.digest, alone.counts)
+    half = trained(groups[3], network, stop=3)
+    rest = trained(groups[2], network, first=3, state=half.state)
+    assert (rest.digest, half.counts + rest.counts) == (alone.digest, alone.counts)
