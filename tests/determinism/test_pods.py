@@ -139,6 +139,10 @@ def test_a_group_grows_then_a_worker_is_killed_and_replaced(attempt, digits: Pat
     lost = outcome.steps_executed - STEPS
     assert 0 <= lost <= EVERY, sizes(output)
     assert sizes(output)[:3] == [1, 2, 1]
+    assert "no report" not in driver.log()
+    assert the_run(output).objects.exists("report.html"), (
+        "the driver has trained nothing, and can run the model"
+    )
 
 
 STEPS = 400

@@ -1,11 +1,18 @@
-"""Writing `report.html` at the end of a run; the run is complete without it."""
+"""Writing `report.html` at the end of a run; the run is complete without it.
+
+The driver of pods has trained nothing itself: its process is set up here like that of a worker.
+"""
 
 from __future__ import annotations
 
+import torch
+
 from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
+from seedbed.arithmetic.torch_determinism import enforce_determinism
 from seedbed.dataset.file_format import SPLITS
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.result_file import Result
+from seedbed.environment.environment_pins import pinned_threads
 from seedbed.feed import open_evaluation
 from seedbed.report.report_loader import ReportContext, load_report_inputs
 from seedbed.report.run_report import build_report
@@ -13,6 +20,7 @@ from seedbed.report.run_report_data import SamplePrediction
 from seedbed.report.sample_predictions import sample_predictions
 from seedbed.runs.model_files import read_model
 from seedbed.runs.run_folder import REPORT
+from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.replica_builder import build_replica, load_weights
 from seedbed.training.worker_config import WorkerConfig
 
@@ -44,7 +52,14 @@ def write_report(run: ResolvedRun, program: WorkerConfig, result: Result, *, cre
 
 
 def _samples(run: ResolvedRun, program: WorkerConfig) -> list[SamplePrediction]:
-    replica = build_replica(program.model, program.arithmetic, device=program.device)
+    enforce_determinism(threads=pinned_threads())
+    with attribute_errors(program):
+        return _predict(run, program)
+
+
+def _predict(run: ResolvedRun, program: WorkerConfig) -> list[SamplePrediction]:
+    device = program.device if torch.cuda.is_available() else "cpu"  # GPUs are in the pods of workers
+    replica = build_replica(program.model, program.arithmetic, device=device)
     load_weights(replica, read_model(run.folder))
     split = "test" if run.dataset.view(split="test").count else "validation"
     alone = SingleProcessExchange()

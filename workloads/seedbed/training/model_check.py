@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from seedbed.arithmetic.leaf_gradient import forward, normalize_pixels
+from seedbed.arithmetic.torch_determinism import enforce_determinism
 from seedbed.augmentation.transform_pipeline import output_size
+from seedbed.environment.environment_pins import pinned_threads
 from seedbed.feed import MicroBatch
 from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.export_check import check_builds, check_export
@@ -23,8 +25,10 @@ from seedbed_api.errors import UserError, refusal
 def check_model(config: WorkerConfig) -> None:
     """Raise `UserError("ModelError")` for a model that cannot be trained.
 
-    A built-in model gets one image of the right size; user code runs a probe step.
+    A built-in model gets one image of the right size; user code runs a probe step. On a cluster the process
+    may be any worker's, so it is set up here.
     """
+    enforce_determinism(threads=pinned_threads())
     with attribute_errors(config):
         _check_size(config) if config.model.external is None else _check_user_model(config)
 
