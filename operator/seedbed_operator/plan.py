@@ -30,6 +30,8 @@ class Create:
     """Name of the owner pod, created earlier in the same plan; the executor fills in its uid."""
     controlled: bool = True
     """Whether that owner is its controller."""
+    shared: bool = False
+    """Whether it belongs to all jobs of the namespace: while one that has created it is there, none tries."""
 
     @property
     def name(self) -> str:

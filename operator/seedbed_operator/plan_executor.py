@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+
+from cachetools import FIFOCache
 
 from seedbed_api.pod_contract import env_vars
 from seedbed_api.pod_contract.labels import ATTEMPT_LABEL
@@ -38,6 +40,7 @@ from seedbed_operator.kube_client.resource_kinds import (
 from seedbed_operator.plan import Action, Create, Delete, DeleteJob
 
 TOKEN_BYTES = 32
+MOST_SHARED: Final = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,8 @@ class PlanExecutor:
     def __init__(self, cluster: KubeClient, cache: InformerCache) -> None:
         self._cluster = cluster
         self._cache = cache
+        self._shared: MutableMapping[Key, tuple[JobKey, str]] = FIFOCache(MOST_SHARED)
+        """Objects that all jobs of a namespace share, each with key and uid of a job that has created it."""
 
     async def execute(self, job: JobKey, actions: Sequence[Action], now: datetime) -> ExecutionResult:
         """Execute the actions of a plan; raise StaleCache where the cache was stale."""
@@ -79,12 +84,27 @@ class PlanExecutor:
 
     async def _do(self, job: JobKey, action: Action) -> None:
         match action:
+            case Create() if action.shared:
+                await self._create_shared(job, action)
             case Create():
                 await self._create(job[0], action)
             case Delete():
                 await self._delete(PODS, (job[0], action.name), action.uid, action.grace_seconds)
             case DeleteJob():
                 await self._delete(KIND_OF_JOB[job.kind], job[:2], action.uid)
+
+    async def _create_shared(self, job: JobKey, action: Create) -> None:
+        """Create an object of the namespace, unless a job has that is still there, and so the namespace."""
+        key = (job.namespace, action.name)
+        if (known := self._shared.get(key)) is not None and self._uid(known[0]) == known[1]:
+            return
+        await self._create(job.namespace, action)
+        if (uid := self._uid(job)) is not None:
+            self._shared[key] = job, uid
+
+    def _uid(self, job: JobKey) -> str | None:
+        record = self._cache.job(job)
+        return record.uid if record is not None else None
 
     async def _create(self, namespace: str, action: Create) -> None:
         kind, body = CREATABLE[action.kind], self._body(namespace, action)

@@ -13,10 +13,9 @@ from seedbed_api.pod_contract.driver_endpoint import (
     RAY_PORT,
     RAY_PORT_NAME,
 )
-from seedbed_api.pod_contract.labels import MANAGED_BY_LABEL, PART_OF_LABEL, SEEDBED, Role
+from seedbed_api.pod_contract.labels import Role
 from seedbed_operator.backends.backend_interface import Backends, DesiredAttempt
 from seedbed_operator.backends.child_metadata import (
-    OWNER_SECRET_NAME,
     attempt_labels,
     blocking_job_owner_reference,
     driver_name,
@@ -32,6 +31,7 @@ from seedbed_operator.backends.child_metadata import (
 from seedbed_operator.backends.effective_profile import EffectiveProfile, effective_profile
 from seedbed_operator.backends.kueue_pod_group import group_annotations, group_labels, is_queued
 from seedbed_operator.backends.network_policy import NetworkRules, network_policy
+from seedbed_operator.backends.owner_key import owner_key_secret
 from seedbed_operator.backends.pod_env import container_variables, driver_environment, worker_environment
 from seedbed_operator.backends.pod_spec import container, pod_spec, worker_placement
 from seedbed_operator.backends.spec_hash import driver_annotations
@@ -101,21 +101,9 @@ def token_secret(job: JobView) -> Create:
 
 
 def owner_secret(job: JobView, effective: EffectiveProfile) -> Iterator[Create]:
-    """Yield the Secret of the namespace's key, if the job needs one; every job asks, the first makes it.
-
-    It belongs to no job, so that what one job writes is another's own; the random key is added at creation.
-    """
-    if effective.output_trust == "Store":
-        return
-    meta = {
-        "name": OWNER_SECRET_NAME,
-        "namespace": job.namespace,
-        "labels": {MANAGED_BY_LABEL: SEEDBED, PART_OF_LABEL: SEEDBED},
-    }
-    yield Create(
-        kind="Secret",
-        body={"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "immutable": True},
-    )
+    """Yield the Secret of the namespace's key, if the job needs one; the first job makes it."""
+    if effective.output_trust != "Store":
+        yield owner_key_secret(job.namespace)
 
 
 def ray_address(job: JobView, attempt: DesiredAttempt) -> str:

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from seedbed_api.conditions import ConditionType, FailedReason, RunningReason
 from seedbed_api.timestamps import format_time
 from seedbed_api.trainingjob_status import WorkerCounts
+from seedbed_operator.backends.child_metadata import OWNER_SECRET_NAME
+from seedbed_operator.backends.owner_key import owner_key_secret
 from seedbed_operator.job_observation import PodView
 from seedbed_operator.plan import Create, EvidenceRequest, PlanBuilder
 from seedbed_operator.planning.attempt_outcome import AttemptOutcome, OutcomeCause, outcome_of_attempt
@@ -36,6 +38,7 @@ from seedbed_operator.planning.diagnosis.startup_delay import (
     pod_event_requests,
     slow_pods,
 )
+from seedbed_operator.planning.diagnosis.volume_mounts import diagnose_missing_secret, lacks_owner_key
 from seedbed_operator.planning.driver_progress import record_progress
 from seedbed_operator.planning.failure_accounting import account_attempt
 from seedbed_operator.planning.gang_scheduling import (
@@ -191,7 +194,7 @@ def _continue_attempt(context: JobContext, builder: PlanBuilder, driver: PodView
     if context.drivers[0] is not driver:
         builder = delete_pods(context, builder, up_to=context.attempt - 1)
     builder = delete_oldest_ended_workers(context, builder)
-    builder = _create_missing_workers(context, builder, driver)
+    builder = _create_missing_workers(context, _create_owner_key(context, builder), driver)
     builder = _set_worker_counts(context, builder)
     builder = builder.requeue(*_requeue_times(context, driver, active_deadline(context, builder.status)))
     if lacks_workers(context):
@@ -284,6 +287,15 @@ _ACTIVITIES = {
     "Evaluating": RunningReason.EVALUATING,
     "Checkpointing": RunningReason.CHECKPOINTING,
 }
+
+
+def _create_owner_key(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
+    """Create the key of the namespace again, once, where it was deleted before the pods mounted it."""
+    told = context.condition(ConditionType.RUNNING)
+    done = told is not None and diagnose_missing_secret(OWNER_SECRET_NAME).message in told.message
+    if done or not lacks_owner_key(slow_pods(context), context.evidence):
+        return builder
+    return builder.add_actions(owner_key_secret(context.job.namespace, known_missing=True))
 
 
 def _create_missing_workers(context: JobContext, builder: PlanBuilder, driver: PodView) -> PlanBuilder:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from seedbed_api.conditions import RunningReason
+from seedbed_operator.backends.child_metadata import OWNER_SECRET_NAME
 from seedbed_operator.job_observation import Evidence, PodEvent, PodView
 from seedbed_operator.planning.diagnosis import Diagnosis
 
@@ -16,6 +17,8 @@ _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found', re.IGNORECASE)
 
 def diagnose_missing_secret(name: str) -> Diagnosis:
     """Diagnose a missing Secret."""
+    if name.rpartition("/")[2] == OWNER_SECRET_NAME:
+        return _diagnose_missing_owner_key()
     message = f"Secret {name.rpartition('/')[2]} does not exist; create it in the namespace of the job"
     return Diagnosis(reason=RunningReason.SECRET_NOT_FOUND, message=message)
 
@@ -27,6 +30,12 @@ def diagnose_missing_token(name: str) -> Diagnosis:
         "if it was deleted, the attempt ends and the next one creates it again"
     )
     return Diagnosis(reason=RunningReason.SECRET_NOT_FOUND, message=message)
+
+
+def lacks_owner_key(pods: Iterable[PodView], evidence: Evidence) -> bool:
+    """Return whether a pod cannot mount the key of its namespace."""
+    notices = (notice for pod in pods for notice in evidence.pod_events.get(pod.uid, ()))
+    return any(_missing_secret(notice) == OWNER_SECRET_NAME for notice in notices)
 
 
 def diagnose_volumes(pods: Iterable[PodView], evidence: Evidence) -> Diagnosis | None:
@@ -56,10 +65,25 @@ def _diagnose_event(pod: PodView, notice: PodEvent) -> Diagnosis | None:
         return Diagnosis(reason=RunningReason.CONTAINER_CREATING, message=message)
     if notice.reason not in _MOUNTS:
         return None
-    if missing := _SECRET.search(notice.message):
-        return diagnose_missing_secret(missing[1])
+    if secret := _missing_secret(notice):
+        return diagnose_missing_secret(secret)
     if missing := _CLAIM.search(notice.message):
         message = f"PersistentVolumeClaim {missing[1]} does not exist; create it in the namespace of the job"
         return Diagnosis(reason=RunningReason.CLAIM_NOT_FOUND, message=message)
     message = f"pod {pod.name}: a volume is not available: {notice.message}"
     return Diagnosis(reason=RunningReason.VOLUME_UNAVAILABLE, message=message)
+
+
+def _missing_secret(notice: PodEvent) -> str | None:
+    """Return the name of the Secret that a mount lacks."""
+    missing = _SECRET.search(notice.message) if notice.reason in _MOUNTS else None
+    return missing[1].rpartition("/")[2] if missing else None
+
+
+def _diagnose_missing_owner_key() -> Diagnosis:
+    """Diagnose a deleted Secret of the namespace's key."""
+    message = (
+        f"Secret {OWNER_SECRET_NAME} of the namespace was deleted; it is created again with a new key, "
+        "so what jobs wrote before counts as somebody else's"
+    )
+    return Diagnosis(reason=RunningReason.SECRET_NOT_FOUND, message=message)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from seedbed_operator.backends.owner_key import owner_key_secret
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.kube_client.client_interface import ApiStatusError, NoApiResponse
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, SECRETS, SERVICES, JobKey
@@ -83,6 +84,56 @@ def test_a_secret_gets_a_token_once() -> None:
     other = ApiServer()
     apply(other, secret)
     assert other.all(SECRETS)[0]["data"] != kept["data"]
+
+
+def a_job(name: str, uid: str) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "team", "uid": uid, "resourceVersion": "1", "generation": 1}
+    return {"metadata": metadata, "spec": {}}
+
+
+def test_the_key_of_a_namespace_is_asked_for_once_and_not_by_each_job() -> None:
+    server, cache = ApiServer(), InformerCache()
+    executor = PlanExecutor(server, cache)
+    asked: list[Any] = []
+    server.fault = asked.append  # type: ignore[assignment]  # tells of a call, and lets it pass
+
+    def start(name: str, uid: str) -> int:
+        """Return how often the API server is asked."""
+        cache.put(JOBS, a_job(name, uid))
+        asked.clear()
+        asyncio.run(executor.execute(JobKey("team", name), [owner_key_secret("team")], NOON))
+        return len(asked)
+
+    assert start("first", "uid-1") == 1
+    assert [start(f"job-{number}", f"uid-{number}") for number in range(2, 5)] == [0, 0, 0]
+    cache.drop(JOBS, ("team", "first"), "uid-1")
+    assert start("fifth", "uid-5") == 1, "the namespace may be another one of the same name"
+    cache.drop(JOBS, ("team", "fifth"), "uid-5")
+    assert start("fifth", "uid-6") == 1
+    assert start("sixth", "uid-7") == 0
+    assert len(server.all(SECRETS)) == 1
+
+
+def test_a_key_that_is_known_to_be_missing_is_created_again() -> None:
+    server, cache = ApiServer(), InformerCache()
+    cache.put(JOBS, a_job(JOB.name, "uid-1"))
+    executor = PlanExecutor(server, cache)
+    asyncio.run(executor.execute(JOB, [owner_key_secret("team")], NOON))
+    (key,) = server.all(SECRETS)
+    server.objects.clear()
+    asyncio.run(executor.execute(JOB, [owner_key_secret("team", known_missing=True)], NOON))
+    (renewed,) = server.all(SECRETS)
+    assert renewed["data"] != key["data"]
+
+
+def test_a_key_whose_creation_was_refused_is_asked_for_again() -> None:
+    server, cache = ApiServer(), InformerCache()
+    cache.put(JOBS, a_job(JOB.name, "uid-1"))
+    executor = PlanExecutor(server, cache)
+    for fault, made in (("403", 0), (None, 1)):
+        server.fault = lambda _, fault=fault: fault  # type: ignore[misc]
+        asyncio.run(executor.execute(JOB, [owner_key_secret("team")], NOON))
+        assert len(server.all(SECRETS)) == made
 
 
 @pytest.mark.parametrize("kind", ["Pod", "Service"])

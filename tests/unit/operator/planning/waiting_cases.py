@@ -228,6 +228,11 @@ SITUATIONS: dict[str, tuple[Callable[[World], Any], str, str]] = {
         "SecretNotFound",
         "Secret s3-read does not exist",
     ),
+    "the key of the namespace was deleted": (
+        slowly(("FailedMount", 'MountVolume.SetUp failed for volume "x" : secret "seedbed-owner" not found')),
+        "SecretNotFound",
+        "Secret seedbed-owner of the namespace was deleted; it is created again with a new key",
+    ),
     "a volume cannot be attached": (
         slowly(("FailedAttachVolume", "Multi-Attach error for volume pvc-1")),
         "VolumeUnavailable",
