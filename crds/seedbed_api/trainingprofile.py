@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.base_model import Block, Choice, StatusBlock
 from seedbed_api.bounded_lists import BoundedList, ListRule
 from seedbed_api.conditions import Conditions
@@ -296,6 +297,9 @@ class TrainingProfileSpec(Allowed):
     """Temporary files of a pod."""
     storage: Storage = Storage()
     """The object store."""
+    signature_policy: SignaturePolicy | None = None
+    """Whose signatures let jobs with output.trust Signed reuse finished runs that somebody else wrote into
+    the store; keys are public. Default: nobody's, and Signed reuses no more than Own."""
     backend: Literal["Pods", "KubeRay"] = "Pods"
     """Backend that runs Ray for jobs of this profile."""
     service_account_name: ResourceName = "default"

@@ -6,6 +6,7 @@ that dawdles while a file is there; what it computes does not depend on that.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,16 @@ from typing import Any
 import pytest
 
 from determinism.pods import UID, AttemptPods, attempts
+from seedbed.receipts import read_receipt
+from seedbed.receipts.signature_store import store_envelope
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 from seedbed_api import metric_names as names
+from seedbed_api.accepted_signers import SignaturePolicy
+from seedbed_api.attestations.dsse_envelope import sign_payload
+from seedbed_api.attestations.signature_policy import parse_policy
 from support.runs.job_builder import Recipe, Way, a_job, digest_of, groups, manifest, prove, run
+from support.signing import a_cluster_run, a_key, a_policy
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
@@ -171,6 +178,41 @@ def a_job_of(document: dict[str, Any], output: Path) -> Any:
     spec = document["spec"] | {"output": {"uri": str(output)}}
     alone = {"workers": {"min": 1, "max": 1}, "feed": "Local"}
     return training_job({**document, "spec": spec | {"cluster": alone}})
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
+def test_a_run_of_another_namespace_is_reused_where_an_operator_of_the_policy_signed_it(
+    attempt, digits: Path, tmp_path: Path, signed: bool
+) -> None:
+    store, key = tmp_path / "store", a_key()
+    way = Way(feed="Local", every_steps=1000)
+    theirs = run(a_job(RECIPE, way, data=digits, output=store))
+    folder = the_run(store)
+    receipt = read_receipt(folder.objects)
+    if signed:
+        statement = a_cluster_run(receipt.data, folder.run_id)
+        store_envelope(folder.objects, receipt, sign_payload(statement.payload, key))
+    job = manifest(RECIPE, way, data=digits, output=str(store))
+    job["spec"]["output"]["trust"] = "Signed"
+    pods = attempt(job)
+    told = of_namespace(tmp_path / "secrets", parse_policy(a_policy(("a", key)), shown="policy"))
+    driver, worker = pods.driver(**told), pods.worker(0, **told)
+    assert driver.ended() == 0, driver.log()
+    assert worker.ended() == 0, worker.log()
+    outcome = pods.outcome()
+    assert outcome.reason == ("AlreadyComputed" if signed else "Trained")
+    assert outcome.model is not None
+    assert outcome.model.weights_digest == digest_of(theirs)
+    assert ("/owners/" in outcome.model.uri) == (not signed)
+    assert ("counts as unsigned: 0 of 1 signatures" in driver.log()) == (not signed)
+
+
+def of_namespace(secrets: Path, policy: SignaturePolicy) -> dict[str, str]:
+    """Return the variables of pods of a namespace with a key of its own and a profile with a policy."""
+    (secrets / "owner").mkdir(parents=True)
+    (secrets / "owner/token").write_text("k" * 43)
+    told = {"SEEDBED_OUTPUT_TRUST": "Own", "SEEDBED_SECRETS_FOLDER": str(secrets)}
+    return {**told, "SEEDBED_SIGNATURE_POLICY": json.dumps(policy.plain())}
 
 
 def test_a_stranger_is_refused_and_a_dead_driver_ends_its_workers(

@@ -5,17 +5,16 @@ Their predicate types differ, so a key that is accepted for one says nothing wit
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from seedbed_api.accepted_signers import SignerRole
 from seedbed_api.attestations.dsse_envelope import EnvelopeError, strict_json
 from seedbed_api.base_model import StatusBlock
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.scalar_types import Count, Digest, Label, ResourceName, Time, text
 from seedbed_api.validation_errors import first_problem
-
-SignerRole: TypeAlias = Literal["Operator", "User"]
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPES: dict[SignerRole, str] = {

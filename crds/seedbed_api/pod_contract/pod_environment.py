@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, field_validator
 
+from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.base_model import StatusBlock
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.execution_settings import OutputTrust
@@ -54,6 +55,19 @@ def _parsed_list(value: object) -> object:
         raise invalid_value("is not a JSON list", 'write for example ["s3://datasets/"]') from None
 
 
+def _parsed_policy(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_json(value)
+    except ValueError:
+        raise invalid_value("is not a policy as JSON", "write minimum and keys") from None
+
+
+def _policy_json(policy: SignaturePolicy) -> str:
+    return json.dumps(policy.plain(), separators=(",", ":"), sort_keys=True)
+
+
 def _job_json(job: Job) -> str:
     """Return kind, name and spec of a job as JSON with sorted keys; the rest of its metadata may change."""
     metadata = {"name": job.metadata.name, "namespace": job.metadata.namespace, "uid": job.metadata.uid}
@@ -67,6 +81,11 @@ JsonList = Annotated[
     tuple[str, ...],
     BeforeValidator(_parsed_list),
     PlainSerializer(json.dumps, return_type=str, when_used="unless-none"),
+]
+PolicyJson = Annotated[
+    SignaturePolicy,
+    BeforeValidator(_parsed_policy),
+    PlainSerializer(_policy_json, return_type=str, when_used="unless-none"),
 ]
 HostAndPort = Annotated[
     str, Matches(r"^.+:[0-9]+$", 300, "is not HOST:PORT of the Ray head", "write for example head:6379")
@@ -118,6 +137,8 @@ class PodEnvironment(EnvironmentModel):
     """What earlier attempts found; this one fails where it finds anything else."""
     output_trust: OutputTrust = Field(default="Store", alias=env_vars.OUTPUT_TRUST)
     """Which stored objects are reused, where the job does not say; operators of before it do not set it."""
+    signature_policy: PolicyJson | None = Field(default=None, alias=env_vars.SIGNATURE_POLICY)
+    """Whose signed runs are reused where output_trust is Signed; the profile's, never the job's."""
     cache_folder: str | None = Field(default=None, alias=env_vars.CACHE_FOLDER)
     cache_bytes: Number | None = Field(default=None, ge=1, alias=env_vars.CACHE_BYTES)
     allowed_uri_prefixes: JsonList | None = Field(default=None, alias=env_vars.ALLOWED_URI_PREFIXES)

@@ -44,6 +44,11 @@ class Backend(Protocol):
     def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
         """Return all objects of the attempt in the order of creation."""
 
+    def verification(
+        self, job: JobView, profile: ProfileView, attempt: DesiredAttempt, receipt_digest: str
+    ) -> tuple[Create, ...]:
+        """Return the pod that verifies a receipt, after what it needs; its number is that of the attempt."""
+
 
 Backends: TypeAlias = Mapping[str, Backend]
 """Backends by name."""

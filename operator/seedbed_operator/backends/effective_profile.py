@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.execution_settings import OutputTrust, Overrides
 from seedbed_api.job_kinds import JobSpec
 from seedbed_api.pod_template import EnvVar
@@ -76,6 +77,11 @@ class EffectiveProfile:
     def output_trust(self) -> OutputTrust:
         """Return which stored objects the job reuses."""
         return self.spec.output.trust or self.profile.output_trust
+
+    @property
+    def signature_policy(self) -> SignaturePolicy | None:
+        """Return whose signed runs the job reuses; only a profile can say so."""
+        return self.profile.signature_policy if self.output_trust == "Signed" else None
 
     @property
     def env(self) -> tuple[tuple[EnvVar, ...], ...]:

@@ -55,7 +55,7 @@ def verifier_environment(
     return VerifierEnvironment(
         role="verifier",
         receipt_digest=receipt_digest,
-        **_of_every_pod(job, effective, attempt),
+        **{**_of_every_pod(job, effective, attempt), "cache_folder": None, "cache_bytes": None},
     )
 
 
@@ -69,6 +69,7 @@ def _of_every_pod(job: JobView, effective: EffectiveProfile, attempt: DesiredAtt
         "expected_run_id": attempt.expected.run_id,
         "expected_environment_class": attempt.expected.environment_class,
         "output_trust": effective.output_trust,
+        "signature_policy": effective.signature_policy,
         "cache_folder": paths.CACHE,
         "cache_bytes": cache_bytes(effective.profile.cache),
         "allowed_uri_prefixes": effective.profile.allowed_uri_prefixes or None,

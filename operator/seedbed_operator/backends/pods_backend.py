@@ -35,6 +35,7 @@ from seedbed_operator.backends.owner_key import owner_key_secret
 from seedbed_operator.backends.pod_env import container_variables, driver_environment, worker_environment
 from seedbed_operator.backends.pod_spec import container, pod_spec, worker_placement
 from seedbed_operator.backends.spec_hash import driver_annotations
+from seedbed_operator.backends.verifier_pod import verifier_pod
 from seedbed_operator.job_observation import JobView, ProfileView
 from seedbed_operator.plan import Create
 
@@ -72,15 +73,29 @@ class PodsBackend:
     def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
         """Return Secrets, NetworkPolicy, driver, Service and workers, in the order of creation."""
         effective = effective_profile(job, profile)
-        fence = (network_policy(job, self.network),) if self.network is not None else ()
         return (
             token_secret(job),
-            *owner_secret(job, effective),
-            *fence,
+            *self._before_pods(job, effective),
             Create(kind="Pod", body=driver_pod(job, effective, attempt)),
             _service(job, attempt),
             *(worker_pod(job, effective, attempt, index) for index in attempt.workers),
         )
+
+    def verification(
+        self, job: JobView, profile: ProfileView, attempt: DesiredAttempt, receipt_digest: str
+    ) -> tuple[Create, ...]:
+        """Return the verifier after key and NetworkPolicy, which may be gone since the last attempt."""
+        effective = effective_profile(job, profile)
+        return (
+            *self._before_pods(job, effective),
+            verifier_pod(job, effective, attempt, receipt_digest),
+        )
+
+    def _before_pods(self, job: JobView, effective: EffectiveProfile) -> Iterator[Create]:
+        """Yield the key of the namespace, if the job needs it, and the NetworkPolicy of the job."""
+        yield from owner_secret(job, effective)
+        if self.network is not None:
+            yield network_policy(job, self.network)
 
 
 BACKENDS: Backends = {"Pods": PodsBackend()}

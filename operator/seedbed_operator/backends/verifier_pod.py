@@ -6,21 +6,24 @@ from typing import Any
 
 from seedbed_operator.backends.backend_interface import DesiredAttempt
 from seedbed_operator.backends.child_metadata import job_owner_reference, metadata, pod_labels, verifier_name
-from seedbed_operator.backends.effective_profile import effective_profile
+from seedbed_operator.backends.effective_profile import EffectiveProfile
 from seedbed_operator.backends.pod_env import container_variables, verifier_environment
 from seedbed_operator.backends.pod_spec import container, pod_spec
-from seedbed_operator.job_observation import JobView, ProfileView
+from seedbed_operator.job_observation import JobView
 from seedbed_operator.plan import Create
 
 GRACE_SECONDS = 5
 LONGEST_SECONDS = 86_400
 """Longest time of a verification, where the job has no activeDeadlineSeconds."""
-_READ_ONLY = ("claim-", "cache")
 
 
-def verifier_pod(job: JobView, profile: ProfileView, attempt: DesiredAttempt, receipt_digest: str) -> Create:
-    """Return the pod of a verification; its number is that of the attempt."""
-    effective = effective_profile(job, profile)
+def verifier_pod(
+    job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt, receipt_digest: str
+) -> Create:
+    """Return the pod of a verification; its number is that of the attempt.
+
+    It has no cache: what others decoded is no evidence, and a claim may be held by another node.
+    """
     environment = verifier_environment(job, effective, attempt, receipt_digest)
     box = container(
         "verifier",
@@ -29,9 +32,10 @@ def verifier_pod(job: JobView, profile: ProfileView, attempt: DesiredAttempt, re
         env=container_variables(job, effective, environment),
         resources=effective.worker_resources,
     )
-    box["volumeMounts"] = [_read_only(mount) for mount in box["volumeMounts"]]
+    box["volumeMounts"] = [_read_only(mount) for mount in box["volumeMounts"] if mount["name"] != "cache"]
     assert job.spec is not None, "a job with an invalid spec has no pods"
     spec = pod_spec(effective, box, effective.profile.worker, grace_seconds=GRACE_SECONDS)
+    spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] != "cache"]
     spec["activeDeadlineSeconds"] = job.spec.active_deadline_seconds or LONGEST_SECONDS
     meta = metadata(
         job,
@@ -44,4 +48,4 @@ def verifier_pod(job: JobView, profile: ProfileView, attempt: DesiredAttempt, re
 
 
 def _read_only(mount: dict[str, Any]) -> dict[str, Any]:
-    return {**mount, "readOnly": True} if mount["name"].startswith(_READ_ONLY) else mount
+    return {**mount, "readOnly": True} if mount["name"].startswith("claim-") else mount

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from seedbed_api.errors import refusal
+from seedbed_api.pod_contract.labels import VERIFY_ANNOTATION
 from seedbed_api.profile_policy import key_allowed
 from seedbed_operator.informer_cache.bounded_fields import LONGEST_NAME, mapping
 
@@ -17,6 +18,7 @@ MOST_BYTES: Final = 8 * 1024
 """Of labels, and of annotations: names and values together."""
 MOST_FINALIZERS: Final = 16
 _NEVER_KEPT: Final = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
+_ALWAYS_KEPT: Final = frozenset({VERIFY_ANNOTATION})
 _OF_KUBERNETES: Final = frozenset({"orphan", "foregroundDeletion"})
 
 
@@ -66,7 +68,8 @@ def _bounded(
     }
     if _size(entries) <= MOST_BYTES:
         return entries, True, None
-    entries = {key: value for key, value in entries.items() if key_allowed(key, copied)}
+    asked = {key: value[:LONGEST_NAME] for key, value in entries.items() if key in _ALWAYS_KEPT}
+    entries = {key: value for key, value in entries.items() if key_allowed(key, copied)} | asked
     size = _size(entries)
     if size <= MOST_BYTES:
         return entries, False, None

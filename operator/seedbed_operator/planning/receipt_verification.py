@@ -14,11 +14,15 @@ from seedbed_api.pod_contract.labels import VERIFY_ANNOTATION
 from seedbed_api.pod_contract.verifier_messages import VerificationOutcome, parse_verification
 from seedbed_api.trainingjob_status import TrainingJobStatus, VerificationStatus
 from seedbed_operator.backends.child_metadata import verifier_name
-from seedbed_operator.backends.verifier_pod import verifier_pod
 from seedbed_operator.job_observation import PodView
-from seedbed_operator.plan import Delete, PlanBuilder
+from seedbed_operator.plan import Delete, EvidenceRequest, PlanBuilder
 from seedbed_operator.planning.diagnosis import Diagnosis
-from seedbed_operator.planning.diagnosis.profile_problems import diagnose_profile
+from seedbed_operator.planning.diagnosis.profile_problems import (
+    diagnose_namespace,
+    diagnose_profile,
+    lacks_namespace_labels,
+)
+from seedbed_operator.planning.diagnosis.startup_delay import diagnose_pod, pod_event_requests
 from seedbed_operator.planning.job_context import JobContext
 from seedbed_operator.planning.pod_state import has_ended_or_is_lost
 from seedbed_operator.planning.start_attempt import attempt_image, build_attempt
@@ -45,7 +49,7 @@ def plan_verification(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
         return _create(context, builder, known)
     if has_ended_or_is_lost(pod, context.now):
         return _conclude(builder, known, pod)
-    return builder.requeue(context.now + RECHECK_INTERVAL)
+    return _follow(context, builder, pod)
 
 
 def is_verifying(builder: PlanBuilder) -> bool:
@@ -86,18 +90,31 @@ def _begin(
 
 
 def _create(context: JobContext, builder: PlanBuilder, known: VerificationStatus) -> PlanBuilder:
-    """Create the pod, if the profile still allows the job."""
-    profile = context.profile
-    problem = diagnose_profile(context)
-    if problem is not None or profile is None:
+    """Create the pod, if the profile still serves the namespace and allows the job."""
+    if lacks_namespace_labels(context):
+        return builder.add_requests(EvidenceRequest(kind="NamespaceLabels")).requeue(context.now)
+    profile, backend = context.profile, context.backend
+    problem = diagnose_namespace(context) or diagnose_profile(context)
+    if problem is not None or profile is None or backend is None:
         why = problem or Diagnosis(reason="ProfileNotFound", message="its profile cannot be used")
         return _set(builder, "Unknown", why.reason, why.message).requeue(context.now + RECHECK_INTERVAL)
     attempt = build_attempt(builder, known.number, image=attempt_image(context, profile), workers=())
-    builder = builder.add_actions(verifier_pod(context.job, profile, attempt, known.receipt_digest))
-    name = verifier_name(context.job, known.number)
-    return _set(builder, "Unknown", ReproducedReason.VERIFYING, f"pod {name} recomputes the run").requeue(
-        context.now + RECHECK_INTERVAL
-    )
+    builder = builder.add_actions(*backend.verification(context.job, profile, attempt, known.receipt_digest))
+    return _recomputes(builder, verifier_name(context.job, known.number))
+
+
+def _follow(context: JobContext, builder: PlanBuilder, pod: PodView) -> PlanBuilder:
+    """Say what keeps a pod from starting, or that it works."""
+    builder = builder.add_requests(*pod_event_requests(context, (pod,)))
+    why = diagnose_pod(context, pod)
+    if why is None:
+        return _recomputes(builder, pod.name)
+    return _set(builder, "Unknown", why.reason, why.message).requeue(context.now + RECHECK_INTERVAL)
+
+
+def _recomputes(builder: PlanBuilder, name: str) -> PlanBuilder:
+    builder = _set(builder, "Unknown", ReproducedReason.VERIFYING, f"pod {name} recomputes the run")
+    return builder.requeue(builder.now + RECHECK_INTERVAL)
 
 
 def _conclude(builder: PlanBuilder, known: VerificationStatus, pod: PodView) -> PlanBuilder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from seedbed.receipts import read_receipt
+from seedbed.runs.owner_records import read_owner
 from seedbed.storage import open_storage
 from seedbed_api.canonical_json import digest_of
 from seedbed_api.manifest_loader import training_job
@@ -25,11 +27,12 @@ from support.runs.small_run import a_manifest, rewrite
 
 
 def verified(
-    run: Path, data: Path, scratch: Path, **changes: Any
+    run: Path, data: Path, scratch: Path, *, receipt: Path | None = None, **changes: Any
 ) -> tuple[int, VerificationOutcome | None, str]:
     """Return exit code, message and log of a verifier of a run in a store of its own."""
     store = run.parent.parent
-    receipt = read_receipt(run)
+    known = read_receipt(receipt or run)
+    variables = {name: changes.pop(name) for name in list(changes) if name.isupper()}
     manifest = a_manifest(data, scratch)
     manifest["spec"]["output"] = {"uri": str(store)}
     job = training_job(manifest)
@@ -40,8 +43,8 @@ def verified(
         "job": named,
         "attempt": 1,
         "role": "verifier",
-        "expected_run_id": receipt.decided.run_id,
-        "receipt_digest": digest_of(receipt.data),
+        "expected_run_id": known.decided.run_id,
+        "receipt_digest": digest_of(known.data),
     }
     environment = VerifierEnvironment(**{**told, **changes}).to_env()
     message = scratch / "termination-log"
@@ -50,6 +53,7 @@ def verified(
         env={
             "PATH": os.environ["PATH"],
             **environment,
+            **variables,
             "HOME": str(scratch),
             env_vars.TERMINATION_LOG: str(message),
         },
@@ -77,6 +81,28 @@ def test_a_run_is_reproduced_from_the_places_of_its_job(stored: Path, data: Path
     assert outcome.receipt_digest == digest_of((stored / "receipt.json").read_bytes())
     assert outcome.message.startswith("reproduced: steps 0..8, 8 steps recomputed from the first weights")
     assert not (stored / "signatures").exists()
+
+
+@pytest.mark.parametrize("neighbour", ["holds the folder", "has removed the folder"])
+def test_a_run_in_the_place_of_its_namespace_is_found(
+    stored: Path, data: Path, tmp_path: Path, neighbour: str
+) -> None:
+    """The folder of the run is somebody else's, whose receipt is of other bytes."""
+    secret = tmp_path / "secrets/owner"
+    secret.mkdir(parents=True)
+    (secret / "token").write_text("k" * 43)
+    store = stored.parent.parent
+    own = store / read_owner(secret / "token").place / "runs" / stored.name
+    shutil.copytree(stored, own)
+    (stored / "receipt.json").write_bytes((stored / "receipt.json").read_bytes() + b" ")
+    if neighbour != "holds the folder":
+        shutil.rmtree(stored)
+        stored.mkdir()
+    code, outcome, log = verified(
+        stored, data, tmp_path, receipt=own, **{env_vars.SECRETS_FOLDER: str(secret.parent)}
+    )
+    assert outcome is not None, log
+    assert (code, outcome.result) == (0, "Reproduced")
 
 
 def test_a_step_that_differs_is_named(stored: Path, data: Path, tmp_path: Path) -> None:

@@ -12,6 +12,10 @@ RESERVED_NAME = (
     "names a variable that only the operator sets, or that decides about code, credentials or bits"
 )
 ASCENDING = "must not have .. in a URL"
+PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAvW4XGEadKh0VJSx06zZ3/DAZ/lM+fT8n4gaLk0oG8hQ=
+-----END PUBLIC KEY-----
+"""
 FULL_PROFILE: dict[str, Any] = {
     "spec.imagePullPolicy": "Always",
     "spec.imagePullSecrets": ["registry"],
@@ -39,6 +43,19 @@ FULL_PROFILE: dict[str, Any] = {
     "spec.allowedAnnotations": ["example.org/"],
     "spec.allowedEnv": ["WANDB_MODE"],
     "spec.allowedPersistentVolumeClaims": ["datasets"],
+    "spec.signaturePolicy": {
+        "minimum": 1,
+        "keys": [
+            {
+                "name": "cluster-a",
+                "role": "Operator",
+                "publicKey": PUBLIC_KEY,
+                "namespaces": ["vision", "team-*"],
+                "images": ["registry.example:5000/team/seedbed@*"],
+                "validUntil": "2031-01-01T00:00:00Z",
+            }
+        ],
+    },
 }
 FULL_OVERRIDES = {
     "image": f"registry.example:5000/team/mine:v1@{DIGEST}",
@@ -244,6 +261,34 @@ CLUSTER_CASES: dict[str, Case] = {
         change={"spec.allowedURIPrefixes": ["pvc://datasets"]},
         line="spec.allowedURIPrefixes: must not have pvc:// (got ['pvc://datasets']); list claims in",
         server="must not have pvc://",
+    ),
+    "a policy that nobody fulfils": Case(
+        kind="TrainingProfile",
+        change={"spec.signaturePolicy": {"minimum": 1}},
+        line="spec.signaturePolicy.minimum: is more than there are keys (got 1); list more keys of other",
+        server="is more than there are keys",
+    ),
+    "a private key in a policy": Case(
+        kind="TrainingProfile",
+        change={
+            "spec.signaturePolicy": {
+                "keys": [
+                    {
+                        "name": "mine",
+                        "role": "User",
+                        "publicKey": PUBLIC_KEY.replace("PUBLIC", "PRIVATE"),
+                    }
+                ]
+            }
+        },
+        line="spec.signaturePolicy.keys[0].name: is that of a private key, which nobody else may read (got 'mine')",
+        server="is that of a private key",
+    ),
+    "text in the place of a key": Case(
+        kind="TrainingProfile",
+        change={"spec.signaturePolicy": {"keys": [{"name": "mine", "role": "User", "publicKey": "abc"}]}},
+        line="spec.signaturePolicy.keys[0].publicKey: holds no public key in PEM (got '…'); write what",
+        server_accepts=True,
     ),
     "a spread of no kind": Case(
         kind="TrainingProfile",

@@ -268,13 +268,16 @@ def test_envelopes_beyond_the_bound_are_not_read() -> None:
 WRONG_POLICIES = {
     "nothing": ("", "holds no document"),
     "two documents": ("minimum: 1\n---\nminimum: 1\n", "2 documents"),
-    "no signer": ("minimum: 1\n", "minimum is 1, and 0 signers are listed"),
-    "more signatures than signers": (a_policy(("a", KEY), minimum=2), "minimum is 2, and 1 signers"),
+    "no signer": ("minimum: 1\n", "minimum: is more than there are keys (got 1)"),
+    "more signatures than signers": (
+        a_policy(("a", KEY), minimum=2),
+        "minimum: is more than there are keys (got 2)",
+    ),
     "a minimum of none": (a_policy(("a", KEY), minimum=0), "minimum: must be at least 1 (got 0)"),
-    "one name twice": (a_policy(("a", KEY), ("a", OTHER)), "two signers are called a"),
+    "one name twice": (a_policy(("a", KEY), ("a", OTHER)), "keys: has name a more than once"),
     "one key under two names": (
         a_policy(("a", KEY), ("b", KEY), minimum=2),
-        f"keys a and b are one key, {KEY.public.key_id}",
+        f"keys: a and b are one key, {KEY.public.key_id}",
     ),
     "an unknown field": (a_policy(("a", KEY), more="namespace: vision"), "keys[0].namespace"),
     "an identity": (
@@ -284,9 +287,19 @@ WRONG_POLICIES = {
     "an unknown role": (a_policy(("a", KEY), role="Anyone"), "keys[0].role"),
     "a private key": (
         a_policy(("a", KEY)).replace(KEY.public_pem.splitlines()[1], "x").replace("PUBLIC", "PRIVATE"),
-        "key a: is a private key, which nobody else may read",
+        "keys[0].name: is that of a private key, which nobody else may read (got 'a')",
     ),
-    "no key": ("keys:\n- {name: a, role: User, publicKey: abc}\n", "key a: holds no public key in PEM"),
+    "no key": (
+        "keys:\n- {name: a, role: User, publicKey: abc}\n",
+        "keys[0].publicKey: holds no public key in PEM",
+    ),
+    "more than pods can be given": (
+        a_policy(("a", KEY), more="images: [" + ", ".join(f"r{n:0500}" for n in range(64)) + "]")
+        + a_policy(("b", OTHER), more="images: [" + ", ".join(f"r{n:0500}" for n in range(64)) + "]").split(
+            "keys:\n"
+        )[1],
+        "keys: take 6",
+    ),
     "a time without a zone": (a_policy(("a", KEY), more="validUntil: tomorrow"), "keys[0].validUntil"),
     "a pattern with other marks": (
         a_policy(("a", KEY), more="namespaces: ['team-[ab]']"),

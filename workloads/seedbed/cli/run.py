@@ -217,10 +217,14 @@ def _options(arguments: dict[str, Any]) -> RunOptions:
     from seedbed.storage import absolute_path
 
     options: dict[str, Any] = {"device": arguments["device"], "keep_log": True, "default_trust": "Own"}
-    for name in ("code", "dataset_secret", "output_secret", "signature_policy", "cache"):
+    for name in ("code", "dataset_secret", "output_secret", "cache"):
         if arguments[name] is not None:
             with errors_name_field(f"--{name.replace('_', '-')}"):
                 options[name] = absolute_path(arguments[name])
+    if arguments["signature_policy"] is not None:
+        from seedbed.receipts.signature_store import read_policy
+
+        options["signature_policy"] = read_policy(arguments["signature_policy"])
     if "cache" in options:
         options["cache_folder"] = _writable(options.pop("cache"))
     if arguments["cache_bytes"] is not None:

@@ -32,6 +32,7 @@ from seedbed.training.recipe_mapping import (
 from seedbed.training.worker_config import ModelSource, WorkerConfig
 from seedbed.usercode.code_source import CodeArchive, fetch_code, installed_sources
 from seedbed.usercode.library_networks import library_digest, library_of
+from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.execution_settings import OutputTrust
 from seedbed_api.recipe import Recipe
@@ -67,7 +68,7 @@ class RunOptions:
     """`indices_digest` of the dataset where this process has checked its rows already."""
     owner_key: Path | None = None
     """File with the key of the user or namespace; without one nothing is known to be its own."""
-    signature_policy: Path | None = None
+    signature_policy: SignaturePolicy | None = None
     """Policy of the signers whose finished runs spec.output.trust: Signed accepts."""
     default_trust: OutputTrust = "Store"
     """What spec.output.trust is where the job does not say: `seedbed run` and profiles have Own."""

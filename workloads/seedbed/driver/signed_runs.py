@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 from seedbed.runs.run_folder import RECEIPT, RunFolder
+from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.errors import UserError
 
 
-def signature_problem(folder: RunFolder, policy: Path | None) -> str | None:
+def signature_problem(folder: RunFolder, policy: SignaturePolicy | None) -> str | None:
     """Return why a finished run does not count as signed, in one line; None where it does."""
     if policy is None:
-        return "there is no policy of accepted signers (seedbed run has --signature-policy FILE)"
+        return (
+            "there is no policy of accepted signers (seedbed run has --signature-policy FILE, "
+            "a TrainingProfile spec.signaturePolicy)"
+        )
     # imports cryptography, which a job without signatures does not need
-    from seedbed.receipts.signature_store import read_policy, stored_envelopes
+    from seedbed.receipts.signature_store import stored_envelopes
     from seedbed.receipts.signatures import Unsigned, signature_status
 
-    accepted = read_policy(policy)
     try:
         receipt = folder.objects.read(RECEIPT)
-        envelopes = stored_envelopes(folder.objects, accepted)
-        status = signature_status(receipt, envelopes, accepted, now=datetime.now(UTC))
+        envelopes = stored_envelopes(folder.objects, policy)
+        status = signature_status(receipt, envelopes, policy, now=datetime.now(UTC))
     except FileNotFoundError:
         return f"{RECEIPT} is missing"
     except UserError as error:

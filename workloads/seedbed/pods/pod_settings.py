@@ -66,6 +66,7 @@ class PodSettings(PodIdentity, PodEnvironment):
             output_secret=self.secret(paths.OUTPUT_SECRET),
             default_trust=self.output_trust,
             owner_key=self._owner_key(),
+            signature_policy=self.signature_policy,
             cache_folder=absolute_path(Path(self.cache_folder)) if self.cache_folder else None,
             cache_bytes=self.cache_bytes or DEFAULT_CACHE_BYTES,
             expected=ExpectedIdentity(

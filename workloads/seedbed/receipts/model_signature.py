@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from seedbed.receipts.receipt_store import Receipt
 from seedbed.receipts.signature_store import SIGNATURES
 from seedbed.storage import Storage
-from seedbed_api.attestations.signature_policy import AcceptedKey
+from seedbed_api.accepted_signers import AcceptedKey
 from seedbed_api.errors import UserError
 
 MOST_BYTES = 2**20

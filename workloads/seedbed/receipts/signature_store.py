@@ -10,6 +10,7 @@ from pathlib import Path
 
 from seedbed.receipts.receipt_store import Receipt
 from seedbed.storage import DamagedObject, Storage, UnreadableObject
+from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.attestations.dsse_envelope import MOST_BYTES, EnvelopeError, parse_envelope
 from seedbed_api.attestations.receipt_attestation import (
     RECEIPT_NAME,
@@ -18,7 +19,7 @@ from seedbed_api.attestations.receipt_attestation import (
     parse_attestation,
     subject,
 )
-from seedbed_api.attestations.signature_policy import SignaturePolicy, parse_policy
+from seedbed_api.attestations.signature_policy import parse_policy
 from seedbed_api.attestations.signing_keys import MOST_KEY_BYTES, SigningKey, load_signing_key
 from seedbed_api.canonical_json import digest_of
 from seedbed_api.errors import UserError, refusal

@@ -11,17 +11,16 @@ from datetime import datetime
 from typing import TypeAlias
 
 from seedbed.receipts.receipt_store import verify_receipt
+from seedbed_api.accepted_signers import AcceptedKey, SignaturePolicy, SignerRole
 from seedbed_api.attestations.dsse_envelope import EnvelopeError, parse_envelope
 from seedbed_api.attestations.receipt_attestation import (
     RECEIPT_NAME,
     Attestation,
     ClusterRun,
     SelfSigned,
-    SignerRole,
     parse_attestation,
     subject,
 )
-from seedbed_api.attestations.signature_policy import AcceptedKey, SignaturePolicy
 from seedbed_api.canonical_json import digest_of
 
 MOST_ENVELOPES = 32

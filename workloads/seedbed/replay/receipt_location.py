@@ -45,11 +45,11 @@ def locate_receipt(reference: str, *, run: str | None = None, secret: Path | Non
     return LocatedReceipt(receipt=receipt, shown=f"{storage.url}/{name}", folder=folder, place=storage)
 
 
-def locate_run(output: str, run_id: str, *, secret: Path | None) -> LocatedReceipt:
-    """Return the receipt and the run folder of a run below the URL of an output store."""
-    folder = read_only_run_folder(
-        open_storage(output, secret=secret).child(f"runs/{run_id.removeprefix('sha256:')}"), run_id
-    )
+def locate_run(output: str, run_id: str, *, secret: Path | None, below: str = "") -> LocatedReceipt:
+    """Return the receipt and the run folder of a run below the URL of an output store, or a folder of it."""
+    store = open_storage(output, secret=secret)
+    store = store.child(below) if below else store
+    folder = read_only_run_folder(store.child(f"runs/{run_id.removeprefix('sha256:')}"), run_id)
     receipt = read_receipt(folder.objects)
     shown = f"{folder.url}/{RECEIPT}"
     return LocatedReceipt(receipt=receipt, shown=shown, folder=folder, place=folder.objects)

@@ -16,6 +16,7 @@ from seedbed.driver.job_locations import with_absolute_locations
 from seedbed.pods.termination_message import termination_log
 from seedbed.replay.process_pins import pin_like_the_run
 from seedbed.replay.receipt_location import LocatedReceipt, locate_run
+from seedbed.runs.owner_records import read_owner
 from seedbed.storage import absolute_path
 from seedbed_api.canonical_json import digest_of
 from seedbed_api.conditions import ExitCode, one_line
@@ -65,9 +66,7 @@ def run_verifier_pod(environ: Mapping[str, str]) -> int:
 
 
 def _verified(settings: VerifierSettings) -> VerificationOutcome:
-    output = settings.job.spec.output.uri
-    located = locate_run(output, settings.expected_run_id, secret=settings.secret(paths.OUTPUT_SECRET))
-    _require_receipt_of_the_job(settings, located)
+    located = _located(settings)
     pin_like_the_run(located)
     from seedbed.replay.verification import VerificationObserver, Window, verify
     from seedbed.replay.worker_config_from_receipt import DataSources
@@ -88,6 +87,27 @@ def _verified(settings: VerifierSettings) -> VerificationOutcome:
             "receiptDigest": settings.receipt_digest,
         }
     )
+
+
+def _located(settings: VerifierSettings) -> LocatedReceipt:
+    """Return the receipt of the job, in the store or in the place that its namespace has in it."""
+    output, secret = settings.job.spec.output.uri, settings.secret(paths.OUTPUT_SECRET)
+    problems: list[UserError] = []
+    for below in _folders(settings):
+        try:
+            located = locate_run(output, settings.expected_run_id, secret=secret, below=below)
+            _require_receipt_of_the_job(settings, located)
+        except UserError as error:
+            problems.append(error)
+        else:
+            return located
+    raise next((error for error in problems if error.reason == "ReceiptTampered"), problems[-1])
+
+
+def _folders(settings: VerifierSettings) -> tuple[str, ...]:
+    """Return the folders of the output below which the run may be: where somebody else held its own first."""
+    key = settings.secret(paths.OWNER_SECRET)
+    return ("",) if key is None else (read_owner(key / env_vars.TOKEN_KEY).place, "")
 
 
 def _require_receipt_of_the_job(settings: VerifierSettings, located: LocatedReceipt) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import ValidationError
 
 from seedbed.driver.driver_state import DriverState, RunRequest
+from seedbed.driver.output_trust import trust_of
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.result_file import Result
@@ -152,7 +153,7 @@ def run_segment(
     """
     try:
         recipe = trial_recipe(sweep.spec, segment.values)
-        job = trial_job(sweep.job, recipe, fold=segment.fold)
+        job = _own_where_rungs_decide(sweep, trial_job(sweep.job, recipe, fold=segment.fold))
     except (ValidationError, UserError) as error:
         problem = f"InvalidSpec: {' '.join(str(error).split())}"
         return SegmentResult(curve=LearningCurve(end=Failed(reason="InvalidSpec")), problem=problem)
@@ -173,6 +174,17 @@ def run_segment(
     with template_field_names(sweep.job):
         state = DriverState(request=request, timings=StartupTimings(began=time.time()))
         return _segment_result(sweep, run_job(request, state), segment)
+
+
+def _own_where_rungs_decide(sweep: ResolvedSweep, job: TrainingJob) -> TrainingJob:
+    """Return the job of a trial, which reuses no signed run of others where trials are compared at rungs.
+
+    A signature covers the end of a run, not the evaluations before it, which a neighbour may have changed.
+    """
+    if sweep.spec.early_stopping is None or trust_of(job.spec.output, sweep.options) != "Signed":
+        return job
+    output = job.spec.output.model_copy(update={"trust": "Own"})
+    return job.model_copy(update={"spec": job.spec.model_copy(update={"output": output})})
 
 
 def _cluster(sweep: ResolvedSweep) -> Cluster:

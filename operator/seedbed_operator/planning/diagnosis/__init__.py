@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 NEXT_ATTEMPT = "to use a changed profile, suspend and resume the job"
 """Existing pods do not change with the profile."""
+NEXT_VERIFICATION = "to use a changed profile, give the annotation seedbed.dev/verify another value"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.backends.child_metadata import token_name
@@ -58,16 +58,27 @@ def diagnose_startup(context: JobContext) -> Diagnosis:
 
 def diagnose_pods(context: JobContext) -> Diagnosis | None:
     """Return why pods of the attempt are not created, scheduled or started; None where all are."""
-    pods, evidence = attempt_pods(context), context.evidence
+    pods = attempt_pods(context)
+    return _diagnose_rejected_pod(context) or _diagnose(context, pods, _workload_name(context))
+
+
+def diagnose_pod(context: JobContext, pod: PodView) -> Diagnosis | None:
+    """Return why a pod beside an attempt is not scheduled or started; None where it is."""
+    return _diagnose(context, (pod,))
+
+
+def _diagnose(
+    context: JobContext, pods: tuple[PodView, ...], workload: str | None = None
+) -> Diagnosis | None:
+    evidence, slow = context.evidence, _slow(pods, context.now)
     return (
-        _diagnose_rejected_pod(context)
-        or diagnose_queue(pods, _workload_name(context))
+        diagnose_queue(pods, workload)
         or diagnose_unschedulable(pods, context.profile)
         or diagnose_image(pods, evidence, _image_name(context))
         or diagnose_container(pods, token_name(context.job))
-        or diagnose_blocking_container(slow_pods(context))
-        or diagnose_volumes(slow_pods(context), evidence)
-        or diagnose_slow_start(slow_pods(context))
+        or diagnose_blocking_container(slow)
+        or diagnose_volumes(slow, evidence)
+        or diagnose_slow_start(slow)
     )
 
 
@@ -94,19 +105,21 @@ def attempt_pods(context: JobContext) -> tuple[PodView, ...]:
 
 def slow_pods(context: JobContext) -> tuple[PodView, ...]:
     """Return pods that were scheduled a while ago and whose container does not run."""
-    return tuple(
-        pod
-        for pod in attempt_pods(context)
-        if pod.phase == "Pending"
-        and pod.scheduled is not None
-        and context.now >= pod.scheduled + EXPECTED_START
-    )
+    return _slow(attempt_pods(context), context.now)
 
 
-def pod_event_requests(context: JobContext) -> tuple[EvidenceRequest, ...]:
-    """Return requests for Events of pods whose status explains too little."""
-    late = slow_pods(context)
-    pods = [pod for pod in attempt_pods(context) if pod in late or is_pulling_image(pod.waiting)]
+def _slow(pods: tuple[PodView, ...], now: datetime) -> tuple[PodView, ...]:
+    pending = (pod for pod in pods if pod.phase == "Pending" and pod.scheduled is not None)
+    return tuple(pod for pod in pending if pod.scheduled and now >= pod.scheduled + EXPECTED_START)
+
+
+def pod_event_requests(
+    context: JobContext, among: tuple[PodView, ...] | None = None
+) -> tuple[EvidenceRequest, ...]:
+    """Return requests for Events of pods, by default of the attempt, whose status explains too little."""
+    among = attempt_pods(context) if among is None else among
+    late = _slow(among, context.now)
+    pods = [pod for pod in among if pod in late or is_pulling_image(pod.waiting)]
     missing = [pod for pod in pods[:_MAX_REQUESTS] if pod.uid not in context.evidence.pod_events]
     return tuple(EvidenceRequest(kind="PodEvents", pod=pod.name, pod_uid=pod.uid) for pod in missing)
 

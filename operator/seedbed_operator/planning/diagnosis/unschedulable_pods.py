@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from seedbed_api.conditions import RunningReason
 from seedbed_operator.job_observation import PodView, ProfileView
-from seedbed_operator.planning.diagnosis import NEXT_ATTEMPT, Diagnosis
+from seedbed_operator.planning.diagnosis import NEXT_ATTEMPT, NEXT_VERIFICATION, Diagnosis
 
 _CAPACITY_ADVICE = (
     (r"insufficient ", "wait for other jobs, add nodes to the pool, or request less: {size}"),
@@ -28,6 +28,7 @@ _PLACEMENT_ADVICE = (
 _SIZES = {
     "driver": "resources of the profile's driver",
     "worker": "spec.cluster.workers.min, resources of the profile's worker",
+    "verifier": "resources of the profile's worker",
 }
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found', re.IGNORECASE)
 _UNBOUND = re.compile(r"unbound (immediate )?persistentvolumeclaims", re.IGNORECASE)
@@ -79,9 +80,11 @@ def _diagnose_claim(text: str) -> Diagnosis | None:
 def _diagnose_no_node(pod: PodView, text: str, profile: ProfileView | None) -> Diagnosis:
     why = text.partition(". ")[0].strip().rstrip(".")
     message = f"no node for the {pod.role} pod: {why}"
-    words = {"role": pod.role, "size": _SIZES[pod.role], "labels": _labels(pod, profile)}
+    part = "driver" if pod.role == "driver" else "worker"
+    words = {"role": part, "size": _SIZES[pod.role], "labels": _labels(pod, profile)}
     if advice := "; ".join(_advice(why)).format(**words):
-        message += f"; {advice}" + (f"; {NEXT_ATTEMPT}" if "profile" in advice else "")
+        again = NEXT_VERIFICATION if pod.role == "verifier" else NEXT_ATTEMPT
+        message += f"; {advice}" + (f"; {again}" if "profile" in advice else "")
     return Diagnosis(reason=RunningReason.UNSCHEDULABLE, message=message)
 
 

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.run_identity import ExpectedIdentity
 from seedbed_operator.backends.backend_interface import DesiredAttempt
 from seedbed_operator.backends.pods_backend import PodsBackend
 from seedbed_operator.job_observation import ProfileView
+from support.manifests.cluster_validation_cases import PUBLIC_KEY
 from support.operator.builders import (
     IMAGE,
     UID,
@@ -180,6 +182,18 @@ def test_pods_have_the_key_of_their_namespace_unless_they_believe_the_store(
         assert mounts["owner-secret"]["readOnly"] is True
         assert mounts["owner-secret"]["mountPath"] == "/etc/seedbed/secrets/owner"
         assert "ownerReferences" not in made["seedbed-owner"]["metadata"], "it outlives the job"
+
+
+@pytest.mark.parametrize("role", [driver, worker])
+def test_pods_have_the_policy_of_the_profile_where_signatures_count(role: Any) -> None:
+    policy = {"keys": [{"name": "a", "role": "Operator", "publicKey": PUBLIC_KEY, "namespaces": ["team-*"]}]}
+    job = a_training_job(output={"uri": "s3://runs", "trust": "Signed"})
+    told = environment(role(job=job, profile=a_profile(signaturePolicy=policy)))
+    read = SignaturePolicy.model_validate_json(told["SEEDBED_SIGNATURE_POLICY"])
+    assert read == SignaturePolicy.model_validate(policy)
+    own = environment(role(profile=a_profile(signaturePolicy=policy)))
+    without = environment(role(job=job, profile=a_profile()))
+    assert not [each for each in (own, without) if "SEEDBED_SIGNATURE_POLICY" in each]
 
 
 @pytest.mark.parametrize("role", [driver, worker])

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from seedbed_api.conditions import ConditionType, RunningReason
+from seedbed_api.pod_contract.labels import VERIFY_ANNOTATION
+from seedbed_operator.informer_cache.bounded_fields import LONGEST_NAME
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.informer_cache.job_metadata import MOST_BYTES, CopiedKeys
 from seedbed_operator.informer_cache.object_views import MOST_SPEC_BYTES, job_record, job_view, pod_view
@@ -56,6 +58,13 @@ def test_of_large_metadata_only_what_the_profile_copies_is_kept() -> None:
     assert job_view(record).annotations == {"copied.dev/team": "vision"}
     assert job_view(record).metadata_problem is None
     assert len(record.content) < 4096
+
+
+@pytest.mark.parametrize("value", ["now", "x" * 100_000])
+def test_a_verification_can_be_asked_for_beside_large_metadata(value: str) -> None:
+    record = job_record(a_job(LARGE | {VERIFY_ANNOTATION: value}))
+    assert job_view(record).annotations == {VERIFY_ANNOTATION: value[:LONGEST_NAME]}
+    assert job_view(record).metadata_problem is None
 
 
 @pytest.mark.parametrize("field", ["labels", "annotations"])

@@ -12,14 +12,18 @@ from seedbed_api.pod_contract.labels import VERIFY_ANNOTATION
 from seedbed_api.pod_contract.verifier_messages import VerificationOutcome
 from seedbed_api.trainingjob_status import TrainingJobStatus
 from seedbed_operator.backends.child_metadata import verifier_name
+from seedbed_operator.backends.network_policy import NetworkRules
+from seedbed_operator.backends.pods_backend import backends_with
 from seedbed_operator.job_observation import JobObservation, JobView, PodView, RejectedWrite
-from seedbed_operator.plan import Create, Delete, DeleteJob, Plan
+from seedbed_operator.plan import Create, Delete, DeleteJob, EvidenceRequest, Plan
 from seedbed_operator.planning import plan, status_after_rejection
+from seedbed_operator.planning.diagnosis import NEXT_VERIFICATION
 from support.operator.builders import (
     IMAGE,
     NOON,
     RUN,
     UID,
+    UNPLACED,
     a_pod,
     a_profile,
     a_sweep_job,
@@ -80,6 +84,10 @@ def after(job: JobView, *pods: PodView, **fields: Any) -> JobView:
     return replace(job, status=status)
 
 
+def created(found: Plan) -> list[str]:
+    return [f"{action.kind} {action.name}" for action in found.actions if isinstance(action, Create)]
+
+
 def begun(job: JobView | None = None) -> JobView:
     return after(job or a_complete_job())
 
@@ -103,11 +111,48 @@ def test_the_request_is_in_the_status_before_the_pod_is_created() -> None:
     }
     assert says(first.status, "Reproduced") == "Unknown Verifying"
     second = planned(begun())
-    assert [(action.kind, action.name) for action in second.actions] == [("Pod", "seedlings-1-verifier")]
+    assert created(second) == ["Secret seedbed-owner", "Pod seedlings-1-verifier"]
+
+
+def test_key_and_network_policy_are_there_before_the_pod() -> None:
+    """The job may have ended before there were any, or somebody has deleted them since."""
+    seen = JobObservation(now=NOON, job=begun(), profile=a_profile())
+    fenced = plan(seen, backends_with(NetworkRules()))
+    fence = f"NetworkPolicy seedlings-{UID[:8]}-pods"
+    assert created(fenced) == ["Secret seedbed-owner", fence, "Pod seedlings-1-verifier"]
+    assert created(planned(begun(), profile=a_profile(outputTrust="Store"))) == ["Pod seedlings-1-verifier"]
+
+
+def test_a_namespace_that_the_profile_does_not_serve_any_more_gets_no_pod() -> None:
+    other = a_profile(allowedNamespaces={"names": ["vision"]})
+    found = planned(begun(), profile=other)
+    assert found.actions == ()
+    assert found.status is not None
+    assert says(found.status, "Reproduced") == "Unknown NamespaceNotAllowed"
+    by_label = a_profile(allowedNamespaces={"selector": {"matchLabels": {"team": "vision"}}})
+    asked = planned(begun(), profile=by_label)
+    assert (asked.actions, asked.evidence_requests) == ((), (EvidenceRequest(kind="NamespaceLabels"),))
+
+
+def test_a_pod_that_does_not_start_says_why_and_then_that_it_works() -> None:
+    pod = a_verifier(**UNPLACED, unschedulable="0/3 nodes are available: 3 Insufficient memory.")
+    job = after(begun(), pod)
+    assert says(job.status, "Reproduced") == "Unknown Unschedulable"
+    found = job.status.condition("Reproduced")
+    assert found is not None
+    assert found.message.endswith("request less: resources of the profile's worker; " + NEXT_VERIFICATION)
+    assert says(after(job, a_verifier()).status, "Reproduced") == "Unknown Verifying"
+
+
+def test_a_pod_whose_container_does_not_start_asks_for_its_events() -> None:
+    late = a_verifier(phase="Pending", started=None, scheduled=NOON - timedelta(minutes=1))
+    assert [(each.kind, each.pod) for each in planned(begun(), late).evidence_requests] == [
+        ("PodEvents", late.name)
+    ]
 
 
 def test_the_pod_reads_only_and_is_told_nothing_from_the_receipt() -> None:
-    action = planned(begun()).actions[0]
+    action = planned(begun()).actions[-1]
     assert isinstance(action, Create)
     body = action.body
     box = body["spec"]["containers"][0]
@@ -116,6 +161,9 @@ def test_the_pod_reads_only_and_is_told_nothing_from_the_receipt() -> None:
     assert (environment["SEEDBED_RECEIPT_DIGEST"], environment["SEEDBED_EXPECTED_RUN_ID"]) == (RECEIPT, RUN)
     assert "elsewhere" not in str(body), "the driver may have reported any URL"
     assert "RAY_AUTH_TOKEN" not in environment
+    names = [{each["name"] for each in part} for part in (box["volumeMounts"], body["spec"]["volumes"])]
+    assert names == [{"tmp", "shm", "owner-secret"}] * 2, "what others put into a cache is no evidence"
+    assert "SEEDBED_CACHE_FOLDER" not in environment
     assert all(mount["readOnly"] for mount in box["volumeMounts"] if mount["name"] not in ("tmp", "shm"))
     assert body["spec"]["automountServiceAccountToken"] is False
     assert body["spec"]["activeDeadlineSeconds"] == 86_400
@@ -154,21 +202,22 @@ def test_the_word_about_another_receipt_is_no_reproduction() -> None:
 def test_a_pod_without_a_word_is_followed_by_two_others() -> None:
     job = begun()
     for number in (1, 2):
-        assert planned(job).actions[0].name == f"seedlings-{number}-verifier"  # type: ignore[union-attr]
+        assert created(planned(job))[-1] == f"Pod seedlings-{number}-verifier"
         job = after(job, ended(a_verifier(number), 75, "some log"))
         assert says(job.status, "Reproduced") == "Unknown Verifying"
     job = after(job, ended(a_verifier(3), 137, "", reason="OOMKilled"))
     assert says(job.status, "Reproduced") == "Unknown VerifierFailed"
     assert planned(job).actions == ()
     again = replace(job, annotations={VERIFY_ANNOTATION: "again"})
-    assert planned(begun(again)).actions[0].name == "seedlings-5-verifier"  # type: ignore[union-attr]
+    assert created(planned(begun(again)))[-1] == "Pod seedlings-5-verifier"
 
 
 def test_another_value_asks_again_and_ends_the_pod_that_runs() -> None:
     job = replace(begun(), annotations={VERIFY_ANNOTATION: "2"})
     found = planned(job, a_verifier())
     assert found.actions == (Delete(kind="Pod", name="seedlings-1-verifier", uid="verifier-1"),)
-    assert planned(replace(job, status=found.status)).actions[0].name == "seedlings-2-verifier"  # type: ignore[union-attr, arg-type]
+    assert found.status is not None
+    assert created(planned(replace(job, status=found.status)))[-1] == "Pod seedlings-2-verifier"
 
 
 def test_without_the_annotation_the_pod_goes_and_the_condition_says_so() -> None:

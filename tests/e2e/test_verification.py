@@ -1,0 +1,86 @@
+"""The annotation seedbed.dev/verify on real pods: a complete job is recomputed, and a change of what it stored is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from e2e.jobs import PATIENCE_SECONDS, Job, Jobs, condition
+from e2e.kubectl_output import left_of
+from support.eventually import eventually
+from testbed.kube import Json
+from testbed.testbeds import Testbed
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+SETTLED = ("True", "False")
+
+
+def test_a_complete_job_is_reproduced_until_its_model_is_exchanged(testbed: Testbed, jobs: Jobs) -> None:
+    with testbed.network_policies():
+        job = jobs.apply(workers=(1, 1), every=100)
+        trained = job.await_complete()
+        found = verified(job, "first")
+        assert condition(found, "Reproduced") == "True:Reproduced", said(found)
+        assert trained["receipt"]["digest"] in said(found)
+        assert "reproduced: steps 0..362" in said(found)
+        job.await_no_pods()
+
+        model = model_of(job)
+        kept = model.read_bytes()
+        model.write_bytes(kept[:-4] + bytes(4))
+        found = verified(job, "the model was exchanged")
+        assert (condition(found, "Reproduced") or "").startswith("False:"), said(found)
+        assert "model.safetensors" in said(found)
+        assert condition(found, "Complete") == "True:Trained", "the job stays what it was"
+        job.await_no_pods()
+
+        model.write_bytes(kept)
+        check_a_deletion_takes_the_verifier_along(jobs, job)
+
+
+def check_a_deletion_takes_the_verifier_along(jobs: Jobs, job: Job) -> None:
+    """Delete the job while its verifier runs: nothing of both is left."""
+    uid = job.testbed.kube.get(job.path)["metadata"]["uid"]
+    ask(job, "deleted meanwhile")
+    eventually(
+        lambda: [pod["status"]["phase"] for pod in job.pods("verifier")],
+        lambda phases: phases == ["Running"],
+        what="a verifier that runs",
+        seconds=PATIENCE_SECONDS,
+        every=0.2,
+    )
+    job.testbed.kube.kubectl("delete", "trainingjob", job.name, "-n", job.namespace, "--timeout=240s")
+    eventually(
+        lambda: left_of(jobs, uid), lambda left: not left, what="the end of it all", seconds=300, every=0.5
+    )
+
+
+def ask(job: Job, value: str) -> None:
+    """Annotate the job as docs/operations.md tells."""
+    named = ("trainingjob", job.name, "-n", job.namespace)
+    job.testbed.kube.kubectl("annotate", *named, "--overwrite", f"seedbed.dev/verify={value}")
+
+
+def verified(job: Job, value: str) -> Json:
+    """Ask for a verification and return the status with its result."""
+    ask(job, value)
+
+    def settled(status: Json) -> bool:
+        asked = status.get("verification", {}).get("request") == value
+        return asked and (condition(status, "Reproduced") or "").partition(":")[0] in SETTLED
+
+    return job.wait_for(settled, what=f"the result of the verification {value!r}")
+
+
+def said(status: Json) -> str:
+    """Return the message of the condition Reproduced."""
+    return str(next(each["message"] for each in status["conditions"] if each["type"] == "Reproduced"))
+
+
+def model_of(job: Job) -> Path:
+    """Return the file of the weights, behind the S3 server's back."""
+    root = job.testbed.s3.outside.root / job.output.removeprefix("s3://")
+    (model,) = root.glob("runs/*/model/model.safetensors")
+    return model
