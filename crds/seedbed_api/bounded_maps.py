@@ -45,4 +45,5 @@ class BoundedMap:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         rules = [{"rule": rule.cel, "message": f"{rule.problem}; {rule.fix}"} for rule in self.rules]
-        return {**handler(schema), "maxProperties": self.most, "x-kubernetes-validations": rules}
+        bounds = {"x-kubernetes-validations": rules} if rules else {}  # the API server drops an empty list
+        return {**handler(schema), "maxProperties": self.most, **bounds}

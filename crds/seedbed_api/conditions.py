@@ -125,6 +125,8 @@ class FailedReason(StrEnum):
     """The key of the user or namespace, which spec.output.trust needs, is missing or no secret."""
     STORAGE_REFUSED = "StorageRefused"
     """The store answered a request with an error that no retry can fix."""
+    OBJECT_TOO_LARGE = "ObjectTooLarge"
+    """An object of a store has more bytes than its kind may have."""
     RANGES_UNSUPPORTED = "RangesUnsupported"
     """The store cannot read a range of bytes."""
     INVALID_PATH = "InvalidPath"

@@ -9,6 +9,8 @@ from yaml.constructor import ConstructorError
 
 from seedbed_api.yaml_scalars import MERGE, STR, as_json, as_key, of_tag, resolved
 
+DEEPEST = 100
+"""Most blocks and lists within each other."""
 _BLANKS = " \t"
 
 
@@ -19,6 +21,16 @@ class KubectlLoader(yaml.SafeLoader):
         super().__init__(stream)
         self.repeated: list[tuple[str, int]] = []
         """Repeated keys of a block with their lines; the last one counts."""
+        self._depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Return a node; ValueError where it lies too deep, before PyYAML takes a second to find that."""
+        if self._depth > DEEPEST:
+            raise ValueError(f"blocks more than {DEEPEST} deep")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         """Return the tag of a node that has none."""

@@ -12,19 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TextIO, TypeAlias
 
 import yaml
 
 from seedbed_api.errors import UserError
-from seedbed_api.kubectl_yaml_loader import KubectlLoader, StrictLoader
+from seedbed_api.kubectl_yaml_loader import DEEPEST, KubectlLoader, StrictLoader
 from seedbed_api.yaml_scalars import as_json
 
 Document: TypeAlias = dict[str, Any]
 REASON = "InvalidSpec"
 MOST_BYTES = 3 * 2**20
 MOST_ENTRIES = 200_000
-DEEPEST = 100
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[([0-9]+)\]")
 
 
@@ -92,15 +91,23 @@ def _entry(node: yaml.Node | None, name: str | None, index: str | None) -> tuple
 def read_text(path: Path) -> str:
     """Return a manifest's text; raises UserError InvalidSpec in one line where it cannot be had."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            return text_of(file, str(path))
     except OSError as error:
         raise UserError(REASON, f"{path}: cannot be read ({error.strerror}); name a manifest file") from error
+
+
+def text_of(stream: BinaryIO | TextIO, name: str) -> str:
+    """Return the text of a stream, of which never more than a manifest may have is read."""
+    content = stream.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise UserError(REASON, f"{path}: has more than {MOST_BYTES} bytes; a manifest is much smaller")
+        raise UserError(REASON, f"{name}: has more than {MOST_BYTES} bytes; a manifest is much smaller")
+    if isinstance(content, str):
+        return content
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(REASON, f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from error
+        raise UserError(REASON, f"{name}: is not UTF-8 at byte {error.start}; save it as UTF-8") from error
 
 
 def parse(text: str, name: str) -> list[Document]:
@@ -124,7 +131,10 @@ def _read(text: str, name: str, loader: type[KubectlLoader]) -> list[Found]:
             found = [each for line, chunk in _chunks(text) for each in _first_document(line, chunk, loader)]
     except yaml.YAMLError as error:
         raise UserError(REASON, f"{name}: is no YAML: {_told(error)}; correct the syntax") from error
-    except (RecursionError, ValueError) as error:
+    except RecursionError as error:
+        problem = f"blocks more than {DEEPEST} deep"
+        raise UserError(REASON, f"{name}: is no YAML manifest: {problem}; correct the syntax") from error
+    except ValueError as error:
         raise UserError(REASON, f"{name}: is no YAML manifest: {error}; correct the syntax") from error
     if not found:
         raise UserError(REASON, f"{name}: holds no document; write a manifest into it")

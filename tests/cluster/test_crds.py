@@ -59,6 +59,17 @@ def test_a_definition_is_established_without_complaint(kube: Kube, name: str) ->
     assert conditions == {"Established": "True", "NamesAccepted": "True"}
 
 
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_a_definition_that_helm_applied_is_applied_again_without_conflict(kube: Kube, name: str) -> None:
+    for manager in ("helm", "kubectl"):
+        kube.kubectl("apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", *file(name))
+    kube.kubectl("apply", "--server-side", "--field-manager=argocd", *file(name))
+
+
+def file(name: str) -> tuple[str, str]:
+    return "-f", str(Path("crds", name))
+
+
 SPOILT = {
     "a list without bound, which a rule walks over": (
         "spec.training.augmentation",

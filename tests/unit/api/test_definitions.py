@@ -91,6 +91,13 @@ def test_the_checker_sees_a_spoilt_schema(path: str, key: str, value: object, co
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
+def test_nothing_is_written_that_the_api_server_would_drop(kind: str) -> None:
+    """Whoever applies the same file server-side after Helm would be told of a conflict, and Argo CD of a drift."""
+    lists = ("allOf", "enum", "required", "x-kubernetes-list-map-keys", "x-kubernetes-validations")
+    assert not [(place, key) for place, node in nodes(SCHEMAS[kind]) for key in lists if node.get(key) == []]
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
 def test_rules_read_only_what_is_always_there_or_asked_for(kind: str) -> None:
     assert list(careless_reads(SCHEMAS[kind])) == []
 

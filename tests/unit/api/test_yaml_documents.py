@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from seedbed.cli.validate import check_file
 from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import read_documents
-from seedbed_api.yaml_documents import found_in
+from seedbed_api.yaml_documents import found_in, parse, parse_value, read_text
 from support.manifests.yaml_documents import (
     PLAIN,
     RATES,
@@ -122,6 +125,47 @@ def test_a_mistake_is_told_with_its_line(name: str, tmp_path: Path) -> None:
     mistakes = check_file(str(path))
     place = f"{path}{'' if line.startswith(':') else ':'}{line}"
     assert any(mistake.startswith(place) for mistake in mistakes), mistakes
+
+
+DEEP = {
+    "lists": "[" * 100_000,
+    "maps": "{" * 100_000,
+    "maps of JSON": '{"a":' * 100_000,
+    "blocks": "\n".join(" " * depth + "a:" for depth in range(1_000)),
+    "dashes": "- " * 100_000,
+    "keys": "? " * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
+def test_what_is_nested_too_deep_is_told_at_once(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(UserError, match=r"manifest: is no YAML manifest: blocks more than 100 deep; correct"):
+        parse(text, "manifest")
+    assert time.process_time() - began < 5
+
+
+def test_a_value_that_is_nested_too_deep_is_text() -> None:
+    assert parse_value("[" * 100_000) == "[" * 100_000
+    assert parse_value(f"{'[' * 90}1{']' * 90}") != "1"
+
+
+@pytest.mark.parametrize("read", ["validate", "run"])
+def test_no_more_of_an_endless_stdin_is_read_than_a_manifest_has(read: str) -> None:
+    command = f"yes 'a: [1]' | {sys.executable} -m seedbed.cli {read} -f -"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith("stdin: has more than 3145728 bytes; a manifest is much smaller\n")
+
+
+def test_no_more_of_an_endless_file_is_read_than_a_manifest_has(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.yaml"
+    with huge.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(
+        UserError, match=r"huge.yaml: has more than 3145728 bytes; a manifest is much smaller"
+    ):
+        read_text(huge)
 
 
 def test_a_syntax_error_names_the_line_of_the_file(tmp_path: Path) -> None:

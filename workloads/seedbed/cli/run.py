@@ -103,11 +103,12 @@ def _stopped(ended: DriverExit | SweepDriverExit) -> str:
 
 def _document(arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
     from seedbed_api.manifest_loader import read_document
+    from seedbed_api.yaml_documents import text_of
 
     source = arguments["manifest"]
     wanted = "TrainingJob or SweepJob"
     if source == "-":
-        return read_document(sys.stdin.read() + "\n", wanted=wanted)
+        return read_document(text_of(sys.stdin, "stdin") + "\n", wanted=wanted)
     return read_document(Path(source), wanted=wanted)
 
 

@@ -16,7 +16,7 @@ from seedbed_api.errors import UserError
 from seedbed_api.manifest_loader import is_seedbed_resource, unknown_status_fields, validate_document
 from seedbed_api.printable_text import on_one_line
 from seedbed_api.sweepjob import SweepJob
-from seedbed_api.yaml_documents import REASON, Document, Found, found_in, read_text
+from seedbed_api.yaml_documents import Document, Found, found_in, read_text, text_of
 
 STDIN = "-"
 
@@ -45,15 +45,7 @@ def check_file(file: str) -> list[str]:
 
 
 def _text(file: str) -> str:
-    return _stdin_text() if file == STDIN else read_text(Path(file))
-
-
-def _stdin_text() -> str:
-    content = sys.stdin.buffer.read()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(REASON, f"stdin: is not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    return text_of(sys.stdin.buffer, "stdin") if file == STDIN else read_text(Path(file))
 
 
 def _name(file: str) -> str:
