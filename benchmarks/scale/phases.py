@@ -16,6 +16,7 @@ from scale import meters
 from scale.client import OWNER
 from scale.worlds import CONCURRENCY, PODS, Operator, World, condition, job, wait
 from seedbed_api import metric_names as names
+from seedbed_operator.backends.child_metadata import OWNER_SECRET_NAME
 from seedbed_operator.informer_cache.object_views import job_record, job_view, profile_view
 from seedbed_operator.job_observation import JobObservation
 from seedbed_operator.kube_client.resource_kinds import CREATABLE
@@ -164,12 +165,19 @@ def _raw(world: World, operator: Operator, first: int, count: int) -> Result:
 
 
 def children(raw: Any, profile: Any) -> list[tuple[str, Any]]:
-    """Return path and body of what the operator would create for a job, in its order."""
+    """Return path and body of what the operator would create for a job, in its order.
+
+    Without the Secret of the namespace's key: it is made once, not once per job.
+    """
     view = job_view(job_record(raw))
     assert view.spec is not None, view.spec_error
     decided = plan(JobObservation(now=datetime.now(UTC), job=view, profile=profile_view(profile)))
-    created = [action for action in decided.actions if isinstance(action, Create)]
-    assert len(created) == PODS + 2, created
+    created = [
+        action
+        for action in decided.actions
+        if isinstance(action, Create) and action.name != OWNER_SECRET_NAME
+    ]
+    assert len(created) == PODS + 2, [action.name for action in created]
     return [(CREATABLE[each.kind].path(view.namespace), _body(each)) for each in created]
 
 
@@ -253,11 +261,11 @@ def _passes(counted: dict[str, float]) -> float:
 
 
 def _own_writes(counted: dict[str, float], jobs: int) -> dict[str, float]:
-    """Return the operator's own count of its writes; leases are not the jobs'."""
+    """Return the operator's own count of its writes that were carried out; leases are not the jobs'."""
     return {
         labels: count / jobs
         for labels, count in meters.of(names.REQUESTS, counted).items()
-        if count and not any(word in labels for word in ('"GET"', "leases"))
+        if count and 'code="2' in labels and not any(word in labels for word in ('"GET"', "leases"))
     }
 
 
