@@ -1,4 +1,4 @@
-"""The operator on a real API server, with jobs of large metadata and a neighbour whose drivers answer slowly."""
+"""The operator on a real API server, with a neighbour whose drivers answer slowly."""
 
 from __future__ import annotations
 
@@ -9,93 +9,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Thread
 
 import pytest
-import yaml
 
-from cluster.operator_process import JOBS, Process, Scene
+from cluster.large_jobs import create_jobs
+from cluster.operator_process import Process, Scene
 from seedbed_api.pod_contract.driver_endpoint import PROGRESS_PORT
 from support.eventually import eventually
-from support.operator.builders import a_recipe
 from support.servers.slow_driver import drip
 from testbed.control_plane import ControlPlane
-from testbed.kube import Kube
 
 pytestmark = pytest.mark.cluster
 
-LARGE_JOBS = int(os.environ.get("SEEDBED_LARGE_JOBS", "1700"))
-"""1,700 jobs took 781 MB before; etcd of the testbed holds 2 GB."""
 SLOW_DRIVERS = int(os.environ.get("SEEDBED_SLOW_DRIVERS", "1000"))
-ANNOTATION = "x" * 250_000
-"""The API server allows 262,144 bytes of annotations."""
-
-
-def memory_limit() -> int:
-    """Return the chart's limit of the operator's memory in bytes."""
-    values = yaml.safe_load(Path("charts/seedbed/values.yaml").read_text(encoding="utf-8"))
-    limit: str = values["operator"]["resources"]["limits"]["memory"]
-    assert limit.endswith("Mi")
-    return int(limit[:-2]) * 1024 * 1024
-
-
-def memory(process: Process) -> tuple[int, int]:
-    """Return resident and peak memory of an operator in bytes."""
-    lines = Path(f"/proc/{process.process.pid}/status").read_text().splitlines()
-    found = dict(line.split(":", 1) for line in lines)
-    return int(found["VmRSS"].split()[0]) * 1024, int(found["VmHWM"].split()[0]) * 1024
-
-
-def create_jobs(
-    kube: Kube, namespace: str, count: int, *, annotation: str = "", suspend: bool = False
-) -> None:
-    annotations = {"another.dev/notes": annotation} if annotation else {}
-    spec = {**a_recipe(), "suspend": suspend, "cluster": {"workers": {"min": 1, "max": 1}}}
-
-    def create(number: int) -> None:
-        metadata = {"name": f"job-{number}", "annotations": annotations}
-        body = {
-            "apiVersion": "seedbed.dev/v1alpha1",
-            "kind": "TrainingJob",
-            "metadata": metadata,
-            "spec": spec,
-        }
-        kube.create(JOBS.format(namespace), body)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(create, range(count)))
-
-
-def _has_passed_over(operator: Process, jobs: int) -> Callable[[], bool]:
-    return lambda: f"{jobs} trainingjobs" in operator.log.read_text()
-
-
-@pytest.mark.exhaustive
-def test_jobs_with_large_annotations_fit_the_memory_of_the_chart_across_a_restart(
-    operator: Callable[..., Process], scene: Scene
-) -> None:
-    first = operator()
-    first.wait_to_say("first relist")
-    bare = memory(first)[0]
-    create_jobs(scene.kube, scene.namespace, LARGE_JOBS, annotation=ANNOTATION, suspend=True)
-    eventually(
-        lambda: first.metric("queue_length"),
-        lambda waiting: waiting == 0,
-        what="an empty queue",
-        seconds=600,
-        shown=str,
-    )
-    time.sleep(20)  # a relist, every five seconds here
-    burst = memory(first)
-    assert first.end() == 0
-    again = operator()
-    eventually(_has_passed_over(again, LARGE_JOBS), what="the first relist", seconds=600)
-    time.sleep(20)
-    restarted = memory(again)
-    print({"jobs": LARGE_JOBS, "bare": bare, "burst": burst, "restarted": restarted})
-    assert max(burst[1], restarted[1]) < memory_limit()
-    assert restarted[0] - bare < LARGE_JOBS * 60_000, "a quarter of what the annotations alone have"
 
 
 @contextmanager

@@ -36,6 +36,26 @@ _SERVER_NAMES = (
 _CONTROLLERS = "*,-node-ipam-controller,-node-route-controller,-service-lb-controller"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EtcdStore:
+    """Where etcd keeps its data, and how much of it; by default what a test writes, in memory."""
+
+    folder: str = "/run/etcd"
+    options: tuple[str, ...] = ()
+    compaction: str = "5m"
+    """How often the API server drops old versions of objects."""
+
+    @classmethod
+    def large(cls, folder: Path) -> EtcdStore:
+        """Return a store on disk for gigabytes of objects, with a short log of the last writes in memory."""
+        options = (
+            f"--quota-backend-bytes={8 << 30}",
+            "--snapshot-count=200",
+            "--snapshot-catchup-entries=100",
+        )
+        return cls(folder=str(folder), options=options, compaction="30s")
+
+
 @dataclass(kw_only=True, slots=True)
 class ControlPlane:
     """A running control plane."""
@@ -111,14 +131,16 @@ class ControlPlane:
         return _api_ready(self.box, self.authority)
 
 
-def start_control_plane(box: Box) -> ControlPlane:
+def start_control_plane(box: Box, *, store: EtcdStore | None = None) -> ControlPlane:
     """Start the four components in the box and wait until the API answers."""
+    store = store or EtcdStore()
     binary = built(KUBERNETES)
     _add_machine_address(box)
     certificates = box.folder / "certificates"
     authority = create_authority(certificates)
-    etcd = box.start("etcd", str(binary), "etcd", "/run/etcd", _ETCD, "http://127.0.0.1:2380")
-    apiserver = _start_apiserver(box, binary, authority)
+    places = (store.folder, _ETCD, "http://127.0.0.1:2380")
+    etcd = box.start("etcd", str(binary), "etcd", *places, *store.options)
+    apiserver = _start_apiserver(box, binary, authority, compaction=store.compaction)
     admin = User(name="admin", certificate=authority.sign("admin", user="admin", groups=("system:masters",)))
     server = f"https://127.0.0.1:{box.ports[API_ADDRESS]}"
     trust = authority.own.certificate
@@ -151,7 +173,7 @@ def _add_machine_address(box: Box) -> None:
         box.run("ip", *command.split())
 
 
-def _start_apiserver(box: Box, binary: Path, authority: Authority) -> Daemon:
+def _start_apiserver(box: Box, binary: Path, authority: Authority, *, compaction: str) -> Daemon:
     folder = authority.folder
     server = authority.sign("apiserver", user="kube-apiserver", addresses=_SERVER_NAMES)
     kubelets = authority.sign("apiserver-kubelet", user="kube-apiserver", groups=("system:masters",))
@@ -162,6 +184,7 @@ def _start_apiserver(box: Box, binary: Path, authority: Authority) -> Daemon:
         "kube-apiserver",
         {
             "etcd-servers": _ETCD,
+            "etcd-compaction-interval": compaction,
             "secure-port": API_ADDRESS.rpartition(":")[2],
             "advertise-address": MACHINE_ADDRESS,
             "endpoint-reconciler-type": "lease",

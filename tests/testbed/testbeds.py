@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from testbed.boxes import Box, Daemon, missing_means, start_box
 from testbed.builds import COREDNS, KUBERNETES, PAUSE, VERSITYGW, built, missing_for, need
-from testbed.control_plane import API_ADDRESS, ControlPlane, start_control_plane
+from testbed.control_plane import API_ADDRESS, ControlPlane, EtcdStore, start_control_plane
 from testbed.fake_nodes import FakeNodes, start_fake_nodes
 from testbed.images import Image
 from testbed.kube import Kube
@@ -107,7 +107,12 @@ class Testbed:
 
 @contextmanager
 def running_testbed(
-    folder: Path | None = None, *, nodes: int = 0, keep: bool = False, root: Path | None = None
+    folder: Path | None = None,
+    *,
+    nodes: int = 0,
+    keep: bool = False,
+    root: Path | None = None,
+    store: EtcdStore | None = None,
 ) -> Iterator[Testbed]:
     """Run a testbed with its files in `folder`, removed at the end unless `keep`; `ToolMissing` without the means."""
     check_means(nodes)
@@ -115,7 +120,7 @@ def running_testbed(
     try:
         box = start_box(place, addresses=(API_ADDRESS, S3_ADDRESS), keep=keep)
         try:
-            testbed = Testbed(box=box, control=start_control_plane(box), root=root)
+            testbed = Testbed(box=box, control=start_control_plane(box, store=store), root=root)
             for _ in range(nodes):
                 testbed.add_node()
             yield testbed

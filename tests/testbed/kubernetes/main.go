@@ -56,17 +56,23 @@ func main() {
 }
 
 func etcd() *cobra.Command {
-	return &cobra.Command{
+	config := embed.NewConfig()
+	command := &cobra.Command{
 		Use:  "etcd FOLDER CLIENT-URL PEER-URL",
 		Args: cobra.ExactArgs(3),
 		RunE: func(_ *cobra.Command, arguments []string) error {
-			return serveEtcd(arguments[0], arguments[1], arguments[2])
+			return serveEtcd(config, arguments[0], arguments[1], arguments[2])
 		},
 	}
+	flags := command.Flags()
+	flags.Int64Var(&config.QuotaBackendBytes, "quota-backend-bytes", config.QuotaBackendBytes, "as etcd's own")
+	flags.Uint64Var(&config.SnapshotCount, "snapshot-count", config.SnapshotCount, "as etcd's own")
+	flags.Uint64Var(&config.SnapshotCatchUpEntries, "snapshot-catchup-entries", config.SnapshotCatchUpEntries, "as etcd's own")
+	return command
 }
 
-// serveEtcd runs one member without fsync, until SIGTERM: it lives in memory and dies with the testbed.
-func serveEtcd(folder, client, peer string) error {
+// serveEtcd runs one member without fsync, until SIGTERM: what it keeps dies with the testbed.
+func serveEtcd(config *embed.Config, folder, client, peer string) error {
 	clientURL, err := url.Parse(client)
 	if err != nil {
 		return err
@@ -75,7 +81,6 @@ func serveEtcd(folder, client, peer string) error {
 	if err != nil {
 		return err
 	}
-	config := embed.NewConfig()
 	config.Dir = folder
 	config.LogLevel = "warn"
 	config.UnsafeNoFsync = true
