@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from seedbed.storage import Storage
+from seedbed.storage import ObjectLimit, Storage
+from seedbed.storage.object_limits import DOCUMENT
 
 
 @dataclass(kw_only=True)
@@ -23,9 +24,9 @@ class CountingStorage:
     def url(self) -> str:
         return self.inside.url
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, limit: ObjectLimit = DOCUMENT) -> bytes:
         self._note("read", path)
-        return self.inside.read(path)
+        return self.inside.read(path, limit)
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         self._note("read", path)

@@ -21,6 +21,7 @@ from seedbed.dataset.integrity_check import check_dataset
 from seedbed.dataset.reader import open_dataset
 from seedbed.dataset.shard_io import encode_index
 from seedbed.storage import DamagedObject, LocalStorage, UnreadableObject, open_storage
+from seedbed.storage.object_limits import DOCUMENT, ObjectLimit
 from seedbed_api.errors import UserError
 from support.datasets.image_files import build, png, two_classes, write_files
 
@@ -139,10 +140,10 @@ def test_what_a_store_does_not_give_is_named_beside_the_rest(
     shard, read = manifest_of(folder).shards[0], LocalStorage.read
     lost = shard.path if part == "shard" else shard.index_path
 
-    def refusing(store: LocalStorage, path: str) -> bytes:
+    def refusing(store: LocalStorage, path: str, limit: ObjectLimit = DOCUMENT) -> bytes:
         if path == lost:
             raise error
-        return read(store, path)
+        return read(store, path, limit)
 
     monkeypatch.setattr(LocalStorage, "read", refusing)
     found = [

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.storage import DamagedObject, LocalStorage, UnreadableObject
+from seedbed.storage.object_limits import DOCUMENT, ObjectLimit
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
 from support.datasets.image_files import build, png, two_classes, write_files
 
@@ -241,10 +242,10 @@ def test_one_object_that_a_store_does_not_give_is_left_out_and_named(
 ) -> None:
     source, read = two_classes(tmp_path / "source"), LocalStorage.read
 
-    def refusing(store: LocalStorage, path: str) -> bytes:
+    def refusing(store: LocalStorage, path: str, limit: ObjectLimit = DOCUMENT) -> bytes:
         if path == "cat/7.png":
             raise error
-        return read(store, path)
+        return read(store, path, limit)
 
     monkeypatch.setattr(LocalStorage, "read", refusing)
     with pytest.raises(UserError, match=rf"cat/7\.png \({kind}\)"):
@@ -256,7 +257,7 @@ def test_one_object_that_a_store_does_not_give_is_left_out_and_named(
 def test_keys_that_the_store_does_not_know_end_the_build_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refusing(_store: LocalStorage, _path: str) -> bytes:
+    def refusing(*_arguments: object) -> bytes:
         raise UserError("StorageDenied", "uri: access denied (ExpiredToken)")
 
     source = two_classes(tmp_path / "source")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +21,7 @@ from seedbed.mlflow.mlflow_entries import CurveSource, RunEntry, entry_from_line
 from seedbed.mlflow.server_sync import ServerSync
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
+from support.servers.endless_server import endless_server
 from unit.driver.curves import STEPS, a_call, evaluate, metrics, train
 
 pytestmark = pytest.mark.slow  # the import of MLflow takes seconds
@@ -209,3 +212,24 @@ def test_a_trial_has_its_sweep_for_a_parent_and_a_pruned_one_ends_with_it(
     bookkeeper.sync(replace(sweep, state="FINISHED", abandoned=(RUN, "sha256:ef")))
     ended = client.get_run(runs["seedlings"].info.run_id)
     assert ended.info.status == "KILLED"
+
+
+def test_an_answer_without_end_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = RunEntry(key={"seedbed.run_id": RUN}, experiment=EXPERIMENT, name="a", tags={}, params={})
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with endless_server() as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from seedbed.mlflow.__main__ import _sync_error; print(_sync_error(input()))",
+            ],
+            input=f"{entry.line()}\n",
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=True,
+        )
+    assert done.stdout == "MemoryError: an answer of the server takes more than 536,870,912 bytes\n"
+    assert server.sent < 32_000, "2 GiB"

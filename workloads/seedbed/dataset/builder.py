@@ -32,7 +32,7 @@ from seedbed.dataset.reader import Dataset, open_dataset
 from seedbed.dataset.shard_planning import plan_shards
 from seedbed.dataset.source_listing import SourceListing
 from seedbed.dataset.split_assignment import parse_split
-from seedbed.storage import LocalStorage, Storage
+from seedbed.storage import LocalStorage, Storage, holds
 from seedbed_api.errors import UserError, refusal
 
 OnProgress = Callable[[str, int, int], None]
@@ -235,7 +235,7 @@ class _Build:
         dest.put(REPORT, report.dump())
         if self.base is not None:
             dest.put(MANIFEST, data)
-        elif not dest.create(MANIFEST, data) and dest.read(MANIFEST) != data:
+        elif not dest.create(MANIFEST, data) and not holds(dest, MANIFEST, data):
             fix = "choose another DEST"
             raise UserError("DatasetExists", refusal("DEST", dest.url, "another build finished first", fix))
 

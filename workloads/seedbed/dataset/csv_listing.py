@@ -11,6 +11,7 @@ import pyarrow.csv
 from seedbed.dataset.disk_spill import DiskSpill
 from seedbed.dataset.source_listing import DRAWN_SPLIT, LISTING_SCHEMA, SPLIT_CODES, SourceListing, nfc
 from seedbed.storage import Storage, UnreadableObject, open_storage
+from seedbed.storage.object_limits import CSV_FILE
 from seedbed_api.errors import UserError, refusal
 
 _COLUMNS = "name columns image, label and optionally split, group"
@@ -68,9 +69,9 @@ def _read_file(storage: Storage, csv: str) -> bytes:
     parts = csv.split("/")
     try:
         if parts[0] and ".." not in parts and "://" not in csv and storage.exists(csv):
-            return storage.read(csv)
+            return storage.read(csv, CSV_FILE)
         folder = csv.rpartition("/")[0]
-        return open_storage(folder or ("/" if csv.startswith("/") else ".")).read(parts[-1])
+        return open_storage(folder or ("/" if csv.startswith("/") else ".")).read(parts[-1], CSV_FILE)
     except FileNotFoundError:
         fix = "give its path below SOURCE, or another path or URL of it"
         raise _invalid(csv, "there is no such file", fix) from None

@@ -22,7 +22,8 @@ from seedbed.dataset.source_file_lookup import read_source_file
 from seedbed.dataset.source_listing import DRAWN_SPLIT, decode_path, encode_path
 from seedbed.dataset.split_assignment import group_key, split_of
 from seedbed.images.image_inspection import BadImage, StoredFormat, inspect, normalise
-from seedbed.storage import DamagedObject, Storage, UnreadableObject
+from seedbed.storage import DamagedObject, Storage, UnreadableObject, holds
+from seedbed.storage.object_limits import SOURCE_IMAGE
 from seedbed_api.errors import UserError, refusal
 
 METADATA_SCHEMA = pa.schema(
@@ -169,7 +170,7 @@ def _rows(task: ShardTask, job: IngestJob) -> Iterator[Row]:
 
 def _stored_image(path: str, row_id: bytes, job: IngestJob) -> bytes:
     try:
-        data = job.source.read(path)
+        data = job.source.read(path, SOURCE_IMAGE)
     except (FileNotFoundError, UnreadableObject, DamagedObject):
         data = b""
     if hashlib.sha256(data).digest() != row_id:
@@ -201,5 +202,5 @@ def _shard(task: ShardTask, encoded: EncodedShard) -> Shard:
 
 def _store(dest: Storage, path: str, data: bytes) -> None:
     """Write an object whose name contains its hash; replace a damaged one."""
-    if not dest.create(path, data) and dest.read(path) != data:
+    if not dest.create(path, data) and not holds(dest, path, data):
         dest.put(path, data)

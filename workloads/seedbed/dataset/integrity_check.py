@@ -17,7 +17,7 @@ from seedbed.dataset.file_format import SHARD_SCHEMA, SPLITS, Shard
 from seedbed.dataset.reader import Dataset
 from seedbed.dataset.shard_io import ShardIndex
 from seedbed.dataset.shard_reader import row_name
-from seedbed.storage import DamagedObject, UnreadableObject
+from seedbed.storage import DamagedObject, ObjectLimit, OversizedObject, UnreadableObject
 from seedbed_api.errors import UserError
 
 OnProgress = Callable[[str, int, int], None]
@@ -80,9 +80,12 @@ def _check_shard(dataset: Dataset, number: int, shard: Shard) -> tuple[ShardInde
     except UserError as error:
         index, problems = None, [error.message.split("; ")[0]]
     try:
-        data = dataset.storage.read(shard.path)
+        limit = ObjectLimit(kind="this shard", most_bytes=shard.bytes)
+        data = dataset.storage.read(shard.path, limit)
     except FileNotFoundError:
         return index, [*problems, f"shard {shard.path} is missing"]
+    except OversizedObject as error:
+        return index, [*problems, f"shard {shard.path} {error.problem.removeprefix('it ')}"]
     except UnreadableObject as error:
         return index, [*problems, f"shard {shard.path} cannot be read: {error.problem}"]
     except DamagedObject as error:

@@ -14,8 +14,6 @@ from typing import Final
 from seedbed.dataset.dataset_digest import DatasetDigest
 from seedbed.dataset.file_format import SPLITS, Manifest, Shard, invalid_dataset
 
-MOST_MANIFEST_BYTES: Final = 256 << 20
-"""Largest manifest.json: that of about 2 million record batches."""
 MOST_BATCH_BYTES: Final = 2 << 30
 """Longest record batch: a reader holds one in memory."""
 MOST_SHARD_ROWS: Final = 2**31 - 1

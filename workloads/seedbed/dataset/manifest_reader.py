@@ -8,7 +8,6 @@ from dataclasses import replace
 from seedbed.dataset.file_format import MANIFEST, VERSIONS, Manifest, Shard, invalid_dataset, load_manifest
 from seedbed.dataset.index_check import rows_sha256
 from seedbed.dataset.manifest_check import (
-    MOST_MANIFEST_BYTES,
     digest_of,
     first_difference,
     require_committed,
@@ -16,6 +15,7 @@ from seedbed.dataset.manifest_check import (
 )
 from seedbed.dataset.shard_reader import in_parallel, read_bounded, read_index
 from seedbed.storage import DamagedObject, LocalStorage, Storage
+from seedbed.storage.object_limits import DATASET_MANIFEST
 from seedbed_api.errors import UserError, refusal
 
 
@@ -58,7 +58,7 @@ def _find(storage: Storage, digest: str | None) -> tuple[str, Manifest]:
 def parse_manifest(storage: Storage, path: str) -> Manifest:
     """Return a manifest that is consistent in itself; its digest may be anything."""
     try:
-        data = read_bounded(storage, path, most=MOST_MANIFEST_BYTES)
+        data = read_bounded(storage, path, DATASET_MANIFEST)
     except FileNotFoundError as error:
         problem, fix = _no_dataset(storage, path)
         raise UserError("InvalidDataset", refusal("dataset.uri", storage.url, problem, fix)) from error

@@ -13,35 +13,27 @@ import pyarrow as pa
 from seedbed.dataset.file_format import Shard, invalid_dataset
 from seedbed.dataset.index_check import index_problem, most_index_bytes
 from seedbed.dataset.shard_io import ShardIndex, decode_index
-from seedbed.storage import DamagedObject, Storage
-from seedbed_api.errors import UserError
+from seedbed.storage import DamagedObject, ObjectLimit, OversizedObject, Storage
 
 _T = TypeVar("_T")
 _READS_AT_ONCE: Final = 8
 """Requests to a store at a time where all shards are read."""
 
 
-def read_bounded(storage: Storage, path: str, *, most: int) -> bytes:
-    """Return an object of at most `most` bytes; `UserError("InvalidDataset")` where it is larger.
-
-    A server that tells no size is believed: it is read as far as memory goes.
-    """
+def read_bounded(storage: Storage, path: str, limit: ObjectLimit) -> bytes:
+    """Return an object; `UserError("InvalidDataset")` where it is larger than its kind may be."""
     try:
-        size = storage.size(path)
-    except UserError as error:
-        if error.reason != "RangesUnsupported":
-            raise
-        size = 0
-    if size > most:
-        raise invalid_dataset(storage.url, f"{path} has {size} bytes, more than {most}")
-    return storage.read(path)
+        return storage.read(path, limit)
+    except OversizedObject as error:
+        raise invalid_dataset(storage.url, f"{path}: {error}") from error
 
 
 def read_index(storage: Storage, shard: Shard, *, classes: int) -> ShardIndex:
     """Return the index of a shard; `UserError("InvalidDataset")` where it contradicts the manifest."""
     name = f"index {shard.index_path}"
     try:
-        data = read_bounded(storage, shard.index_path, most=most_index_bytes(shard))
+        limit = ObjectLimit(kind="an index of its rows", most_bytes=most_index_bytes(shard))
+        data = read_bounded(storage, shard.index_path, limit)
     except FileNotFoundError as error:
         raise invalid_dataset(storage.url, f"{name} is missing") from error
     except DamagedObject as error:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from seedbed.images.image_inspection import BadImage
 from seedbed.storage import DamagedObject, LocalStorage, Storage, UnreadableObject
+from seedbed.storage.object_limits import SOURCE_IMAGE
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
@@ -21,7 +22,7 @@ def read_source_file(source: Storage, path: str) -> tuple[str, bytes]:
     try:
         for spelling in dict.fromkeys((path, *_spellings(path))):
             try:
-                return spelling, source.read(spelling)
+                return spelling, source.read(spelling, SOURCE_IMAGE)
             except FileNotFoundError:
                 continue
     except UnreadableObject as error:

@@ -15,6 +15,7 @@ from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.report.metric_series import MetricPoint, event_file, metric_points
 from seedbed.runs.curve_pieces import CurvePiece, list_curve_pieces
 from seedbed.runs.run_folder import RunFolder
+from seedbed.storage.object_limits import METRICS_PIECE
 from seedbed_api.errors import SeedbedError
 
 METRICS = "metrics.jsonl"
@@ -48,7 +49,8 @@ class CurveStore:
         """
         self._note(until, over=over)
         try:
-            lines = b"".join(self.folder.objects.read(piece.path) for piece in list_curve_pieces(self.folder))
+            pieces = [piece.path for piece in list_curve_pieces(self.folder)]
+            lines = b"".join(self.folder.objects.read(path, METRICS_PIECE) for path in pieces)
             self.folder.objects.put(METRICS, lines)
         except (SeedbedError, OSError) as error:
             self._tell(error)

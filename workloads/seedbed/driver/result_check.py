@@ -27,6 +27,8 @@ from seedbed.runs.evaluation_records import (
 from seedbed.runs.model_files import CONFIG, WEIGHTS, model_weights_digest
 from seedbed.runs.owner_records import NO_OWNER_RECORD
 from seedbed.runs.run_folder import RECEIPT, RESULT, RunFolder
+from seedbed.storage import DamagedObject, OversizedObject
+from seedbed.storage.object_limits import DOCUMENT, TENSORS
 from seedbed.training.early_stopping import best_score, should_stop
 from seedbed.training.evaluation_scores import scores_of
 from seedbed.training.exported_config import model_config_document
@@ -234,9 +236,13 @@ def _require_files(folder: RunFolder, config: WorkerConfig, outcome: TrainingRes
 
 def _read_file(folder: RunFolder, path: str) -> bytes:
     try:
-        return folder.objects.read(path)
+        return folder.objects.read(path, TENSORS if path == WEIGHTS else DOCUMENT)
     except FileNotFoundError as error:
         raise DisagreementError(path=path, problem="it is missing") from error
+    except DamagedObject as error:
+        raise DisagreementError(path=path, problem=error.strerror or "the store finds it damaged") from error
+    except OversizedObject as error:
+        raise DisagreementError(path=path, problem=error.problem) from error
 
 
 def _require_metrics(result: Result, evaluations: Iterable[Evaluation]) -> None:

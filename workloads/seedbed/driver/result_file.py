@@ -12,6 +12,7 @@ from seedbed.arithmetic.evaluation_counts import metrics
 from seedbed.runs.evaluation_records import Evaluation
 from seedbed.runs.run_folder import RESULT, RunFolder
 from seedbed.runs.sealed_json import is_sealed, open_sealed, seal
+from seedbed.storage import object_limits
 from seedbed.training.evaluation_scores import counts_of
 from seedbed.training.training_result import TrainingResult
 from seedbed_api.canonical_json import canonical_json, digest_of
@@ -60,7 +61,7 @@ def result_digest(result: Result, evaluations: Iterable[Evaluation]) -> str:
 def read_result(folder: RunFolder) -> Result | None:
     """Return the stored result, None while the run is not complete."""
     try:
-        document = open_sealed(folder.objects.read(RESULT))
+        document = open_sealed(folder.objects.read(RESULT, object_limits.RESULT))
         return Result(**{**document, "outcome": TrainingResult.from_document(document["outcome"])})
     except FileNotFoundError:
         return None

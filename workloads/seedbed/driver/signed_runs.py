@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from seedbed.runs.run_folder import RECEIPT, RunFolder
+from seedbed.storage import object_limits
 from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.errors import UserError
 
@@ -21,7 +22,7 @@ def signature_problem(folder: RunFolder, policy: SignaturePolicy | None) -> str 
     from seedbed.receipts.signatures import Unsigned, signature_status
 
     try:
-        receipt = folder.objects.read(RECEIPT)
+        receipt = folder.objects.read(RECEIPT, object_limits.RECEIPT)
         envelopes = stored_envelopes(folder.objects, policy)
         status = signature_status(receipt, envelopes, policy, now=datetime.now(UTC))
     except FileNotFoundError:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import queue
+import resource
 import signal
 import sys
 import threading
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from seedbed.mlflow.mlflow_entries import entry_from_line
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from seedbed.mlflow.server_sync import ServerSync
 
 _NICE = 5
+_GROWTH_BYTES = 1 << 29
+"""How much memory an answer of the server may take: a library reads it, whatever its size."""
 
 
 def main() -> None:
@@ -42,6 +46,7 @@ def _server_sync() -> ServerSync:
 
     from seedbed.mlflow.server_sync import ServerSync
 
+    _bound_memory()
     return ServerSync(MlflowClient(tracking_uri=os.environ[URI]))
 
 
@@ -50,8 +55,27 @@ def _sync_error(line: str) -> str | None:
     try:
         _server_sync().sync(entry_from_line(line))
     except Exception as error:
+        if _is_of_memory(error):
+            return f"MemoryError: an answer of the server takes more than {_GROWTH_BYTES:,} bytes"
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _is_of_memory(error: BaseException | None) -> bool:
+    """Say whether memory ran out, also where the library tells it in its own words."""
+    return isinstance(error, MemoryError) or (
+        error is not None and _is_of_memory(error.__cause__ or error.__context__)
+    )
+
+
+def _bound_memory() -> None:
+    """Allow so much address space beyond what the libraries took."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    most = pages * resource.getpagesize() + _GROWTH_BYTES
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(
+        resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
+    )
 
 
 def _stdout() -> TextIO:

@@ -17,6 +17,7 @@ from seedbed.mlflow.mlflow_entries import RUN_ID, CurveSource, RunEntry
 from seedbed.runs.curve_pieces import list_curve_pieces
 from seedbed.runs.run_folder import open_run
 from seedbed.storage import open_output
+from seedbed.storage.object_limits import METRICS_PIECE
 
 MOST_METRICS, MOST_FIELDS = 1000, 100
 """Most entries of one request, by MLflow's limits."""
@@ -141,7 +142,7 @@ def _new_pieces(curve: CurveSource, read: set[str]) -> Iterator[tuple[str, list[
     folder = open_run(output.child(curve.folder) if curve.folder else output, curve.run_id)
     for path in (piece.path for piece in list_curve_pieces(folder)):
         if path not in read:
-            yield path, folder.read_json_lines(path)
+            yield path, folder.read_json_lines(path, METRICS_PIECE)
 
 
 def _slices(values: Sequence[Any], most: int) -> Iterator[list[Any]]:

@@ -34,6 +34,7 @@ LOST_SECONDS = 10.0
 """After so long without an answer the driver counts as lost."""
 _LOST = f"the driver has not answered for {LOST_SECONDS:.0f} s and counts as lost"
 _JOIN_SECONDS = 1.0
+_MOST_ANSWER_BYTES = 1 << 16
 _JOIN_TRIES = 10
 _DRAIN_SECONDS = 20.0
 
@@ -154,7 +155,7 @@ class DriverClient:
             )  # a driver that accepts the connection is alive, however late it answers
             connection.request("GET", f"{NEEDED_PATH}?pod={quote(self._pod)}", headers=self._proof)
             response = connection.getresponse()
-            body = response.read()
+            body = response.read(_MOST_ANSWER_BYTES)  # a longer one is no JSON then
             if response.status == HTTPStatus.UNAUTHORIZED:
                 raise _wrong_token()
             answer = parse_json(body)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from seedbed.receipts.receipt_store import Receipt
 from seedbed.receipts.signature_store import SIGNATURES
 from seedbed.storage import Storage
+from seedbed.storage.object_limits import TENSORS
 from seedbed_api.accepted_signers import AcceptedKey
 from seedbed_api.errors import UserError
 
@@ -84,5 +85,5 @@ def _local_model(storage: Storage, receipt: Receipt) -> Iterator[Path]:
                 continue
             target = Path(scratch).joinpath(*parts[1:])
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(storage.read(name))
+            target.write_bytes(storage.read(name, TENSORS))
         yield Path(scratch)

@@ -20,7 +20,7 @@ from seedbed.receipts.receipt_statement import (
     section_digests,
 )
 from seedbed.runs import RECEIPT, RunFolder
-from seedbed.storage import Storage, open_storage
+from seedbed.storage import Storage, object_limits, open_storage
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.run_identity import run_id
@@ -52,7 +52,7 @@ def read_receipt(
     """
     storage, path = _storage_of(source, secret, name)
     try:
-        data = storage.read(path)
+        data = storage.read(path, object_limits.RECEIPT)
     except FileNotFoundError as error:
         fix = "name a receipt.json or a finished run folder"
         raise _invalid(f"{storage.url}/{path}", "there is no receipt", fix) from error

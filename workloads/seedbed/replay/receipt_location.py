@@ -7,7 +7,16 @@ from pathlib import Path
 
 from seedbed.receipts import Receipt, read_receipt
 from seedbed.runs import RECEIPT, RECIPE, RunFolder
-from seedbed.storage import DamagedObject, Storage, open_output, open_storage, without_links
+from seedbed.storage import (
+    DamagedObject,
+    ObjectLimit,
+    OversizedObject,
+    Storage,
+    open_output,
+    open_storage,
+    without_links,
+)
+from seedbed.storage.object_limits import DOCUMENT
 from seedbed_api.errors import UserError, refusal
 
 
@@ -77,14 +86,19 @@ def is_run_folder(place: Storage) -> bool:
     return place.exists(RECIPE) or bool(place.list("ledger"))
 
 
-def read_object(folder: RunFolder, path: str) -> bytes | None:
-    """Return the bytes of an object, None if it is missing. Raises RunFolderDamaged for a wrong checksum."""
+def read_object(folder: RunFolder, path: str, limit: ObjectLimit = DOCUMENT) -> bytes | None:
+    """Return the bytes of an object, None if it is missing.
+
+    Raises RunFolderDamaged for a wrong checksum and for one that is too large.
+    """
     try:
-        return folder.objects.read(path)
+        return folder.objects.read(path, limit)
     except FileNotFoundError:
         return None
     except DamagedObject as error:
         raise damaged(folder, path, "the store's own checksum does not match") from error
+    except OversizedObject as error:
+        raise damaged(folder, path, error.problem) from error
 
 
 def damaged(folder: RunFolder, path: str, problem: str) -> UserError:

@@ -27,6 +27,7 @@ from seedbed.runs import (
 )
 from seedbed.runs.sealed_json import open_sealed
 from seedbed.runs.tensor_serialization import describe_tensors
+from seedbed.storage.object_limits import TENSORS
 from seedbed.training.training_result import RESULT_FILE
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import InfrastructureError, UserError
@@ -139,7 +140,7 @@ def _check_end(folder: RunFolder, path: str, decided: Decided, missing: list[str
 def _check_model_files(folder: RunFolder, decided: Decided, missing: list[str]) -> int:
     found = 0
     for path, digest in sorted(decided.subjects.items()):
-        data = read_object(folder, path)
+        data = read_object(folder, path, TENSORS)
         if data is None:
             missing.append(path)
         elif sha256(data).hexdigest() != digest:

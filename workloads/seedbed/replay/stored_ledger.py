@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from seedbed.replay.receipt_location import damaged, read_object
 from seedbed.runs import CHAIN_START, LedgerSegment, LedgerStep, RunFolder
 from seedbed.runs.ledger import parse_segment
+from seedbed.storage.object_limits import LEDGER_SEGMENT
 
 _NAME = re.compile(r"ledger/(\d+)-(\d+)-[0-9a-f]{16}\.safetensors")
 
@@ -92,7 +93,7 @@ def stored_ledger(folder: RunFolder) -> StoredLedger:
 
 def read_segment(folder: RunFolder, span: Span) -> LedgerSegment:
     """Read a segment. Raises RunFolderDamaged if its contents do not match its name."""
-    data = read_object(folder, span.path)
+    data = read_object(folder, span.path, LEDGER_SEGMENT)
     if data is None:
         raise damaged(folder, span.path, "it was deleted during the check")
     try:

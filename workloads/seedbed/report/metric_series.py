@@ -17,6 +17,7 @@ from seedbed.report.run_report_data import EvaluationPoint
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.runs.ledger import parse_segment
 from seedbed.runs.run_folder import RunFolder
+from seedbed.storage.object_limits import LEDGER_SEGMENT
 
 _SEGMENT = re.compile(r"ledger/(?P<first>\d+)-(?P<stop>\d+)-[0-9a-f]+\.safetensors")
 
@@ -47,7 +48,7 @@ def losses_of(folder: RunFolder, segments: Iterable[str]) -> dict[int, float]:
     """Return the training loss by completed steps, of the named segments of the ledger."""
     losses: dict[int, float] = {}
     for path in segments:
-        segment = parse_segment(folder.objects.read(path))
+        segment = parse_segment(folder.objects.read(path, LEDGER_SEGMENT))
         losses |= {segment.first + 1 + place: float(loss) for place, loss in enumerate(segment.loss)}
     return losses
 

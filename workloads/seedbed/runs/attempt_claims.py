@@ -9,6 +9,7 @@ from typing import Any
 
 from seedbed.runs.process_identity import ProcessIdentity, this_process
 from seedbed.runs.run_folder import RunFolder
+from seedbed.storage.object_limits import ATTEMPT_CLAIM
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.strict_json import parse_json
 
@@ -71,7 +72,7 @@ def read_claim(folder: RunFolder, number: int) -> AttemptClaim:
     """Return a claim; RunFolderDamaged if it cannot be parsed."""
     path = _path(number)
     try:
-        return parse_claim(folder.objects.read(path))
+        return parse_claim(folder.objects.read(path, ATTEMPT_CLAIM))
     except (ValueError, KeyError, TypeError) as error:
         raise InfrastructureError("RunFolderDamaged", f"{folder.url}/{path}: {error}") from error
 
@@ -84,7 +85,7 @@ def claim_attempt(folder: RunFolder, number: int, *, workers: int, version: str)
     data = ours.to_bytes()
     if folder.objects.create(_path(number), data):
         return ours
-    return ours if folder.objects.read(_path(number)) == data else None
+    return ours if folder.objects.read(_path(number), ATTEMPT_CLAIM) == data else None
 
 
 def _path(number: int) -> str:

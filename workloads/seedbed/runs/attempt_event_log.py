@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seedbed.runs.run_folder import RunFolder
+from seedbed.storage.object_limits import EVENTS
 
 TRAINED, STOPPED, PAUSED = "Trained", "Stopped", "Paused"
 FAILED = "Failed: "
@@ -45,13 +46,13 @@ class AttemptEventLog:
 def read_events(folder: RunFolder) -> Iterator[dict[str, Any]]:
     """Yield the events of all attempts, by attempt and sequence."""
     for path in sorted(folder.objects.list("events"), key=_order):
-        yield from folder.read_json_lines(path)
+        yield from folder.read_json_lines(path, EVENTS)
 
 
 def newest_events(folder: RunFolder, *, files: int) -> Iterator[dict[str, Any]]:
     """Yield the events of the newest `files` flushes, in order; no other object is read."""
     for path in sorted(folder.objects.list("events"), key=_order)[-files:]:
-        yield from folder.read_json_lines(path)
+        yield from folder.read_json_lines(path, EVENTS)
 
 
 def _order(path: str) -> tuple[int, int]:

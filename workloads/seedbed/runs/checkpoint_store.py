@@ -29,6 +29,7 @@ from seedbed.runs.tensor_serialization import (
     serialize,
     tensors_with_prefix,
 )
+from seedbed.storage.object_limits import CHECKPOINT_RECORD, TENSORS
 from seedbed_api.canonical_json import digest_of
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.validation_errors import first_problem
@@ -189,7 +190,7 @@ def _require_same_as_before(folder: RunFolder, step: int, ours: bytes) -> None:
     before = None if folder.owner is None else folder.vouched(_kind(step))
     if before in (None, digest_of(ours)) or not folder.objects.exists(record_path(step)):
         return
-    theirs = folder.objects.read(record_path(step))
+    theirs = folder.objects.read(record_path(step), CHECKPOINT_RECORD)
     if digest_of(theirs) == before:
         message = conflict_message(f"{folder.url}/{record_path(step)}", theirs, ours)
         raise InfrastructureError("RunFolderConflict", message)
@@ -254,7 +255,7 @@ def read_record(folder: RunFolder, step: int) -> CheckpointRecord:
     """Return the record of a step without its tensors; `Damaged` where it is missing or does not verify."""
     shown = f"{folder.url}/{record_path(step)}"
     try:
-        data = folder.objects.read(record_path(step))
+        data = folder.objects.read(record_path(step), CHECKPOINT_RECORD)
         record = CheckpointRecord.from_bytes(data)
     except (ValueError, KeyError, FileNotFoundError) as error:
         raise DamagedCheckpoint(f"{shown}: {error}") from error
@@ -343,7 +344,7 @@ def _blobs(tensors: Mapping[str, Any]) -> dict[str, bytes]:
 def _read_blob(folder: RunFolder, digest: str) -> dict[str, Array]:
     path = blob_path(digest)
     try:
-        data = folder.objects.read(path)
+        data = folder.objects.read(path, TENSORS)
         if sha256(data).hexdigest() != digest:
             raise ValueError("its sha256 is another one")
         return deserialize(data)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.sealed_json import Document, is_sealed, open_sealed, seal
+from seedbed.storage.object_limits import EVALUATION
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
 
@@ -72,8 +73,8 @@ def _paths(folder: RunFolder) -> list[str]:
 
 def _read(folder: RunFolder, split: str, step: int) -> Evaluation:
     path = evaluation_path(split, step)
-    data = folder.objects.read(path)
     try:
+        data = folder.objects.read(path, EVALUATION)
         document = open_sealed(data)
     except ValueError as error:
         raise InfrastructureError("RunFolderDamaged", f"{folder.url}/{path}: {error}") from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from seedbed.runs.evaluation_records import read_evaluations
 from seedbed.runs.owner_records import NO_OWNER_RECORD
 from seedbed.runs.run_folder import RunFolder
+from seedbed.storage import OversizedObject, object_limits
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.strict_json import parse_json
 
@@ -57,9 +58,11 @@ def read_failure(folder: RunFolder) -> RunFailure | None:
     if folder.owner is None:
         return None
     try:
-        data = folder.objects.read(FAILURE)
+        data = folder.objects.read(FAILURE, object_limits.FAILURE)
     except FileNotFoundError:
         return None
+    except OversizedObject:
+        data = b""
     try:
         document = parse_json(data)
         failure = RunFailure(

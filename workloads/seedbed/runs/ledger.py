@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.tensor_serialization import deserialize, serialize
+from seedbed.storage.object_limits import LEDGER_SEGMENT
 from seedbed_api.errors import InfrastructureError
 
 logger = logging.getLogger(__name__)
@@ -302,7 +303,7 @@ class LedgerReader:
     def _intact(self, path: str) -> tuple[str, LedgerSegment | None]:
         """Return a segment whose contents match its checksum and its name, or what is wrong with it."""
         try:
-            segment = parse_segment(self.folder.objects.read(path))
+            segment = parse_segment(self.folder.objects.read(path, LEDGER_SEGMENT))
         except (ValueError, KeyError, FileNotFoundError) as error:
             return str(error), None
         return ("", segment) if segment.path == path else ("its contents are not what its name says", None)

@@ -15,6 +15,7 @@ from itertools import groupby
 from seedbed.runs.attempt_claims import highest_attempt, read_claim
 from seedbed.runs.run_folder import open_run, run_names
 from seedbed.storage import Storage
+from seedbed.storage.object_limits import LOG_PIECE
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.json_log_lines import parse_log_line
 from seedbed_api.pod_contract.paths import LOG_PIECE_PATH, job_logs_path
@@ -54,7 +55,7 @@ class PodLog:
     def read_new(self, output: Storage, *, last: bool) -> Iterator[tuple[str, str]]:
         """Yield (time, line) of new lines; with `last` also an unfinished line at the end."""
         for path in self.pieces[self._piece :]:
-            data = output.read(path)
+            data = output.read(path, LOG_PIECE)
             self._rest += data[self._read :]
             self._read = len(data)
             *lines, self._rest = self._rest.split(b"\n")
@@ -126,7 +127,7 @@ def _newest(output: Storage, logs: Sequence[PodLog]) -> tuple[list[PodLog], tupl
 
 def _began(output: Storage, log: PodLog) -> str:
     """Return the time of the first line that has one."""
-    lines = output.read(log.pieces[0]).decode(errors="replace").splitlines()
+    lines = output.read(log.pieces[0], LOG_PIECE).decode(errors="replace").splitlines()
     times = (str(fields["time"]) for line in lines if (fields := parse_log_line(line)) and "time" in fields)
     return next(times, "")
 

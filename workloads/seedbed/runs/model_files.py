@@ -10,6 +10,7 @@ from typing import Any
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.sealed_json import Document
 from seedbed.runs.tensor_serialization import Array, deserialize, serialize, weights_digest
+from seedbed.storage.object_limits import TENSORS
 from seedbed_api.canonical_json import canonical_json
 
 WEIGHTS = "model/model.safetensors"
@@ -50,7 +51,7 @@ def model_config(
 
 def read_model(folder: RunFolder) -> dict[str, Array]:
     """Return the weights of a finished run, named as in the model's state_dict."""
-    return deserialize(folder.objects.read(WEIGHTS))
+    return deserialize(folder.objects.read(WEIGHTS, TENSORS))
 
 
 def model_weights_digest(data: bytes) -> str:

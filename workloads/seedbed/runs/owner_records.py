@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from seedbed.storage import DamagedObject, Storage
+from seedbed.storage import DamagedObject, OversizedObject, Storage
+from seedbed.storage.object_limits import OWNER_RECORD
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.strict_json import parse_json
@@ -31,6 +32,7 @@ KEY_VARIABLE = "SEEDBED_OWNER_KEY"
 _PURPOSE = b"seedbed.dev/owner/v1\0"
 _KEY_BYTES = 32
 _LEAST_KEY_BYTES = 16
+_MOST_KEY_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,17 +97,21 @@ class Owner:
 
 def _read(folder: Storage, path: str) -> bytes | None:
     try:
-        return folder.read(path)
-    except (FileNotFoundError, DamagedObject):
+        return folder.read(path, OWNER_RECORD)
+    except (FileNotFoundError, DamagedObject, OversizedObject):
         return None
 
 
 def read_owner(key: Path) -> Owner:
     """Return the owner of a key file. Raises UserError OwnerKeyUnreadable."""
     try:
-        data = key.read_bytes().strip()
+        with key.open("rb") as file:
+            data = file.read(_MOST_KEY_BYTES + 1)
     except OSError as error:
         raise _unusable(key, (error.strerror or str(error)).lower()) from error
+    if len(data) > _MOST_KEY_BYTES:
+        raise _unusable(key, f"has more than {_MOST_KEY_BYTES:,} bytes")
+    data = data.strip()
     if len(data) < _LEAST_KEY_BYTES:
         raise _unusable(key, f"has {len(data)} bytes, {_LEAST_KEY_BYTES} are the fewest")
     return Owner(key=data)

@@ -12,7 +12,8 @@ from hashlib import sha256
 from typing import Any
 
 from seedbed.runs.owner_records import Owner
-from seedbed.storage import DamagedObject, Storage, without_links
+from seedbed.storage import DamagedObject, ObjectLimit, OversizedObject, Storage, without_links
+from seedbed.storage.object_limits import DOCUMENT, LEDGER_SEGMENT, TENSORS
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.pod_contract.paths import job_logs_path
 from seedbed_api.strict_json import parse_json
@@ -72,20 +73,20 @@ class RunFolder:
         """Say whether the run is complete: its result is written last."""
         return self.objects.exists(RESULT)
 
-    def read_json(self, path: str) -> Any:
+    def read_json(self, path: str, limit: ObjectLimit = DOCUMENT) -> Any:
         """Return a JSON document of the folder.
 
         Raises FileNotFoundError, or InfrastructureError RunFolderDamaged where it is none.
         """
         try:
-            return parse_json(self.objects.read(path))
+            return parse_json(self.objects.read(path, limit))
         except ValueError as error:
             raise InfrastructureError("RunFolderDamaged", f"{self.url}/{path}: {error}") from error
 
-    def read_json_lines(self, path: str) -> list[Any]:
+    def read_json_lines(self, path: str, limit: ObjectLimit) -> list[Any]:
         """Return the JSON documents of an object of lines; raises as `read_json` does."""
         try:
-            return [parse_json(line) for line in self.objects.read(path).splitlines()]
+            return [parse_json(line) for line in self.objects.read(path, limit).splitlines()]
         except ValueError as error:
             raise InfrastructureError("RunFolderDamaged", f"{self.url}/{path}: {error}") from error
 
@@ -99,7 +100,7 @@ class RunFolder:
         """
         if self.objects.create(path, data):
             return
-        theirs = self._present(path)
+        theirs = self._present(path, most_bytes=max(len(data), DOCUMENT.most_bytes))
         if theirs == data or (theirs is not None and agrees is not None and agrees(theirs, data)):
             return
         if valid is not None and (theirs is None or not valid(theirs)):
@@ -131,16 +132,17 @@ class RunFolder:
 
     def set_aside(self, path: str) -> None:
         """Move an object that is not believed to `refused/<path>.<digest>`, so that nothing is lost."""
-        data = self._present(path) if self.objects.exists(path) else None
+        limit = TENSORS if path.startswith(("blobs/", "model/")) else LEDGER_SEGMENT
+        data = self._present(path, most_bytes=limit.most_bytes) if self.objects.exists(path) else None
         if data is not None:
             self.objects.create(f"{REFUSED}/{path}.{sha256(data).hexdigest()[:16]}", data)
         self.objects.delete(path)
 
-    def _present(self, path: str) -> bytes | None:
-        """Return the bytes of an object that is there; None where the store itself finds them damaged."""
+    def _present(self, path: str, *, most_bytes: int) -> bytes | None:
+        """Return the bytes of an object that is there; None where too many or damaged."""
         try:
-            return self.objects.read(path)
-        except DamagedObject:
+            return self.objects.read(path, ObjectLimit(kind="an object of a run", most_bytes=most_bytes))
+        except (DamagedObject, OversizedObject):
             return None
 
 

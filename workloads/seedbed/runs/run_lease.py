@@ -19,7 +19,9 @@ from seedbed.periodic_thread import PeriodicThread
 from seedbed.runs.attempt_claims import AttemptClaim, claim_attempt, highest_attempt, read_claim
 from seedbed.runs.process_identity import is_known_dead
 from seedbed.runs.run_folder import RunFolder
-from seedbed_api.errors import SeedbedError
+from seedbed.storage import OversizedObject
+from seedbed.storage.object_limits import HEARTBEAT
+from seedbed_api.errors import InfrastructureError, SeedbedError
 from seedbed_api.strict_json import parse_json
 
 logger = logging.getLogger(__name__)
@@ -186,6 +188,8 @@ class RunLease:
 def read_heartbeat(folder: RunFolder, number: int) -> bytes | None:
     """Return the newest heartbeat of an attempt; None where it has not written one yet."""
     try:
-        return folder.leases.read(str(number))
+        return folder.leases.read(str(number), HEARTBEAT)
     except FileNotFoundError:
         return None
+    except OversizedObject as error:
+        raise InfrastructureError("RunFolderDamaged", f"{folder.leases.url}/{number}: {error}") from error

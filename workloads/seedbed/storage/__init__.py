@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from seedbed.storage.local_storage import LocalStorage
-from seedbed.storage.storage_errors import DamagedObject, ShortRead, UnreadableObject
+from seedbed.storage.object_limits import DOCUMENT, ObjectLimit
+from seedbed.storage.storage_errors import DamagedObject, OversizedObject, ShortRead, UnreadableObject
 from seedbed.storage.storage_urls import (
     Location,
     absolute_path,
@@ -25,11 +26,14 @@ from seedbed.storage.storage_urls import (
 __all__ = [
     "DamagedObject",
     "LocalStorage",
+    "ObjectLimit",
+    "OversizedObject",
     "ShortRead",
     "Storage",
     "UnreadableObject",
     "absolute_path",
     "absolute_url",
+    "holds",
     "is_writable",
     "iter_paths",
     "open_output",
@@ -50,10 +54,11 @@ class Storage(Protocol):
     def url(self) -> str:
         """The URL without user, password and query values."""
 
-    def read(self, path: str) -> bytes:
-        """Return the whole object.
+    def read(self, path: str, limit: ObjectLimit = DOCUMENT) -> bytes:
+        """Return the whole object, which has at most the bytes that its kind may have.
 
-        `FileNotFoundError` where there is none, `UnreadableObject` where no retry reads it, `DamagedObject`.
+        `FileNotFoundError` where there is none, `UnreadableObject` where no retry reads it, `DamagedObject`,
+        and `OversizedObject`.
         """
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
@@ -107,6 +112,14 @@ def without_links(storage: Storage) -> Storage:
 def open_output(url: str, *, secret: Path | None = None, retry_seconds: float = 0.0) -> Storage:
     """Open an output store, like `open_storage`, and follow no symbolic link below it."""
     return without_links(open_storage(url, secret=secret, retry_seconds=retry_seconds))
+
+
+def holds(storage: Storage, path: str, data: bytes) -> bool:
+    """Return whether an object that is there has these bytes."""
+    try:
+        return storage.read(path, ObjectLimit(kind="the same object", most_bytes=len(data))) == data
+    except OversizedObject:
+        return False
 
 
 def is_writable(storage: Storage) -> bool:

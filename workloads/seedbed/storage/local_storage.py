@@ -16,7 +16,14 @@ from io import BufferedWriter
 from pathlib import Path, PurePosixPath
 
 from seedbed.storage.folder_handles import LinkInPath, SpecialFile, open_folder, open_regular
-from seedbed.storage.storage_errors import linked, local_error, require_full_range, unreadable
+from seedbed.storage.object_limits import DOCUMENT, ObjectLimit
+from seedbed.storage.storage_errors import (
+    OversizedObject,
+    linked,
+    local_error,
+    require_full_range,
+    unreadable,
+)
 from seedbed.storage.storage_urls import require_relative
 from seedbed.storage.tree_walk import walk
 
@@ -49,10 +56,16 @@ class LocalStorage:
         """Return the folder as a `file://` URL, or as its volume claim."""
         return self.shown or f"file://{self.root}"
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, limit: ObjectLimit = DOCUMENT) -> bytes:
         """Return the whole object."""
         with self._reading(path) as handle, os.fdopen(os.dup(handle), "rb") as file:
-            return file.read()
+            size = os.fstat(handle).st_size
+            if size <= limit.most_bytes:
+                data = file.read(limit.most_bytes + 1)  # it may grow meanwhile
+                size = max(size, len(data))
+            if size > limit.most_bytes:
+                raise OversizedObject(f"{self.url}/{path}", size, limit)
+            return data
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """Return `length` bytes from `start`; `ShortRead` where the object ends before."""

@@ -11,9 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
+from seedbed.storage.bounded_read import Oversized, read_http, read_whole
 from seedbed.storage.fsspec_connections import Connection
+from seedbed.storage.object_limits import DOCUMENT, ObjectLimit
 from seedbed.storage.remote_errors import translate_error
-from seedbed.storage.storage_errors import DamagedObject, ShortRead, require_full_range, unwritable
+from seedbed.storage.storage_errors import (
+    DamagedObject,
+    OversizedObject,
+    ShortRead,
+    require_full_range,
+    unwritable,
+)
 from seedbed.storage.storage_urls import join_url, printable_url, require_relative
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.exponential_backoff import ExponentialBackoff
@@ -47,24 +55,32 @@ class RemoteStorage:
     def __repr__(self) -> str:
         return f"RemoteStorage({self.url!r})"
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, limit: ObjectLimit = DOCUMENT) -> bytes:
         """Return the whole object."""
-        options = {"max_concurrency": 1} if self.connection.scheme == "s3" else {}
-        return self._call(path, lambda fs, key: _bytes(fs.cat_file(key, **options)))
+        scheme, most = self.connection.scheme, limit.most_bytes
+        try:
+            return self._call(path, lambda fs, key: read_whole(fs, scheme, key, most))
+        except Oversized as error:
+            raise OversizedObject(self._shown(path), error.size, limit) from error
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """Return `length` bytes from `start`; `ShortRead` where the object ends before."""
         if length == 0:
             return b""
         try:
-            data = self._call(path, lambda fs, key: _bytes(fs.cat_file(key, start=start, end=start + length)))
+            data = self._call(path, lambda fs, key: self._range(fs, key, start, length))
         except ShortRead:  # status 416: the object ends before `start`
             data = b""
-        if len(data) > length:
+        except Oversized:
             fix = "serve it by a server with ranges, or copy it to a folder or bucket"
             message = refusal("uri", self._shown(path), "the server ignores Range requests", fix)
-            raise UserError("RangesUnsupported", message)
+            raise UserError("RangesUnsupported", message) from None
         return require_full_range(data, shown=self._shown(path), start=start, length=length)
+
+    def _range(self, fs: Any, key: str, start: int, length: int) -> bytes:
+        if self.connection.scheme in {"http", "https"}:
+            return read_http(fs, key, length, {"Range": f"bytes={start}-{start + length - 1}"})
+        return bytes(fs.cat_file(key, start=start, end=start + length))
 
     def exists(self, path: str) -> bool:
         """Return whether an object is there."""
@@ -161,6 +177,8 @@ class RemoteStorage:
         while True:
             try:
                 return operation(self.connection.fs, key)
+            except Oversized:
+                raise
             except Exception as error:
                 failure = translate_error(
                     error, shown=self._shown(path), keys=self.connection.keys, writing=writing
@@ -185,7 +203,3 @@ class RemoteStorage:
 
     def _name(self, key: str) -> str:
         return unquote(key) if self.connection.scheme in {"http", "https"} else key
-
-
-def _bytes(data: Any) -> bytes:
-    return data if isinstance(data, bytes) else bytes(data)

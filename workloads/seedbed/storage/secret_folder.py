@@ -26,6 +26,7 @@ MLFLOW_KEYS = (
 )
 """In the Secret of an output: the MLflow server to which its runs are reported."""
 CERTIFICATE = "ca.crt"
+_MOST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -60,8 +61,13 @@ def _is_file(file: Path) -> bool:
 
 
 def _read(file: Path) -> str:
-    with _read_errors(file):
-        return file.read_text(encoding="utf-8").strip()
+    with _read_errors(file), file.open("rb") as opened:
+        data = opened.read(_MOST_BYTES + 1)
+        text = data.decode() if len(data) <= _MOST_BYTES else None
+    if text is None:
+        problem, fix = f"has more than {_MOST_BYTES:,} bytes", "write the key alone into it"
+        raise UserError("SecretNotFound", refusal("secretRef", str(file), problem, fix))
+    return text.strip()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from enum import Enum, auto
 
+from seedbed.storage.object_limits import ObjectLimit
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
 
 
@@ -84,6 +85,24 @@ class UnreadableObject(UserError):  # noqa: N818 - as above
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.reason, self.message, self.problem))
+
+
+class OversizedObject(UnreadableObject, ValueError):  # noqa: N818 - as above
+    """An object that is larger than its kind may be; a ValueError like other damage to contents."""
+
+    def __init__(self, shown: str, size: int | None, limit: ObjectLimit) -> None:
+        has = f"more than {limit.most_bytes:,}" if size is None else f"{size:,}"
+        problem = f"has {has} bytes, {limit.kind} has at most {limit.most_bytes:,}"
+        fix = "restore it from a copy, or remove it"
+        super().__init__("ObjectTooLarge", refusal("uri", shown, problem, fix), f"it {problem}")
+        self._arguments = (shown, size, limit)
+
+    def __str__(self) -> str:
+        """Return the problem alone, for those who name the object themselves."""
+        return self.problem
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), self._arguments)
 
 
 def fault_of(error: OSError) -> Fault:

@@ -18,7 +18,8 @@ from seedbed.runs.run_folder import REFUSED, conflict_message
 from seedbed.search.objective_values import format_objective, parse_objective
 from seedbed.search.sweep_record_check import disagreements
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
-from seedbed.storage import Storage
+from seedbed.storage import OversizedObject, Storage
+from seedbed.storage.object_limits import SWEEP_RECORD
 from seedbed.sweeps.resolve_sweep import ResolvedSweep
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
@@ -110,10 +111,10 @@ def write_sweep_record(
     """Store the record; RunFolderConflict where a valid one of other bytes is there."""
     record = sweep_record(trials, sweep=sweep.identity_document, ended=ended, trial_runs=trial_runs)
     data, output = record.to_bytes(), sweep.folder()
-    believed = not output.create(RECORD, data) and _believed_record(output.read(RECORD), sweep) is not None
+    believed = not output.create(RECORD, data) and _believed_record(_stored(output), sweep) is not None
     if sweep.owner is not None:
         sweep.owner.vouch(output, OWNER_KIND, subject=sweep.identity, digest=digest_of(data))
-    if (stored := output.read(RECORD)) != data:
+    if (stored := _stored(output)) != data:
         if believed:
             raise InfrastructureError("RunFolderConflict", conflict_message(_uri(output), stored, data))
         output.put(RECORD, data)
@@ -124,7 +125,7 @@ def read_finished_sweep(sweep: ResolvedSweep) -> FinishedSweep | None:
     """Return the sweep as its record has it; None where it has not ended, or its record is damaged."""
     output = sweep.folder()
     try:
-        data = output.read(RECORD)
+        data = _stored(output)
     except FileNotFoundError:
         return None
     record = _believed_record(data, sweep)
@@ -135,9 +136,18 @@ def set_record_aside(sweep: ResolvedSweep, problem: str) -> None:
     """Move a record that its runs do not confirm to `refused/`, with a line; the runs give it anew."""
     output = sweep.folder()
     logger.warning("%s is not used: %s", _uri(output), problem)
-    data = output.read(RECORD)
+    data = _stored(output)
     output.create(f"{REFUSED}/{RECORD}.{digest_of(data).removeprefix('sha256:')[:16]}", data)
     output.delete(RECORD)
+
+
+def _stored(output: Storage) -> bytes:
+    """Return the stored bytes of a record; none where they are too many to be one."""
+    try:
+        return output.read(RECORD, SWEEP_RECORD)
+    except OversizedObject as error:
+        logger.warning("%s is not read: %s", _uri(output), error)
+        return b""
 
 
 def _finished(record: SweepRecord, output: Storage, *, digest: str) -> FinishedSweep:
@@ -293,7 +303,7 @@ def read_sweep_record(output: Storage, sweep: str) -> SweepRecord:
     """Return the record of a finished sweep; InfrastructureError where it is damaged."""
     path = f"{SWEEPS}/{sweep}/{RECORD}"
     try:
-        return parse_sweep_record(output.read(path))
+        return parse_sweep_record(output.read(path, SWEEP_RECORD))
     except ValueError as error:
         problem = f"{output.url}/{path}: {error}; run its sweep again, which restores it, or remove it"
         raise InfrastructureError("RunFolderDamaged", problem) from error

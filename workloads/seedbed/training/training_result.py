@@ -7,6 +7,7 @@ from typing import Any
 
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.sealed_json import is_sealed, open_sealed, seal
+from seedbed.storage.object_limits import RESULT
 from seedbed_api.canonical_json import digest_of
 from seedbed_api.errors import InfrastructureError
 
@@ -50,7 +51,7 @@ def save_training_result(folder: RunFolder, result: TrainingResult) -> None:
 def read_training_result(folder: RunFolder) -> TrainingResult | None:
     """Return the stored result, None where the training has not ended."""
     try:
-        return TrainingResult.from_document(open_sealed(folder.objects.read(RESULT_FILE)))
+        return TrainingResult.from_document(open_sealed(folder.objects.read(RESULT_FILE, RESULT)))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from seedbed.storage import absolute_url, open_storage, printable_url
+from seedbed.storage.object_limits import WHEEL
 from seedbed.usercode.source_digest import SourceFiles, read_folder, read_installed
 from seedbed.usercode.user_error_messages import model_error
 from seedbed.usercode.wheel_files import pack_wheel, read_wheel
@@ -62,7 +63,7 @@ def _from_wheel(uri: str, *, secret: Path | None) -> SourceFiles:
         fix = _FIXES.get(suffix, "name a folder or a .whl")
         raise model_error("code.uri", printable_url(uri), "is neither a folder nor a wheel", fix)
     try:
-        content = open_storage(parent or ".", secret=secret).read(name)
+        content = open_storage(parent or ".", secret=secret).read(name, WHEEL)
     except FileNotFoundError as error:
         raise model_error(
             "code.uri", printable_url(uri), "there is no such wheel", "check the path"

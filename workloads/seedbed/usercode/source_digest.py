@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from seedbed.storage import LocalStorage, UnreadableObject
+from seedbed.storage.object_limits import CODE_FILE
 from seedbed.usercode.user_error_messages import model_error
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -96,7 +97,7 @@ def _is_source(folder: Path, name: str, *, top: Path) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
-        return LocalStorage(root=path.parent).read(path.name)
+        return LocalStorage(root=path.parent).read(path.name, CODE_FILE)
     except UnreadableObject as error:
         raise model_error("code", str(path), "cannot be read", error.problem) from error
 
